@@ -1,0 +1,140 @@
+/**
+ * The narrow contract between the `kafka` connector and a log: real brokers (kafkajs) or the embedded SQLite log.
+ * The conformance suite in test/conformance/driver.ts is this contract as tests; a driver that fails a row may not be
+ * used for the guarantee that needs the row.
+ */
+import type { CheckpointDelta, Checkpoint, Header, LaneInfo, Message, Format, Transactor } from '../../plugin.ts'
+
+export interface TopicPartition {
+  readonly topic: string
+  readonly partition: number
+}
+
+/** One record to write. `partition` undefined: the default partitioner (murmur2 of the key as Java does; keyless: sticky per batch). */
+export interface OutRecord {
+  readonly topic: string
+  readonly key: Buffer | string | null
+  readonly value: Buffer | string | null
+  readonly headers: readonly Header[] | undefined
+  /** Epoch ms. */
+  readonly time: number
+  readonly partition?: number
+}
+
+export interface ConsumedBatch {
+  readonly topic: string
+  readonly partition: number
+  /** Made by `Message.fromRecord`, with `offset` set, in offset order; a record that can't be unpacked has `failure` set. May be empty (all control records). */
+  readonly messages: Message[]
+  readonly nextOffset: number
+  /** Offset behind the newest record that may be read. */
+  readonly endOffset: number
+}
+
+export interface ConsumerHandlers {
+  /**
+   * These partitions are ours from now on. Nothing of them is delivered before the promise resolves.
+   * Resolves to the offset to read from, per `topic/partition`; a partition not named starts at its committed offset, else `startAt`.
+   */
+  assigned(partitions: readonly TopicPartition[]): Promise<Map<string, number>>
+  /** These partitions are about to be taken away: commit what is in flight. After it resolves, nothing of them is delivered or committed. */
+  revoked(partitions: readonly TopicPartition[]): Promise<void>
+  /** These partitions already belong to somebody else: commit nothing. */
+  lost(partitions: readonly TopicPartition[]): void
+}
+
+export interface ConsumerOptions {
+  readonly topics: readonly string[]
+  readonly group: string
+  readonly startAt: 'earliest' | 'latest'
+  readonly format: Format
+  /** Source step's name, for `Origin`. */
+  readonly source: string
+  readonly isolation: 'read_committed' | 'read_uncommitted'
+  readonly sessionTimeoutMs: number
+  readonly maxBytes: number
+  readonly maxWaitMs: number
+  /** Called on errors the driver retries by itself, for metrics and logs. */
+  onError(error: Error): void
+}
+
+export interface Consumer {
+  open(handlers: ConsumerHandlers): Promise<void>
+  /** Next batch of any assigned partition, in offset order per partition. Buffers little, and stops fetching while nobody polls. */
+  poll(signal: AbortSignal): Promise<ConsumedBatch>
+  /** Read on from `offset`; what was buffered of the partition is dropped. undefined: committed offset, else `startAt`. */
+  seek(tp: TopicPartition, offset: number | undefined): Promise<void>
+  /** Offset of the next record to read, with free text that is stored beside it. */
+  commit(offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void>
+  /** The last successful poll of the broker for this partition returned nothing, and it was recent. */
+  caughtUp(tp: TopicPartition): boolean
+  healthy(): boolean
+  close(): Promise<void>
+}
+
+export interface ProducerOptions {
+  readonly compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
+  readonly lingerMs: number
+  readonly batchSize: number
+  readonly idempotent: boolean
+  readonly acks: -1 | 0 | 1
+}
+
+export interface Producer {
+  /**
+   * Resolves once all are acknowledged; order per partition is the order given, also across calls.
+   * @throws {BatchError} for records that can never be written (too large, invalid topic); the others are durable.
+   */
+  send(records: readonly OutRecord[]): Promise<void>
+  close(): Promise<void>
+}
+
+/** What the kafka sink needs of a transaction besides `commit` and `abort`. */
+export interface LogTransaction {
+  send(records: readonly OutRecord[]): Promise<void>
+}
+
+export interface TransactorOptions {
+  /** Prefix of transactional ids and name of the checkpoint topic or table: `<pipeline>.<version>`. */
+  readonly id: string
+  readonly producer: ProducerOptions
+}
+
+export interface ReadOptions {
+  readonly format: Format
+  readonly isolation: 'read_committed' | 'read_uncommitted'
+  readonly maxBytes?: number
+  readonly source?: string
+}
+
+export interface TopicInfo {
+  readonly name: string
+  readonly partitions: number
+  readonly replication: number
+}
+export interface NewTopic {
+  readonly topic: string
+  readonly partitions: number
+  readonly replication?: number
+  readonly config?: Record<string, string>
+}
+
+export interface Driver {
+  /** Equal for two connections to the same log, e.g. `kafka:127.0.0.1:9092` or `embedded:.runner/log.db`. */
+  readonly scope: string
+  consumer(options: ConsumerOptions): Consumer
+  producer(options: ProducerOptions): Promise<Producer>
+  /** Outputs, checkpoint and group offset in one transaction; `begin` returns a Transaction that is also a LogTransaction. */
+  transactor(options: TransactorOptions): Transactor
+  /** Read without a group, from `offset` up to what is there now. `messages` may be empty although `nextOffset` moved on. */
+  read(tp: TopicPartition, offset: number, options: ReadOptions): Promise<ConsumedBatch>
+  /** Offsets by time: `earliest`, `latest` (the end), or the first record at or after an epoch-ms time (the end when there is none). */
+  offsets(partitions: readonly TopicPartition[], at: 'earliest' | 'latest' | number): Promise<Map<string, number>>
+  committed(group: string, partitions: readonly TopicPartition[]): Promise<Map<string, { offset: number; metadata: string | null }>>
+  topics(): Promise<TopicInfo[]>
+  createTopics(topics: readonly NewTopic[]): Promise<void>
+  close(): Promise<void>
+}
+
+export const tpKey = (tp: TopicPartition): string => `${tp.topic}/${tp.partition}`
+export type { Checkpoint, CheckpointDelta, LaneInfo }

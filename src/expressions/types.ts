@@ -1,0 +1,24 @@
+/** Our own face over the expression language (CEL), so that the library behind it can be replaced. */
+import type { Message } from '../plugin.ts'
+
+export type ExpressionType = 'bool' | 'string' | 'double' | 'int' | 'bytes' | 'list' | 'map' | 'null' | 'timestamp' | 'duration' | 'dyn'
+
+/** `start` and `end` are character offsets in the expression's text, end exclusive. */
+export interface ExpressionProblem {
+  readonly message: string
+  readonly start: number
+  readonly end: number
+  readonly suggestion?: string
+}
+
+export interface Expression {
+  readonly text: string
+  readonly type: ExpressionType
+  /**
+   * Evaluate over one message: its value's top-level fields are variables, `value` is the whole value, `meta` has
+   * key, time (epoch ms), topic, partition, offset, headers.
+   * @returns plain JSON values; integers as numbers, never BigInt.
+   * @throws {DataError} when the data does not fit (missing field, wrong operand types).
+   */
+  evaluate(message: Message): unknown
+}
