@@ -1,0 +1,298 @@
+/**
+ * Runs one transform the way the runtime does, without the runtime: batches in, cuts between `process` calls, crashes
+ * that restore from the JSON of the last cut. Whatever a plugin keeps outside its state is gone after a crash, as in life.
+ */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Message, type Header, type Json, type LaneInfo, type Output, type State, type TransformPlugin } from '../../src/plugin.ts'
+import { VirtualClock } from '../../src/runtime/clock.ts'
+
+/** What a test writes instead of a `Message`: JSON `value`, or raw `payload` bytes. */
+export interface Input {
+  value?: unknown
+  payload?: Buffer | string | null
+  key?: string | null
+  time?: number
+  headers?: readonly Header[]
+}
+
+/** One step of a script: a batch, or `silence` ms of an idle, caught-up lane, or a crash with a restart from the last cut. */
+export type Step = readonly Message[] | { readonly idle: number } | 'crash'
+
+export interface RunOptions {
+  /** After the last batch, call `onIdle` with this many ms of silence. */
+  idle?: number
+  /** At the very end, call `onEnd`. */
+  end?: boolean
+  /** Crash and restore before the steps with these indexes (the number of steps: before `idle` and `end`). */
+  restartAt?: readonly number[]
+  clock?: VirtualClock
+  /** Durable state to start from: store -> key -> JSON text. */
+  state?: Durable
+}
+
+export type Durable = Map<string, Map<string, string>>
+
+export type Event =
+  | { readonly kind: 'out'; readonly message: Message }
+  | { readonly kind: 'port'; readonly port: string; readonly message: Message }
+  | { readonly kind: 'fail'; readonly message: Message; readonly error: Error }
+
+export interface Run {
+  /** Everything that came out, in order. */
+  readonly events: Event[]
+  readonly out: Message[]
+  readonly ports: Record<string, Message[]>
+  readonly failures: { message: Message; error: Error }[]
+  /** `ctx.watermark` calls. */
+  readonly watermarks: number[]
+  /** Counter name (with labels as `name{a="b"}`) -> sum. Counts of a run before a crash stay counted, as scraped metrics do. */
+  readonly counters: Record<string, number>
+  readonly gauges: Record<string, number>
+  /** State as the last cut left it. */
+  readonly state: Durable
+}
+
+const LANE: LaneInfo = { id: 'in/0', source: 'in', topic: 'in', partition: 0 }
+const ORIGIN = { lane: LANE.id, source: 'in', topic: 'in', partition: 0, format: 'json' } as const
+
+/** Fresh messages, numbered from `firstOffset`: transforms may change a message, so no two runs may share them. */
+export function messagesOf(inputs: readonly Input[], firstOffset = 0): Message[] {
+  return inputs.map((input, i) => {
+    const payload = input.payload === undefined ? Buffer.from(JSON.stringify(input.value)) : toBuffer(input.payload)
+    const key = input.key == null ? null : Buffer.from(input.key)
+    return Message.fromRecord(payload, key, input.time ?? 0, input.headers, firstOffset + i, ORIGIN)
+  })
+}
+
+const toBuffer = (bytes: Buffer | string | null) => (typeof bytes === 'string' ? Buffer.from(bytes) : bytes)
+
+export async function runTransform<C>(
+  plugin: TransformPlugin<C>,
+  config: C,
+  steps: readonly Step[],
+  options: RunOptions = {},
+): Promise<Run> {
+  const durable: Durable = options.state ?? new Map()
+  const clock = options.clock ?? new VirtualClock(0)
+  const run: Run = { events: [], out: [], ports: {}, failures: [], watermarks: [], counters: {}, gauges: {}, state: durable }
+  const output: Output = {
+    emit(message) {
+      run.out.push(message)
+      run.events.push({ kind: 'out', message })
+    },
+    emitTo(port, message) {
+      if (!(plugin.ports?.(config) ?? []).includes(port))
+        throw new Error(`${plugin.type} emits to port "${port}", which it does not declare`)
+      ;(run.ports[port] ??= []).push(message)
+      run.events.push({ kind: 'port', port, message })
+    },
+    fail(message, error) {
+      run.failures.push({ message, error })
+      run.events.push({ kind: 'fail', message, error })
+    },
+  }
+
+  let stores: FakeStore[] = []
+  let opening = false
+  const silent = () => {}
+  const context = {
+    step: plugin.type,
+    pipeline: 'test',
+    lane: LANE,
+    clock,
+    log: { debug: silent, info: silent, warn: silent, error: silent },
+    metrics: {
+      counter: (name: string, _help: string, labels?: Record<string, string>) => {
+        const id = metricId(name, labels)
+        run.counters[id] ??= 0
+        return { inc: (n = 1) => void (run.counters[id]! += n) }
+      },
+      gauge: (name: string, _help: string, labels?: Record<string, string>) => ({
+        set: (n: number) => void (run.gauges[metricId(name, labels)] = n),
+      }),
+    },
+    watermark: (time: number) => void run.watermarks.push(time),
+    state<V extends Json>(name: string): State<V> {
+      if (!opening) throw new Error('ctx.state must be called in create')
+      if (stores.some(s => s.name === name)) throw new Error(`store "${name}" opened twice`)
+      const store = new FakeStore(name, durable)
+      stores.push(store)
+      return store as unknown as State<V>
+    },
+  }
+  const start = () => {
+    stores = []
+    opening = true
+    try {
+      return plugin.create(config, context)
+    } finally {
+      opening = false
+    }
+  }
+  const cut = () => {
+    for (const store of stores) store.save()
+  }
+
+  let transform = start()
+  const restart = () => {
+    transform = start()
+  }
+  for (let i = 0; i < steps.length; i++) {
+    if (options.restartAt?.includes(i)) restart()
+    const step = steps[i]!
+    if (step === 'crash') restart()
+    else if ('idle' in step) transform.onIdle?.(step.idle, output)
+    else await transform.process(decodable(plugin, step, output), output)
+    cut()
+  }
+  if (options.restartAt?.includes(steps.length)) restart()
+  if (options.idle !== undefined) {
+    transform.onIdle?.(options.idle, output)
+    cut()
+  }
+  if (options.end) {
+    transform.onEnd?.(output)
+    cut()
+  }
+  await transform.close?.()
+  return run
+}
+
+/** The runtime's decode step: what cannot be decoded fails before it reaches the transform. */
+function decodable(plugin: TransformPlugin, messages: readonly Message[], output: Output): Message[] {
+  if (plugin.readsValue === false) return [...messages]
+  return messages.filter(message => {
+    try {
+      void message.value
+      return true
+    } catch (error) {
+      output.fail(message, error as Error)
+      return false
+    }
+  })
+}
+
+const metricId = (name: string, labels?: Record<string, string>) =>
+  labels && Object.keys(labels).length > 0
+    ? `${name}{${Object.entries(labels)
+        .map(([k, v]) => `${k}="${v}"`)
+        .join(',')}}`
+    : name
+
+/** Live values as the plugin left them; only what it passed to `set` and `delete` reaches the durable side, at the cut, as JSON. */
+class FakeStore {
+  readonly name: string
+  private live: Map<string, Json>
+  private dirty = new Set<string>()
+  private durable: Durable
+
+  constructor(name: string, durable: Durable) {
+    this.name = name
+    this.durable = durable
+    this.live = new Map([...(durable.get(name) ?? [])].map(([k, v]) => [k, JSON.parse(v)]))
+  }
+
+  get size() {
+    return this.live.size
+  }
+  get(key: string) {
+    return this.live.get(key)
+  }
+  set(key: string, value: Json) {
+    this.live.set(key, value)
+    this.dirty.add(key)
+  }
+  delete(key: string) {
+    this.live.delete(key)
+    this.dirty.add(key)
+  }
+  entries() {
+    return this.live.entries()
+  }
+
+  save() {
+    let saved = this.durable.get(this.name)
+    if (!saved) this.durable.set(this.name, (saved = new Map()))
+    for (const key of this.dirty) {
+      const value = this.live.get(key)
+      if (value === undefined) saved.delete(key)
+      else saved.set(key, JSON.stringify(value))
+    }
+    this.dirty.clear()
+  }
+}
+
+/** What a sink and a DLQ would see of a run: comparable with `toEqual`, readable in a diff. */
+export function seen(run: Run): string[] {
+  return run.events.map(e => {
+    const m = e.message
+    if (e.kind === 'fail') return `fail #${m.offset} ${e.error.name}: ${e.error.message}`
+    const headers = (m.headers ?? []).map(([n, v]) => ` ${n}=${v}`).join('')
+    return `${e.kind === 'port' ? `${e.port} <- ` : ''}${m.encodeKey()} @${m.time}${headers} ${m.encode()}`
+  })
+}
+
+/** State with entries sorted, for comparing two runs. */
+export const stateOf = (run: Run): Record<string, Record<string, Json>> =>
+  Object.fromEntries(
+    [...run.state].map(([name, entries]) => [
+      name,
+      Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, JSON.parse(v) as Json])),
+    ]),
+  )
+
+export interface ConformanceOptions {
+  numRuns?: number
+  idle?: number
+  end?: boolean
+}
+
+/**
+ * The two promises every transform makes: how the input is cut into batches does not show, and a crash with a restore
+ * from the JSON of the state does not show, at any cut.
+ */
+export function transformConformance<C>(
+  title: string,
+  plugin: TransformPlugin<C>,
+  config: C,
+  inputs: fc.Arbitrary<Input[]>,
+  options: ConformanceOptions = {},
+): void {
+  const { numRuns = 100, ...ending } = { end: true, ...options }
+  const once = async (all: readonly Input[]) => await runTransform(plugin, config, [messagesOf(all)], ending)
+  describe(`${title}: transform conformance`, () => {
+    test('any split of the input into batches gives identical output and state', async () => {
+      await fc.assert(
+        fc.asyncProperty(inputs, cuts, async (all, at) => {
+          const whole = await once(all)
+          const parts = await runTransform(plugin, config, split(messagesOf(all), at), ending)
+          expect(seen(parts)).toEqual(seen(whole))
+          expect(stateOf(parts)).toEqual(stateOf(whole))
+        }),
+        { numRuns },
+      )
+    })
+    test('a crash and a restore from the state at any cut gives identical output and state', async () => {
+      await fc.assert(
+        fc.asyncProperty(inputs, cuts, fc.array(fc.nat(40), { minLength: 1, maxLength: 5 }), async (all, at, crashes) => {
+          const batches = split(messagesOf(all), at)
+          const whole = await once(all)
+          const restartAt = crashes.map(c => c % (batches.length + 1))
+          const crashed = await runTransform(plugin, config, batches, { ...ending, restartAt })
+          expect(seen(crashed)).toEqual(seen(whole))
+          expect(stateOf(crashed)).toEqual(stateOf(whole))
+        }),
+        { numRuns },
+      )
+    })
+  })
+}
+
+const cuts = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 12 })
+
+/** Cut a list at fractions of its length; empty batches may come out, as they may in life. */
+export function split<T>(all: readonly T[], at: readonly number[]): T[][] {
+  const edges = [0, ...at.map(x => Math.floor(x * all.length)).sort((a, b) => a - b), all.length]
+  return edges.slice(1).map((end, i) => all.slice(edges[i], end))
+}
