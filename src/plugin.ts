@@ -273,8 +273,8 @@ export interface Transform {
   process(messages: Message[], out: Output): void | Promise<void>
   /** Wall-clock tick of an idle, caught-up lane: nothing came for `silence` ms. Close what only time can close. */
   onIdle?(silence: number, out: Output): void
-  /** The input has ended for good (end of file): nothing more will ever come on this lane. */
-  onEnd?(out: Output): void
+  /** The input has ended for good (end of file, end of a back-fill): close what ends at or before `until` (epoch ms, Infinity: everything). */
+  onEnd?(out: Output, until: number): void
   close?(): void | Promise<void>
 }
 

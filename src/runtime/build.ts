@@ -1,0 +1,129 @@
+/** From a checked pipeline to plugin instances: pure, no I/O. What can still fail from here on is the environment. */
+import { compile } from '../expressions/index.ts'
+import type { CheckpointStore, Context, LaneInfo, Logger, Sink, Source, SourceContext, SourcePlugin, TransformContext } from '../plugin.ts'
+import { decodeTransform, type Stage } from './chain.ts'
+import type { Clock } from './clock.ts'
+import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
+import type { Pipeline, Step } from './config/model.ts'
+import { Router } from './router.ts'
+import type { LaneState } from './state.ts'
+import { Meters, type StepMeter } from './telemetry/meters.ts'
+import { Writer } from './writer.ts'
+
+export interface Range {
+  readonly from?: number
+  readonly to?: number
+}
+
+export interface BuildOptions {
+  readonly clock: Clock
+  readonly log: Logger
+  /** Bounds of a back-fill: its sources read without a group and commit nothing. */
+  readonly range?: Range
+  /** Checkpoints of sources that have no store of their own; called only when one is needed. */
+  readonly localCheckpoints: (pipeline: Pipeline) => CheckpointStore
+  /** Tests: replaces every committer. */
+  readonly committer?: Committer
+}
+
+export interface BuiltSource {
+  readonly step: Step<SourcePlugin>
+  readonly source: Source
+  readonly committer: Committer
+  readonly meter: StepMeter
+  readonly range?: Range
+  /** In front of the chain when a step reads values. */
+  readonly decodeStage: Stage | undefined
+  /** Gives the source its runtime side; before that `assign` and the like throw. */
+  connect(runtime: Omit<SourceContext, keyof Context>): void
+}
+
+export interface Built {
+  readonly pipeline: Pipeline
+  readonly meters: Meters
+  readonly sources: readonly BuiltSource[]
+  readonly writers: readonly Writer[]
+  readonly dlq: Writer | undefined
+  readonly router: Router
+  /** Fresh transforms for a lane, on its state. */
+  stages(lane: LaneInfo, state: LaneState): Stage[]
+}
+
+export function build(pipeline: Pipeline, options: BuildOptions): Built {
+  const meters = new Meters(pipeline.name)
+  const context = (step: string): Context => ({ step, pipeline: pipeline.name, log: options.log, metrics: meters, clock: options.clock })
+  const writer = (step: Step<any>, kind: 'sink' | 'dlq'): Writer =>
+    new Writer(step, step.plugin.create(step.config, context(step.name)) as Sink, meters.step(step.name, kind), pipeline.retry, options.log)
+  const expressions = new Map(
+    [...pipeline.transforms, ...pipeline.sinks].filter(s => s.when !== undefined).map(s => [s.name, compile(s.when!)]),
+  )
+  const writers = pipeline.sinks.map(step => writer(step, 'sink'))
+  const router = new Router(pipeline.sinks.map((step, i) => ({ step, when: expressions.get(step.name), meter: writers[i].meter })))
+  const stages = (lane: LaneInfo, state: LaneState): Stage[] =>
+    pipeline.transforms.map(step => {
+      const ctx: TransformContext = {
+        ...context(step.name),
+        lane,
+        state: name => state.open(`${step.name}.${name}`),
+        watermark: time => meters.watermarks.set(`${step.name}\0${lane.id}`, { step: step.name, lane: lane.id, time }),
+      }
+      return {
+        name: step.name,
+        at: step.at,
+        transform: step.plugin.create(step.config, ctx),
+        when: expressions.get(step.name),
+        meter: meters.step(step.name, 'transform'),
+      }
+    })
+  for (const step of pipeline.transforms) meters.step(step.name, 'transform')
+  const sources = pipeline.sources.map(step => buildSource(step, pipeline, options, context(step.name), meters))
+  return { pipeline, meters, sources, writers, dlq: pipeline.dlq && writer(pipeline.dlq, 'dlq'), router, stages }
+}
+
+function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: BuildOptions, context: Context, meters: Meters): BuiltSource {
+  let runtime: Omit<SourceContext, keyof Context> | undefined
+  const connected = (): Omit<SourceContext, keyof Context> => {
+    if (!runtime) throw new Error(`source '${step.name}' used its context before open`)
+    return runtime
+  }
+  const source = step.plugin.create(step.config, {
+    ...context,
+    range: options.range,
+    assign: lanes => connected().assign(lanes),
+    revoke: lanes => connected().revoke(lanes),
+    lose: lanes => connected().lose(lanes),
+  })
+  const meter = meters.step(step.name, 'source')
+  return {
+    step,
+    source,
+    meter,
+    range: options.range,
+    committer: options.committer ?? chooseCommitter(step, pipeline, source, options, context),
+    decodeStage: readsValues(pipeline) ? { name: step.name, at: step.at, transform: decodeTransform, meter } : undefined,
+    connect(r) {
+      runtime = r
+    },
+  }
+}
+
+/** Bytes are decoded up front when anybody looks at values; a mirror never parses anything. */
+function readsValues(pipeline: Pipeline): boolean {
+  return (
+    pipeline.transforms.some(t => t.plugin.readsValue !== false || t.when) ||
+    pipeline.sinks.some(s => {
+      const reads = s.plugin.readsValue ?? true
+      return s.when !== undefined || (typeof reads === 'function' ? reads(s.config) : reads)
+    })
+  )
+}
+
+function chooseCommitter(step: Step<SourcePlugin>, pipeline: Pipeline, source: Source, options: BuildOptions, context: Context): Committer {
+  if (options.range) return ephemeralCommitter()
+  const own = step.plugin.transactions
+  if (pipeline.delivery === 'exactly_once' && own) return atomicCommitter(own.create(step.config, context))
+  const stateful = pipeline.transforms.some(t => t.plugin.stateful)
+  if (own) return stateful ? storedCommitter(own.create(step.config, context), source) : sourceCommitter(source, options.log)
+  if (source.commit && !stateful) return sourceCommitter(source, options.log)
+  return step.plugin.replayable ? storedCommitter(options.localCheckpoints(pipeline), source) : sourceCommitter(source, options.log)
+}

@@ -1,0 +1,182 @@
+/**
+ * The chain: one flat array of stages, run to the end per batch. No queue, stream or promise between stages; the only await is
+ * for a transform that returned a promise.
+ */
+import type { Expression } from '../expressions/types.ts'
+import { DataError, Message, type Output, type Transform } from '../plugin.ts'
+import type { Location } from './config/model.ts'
+import type { StepMeter } from './telemetry/meters.ts'
+
+export interface Stage {
+  readonly name: string
+  readonly at: Location
+  readonly transform: Transform
+  readonly when?: Expression
+  readonly meter: StepMeter
+}
+
+/** What leaves the chain. */
+export interface Exit {
+  emit(messages: Message[]): void
+  emitTo(stage: string, port: string, message: Message): void
+  fail(message: Message, stage: Stage, error: Error): void
+}
+
+class StageOutput implements Output {
+  messages: Message[] = []
+  private readonly stage: Stage
+  private readonly exit: Exit
+
+  constructor(stage: Stage, exit: Exit) {
+    this.stage = stage
+    this.exit = exit
+  }
+
+  emit(message: Message): void {
+    this.messages.push(message)
+  }
+
+  emitTo(port: string, message: Message): void {
+    this.exit.emitTo(this.stage.name, port, message)
+  }
+
+  fail(message: Message, error: Error): void {
+    this.stage.meter.dead++
+    this.exit.fail(message, this.stage, error)
+  }
+
+  take(): Message[] {
+    const taken = this.messages
+    this.messages = []
+    return taken
+  }
+}
+
+export class Chain {
+  private readonly stages: readonly Stage[]
+  private readonly outputs: StageOutput[]
+  private readonly exit: Exit
+  /** The stage that runs, or that threw. */
+  active: Stage | undefined
+  /** Somebody in the chain closes things when a lane falls silent. */
+  readonly wantsIdle: boolean
+
+  constructor(stages: readonly Stage[], exit: Exit) {
+    this.stages = stages
+    this.exit = exit
+    this.outputs = stages.map(stage => new StageOutput(stage, exit))
+    this.wantsIdle = stages.some(s => s.transform.onIdle)
+  }
+
+  /** Undefined when everything was synchronous. Throws (or rejects with) whatever a transform throws. */
+  run(messages: Message[], from = 0): void | Promise<void> {
+    let current = messages
+    for (let i = from; i < this.stages.length && current.length > 0; i++) {
+      const stage = (this.active = this.stages[i])
+      const out = this.outputs[i]
+      const started = performance.now()
+      const wait = stage.when ? this.runWhere(stage, stage.when, current, out) : stage.transform.process(current, out)
+      if (wait) return this.resume(wait, i, current.length, started)
+      current = this.account(i, current.length, started)
+    }
+    if (current.length > 0) this.exit.emit(current)
+  }
+
+  onIdle(silence: number): void | Promise<void> {
+    return this.each((t, out) => t.onIdle?.(silence, out))
+  }
+
+  onEnd(until: number): void | Promise<void> {
+    return this.each((t, out) => t.onEnd?.(out, until))
+  }
+
+  async close(): Promise<void> {
+    for (const { transform } of this.stages) await transform.close?.()
+  }
+
+  private async resume(wait: Promise<void>, i: number, count: number, started: number): Promise<void> {
+    await wait
+    await this.run(this.account(i, count, started), i + 1)
+  }
+
+  private account(i: number, count: number, started: number): Message[] {
+    const produced = this.outputs[i].take()
+    const meter = this.stages[i].meter
+    meter.in += count
+    meter.out += produced.length
+    meter.seconds += (performance.now() - started) / 1000
+    return produced
+  }
+
+  /** Messages for which `when` is not true pass by the stage, in order. */
+  private async runWhereAsync(runs: [boolean, Message[]][], stage: Stage, out: StageOutput): Promise<void> {
+    for (const [inside, run] of runs) {
+      if (inside) await stage.transform.process(run, out)
+      else for (const m of run) out.emit(m)
+    }
+  }
+
+  private runWhere(stage: Stage, when: Expression, messages: Message[], out: StageOutput): void | Promise<void> {
+    const runs = splitRuns(when, messages, (m, error) => out.fail(m, error))
+    for (let i = 0; i < runs.length; i++) {
+      const [inside, run] = runs[i]
+      if (!inside) {
+        for (const m of run) out.emit(m)
+        continue
+      }
+      const wait = stage.transform.process(run, out)
+      if (wait) return wait.then(() => this.runWhereAsync(runs.slice(i + 1), stage, out))
+    }
+  }
+
+  /** Calls a lifecycle hook stage by stage; what a stage emits runs through the stages behind it first. */
+  private async each(hook: (t: Transform, out: Output) => void): Promise<void> {
+    for (let i = 0; i < this.stages.length; i++) {
+      this.active = this.stages[i]
+      hook(this.stages[i].transform, this.outputs[i])
+      const produced = this.outputs[i].take()
+      this.stages[i].meter.out += produced.length
+      if (produced.length > 0) await this.run(produced, i + 1)
+    }
+  }
+}
+
+function splitRuns(when: Expression, messages: Message[], fail: (m: Message, e: Error) => void): [boolean, Message[]][] {
+  const runs: [boolean, Message[]][] = []
+  for (const m of messages) {
+    const inside = test(when, m, fail)
+    if (inside === undefined) continue
+    const last = runs.at(-1)
+    if (last && last[0] === inside) last[1].push(m)
+    else runs.push([inside, [m]])
+  }
+  return runs
+}
+
+/** The condition's value; undefined when the message was failed because it has none. */
+export function test(when: Expression, message: Message, fail: (m: Message, e: Error) => void): boolean | undefined {
+  try {
+    const result = when.evaluate(message)
+    if (typeof result === 'boolean') return result
+    throw new DataError(`when: '${when.text}' gave ${JSON.stringify(result)}, not true or false`)
+  } catch (error) {
+    fail(message, error as Error)
+    return undefined
+  }
+}
+
+/** Put in front of a chain whose steps read values: what can't be decoded goes to the dead letters, under the source's name. */
+export const decodeTransform: Transform = {
+  process(messages, out) {
+    for (const m of messages) {
+      try {
+        if (m.failure) throw m.failure
+        void m.value
+      } catch (error) {
+        out.fail(m, error as Error)
+        continue
+      }
+      out.emit(m)
+    }
+  },
+}

@@ -1,0 +1,265 @@
+/** One running pipeline: reads its sources, moves batches through lanes, and ends by input, signal or failure. */
+import { type Batch, type Context, FencedError, type LaneInfo, type Logger, type Position, type SourceContext } from '../plugin.ts'
+import type { Built, BuiltSource } from './build.ts'
+import type { Clock } from './clock.ts'
+import { Lane } from './lane.ts'
+import { isRetryable } from './writer.ts'
+
+export interface RunOptions {
+  readonly clock: Clock
+  readonly log: Logger
+  /** End once every lane has been silent and settled for so long, ms. */
+  readonly untilIdle?: number
+  /** Windows that end at or before this close when the input ends; a back-fill gives its `--to`. */
+  readonly endAt: number
+  readonly random?: () => number
+}
+
+/** How often silence is looked at, ms. */
+const TICK = 250
+
+export class PipelineRun {
+  readonly built: Built
+  readonly lanes = new Map<string, Lane>()
+  private readonly options: RunOptions
+  private readonly reading = new AbortController()
+  private readonly writing = new AbortController()
+  private failure: Error | undefined
+  private stopping = false
+  private cancelTick: (() => void) | undefined
+  private readonly startedAt: number
+  private opened = false
+
+  constructor(built: Built, options: RunOptions) {
+    this.built = built
+    this.options = options
+    this.startedAt = options.clock.now()
+  }
+
+  /** Runs to the end. Resolves when everything is settled and closed. @throws what made the pipeline stop. */
+  async run(): Promise<void> {
+    try {
+      await Promise.all(this.built.writers.concat(this.built.dlq ?? []).map(w => w.open(this.writing.signal)))
+      await Promise.all(this.built.sources.map(s => this.openSource(s)))
+      this.opened = true
+      this.tick()
+      await Promise.all(this.built.sources.map(s => this.readSource(s)))
+      if (!this.failure) await this.drain()
+    } catch (error) {
+      if (!this.stopping) this.fatal(error as Error)
+    }
+    await this.close()
+    if (this.failure) throw this.failure
+  }
+
+  /** Stop reading, settle what is in memory, then end. Rejects nothing; `run` resolves. */
+  stop(): void {
+    this.stopping = true
+    this.reading.abort(new Error('stopping'))
+  }
+
+  /** End at once: what is in memory is forgotten, nothing more is committed. */
+  abort(reason: Error): void {
+    this.fatal(reason)
+  }
+
+  /** Why the pipeline is not ready; empty: it is. */
+  notReady(): string[] {
+    const why: string[] = []
+    if (!this.opened) why.push('starting')
+    if (this.failure) why.push(this.failure.message)
+    for (const { step, source } of this.built.sources) if (source.healthy?.() === false) why.push(`source ${step.name}: peer unreachable`)
+    for (const w of this.built.writers.concat(this.built.dlq ?? [])) {
+      if (w.broken) why.push(`sink ${w.step.name}: circuit open`)
+      else if (w.sink.healthy?.() === false) why.push(`sink ${w.step.name}: peer unreachable`)
+    }
+    return why
+  }
+
+  now(): number {
+    return this.options.clock.now()
+  }
+
+  /** Resolves when nothing read is unsettled: tests on a virtual clock wait for it between two steps. */
+  async settle(): Promise<void> {
+    await Promise.all([...this.lanes.values()].map(l => l.drain()))
+  }
+
+  private contextFor(entry: BuiltSource): Omit<SourceContext, keyof Context> {
+    return {
+      range: entry.range,
+      assign: lanes => this.assign(entry, lanes),
+      revoke: ids => this.revoke(ids),
+      lose: ids => {
+        for (const id of ids) {
+          this.lanes.get(id)?.drop()
+          this.lanes.delete(id)
+        }
+      },
+    }
+  }
+
+  private async assign(entry: BuiltSource, infos: readonly LaneInfo[]): Promise<Map<string, Position | undefined>> {
+    const positions = new Map<string, Position | undefined>()
+    await Promise.all(
+      infos.map(async info => {
+        this.lanes.get(info.id)?.drop()
+        const lane = new Lane(info, {
+          pipeline: this.built.pipeline.name,
+          clock: this.options.clock,
+          committer: entry.committer,
+          source: entry.source,
+          router: this.built.router,
+          writers: this.built.writers,
+          dlq: this.built.dlq,
+          log: this.options.log,
+          signal: this.writing.signal,
+          commitInterval: this.built.pipeline.commit_interval,
+          maxInFlight: this.built.pipeline.max_in_flight,
+          backoff: { initial: this.built.pipeline.retry.initial_delay, max: this.built.pipeline.retry.max_delay },
+          random: this.options.random ?? Math.random,
+          stages: (laneInfo, state) => this.built.stages(laneInfo, state),
+          decodeStage: entry.decodeStage,
+          fatal: error => this.fatal(error),
+        })
+        this.lanes.set(info.id, lane)
+        positions.set(info.id, await this.retrying(() => lane.claim()))
+      }),
+    )
+    return positions
+  }
+
+  private async revoke(ids: readonly string[]): Promise<void> {
+    const lanes = ids.map(id => this.lanes.get(id)).filter(l => l !== undefined)
+    const budget = new Promise<void>(resolve => this.options.clock.after(this.built.pipeline.shutdown_timeout / 3, resolve))
+    await Promise.all(
+      lanes.map(async lane => {
+        await Promise.race([lane.drain(), budget])
+        await lane.release()
+        if (this.lanes.get(lane.info.id) === lane) this.lanes.delete(lane.info.id)
+      }),
+    )
+  }
+
+  private async openSource(entry: BuiltSource): Promise<void> {
+    entry.connect(this.contextFor(entry))
+    if (entry.source.open) await this.retrying(() => entry.source.open!(this.reading.signal))
+  }
+
+  private async readSource(entry: BuiltSource): Promise<void> {
+    const { source, meter } = entry
+    let yielded = performance.now()
+    for (;;) {
+      let batch: Batch | null
+      try {
+        batch = await source.read(this.reading.signal)
+      } catch (error) {
+        if (this.reading.signal.aborted) return
+        if (!isRetryable(error)) throw error
+        this.options.log.warn({ step: entry.step.name, error: (error as Error).message }, 'source failed, reading again')
+        await this.pause(this.built.pipeline.retry.initial_delay)
+        continue
+      }
+      if (batch === null) break
+      // With a decode stage that stage counts, so that a source's `out` is what could be decoded.
+      if (!entry.decodeStage) {
+        meter.in += batch.messages.length
+        meter.out += batch.messages.length
+      }
+      if (batch.lag !== undefined) this.built.meters.lag.set(batch.lane, batch.lag)
+      await this.lanes.get(batch.lane)?.accept(batch)
+      if (this.failure) return
+      // A source that never really waits would starve timers and signals: promises alone do not let them run.
+      if (performance.now() - yielded > 8) {
+        await new Promise(resolve => setImmediate(resolve))
+        yielded = performance.now()
+      }
+    }
+    if (this.options.endAt === -Infinity) return
+    await Promise.all([...this.lanes.values()].filter(l => l.info.source === entry.step.name).map(l => l.end(this.options.endAt)))
+  }
+
+  /** Looks at silence: idle windows, and the end of a run that is told to end when idle. */
+  private tick(): void {
+    this.cancelTick = this.options.clock.after(TICK, () => {
+      for (const lane of this.lanes.values()) void lane.tick(this.caughtUp(lane)).catch(error => this.fatal(error as Error))
+      const { untilIdle } = this.options
+      if (untilIdle !== undefined && !this.stopping && this.idleFor() >= untilIdle) this.stop()
+      this.tick()
+    })
+  }
+
+  private caughtUp(lane: Lane): boolean {
+    const entry = this.built.sources.find(s => s.step.name === lane.info.source)
+    return entry?.source.caughtUp?.(lane.info.id) ?? true
+  }
+
+  private idleFor(): number {
+    let silence = this.options.clock.now() - this.startedAt
+    for (const lane of this.lanes.values()) silence = Math.min(silence, lane.silence)
+    return silence
+  }
+
+  private async drain(): Promise<void> {
+    const deadline = new Promise<'late'>(resolve => this.options.clock.after(this.built.pipeline.shutdown_timeout, () => resolve('late')))
+    const done = Promise.all([...this.lanes.values()].map(lane => lane.drain())).then(() => 'done' as const)
+    const failed = new Promise<'failed'>(resolve => this.writing.signal.addEventListener('abort', () => resolve('failed'), { once: true }))
+    if ((await Promise.race([done, deadline, failed])) === 'late') {
+      this.fatal(
+        new Error(
+          `not drained within shutdown_timeout (${this.built.pipeline.shutdown_timeout} ms): what was in flight is not committed and will be read again`,
+        ),
+      )
+    }
+  }
+
+  private fatal(error: Error): void {
+    if (!this.failure) this.failure = error
+    this.reading.abort(this.failure)
+    this.writing.abort(this.failure)
+    for (const lane of this.lanes.values()) lane.drop()
+  }
+
+  private async close(): Promise<void> {
+    this.cancelTick?.()
+    const quietly = async (what: string, close: () => Promise<unknown> | undefined): Promise<void> => {
+      try {
+        await close()
+      } catch (error) {
+        this.options.log.warn({ error: (error as Error).message }, `closing ${what} failed`)
+      }
+    }
+    if (!this.failure) await quietly('lanes', () => Promise.all([...this.lanes.values()].map(l => l.release())))
+    for (const s of this.built.sources) {
+      await quietly(s.step.name, () => s.source.close?.())
+      await quietly(s.step.name, () => s.committer.close())
+    }
+    for (const w of this.built.writers.concat(this.built.dlq ?? [])) await quietly(w.step.name, () => w.sink.close?.())
+  }
+
+  /** For opening and claiming: connection errors are tried again with back-off until the run ends. */
+  private async retrying<T>(fn: () => Promise<T>): Promise<T> {
+    const { initial_delay, max_delay } = this.built.pipeline.retry
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await fn()
+      } catch (error) {
+        if (this.reading.signal.aborted || !(isRetryable(error) || error instanceof FencedError)) throw error
+        this.options.log.warn({ error: (error as Error).message, attempt }, 'peer not ready, trying again')
+        await this.pause(Math.min(max_delay, initial_delay * 2 ** Math.min(attempt, 16)))
+      }
+    }
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => {
+        cancel()
+        this.reading.signal.removeEventListener('abort', done)
+        resolve()
+      }
+      const cancel = this.options.clock.after(ms, done)
+      this.reading.signal.addEventListener('abort', done, { once: true })
+    })
+  }
+}

@@ -1,0 +1,71 @@
+/** Keyed state of one lane: lives in memory, becomes durable with the lane's checkpoint. */
+import type { Checkpoint, CheckpointDelta, Json, State } from '../plugin.ts'
+
+class Store<V extends Json> implements State<V> {
+  readonly map = new Map<string, V>()
+  readonly dirty = new Set<string>()
+
+  get(key: string): V | undefined {
+    return this.map.get(key)
+  }
+
+  set(key: string, value: V): void {
+    this.map.set(key, value)
+    this.dirty.add(key)
+  }
+
+  delete(key: string): void {
+    if (this.map.delete(key)) this.dirty.add(key)
+  }
+
+  entries(): IterableIterator<[string, V]> {
+    return this.map.entries()
+  }
+
+  get size(): number {
+    return this.map.size
+  }
+}
+
+export class LaneState {
+  private readonly stores = new Map<string, Store<Json>>()
+
+  constructor(checkpoint?: Checkpoint) {
+    for (const [store, key, json] of checkpoint?.state ?? []) this.store(store).map.set(key, JSON.parse(json))
+  }
+
+  /** Opens a store, already holding what the checkpoint held. */
+  open<V extends Json>(name: string): State<V> {
+    return this.store(name) as unknown as State<V>
+  }
+
+  /** Everything that changed since the last call, encoded now, so that later changes cannot leak in. */
+  takeChanges(): CheckpointDelta['state'] {
+    const changes: [string, string, string | null][] = []
+    for (const [name, store] of this.stores) {
+      for (const key of store.dirty) {
+        const value = store.map.get(key)
+        changes.push([name, key, value === undefined ? null : JSON.stringify(value)])
+      }
+      store.dirty.clear()
+    }
+    return changes
+  }
+
+  /** Keys held, over all stores. */
+  get size(): number {
+    let n = 0
+    for (const store of this.stores.values()) n += store.size
+    return n
+  }
+
+  get opened(): boolean {
+    return this.stores.size > 0
+  }
+
+  private store(name: string): Store<Json> {
+    let store = this.stores.get(name)
+    if (!store) this.stores.set(name, (store = new Store()))
+    return store
+  }
+}

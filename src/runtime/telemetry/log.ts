@@ -1,0 +1,29 @@
+/** Logs: JSON lines on stderr, pretty on a terminal; batches are logged, never records. */
+import type { Logger } from '../../plugin.ts'
+
+export interface LogOptions {
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
+  readonly pretty: boolean
+}
+
+export async function createLogger({ level, pretty }: LogOptions, bindings: Record<string, unknown> = {}): Promise<Logger> {
+  const { pino } = await import('pino')
+  const base = {
+    level,
+    base: bindings,
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+  }
+  if (!pretty) return pino(base, pino.destination({ dest: 2, sync: true }))
+  const { default: pinoPretty } = await import('pino-pretty')
+  const stream = pinoPretty({
+    destination: 2,
+    sync: true,
+    ignore: 'pid,hostname',
+    translateTime: 'SYS:HH:MM:ss',
+    colorize: process.stderr.hasColors?.() ?? false,
+  })
+  return pino(base, stream)
+}
+
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} }

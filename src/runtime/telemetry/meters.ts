@@ -1,0 +1,92 @@
+/**
+ * Counters kept as plain numbers, free when nobody looks. The status line reads them as they are; the Prometheus endpoint
+ * turns them into prom-client metrics when it is scraped.
+ */
+import type { Counter, Metrics } from '../../plugin.ts'
+
+export interface StepMeter {
+  readonly step: string
+  readonly kind: 'source' | 'transform' | 'sink' | 'dlq'
+  in: number
+  out: number
+  dead: number
+  seconds: number
+  retries: number
+}
+
+export interface Sample {
+  readonly labels: Record<string, string>
+  value: number
+}
+
+export interface Family {
+  readonly name: string
+  readonly help: string
+  readonly type: 'counter' | 'gauge'
+  readonly samples: Map<string, Sample>
+}
+
+/** Meters of one pipeline. */
+export class Meters implements Metrics {
+  readonly pipeline: string
+  readonly steps: StepMeter[] = []
+  readonly families = new Map<string, Family>()
+  /** Lag per lane, as last reported by its source. */
+  readonly lag = new Map<string, number>()
+  /** Event-time watermark per step and lane, epoch ms. */
+  readonly watermarks = new Map<string, { step: string; lane: string; time: number }>()
+
+  constructor(pipeline: string) {
+    this.pipeline = pipeline
+  }
+
+  step(step: string, kind: StepMeter['kind']): StepMeter {
+    let meter = this.steps.find(m => m.step === step && m.kind === kind)
+    if (!meter) this.steps.push((meter = { step, kind, in: 0, out: 0, dead: 0, seconds: 0, retries: 0 }))
+    return meter
+  }
+
+  counter(name: string, help: string, labels: Record<string, string> = {}): Counter {
+    const sample = this.sample(name, help, 'counter', labels)
+    return {
+      inc(n = 1) {
+        sample.value += n
+      },
+    }
+  }
+
+  gauge(name: string, help: string, labels: Record<string, string> = {}): { set(n: number): void } {
+    const sample = this.sample(name, help, 'gauge', labels)
+    return {
+      set(n) {
+        sample.value = n
+      },
+    }
+  }
+
+  sum(kind: StepMeter['kind'], field: 'in' | 'out' | 'dead'): number {
+    return this.steps.reduce((n, m) => (m.kind === kind ? n + m[field] : n), 0)
+  }
+
+  totalLag(): number {
+    let n = 0
+    for (const lag of this.lag.values()) n += lag
+    return n
+  }
+
+  /** The watermark furthest behind; undefined when no step keeps one. */
+  lowestWatermark(): number | undefined {
+    let low: number | undefined
+    for (const { time } of this.watermarks.values()) if (low === undefined || time < low) low = time
+    return low
+  }
+
+  private sample(name: string, help: string, type: Family['type'], labels: Record<string, string>): Sample {
+    let family = this.families.get(name)
+    if (!family) this.families.set(name, (family = { name, help, type, samples: new Map() }))
+    const id = JSON.stringify(labels)
+    let sample = family.samples.get(id)
+    if (!sample) family.samples.set(id, (sample = { labels, value: 0 }))
+    return sample
+  }
+}

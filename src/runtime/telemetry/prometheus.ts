@@ -1,0 +1,88 @@
+/** Meters as prom-client metrics, filled in at scrape time so that a running pipeline pays nothing for them. */
+import type { Registry } from 'prom-client'
+import type { PipelineRun } from '../pipeline.ts'
+import type { Family, StepMeter } from './meters.ts'
+
+type StepField = 'in' | 'out' | 'dead' | 'seconds' | 'retries'
+const STEP_COUNTERS: readonly (readonly [field: StepField, name: string, help: string])[] = [
+  ['in', 'runner_step_messages_in_total', 'Messages that entered the step'],
+  ['out', 'runner_step_messages_out_total', 'Messages that left the step; for a sink: acknowledged'],
+  ['dead', 'runner_step_messages_dead_total', 'Messages the step sent to the dead letters'],
+  ['seconds', 'runner_step_seconds_total', 'Seconds spent in the step; for a sink: writing'],
+  ['retries', 'runner_step_retries_total', 'Writes that were tried again'],
+]
+
+export async function createRegistry(runs: readonly PipelineRun[]): Promise<Registry> {
+  const prom = await import('prom-client')
+  const registry = new prom.Registry()
+  prom.collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+
+  for (const [field, name, help] of STEP_COUNTERS) {
+    const metric = new prom.Counter({
+      name,
+      help,
+      registers,
+      labelNames: ['pipeline', 'step', 'kind'],
+      collect: () => {
+        metric.reset()
+        for (const { built } of runs)
+          for (const m of built.meters.steps)
+            metric.inc({ pipeline: built.meters.pipeline, step: m.step, kind: m.kind }, m[field as keyof StepMeter] as number)
+      },
+    })
+  }
+
+  const gauge = (
+    name: string,
+    help: string,
+    labelNames: string[],
+    fill: (set: (labels: Record<string, string>, value: number) => void, run: PipelineRun) => void,
+  ): void => {
+    const metric = new prom.Gauge({
+      name,
+      help,
+      registers,
+      labelNames: ['pipeline', ...labelNames],
+      collect: () => {
+        metric.reset()
+        for (const run of runs) fill((labels, value) => metric.set({ pipeline: run.built.meters.pipeline, ...labels }, value), run)
+      },
+    })
+  }
+  gauge('runner_lag', 'Records behind the end of the input, per lane', ['lane'], (set, { built }) => {
+    for (const [lane, lag] of built.meters.lag) set({ lane }, lag)
+  })
+  gauge('runner_watermark_delay_seconds', 'Wall clock minus event-time watermark', ['step', 'lane'], (set, run) => {
+    for (const w of run.built.meters.watermarks.values()) set({ step: w.step, lane: w.lane }, (run.now() - w.time) / 1000)
+  })
+  gauge('runner_in_flight', 'Messages read and not yet settled, per lane', ['lane'], (set, { lanes }) => {
+    for (const [lane, l] of lanes) set({ lane }, l.load.inFlight)
+  })
+  gauge('runner_state_keys', 'Keys of state held, per lane', ['lane'], (set, { lanes }) => {
+    for (const [lane, l] of lanes) set({ lane }, l.load.stateKeys)
+  })
+  gauge('runner_ready', '1 when the pipeline is ready', [], (set, run) => set({}, run.notReady().length === 0 ? 1 : 0))
+
+  // Plugins make their meters while they run: those families are looked up at every scrape.
+  const plugins = new Map<string, ReturnType<typeof pluginMetric>>()
+  const pluginMetric = (family: Family, labelNames: string[]) => {
+    const config = { name: family.name, help: family.help, labelNames, registers }
+    return family.type === 'counter' ? new prom.Counter(config) : new prom.Gauge(config)
+  }
+  const scrape = registry.metrics.bind(registry)
+  registry.metrics = async () => {
+    for (const metric of plugins.values()) metric.reset()
+    for (const { built } of runs) {
+      for (const family of built.meters.families.values()) {
+        for (const { labels, value } of family.samples.values()) {
+          let metric = plugins.get(family.name)
+          if (!metric) plugins.set(family.name, (metric = pluginMetric(family, Object.keys(labels))))
+          metric.inc(labels, value)
+        }
+      }
+    }
+    return scrape()
+  }
+  return registry
+}

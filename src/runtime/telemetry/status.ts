@@ -1,0 +1,47 @@
+/** The live status line of `run` on a terminal: one line per pipeline, redrawn twice a second. */
+import type { PipelineRun } from '../pipeline.ts'
+
+export interface StatusLine {
+  /** Leaves the last state on the screen. */
+  done(): void
+}
+
+export async function showStatus(runs: readonly PipelineRun[]): Promise<StatusLine> {
+  const { createLogUpdate } = await import('log-update')
+  const update = createLogUpdate(process.stderr)
+  const last = new Map<PipelineRun, { at: number; in: number; rate: number }>()
+  const draw = (): void => update(runs.map(run => line(run, last)).join('\n'))
+  const timer = setInterval(draw, 500)
+  timer.unref()
+  return {
+    done() {
+      clearInterval(timer)
+      draw()
+      update.done()
+    },
+  }
+}
+
+function line(run: PipelineRun, last: Map<PipelineRun, { at: number; in: number; rate: number }>): string {
+  const { meters, pipeline } = run.built
+  const now = performance.now()
+  const read = meters.sum('source', 'in')
+  const before = last.get(run)
+  const rate = before && now > before.at ? ((read - before.in) * 1000) / (now - before.at) : 0
+  last.set(run, { at: now, in: read, rate })
+  const dead = meters.steps.reduce((n, m) => n + m.dead, 0)
+  const watermark = meters.lowestWatermark()
+  return [
+    pipeline.name,
+    `in ${count(read)}`,
+    `out ${count(meters.sum('sink', 'out'))}`,
+    `dead ${count(dead)}`,
+    `lag ${count(meters.totalLag())}`,
+    `${count(Math.round(rate))}/s`,
+    watermark === undefined ? '' : `watermark ${new Date(watermark).toISOString().replace(/\.\d+Z$/, 'Z')}`,
+  ]
+    .filter(Boolean)
+    .join('  ')
+}
+
+const count = (n: number): string => n.toLocaleString('en-US')
