@@ -1,0 +1,50 @@
+/**
+ * Runs once around all test files. Servers start when the first test file asks for one (by importing
+ * `test/support/kafka.ts`), so that a run of unit tests alone starts nothing.
+ */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { TestProject } from 'vitest/node'
+import { sharedKafka } from './support/servers/shared.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** `GET <url>/kafka` answers `host:port` once the shared broker is up, or 500 with the reason. */
+    servers: string
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  // Tests choose their backend themselves: a variable of the developer's shell must not turn an embedded test into a Kafka one.
+  const given = process.env.KAFKA_BROKERS
+  delete process.env.KAFKA_BROKERS
+  let kafka: ReturnType<typeof sharedKafka> | undefined
+
+  const server = createServer((request, response) => {
+    if (request.url !== '/kafka') {
+      response.writeHead(404).end()
+      return
+    }
+    kafka ??= sharedKafka(given, say)
+    kafka.then(
+      ({ brokers }) => response.end(brokers),
+      (error: Error) => response.writeHead(500).end(error.message),
+    )
+  })
+  const url = await listen(server)
+  project.provide('servers', url)
+
+  return async () => {
+    server.closeAllConnections()
+    server.close()
+    const started = await kafka?.catch(() => undefined)
+    await started?.stop()
+  }
+}
+
+const say = (line: string) => process.stderr.write(`${line}\n`)
+
+async function listen(server: Server): Promise<string> {
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}

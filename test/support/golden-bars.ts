@@ -1,0 +1,108 @@
+/**
+ * Bars computed a second time, to compare with: BigInt and sorting only, no streaming, no state, no code of the `bars` step.
+ * Slow and plain on purpose.
+ */
+export interface GoldenTick {
+  readonly symbol: string
+  readonly price: number | string
+  readonly volume: number | string
+  /** Epoch ms. */
+  readonly ts: number
+}
+
+export interface GoldenOptions {
+  /** ms. */
+  readonly interval: number
+  /** As the bars print it, `1m`. */
+  readonly label: string
+  /** ms. */
+  readonly lateness: number
+}
+
+/** The lines a run with `on_late: drop` must produce, in their order, and how many ticks were late. Ticks in arrival order, all valid. */
+export function goldenBars(ticks: readonly GoldenTick[], options: GoldenOptions): { lines: string[]; late: number } {
+  let newest = -Infinity
+  let late = 0
+  const windows = new Map<string, { symbol: string; start: number; ticks: GoldenTick[] }>()
+  for (const tick of ticks) {
+    newest = Math.max(newest, tick.ts)
+    const start = Math.floor(tick.ts / options.interval) * options.interval
+    if (start + options.interval <= newest - options.lateness) {
+      late++
+      continue
+    }
+    const id = JSON.stringify([start, tick.symbol])
+    if (!windows.has(id)) windows.set(id, { symbol: tick.symbol, start, ticks: [] })
+    windows.get(id)!.ticks.push(tick)
+  }
+  const sorted = [...windows.values()].toSorted((a, b) => a.start - b.start || (a.symbol < b.symbol ? -1 : 1))
+  return { lines: sorted.map(w => line(w.symbol, w.start, w.ticks, options)), late }
+}
+
+function line(symbol: string, start: number, ticks: GoldenTick[], { interval, label }: GoldenOptions): string {
+  const byTime = ticks.map((t, i) => ({ t, i })).toSorted((a, b) => a.t.ts - b.t.ts || a.i - b.i)
+  const first = byTime[0].t.ts
+  const last = byTime.at(-1)!.t.ts
+  const open = byTime.find(x => x.t.ts === first)!.t.price
+  const close = byTime.findLast(x => x.t.ts === last)!.t.price
+  const prices = ticks.map(t => scaled(t.price)).toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+  const volume = ticks.reduce((sum, t) => sum + scaled(t.volume), 0n)
+  const notional = ticks.reduce((sum, t) => sum + scaled(t.price) * scaled(t.volume), 0n)
+  const parts: [string, string][] = [
+    ['symbol', JSON.stringify(symbol)],
+    ['interval', JSON.stringify(label)],
+    ['start', String(start)],
+    ['end', String(start + interval)],
+    ['open', printed(scaled(open))],
+    ['high', printed(prices.at(-1)!)],
+    ['low', printed(prices[0])],
+    ['close', printed(scaled(close))],
+    ['volume', printed(volume)],
+    // notional carries the scale twice, so the quotient carries it once
+    ['vwap', volume === 0n ? 'null' : printed(round12(notional, volume))],
+    ['count', String(ticks.length)],
+  ]
+  return `{${parts.map(([k, v]) => `"${k}":${v}`).join(',')}}`
+}
+
+/** Decimal places carried; more than any double or any test string has. */
+const PLACES = 420
+const ONE = 10n ** BigInt(PLACES)
+
+/** value * 10^PLACES */
+function scaled(x: number | string): bigint {
+  const [mantissa, exponent = '0'] = String(x).toLowerCase().split('e')
+  const [whole, fraction = ''] = mantissa.split('.')
+  const shift = PLACES - fraction.length + Number(exponent)
+  const digits = BigInt(whole + fraction)
+  if (shift < 0) throw new Error(`too many places: ${x}`)
+  return digits * 10n ** BigInt(shift)
+}
+
+/** n / d rounded half-even to 12 significant digits, by trying decimal places from coarse to fine. */
+function round12(n: bigint, d: bigint): bigint {
+  let unit = ONE * 10n ** 320n
+  while (n / (d * unit) < 10n ** 11n) {
+    // n / d is value * 10^PLACES; one unit is the weight of the last digit kept
+    if (unit === 1n) break
+    unit /= 10n
+  }
+  const step = d * unit
+  let q = n / step
+  const rest = n - q * step
+  if (rest * 2n > step || (rest * 2n === step && q % 2n === 1n)) q += 1n
+  return q * unit
+}
+
+/** The JSON of a scaled value: a number if reading it back gives the same decimal, else a string. */
+function printed(value: bigint): string {
+  const text = plain(value)
+  const n = Number(text)
+  return Number.isFinite(n) && plain(scaled(n)) === text ? JSON.stringify(n) : JSON.stringify(text)
+}
+
+function plain(value: bigint): string {
+  const whole = value / ONE
+  const fraction = (value % ONE).toString().padStart(PLACES, '0').replace(/0+$/, '')
+  return fraction === '' ? `${whole}` : `${whole}.${fraction}`
+}

@@ -1,0 +1,85 @@
+/**
+ * Apache Kafka as plain jars from Maven Central, kept under `.cache/kafka/`, so that a machine without a container
+ * engine can run the tests on a real broker.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const KAFKA_VERSION = '4.1.0'
+
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+const cache = join(root, '.cache', 'kafka')
+
+const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId><artifactId>kafka-jars</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${KAFKA_VERSION}</version></dependency>
+    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
+  </dependencies>
+</project>
+`
+
+export function hasCommand(command: string, ...args: string[]): boolean {
+  try {
+    execFileSync(command, args, { stdio: 'ignore', timeout: 10_000 })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Directory of Kafka's jars, fetched on first use (about 46 MB).
+ * @throws {Error} naming what to install when there is no Java or no Maven.
+ */
+export async function kafkaJars(say: (line: string) => void): Promise<string> {
+  const lib = join(cache, KAFKA_VERSION)
+  if (existsSync(lib)) return lib
+  if (!hasCommand('java', '-version'))
+    throw new Error('Kafka tests need Java 17 or later: install openjdk-17-jdk-headless, or set KAFKA_BROKERS')
+  if (!hasCommand('mvn', '-version')) throw new Error('Kafka tests need Maven to fetch the broker: install maven, or set KAFKA_BROKERS')
+  mkdirSync(cache, { recursive: true })
+  return await locked(join(cache, 'lock'), () => {
+    if (existsSync(lib)) return lib
+    say(`fetching Apache Kafka ${KAFKA_VERSION} with Maven into .cache/kafka`)
+    const dir = mkdtempSync(join(cache, 'fetch-'))
+    try {
+      writeFileSync(join(dir, 'pom.xml'), POM)
+      const jars = join(dir, 'lib')
+      execFileSync('mvn', ['-q', '-B', '-Dstyle.color=never', 'dependency:copy-dependencies', `-DoutputDirectory=${jars}`], {
+        cwd: dir,
+        stdio: ['ignore', 'inherit', 'inherit'],
+      })
+      // A rename is all or nothing: an interrupted fetch must not look like a complete one.
+      renameSync(jars, lib)
+    } finally {
+      rmSync(dir, { recursive: true, force: true })
+    }
+    return lib
+  })
+}
+
+/** Two test runs at once must not fetch twice; a lock left by a dead process is taken over. */
+async function locked<T>(path: string, work: () => T): Promise<T> {
+  mkdirSync(dirname(path), { recursive: true })
+  const stale = Date.now() + 10 * 60_000
+  for (;;) {
+    try {
+      mkdirSync(path)
+      break
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      if (Date.now() > stale) rmSync(path, { recursive: true, force: true })
+      await sleep(200)
+    }
+  }
+  try {
+    return work()
+  } finally {
+    rmSync(path, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,200 @@
+/** A Kafka broker of a test's own: started from jars on this machine, killed, frozen and restarted at will. */
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { guard } from './guard.ts'
+import { kafkaJars } from './java.ts'
+import { freePorts } from './ports.ts'
+import { brokerReady } from './ready.ts'
+
+export interface KafkaOptions {
+  /** Port of the clients' listener; default: a free one. */
+  port?: number
+  /** Port clients are told to use, when a proxy stands in front of the broker; default: `port`. */
+  advertisedPort?: number
+  /** Kept when given; otherwise a temporary directory that goes with the broker. */
+  dataDir?: string
+  /** Broker settings over the defaults below. */
+  properties?: Record<string, string | number>
+  /** JVM flags; the default starts fast and stays small. */
+  jvm?: readonly string[]
+  say?: (line: string) => void
+}
+
+export interface KafkaServer {
+  /** `127.0.0.1:PORT` as clients see it. */
+  readonly brokers: string
+  readonly port: number
+  /** Of the running broker process; 0 while it is down. */
+  readonly pid: number
+  /** Ends it for good and removes its temporary data. */
+  stop(): Promise<void>
+  /** SIGKILL: what a crash looks like. Data stays; `restart` brings it back. */
+  kill(): Promise<void>
+  /** Starts it again on the same port and data, after an orderly shutdown when it was still running. */
+  restart(): Promise<void>
+  /** SIGSTOP: alive to the kernel, silent to everyone else. */
+  pause(): void
+  resume(): void
+}
+
+const START_TIMEOUT = 90_000
+const STOP_TIMEOUT = 20_000
+const SMALL_JVM = ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
+
+export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServer> {
+  const lib = await kafkaJars(options.say ?? (line => process.stderr.write(`${line}\n`)))
+  // Another process may take a free port between our look and the broker's bind.
+  for (let attempt = 1; ; attempt++) {
+    const broker = new Broker(lib, options, await freePorts(2))
+    try {
+      await broker.format()
+      await broker.start()
+      return broker
+    } catch (error) {
+      await broker.stop()
+      if (attempt === 3 || options.port !== undefined || !/already in use/.test((error as Error).message)) throw error
+    }
+  }
+}
+
+class Broker implements KafkaServer {
+  readonly brokers: string
+  readonly port: number
+  private readonly lib: string
+  private readonly jvm: readonly string[]
+  private readonly dir: string
+  private readonly temporary: boolean
+  private readonly log: string
+  private child: ChildProcess | undefined
+  private exited: Promise<void> = Promise.resolve()
+
+  constructor(lib: string, options: KafkaOptions, [free, controller]: number[]) {
+    this.lib = lib
+    this.jvm = options.jvm ?? SMALL_JVM
+    this.port = options.port ?? free
+    this.brokers = `127.0.0.1:${options.advertisedPort ?? this.port}`
+    this.temporary = options.dataDir === undefined
+    if (options.dataDir !== undefined) mkdirSync(options.dataDir, { recursive: true })
+    this.dir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'kafka-'))
+    this.log = join(this.dir, 'broker.log')
+    const settings = { ...defaults(this.port, controller, this.brokers, join(this.dir, 'data')), ...options.properties }
+    const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}`)
+    writeFileSync(this.settings, `${lines.join('\n')}\n`)
+  }
+
+  get pid(): number {
+    return this.child?.pid ?? 0
+  }
+
+  private get settings(): string {
+    return join(this.dir, 'server.properties')
+  }
+
+  /** A directory from an earlier broker keeps its cluster id and data. */
+  async format(): Promise<void> {
+    if (existsSync(join(this.dir, 'data', 'meta.properties'))) return
+    const id = randomBytes(16).toString('base64url')
+    await promisify(execFile)('java', [
+      ...SMALL_JVM,
+      '-cp',
+      `${this.lib}/*`,
+      'kafka.tools.StorageTool',
+      'format',
+      '-t',
+      id,
+      '-c',
+      this.settings,
+    ])
+  }
+
+  async start(): Promise<void> {
+    const log = createWriteStream(this.log, { flags: 'a' })
+    await new Promise((resolve, reject) => log.once('open', resolve).once('error', reject))
+    // Its own session: Ctrl-C on the terminal reaches us, and we decide when the broker goes.
+    const child = spawn('java', [...this.jvm, '-cp', `${this.lib}/*`, 'kafka.Kafka', this.settings], {
+      stdio: ['ignore', log, log],
+      detached: true,
+    })
+    let ended: string | undefined
+    this.child = child
+    const watch = child.pid === undefined ? undefined : guard(child.pid, this.temporary ? this.dir : undefined)
+    this.exited = new Promise(resolve => {
+      const end = async (why: string) => {
+        ended = `Kafka ended (${why}):\n${tail(this.log)}`
+        this.child = undefined
+        await watch?.release()
+        log.close()
+        resolve()
+      }
+      child.once('error', error => void end(error.message))
+      child.once('exit', (code, signal) => void end(String(signal ?? code)))
+    })
+    await brokerReady(this.port, START_TIMEOUT, () => ended)
+  }
+
+  async stop(): Promise<void> {
+    // Temporary data needs no orderly shutdown, kept data does.
+    await this.end(this.temporary ? 'SIGKILL' : 'SIGTERM')
+    if (this.temporary) rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 })
+  }
+
+  async kill(): Promise<void> {
+    await this.end('SIGKILL')
+  }
+
+  async restart(): Promise<void> {
+    await this.end('SIGTERM')
+    await this.start()
+  }
+
+  pause(): void {
+    this.child?.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.child?.kill('SIGCONT')
+  }
+
+  private async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const child = this.child
+    if (child === undefined) return
+    if (signal === 'SIGTERM') child.kill('SIGCONT')
+    child.kill(signal)
+    const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT)
+    await this.exited
+    clearTimeout(late)
+  }
+}
+
+function defaults(port: number, controller: number, advertised: string, data: string): Record<string, string | number> {
+  return {
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.voters': `1@127.0.0.1:${controller}`,
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`,
+    'advertised.listeners': `PLAINTEXT://${advertised}`,
+    'controller.listener.names': 'CONTROLLER',
+    'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
+    'log.dirs': data,
+    'offsets.topic.replication.factor': 1,
+    'offsets.topic.num.partitions': 4,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.num.partitions': 4,
+    'group.initial.rebalance.delay.ms': 0,
+    // The controller refuses a killed broker's return until the old session is over: 9 s by default.
+    'broker.session.timeout.ms': 1500,
+    'broker.heartbeat.interval.ms': 300,
+    // Test records carry timestamps of any year: nothing may be cleaned up under a test.
+    'log.retention.ms': -1,
+    'log.message.timestamp.after.max.ms': '9223372036854775807',
+  }
+}
+
+function tail(path: string): string {
+  return readFileSync(path, 'utf8').split('\n').slice(-12).join('\n')
+}

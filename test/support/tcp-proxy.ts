@@ -1,0 +1,173 @@
+/** A TCP proxy between a client and a server that fails in the ways networks do. */
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+
+export interface TcpProxy {
+  readonly port: number
+  /** `127.0.0.1:PORT`. */
+  readonly address: string
+  /** Connections open now. */
+  readonly connections: number
+  /** Resets every connection and refuses new ones until `restore`. */
+  cut(): void
+  /** Half-open: connections stay, and are accepted, but no byte moves in either direction until `restore`. */
+  freeze(): void
+  /** Ends `cut` and `freeze`; bytes held by `freeze` move on. */
+  restore(): void
+  /** Delays each chunk by this much in each direction, order kept; 0 turns it off. */
+  latency(ms: number): void
+  /** Bytes per second and direction of each connection; 0: no limit. */
+  bandwidth(bytesPerSecond: number): void
+  stop(): Promise<void>
+}
+
+/** Listens on a free port of 127.0.0.1 unless `port` is given; `target` is `host:port` and need not be up yet. */
+export async function startProxy(target: string, port = 0): Promise<TcpProxy> {
+  const proxy = new Proxy(target)
+  await proxy.listen(port)
+  return proxy
+}
+
+/** The conditions that all connections of one proxy share. */
+interface Weather {
+  frozen: boolean
+  latencyMs: number
+  bytesPerSecond: number
+}
+
+class Proxy implements TcpProxy {
+  port = 0
+  private readonly server: Server
+  private readonly pairs = new Set<readonly [Socket, Socket]>()
+  private readonly pipes = new Set<Pipe>()
+  private readonly weather: Weather = { frozen: false, latencyMs: 0, bytesPerSecond: 0 }
+  private refusing = false
+
+  constructor(target: string) {
+    const colon = target.lastIndexOf(':')
+    const host = target.slice(0, colon)
+    const port = Number(target.slice(colon + 1))
+    this.server = createServer({ allowHalfOpen: true }, near => {
+      if (this.refusing) near.resetAndDestroy()
+      else this.join(near, connect({ host, port, allowHalfOpen: true }))
+    })
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`
+  }
+
+  get connections(): number {
+    return this.pairs.size
+  }
+
+  async listen(port: number): Promise<void> {
+    await new Promise<void>((resolve, reject) => this.server.once('error', reject).listen(port, '127.0.0.1', resolve))
+    this.port = (this.server.address() as AddressInfo).port
+  }
+
+  cut(): void {
+    this.refusing = true
+    for (const pair of this.pairs) for (const socket of pair) socket.resetAndDestroy()
+  }
+
+  freeze(): void {
+    this.weather.frozen = true
+  }
+
+  restore(): void {
+    this.refusing = false
+    this.weather.frozen = false
+    for (const pipe of this.pipes) pipe.wake()
+  }
+
+  latency(ms: number): void {
+    this.weather.latencyMs = ms
+  }
+
+  bandwidth(bytesPerSecond: number): void {
+    this.weather.bytesPerSecond = bytesPerSecond
+  }
+
+  async stop(): Promise<void> {
+    this.cut()
+    await new Promise(resolve => this.server.close(resolve))
+  }
+
+  private join(near: Socket, far: Socket): void {
+    const pair = [near, far] as const
+    const pipes = [new Pipe(near, far, this.weather), new Pipe(far, near, this.weather)]
+    this.pairs.add(pair)
+    for (const pipe of pipes) this.pipes.add(pipe)
+    for (const socket of pair) {
+      socket.setNoDelay(true)
+      // One side broken breaks the other: a proxy must not turn a reset into silence.
+      socket.on('error', () => {})
+      socket.once('close', hadError => {
+        this.pairs.delete(pair)
+        for (const pipe of pipes) {
+          this.pipes.delete(pipe)
+          pipe.stop()
+        }
+        for (const other of pair) {
+          if (other === socket || other.destroyed) continue
+          if (hadError) other.resetAndDestroy()
+          else other.destroy()
+        }
+      })
+    }
+  }
+}
+
+/** One direction of one connection: takes chunks in order, each when its time has come. */
+class Pipe {
+  private readonly to: Socket
+  private readonly from: Socket
+  private readonly weather: Weather
+  private readonly queue: { chunk: Buffer | null; due: number }[] = []
+  private timer: NodeJS.Timeout | undefined
+  private busyUntil = 0
+  private blocked = false
+
+  constructor(from: Socket, to: Socket, weather: Weather) {
+    this.from = from
+    this.to = to
+    this.weather = weather
+    from.on('data', (chunk: Buffer) => this.take(chunk))
+    from.once('end', () => this.take(null))
+    to.on('drain', () => {
+      this.blocked = false
+      this.wake()
+    })
+  }
+
+  stop(): void {
+    clearTimeout(this.timer)
+    this.queue.length = 0
+  }
+
+  wake(): void {
+    clearTimeout(this.timer)
+    this.timer = undefined
+    while (!this.weather.frozen && !this.blocked && this.queue.length > 0) {
+      const wait = this.queue[0].due - performance.now()
+      if (wait > 0) {
+        this.timer = setTimeout(() => this.wake(), wait)
+        return
+      }
+      const { chunk } = this.queue.shift()!
+      if (chunk === null) this.to.end()
+      else this.blocked = !this.to.write(chunk)
+    }
+    // Memory stays bounded, and the sender feels the slow path as back-pressure.
+    if (this.queue.length === 0 && !this.blocked) this.from.resume()
+  }
+
+  private take(chunk: Buffer | null): void {
+    const { latencyMs, bytesPerSecond } = this.weather
+    const now = performance.now()
+    this.busyUntil = Math.max(now, this.busyUntil) + (bytesPerSecond > 0 && chunk !== null ? (chunk.length * 1000) / bytesPerSecond : 0)
+    this.queue.push({ chunk, due: this.busyUntil + latencyMs })
+    if (bytesPerSecond > 0 || this.weather.frozen || this.blocked) this.from.pause()
+    if (this.timer === undefined) this.wake()
+  }
+}
