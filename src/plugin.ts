@@ -57,7 +57,7 @@ export class Message {
    */
   constructor(
     value: unknown,
-    key: string | null | undefined = null,
+    key?: string | null,
     time = 0,
     headers?: readonly Header[],
     offset = -1,
@@ -223,7 +223,7 @@ export interface SourceContext extends Context {
 export interface Source {
   /** Connect. Throw a `ConnectionError` to be called again with back-off. */
   open?(signal: AbortSignal): Promise<void>
-  /** Wait for the next batch. `null` ends the input and drains the pipeline. Never called concurrently. Rejects with the signal's reason when aborted. */
+  /** Wait for the next batch. `null` ends the input and drains the pipeline; after a `seek` it may be called again. Never called concurrently. Rejects with the signal's reason when aborted. */
   read(signal: AbortSignal): Promise<Batch | null>
   /** Deliver the lane again from `position` (undefined: where a fresh start would begin); what it had buffered is dropped. Required of a replayable source. */
   seek?(lane: string, position: Position | undefined): Promise<void>

@@ -82,6 +82,11 @@ export class Chain {
     if (current.length > 0) this.exit.emit(current)
   }
 
+  /** After a throw: forgets what the stages had produced. */
+  discard(): void {
+    for (const out of this.outputs) out.take()
+  }
+
   onIdle(silence: number): void | Promise<void> {
     return this.each((t, out) => t.onIdle?.(silence, out))
   }

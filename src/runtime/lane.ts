@@ -70,6 +70,10 @@ export class Lane implements Exit {
   private status: 'running' | 'rewinding' | 'dropped' = 'rewinding'
   private busy = false
   private failures = 0
+  /** Generation: what was read or flushed before a rewind is void after it. */
+  private rewinds = 0
+  /** How often the source was sent back: after that it has something to read again. */
+  seeks = 0
   /** Clock time since when the lane has been silent and caught up. */
   private silentSince: number
   /** Offsets found to make a transform throw. */
@@ -88,8 +92,14 @@ export class Lane implements Exit {
     this.silentSince = host.clock.now()
   }
 
-  /** Takes the lane over and restores its checkpoint. @returns where to read from; undefined: never checkpointed. */
-  async claim(): Promise<Position | undefined> {
+  /** Takes the lane over. @returns where to read from; undefined: never checkpointed. */
+  async open(): Promise<Position | undefined> {
+    const position = await this.claim()
+    if (this.status === 'rewinding') this.status = 'running'
+    return position
+  }
+
+  private async claim(): Promise<Position | undefined> {
     const checkpoint = await this.host.committer.claim(this.info)
     await this.chain?.close()
     this.state = new LaneState(checkpoint)
@@ -100,15 +110,16 @@ export class Lane implements Exit {
     this.unsaved = false
     this.lastCommit = this.host.clock.now()
     this.silentSince = this.host.clock.now()
-    if (this.status === 'rewinding') this.status = 'running'
     return checkpoint?.position
   }
 
   /** Runs a batch through the chain; waits while the lane has too much on its way. */
   async accept(batch: Batch): Promise<void> {
     if (this.status !== 'running') return
-    while (this.cycle.size >= this.host.maxInFlight && this.status === 'running') await this.room()
-    if (this.status !== 'running') return
+    const generation = this.rewinds
+    const stale = (): boolean => this.status !== 'running' || generation !== this.rewinds
+    while (!stale() && this.cycle.size >= this.host.maxInFlight) await this.room()
+    if (stale()) return
     this.busy = true
     try {
       const mark = this.cycle.mark()
@@ -117,15 +128,16 @@ export class Lane implements Exit {
         if (wait) await wait
         if (this.unhandled) throw this.unhandled
       } catch (error) {
-        if ((this.status as string) !== 'running') return
+        if (stale()) return
         this.cycle.undo(mark)
+        this.chain.discard()
         await this.onThrow(batch, error as Error)
         return
       }
     } finally {
       this.busy = false
     }
-    if ((this.status as string) !== 'running') return
+    if (stale()) return
     this.cycle.inputs += batch.messages.length
     this.advance(batch.position)
     if (batch.messages.length > 0) this.silentSince = this.host.clock.now()
@@ -247,7 +259,7 @@ export class Lane implements Exit {
   }
 
   private flush(): void {
-    const generation = this.chain
+    const generation = this.rewinds
     const cycle = this.cycle
     this.cycle = new Cycle(this.host.writers.length)
     this.inFlight = cycle.size
@@ -290,8 +302,8 @@ export class Lane implements Exit {
       throw new EnvironmentError(`the dead-letter queue refused ${lost.length} record(s): ${lost[0].error.message}`, lost[0].error)
   }
 
-  private async recover(error: Error, generation: Chain): Promise<void> {
-    if (this.status === 'dropped' || generation !== this.chain) return
+  private async recover(error: Error, generation: number): Promise<void> {
+    if (this.status === 'dropped' || generation !== this.rewinds) return
     if (this.host.signal.aborted) {
       this.drop()
       return
@@ -313,28 +325,23 @@ export class Lane implements Exit {
   /** Back to the checkpoint: forget, claim, restore, seek; again with back-off until it works or the lane is taken away. */
   private async rewind(): Promise<void> {
     this.status = 'rewinding'
+    this.rewinds++
     while ((this.status as string) === 'rewinding') {
       const delay = Math.min(this.host.backoff.max, this.host.backoff.initial * 2 ** Math.min(this.failures, 16))
       if (this.failures++ > 0) await new Promise<void>(resolve => this.host.clock.after(delay * (0.5 + this.host.random() / 2), resolve))
       if (this.host.signal.aborted) return this.drop()
       try {
-        this.cycle = new Cycle(this.host.writers.length)
-        const position = await this.claimRewinding()
+        const position = await this.claim()
         if ((this.status as string) === 'dropped') return
         await this.host.source.seek!(this.info.id, position)
-        this.status = 'running'
+        this.seeks++
+        // Batches that arrived before the seek belonged to the old reading and were dropped by `accept`.
+        if (this.status === 'rewinding') this.status = 'running'
       } catch (error) {
         if (!this.host.committer.retryable(error as Error)) return this.host.fatal(error as Error)
         this.host.log.warn({ lane: this.info.id, error: (error as Error).message }, 'rewind failed, trying again')
       }
     }
-  }
-
-  /** Batches that arrive before the seek belong to the old reading: `status` stays `rewinding` so that they are dropped. */
-  private async claimRewinding(): Promise<Position | undefined> {
-    const position = await this.claim()
-    if (this.status === 'running') this.status = 'rewinding'
-    return position
   }
 
   private room(): Promise<void> {
@@ -369,8 +376,10 @@ export class Lane implements Exit {
       } catch (cause) {
         if (cause instanceof UnhandledRecord) return this.host.fatal(cause)
         this.cycle.undo(mark)
+        const culprit = this.culprit(cause as Error)
+        this.chain.discard()
         try {
-          this.kill(m, this.culprit(cause as Error), cause as Error)
+          this.kill(m, culprit, cause as Error)
         } catch (unhandled) {
           return this.host.fatal(unhandled as Error)
         }

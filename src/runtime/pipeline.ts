@@ -123,7 +123,7 @@ export class PipelineRun {
           fatal: error => this.fatal(error),
         })
         this.lanes.set(info.id, lane)
-        positions.set(info.id, await this.retrying(() => lane.claim()))
+        positions.set(info.id, await this.retrying(() => lane.open()))
       }),
     )
     return positions
@@ -151,6 +151,7 @@ export class PipelineRun {
     let yielded = performance.now()
     for (;;) {
       let batch: Batch | null
+      const seeks = this.seeks(entry)
       try {
         batch = await source.read(this.reading.signal)
       } catch (error) {
@@ -160,7 +161,10 @@ export class PipelineRun {
         await this.pause(this.built.pipeline.retry.initial_delay)
         continue
       }
-      if (batch === null) break
+      if (batch === null) {
+        if (await this.endInput(entry, seeks)) return
+        continue
+      }
       // With a decode stage that stage counts, so that a source's `out` is what could be decoded.
       if (!entry.decodeStage) {
         meter.in += batch.messages.length
@@ -175,8 +179,25 @@ export class PipelineRun {
         yielded = performance.now()
       }
     }
-    if (this.options.endAt === -Infinity) return
-    await Promise.all([...this.lanes.values()].filter(l => l.info.source === entry.step.name).map(l => l.end(this.options.endAt)))
+  }
+
+  /** Settles the source's lanes for good. False: a lane was sent back since the read that found the end, so the source has to be read again. */
+  private async endInput(entry: BuiltSource, seeks: number): Promise<boolean> {
+    const lanes = this.lanesOf(entry)
+    await Promise.all(lanes.map(l => l.drain()))
+    if (this.failure) return true
+    if (this.seeks(entry) !== seeks) return false
+    // A back-fill without `--to` ends in the middle of windows: half a window must not leave.
+    if (this.options.endAt !== Number.NEGATIVE_INFINITY) await Promise.all(lanes.map(l => l.end(this.options.endAt)))
+    return this.failure !== undefined || this.seeks(entry) === seeks
+  }
+
+  private lanesOf(entry: BuiltSource): Lane[] {
+    return [...this.lanes.values()].filter(l => l.info.source === entry.step.name)
+  }
+
+  private seeks(entry: BuiltSource): number {
+    return this.lanesOf(entry).reduce((n, l) => n + l.seeks, 0)
   }
 
   /** Looks at silence: idle windows, and the end of a run that is told to end when idle. */

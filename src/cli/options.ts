@@ -1,0 +1,16 @@
+/** Parsers of command-line values shared by commands. */
+import { InvalidArgumentError } from 'commander'
+import { parseDuration } from '../runtime/config/units.ts'
+
+export function parseDurationOption(text: string): number {
+  const ms = parseDuration(text)
+  if (ms === undefined) throw new InvalidArgumentError('write a number with its unit: 500ms, 5s, 1m, 2h.')
+  return ms
+}
+
+/** ISO 8601 or epoch milliseconds. */
+export function parseTimeOption(text: string): number {
+  const ms = /^\d{10,16}$/.test(text) ? Number(text) : Date.parse(text)
+  if (Number.isNaN(ms)) throw new InvalidArgumentError('write a time as 2026-01-31T12:00:00Z or as epoch milliseconds.')
+  return ms
+}

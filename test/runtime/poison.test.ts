@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest'
+import { BatchError, DataError, defineTransform, type TransformPlugin } from '../../src/plugin.ts'
+import { MemoryLog, pipelineOf, start } from './harness.ts'
+
+const input = { a: Array.from({ length: 100 }, (_, v) => ({ v })) }
+const throwing = (stateful: boolean): TransformPlugin =>
+  defineTransform({
+    type: 'throwing',
+    schema: {},
+    stateful,
+    create: (_config, ctx) => {
+      const state = stateful ? ctx.state<number>('sum') : undefined
+      return {
+        process(messages, out) {
+          for (const m of messages) {
+            const { v } = m.value as { v: number }
+            state?.set('sum', (state.get('sum') ?? 0) + v)
+            if (v === 41 || v === 77) throw new TypeError(`cannot take ${v}`)
+            out.emit(m.derive({ v, sum: state?.get('sum') ?? null }))
+          }
+        },
+      }
+    },
+  }) as TransformPlugin
+const header = (m: { headers?: readonly (readonly [string, unknown])[] }, name: string): unknown => m.headers?.find(h => h[0] === name)?.[1]
+
+describe('a transform that throws', () => {
+  it.each([false, true])('has only the poison message dead-lettered (stateful: %s)', async stateful => {
+    const log = new MemoryLog({ lanes: input, batch: () => 30 })
+    await start(pipelineOf(log, [throwing(stateful)])).run()
+    expect(log.dead.map(m => header(m, 'source_offset'))).toEqual(['41', '77'])
+    expect(log.dead.map(m => header(m, 'error_type'))).toEqual(['TypeError', 'TypeError'])
+    expect(log.dead[0].encode()!.toString()).toBe('{"v":41}')
+    expect(header(log.dead[0], 'step')).toBe('t0')
+    const good = input.a.filter(r => r.v !== 41 && r.v !== 77)
+    let sum = 0
+    expect(log.committed.map(r => r.value)).toEqual(good.map(({ v }) => JSON.stringify({ v, sum: stateful ? (sum += v) : null })))
+  })
+})
+
+describe('bad records', () => {
+  it('go to the dead letters with their original bytes, key and headers', async () => {
+    const bad = Buffer.from('{"v": 1,,}')
+    const utf8 = Buffer.from([0x22, 0xff, 0x22])
+    const log = new MemoryLog({ lanes: { a: [{ v: 1 }, bad, { v: 2 }, utf8, Buffer.alloc(0)] }, batch: () => 10 })
+    await start(pipelineOf(log, [throwing(false)])).run()
+    expect(log.committed.length).toBe(2)
+    expect(log.dead.map(m => m.encode())).toEqual([bad, utf8, Buffer.alloc(0)])
+    const [first] = log.dead
+    expect(first.encodeKey()).toEqual(Buffer.from('a'))
+    expect(Object.fromEntries(first.headers!)).toMatchObject({
+      source_topic: 'a',
+      source_partition: '0',
+      source_offset: '1',
+      source_timestamp: '1001',
+      pipeline: 'test',
+      step: 'in',
+      error_type: 'decode',
+    })
+    expect(header(log.dead[1], 'error_message')).toMatch(/UTF-8/)
+    expect(header(log.dead[2], 'error_message')).toMatch(/empty/)
+  })
+
+  it('stop a pipeline that has no dlq, and commit nothing past them', async () => {
+    const values: unknown[] = input.a.slice(0, 20)
+    values[12] = Buffer.from('oops')
+    const log = new MemoryLog({ lanes: { a: values }, batch: () => 5 })
+    await expect(start(pipelineOf(log, [throwing(true)], { dlq: undefined, commit_interval: 0 })).run()).rejects.toThrow(
+      /offset 12.*malformed JSON.*no dlq/s,
+    )
+    expect(log.checkpoints.get('a')?.position ?? 0).toBeLessThanOrEqual(12)
+    expect(log.committed.length).toBeLessThanOrEqual(12)
+  })
+
+  it('stop it even when a plugin swallows the refusal', async () => {
+    const swallowing = defineTransform({
+      type: 'swallowing',
+      schema: {},
+      create: () => ({
+        process(messages, out) {
+          for (const m of messages) {
+            try {
+              out.fail(m, new DataError('bad'))
+            } catch {}
+          }
+        },
+      }),
+    }) as TransformPlugin
+    const log = new MemoryLog({ lanes: { a: [{ v: 1 }] }, batch: () => 5 })
+    await expect(start(pipelineOf(log, [swallowing], { dlq: undefined })).run()).rejects.toThrow(/no dlq/)
+    expect(log.checkpoints.size).toBe(0)
+  })
+})
+
+describe('a sink that refuses some messages', () => {
+  it('has exactly those dead-lettered', async () => {
+    const log = new MemoryLog({ lanes: input, batch: () => 30 })
+    const pipeline = pipelineOf(log, [], { delivery: 'at_least_once' })
+    const written: number[] = []
+    pipeline.sinks[0].plugin.create = () => ({
+      async write(messages) {
+        const failed = new Map<number, Error>()
+        messages.forEach((m, i) => {
+          const { v } = m.value as { v: number }
+          if (v % 10 === 3) failed.set(i, new DataError('ends in 3'))
+          else written.push(v)
+        })
+        if (failed.size > 0) throw new BatchError(failed)
+      },
+    })
+    await start(pipeline).run()
+    expect(log.dead.map(m => header(m, 'source_offset'))).toEqual(['3', '13', '23', '33', '43', '53', '63', '73', '83', '93'])
+    expect(header(log.dead[0], 'step')).toBe('out')
+    expect(written).toEqual(input.a.map(r => r.v).filter(v => v % 10 !== 3))
+  })
+})
