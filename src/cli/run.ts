@@ -1,8 +1,9 @@
 /** `runner run FILE...`: runs pipelines until their input ends, a signal comes, or one fails. */
 import type { Command } from 'commander'
 import { EXIT, exitCodeOf } from '../errors.ts'
-import type { CheckpointStore, Logger } from '../plugin.ts'
+import type { Logger } from '../plugin.ts'
 import { build, type Range } from '../runtime/build.ts'
+import { localCheckpoints } from '../runtime/checkpoints/local.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { loadPipeline } from '../runtime/config/load.ts'
 import type { Pipeline } from '../runtime/config/model.ts'
@@ -84,7 +85,7 @@ function prepare(pipeline: Pipeline, range: Range | undefined, flags: RunFlags, 
     clock: systemClock,
     log,
     range,
-    localCheckpoints: p => lazyCheckpoints(p.name, p.version),
+    localCheckpoints: p => localCheckpoints({ id: `${p.name}.${p.version}` }),
   })
   return new PipelineRun(built, {
     clock: systemClock,
@@ -93,19 +94,6 @@ function prepare(pipeline: Pipeline, range: Range | undefined, flags: RunFlags, 
     // A back-fill that ends in the middle of a window must not emit half of it.
     endAt: range ? (range.to ?? Number.NEGATIVE_INFINITY) : Number.POSITIVE_INFINITY,
   })
-}
-
-/** SQLite is loaded when the first lane is claimed, not before. */
-function lazyCheckpoints(name: string, version: number): CheckpointStore {
-  let opened: Promise<CheckpointStore> | undefined
-  const store = (): Promise<CheckpointStore> =>
-    (opened ??= import('../runtime/checkpoints/local.ts').then(m => m.openLocalCheckpoints(`${name}.${version}`)))
-  return {
-    claim: async lane => (await store()).claim(lane),
-    save: async (lane, delta) => (await store()).save(lane, delta),
-    release: async lane => (await store()).release(lane),
-    close: async () => (await opened)?.close(),
-  }
 }
 
 /** One server per address; pipelines of one process may share it. */
