@@ -1,0 +1,5 @@
+/** `npm run demo`, from a fresh clone. */
+import { installPackages, runProject } from './bootstrap.js'
+
+installPackages()
+runProject('scripts/demo.ts', process.argv.slice(2))
