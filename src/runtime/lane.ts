@@ -165,6 +165,11 @@ export class Lane implements Exit {
     return this.cycle.empty && !this.flushing && !this.unsaved && !this.busy
   }
 
+  /** Nothing is on the move: what is left waits for input or for the clock. Tests on a virtual clock go on from here. */
+  get quiet(): boolean {
+    return this.status === 'dropped' || (this.status === 'running' && !this.flushing && !this.busy)
+  }
+
   get load(): { inFlight: number; stateKeys: number } {
     return { inFlight: this.inFlight + this.cycle.size, stateKeys: this.state.size }
   }
