@@ -1,0 +1,54 @@
+/** Checkpoints of sources that have no store of their own, in one SQLite file beside the pipelines. */
+import type { CheckpointStore } from '../../plugin.ts'
+import { type Claim, claimLane, laneSchema, saveLane, unclaimed } from './lanes.ts'
+import { openSqlite, type Sqlite, type SqliteKind } from './sqlite.ts'
+
+const kind: SqliteKind = { what: 'checkpoint file', applicationId: 0x52434b50, version: 1, schema: laneSchema }
+
+export interface LocalOptions {
+  /** Name under which the lanes are kept: `<pipeline>.<version>`. */
+  readonly id: string
+  /** Default `.runner/checkpoints.db`. */
+  readonly path?: string
+}
+
+/**
+ * Several processes may use one file; the latest claim of a lane wins. The file is opened by the first claim, which throws an
+ * `EnvironmentError` when it cannot be used.
+ *
+ * Every save is fsynced: a source may forget for good (a stream acknowledged, a webhook answered) what a checkpoint says is done.
+ */
+export function localCheckpoints(options: LocalOptions): CheckpointStore {
+  const claims = new Map<string, Claim>()
+  let opening: Promise<Sqlite> | undefined
+  const open = (): Promise<Sqlite> => {
+    opening ??= openSqlite(options.path ?? '.runner/checkpoints.db', kind, 'full').catch(error => {
+      opening = undefined
+      throw error
+    })
+    return opening
+  }
+  return {
+    async claim(lane) {
+      const db = await open()
+      const claim = await db.write(() => claimLane(db, options.id, lane.id))
+      claims.set(lane.id, { ...claim, checkpoint: undefined })
+      return claim.checkpoint
+    },
+    async save(lane, delta) {
+      const claim = claims.get(lane.id)
+      if (!claim) throw unclaimed(lane.id)
+      const db = await open()
+      await db.write(() => saveLane(db, claim, delta))
+    },
+    async release(lane) {
+      claims.delete(lane.id)
+    },
+    async close() {
+      claims.clear()
+      const closing = opening
+      opening = undefined
+      if (closing) (await closing).close()
+    },
+  }
+}

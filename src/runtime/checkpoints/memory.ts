@@ -1,0 +1,46 @@
+/** Checkpoints that die with the process: for tests, and for pipelines that ask for nothing more. */
+import type { Checkpoint, CheckpointDelta, CheckpointStore, Json, LaneInfo } from '../../plugin.ts'
+import { fenced, unclaimed } from './lanes.ts'
+
+interface Lane {
+  epoch: number
+  position: string | undefined
+  /** store => key => JSON text */
+  readonly state: Map<string, Map<string, string>>
+}
+
+/** What outlives a store: hand the same one to a second store to play a restart or a zombie. */
+export type Memory = Map<string, Lane>
+
+export function memoryCheckpoints(memory: Memory = new Map()): CheckpointStore {
+  const epochs = new Map<string, number>()
+  return {
+    async claim(info: LaneInfo): Promise<Checkpoint | undefined> {
+      let lane = memory.get(info.id)
+      if (!lane) memory.set(info.id, (lane = { epoch: 0, position: undefined, state: new Map() }))
+      epochs.set(info.id, ++lane.epoch)
+      if (lane.position === undefined) return undefined
+      const state = [...lane.state].flatMap(([store, keys]) => [...keys].map(([key, json]) => [store, key, json] as const))
+      return { position: JSON.parse(lane.position) as Json, state }
+    },
+    async save(info: LaneInfo, delta: CheckpointDelta): Promise<void> {
+      const epoch = epochs.get(info.id)
+      const lane = memory.get(info.id)
+      if (epoch === undefined || !lane) throw unclaimed(info.id)
+      if (lane.epoch !== epoch) throw fenced(info.id)
+      lane.position = JSON.stringify(delta.position)
+      for (const [store, key, json] of delta.state) {
+        let keys = lane.state.get(store)
+        if (!keys) lane.state.set(store, (keys = new Map()))
+        if (json === null) keys.delete(key)
+        else keys.set(key, json)
+      }
+    },
+    async release(info: LaneInfo): Promise<void> {
+      epochs.delete(info.id)
+    },
+    async close(): Promise<void> {
+      epochs.clear()
+    },
+  }
+}
