@@ -2,4 +2,4 @@
 import { installPackages, runProject } from './bootstrap.js'
 
 installPackages()
-runProject('scripts/demo.ts', process.argv.slice(2))
+runProject('examples/demo/demo.ts', process.argv.slice(2))
