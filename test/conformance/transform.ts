@@ -2,10 +2,13 @@
  * Runs one transform the way the runtime does, without the runtime: batches in, cuts between `process` calls, crashes
  * that restore from the JSON of the last cut. Whatever a plugin keeps outside its state is gone after a crash, as in life.
  */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Message, type Header, type Json, type LaneInfo, type Output, type State, type TransformPlugin } from '../../src/plugin.ts'
 import { VirtualClock } from '../../src/runtime/clock.ts'
+import { type Durable, FakeStore } from './lib/fake-state.ts'
+
+export type { Durable }
 
 /** What a test writes instead of a `Message`: JSON `value`, or raw `payload` bytes. */
 export interface Input {
@@ -22,8 +25,8 @@ export type Step = readonly Message[] | { readonly idle: number } | 'crash'
 export interface RunOptions {
   /** After the last batch, call `onIdle` with this many ms of silence. */
   idle?: number
-  /** At the very end, call `onEnd`. */
-  end?: boolean
+  /** At the very end, call `onEnd`, `true` for until the end of time. */
+  end?: boolean | number
   /** Crash and restore before the steps with these indexes (the number of steps: before `idle` and `end`). */
   restartAt?: readonly number[]
   clock?: VirtualClock
@@ -31,12 +34,11 @@ export interface RunOptions {
   state?: Durable
 }
 
-export type Durable = Map<string, Map<string, string>>
-
 export type Event =
   | { readonly kind: 'out'; readonly message: Message }
   | { readonly kind: 'port'; readonly port: string; readonly message: Message }
-  | { readonly kind: 'fail'; readonly message: Message; readonly error: Error }
+  /** `undecodable` failed before it reached the transform. */
+  | { readonly kind: 'fail' | 'undecodable'; readonly message: Message; readonly error: Error }
 
 export interface Run {
   /** Everything that came out, in order. */
@@ -95,7 +97,6 @@ export async function runTransform<C>(
 
   let stores: FakeStore[] = []
   let opening = false
-  const silent = () => {}
   const context = {
     step: plugin.type,
     pipeline: 'test',
@@ -143,7 +144,7 @@ export async function runTransform<C>(
     const step = steps[i]!
     if (step === 'crash') restart()
     else if ('idle' in step) transform.onIdle?.(step.idle, output)
-    else await transform.process(decodable(plugin, step, output), output)
+    else await transform.process(decodable(plugin, step, run), output)
     cut()
   }
   if (options.restartAt?.includes(steps.length)) restart()
@@ -151,8 +152,8 @@ export async function runTransform<C>(
     transform.onIdle?.(options.idle, output)
     cut()
   }
-  if (options.end) {
-    transform.onEnd?.(output)
+  if (options.end !== undefined && options.end !== false) {
+    transform.onEnd?.(output, options.end === true ? Number.POSITIVE_INFINITY : options.end)
     cut()
   }
   await transform.close?.()
@@ -160,18 +161,21 @@ export async function runTransform<C>(
 }
 
 /** The runtime's decode step: what cannot be decoded fails before it reaches the transform. */
-function decodable(plugin: TransformPlugin, messages: readonly Message[], output: Output): Message[] {
+function decodable(plugin: TransformPlugin, messages: readonly Message[], run: Run): Message[] {
   if (plugin.readsValue === false) return [...messages]
   return messages.filter(message => {
     try {
       void message.value
       return true
     } catch (error) {
-      output.fail(message, error as Error)
+      run.failures.push({ message, error: error as Error })
+      run.events.push({ kind: 'undecodable', message, error: error as Error })
       return false
     }
   })
 }
+
+const silent = () => {}
 
 const metricId = (name: string, labels?: Record<string, string>) =>
   labels && Object.keys(labels).length > 0
@@ -180,57 +184,24 @@ const metricId = (name: string, labels?: Record<string, string>) =>
         .join(',')}}`
     : name
 
-/** Live values as the plugin left them; only what it passed to `set` and `delete` reaches the durable side, at the cut, as JSON. */
-class FakeStore {
-  readonly name: string
-  private live: Map<string, Json>
-  private dirty = new Set<string>()
-  private durable: Durable
-
-  constructor(name: string, durable: Durable) {
-    this.name = name
-    this.durable = durable
-    this.live = new Map([...(durable.get(name) ?? [])].map(([k, v]) => [k, JSON.parse(v)]))
-  }
-
-  get size() {
-    return this.live.size
-  }
-  get(key: string) {
-    return this.live.get(key)
-  }
-  set(key: string, value: Json) {
-    this.live.set(key, value)
-    this.dirty.add(key)
-  }
-  delete(key: string) {
-    this.live.delete(key)
-    this.dirty.add(key)
-  }
-  entries() {
-    return this.live.entries()
-  }
-
-  save() {
-    let saved = this.durable.get(this.name)
-    if (!saved) this.durable.set(this.name, (saved = new Map()))
-    for (const key of this.dirty) {
-      const value = this.live.get(key)
-      if (value === undefined) saved.delete(key)
-      else saved.set(key, JSON.stringify(value))
-    }
-    this.dirty.clear()
-  }
-}
-
 /** What a sink and a DLQ would see of a run: comparable with `toEqual`, readable in a diff. */
 export function seen(run: Run): string[] {
   return run.events.map(e => {
     const m = e.message
-    if (e.kind === 'fail') return `fail #${m.offset} ${e.error.name}: ${e.error.message}`
+    if ('error' in e) return `${e.kind} #${m.offset} ${e.error.name}: ${e.error.message}`
     const headers = (m.headers ?? []).map(([n, v]) => ` ${n}=${v}`).join('')
     return `${e.kind === 'port' ? `${e.port} <- ` : ''}${m.encodeKey()} @${m.time}${headers} ${m.encode()}`
   })
+}
+
+/** The same, one list per place: how outputs, ports and dead letters interleave is nobody's business. */
+export function seenByPlace(run: Run): Record<string, string[]> {
+  const places: Record<string, string[]> = {}
+  seen(run).forEach((line, i) => {
+    const e = run.events[i]
+    ;(places[e.kind === 'port' ? `port ${e.port}` : e.kind] ??= []).push(line)
+  })
+  return places
 }
 
 /** State with entries sorted, for comparing two runs. */
@@ -238,14 +209,14 @@ export const stateOf = (run: Run): Record<string, Record<string, Json>> =>
   Object.fromEntries(
     [...run.state].map(([name, entries]) => [
       name,
-      Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, JSON.parse(v) as Json])),
+      Object.fromEntries([...entries].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, JSON.parse(v) as Json])),
     ]),
   )
 
 export interface ConformanceOptions {
   numRuns?: number
   idle?: number
-  end?: boolean
+  end?: boolean | number
 }
 
 /**
@@ -267,7 +238,7 @@ export function transformConformance<C>(
         fc.asyncProperty(inputs, cuts, async (all, at) => {
           const whole = await once(all)
           const parts = await runTransform(plugin, config, split(messagesOf(all), at), ending)
-          expect(seen(parts)).toEqual(seen(whole))
+          expect(seenByPlace(parts)).toEqual(seenByPlace(whole))
           expect(stateOf(parts)).toEqual(stateOf(whole))
         }),
         { numRuns },
@@ -280,7 +251,7 @@ export function transformConformance<C>(
           const whole = await once(all)
           const restartAt = crashes.map(c => c % (batches.length + 1))
           const crashed = await runTransform(plugin, config, batches, { ...ending, restartAt })
-          expect(seen(crashed)).toEqual(seen(whole))
+          expect(seenByPlace(crashed)).toEqual(seenByPlace(whole))
           expect(stateOf(crashed)).toEqual(stateOf(whole))
         }),
         { numRuns },
@@ -293,6 +264,6 @@ const cuts = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 1
 
 /** Cut a list at fractions of its length; empty batches may come out, as they may in life. */
 export function split<T>(all: readonly T[], at: readonly number[]): T[][] {
-  const edges = [0, ...at.map(x => Math.floor(x * all.length)).sort((a, b) => a - b), all.length]
+  const edges = [0, ...at.map(x => Math.floor(x * all.length)).toSorted((a, b) => a - b), all.length]
   return edges.slice(1).map((end, i) => all.slice(edges[i], end))
 }

@@ -17,6 +17,8 @@ export interface GoldenOptions {
   readonly label: string
   /** ms. */
   readonly lateness: number
+  /** Decimal places carried, 60 unless told: no input may have more. 420 holds every double. */
+  readonly places?: number
 }
 
 /** The lines a run with `on_late: drop` must produce, in their order, and how many ticks were late. Ticks in arrival order, all valid. */
@@ -39,7 +41,8 @@ export function goldenBars(ticks: readonly GoldenTick[], options: GoldenOptions)
   return { lines: sorted.map(w => line(w.symbol, w.start, w.ticks, options)), late }
 }
 
-function line(symbol: string, start: number, ticks: GoldenTick[], { interval, label }: GoldenOptions): string {
+function line(symbol: string, start: number, ticks: GoldenTick[], { interval, label, places = 60 }: GoldenOptions): string {
+  const { scaled, printed, round12 } = decimals(places)
   const byTime = ticks.map((t, i) => ({ t, i })).toSorted((a, b) => a.t.ts - b.t.ts || a.i - b.i)
   const first = byTime[0].t.ts
   const last = byTime.at(-1)!.t.ts
@@ -65,44 +68,48 @@ function line(symbol: string, start: number, ticks: GoldenTick[], { interval, la
   return `{${parts.map(([k, v]) => `"${k}":${v}`).join(',')}}`
 }
 
-/** Decimal places carried; more than any double or any test string has. */
-const PLACES = 420
-const ONE = 10n ** BigInt(PLACES)
+/** Fixed-point arithmetic: everything is an integer number of 10^-places. */
+function decimals(places: number) {
+  const one = 10n ** BigInt(places)
 
-/** value * 10^PLACES */
-function scaled(x: number | string): bigint {
-  const [mantissa, exponent = '0'] = String(x).toLowerCase().split('e')
-  const [whole, fraction = ''] = mantissa.split('.')
-  const shift = PLACES - fraction.length + Number(exponent)
-  const digits = BigInt(whole + fraction)
-  if (shift < 0) throw new Error(`too many places: ${x}`)
-  return digits * 10n ** BigInt(shift)
-}
-
-/** n / d rounded half-even to 12 significant digits, by trying decimal places from coarse to fine. */
-function round12(n: bigint, d: bigint): bigint {
-  let unit = ONE * 10n ** 320n
-  while (n / (d * unit) < 10n ** 11n) {
-    // n / d is value * 10^PLACES; one unit is the weight of the last digit kept
-    if (unit === 1n) break
-    unit /= 10n
+  function scaled(x: number | string): bigint {
+    const [mantissa, exponent = '0'] = String(x).toLowerCase().split('e')
+    const [whole, fraction = ''] = mantissa.split('.')
+    const shift = places - fraction.length + Number(exponent)
+    if (shift < 0) throw new Error(`too many decimal places: ${x}`)
+    return BigInt(whole + fraction) * 10n ** BigInt(shift)
   }
-  const step = d * unit
-  let q = n / step
-  const rest = n - q * step
-  if (rest * 2n > step || (rest * 2n === step && q % 2n === 1n)) q += 1n
-  return q * unit
-}
 
-/** The JSON of a scaled value: a number if reading it back gives the same decimal, else a string. */
-function printed(value: bigint): string {
-  const text = plain(value)
-  const n = Number(text)
-  return Number.isFinite(n) && plain(scaled(n)) === text ? JSON.stringify(n) : JSON.stringify(text)
-}
+  /** n / d rounded half-even to 12 significant digits, by trying the weight of the last digit from coarse to fine. */
+  function round12(n: bigint, d: bigint): bigint {
+    let unit = 10n ** BigInt(places + 320)
+    while (unit > 1n && n / (d * unit) < 10n ** 11n) unit /= 10n
+    if (n / (d * unit) < 10n ** 11n) throw new Error('too few decimal places for 12 digits')
+    const step = d * unit
+    const q = n / step
+    const rest = n - q * step
+    const up = rest * 2n > step || (rest * 2n === step && q % 2n === 1n)
+    return (up ? q + 1n : q) * unit
+  }
 
-function plain(value: bigint): string {
-  const whole = value / ONE
-  const fraction = (value % ONE).toString().padStart(PLACES, '0').replace(/0+$/, '')
-  return fraction === '' ? `${whole}` : `${whole}.${fraction}`
+  /** The JSON of a value: a number if reading it back gives the same decimal, else a string. */
+  function printed(value: bigint): string {
+    const text = plain(value)
+    const n = Number(text)
+    return Number.isFinite(n) && fits(n) && plain(scaled(n)) === text ? JSON.stringify(n) : JSON.stringify(text)
+  }
+
+  /** A double next to a decimal of ours may have more places than we carry; then it is not that decimal. */
+  function fits(n: number): boolean {
+    const [mantissa, exponent = '0'] = String(n).split('e')
+    return (mantissa.split('.')[1] ?? '').length - Number(exponent) <= places
+  }
+
+  function plain(value: bigint): string {
+    const whole = value / one
+    const fraction = (value % one).toString().padStart(places, '0').replace(/0+$/, '')
+    return fraction === '' ? `${whole}` : `${whole}.${fraction}`
+  }
+
+  return { scaled, printed, round12 }
 }

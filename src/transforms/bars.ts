@@ -1,0 +1,119 @@
+/** Trades to OHLCV bars by event time, exact to the last digit. */
+import { type CheckProblem, defineTransform, Message, type Output, type Transform, type TransformContext } from '../plugin.ts'
+import { EventClock } from '../runtime/event-clock.ts'
+import schema from './bars.schema.json' with { type: 'json' }
+import type { Bar } from './lib/bar.ts'
+import { BarBook } from './lib/bar-book.ts'
+import { lateCounters, LateError } from './lib/late.ts'
+import { type TickFields, TickReader } from './lib/tick.ts'
+import { DAY, formatDuration } from './lib/time.ts'
+
+export interface BarsConfig {
+  interval: number
+  allowed_lateness: number
+  idle_timeout: number
+  on_late: 'drop' | 'dlq' | 'revise'
+  retain: number
+  max_future: number
+  gap_fill: 'none' | 'previous'
+  gap_limit: number
+  fields: TickFields
+}
+
+export default defineTransform<BarsConfig>({
+  type: 'bars',
+  schema,
+  stateful: true,
+  check,
+  create,
+})
+
+function check({ interval }: BarsConfig): CheckProblem[] {
+  if (interval >= 1000 && interval <= DAY && DAY % interval === 0) return []
+  const near = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 28_800, 43_200, 86_400]
+    .map(s => s * 1000)
+    .reduce((best, ms) => (Math.abs(ms - interval) < Math.abs(best - interval) ? ms : best))
+  const message = `${formatDuration(interval)} is no bar interval: it must be from 1s to 1d and divide a day, so that every day begins with a bar`
+  return [{ path: ['interval'], message, suggestion: formatDuration(near) }]
+}
+
+function create(config: BarsConfig, ctx: TransformContext): Transform {
+  const { interval, on_late, retain } = config
+  const revise = on_late === 'revise'
+  const fill = config.gap_fill === 'previous'
+  const clock = new EventClock(ctx.state('clock'), config)
+  const book = new BarBook(ctx.state('bars'), fill ? ctx.state('last') : undefined, clock.watermark, {
+    interval,
+    label: formatDuration(interval),
+    retain: revise ? retain : 0,
+    gapLimit: config.gap_limit,
+  })
+  const tick = new TickReader(config.fields, config.max_future)
+  const late = lateCounters(ctx)
+
+  const emit = (bar: Bar, out: Output): void => {
+    for (const record of book.publish(bar)) out.emit(new Message(record, record.symbol, record.end))
+  }
+  const close = (out: Output): void => {
+    for (const record of book.close(clock.watermark)) out.emit(new Message(record, record.symbol, record.end))
+  }
+  const save = (): void => {
+    book.flush()
+    if (clock.save()) ctx.watermark(clock.watermark)
+  }
+
+  /** A trade whose window has closed and left no bar to revise. */
+  const tooLate = (message: Message, start: number, out: Output): Bar | undefined => {
+    const end = start + interval
+    if (revise && end + retain > clock.watermark) return book.open(tick.symbol, start, true)
+    if (on_late === 'dlq') {
+      late.dead.inc()
+      out.fail(message, new LateError(tick.ts, start, end, clock.watermark))
+    } else {
+      late.dropped.inc()
+    }
+    return undefined
+  }
+
+  return {
+    process(messages, out) {
+      for (let i = 0; i < messages.length; i++) {
+        const message = messages[i]
+        const wrong = tick.read(message)
+        if (wrong) {
+          out.fail(message, wrong)
+          continue
+        }
+        const ts = tick.ts
+        // Message by message, never per batch: what closes when must not depend on how the input was cut.
+        if (ts > clock.max && clock.observe(ts) >= book.nextDue) close(out)
+        let bar = book.at(tick.symbol, ts)
+        if (bar === undefined) {
+          const start = ts - (ts % interval)
+          bar = start + interval <= clock.watermark ? tooLate(message, start, out) : book.open(tick.symbol, start, false)
+          if (bar === undefined) continue
+        }
+        bar.add(tick.price, tick.volume, ts)
+        book.touch(bar)
+        if (bar.closed) {
+          late.revised.inc()
+          bar.revision++
+          emit(bar, out)
+        }
+      }
+      save()
+    },
+
+    onIdle(silence, out) {
+      if (clock.idle(silence) && clock.watermark >= book.nextDue) close(out)
+      save()
+    },
+
+    onEnd(out, until) {
+      // What comes after a restart for a bar that is closed here is late, as for any closed bar.
+      clock.advance(book.lastEnd(until))
+      close(out)
+      save()
+    },
+  }
+}

@@ -1,0 +1,25 @@
+/** Field paths: `price`, `data.price`. Values of records may be anything, so nothing here throws. */
+
+/** Reads a field of a JSON value; undefined when it, or anything on the way, is missing. */
+export type Getter = (value: unknown) => unknown
+
+export function getter(path: string): Getter {
+  const parts = path.split('.')
+  if (parts.length === 1 && !(path in Object.prototype)) return value => (isObject(value) ? value[path] : undefined)
+  return value => {
+    let at = value
+    for (const part of parts) at = isObject(at) && Object.hasOwn(at, part) ? at[part] : undefined
+    return at
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
+/** A value as an error message shows it: JSON, shortened. */
+export function show(value: unknown): string {
+  if (value === undefined) return 'missing'
+  const text = typeof value === 'number' || typeof value === 'bigint' ? `${value}` : (JSON.stringify(value) ?? String(value))
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text
+}
