@@ -1,0 +1,102 @@
+/** The five compressions of Kafka record batches, all synchronous: a batch is at most a few hundred KB. */
+import { createRequire } from 'node:module'
+import zlib from 'node:zlib'
+import { DecodeError, EnvironmentError } from '../../../plugin.ts'
+
+export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
+
+/** Low three bits of a batch's attributes. */
+export const codecIds: Record<Compression, number> = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 }
+
+/** More than this out of one batch is taken for a decompression bomb. */
+const MAX_OUTPUT = 1 << 29
+const require = createRequire(import.meta.url)
+
+interface Snappy {
+  compress(b: Buffer): Buffer
+  uncompress(b: Buffer): Buffer
+}
+interface Lz4 {
+  compressFrameSync(b: Buffer): Buffer
+  decompressFrameSync(b: Buffer): Buffer
+}
+let snappyModule: Snappy | undefined
+let lz4Module: Lz4 | undefined
+// snappyjs is a dependency of kafkajs-snappy, whose own functions are asynchronous and copy quadratically.
+const snappy = (): Snappy => (snappyModule ??= createRequire(require.resolve('kafkajs-snappy'))('snappyjs') as Snappy)
+const lz4 = (): Lz4 => (lz4Module ??= require('lz4-napi') as Lz4)
+
+const ZSTD_PARAMS = { [zlib.constants.ZSTD_c_compressionLevel]: 1 }
+
+/** @throws {EnvironmentError} when this Node.js has no zstd. */
+export function compress(type: Compression, data: Buffer): Buffer {
+  switch (type) {
+    case 'none':
+      return data
+    case 'gzip':
+      return zlib.gzipSync(data, { level: 1, chunkSize: 65_536 })
+    case 'snappy':
+      return snappy().compress(data)
+    case 'lz4':
+      return lz4().compressFrameSync(data)
+    case 'zstd':
+      needZstd()
+      return zlib.zstdCompressSync(data, { chunkSize: 65_536, params: ZSTD_PARAMS })
+  }
+}
+
+/** @throws {DecodeError} for an unknown codec or damaged data. */
+export function decompress(codec: number, data: Buffer): Buffer {
+  if (codec === 0) return data
+  if (codec > 4) throw new DecodeError(`unknown compression codec ${codec}`)
+  if (codec === 4) needZstd()
+  try {
+    if (codec === 1) return zlib.gunzipSync(data, { chunkSize: 131_072, maxOutputLength: MAX_OUTPUT })
+    if (codec === 2) return unsnappy(data)
+    if (codec === 3) return lz4().decompressFrameSync(data)
+    // The frame header usually says how long the content is; one output chunk of that size saves a copy.
+    return zlib.zstdDecompressSync(data, { chunkSize: zstdContentSize(data) + 1, maxOutputLength: MAX_OUTPUT })
+  } catch (error) {
+    throw new DecodeError(`the batch's compressed data is damaged: ${(error as Error).message}`, error)
+  }
+}
+
+function needZstd(): void {
+  if (typeof zlib.zstdCompressSync !== 'function') {
+    throw new EnvironmentError(
+      `zstd needs Node.js 22.15 or later, this is ${process.version}; set compression: gzip or use a newer Node.js`,
+    )
+  }
+}
+
+/** Content size from a zstd frame header (RFC 8878 3.1.1.1), or a middle-sized guess. */
+function zstdContentSize(data: Buffer): number {
+  const fallback = 131_072
+  if (data.length < 14 || data.readUInt32LE(0) !== 0xfd2fb528) return fallback
+  const descriptor = data[4]
+  const sizeFlag = descriptor >> 6
+  const single = (descriptor >> 5) & 1
+  let at = 5 + (single ? 0 : 1) + [0, 1, 2, 4][descriptor & 3]
+  if (at + 8 > data.length) return fallback
+  let size: number
+  if (sizeFlag === 0) {
+    if (!single) return fallback
+    size = data[at]
+  } else if (sizeFlag === 1) size = data.readUInt16LE(at) + 256
+  else size = data.readUInt32LE(at)
+  return size < 64 || size > 16_777_216 ? fallback : size
+}
+
+const XERIAL = Buffer.from([130, 83, 78, 65, 80, 80, 89, 0])
+
+/** Java writes snappy in the xerial framing, librdkafka and others as one raw block. */
+function unsnappy(data: Buffer): Buffer {
+  if (data.length < 16 || !data.subarray(0, 8).equals(XERIAL)) return snappy().uncompress(data)
+  const blocks: Buffer[] = []
+  for (let at = 16; at + 4 <= data.length; ) {
+    const size = data.readUInt32BE(at)
+    blocks.push(snappy().uncompress(data.subarray(at + 4, at + 4 + size)))
+    at += 4 + size
+  }
+  return Buffer.concat(blocks)
+}

@@ -1,0 +1,283 @@
+/** Reading Kafka record batches (message format v2) straight into messages: no intermediate objects, bytes are never copied. */
+import { DecodeError, type Header, Message, type Origin } from '../../../plugin.ts'
+import { decompress } from './compression.ts'
+import { crc32c } from './crc32c.ts'
+import { CONTROL, HEADER_SIZE, readInt64, TRANSACTIONAL } from './encode.ts'
+
+export interface AbortedTransaction {
+  readonly producerId: number
+  readonly firstOffset: number
+}
+
+export interface BatchHeader {
+  readonly at: number
+  /** First byte behind the batch. */
+  readonly end: number
+  readonly baseOffset: number
+  readonly lastOffset: number
+  readonly producerId: number
+  readonly attributes: number
+}
+
+/** The batch at `at`, or undefined when the set ends before the batch does. */
+export function batchHeader(set: Buffer, at: number): BatchHeader | undefined {
+  if (at + 17 > set.length) return undefined
+  const end = at + 12 + set.readInt32BE(at + 8)
+  if (end > set.length || end <= at + 12) return undefined
+  const baseOffset = readInt64(set, at)
+  if (set[at + 16] !== 2 || end - at < HEADER_SIZE) return { at, end, baseOffset, lastOffset: baseOffset, producerId: -1, attributes: 0 }
+  const delta = set.readInt32BE(at + 23)
+  return {
+    at,
+    end,
+    baseOffset,
+    lastOffset: baseOffset + (delta > 0 ? delta : 0),
+    producerId: readInt64(set, at + 43),
+    attributes: set.readInt16BE(at + 21),
+  }
+}
+
+/** True when the control batch ends a transaction by commit, false for an abort, undefined for other control records. */
+export function commitMarker(set: Buffer, batch: BatchHeader): boolean | undefined {
+  // length, attributes, timestamp delta and offset delta are one byte each in a marker; the key is version int16, type int16.
+  const p = new Cursor(set, batch.at + HEADER_SIZE)
+  p.varint()
+  p.at++
+  p.long()
+  p.varint()
+  if (p.varint() < 4) return undefined
+  const type = set.readInt16BE(p.at + 2)
+  return type === 1 ? true : type === 0 ? false : undefined
+}
+
+/**
+ * Reads a fetched record set piece by piece. One per partition and fetch response, because the list of aborted
+ * transactions belongs to the response.
+ */
+export class SetReader {
+  readonly set: Buffer
+  /** Offset of the next record to deliver. */
+  nextOffset: number
+  private at = 0
+  private readonly origin: Origin
+  private readonly aborted: AbortedTransaction[] | undefined
+  private readonly open = new Set<number>()
+
+  /** @param aborted in read_committed mode, else undefined. */
+  constructor(set: Buffer, fetchOffset: number, origin: Origin, aborted: AbortedTransaction[] | undefined) {
+    this.set = set
+    this.nextOffset = fetchOffset
+    this.origin = origin
+    this.aborted = aborted?.sort((a, b) => a.firstOffset - b.firstOffset)
+  }
+
+  get remaining(): number {
+    return this.set.length - this.at
+  }
+
+  /** Of the last whole batch in the set; undefined: there is none. */
+  lastOffset(): number | undefined {
+    let last: number | undefined
+    for (let batch = batchHeader(this.set, 0); batch !== undefined; batch = batchHeader(this.set, batch.end)) last = batch.lastOffset
+    return last
+  }
+
+  /** Whole batches until at least `records` messages are there or the set ends. `done` once nothing whole is left. */
+  read(records: number): { messages: Message[]; done: boolean } {
+    const messages: Message[] = []
+    for (;;) {
+      const batch = batchHeader(this.set, this.at)
+      if (batch === undefined) {
+        this.at = this.set.length
+        return { messages, done: true }
+      }
+      this.at = batch.end
+      if (batch.lastOffset < this.nextOffset) continue
+      this.one(batch, messages)
+      this.nextOffset = Math.max(this.nextOffset, batch.lastOffset + 1)
+      if (messages.length >= records) return { messages, done: batchHeader(this.set, this.at) === undefined }
+    }
+  }
+
+  private one(batch: BatchHeader, messages: Message[]): void {
+    if (this.skipped(batch)) return
+    try {
+      decodeBatch(this.set, batch, this.nextOffset, this.origin, messages)
+    } catch (error) {
+      const failure = error instanceof DecodeError ? error : new DecodeError(`the batch is malformed: ${(error as Error).message}`, error)
+      const offset = Math.max(batch.baseOffset, this.nextOffset)
+      while (messages.length > 0 && messages[messages.length - 1].offset >= offset) messages.pop()
+      const broken = Message.fromRecord(
+        this.set.subarray(batch.at, batch.end),
+        null,
+        brokenTime(this.set, batch),
+        undefined,
+        offset,
+        this.origin,
+      )
+      broken.failure = failure
+      messages.push(broken)
+    }
+  }
+
+  /** Control batches, and records of aborted transactions. */
+  private skipped(batch: BatchHeader): boolean {
+    if (this.aborted !== undefined) {
+      while (this.aborted.length > 0 && this.aborted[0].firstOffset <= batch.lastOffset) this.open.add(this.aborted.shift()!.producerId)
+    }
+    if ((batch.attributes & CONTROL) !== 0) {
+      if (commitMarker(this.set, batch) === false) this.open.delete(batch.producerId)
+      return true
+    }
+    return (batch.attributes & TRANSACTIONAL) !== 0 && this.open.has(batch.producerId)
+  }
+}
+
+function brokenTime(set: Buffer, batch: BatchHeader): number {
+  const time = batch.end - batch.at >= HEADER_SIZE && set[batch.at + 16] === 2 ? readInt64(set, batch.at + 35) : 0
+  return time > 0 && time < 8.64e15 ? time : 0
+}
+
+/** Slow but general reader of varints; the record loop below has its own inlined one. */
+class Cursor {
+  readonly b: Buffer
+  at: number
+  constructor(b: Buffer, at: number) {
+    this.b = b
+    this.at = at
+  }
+  varint(): number {
+    let z = 0
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = this.b[this.at++]
+      z |= (byte & 0x7f) << shift
+      if (byte < 0x80) return (z >>> 1) ^ -(z & 1)
+    }
+    throw new DecodeError('a varint in the batch is too long')
+  }
+  long(): number {
+    let z = 0
+    let scale = 1
+    for (let n = 0; n < 10; n++) {
+      const byte = this.b[this.at++]
+      z += (byte & 0x7f) * scale
+      if (byte < 0x80) return z % 2 === 0 ? z / 2 : -(z + 1) / 2
+      scale *= 128
+    }
+    throw new DecodeError('a varint in the batch is too long')
+  }
+}
+
+/** Appends the records of one data batch from offset `from` on. @throws {DecodeError} */
+export function decodeBatch(set: Buffer, batch: BatchHeader, from: number, origin: Origin, messages: Message[]): void {
+  const { at, end, baseOffset } = batch
+  if (set[at + 16] !== 2) throw new DecodeError(`record format v${set[at + 16]} of brokers before 0.11 is not supported`)
+  if (crc32c(set, at + 21, end) !== set.readUInt32BE(at + 17)) throw new DecodeError('the batch does not match its CRC')
+  const count = set.readInt32BE(at + 57)
+  const baseTime = readInt64(set, at + 27)
+  // Bit 3: the broker's append time counts for all records, and it is stored as the batch's maximum.
+  const appendTime = (batch.attributes & 8) !== 0 ? readInt64(set, at + 35) : undefined
+  const codec = batch.attributes & 7
+  const b = codec === 0 ? set : decompress(codec, set.subarray(at + HEADER_SIZE, end))
+  const limit = codec === 0 ? end : b.length
+  const cursor = new Cursor(b, codec === 0 ? at + HEADER_SIZE : 0)
+  let p = cursor.at
+  let lastKey: Buffer | null = null
+
+  for (let i = 0; i < count; i++) {
+    let byte: number
+    let z: number
+    // length of the record
+    if ((byte = b[p++]) < 0x80) z = byte
+    else {
+      cursor.at = p - 1
+      z = cursor.varint() << 1
+      p = cursor.at
+    }
+    const next = p + (z >>> 1)
+    if (!(next <= limit) || (z & 1) !== 0) throw new DecodeError(`record ${i} of ${count} runs over the end of its batch`)
+    p++ // attributes, unused
+    let delta: number
+    if ((byte = b[p++]) < 0x80) delta = (byte >>> 1) ^ -(byte & 1)
+    else {
+      cursor.at = p - 1
+      delta = cursor.long()
+      p = cursor.at
+    }
+    let offsetDelta: number
+    if ((byte = b[p++]) < 0x80) offsetDelta = (byte >>> 1) ^ -(byte & 1)
+    else if ((z = b[p++]) < 0x80) {
+      z = (byte & 0x7f) | (z << 7)
+      offsetDelta = (z >>> 1) ^ -(z & 1)
+    } else {
+      cursor.at = p - 2
+      offsetDelta = cursor.varint()
+      p = cursor.at
+    }
+    const offset = baseOffset + offsetDelta
+    if (offset < from) {
+      p = next
+      continue
+    }
+    let length: number
+    if ((byte = b[p++]) < 0x80) length = (byte >>> 1) ^ -(byte & 1)
+    else {
+      cursor.at = p - 1
+      length = cursor.varint()
+      p = cursor.at
+    }
+    let key: Buffer | null = null
+    if (length >= 0) {
+      // Neighbours often have the same key (one symbol, one wallet): one Buffer serves them all.
+      if (lastKey !== null && lastKey.length === length && same(lastKey, b, p, length)) key = lastKey
+      else lastKey = key = b.subarray(p, p + length)
+      p += length
+    }
+    if ((byte = b[p++]) < 0x80) length = (byte >>> 1) ^ -(byte & 1)
+    else if ((z = b[p++]) < 0x80) {
+      z = (byte & 0x7f) | (z << 7)
+      length = (z >>> 1) ^ -(z & 1)
+    } else {
+      cursor.at = p - 2
+      length = cursor.varint()
+      p = cursor.at
+    }
+    let value: Buffer | null = null
+    if (length >= 0) {
+      value = b.subarray(p, p + length)
+      p += length
+    }
+    if (p >= next) throw new DecodeError(`record ${i} of ${count} is longer than it says`)
+    let headers: Header[] | undefined
+    if (b[p] !== 0) {
+      cursor.at = p
+      headers = readHeaders(cursor, next)
+      p = cursor.at
+    } else p++
+    if (p !== next) throw new DecodeError(`record ${i} of ${count} does not end where it says`)
+    messages.push(Message.fromRecord(value, key, appendTime ?? baseTime + delta, headers, offset, origin))
+  }
+}
+
+function same(key: Buffer, b: Buffer, at: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (key[i] !== b[at + i]) return false
+  return true
+}
+
+function readHeaders(cursor: Cursor, end: number): Header[] {
+  const count = cursor.varint()
+  const headers: Header[] = []
+  for (let i = 0; i < count; i++) {
+    const nameLength = cursor.varint()
+    const name = cursor.b.toString('utf8', cursor.at, cursor.at + nameLength)
+    cursor.at += nameLength
+    const length = cursor.varint()
+    if (length < 0) headers.push([name, null])
+    else {
+      headers.push([name, cursor.b.subarray(cursor.at, cursor.at + length)])
+      cursor.at += length
+    }
+    if (cursor.at > end) throw new DecodeError('a header runs over the end of its record')
+  }
+  return headers
+}

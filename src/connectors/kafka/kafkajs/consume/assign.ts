@@ -1,0 +1,94 @@
+/**
+ * Who gets which partition, computed by the group's leader: balanced, moving as little as possible, and cooperative.
+ * A partition that has to move is first given to nobody; its owner sees that, lets go in peace and joins again, and only
+ * then does the new owner get it. So the members keep working through a rebalance (KIP-429's idea).
+ */
+import { type TopicPartition, tpKey } from '../../driver.ts'
+import { internals } from '../internals.ts'
+
+export const PROTOCOL = 'runner-sticky'
+
+export interface Member {
+  readonly id: string
+  readonly topics: readonly string[]
+  /** What it held when it joined… */
+  readonly owned: readonly TopicPartition[]
+  /** …in this generation: of two claims the newer one counts. */
+  readonly generation: number
+}
+
+export function encodeMember(topics: readonly string[], owned: readonly TopicPartition[], generation: number): Buffer {
+  const userData = Buffer.from(JSON.stringify({ generation, owned: owned.map(tp => [tp.topic, tp.partition]) }))
+  return internals().MemberMetadata.encode({ version: 0, topics: [...topics], userData })
+}
+
+export function decodeMember(id: string, metadata: Buffer): Member {
+  const { topics, userData } = internals().MemberMetadata.decode(metadata)
+  let generation = -1
+  let owned: TopicPartition[] = []
+  if (userData !== null && userData.length > 0) {
+    const data = JSON.parse(userData.toString()) as { generation: number; owned: [string, number][] }
+    generation = data.generation
+    owned = data.owned.map(([topic, partition]) => ({ topic, partition }))
+  }
+  return { id, topics, owned, generation }
+}
+
+/** @returns per member what it holds from now on: never something that another member still holds. */
+export function assign(members: readonly Member[], partitions: readonly TopicPartition[]): Map<string, TopicPartition[]> {
+  const holder = new Map<string, Member>()
+  for (const member of members) {
+    for (const tp of member.owned) {
+      const other = holder.get(tpKey(tp))
+      if (other === undefined || other.generation < member.generation) holder.set(tpKey(tp), member)
+    }
+  }
+  const target = balance(members, partitions, holder)
+  const result = new Map<string, TopicPartition[]>(members.map(m => [m.id, []]))
+  for (const [id, list] of target) {
+    for (const tp of list) {
+      const current = holder.get(tpKey(tp))
+      if (current === undefined || current.id === id) result.get(id)!.push(tp)
+    }
+  }
+  return result
+}
+
+function balance(
+  members: readonly Member[],
+  partitions: readonly TopicPartition[],
+  holder: Map<string, Member>,
+): Map<string, TopicPartition[]> {
+  const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1))
+  const lists = new Map<string, TopicPartition[]>(sorted.map(m => [m.id, []]))
+  const free: TopicPartition[] = []
+  for (const tp of partitions) {
+    const current = holder.get(tpKey(tp))
+    if (current?.topics.includes(tp.topic)) lists.get(current.id)!.push(tp)
+    else free.push(tp)
+  }
+  const least = (topic: string): Member | undefined => {
+    let best: Member | undefined
+    for (const m of sorted)
+      if (m.topics.includes(topic) && (best === undefined || lists.get(m.id)!.length < lists.get(best.id)!.length)) best = m
+    return best
+  }
+  for (const tp of free) {
+    const member = least(tp.topic)
+    if (member !== undefined) lists.get(member.id)!.push(tp)
+  }
+  // Every move makes the counts more even, so this ends.
+  for (let moved = true; moved; ) {
+    moved = false
+    for (const from of sorted) {
+      const list = lists.get(from.id)!
+      for (let i = list.length - 1; i >= 0; i--) {
+        const to = least(list[i].topic)!
+        if (list.length - lists.get(to.id)!.length < 2) continue
+        lists.get(to.id)!.push(...list.splice(i, 1))
+        moved = true
+      }
+    }
+  }
+  return lists
+}

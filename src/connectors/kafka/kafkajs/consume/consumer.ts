@@ -1,0 +1,246 @@
+/** A member of a consumer group: partitions come and go, `poll` hands out what was fetched of those that are ours. */
+import type { Logger } from '../../../../plugin.ts'
+import { UnknownOutcomeError } from '../../../../plugin.ts'
+import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
+import { committedOffsets, listOffsets, PATIENCE, unknownTopic } from '../admin.ts'
+import type { Cluster } from '../cluster.ts'
+import { toPipelineError } from '../errors.ts'
+import { Backoff } from '../wait.ts'
+import { Fetcher } from './fetcher.ts'
+import { Membership } from './membership.ts'
+import { PartitionState } from './partition.ts'
+
+/** A broker that has not answered for this long is away. */
+const HEALTHY_MS = 10_000
+
+export class GroupConsumer implements Consumer {
+  private readonly cluster: Cluster
+  private readonly makeCluster: () => Cluster
+  private readonly options: ConsumerOptions
+  private readonly log: Logger
+  private readonly states = new Map<string, PartitionState>()
+  private readonly fetcher: Fetcher
+  private membership: Membership | undefined
+  private handlers: ConsumerHandlers | undefined
+  private fatal: Error | undefined
+  private closed = false
+  private readonly stopped = new AbortController()
+  private waiter: (() => void) | undefined
+  private turn = 0
+
+  constructor(makeCluster: () => Cluster, options: ConsumerOptions, log: Logger) {
+    this.makeCluster = makeCluster
+    this.cluster = makeCluster()
+    this.options = options
+    this.log = log
+    this.fetcher = new Fetcher(this.cluster, {
+      maxBytes: options.maxBytes,
+      maxWaitMs: options.maxWaitMs,
+      committed: options.isolation === 'read_committed',
+      partitions: () => this.states.values(),
+      onData: () => this.wake(),
+      onError: error => options.onError(error),
+      onFatal: error => this.fail(error),
+      onOutOfRange: state => void this.outOfRange(state),
+    })
+  }
+
+  async open(handlers: ConsumerHandlers): Promise<void> {
+    this.handlers = handlers
+    const { topics, group, sessionTimeoutMs } = this.options
+    for (const topic of topics) {
+      const partitions = await this.cluster.retry(`look up topic ${topic}`, PATIENCE, () => this.cluster.partitions(topic))
+      if (partitions.length === 0) throw unknownTopic(topic, this.cluster.options.brokers)
+    }
+    this.membership = new Membership(this.makeCluster(), {
+      group,
+      topics,
+      sessionTimeoutMs,
+      assigned: partitions => this.assigned(partitions),
+      revoked: partitions => this.revoked(partitions),
+      lost: partitions => this.lost(partitions),
+      onError: error => this.options.onError(error),
+      onFatal: error => this.fail(error),
+    })
+    this.membership.start()
+  }
+
+  async poll(signal: AbortSignal): Promise<ConsumedBatch> {
+    for (;;) {
+      signal.throwIfAborted()
+      if (this.fatal !== undefined) throw this.fatal
+      const batch = this.next()
+      if (batch !== undefined) {
+        this.fetcher.kick()
+        return batch
+      }
+      await this.wait(signal)
+    }
+  }
+
+  async seek(tp: TopicPartition, offset: number | undefined): Promise<void> {
+    const state = this.states.get(tpKey(tp))
+    if (state === undefined) return
+    state.seek(offset)
+    if (offset === undefined) await this.start([state])
+    this.fetcher.kick()
+  }
+
+  async commit(offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
+    if (offsets.length === 0) return
+    await this.membership!.commit(this.cluster, offsets)
+  }
+
+  caughtUp(tp: TopicPartition): boolean {
+    const state = this.states.get(tpKey(tp))
+    return state !== undefined && state.caughtUp(Date.now(), this.options.maxWaitMs + 2000)
+  }
+
+  healthy(): boolean {
+    if (this.fatal !== undefined || this.membership === undefined) return false
+    const contact = this.states.size > 0 ? this.fetcher.lastContact : this.membership.lastContact
+    return Date.now() - contact < HEALTHY_MS
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.closed = true
+    this.stopped.abort()
+    this.fetcher.close()
+    this.states.clear()
+    this.wake()
+    await this.membership?.close()
+    await this.cluster.close()
+  }
+
+  /** The runtime claims the partitions, which fences their former owner; only then are offsets read and fetches made. */
+  private async assigned(partitions: readonly TopicPartition[]): Promise<void> {
+    const { format, source, isolation } = this.options
+    const committed = isolation === 'read_committed'
+    const backoff = new Backoff(100, 5000)
+    while (!this.closed) {
+      try {
+        const offsets = await this.handlers!.assigned(partitions)
+        if (this.closed) return
+        const unknown: PartitionState[] = []
+        for (const tp of partitions) {
+          const origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format }
+          const state = new PartitionState(tp, origin, committed, Math.min(1_048_576, this.options.maxBytes))
+          state.fetchFrom = offsets.get(tpKey(tp))
+          if (state.fetchFrom === undefined) unknown.push(state)
+          this.states.set(tpKey(tp), state)
+        }
+        await this.start(unknown)
+        this.fetcher.kick()
+        return
+      } catch (error) {
+        const mapped = toPipelineError(error, `take over ${partitions.map(tpKey).join(', ')}`)
+        if (!mapped.retryable && mapped.code !== 'PIPE_FENCED') return this.fail(mapped)
+        this.options.onError(mapped)
+        await backoff.wait(this.stopped.signal)
+      }
+    }
+  }
+
+  private async revoked(partitions: readonly TopicPartition[]): Promise<void> {
+    for (const tp of partitions) this.states.delete(tpKey(tp))
+    try {
+      await this.handlers!.revoked(partitions)
+    } catch (error) {
+      this.options.onError(toPipelineError(error, `give back ${partitions.map(tpKey).join(', ')}`))
+    }
+  }
+
+  private lost(partitions: readonly TopicPartition[]): void {
+    for (const tp of partitions) this.states.delete(tpKey(tp))
+    this.log.warn(
+      { partitions: partitions.map(tpKey), group: this.options.group },
+      "the group session has expired; these partitions are somebody else's now",
+    )
+    this.handlers!.lost(partitions)
+  }
+
+  /** Start positions for partitions that were given none: the committed offset, else `startAt`. */
+  private async start(states: readonly PartitionState[]): Promise<void> {
+    if (states.length === 0) return
+    const epochs = states.map(s => s.epoch)
+    const committed = await committedOffsets(
+      this.cluster,
+      this.options.group,
+      states.map(s => s.tp),
+    )
+    const fresh = states.filter(s => !committed.has(tpKey(s.tp)))
+    const first =
+      fresh.length === 0
+        ? new Map<string, number>()
+        : await listOffsets(
+            this.cluster,
+            fresh.map(s => s.tp),
+            this.options.startAt,
+            this.options.isolation === 'read_committed',
+          )
+    states.forEach((state, i) => {
+      if (state.epoch === epochs[i]) state.fetchFrom = committed.get(tpKey(state.tp))?.offset ?? first.get(tpKey(state.tp))
+    })
+  }
+
+  /** Retention has passed us by, or the topic was made anew: the oldest record there is loses least. */
+  private async outOfRange(state: PartitionState): Promise<void> {
+    const from = state.fetchFrom
+    state.seek(undefined)
+    const { epoch } = state
+    const backoff = new Backoff(200, 5000)
+    while (!this.closed && state.epoch === epoch) {
+      try {
+        const key = tpKey(state.tp)
+        const earliest = (await listOffsets(this.cluster, [state.tp], 'earliest', false)).get(key)!
+        if (state.epoch !== epoch) return
+        const lost =
+          from !== undefined && from < earliest ? `; ${earliest - from} records were deleted by retention before they were read` : ''
+        this.options.onError(new UnknownOutcomeError(`offset ${from} of ${key} does not exist; reading on from ${earliest}${lost}`))
+        state.fetchFrom = earliest
+        this.fetcher.kick()
+        return
+      } catch (error) {
+        this.options.onError(toPipelineError(error, 'look up offsets'))
+        await backoff.wait(this.stopped.signal)
+      }
+    }
+  }
+
+  private next(): ConsumedBatch | undefined {
+    const states = [...this.states.values()]
+    for (let i = 0; i < states.length; i++) {
+      const state = states[(this.turn + i) % states.length]
+      if (!state.ready) continue
+      this.turn = (this.turn + i + 1) % states.length
+      return state.next()
+    }
+    return undefined
+  }
+
+  private wait(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        this.waiter = undefined
+        reject(signal.reason as Error)
+      }
+      signal.addEventListener('abort', aborted, { once: true })
+      this.waiter = () => {
+        signal.removeEventListener('abort', aborted)
+        resolve()
+      }
+    })
+  }
+
+  private wake(): void {
+    const waiter = this.waiter
+    this.waiter = undefined
+    waiter?.()
+  }
+
+  private fail(error: Error): void {
+    this.fatal ??= error
+    this.wake()
+  }
+}

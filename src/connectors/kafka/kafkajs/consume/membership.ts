@@ -1,0 +1,318 @@
+/**
+ * Membership of a consumer group: join, sync, heartbeats on their own timer, and what the partitions' owner must be told.
+ * One loop calls the handlers, so they never overlap.
+ */
+import { FencedError } from '../../../../plugin.ts'
+import { type TopicPartition, tpKey } from '../../driver.ts'
+import type { Cluster } from '../cluster.ts'
+import { connectionBroke, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
+import { type Broker, internals } from '../internals.ts'
+import { Backoff, sleep, Wakeup, within } from '../wait.ts'
+import { assign, decodeMember, encodeMember, PROTOCOL } from './assign.ts'
+
+export interface MembershipOptions {
+  readonly group: string
+  readonly topics: readonly string[]
+  readonly sessionTimeoutMs: number
+  assigned(partitions: readonly TopicPartition[]): Promise<void>
+  revoked(partitions: readonly TopicPartition[]): Promise<void>
+  lost(partitions: readonly TopicPartition[]): void
+  onError(error: Error): void
+  /** Nothing can be done any more, e.g. no right to join. */
+  onFatal(error: Error): void
+}
+
+const REBALANCE_TIMEOUT = 60_000
+/** Share of it that letting go may take; behind it the others go on without us. */
+const REVOKE_BUDGET = REBALANCE_TIMEOUT * 0.4
+const METADATA_INTERVAL = 30_000
+const REJOIN = new Set(['REBALANCE_IN_PROGRESS'])
+const EXPELLED = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID'])
+
+export class Membership {
+  private readonly cluster: Cluster
+  private readonly options: MembershipOptions
+  private readonly heartbeatMs: number
+  private readonly wakeup = new Wakeup()
+  private readonly stop = new AbortController()
+  private owned: TopicPartition[] = []
+  private memberId = ''
+  private generation = -1
+  private leader = false
+  /** What the last assignment was made of, when we made it. */
+  private counts = ''
+  private subscribed: string[] = []
+  /** Set by a heartbeat; acted on by the loop. */
+  private rejoin = false
+  private expelled = false
+  private beating = 0
+  private contact = 0
+  private stable: Promise<void> | undefined
+  private markStable: () => void = () => {}
+  private running: Promise<void> | undefined
+
+  /** @param cluster of its own: a join may block its connection for a minute. */
+  constructor(cluster: Cluster, options: MembershipOptions) {
+    this.cluster = cluster
+    this.options = options
+    this.heartbeatMs = Math.max(100, Math.min(1000, options.sessionTimeoutMs / 6))
+  }
+
+  start(): void {
+    this.running = this.loop()
+  }
+
+  /** Epoch ms of the coordinator's last good answer. */
+  get lastContact(): number {
+    return this.contact
+  }
+
+  owns(tp: TopicPartition): boolean {
+    return this.owned.some(o => o.topic === tp.topic && o.partition === tp.partition)
+  }
+
+  /** @throws {FencedError} when a partition is not ours any more. */
+  async commit(cluster: Cluster, offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
+    const topics = new Map<string, { topic: string; partitions: object[] }>()
+    for (const { topic, partition, offset, metadata } of offsets) {
+      if (!topics.has(topic)) topics.set(topic, { topic, partitions: [] })
+      topics.get(topic)!.partitions.push({ partition, offset: String(offset), metadata: metadata ?? null })
+    }
+    await cluster.retry(`commit offsets of group ${this.options.group}`, this.options.sessionTimeoutMs, async () => {
+      if (this.stable !== undefined) await within(this.stable, this.options.sessionTimeoutMs, undefined)
+      for (const tp of offsets)
+        if (!this.owns(tp)) throw new FencedError(`${tpKey(tp)} has been given to another member of group ${this.options.group}`)
+      const { generation, memberId } = this
+      const coordinator = await cluster.coordinator('group', this.options.group)
+      try {
+        await coordinator.offsetCommit({
+          groupId: this.options.group,
+          groupGenerationId: generation,
+          memberId,
+          topics: [...topics.values()],
+        })
+      } catch (error) {
+        cluster.failed(coordinator, error)
+        const type = typeOf(error)
+        if (EXPELLED.has(type) && generation === this.generation) {
+          this.expelled = true
+          this.wakeup.wake()
+          throw new FencedError(`group ${this.options.group} has gone on without this member`, error)
+        }
+        if (REJOIN.has(type)) {
+          this.rejoin = true
+          this.wakeup.wake()
+          await sleep(50)
+        }
+        throw error
+      }
+    })
+  }
+
+  /** Leaves the group, so that the others need not wait for the session to expire. */
+  async close(): Promise<void> {
+    this.stop.abort()
+    this.wakeup.wake()
+    this.beating++
+    this.markStable()
+    const left = this.memberId === '' ? Promise.resolve() : this.leave()
+    await within(left, 3000, undefined)
+    await this.cluster.close()
+    await within(this.running ?? Promise.resolve(), 1000, undefined)
+  }
+
+  private async leave(): Promise<void> {
+    try {
+      const coordinator = await this.cluster.coordinator('group', this.options.group)
+      await coordinator.leaveGroup({ groupId: this.options.group, memberId: this.memberId })
+    } catch {
+      // The session will expire instead.
+    }
+  }
+
+  private async loop(): Promise<void> {
+    const { signal } = this.stop
+    const backoff = new Backoff(50, 2000)
+    while (!signal.aborted) {
+      try {
+        this.stable ??= new Promise(resolve => {
+          this.markStable = resolve
+        })
+        const assignment = await this.join()
+        backoff.reset()
+        this.rejoin = this.expelled = false
+        this.heartbeat()
+        await this.reconcile(assignment)
+        while (!this.rejoin && !this.expelled && !signal.aborted) await this.wakeup.wait()
+        this.beating++
+        if (this.expelled) this.drop()
+      } catch (error) {
+        if (signal.aborted) break
+        this.beating++
+        if (!(await this.failed(error))) return
+        await backoff.wait(signal)
+      }
+    }
+  }
+
+  /** @returns false when it is hopeless. */
+  private async failed(error: unknown): Promise<boolean> {
+    const type = typeOf(error)
+    if (EXPELLED.has(type)) {
+      if (type === 'UNKNOWN_MEMBER_ID') this.memberId = ''
+      this.drop()
+      return true
+    }
+    if (REJOIN.has(type)) return true
+    const mapped = toPipelineError(error, `join group ${this.options.group}`)
+    if (!mapped.retryable) {
+      this.drop()
+      this.options.onFatal(mapped)
+      return false
+    }
+    if (!NOT_COORDINATOR.has(type)) this.options.onError(mapped)
+    if (this.owned.length > 0 && Date.now() - this.contact > this.options.sessionTimeoutMs) this.drop()
+    return true
+  }
+
+  private async join(): Promise<TopicPartition[]> {
+    const { group, topics, sessionTimeoutMs } = this.options
+    let coordinator: Broker | undefined
+    try {
+      coordinator = await this.cluster.coordinator('group', group)
+      const joined = await coordinator.joinGroup({
+        groupId: group,
+        sessionTimeout: sessionTimeoutMs,
+        rebalanceTimeout: REBALANCE_TIMEOUT,
+        memberId: this.memberId,
+        groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, this.owned, this.generation) }],
+      })
+      this.memberId = joined.memberId
+      this.contact = Date.now()
+      this.leader = joined.leaderId === joined.memberId
+      const groupAssignment = this.leader ? await this.lead(joined.members) : []
+      const synced = await coordinator.syncGroup({
+        groupId: group,
+        generationId: joined.generationId,
+        memberId: joined.memberId,
+        groupAssignment,
+      })
+      this.generation = joined.generationId
+      this.contact = Date.now()
+      const mine = internals().MemberAssignment.decode(synced.memberAssignment)?.assignment ?? {}
+      return Object.entries(mine).flatMap(([topic, partitions]) => partitions.map(partition => ({ topic, partition })))
+    } catch (error) {
+      this.cluster.failed(coordinator, error)
+      throw error
+    }
+  }
+
+  private async lead(raw: readonly { memberId: string; memberMetadata: Buffer }[]) {
+    const members = raw.map(m => decodeMember(m.memberId, m.memberMetadata))
+    const topics = [...new Set(members.flatMap(m => m.topics))].sort()
+    const partitions = await this.partitionsOf(topics)
+    this.subscribed = topics
+    this.counts = countsOf(partitions)
+    return [...assign(members, partitions)].map(([memberId, list]) => {
+      const assignment: Record<string, number[]> = {}
+      for (const { topic, partition } of list) (assignment[topic] ??= []).push(partition)
+      return { memberId, memberAssignment: internals().MemberAssignment.encode({ version: 0, assignment }) }
+    })
+  }
+
+  private async partitionsOf(topics: readonly string[]): Promise<TopicPartition[]> {
+    const list: TopicPartition[] = []
+    for (const topic of topics)
+      for (const { partition } of await this.cluster.partitions(topic, { refresh: true })) list.push({ topic, partition })
+    return list
+  }
+
+  /** Let go of what was taken, then take what was given. */
+  private async reconcile(assignment: readonly TopicPartition[]): Promise<void> {
+    const has = new Set(assignment.map(tpKey))
+    const had = new Set(this.owned.map(tpKey))
+    const gone = this.owned.filter(tp => !has.has(tpKey(tp)))
+    const fresh = assignment.filter(tp => !had.has(tpKey(tp)))
+    if (gone.length === 0 && fresh.length === 0) return this.settled()
+    this.settled()
+    if (gone.length > 0) {
+      await within(this.options.revoked(gone), REVOKE_BUDGET, undefined)
+      // Whoever waits for them gets them in the rebalance that our joining again starts.
+      this.rejoin = true
+    }
+    if (this.expelled) return
+    this.owned = [...assignment]
+    if (fresh.length > 0) await this.options.assigned(fresh)
+  }
+
+  private settled(): void {
+    this.markStable()
+    this.stable = undefined
+  }
+
+  /** The session is over: others may own our partitions already. */
+  private drop(): void {
+    this.expelled = false
+    const lost = this.owned
+    this.owned = []
+    this.generation = -1
+    if (lost.length > 0) this.options.lost(lost)
+  }
+
+  /** Beats until the loop has something to do. */
+  private heartbeat(): void {
+    const turn = ++this.beating
+    const { group, sessionTimeoutMs } = this.options
+    const beat = async (): Promise<void> => {
+      let lastMetadata = Date.now()
+      while (turn === this.beating && !this.stop.signal.aborted) {
+        await sleep(this.heartbeatMs, this.stop.signal)
+        if (turn !== this.beating || this.stop.signal.aborted) return
+        if (Date.now() - this.contact > sessionTimeoutMs) return this.expel()
+        let coordinator: Broker | undefined
+        try {
+          coordinator = await this.cluster.coordinator('group', group)
+          await coordinator.heartbeat({ groupId: group, groupGenerationId: this.generation, memberId: this.memberId })
+          this.contact = Date.now()
+          if (this.leader && Date.now() - lastMetadata > METADATA_INTERVAL) {
+            lastMetadata = Date.now()
+            if (countsOf(await this.partitionsOf(this.subscribed)) !== this.counts) {
+              this.rejoin = true
+              this.wakeup.wake()
+            }
+          }
+        } catch (error) {
+          this.cluster.failed(coordinator, error)
+          const type = typeOf(error)
+          if (turn !== this.beating) return
+          if (REJOIN.has(type)) {
+            // An answer all the same: it keeps the session alive while the handlers still work for the old generation.
+            this.contact = Date.now()
+            this.rejoin = true
+            this.wakeup.wake()
+            continue
+          }
+          if (EXPELLED.has(type)) {
+            if (type === 'UNKNOWN_MEMBER_ID') this.memberId = ''
+            return this.expel()
+          }
+          const mapped = toPipelineError(error, `keep the membership in group ${group}`)
+          if (!mapped.retryable) return this.options.onFatal(mapped)
+          if (!NOT_COORDINATOR.has(type) && !connectionBroke(error)) this.options.onError(mapped)
+        }
+      }
+    }
+    void beat()
+  }
+
+  private expel(): void {
+    this.expelled = true
+    this.wakeup.wake()
+  }
+}
+
+const countsOf = (partitions: readonly TopicPartition[]): string => {
+  const counts: Record<string, number> = {}
+  for (const { topic } of partitions) counts[topic] = (counts[topic] ?? 0) + 1
+  return JSON.stringify(counts)
+}

@@ -1,0 +1,124 @@
+/** The Driver for real brokers. */
+import type { Logger, Transactor } from '../../../plugin.ts'
+import { ConnectionError, EnvironmentError } from '../../../plugin.ts'
+import { SetReader } from '../codec/decode.ts'
+import {
+  type ConsumedBatch,
+  type Consumer,
+  type ConsumerOptions,
+  type Driver,
+  type NewTopic,
+  type Producer,
+  type ProducerOptions,
+  type ReadOptions,
+  type TopicInfo,
+  type TopicPartition,
+  type TransactorOptions,
+  tpKey,
+} from '../driver.ts'
+import { committedOffsets, createTopics, listOffsets, listTopics, PATIENCE } from './admin.ts'
+import { Cluster, type ClusterOptions } from './cluster.ts'
+import { GroupConsumer } from './consume/consumer.ts'
+import { fetch } from './consume/fetch.ts'
+import { KafkaProducer } from './producer.ts'
+import { KafkaTransactor } from './transact/transactor.ts'
+
+const READ_BYTES = 1_048_576
+
+export class KafkaDriver implements Driver {
+  readonly scope: string
+  private readonly options: ClusterOptions
+  private readonly log: Logger
+  /** For what needs no connection of its own. */
+  private readonly shared: Cluster
+  private readonly open = new Set<{ close(): Promise<void> }>()
+
+  constructor(scope: string, options: ClusterOptions) {
+    this.scope = scope
+    this.options = options
+    this.log = options.log
+    this.shared = new Cluster(options)
+  }
+
+  /** @throws {EnvironmentError} for wrong credentials or TLS, {ConnectionError} when no broker answers. */
+  connect(): Promise<unknown> {
+    return this.shared.retry(`connect to Kafka at ${this.options.brokers.join(',')}`, 0, () => this.shared.broker())
+  }
+
+  consumer(options: ConsumerOptions): Consumer {
+    return this.track(new GroupConsumer(() => new Cluster(this.options), options, this.log))
+  }
+
+  async producer(options: ProducerOptions): Promise<Producer> {
+    if (options.idempotent && options.acks !== -1) throw new EnvironmentError('an idempotent producer needs acks: all')
+    const cluster = new Cluster(this.options)
+    await cluster.retry(`connect to Kafka at ${this.options.brokers.join(',')}`, 0, () => cluster.broker())
+    return this.track(new KafkaProducer(cluster, options, this.log))
+  }
+
+  transactor(options: TransactorOptions): Transactor {
+    return this.track(new KafkaTransactor(new Cluster(this.options), options, this.log))
+  }
+
+  read(tp: TopicPartition, offset: number, options: ReadOptions): Promise<ConsumedBatch> {
+    const committed = options.isolation === 'read_committed'
+    let maxBytes = options.maxBytes ?? READ_BYTES
+    return this.shared.retry(`read ${tpKey(tp)}`, PATIENCE, async () => {
+      const broker = await this.shared.broker(await this.shared.leaderId(tp))
+      try {
+        // No waiting: this reads what is there.
+        const [part] = await fetch(broker, [{ ...tp, offset, maxBytes }], { maxWaitMs: 0, maxBytes, committed })
+        if (part.errorCode === 1) throw new EnvironmentError(`offset ${offset} of ${tpKey(tp)} does not exist`)
+        if (part.errorCode === 29) throw new EnvironmentError(`cannot read topic ${tp.topic}: the broker's ACLs do not allow it`)
+        if (part.errorCode !== 0) {
+          this.shared.stale([tp.topic])
+          throw new ConnectionError(`cannot read ${tpKey(tp)}: error ${part.errorCode} from the broker`)
+        }
+        const origin = { lane: tpKey(tp), source: options.source ?? '', topic: tp.topic, partition: tp.partition, format: options.format }
+        const reader = new SetReader(part.records, offset, origin, committed ? part.aborted : undefined)
+        if (part.records.length > 0 && reader.lastOffset() === undefined) {
+          maxBytes *= 2
+          throw new ConnectionError(`a record batch of ${tpKey(tp)} is larger than ${maxBytes / 2} bytes`)
+        }
+        const { messages } = reader.read(Infinity)
+        const end = committed ? part.lastStableOffset : part.highWatermark
+        return { ...tp, messages, nextOffset: reader.nextOffset, endOffset: Math.max(end, reader.nextOffset) }
+      } catch (error) {
+        this.shared.failed(broker, error, [tp.topic])
+        throw error
+      }
+    })
+  }
+
+  offsets(partitions: readonly TopicPartition[], at: 'earliest' | 'latest' | number): Promise<Map<string, number>> {
+    return listOffsets(this.shared, partitions, at, true)
+  }
+
+  committed(group: string, partitions: readonly TopicPartition[]): Promise<Map<string, { offset: number; metadata: string | null }>> {
+    return committedOffsets(this.shared, group, partitions)
+  }
+
+  topics(): Promise<TopicInfo[]> {
+    return listTopics(this.shared)
+  }
+
+  createTopics(topics: readonly NewTopic[]): Promise<void> {
+    return createTopics(this.shared, topics)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.open].map(part => part.close()))
+    await this.shared.close()
+  }
+
+  /** So that closing the driver closes what it made. */
+  private track<T extends { close(): Promise<void> }>(part: T): T {
+    const close = part.close.bind(part)
+    this.open.add(part)
+    part.close = async () => {
+      this.open.delete(part)
+      await close()
+    }
+    return part
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * The parts of kafkajs this driver stands on: connections (TCP, TLS, SASL, request queue) and the protocol's requests.
+ * They are internal modules, so the version is pinned and asserted, and three things are mended on load.
+ * Why not its producer and consumer: docs/adr/0003-record-batch-codec.md.
+ */
+import { createRequire } from 'node:module'
+import type { Socket } from 'node:net'
+
+const VERSION = '2.2.4'
+
+export interface KafkaJSError extends Error {
+  readonly type?: string
+  readonly retriable?: boolean
+  readonly host?: string
+  readonly port?: number
+  readonly errors?: KafkaJSError[]
+}
+/** What a request's `encode` makes: kafkajs' Encoder, or `parts`, which our request framing joins with one copy. */
+export interface Encoded {
+  readonly buffer: Buffer
+  readonly parts?: readonly Buffer[]
+}
+export interface Request<T> {
+  readonly request: { apiKey: number; apiVersion: number; apiName: string; expectResponse?: () => boolean; encode(): Promise<Encoded> }
+  readonly response: { decode(payload: Buffer): Promise<any>; parse(decoded: any): Promise<T> }
+  readonly requestTimeout?: number
+  readonly logResponseError?: boolean
+}
+export interface Connection {
+  readonly socket?: Socket
+  isConnected(): boolean
+  connect(): Promise<boolean>
+}
+export interface ConnectionPool {
+  readonly host: string
+  readonly port: number
+  readonly pool: Connection[]
+  send<T>(request: Request<T>): Promise<T>
+}
+export interface Broker {
+  nodeId: number | null
+  versions: Record<number, { minVersion: number; maxVersion: number }> | null
+  readonly connectionPool: ConnectionPool
+  lookupRequest(apiKey: number, definition: unknown): (options: object) => Request<any>
+  isConnected(): boolean
+  connect(): Promise<void>
+  disconnect(): Promise<void>
+  [api: string]: any
+}
+export interface Encoder extends Encoded {
+  size(): number
+  writeInt8(n: number): Encoder
+  writeInt16(n: number): Encoder
+  writeInt32(n: number): Encoder
+  writeInt64(n: number): Encoder
+  writeString(s: string | null): Encoder
+  writeArray(a: unknown[]): Encoder
+  writeBuffer(b: Buffer): Encoder
+}
+export interface Internals {
+  readonly Broker: new (options: object) => Broker
+  readonly ConnectionPool: new (options: object) => ConnectionPool
+  readonly Encoder: new (initialSize?: number) => Encoder
+  readonly createLogger: (options: object) => unknown
+  readonly socketFactory: () => unknown
+  readonly apiKeys: Record<string, number>
+  readonly requests: Record<string, unknown>
+  readonly createErrorFromCode: (code: number) => KafkaJSError
+  readonly MemberMetadata: { encode(m: object): Buffer; decode(b: Buffer): { topics: string[]; userData: Buffer | null } }
+  readonly MemberAssignment: { encode(m: object): Buffer; decode(b: Buffer): { assignment: Record<string, number[]> } | null }
+}
+
+let loaded: Internals | undefined
+
+/** Loads kafkajs on first use. @throws when it is not the version the internals were read from. */
+export function internals(): Internals {
+  return (loaded ??= load())
+}
+
+function load(): Internals {
+  const require = createRequire(import.meta.url)
+  const { version } = require('kafkajs/package.json') as { version: string }
+  if (version !== VERSION) throw new Error(`the Kafka driver needs kafkajs ${VERSION} exactly, found ${version}`)
+  const framing = require.resolve('kafkajs/src/protocol/request')
+  require(framing)
+  require.cache[framing]!.exports = frame
+  mendRequestQueue(require('kafkajs/src/network/requestQueue'))
+  mendConnection(require('kafkajs/src/network/connection'))
+  const assigner = require('kafkajs/src/consumer/assignerProtocol')
+  return {
+    Broker: require('kafkajs/src/broker'),
+    ConnectionPool: require('kafkajs/src/network/connectionPool'),
+    Encoder: require('kafkajs/src/protocol/encoder'),
+    createLogger: require('kafkajs/src/loggers').createLogger,
+    socketFactory: require('kafkajs/src/network/socketFactory'),
+    apiKeys: require('kafkajs/src/protocol/requests/apiKeys'),
+    requests: require('kafkajs/src/protocol/requests').requests,
+    createErrorFromCode: require('kafkajs/src/protocol/error').createErrorFromCode,
+    MemberMetadata: assigner.MemberMetadata,
+    MemberAssignment: assigner.MemberAssignment,
+  }
+}
+
+/**
+ * Issue 1751: after every response a timer of a negative delay is started, which Node turns into a 1 ms loop with a
+ * warning (3.7 % of a core when idle). A timer is needed only while something waits.
+ */
+function mendRequestQueue(RequestQueue: { prototype: any }): void {
+  RequestQueue.prototype.scheduleCheckPendingRequests = function (this: any): void {
+    if (this.throttleCheckTimeoutId || this.pending.length === 0) return
+    const delay = Math.max(10, this.throttledUntil - Date.now())
+    this.throttleCheckTimeoutId = setTimeout(() => {
+      this.throttleCheckTimeoutId = null
+      this.checkPendingRequests()
+    }, delay)
+  }
+}
+
+/** Two callers that find a connection closed would both open a socket, and one would leak. */
+function mendConnection(Connection: { prototype: any }): void {
+  const connect = Connection.prototype.connect as () => Promise<boolean>
+  const pending = new WeakMap<object, Promise<boolean>>()
+  Connection.prototype.connect = function (this: object): Promise<boolean> {
+    let attempt = pending.get(this)
+    if (attempt === undefined) {
+      attempt = connect.call(this).finally(() => pending.delete(this))
+      pending.set(this, attempt)
+    }
+    return attempt
+  }
+}
+
+/** kafkajs copies every request three times through buffers that it zeroes first. */
+async function frame(options: {
+  correlationId: number
+  clientId: string
+  request: Request<unknown>['request']
+}): Promise<{ buffer: Buffer }> {
+  const { correlationId, clientId, request } = options
+  const payload = await request.encode()
+  const parts = payload.parts ?? [payload.buffer]
+  const idBytes = Buffer.byteLength(clientId)
+  let size = 14 + idBytes
+  for (const part of parts) size += part.length
+  const buffer = Buffer.allocUnsafeSlow(size)
+  buffer.writeInt32BE(size - 4, 0)
+  buffer.writeInt16BE(request.apiKey, 4)
+  buffer.writeInt16BE(request.apiVersion, 6)
+  buffer.writeInt32BE(correlationId, 8)
+  buffer.writeInt16BE(idBytes, 12)
+  buffer.write(clientId, 14)
+  let at = 14 + idBytes
+  for (const part of parts) {
+    buffer.set(part, at)
+    at += part.length
+  }
+  return { buffer }
+}

@@ -1,0 +1,137 @@
+/** Outputs, checkpoint and group offset of a lane in one Kafka transaction. */
+import type { Logger } from '../../../../plugin.ts'
+import {
+  BatchError,
+  type Checkpoint,
+  type CheckpointDelta,
+  EnvironmentError,
+  type LaneInfo,
+  type Transaction,
+  type Transactor,
+} from '../../../../plugin.ts'
+import type { LogTransaction, OutRecord, TopicPartition, TransactorOptions } from '../../driver.ts'
+import type { Cluster } from '../cluster.ts'
+import { checkpointTopic, encodeCheckpoint, partitionFor, readCheckpoint } from './checkpoint.ts'
+import { LaneProducer } from './lane.ts'
+
+interface Claimed {
+  readonly producer: LaneProducer
+  readonly checkpoint: TopicPartition | undefined
+  /** Checkpoint of a back-fill, which leaves no trace in the topic. */
+  memory: Memory | undefined
+}
+
+export class KafkaTransactor implements Transactor {
+  private readonly cluster: Cluster
+  private readonly options: TransactorOptions
+  private readonly log: Logger
+  private readonly topic: string
+  private readonly lanes = new Map<string, Claimed>()
+
+  constructor(cluster: Cluster, options: TransactorOptions, log: Logger) {
+    this.cluster = cluster
+    this.options = options
+    this.log = log
+    this.topic = checkpointTopic(options.id)
+  }
+
+  async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
+    const former = this.lanes.get(lane.id)
+    former?.producer.discard()
+    const backfill = lane.topic !== undefined && lane.group === undefined
+    const checkpoint = backfill ? undefined : await partitionFor(this.cluster, this.topic, lane)
+    const id = transactionalId(this.options.id, lane, backfill)
+    const identity = await LaneProducer.initialise(this.cluster, id)
+    const producer = new LaneProducer(this.cluster, lane, id, identity, checkpoint, this.options.producer, this.log)
+    const memory = backfill ? (former?.memory ?? new Memory()) : undefined
+    this.lanes.set(lane.id, { producer, checkpoint, memory })
+    // Only now: whatever the former owner still committed is in.
+    return checkpoint === undefined ? memory!.checkpoint() : readCheckpoint(this.cluster, checkpoint, lane)
+  }
+
+  async begin(lane: LaneInfo): Promise<Transaction> {
+    const claimed = this.claimed(lane)
+    claimed.producer.begin()
+    return new KafkaTransaction(lane, claimed)
+  }
+
+  async save(lane: LaneInfo, delta: CheckpointDelta): Promise<void> {
+    const transaction = await this.begin(lane)
+    await transaction.commit(delta)
+  }
+
+  async release(lane: LaneInfo): Promise<void> {
+    this.lanes.get(lane.id)?.producer.discard()
+    this.lanes.delete(lane.id)
+  }
+
+  async close(): Promise<void> {
+    for (const { producer } of this.lanes.values()) producer.discard()
+    this.lanes.clear()
+    await this.cluster.close()
+  }
+
+  private claimed(lane: LaneInfo): Claimed {
+    const claimed = this.lanes.get(lane.id)
+    if (claimed === undefined) throw new Error(`lane ${lane.id} has not been claimed`)
+    return claimed
+  }
+}
+
+/** A back-fill has ids of its own, so that it cannot fence the pipeline that is running. */
+function transactionalId(id: string, lane: LaneInfo, backfill: boolean): string {
+  const name = lane.topic === undefined ? `${id}|${lane.id}` : `${id}|${lane.topic}|${lane.partition}`
+  return backfill ? `${name}|backfill` : name
+}
+
+class KafkaTransaction implements Transaction, LogTransaction {
+  private readonly lane: LaneInfo
+  private readonly claimed: Claimed
+
+  constructor(lane: LaneInfo, claimed: Claimed) {
+    this.lane = lane
+    this.claimed = claimed
+  }
+
+  send(records: readonly OutRecord[]): Promise<void> {
+    return this.claimed.producer.send(records)
+  }
+
+  async commit(delta: CheckpointDelta): Promise<void> {
+    const { producer, checkpoint, memory } = this.claimed
+    if (checkpoint !== undefined) {
+      try {
+        await producer.send(encodeCheckpoint(checkpoint, this.lane, delta, Date.now()))
+      } catch (error) {
+        if (!(error instanceof BatchError)) throw error
+        await producer.abort()
+        producer.discard()
+        throw new EnvironmentError(`a state entry of ${this.lane.id} is too large for ${checkpoint.topic}: ${error.message}`, error)
+      }
+    }
+    await producer.commit(typeof delta.position === 'number' ? delta.position : undefined)
+    memory?.save(delta)
+  }
+
+  abort(): Promise<void> {
+    return this.claimed.producer.abort()
+  }
+}
+
+class Memory {
+  private position: Checkpoint['position'] | undefined
+  private readonly state = new Map<string, [string, string, string]>()
+
+  save(delta: CheckpointDelta): void {
+    this.position = delta.position
+    for (const [store, key, json] of delta.state) {
+      const mapKey = JSON.stringify([store, key])
+      if (json === null) this.state.delete(mapKey)
+      else this.state.set(mapKey, [store, key, json])
+    }
+  }
+
+  checkpoint(): Checkpoint | undefined {
+    return this.position === undefined ? undefined : { position: this.position, state: [...this.state.values()] }
+  }
+}

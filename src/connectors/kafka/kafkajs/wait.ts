@@ -1,0 +1,74 @@
+/** Small helpers around promises that never leave one unhandled. */
+
+export const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
+  new Promise(resolve => {
+    if (signal?.aborted) return resolve()
+    const done = (): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal?.addEventListener('abort', done, { once: true })
+  })
+
+/** Wakes whoever waits; a call without a waiter is remembered once. */
+export class Wakeup {
+  private resolve: (() => void) | undefined
+  private pending = false
+
+  wake(): void {
+    if (this.resolve) {
+      const r = this.resolve
+      this.resolve = undefined
+      r()
+    } else this.pending = true
+  }
+
+  /** Resolves on the next `wake`, or after `ms`. One waiter at a time. */
+  async wait(ms?: number): Promise<void> {
+    if (this.pending) {
+      this.pending = false
+      return
+    }
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>(resolve => {
+      this.resolve = resolve
+      if (ms !== undefined) timer = setTimeout(resolve, ms)
+    })
+    clearTimeout(timer)
+    this.resolve = undefined
+  }
+}
+
+/** Resolves like `promise`, or to `otherwise` after `ms`. */
+export async function within<T>(promise: Promise<T>, ms: number, otherwise: T): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<T>(resolve => {
+    timer = setTimeout(() => resolve(otherwise), ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Exponential back-off with jitter. */
+export class Backoff {
+  private next: number
+  private readonly first: number
+  private readonly max: number
+  constructor(first: number, max: number) {
+    this.first = this.next = first
+    this.max = max
+  }
+  reset(): void {
+    this.next = this.first
+  }
+  wait(signal?: AbortSignal): Promise<void> {
+    const ms = this.next * (0.75 + Math.random() * 0.5)
+    this.next = Math.min(this.max, this.next * 2)
+    return sleep(ms, signal)
+  }
+}
