@@ -1,0 +1,112 @@
+import { afterEach, expect, test } from 'vitest'
+import type { Driver } from '../../src/connectors/kafka/driver.ts'
+import { FencedError } from '../../src/plugin.ts'
+import { begin, Drivers, laneOf, newTopic, producerOptions, readAll, record, unique, values } from './driver-lib.ts'
+
+export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
+  const drivers = new Drivers(makeDriver)
+  afterEach(() => drivers.closeAll())
+
+  /** Two owners of the same lane, as two processes would have them. */
+  const setup = async () => {
+    const driver = await drivers.driver()
+    const [input, output] = [await newTopic(driver, 2), await newTopic(driver)]
+    const id = `${unique('p')}.1`
+    const group = unique('g')
+    const owner = async () => (await drivers.driver()).transactor({ id, producer: producerOptions })
+    const seen = async () => values(await readAll(driver, { topic: output, partition: 0 }))
+    return { driver, input, output, group, owner, seen, lane: laneOf(input, 0, group) }
+  }
+
+  test('C: the lane can be claimed again and again, and each time works', async () => {
+    const { output, owner, seen, lane } = await setup()
+    for (let n = 1; n <= 4; n++) {
+      const transactor = await owner()
+      expect((await transactor.claim(lane))?.position).toBe(n === 1 ? undefined : n - 1)
+      const transaction = await begin(transactor, lane)
+      await transaction.send([record(output, `${n}`)])
+      await transaction.commit({ position: n, state: [] })
+    }
+    expect(await seen()).toEqual(['1', '2', '3', '4'])
+  })
+
+  test('C2: after a new claim the old owner can neither commit nor save; the new one is undisturbed', async () => {
+    const { driver, input, output, group, owner, seen, lane } = await setup()
+    const [old, young] = [await owner(), await owner()]
+    await old.claim(lane)
+    const before = await begin(old, lane)
+    await before.send([record(output, 'before')])
+    await before.commit({ position: 1, state: [['s', 'k', '"old"']] })
+    const zombie = await begin(old, lane)
+    await zombie.send([record(output, 'zombie')])
+
+    expect(await young.claim(lane)).toEqual({ position: 1, state: [['s', 'k', '"old"']] })
+    await expect(zombie.commit({ position: 2, state: [['s', 'k', '"zombie"']] })).rejects.toBeInstanceOf(FencedError)
+    await expect(old.save(lane, { position: 3, state: [['s', 'k', '"zombie"']] })).rejects.toThrow()
+
+    const transaction = await begin(young, lane)
+    await transaction.send([record(output, 'young')])
+    await transaction.commit({ position: 2, state: [['s', 'k', '"young"']] })
+    expect(await seen()).toEqual(['before', 'young'])
+    expect((await driver.committed(group, [{ topic: input, partition: 0 }])).get(lane.id)?.offset).toBe(2)
+    expect(await (await owner()).claim(lane)).toEqual({ position: 2, state: [['s', 'k', '"young"']] })
+  })
+
+  test('a zombie that only begins after it was fenced gets nothing through', async () => {
+    const { output, owner, seen, lane } = await setup()
+    const [old, young] = [await owner(), await owner()]
+    await old.claim(lane)
+    await young.claim(lane)
+    const attempt = async () => {
+      const transaction = await begin(old, lane)
+      await transaction.send([record(output, 'zombie')])
+      await transaction.commit({ position: 9, state: [] })
+    }
+    await expect(attempt()).rejects.toBeInstanceOf(FencedError)
+    const transaction = await begin(young, lane)
+    await transaction.send([record(output, 'young')])
+    await transaction.commit({ position: 1, state: [] })
+    expect(await seen()).toEqual(['young'])
+  })
+
+  test('the transaction a dead owner left open does not hold readers up', async () => {
+    const { output, owner, seen, lane } = await setup()
+    const [dead, heir] = [await owner(), await owner()]
+    await dead.claim(lane)
+    const open = await begin(dead, lane)
+    await open.send([record(output, 'never committed')])
+    await heir.claim(lane)
+    const transaction = await begin(heir, lane)
+    await transaction.send([record(output, 'heir')])
+    await transaction.commit({ position: 1, state: [] })
+    expect(await seen()).toEqual(['heir'])
+  })
+
+  test('fencing is per lane: the old owner keeps its other lanes', async () => {
+    const { input, output, group, owner, seen, lane } = await setup()
+    const other = laneOf(input, 1, group)
+    const [old, young] = [await owner(), await owner()]
+    await old.claim(lane)
+    await old.claim(other)
+    await young.claim(lane)
+    const transaction = await begin(old, other)
+    await transaction.send([record(output, 'other lane')])
+    await transaction.commit({ position: 1, state: [] })
+    expect(await seen()).toEqual(['other lane'])
+  })
+
+  test('a released lane is refused until it is claimed again; claiming twice by oneself is fine', async () => {
+    const { output, owner, seen, lane } = await setup()
+    const transactor = await owner()
+    await transactor.claim(lane)
+    await transactor.release(lane)
+    await expect(transactor.save(lane, { position: 1, state: [] })).rejects.toThrow()
+    await expect(transactor.begin(lane)).rejects.toThrow()
+    await transactor.claim(lane)
+    await transactor.claim(lane)
+    const transaction = await begin(transactor, lane)
+    await transaction.send([record(output, 'back')])
+    await transaction.commit({ position: 1, state: [] })
+    expect(await seen()).toEqual(['back'])
+  })
+}
