@@ -60,15 +60,14 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
       { topic, partition: 1, offset: 9 },
     ]) // prettier-ignore
     await first.close()
-    let open = () => {}
-    const gate = new Promise<void>(resolve => (open = resolve))
+    const gate = Promise.withResolvers<void>()
     let called = false
     const second = await Member.join(drivers, driver, {
       topics: [topic],
       group,
       async onAssigned() {
         called = true
-        await gate
+        await gate.promise
         return new Map([[`${topic}/0`, 7]])
       },
     })
@@ -76,7 +75,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
     // Time for a driver that does not wait to show it.
     await new Promise(resolve => setTimeout(resolve, 300))
     expect(second.received).toEqual([])
-    open()
+    gate.resolve()
     await until('the rest', () => second.received.length >= 4)
     expect(second.values.toSorted()).toEqual(['14', '16', '18', '19'])
     expect(second.breaches).toEqual([])

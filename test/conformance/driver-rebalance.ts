@@ -6,16 +6,6 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
   const drivers = new Drivers(makeDriver)
   afterEach(() => drivers.closeAll())
 
-  /** Every partition at exactly one of them, nobody idle. */
-  const shared = (members: readonly Member[], partitions: number) => {
-    const all = members.flatMap(m => [...m.owned])
-    return (
-      all.length === partitions &&
-      new Set(all).size === partitions &&
-      members.every(m => m.owned.size >= Math.floor(partitions / members.length))
-    )
-  }
-
   test('members share the partitions: two, three, two, one', async () => {
     const topic = await newTopic(await drivers.driver(), 6)
     const group = unique('g')
@@ -41,15 +31,14 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
       driver,
       Array.from({ length: 200 }, (_, i) => record(topic, `${i}`, { partition: i % 2 })),
     )
-    let finish = () => {}
-    const gate = new Promise<void>(resolve => (finish = resolve))
+    const gate = Promise.withResolvers<void>()
     let revoking = false
     const a: Member = await Member.join(drivers, driver, {
       topics: [topic],
       group,
       async onRevoked(partitions, member) {
         revoking = true
-        await gate
+        await gate.promise
         await member.consumer.commit(partitions.map(tp => ({ ...tp, offset: 42 })))
       },
     })
@@ -59,7 +48,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     await until('a is asked to give up', () => revoking)
     await new Promise(resolve => setTimeout(resolve, 300))
     expect(b.owned.size, 'b got a partition before a had given it up').toBe(0)
-    finish()
+    gate.resolve()
     await until('they share', () => shared([a, b], 2))
     await until('b reads', () => b.received.length > 0)
     for (const m of b.received) {
@@ -132,4 +121,14 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     expect(refused).toBe(true)
     expect((await driver.committed(group, [{ topic, partition }])).get(`${topic}/${partition}`)?.offset).toBe(3)
   })
+}
+
+/** Every partition at exactly one of them, nobody idle. */
+const shared = (members: readonly Member[], partitions: number) => {
+  const all = members.flatMap(m => [...m.owned])
+  return (
+    all.length === partitions &&
+    new Set(all).size === partitions &&
+    members.every(m => m.owned.size >= Math.floor(partitions / members.length))
+  )
 }

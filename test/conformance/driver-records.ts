@@ -49,7 +49,6 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     const topic = await newTopic(driver)
     const sent = samples.map(([, more]) => record(topic, null, more))
     await produce(driver, sent)
-    const bytes = (b: Buffer | string | null) => (b === null ? null : Buffer.from(b as string).toString('hex'))
     const plain = (m: { key: any; value: any; headers: any; time: number }) => ({
       key: bytes(m.key),
       value: bytes(m.value),
@@ -226,3 +225,5 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(values(await readAll(two, { topic, partition: 0 }))).toEqual(['from one', 'from two'])
   })
 }
+
+const bytes = (b: Buffer | string | null): string | null => (b === null ? null : Buffer.from(b as string).toString('hex'))

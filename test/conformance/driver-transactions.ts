@@ -17,7 +17,6 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     const lane = laneOf(input, 0, group)
     return { driver, input, output, group, id, transactor, lane }
   }
-  const at = (position: number, state: CheckpointDelta['state'] = []): CheckpointDelta => ({ position, state })
 
   test('A: readers see what was committed and nothing of what was aborted, interleaved', async () => {
     const { driver, output, lane, transactor } = await setup()
@@ -137,7 +136,6 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
   test('big state: 10,000 keys in one commit, then every second one deleted', async () => {
     const { id, lane, transactor } = await setup()
     await transactor.claim(lane)
-    const json = (i: number) => JSON.stringify({ i, text: 'x'.repeat(60) })
     await (await begin(transactor, lane)).commit(
       at(
         1,
@@ -216,3 +214,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     expect(values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(['next'])
   })
 }
+
+const at = (position: number, state: CheckpointDelta['state'] = []): CheckpointDelta => ({ position, state })
+
+const json = (i: number): string => JSON.stringify({ i, text: 'x'.repeat(60) })

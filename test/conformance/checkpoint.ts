@@ -1,0 +1,146 @@
+/** What every checkpoint store promises: `checkpointConformance(name, setup)`. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type CheckpointDelta, type CheckpointStore, FencedError, type LaneInfo } from '../../src/plugin.ts'
+
+export interface CheckpointSetup {
+  /** A new store on the same durable place; the same `id` shares lanes, another one does not. */
+  open(id: string): CheckpointStore | Promise<CheckpointStore>
+  /** Lanes 0 to 3, which exist where the store needs them to. */
+  lane(n: number): LaneInfo
+}
+
+export function checkpointConformance(name: string, setup: () => CheckpointSetup | Promise<CheckpointSetup>): void {
+  describe(`${name}: checkpoints`, () => {
+    let place: CheckpointSetup
+    let run = 0
+    const stores: CheckpointStore[] = []
+    beforeEach(async () => {
+      place = await setup()
+      run++
+    })
+    afterEach(async () => {
+      for (const store of stores.splice(0)) await store.close()
+    })
+    const open = async (id = `p${run}.1`) => {
+      const store = await place.open(id)
+      stores.push(store)
+      return store
+    }
+
+    test('a lane that was never saved has no checkpoint, also after a claim', async () => {
+      expect(await (await open()).claim(place.lane(0))).toBeUndefined()
+      expect(await (await open()).claim(place.lane(0))).toBeUndefined()
+    })
+
+    test('what was saved comes back after a restart, to the last delta', async () => {
+      const store = await open()
+      await store.claim(place.lane(0))
+      await store.save(
+        place.lane(0),
+        delta(1, [
+          ['s', 'a', '1'],
+          ['s', 'b', '{"x":"ü"}'],
+        ]),
+      ) // prettier-ignore
+      await store.save(
+        place.lane(0),
+        delta(2, [
+          ['s', 'a', null],
+          ['t', 'b', '"2"'],
+        ]),
+      ) // prettier-ignore
+      await store.save(place.lane(0), delta(3))
+      await store.close()
+      expect(sorted(await (await open()).claim(place.lane(0)))).toEqual({
+        position: 3,
+        state: [
+          ['s', 'b', '{"x":"ü"}'],
+          ['t', 'b', '"2"'],
+        ],
+      }) // prettier-ignore
+    })
+
+    test('within one delta the last word on a key counts', async () => {
+      const store = await open()
+      await store.claim(place.lane(0))
+      await store.save(
+        place.lane(0),
+        delta(1, [
+          ['s', 'k', '1'],
+          ['s', 'k', null],
+          ['s', 'l', null],
+          ['s', 'l', '2'],
+        ]),
+      ) // prettier-ignore
+      expect(await (await open()).claim(place.lane(0))).toEqual({ position: 1, state: [['s', 'l', '2']] })
+    })
+
+    test('the latest claim owns the lane: the former owner is fenced and changes nothing', async () => {
+      const [old, young] = [await open(), await open()]
+      await old.claim(place.lane(0))
+      await old.save(place.lane(0), delta(1, [['s', 'k', '1']]))
+      expect(await young.claim(place.lane(0))).toEqual({ position: 1, state: [['s', 'k', '1']] })
+      await expect(
+        old.save(
+          place.lane(0),
+          delta(9, [
+            ['s', 'k', '9'],
+            ['s', 'zombie', '9'],
+          ]),
+        ),
+      ).rejects.toBeInstanceOf(FencedError)
+      await young.save(place.lane(0), delta(2, [['s', 'k', '2']]))
+      await expect(old.save(place.lane(0), delta(9))).rejects.toThrow()
+      expect(await (await open()).claim(place.lane(0))).toEqual({ position: 2, state: [['s', 'k', '2']] })
+    })
+
+    test('a lane may be claimed again by its owner, and is refused after release until then', async () => {
+      const store = await open()
+      await store.claim(place.lane(0))
+      await store.claim(place.lane(0))
+      await store.save(place.lane(0), delta(1))
+      await store.release(place.lane(0))
+      await expect(store.save(place.lane(0), delta(2))).rejects.toThrow()
+      await store.claim(place.lane(0))
+      await store.save(place.lane(0), delta(3))
+      expect((await (await open()).claim(place.lane(0)))?.position).toBe(3)
+    })
+
+    test('lanes and pipelines do not see each other', async () => {
+      const [one, other] = [await open(`p${run}.1`), await open(`p${run}.2`)]
+      for (const n of [0, 1]) await one.claim(place.lane(n))
+      await other.claim(place.lane(0))
+      await one.save(place.lane(0), delta(1, [['s', 'k', '"one/0"']]))
+      await one.save(place.lane(1), delta(2, [['s', 'k', '"one/1"']]))
+      await other.save(place.lane(0), delta(3, [['s', 'k', '"other/0"']]))
+      expect(await one.claim(place.lane(0))).toEqual({ position: 1, state: [['s', 'k', '"one/0"']] })
+      expect(await one.claim(place.lane(1))).toEqual({ position: 2, state: [['s', 'k', '"one/1"']] })
+      expect(await other.claim(place.lane(0))).toEqual({ position: 3, state: [['s', 'k', '"other/0"']] })
+    })
+
+    test('lanes are saved at the same time', async () => {
+      const store = await open()
+      const lanes = [0, 1, 2, 3].map(n => place.lane(n))
+      for (const lane of lanes) await store.claim(lane)
+      await Promise.all(
+        lanes.map(async (lane, n) => {
+          for (let i = 1; i <= 20; i++) await store.save(lane, delta(i, [['s', `k${i % 3}`, `${n * 100 + i}`]]))
+        }),
+      )
+      for (const [n, lane] of lanes.entries())
+        expect(sorted(await store.claim(lane))).toEqual({
+          position: 20,
+          state: [
+            ['s', 'k0', `${n * 100 + 18}`],
+            ['s', 'k1', `${n * 100 + 19}`],
+            ['s', 'k2', `${n * 100 + 20}`],
+          ], // prettier-ignore
+        })
+    })
+  })
+}
+
+const delta = (position: number, state: CheckpointDelta['state'] = []): CheckpointDelta => ({ position, state })
+
+const sorted = <C extends { state: CheckpointDelta['state'] } | undefined>(checkpoint: C): C =>
+  checkpoint && { ...checkpoint, state: checkpoint.state.map(s => [...s]).toSorted() }
