@@ -1,0 +1,71 @@
+/**
+ * The library's side of things that its own typings leave out: the checked syntax tree. Everything that knows
+ * @marcbachmann/cel-js 8 by its inner names is typed here, so that another version breaks here.
+ */
+import { createRequire } from 'node:module'
+import type * as Cel from '@marcbachmann/cel-js'
+
+export interface CelType {
+  /** `double`, `list<string>`, `dyn`, `optional<dyn>`… */
+  readonly name: string
+  readonly kind: string
+  matches(other: CelType): boolean
+}
+
+export interface CelNode {
+  /** `value`, `id`, `.`, `.?`, `[]`, `[?]`, `call`, `rcall`, `list`, `map`, `?:`, `comprehension`, an operator; unary ones are `!_` and `-_`. */
+  readonly op: string
+  /** Depends on `op`: the literal, the name, or the operands. */
+  args: any
+  /** Range in the text. */
+  readonly start: number
+  readonly end: number
+  /** Present once checked. */
+  readonly checkedType?: CelType
+  /** Overloads of a call, present once checked. */
+  readonly candidates?: {
+    readonly declarations: readonly { readonly receiverType: CelType | null; readonly argTypes: readonly CelType[] }[]
+  }
+  /** `alternate`: what a macro was expanded to. `macro`: a macro with an evaluation of its own (`has`, `orValue`). */
+  readonly meta: {
+    readonly alternate?: CelNode
+    readonly macro?: { readonly args?: CelNode[]; readonly receiver?: CelNode; readonly arg?: CelNode }
+  }
+}
+
+/** The operands of a `comprehension` node. */
+export interface Comprehension {
+  readonly iterVarName: string
+  readonly iterable: CelNode
+  readonly init: CelNode
+  readonly step: CelNode
+}
+
+/** An error of the library: of parsing, checking or evaluating. */
+export interface CelError extends Error {
+  readonly code: string
+  /** The message without the source excerpt. */
+  readonly summary: string
+  readonly range?: { readonly start: number; readonly end: number }
+  readonly node?: CelNode
+}
+
+/** Other errors too have a `code`; only the library's have a `summary`. */
+export const isCelError = (error: unknown): error is CelError => error instanceof Error && typeof (error as CelError).summary === 'string'
+
+export interface Program {
+  (variables: Record<string, unknown>): unknown
+  readonly ast: CelNode
+  check(): Cel.TypeCheckResult
+}
+
+const require = createRequire(import.meta.url)
+
+/** Loaded on first use: a pipeline without expressions does not pay for the library, and `check` stays synchronous. */
+export const loadCel = (): typeof Cel => require('@marcbachmann/cel-js')
+export const loadRe2 = (): typeof import('re2js') => require('re2js')
+
+/** Free names of an expression are renamed to this prefix plus the name: no field can clash with the library's `type`, `string`, `cel`… */
+export const FIELD = '$'
+export const VALUE = '$value'
+export const META = '$meta'

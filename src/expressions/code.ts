@@ -1,0 +1,187 @@
+/**
+ * The generated function while it is written: statements, and what they have already proven. Whatever isn't proven by a
+ * check ends in `return B`: this record is left to the interpreter.
+ */
+
+/**
+ * What is known of a value when the code is generated. `num` is a double and `int` a CEL integer, both a JS number here, an
+ * integer always a safe one. `dyn` can be anything a record holds and is always a variable; `out` may be an integer or a
+ * `dyn`, so only an output may use it. `strs`: a list of texts.
+ */
+export type Kind = 'num' | 'int' | 'str' | 'bool' | 'null' | 'dyn' | 'out' | 'strs'
+
+export interface Atom {
+  /** A JS expression without side effects. */
+  readonly js: string
+  readonly kind: Kind
+}
+
+/** Thrown for what is left to the interpreter altogether. */
+export const UNSUPPORTED = new Error('not generated')
+
+interface Scope {
+  /** What a `dyn` variable has turned out to be. */
+  readonly kinds: Map<string, Kind>
+  /** Variables that are known to be records (`JSON.parse` objects). */
+  readonly records: Set<string>
+  /** Variables that are known not to be undefined. */
+  readonly present: Set<string>
+  /** `variable.field` -> the variable that holds it. */
+  readonly fields: Map<string, string>
+}
+
+const TYPEOF: Partial<Record<Kind, string>> = { num: 'number', str: 'string', bool: 'boolean' }
+
+export class Code {
+  private lines: string[] = []
+  private scope: Scope = { kinds: new Map(), records: new Set(), present: new Set(), fields: new Map() }
+  private count = 0
+  /** Field of the record -> variable, loaded at the top. */
+  private readonly loads = new Map<string, string>()
+  /** Values the code refers to as `k[i]`. */
+  readonly constants: unknown[] = []
+  private needsRecord = false
+
+  line(text: string): void {
+    this.lines.push(text)
+  }
+
+  /** Gives up on the record when the JS condition holds. */
+  bailIf(condition: string): void {
+    this.line(`if (${condition}) return B`)
+  }
+
+  fresh(): string {
+    return `t${this.count++}`
+  }
+
+  /** A variable with the value of a JS expression. */
+  store(js: string): string {
+    const name = this.fresh()
+    this.line(`const ${name} = ${js}`)
+    return name
+  }
+
+  constant(value: unknown): string {
+    return `k[${this.constants.push(value) - 1}]`
+  }
+
+  /** Runs `emit` as a branch: its statements are returned, what it proves is forgotten. */
+  branch<T>(emit: () => T): { statements: string[]; result: T } {
+    const { lines, scope } = this
+    this.lines = []
+    this.scope = {
+      kinds: new Map(scope.kinds),
+      records: new Set(scope.records),
+      present: new Set(scope.present),
+      fields: new Map(scope.fields),
+    }
+    try {
+      const result = emit()
+      return { statements: this.lines, result }
+    } finally {
+      this.lines = lines
+      this.scope = scope
+    }
+  }
+
+  /** Runs `emit`; when it turns out to be unsupported nothing of it stays, and the result is undefined. */
+  attempt<T>(emit: () => T): T | undefined {
+    const { lines, scope } = this
+    this.lines = [...lines]
+    this.scope = {
+      kinds: new Map(scope.kinds),
+      records: new Set(scope.records),
+      present: new Set(scope.present),
+      fields: new Map(scope.fields),
+    }
+    try {
+      return emit()
+    } catch (error) {
+      if (error !== UNSUPPORTED) throw error
+      this.lines = lines
+      this.scope = scope
+      return undefined
+    }
+  }
+
+  kindOf(atom: Atom): Kind {
+    return atom.kind === 'dyn' ? (this.scope.kinds.get(atom.js) ?? 'dyn') : atom.kind
+  }
+
+  /** The atom's JS, proven to be of that kind. */
+  need(atom: Atom, kind: 'num' | 'str' | 'bool'): string {
+    const known = this.kindOf(atom)
+    if (known === kind) return atom.js
+    if (known !== 'dyn') throw UNSUPPORTED
+    this.bailIf(`typeof ${atom.js} !== '${TYPEOF[kind]}'`)
+    this.scope.kinds.set(atom.js, kind)
+    return atom.js
+  }
+
+  /** A number, be it an integer or a double. */
+  numeric(atom: Atom): string {
+    return atom.kind === 'int' ? atom.js : this.need(atom, 'num')
+  }
+
+  /** A `dyn` that is a number, text or boolean, or null when that is fine. */
+  primitive(atom: Atom, orNull: boolean): void {
+    if (this.kindOf(atom) !== 'dyn') return
+    const x = atom.js
+    this.bailIf(`typeof ${x} !== 'number' && typeof ${x} !== 'string' && typeof ${x} !== 'boolean'${orNull ? ` && ${x} !== null` : ''}`)
+  }
+
+  /** The value of a top-level field. Whether it is there is checked where it is used: `false && missing` is false. */
+  load(name: string): string {
+    this.needsRecord = true
+    let variable = this.loads.get(name)
+    if (variable === undefined) this.loads.set(name, (variable = `f${this.loads.size}`))
+    return variable
+  }
+
+  /** The whole value, known to be a record. */
+  record(): string {
+    this.needsRecord = true
+    return 'r'
+  }
+
+  /** A value that is there. */
+  here(variable: string): Atom {
+    if (!this.scope.present.has(variable) && !this.scope.kinds.has(variable)) {
+      this.bailIf(`${variable} === undefined`)
+      this.scope.present.add(variable)
+    }
+    return { js: variable, kind: 'dyn' }
+  }
+
+  /** The variable that holds a field of a value, which must be a record. The field may be undefined. */
+  fieldOf(owner: Atom, name: string): string {
+    const x = owner.js
+    const known = this.kindOf(owner)
+    if (known !== 'dyn') throw UNSUPPORTED
+    if (x === 'r') this.needsRecord = true
+    else if (!this.scope.records.has(x)) {
+      this.bailIf(`typeof ${x} !== 'object' || ${x} === null || prototypeOf(${x}) !== OBJECT`)
+      this.scope.records.add(x)
+    }
+    const path = `${x}.${name}`
+    let variable = this.scope.fields.get(path)
+    if (variable === undefined) this.scope.fields.set(path, (variable = this.store(read(x, name))))
+    return variable
+  }
+
+  /** The body of `function (r, m)`: `end` is its last statement. */
+  body(end: string): string {
+    const top: string[] = []
+    // Values of other classes have getters and inherited fields; those the interpreter sorts out.
+    if (this.needsRecord) top.push(`if (typeof r !== 'object' || r === null || prototypeOf(r) !== OBJECT) return B`)
+    for (const [name, variable] of this.loads) top.push(`const ${variable} = ${read('r', name)}`)
+    return [...top, ...this.lines, end].join('\n')
+  }
+}
+
+/** An own field. Names that every object inherits need the detour. */
+const read = (owner: string, name: string): string => {
+  const access = `${owner}[${JSON.stringify(name)}]`
+  return name in Object.prototype ? `(hasOwn(${owner}, ${JSON.stringify(name)}) ? ${access} : undefined)` : access
+}

@@ -1,0 +1,55 @@
+/** An expression ready to run: generated code first, the interpreter for whatever that leaves. */
+import type { Message } from '../plugin.ts'
+import { Code } from './code.ts'
+import { emitOutput } from './emit.ts'
+import { BAIL, type Fast, generate } from './generate.ts'
+import { type Evaluate, interpreter } from './interpreter.ts'
+import { type Prepared, prepare } from './prepare.ts'
+import type { Expression, ExpressionType } from './types.ts'
+
+/** @throws {Error} for a text that `check` finds problems in. */
+export function compile(text: string): Expression {
+  return new CompiledExpression(prepared(text))
+}
+
+export function prepared(text: string): Prepared {
+  const result = prepare(text)
+  if ('problems' in result) throw new Error(`the expression '${text}' is wrong: ${result.problems[0].message}`)
+  return result
+}
+
+export const interpreted = ({ text, program, analysis }: Prepared): Evaluate => interpreter(text, program, analysis)
+
+/** Undefined when the expression is one for the interpreter. */
+export function generated({ program }: Prepared): Fast | undefined {
+  const code = new Code()
+  const result = code.attempt(() => emitOutput(program.ast, code))
+  return result === undefined ? undefined : generate(code, `return ${result}`)
+}
+
+class CompiledExpression implements Expression {
+  readonly text: string
+  readonly type: ExpressionType
+  private readonly fast: Fast | undefined
+  private readonly slow: Evaluate
+
+  constructor(p: Prepared) {
+    this.text = p.text
+    this.type = p.type
+    this.fast = generated(p)
+    this.slow = interpreted(p)
+  }
+
+  evaluate(message: Message): unknown {
+    const value = message.value
+    if (this.fast) {
+      try {
+        const result = this.fast(value, message)
+        if (result !== BAIL) return result
+      } catch {
+        // Too deep or too long for it: the interpreter's error is the one to report.
+      }
+    }
+    return this.slow(message)
+  }
+}

@@ -1,0 +1,43 @@
+/** Generated functions: built once per pipeline start out of code that `emit` wrote, run per record. */
+import type { Message } from '../plugin.ts'
+import type { Code } from './code.ts'
+import { characters, formatTime, parseDouble, replace, round } from './implementations.ts'
+import { isJson } from './interpreter.ts'
+
+/** What generated code returns when the record is not as simple as it hoped: the interpreter has to look at it. */
+export const BAIL = Symbol('bail')
+
+/** @returns BAIL, or exactly what the interpreter would return. Throwing means the same as BAIL. */
+export type Fast = (value: unknown, message: Message) => unknown
+
+const helpers = {
+  B: BAIL,
+  OBJECT: Object.prototype,
+  prototypeOf: Object.getPrototypeOf,
+  hasOwn: Object.hasOwn,
+  isArray: Array.isArray,
+  isFinite: Number.isFinite,
+  isSafe: Number.isSafeInteger,
+  isJson,
+  round,
+  formatTime,
+  replace,
+  characters,
+  readDouble(text: string): number {
+    try {
+      return parseDouble(text)
+    } catch {
+      return Number.NaN
+    }
+  },
+}
+
+/**
+ * `end` is the last statement. All text in the code is either ours or went through JSON.stringify (`emit`, `read`), so
+ * nothing an expression says can become code.
+ */
+export function generate(code: Code, end: string, more: Record<string, unknown> = {}): Fast {
+  const scope = { ...helpers, ...more }
+  const source = `'use strict'\nconst { ${Object.keys(scope).join(', ')} } = scope\nreturn function (r, m) {\n${code.body(end)}\n}`
+  return new Function('scope', 'k', source)(scope, code.constants)
+}

@@ -1,0 +1,96 @@
+/** What our own functions do. Pure, and the same in the interpreter and in generated code. They throw `Error` for bad arguments. */
+import { loadRe2 } from './cel.ts'
+
+/** Half away from zero, on the number as it is written. @throws when places is not 0 to 15. */
+export function round(x: number, places: number): number {
+  if (!(Number.isInteger(places) && places >= 0 && places <= 15)) throw new Error(`round() takes 0 to 15 places, got ${places}`)
+  const scale = POWERS[places]
+  const scaled = Math.abs(x) * scale
+  // From here on neighbouring doubles are too far apart to tell a half, and x has no decimals worth rounding (or is not finite).
+  if (!(scaled < 2 ** 49)) return places === 0 || !(Math.abs(x) < 2 ** 49) ? x : roundText(x, places)
+  const whole = Math.floor(scaled)
+  const rest = scaled - whole
+  // x and the product are each off by half a unit in the last place at most, so only a near half needs the exact, slow way.
+  if (Math.abs(rest - 0.5) < scaled * 2 ** -50) return roundText(x, places)
+  const result = (rest < 0.5 ? whole : whole + 1) / scale
+  return x < 0 ? -result : result
+}
+
+const POWERS = Array.from({ length: 16 }, (_, n) => Number(`1e${n}`))
+
+/** Rounds the shortest decimal text of x, digit by digit. */
+function roundText(x: number, places: number): number {
+  const [mantissa, exponent = '0'] = `${Math.abs(x)}`.split('e')
+  const [whole, decimals = ''] = mantissa.split('.')
+  const digits = whole + decimals
+  // The value is 0.DIGITS * 10^point; keep `cut` digits of it.
+  const point = whole.length + Number(exponent)
+  const cut = point + places
+  if (cut < 0) return 0
+  if (cut >= digits.length) return x
+  const up = digits.charCodeAt(cut) >= 53 ? 1n : 0n
+  const kept = BigInt(digits.slice(0, cut) || '0') + up
+  const result = Number(`${kept}e${-places}`)
+  return x < 0 ? -result : result
+}
+
+const DOUBLE = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/
+
+export function parseDouble(text: string): number {
+  const x = DOUBLE.test(text) ? Number(text) : Number.NaN
+  if (!Number.isFinite(x)) throw new Error(`double() cannot read ${quote(text)} as a number`)
+  return x
+}
+
+export function truncate(x: number): bigint {
+  if (Math.abs(x) < 2 ** 63) return BigInt(Math.trunc(x))
+  throw new Error(`int() cannot hold ${x}`)
+}
+
+export function parseInteger(text: string): bigint {
+  if (/^[+-]?\d{1,19}$/.test(text)) {
+    const x = text.startsWith('+') ? BigInt(text.slice(1)) : BigInt(text)
+    if (BigInt.asIntN(64, x) === x) return x
+  }
+  throw new Error(`int() cannot read ${quote(text)} as a whole number`)
+}
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)$/
+
+export function parseTime(text: string): number {
+  const ms = TIME.test(text) ? Date.parse(text) : Number.NaN
+  // Date.parse accepts the 31st of February and makes it March.
+  if (Number.isNaN(ms) || Number(text.slice(8, 10)) > daysIn(Number(text.slice(0, 4)), Number(text.slice(5, 7))))
+    throw new Error(`parse_time() cannot read ${quote(text)}: it takes ISO 8601 with a zone, such as 2026-01-31T12:00:00Z`)
+  return ms
+}
+
+const daysIn = (year: number, month: number): number => new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate()
+
+export function formatTime(ms: number): string {
+  if (Math.abs(ms) <= 8.64e15) return new Date(ms).toISOString()
+  throw new Error(`format_time() takes epoch milliseconds, got ${ms}`)
+}
+
+export const replace = (text: string, from: string, to: string): string => text.replaceAll(from, () => to)
+
+/** Patterns are literals of expressions, so there are few. */
+const patterns = new Map<string, { test(text: string): boolean }>()
+
+/** @throws with the reason when the pattern is not one. */
+export function pattern(source: string): { test(text: string): boolean } {
+  let compiled = patterns.get(source)
+  if (!compiled) patterns.set(source, (compiled = loadRe2().RE2JS.compile(source)))
+  return compiled
+}
+
+export const matches = (text: string, source: string): boolean => pattern(source).test(text)
+
+/** Characters, not UTF-16 units: what `size` of a text counts. */
+export function characters(text: string): number {
+  let n = 0
+  for (const _ of text) n++
+  return n
+}
+
+const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text)

@@ -1,0 +1,14 @@
+/** Expressions: CEL over one message. Nothing outside this folder knows the library behind it. */
+import { prepare } from './prepare.ts'
+import type { ExpressionProblem, ExpressionType } from './types.ts'
+
+export { compile } from './compile.ts'
+export { FUNCTIONS, type FunctionEntry } from './functions.ts'
+export { compileObject, type Shape } from './object.ts'
+export type { Expression, ExpressionProblem, ExpressionType } from './types.ts'
+
+/** Everything that can be known about an expression without a record. Never throws. */
+export function check(text: string): { readonly type: ExpressionType } | { readonly problems: readonly ExpressionProblem[] } {
+  const prepared = prepare(text)
+  return 'problems' in prepared ? prepared : { type: prepared.type }
+}

@@ -1,0 +1,173 @@
+/** Evaluation by the library: what an expression means. Generated code must agree with it or leave the record to it. */
+import { DataError, type Message } from '../plugin.ts'
+import type { Analysis } from './analyze.ts'
+import { type CelError, FIELD, isCelError, META, type Program, VALUE } from './cel.ts'
+import { overload, plain, typeName } from './problems.ts'
+
+/** @throws {DataError} when the data does not fit. */
+export type Evaluate = (message: Message) => unknown
+
+export function interpreter(text: string, program: Program, analysis: Analysis): Evaluate {
+  const evaluate = (value: unknown, message: Message) => toJson(program(variables(value, message, analysis)), text)
+  return message => {
+    const value = message.value
+    try {
+      // Optional access takes the error described below for a missing field, so there it has to be avoided beforehand.
+      return evaluate(analysis.usesOptional && hasConstructorField(value) ? toMaps(value) : value, message)
+    } catch (error) {
+      if (error instanceof DataError) throw error
+      // The library takes an object's `constructor` field for its class. Maps have no fields, so nothing can be taken for anything.
+      if (!hasConstructorField(value)) throw dataError(error, text, value)
+      try {
+        return evaluate(toMaps(value), message)
+      } catch (again) {
+        throw again instanceof DataError ? again : dataError(again, text, value)
+      }
+    }
+  }
+}
+
+/** Only own fields, on an object without a prototype: nothing inherited can be reached. */
+function variables(value: unknown, message: Message, { fields, usesValue, usesMeta }: Analysis): Record<string, unknown> {
+  const vars = Object.create(null)
+  if (usesValue) vars[VALUE] = value
+  if (usesMeta) vars[META] = metaOf(message)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return vars
+  if (value instanceof Map) for (const name of fields) vars[FIELD + name] = value.get(name)
+  else for (const name of fields) if (Object.hasOwn(value, name)) vars[FIELD + name] = (value as Record<string, unknown>)[name]
+  return vars
+}
+
+/** `meta`. What the source has not got is missing; of a header that occurs twice the last one counts. */
+function metaOf(message: Message): Map<string, unknown> {
+  const meta = new Map<string, unknown>([
+    ['key', message.key],
+    ['time', message.time],
+    ['offset', message.offset],
+    ['headers', new Map((message.headers ?? []).map(([name, bytes]) => [name, bytes === null ? null : bytes.toString()]))],
+  ])
+  if (message.origin?.topic !== undefined) meta.set('topic', message.origin.topic)
+  if (message.origin?.partition !== undefined) meta.set('partition', message.origin.partition)
+  return meta
+}
+
+/** What a result is as JSON; the same object when nothing has to be changed. */
+function toJson(v: unknown, text: string): unknown {
+  switch (typeof v) {
+    case 'string':
+    case 'boolean':
+      return v
+    case 'number':
+      if (Number.isFinite(v)) return v
+      throw new DataError(`'${shorten(text)}' gave ${v}, which is no JSON number`)
+    case 'bigint':
+      if (Number.isSafeInteger(Number(v))) return Number(v)
+      throw new DataError(`'${shorten(text)}' gave ${v}, which is too large to be an exact JSON number; string(x) keeps it`)
+    case 'object':
+      if (v === null) return null
+      if (Array.isArray(v)) return listToJson(v, text)
+      if (v instanceof Map) return Object.fromEntries([...v].map(([k, x]) => [k, toJson(x, text)]))
+      if (isRecord(v)) return recordToJson(v, text)
+  }
+  throw new DataError(`'${shorten(text)}' gave ${describe(v)}, which is no JSON value`)
+}
+
+function listToJson(list: readonly unknown[], text: string): unknown {
+  const json = list.map(x => toJson(x, text))
+  return json.some((x, i) => x !== list[i]) ? json : list
+}
+
+function recordToJson(record: Record<string, unknown>, text: string): unknown {
+  const entries = Object.entries(record)
+  const json = entries.map(([, x]) => toJson(x, text))
+  // fromEntries defines its fields, so that one named __proto__ stays a field.
+  return json.some((x, i) => x !== entries[i][1]) ? Object.fromEntries(entries.map(([k], i) => [k, json[i]])) : record
+}
+
+/** An object as JSON.parse makes it. */
+export function isRecord(v: object): v is Record<string, unknown> {
+  const prototype = Object.getPrototypeOf(v)
+  return prototype === Object.prototype || prototype === null
+}
+
+/** True when `toJson` would return the very same value. */
+export function isJson(v: unknown): boolean {
+  switch (typeof v) {
+    case 'string':
+    case 'boolean':
+      return true
+    case 'number':
+      return Number.isFinite(v)
+    case 'object':
+      if (v === null) return true
+      if (Array.isArray(v)) return v.every(isJson)
+      if (!isRecord(v)) return false
+      for (const key in v) if (!isJson(v[key])) return false
+      return true
+    default:
+      return false
+  }
+}
+
+function hasConstructorField(v: unknown): boolean {
+  if (typeof v !== 'object' || v === null) return false
+  if (Array.isArray(v)) return v.some(hasConstructorField)
+  return Object.hasOwn(v, 'constructor') || Object.values(v).some(hasConstructorField)
+}
+
+function toMaps(v: unknown): unknown {
+  if (Array.isArray(v)) return v.map(toMaps)
+  return typeof v === 'object' && v !== null && isRecord(v) ? new Map(Object.entries(v).map(([k, x]) => [k, toMaps(x)])) : v
+}
+
+function dataError(error: unknown, text: string, value: unknown): DataError {
+  if (!isCelError(error)) return new DataError(`'${shorten(text)}' failed: ${(error as Error).message}`, error)
+  const part = error.range ? text.slice(error.range.start, error.range.end) : text
+  return new DataError(reason(error, text, value, shorten(part)), error)
+}
+
+function reason(error: CelError, text: string, value: unknown, part: string): string {
+  const node = error.node
+  switch (error.code) {
+    case 'unknown_variable':
+      return `field '${String(node?.args).slice(FIELD.length)}' is missing (the record ${contents(value)})`
+    case 'no_such_key':
+    case 'index_out_of_bounds':
+      return `'${shorten(node ? text.slice(node.start, node.end) : part)}' is missing`
+    case 'no_such_overload':
+      return `'${part}': ${overload(error.summary)[0]}`
+    case 'no_matching_overload': {
+      const [, types = ''] = /\((.*)\)'$/.exec(error.summary) ?? []
+      const receiver = node?.op === 'rcall' ? [/'([^.(]+)/.exec(error.summary)![1]] : []
+      const given = [...receiver, ...splitTypes(types)].map(typeName).join(' and ')
+      return `'${part}': does not work on ${given}`
+    }
+    case 'invalid_logical_operand':
+      // The library names the left side, whichever of the two it was.
+      return `'${shorten(text)}': a side of '&&' or '||' is ${typeName(/got '([^']+)'/.exec(error.summary)?.[1] ?? '')}, not true or false`
+    case 'invalid_condition_type':
+      return `'${part}': must be true or false, not ${typeName(/got '([^']+)'/.exec(error.summary)?.[1] ?? '')}`
+    default:
+      return `'${part}': ${plain(error.summary)}`
+  }
+}
+
+/** `list<string>, map<string, dyn>` at its outer commas. */
+const splitTypes = (types: string): string[] => types.split(/, (?![^<]*>)/).filter(t => t !== '')
+
+function contents(value: unknown): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return `is ${describe(value)}`
+  const names = Object.keys(value)
+  if (names.length === 0) return 'is empty'
+  return `has ${names.slice(0, 20).join(', ')}${names.length > 20 ? ` and ${names.length - 20} more` : ''}`
+}
+
+function describe(v: unknown): string {
+  if (v === null) return 'null'
+  if (Array.isArray(v)) return 'a list'
+  if (v instanceof Uint8Array) return 'bytes'
+  if (typeof v === 'object') return `a value of class ${v.constructor?.name ?? 'unknown'}`
+  return { string: 'text', number: 'a number', boolean: 'a boolean' }[typeof v as string] ?? typeof v
+}
+
+const shorten = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}...` : text)

@@ -1,0 +1,71 @@
+/** Several expressions as the fields of one new object: one generated function, one hidden shape for all objects. */
+import { DataError, type Message } from '../plugin.ts'
+import { Code } from './code.ts'
+import { interpreted, prepared } from './compile.ts'
+import { emitOutput } from './emit.ts'
+import { BAIL, generate } from './generate.ts'
+
+/** Field name -> expression, or the shape of a nested object. */
+export type Shape = { readonly [name: string]: string | Shape }
+
+/**
+ * @returns a function that makes the object, with plain JSON values.
+ * It throws {DataError} when one of the expressions does; the message begins with the field's path.
+ * @throws {Error} when an expression is wrong.
+ */
+export function compileObject(shape: Shape): (message: Message) => Record<string, unknown> {
+  const fields = leaves(shape, [])
+  const compiled = fields.map(f => prepared(f.text))
+  const slow = compiled.map(interpreted)
+  const names = fields.map((_, i) => `v${i}`)
+  const make: (...values: unknown[]) => Record<string, unknown> = new Function(
+    ...names,
+    `return ${objectLiteral(shape, names.values())}`,
+  ) as never
+
+  const code = new Code()
+  compiled.forEach((p, i) => {
+    // One field that is for the interpreter must not take the others with it.
+    const js = code.attempt(() => emitOutput(p.program.ast, code)) ?? `slow[${i}](m)`
+    code.line(`const v${i} = ${js}`)
+  })
+  const fast = generate(code, `return make(${names.join(', ')})`, { make, slow })
+
+  const explain = (message: Message): Record<string, unknown> =>
+    make(
+      ...slow.map((evaluate, i) => {
+        try {
+          return evaluate(message)
+        } catch (error) {
+          if (error instanceof DataError) throw new DataError(`${fields[i].path.join('.')}: ${error.message}`, error.cause)
+          throw error
+        }
+      }),
+    )
+  return message => {
+    const value = message.value
+    try {
+      const result = fast(value, message)
+      if (result !== BAIL) return result as Record<string, unknown>
+    } catch {
+      // An expression failed; the interpreter says which one and why.
+    }
+    return explain(message)
+  }
+}
+
+function leaves(shape: Shape, path: readonly string[]): { path: readonly string[]; text: string }[] {
+  return Object.entries(shape).flatMap(([name, of]) => {
+    const at = [...path, name]
+    return typeof of === 'string' ? [{ path: at, text: of }] : leaves(of, at)
+  })
+}
+
+/** Fields in the order of the shape; `[...]` makes `__proto__` a field like any other. */
+function objectLiteral(shape: Shape, names: Iterator<string>): string {
+  const fields = Object.entries(shape).map(([name, of]) => {
+    const key = name === '__proto__' ? '["__proto__"]' : JSON.stringify(name)
+    return `${key}: ${typeof of === 'string' ? names.next().value : objectLiteral(of, names)}`
+  })
+  return `{ ${fields.join(', ')} }`
+}

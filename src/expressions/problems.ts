@@ -1,0 +1,171 @@
+/** The library's errors in the words of our users: what is wrong, where, and what to write instead. */
+import { type CelError, type CelNode, type CelType, FIELD, isCelError } from './cel.ts'
+import { FUNCTIONS } from './functions.ts'
+import type { ExpressionProblem } from './types.ts'
+
+/** A problem of an expression's text, from an error of the parser or the type checker. */
+export function problemOf(error: unknown, text: string): ExpressionProblem {
+  if (!isCelError(error)) {
+    const message =
+      error instanceof RangeError ? 'the expression is nested too deeply' : `the expression can't be checked: ${(error as Error).message}`
+    return { message, start: 0, end: text.length }
+  }
+  const { start, end } = error.range ?? { start: 0, end: text.length }
+  const written = text.slice(start, end)
+  const at = (message: string, suggestion?: string) => ({ message, start, end, ...(suggestion === undefined ? {} : { suggestion }) })
+  switch (error.code) {
+    case 'unexpected_character':
+    case 'unexpected_token':
+    case 'expected_token':
+      return {
+        ...at(...syntax(error, text, start, written)),
+        end: Math.max(end, start + (written === '' ? 0 : first(text, start).length)),
+      }
+    case 'unterminated_string':
+    case 'unterminated_triple_quoted_string':
+      return at(`the quote ${text[start]} is never closed`)
+    case 'reserved_identifier':
+      if (written === 'if' || written === 'else') return at(`'${written}' is no part of the language`, 'condition ? a : b')
+      return at(`'${written}' is a reserved word`, `value["${written}"]`)
+    case 'limit_exceeded': {
+      const [, limit, most] = /(\w+) \((\d+)\)/.exec(error.summary)!
+      return { message: `the expression is too large: more than ${most} ${LIMIT_NAMES[limit] ?? limit}`, start, end: text.length }
+    }
+    case 'no_such_overload':
+      return at(...overload(error.summary))
+    case 'no_matching_overload':
+      return (error.node && wrongArgument(error.node)) ?? at(plain(error.summary))
+    case 'invalid_logical_operand':
+    case 'invalid_condition_type':
+      return operand(error, at)
+    case 'incompatible_ternary_branches': {
+      const [left, right] = quoted(error.summary)
+      const numbers = isNumber(left) && isNumber(right)
+      return at(
+        `the branches of '? :' are ${typeName(left)} and ${typeName(right)}, and must be of one type`,
+        numbers ? 'write 0.0 instead of 0' : 'dyn(x) lets a branch differ',
+      )
+    }
+    case 'invalid_index_type':
+      return at(plain(error.summary), 'int(x)')
+    default:
+      return at(plain(error.summary))
+  }
+}
+
+const LIMIT_NAMES: Record<string, string> = {
+  maxAstNodes: 'operators and operands',
+  maxDepth: 'nested levels',
+  maxListElements: 'elements in a list',
+  maxMapEntries: 'entries in a map',
+  maxCallArguments: 'arguments',
+}
+
+/** Habits of other languages. */
+const OPERATORS: Readonly<Record<string, string>> = {
+  and: '&&',
+  or: '||',
+  not: '!',
+  '=': '==',
+  '&': '&&',
+  '|': '||',
+  '<>': '!=',
+  '??': '.orValue(default)',
+  is: '==',
+}
+
+function syntax(error: CelError, text: string, start: number, written: string): [message: string, suggestion?: string] {
+  if (start >= text.length) {
+    const wanted = /Expected (\w+)/.exec(error.summary)?.[1]
+    if (text.trim() === '') return ['the expression is empty']
+    return [
+      wanted === undefined
+        ? 'the expression ends too early'
+        : `the expression ends where ${TOKENS[wanted] ?? wanted.toLowerCase()} was expected`,
+    ]
+  }
+  const shown = first(text, start)
+  const token = written.length > 1 ? written : shown
+  const suggestion = OPERATORS[token] ?? OPERATORS[text.slice(start - 1, start + 1)]
+  // A keyword behind a dot: `trade.in`.
+  if (text[start - 1] === '.' && /^\w+$/.test(token)) return [`'${token}' is a word of the language`, `["${token}"]`]
+  return [`unexpected '${token}'`, suggestion]
+}
+
+const TOKENS: Record<string, string> = { RPAREN: "')'", RBRACKET: "']'", RBRACE: "'}'", COLON: "':'", IDENTIFIER: 'a name' }
+
+const OVERLOAD = /^(?:no such overload: )?(.+?) (==|!=|<=|>=|<|>|\+|-|\*|\/|%|in) (.+)$/
+
+/** `no such overload: string * int`, statically or at run time. */
+export function overload(summary: string): [message: string, suggestion?: string] {
+  const unary = /^no such overload: ([!-])(.+)$/.exec(summary)
+  if (unary) return [`'${unary[1]}' does not work on ${typeName(unary[2])}`]
+  const [, left, op, right] = OVERLOAD.exec(summary) ?? []
+  if (op === undefined) return [plain(summary)]
+  const [a, b] = [typeName(left), typeName(right)]
+  const message = `'${op}' does not work on ${a} and ${b}`
+  if (op === '+' && (a === 'text') !== (b === 'text')) return [message, 'string(x) makes text of a number']
+  if (a === 'text' || b === 'text') return [message, isNumberName(a) || isNumberName(b) ? 'double(x) makes a number of text' : undefined]
+  return [message]
+}
+
+/** The side that is not a condition, where the library names the whole operation. */
+function operand(error: CelError, at: (message: string) => ExpressionProblem): ExpressionProblem {
+  const [type] = quoted(error.summary)
+  const message = `must be true or false here, not ${typeName(type)}`
+  const sides: CelNode[] = error.node && (error.node.op === '&&' || error.node.op === '||') ? (error.node.args as CelNode[]) : []
+  const wrong = sides.find(s => s.checkedType && s.checkedType.name !== 'bool' && s.checkedType.kind !== 'dyn')
+  return wrong ? { message, start: wrong.start, end: wrong.end } : at(message)
+}
+
+/**
+ * The argument of a call that no overload takes. The library itself does not look at the arguments of a method whose receiver
+ * is of any type, so this is asked of every method, too.
+ */
+export function wrongArgument(call: CelNode): ExpressionProblem | undefined {
+  const method = call.op === 'rcall'
+  const called: string = call.args[0]
+  const entry = FUNCTIONS.find(f => (f.as ?? f.name) === called && f.form === (method ? 'method' : 'function'))
+  const operands: CelNode[] = method ? [call.args[1], ...call.args[2]] : call.args[1]
+  const types = operands.map(o => o.checkedType)
+  const overloads = (call.candidates?.declarations ?? []).map(d => (method ? [d.receiverType, ...d.argTypes] : d.argTypes))
+  if (types.includes(undefined) || overloads.length === 0) return undefined
+  const fits = (o: readonly (CelType | null)[], i: number) => o[i] === null || types[i]!.matches(o[i]!)
+  if (overloads.some(o => operands.every((_, i) => fits(o, i)))) return undefined
+  const wrong = operands.findIndex((_, i) => !overloads.some(o => fits(o, i)))
+  const { start, end } = wrong < 0 ? call : operands[wrong]
+  const got = wrong < 0 ? types.map(t => typeName(t!.name)).join(' and ') : typeName(types[wrong]!.name)
+  return { message: `${entry?.name ?? called}() does not take ${got}`, start, end, ...(entry ? { suggestion: entry.usage } : {}) }
+}
+
+const first = (text: string, at: number): string => String.fromCodePoint(text.codePointAt(at)!)
+const quoted = (summary: string): string[] => [...summary.matchAll(/'([^']*)'/g)].map(m => m[1])
+const isNumber = (type: string): boolean => type === 'int' || type === 'double'
+const isNumberName = (name: string): boolean => name === 'a number' || name === 'an integer'
+
+/** The library's name of a type in plain words: `dyn<map<string, dyn>>` is a map. */
+export function typeName(type: string): string {
+  const inner = /^dyn<(.+)>$/.exec(type)?.[1] ?? type
+  const name = /^\w+/.exec(inner)?.[0] ?? inner
+  return NAMES[name] ?? name
+}
+
+const NAMES: Record<string, string> = {
+  double: 'a number',
+  int: 'an integer',
+  string: 'text',
+  bool: 'a boolean',
+  list: 'a list',
+  map: 'a map',
+  null: 'null',
+  null_type: 'null',
+  dyn: 'any value',
+  optional: 'an optional',
+  bytes: 'bytes',
+}
+
+/** A message of the library without its internal names. */
+export const plain = (summary: string): string => {
+  const text = summary.replaceAll(/dyn<([^<>]*)>/g, '$1').replaceAll(FIELD, '')
+  return text.charAt(0).toLowerCase() + text.slice(1)
+}

@@ -1,0 +1,192 @@
+/** Random expressions, mostly well typed, and random records that mostly fit them. */
+import fc, { type Arbitrary } from 'fast-check'
+import { Message } from '../../src/plugin.ts'
+
+const NUMBERS = ['price', 'volume', 'n', 'o.x', 'value.price', 'o.deep.x', 'list[0]', 'meta.time', 'meta.offset', 'value["n"]']
+const TEXTS = ['symbol', 'name', 'type', 'o.s', 'value.symbol', 'texts[0]', 'meta.key', 'meta.topic', 'value["name"]']
+const BOOLEANS = ['flag', 'ok', 'o.b']
+const ANYTHING = [
+  'missing',
+  'nul',
+  'o',
+  'list',
+  'texts',
+  'value',
+  'constructor',
+  'toString',
+  'o.constructor',
+  'value.__proto__',
+  'odd',
+  'o.nul',
+  'meta.partition',
+  'list[9]',
+  'value.list',
+]
+
+const quoted = fc.constantFrom('""', '"a"', '"BTC"', '"BTC-USD"', "'b'", '"1.5"', '"-"', '"x\\"y"', '"é\\n🙂"')
+const double = fc.constantFrom('0.0', '1.0', '2.5', '0.1', '1e3', '1e308', '5e-324', '1005.0', '3.14159')
+const int = fc.constantFrom('0', '1', '2', '3', '10', '60000', '9007199254740991', '9007199254740993', '4611686018427387904')
+
+const { num, text, bool, any } = fc.letrec<{ num: string; text: string; bool: string; any: string; list: string }>(tie => {
+  const [num, text, bool, any, list] = (['num', 'text', 'bool', 'any', 'list'] as const).map(k => tie(k))
+  const of = (...parts: (string | Arbitrary<string>)[]): Arbitrary<string> =>
+    fc.tuple(...parts.map(p => (typeof p === 'string' ? fc.constant(p) : p))).map(p => p.join(''))
+  const choice = fc.oneof.bind(fc, { depthSize: 'small', withCrossShrink: true }) as typeof fc.oneof
+  // Now and then something of another type, so that the interpreter's refusals are met, too.
+  const slip = (a: Arbitrary<string>): Arbitrary<string> => fc.oneof({ arbitrary: a, weight: 24 }, { arbitrary: any, weight: 1 })
+  const [N, T, B] = [slip(num), slip(text), slip(bool)]
+  const condition = of('(', B, ' ? ')
+  return {
+    num: choice(
+      fc.constantFrom(...NUMBERS),
+      double,
+      int,
+      of('(', N, fc.constantFrom(' + ', ' - ', ' * ', ' / ', ' % '), N, ')'),
+      of('-', N),
+      of(fc.constantFrom('floor', 'ceil', 'abs', 'round', 'int', 'double'), '(', N, ')'),
+      of(fc.constantFrom('min', 'max'), '(', N, ', ', N, ')'),
+      of('round(', N, ', ', fc.constantFrom('0', '1', '2', '12', '99', '1.0', 'n'), ')'),
+      of('size(', fc.oneof(text, list), ')'),
+      of(text, '.indexOf(', T, ')'),
+      of('double(', text, ')'),
+      of('int(', text, ')'),
+      of(condition, N, ' : ', N, ')'),
+      of('value.?', fc.constantFrom('price', 'missing', 'nul', 'toString'), '.orValue(', N, ')'),
+      of('o.?', fc.constantFrom('x', 'deep', 'nope'), '.orValue(', N, ')'),
+    ),
+    text: choice(
+      fc.constantFrom(...TEXTS),
+      quoted,
+      of('(', T, ' + ', T, ')'),
+      of(text, '.', fc.constantFrom('upper()', 'lower()', 'trim()')),
+      of(text, '.replace(', T, ', ', T, ')'),
+      of(text, '.split(', T, ')[', fc.constantFrom('0', '1', '7'), ']'),
+      of('string(', fc.oneof(num, bool, text), ')'),
+      of('format_time(', N, ')'),
+      of(condition, T, ' : ', T, ')'),
+      of(text, '.substring(', fc.constantFrom('0', '1', '9'), ')'),
+    ),
+    bool: choice(
+      fc.constantFrom(...BOOLEANS, 'true', 'false'),
+      of('(', N, fc.constantFrom(' < ', ' <= ', ' > ', ' >= ', ' == ', ' != '), N, ')'),
+      of('(', T, fc.constantFrom(' < ', ' <= ', ' == ', ' != '), T, ')'),
+      of('(', any, fc.constantFrom(' == ', ' != '), any, ')'),
+      of('(', any, fc.constantFrom(' == ', ' != '), 'null)'),
+      of('(', B, fc.constantFrom(' && ', ' || '), B, ')'),
+      of('!', B),
+      of(text, '.', fc.constantFrom('contains', 'startsWith', 'endsWith'), '(', T, ')'),
+      of(text, '.re("^[A-Z]+(-.*)?$")'),
+      of('(', T, ' in ["BTC", "a", "1.5"])'),
+      of('(', N, ' in [1, 2.5, 3])'),
+      of('(', any, ' in ', list, ')'),
+      of(
+        'has(',
+        fc.constantFrom(
+          'value.price',
+          'value.missing',
+          'o.x',
+          'o.deep.x',
+          'o.nope.x',
+          'value.toString',
+          'missing.x',
+          'meta.topic',
+          'value.constructor',
+        ),
+        ')',
+      ),
+      of(list, '.', fc.constantFrom('all', 'exists', 'exists_one'), '(i, i > ', N, ')'),
+    ),
+    list: choice(
+      fc.constantFrom('list', 'texts', '[]'),
+      of('[', any, ', ', any, ']'),
+      of(text, '.split(', T, ')'),
+      of('list.map(i, i * ', N, ')'),
+      of('list.filter(i, i > ', N, ')'),
+    ),
+    any: choice(
+      fc.constantFrom(...ANYTHING),
+      num,
+      text,
+      bool,
+      list,
+      of('{"k": ', any, ', "l": ', any, '}'),
+      of('dyn(', any, ')'),
+      of(condition, any, ' : ', any, ')'),
+      of('(', any, ' + ', any, ')'),
+    ),
+  }
+})
+
+export const expression: Arbitrary<string> = fc.oneof(num, text, bool, any)
+
+const number = fc.oneof(
+  fc.constantFrom(0, -0, 1, 2, 2.5, -1, 0.1, 1e308, 9007199254740993, 60000, Number.POSITIVE_INFINITY),
+  fc.double({ noNaN: true }),
+  fc.integer(),
+)
+const string = fc.oneof(fc.constantFrom('', 'a', 'BTC', 'BTC-USD', '1.5', ' 7 ', '🙂', '-3'), fc.string({ maxLength: 8 }))
+const weird = fc.oneof(
+  number,
+  string,
+  fc.boolean(),
+  fc.constant(null),
+  fc.constantFrom<unknown>([], {}, [1, 2], ['a'], { x: 1 }, [null], { constructor: 1 }, [[1]], { deep: { x: 2 } }),
+)
+const mostly = <T>(a: Arbitrary<T>): Arbitrary<unknown> =>
+  fc.oneof({ arbitrary: a as Arbitrary<unknown>, weight: 12 }, { arbitrary: weird, weight: 1 })
+
+const object = fc.record(
+  {
+    x: mostly(number),
+    s: mostly(string),
+    b: mostly(fc.boolean()),
+    deep: mostly(fc.record({ x: mostly(number) }, { noNullPrototype: true })),
+    nul: fc.constant(null),
+    constructor: mostly(string),
+  },
+  { requiredKeys: ['x', 's', 'b'], noNullPrototype: true },
+)
+
+const record = fc.record(
+  {
+    price: mostly(number),
+    volume: mostly(number),
+    n: mostly(fc.nat(5)),
+    symbol: mostly(string),
+    name: mostly(string),
+    type: mostly(string),
+    flag: mostly(fc.boolean()),
+    ok: mostly(fc.boolean()),
+    o: mostly(object),
+    list: mostly(fc.array(number, { maxLength: 3 })),
+    texts: mostly(fc.array(string, { maxLength: 3 })),
+    nul: fc.constant(null),
+    odd: weird,
+    constructor: weird,
+    toString: weird,
+  },
+  { requiredKeys: ['price', 'volume', 'symbol', 'flag', 'ok', 'name'], noNullPrototype: true },
+)
+
+const withPrototypeKey = record.map(r =>
+  Object.defineProperty({ ...r }, '__proto__', { value: 1, enumerable: true, configurable: true, writable: true }),
+)
+
+/** Fresh messages with the same content: what a record can be, and a few values that are none. */
+export const records: Arbitrary<(() => Message)[]> = fc.array(
+  fc
+    .tuple(
+      fc.oneof(
+        { arbitrary: record as Arbitrary<unknown>, weight: 20 },
+        { arbitrary: withPrototypeKey, weight: 1 },
+        { arbitrary: weird, weight: 1 },
+      ),
+      fc.constantFrom(null, 'BTC', ''),
+      fc.boolean(),
+    )
+    .map(([value, key, kafka]) => () => {
+      const origin = { lane: 'in/0', source: 'in', format: 'json' as const, ...(kafka ? { topic: 'in', partition: 0 } : {}) }
+      return new Message(value, key, 1_700_000_000_000, [['h', 'v']], 7, origin)
+    }),
+  { minLength: 1, maxLength: 6 },
+)
