@@ -5,6 +5,7 @@
 import type { Expression } from '../expressions/types.ts'
 import { DataError, Message, type Output, type Transform } from '../plugin.ts'
 import type { Location } from './config/model.ts'
+import type { Failure } from './dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Stage {
@@ -19,7 +20,7 @@ export interface Stage {
 export interface Exit {
   emit(messages: Message[]): void
   emitTo(stage: string, port: string, message: Message): void
-  fail(message: Message, stage: Stage, error: Error): void
+  fail(message: Message, failure: Failure): void
 }
 
 class StageOutput implements Output {
@@ -42,7 +43,7 @@ class StageOutput implements Output {
 
   fail(message: Message, error: Error): void {
     this.stage.meter.dead++
-    this.exit.fail(message, this.stage, error)
+    this.exit.fail(message, { step: this.stage.name, at: this.stage.at, error })
   }
 
   take(): Message[] {

@@ -47,3 +47,16 @@ function original(message: Message): Buffer | null {
   const encoded = message.encode()
   return typeof encoded === 'string' ? Buffer.from(encoded) : encoded
 }
+
+/** A record that can neither be processed nor put aside: the pipeline stops in front of it. */
+export class UnhandledRecord extends Error {
+  constructor(message: Message, failure: Failure) {
+    const { step, at, error } = failure
+    const where = message.origin ? `${message.origin.lane} offset ${message.offset}` : 'a record without a source position'
+    super(
+      `step '${step}' (${at.file}:${at.line}) refused ${where}: ${error.message}\n  There is no dlq to put it in, so the pipeline stops; nothing past this record is committed. Add a 'dlq:' section, or mend the record.`,
+      { cause: error },
+    )
+    this.name = 'UnhandledRecord'
+  }
+}

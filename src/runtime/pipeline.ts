@@ -93,7 +93,7 @@ export class PipelineRun {
       lose: ids => {
         for (const id of ids) {
           this.lanes.get(id)?.drop()
-          this.lanes.delete(id)
+          this.forget(id)
         }
       },
     }
@@ -136,9 +136,14 @@ export class PipelineRun {
       lanes.map(async lane => {
         await Promise.race([lane.drain(), budget])
         await lane.release()
-        if (this.lanes.get(lane.info.id) === lane) this.lanes.delete(lane.info.id)
+        if (this.lanes.get(lane.info.id) === lane) this.forget(lane.info.id)
       }),
     )
+  }
+
+  private forget(id: string): void {
+    this.lanes.delete(id)
+    this.built.meters.forgetLane(id)
   }
 
   private async openSource(entry: BuiltSource): Promise<void> {
@@ -185,10 +190,12 @@ export class PipelineRun {
   private async endInput(entry: BuiltSource, seeks: number): Promise<boolean> {
     const lanes = this.lanesOf(entry)
     await Promise.all(lanes.map(l => l.drain()))
+    await Promise.all(lanes.map(l => l.recovered()))
     if (this.failure) return true
     if (this.seeks(entry) !== seeks) return false
     // A back-fill without `--to` ends in the middle of windows: half a window must not leave.
     if (this.options.endAt !== Number.NEGATIVE_INFINITY) await Promise.all(lanes.map(l => l.end(this.options.endAt)))
+    await Promise.all(lanes.map(l => l.recovered()))
     return this.failure !== undefined || this.seeks(entry) === seeks
   }
 

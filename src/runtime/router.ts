@@ -4,6 +4,7 @@ import type { Message } from '../plugin.ts'
 import { test } from './chain.ts'
 import type { Location, SinkStep } from './config/model.ts'
 import type { Cycle } from './cycle.ts'
+import type { Failure } from './dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Target {
@@ -13,7 +14,7 @@ export interface Target {
   readonly when?: Expression
   readonly meter: StepMeter
 }
-type Fail = (message: Message, error: Error, at: { step: string; at: Location }) => void
+type Fail = (message: Message, failure: Failure) => void
 
 export class Router {
   /** Sinks at the end of the chain, and sinks by `step.port`. */
@@ -44,7 +45,7 @@ function deliver(target: Target, message: Message, cycle: Cycle, fail: Fail): vo
   if (target.when) {
     const pass = test(target.when, message, (m, error) => {
       target.meter.dead++
-      fail(m, error, target)
+      fail(m, { step: target.step, at: target.at, error })
     })
     if (!pass) return
   }

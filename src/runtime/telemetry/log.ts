@@ -14,7 +14,7 @@ export async function createLogger({ level, pretty }: LogOptions, bindings: Reco
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
   }
-  if (!pretty) return pino(base, pino.destination({ dest: 2, sync: true }))
+  if (!pretty) return pino(base, pino.destination({ dest: 2, sync: true })) as unknown as Logger
   const { default: pinoPretty } = await import('pino-pretty')
   const stream = pinoPretty({
     destination: 2,
@@ -23,7 +23,7 @@ export async function createLogger({ level, pretty }: LogOptions, bindings: Reco
     translateTime: 'SYS:HH:MM:ss',
     colorize: process.stderr.hasColors?.() ?? false,
   })
-  return pino(base, stream)
+  return pino(base, stream) as unknown as Logger
 }
 
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} }

@@ -68,6 +68,12 @@ export class Meters implements Metrics {
     return this.steps.reduce((n, m) => (m.kind === kind ? n + m[field] : n), 0)
   }
 
+  /** The lane belongs to somebody else now. */
+  forgetLane(lane: string): void {
+    this.lag.delete(lane)
+    for (const [id, w] of this.watermarks) if (w.lane === lane) this.watermarks.delete(id)
+  }
+
   totalLag(): number {
     let n = 0
     for (const lag of this.lag.values()) n += lag

@@ -1,0 +1,46 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, it } from 'vitest'
+import { DataError, defineTransform, type TransformPlugin } from '../../src/plugin.ts'
+import { faultError, MemoryLog, pipelineOf, prng, start } from './harness.ts'
+
+/** Waits in the middle of a batch, so that a rewind can overtake it. */
+const slow = (random: () => number): TransformPlugin =>
+  defineTransform({
+    type: 'slow',
+    schema: {},
+    stateful: true,
+    create: (_config, ctx) => {
+      const state = ctx.state<number>('n')
+      return {
+        async process(messages, out) {
+          for (const m of messages) {
+            if (random() < 0.1) await sleep(random() * 4)
+            const n = (state.get('n') ?? 0) + 1
+            state.set('n', n)
+            if (n % 50 === 0) out.fail(m, new DataError('every fiftieth'))
+            else out.emit(m.derive({ n }))
+          }
+        },
+      }
+    },
+  }) as TransformPlugin
+
+it.each(Array.from({ length: 20 }, (_, seed) => seed))('exactly once when a rewind overtakes a transform that waits, seed %i', async seed => {
+  const random = prng(seed)
+  let faults = 0
+  const log = new MemoryLog({
+    lanes: { a: Array.from({ length: 300 }, (_, i) => i) },
+    batch: () => 1 + Math.floor(random() * 30),
+    fault: at => {
+      if (at !== 'read' && faults < 30 && random() < 0.25) {
+        faults++
+        throw faultError(random)
+      }
+    },
+  })
+  await start(pipelineOf(log, [slow(random)], { commit_interval: 1 }), { random }).run()
+  expect(faults).toBeGreaterThan(3)
+  const expected = Array.from({ length: 300 }, (_, i) => i + 1).filter(n => n % 50 !== 0)
+  expect(log.committed.map(r => JSON.parse(r.value).n)).toEqual(expected)
+  expect(log.dead.map(m => m.offset)).toEqual([49, 99, 149, 199, 249, 299])
+})
