@@ -1,5 +1,6 @@
 /** The log of the `kafka` connector without a server: Kafka's semantics in one SQLite file that several processes share. */
-import { relative, resolve } from 'node:path'
+import { realpathSync } from 'node:fs'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import type { Message, Origin } from '../../plugin.ts'
 import type { ConsumedBatch, Driver, TopicPartition } from '../kafka/driver.ts'
 import { tpKey } from '../kafka/driver.ts'
@@ -21,7 +22,6 @@ const READ_BYTES = 1024 * 1024
  */
 export function embeddedDriver(options: EmbeddedOptions = {}): Driver {
   const path = resolve(options.path ?? '.runner/log.db')
-  const inside = relative(process.cwd(), path)
   const children: { close(): Promise<void> }[] = []
   let opening: Promise<Log> | undefined
   const open = (): Promise<Log> => {
@@ -36,7 +36,7 @@ export function embeddedDriver(options: EmbeddedOptions = {}): Driver {
     return it
   }
   return {
-    scope: `embedded:${inside.startsWith('..') ? path : inside}`,
+    scope: scopeOf(path),
     consumer: consumerOptions => child(new EmbeddedConsumer(open, consumerOptions)),
     producer: async () => child(embeddedProducer(await open())),
     transactor: ({ id }) => child(embeddedTransactor(open, id)),
@@ -80,6 +80,18 @@ export function embeddedDriver(options: EmbeddedOptions = {}): Driver {
       if (log) (await log).close()
     },
   }
+}
+
+/** `embedded:.runner/log.db`; however one gets there, the same file has the same scope. */
+function scopeOf(path: string): string {
+  let real = path
+  try {
+    real = join(realpathSync(dirname(path)), basename(path))
+  } catch {
+    // The directory is not there yet, so no link leads to it either.
+  }
+  const inside = relative(process.cwd(), real)
+  return `embedded:${inside.startsWith('..') ? real : inside}`
 }
 
 const existing = (log: Log, partitions: readonly TopicPartition[]): { key: string; part: number }[] =>

@@ -268,7 +268,7 @@ const IOERR = 10
 const reasons: Record<number, string> = {
   3: 'access is denied',
   8: 'it cannot be written (read-only file, directory or file system)',
-  10: 'the disk reports an input/output error',
+  10: 'the disk reports an input/output error, or is full',
   11: 'it is damaged',
   13: 'the disk is full',
   14: 'it cannot be opened or made (missing rights, or a directory or file stands in the way)',
