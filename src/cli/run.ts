@@ -42,6 +42,8 @@ export function register(program: Command): void {
     .addHelpText('after', '\nExample:\n  $ runner run pipelines/bars.yaml --until-idle 5s --set transforms[0].bars.interval=5m')
     .action(async (files: string[], flags: RunFlags) => {
       process.exitCode = await run(files, flags)
+      // A plugin that hangs may have left sockets or timers behind; they must not keep the process.
+      setTimeout(() => process.exit(), 500).unref()
     })
 }
 

@@ -17,44 +17,51 @@ export interface RunOptions {
 
 /** How often silence is looked at, ms. */
 const TICK = 250
+/** Closing takes no longer, ms: a peer that does not answer must not keep the process. */
+const CLOSE_BUDGET = 5000
 
 export class PipelineRun {
   readonly built: Built
   readonly lanes = new Map<string, Lane>()
   private readonly options: RunOptions
+  private readonly opening = new AbortController()
   private readonly reading = new AbortController()
   private readonly writing = new AbortController()
+  private readonly failed = Promise.withResolvers<void>()
   private failure: Error | undefined
   private stopping = false
   private cancelTick: (() => void) | undefined
-  private readonly startedAt: number
+  private cancelDeadline: (() => void) | undefined
+  /** Clock time since when every source has been reachable. */
+  private reachableSince: number
   private opened = false
 
   constructor(built: Built, options: RunOptions) {
     this.built = built
     this.options = options
-    this.startedAt = options.clock.now()
+    this.reachableSince = options.clock.now()
   }
 
   /** Runs to the end. Resolves when everything is settled and closed. @throws what made the pipeline stop. */
   async run(): Promise<void> {
-    try {
-      await Promise.all(this.built.writers.concat(this.built.dlq ?? []).map(w => w.open(this.writing.signal)))
-      await Promise.all(this.built.sources.map(s => this.openSource(s)))
-      this.opened = true
-      this.tick()
-      await Promise.all(this.built.sources.map(s => this.readSource(s)))
-      if (!this.failure) await this.drain()
-    } catch (error) {
-      if (!this.stopping) this.fatal(error as Error)
-    }
+    // What hangs (a plugin that never answers) is left behind once the run has failed or its deadline has passed.
+    await Promise.race([this.work(), this.failed.promise])
+    this.cancelDeadline?.()
     await this.close()
     if (this.failure) throw this.failure
   }
 
-  /** Stop reading, settle what is in memory, then end. Rejects nothing; `run` resolves. */
+  /** Stop reading, settle what is in memory within `shutdown_timeout`, then end; `run` resolves, or rejects when the time was too short. */
   stop(): void {
+    if (this.stopping) return
     this.stopping = true
+    const budget = this.built.pipeline.shutdown_timeout
+    this.cancelDeadline = this.options.clock.after(budget, () =>
+      this.fatal(
+        new Error(`not drained within shutdown_timeout (${budget} ms): what was in flight is not committed and will be read again`),
+      ),
+    )
+    if (!this.opened) this.opening.abort(new Error('stopping'))
     this.reading.abort(new Error('stopping'))
   }
 
@@ -83,6 +90,20 @@ export class PipelineRun {
   /** Resolves when nothing read is unsettled: tests on a virtual clock wait for it between two steps. */
   async settle(): Promise<void> {
     await Promise.all([...this.lanes.values()].map(l => l.drain()))
+  }
+
+  private async work(): Promise<void> {
+    try {
+      await Promise.all(this.built.writers.concat(this.built.dlq ?? []).map(w => w.open(this.opening.signal)))
+      await Promise.all(this.built.sources.map(s => this.openSource(s)))
+      if (this.failure) return
+      this.opened = true
+      this.tick()
+      await Promise.all(this.built.sources.map(s => this.readSource(s)))
+      if (!this.failure) await Promise.all([...this.lanes.values()].map(lane => lane.drain()))
+    } catch (error) {
+      if (!this.stopping) this.fatal(error as Error)
+    }
   }
 
   private contextFor(entry: BuiltSource): Omit<SourceContext, keyof Context> {
@@ -212,6 +233,7 @@ export class PipelineRun {
     this.cancelTick = this.options.clock.after(TICK, () => {
       for (const lane of this.lanes.values()) void lane.tick(this.caughtUp(lane)).catch(error => this.fatal(error as Error))
       const { untilIdle } = this.options
+      if (this.built.sources.some(({ source }) => source.healthy?.() === false)) this.reachableSince = this.options.clock.now()
       if (untilIdle !== undefined && !this.stopping && this.idleFor() >= untilIdle) this.stop()
       this.tick()
     })
@@ -222,37 +244,31 @@ export class PipelineRun {
     return entry?.source.caughtUp?.(lane.info.id) ?? true
   }
 
+  /** ms without input from reachable sources and with everything settled. */
   private idleFor(): number {
-    let silence = this.options.clock.now() - this.startedAt
-    for (const lane of this.lanes.values()) silence = Math.min(silence, lane.silence)
+    let silence = this.options.clock.now() - this.reachableSince
+    for (const lane of this.lanes.values()) silence = Math.min(silence, lane.settled ? lane.silence : 0)
     return silence
-  }
-
-  private async drain(): Promise<void> {
-    const deadline = new Promise<'late'>(resolve => this.options.clock.after(this.built.pipeline.shutdown_timeout, () => resolve('late')))
-    const done = Promise.all([...this.lanes.values()].map(lane => lane.drain())).then(() => 'done' as const)
-    const failed = new Promise<'failed'>(resolve => this.writing.signal.addEventListener('abort', () => resolve('failed'), { once: true }))
-    if ((await Promise.race([done, deadline, failed])) === 'late') {
-      this.fatal(
-        new Error(
-          `not drained within shutdown_timeout (${this.built.pipeline.shutdown_timeout} ms): what was in flight is not committed and will be read again`,
-        ),
-      )
-    }
   }
 
   private fatal(error: Error): void {
     if (!this.failure) this.failure = error
+    this.opening.abort(this.failure)
     this.reading.abort(this.failure)
     this.writing.abort(this.failure)
     for (const lane of this.lanes.values()) lane.drop()
+    this.failed.resolve()
   }
 
   private async close(): Promise<void> {
     this.cancelTick?.()
+    const late = Promise.withResolvers<'late'>()
+    const budget = Math.min(CLOSE_BUDGET, this.built.pipeline.shutdown_timeout)
+    const cancel = this.options.clock.after(budget, () => late.resolve('late'))
     const quietly = async (what: string, close: () => Promise<unknown> | undefined): Promise<void> => {
       try {
-        await close()
+        if ((await Promise.race([close(), late.promise])) === 'late')
+          this.options.log.warn({}, `closing ${what} takes too long; leaving it`)
       } catch (error) {
         this.options.log.warn({ error: (error as Error).message }, `closing ${what} failed`)
       }
@@ -263,6 +279,7 @@ export class PipelineRun {
       await quietly(s.step.name, () => s.committer.close())
     }
     for (const w of this.built.writers.concat(this.built.dlq ?? [])) await quietly(w.step.name, () => w.sink.close?.())
+    cancel()
   }
 
   /** For opening and claiming: connection errors are tried again with back-off until the run ends. */
