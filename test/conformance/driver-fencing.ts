@@ -27,7 +27,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
       await transaction.send([record(output, `${n}`)])
       await transaction.commit({ position: n, state: [] })
     }
-    expect(await seen()).toEqual(['1', '2', '3', '4'])
+    await expect.poll(seen).toEqual(['1', '2', '3', '4'])
   })
 
   test('C2: after a new claim the old owner can neither commit nor save; the new one is undisturbed', async () => {
@@ -47,8 +47,8 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     const transaction = await begin(young, lane)
     await transaction.send([record(output, 'young')])
     await transaction.commit({ position: 2, state: [['s', 'k', '"young"']] })
-    expect(await seen()).toEqual(['before', 'young'])
-    expect((await driver.committed(group, [{ topic: input, partition: 0 }])).get(lane.id)?.offset).toBe(2)
+    await expect.poll(seen).toEqual(['before', 'young'])
+    await expect.poll(async () => (await driver.committed(group, [{ topic: input, partition: 0 }])).get(lane.id)?.offset).toBe(2)
     expect(await (await owner()).claim(lane)).toEqual({ position: 2, state: [['s', 'k', '"young"']] })
   })
 
@@ -66,7 +66,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     const transaction = await begin(young, lane)
     await transaction.send([record(output, 'young')])
     await transaction.commit({ position: 1, state: [] })
-    expect(await seen()).toEqual(['young'])
+    await expect.poll(seen).toEqual(['young'])
   })
 
   test('the transaction a dead owner left open does not hold readers up', async () => {
@@ -79,7 +79,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     const transaction = await begin(heir, lane)
     await transaction.send([record(output, 'heir')])
     await transaction.commit({ position: 1, state: [] })
-    expect(await seen()).toEqual(['heir'])
+    await expect.poll(seen).toEqual(['heir'])
   })
 
   test('fencing is per lane: the old owner keeps its other lanes', async () => {
@@ -92,7 +92,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     const transaction = await begin(old, other)
     await transaction.send([record(output, 'other lane')])
     await transaction.commit({ position: 1, state: [] })
-    expect(await seen()).toEqual(['other lane'])
+    await expect.poll(seen).toEqual(['other lane'])
   })
 
   test('a released lane is refused until it is claimed again; claiming twice by oneself is fine', async () => {
@@ -107,6 +107,6 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     const transaction = await begin(transactor, lane)
     await transaction.send([record(output, 'back')])
     await transaction.commit({ position: 1, state: [] })
-    expect(await seen()).toEqual(['back'])
+    await expect.poll(seen).toEqual(['back'])
   })
 }

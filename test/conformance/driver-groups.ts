@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import type { Driver } from '../../src/connectors/kafka/driver.ts'
+import { EnvironmentError } from '../../src/plugin.ts'
 import { Drivers, Member, newTopic, produce, producerOptions, record, unique, until } from './driver-lib.ts'
 
 export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
@@ -157,10 +158,15 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(other.values).toEqual(['b0'])
   })
 
-  test('a topic that is not there yet is made by reading it', async () => {
+  test('a topic that is not there yet is made by reading it, or its absence said clearly', async () => {
     const driver = await drivers.driver()
     const topic = unique('conf')
-    const member = await Member.join(drivers, driver, { topics: [topic], group: unique('g') })
+    const member = await Member.join(drivers, driver, { topics: [topic], group: unique('g') }).catch((error: Error) => error)
+    if (member instanceof Error) {
+      expect(member).toBeInstanceOf(EnvironmentError)
+      expect(member.message).toContain(`topic ${topic} does not exist`)
+      return
+    }
     await until('assigned', () => member.owned.size >= 1)
     await produce(driver, [record(topic, 'first')])
     await until('read', () => member.received.length === 1)

@@ -68,7 +68,10 @@ export async function produce(driver: Driver, records: readonly OutRecord[]): Pr
   await producer.close()
 }
 
-/** Everything of a partition from `offset` on, by `Driver.read`. */
+/**
+ * Everything of a partition from `offset` on, by `Driver.read`. What a transaction has committed shows up a moment after `commit`
+ * has resolved (a broker writes the markers then): `expect.poll`.
+ */
 export async function readAll(
   driver: Driver,
   tp: TopicPartition,

@@ -18,7 +18,8 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     ['the same key twice in a row, 1', { key: 'same', value: '1' }],
     ['the same key twice in a row, 2', { key: 'same', value: '2' }],
     ['time zero', { time: 0, value: 'epoch' }],
-    ['time far ahead', { time: 4_102_444_800_123, value: 'future' }],
+    // Brokers refuse what is more than an hour ahead.
+    ['time ahead', { time: Date.now() + 1_800_000, value: 'future' }],
     [
       'headers',
       {

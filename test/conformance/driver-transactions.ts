@@ -37,7 +37,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
       else await transaction.abort()
     }
     const expected = ['c1', "c1'", 'c2', "c2'"]
-    expect(values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(expected)
+    await expect.poll(async () => values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(expected)
     const member = await Member.join(drivers, driver, { topics: [output], group: unique('g') })
     await until('committed records', () => member.consumer.caughtUp({ topic: output, partition: 0 }))
     expect(member.values).toEqual(expected)
@@ -69,9 +69,9 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     await quick.send([record(output, 'done', { partition: 1 })])
     await quick.commit(at(1))
     expect(values(await readAll(driver, { topic: output, partition: 0 }))).toEqual([])
-    expect(values(await readAll(driver, { topic: output, partition: 1 }))).toEqual(['done'])
+    await expect.poll(async () => values(await readAll(driver, { topic: output, partition: 1 }))).toEqual(['done'])
     await open.commit(at(1))
-    expect(values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(['pending'])
+    await expect.poll(async () => values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(['pending'])
   })
 
   test('outputs, state and group offset are one: all after a commit, none after an abort', async () => {
@@ -85,8 +85,8 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     const transaction = await begin(transactor, lane)
     await transaction.send([record(output, 'yes')])
     await transaction.commit(at(17, [['windows', 'BTC', '{"open":1}']]))
-    expect((await driver.committed(group, [tp])).get(`${input}/0`)?.offset).toBe(17)
-    expect(values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(['yes'])
+    await expect.poll(async () => (await driver.committed(group, [tp])).get(`${input}/0`)?.offset).toBe(17)
+    await expect.poll(async () => values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(['yes'])
     const again = (await drivers.driver()).transactor({ id, producer: producerOptions })
     expect(await again.claim(lane)).toEqual({ position: 17, state: [['windows', 'BTC', '{"open":1}']] })
   })
@@ -159,8 +159,8 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     await transactor.claim(lane)
     for (let position = 1; position <= 5; position++) await (await begin(transactor, lane)).commit(at(position))
     await transactor.save(lane, at(6, [['s', 'k', '1']]))
-    const committed = await driver.committed(group, [{ topic: input, partition: 0 }])
-    expect(committed.get(`${input}/0`)?.offset).toBe(6)
+    const committed = () => driver.committed(group, [{ topic: input, partition: 0 }])
+    await expect.poll(async () => (await committed()).get(`${input}/0`)?.offset).toBe(6)
     expect(await transactor.claim(lane)).toEqual({ position: 6, state: [['s', 'k', '1']] })
   })
 
@@ -172,9 +172,9 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     await Promise.all([0, 1, 2].map(partition => transaction.send(batch(partition))))
     await transaction.commit(at(6_000))
     for (const partition of [0, 1, 2])
-      expect(values(await readAll(driver, { topic: output, partition }))).toEqual(
-        Array.from({ length: 2_000 }, (_, i) => `${partition}-${i}`),
-      )
+      await expect
+        .poll(async () => values(await readAll(driver, { topic: output, partition })))
+        .toEqual(Array.from({ length: 2_000 }, (_, i) => `${partition}-${i}`))
   })
 
   test('lanes commit at the same time and do not disturb each other', async () => {
@@ -191,7 +191,9 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     }
     await Promise.all([0, 1, 2, 3].map(run))
     for (const partition of [0, 1, 2, 3]) {
-      expect(values(await readAll(driver, { topic: output, partition }))).toEqual([0, 1, 3, 4, 6, 7, 9].map(n => `${partition}-${n}`))
+      await expect
+        .poll(async () => values(await readAll(driver, { topic: output, partition })))
+        .toEqual([0, 1, 3, 4, 6, 7, 9].map(n => `${partition}-${n}`))
       expect(await transactor.claim(laneOf(input, partition, group))).toEqual({ position: 10, state: [['s', 'n', '9']] })
     }
   })
@@ -211,7 +213,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     const next = await begin(transactor, lane)
     await next.send([record(output, 'next')])
     await next.commit(at(1))
-    expect(values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(['next'])
+    await expect.poll(async () => values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(['next'])
   })
 }
 

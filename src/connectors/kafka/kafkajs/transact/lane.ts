@@ -22,7 +22,7 @@ export class LaneProducer {
   private readonly cluster: Cluster
   private readonly identity: Identity
   private readonly sender: Sender
-  private readonly checkpoint: TopicPartition | undefined
+  private readonly checkpoint: TopicPartition
   private inTransaction = false
   /** Something is enrolled: the coordinator knows of the transaction. */
   private begun = false
@@ -36,7 +36,7 @@ export class LaneProducer {
     lane: LaneInfo,
     transactionalId: string,
     identity: Identity,
-    checkpoint: TopicPartition | undefined,
+    checkpoint: TopicPartition,
     options: ProducerOptions,
     log: Logger,
   ) {
@@ -136,7 +136,7 @@ export class LaneProducer {
       this.begun = true
       this.begunAt = Date.now()
       const { checkpoint } = this
-      if (checkpoint !== undefined && !partitions.some(p => p.topic === checkpoint.topic && p.partition === checkpoint.partition))
+      if (!partitions.some(p => p.topic === checkpoint.topic && p.partition === checkpoint.partition))
         partitions = [...partitions, checkpoint]
     }
     const topics = new Map<string, { topic: string; partitions: number[] }>()
@@ -161,7 +161,7 @@ export class LaneProducer {
   }
 
   private async sendOffset(position: number): Promise<void> {
-    if (!this.begun) await this.enroll(this.checkpoint === undefined ? [] : [this.checkpoint])
+    if (!this.begun) await this.enroll([this.checkpoint])
     await this.offsets
     const { group, topic, partition } = this.lane
     const topics = [{ topic, partitions: [{ partition, offset: String(position), metadata: null }] }]

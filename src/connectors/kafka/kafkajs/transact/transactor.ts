@@ -16,9 +16,7 @@ import { LaneProducer } from './lane.ts'
 
 interface Claimed {
   readonly producer: LaneProducer
-  readonly checkpoint: TopicPartition | undefined
-  /** Checkpoint of a back-fill, which leaves no trace in the topic. */
-  memory: Memory | undefined
+  readonly checkpoint: TopicPartition
 }
 
 export class KafkaTransactor implements Transactor {
@@ -36,17 +34,14 @@ export class KafkaTransactor implements Transactor {
   }
 
   async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
-    const former = this.lanes.get(lane.id)
-    former?.producer.discard()
-    const backfill = lane.topic !== undefined && lane.group === undefined
-    const checkpoint = backfill ? undefined : await partitionFor(this.cluster, this.topic, lane)
-    const id = transactionalId(this.options.id, lane, backfill)
+    this.lanes.get(lane.id)?.producer.discard()
+    const checkpoint = await partitionFor(this.cluster, this.topic, lane)
+    const id = `${this.options.id}|${lane.topic === undefined ? lane.id : `${lane.topic}|${lane.partition}`}`
     const identity = await LaneProducer.initialise(this.cluster, id)
     const producer = new LaneProducer(this.cluster, lane, id, identity, checkpoint, this.options.producer, this.log)
-    const memory = backfill ? (former?.memory ?? new Memory()) : undefined
-    this.lanes.set(lane.id, { producer, checkpoint, memory })
+    this.lanes.set(lane.id, { producer, checkpoint })
     // Only now: whatever the former owner still committed is in.
-    return checkpoint === undefined ? memory!.checkpoint() : readCheckpoint(this.cluster, checkpoint, lane)
+    return readCheckpoint(this.cluster, checkpoint, lane)
   }
 
   async begin(lane: LaneInfo): Promise<Transaction> {
@@ -78,12 +73,6 @@ export class KafkaTransactor implements Transactor {
   }
 }
 
-/** A back-fill has ids of its own, so that it cannot fence the pipeline that is running. */
-function transactionalId(id: string, lane: LaneInfo, backfill: boolean): string {
-  const name = lane.topic === undefined ? `${id}|${lane.id}` : `${id}|${lane.topic}|${lane.partition}`
-  return backfill ? `${name}|backfill` : name
-}
-
 class KafkaTransaction implements Transaction, LogTransaction {
   private readonly lane: LaneInfo
   private readonly claimed: Claimed
@@ -98,40 +87,19 @@ class KafkaTransaction implements Transaction, LogTransaction {
   }
 
   async commit(delta: CheckpointDelta): Promise<void> {
-    const { producer, checkpoint, memory } = this.claimed
-    if (checkpoint !== undefined) {
-      try {
-        await producer.send(encodeCheckpoint(checkpoint, this.lane, delta, Date.now()))
-      } catch (error) {
-        if (!(error instanceof BatchError)) throw error
-        await producer.abort()
-        producer.discard()
-        throw new EnvironmentError(`a state entry of ${this.lane.id} is too large for ${checkpoint.topic}: ${error.message}`, error)
-      }
+    const { producer, checkpoint } = this.claimed
+    try {
+      await producer.send(encodeCheckpoint(checkpoint, this.lane, delta, Date.now()))
+    } catch (error) {
+      if (!(error instanceof BatchError)) throw error
+      await producer.abort()
+      producer.discard()
+      throw new EnvironmentError(`a state entry of ${this.lane.id} is too large for ${checkpoint.topic}: ${error.message}`, error)
     }
     await producer.commit(typeof delta.position === 'number' ? delta.position : undefined)
-    memory?.save(delta)
   }
 
   abort(): Promise<void> {
     return this.claimed.producer.abort()
-  }
-}
-
-class Memory {
-  private position: Checkpoint['position'] | undefined
-  private readonly state = new Map<string, [string, string, string]>()
-
-  save(delta: CheckpointDelta): void {
-    this.position = delta.position
-    for (const [store, key, json] of delta.state) {
-      const mapKey = JSON.stringify([store, key])
-      if (json === null) this.state.delete(mapKey)
-      else this.state.set(mapKey, [store, key, json])
-    }
-  }
-
-  checkpoint(): Checkpoint | undefined {
-    return this.position === undefined ? undefined : { position: this.position, state: [...this.state.values()] }
   }
 }
