@@ -1,7 +1,7 @@
 /** From a checked pipeline to plugin instances: pure, no I/O. What can still fail from here on is the environment. */
 import { compile } from '../expressions/index.ts'
 import type { CheckpointStore, Context, LaneInfo, Logger, Sink, Source, SourceContext, SourcePlugin, TransformContext } from '../plugin.ts'
-import { decodeTransform, type Stage } from './chain.ts'
+import { decodeTransform, intactTransform, type Stage } from './chain.ts'
 import type { Clock } from './clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from './config/model.ts'
@@ -32,8 +32,8 @@ export interface BuiltSource {
   readonly committer: Committer
   readonly meter: StepMeter
   readonly range?: Range
-  /** In front of the chain when a step reads values. */
-  readonly decodeStage: Stage | undefined
+  /** In front of the chain: lets through what can be decoded, or at least was unpacked. */
+  readonly inlet: Stage
   /** Gives the source its runtime side; before that `assign` and the like throw. */
   connect(runtime: Omit<SourceContext, keyof Context>): void
 }
@@ -100,7 +100,7 @@ function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: Buil
     meter,
     range: options.range,
     committer: options.committer ?? chooseCommitter(step, pipeline, source, options, context),
-    decodeStage: readsValues(pipeline) ? { name: step.name, at: step.at, transform: decodeTransform, meter } : undefined,
+    inlet: { name: step.name, at: step.at, transform: readsValues(pipeline) ? decodeTransform : intactTransform, meter },
     connect(r) {
       runtime = r
     },

@@ -38,8 +38,8 @@ export interface LaneHost {
   stages(lane: LaneInfo, state: LaneState): Stage[]
   /** The pipeline can't go on. */
   fatal(error: Error): void
-  /** In front of the chain when a step reads values. */
-  readonly decodeStage: Stage | undefined
+  /** In front of the chain: lets through what can be decoded, or at least was unpacked. */
+  readonly inlet: Stage
 }
 
 /** How long a fenced lane waits to be taken away before it asserts that it still owns the partition. */
@@ -226,7 +226,7 @@ export class Lane {
     await this.chain?.close()
     this.state = new LaneState(checkpoint)
     const stages = this.host.stages(this.info, this.state)
-    this.chain = new Chain(this.host.decodeStage ? [this.host.decodeStage, ...stages] : stages, this.exit(this.generation))
+    this.chain = new Chain([this.host.inlet, ...stages], this.exit(this.generation))
     this.settler.reset(this.state, checkpoint?.position)
     this.silentSince = this.host.clock.now()
     return checkpoint?.position

@@ -140,7 +140,7 @@ export class PipelineRun {
           backoff: { initial: this.built.pipeline.retry.initial_delay, max: this.built.pipeline.retry.max_delay },
           random: this.options.random ?? Math.random,
           stages: (laneInfo, state) => this.built.stages(laneInfo, state),
-          decodeStage: entry.decodeStage,
+          inlet: entry.inlet,
           fatal: error => this.fatal(error),
         })
         this.lanes.set(info.id, lane)
@@ -173,7 +173,7 @@ export class PipelineRun {
   }
 
   private async readSource(entry: BuiltSource): Promise<void> {
-    const { source, meter } = entry
+    const { source } = entry
     let yielded = performance.now()
     for (;;) {
       let batch: Batch | null
@@ -190,11 +190,6 @@ export class PipelineRun {
       if (batch === null) {
         if (await this.endInput(entry, seeks)) return
         continue
-      }
-      // With a decode stage that stage counts, so that a source's `out` is what could be decoded.
-      if (!entry.decodeStage) {
-        meter.in += batch.messages.length
-        meter.out += batch.messages.length
       }
       if (batch.lag !== undefined) this.built.meters.lag.set(batch.lane, batch.lag)
       await this.lanes.get(batch.lane)?.accept(batch)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BatchError, DataError, defineTransform, type TransformPlugin } from '../../src/plugin.ts'
+import { BatchError, DataError, DecodeError, defineTransform, type TransformPlugin } from '../../src/plugin.ts'
 import { MemoryLog, pipelineOf, start } from './harness.ts'
 
 const input = { a: Array.from({ length: 100 }, (_, v) => ({ v })) }
@@ -113,4 +113,27 @@ describe('a sink that refuses some messages', () => {
     expect(header(log.dead[0], 'step')).toBe('out')
     expect(written).toEqual(input.a.map(r => r.v).filter(v => v % 10 !== 3))
   })
+})
+
+it.each([true, false])('dead-letters what a source could not unpack (steps read values: %s)', async readsValue => {
+  const log = new MemoryLog({ lanes: input, batch: () => 30 })
+  const pipeline = pipelineOf(log, [])
+  const { create } = pipeline.sources[0].plugin
+  pipeline.sources[0].plugin.create = (config, ctx) => {
+    const source = create(config, ctx)
+    return {
+      ...source,
+      read: async signal => {
+        const batch = await source.read(signal)
+        for (const m of batch?.messages ?? []) if (m.offset === 55) m.failure = new DecodeError('unknown compression')
+        return batch
+      },
+    }
+  }
+  const sink = pipeline.sinks[0]
+  await start({ ...pipeline, sinks: [{ ...sink, plugin: { ...sink.plugin, readsValue } }] }).run()
+  expect(log.dead.map(m => [m.offset, header(m, 'error_type'), header(m, 'error_message')])).toEqual([
+    [55, 'decode', 'unknown compression'],
+  ])
+  expect(log.committed.length).toBe(99)
 })
