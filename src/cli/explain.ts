@@ -1,0 +1,56 @@
+/** `runner explain FILE`: what a pipeline is, with every default filled in, and what it promises. */
+import { styleText } from 'node:util'
+import { type Command, Option } from 'commander'
+import { EXIT } from '../errors.ts'
+import type { Paint, Style } from '../explain/text.ts'
+
+export interface ExplainFlags {
+  readonly format: 'text' | 'mermaid' | 'svg' | 'json'
+  readonly set: string[]
+}
+
+export function register(program: Command): void {
+  program
+    .command('explain')
+    .description("show a pipeline's graph, its resolved config and what it guarantees")
+    .argument('<file>', 'pipeline file')
+    .addOption(new Option('--format <format>', 'how to show it').choices(['text', 'mermaid', 'svg', 'json']).default('text'))
+    .option('--set <path=value>', 'override a value, e.g. delivery=at_least_once', (v, all: string[]) => [...all, v], [] as string[])
+    .addHelpText('after', '\nExample:\n  $ runner explain pipelines/bars.yaml --format svg > bars.svg')
+    .action(async (file: string, flags: ExplainFlags) => {
+      process.exitCode = await explain(file, flags)
+    })
+}
+
+/** @returns the exit code. */
+export async function explain(file: string, { format, set }: ExplainFlags): Promise<number> {
+  const { loadPipeline } = await import('../runtime/config/load.ts')
+  const { pipeline, problems } = await loadPipeline(file, { env: process.env, set })
+  if (problems.length > 0) {
+    const { formatText } = await import('../runtime/config/format.ts')
+    process.stderr.write(await formatText(problems))
+  }
+  if (!pipeline || problems.some(p => p.severity === 'error')) return EXIT.config
+  const { describe } = await import('../explain/describe.ts')
+  const explanation = describe(pipeline)
+  if (format === 'json') process.stdout.write(`${JSON.stringify(explanation, null, 2)}\n`)
+  else if (format === 'text') process.stdout.write((await import('../explain/text.ts')).toText(explanation, paint))
+  else {
+    const { toMermaid, toSvg } = await import('../explain/mermaid.ts')
+    process.stdout.write(format === 'svg' ? await toSvg(explanation) : toMermaid(explanation))
+  }
+  return EXIT.ok
+}
+
+const STYLES: Record<Style, Parameters<typeof styleText>[0]> = {
+  bold: 'bold',
+  dim: 'dim',
+  source: 'cyan',
+  sink: 'green',
+  dead: 'red',
+  exactly_once: 'green',
+  effectively_once: 'cyan',
+  at_least_once: 'yellow',
+  at_most_once: 'red',
+}
+const paint: Paint = (style, text) => styleText(STYLES[style], text)

@@ -1,0 +1,134 @@
+/** `runner test [PATH...]`: runs pipeline tests on a virtual clock. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { styleText } from 'node:util'
+import { type Command, InvalidArgumentError } from 'commander'
+import { EXIT } from '../errors.ts'
+import type { FileResult, TestOptions } from '../testing/engine.ts'
+import type { Paint, Style } from '../testing/report.ts'
+
+export interface TestFlags {
+  readonly junit?: string
+  readonly accept?: boolean
+  readonly json?: boolean
+  readonly repeat: number
+  readonly filter?: string
+}
+
+export function register(program: Command): void {
+  program
+    .command('test')
+    .description('run pipeline tests (*.test.yaml) on a virtual clock')
+    .argument('[path...]', 'test files, pipeline files that have tests beside them, or directories', ['.'])
+    .option('--filter <text>', 'only tests whose name contains this')
+    .option(
+      '--repeat <n>',
+      'run every test so often, with batches cut at other places each time; all runs must give the same',
+      parseCount,
+      1,
+    )
+    .option('--accept', 'write what came into the expectations that failed')
+    .option('--junit <file>', 'write a JUnit XML report')
+    .option('--json', 'print the report as JSON')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 all passed, 2 a file cannot be run as it is, 4 a test failed.\n\nExample:\n  $ runner test pipelines --junit report.xml',
+    )
+    .action(async (paths: string[], flags: TestFlags) => {
+      process.exitCode = await test(paths, flags)
+    })
+}
+
+function parseCount(text: string): number {
+  const n = Number(text)
+  if (!Number.isInteger(n) || n < 1) throw new InvalidArgumentError('write a whole number, 1 or more.')
+  return n
+}
+
+/** @returns the exit code. */
+export async function test(paths: readonly string[], flags: TestFlags): Promise<number> {
+  const { findTests } = await import('../testing/find.ts')
+  const files: string[] = []
+  for (const path of paths) {
+    const found = findTests(path)
+    if (!found) {
+      process.stderr.write(`${path} does not exist\n`)
+      return EXIT.environment
+    }
+    if (found.length === 0) return refuse(`${path} has no tests: they are in files named *.test.yaml`)
+    for (const file of found) if (!files.includes(file)) files.push(file)
+  }
+  const results = await runAll(files, flags)
+  if (flags.junit !== undefined) {
+    const { junit } = await import('../testing/junit.ts')
+    try {
+      writeFileSync(flags.junit, junit(results))
+    } catch (error) {
+      process.stderr.write(`cannot write ${flags.junit}: ${(error as Error).message}\n`)
+      return EXIT.environment
+    }
+  }
+  if (flags.json) {
+    const { toJson } = await import('../testing/json.ts')
+    process.stdout.write(`${JSON.stringify(toJson(results), null, 2)}\n`)
+  }
+  if (results.some(r => r.problems.length > 0)) return EXIT.config
+  if (flags.filter !== undefined && results.every(r => r.results.length === 0))
+    return refuse(`no test has a name with '${flags.filter}' in it`)
+  return results.some(r => r.results.some(t => t.failures.length > 0)) ? EXIT.verdict : EXIT.ok
+}
+
+function refuse(message: string): number {
+  process.stderr.write(`${message}\n`)
+  return EXIT.config
+}
+
+async function runAll(files: readonly string[], flags: TestFlags): Promise<FileResult[]> {
+  const { runTestFile } = await import('../testing/engine.ts')
+  const { loadPipeline } = await import('../runtime/config/load.ts')
+  const print = flags.json ? () => {} : (text: string) => process.stdout.write(`${text}\n`)
+  const options: TestOptions = {
+    repeat: flags.repeat,
+    filter: flags.filter,
+    load: (file, { env, set }) => loadPipeline(file, { env, set: [...set] }),
+  }
+  const results: FileResult[] = []
+  for (const file of files) {
+    let result = await runTestFile(file, options)
+    if (flags.accept && result.results.some(r => r.failures.length > 0)) {
+      const accepted = await accept(result)
+      print(`${file}: ${accepted} expectation${accepted === 1 ? '' : 's'} written`)
+      if (accepted > 0) result = await runTestFile(file, options)
+    }
+    await printFile(result, print)
+    results.push(result)
+  }
+  const tests = results.flatMap(r => r.results)
+  const failed = tests.filter(t => t.failures.length > 0).length
+  print(`\n${tests.length - failed} passed, ${failed} failed`)
+  return results
+}
+
+async function printFile(result: FileResult, print: (text: string) => void): Promise<void> {
+  const { failureText, testLine } = await import('../testing/report.ts')
+  print(result.file)
+  if (result.problems.length > 0) {
+    const { formatText } = await import('../runtime/config/format.ts')
+    print((await formatText(result.problems)).trimEnd())
+  }
+  for (const test of result.results) {
+    print(testLine(test, paint))
+    for (const failure of test.failures) print(failureText(failure, paint))
+  }
+}
+
+/** Writes what came into the file. @returns how many expectations. */
+async function accept({ file, results }: FileResult): Promise<number> {
+  const { accept: write } = await import('../testing/accept.ts')
+  const text = readFileSync(file, 'utf8')
+  const { text: changed, count } = write(text, results)
+  if (changed !== text) writeFileSync(file, changed)
+  return count
+}
+
+const STYLES: Record<Style, Parameters<typeof styleText>[0]> = { good: 'green', bad: 'red', dim: 'dim', bold: 'bold' }
+const paint: Paint = (style, text) => styleText(STYLES[style], text)

@@ -1,0 +1,136 @@
+/** A checked pipeline as a plain object: what `explain --format json` prints, and what the other formats draw. */
+import type { Guarantee } from '../plugin.ts'
+import type { Location, Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
+import { formatDuration } from '../transforms/lib/time.ts'
+import { guarantees, ORDER, type Pair, weakest } from './guarantees.ts'
+import { readableConfig } from './readable.ts'
+
+export interface StepInfo {
+  readonly name: string
+  readonly kind: 'source' | 'transform' | 'sink' | 'dlq'
+  readonly type: string
+  /** The one thing to know of it: its topics, its expression, its interval. */
+  readonly headline: string
+  readonly at: Location
+  readonly when?: string
+  readonly stateful?: boolean
+  /** Consumer group of a source that has one. */
+  readonly group?: string
+  /** Resolved, with defaults; secrets are `***`. */
+  readonly config: unknown
+}
+
+export interface Edge {
+  readonly from: string
+  readonly to: string
+  readonly port?: string
+  /** Messages that cannot be processed go this way. */
+  readonly dead?: boolean
+  /** Of an edge into a sink: the weakest over all sources. */
+  readonly guarantee?: Guarantee
+}
+
+export interface Explanation {
+  readonly file: string
+  readonly name: string
+  readonly version: number
+  readonly description?: string
+  readonly hash: string
+  readonly delivery: Pipeline['delivery']
+  readonly runtime: Record<string, unknown>
+  readonly steps: readonly StepInfo[]
+  readonly edges: readonly Edge[]
+  readonly guarantees: readonly Pair[]
+  readonly weakest: Pair | undefined
+}
+
+export function describe(pipeline: Pipeline): Explanation {
+  const pairs = guarantees(pipeline)
+  const { file, name, version, description, hash, delivery, sources, transforms, sinks, dlq } = pipeline
+  return {
+    file,
+    name,
+    version,
+    ...(description !== undefined && { description }),
+    hash,
+    delivery,
+    runtime: runtimeOf(pipeline),
+    steps: [
+      ...sources.map(s => stepInfo(s, 'source')),
+      ...transforms.map(s => stepInfo(s, 'transform')),
+      ...sinks.map(s => stepInfo(s, 'sink')),
+      ...(dlq ? [stepInfo(dlq, 'dlq')] : []),
+    ],
+    edges: edgesOf(pipeline, pairs),
+    guarantees: pairs,
+    weakest: weakest(pairs),
+  }
+}
+
+function runtimeOf({ commit_interval, max_in_flight, shutdown_timeout, retry, metrics }: Pipeline): Record<string, unknown> {
+  return {
+    commit_interval: formatDuration(commit_interval),
+    max_in_flight,
+    shutdown_timeout: formatDuration(shutdown_timeout),
+    retry: {
+      ...retry,
+      initial_delay: formatDuration(retry.initial_delay),
+      max_delay: formatDuration(retry.max_delay),
+      breaker_reset: formatDuration(retry.breaker_reset),
+    },
+    ...(metrics?.enabled && { metrics: `http://${metrics.host}:${metrics.port}/metrics` }),
+  }
+}
+
+function stepInfo(step: Step, kind: StepInfo['kind']): StepInfo {
+  const config = readableConfig(step)
+  const { group } = (config ?? {}) as { group?: unknown }
+  return {
+    name: step.name,
+    kind,
+    type: step.type,
+    headline: headline(step, config),
+    at: step.at,
+    ...(step.when !== undefined && { when: step.when }),
+    ...(step.plugin.kind === 'transform' && step.plugin.stateful && { stateful: true }),
+    ...(kind === 'source' && typeof group === 'string' && { group }),
+    config,
+  }
+}
+
+/** What a plugin lets people write in short is what it is about; of a connector it is the place. */
+const PLACES = ['topics', 'topic', 'path', 'url', 'table', 'channel', 'pattern', 'stream']
+
+function headline(step: Step, config: unknown): string {
+  const values = (typeof config === 'object' && config !== null ? config : {}) as Record<string, unknown>
+  const { shorthand } = step.plugin.schema as { shorthand?: string }
+  const key = [...(shorthand ? [shorthand] : []), ...PLACES].find(k => values[k] !== undefined && values[k] !== null)
+  const value = key && values[key]
+  if (typeof value === 'string' || typeof value === 'number') return String(value)
+  if (Array.isArray(value) && value.every(v => typeof v === 'string')) return value.join(', ')
+  return typeof value === 'object' && value !== null ? Object.keys(value).join(', ') : ''
+}
+
+function edgesOf(pipeline: Pipeline, pairs: readonly Pair[]): Edge[] {
+  const { sources, transforms, sinks, dlq } = pipeline
+  const into = (sink: string): Pick<Edge, 'guarantee'> => {
+    const given = pairs.filter(p => p.sink === sink).map(p => ORDER.indexOf(p.guarantee))
+    return given.length > 0 ? { guarantee: ORDER[Math.max(...given)] } : {}
+  }
+  const edges: Edge[] = []
+  const [first] = transforms
+  if (first) for (const s of sources) edges.push({ from: s.name, to: first.name })
+  for (let i = 1; i < transforms.length; i++) edges.push({ from: transforms[i - 1].name, to: transforms[i].name })
+  for (const sink of sinks) for (const from of originsOf(pipeline, sink)) edges.push({ ...from, to: sink.name, ...into(sink.name) })
+  // Any step may refuse a message; one edge from where the chain ends says so.
+  if (dlq)
+    for (const from of transforms.length > 0 ? [transforms.at(-1)!] : sources)
+      edges.push({ from: from.name, to: dlq.name, dead: true, ...into(dlq.name) })
+  return edges
+}
+
+function originsOf({ sources, transforms }: Pipeline, { from }: SinkStep): { from: string; port?: string }[] {
+  if (from) return [{ from: from.step, ...(from.port !== undefined && { port: from.port }) }]
+  const last = transforms.at(-1)
+  return last ? [{ from: last.name }] : sources.map(s => ({ from: s.name }))
+}

@@ -1,0 +1,87 @@
+/**
+ * What a pipeline really promises, per pair of source and sink. The one place that decides it: `explain` prints it, and
+ * `validate` refuses a `delivery: exactly_once` that cannot hold.
+ */
+import type { Guarantee } from '../plugin.ts'
+import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
+
+export interface Pair {
+  readonly source: string
+  /** Sink's or dlq's name. */
+  readonly sink: string
+  readonly guarantee: Guarantee
+  /** One sentence: why it is that, and not more. */
+  readonly reason: string
+  /** How to get more, when the file could. */
+  readonly hint?: string
+  readonly dlq: boolean
+}
+
+/** Strongest first. */
+export const ORDER: readonly Guarantee[] = ['exactly_once', 'effectively_once', 'at_least_once', 'at_most_once']
+
+/** The parts of a pipeline that decide. Anything that has them will do, so that a check can ask before a pipeline is built. */
+export type Wiring = Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'dlq' | 'delivery'>
+
+/** Every source with every sink, the dlq last. */
+export function guarantees(pipeline: Wiring): Pair[] {
+  return pipeline.sources.flatMap(source => [
+    ...pipeline.sinks.filter(sink => reaches(pipeline, source, sink)).map(sink => pair(pipeline, source, sink, false)),
+    ...(pipeline.dlq ? [pair(pipeline, source, pipeline.dlq, true)] : []),
+  ])
+}
+
+/** The pair that promises least; of several, the first. */
+export function weakest(pairs: readonly Pair[]): Pair | undefined {
+  let least: Pair | undefined
+  for (const p of pairs) if (!least || ORDER.indexOf(p.guarantee) > ORDER.indexOf(least.guarantee)) least = p
+  return least
+}
+
+/** The pairs that break a `delivery: exactly_once`, dead letters included; empty: it holds, or is not asked for. */
+export function brokenPromises(pipeline: Wiring): Pair[] {
+  if (pipeline.delivery !== 'exactly_once') return []
+  return guarantees(pipeline).filter(p => p.guarantee !== 'exactly_once')
+}
+
+/** A sink that takes `from: <source>` only gets that source's messages; every other sink gets all of them. */
+function reaches(pipeline: Wiring, source: Step, sink: SinkStep): boolean {
+  const from = sink.from?.step
+  return from === undefined || from === source.name || !pipeline.sources.some(s => s.name === from)
+}
+
+function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<SinkStep['plugin']>, dlq: boolean): Pair {
+  const make = (guarantee: Guarantee, reason: string, hint?: string): Pair => ({
+    source: source.name,
+    sink: sink.name,
+    guarantee,
+    reason,
+    ...(hint && { hint }),
+    dlq,
+  })
+  const { plugin } = source
+  if (!plugin.replayable) return make('at_most_once', `${source.type} cannot be read again after a crash: ${plugin.reason}`)
+  if (sink.plugin.repeat === 'ephemeral') return make('at_most_once', `${sink.type} keeps nothing: ${sink.plugin.reason}`)
+
+  const here = plugin.transactions?.scope(source.config)
+  const there = sink.plugin.scope?.(sink.config)
+  const shared = here !== undefined && here === there
+  if (pipeline.delivery === 'exactly_once' && shared) {
+    return make('exactly_once', `outputs, state and source position are committed in one transaction (${here})`)
+  }
+  const apart = pipeline.delivery === 'exactly_once' ? whyApart(source, here, sink, there) : undefined
+  const hint = shared ? 'delivery: exactly_once is possible here' : undefined
+  const repeat = `a crash between writing and committing writes again`
+  if (sink.plugin.repeat === 'idempotent') {
+    return make('effectively_once', sentence(apart, repeat, `and that overwrites itself: ${sink.plugin.reason}`), hint)
+  }
+  return make('at_least_once', sentence(apart, repeat, `and that shows twice: ${sink.plugin.reason}`), hint)
+}
+
+const sentence = (apart: string | undefined, ...rest: string[]): string => (apart ? `${apart}; ` : '') + rest.join(', ')
+
+function whyApart(source: Step, here: string | undefined, sink: Step, there: string | undefined): string {
+  if (here === undefined) return `${source.type} '${source.name}' has no transaction that could hold its position`
+  if (there === undefined) return `${sink.type} '${sink.name}' cannot write into a transaction`
+  return `'${source.name}' (${here}) and '${sink.name}' (${there}) are two places, and no transaction spans both`
+}

@@ -1,0 +1,49 @@
+/** A step's resolved config as it would be written in a file: durations and sizes with their units, secrets as `***`. */
+import { itemSchema, propertySchema, type Schema, views } from '../runtime/config/schema.ts'
+import type { Step } from '../runtime/config/model.ts'
+import { formatDuration } from '../transforms/lib/time.ts'
+
+const MASK = '***'
+
+export function readableConfig(step: Step): unknown {
+  const root = step.plugin.schema as Schema
+  const secrets = new Set(step.secrets)
+  const walk = (value: unknown, schema: Schema | undefined, path: string): unknown => {
+    if (secrets.has(path)) return value === undefined || value === null ? value : MASK
+    if (typeof value === 'string') return maskUrl(value)
+    const schemas = views(schema, value, root)
+    if (typeof value === 'number') return withUnit(value, schema, root)
+    if (Array.isArray(value)) return value.map((item, i) => walk(item, itemSchema(schemas, i), join(path, String(i))))
+    if (typeof value === 'object' && value !== null) {
+      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, walk(v, propertySchema(schemas, k), join(path, k))]))
+    }
+    return value
+  }
+  return walk(step.config, root, '')
+}
+
+const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`)
+
+/** The schema speaks of a text such as `10s`, the plugin has got a number: the alternatives that want a text tell the unit. */
+function withUnit(value: number, schema: Schema | undefined, root: Schema): unknown {
+  const format = views(schema, 'text', root).find(s => s.format !== undefined)?.format
+  if (format === 'duration') return formatDuration(value)
+  return format === 'size' ? formatSize(value) : value
+}
+
+const SIZES = [
+  ['GiB', 1024 ** 3],
+  ['MiB', 1024 ** 2],
+  ['KiB', 1024],
+  ['GB', 1e9],
+  ['MB', 1e6],
+  ['KB', 1e3],
+] as const
+
+export function formatSize(bytes: number): string {
+  for (const [unit, size] of SIZES) if (bytes !== 0 && bytes % size === 0) return `${bytes / size}${unit}`
+  return `${bytes}B`
+}
+
+/** A password inside an address is one, whether the schema knows it or not. */
+const maskUrl = (text: string): string => text.replace(/^([a-z][a-z0-9+.-]*:\/\/[^/@\s:]*):[^/@\s]+@/i, `$1:${MASK}@`)

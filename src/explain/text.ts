@@ -1,0 +1,109 @@
+/** The explanation for a terminal: the graph as a tree, what is promised and why, and every step's config. */
+import { stringify } from 'yaml'
+import type { Guarantee } from '../plugin.ts'
+import type { Edge, Explanation, StepInfo } from './describe.ts'
+import type { Pair } from './guarantees.ts'
+
+export type Style = 'bold' | 'dim' | 'source' | 'sink' | 'dead' | Guarantee
+export type Paint = (style: Style, text: string) => string
+
+export function toText(e: Explanation, paint: Paint): string {
+  return [
+    `${paint('bold', e.name)}${e.description ? `  ${e.description}` : ''}`,
+    paint('dim', `${e.file}  delivery: ${e.delivery}  version: ${e.version}`),
+    '',
+    ...graph(e, paint),
+    '',
+    ...promises(e, paint),
+    '',
+    ...configs(e, paint),
+    '',
+  ].join('\n')
+}
+
+function graph(e: Explanation, paint: Paint): string[] {
+  const of = (kind: StepInfo['kind']): StepInfo[] => e.steps.filter(s => s.kind === kind)
+  const width = Math.max(...e.steps.map(s => s.name.length)) + 2
+  const what = Math.min(62, Math.max(...e.steps.map(s => summary(s).length)) + 2)
+  const line = (mark: string, step: StepInfo, style: Style | undefined, edge?: Edge): string => {
+    const name = step.name.padEnd(width)
+    const place = paint('dim', `line ${step.at.line}`)
+    const promised = edge ? `${promise(edge, paint)}  ` : ' '.repeat(edges ? 18 : 0)
+    return `  ${mark} ${style ? paint(style, name) : name}${summary(step).padEnd(what)}${promised}${place}`.trimEnd()
+  }
+  const edges = e.edges.some(edge => edge.guarantee)
+  const targets = [...of('sink'), ...of('dlq')]
+  return [
+    ...of('source').map(s => line('●   ', s, 'source')),
+    '  │',
+    ...of('transform').map(s => line('│   ', s, undefined)),
+    ...(of('transform').length > 0 ? ['  │'] : []),
+    ...targets.map((s, i) => {
+      const edge = e.edges.find(o => o.to === s.name && o.guarantee)
+      return line(`${i === targets.length - 1 ? '└' : '├'}${s.kind === 'dlq' ? '┄┄' : '──'}▶`, s, s.kind === 'dlq' ? 'dead' : 'sink', edge)
+    }),
+  ]
+}
+
+/** Type where the name does not tell it, headline, condition. */
+function summary(step: StepInfo): string {
+  const { name, type, headline, when, stateful, group } = step
+  const parts = [
+    name === type || name.startsWith(`${type}_`) ? '' : type,
+    headline,
+    group ? `group ${group}` : '',
+    when ? `when ${when}` : '',
+    stateful ? '(state)' : '',
+  ]
+  const text = parts
+    .filter(p => p !== '')
+    .join('  ')
+    .replaceAll(/\s*\n\s*/g, ' ')
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text
+}
+
+const words = (guarantee: Guarantee): string => guarantee.replaceAll('_', ' ')
+
+function promise({ guarantee, port }: Edge, paint: Paint): string {
+  const text = paint(guarantee!, words(guarantee!).padEnd(16))
+  return port ? `${text} port ${port}` : text
+}
+
+function promises(e: Explanation, paint: Paint): string[] {
+  const width = Math.max(0, ...e.guarantees.map(p => `${p.source} → ${p.sink}`.length))
+  const one = (p: Pair): string[] => [
+    `  ${`${p.source} → ${p.sink}`.padEnd(width)}  ${paint(p.guarantee, words(p.guarantee))}`,
+    `  ${' '.repeat(width)}  ${p.reason}`,
+    ...(p.hint ? [`  ${' '.repeat(width)}  ${paint('dim', p.hint)}`] : []),
+  ]
+  const { weakest } = e
+  return [
+    paint('bold', 'Delivery'),
+    ...e.guarantees.flatMap(one),
+    ...(weakest
+      ? [`  ${paint('bold', 'Weakest link:')} ${weakest.source} → ${weakest.sink}, ${paint(weakest.guarantee, words(weakest.guarantee))}`]
+      : []),
+  ]
+}
+
+function configs(e: Explanation, paint: Paint): string[] {
+  const block = (value: unknown): string[] =>
+    stringify(value, { lineWidth: 0 })
+      .trimEnd()
+      .split('\n')
+      .map(l => `    ${l}`)
+  const place = (s: StepInfo): string => paint('dim', `${s.at.file}:${s.at.line}:${s.at.column}`)
+  return [
+    paint('bold', 'Steps'),
+    ...e.steps.flatMap(s => [
+      `  ${s.name}  ${paint('dim', `${s.type} ${s.kind}`)}  ${place(s)}`,
+      ...(isEmpty(s.config) ? [] : block(s.config)),
+    ]),
+    '',
+    paint('bold', 'Runtime'),
+    ...block(e.runtime),
+  ]
+}
+
+const isEmpty = (config: unknown): boolean =>
+  config === undefined || (typeof config === 'object' && config !== null && Object.keys(config).length === 0)

@@ -1,0 +1,95 @@
+/** Lists of messages side by side: which belong together, which are missing, which are too many. */
+import { compare, type Difference } from './compare.ts'
+import type { Channel, Expected } from './model.ts'
+import type { Written } from './world.ts'
+
+export type Row =
+  | { readonly kind: 'same'; readonly expected: Expected; readonly actual: Written }
+  | { readonly kind: 'changed'; readonly expected: Expected; readonly actual: Written; readonly differences: readonly Difference[] }
+  | { readonly kind: 'missing'; readonly expected: Expected }
+  | { readonly kind: 'unexpected'; readonly actual: Written }
+
+/** Beyond this many pairs the lists are compared place by place. */
+const MAX_PAIRS = 1_000_000
+
+export function align(expected: readonly Expected[], actual: readonly Written[], options: Pick<Channel, 'match' | 'order'>): Row[] {
+  return options.order === 'any' ? alignUnordered(expected, actual, options.match) : alignOrdered(expected, actual, options.match)
+}
+
+function alignOrdered(expected: readonly Expected[], actual: readonly Written[], match: Channel['match']): Row[] {
+  // What is equal at both ends, usually everything, needs no search.
+  let start = 0
+  while (start < expected.length && start < actual.length && compare(expected[start], actual[start], match).length === 0) start++
+  let end = 0
+  while (
+    end < Math.min(expected.length, actual.length) - start &&
+    compare(expected.at(-1 - end)!, actual.at(-1 - end)!, match).length === 0
+  )
+    end++
+  const same = (i: number, j: number): Row => ({ kind: 'same', expected: expected[i], actual: actual[j] })
+  return [
+    ...Array.from({ length: start }, (_, i) => same(i, i)),
+    ...alignMiddle(expected.slice(start, expected.length - end), actual.slice(start, actual.length - end), match),
+    ...Array.from({ length: end }, (_, i) => same(expected.length - end + i, actual.length - end + i)),
+  ]
+}
+
+/** The cheapest way from one list to the other, where a changed message costs by how much of it differs. */
+function alignMiddle(expected: readonly Expected[], actual: readonly Written[], match: Channel['match']): Row[] {
+  const n = expected.length
+  const m = actual.length
+  if (n * m > MAX_PAIRS) return byPlace(expected, actual, match)
+  const found = expected.map(e => actual.map(a => compare(e, a, match)))
+  const cost = Array.from({ length: n + 1 }, () => new Float64Array(m + 1))
+  for (let i = n; i >= 0; i--) {
+    for (let j = m; j >= 0; j--) {
+      if (i === n || j === m) cost[i][j] = n - i + (m - j)
+      else cost[i][j] = Math.min(cost[i + 1][j + 1] + change(found[i][j], expected[i]), cost[i + 1][j] + 1, cost[i][j + 1] + 1)
+    }
+  }
+  const rows: Row[] = []
+  let i = 0
+  let j = 0
+  while (i < n || j < m) {
+    if (i < n && j < m && cost[i][j] === cost[i + 1][j + 1] + change(found[i][j], expected[i])) {
+      rows.push(pair(expected[i++], actual[j++], match))
+    } else if (i < n && (j === m || cost[i][j] === cost[i + 1][j] + 1)) rows.push({ kind: 'missing', expected: expected[i++] })
+    else rows.push({ kind: 'unexpected', actual: actual[j++] })
+  }
+  return rows
+}
+
+/** 0: equal; just under 2 (one missing, one too many): nothing in common. */
+function change(differences: readonly Difference[], expected: Expected): number {
+  if (differences.length === 0) return 0
+  const { value } = expected
+  const fields = (typeof value === 'object' && value !== null ? Object.keys(value).length : 1) + (expected.key === undefined ? 0 : 1)
+  return 0.5 + 1.4 * Math.min(1, differences.length / Math.max(fields, 1))
+}
+
+function byPlace(expected: readonly Expected[], actual: readonly Written[], match: Channel['match']): Row[] {
+  return Array.from({ length: Math.max(expected.length, actual.length) }, (_, i): Row => {
+    if (i >= expected.length) return { kind: 'unexpected', actual: actual[i] }
+    if (i >= actual.length) return { kind: 'missing', expected: expected[i] }
+    return pair(expected[i], actual[i], match)
+  })
+}
+
+function alignUnordered(expected: readonly Expected[], actual: readonly Written[], match: Channel['match']): Row[] {
+  const rest = new Set(actual)
+  const rows: Row[] = []
+  const open: Expected[] = []
+  for (const e of expected) {
+    const a = rest.values().find(candidate => compare(e, candidate, match).length === 0)
+    if (a) {
+      rest.delete(a)
+      rows.push({ kind: 'same', expected: e, actual: a })
+    } else open.push(e)
+  }
+  return [...rows, ...alignMiddle(open, [...rest], match)]
+}
+
+function pair(expected: Expected, actual: Written, match: Channel['match']): Row {
+  const differences = compare(expected, actual, match)
+  return differences.length === 0 ? { kind: 'same', expected, actual } : { kind: 'changed', expected, actual, differences }
+}

@@ -1,0 +1,80 @@
+/** What only the pipeline can tell of a test: are there such sources, sinks and steps? */
+import type { Pipeline } from '../runtime/config/model.ts'
+import { Problems } from '../runtime/config/problems.ts'
+import { suggest } from '../runtime/config/suggest.ts'
+import type { Path } from '../runtime/config/tree.ts'
+import type { TestSource } from './load.ts'
+import { parseMetric } from './metrics.ts'
+import type { Expectation, TestCase } from './model.ts'
+
+export function checkTest(source: TestSource, path: Path, test: TestCase, pipeline: Pipeline, problems: Problems): void {
+  const checker = new Checker(source, pipeline, problems)
+  const steps = [...path, 'steps']
+  const last = [...path, 'expect']
+  test.steps.forEach((step, i) => {
+    const at = source.node([...steps, i]) ? [...steps, i, step.kind] : last
+    if (step.kind === 'input') checker.input(at)
+    else if (step.kind === 'expect') checker.expectation(at, step.expectation)
+  })
+}
+
+class Checker {
+  private readonly source: TestSource
+  private readonly pipeline: Pipeline
+  private readonly problems: Problems
+
+  constructor(source: TestSource, pipeline: Pipeline, problems: Problems) {
+    this.source = source
+    this.pipeline = pipeline
+    this.problems = problems
+  }
+
+  input(path: Path): void {
+    this.choice(
+      path,
+      'source',
+      this.pipeline.sources.map(s => s.name),
+    )
+  }
+
+  expectation(path: Path, { outputs, deadLetters, metrics }: Expectation): void {
+    if (outputs.size > 0)
+      this.choice(
+        [...path, 'outputs'],
+        'sink',
+        this.pipeline.sinks.map(s => s.name),
+      )
+    if (deadLetters && !this.pipeline.dlq)
+      this.add([...path, 'dead_letters'], 'key', `the pipeline has no dlq; without one it stops at a bad record: expect 'stops'`)
+    const { sources, transforms, sinks, dlq } = this.pipeline
+    const steps = [...sources, ...transforms, ...sinks, ...(dlq ? [dlq] : [])].map(s => s.name)
+    for (const metric of metrics) {
+      if (typeof metric.expected === 'number') {
+        if (parseMetric(metric.name)) continue
+        this.add(metric.path, 'key', `a metric is written as name or name{label="value"}`)
+      } else if (!steps.includes(metric.name)) this.unknown(metric.path, 'step', metric.name, steps)
+    }
+  }
+
+  /** A list stands for the only one; a map names them. */
+  private choice(path: Path, what: string, names: readonly string[]): void {
+    const node = this.source.node(path)
+    if (node?.kind === 'map') {
+      for (const name of node.entries.keys()) if (!names.includes(name)) this.unknown([...path, name], what, name, names)
+    } else if (names.length > 1) {
+      this.add(
+        path,
+        'key',
+        `the pipeline has ${names.length} ${what}s: say which, as a map from its name (${names.join(', ')}) to the list`,
+      )
+    }
+  }
+
+  private unknown(path: Path, what: string, name: string, known: readonly string[]): void {
+    this.add(path, 'key', `the pipeline has no ${what} '${name}'; it has: ${known.join(', ')}`, suggest(name, known))
+  }
+
+  private add(path: Path, on: 'key' | 'value', message: string, suggestion?: string): void {
+    this.problems.add('CONFIG_VALUE', this.source.span(path, on), path, message, suggestion)
+  }
+}

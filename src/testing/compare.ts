@@ -1,0 +1,95 @@
+/** One expected message against one that came: what differs, field by field. */
+import type { Json } from '../plugin.ts'
+import type { Channel, Expected } from './model.ts'
+import type { Written } from './world.ts'
+
+/** One difference; undefined: not there. Texts are ready to print. */
+export interface Difference {
+  /** `value.volume`, `key`, `headers.trace`… */
+  readonly path: string
+  readonly expected: string | undefined
+  readonly actual: string | undefined
+}
+
+export function compare(expected: Expected, actual: Written, match: Channel['match']): Difference[] {
+  const out: Difference[] = []
+  const plain = (path: string, want: Json | undefined, have: Json | undefined): void => {
+    if (want !== undefined && want !== have) out.push({ path, expected: show(want), actual: have === undefined ? undefined : show(have) })
+  }
+  if ('value' in expected) {
+    const value = valueOf(actual)
+    if (value.text !== undefined) {
+      if (value.text !== expected.value) out.push({ path: 'value', expected: show(expected.value), actual: value.shown })
+    } else if (value.json === undefined) out.push({ path: 'value', expected: show(expected.value), actual: value.shown })
+    else differences('value', expected.value as Json, value.json, match === 'subset', out)
+  }
+  if (expected.raw !== undefined && !sameBytes(expected.raw, actual.value))
+    out.push({ path: 'raw', expected: showBytes(expected.raw), actual: showBytes(actual.value) })
+  if (expected.key !== undefined && !sameBytes(expected.key, actual.key))
+    out.push({ path: 'key', expected: showBytes(expected.key), actual: showBytes(actual.key) })
+  for (const [name, want] of Object.entries(expected.headers ?? {})) plain(`headers.${name}`, want, header(actual, name))
+  plain('time', expected.time, actual.time)
+  plain('lane', expected.lane, actual.lane)
+  plain('error_type', expected.errorType, header(actual, 'error_type'))
+  plain('step', expected.step, header(actual, 'step'))
+  plain('offset', expected.offset, Number(header(actual, 'source_offset')))
+  const message = header(actual, 'error_message') ?? undefined
+  if (expected.message !== undefined && !message?.includes(expected.message))
+    out.push({ path: 'message', expected: `… ${expected.message} …`, actual: message })
+  return out
+}
+
+/** The last header of that name: the runtime adds its own behind those of the source. */
+export const header = (record: Written, name: string): string | null | undefined => record.headers.findLast(([n]) => n === name)?.[1]
+
+/** A record's value: JSON where the bytes are that, else text, else neither. `shown` prints it in any case. */
+export function valueOf(record: Written): { json?: Json; text?: string; shown: string } {
+  if (record.value === null) return { shown: '(tombstone)' }
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(record.value)
+  } catch {
+    return { shown: showBytes(record.value) }
+  }
+  try {
+    const json = JSON.parse(text) as Json
+    return { json, shown: show(json) }
+  } catch {
+    return { text, shown: showBytes(record.value) }
+  }
+}
+
+function differences(path: string, want: Json | undefined, have: Json | undefined, subset: boolean, out: Difference[]): void {
+  if (want === have) return
+  if (Array.isArray(want) && Array.isArray(have)) {
+    for (let i = 0; i < Math.max(want.length, have.length); i++) differences(`${path}[${i}]`, want[i], have[i], subset, out)
+  } else if (isMap(want) && isMap(have)) {
+    for (const key of new Set([...Object.keys(want), ...Object.keys(have)])) {
+      if (subset && !Object.hasOwn(want, key)) continue
+      differences(`${path}.${key}`, own(want, key), own(have, key), subset, out)
+    }
+  } else out.push({ path, expected: want === undefined ? undefined : show(want), actual: have === undefined ? undefined : show(have) })
+}
+
+const isMap = (value: Json | undefined): value is { [key: string]: Json } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const own = (map: { [key: string]: Json }, key: string): Json | undefined => (Object.hasOwn(map, key) ? map[key] : undefined)
+const sameBytes = (a: Buffer | null, b: Buffer | null): boolean => (a === null || b === null ? a === b : a.equals(b))
+
+export const show = (value: Json | undefined): string => clip(JSON.stringify(value) ?? 'undefined')
+
+/** Text in quotes where it is text, else hex. */
+export function showBytes(data: Buffer | null): string {
+  if (data === null) return 'null'
+  try {
+    return clip(JSON.stringify(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data.subarray(0, 4096))), data.length)
+  } catch {
+    return clip(`hex ${data.subarray(0, 64).toString('hex')}`, data.length)
+  }
+}
+
+/** A line that can be read: long values lose their middle. */
+function clip(text: string, length = text.length): string {
+  if (text.length <= 400 && length <= 4096) return text
+  return `${text.slice(0, 200)} … ${text.slice(-60)} (${length} long)`
+}

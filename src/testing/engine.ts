@@ -1,0 +1,104 @@
+/** Runs test files: finds them, loads their pipelines, repeats, sums up. */
+import type { Pipeline, Problem } from '../runtime/config/model.ts'
+import { Problems } from '../runtime/config/problems.ts'
+import { checkTest } from './check.ts'
+import { align } from './align.ts'
+import type { Cut } from './feed.ts'
+import { loadTests, type TestSource } from './load.ts'
+import type { TestCase, TestFile } from './model.ts'
+import { type Failure, runTest, type TestResult, whatOf, wholeBatches } from './run.ts'
+
+export interface FileResult {
+  readonly file: string
+  readonly problems: readonly Problem[]
+  readonly results: readonly TestResult[]
+}
+
+export interface TestOptions {
+  /** Run every test so often; from the second time on, batches are cut at other places. */
+  readonly repeat: number
+  /** Part of the names of the tests to run. */
+  readonly filter?: string
+  load(file: string, test: TestCase): Promise<{ pipeline: Pipeline | undefined; problems: readonly Problem[] }>
+  /** Called after each test. */
+  onResult?(file: string, result: TestResult): void
+}
+
+export async function runTestFile(file: string, options: TestOptions): Promise<FileResult> {
+  const { tests, problems, source } = await loadTests(file)
+  if (!tests) return { file, problems, results: [] }
+  const prepared = await prepare(tests, source, options)
+  if (prepared.problems.length > 0) return { file, problems: prepared.problems, results: [] }
+  const results: TestResult[] = []
+  for (const { test, pipeline } of prepared.cases) {
+    if (options.filter !== undefined && !test.name.includes(options.filter)) continue
+    const result = await repeated(pipeline, test, options.repeat)
+    results.push(result)
+    options.onResult?.(file, result)
+  }
+  return { file, problems: [], results }
+}
+
+async function prepare(
+  tests: TestFile,
+  source: TestSource,
+  options: TestOptions,
+): Promise<{ cases: { test: TestCase; pipeline: Pipeline }[]; problems: Problem[] }> {
+  const loaded = new Map<string, ReturnType<TestOptions['load']>>()
+  const found = new Map<string, Problem>()
+  const own = new Problems()
+  const cases: { test: TestCase; pipeline: Pipeline }[] = []
+  for (const test of tests.tests) {
+    const id = JSON.stringify([test.env, test.set])
+    let loading = loaded.get(id)
+    if (!loading) loaded.set(id, (loading = options.load(tests.pipeline, test)))
+    const { pipeline, problems } = await loading
+    for (const p of problems) if (p.severity === 'error') found.set(JSON.stringify(p), p)
+    if (!pipeline) continue
+    cases.push({ test, pipeline })
+    checkTest(source, ['tests', test.index], test, pipeline, own)
+  }
+  return { cases, problems: [...found.values(), ...own.list()] }
+}
+
+/** The first run counts; the others must give the same, wherever batches are cut. */
+async function repeated(pipeline: Pipeline, test: TestCase, times: number): Promise<TestResult> {
+  const first = await runTest(pipeline, test)
+  for (let i = 2; i <= times && first.failures.length === 0; i++) {
+    const again = await runTest(pipeline, test, cutsOf(i))
+    if (again.hash === first.hash && again.failures.length === 0) continue
+    return { ...first, failures: [...deviations(pipeline, first, again, i), ...again.failures] }
+  }
+  return first
+}
+
+function deviations(pipeline: Pipeline, first: TestResult, again: TestResult, run: number): Failure[] {
+  const text = `run ${run} wrote something else than run 1; its batches were cut at other places. A step's output depends on batching, on chance or on real time.`
+  const { at } = first.test
+  const after = [...again.written.values()]
+  return [...first.written].flatMap(([channel, before], i) => {
+    const expected = before.map(r => ({
+      at,
+      path: [],
+      raw: r.value,
+      key: r.key,
+      time: r.time,
+      headers: Object.fromEntries(r.headers),
+      lane: r.lane,
+    }))
+    const rows = align(expected, after[i], { match: 'exact', order: 'given' })
+    return rows.every(r => r.kind === 'same') ? [] : [{ kind: 'repeat' as const, at, what: whatOf(channel, pipeline), text, channel, rows }]
+  })
+}
+
+/** Batch sizes of the n-th run: a small generator, so that a run can be had again. */
+export function cutsOf(run: number): Cut {
+  if (run === 1) return wholeBatches
+  let x = Math.imul(run, 0x9e3779b1) >>> 0 || 1
+  return () => {
+    x ^= x << 13
+    x ^= x >>> 17
+    x ^= x << 5
+    return 1 + ((x >>> 0) % 4)
+  }
+}

@@ -1,0 +1,160 @@
+/** What one source of a pipeline under test reads: a log that outlives crashes, filled by the test's `input` steps. */
+import {
+  type Batch,
+  DecodeError,
+  type Format,
+  type Header,
+  type LaneInfo,
+  Message,
+  type Position,
+  type Source,
+  type SourceContext,
+} from '../plugin.ts'
+
+/** One record as its lane keeps it. */
+export interface FeedRecord {
+  readonly payload: Buffer | null
+  readonly key: Buffer | null
+  readonly headers: readonly Header[] | undefined
+  /** Epoch ms. */
+  readonly time: number
+  /** The client could not unpack it, for this reason. */
+  readonly failure?: string
+}
+
+/** How many records the next batch may hold: batches must not show in the output, so repeats cut them differently. */
+export type Cut = () => number
+
+interface FeedLane {
+  readonly info: LaneInfo
+  readonly records: FeedRecord[]
+  /** First record not yet handed out. */
+  next: number
+}
+
+export class Feed {
+  readonly source: string
+  readonly format: Format
+  private readonly replayable: boolean
+  private readonly cut: Cut
+  private readonly lanes = new Map<string, FeedLane>()
+  /** Lane of every record in order of arrival: a restart reads them in the same order again. */
+  private readonly arrivals: { lane: FeedLane; index: number }[] = []
+  /** What the source itself was told is durable, as a consumer group keeps it. */
+  private readonly committed = new Map<string, number>()
+  /** Everything that arrived before it has been handed out. */
+  private cursor = 0
+  private ended = false
+  private wake: (() => void) | undefined
+
+  constructor(options: { source: string; lanes: readonly LaneInfo[]; format: Format; replayable: boolean; cut: Cut }) {
+    this.source = options.source
+    this.format = options.format
+    this.replayable = options.replayable
+    this.cut = options.cut
+    for (const info of options.lanes) this.lanes.set(info.id, { info, records: [], next: 0 })
+  }
+
+  /** Its reader waits: everything so far has been handed to the runtime. */
+  get parked(): boolean {
+    return this.wake !== undefined
+  }
+
+  push(lane: string, record: FeedRecord): void {
+    const entry = this.lanes.get(lane)!
+    this.arrivals.push({ lane: entry, index: entry.records.length })
+    entry.records.push(record)
+  }
+
+  /** The input ends for good once what is there has been read. */
+  end(): void {
+    this.ended = true
+  }
+
+  /** Lets the waiting reader see what was pushed. */
+  flush(): void {
+    const wake = this.wake
+    this.wake = undefined
+    wake?.()
+  }
+
+  /** The reading side: one per run of the pipeline. */
+  open(ctx: SourceContext): Source {
+    const source: Source = {
+      open: async () => {
+        const positions = await ctx.assign([...this.lanes.values()].map(l => l.info))
+        for (const lane of this.lanes.values()) if (this.replayable) this.rewind(lane, positions.get(lane.info.id))
+      },
+      read: async signal => {
+        for (;;) {
+          signal.throwIfAborted()
+          const batch = this.next()
+          if (batch) return batch
+          if (this.ended) return null
+          await this.park(signal)
+        }
+      },
+      commit: async (lane, position) => {
+        this.committed.set(lane, position as number)
+      },
+      caughtUp: id => {
+        const lane = this.lanes.get(id)!
+        return lane.next >= lane.records.length
+      },
+    }
+    if (this.replayable) {
+      source.seek = async (id, position) => {
+        this.rewind(this.lanes.get(id)!, position)
+      }
+    }
+    return source
+  }
+
+  private rewind(lane: FeedLane, position: Position | undefined): void {
+    lane.next = (position as number | undefined) ?? this.committed.get(lane.info.id) ?? 0
+    this.cursor = 0
+  }
+
+  /** Records of one lane that arrived in a row, up to what the cut allows. */
+  private next(): Batch | undefined {
+    const { arrivals } = this
+    while (this.cursor < arrivals.length && arrivals[this.cursor].index < arrivals[this.cursor].lane.next) this.cursor++
+    if (this.cursor === arrivals.length) return undefined
+    const { lane } = arrivals[this.cursor]
+    const limit = lane.next + this.cut()
+    const messages: Message[] = []
+    while (this.cursor < arrivals.length && arrivals[this.cursor].lane === lane && lane.next < limit) {
+      messages.push(this.message(lane, lane.next++))
+      this.cursor++
+    }
+    return { lane: lane.info.id, messages, position: lane.next, lag: lane.records.length - lane.next }
+  }
+
+  private message(lane: FeedLane, offset: number): Message {
+    const { payload, key, time, headers, failure } = lane.records[offset]
+    const { id, topic, partition } = lane.info
+    const message = Message.fromRecord(payload, key, time, headers, offset, {
+      lane: id,
+      source: this.source,
+      topic,
+      partition,
+      format: this.format,
+    })
+    if (failure !== undefined) message.failure = new DecodeError(failure)
+    return message
+  }
+
+  private park(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        this.wake = undefined
+        reject(signal.reason as Error)
+      }
+      signal.addEventListener('abort', aborted, { once: true })
+      this.wake = () => {
+        signal.removeEventListener('abort', aborted)
+        resolve()
+      }
+    })
+  }
+}

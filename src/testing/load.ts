@@ -1,0 +1,95 @@
+/** A test file from disk: parsed, judged by its schema, turned into what the engine runs. Problems carry their place, as for a pipeline file. */
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { judge } from '../runtime/config/judge.ts'
+import type { Location, Problem } from '../runtime/config/model.ts'
+import { parseText } from '../runtime/config/parse.ts'
+import { Problems } from '../runtime/config/problems.ts'
+import type { Schema } from '../runtime/config/schema.ts'
+import { find, type Path, type Span, SourceText, type TreeNode, toValue, valueSpan } from '../runtime/config/tree.ts'
+import { readTests } from './read.ts'
+import type { TestFile } from './model.ts'
+
+export interface LoadedTests {
+  /** undefined when there are problems. */
+  readonly tests: TestFile | undefined
+  readonly problems: readonly Problem[]
+  /** For problems that are found later, in the pipeline's light. */
+  readonly source: TestSource
+}
+
+/** The text of a test file, and where things stand in it. */
+export class TestSource {
+  readonly file: string
+  readonly root: TreeNode | undefined
+  private readonly text: SourceText
+
+  constructor(text: SourceText, root: TreeNode | undefined) {
+    this.file = text.file
+    this.text = text
+    this.root = root
+  }
+
+  /** The value at a path; undefined: the file has none. */
+  node(path: Path): TreeNode | undefined {
+    const found = this.root && find(this.root, path)
+    return found && !found.partial ? found.node : undefined
+  }
+
+  span(path: Path, on: 'key' | 'value' = 'value'): Span {
+    if (!this.root) return { source: this.text, start: 0, end: 0 }
+    const found = find(this.root, path)
+    return on === 'key' && found.key ? found.key : valueSpan(found)
+  }
+
+  at(path: Path, on: 'key' | 'value' = 'value'): Location {
+    const { start } = this.span(path, on)
+    return { file: this.file, ...this.text.position(start) }
+  }
+}
+
+let schema: Schema | undefined
+
+export function testSchema(): Schema {
+  schema ??= JSON.parse(readFileSync(new URL('../../schemas/test.schema.json', import.meta.url), 'utf8')) as Schema
+  return schema
+}
+
+export const TEST_FILE = /\.test\.ya?ml$/
+
+/** `pipelines/bars.test.yaml` tests `pipelines/bars.yaml`. */
+export const pipelineOf = (file: string): string => file.replace(TEST_FILE, match => (match.endsWith('.yml') ? '.yml' : '.yaml'))
+
+export async function loadTests(file: string): Promise<LoadedTests> {
+  const problems = new Problems()
+  const read = readText(file)
+  const text = new SourceText(file, typeof read === 'string' ? read : '')
+  const nothing = { source: text, start: 0, end: 0 }
+  if (typeof read !== 'string') problems.add('CONFIG_READ', nothing, [], `${file} cannot be read: ${read.message}`)
+  else if (/^(\s*(#[^\n]*)?(\n|$))*$/.test(read))
+    problems.add('CONFIG_EMPTY', nothing, [], 'the file is empty: a test file needs at least tests')
+  const root = problems.empty ? parseText(text, problems) : undefined
+  const source = new TestSource(text, root)
+  if (!root || !problems.empty) return { tests: undefined, problems: problems.list(), source }
+
+  for (const j of await judge(toValue(root), testSchema())) {
+    const span = j.on === 'parent' ? source.span(j.path.slice(0, -1), 'key') : source.span(j.path, j.on)
+    problems.add(j.code, span, j.path, j.message, j.suggestion)
+  }
+  if (!problems.empty) return { tests: undefined, problems: problems.list(), source }
+  const tests = readTests(source, join(dirname(file), pipelineName(file, root)), problems)
+  return { tests: problems.empty ? tests : undefined, problems: problems.list(), source }
+}
+
+function pipelineName(file: string, root: TreeNode): string {
+  const named = root.kind === 'map' ? root.entries.get('pipeline') : undefined
+  return named ? String(toValue(named.value)) : pipelineOf(file).slice(dirname(file) === '.' ? 0 : dirname(file).length + 1)
+}
+
+function readText(file: string): string | Error {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file))
+  } catch (error) {
+    return error as Error
+  }
+}

@@ -1,0 +1,222 @@
+/** Runs one test and judges it. */
+import { createHash } from 'node:crypto'
+import type { Location, Pipeline } from '../runtime/config/model.ts'
+import { formatPath, type Path } from '../runtime/config/tree.ts'
+import { align, type Row } from './align.ts'
+import { header } from './compare.ts'
+import type { Cut } from './feed.ts'
+import { judgeMetric } from './metrics.ts'
+import type { Channel, Expectation, TestCase, TestStep } from './model.ts'
+import { Rig } from './rig.ts'
+import type { Written } from './world.ts'
+
+export type Failure =
+  /** A sink or the dlq holds something else. */
+  | {
+      readonly kind: 'channel'
+      readonly at: Location
+      /** `outputs.kafka`, `dead_letters` */
+      readonly what: string
+      readonly channel: ChannelId
+      readonly rows: readonly Row[]
+      /** Expected and found number, when a count is wrong. */
+      readonly count?: readonly [expected: number, actual: number]
+      /** The expectation that failed; undefined: no expectation looked at these. */
+      readonly expectation: Channel | undefined
+    }
+  | {
+      readonly kind: 'metric'
+      readonly at: Location
+      readonly path: Path
+      readonly what: string
+      readonly expected: number
+      readonly actual: number | undefined
+      readonly hint?: string
+    }
+  /** A repetition of the test wrote something else than its first run, which stands for what is expected. */
+  | {
+      readonly kind: 'repeat'
+      readonly at: Location
+      readonly what: string
+      readonly text: string
+      readonly channel: ChannelId
+      readonly rows: readonly Row[]
+    }
+  | { readonly kind: 'error'; readonly at: Location; readonly what: string; readonly text: string }
+
+export interface ChannelId {
+  readonly kind: 'sink' | 'dlq'
+  readonly name: string
+}
+
+export interface TestResult {
+  readonly test: TestCase
+  readonly failures: readonly Failure[]
+  /** Everything that was written, per sink and dlq, lane by lane. */
+  readonly written: ReadonlyMap<ChannelId, readonly Written[]>
+  /** Of `written`. */
+  readonly hash: string
+  /** Real seconds. */
+  readonly seconds: number
+}
+
+/** Every record of a lane in one batch, as far as the steps allow. */
+export const wholeBatches: Cut = () => Number.POSITIVE_INFINITY
+
+export async function runTest(pipeline: Pipeline, test: TestCase, cut: Cut = wholeBatches): Promise<TestResult> {
+  const started = performance.now()
+  const trial = new Trial(pipeline, test, cut)
+  await trial.run()
+  const written = trial.written()
+  return { test, failures: trial.failures, written, hash: hashOf(written), seconds: (performance.now() - started) / 1000 }
+}
+
+function hashOf(written: TestResult['written']): string {
+  const hash = createHash('sha256')
+  const bytes = (data: Buffer | null): string | null => (data === null ? null : data.toString('base64'))
+  for (const [{ name }, records] of written) {
+    hash.update(JSON.stringify([name, records.map(r => [r.lane, bytes(r.key), bytes(r.value), r.headers, r.time])]))
+  }
+  return hash.digest('hex')
+}
+
+class Trial {
+  readonly failures: Failure[] = []
+  private readonly pipeline: Pipeline
+  private readonly test: TestCase
+  private readonly rig: Rig
+  private readonly channels: readonly ChannelId[]
+  /** Per channel and lane: how many records expectations have looked at. */
+  private readonly seen = new Map<string, Map<string, number>>()
+  /** The stop of the pipeline that has been told already, or was expected. */
+  private told: Error | undefined
+
+  constructor(pipeline: Pipeline, test: TestCase, cut: Cut) {
+    this.pipeline = pipeline
+    this.test = test
+    this.rig = new Rig(pipeline, test, cut)
+    this.channels = [
+      ...pipeline.sinks.map(s => ({ kind: 'sink' as const, name: s.name })),
+      ...(pipeline.dlq ? [{ kind: 'dlq' as const, name: pipeline.dlq.name }] : []),
+    ]
+    for (const { name } of this.channels) this.seen.set(name, new Map())
+  }
+
+  async run(): Promise<void> {
+    let at = this.test.at
+    try {
+      await this.rig.start()
+      for (const step of this.test.steps) {
+        at = step.at
+        await this.step(step)
+      }
+      await this.rig.settle()
+      this.leftOver()
+      await this.rig.close()
+    } catch (error) {
+      this.failures.push({ kind: 'error', at, what: 'error', text: (error as Error).message })
+    }
+  }
+
+  written(): Map<ChannelId, readonly Written[]> {
+    return new Map(this.channels.map(id => [id, inOrder(id, this.rig.world.read(id.name, new Map()))]))
+  }
+
+  private async step(step: TestStep): Promise<void> {
+    switch (step.kind) {
+      case 'input':
+        return this.rig.input(step.records)
+      case 'advance':
+        return this.rig.advance(step.ms)
+      case 'expect':
+        await this.rig.settle()
+        return this.expect(step.expectation, step.at)
+      default:
+        return this.rig[step.kind]()
+    }
+  }
+
+  private expect(expectation: Expectation, at: Location): void {
+    if (expectation.stops) this.expectStop(expectation.stops)
+    else this.tellStop(at)
+    for (const [name, channel] of expectation.outputs) {
+      const sink = name ?? this.pipeline.sinks[0].name
+      this.compare({ kind: 'sink', name: sink }, channel)
+    }
+    if (expectation.deadLetters) this.compare({ kind: 'dlq', name: this.pipeline.dlq!.name }, expectation.deadLetters)
+    for (const metric of expectation.metrics) this.failures.push(...judgeMetric(metric, this.rig.totals))
+  }
+
+  private expectStop({ text, at }: { text: string; at: Location }): void {
+    const { failure } = this.rig
+    this.told = failure
+    if (failure?.message.includes(text)) return
+    const what = failure ? `the pipeline stopped with another error: ${failure.message}` : 'the pipeline has not stopped'
+    this.failures.push({
+      kind: 'error',
+      at,
+      what: 'stops',
+      text: `expected to stop with an error that contains ${JSON.stringify(text)}, but ${what}`,
+    })
+  }
+
+  private tellStop(at: Location): void {
+    const { failure } = this.rig
+    if (!failure || failure === this.told) return
+    this.told = failure
+    this.failures.push({ kind: 'error', at, what: 'error', text: `the pipeline stopped: ${failure.message}` })
+  }
+
+  private compare(id: ChannelId, channel: Channel): void {
+    const actual = this.take(id)
+    const rows = channel.messages ? align(channel.messages, actual, channel) : []
+    const wrongCount = channel.count !== undefined && channel.count !== actual.length
+    if (!wrongCount && rows.every(r => r.kind === 'same')) return
+    this.failures.push({
+      kind: 'channel',
+      at: channel.at,
+      what: whatOf(id, this.pipeline),
+      channel: id,
+      rows: channel.messages || !wrongCount ? rows : actual.map(a => ({ kind: 'unexpected', actual: a })),
+      ...(wrongCount && { count: [channel.count, actual.length] as const }),
+      expectation: channel,
+    })
+  }
+
+  /** At the end of a test nothing may be left that nobody looked at: a surprise is a failure. */
+  private leftOver(): void {
+    this.tellStop(this.test.at)
+    for (const id of this.channels) {
+      const rest = this.take(id)
+      if (rest.length === 0) continue
+      const rows = rest.map(actual => ({ kind: 'unexpected' as const, actual }))
+      this.failures.push({ kind: 'channel', at: this.test.at, what: whatOf(id, this.pipeline), channel: id, rows, expectation: undefined })
+    }
+  }
+
+  private take(id: ChannelId): Written[] {
+    const seen = this.seen.get(id.name)!
+    const byLane = this.rig.world.read(id.name, seen)
+    for (const [lane, records] of byLane) seen.set(lane, (seen.get(lane) ?? 0) + records.length)
+    return inOrder(id, byLane)
+  }
+}
+
+/** As it is written in the test file. */
+export function whatOf(id: ChannelId, pipeline: Pick<Pipeline, 'sinks'>): string {
+  if (id.kind === 'dlq') return 'dead_letters'
+  return pipeline.sinks.length > 1 ? formatPath(['outputs', id.name]) : 'outputs'
+}
+
+const byName = new Intl.Collator('en', { numeric: true })
+
+/**
+ * Lane by lane; dead letters by their place in the lane, because a batch's records meet the first step together: the order in
+ * which different steps refuse them says nothing.
+ */
+function inOrder(id: ChannelId, byLane: ReadonlyMap<string, readonly Written[]>): Written[] {
+  const offset = (record: Written): number => Number(header(record, 'source_offset'))
+  return [...byLane]
+    .sort(([a], [b]) => byName.compare(a, b))
+    .flatMap(([, records]) => (id.kind === 'dlq' ? records.toSorted((a, b) => offset(a) - offset(b)) : records))
+}

@@ -1,0 +1,92 @@
+/** Puts a pipeline on the test's stage: sources, sinks and dlq become in-memory ones, everything between stays what it is. */
+import { defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../plugin.ts'
+import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
+import { type Cut, Feed } from './feed.ts'
+import type { InputRecord, TestCase } from './model.ts'
+import { type World, WorldTransaction, writtenOf } from './world.ts'
+
+export interface Stage {
+  readonly pipeline: Pipeline
+  readonly feeds: ReadonlyMap<string, Feed>
+  laneOf(record: InputRecord): { feed: Feed; lane: string }
+}
+
+const SCOPE = 'test'
+
+export function stage(pipeline: Pipeline, test: TestCase, world: World, cut: Cut): Stage {
+  const records = test.steps.flatMap(s => (s.kind === 'input' ? s.records : []))
+  const sourceOf = (record: InputRecord): Step<SourcePlugin> =>
+    record.source === undefined ? pipeline.sources[0] : pipeline.sources.find(s => s.name === record.source)!
+  const feeds = new Map<string, Feed>()
+  for (const step of pipeline.sources) {
+    const lanes = new Map<string, LaneInfo>()
+    for (const record of records) {
+      if (sourceOf(record) !== step) continue
+      const info = laneInfo(step, record)
+      lanes.set(info.id, info)
+    }
+    if (lanes.size === 0) {
+      const info = laneInfo(step, undefined)
+      lanes.set(info.id, info)
+    }
+    const format = (step.config?.format as Format | undefined) ?? 'json'
+    feeds.set(step.name, new Feed({ source: step.name, lanes: [...lanes.values()], format, replayable: step.plugin.replayable, cut }))
+  }
+  return {
+    pipeline: {
+      ...pipeline,
+      sources: pipeline.sources.map(step => ({ ...step, plugin: sourceFor(pipeline, step, feeds.get(step.name)!, world) })),
+      sinks: pipeline.sinks.map(step => ({ ...step, plugin: sinkFor(step, world) })),
+      dlq: pipeline.dlq && { ...pipeline.dlq, plugin: sinkFor(pipeline.dlq, world) },
+    },
+    feeds,
+    laneOf: record => {
+      const step = sourceOf(record)
+      return { feed: feeds.get(step.name)!, lane: laneInfo(step, record).id }
+    },
+  }
+}
+
+/** As the source itself would name it: `<topic>/<partition>` where there are topics, else the lane's own name. */
+function laneInfo(step: Step, record: InputRecord | undefined): LaneInfo {
+  const { topics, topic: single, group } = (step.config ?? {}) as { topics?: string[]; topic?: string; group?: string }
+  const topic = record?.topic ?? topics?.[0] ?? single
+  const partition = record?.partition ?? 0
+  if (topic === undefined || record?.lane !== undefined) return { id: record?.lane ?? step.name, source: step.name }
+  return { id: `${topic}/${partition}`, source: step.name, topic, partition, ...(group !== undefined && { group }) }
+}
+
+/** Keeps what decides about delivery: can it be read again, does its position take part in a transaction. */
+function sourceFor(pipeline: Pipeline, step: Step<SourcePlugin>, feed: Feed, world: World): SourcePlugin {
+  const { replayable, reason, transactions } = step.plugin
+  return defineSource({
+    type: step.type,
+    schema: step.plugin.schema,
+    replayable,
+    reason,
+    transactions:
+      transactions || (replayable && pipeline.delivery === 'exactly_once')
+        ? { scope: () => SCOPE, create: () => world.transactor() }
+        : undefined,
+    create: (_config, ctx) => feed.open(ctx),
+  }) as SourcePlugin
+}
+
+function sinkFor(step: SinkStep | Step<SinkPlugin>, world: World): SinkPlugin {
+  const { repeat, reason, readsValue } = step.plugin
+  return defineSink({
+    type: step.type,
+    schema: step.plugin.schema,
+    repeat,
+    reason,
+    readsValue,
+    scope: () => SCOPE,
+    create: () => ({
+      async write(messages, { lane, transaction }) {
+        const records = messages.map(m => writtenOf(m, lane.id))
+        if (transaction instanceof WorldTransaction) transaction.stage(step.name, records)
+        else world.write(step.name, records)
+      },
+    }),
+  }) as SinkPlugin
+}

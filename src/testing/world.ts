@@ -1,0 +1,88 @@
+/** What outlives a crash of the pipeline under test: its checkpoints and everything that was written. */
+import type { CheckpointDelta, CheckpointStore, LaneInfo, Message, Transaction, Transactor } from '../plugin.ts'
+import { type Memory, memoryCheckpoints } from '../runtime/checkpoints/memory.ts'
+
+/** One record as a sink or the dead-letter queue holds it. */
+export interface Written {
+  /** Lane of the source it came from. */
+  readonly lane: string
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: readonly (readonly [name: string, value: string | null])[]
+  /** Epoch ms. */
+  readonly time: number
+}
+
+export class World {
+  private readonly memory: Memory = new Map()
+  /** By the name of the sink or dlq step, in order of arrival. */
+  private readonly written = new Map<string, Written[]>()
+
+  /** Stays outside of transactions: visible at once, whatever becomes of the checkpoint. */
+  write(sink: string, records: readonly Written[]): void {
+    const list = this.written.get(sink)
+    if (list) list.push(...records)
+    else this.written.set(sink, [...records])
+  }
+
+  /** What a sink holds. There is no order between lanes, so it is told lane by lane; within a lane as it was written. */
+  read(sink: string, from: ReadonlyMap<string, number>): Map<string, Written[]> {
+    const byLane = new Map<string, Written[]>()
+    for (const record of this.written.get(sink) ?? []) {
+      const list = byLane.get(record.lane)
+      if (list) list.push(record)
+      else byLane.set(record.lane, [record])
+    }
+    for (const [lane, list] of byLane) byLane.set(lane, list.slice(from.get(lane) ?? 0))
+    return byLane
+  }
+
+  checkpoints(): CheckpointStore {
+    return memoryCheckpoints(this.memory)
+  }
+
+  transactor(): Transactor {
+    const store = this.checkpoints()
+    return { ...store, begin: async lane => new WorldTransaction(this, store, lane) }
+  }
+}
+
+/** Outputs wait here until the checkpoint they belong to is saved. */
+export class WorldTransaction implements Transaction {
+  private readonly world: World
+  private readonly store: CheckpointStore
+  private readonly lane: LaneInfo
+  private readonly staged: [sink: string, records: readonly Written[]][] = []
+
+  constructor(world: World, store: CheckpointStore, lane: LaneInfo) {
+    this.world = world
+    this.store = store
+    this.lane = lane
+  }
+
+  stage(sink: string, records: readonly Written[]): void {
+    this.staged.push([sink, records])
+  }
+
+  async commit(delta: CheckpointDelta): Promise<void> {
+    await this.store.save(this.lane, delta)
+    for (const [sink, records] of this.staged) this.world.write(sink, records)
+  }
+
+  async abort(): Promise<void> {
+    this.staged.length = 0
+  }
+}
+
+/** Encoded now, as a real sink would: what a step does to the value afterwards cannot show. */
+export function writtenOf(message: Message, lane: string): Written {
+  return {
+    lane,
+    key: bytes(message.encodeKey()),
+    value: bytes(message.encode()),
+    headers: (message.headers ?? []).map(([name, value]) => [name, value === null ? null : value.toString()]),
+    time: message.time,
+  }
+}
+
+const bytes = (data: Buffer | string | null): Buffer | null => (typeof data === 'string' ? Buffer.from(data) : data)
