@@ -11,7 +11,7 @@
  */
 import type { Sqlite } from '../../runtime/checkpoints/sqlite.ts'
 import { assign } from './assign.ts'
-import { mayBeAlive, processToken } from './liveness.ts'
+import { mayBeAlive, processToken } from '../kafka/liveness.ts'
 
 /** A member that does not give up a partition within this time (or its session timeout, if longer) is put out of the group. */
 const REBALANCE_MS = 60_000

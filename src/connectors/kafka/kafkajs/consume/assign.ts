@@ -15,10 +15,12 @@ export interface Member {
   readonly owned: readonly TopicPartition[]
   /** …in this generation: of two claims the newer one counts. */
   readonly generation: number
+  /** Where it runs, as `peers.ts` writes it. */
+  readonly process?: string
 }
 
-export function encodeMember(topics: readonly string[], owned: readonly TopicPartition[], generation: number): Buffer {
-  const userData = Buffer.from(JSON.stringify({ generation, owned: owned.map(tp => [tp.topic, tp.partition]) }))
+export function encodeMember(topics: readonly string[], owned: readonly TopicPartition[], generation: number, process?: string): Buffer {
+  const userData = Buffer.from(JSON.stringify({ generation, owned: owned.map(tp => [tp.topic, tp.partition]), process }))
   return internals().MemberMetadata.encode({ version: 0, topics: [...topics], userData })
 }
 
@@ -26,12 +28,14 @@ export function decodeMember(id: string, metadata: Buffer): Member {
   const { topics, userData } = internals().MemberMetadata.decode(metadata)
   let generation = -1
   let owned: TopicPartition[] = []
+  let process: string | undefined
   if (userData !== null && userData.length > 0) {
-    const data = JSON.parse(userData.toString()) as { generation: number; owned: [string, number][] }
+    const data = JSON.parse(userData.toString()) as { generation: number; owned: [string, number][]; process?: string }
     generation = data.generation
+    process = data.process
     owned = data.owned.map(([topic, partition]) => ({ topic, partition }))
   }
-  return { id, topics, owned, generation }
+  return { id, topics, owned, generation, process }
 }
 
 /** @returns per member what it holds from now on: never something that another member still holds. */

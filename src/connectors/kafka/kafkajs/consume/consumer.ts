@@ -61,6 +61,7 @@ export class GroupConsumer implements Consumer {
       lost: partitions => this.lost(partitions),
       onError: error => this.options.onError(error),
       onFatal: error => this.fail(error),
+      onDead: members => this.log.info({ group, members }, 'members whose processes are gone were put out of the group'),
     })
     this.membership.start()
   }

@@ -8,7 +8,8 @@ import type { Cluster } from '../cluster.ts'
 import { connectionBroke, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
 import { type Broker, internals } from '../internals.ts'
 import { Backoff, sleep, Wakeup, within } from '../wait.ts'
-import { assign, decodeMember, encodeMember, PROTOCOL } from './assign.ts'
+import { assign, decodeMember, encodeMember, type Member, PROTOCOL } from './assign.ts'
+import { deadMembers, isDead, processMark } from './peers.ts'
 
 export interface MembershipOptions {
   readonly group: string
@@ -18,6 +19,8 @@ export interface MembershipOptions {
   revoked(partitions: readonly TopicPartition[]): Promise<void>
   lost(partitions: readonly TopicPartition[]): void
   onError(error: Error): void
+  /** Members were put out because their processes are gone. */
+  onDead(members: readonly string[]): void
   /** Nothing can be done any more, e.g. no right to join. */
   onFatal(error: Error): void
 }
@@ -39,6 +42,8 @@ export class Membership {
   private memberId = ''
   private generation = -1
   private leader = false
+  /** The group as its leader knows it. */
+  private members: readonly Member[] = []
   /** What the last assignment was made of, when we made it. */
   private counts = ''
   private subscribed: string[] = []
@@ -180,12 +185,13 @@ export class Membership {
     let coordinator: Broker | undefined
     try {
       coordinator = await this.cluster.coordinator('group', group)
+      if (this.memberId === '') await this.farewell(coordinator, () => deadMembers(coordinator!, group))
       const joined = await coordinator.joinGroup({
         groupId: group,
         sessionTimeout: sessionTimeoutMs,
         rebalanceTimeout: REBALANCE_TIMEOUT,
         memberId: this.memberId,
-        groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, this.owned, this.generation) }],
+        groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, this.owned, this.generation, processMark()) }],
       })
       this.memberId = joined.memberId
       this.contact = Date.now()
@@ -207,8 +213,23 @@ export class Membership {
     }
   }
 
+  /** Leaves the group in the name of those who can't any more. At worst it fails, and their sessions expire instead. */
+  private async farewell(coordinator: Broker, find: () => Promise<string[]>): Promise<void> {
+    try {
+      const dead = await find()
+      if (dead.length === 0) return
+      this.members = this.members.filter(m => !dead.includes(m.id))
+      for (const memberId of dead) await coordinator.leaveGroup({ groupId: this.options.group, memberId })
+      this.options.onDead(dead)
+    } catch (error) {
+      this.cluster.failed(coordinator, error)
+      if (connectionBroke(error)) throw error
+    }
+  }
+
   private async lead(raw: readonly { memberId: string; memberMetadata: Buffer }[]) {
     const members = raw.map(m => decodeMember(m.memberId, m.memberMetadata))
+    this.members = members
     const topics = [...new Set(members.flatMap(m => m.topics))].sort()
     const partitions = await this.partitionsOf(topics)
     this.subscribed = topics
@@ -274,6 +295,7 @@ export class Membership {
           coordinator = await this.cluster.coordinator('group', group)
           await coordinator.heartbeat({ groupId: group, groupGenerationId: this.generation, memberId: this.memberId })
           this.contact = Date.now()
+          if (this.leader) await this.farewell(coordinator, async () => this.members.filter(m => isDead(m.process)).map(m => m.id))
           if (this.leader && Date.now() - lastMetadata > METADATA_INTERVAL) {
             lastMetadata = Date.now()
             if (countsOf(await this.partitionsOf(this.subscribed)) !== this.counts) {

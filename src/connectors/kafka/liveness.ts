@@ -1,4 +1,4 @@
-/** Is the process that wrote this line still running? Spares the group a whole session timeout after a `kill -9`. */
+/** Is the process that wrote this line still running? Spares a group the wait for a session to expire after a `kill -9`. */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
