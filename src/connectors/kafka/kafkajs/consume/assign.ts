@@ -63,7 +63,7 @@ function balance(
   partitions: readonly TopicPartition[],
   holder: Map<string, Member>,
 ): Map<string, TopicPartition[]> {
-  const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1))
+  const sorted = [...members].toSorted((a, b) => (a.id < b.id ? -1 : 1))
   const lists = new Map<string, TopicPartition[]>(sorted.map(m => [m.id, []]))
   const free: TopicPartition[] = []
   for (const tp of partitions) {

@@ -230,7 +230,7 @@ export class Membership {
   private async lead(raw: readonly { memberId: string; memberMetadata: Buffer }[]) {
     const members = raw.map(m => decodeMember(m.memberId, m.memberMetadata))
     this.members = members
-    const topics = [...new Set(members.flatMap(m => m.topics))].sort()
+    const topics = [...new Set(members.flatMap(m => m.topics))].toSorted()
     const partitions = await this.partitionsOf(topics)
     this.subscribed = topics
     this.counts = countsOf(partitions)
