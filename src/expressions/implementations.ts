@@ -6,8 +6,8 @@ export function round(x: number, places: number): number {
   if (!(Number.isInteger(places) && places >= 0 && places <= 15)) throw new Error(`round() takes 0 to 15 places, got ${places}`)
   const scale = POWERS[places]
   const scaled = Math.abs(x) * scale
-  // From here on neighbouring doubles are too far apart to tell a half, and x has no decimals worth rounding (or is not finite).
-  if (!(scaled < 2 ** 49)) return places === 0 || !(Math.abs(x) < 2 ** 49) ? x : roundText(x, places)
+  // From here on the product is too coarse to tell a half. From 2^53 on there are no decimals (and what is not finite has none).
+  if (!(scaled < 2 ** 49)) return Math.abs(x) < 2 ** 53 ? roundText(x, places) : x
   const whole = Math.floor(scaled)
   const rest = scaled - whole
   // x and the product are each off by half a unit in the last place at most, so only a near half needs the exact, slow way.

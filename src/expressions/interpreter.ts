@@ -16,14 +16,21 @@ export function interpreter(text: string, program: Program, analysis: Analysis):
       return evaluate(analysis.usesOptional && hasConstructorField(value) ? toMaps(value) : value, message)
     } catch (error) {
       if (error instanceof DataError) throw error
-      // The library takes an object's `constructor` field for its class. Maps have no fields, so nothing can be taken for anything.
-      if (!hasConstructorField(value)) throw dataError(error, text, value)
-      try {
-        return evaluate(toMaps(value), message)
-      } catch (again) {
-        throw again instanceof DataError ? again : dataError(again, text, value)
-      }
+      return again(error, value, message)
     }
+  }
+
+  /** The library takes an object's `constructor` field for its class. Maps have no fields, so nothing can be taken for anything. */
+  function again(error: unknown, value: unknown, message: Message): unknown {
+    let reason = error
+    try {
+      if (hasConstructorField(value)) return evaluate(toMaps(value), message)
+    } catch (second) {
+      if (second instanceof DataError) throw second
+      // Looking into a value can exceed the stack, too.
+      if (isCelError(second)) reason = second
+    }
+    throw dataError(reason, text, value)
   }
 }
 

@@ -1,0 +1,184 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { check } from '../../src/expressions/index.ts'
+
+/** Problems as `[marked text] message => suggestion`. */
+function problems(text: string): string[] {
+  const result = check(text)
+  if (!('problems' in result)) return []
+  return result.problems.map(p => `[${text.slice(p.start, p.end)}] ${p.message}${p.suggestion === undefined ? '' : ` => ${p.suggestion}`}`)
+}
+
+describe('types', () => {
+  test.each([
+    ['price > 0.0', 'bool'],
+    ['price', 'dyn'],
+    ['price * 2', 'dyn'],
+    ['1 + 2', 'int'],
+    ['1 + 2.0', 'double'],
+    ['round(price * volume, 2)', 'double'],
+    ['symbol.upper()', 'string'],
+    ['symbol.split("-")', 'list'],
+    ['{"a": 1, "b": "x"}', 'map'],
+    ['[1, "a", null]', 'list'],
+    ['null', 'null'],
+    ['has(value.a)', 'bool'],
+    ['value.?a.orValue(5)', 'dyn'],
+    ['meta.topic', 'dyn'],
+  ])('%s is %s', (text, type) => {
+    expect(check(text)).toEqual({ type })
+  })
+})
+
+describe('fields with the names of types and namespaces are fields', () => {
+  test.each([
+    'type == "trade"',
+    'string',
+    'list.all(x, x > 0)',
+    'map.a',
+    'int + 1',
+    'cel == 1',
+    'optional == null',
+    'google',
+    'bytes',
+    'double < 2',
+  ])('%s', text => {
+    expect(problems(text)).toEqual([])
+  })
+})
+
+describe('problems are marked where they are', () => {
+  test.each([
+    // Unknown functions.
+    ['price > sise(a)', "[sise] unknown function 'sise' => size(x)"],
+    ['a + symbol.uppr()', "[uppr] unknown function 'uppr' => text.upper()"],
+    ['(a + b) . uppr()', "[uppr] unknown function 'uppr' => text.upper()"],
+    ['upper(symbol)', "[upper] unknown function 'upper' => text.upper()"],
+    ['s.matches("^a")', '[matches] unknown function \'matches\' => text.re("pattern")'],
+    ['meta.time < now()', "[now] unknown function 'now' => meta.time (a replay must give the same result, so there is no clock)"],
+    ['frobnicate(1)', "[frobnicate] unknown function 'frobnicate'"],
+    ['round(1, 2, 3)', '[round] round() takes 1 or 2 arguments, got 3 => round(x), round(x, places)'],
+    // Wrong operand types.
+    ['price > "a" * 2', '["a" * 2] \'*\' does not work on text and an integer => double(x) makes a number of text'],
+    ['true && "x" + 1 == "x1"', '["x" + 1] \'+\' does not work on text and an integer => string(x) makes text of a number'],
+    ['-"x"', '[-"x"] \'-\' does not work on text'],
+    ['a && price > 1.0 && 5', '[5] must be true or false here, not an integer'],
+    ['"a" || ok', '["a"] must be true or false here, not text'],
+    ['1 ? 2 : 3', '[1] must be true or false here, not an integer'],
+    ['ok ? 1.0 : 0', "[ok ? 1.0 : 0] the branches of '? :' are a number and an integer, and must be of one type => write 0.0 instead of 0"],
+    [
+      'ok ? "x" : 0',
+      '[ok ? "x" : 0] the branches of \'? :\' are text and an integer, and must be of one type => dyn(x) lets a branch differ',
+    ],
+    ['round("a")', '["a"] round() does not take text => round(x), round(x, places)'],
+    ['symbol.contains(1)', '[1] contains() does not take an integer => text.contains(part)'],
+    ['int([1])', '[[1]] int() does not take a list => int(x)'],
+    // Syntax.
+    ['', '[] the expression is empty'],
+    ['price >', '[] the expression ends too early'],
+    ['(price', "[] the expression ends where ')' was expected"],
+    ['price = 2', "[=] unexpected '=' => =="],
+    ['a and b', "[and] unexpected 'and' => &&"],
+    ['a <> b', "[>] unexpected '>' => !="],
+    ['a == "x', '["x] the quote " is never closed'],
+    ['a > 🙂', "[🙂] unexpected '🙂'"],
+    ['package > 1', '[package] \'package\' is a reserved word => value["package"]'],
+    ['if (a) 1', "[if] 'if' is no part of the language => condition ? a : b"],
+    ['a.in', '[in] \'in\' is a word of the language => ["in"]'],
+    // What has no place in JSON, or would be lost.
+    ['b"x"', '[b"x"] bytes literals are not supported: records are JSON'],
+    ['5u', '[5u] unsigned integers are not supported => 5'],
+    ['value.?a', '[value.?a] the result is an optional, which is no JSON value => value.?a.orValue(default)'],
+    ['{a: 1}', '[a] a key of a map must be a text literal => "a"'],
+    ['{"a": 1, "a": 2}', '["a"] the key \'a\' stands twice'],
+    ['{"constructor": 1}', "[\"constructor\"] 'constructor' can't be a key"],
+    ['has(price)', '[price] has() takes the path of a field => has(value.price)'],
+    ['s.re(pattern)', '[pattern] re() takes its pattern as a literal => text.re("pattern")'],
+    ['s.re("(a")', '["(a"] not a regular expression: missing closing ): `(a`'],
+  ])('%s', (text, problem) => {
+    expect(problems(text)).toEqual([problem])
+  })
+
+  test('all unknown functions at once', () => {
+    expect(problems('foo(1) + bar(2) + a.baz()')).toHaveLength(3)
+  })
+})
+
+describe('limits', () => {
+  test.each([
+    ['length', `a${' + a'.repeat(2000)}`, /limit is 4096/],
+    ['size', `1${'+1'.repeat(1800)}`, /more than 2000 operators and operands/],
+    ['depth', `${'('.repeat(100)}1${')'.repeat(100)}`, /more than 48 nested levels/],
+    ['list', `[${'1,'.repeat(600)}1]`, /more than 500 elements in a list/],
+    ['arguments', `round(${'1,'.repeat(20)}1)`, /more than 8 arguments/],
+  ])('%s', (_, text, message) => {
+    const result = check(text)
+    expect('problems' in result && result.problems[0].message).toMatch(message)
+  })
+
+  test('the longest chains that are allowed neither overflow nor take long', () => {
+    const started = performance.now()
+    for (const text of [`${'!'.repeat(4000)}ok`, `${'-'.repeat(4000)}n`, `n${'.a'.repeat(40)}`, `n${'+n'.repeat(900)}`]) check(text)
+    expect(performance.now() - started).toBeLessThan(2000)
+  })
+})
+
+test('never throws, and ranges lie inside the text', () => {
+  const token = fc.constantFrom(
+    'price',
+    'value',
+    'meta',
+    '(',
+    ')',
+    '[',
+    ']',
+    '{',
+    '}',
+    '.',
+    ',',
+    ':',
+    '?',
+    '+',
+    '-',
+    '==',
+    '&&',
+    '!',
+    '"',
+    "'",
+    '1',
+    '2.5',
+    'in',
+    'null',
+    'has',
+    'map',
+    'x',
+    ' ',
+    '🙂',
+    '\n',
+    '\\',
+    'b"',
+    '.?',
+    '//',
+    'orValue',
+  )
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string().filter(s => !s.includes('$')),
+        fc.array(token, { maxLength: 15 }).map(t => t.join('')),
+      ),
+      text => {
+        const result = check(text)
+        if (!('problems' in result)) return
+        expect(result.problems.length).toBeGreaterThan(0)
+        for (const p of result.problems) {
+          expect(p.start).toBeGreaterThanOrEqual(0)
+          expect(p.end).toBeGreaterThanOrEqual(p.start)
+          expect(p.end).toBeLessThanOrEqual(text.length)
+          expect(p.message).not.toMatch(/\$|dyn</)
+        }
+      },
+    ),
+    { numRuns: 3000 },
+  )
+})
