@@ -1,0 +1,142 @@
+/** Makes a new value out of a message, field by field or as a whole. */
+import { compile, compileObject, type Shape } from '../expressions/index.ts'
+import { type CheckProblem, DataError, defineTransform, type Message } from '../plugin.ts'
+import { failOn } from './lib/fail.ts'
+import { show } from './lib/fields.ts'
+import { type Fields, isRecord, without } from './lib/records.ts'
+import schema from './map.schema.json' with { type: 'json' }
+
+export interface MapFields {
+  [name: string]: string | MapFields
+}
+
+export interface MapConfig {
+  value?: string
+  fields?: MapFields
+  keep: boolean
+  drop?: string[]
+}
+
+export default defineTransform<MapConfig>({
+  type: 'map',
+  schema,
+  check,
+  create(config) {
+    const valueOf = mapper(config)
+    return {
+      process(messages, out) {
+        for (const m of messages) {
+          try {
+            m.value = valueOf(m)
+          } catch (error) {
+            failOn(m, error, out)
+            continue
+          }
+          out.emit(m)
+        }
+      },
+    }
+  },
+})
+
+function check({ value, fields, keep, drop }: MapConfig): CheckProblem[] {
+  const problems: CheckProblem[] = []
+  if (value !== undefined) {
+    for (const [key, given] of Object.entries({ fields, drop, keep: keep || undefined }))
+      if (given !== undefined) problems.push({ path: [key], message: `${key} and value exclude each other: value is the whole result` })
+  } else if (!fields && !(keep && drop)) problems.push({ path: [], message: 'needs fields, or one expression as its value' })
+  else if (drop && !keep)
+    problems.push({ path: ['drop'], message: 'drop leaves out fields that keep takes over', suggestion: 'keep: true' })
+  return [...problems, ...clashes(fields ?? {}, [], nested())]
+}
+
+/** Names that can't both be: `a` and `a.b`, or the same path written twice. */
+function clashes(fields: MapFields, path: readonly string[], into: Nested): CheckProblem[] {
+  return Object.entries(fields).flatMap(([name, of]): CheckProblem[] => {
+    const parts = name.split('.')
+    const at = [...path, name]
+    if (parts.includes('__proto__')) return [{ path: ['fields', ...at], message: "a field can't be named __proto__" }]
+    const owner = descend(into, parts.slice(0, -1))
+    const last = parts.at(-1)!
+    const there = owner?.[last]
+    if (!owner || typeof there === 'string' || (there && typeof of === 'string'))
+      return [{ path: ['fields', ...at], message: `${at.join('.')} clashes with a field above it` }]
+    if (typeof of !== 'string') return clashes(of, at, (owner[last] ??= nested()) as Nested)
+    owner[last] = of
+    return []
+  })
+}
+
+type Nested = { [name: string]: string | Nested }
+
+/** Without a prototype, so that `constructor` is a name like any other. */
+const nested = (): Nested => Object.create(null)
+
+/** The nested object of a path, made where it is missing; undefined when a field on the way is no object. */
+function descend(root: Nested, path: readonly string[]): Nested | undefined {
+  let at = root
+  for (const part of path) {
+    const next = (at[part] ??= nested())
+    if (typeof next === 'string') return undefined
+    at = next
+  }
+  return at
+}
+
+/** Dotted names as nested objects. The config has passed `check`. */
+function shapeOf(fields: MapFields, into: Nested = nested()): Shape {
+  for (const [name, of] of Object.entries(fields)) {
+    const parts = name.split('.')
+    const owner = descend(into, parts.slice(0, -1))!
+    const last = parts.at(-1)!
+    if (typeof of === 'string') owner[last] = of
+    else shapeOf(of, (owner[last] ??= nested()) as Nested)
+  }
+  return into
+}
+
+function mapper({ value, fields, keep, drop = [] }: MapConfig): (m: Message) => unknown {
+  if (value !== undefined) {
+    const expression = compile(value)
+    return m => expression.evaluate(m)
+  }
+  const shape = shapeOf(fields ?? {})
+  const make = compileObject(shape)
+  if (!keep) return make
+  const base = dropper(drop)
+  return m => {
+    const record = m.value
+    if (!isRecord(record)) throw new DataError(`keep: the value must be an object, is ${show(record)}`)
+    return merge(base(record), make(m), shape, '')
+  }
+}
+
+function dropper(paths: readonly string[]): (record: Fields) => Fields {
+  const names = new Set(paths.filter(p => !p.includes('.')))
+  const deep = paths.filter(p => p.includes('.')).map(p => p.split('.'))
+  return record => {
+    const copy = names.size > 0 ? without(record, names) : { ...record }
+    for (const path of deep) dropIn(copy, path)
+    return copy
+  }
+}
+
+/** Removes a nested field from an object that is ours, copying the objects on the way. */
+function dropIn(owner: Fields, [name, ...rest]: readonly string[]): void {
+  const inner = Object.hasOwn(owner, name) ? owner[name] : undefined
+  if (!isRecord(inner)) return
+  if (rest.length === 1) owner[name] = without(inner, new Set(rest))
+  else dropIn((owner[name] = { ...inner }) as Fields, rest)
+}
+
+/** Sets what was made in an object that is ours; nested objects of the record are copied before they change. */
+function merge(into: Fields, made: Fields, shape: Shape, path: string): Fields {
+  for (const name in shape) {
+    const of = shape[name]
+    const there = Object.hasOwn(into, name) ? into[name] : undefined
+    if (typeof of === 'string' || there === undefined) into[name] = made[name]
+    else if (isRecord(there)) into[name] = merge({ ...there }, made[name] as Fields, of, `${path}${name}.`)
+    else throw new DataError(`${path}${name} must be an object to set fields in it, is ${show(there)}`)
+  }
+  return into
+}

@@ -1,0 +1,38 @@
+/** Gives messages another key. */
+import { compile } from '../expressions/index.ts'
+import { DataError, defineTransform } from '../plugin.ts'
+import { failOn } from './lib/fail.ts'
+import { show } from './lib/fields.ts'
+import schema from './rekey.schema.json' with { type: 'json' }
+
+export interface RekeyConfig {
+  key: string
+  allow_null: boolean
+}
+
+export default defineTransform<RekeyConfig>({
+  type: 'rekey',
+  schema,
+  create({ key, allow_null }) {
+    const expression = compile(key)
+    const keyOf = (result: unknown): string | null => {
+      if (typeof result === 'string') return result
+      if (typeof result === 'number' || typeof result === 'boolean') return String(result)
+      if (result === null && allow_null) return null
+      throw new DataError(`'${key}' gave ${show(result)}, which is no key${result === null ? ' (allow_null lets it be none)' : ''}`)
+    }
+    return {
+      process(messages, out) {
+        for (const m of messages) {
+          try {
+            m.key = keyOf(expression.evaluate(m))
+          } catch (error) {
+            failOn(m, error, out)
+            continue
+          }
+          out.emit(m)
+        }
+      },
+    }
+  },
+})

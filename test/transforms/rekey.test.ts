@@ -1,0 +1,49 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import rekey, { type RekeyConfig } from '../../src/transforms/rekey.ts'
+import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
+
+async function keys(c: Partial<RekeyConfig> & { key: string }, ...inputs: unknown[]): Promise<unknown[]> {
+  const run = await runTransform(rekey, { allow_null: false, ...c }, [messagesOf(inputs.map(value => ({ value, key: 'old' })))])
+  return run.events.map(e => (e.kind === 'fail' ? e.error.message : e.message.encodeKey()))
+}
+
+describe('rekey', () => {
+  test('text as it is, numbers and booleans as text', async () => {
+    expect(await keys({ key: 'k' }, { k: 'a' }, { k: '' }, { k: 1.5 }, { k: -0 }, { k: true })).toEqual(['a', '', '1.5', '0', 'true'])
+    expect(await keys({ key: 'exchange + ":" + symbol.upper()' }, { exchange: 'x', symbol: 'btc' })).toEqual(['x:BTC'])
+    expect(await keys({ key: 'meta.key + "!"' }, {})).toEqual(['old!'])
+  })
+
+  test('null is no key unless allowed', async () => {
+    expect(await keys({ key: 'k' }, { k: null })).toEqual(["'k' gave null, which is no key (allow_null lets it be none)"])
+    expect(await keys({ key: 'k', allow_null: true }, { k: null })).toEqual([null])
+  })
+
+  test('anything else fails', async () => {
+    expect(await keys({ key: 'k', allow_null: true }, { k: [1] }, { k: { a: 1 } }, {})).toEqual([
+      "'k' gave [1], which is no key",
+      '\'k\' gave {"a":1}, which is no key',
+      "field 'k' is missing (the record is empty)",
+    ])
+  })
+
+  test('the value leaves with its bytes, the original key stays for the dead letters', async () => {
+    const run = await runTransform(rekey, { key: 'k', allow_null: false }, [messagesOf([{ payload: '{"k": "a",  "n": 1.0}', key: 'old' }])])
+    expect(String(run.out[0].encode())).toBe('{"k": "a",  "n": 1.0}')
+    expect(String(run.out[0].keyBytes)).toBe('old')
+  })
+})
+
+transformConformance(
+  'rekey',
+  rekey,
+  { key: 'k', allow_null: true },
+  fc.array(
+    fc.record({
+      value: fc.record({ k: fc.oneof(fc.string(), fc.double(), fc.boolean(), fc.constant(null), fc.constant([])) }),
+      key: fc.option(fc.string()),
+    }),
+    { maxLength: 20 },
+  ),
+)

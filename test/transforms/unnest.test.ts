@@ -1,0 +1,113 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import unnest, { type UnnestConfig } from '../../src/transforms/unnest.ts'
+import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
+
+async function outcome(c: Partial<UnnestConfig> & { field: string }, ...inputs: unknown[]): Promise<unknown[]> {
+  const run = await runTransform(unnest, { on_empty: 'drop', ...c }, [messagesOf(inputs.map(value => ({ value })))])
+  return run.events.map(e => (e.kind === 'fail' ? `#${e.message.offset} ${e.error.message}` : e.message.value))
+}
+
+describe('unnest', () => {
+  const order = {
+    id: 1,
+    buyer: { name: 'ann' },
+    items: [
+      { sku: 'a', n: 1 },
+      { sku: 'b', n: 2 },
+    ],
+  }
+
+  test('each element is a message', async () => {
+    expect(await outcome({ field: 'items' }, order)).toEqual(order.items)
+    expect(await outcome({ field: 'a.b' }, { a: { b: [1, 'x', null, [2]] } })).toEqual([1, 'x', null, [2]])
+  })
+
+  test('under a name, with fields of the record', async () => {
+    expect(await outcome({ field: 'items', as: 'item', keep: ['id', 'buyer.name'] }, order)).toEqual([
+      { id: 1, name: 'ann', item: order.items[0] },
+      { id: 1, name: 'ann', item: order.items[1] },
+    ])
+    expect(await outcome({ field: 'items', as: 'item' }, { items: [1] })).toEqual([{ item: 1 }])
+  })
+
+  test('fields of the record beside those of the element', async () => {
+    expect(await outcome({ field: 'items', keep: ['id'] }, order)).toEqual([
+      { id: 1, sku: 'a', n: 1 },
+      { id: 1, sku: 'b', n: 2 },
+    ])
+  })
+
+  test('a record is taken apart as a whole or not at all', async () => {
+    const c = { field: 'items', keep: ['id'] }
+    expect(await outcome(c, { id: 1, items: [{ a: 1 }, 5] }, { id: 1, items: [{ a: 1 }, { id: 2 }] }, { items: [{}] })).toEqual([
+      "#0 items[1] must be an object, is 5 ('as' gives it a name)",
+      "#1 items[1] has a field 'id' of its own ('as' keeps them apart)",
+      '#2 id is missing',
+    ])
+  })
+
+  test('what is no list fails', async () => {
+    expect(await outcome({ field: 'items' }, {}, { items: null }, { items: { a: 1 } }, { items: 'abc' }, 5, null)).toEqual([
+      '#0 items must be a list, is missing',
+      '#1 items must be a list, is null',
+      '#2 items must be a list, is {"a":1}',
+      '#3 items must be a list, is "abc"',
+      '#4 items must be a list, is missing',
+      '#5 items must be a list, is missing',
+    ])
+  })
+
+  test('an empty list gives nothing, or fails', async () => {
+    expect(await outcome({ field: 'items' }, { items: [] })).toEqual([])
+    expect(await outcome({ field: 'items', on_empty: 'fail' }, { items: [] })).toEqual(['#0 items is empty'])
+  })
+
+  test('messages keep where they come from', async () => {
+    const [message] = messagesOf([{ value: { l: [1, 2] }, key: 'k', time: 7, headers: [['h', 'v']] }], 41)
+    const run = await runTransform(unnest, { field: 'l', on_empty: 'drop' }, [[message]])
+    for (const m of run.out)
+      expect(m).toMatchObject({ time: 7, headers: [['h', 'v']], offset: 41, origin: message.origin, payload: message.payload })
+    expect(run.out.map(m => [String(m.encodeKey()), m.encode()])).toEqual([
+      ['k', '1'],
+      ['k', '2'],
+    ])
+  })
+
+  test('a key given by an earlier step stays', async () => {
+    const [message] = messagesOf([{ value: { l: [1] }, key: 'k' }])
+    message.key = 'new'
+    const run = await runTransform(unnest, { field: 'l', on_empty: 'drop' }, [[message]])
+    expect(run.out[0].encodeKey()).toBe('new')
+  })
+
+  test('fields named like inherited ones', async () => {
+    expect(await outcome({ field: 'constructor' }, {})).toEqual(['#0 constructor must be a list, is missing'])
+    expect(JSON.stringify(await outcome({ field: 'l', as: '__proto__' }, { l: [{ a: 1 }] }))).toBe('[{"__proto__":{"a":1}}]')
+  })
+
+  test.each<[Partial<UnnestConfig>, string[]]>([
+    [{ keep: ['id', 'a.b'], as: 'item' }, []],
+    [{ keep: ['a.id', 'b.id'] }, ["keep/1: b.id becomes the field 'id', which a.id is already"]],
+    [{ keep: ['id'], as: 'id' }, ["keep/0: id becomes the field 'id', which 'as: id' is already"]],
+    [{ keep: ['items'] }, ['keep/0: items is the list that is taken apart']],
+  ])('check %j', (c, expected) => {
+    expect(unnest.check!({ field: 'items', on_empty: 'drop', ...c }).map(p => `${p.path.join('/')}: ${p.message}`)).toEqual(expected)
+  })
+})
+
+transformConformance(
+  'unnest',
+  unnest,
+  { field: 'l', keep: ['id'], on_empty: 'fail' },
+  fc.array(
+    fc.record({
+      value: fc.record({
+        id: fc.nat(),
+        l: fc.oneof(fc.array(fc.oneof(fc.record({ a: fc.nat() }), fc.nat()), { maxLength: 4 }), fc.string()),
+      }),
+      key: fc.option(fc.string()),
+    }),
+    { maxLength: 15 },
+  ),
+)

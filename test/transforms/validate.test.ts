@@ -1,0 +1,159 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, describe, expect, test } from 'vitest'
+import validate, { type ValidateConfig } from '../../src/transforms/validate.ts'
+import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
+
+const trade = {
+  type: 'object',
+  required: ['symbol', 'price'],
+  additionalProperties: false,
+  properties: {
+    symbol: { type: 'string', pattern: '^[A-Z]+$' },
+    price: { type: 'number', exclusiveMinimum: 0, multipleOf: 0.01 },
+    side: { enum: ['buy', 'sell'] },
+    at: { type: 'string', format: 'date-time' },
+    tags: { type: 'array', items: { type: 'string' } },
+  },
+}
+
+const run = (config: ValidateConfig, ...inputs: unknown[]) => runTransform(validate, config, [messagesOf(inputs.map(value => ({ value })))])
+async function failures(config: ValidateConfig, ...inputs: unknown[]): Promise<string[]> {
+  return (await run(config, ...inputs)).failures.map(f => f.error.message)
+}
+
+describe('records', () => {
+  test('that fit pass with their bytes', async () => {
+    const payload = '{ "symbol":"BTC", "price":0.07 }'
+    const result = await runTransform(validate, { schema: trade }, [messagesOf([{ payload }])])
+    expect(result.failures).toEqual([])
+    expect(String(result.out[0].encode())).toBe(payload)
+  })
+
+  test('that do not fit fail with everything that is wrong, each at its place', async () => {
+    expect(
+      await failures(
+        { schema: trade },
+        { symbol: 'btc', side: 'hold', at: 'yesterday', tags: ['a', 1], 'odd/one': 1 },
+        { price: -1.001, symbol: 'A' },
+        5,
+      ),
+    ).toEqual([
+      "the value must have the field 'price'; the value must not have the field 'odd/one'; /symbol must match pattern \"^[A-Z]+$\"; " +
+        '/side must be one of "buy", "sell"; /at must match format "date-time"; /tags/1 must be string',
+      '/price must be > 0; /price must be multiple of 0.01',
+      'the value must be object',
+    ])
+  })
+
+  test('a thousand mistakes still fit into a header', async () => {
+    const [message] = await failures(
+      { schema: { type: 'array', items: { type: 'string' } } },
+      Array.from({ length: 1000 }, () => 1),
+    )
+    expect(message).toMatch(/^\/0 must be string; \/1 must .*; and 980 more$/)
+  })
+
+  test('inherited names are not fields', async () => {
+    const schema = { type: 'object', required: ['toString'], properties: { constructor: { type: 'string' } } }
+    expect(await failures({ schema }, {})).toEqual(["the value must have the field 'toString'"])
+    expect((await run({ schema }, { toString: 1, constructor: 'F' })).failures).toEqual([])
+  })
+
+  test('a hostile text cannot stall a pattern', async () => {
+    const started = performance.now()
+    expect(await failures({ schema: { type: 'string', pattern: '^(a+)+$' } }, `${'a'.repeat(5000)}!`)).toHaveLength(1)
+    expect(performance.now() - started).toBeLessThan(2000)
+  })
+
+  test('lookahead works, too', async () => {
+    expect(await failures({ schema: { type: 'string', pattern: '^(?!x)' } }, 'xa', 'a')).toEqual(['the value must match pattern "^(?!x)"'])
+  })
+
+  test('drafts', async () => {
+    const schema = {
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
+      type: 'array',
+      prefixItems: [{ type: 'string' }],
+      $defs: {},
+      items: false,
+    }
+    expect(await failures({ schema }, ['a'], [1], ['a', 1])).toEqual(['/0 must be string', 'the value must NOT have more than 1 items'])
+  })
+
+  test('the schema is compiled once for all lanes', () => {
+    const config = { schema: { ...trade } }
+    validate.create(config, {} as any)
+    const started = performance.now()
+    for (let i = 0; i < 1000; i++) validate.create(config, {} as any)
+    expect(performance.now() - started).toBeLessThan(100)
+  })
+})
+
+describe('check', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'validate-'))
+  const file = (text: string): string => {
+    const path = join(dir, `${Math.random()}.json`)
+    writeFileSync(path, text)
+    return path
+  }
+  afterAll(async () => (await import('node:fs')).rmSync(dir, { recursive: true }))
+  const check = (c: ValidateConfig) =>
+    validate.check!(c).map(p => `${p.path.join('/')}: ${p.message}${p.suggestion ? ` => ${p.suggestion}` : ''}`)
+
+  test.each<[string, ValidateConfig, string[]]>([
+    ['nothing', {}, [': needs a schema or a schema_file']],
+    ['both', { schema: {}, schema_file: 'x' }, ['schema_file: schema and schema_file exclude each other']],
+    ['good', { schema: trade }, []],
+    [
+      'a wrong type',
+      { schema: { properties: { price: { type: 'numbr' } } } },
+      [
+        'schema/properties/price/type: not a JSON Schema: must be one of "array", "boolean", "integer", "null", "number", "object", "string"',
+      ],
+    ],
+    [
+      'a misspelt keyword',
+      { schema: { properties: { a: { requried: ['x'] } } } },
+      ['schema/properties/a/requried: unknown keyword requried => required'],
+    ],
+    ['an unknown format', { schema: { items: [{ format: 'dat' }] } }, ['schema/items/0/format: unknown format dat']],
+    [
+      'a reference into nothing',
+      { schema: { properties: { a: { $ref: '#/definitions/b' } } } },
+      ['schema/properties/a/$ref: #/definitions/b leads nowhere; references can only point into the same schema'],
+    ],
+    [
+      'a reference to the network',
+      { schema: { $ref: 'https://example.com/a.json' } },
+      ['schema/$ref: https://example.com/a.json leads nowhere; references can only point into the same schema'],
+    ],
+    ['a bad pattern', { schema: { pattern: '(' } }, ['schema/pattern: not a regular expression: Unterminated group']],
+    ['no file', { schema_file: '/nowhere/x.json' }, ['schema_file: /nowhere/x.json does not exist (looked for /nowhere/x.json)']],
+  ])('%s', (_, config, expected) => {
+    expect(check(config)).toEqual(expected)
+  })
+
+  test('files', async () => {
+    const good = file(JSON.stringify(trade))
+    expect(check({ schema_file: good })).toEqual([])
+    expect((await run({ schema_file: good }, { symbol: 'A', price: 1 })).out).toHaveLength(1)
+    expect(check({ schema_file: file('{') })[0]).toMatch(/^schema_file: .*json is not JSON: /)
+    expect(check({ schema_file: file('[]') })[0]).toMatch(/holds no JSON Schema, which is an object$/)
+    expect(check({ schema_file: file('{"properties": {"a": {"requird": []}}}') })).toEqual([
+      'schema_file: /properties/a/requird unknown keyword requird => required',
+    ])
+  })
+})
+
+transformConformance(
+  'validate',
+  validate,
+  { schema: trade },
+  fc.array(
+    fc.record({ value: fc.oneof(fc.record({ symbol: fc.constantFrom('A', 'b'), price: fc.oneof(fc.integer(), fc.string()) }), fc.json()) }),
+    { maxLength: 20 },
+  ),
+)
