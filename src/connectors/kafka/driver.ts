@@ -3,7 +3,16 @@
  * The conformance suite in test/conformance/driver.ts is this contract as tests; a driver that fails a row may not be
  * used for the guarantee that needs the row.
  */
-import type { CheckpointDelta, Checkpoint, Header, LaneInfo, Message, Format, Transactor } from '../../plugin.ts'
+import {
+  type Checkpoint,
+  type CheckpointDelta,
+  DataError,
+  type Format,
+  type Header,
+  type LaneInfo,
+  type Message,
+  type Transactor,
+} from '../../plugin.ts'
 
 export interface TopicPartition {
   readonly topic: string
@@ -80,12 +89,17 @@ export interface ProducerOptions {
   readonly acks: -1 | 0 | 1
 }
 
+/** A record is larger than its topic takes; in a `BatchError`. */
+export class TooLargeError extends DataError {}
+
 export interface Producer {
   /**
    * Resolves once all are acknowledged; order per partition is the order given, also across calls.
    * @throws {BatchError} for records that can never be written (too large, invalid topic); the others are durable.
    */
   send(records: readonly OutRecord[]): Promise<void>
+  /** False while writes are failing and tried again. */
+  healthy?(): boolean
   close(): Promise<void>
 }
 

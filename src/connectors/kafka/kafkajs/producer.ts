@@ -28,6 +28,10 @@ export class KafkaProducer implements Producer {
     return this.sender.send(records)
   }
 
+  healthy(): boolean {
+    return !this.sender.troubled
+  }
+
   async close(): Promise<void> {
     await within(this.sender.idle(), CLOSE_BUDGET, undefined)
     this.sender.kill(new ConnectionError('the producer is closed'))

@@ -7,7 +7,7 @@ import type { Logger } from '../../../../plugin.ts'
 import { ConnectionError, DataError, EnvironmentError, type PipelineError } from '../../../../plugin.ts'
 import type { Compression } from '../../codec/compression.ts'
 import { type Identity, stamp } from '../../codec/encode.ts'
-import type { OutRecord, TopicPartition } from '../../driver.ts'
+import { type OutRecord, TooLargeError, type TopicPartition } from '../../driver.ts'
 import { partitionOf, stickyPartition } from '../../partitioner.ts'
 import { type Cluster, INVALID_TOPIC } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
@@ -43,6 +43,9 @@ const REQUEST_BYTES = 1_048_576
 /** Kafka's default `delivery.timeout.ms`. */
 const DELIVERY_TIMEOUT = 120_000
 const UNKNOWN_TOPIC_PATIENCE = 10_000
+const TROUBLE_MS = 2000
+/** A request larger than this the brokers cut off without an answer (socket.request.max.bytes). */
+const MAX_RECORD = 100_000_000
 
 export class Sender {
   private readonly cluster: Cluster
@@ -61,6 +64,8 @@ export class Sender {
   private gate: Promise<unknown> | undefined
   private waiters: (() => void)[] = []
   private fatal: PipelineError | undefined
+  /** Since when requests fail, epoch ms; 0: the last one was answered. */
+  private troubleSince = 0
 
   constructor(cluster: Cluster, options: SenderOptions) {
     this.cluster = cluster
@@ -99,6 +104,11 @@ export class Sender {
   /** A transaction begins: every partition has to be enrolled again. */
   beginTransaction(): void {
     for (const topic of this.topics.values()) for (const queue of topic.queues) if (queue !== undefined) queue.enrolled = false
+  }
+
+  /** Requests have been failing for longer than a leader election takes. */
+  get troubled(): boolean {
+    return this.fatal !== undefined || (this.troubleSince > 0 && Date.now() - this.troubleSince > TROUBLE_MS)
   }
 
   /** Resolves when nothing waits and nothing is under way. */
@@ -153,6 +163,10 @@ export class Sender {
       if (partition >= topic.count) {
         const why = topic.count === 0 ? `"${topic.name}" is not a valid topic name` : `topic ${topic.name} has no partition ${partition}`
         call.failRecord(i, new DataError(why))
+        continue
+      }
+      if (sizeOf(record) > MAX_RECORD) {
+        call.failRecord(i, new TooLargeError(`a record of ${sizeOf(record)} bytes is larger than a request may be`))
         continue
       }
       let queue = topic.queues[partition]
@@ -266,8 +280,10 @@ export class Sender {
         bytes: batch.seal(compression),
       }))
       const results = await produce(broker, batches, { acks, transactionalId, timeoutMs: 30_000 })
+      this.troubleSince = 0
       this.answered(request, results)
     } catch (error) {
+      if (this.troubleSince === 0) this.troubleSince = Date.now()
       this.cluster.failed(
         broker,
         error,
@@ -399,6 +415,7 @@ export class Sender {
       try {
         for (const topic of topics) await this.cluster.partitions(topic, { refresh: true })
       } catch (error) {
+        if (this.troubleSince === 0) this.troubleSince = Date.now()
         const mapped = toPipelineError(error, 'find the partition leaders')
         if (!mapped.retryable) this.kill(mapped)
         for (const queue of this.active) {

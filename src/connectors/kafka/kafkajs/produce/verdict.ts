@@ -1,5 +1,6 @@
 /** What a partition's error code in a Produce answer means for the batch. */
 import { ConnectionError, DataError, EnvironmentError, FencedError, type PipelineError } from '../../../../plugin.ts'
+import { TooLargeError } from '../../driver.ts'
 import { internals } from '../internals.ts'
 
 export type Verdict =
@@ -22,7 +23,7 @@ export function verdict(code: number | undefined, topic: string, count: number):
     case 18: // RECORD_LIST_TOO_LARGE
       return {
         kind: 'refused',
-        error: new DataError(`the record is larger than topic ${topic} takes (its max.message.bytes)`),
+        error: new TooLargeError(`the record is larger than topic ${topic} takes (its max.message.bytes)`),
         maySplit: true,
       }
     case 32: // INVALID_TIMESTAMP

@@ -1,0 +1,221 @@
+/** Which log a config means, and one shared driver per log in this process. */
+import { readFileSync } from 'node:fs'
+import {
+  type CheckProblem,
+  type Checkpoint,
+  type CheckpointDelta,
+  type Context,
+  EnvironmentError,
+  type LaneInfo,
+  type Logger,
+  type Transaction,
+  type Transactor,
+} from '../../plugin.ts'
+import type { Driver, ProducerOptions } from './driver.ts'
+
+/** What source and sink have in common; the schemas describe it. */
+export interface ConnectionConfig {
+  readonly brokers: string
+  readonly client_id: string
+  readonly security_protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
+  readonly sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
+  readonly sasl_username: string
+  readonly sasl_password: string
+  readonly sasl_oauth_token: string
+  readonly sasl_oauth_token_url: string
+  readonly sasl_oauth_scope: string
+  readonly ssl_ca: string
+  readonly ssl_cert: string
+  readonly ssl_key: string
+  readonly ssl_key_password: string
+  readonly ssl_insecure_skip_verify: boolean
+}
+
+const DEFAULT_PATH = '.runner/log.db'
+
+export const isEmbedded = (brokers: string): boolean => /^embedded(:|$)/.test(brokers)
+const embeddedPath = (brokers: string): string => brokers.slice('embedded:'.length) || DEFAULT_PATH
+const addresses = (brokers: string): string[] =>
+  brokers
+    .split(',')
+    .map(b => b.trim())
+    .filter(b => b !== '')
+    .sort()
+
+/** Equal for a source and a sink on the same log. */
+export const scopeOf = ({ brokers }: Pick<ConnectionConfig, 'brokers'>): string =>
+  isEmbedded(brokers) ? `embedded:${embeddedPath(brokers)}` : `kafka:${addresses(brokers).join(',')}`
+
+/** What the schema cannot say about the connection settings. */
+export function checkConnection(c: ConnectionConfig): CheckProblem[] {
+  const problems: CheckProblem[] = []
+  const add = (property: string, message: string, suggestion?: string): void =>
+    void problems.push({ path: [property], message, suggestion })
+  if (isEmbedded(c.brokers)) return problems
+  if (addresses(c.brokers).length === 0) add('brokers', 'names no broker')
+  for (const address of addresses(c.brokers)) {
+    const port = Number(address.slice(address.lastIndexOf(':') + 1))
+    const valid = /^(\[[0-9a-fA-F:.]+\]|[^\s:/]+):[0-9]{1,5}$/.test(address) && port > 0 && port < 65536
+    if (!valid)
+      add(
+        'brokers',
+        `"${address}" is no broker address; write host:port, several with commas, or embedded`,
+        /^[\w.-]+$/.test(address) ? `${address}:9092` : undefined,
+      )
+  }
+  if (c.security_protocol.startsWith('SASL')) {
+    if (c.sasl_mechanism !== 'OAUTHBEARER') {
+      if (c.sasl_username === '') add('sasl_username', `is needed for ${c.sasl_mechanism}`)
+      if (c.sasl_password === '') add('sasl_password', `is needed for ${c.sasl_mechanism}`)
+    } else if (c.sasl_oauth_token === '' && c.sasl_oauth_token_url === '') {
+      add('sasl_mechanism', 'OAUTHBEARER needs sasl_oauth_token or sasl_oauth_token_url')
+    }
+    if (c.sasl_oauth_token_url !== '' && !URL.canParse(c.sasl_oauth_token_url)) add('sasl_oauth_token_url', 'is no URL')
+  }
+  if ((c.ssl_cert === '') !== (c.ssl_key === '')) add(c.ssl_cert === '' ? 'ssl_cert' : 'ssl_key', 'ssl_cert and ssl_key go together')
+  return problems
+}
+
+interface Shared {
+  readonly driver: Driver
+  users: number
+}
+const shared = new Map<string, Promise<Shared>>()
+
+/** A driver in use; `release` closes it when nobody else in the process uses it. */
+export interface Lease {
+  readonly driver: Driver
+  release(): Promise<void>
+}
+
+/**
+ * @throws {EnvironmentError} for wrong credentials, TLS settings or a file that cannot be opened,
+ * {ConnectionError} when no broker answers now.
+ */
+export async function connect(config: ConnectionConfig, log: Logger): Promise<Lease> {
+  const key = JSON.stringify([scopeOf(config), isEmbedded(config.brokers) ? null : settings(config)])
+  let entry = shared.get(key)
+  if (entry === undefined) {
+    entry = open(config, log).then(driver => ({ driver, users: 0 }))
+    shared.set(key, entry)
+    entry.catch(() => shared.delete(key))
+  }
+  const use = await entry
+  use.users++
+  let released = false
+  return {
+    driver: use.driver,
+    async release() {
+      if (released) return
+      released = true
+      if (--use.users > 0) return
+      if (shared.get(key) === entry) shared.delete(key)
+      await use.driver.close()
+    },
+  }
+}
+
+const settings = (c: ConnectionConfig): unknown[] => [
+  c.client_id,
+  c.security_protocol,
+  c.sasl_mechanism,
+  c.sasl_username,
+  c.sasl_password,
+  c.sasl_oauth_token,
+  c.sasl_oauth_token_url,
+  c.sasl_oauth_scope,
+  c.ssl_ca,
+  c.ssl_cert,
+  c.ssl_key,
+  c.ssl_key_password,
+  c.ssl_insecure_skip_verify,
+]
+
+async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
+  if (isEmbedded(config.brokers)) {
+    const { embeddedDriver } = await import('../embedded/driver.ts')
+    return embeddedDriver({ path: embeddedPath(config.brokers) })
+  }
+  const { KafkaDriver } = await import('./kafkajs/driver.ts')
+  const { saslOptions } = await import('./kafkajs/sasl.ts')
+  const driver = new KafkaDriver(scopeOf(config), {
+    brokers: addresses(config.brokers),
+    clientId: config.client_id,
+    ssl: config.security_protocol.endsWith('SSL') ? tlsOptions(config) : undefined,
+    sasl: config.security_protocol.startsWith('SASL') ? saslOptions(config) : undefined,
+    log,
+  })
+  try {
+    await driver.connect()
+  } catch (error) {
+    await driver.close()
+    throw error
+  }
+  return driver
+}
+
+function tlsOptions(c: ConnectionConfig): object {
+  const file = (property: string, path: string): Buffer | undefined => {
+    if (path === '') return undefined
+    try {
+      return readFileSync(path)
+    } catch (error) {
+      throw new EnvironmentError(`cannot read ${property}: ${(error as Error).message}`, error)
+    }
+  }
+  return {
+    ca: file('ssl_ca', c.ssl_ca),
+    cert: file('ssl_cert', c.ssl_cert),
+    key: file('ssl_key', c.ssl_key),
+    passphrase: c.ssl_key_password || undefined,
+    rejectUnauthorized: !c.ssl_insecure_skip_verify,
+  }
+}
+
+/** Connects on the first claim: a plugin's `create` may not. */
+export class LazyTransactor implements Transactor {
+  private readonly config: ConnectionConfig
+  private readonly context: Context
+  private readonly producer: ProducerOptions
+  private opening: Promise<{ lease: Lease; transactor: Transactor }> | undefined
+
+  constructor(config: ConnectionConfig, context: Context, producer: ProducerOptions) {
+    this.config = config
+    this.context = context
+    this.producer = producer
+  }
+
+  async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
+    return (await this.open()).transactor.claim(lane)
+  }
+  async begin(lane: LaneInfo): Promise<Transaction> {
+    return (await this.open()).transactor.begin(lane)
+  }
+  async save(lane: LaneInfo, delta: CheckpointDelta): Promise<void> {
+    return (await this.open()).transactor.save(lane, delta)
+  }
+  async release(lane: LaneInfo): Promise<void> {
+    if (this.opening !== undefined) await (await this.open()).transactor.release(lane)
+  }
+  async close(): Promise<void> {
+    const opening = this.opening
+    this.opening = undefined
+    if (opening === undefined) return
+    const { lease, transactor } = await opening
+    await transactor.close()
+    await lease.release()
+  }
+
+  private open(): Promise<{ lease: Lease; transactor: Transactor }> {
+    if (this.opening === undefined) {
+      this.opening = connect(this.config, this.context.log).then(lease => ({
+        lease,
+        transactor: lease.driver.transactor({ id: this.context.pipeline, producer: this.producer }),
+      }))
+      this.opening.catch(() => {
+        this.opening = undefined
+      })
+    }
+    return this.opening
+  }
+}

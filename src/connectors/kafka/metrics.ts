@@ -1,0 +1,45 @@
+/** The connector's counters. Children are kept: looking one up costs more than counting. */
+import type { Counter, Metrics } from '../../plugin.ts'
+
+/** More combinations of label values than this are counted as `other`. */
+const MAX_CHILDREN = 200
+
+export class Meter {
+  private readonly metrics: Metrics
+  private readonly children = new Map<string, Counter>()
+
+  constructor(metrics: Metrics) {
+    this.metrics = metrics
+  }
+
+  published(topic: string, type: string, exchange: string): Counter {
+    return this.child('kafka_messages_published_total', 'Records acknowledged by the brokers.', { topic, type, exchange })
+  }
+  deliveryErrors(topic: string): Counter {
+    return this.child('kafka_delivery_errors_total', 'Records that were not acknowledged.', { topic })
+  }
+  /** Stays 0: the producer pushes back instead of dropping. */
+  drops(topic: string): Counter {
+    return this.child('kafka_producer_queue_drops_total', 'Records dropped because the producer queue was full.', { topic })
+  }
+  deadLetters(dlq_topic: string, source_topic: string, error_type: string): Counter {
+    return this.child('kafka_dlq_published_total', 'Dead letters written.', { dlq_topic, source_topic, error_type })
+  }
+  commits(topic: string): Counter {
+    return this.child('kafka_consumer_commits_total', 'Offset commits.', { topic })
+  }
+  errors(topic: string): Counter {
+    return this.child('kafka_consumer_errors_total', 'Errors of the consumer, retried by itself.', { topic })
+  }
+
+  private child(name: string, help: string, labels: Record<string, string>): Counter {
+    const key = `${name}\0${Object.values(labels).join('\0')}`
+    let counter = this.children.get(key)
+    if (counter === undefined) {
+      const bounded = this.children.size < MAX_CHILDREN ? labels : Object.fromEntries(Object.keys(labels).map(label => [label, 'other']))
+      counter = this.metrics.counter(name, help, bounded)
+      this.children.set(key, counter)
+    }
+    return counter
+  }
+}

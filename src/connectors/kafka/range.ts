@@ -1,0 +1,100 @@
+/** Back-fill (`--from`, `--to`): reads a stretch of time of every partition without a group, commits nothing, and ends. */
+import { type Batch, EnvironmentError, type Message, type Position, type Source, type SourceContext } from '../../plugin.ts'
+import { connect, type Lease } from './connect.ts'
+import { type Driver, type TopicPartition, tpKey } from './driver.ts'
+import type { KafkaSourceConfig } from './source.ts'
+
+interface Lane extends TopicPartition {
+  readonly from: number
+  readonly to: number
+  /** Offset to read on from. */
+  next: number
+  /** Fetched and not yet handed out; their rest begins at `next`. */
+  page: Message[]
+  /** Offset behind the page. */
+  pageEnd: number
+}
+
+/** Pause before asking again when an open transaction holds records back, ms. */
+const PAUSE = 100
+
+export function rangeSource(
+  config: KafkaSourceConfig,
+  ctx: SourceContext,
+  range: { readonly from?: number; readonly to?: number },
+): Source {
+  let lease: Lease | undefined
+  let lanes: Lane[] = []
+  let turn = 0
+
+  const lane = (id: string): Lane => lanes.find(l => tpKey(l) === id)!
+  const start = (l: Lane, position: Position | undefined): void => {
+    l.next = typeof position === 'number' ? position : l.from
+    l.page = []
+    l.pageEnd = l.next
+  }
+  const fill = async (l: Lane): Promise<void> => {
+    const { next } = l
+    const batch = await lease!.driver.read(l, next, { format: config.format, isolation: config.isolation_level, source: ctx.step })
+    // A seek came in between.
+    if (l.next !== next) return
+    l.page = batch.messages.filter(m => m.offset < l.to)
+    l.pageEnd = Math.min(batch.nextOffset, l.to)
+  }
+
+  return {
+    async open() {
+      lease ??= await connect(config, ctx.log)
+      lanes = await bounds(lease.driver, config.topics, range)
+      const positions = await ctx.assign(lanes.map(l => ({ id: tpKey(l), source: ctx.step, topic: l.topic, partition: l.partition })))
+      for (const [id, position] of positions) start(lane(id), position)
+    },
+
+    async read(signal): Promise<Batch | null> {
+      for (;;) {
+        signal.throwIfAborted()
+        const open = lanes.filter(l => l.next < l.to)
+        if (open.length === 0) return null
+        const l = open[turn++ % open.length]
+        if (l.page.length === 0) await fill(l)
+        signal.throwIfAborted()
+        const messages = l.page.splice(0, config.max_poll_records)
+        const position = l.page[0]?.offset ?? l.pageEnd
+        if (position <= l.next) {
+          if (messages.length === 0) await new Promise(resolve => setTimeout(resolve, PAUSE))
+          continue
+        }
+        l.next = position
+        return { lane: tpKey(l), messages, position, lag: l.to - position }
+      }
+    },
+
+    async seek(id, position) {
+      start(lane(id), position)
+    },
+
+    caughtUp: id => lane(id).next >= lane(id).to,
+    healthy: () => lease !== undefined,
+
+    async close() {
+      await lease?.release()
+    },
+  }
+}
+
+async function bounds(driver: Driver, topics: readonly string[], range: { readonly from?: number; readonly to?: number }): Promise<Lane[]> {
+  const known = new Map((await driver.topics()).map(t => [t.name, t.partitions]))
+  const partitions: TopicPartition[] = []
+  for (const topic of topics) {
+    const count = known.get(topic)
+    if (count === undefined) throw new EnvironmentError(`topic ${topic} does not exist on ${driver.scope}`)
+    for (let partition = 0; partition < count; partition++) partitions.push({ topic, partition })
+  }
+  const end = await driver.offsets(partitions, 'latest')
+  const first = await driver.offsets(partitions, range.from ?? 'earliest')
+  const last = range.to === undefined ? end : await driver.offsets(partitions, range.to)
+  return partitions.map(tp => {
+    const from = first.get(tpKey(tp))!
+    return { ...tp, from, next: from, page: [], pageEnd: from, to: Math.min(last.get(tpKey(tp))!, end.get(tpKey(tp))!) }
+  })
+}

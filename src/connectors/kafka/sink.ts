@@ -1,0 +1,268 @@
+import {
+  BatchError,
+  ConnectionError,
+  type Context,
+  DataError,
+  defineSink,
+  type Header,
+  type Message,
+  type Sink,
+  type WriteContext,
+} from '../../plugin.ts'
+import { getter } from '../../transforms/lib/fields.ts'
+import { checkConnection, connect, type ConnectionConfig, isEmbedded, type Lease, scopeOf } from './connect.ts'
+import { type Driver, type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
+import { Meter } from './metrics.ts'
+import schema from './sink.schema.json' with { type: 'json' }
+
+export interface KafkaSinkConfig extends ConnectionConfig {
+  readonly topic?: string
+  readonly topic_from?: string
+  readonly key?: string
+  readonly partition?: number
+  readonly keep_partition: boolean
+  readonly headers?: Record<string, string>
+  readonly keep_headers: boolean
+  readonly compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
+  readonly linger_ms: number
+  readonly batch_size: number
+  readonly acks: 'all' | '1' | '0'
+  readonly idempotent: boolean
+  readonly create_topics: boolean
+  readonly partitions: number
+  readonly replication: number
+  readonly on_too_large: 'fail' | 'truncate'
+  readonly count_by?: { readonly type?: string; readonly exchange?: string }
+}
+
+export default defineSink<KafkaSinkConfig>({
+  type: 'kafka',
+  schema,
+  repeat: 'appends',
+  reason: 'a record that is written again is a second record; in a transaction of the same brokers it is written once',
+  scope: scopeOf,
+  readsValue: c => c.key !== undefined || c.topic_from?.startsWith('field:') === true || c.count_by !== undefined,
+  check(c) {
+    const problems = checkConnection(c)
+    if (c.topic === undefined && c.topic_from === undefined) problems.push({ path: [], message: 'needs topic or topic_from' })
+    if (c.topic !== undefined && c.topic_from !== undefined)
+      problems.push({ path: ['topic_from'], message: 'topic says already where to write' })
+    if (c.partition !== undefined && c.keep_partition)
+      problems.push({ path: ['keep_partition'], message: 'partition says already where to write' })
+    if (c.idempotent && c.acks !== 'all') {
+      problems.push({
+        path: ['acks'],
+        message: `an idempotent producer needs acks: all; with acks: ${c.acks} set idempotent: false`,
+        suggestion: 'all',
+      })
+    }
+    if (c.replication === 0) problems.push({ path: ['replication'], message: "is at least 1, or -1 for the brokers' default" })
+    return problems
+  },
+  create: (config, ctx) => new KafkaSink(config, ctx),
+})
+
+/** Sizes to try for a record that is too large; the limit is the topic's and counts after compression. */
+const CUTS = [900_000, 90_000, 9_000, 900]
+
+class KafkaSink implements Sink {
+  private readonly config: KafkaSinkConfig
+  private readonly ctx: Context
+  private readonly meter: Meter
+  private readonly topicOf: (m: Message) => string
+  private readonly keyOf: (m: Message) => Buffer | string | null
+  private readonly headers: readonly Header[]
+  private readonly typeOf: (value: unknown) => unknown
+  private readonly exchangeOf: (value: unknown) => unknown
+  private lease: Lease | undefined
+  private opening: Promise<Producer> | undefined
+  private producer: Producer | undefined
+
+  constructor(config: KafkaSinkConfig, ctx: Context) {
+    this.config = config
+    this.ctx = ctx
+    this.meter = new Meter(ctx.metrics)
+    this.topicOf = topicGetter(config)
+    this.keyOf = keyGetter(config.key)
+    this.headers = Object.entries(config.headers ?? {})
+    this.typeOf = labelGetter(config.count_by?.type)
+    this.exchangeOf = labelGetter(config.count_by?.exchange)
+  }
+
+  async open(): Promise<void> {
+    const { config, meter } = this
+    this.lease ??= await connect(config, this.ctx.log)
+    if (config.topic === undefined) return
+    meter.published(config.topic, '', '')
+    meter.deliveryErrors(config.topic)
+    meter.drops(config.topic)
+    await this.ensureTopic(this.lease.driver, config.topic)
+  }
+
+  async write(messages: readonly Message[], context: WriteContext): Promise<void> {
+    const records: OutRecord[] = []
+    /** Index of each record's message; undefined while they are the same. */
+    let indexes: number[] | undefined
+    const failed = new Map<number, Error>()
+    for (let i = 0; i < messages.length; i++) {
+      try {
+        records.push(this.record(messages[i]))
+        indexes?.push(i)
+      } catch (error) {
+        indexes ??= Array.from({ length: i }, (_, n) => n)
+        failed.set(
+          i,
+          error instanceof DataError ? error : new DataError(`the message cannot be written: ${(error as Error).message}`, error),
+        )
+      }
+    }
+    const transaction = context.transaction as LogTransaction | undefined
+    const send = transaction ? (list: readonly OutRecord[]) => transaction.send(list) : await this.sender()
+    try {
+      if (records.length > 0) await send(records)
+    } catch (error) {
+      if (!(error instanceof BatchError)) {
+        this.countErrors(records)
+        throw error
+      }
+      for (const [n, cause] of error.failed) {
+        const reason =
+          cause instanceof TooLargeError && this.config.on_too_large === 'truncate' ? await this.sendTruncated(records[n], send) : cause
+        if (reason === undefined) continue
+        failed.set(indexes === undefined ? n : indexes[n], reason)
+        this.meter.deliveryErrors(records[n].topic).inc()
+      }
+    }
+    this.count(messages, records, indexes, failed)
+    if (failed.size > 0) throw new BatchError(failed)
+  }
+
+  healthy(): boolean {
+    return this.lease !== undefined && (this.producer?.healthy?.() ?? true)
+  }
+
+  async close(): Promise<void> {
+    await this.producer?.close()
+    await this.lease?.release()
+  }
+
+  private async sender(): Promise<(records: readonly OutRecord[]) => Promise<void>> {
+    const { config } = this
+    if (this.lease === undefined) throw new ConnectionError('the sink is not open')
+    this.opening ??= this.lease.driver.producer({
+      compression: config.compression,
+      lingerMs: config.linger_ms,
+      batchSize: config.batch_size,
+      idempotent: config.idempotent,
+      acks: config.acks === 'all' ? -1 : config.acks === '1' ? 1 : 0,
+    })
+    try {
+      const producer = (this.producer = await this.opening)
+      return records => producer.send(records)
+    } catch (error) {
+      this.opening = undefined
+      throw error
+    }
+  }
+
+  private async ensureTopic(driver: Driver, topic: string): Promise<void> {
+    if ((await driver.topics()).some(t => t.name === topic)) return
+    const { create_topics, partitions, replication, brokers } = this.config
+    if (!create_topics && !isEmbedded(brokers)) {
+      // The broker may be set to create it on first use; the producer finds out.
+      this.ctx.log.debug({ topic }, 'topic does not exist yet')
+      return
+    }
+    await driver.createTopics([{ topic, partitions, replication: replication < 1 ? undefined : replication }])
+  }
+
+  private record(m: Message): OutRecord {
+    const { config } = this
+    let headers: readonly Header[] | undefined = config.keep_headers ? m.headers : undefined
+    if (this.headers.length > 0) headers = headers === undefined ? this.headers : [...headers, ...this.headers]
+    const partition = config.partition ?? (config.keep_partition ? m.origin?.partition : undefined)
+    return { topic: this.topicOf(m), key: this.keyOf(m), value: m.encode(), headers, time: wholeMs(m.time), partition }
+  }
+
+  /** @returns why not even that can be written. */
+  private async sendTruncated(record: OutRecord, send: (records: readonly OutRecord[]) => Promise<void>): Promise<Error | undefined> {
+    const value = typeof record.value === 'string' ? Buffer.from(record.value) : (record.value ?? Buffer.alloc(0))
+    let last: Error = new TooLargeError('the record has no payload to cut')
+    for (const size of CUTS) {
+      if (size >= value.length) continue
+      const headers: Header[] = [...(record.headers ?? []), ['truncated', 'true'], ['original_size', String(value.length)]]
+      try {
+        await send([{ ...record, value: value.subarray(0, size), headers }])
+        return undefined
+      } catch (error) {
+        const cause = error instanceof BatchError ? error.failed.get(0) : undefined
+        if (!(cause instanceof TooLargeError)) throw cause ?? error
+        last = cause
+      }
+    }
+    return last
+  }
+
+  private count(
+    messages: readonly Message[],
+    records: readonly OutRecord[],
+    indexes: number[] | undefined,
+    failed: ReadonlyMap<number, Error>,
+  ): void {
+    const { meter, config } = this
+    if (config.count_by === undefined && config.topic !== undefined && failed.size === 0)
+      meter.published(config.topic, '', '').inc(records.length)
+    else {
+      records.forEach((record, n) => {
+        const i = indexes === undefined ? n : indexes[n]
+        if (failed.has(i)) return
+        const value = config.count_by === undefined ? undefined : messages[i].value
+        meter.published(record.topic, label(this.typeOf(value)), label(this.exchangeOf(value))).inc()
+      })
+    }
+    for (const record of records) {
+      if (record.headers === undefined) continue
+      const error = header(record.headers, 'error_type')
+      if (error !== undefined) meter.deadLetters(record.topic, header(record.headers, 'source_topic') ?? '', error).inc()
+    }
+  }
+
+  private countErrors(records: readonly OutRecord[]): void {
+    for (const record of records) this.meter.deliveryErrors(record.topic).inc()
+  }
+}
+
+function topicGetter({ topic, topic_from: from }: KafkaSinkConfig): (m: Message) => string {
+  if (topic !== undefined) return () => topic
+  const name = from!.slice(from!.indexOf(':') + 1)
+  const field = from!.startsWith('field:') ? getter(name) : undefined
+  return m => {
+    const found = from === 'source' ? m.origin?.topic : field ? field(m.value) : header(m.headers ?? [], name)
+    if (typeof found !== 'string' || found === '') throw new DataError(`the message has no topic (${from})`)
+    return found
+  }
+}
+
+function keyGetter(path: string | undefined): (m: Message) => Buffer | string | null {
+  if (path === undefined) return m => m.encodeKey()
+  const field = getter(path)
+  return m => {
+    const key = field(m.value)
+    if (typeof key === 'string') return key
+    if (typeof key === 'number' || typeof key === 'boolean' || typeof key === 'bigint') return String(key)
+    throw new DataError(
+      key === undefined ? `the message has no field "${path}" for its key` : `field "${path}" is no text or number and can be no key`,
+    )
+  }
+}
+
+const labelGetter = (path: string | undefined): ((value: unknown) => unknown) => (path === undefined ? () => undefined : getter(path))
+const label = (value: unknown): string => (typeof value === 'string' ? value : typeof value === 'number' ? String(value) : '')
+
+function header(headers: readonly Header[], name: string): string | undefined {
+  for (const [n, value] of headers) if (n === name && value !== null) return value.toString()
+  return undefined
+}
+
+/** Kafka's timestamps are whole ms; a message without a usable time gets none (-1 would be refused). */
+const wholeMs = (time: number): number => (Number.isInteger(time) ? time : Number.isFinite(time) ? Math.floor(time) : 0)

@@ -1,0 +1,139 @@
+import { type Batch, defineSource, EnvironmentError, type Format, type Source, type SourceContext } from '../../plugin.ts'
+import { checkConnection, connect, type ConnectionConfig, LazyTransactor, type Lease, scopeOf } from './connect.ts'
+import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
+import { Meter } from './metrics.ts'
+import { rangeSource } from './range.ts'
+import schema from './source.schema.json' with { type: 'json' }
+
+export interface KafkaSourceConfig extends ConnectionConfig {
+  readonly topics: readonly string[]
+  readonly group?: string
+  readonly start_at: 'earliest' | 'latest'
+  readonly format: Format
+  readonly isolation_level: 'read_committed' | 'read_uncommitted'
+  /** ms */
+  readonly session_timeout: number
+  /** Bytes. */
+  readonly max_bytes: number
+  /** ms */
+  readonly fetch_max_wait: number
+  readonly max_poll_records: number
+}
+
+export default defineSource<KafkaSourceConfig>({
+  type: 'kafka',
+  schema,
+  replayable: true,
+  reason: 'a topic can be read again from any offset, and the group remembers its position',
+  transactions: {
+    scope: scopeOf,
+    // Outputs carry the sink's settings only outside transactions; inside, the lane's producer is the source's.
+    create: (config, context) =>
+      new LazyTransactor(config, context, { compression: 'zstd', lingerMs: 0, batchSize: 131_072, idempotent: true, acks: -1 }),
+  },
+  check(config) {
+    const problems = checkConnection(config)
+    if (config.session_timeout < 1000) problems.push({ path: ['session_timeout'], message: 'is too short for heartbeats; at least 1s' })
+    return problems
+  },
+  create: (config, ctx) => (ctx.range ? rangeSource(config, ctx, ctx.range) : groupSource(config, ctx)),
+})
+
+/** Partition of a lane id `<topic>/<partition>`. */
+export function laneToPartition(lane: string): TopicPartition {
+  const at = lane.lastIndexOf('/')
+  return { topic: lane.slice(0, at), partition: Number(lane.slice(at + 1)) }
+}
+
+function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
+  const group = config.group ?? ctx.pipeline
+  const meter = new Meter(ctx.metrics)
+  let lease: Lease | undefined
+  let consumer: Consumer | undefined
+  /** Rest of a polled batch that was more than `max_poll_records`. */
+  let rest: ConsumedBatch | undefined
+
+  const laneOf = (tp: TopicPartition) => ({ id: tpKey(tp), source: ctx.step, topic: tp.topic, partition: tp.partition, group })
+  const forget = (lanes: readonly string[]): void => {
+    if (rest !== undefined && lanes.includes(tpKey(rest))) rest = undefined
+  }
+
+  return {
+    async open() {
+      for (const topic of config.topics) meter.errors(topic)
+      lease ??= await connect(config, ctx.log)
+      await consumer?.close()
+      consumer = lease.driver.consumer({
+        topics: config.topics,
+        group,
+        startAt: config.start_at,
+        format: config.format,
+        source: ctx.step,
+        isolation: config.isolation_level,
+        sessionTimeoutMs: config.session_timeout,
+        maxBytes: config.max_bytes,
+        maxWaitMs: config.fetch_max_wait,
+        onError(error) {
+          for (const topic of config.topics) meter.errors(topic).inc()
+          ctx.log.warn({ step: ctx.step, error: error.message }, 'Kafka consumer: trying again')
+        },
+      })
+      await consumer.open({
+        async assigned(partitions) {
+          const positions = await ctx.assign(partitions.map(laneOf))
+          const offsets = new Map<string, number>()
+          for (const [lane, position] of positions) {
+            if (position === undefined) continue
+            if (typeof position !== 'number')
+              throw new EnvironmentError(`the checkpoint of ${lane} is not an offset but ${JSON.stringify(position)}`)
+            offsets.set(lane, position)
+          }
+          return offsets
+        },
+        async revoked(partitions) {
+          const lanes = partitions.map(tpKey)
+          forget(lanes)
+          await ctx.revoke(lanes)
+        },
+        lost(partitions) {
+          const lanes = partitions.map(tpKey)
+          forget(lanes)
+          ctx.lose(lanes)
+        },
+      })
+    },
+
+    async read(signal): Promise<Batch> {
+      const batch = rest ?? (await consumer!.poll(signal))
+      rest = undefined
+      const piece = cut(batch, config.max_poll_records)
+      if (piece !== batch) rest = { ...batch, messages: batch.messages.slice(config.max_poll_records) }
+      return { lane: tpKey(batch), messages: piece.messages, position: piece.nextOffset, lag: piece.endOffset - piece.nextOffset }
+    },
+
+    async seek(lane, position) {
+      forget([lane])
+      await consumer!.seek(laneToPartition(lane), position as number | undefined)
+    },
+
+    async commit(lane, position) {
+      const tp = laneToPartition(lane)
+      await consumer!.commit([{ ...tp, offset: position as number }])
+      meter.commits(tp.topic).inc()
+    },
+
+    caughtUp: lane => (rest === undefined || tpKey(rest) !== lane) && consumer!.caughtUp(laneToPartition(lane)),
+    healthy: () => consumer?.healthy() ?? false,
+
+    async close() {
+      await consumer?.close()
+      await lease?.release()
+    },
+  }
+}
+
+/** The first `records` of a batch; the batch itself when it has no more. */
+export function cut(batch: ConsumedBatch, records: number): ConsumedBatch {
+  if (batch.messages.length <= records) return batch
+  return { ...batch, messages: batch.messages.slice(0, records), nextOffset: batch.messages[records].offset }
+}
