@@ -34,7 +34,7 @@ export function register(program: Command): void {
       '\nExit codes: 0 all passed, 2 a file cannot be run as it is, 4 a test failed.\n\nExample:\n  $ runner test pipelines --junit report.xml',
     )
     .action(async (paths: string[], flags: TestFlags) => {
-      process.exitCode = await test(paths, flags)
+      process.exitCode = await runTests(paths, flags)
     })
 }
 
@@ -45,7 +45,7 @@ function parseCount(text: string): number {
 }
 
 /** @returns the exit code. */
-export async function test(paths: readonly string[], flags: TestFlags): Promise<number> {
+export async function runTests(paths: readonly string[], flags: TestFlags): Promise<number> {
   const { findTests } = await import('../testing/find.ts')
   const files: string[] = []
   for (const path of paths) {

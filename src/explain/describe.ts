@@ -12,6 +12,8 @@ export interface StepInfo {
   /** The one thing to know of it: its topics, its expression, its interval. */
   readonly headline: string
   readonly at: Location
+  /** What a sink takes its messages from, when it is not the end of the chain: `step` or `step.port`. */
+  readonly from?: string
   readonly when?: string
   readonly stateful?: boolean
   /** Consumer group of a source that has one. */
@@ -82,15 +84,17 @@ function runtimeOf({ commit_interval, max_in_flight, shutdown_timeout, retry, me
   }
 }
 
-function stepInfo(step: Step, kind: StepInfo['kind']): StepInfo {
+function stepInfo(step: Step | SinkStep, kind: StepInfo['kind']): StepInfo {
   const config = readableConfig(step)
   const { group } = (config ?? {}) as { group?: unknown }
+  const { from } = step as SinkStep
   return {
     name: step.name,
     kind,
     type: step.type,
     headline: headline(step, config),
     at: step.at,
+    ...(from && { from: from.port === undefined ? from.step : `${from.step}.${from.port}` }),
     ...(step.when !== undefined && { when: step.when }),
     ...(step.plugin.kind === 'transform' && step.plugin.stateful && { stateful: true }),
     ...(kind === 'source' && typeof group === 'string' && { group }),

@@ -64,8 +64,7 @@ function label({ name, type, headline, when, stateful }: StepInfo): string {
 
 function arrow({ guarantee, port, dead }: Edge): string {
   const words = [port, guarantee?.replaceAll('_', ' ')].filter(w => w !== undefined)
-  const label = words.length > 0 ? `|"${text(words.join(', '))}"|` : ''
-  return `${dead ? '-.->' : '-->'}${label}`
+  return `${dead ? '-.->' : '-->'}${words.length > 0 ? `|"${text(words.join(', '))}"|` : ''}`
 }
 
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }

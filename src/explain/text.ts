@@ -28,7 +28,7 @@ function graph(e: Explanation, paint: Paint): string[] {
   const line = (mark: string, step: StepInfo, style: Style | undefined, edge?: Edge): string => {
     const name = step.name.padEnd(width)
     const place = paint('dim', `line ${step.at.line}`)
-    const promised = edge ? `${promise(edge, paint)}  ` : ' '.repeat(edges ? 18 : 0)
+    const promised = edge ? paint(edge.guarantee!, words(edge.guarantee!).padEnd(18)) : ' '.repeat(edges ? 18 : 0)
     return `  ${mark} ${style ? paint(style, name) : name}${summary(step).padEnd(what)}${promised}${place}`.trimEnd()
   }
   const edges = e.edges.some(edge => edge.guarantee)
@@ -47,11 +47,12 @@ function graph(e: Explanation, paint: Paint): string[] {
 
 /** Type where the name does not tell it, headline, condition. */
 function summary(step: StepInfo): string {
-  const { name, type, headline, when, stateful, group } = step
+  const { name, type, headline, from, when, stateful, group } = step
   const parts = [
     name === type || name.startsWith(`${type}_`) ? '' : type,
     headline,
     group ? `group ${group}` : '',
+    from ? `from ${from}` : '',
     when ? `when ${when}` : '',
     stateful ? '(state)' : '',
   ]
@@ -63,11 +64,6 @@ function summary(step: StepInfo): string {
 }
 
 const words = (guarantee: Guarantee): string => guarantee.replaceAll('_', ' ')
-
-function promise({ guarantee, port }: Edge, paint: Paint): string {
-  const text = paint(guarantee!, words(guarantee!).padEnd(16))
-  return port ? `${text} port ${port}` : text
-}
 
 function promises(e: Explanation, paint: Paint): string[] {
   const width = Math.max(0, ...e.guarantees.map(p => `${p.source} → ${p.sink}`.length))
@@ -87,11 +83,6 @@ function promises(e: Explanation, paint: Paint): string[] {
 }
 
 function configs(e: Explanation, paint: Paint): string[] {
-  const block = (value: unknown): string[] =>
-    stringify(value, { lineWidth: 0 })
-      .trimEnd()
-      .split('\n')
-      .map(l => `    ${l}`)
   const place = (s: StepInfo): string => paint('dim', `${s.at.file}:${s.at.line}:${s.at.column}`)
   return [
     paint('bold', 'Steps'),
@@ -107,3 +98,9 @@ function configs(e: Explanation, paint: Paint): string[] {
 
 const isEmpty = (config: unknown): boolean =>
   config === undefined || (typeof config === 'object' && config !== null && Object.keys(config).length === 0)
+
+const block = (value: unknown): string[] =>
+  stringify(value, { lineWidth: 0 })
+    .trimEnd()
+    .split('\n')
+    .map(l => `    ${l}`)

@@ -59,12 +59,20 @@ function alignMiddle(expected: readonly Expected[], actual: readonly Written[], 
   return rows
 }
 
-/** 0: equal; just under 2 (one missing, one too many): nothing in common. */
+/** 0: equal; above 2, the price of one missing and one too many: nothing in common. */
 function change(differences: readonly Difference[], expected: Expected): number {
   if (differences.length === 0) return 0
-  const { value } = expected
-  const fields = (typeof value === 'object' && value !== null ? Object.keys(value).length : 1) + (expected.key === undefined ? 0 : 1)
-  return 0.5 + 1.4 * Math.min(1, differences.length / Math.max(fields, 1))
+  const named = countNamed(expected)
+  if (named > 1 && differences.length >= named) return 2.5
+  return 0.5 + (1.4 * differences.length) / Math.max(named, differences.length)
+}
+
+/** How many things an expectation says of a message. */
+function countNamed({ at: _at, path: _path, ...named }: Expected): number {
+  let n = 0
+  for (const value of Object.values(named))
+    n += typeof value === 'object' && value !== null && !Buffer.isBuffer(value) ? Object.keys(value).length : 1
+  return n
 }
 
 function byPlace(expected: readonly Expected[], actual: readonly Written[], match: Channel['match']): Row[] {

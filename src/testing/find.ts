@@ -14,7 +14,7 @@ export function findTests(path: string): string[] | undefined {
   }
   return readdirSync(path, { withFileTypes: true })
     .filter(entry => !entry.name.startsWith('.') && entry.name !== 'node_modules')
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap(entry => {
       const inner = join(path, entry.name)
       if (entry.isDirectory()) return findTests(inner)!

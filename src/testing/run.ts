@@ -73,12 +73,13 @@ export async function runTest(pipeline: Pipeline, test: TestCase, cut: Cut = who
 
 function hashOf(written: TestResult['written']): string {
   const hash = createHash('sha256')
-  const bytes = (data: Buffer | null): string | null => (data === null ? null : data.toString('base64'))
   for (const [{ name }, records] of written) {
-    hash.update(JSON.stringify([name, records.map(r => [r.lane, bytes(r.key), bytes(r.value), r.headers, r.time])]))
+    hash.update(JSON.stringify([name, records.map(r => [r.lane, base64(r.key), base64(r.value), r.headers, r.time])]))
   }
   return hash.digest('hex')
 }
+
+const base64 = (data: Buffer | null): string | null => (data === null ? null : data.toString('base64'))
 
 class Trial {
   readonly failures: Failure[] = []
@@ -215,8 +216,9 @@ const byName = new Intl.Collator('en', { numeric: true })
  * which different steps refuse them says nothing.
  */
 function inOrder(id: ChannelId, byLane: ReadonlyMap<string, readonly Written[]>): Written[] {
-  const offset = (record: Written): number => Number(header(record, 'source_offset'))
   return [...byLane]
-    .sort(([a], [b]) => byName.compare(a, b))
+    .toSorted(([a], [b]) => byName.compare(a, b))
     .flatMap(([, records]) => (id.kind === 'dlq' ? records.toSorted((a, b) => offset(a) - offset(b)) : records))
 }
+
+const offset = (record: Written): number => Number(header(record, 'source_offset'))

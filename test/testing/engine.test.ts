@@ -85,14 +85,15 @@ describe('a test', () => {
   })
 })
 
-describe('crash', () => {
-  const crashing = (between: string, expected: string): string => `
+const crashing = (between: string, expected: string): string => `
     steps:
       - input: [ { values: [ { n: 1 }, { n: 2 } ] } ]
 ${between}
       - crash: true
       - input: [ { value: { n: 3 } } ]
     expect: { outputs: [ { values: [ ${expected} ] } ] }`
+
+describe('crash', () => {
   const exact = '{ n: 1, sum: 1 }, { n: 2, sum: 3 }, { n: 3, sum: 6 }'
   const loose = pipelineOf([step('sum', summing)], { delivery: 'at_least_once' })
 
@@ -275,13 +276,14 @@ tests:
   })
 })
 
+const unsteady = (value: (batch: number) => unknown): TransformPlugin =>
+  defineTransform({
+    type: 'unsteady',
+    schema: {},
+    create: () => ({ process: (ms, out) => ms.forEach(m => out.emit(m.derive(value(ms.length)))) }),
+  }) as TransformPlugin
+
 describe('repeat', () => {
-  const unsteady = (value: (batch: number) => unknown): TransformPlugin =>
-    defineTransform({
-      type: 'unsteady',
-      schema: {},
-      create: () => ({ process: (ms, out) => ms.forEach(m => out.emit(m.derive(value(ms.length)))) }),
-    }) as TransformPlugin
   const input = '\n    steps:\n      - input: [ { values: [ 1, 2, 3, 4, 5, 6 ] } ]\n    expect: { outputs: { out: { count: 6 } } }'
 
   it('finds a step whose output depends on how batches are cut', async () => {

@@ -1,0 +1,99 @@
+/** YAML nodes to text that fits into a file at its place, and values to nodes: the tools of `--accept`. */
+import { Document, isMap, isScalar, isSeq, type Pair, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
+import type { Json } from '../plugin.ts'
+
+export interface Edit {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+export interface Place {
+  readonly node: unknown
+  /** Inside `[]` or `{}`: it must stay on one line. */
+  readonly inFlow: boolean
+}
+
+/** The node at a path, when the way to it is plain: changing what an alias stands for would change other tests too. */
+export function nodeAt(doc: Document, path: readonly (string | number)[]): Place {
+  let node: unknown = doc.contents
+  let inFlow = false
+  for (const part of path) {
+    inFlow ||= (isMap(node) || isSeq(node)) && node.flow === true
+    if (isMap(node)) node = node.items.find(p => keyOf(p) === String(part))?.value
+    else if (isSeq(node)) node = node.items[part as number]
+    else return { node: undefined, inFlow }
+  }
+  return { node, inFlow }
+}
+
+/** The node with another value: comments, styles and the order of keys stay where they can. With `subset` no keys are added. */
+export function updated(node: unknown, value: Json | undefined, subset: boolean): unknown {
+  if (isMap(node) && typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    node.items = node.items.filter(p => Object.hasOwn(value, keyOf(p)))
+    for (const pair of node.items) pair.value = updated(pair.value, value[keyOf(pair)], subset)
+    if (!subset) for (const [k, v] of Object.entries(value)) if (!node.has(k)) node.set(k, nodeOf(v))
+    return node
+  }
+  if (isScalar(node) && (typeof value !== 'object' || value === null)) {
+    if (node.value !== value) setScalar(node, value)
+    return node
+  }
+  return nodeOf(value as Json)
+}
+
+export const keyOf = (pair: Pair): string => String(isScalar(pair.key) ? pair.key.value : pair.key)
+
+export function setScalar(node: Scalar, value: unknown): void {
+  // What YAML remembers of how the old value was written does not fit the new one.
+  if (typeof value !== typeof node.value || typeof value === 'number') {
+    delete node.type
+    delete node.format
+    delete node.minFractionDigits
+  }
+  delete node.source
+  node.value = value
+}
+
+/** Written on one line. */
+export const nodeOf = (value: Json): unknown => new Document().createNode(value, { flow: true })
+
+/** As `raw` and `key` write bytes. */
+export function bytesOf(data: Buffer | null): Json {
+  if (data === null) return null
+  const text = data.toString()
+  return Buffer.from(text).equals(data) ? text : { base64: data.toString('base64') }
+}
+
+export function render(node: unknown): string {
+  const doc = new Document()
+  doc.contents = node as typeof doc.contents
+  return doc.toString({ lineWidth: 0 }).trimEnd()
+}
+
+/** Replaces the text of a list or map by what has become of it. */
+export function splice(node: YAMLMap | YAMLSeq, text: string): Edit {
+  const [start, end] = node.range!
+  // Comments around the node stay in the text.
+  node.commentBefore = undefined
+  node.comment = undefined
+  const rendered = render(node)
+  const wasFlow = text[start] === '[' || text[start] === '{'
+  const tail = /\s*$/.exec(text.slice(start, end))![0]
+  const before = text.slice(0, start).trimEnd().length
+  if (wasFlow && !node.flow) {
+    const line = text.lastIndexOf('\n', start) + 1
+    const column = /^[\s-]*/.exec(text.slice(line))![0].length + 2
+    return { start: before, end, text: `\n${indent(rendered, column, true)}` }
+  }
+  if (!wasFlow && node.flow && text[before - 1] === ':') return { start: before, end, text: ` ${rendered}${tail}` }
+  return { start, end, text: indent(rendered, columnOf(text, start), false) + tail }
+}
+
+export const columnOf = (text: string, offset: number): number => offset - (text.lastIndexOf('\n', offset - 1) + 1)
+
+export const indent = (text: string, columns: number, first: boolean): string =>
+  text
+    .split('\n')
+    .map((line, i) => (line === '' || (i === 0 && !first) ? line : ' '.repeat(columns) + line))
+    .join('\n')

@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest'
+import { brokenPromises, guarantees, weakest } from '../../src/explain/guarantees.ts'
+import { obstacles } from '../../src/runtime/config/delivery.ts'
+import { pipelineOf, sink, source, step, transactional } from './support.ts'
+
+type Delivery = 'at_least_once' | 'exactly_once'
+const SOURCES = { forgets: source({ replayable: false }), plain: source(), here: source(transactional('a')) }
+const SINKS = {
+  ephemeral: sink({ repeat: 'ephemeral' }),
+  appends: sink(),
+  idempotent: sink({ repeat: 'idempotent', reason: 'rows are replaced by key' }),
+  here: sink({ scope: () => 'a' }),
+  hereToo: sink({ repeat: 'idempotent', scope: () => 'a' }),
+  there: sink({ scope: () => 'b' }),
+}
+const guarantee = (from: keyof typeof SOURCES, to: keyof typeof SINKS, delivery: Delivery) => {
+  const [pair] = guarantees(pipelineOf({ sources: [step('in', SOURCES[from])], sinks: [step('out', SINKS[to])], delivery }))
+  return pair
+}
+
+describe('the guarantee of a pair', () => {
+  it.each<[keyof typeof SOURCES, keyof typeof SINKS, Delivery, string, RegExp]>([
+    ['forgets', 'appends', 'at_least_once', 'at_most_once', /cannot be read again after a crash: it keeps its records/],
+    ['forgets', 'idempotent', 'at_least_once', 'at_most_once', /cannot be read again/],
+    ['forgets', 'here', 'exactly_once', 'at_most_once', /cannot be read again/],
+    ['here', 'ephemeral', 'exactly_once', 'at_most_once', /keeps nothing/],
+    ['plain', 'appends', 'at_least_once', 'at_least_once', /writes again, and that shows twice: it keeps both copies/],
+    ['plain', 'idempotent', 'at_least_once', 'effectively_once', /overwrites itself: rows are replaced by key/],
+    ['here', 'here', 'exactly_once', 'exactly_once', /one transaction \(a\)/],
+    ['here', 'here', 'at_least_once', 'at_least_once', /shows twice/],
+    ['here', 'hereToo', 'at_least_once', 'effectively_once', /overwrites itself/],
+    ['here', 'there', 'exactly_once', 'at_least_once', /'in' \(a\) and 'out' \(b\) are two places, and no transaction spans both/],
+    ['here', 'appends', 'exactly_once', 'at_least_once', /'out' cannot write into a transaction/],
+    ['plain', 'here', 'exactly_once', 'at_least_once', /'in' has no transaction that could hold its position/],
+  ])('%s -> %s under %s is %s', (from, to, delivery, expected, reason) => {
+    const pair = guarantee(from, to, delivery)
+    expect(pair.guarantee).toBe(expected)
+    expect(pair.reason).toMatch(reason)
+  })
+
+  it('says when more is to be had', () => {
+    expect(guarantee('here', 'here', 'at_least_once').hint).toMatch(/exactly_once is possible/)
+    expect(guarantee('here', 'there', 'at_least_once').hint).toBeUndefined()
+    expect(guarantee('here', 'here', 'exactly_once').hint).toBeUndefined()
+  })
+})
+
+describe('a pipeline', () => {
+  const mixed = pipelineOf({
+    sources: [step('a', SOURCES.here), step('b', SOURCES.forgets)],
+    sinks: [step('x', SINKS.here), step('y', SINKS.idempotent)],
+    dlq: step('dlq', SINKS.here),
+    delivery: 'exactly_once',
+  })
+
+  it('has one guarantee per source and sink, the dlq included', () => {
+    expect(guarantees(mixed).map(p => [p.source, p.sink, p.guarantee, p.dlq])).toEqual([
+      ['a', 'x', 'exactly_once', false],
+      ['a', 'y', 'effectively_once', false],
+      ['a', 'dlq', 'exactly_once', true],
+      ['b', 'x', 'at_most_once', false],
+      ['b', 'y', 'at_most_once', false],
+      ['b', 'dlq', 'at_most_once', true],
+    ])
+  })
+
+  it('is as good as its weakest link, the first of them', () => {
+    expect(weakest(guarantees(mixed))).toMatchObject({ source: 'b', sink: 'x' })
+    expect(weakest([])).toBeUndefined()
+  })
+})
+
+describe('a promise that cannot hold', () => {
+  // Two modules say it, one for people and one for the checker: they must never disagree.
+  it('is found for every combination that the checker refuses, and for no other', () => {
+    for (const a of Object.values(SOURCES)) {
+      for (const x of Object.values(SINKS)) {
+        for (const d of [undefined, ...Object.values(SINKS)]) {
+          const p = pipelineOf({ sources: [step('a', a)], sinks: [step('x', x)], dlq: d && step('dlq', d), delivery: 'exactly_once' })
+          const refused = obstacles(p.sources, p.sinks, p.dlq).length > 0
+          expect([a.replayable, x.repeat, d?.repeat, brokenPromises(p).length > 0]).toEqual([a.replayable, x.repeat, d?.repeat, refused])
+        }
+      }
+    }
+  })
+
+  it('is none when nothing was promised', () => {
+    expect(brokenPromises(pipelineOf())).toEqual([])
+  })
+})
