@@ -66,7 +66,6 @@ export function emitMethod(name: string, receiver: CelNode, args: CelNode[], cod
       if (args.length > 1) throw UNSUPPORTED
       return { js: code.store(`${s}.split(${text(0)})`), kind: 'strs' }
     case 'indexOf':
-      if (args.length > 1) throw UNSUPPORTED
       return { js: `${s}.indexOf(${text(0)})`, kind: 'int' }
     case 're':
       return { js: `${code.constant(pattern(args[0].args))}.test(${s})`, kind: 'bool' }

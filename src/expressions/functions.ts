@@ -300,7 +300,7 @@ export const FUNCTIONS: readonly FunctionEntry[] = [
   {
     name: 'indexOf',
     form: 'method',
-    arity: [1, 2],
+    arity: [1],
     usage: 'text.indexOf(part)',
     description: 'Where the part begins, -1 when it is not there.',
     examples: [['"BTC-USD".indexOf("-")', 3]],

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import Big from 'big.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -19,6 +20,18 @@ describe('the table of functions', () => {
       expect(f.examples.some(([e]) => e.includes(f.name))).toBe(true)
       expect(f.description).toMatch(/[.?]$/)
     }
+  })
+
+  test('is the one in the guide', () => {
+    const cell = (text: string) => text.replaceAll('|', '\\|')
+    const example = ([expression, result]: readonly [string, unknown]) => `\`${cell(expression)}\` is \`${JSON.stringify(result)}\``
+    const rows = FUNCTIONS.map(f => `| \`${cell(f.usage)}\` | ${cell(f.description)} | ${f.examples.map(example).join('<br>')} |`)
+    const guide = readFileSync(new URL('../../docs/guide/expressions.md', import.meta.url), 'utf8')
+    const table = guide
+      .slice(guide.indexOf('<!-- functions'), guide.indexOf('## Failures'))
+      .split('\n')
+      .filter(line => line.startsWith('|'))
+    expect(table.slice(2)).toEqual(rows)
   })
 
   test('nothing else can be called', () => {
