@@ -8,7 +8,7 @@ import { isJson } from './interpreter.ts'
 export const BAIL = Symbol('bail')
 
 /** @returns BAIL, or exactly what the interpreter would return. Throwing means the same as BAIL. */
-export type Fast = (value: unknown, message: Message) => unknown
+export type Fast = (value: unknown, message: Message, base?: object) => unknown
 
 const helpers = {
   B: BAIL,
@@ -38,6 +38,6 @@ const helpers = {
  */
 export function generate(code: Code, end: string, more: Record<string, unknown> = {}): Fast {
   const scope = { ...helpers, ...more }
-  const source = `'use strict'\nconst { ${Object.keys(scope).join(', ')} } = scope\nreturn function (r, m) {\n${code.body(end)}\n}`
+  const source = `'use strict'\nconst { ${Object.keys(scope).join(', ')} } = scope\nreturn function (r, m, base) {\n${code.body(end)}\n}`
   return new Function('scope', 'k', source)(scope, code.constants)
 }

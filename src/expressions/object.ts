@@ -8,19 +8,24 @@ import { BAIL, generate } from './generate.ts'
 /** Field name -> expression, or the shape of a nested object. */
 export type Shape = { readonly [name: string]: string | Shape }
 
+/** @throws {DataError} when one of the expressions does; the message begins with the field's path. */
+export type MakeObject = (message: Message, base?: object) => Record<string, unknown>
+
 /**
+ * @param onto the objects start with the fields of `base`; those of the shape replace theirs, or come behind them.
  * @returns a function that makes the object, with plain JSON values.
- * It throws {DataError} when one of the expressions does; the message begins with the field's path.
  * @throws {Error} when an expression is wrong.
  */
-export function compileObject(shape: Shape): (message: Message) => Record<string, unknown> {
+export function compileObject(shape: Shape, onto = false): MakeObject {
   const fields = leaves(shape, [])
   const compiled = fields.map(f => prepared(f.text))
   const slow = compiled.map(interpreted)
   const names = fields.map((_, i) => `v${i}`)
-  const make: (...values: unknown[]) => Record<string, unknown> = new Function(
+  const literal = `{ ${onto ? '...base, ' : ''}${objectFields(shape, names.values())} }`
+  const make: (base: object | undefined, ...values: unknown[]) => Record<string, unknown> = new Function(
+    'base',
     ...names,
-    `return ${objectLiteral(shape, names.values())}`,
+    `return ${literal}`,
   ) as never
 
   const code = new Code()
@@ -29,10 +34,11 @@ export function compileObject(shape: Shape): (message: Message) => Record<string
     const js = code.attempt(() => emitOutput(p.program.ast, code)) ?? `slow[${i}](m)`
     code.line(`const v${i} = ${js}`)
   })
-  const fast = generate(code, `return make(${names.join(', ')})`, { make, slow })
+  const fast = generate(code, `return make(${['base', ...names].join(', ')})`, { make, slow })
 
-  const explain = (message: Message): Record<string, unknown> =>
+  const explain = (message: Message, base?: object): Record<string, unknown> =>
     make(
+      base,
       ...slow.map((evaluate, i) => {
         try {
           return evaluate(message)
@@ -42,15 +48,15 @@ export function compileObject(shape: Shape): (message: Message) => Record<string
         }
       }),
     )
-  return message => {
+  return (message, base) => {
     const value = message.value
     try {
-      const result = fast(value, message)
+      const result = fast(value, message, base)
       if (result !== BAIL) return result as Record<string, unknown>
     } catch {
       // An expression failed; the interpreter says which one and why.
     }
-    return explain(message)
+    return explain(message, base)
   }
 }
 
@@ -62,10 +68,10 @@ function leaves(shape: Shape, path: readonly string[]): { path: readonly string[
 }
 
 /** Fields in the order of the shape; `[...]` makes `__proto__` a field like any other. */
-function objectLiteral(shape: Shape, names: Iterator<string>): string {
+function objectFields(shape: Shape, names: Iterator<string>): string {
   const fields = Object.entries(shape).map(([name, of]) => {
     const key = name === '__proto__' ? '["__proto__"]' : JSON.stringify(name)
-    return `${key}: ${typeof of === 'string' ? names.next().value : objectLiteral(of, names)}`
+    return `${key}: ${typeof of === 'string' ? names.next().value : `{ ${objectFields(of, names)} }`}`
   })
-  return `{ ${fields.join(', ')} }`
+  return fields.join(', ')
 }

@@ -101,20 +101,32 @@ function mapper({ value, fields, keep, drop = [] }: MapConfig): (m: Message) => 
     return m => expression.evaluate(m)
   }
   const shape = shapeOf(fields ?? {})
-  const make = compileObject(shape)
-  if (!keep) return make
+  if (!keep) return compileObject(shape)
   const base = dropper(drop)
+  // Nested fields join objects that may be there already; the others can be set all at once.
+  const [flat, deep] = split(shape)
+  const set = compileObject(flat, true)
+  const make = compileObject(deep)
+  const isFlat = Object.keys(deep).length === 0
   return m => {
     const record = m.value
     if (!isRecord(record)) throw new DataError(`keep: the value must be an object, is ${show(record)}`)
-    return merge(base(record), make(m), shape, '')
+    const value = set(m, base(record))
+    return isFlat ? value : merge(value, make(m), deep, '')
   }
+}
+
+function split(shape: Shape): [flat: Shape, deep: Shape] {
+  const [flat, deep] = [nested(), nested()]
+  for (const name in shape) (typeof shape[name] === 'string' ? flat : deep)[name] = shape[name] as Nested
+  return [flat, deep]
 }
 
 function dropper(paths: readonly string[]): (record: Fields) => Fields {
   const names = new Set(paths.filter(p => !p.includes('.')))
   const deep = paths.filter(p => p.includes('.')).map(p => p.split('.'))
   return record => {
+    if (names.size + deep.length === 0) return record
     const copy = names.size > 0 ? without(record, names) : { ...record }
     for (const path of deep) dropIn(copy, path)
     return copy
