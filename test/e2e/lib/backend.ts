@@ -1,0 +1,140 @@
+/** The two logs that one pipeline file runs on, as a test sees them: what it writes, and what a process that is not the runner reads. */
+import { spawn } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs'
+import { embeddedDriver } from '../../../src/connectors/embedded/driver.ts'
+import type { Driver, OutRecord } from '../../../src/connectors/kafka/driver.ts'
+import type { ConsumedRecord } from '../../support/kcat.ts'
+import type { TestRecord } from '../../support/kafka.ts'
+
+export interface Backend {
+  readonly name: 'kafka' | 'embedded'
+  /** For the runner. */
+  readonly env: Record<string, string | undefined>
+  /** Creates a topic that keeps records of any age, and returns its name. */
+  topic(prefix: string, partitions?: number, config?: Record<string, string>): Promise<string>
+  /** In order, durable when it resolves. Connects once. */
+  produce(topic: string, records: readonly TestRecord[]): Promise<void>
+  /** Resolves when at least so many committed records can be read. @throws after `timeoutMs` (60 s), with the number there is. */
+  waitFor(topic: string, count: number, timeoutMs?: number): Promise<void>
+  /** All committed records by partition and offset, as another process sees them. */
+  readAll(topic: string, options?: { headers?: boolean }): Promise<ConsumedRecord[]>
+  committed(group: string, topic: string): Promise<Map<number, number>>
+  close(): Promise<void>
+}
+
+/** Imports `support/kafka.ts` late, so that an embedded test starts no broker. @param at the broker; default: the shared one. */
+export async function kafkaBackend(at?: string): Promise<Backend> {
+  const kafka = await import('../../support/kafka.ts')
+  const brokers = at ?? kafka.brokers()
+  let producer: Promise<Producer> | undefined
+  const connect = async (): Promise<Producer> => {
+    const made = new Kafka({ clientId: 'feed', brokers: [brokers], logLevel: logLevel.NOTHING }).producer({
+      idempotent: true,
+      maxInFlightRequests: 1,
+      createPartitioner: Partitioners.DefaultPartitioner,
+      retry: { retries: 100, maxRetryTime: 1000 },
+    })
+    await made.connect()
+    return made
+  }
+  return {
+    name: 'kafka',
+    env: { KAFKA_BROKERS: brokers },
+    topic: (prefix, partitions = 1, config = {}) =>
+      kafka.createTopic(kafka.unique(prefix), { partitions, config: { 'retention.ms': '-1', ...config }, brokers }),
+    async produce(topic, records) {
+      const p = await (producer ??= connect())
+      for (let i = 0; i < records.length; i += 5_000) {
+        const messages = records.slice(i, i + 5_000).map(({ key = null, value, partition, headers, time }) => ({
+          key,
+          value,
+          partition,
+          headers,
+          timestamp: time === undefined ? undefined : String(time),
+        }))
+        await p.send({ topic, messages, acks: -1 })
+      }
+    },
+    async waitFor(topic, count, timeoutMs = 60_000) {
+      await kafka.consume(topic, count, { brokers, timeoutMs })
+    },
+    readAll: (topic, options = {}) => kafka.consumeAll(topic, { ...options, brokers }),
+    committed: (group, topic) => kafka.committed(group, topic, { brokers }),
+    async close() {
+      await (await producer)?.disconnect()
+    },
+  }
+}
+
+/** @param cwd the runner's directory: the log is where the runner looks for it by default. */
+export function embeddedBackend(cwd: string): Backend {
+  const path = join(cwd, '.runner', 'log.db')
+  mkdirSync(dirname(path), { recursive: true })
+  const driver: Driver = embeddedDriver({ path })
+  let serial = 0
+  let producer: ReturnType<Driver['producer']> | undefined
+  const partitions = async (topic: string) => {
+    const info = (await driver.topics()).find(t => t.name === topic)
+    return Array.from({ length: info?.partitions ?? 0 }, (_, partition) => ({ topic, partition }))
+  }
+  const count = async (topic: string): Promise<number> =>
+    [...(await driver.offsets(await partitions(topic), 'latest')).values()].reduce((n, offset) => n + offset, 0)
+  return {
+    name: 'embedded',
+    env: { KAFKA_BROKERS: undefined },
+    async topic(prefix, n = 1, config = {}) {
+      const topic = `${prefix}-${++serial}`
+      await driver.createTopics([{ topic, partitions: n, config: { 'retention.ms': '-1', ...config } }])
+      return topic
+    },
+    async produce(topic, records) {
+      producer ??= driver.producer({ compression: 'none', lingerMs: 0, batchSize: 131_072, idempotent: true, acks: -1 })
+      const out = records.map<OutRecord>(({ key = null, value, partition, headers, time }) => ({
+        topic,
+        key,
+        value,
+        partition,
+        headers: headers && Object.entries(headers),
+        time: time ?? Date.now(),
+      }))
+      await (await producer).send(out)
+    },
+    async waitFor(topic, wanted, timeoutMs = 60_000) {
+      for (const deadline = Date.now() + timeoutMs; ; await sleep(50)) {
+        const there = await count(topic)
+        if (there >= wanted) return
+        if (Date.now() > deadline) throw new Error(`${topic}: ${there} records after ${timeoutMs} ms, waited for ${wanted}`)
+      }
+    },
+    readAll: topic => readInOwnProcess(path, topic),
+    async committed(group, topic) {
+      const found = await driver.committed(group, await partitions(topic))
+      return new Map([...found].map(([tp, { offset }]) => [Number(tp.slice(tp.lastIndexOf('/') + 1)), offset]))
+    },
+    close: () => driver.close(),
+  }
+}
+
+async function readInOwnProcess(path: string, topic: string): Promise<ConsumedRecord[]> {
+  const script = fileURLToPath(new URL('./read-embedded.ts', import.meta.url))
+  const child = spawn(process.execPath, [script, path, topic], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const out: Buffer[] = []
+  let problem = ''
+  child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
+  child.stderr.on('data', (chunk: Buffer) => (problem += chunk))
+  const code = await new Promise((resolve, reject) => child.once('error', reject).once('close', resolve))
+  if (code !== 0) throw new Error(`reading ${topic}: exit ${code}: ${problem}`)
+  const bytes = (text: string | null) => (text === null ? null : Buffer.from(text, 'base64'))
+  return Buffer.concat(out)
+    .toString()
+    .split('\n')
+    .filter(Boolean)
+    .map(line => {
+      const record = JSON.parse(line) as Omit<ConsumedRecord, 'key' | 'value'> & { key: string | null; value: string | null }
+      return { ...record, key: bytes(record.key), value: bytes(record.value) }
+    })
+}

@@ -1,0 +1,112 @@
+/** How a run ends. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { startRunner, tempDir } from '../support/runner.ts'
+import type { TestRecord } from '../support/kafka.ts'
+import { type Backend, embeddedBackend, kafkaBackend } from './lib/backend.ts'
+import { hangingSink } from './lib/plugins.ts'
+
+const numbered = (from: number, to: number): TestRecord[] =>
+  Array.from({ length: to - from }, (_, i) => ({ key: `k${(from + i) % 7}`, value: String(from + i), partition: (from + i) % 3 }))
+
+describe.each(['kafka', 'embedded'] as const)('%s', name => {
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s drains: exit 0, and nothing is read twice afterwards, at least once as it is',
+    async signal => {
+      const cwd = tempDir()
+      const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
+      try {
+        const input = await backend.topic('in', 3)
+        const output = await backend.topic('out', 3)
+        const file = tempDir({
+          'mirror.yaml': `
+name: ${output}
+sources: [{ kafka: { topics: [${input}], group: ${output}, session_timeout: 6s } }]
+sinks: [{ kafka: { topic: ${output} } }]
+# So long that only the drain can have committed.
+commit_interval: 1h
+`,
+        })
+        const start = (...args: string[]) => startRunner(['run', `${file}/mirror.yaml`, ...args], { cwd, env: backend.env })
+        let sent = 0
+        let feeding = true
+        const feed = (async () => {
+          while (feeding) {
+            await backend.produce(input, numbered(sent, sent + 200))
+            sent += 200
+            await sleep(5)
+          }
+        })()
+        for (let life = 0; life < 3; life++) {
+          const runner = start()
+          await backend.waitFor(output, (await backend.readAll(output)).length + 1_000)
+          runner.kill(signal)
+          await runner.exit(0)
+        }
+        feeding = false
+        await feed
+        await start('--until-idle', '1s').exit(0)
+        const got = (await backend.readAll(output)).map(r => Number(r.value)).toSorted((a, b) => a - b)
+        const at = got.findIndex((n, i) => n !== i)
+        expect({ count: got.length, at, around: got.slice(Math.max(0, at - 2), at + 2) }).toEqual({
+          count: sent,
+          at: -1,
+          around: got.slice(0, 1),
+        })
+      } finally {
+        await backend.close()
+      }
+    },
+  )
+})
+
+describe('a sink that hangs', () => {
+  const setup = async () => {
+    const cwd = tempDir({
+      'hang.js': hangingSink,
+      'hang.yaml': `
+name: hang
+plugins: [./hang.js]
+sources: [{ kafka: { topics: [in-1], group: g } }]
+sinks: [{ hang: {} }]
+shutdown_timeout: 2s
+`,
+    })
+    const backend = embeddedBackend(cwd)
+    const topic = await backend.topic('in')
+    // Enough to fill the lane, so that reading waits for room, too.
+    for (let i = 0; i < 20; i++)
+      await backend.produce(
+        topic,
+        numbered(i * 2000, (i + 1) * 2000).map(r => ({ ...r, partition: 0 })),
+      )
+    const runner = startRunner(['run', 'hang.yaml'], { cwd, env: backend.env })
+    await runner.line('hanging')
+    return { backend, topic, runner }
+  }
+
+  test('SIGTERM: exit 1 by shutdown_timeout, nothing acknowledged that was not written', async () => {
+    const { backend, topic, runner } = await setup()
+    const start = Date.now()
+    runner.kill('SIGTERM')
+    await runner.exit(1)
+    const took = Date.now() - start
+    expect(took).toBeGreaterThan(1_500)
+    expect(took).toBeLessThan(15_000)
+    expect(runner.stderr).toMatch(/not drained within shutdown_timeout/)
+    expect(await backend.committed('g', topic)).toEqual(new Map())
+    await backend.close()
+  })
+
+  test('a second signal ends at once', async () => {
+    const { backend, topic, runner } = await setup()
+    runner.kill('SIGTERM')
+    await runner.line('draining')
+    const start = Date.now()
+    runner.kill('SIGTERM')
+    await runner.exit(1)
+    expect(Date.now() - start).toBeLessThan(1_500)
+    expect(await backend.committed('g', topic)).toEqual(new Map())
+    await backend.close()
+  })
+})

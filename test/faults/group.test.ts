@@ -1,0 +1,76 @@
+/** Three processes of one group join, leave, die and freeze while ticks come in: state follows its partition, and the output is exact. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { BarsPipeline } from '../e2e/lib/bars-run.ts'
+import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
+import { makeTicks } from '../support/golden-ticks.ts'
+import { type Runner, tempDir } from '../support/runner.ts'
+import { startFeed } from './lib/feed.ts'
+
+const PARTITIONS = [['AAA'], ['BBB', 'BB2'], ['CCC'], ['DDD'], ['EEE', 'EE2'], ['FFF']]
+const SESSION = 6_000
+const TICKS = Number(process.env.FAULT_TICKS ?? 150_000)
+const ROUNDS = Number(process.env.FAULT_ROUNDS ?? 1)
+
+describe.each(['kafka', 'embedded'] as const)('three processes on six partitions, %s', name => {
+  test('SIGTERM, SIGKILL and SIGSTOP beyond the session, then SIGCONT', { timeout: 120_000 + ROUNDS * 60_000 }, async () => {
+    const cwd = tempDir()
+    const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
+    const started: Runner[] = []
+    try {
+      const ticks = makeTicks({ seed: 6, count: TICKS, partitions: PARTITIONS })
+      const pipeline = await BarsPipeline.create(backend, cwd, PARTITIONS.length, { session: `${SESSION / 1000}s` })
+      const start = (): Runner => {
+        const runner = pipeline.start()
+        started.push(runner)
+        return runner
+      }
+      const feed = startFeed(backend, pipeline.input, ticks, 18_000 * ROUNDS)
+      let [a, b, c] = [start(), start(), start()]
+      for (let round = 0; round < ROUNDS; round++) {
+        await moved(pipeline, 3)
+        a.kill('SIGTERM')
+        await a.exit(0)
+        a = start()
+        await moved(pipeline, 3)
+        b.kill('SIGKILL')
+        await b.exited
+        b = start()
+        await moved(pipeline, 3)
+        // The others go on with its partitions while it sleeps; when it wakes it must not write a single record of them.
+        c.kill('SIGSTOP')
+        await sleep(SESSION + 3_000)
+        c.kill('SIGCONT')
+        await moved(pipeline, 3)
+      }
+      await feed.finish()
+      await pipeline.verify(ticks, 90_000)
+      for (const runner of [a, b, c]) runner.kill('SIGTERM')
+      await Promise.all([a, b, c].map(runner => runner.exit(0)))
+      await pipeline.verify(ticks)
+      expect(c.stderr, 'the frozen process noticed nothing: it was no zombie').toMatch(
+        /session|fenced|claimed by somebody else|lost|put out/i,
+      )
+      const offsets = await backend.committed(pipeline.group, pipeline.input)
+      expect(offsets.size).toBe(PARTITIONS.length)
+    } finally {
+      for (const runner of started) runner.kill('SIGCONT')
+      await backend.close()
+    }
+  })
+})
+
+/** Waits until committed offsets have moved `times` times: everybody has had the chance to work. */
+async function moved(pipeline: BarsPipeline, times: number): Promise<void> {
+  const position = async (): Promise<number> =>
+    [...(await pipeline.backend.committed(pipeline.group, pipeline.input)).values()].reduce((n, offset) => n + offset, 0)
+  let last = await position()
+  const deadline = Date.now() + 40_000
+  for (let moves = 0; moves < times; ) {
+    await sleep(300)
+    const now = await position()
+    if (now !== last) moves++
+    else if (Date.now() > deadline) throw new Error(`no progress: the group stands at ${now}`)
+    last = now
+  }
+}

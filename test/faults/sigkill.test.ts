@@ -1,0 +1,64 @@
+/**
+ * Bars, exactly once, while the process is killed with SIGKILL at random points and started again each time.
+ * `FAULT_TICKS=1000000 FAULT_KILLS=50 npx vitest run test/faults/sigkill.test.ts` is the full size.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { BarsPipeline, byKey } from '../e2e/lib/bars-run.ts'
+import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
+import { makeTicks, prng } from '../support/golden-ticks.ts'
+import { tempDir } from '../support/runner.ts'
+import { startFeed } from './lib/feed.ts'
+
+const TICKS = Number(process.env.FAULT_TICKS ?? 200_000)
+const KILLS = Number(process.env.FAULT_KILLS ?? 12)
+const SEED = Number(process.env.FAULT_SEED ?? 20_261_121)
+/** Two partitions with one symbol, one with three that share a lane. */
+const PARTITIONS = [['BTCUSDT'], ['ETHUSDT'], ['SOLUSDT', 'ADAUSDT', 'XRPUSDT']]
+const TIMEOUT = 60_000 + KILLS * 15_000 + TICKS / 5
+
+describe.each(['kafka', 'embedded'] as const)('bars killed again and again, %s', name => {
+  test(`${KILLS} kills over ${TICKS} ticks: every bar once, equal to an uninterrupted run and to an independent computation`, {
+    timeout: TIMEOUT,
+  }, async () => {
+    const cwd = tempDir()
+    const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
+    try {
+      const ticks = makeTicks({ seed: SEED, count: TICKS, partitions: PARTITIONS })
+      const killed = await BarsPipeline.create(backend, cwd, PARTITIONS.length)
+      const starts = await killAndFeed(backend, killed, ticks)
+      const last = killed.start(['--until-idle', '2s'])
+      await last.exit(0, TIMEOUT)
+      await killed.verify(ticks)
+      // Where the lives began: most of them somewhere in the middle, or the kills proved nothing.
+      expect(new Set(starts).size, `positions at the kills: ${starts.join(' ')}`).toBeGreaterThan(KILLS / 2)
+
+      const calm = await BarsPipeline.create(backend, cwd, PARTITIONS.length, { input: killed.input })
+      await calm.start(['--until-idle', '2s']).exit(0, TIMEOUT)
+      expect(byKey(await backend.readAll(killed.output))).toEqual(byKey(await backend.readAll(calm.output)))
+      expect([...(await backend.committed(killed.group, killed.input))].toSorted()).toEqual(
+        [...(await backend.committed(calm.group, calm.input))].toSorted(),
+      )
+    } finally {
+      await backend.close()
+    }
+  })
+})
+
+/** @returns the sum of the committed offsets at each kill. */
+async function killAndFeed(backend: Backend, pipeline: BarsPipeline, ticks: ReturnType<typeof makeTicks>): Promise<number[]> {
+  const random = prng(SEED)
+  const feed = startFeed(backend, pipeline.input, ticks, KILLS * 1_300)
+  const positions: number[] = []
+  for (let kill = 0; kill < KILLS; kill++) {
+    const runner = pipeline.start()
+    // One in four dies while it is still starting; the others when they have something in hand.
+    await sleep(random() < 0.25 ? 100 + random() * 600 : 700 + random() * 1_200)
+    runner.kill('SIGKILL')
+    const { signal } = await runner.exited
+    expect(signal, `the runner ended by itself:\n${runner.stderr}`).toBe('SIGKILL')
+    positions.push([...(await backend.committed(pipeline.group, pipeline.input)).values()].reduce((n, offset) => n + offset, 0))
+  }
+  await feed.finish()
+  return positions
+}
