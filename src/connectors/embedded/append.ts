@@ -41,11 +41,17 @@ export class Appender {
       if (topic.parts[partition] !== part || writer === undefined) {
         part = topic.parts[partition]
         writer = this.writers.get(part)
-        if (!writer) this.writers.set(part, (writer = new ChunkWriter()))
+        if (!writer) this.writers.set(part, (writer = ChunkWriter.take()))
       }
       writer.add(record.key, record.value, record.headers, record.time)
     }
     return failed
+  }
+
+  /** Ends the appender's life, once its records are written or given up. */
+  recycle(): void {
+    for (const writer of this.writers.values()) writer.recycle()
+    this.writers.clear()
   }
 
   /** Gives the records their offsets. Inside `Sqlite.write` only; may run again when the transaction is retried. */

@@ -23,9 +23,13 @@ export interface Chunk {
   readonly data: Buffer
 }
 
+/** Writers whose buffers can be used again: making them costs more than filling them with a few records. */
+const spare: ChunkWriter[] = []
+const MAX_SPARE = 16
+
 /** Collects records of one partition and cuts them into chunks. */
 export class ChunkWriter {
-  readonly chunks: Chunk[] = []
+  chunks: Chunk[] = []
   private times = new Float64Array(256)
   private keys = new Int32Array(256)
   private values = new Int32Array(256)
@@ -52,6 +56,17 @@ export class ChunkWriter {
       this.hasHeaders = true
       this.headers[i] = this.putHeaders(headers)
     } else this.headers[i] = 0
+  }
+
+  static take(): ChunkWriter {
+    return spare.pop() ?? new ChunkWriter()
+  }
+
+  /** Hands the writer's buffers on to the next user, when all its chunks are written. */
+  recycle(): void {
+    this.cut()
+    this.chunks = []
+    if (spare.length < MAX_SPARE && this.data.length <= 2 * MAX_DATA) spare.push(this)
   }
 
   /** Closes the chunk being filled; afterwards all records are in `chunks`. */

@@ -38,6 +38,7 @@ export function embeddedProducer(log: Log): Producer {
       failures.push(appender.add(records))
     }
     await log.db.write(() => appender.write(log.db, log.now()))
+    appender.recycle()
     for (const [i, send] of sends.entries()) {
       if (failures[i].size > 0) send.reject(new BatchError(failures[i]))
       else send.resolve()

@@ -21,6 +21,7 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
       outputs?.write(log.db, log.now())
       saveGroupOffset(log, lane, delta.position)
     })
+    outputs?.recycle()
   }
 
   return {
@@ -51,7 +52,9 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
           await save(lane, delta, outputs)
         },
         async abort() {
-          if (running.get(lane.id) === transaction) running.delete(lane.id)
+          if (running.get(lane.id) !== transaction) return
+          running.delete(lane.id)
+          outputs.recycle()
         },
       }
       const assertRunning = () => {
