@@ -226,10 +226,10 @@ export class PipelineRun {
   /** Looks at silence: idle windows, and the end of a run that is told to end when idle. */
   private tick(): void {
     this.cancelTick = this.options.clock.after(TICK, () => {
-      for (const lane of this.lanes.values()) void lane.tick(this.caughtUp(lane)).catch(error => this.fatal(error as Error))
       const { untilIdle } = this.options
       if (this.built.sources.some(({ source }) => source.healthy?.() === false)) this.reachableSince = this.options.clock.now()
       if (untilIdle !== undefined && !this.stopping && this.idleFor() >= untilIdle) this.stop()
+      else for (const lane of this.lanes.values()) void lane.tick(this.caughtUp(lane)).catch(error => this.fatal(error as Error))
       this.tick()
     })
   }

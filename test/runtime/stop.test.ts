@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { ConnectionError, type Sink, type Source } from '../../src/plugin.ts'
+import { ConnectionError, defineTransform, type Sink, type Source, type TransformPlugin } from '../../src/plugin.ts'
 import type { Pipeline } from '../../src/runtime/config/model.ts'
 import type { PipelineRun } from '../../src/runtime/pipeline.ts'
 import { MemoryLog, pipelineOf, start } from './harness.ts'
@@ -79,6 +79,22 @@ it.each(['fails', 'hangs'])('ends while opening the source %s', async how => {
   await expect.poll(() => tries).toBeGreaterThan(how === 'hangs' ? 0 : 1)
   run.stop()
   expect(await endOf(ended)).toMatch(how === 'hangs' ? /shutdown_timeout/ : /^ended$/)
+})
+
+it('ends when idle, although a transform wants to hear of the silence', async () => {
+  let told = 0
+  const listener = defineTransform({
+    type: 'listener',
+    schema: {},
+    create: () => ({
+      process: (messages, out) => messages.forEach(m => out.emit(m)),
+      onIdle: () => void told++,
+    }),
+  }) as TransformPlugin
+  const log = new MemoryLog({ lanes: input, batch: () => 50, endless: true })
+  expect(await endOf(start(pipelineOf(log, [listener]), { untilIdle: 600 }).run())).toBe('ended')
+  expect(told).toBeGreaterThan(0)
+  expect(log.committed.length).toBe(5000)
 })
 
 it('takes silence for the end only while the source can be reached', async () => {
