@@ -382,6 +382,18 @@ export interface SinkPlugin<C = any> extends Definition<'sink', C, Context, Sink
   readonly transactions?: Transactional<C>
   /** True (default): reads `message.value`, e.g. for a key field. False or a function of the config: bytes pass through undecoded. */
   readonly readsValue?: boolean | ((config: C) => boolean)
+  /**
+   * What `write` makes of a message, without a peer: pipeline tests compare it. Pure; throws a `DataError` for a message that
+   * `write` would refuse. Without it a message shows its own key, value and headers.
+   */
+  preview?(config: C): (message: Message) => Preview
+}
+/** A record as it would be written. */
+export interface Preview {
+  readonly topic?: string
+  readonly key: Buffer | string | null
+  readonly value: Buffer | string | null
+  readonly headers?: readonly Header[]
 }
 export type Plugin = SourcePlugin | TransformPlugin | SinkPlugin
 

@@ -140,6 +140,7 @@ function came(key: string, actual: Written, old: unknown): Json {
   if (key === 'key') return bytesOf(actual.key)
   if (key === 'time') return isScalar(old) && typeof old.value === 'string' ? new Date(actual.time).toISOString() : actual.time
   if (key === 'lane') return actual.lane
+  if (key === 'topic') return actual.topic ?? null
   if (key === 'offset') return Number(header(actual, 'source_offset'))
   return header(actual, key === 'message' ? 'error_message' : key) ?? null
 }

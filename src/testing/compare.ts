@@ -30,6 +30,7 @@ export function compare(expected: Expected, actual: Written, match: Channel['mat
   for (const [name, want] of Object.entries(expected.headers ?? {})) plain(`headers.${name}`, want, header(actual, name))
   plain('time', expected.time, actual.time)
   plain('lane', expected.lane, actual.lane)
+  plain('topic', expected.topic, actual.topic)
   plain('error_type', expected.errorType, header(actual, 'error_type'))
   plain('step', expected.step, header(actual, 'step'))
   plain('offset', expected.offset, Number(header(actual, 'source_offset')))

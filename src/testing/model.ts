@@ -80,6 +80,8 @@ export interface Expected {
   readonly headers?: Readonly<Record<string, string | null>>
   readonly time?: number
   readonly lane?: string
+  /** Where the sink writes it to. */
+  readonly topic?: string
   // Dead letters only.
   readonly errorType?: string
   readonly step?: string

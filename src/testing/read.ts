@@ -183,6 +183,7 @@ class Reader {
       ...(has('headers') && { headers: get<Record<string, string | null>>('headers') }),
       ...(when !== undefined && { time: time(when) }),
       ...(has('lane') && { lane: get<string>('lane') }),
+      ...(has('topic') && { topic: get<string>('topic') }),
       ...(has('error_type') && { errorType: get<string>('error_type') }),
       ...(has('step') && { step: get<string>('step') }),
       ...(has('message') && { message: get<string>('message') }),

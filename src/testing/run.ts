@@ -74,7 +74,7 @@ export async function runTest(pipeline: Pipeline, test: TestCase, cut: Cut = who
 function hashOf(written: TestResult['written']): string {
   const hash = createHash('sha256')
   for (const [{ name }, records] of written) {
-    hash.update(JSON.stringify([name, records.map(r => [r.lane, base64(r.key), base64(r.value), r.headers, r.time])]))
+    hash.update(JSON.stringify([name, records.map(r => [r.lane, r.topic ?? null, base64(r.key), base64(r.value), r.headers, r.time])]))
   }
   return hash.digest('hex')
 }

@@ -1,9 +1,9 @@
 /** Puts a pipeline on the test's stage: sources, sinks and dlq become in-memory ones, everything between stays what it is. */
-import { defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../plugin.ts'
+import { BatchError, defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
 import { type Cut, Feed } from './feed.ts'
 import type { InputRecord, TestCase } from './model.ts'
-import { type World, WorldTransaction, writtenOf } from './world.ts'
+import { plainPreview, type World, WorldTransaction, type Written, writtenOf } from './world.ts'
 
 export interface Stage {
   readonly pipeline: Pipeline
@@ -74,6 +74,7 @@ function sourceFor(pipeline: Pipeline, step: Step<SourcePlugin>, feed: Feed, wor
 
 function sinkFor(step: SinkStep | Step<SinkPlugin>, world: World): SinkPlugin {
   const { repeat, reason, readsValue } = step.plugin
+  const preview = step.plugin.preview?.(step.config) ?? plainPreview
   return defineSink({
     type: step.type,
     schema: step.plugin.schema,
@@ -83,9 +84,18 @@ function sinkFor(step: SinkStep | Step<SinkPlugin>, world: World): SinkPlugin {
     scope: () => SCOPE,
     create: () => ({
       async write(messages, { lane, transaction }) {
-        const records = messages.map(m => writtenOf(m, lane.id))
+        const records: Written[] = []
+        const failed = new Map<number, Error>()
+        messages.forEach((m, i) => {
+          try {
+            records.push(writtenOf(m, preview(m), lane.id))
+          } catch (error) {
+            failed.set(i, error as Error)
+          }
+        })
         if (transaction instanceof WorldTransaction) transaction.stage(step.name, records)
         else world.write(step.name, records)
+        if (failed.size > 0) throw new BatchError(failed)
       },
     }),
   }) as SinkPlugin

@@ -1,11 +1,13 @@
 /** What outlives a crash of the pipeline under test: its checkpoints and everything that was written. */
-import type { CheckpointDelta, CheckpointStore, LaneInfo, Message, Transaction, Transactor } from '../plugin.ts'
+import type { CheckpointDelta, CheckpointStore, LaneInfo, Message, Preview, Transaction, Transactor } from '../plugin.ts'
 import { type Memory, memoryCheckpoints } from '../runtime/checkpoints/memory.ts'
 
 /** One record as a sink or the dead-letter queue holds it. */
 export interface Written {
   /** Lane of the source it came from. */
   readonly lane: string
+  /** Where the sink writes to, when it says so. */
+  readonly topic: string | undefined
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers: readonly (readonly [name: string, value: string | null])[]
@@ -75,14 +77,17 @@ export class WorldTransaction implements Transaction {
 }
 
 /** Encoded now, as a real sink would: what a step does to the value afterwards cannot show. */
-export function writtenOf(message: Message, lane: string): Written {
+export function writtenOf(message: Message, preview: Preview, lane: string): Written {
   return {
     lane,
-    key: bytes(message.encodeKey()),
-    value: bytes(message.encode()),
-    headers: (message.headers ?? []).map(([name, value]) => [name, value === null ? null : value.toString()]),
+    topic: preview.topic,
+    key: bytes(preview.key),
+    value: bytes(preview.value),
+    headers: (preview.headers ?? []).map(([name, value]) => [name, value === null ? null : value.toString()]),
     time: message.time,
   }
 }
+
+export const plainPreview = (m: Message): Preview => ({ key: m.encodeKey(), value: m.encode(), headers: m.headers })
 
 const bytes = (data: Buffer | string | null): Buffer | null => (typeof data === 'string' ? Buffer.from(data) : data)

@@ -59,6 +59,7 @@ export default defineSink<KafkaSinkConfig>({
     if (c.replication === 0) problems.push({ path: ['replication'], message: "is at least 1, or -1 for the brokers' default" })
     return problems
   },
+  preview: recordMaker,
   create: (config, ctx) => new KafkaSink(config, ctx),
 })
 
@@ -69,9 +70,7 @@ class KafkaSink implements Sink {
   private readonly config: KafkaSinkConfig
   private readonly ctx: Context
   private readonly meter: Meter
-  private readonly topicOf: (m: Message) => string
-  private readonly keyOf: (m: Message) => Buffer | string | null
-  private readonly headers: readonly Header[]
+  private readonly record: (m: Message) => OutRecord
   private readonly typeOf: (value: unknown) => unknown
   private readonly exchangeOf: (value: unknown) => unknown
   private lease: Lease | undefined
@@ -82,9 +81,7 @@ class KafkaSink implements Sink {
     this.config = config
     this.ctx = ctx
     this.meter = new Meter(ctx.metrics)
-    this.topicOf = topicGetter(config)
-    this.keyOf = keyGetter(config.key)
-    this.headers = Object.entries(config.headers ?? {})
+    this.record = recordMaker(config)
     this.typeOf = labelGetter(config.count_by?.type)
     this.exchangeOf = labelGetter(config.count_by?.exchange)
   }
@@ -176,14 +173,6 @@ class KafkaSink implements Sink {
     await driver.createTopics([{ topic, partitions, replication: replication < 1 ? undefined : replication }])
   }
 
-  private record(m: Message): OutRecord {
-    const { config } = this
-    let headers: readonly Header[] | undefined = config.keep_headers ? m.headers : undefined
-    if (this.headers.length > 0) headers = headers === undefined ? this.headers : [...headers, ...this.headers]
-    const partition = config.partition ?? (config.keep_partition ? m.origin?.partition : undefined)
-    return { topic: this.topicOf(m), key: this.keyOf(m), value: m.encode(), headers, time: wholeMs(m.time), partition }
-  }
-
   /** @returns why not even that can be written. */
   private async sendTruncated(record: OutRecord, send: (records: readonly OutRecord[]) => Promise<void>): Promise<Error | undefined> {
     const value = typeof record.value === 'string' ? Buffer.from(record.value) : (record.value ?? Buffer.alloc(0))
@@ -229,6 +218,20 @@ class KafkaSink implements Sink {
 
   private countErrors(records: readonly OutRecord[]): void {
     for (const record of records) this.meter.deliveryErrors(record.topic).inc()
+  }
+}
+
+/** @throws {DataError} a message without the topic or the key that the config wants */
+function recordMaker(config: KafkaSinkConfig): (m: Message) => OutRecord {
+  const topicOf = topicGetter(config)
+  const keyOf = keyGetter(config.key)
+  const own: readonly Header[] = Object.entries(config.headers ?? {})
+  const { keep_headers, keep_partition } = config
+  return m => {
+    let headers: readonly Header[] | undefined = keep_headers ? m.headers : undefined
+    if (own.length > 0) headers = headers === undefined ? own : [...headers, ...own]
+    const partition = config.partition ?? (keep_partition ? m.origin?.partition : undefined)
+    return { topic: topicOf(m), key: keyOf(m), value: m.encode(), headers, time: wholeMs(m.time), partition }
   }
 }
 
