@@ -1,8 +1,8 @@
 /** Reads and checks one tick. One reader is reused for all messages, so the hot path allocates nothing. */
 import { DataError, type Message } from '../../plugin.ts'
 import { type Exact, readDecimal } from './decimal.ts'
+import { parseTime, timeProblem, wrong } from './event-time.ts'
 import { getter, show } from './fields.ts'
-import { formatDuration } from './time.ts'
 
 export interface TickFields {
   readonly symbol: string
@@ -10,9 +10,6 @@ export interface TickFields {
   readonly volume: string
   readonly ts: string
 }
-
-/** The last instant a JavaScript date can hold. */
-const MAX_TIME = 8.64e15
 
 export class TickReader {
   symbol = ''
@@ -63,24 +60,7 @@ export class TickReader {
     this.volume = volume as Exact
 
     const raw = this.getTs(value)
-    const ts = typeof raw === 'string' && /^\d{1,16}$/.test(raw) ? Number(raw) : raw
-    if (typeof ts !== 'number' || !Number.isInteger(ts) || ts < 0 || ts > MAX_TIME)
-      return wrong(this.fields.ts, raw, 'an integer, epoch milliseconds, or one as a string of digits')
-    this.ts = ts
-
-    const recordTime = message.time
-    if (recordTime > 0 && ts > recordTime + this.maxFuture) {
-      const ahead = formatDuration(ts - recordTime)
-      return wrong(
-        this.fields.ts,
-        raw,
-        `at most ${formatDuration(this.maxFuture)} after the record's own time ${recordTime}; this is ${ahead} after it`,
-      )
-    }
-    return undefined
+    this.ts = parseTime(raw)
+    return timeProblem(this.fields.ts, raw, this.ts, message, this.maxFuture)
   }
-}
-
-function wrong(field: string, value: unknown, allowed: string): DataError {
-  return new DataError(`${field} is ${show(value)}; allowed: ${allowed}`)
 }

@@ -1,0 +1,133 @@
+/** Drops messages whose key has been seen before. */
+import { compile } from '../expressions/index.ts'
+import {
+  type CheckProblem,
+  DataError,
+  defineTransform,
+  type Message,
+  type State,
+  type Transform,
+  type TransformContext,
+} from '../plugin.ts'
+import { EventClock } from '../runtime/event-clock.ts'
+import schema from './dedupe.schema.json' with { type: 'json' }
+import { parseTime, timeProblem } from './lib/event-time.ts'
+import { failOn } from './lib/fail.ts'
+import { getter, show } from './lib/fields.ts'
+
+export interface DedupeConfig {
+  key: string
+  ttl: number
+  max_keys: number
+  time?: string
+  max_future: number
+}
+
+export default defineTransform<DedupeConfig>({
+  type: 'dedupe',
+  schema,
+  stateful: true,
+  check: ({ ttl }): CheckProblem[] => (ttl > 0 ? [] : [{ path: ['ttl'], message: 'a key must be remembered for longer than 0' }]),
+  create,
+})
+
+function create(config: DedupeConfig, ctx: TransformContext): Transform {
+  const expression = compile(config.key)
+  const timeOf = timeReader(config)
+  // A key is too old when the newest event time is `ttl` past it: the watermark of a clock that allows so much lateness.
+  const clock = new EventClock(ctx.state('clock'), { allowed_lateness: config.ttl, idle_timeout: 0 })
+  const seen = new Seen(ctx.state<[number, number]>('seen'), config.max_keys)
+  const labels = { pipeline: ctx.pipeline, step: ctx.step }
+  const duplicates = ctx.metrics.counter('runner_duplicates_total', 'Messages dropped because their key had been seen', labels)
+  const forgotten = ctx.metrics.counter('runner_dedupe_forgotten_total', 'Keys forgotten before their time, because of max_keys', labels)
+
+  return {
+    process(messages, out) {
+      for (const message of messages) {
+        let key: string
+        let time: number
+        try {
+          key = keyOf(expression.evaluate(message), config.key)
+          time = timeOf(message)
+        } catch (error) {
+          failOn(message, error, out)
+          continue
+        }
+        if (time > clock.max) seen.expire(clock.observe(time))
+        if (seen.has(key)) {
+          duplicates.inc()
+          continue
+        }
+        // Remembered from now, not from its own time: a message that is late must still find its twin.
+        if (seen.add(key, clock.max)) forgotten.inc()
+        out.emit(message)
+      }
+      if (clock.save()) ctx.watermark(clock.max)
+    },
+  }
+}
+
+/** Keys in the order in which they came, which is also that of their times. */
+class Seen {
+  /** key -> [event time when seen, number in order] */
+  private readonly state: State<[number, number]>
+  private readonly max: number
+  /** Oldest first, beginning at `head`. */
+  private queue: string[]
+  private head = 0
+  private next: number
+
+  constructor(state: State<[number, number]>, max: number) {
+    this.state = state
+    this.max = max
+    const entries = [...state.entries()].toSorted(([, a], [, b]) => a[1] - b[1])
+    this.queue = entries.map(([key]) => key)
+    this.next = (entries.at(-1)?.[1][1] ?? 0) + 1
+  }
+
+  has(key: string): boolean {
+    return this.state.get(key) !== undefined
+  }
+
+  /** @returns true when the oldest key had to go for it. */
+  add(key: string, time: number): boolean {
+    // As after a restart with nothing to restore.
+    if (this.state.size === 0) this.next = 1
+    this.state.set(key, [time, this.next++])
+    this.queue.push(key)
+    if (this.state.size <= this.max) return false
+    this.forgetOldest()
+    return true
+  }
+
+  expire(until: number): void {
+    while (this.head < this.queue.length && this.state.get(this.queue[this.head])![0] <= until) this.forgetOldest()
+  }
+
+  private forgetOldest(): void {
+    this.state.delete(this.queue[this.head++])
+    if (this.head > 1000 && this.head * 2 > this.queue.length) {
+      this.queue = this.queue.slice(this.head)
+      this.head = 0
+    }
+  }
+}
+
+function timeReader({ time: field, max_future }: DedupeConfig): (message: Message) => number {
+  if (field === undefined) return message => message.time
+  const get = getter(field)
+  return message => {
+    const raw = get(message.value)
+    const time = parseTime(raw)
+    const problem = timeProblem(field, raw, time, message, max_future)
+    if (problem) throw problem
+    return time
+  }
+}
+
+/** Text as it is would make `1` and `"1"` the same. */
+function keyOf(value: unknown, text: string): string {
+  if (value === null || value === undefined)
+    throw new DataError(`key: '${text}' gave ${show(value)}; a message without a key can't be told from others`)
+  return JSON.stringify(value)
+}

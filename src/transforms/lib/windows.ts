@@ -1,0 +1,143 @@
+/** Which windows a message falls into: fixed ones (tumbling, hopping), or sessions that grow while messages keep coming. */
+import { byEndStartKey, type Group, type GroupStore, groupId } from './group.ts'
+
+export interface Windows {
+  /** `take` has nothing while the watermark is below. */
+  nextDue: number
+  /** The open groups a message belongs to, made where needed. `late`: all are closed; `full`: one holds `limit` messages already. */
+  place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full'
+  /** Removes and returns what ends at or before the watermark, in the order in which it comes out. */
+  take(watermark: number): Group[]
+  /** The largest end at or before `until`. */
+  lastEnd(until: number): number
+}
+
+export class FixedWindows implements Windows {
+  nextDue = Number.POSITIVE_INFINITY
+  private readonly groups = new Map<string, Group>()
+  private readonly store: GroupStore
+  private readonly size: number
+  private readonly every: number
+  private readonly limit: number
+
+  /** `size` and `every` in ms; `every` = `size`: tumbling. */
+  constructor(store: GroupStore, size: number, every: number, limit: number) {
+    this.store = store
+    this.size = size
+    this.every = every
+    this.limit = limit
+    for (const group of store.restore()) this.keep(group)
+  }
+
+  place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full' {
+    const starts: number[] = []
+    for (let start = time - (time % this.every); start > time - this.size && start + this.size > watermark; start -= this.every)
+      starts.push(start)
+    if (starts.length === 0) return 'late'
+    const found = starts.map(start => this.groups.get(groupId(start, key)))
+    if (found.some(group => group !== undefined && group.size >= this.limit)) return 'full'
+    return found.map((group, i) => group ?? this.keep(this.store.create(key, starts[i], starts[i] + this.size)))
+  }
+
+  take(watermark: number): Group[] {
+    const due: Group[] = []
+    this.nextDue = Number.POSITIVE_INFINITY
+    for (const [id, group] of this.groups) {
+      if (group.end <= watermark) {
+        this.groups.delete(id)
+        this.store.forget(group)
+        due.push(group)
+      } else if (group.end < this.nextDue) this.nextDue = group.end
+    }
+    return due.toSorted(byEndStartKey)
+  }
+
+  lastEnd(until: number): number {
+    return lastEnd(this.groups.values(), until)
+  }
+
+  private keep(group: Group): Group {
+    this.groups.set(group.id, group)
+    if (group.end < this.nextDue) this.nextDue = group.end
+    return group
+  }
+}
+
+export class SessionWindows implements Windows {
+  nextDue = Number.POSITIVE_INFINITY
+  /** Disjoint sessions per key; few, as only the allowed lateness keeps an old one open beside a new one. */
+  private readonly sessions = new Map<string | null, Group[]>()
+  private readonly store: GroupStore
+  private readonly gap: number
+  private readonly limit: number
+
+  /** `gap` in ms: so much silence of a key ends its session. */
+  constructor(store: GroupStore, gap: number, limit: number) {
+    this.store = store
+    this.gap = gap
+    this.limit = limit
+    for (const group of store.restore()) this.keep(group)
+  }
+
+  place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full' {
+    const end = time + this.gap
+    const touching = (this.sessions.get(key) ?? []).filter(s => time < s.end && s.start < end)
+    if (touching.length === 0) return end <= watermark ? 'late' : [this.keep(this.store.create(key, time, end))]
+    if (touching.reduce((n, s) => n + s.size, 0) >= this.limit) return 'full'
+    const [session, ...others] = touching
+    for (const other of others) {
+      session.absorb(other)
+      this.remove(other)
+      this.store.forget(other)
+    }
+    const start = Math.min(time, ...touching.map(s => s.start))
+    if (start !== session.start) {
+      this.store.forget(session)
+      session.start = start
+    }
+    // `nextDue` may now be too early, which costs a look and nothing else.
+    session.end = Math.max(end, ...touching.map(s => s.end))
+    return [session]
+  }
+
+  take(watermark: number): Group[] {
+    const due: Group[] = []
+    let next = Number.POSITIVE_INFINITY
+    for (const sessions of this.sessions.values()) {
+      for (const session of sessions) {
+        if (session.end <= watermark) due.push(session)
+        else if (session.end < next) next = session.end
+      }
+    }
+    this.nextDue = next
+    for (const session of due) {
+      this.remove(session)
+      this.store.forget(session)
+    }
+    return due.toSorted(byEndStartKey)
+  }
+
+  lastEnd(until: number): number {
+    return lastEnd([...this.sessions.values()].flat(), until)
+  }
+
+  private keep(session: Group): Group {
+    const sessions = this.sessions.get(session.key)
+    if (sessions) sessions.push(session)
+    else this.sessions.set(session.key, [session])
+    if (session.end < this.nextDue) this.nextDue = session.end
+    return session
+  }
+
+  private remove(session: Group): void {
+    const rest = this.sessions.get(session.key)!.filter(s => s !== session)
+    if (rest.length === 0) this.sessions.delete(session.key)
+    else this.sessions.set(session.key, rest)
+  }
+}
+
+function lastEnd(groups: Iterable<Group>, until: number): number {
+  let last = Number.NEGATIVE_INFINITY
+  for (const { end } of groups) if (end <= until && end > last) last = end
+  return last
+}

@@ -1,0 +1,169 @@
+/** Aggregates per key over windows of event time: tumbling, hopping, sessions. */
+import { compile } from '../expressions/index.ts'
+import {
+  type CheckProblem,
+  DataError,
+  defineTransform,
+  type Json,
+  Message,
+  type Output,
+  type Transform,
+  type TransformContext,
+} from '../plugin.ts'
+import { EventClock } from '../runtime/event-clock.ts'
+import { type AggregatesConfig, compileAggregates, type Spec } from './lib/aggregates.ts'
+import { parseTime, timeProblem } from './lib/event-time.ts'
+import { failOn } from './lib/fail.ts'
+import { getter, show } from './lib/fields.ts'
+import { GroupStore } from './lib/group.ts'
+import { LateError, lateCounters } from './lib/late.ts'
+import { formatDuration } from './lib/time.ts'
+import { FixedWindows, SessionWindows, type Windows } from './lib/windows.ts'
+import schema from './window.schema.json' with { type: 'json' }
+
+export interface WindowConfig {
+  size?: number
+  every?: number
+  gap?: number
+  by?: string
+  time?: string
+  aggregates: AggregatesConfig
+  collect_limit: number
+  allowed_lateness: number
+  idle_timeout: number
+  on_late: 'drop' | 'dlq'
+  max_future: number
+}
+
+export default defineTransform<WindowConfig>({
+  type: 'window',
+  schema,
+  stateful: true,
+  check,
+  create,
+})
+
+/** Hopping windows a message may belong to. */
+const MAX_OVERLAP = 1000
+const OWN_FIELDS = ['key', 'start', 'end']
+
+function check({ size, every, gap, aggregates }: WindowConfig): CheckProblem[] {
+  const problems: CheckProblem[] = []
+  const add = (path: string[], message: string, suggestion?: string): void => void problems.push({ path, message, suggestion })
+  if (size === undefined && gap === undefined) add([], 'a window needs `size` (tumbling, or hopping with `every`) or `gap` (sessions)')
+  if (size !== undefined && gap !== undefined) add(['gap'], 'a window has either `size` or `gap`, not both')
+  if (size === 0) add(['size'], 'a window must be longer than 0')
+  if (gap === 0) add(['gap'], 'a session needs a gap longer than 0')
+  if (every !== undefined) {
+    if (size === undefined) add(['every'], '`every` goes with `size` only')
+    else if (every === 0 || every > size)
+      add(['every'], `windows of ${formatDuration(size)} must begin every ${formatDuration(size)} or more often`, formatDuration(size))
+    else if (size / every > MAX_OVERLAP)
+      add(['every'], `every message would belong to ${Math.ceil(size / every)} windows; at most ${MAX_OVERLAP} are allowed`)
+  }
+  for (const name of Object.keys(aggregates)) {
+    if (OWN_FIELDS.includes(name)) add(['aggregates', name], `the output has a field \`${name}\` of its own (${OWN_FIELDS.join(', ')})`)
+  }
+  return problems
+}
+
+function create(config: WindowConfig, ctx: TransformContext): Transform {
+  const specs = compileAggregates(config.aggregates)
+  const clock = new EventClock(ctx.state('clock'), config)
+  const store = new GroupStore(ctx.state('windows'), specs)
+  const windows = openWindows(config, store)
+  const read = reader(config, specs)
+  const late = lateCounters(ctx)
+
+  const close = (out: Output): void => {
+    for (const group of windows.take(clock.watermark)) out.emit(new Message(group.record(specs), group.key, group.end))
+  }
+  const save = (): void => {
+    store.flush()
+    if (clock.save()) ctx.watermark(clock.watermark)
+  }
+  const tooLate = (message: Message, time: number, out: Output): void => {
+    if (config.on_late === 'drop') {
+      late.dropped.inc()
+      return
+    }
+    late.dead.inc()
+    const length = config.size ?? config.gap!
+    const start = config.size === undefined ? time : time - (time % (config.every ?? length))
+    out.fail(message, new LateError(time, start, start + length, clock.watermark))
+  }
+
+  return {
+    process(messages, out) {
+      for (const message of messages) {
+        let input: Input
+        try {
+          input = read(message)
+        } catch (error) {
+          failOn(message, error, out)
+          continue
+        }
+        const { key, time, values } = input
+        if (time > clock.max && clock.observe(time) >= windows.nextDue) close(out)
+        const groups = windows.place(key, time, clock.watermark)
+        if (groups === 'late') {
+          tooLate(message, time, out)
+        } else if (groups === 'full') {
+          out.fail(message, new DataError(`the window of key ${show(key)} holds collect_limit (${config.collect_limit}) messages already`))
+        } else {
+          for (const group of groups) {
+            group.add(values, time)
+            store.touch(group)
+          }
+        }
+      }
+      save()
+    },
+
+    onIdle(silence, out) {
+      if (clock.idle(silence) && clock.watermark >= windows.nextDue) close(out)
+      save()
+    },
+
+    onEnd(out, until) {
+      clock.advance(windows.lastEnd(until))
+      close(out)
+      save()
+    },
+  }
+}
+
+function openWindows({ size, every, gap, aggregates, collect_limit }: WindowConfig, store: GroupStore): Windows {
+  const limit = Object.values(aggregates).some(a => a.collect !== undefined) ? collect_limit : Number.POSITIVE_INFINITY
+  return size === undefined ? new SessionWindows(store, gap!, limit) : new FixedWindows(store, size, every ?? size, limit)
+}
+
+interface Input {
+  readonly key: string | null
+  readonly time: number
+  readonly values: readonly Json[]
+}
+
+/** Everything a message is asked for, before it changes anything. The function throws {DataError}. */
+function reader({ by, time: field, max_future }: WindowConfig, specs: readonly Spec[]): (message: Message) => Input {
+  const expression = by === undefined ? undefined : compile(by)
+  const getTime = field === undefined ? undefined : getter(field)
+  return message => {
+    const { value } = message
+    const key = expression === undefined ? message.key : keyOf(expression.evaluate(message), expression.text)
+    let { time } = message
+    if (getTime !== undefined) {
+      const raw = getTime(value)
+      time = parseTime(raw)
+      const problem = timeProblem(field!, raw, time, message, max_future)
+      if (problem) throw problem
+    }
+    return { key, time, values: specs.map(spec => spec.read(value)) }
+  }
+}
+
+function keyOf(key: unknown, text: string): string {
+  if (typeof key === 'string') return key
+  if (typeof key === 'number' || typeof key === 'boolean') return String(key)
+  throw new DataError(`by: '${text}' gave ${show(key)}; allowed: a string, a number, true or false`)
+}

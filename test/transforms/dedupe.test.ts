@@ -1,0 +1,85 @@
+import * as fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import dedupe, { type DedupeConfig } from '../../src/transforms/dedupe.ts'
+import { type Input, messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
+
+const H = 3_600_000
+const config = (o: Partial<DedupeConfig> = {}): DedupeConfig => ({ key: 'id', ttl: H, max_keys: 1000, max_future: H, ...o })
+const at = (time: number, id: unknown): Input => ({ value: { id }, time })
+const passed = async (c: DedupeConfig, inputs: Input[]) => (await runTransform(dedupe, c, [messagesOf(inputs)])).out.map(m => m.offset)
+
+describe('dedupe', () => {
+  test('the first of each key passes, as it came', async () => {
+    const input = messagesOf([at(1, 'a'), at(2, 'b'), at(3, 'a'), at(4, 'b'), at(5, 'c')])
+    const run = await runTransform(dedupe, config(), [input])
+    expect(run.out).toEqual([input[0], input[1], input[4]])
+    expect(run.out.every(m => !m.changed)).toBe(true)
+    expect(run.counters['runner_duplicates_total{pipeline="test",step="dedupe"}']).toBe(2)
+  })
+
+  test('a number and its text are two keys; several fields make one', async () => {
+    expect(await passed(config(), [at(1, 1), at(1, '1'), at(1, 1)])).toEqual([0, 1])
+    const pair = (a: string, b: string): Input => ({ value: { a, b } })
+    expect(await passed(config({ key: '[a, b]' }), [pair('x', 'y,z'), pair('x,y', 'z'), pair('x', 'y,z')])).toEqual([0, 1])
+  })
+
+  test('a key is forgotten ttl of event time after its first message', async () => {
+    expect(await passed(config(), [at(0, 'a'), at(H - 1, 'a'), at(H, 'a'), at(2 * H - 1, 'a'), at(2 * H, 'a')])).toEqual([0, 2, 4])
+  })
+
+  test('a message that comes late still finds its twin', async () => {
+    expect(await passed(config(), [at(10 * H, 'x'), at(H, 'a'), at(H, 'a'), at(0, 'a')])).toEqual([0, 1])
+  })
+
+  test('beyond max_keys the oldest is forgotten, and its next duplicate passes: nothing is lost', async () => {
+    const run = await runTransform(dedupe, config({ max_keys: 2 }), [
+      messagesOf([at(1, 'a'), at(2, 'b'), at(3, 'c'), at(4, 'b'), at(5, 'a')]),
+    ])
+    expect(run.out.map(m => m.offset)).toEqual([0, 1, 2, 4])
+    expect(run.counters['runner_dedupe_forgotten_total{pipeline="test",step="dedupe"}']).toBe(2)
+    expect(run.state.get('seen')!.size).toBe(2)
+  })
+
+  test('what has no key fails', async () => {
+    const run = await runTransform(dedupe, config(), [messagesOf([at(1, null), { value: {} }, at(1, 'a')])])
+    expect(run.out.map(m => m.offset)).toEqual([2])
+    expect(run.failures.map(f => [f.message.offset, f.error.name])).toEqual([
+      [0, 'DataError'],
+      [1, 'DataError'],
+    ])
+  })
+
+  test('time from a field; a wrong one fails before it makes every key old', async () => {
+    const input = (id: string, t: unknown): Input => ({ value: { id, t }, time: 1000 })
+    expect(await passed(config({ time: 't' }), [input('a', 0), input('b', 1e14), input('b', 'x'), input('a', H), input('b', H)])).toEqual([
+      0, 3, 4,
+    ])
+  })
+
+  test('memory stays bounded over many keys', async () => {
+    const inputs = Array.from({ length: 20_000 }, (_, i) => at(i * 1000, `k${i}`))
+    const run = await runTransform(dedupe, config({ ttl: 100_000 }), [messagesOf(inputs)])
+    expect(run.out).toHaveLength(20_000)
+    expect(run.state.get('seen')!.size).toBe(100)
+  })
+})
+
+const inputs = fc.array(
+  fc.record({ time: fc.nat(5 * H), value: fc.record({ id: fc.oneof(fc.nat(12), fc.constantFrom('a', 'b', null)) }) }),
+  { maxLength: 60 },
+) as unknown as fc.Arbitrary<Input[]>
+transformConformance('dedupe', dedupe, config(), inputs)
+transformConformance('dedupe with few keys', dedupe, config({ max_keys: 3 }), inputs)
+
+test('never loses: every key that came in went out, and out is a subsequence of in', async () => {
+  await fc.assert(
+    fc.asyncProperty(inputs, fc.integer({ min: 1, max: 5 }), fc.nat(2 * H), async (all, max_keys, ttl) => {
+      const run = await runTransform(dedupe, config({ max_keys, ttl: ttl + 1 }), [messagesOf(all)])
+      const ids = (list: { value?: unknown }[]) =>
+        new Set(list.map(m => JSON.stringify((m.value as { id: unknown }).id)).filter(id => id !== 'null'))
+      expect(ids(run.out)).toEqual(ids(all))
+      const offsets = run.out.map(m => m.offset)
+      expect(offsets).toEqual(offsets.toSorted((a, b) => a - b))
+    }),
+  )
+})

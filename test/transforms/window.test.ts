@@ -1,0 +1,298 @@
+import * as fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Json } from '../../src/plugin.ts'
+import window, { type WindowConfig } from '../../src/transforms/window.ts'
+import { type Input, messagesOf, runTransform, seen, transformConformance } from '../conformance/transform.ts'
+
+const S = 1000
+const base: WindowConfig = {
+  aggregates: { n: { count: '*' } },
+  collect_limit: 10_000,
+  allowed_lateness: 0,
+  idle_timeout: 10 * S,
+  on_late: 'drop',
+  max_future: 3_600_000,
+}
+const every: WindowConfig['aggregates'] = {
+  n: { count: '*' },
+  there: { count: 'v' },
+  sum: { sum: 'v' },
+  min: { min: 'v' },
+  max: { max: 'v' },
+  avg: { avg: 'v' },
+  first: { first: 'tag' },
+  last: { last: 'tag' },
+  all: { collect: 'tag' },
+}
+const config = (o: Partial<WindowConfig>): WindowConfig => ({ ...base, ...o })
+const at = (time: number, value: Json = {}, key: string | null = 'k'): Input => ({ value, time, key })
+const records = (run: { out: { value: unknown }[] }) => run.out.map(m => m.value)
+
+describe('fixed windows', () => {
+  test('tumbling: one message per key and window, by end, start and key; key and time set', async () => {
+    const run = await runTransform(
+      window,
+      config({ size: 10 * S }),
+      [messagesOf([at(1, {}, 'b'), at(2, {}, 'a'), at(9999, {}, 'a'), at(10_000, {}, 'b'), at(20_000, {}, null)])],
+      { end: true },
+    )
+    expect(seen(run)).toEqual([
+      'a @10000 {"key":"a","start":0,"end":10000,"n":2}',
+      'b @10000 {"key":"b","start":0,"end":10000,"n":1}',
+      'b @20000 {"key":"b","start":10000,"end":20000,"n":1}',
+      'null @30000 {"key":null,"start":20000,"end":30000,"n":1}',
+    ])
+  })
+
+  test('hopping: every window a message falls into counts it', async () => {
+    const run = await runTransform(window, config({ size: 10 * S, every: 5 * S }), [messagesOf([at(7 * S), at(12 * S)])], { end: true })
+    expect(records(run)).toEqual([
+      { key: 'k', start: 0, end: 10_000, n: 1 },
+      { key: 'k', start: 5000, end: 15_000, n: 2 },
+      { key: 'k', start: 10_000, end: 20_000, n: 1 },
+    ])
+  })
+
+  test('hopping: a message that is late for one window still counts in the others', async () => {
+    const run = await runTransform(window, config({ size: 10 * S, every: 5 * S }), [messagesOf([at(12 * S), at(7 * S), at(4 * S)])], {
+      end: true,
+    })
+    expect(records(run)).toEqual([
+      { key: 'k', start: 5000, end: 15_000, n: 2 },
+      { key: 'k', start: 10_000, end: 20_000, n: 1 },
+    ])
+    expect(run.counters['runner_late_messages_total{pipeline="test",step="window",action="dropped"}']).toBe(1)
+  })
+
+  test('all aggregates: exact sums, event-time first and last, nulls', async () => {
+    const values = [at(5, { v: 0.1, tag: 'b' }), at(3, { v: '0.2', tag: 'a' }), at(5, { v: 0.3, tag: 'c' }), at(4, { v: 1e-8 })]
+    const run = await runTransform(window, config({ size: 10 * S, aggregates: every, allowed_lateness: S }), [messagesOf(values)], {
+      end: true,
+    })
+    expect(records(run)).toEqual([
+      {
+        key: 'k',
+        start: 0,
+        end: 10_000,
+        n: 4,
+        there: 4,
+        sum: 0.60000001,
+        min: 1e-8,
+        max: 0.3,
+        avg: 0.1500000025,
+        first: 'a',
+        last: 'c',
+        all: ['a', null, 'b', 'c'],
+      },
+    ])
+  })
+
+  test('a field that is no number fails its message as a whole; counting a field skips nulls', async () => {
+    const aggregates = { n: { count: '*' }, there: { count: 'v' }, sum: { sum: 'x' } }
+    const run = await runTransform(
+      window,
+      config({ size: S, aggregates }),
+      [messagesOf([at(1, { x: 1, v: null }), at(1, { x: 'one' }), at(1, {}), at(1, { x: '2', v: 0 })])],
+      { end: true },
+    )
+    expect(records(run)).toEqual([{ key: 'k', start: 0, end: 1000, n: 2, there: 1, sum: 3 }])
+    expect(run.failures.map(f => f.error.message)).toEqual([
+      'x is "one"; allowed for sum: a finite number, or one as a decimal string',
+      'x is missing; allowed for sum: a finite number, or one as a decimal string',
+    ])
+  })
+
+  test('by: a field or an expression; what gives no key fails', async () => {
+    const run = await runTransform(
+      window,
+      config({ size: S, by: 'user.id' }),
+      [messagesOf([at(1, { user: { id: 7 } }), at(1, { user: { id: 'x' } }), at(1, { user: {} }), at(1, { user: { id: null } })])],
+      { end: true },
+    )
+    expect(run.out.map(m => m.key)).toEqual(['7', 'x'])
+    expect(run.failures).toHaveLength(2)
+    expect(run.failures[1].error.message).toBe("by: 'user.id' gave null; allowed: a string, a number, true or false")
+  })
+
+  test('time: from a field, checked against the record', async () => {
+    const run = await runTransform(
+      window,
+      config({ size: S, time: 't', max_future: 5 * S }),
+      [messagesOf([at(1000, { t: 500 }), at(1000, { t: '6000' }), at(1000, { t: 6001 }), at(1000, { t: 1.5 })])],
+      { end: true },
+    )
+    expect(run.out.map(m => m.time)).toEqual([1000, 7000])
+    expect(run.failures.map(f => f.message.offset)).toEqual([2, 3])
+  })
+
+  test('late to the dead letters', async () => {
+    const run = await runTransform(window, config({ size: S, on_late: 'dlq' }), [messagesOf([at(0), at(2500), at(1)])])
+    expect(run.failures.map(f => f.error.message)).toEqual([
+      'late: 1 belongs to the window 0-1000, which closed when event time reached 1000; it stands 1500ms past that',
+    ])
+  })
+
+  test('a quiet lane closes by the wall clock', async () => {
+    const idle = async (ms: number) =>
+      (await runTransform(window, config({ size: 15 * S }), [messagesOf([at(S)])], { idle: ms })).out.length
+    expect(await idle(13 * S)).toBe(0)
+    expect(await idle(14 * S)).toBe(1)
+  })
+
+  test('collect_limit: the message that would be one too many fails, in none of its windows it counts', async () => {
+    const aggregates = { n: { count: '*' }, all: { collect: 'i' } }
+    const run = await runTransform(
+      window,
+      config({ size: 10 * S, every: 5 * S, aggregates, collect_limit: 2 }),
+      [messagesOf([at(1, { i: 1 }), at(2, { i: 2 }), at(3, { i: 3 }), at(6 * S, { i: 4 })])],
+      { end: true },
+    )
+    expect(records(run)).toEqual([
+      { key: 'k', start: -5000, end: 5000, n: 2, all: [1, 2] },
+      { key: 'k', start: 0, end: 10_000, n: 2, all: [1, 2] },
+    ])
+    expect(run.failures.map(f => f.message.offset)).toEqual([2, 3])
+  })
+})
+
+describe('sessions', () => {
+  test('reach from the first message to the last one plus the gap; exactly the gap apart are two', async () => {
+    const run = await runTransform(window, config({ gap: 10 * S }), [messagesOf([at(0), at(9999), at(19_999), at(30 * S)])], { end: true })
+    expect(records(run)).toEqual([
+      { key: 'k', start: 0, end: 19_999, n: 2 },
+      { key: 'k', start: 19_999, end: 29_999, n: 1 },
+      { key: 'k', start: 30_000, end: 40_000, n: 1 },
+    ])
+  })
+
+  test('a message between two of them makes them one', async () => {
+    const run = await runTransform(
+      window,
+      config({ gap: 10 * S, allowed_lateness: 60 * S, aggregates: { n: { count: '*' }, all: { collect: 'i' }, sum: { sum: 'i' } } }),
+      [messagesOf([at(20 * S, { i: 3 }), at(5 * S, { i: 1 }), at(12 * S, { i: 2 }), at(0, { i: 0 })])],
+      { end: true },
+    )
+    expect(records(run)).toEqual([{ key: 'k', start: 0, end: 30_000, n: 4, all: [0, 1, 2, 3], sum: 6 }])
+    expect(run.state.get('windows')!.size).toBe(0)
+  })
+
+  test('collect_limit holds across a merge', async () => {
+    const run = await runTransform(
+      window,
+      config({ gap: 10 * S, allowed_lateness: 60 * S, collect_limit: 2, aggregates: { all: { collect: 'i' } } }),
+      [messagesOf([at(20 * S, { i: 3 }), at(5 * S, { i: 1 }), at(12 * S, { i: 2 })])],
+      { end: true },
+    )
+    expect(run.out).toHaveLength(2)
+    expect(run.failures).toHaveLength(1)
+  })
+})
+
+const messages = fc.array(
+  fc.record({
+    time: fc.oneof(fc.nat(30 * S), fc.nat(300 * S)),
+    key: fc.constantFrom('a', 'b', '1|"x"', null),
+    value: fc.record({
+      v: fc.oneof(
+        fc.integer().map(n => n / 100),
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+        fc.constant('0.1234567890123456789012'),
+      ),
+      tag: fc.oneof(fc.nat(9), fc.constant(null)),
+    }),
+  }),
+  { maxLength: 40 },
+)
+const inputs = messages as unknown as fc.Arbitrary<Input[]>
+
+transformConformance('tumbling', window, config({ size: 10 * S, aggregates: every, allowed_lateness: 5 * S }), inputs)
+transformConformance('hopping', window, config({ size: 10 * S, every: 3 * S, aggregates: every, on_late: 'dlq', collect_limit: 5 }), inputs)
+transformConformance('sessions', window, config({ gap: 10 * S, aggregates: every, allowed_lateness: 20 * S, collect_limit: 8 }), inputs)
+transformConformance('sessions closed by silence', window, config({ gap: 10 * S, aggregates: every }), inputs, { end: false, idle: 12 * S })
+
+describe('against the definition, when nothing is late', () => {
+  const patient = { allowed_lateness: 1e9, aggregates: every }
+
+  test('fixed windows hold exactly the messages of their interval', async () => {
+    await fc.assert(
+      fc.asyncProperty(messages, fc.constantFrom(10 * S, 7 * S), fc.constantFrom(10 * S, 5 * S, 3 * S), async (all, size, hop) => {
+        const every = Math.min(size, hop)
+        const run = await runTransform(window, config({ ...patient, size, every }), [messagesOf(all as Input[])], { end: true })
+        const expected: unknown[] = []
+        for (let start = -20 * every; start < 310 * S; start += every) {
+          for (const key of [null, '1|"x"', 'a', 'b']) {
+            const inside = all.filter(m => m.key === key && m.time >= start && m.time < start + size)
+            if (inside.length > 0) expected.push(summary(key, start, start + size, inside))
+          }
+        }
+        const got = (records(run) as Record<string, Json>[]).map(essence)
+        expect(got).toHaveLength(expected.length)
+        expect(got).toEqual(expect.arrayContaining(expected))
+      }),
+    )
+  })
+
+  test('sessions are cut where a key is silent for the gap', async () => {
+    await fc.assert(
+      fc.asyncProperty(messages, async all => {
+        const gap = 10 * S
+        const run = await runTransform(window, config({ ...patient, gap }), [messagesOf(all as Input[])], { end: true })
+        const expected: unknown[] = []
+        for (const key of [null, '1|"x"', 'a', 'b']) {
+          const mine = all.filter(m => m.key === key).toSorted((a, b) => a.time - b.time)
+          let session: typeof mine = []
+          for (const [i, m] of mine.entries()) {
+            session.push(m)
+            if (i + 1 < mine.length && mine[i + 1].time - m.time < gap) continue
+            expected.push(summary(key, session[0].time, m.time + gap, session))
+            session = []
+          }
+        }
+        const got = (records(run) as Record<string, Json>[]).map(essence)
+        expect(got).toHaveLength(expected.length)
+        expect(got).toEqual(expect.arrayContaining(expected))
+      }),
+    )
+  })
+
+  /** What can be said without repeating the implementation: counts, bounds, and the tags in order of time, ties by arrival. */
+  function summary(key: string | null, start: number, end: number, inside: { time: number; value: { tag: number | null } }[]): object {
+    const tags = inside.toSorted((a, b) => a.time - b.time).map(m => m.value.tag)
+    return { key, start, end, n: tags.length, all: tags, first: tags[0], last: tags.at(-1) }
+  }
+  const essence = ({ key, start, end, n, all, first, last }: Record<string, Json>) => ({ key, start, end, n, all, first, last })
+
+  test('sum and avg are those of plain integers', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: -1e9, max: 1e9 }), { minLength: 1, maxLength: 50 }), async cents => {
+        const run = await runTransform(
+          window,
+          config({ size: S, aggregates: every }),
+          [messagesOf(cents.map(c => at(1, { v: c / 100, tag: 0 })))],
+          { end: true },
+        )
+        const total = cents.reduce((a, b) => a + b, 0)
+        const [record] = records(run) as Record<string, number>[]
+        expect(record.sum).toBe(total / 100 + 0)
+        expect(record.avg).toBeCloseTo(total / 100 / cents.length, 6)
+        expect([record.min, record.max]).toEqual([Math.min(...cents) / 100 + 0, Math.max(...cents) / 100 + 0])
+      }),
+    )
+  })
+})
+
+describe('check', () => {
+  const problems = (o: Partial<WindowConfig>) => window.check!(config(o)).map(p => `${p.path.join('.')}: ${p.message}`)
+  test.each<[Partial<WindowConfig>, string[]]>([
+    [{ size: 10 * S }, []],
+    [{ size: 10 * S, every: S }, []],
+    [{ gap: S }, []],
+    [{}, [': a window needs `size` (tumbling, or hopping with `every`) or `gap` (sessions)']],
+    [{ size: S, gap: S }, ['gap: a window has either `size` or `gap`, not both']],
+    [{ gap: S, every: S }, ['every: `every` goes with `size` only']],
+    [{ size: S, every: 2 * S }, ['every: windows of 1s must begin every 1s or more often']],
+    [{ size: 3_600_000, every: 1 }, ['every: every message would belong to 3600000 windows; at most 1000 are allowed']],
+    [{ size: 0 }, ['size: a window must be longer than 0']],
+    [{ size: S, aggregates: { end: { count: '*' } } }, ['aggregates.end: the output has a field `end` of its own (key, start, end)']],
+  ])('%j', (o, expected) => expect(problems(o)).toEqual(expected))
+})
