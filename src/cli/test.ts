@@ -89,7 +89,7 @@ async function runAll(files: readonly string[], flags: TestFlags): Promise<FileR
   const options: TestOptions = {
     repeat: flags.repeat,
     filter: flags.filter,
-    load: (file, { env, set }) => loadPipeline(file, { env, set: [...set] }),
+    load: (file, { env, set }) => loadPipeline(file, { env, set: set.map(s => s.argument) }),
   }
   const results: FileResult[] = []
   for (const file of files) {

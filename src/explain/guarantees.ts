@@ -26,7 +26,7 @@ export type Wiring = Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'dlq' |
 /** Every source with every sink, the dlq last. */
 export function guarantees(pipeline: Wiring): Pair[] {
   return pipeline.sources.flatMap(source => [
-    ...pipeline.sinks.filter(sink => reaches(pipeline, source, sink)).map(sink => pair(pipeline, source, sink, false)),
+    ...pipeline.sinks.map(sink => pair(pipeline, source, sink, false)),
     ...(pipeline.dlq ? [pair(pipeline, source, pipeline.dlq, true)] : []),
   ])
 }
@@ -42,12 +42,6 @@ export function weakest(pairs: readonly Pair[]): Pair | undefined {
 export function brokenPromises(pipeline: Wiring): Pair[] {
   if (pipeline.delivery !== 'exactly_once') return []
   return guarantees(pipeline).filter(p => p.guarantee !== 'exactly_once')
-}
-
-/** A sink that takes `from: <source>` only gets that source's messages; every other sink gets all of them. */
-function reaches(pipeline: Wiring, source: Step, sink: SinkStep): boolean {
-  const from = sink.from?.step
-  return from === undefined || from === source.name || !pipeline.sources.some(s => s.name === from)
 }
 
 function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<SinkStep['plugin']>, dlq: boolean): Pair {

@@ -1,6 +1,7 @@
 /** Runs test files: finds them, loads their pipelines, repeats, sums up. */
 import type { Pipeline, Problem } from '../runtime/config/model.ts'
-import { Problems } from '../runtime/config/problems.ts'
+import type { Code } from '../runtime/config/codes.ts'
+import { excerptOf, Problems } from '../runtime/config/problems.ts'
 import { checkTest } from './check.ts'
 import { align } from './align.ts'
 import type { Cut } from './feed.ts'
@@ -19,7 +20,7 @@ export interface TestOptions {
   readonly repeat: number
   /** Part of the names of the tests to run. */
   readonly filter?: string
-  load(file: string, test: TestCase): Promise<{ pipeline: Pipeline | undefined; problems: readonly Problem[] }>
+  load(file: string, test: TestCase): Promise<{ pipeline?: Pipeline; problems: readonly Problem[] }>
   /** Called after each test. */
   onResult?(file: string, result: TestResult): void
 }
@@ -39,26 +40,34 @@ export async function runTestFile(file: string, options: TestOptions): Promise<F
   return { file, problems: [], results }
 }
 
-async function prepare(
-  tests: TestFile,
-  source: TestSource,
-  options: TestOptions,
-): Promise<{ cases: { test: TestCase; pipeline: Pipeline }[]; problems: Problem[] }> {
+interface Prepared {
+  readonly cases: { readonly test: TestCase; readonly pipeline: Pipeline }[]
+  readonly problems: readonly Problem[]
+}
+
+/** Loads the pipeline once per set of overrides and variables, and checks each test against it. */
+async function prepare(tests: TestFile, source: TestSource, options: TestOptions): Promise<Prepared> {
   const loaded = new Map<string, ReturnType<TestOptions['load']>>()
-  const found = new Map<string, Problem>()
+  const found = new Set<Problem>()
   const own = new Problems()
-  const cases: { test: TestCase; pipeline: Pipeline }[] = []
+  const cases: Prepared['cases'] = []
   for (const test of tests.tests) {
-    const id = JSON.stringify([test.env, test.set])
+    const id = JSON.stringify([test.env, test.set.map(s => s.argument)])
     let loading = loaded.get(id)
     if (!loading) loaded.set(id, (loading = options.load(tests.pipeline, test)))
     const { pipeline, problems } = await loading
-    for (const p of problems) if (p.severity === 'error') found.set(JSON.stringify(p), p)
+    for (const p of problems) {
+      // What a test overrides is wrong where the test says it.
+      const override = p.file === '--set' ? test.set.find(s => s.argument === excerptOf(p)) : undefined
+      if (override) own.add(p.code as Code, source.span(override.path), override.path, p.message, p.suggestion)
+      else if (p.severity === 'error') found.add(p)
+    }
     if (!pipeline) continue
     cases.push({ test, pipeline })
     checkTest(source, ['tests', test.index], test, pipeline, own)
   }
-  return { cases, problems: [...found.values(), ...own.list()] }
+  const unique = new Map([...found].map(p => [JSON.stringify(p), p]))
+  return { cases, problems: [...unique.values(), ...own.list()] }
 }
 
 /** The first run counts; the others must give the same, wherever batches are cut. */

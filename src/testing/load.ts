@@ -7,8 +7,9 @@ import { parseText } from '../runtime/config/parse.ts'
 import { Problems } from '../runtime/config/problems.ts'
 import type { Schema } from '../runtime/config/schema.ts'
 import { find, type Path, type Span, SourceText, type TreeNode, toValue, valueSpan } from '../runtime/config/tree.ts'
-import { readTests } from './read.ts'
+import schema from '../../schemas/test.schema.json' with { type: 'json' }
 import type { TestFile } from './model.ts'
+import { readTests } from './read.ts'
 
 export interface LoadedTests {
   /** undefined when there are problems. */
@@ -48,13 +49,6 @@ export class TestSource {
   }
 }
 
-let schema: Schema | undefined
-
-export function testSchema(): Schema {
-  schema ??= JSON.parse(readFileSync(new URL('../../schemas/test.schema.json', import.meta.url), 'utf8')) as Schema
-  return schema
-}
-
 export const TEST_FILE = /\.test\.ya?ml$/
 
 /** `pipelines/bars.test.yaml` tests `pipelines/bars.yaml`. */
@@ -72,7 +66,7 @@ export async function loadTests(file: string): Promise<LoadedTests> {
   const source = new TestSource(text, root)
   if (!root || !problems.empty) return { tests: undefined, problems: problems.list(), source }
 
-  for (const j of await judge(toValue(root), testSchema())) {
+  for (const j of await judge(toValue(root), schema as unknown as Schema)) {
     const span = j.on === 'parent' ? source.span(j.path.slice(0, -1), 'key') : source.span(j.path, j.on)
     problems.add(j.code, span, j.path, j.message, j.suggestion)
   }

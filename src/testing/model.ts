@@ -17,11 +17,18 @@ export interface TestCase {
   readonly at: Location
   /** What the pipeline file sees instead of the shell's variables. */
   readonly env: Readonly<Record<string, string>>
-  /** `path=value`, as `--set` takes them. */
-  readonly set: readonly string[]
+  readonly set: readonly Override[]
   /** Epoch ms. */
   readonly clock: number
   readonly steps: readonly TestStep[]
+}
+
+/** A value of the pipeline file that a test changes. */
+export interface Override {
+  /** `path=value`, as `--set` takes it. */
+  readonly argument: string
+  /** Where the test file says so. */
+  readonly path: Path
 }
 
 export type TestStep = { readonly at: Location } & (

@@ -6,7 +6,7 @@ import type { Problems } from '../runtime/config/problems.ts'
 import { type MapNode, type Path, type SeqNode, type TreeNode, toValue } from '../runtime/config/tree.ts'
 import { parseDuration } from '../runtime/config/units.ts'
 import type { TestSource } from './load.ts'
-import type { Channel, Expectation, Expected, InputRecord, Metric, TestCase, TestFile, TestStep } from './model.ts'
+import type { Channel, Expectation, Expected, InputRecord, Metric, Override, TestCase, TestFile, TestStep } from './model.ts'
 
 /** 2026-01-01T00:00:00Z */
 const DEFAULT_CLOCK = 1_767_225_600_000
@@ -212,9 +212,10 @@ class Reader {
     return Object.fromEntries(Object.entries(values).map(([k, v]) => [k, String(v)]))
   }
 
-  private set(path: Path): string[] {
+  private set(path: Path): Override[] {
     const values = (this.value(path) ?? {}) as Record<string, unknown>
-    return Object.entries(values).map(([k, v]) => `${k}=${typeof v === 'string' ? v : JSON.stringify(v)}`)
+    // As JSON, which is YAML: a text stays a text, whatever it looks like.
+    return Object.entries(values).map(([k, v]) => ({ argument: `${k}=${JSON.stringify(v)}`, path: [...path, k] }))
   }
 
   private bytes(path: Path): Buffer | null {

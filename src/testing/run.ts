@@ -1,9 +1,9 @@
 /** Runs one test and judges it. */
-import { createHash } from 'node:crypto'
 import type { Location, Pipeline } from '../runtime/config/model.ts'
 import { formatPath, type Path } from '../runtime/config/tree.ts'
 import { align, type Row } from './align.ts'
 import { header } from './compare.ts'
+import { hashOf } from './hash.ts'
 import type { Cut } from './feed.ts'
 import { judgeMetric } from './metrics.ts'
 import type { Channel, Expectation, TestCase, TestStep } from './model.ts'
@@ -68,18 +68,14 @@ export async function runTest(pipeline: Pipeline, test: TestCase, cut: Cut = who
   const trial = new Trial(pipeline, test, cut)
   await trial.run()
   const written = trial.written()
-  return { test, failures: trial.failures, written, hash: hashOf(written), seconds: (performance.now() - started) / 1000 }
-}
-
-function hashOf(written: TestResult['written']): string {
-  const hash = createHash('sha256')
-  for (const [{ name }, records] of written) {
-    hash.update(JSON.stringify([name, records.map(r => [r.lane, r.topic ?? null, base64(r.key), base64(r.value), r.headers, r.time])]))
+  return {
+    test,
+    failures: trial.failures,
+    written,
+    hash: hashOf([...written].map(([{ name }, records]) => [name, records])),
+    seconds: (performance.now() - started) / 1000,
   }
-  return hash.digest('hex')
 }
-
-const base64 = (data: Buffer | null): string | null => (data === null ? null : data.toString('base64'))
 
 class Trial {
   readonly failures: Failure[] = []

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { TestOptions } from '../../src/testing/engine.ts'
 import { pipelineOf, run, step, summing, topicSink } from './support.ts'
 
 const sums = pipelineOf([step('sum', summing)])
@@ -83,21 +84,21 @@ describe('a pipeline file with problems', () => {
       message: 'm',
     }
     const { problems } = await run('tests: [ { name: a }, { name: b, env: { X: 1 } } ]', sums, {
-      load: async () => ({ pipeline: undefined, problems: [problem] }),
+      load: async () => ({ problems: [problem] }),
     })
     expect(problems).toEqual([problem])
   })
 
   it('is the one beside the test file unless another is named, and sees only the env of the test', async () => {
     const asked: unknown[] = []
-    const load = async (file: string, { env, set }: { env: unknown; set: unknown }) => {
-      asked.push([file.split('/').at(-1), env, set])
+    const load: TestOptions['load'] = async (file, { env, set }) => {
+      asked.push([file.split('/').at(-1), env, set.map(s => s.argument)])
       return { pipeline: sums, problems: [] }
     }
     await run('env: { A: 1, B: x }\nset: { "a.b": 1m }\ntests: [ { name: a, env: { B: true }, set: { c: [1] } } ]', sums, { load })
     await run('pipeline: other.yaml\ntests: [ { name: a } ]', sums, { load })
     expect(asked).toEqual([
-      ['p.yaml', { A: '1', B: 'true' }, ['a.b=1m', 'c=[1]']],
+      ['p.yaml', { A: '1', B: 'true' }, ['a.b="1m"', 'c=[1]']],
       ['other.yaml', {}, []],
     ])
   })

@@ -1,0 +1,23 @@
+/** One hash of all that a test has written: equal for two runs exactly when their outputs are. */
+import { createHash } from 'node:crypto'
+import type { Written } from './world.ts'
+
+export function hashOf(outputs: readonly (readonly [name: string, records: readonly Written[]])[]): string {
+  const hash = createHash('sha256')
+  for (const [name, records] of outputs) {
+    hash.update(JSON.stringify([name, records.map(r => [r.lane, r.topic ?? null, print(r.key), print(r.value), r.headers, r.time])]))
+  }
+  return hash.digest('hex')
+}
+
+/** The same large payload comes again in every run of a test. */
+const digests = new WeakMap<Buffer, string>()
+const LARGE = 10_000
+
+function print(data: Buffer | null): string | null {
+  if (data === null) return null
+  if (data.length < LARGE) return data.toString('base64')
+  let digest = digests.get(data)
+  if (digest === undefined) digests.set(data, (digest = `sha256 ${createHash('sha256').update(data).digest('base64')}`))
+  return digest
+}
