@@ -70,13 +70,13 @@ export async function checkCopy(driver: Driver, task: ChildTask, partitions: num
   }
 }
 
-export async function fillInput(driver: Driver, topic: string, partitions: number, perPartition: number): Promise<void> {
+/** Writes `<partition>-<n>` with n from `from` to `to`, in small batches: a driver hands out whole batches, and the copy is to take many steps. */
+export async function fillInput(driver: Driver, topic: string, partitions: number, from: number, to: number): Promise<void> {
   const producer = await driver.producer(producerOptions)
-  for (let i = 0; i < perPartition; i += 1000)
+  for (let i = from; i < to; i += 20)
     for (let partition = 0; partition < partitions; partition++)
-      await producer.send(
-        Array.from({ length: Math.min(1000, perPartition - i) }, (_, j) => record(topic, `${partition}-${i + j}`, { partition })),
-      )
+      await producer.send(Array.from({ length: Math.min(20, to - i) }, (_, j) => record(topic, `${partition}-${i + j}`, { partition })))
+  await producer.close()
 }
 
 /** True when the group has committed the end of the input. */
@@ -105,7 +105,7 @@ export function processRows(makeDriver: () => Driver | Promise<Driver>, child: C
       maxBytes: 2_000,
       sessionTimeoutMs: 6_000,
     }
-    await fillInput(driver, task.input, PARTITIONS, PER_PARTITION)
+    await fillInput(driver, task.input, PARTITIONS, 0, PER_PARTITION)
     const progress = async () => {
       const tps = Array.from({ length: PARTITIONS }, (_, partition) => ({ topic: task.output, partition }))
       return [...(await driver.offsets(tps, 'latest')).values()].reduce((a, b) => a + b, 0)

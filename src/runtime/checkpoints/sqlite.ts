@@ -24,7 +24,7 @@ export type Durability = 'normal' | 'full'
 
 /** Blocking the event loop is worse than waiting: past this SQLite gives up and we try again asynchronously. */
 const BUSY_BLOCK_MS = 50
-const BUSY_GIVE_UP_MS = 15_000
+const BUSY_GIVE_UP_MS = 10_000
 /** How often other processes' commits are looked for while somebody watches: often at first, seldom when nothing happens. */
 const TICK_MIN_MS = 2
 const TICK_MAX_MS = 16
