@@ -16,12 +16,11 @@ export function emitFunction(name: string, args: CelNode[], code: Code, emit: Em
       return num(`round(${code.numeric(x)}, ${args[1].args})`)
     case 'floor':
     case 'ceil':
-      return num(`Math.${name}(${code.numeric(x)})`)
     case 'abs':
-      return { js: `Math.abs(${code.numeric(x)})`, kind: x.kind === 'int' ? 'int' : 'num' }
+      return num(`Math.${name}(${code.numeric(x)})`)
     case 'min':
     case 'max':
-      return { js: `Math.${name}(${code.numeric(x)}, ${code.numeric(y)})`, kind: x.kind === 'int' && y.kind === 'int' ? 'int' : 'num' }
+      return num(`Math.${name}(${code.numeric(x)}, ${code.numeric(y)})`)
     case 'dyn':
       if (x.kind === 'dyn' || x.kind === 'out') return x
       return { js: code.store(x.js), kind: x.kind === 'int' || x.kind === 'strs' ? 'out' : 'dyn' }

@@ -227,7 +227,10 @@ function member(item: CelNode, list: CelNode, code: Code): Atom {
 function has(path: CelNode, code: Code): Atom {
   const [owner, name] = path.args as [CelNode, string]
   if (path.op !== '.' || hasOptional(owner) || isMeta(owner)) throw UNSUPPORTED
-  return { js: `(${field(owner, name, code)} !== undefined)`, kind: 'bool' }
+  const found = field(owner, name, code)
+  // A value that is no JSON (a user's plugin made it) is not even looked at by the interpreter.
+  code.bailIf(`typeof ${found} === 'object' && !isJsonType(${found})`)
+  return { js: `(${found} !== undefined)`, kind: 'bool' }
 }
 
 function orValue(receiver: CelNode, fallback: CelNode, code: Code): Atom {

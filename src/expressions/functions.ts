@@ -19,20 +19,19 @@ export interface FunctionEntry {
   readonly as?: string
 }
 
-/** The same function of two numbers for every mix of integers and doubles; two integers give an integer. */
-const ofTwoNumbers = (name: string, f: (a: number, b: number) => number, onInts: (a: bigint, b: bigint) => bigint) =>
-  [
-    [`${name}(double, double): double`, f],
-    [`${name}(double, int): double`, (a: number, b: bigint) => f(a, Number(b))],
-    [`${name}(int, double): double`, (a: bigint, b: number) => f(Number(a), b)],
-    [`${name}(int, int): int`, onInts],
-  ] as const
+/**
+ * A function of numbers, be they integers or doubles. It gives a double even for integers: the library takes the result type from
+ * the overload it finds first, so overloads with different ones would have it wrong for values whose type shows at run time only.
+ */
+const ofTwoNumbers = (name: string, f: (a: number, b: number) => number) =>
+  ['double', 'int'].flatMap(a =>
+    ['double', 'int'].map(
+      b => [`${name}(${a}, ${b}): double`, (x: number | bigint, y: number | bigint) => f(Number(x), Number(y))] as const,
+    ),
+  )
 
 const ofOneNumber = (name: string, f: (x: number) => number) =>
-  [
-    [`${name}(double): double`, f],
-    [`${name}(int): double`, (x: bigint) => f(Number(x))],
-  ] as const
+  ['double', 'int'].map(a => [`${name}(${a}): double`, (x: number | bigint) => f(Number(x))] as const)
 
 export const FUNCTIONS: readonly FunctionEntry[] = [
   {
@@ -48,10 +47,7 @@ export const FUNCTIONS: readonly FunctionEntry[] = [
       ['round(1.005, 2)', 1.01],
       ['round(1234.5678, 1)', 1234.6],
     ],
-    overloads: [
-      ...ofOneNumber('round', x => impl.round(x, 0)),
-      ...ofTwoNumbers('round', impl.round, (a, b) => (impl.round(Number(a), Number(b)), a)),
-    ],
+    overloads: [...ofOneNumber('round', x => impl.round(x, 0)), ...ofTwoNumbers('round', impl.round)],
   },
   {
     name: 'floor',
@@ -84,10 +80,7 @@ export const FUNCTIONS: readonly FunctionEntry[] = [
       ['abs(-2.5)', 2.5],
       ['abs(-2)', 2],
     ],
-    overloads: [
-      ['abs(double): double', Math.abs],
-      ['abs(int): int', (x: bigint) => (x < 0n ? -x : x)],
-    ],
+    overloads: ofOneNumber('abs', Math.abs),
   },
   {
     name: 'min',
@@ -96,7 +89,7 @@ export const FUNCTIONS: readonly FunctionEntry[] = [
     usage: 'min(a, b)',
     description: 'The smaller of two numbers.',
     examples: [['min(2.5, 3)', 2.5]],
-    overloads: ofTwoNumbers('min', Math.min, (a, b) => (a < b ? a : b)),
+    overloads: ofTwoNumbers('min', Math.min),
   },
   {
     name: 'max',
@@ -105,7 +98,7 @@ export const FUNCTIONS: readonly FunctionEntry[] = [
     usage: 'max(a, b)',
     description: 'The larger of two numbers.',
     examples: [['max(2.5, 3)', 3]],
-    overloads: ofTwoNumbers('max', Math.max, (a, b) => (a > b ? a : b)),
+    overloads: ofTwoNumbers('max', Math.max),
   },
   {
     name: 'string',

@@ -2,7 +2,7 @@
 import type { Message } from '../plugin.ts'
 import type { Code } from './code.ts'
 import { characters, formatTime, parseDouble, replace, round } from './implementations.ts'
-import { isJson } from './interpreter.ts'
+import { isJson, isJsonType } from './interpreter.ts'
 
 /** What generated code returns when the record is not as simple as it hoped: the interpreter has to look at it. */
 export const BAIL = Symbol('bail')
@@ -19,6 +19,7 @@ const helpers = {
   isFinite: Number.isFinite,
   isSafe: Number.isSafeInteger,
   isJson,
+  isJsonType,
   round,
   formatTime,
   replace,

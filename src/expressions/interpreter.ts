@@ -97,6 +97,9 @@ export function isRecord(v: object): v is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null
 }
 
+/** Null, a list, or an object that JSON.parse could have made; what is in it is not looked at. */
+export const isJsonType = (v: object | null): boolean => v === null || Array.isArray(v) || isRecord(v)
+
 /** True when `toJson` would return the very same value. */
 export function isJson(v: unknown): boolean {
   switch (typeof v) {
