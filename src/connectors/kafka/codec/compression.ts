@@ -91,12 +91,24 @@ const XERIAL = Buffer.from([130, 83, 78, 65, 80, 80, 89, 0])
 
 /** Java writes snappy in the xerial framing, librdkafka and others as one raw block. */
 function unsnappy(data: Buffer): Buffer {
-  if (data.length < 16 || !data.subarray(0, 8).equals(XERIAL)) return snappy().uncompress(data)
+  if (data.length < 16 || !data.subarray(0, 8).equals(XERIAL)) return unsnappyBlock(data)
   const blocks: Buffer[] = []
   for (let at = 16; at + 4 <= data.length; ) {
     const size = data.readUInt32BE(at)
-    blocks.push(snappy().uncompress(data.subarray(at + 4, at + 4 + size)))
+    blocks.push(unsnappyBlock(data.subarray(at + 4, at + 4 + size)))
     at += 4 + size
   }
   return Buffer.concat(blocks)
+}
+
+/** snappyjs believes any length that the block claims. */
+function unsnappyBlock(block: Buffer): Buffer {
+  let size = 0
+  for (let i = 0, scale = 1; i < 5; i++, scale *= 128) {
+    size += (block[i] & 0x7f) * scale
+    if (block[i] < 0x80) break
+  }
+  // The format cannot shrink data to less than about a twentieth.
+  if (!(size <= Math.min(MAX_OUTPUT, block.length * 64))) throw new Error(`a block of ${block.length} bytes claims to hold ${size}`)
+  return snappy().uncompress(block)
 }

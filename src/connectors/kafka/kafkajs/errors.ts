@@ -87,5 +87,10 @@ export function toPipelineError(error: unknown, doing: string): PipelineError {
   if (AUTHORIZATION.has(type)) return new EnvironmentError(`${text}; the broker's ACLs do not allow it`, error)
   if (FATAL.has(type)) return new EnvironmentError(text, error)
   if (TLS.test(cause?.message ?? '')) return new EnvironmentError(`${text}; check security_protocol and the TLS settings`, error)
+  if (isForeign(cause)) return new PipelineError('PIPE_INTERNAL', text, { cause: error })
   return new ConnectionError(text, error)
 }
+
+/** Neither kafkajs' nor the system's: a mistake in a program, which repeating does not mend. */
+const isForeign = (e: KafkaJSError): boolean =>
+  !/^KafkaJS|AbortError|TimeoutError/.test(e?.name ?? '') && typeof (e as { code?: unknown })?.code !== 'string' && e?.type === undefined

@@ -17,6 +17,7 @@ export interface KafkaJSError extends Error {
 }
 /** What a request's `encode` makes: kafkajs' Encoder, or `parts`, which our request framing joins with one copy. */
 export interface Encoded {
+  readonly buf: Buffer
   readonly buffer: Buffer
   readonly parts?: readonly Buffer[]
 }
@@ -48,7 +49,6 @@ export interface Broker {
   [api: string]: any
 }
 export interface Encoder extends Encoded {
-  size(): number
   writeInt8(n: number): Encoder
   writeInt16(n: number): Encoder
   writeInt32(n: number): Encoder

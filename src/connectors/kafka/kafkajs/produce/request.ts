@@ -1,5 +1,5 @@
 /** The Produce request (v3 to v7), made of finished record batches instead of kafkajs' message objects. */
-import { internals, type Broker } from '../internals.ts'
+import { type Broker, type Encoded, internals } from '../internals.ts'
 
 export interface ProduceBatch {
   readonly topic: string
@@ -50,7 +50,7 @@ export async function produce(
         parts.push(head, bytes)
       }
     }
-    return { buffer: parts[0], parts }
+    return joined(parts)
   }
   const data = await broker.connectionPool.send<any>({
     request: { ...request, encode },
@@ -65,4 +65,18 @@ export async function produce(
       errorCode: p.errorCode as number,
     })),
   )
+}
+
+/** For kafkajs' own framing too, in case something else in the process has loaded it before ours was put in place. */
+function joined(parts: readonly Buffer[]): Encoded {
+  let buffer: Buffer | undefined
+  return {
+    parts,
+    get buffer() {
+      return (buffer ??= Buffer.concat(parts))
+    },
+    get buf() {
+      return this.buffer
+    },
+  }
 }

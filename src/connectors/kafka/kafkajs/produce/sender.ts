@@ -349,6 +349,8 @@ export class Sender {
     queue.recovering = true
     const oldest = queue.sent[0]
     if (oldest === undefined) return
+    if (oldest.attempts === 5)
+      this.options.log.warn({ topic: queue.topic, partition: queue.partition, error: error.message }, 'Kafka producer: still trying')
     queue.notBefore = Date.now() + Math.min(1000, 20 * 2 ** Math.min(oldest.attempts, 6))
     if (Date.now() - oldest.createdAt < DELIVERY_TIMEOUT) return
     // Later records must not overtake the ones given up, so all go, and with them the sequence numbers.

@@ -27,7 +27,8 @@ export class LaneProducer {
   /** Something is enrolled: the coordinator knows of the transaction. */
   private begun = false
   private begunAt = 0
-  private offsets: Promise<void> | undefined
+  /** Requests to the transaction coordinator, one at a time: it refuses a second one while it writes down the first. */
+  private coordinating: Promise<void> = Promise.resolve()
   private dead: PipelineError | undefined
 
   /** @param checkpoint partition that every transaction of the lane writes to. */
@@ -75,12 +76,12 @@ export class LaneProducer {
     if (this.inTransaction) throw new Error(`lane ${this.lane.id} has an open transaction already`)
     this.inTransaction = true
     this.begun = false
-    this.offsets = undefined
     this.sender.beginTransaction()
   }
 
   /** @throws {BatchError} for records that can never be written; any other error kills the producer. */
   async send(records: readonly OutRecord[]): Promise<void> {
+    if (this.dead !== undefined) throw this.dead
     if (!this.inTransaction) throw new Error(`lane ${this.lane.id} has no open transaction`)
     try {
       await this.sender.send(records, partitions => this.enroll(partitions))
@@ -118,7 +119,7 @@ export class LaneProducer {
     )
     try {
       if (!quiet) throw new ConnectionError('writes are still under way')
-      await this.offsets
+      await this.coordinating
       await this.end(false)
     } catch (error) {
       this.kill(error, 'abort')
@@ -130,7 +131,7 @@ export class LaneProducer {
     this.kill(new FencedError(`lane ${this.lane.id} has been released`), 'use')
   }
 
-  private async enroll(partitions: TopicPartition[]): Promise<void> {
+  private enroll(partitions: TopicPartition[]): Promise<void> {
     const first = !this.begun
     if (first) {
       this.begun = true
@@ -144,25 +145,26 @@ export class LaneProducer {
       if (!topics.has(topic)) topics.set(topic, { topic, partitions: [] })
       topics.get(topic)!.partitions.push(partition)
     }
-    await this.onTransactionCoordinator('begin a transaction of', broker =>
-      broker.addPartitionsToTxn({ ...this.ids(), topics: [...topics.values()] }),
-    )
-    // The next step is prepared while the records travel; two at once the coordinator would refuse.
-    if (first && this.lane.group !== undefined) {
-      this.offsets = this.addOffsets()
-      this.offsets.catch(() => {})
-    }
+    const enrolled = this.coordinate(broker => broker.addPartitionsToTxn({ ...this.ids(), topics: [...topics.values()] }))
+    // The next step is prepared while the records travel.
+    if (first && this.lane.group !== undefined)
+      void this.coordinate(broker => broker.addOffsetsToTxn({ ...this.ids(), groupId: this.lane.group }))
+    return enrolled
   }
 
-  private addOffsets(): Promise<void> {
-    return this.onTransactionCoordinator('begin a transaction of', broker =>
-      broker.addOffsetsToTxn({ ...this.ids(), groupId: this.lane.group }),
+  private coordinate(request: (broker: Broker) => Promise<unknown>): Promise<void> {
+    const turn = this.coordinating.then(() =>
+      onCoordinator(this.cluster, 'transaction', this.transactionalId, BUDGET, `begin a transaction of ${this.lane.id}`, request),
     )
+    this.coordinating = turn
+    // Whoever needs it awaits it; until then a failure must not count as unhandled.
+    turn.catch(() => {})
+    return turn
   }
 
   private async sendOffset(position: number): Promise<void> {
     if (!this.begun) await this.enroll([this.checkpoint])
-    await this.offsets
+    await this.coordinating
     const { group, topic, partition } = this.lane
     const topics = [{ topic, partitions: [{ partition, offset: String(position), metadata: null }] }]
     await onCoordinator(this.cluster, 'group', group!, BUDGET, `commit the offset of ${this.lane.id}`, broker =>
@@ -181,10 +183,6 @@ export class LaneProducer {
       broker => broker.endTxn({ ...this.ids(), transactionResult: commit }),
       error => connectionBroke(error),
     )
-  }
-
-  private onTransactionCoordinator(doing: string, request: (broker: Broker) => Promise<unknown>): Promise<any> {
-    return onCoordinator(this.cluster, 'transaction', this.transactionalId, BUDGET, `${doing} ${this.lane.id}`, request)
   }
 
   private ids() {
