@@ -1,0 +1,42 @@
+/** Entry of the command line. Only the module of the command that runs is loaded: `validate` must not pay for `run`. */
+import { Command } from 'commander'
+import { EXIT } from '../errors.ts'
+
+/** Each module registers its command; the order is that of `--help`. */
+const COMMANDS: Record<string, () => Promise<{ register(program: Command): void }>> = {
+  validate: () => import('./validate.ts'),
+  run: () => import('./run.ts'),
+  explain: () => import('./explain.ts'),
+  test: () => import('./test.ts'),
+  list: () => import('./list.ts'),
+  schema: () => import('./schema.ts'),
+  gen: () => import('./gen.ts'),
+}
+
+export async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command('runner')
+    .description('Runs streaming pipelines described in YAML files.')
+    .showSuggestionAfterError()
+    .enablePositionalOptions()
+    .exitOverride()
+  const [name] = argv
+  if (name === '--version' || name === '-V') {
+    const { default: manifest } = await import('../../package.json', { with: { type: 'json' } })
+    process.stdout.write(`${manifest.version}\n`)
+    return
+  }
+  program.option('-V, --version', 'print the version')
+  const wanted = name !== undefined && Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]] : Object.values(COMMANDS)
+  for (const command of await Promise.all(wanted.map(load => load()))) command.register(program)
+  for (const command of program.commands) command.exitOverride().showSuggestionAfterError()
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+  } catch (error) {
+    const { code, exitCode } = error as { code?: string; exitCode?: number }
+    if (!code?.startsWith('commander.')) throw error
+    // Help was asked for, or the command line is wrong: commander has said so already.
+    process.exitCode = exitCode === 0 ? EXIT.ok : EXIT.config
+  }
+}
+
+await main(process.argv.slice(2))

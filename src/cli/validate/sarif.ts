@@ -1,0 +1,44 @@
+import { pathToFileURL } from 'node:url'
+import { isAbsolute } from 'node:path'
+import manifest from '../../../package.json' with { type: 'json' }
+import { CODES } from '../../runtime/config/codes.ts'
+import type { FileResult } from '../validate.ts'
+
+/** SARIF 2.1.0, as code scanning reads it. */
+export function formatSarif(results: readonly FileResult[]): string {
+  const ids = Object.keys(CODES)
+  const log = {
+    $schema: 'https://json.schemastore.org/sarif-2.1.0.json',
+    version: '2.1.0',
+    runs: [
+      {
+        tool: {
+          driver: {
+            name: 'runner validate',
+            version: manifest.version,
+            rules: Object.entries(CODES).map(([id, { title, help }]) => ({ id, shortDescription: { text: title }, help: { text: help } })),
+          },
+        },
+        columnKind: 'utf16CodeUnits',
+        results: results
+          .flatMap(r => r.problems)
+          .map(p => ({
+            ruleId: p.code,
+            ruleIndex: ids.indexOf(p.code),
+            level: p.severity,
+            message: { text: p.suggestion === undefined ? p.message : `${p.message} (did you mean: ${p.suggestion})` },
+            locations: [
+              {
+                physicalLocation: {
+                  artifactLocation: { uri: isAbsolute(p.file) ? pathToFileURL(p.file).href : encodeURI(p.file.replaceAll('\\', '/')) },
+                  region: { startLine: p.line, startColumn: p.column, endLine: p.endLine, endColumn: p.endColumn },
+                },
+                ...(p.path === '' ? {} : { logicalLocations: [{ fullyQualifiedName: p.path }] }),
+              },
+            ],
+          })),
+      },
+    ],
+  }
+  return `${JSON.stringify(log, null, 2)}\n`
+}

@@ -1,0 +1,72 @@
+/**
+ * From a tree and its schema to a plain value: texts that came from variables become the type that is wanted, and defaults
+ * are put in. Literals in the file are never converted: `port: "8000"` stays a string and is then refused.
+ */
+import { type Env, resolveTree } from './env.ts'
+import { Problems } from './problems.ts'
+import { alternatives, hasType, itemSchema, propertySchema, type Schema, typesOf, views } from './schema.ts'
+import { formatPath, type Path, type Span, type TreeNode, toValue } from './tree.ts'
+
+export interface FillContext {
+  readonly root: Schema
+  readonly env: Env
+  readonly base: string
+  readonly problems: Problems
+  /** Where a default that cannot be resolved is reported: the key whose config lacks it. */
+  readonly at: Span
+  /** Paths whose value is not known because a variable is missing: nothing more is said about them. */
+  readonly unresolved: Set<string>
+  /** Switched off: missing variables of defaults are no problem. */
+  readonly lenient: boolean
+}
+
+export function fill(node: TreeNode, schema: Schema | undefined, path: Path, context: FillContext): unknown {
+  if (node.kind === 'scalar') {
+    if (node.substitution?.unresolved) context.unresolved.add(formatPath(path))
+    return node.substitution && typeof node.value === 'string' ? convertText(node.value, schema, context.root) : node.value
+  }
+  // Alternatives are told apart by the plain value; texts in it are good enough for that.
+  const schemas = views(schema, toValue(node), context.root)
+  if (node.kind === 'seq') return node.items.map((item, i) => fill(item, itemSchema(schemas, i), [...path, i], context))
+  const out: Record<string, unknown> = {}
+  for (const [key, entry] of node.entries) out[key] = fill(entry.value, propertySchema(schemas, key), [...path, key], context)
+  for (const s of schemas) {
+    for (const [key, property] of Object.entries(s.properties ?? {})) {
+      if (Object.hasOwn(out, key)) continue
+      const found = views(property, undefined, context.root).find(v => v.default !== undefined)
+      if (found) out[key] = fillDefault(key, found.default, property, [...path, key], context)
+    }
+  }
+  return out
+}
+
+function fillDefault(key: string, value: unknown, schema: Schema, path: Path, context: FillContext): unknown {
+  const own = new Problems()
+  const node = resolveTree(fromJson(value, context.at), path, context.env, context.base, own, context.lenient)
+  for (const p of own.list()) context.problems.add(p.code as 'CONFIG_ENV_MISSING', context.at, path, `${p.message}, and ${key} takes its default from it`, p.suggestion)
+  return fill(node, schema, path, context)
+}
+
+/** A JSON value as a tree whose every node stands at one place. */
+export function fromJson(value: unknown, span: Span): TreeNode {
+  if (Array.isArray(value)) return { kind: 'seq', span, items: value.map(v => fromJson(v, span)) }
+  if (typeof value === 'object' && value !== null) {
+    return { kind: 'map', span, implicit: true, entries: new Map(Object.entries(value).map(([k, v]) => [k, { key: span, value: fromJson(v, span) }])) }
+  }
+  return { kind: 'scalar', span, value: value as string, style: 'plain' }
+}
+
+/** Texts from variables: what a shell can say for a boolean. */
+const BOOLEANS: Record<string, boolean> = { true: true, false: false, '1': true, '0': false, yes: true, no: false, on: true, off: false }
+
+function convertText(text: string, schema: Schema | undefined, root: Schema): unknown {
+  const options = alternatives(schema, root)
+  if (options.length === 0 || options.some(o => hasType(o, text) && (!o.enum || o.enum.includes(text)))) return text
+  const types = new Set(options.flatMap(typesOf))
+  const trimmed = text.trim()
+  if ((types.has('number') || types.has('integer')) && /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(trimmed) && Number.isFinite(Number(trimmed))) {
+    return Number(trimmed)
+  }
+  if (types.has('boolean') && Object.hasOwn(BOOLEANS, trimmed.toLowerCase())) return BOOLEANS[trimmed.toLowerCase()]
+  return text
+}

@@ -1,0 +1,92 @@
+/** Collects findings, and remembers for each the line it is about, so that a report needs no file. */
+import type { Code } from './codes.ts'
+import type { Problem } from './model.ts'
+import { formatPath, type Path, type Span } from './tree.ts'
+
+/** A file with more findings than this is not a pipeline file with mistakes, it is something else. */
+const MAX_PROBLEMS = 500
+
+const excerpts = new WeakMap<Problem, string>()
+
+/** The line a problem is about, with values of secret keys masked; undefined when there is none (the file could not be read). */
+export const excerptOf = (problem: Problem): string | undefined => excerpts.get(problem)
+
+export interface Finding {
+  readonly code: Code
+  readonly span: Span
+  readonly path: Path
+  readonly message: string
+  readonly suggestion?: string
+  readonly severity?: 'error' | 'warning'
+}
+
+export class Problems {
+  private readonly findings: Finding[] = []
+  private readonly secrets: Span[] = []
+
+  add(code: Code, span: Span, path: Path, message: string, suggestion?: string): void {
+    if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion })
+  }
+
+  /** The text here is a secret: never show it in an excerpt. */
+  mask(span: Span): void {
+    this.secrets.push(span)
+  }
+
+  get empty(): boolean {
+    return this.findings.length === 0
+  }
+
+  get count(): number {
+    return this.findings.length
+  }
+
+  /** Sorted by place; identical ones once. */
+  list(): Problem[] {
+    const seen = new Set<string>()
+    const out: Problem[] = []
+    for (const finding of this.findings) {
+      const problem = this.toProblem(finding)
+      const id = JSON.stringify(problem)
+      if (seen.has(id)) continue
+      seen.add(id)
+      excerpts.set(problem, this.excerpt(finding.span))
+      out.push(problem)
+    }
+    return out.sort(
+      (a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : 0) || a.line - b.line || a.column - b.column || (a.code < b.code ? -1 : 1),
+    )
+  }
+
+  private toProblem({ code, span, path, message, suggestion, severity }: Finding): Problem {
+    const from = span.source.position(span.start)
+    const to = span.source.position(Math.max(span.end, span.start))
+    // A caret needs at least one column to stand on.
+    const empty = to.line === from.line && to.column === from.column
+    return {
+      code,
+      severity: severity ?? 'error',
+      file: span.source.file,
+      line: from.line,
+      column: from.column,
+      endLine: to.line,
+      endColumn: empty ? to.column + 1 : to.column,
+      path: formatPath(path),
+      message,
+      ...(suggestion === undefined ? {} : { suggestion }),
+    }
+  }
+
+  private excerpt({ source, start }: Span): string {
+    const { line } = source.position(start)
+    const from = source.lineStart(line)
+    let text = source.line(line)
+    for (const secret of this.secrets) {
+      if (secret.source !== source) continue
+      const a = Math.max(secret.start - from, 0)
+      const b = Math.min(secret.end - from, text.length)
+      if (a < b) text = text.slice(0, a) + '*'.repeat(b - a) + text.slice(b)
+    }
+    return text
+  }
+}

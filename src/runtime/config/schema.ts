@@ -1,0 +1,120 @@
+/** The parts of JSON Schema the config layer itself understands: to find the schema of a value, its default, its format. ajv is the judge of validity. */
+
+/** A JSON Schema with our own keywords. */
+export interface Schema {
+  readonly $ref?: string
+  readonly $defs?: Record<string, Schema>
+  readonly definitions?: Record<string, Schema>
+  readonly title?: string
+  readonly description?: string
+  readonly type?: string | readonly string[]
+  readonly format?: string
+  readonly default?: unknown
+  readonly examples?: readonly unknown[]
+  readonly enum?: readonly unknown[]
+  readonly const?: unknown
+  readonly pattern?: string
+  readonly properties?: Record<string, Schema>
+  readonly patternProperties?: Record<string, Schema>
+  readonly additionalProperties?: boolean | Schema
+  readonly required?: readonly string[]
+  readonly items?: Schema | readonly Schema[]
+  readonly allOf?: readonly Schema[]
+  readonly anyOf?: readonly Schema[]
+  readonly oneOf?: readonly Schema[]
+  /** Never print the value. */
+  readonly secret?: boolean
+  /** At the top of a plugin's schema: the property that a config of one scalar (or list) sets. */
+  readonly shorthand?: string
+  /** With `format: expression`: what it must evaluate to. */
+  readonly returns?: 'bool'
+  readonly [keyword: string]: unknown
+}
+
+export const OWN_KEYWORDS = ['secret', 'shorthand', 'returns', 'examples']
+
+export function deref(schema: Schema, root: Schema): Schema {
+  let current = schema
+  for (let hops = 0; current.$ref !== undefined && hops < 10; hops++) {
+    let target: any = root
+    for (const part of current.$ref.replace(/^#\/?/, '').split('/')) {
+      if (part !== '') target = target?.[decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~')]
+    }
+    if (target === undefined) break
+    const { $ref: _, ...beside } = current
+    current = { ...(target as Schema), ...beside }
+  }
+  return current
+}
+
+export function typesOf(schema: Schema): readonly string[] {
+  if (schema.type !== undefined) return typeof schema.type === 'string' ? [schema.type] : schema.type
+  if (schema.enum) return [...new Set(schema.enum.map(typeName))]
+  if (schema.const !== undefined) return [typeName(schema.const)]
+  if (schema.properties || schema.required) return ['object']
+  return []
+}
+
+export const typeName = (value: unknown): string =>
+  value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value === 'number' && Number.isInteger(value) ? 'integer' : typeof value
+
+export function hasType(schema: Schema, value: unknown): boolean {
+  const types = typesOf(schema)
+  const name = typeName(value)
+  return types.length === 0 || types.includes(name) || (name === 'integer' && types.includes('number'))
+}
+
+/** All schemas that speak about this value: the schema itself, what it refers to, and of alternatives those that fit the value's shape. */
+export function views(schema: Schema | boolean | undefined, value: unknown, root: Schema, depth = 0): Schema[] {
+  if (schema === undefined || typeof schema === 'boolean' || depth > 20) return []
+  const self = deref(schema, root)
+  const out = [self]
+  for (const part of self.allOf ?? []) out.push(...views(part, value, root, depth + 1))
+  for (const choice of [self.anyOf, self.oneOf]) {
+    if (!choice) continue
+    const fitting = choice.filter(c => fits(deref(c, root), value, root))
+    // Several that fit in type: the one whose discriminating keys fit comes first, and only it gives defaults.
+    const [best] = fitting.length > 0 ? fitting : []
+    if (best) out.push(...views(best, value, root, depth + 1))
+  }
+  return out
+}
+
+function fits(schema: Schema, value: unknown, root: Schema): boolean {
+  if (!hasType(schema, value)) return false
+  if (schema.const !== undefined) return schema.const === value
+  if (schema.enum && typeof value !== 'object') return schema.enum.includes(value)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return true
+  const object = value as Record<string, unknown>
+  if (schema.required?.some(key => !(key in object) && deref(schema.properties?.[key] ?? {}, root).default === undefined)) return false
+  return Object.entries(schema.properties ?? {}).every(([key, property]) => {
+    const p = deref(property, root)
+    return !(key in object) || p.const === undefined || p.const === object[key]
+  })
+}
+
+/** All alternatives, whether they fit or not: what a text from outside may be converted to. */
+export function alternatives(schema: Schema | boolean | undefined, root: Schema, depth = 0): Schema[] {
+  if (schema === undefined || typeof schema === 'boolean' || depth > 20) return []
+  const self = deref(schema, root)
+  const inner = [...(self.allOf ?? []), ...(self.anyOf ?? []), ...(self.oneOf ?? [])].flatMap(s => alternatives(s, root, depth + 1))
+  return inner.length > 0 && !self.type ? inner : [self, ...inner]
+}
+
+/** The schema of one key of a map, undefined when the key is not known. */
+export function propertySchema(schemas: readonly Schema[], key: string): Schema | undefined {
+  for (const s of schemas) if (s.properties && Object.hasOwn(s.properties, key)) return s.properties[key]
+  for (const s of schemas) {
+    for (const [pattern, sub] of Object.entries(s.patternProperties ?? {})) if (new RegExp(pattern, 'u').test(key)) return sub
+  }
+  for (const s of schemas) if (typeof s.additionalProperties === 'object') return s.additionalProperties
+  return undefined
+}
+
+export function itemSchema(schemas: readonly Schema[], index: number): Schema | undefined {
+  for (const s of schemas) {
+    if (Array.isArray(s.items)) return (s.items as readonly Schema[])[index]
+    if (s.items) return s.items as Schema
+  }
+  return undefined
+}

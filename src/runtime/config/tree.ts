@@ -1,0 +1,151 @@
+/** A parsed file as values that know where they stand. Everything downstream works on this tree, never on YAML nodes. */
+
+/** A text that problems can point into: a file, or a `--set` argument. */
+export class SourceText {
+  /** A path as the user gave it, or `--set`. */
+  readonly file: string
+  readonly text: string
+  private readonly starts: number[] = [0]
+
+  constructor(file: string, text: string) {
+    this.file = file
+    this.text = text
+    for (let i = text.indexOf('\n'); i >= 0; i = text.indexOf('\n', i + 1)) this.starts.push(i + 1)
+  }
+
+  /** 1-based; columns count UTF-16 code units, as editors do. */
+  position(offset: number): { line: number; column: number } {
+    let low = 0
+    let high = this.starts.length - 1
+    while (low < high) {
+      const mid = (low + high + 1) >> 1
+      if (this.starts[mid] <= offset) low = mid
+      else high = mid - 1
+    }
+    return { line: low + 1, column: offset - this.starts[low] + 1 }
+  }
+
+  lineStart(line: number): number {
+    return this.starts[line - 1]
+  }
+
+  /** Without its line break. */
+  line(line: number): string {
+    const end = line < this.starts.length ? this.starts[line] : this.text.length
+    return this.text.slice(this.starts[line - 1], end).replace(/\r?\n$/, '')
+  }
+}
+
+/** Half open, in characters of `source`. */
+export interface Span {
+  readonly source: SourceText
+  readonly start: number
+  readonly end: number
+}
+
+export type ScalarValue = string | number | boolean | null
+export type ScalarStyle = 'plain' | 'single' | 'double' | 'literal' | 'folded'
+
+export interface ScalarNode {
+  readonly kind: 'scalar'
+  readonly span: Span
+  readonly value: ScalarValue
+  readonly style: ScalarStyle
+  /** Set when `${}` was replaced: what stood where. */
+  readonly substitution?: Substitution
+}
+
+/** How a scalar came from its template. */
+export interface Substitution {
+  /** The text before replacing. */
+  readonly template: string
+  /** Pieces in order; `start`/`end` in the template, `at`/`to` in the result. A literal piece maps character by character. */
+  readonly pieces: readonly { readonly start: number; readonly end: number; readonly at: number; readonly to: number; readonly variable?: string }[]
+  /** A reference could not be resolved (reported already): the value is unknown. */
+  readonly unresolved: boolean
+  /** Came from a file, or from a variable whose name says it is secret. */
+  readonly secret: boolean
+}
+
+export interface Entry {
+  readonly key: Span
+  readonly value: TreeNode
+}
+export interface MapNode {
+  readonly kind: 'map'
+  readonly span: Span
+  readonly entries: Map<string, Entry>
+  /** Made from a shorthand: its only key is not in the text. */
+  readonly implicit?: boolean
+}
+export interface SeqNode {
+  readonly kind: 'seq'
+  readonly span: Span
+  readonly items: TreeNode[]
+}
+export type TreeNode = ScalarNode | MapNode | SeqNode
+export type Path = readonly (string | number)[]
+
+/** Plain JSON value. Values are shared with nothing. */
+export function toValue(node: TreeNode): unknown {
+  if (node.kind === 'scalar') return node.value
+  if (node.kind === 'seq') return node.items.map(toValue)
+  const out: Record<string, unknown> = {}
+  for (const [key, entry] of node.entries) out[key] = toValue(entry.value)
+  return out
+}
+
+/** `sinks[0].kafka.topic`; keys that are no names are quoted: `fields['a b']`. */
+export function formatPath(path: Path): string {
+  let out = ''
+  for (const part of path) {
+    if (typeof part === 'number') out += `[${part}]`
+    else if (/^[\w-]+$/.test(part)) out += out === '' ? part : `.${part}`
+    else out += `['${part.replaceAll("'", "\\'")}']`
+  }
+  return out
+}
+
+/** What stands at a path: the value when it is there, and the key that leads to it. */
+export interface Found {
+  readonly node: TreeNode
+  /** Key of the innermost map entry on the way; undefined at the root. */
+  readonly key: Span | undefined
+  /** The path leads on into something the file does not have (a default). */
+  readonly partial: boolean
+}
+
+export function find(root: TreeNode, path: Path): Found {
+  let node = root
+  let key: Span | undefined
+  for (const part of path) {
+    if (node.kind === 'map' && node.entries.has(String(part))) {
+      const entry = node.entries.get(String(part))!
+      node = entry.value
+      key = entry.key
+    } else if (node.kind === 'seq' && typeof part === 'number' && part < node.items.length) {
+      node = node.items[part]
+      // An item of a list has no key of its own: what is missing in it is missing at its first line.
+      key = firstLine(node)
+    } else return { node, key, partial: true }
+  }
+  return { node, key, partial: false }
+}
+
+/** Where a value stands: an empty one at its key, one of several lines by its first. */
+export function valueSpan(found: Found): Span {
+  const { node, key } = found
+  if (node.span.end === node.span.start && key) return key
+  return firstLine(node)
+}
+
+function firstLine(node: TreeNode): Span {
+  const { source, start, end } = node.span
+  if (node.kind === 'map' && !node.implicit && source.text[start] !== '{') {
+    const first = node.entries.values().next().value
+    if (first) return first.key
+  }
+  if (node.kind === 'seq' && node.items.length > 0 && source.text[start] === '-') return { source, start, end: start + 1 }
+  const newline = source.text.indexOf('\n', start)
+  return { source, start, end: Math.max(start, newline >= 0 && newline < end ? newline - (source.text[newline - 1] === '\r' ? 1 : 0) : end) }
+}

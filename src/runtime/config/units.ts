@@ -1,0 +1,70 @@
+/** Durations and sizes carry their unit; both become plain numbers (ms, bytes) before a plugin sees them. */
+
+const MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const BYTES: Record<string, number> = {
+  B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4,
+}
+
+/** For editors; `parseDuration` is the judge. */
+export const DURATION_PATTERN = '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$'
+export const SIZE_PATTERN = '^[0-9]+(\\.[0-9]+)?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$'
+
+/** A hundred years: longer is a typo, and far from where numbers lose precision. */
+const MAX_MS = 36_525 * MS.d
+
+/** `500ms`, `1m`, `1h30m` as whole milliseconds; undefined when it is no duration. */
+export function parseDuration(text: string): number | undefined {
+  const parts = [...text.matchAll(/([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)/g)]
+  if (parts.length === 0 || parts.map(p => p[0]).join('') !== text) return undefined
+  let total = 0
+  for (const [, n, unit] of parts) total += Number(n) * MS[unit]
+  // 1.1s is 1100.0000000000002 ms in binary; 0.5ms is no whole number of ms at all.
+  const whole = Math.round(total)
+  return Math.abs(total - whole) < 1e-6 && whole <= MAX_MS ? whole : undefined
+}
+
+/** `128KiB` as bytes; undefined when it is no size. */
+export function parseSize(text: string): number | undefined {
+  const match = /^([0-9]+(?:\.[0-9]+)?)([A-Za-z]+)$/.exec(text)
+  if (!match || !(match[2] in BYTES)) return undefined
+  const bytes = Number(match[1]) * BYTES[match[2]]
+  const whole = Math.round(bytes)
+  return Math.abs(bytes - whole) < 1e-6 && Number.isSafeInteger(whole) ? whole : undefined
+}
+
+const DURATION_WORDS: [RegExp, string][] = [
+  [/^(ms|millis|msecs?|milliseconds?)$/i, 'ms'],
+  [/^(s|secs?|seconds?)$/i, 's'],
+  [/^(m|mins?|minutes?)$/i, 'm'],
+  [/^(h|hrs?|hours?)$/i, 'h'],
+  [/^(d|days?)$/i, 'd'],
+]
+
+/** What somebody who wrote `5 seconds`, `5S` or `5` most likely wants. */
+export function guessDuration(written: string | number): string | undefined {
+  const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$/.exec(String(written))
+  if (!match) return undefined
+  const [, n, word] = match
+  const unit = word === '' ? 's' : (DURATION_WORDS.find(([re]) => re.test(word))?.[1] ?? nearUnit(word, Object.keys(MS)))
+  const guess = unit && n + unit
+  return guess && parseDuration(guess) !== undefined && guess !== written ? guess : undefined
+}
+
+export function guessSize(written: string | number): string | undefined {
+  const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$/.exec(String(written))
+  if (!match) return undefined
+  const [, n, word] = match
+  const aliases: Record<string, string> = { '': 'B', k: 'KiB', m: 'MiB', g: 'GiB', t: 'TiB', bytes: 'B', byte: 'B' }
+  const unit =
+    aliases[word.toLowerCase()] ??
+    Object.keys(BYTES).find(u => u.toLowerCase() === word.toLowerCase()) ??
+    nearUnit(word, Object.keys(BYTES))
+  const guess = unit && n + unit
+  return guess && parseSize(guess) !== undefined && guess !== written ? guess : undefined
+}
+
+/** A unit with a slip of the finger in it: `sm`, `ss`, `KiBB`. */
+function nearUnit(word: string, units: string[]): string | undefined {
+  const w = word.toLowerCase()
+  return units.find(u => w.length <= u.length + 1 && [...u.toLowerCase()].every(c => w.includes(c)))
+}
