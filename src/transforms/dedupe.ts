@@ -91,8 +91,6 @@ class Seen {
 
   /** @returns true when the oldest key had to go for it. */
   add(key: string, time: number): boolean {
-    // As after a restart with nothing to restore.
-    if (this.state.size === 0) this.next = 1
     this.state.set(key, [time, this.next++])
     this.queue.push(key)
     if (this.state.size <= this.max) return false
