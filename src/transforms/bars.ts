@@ -1,24 +1,13 @@
 /** Trades to OHLCV bars by event time, exact to the last digit. */
+import type { BarsConfig } from '../config.gen.ts'
 import { type CheckProblem, defineTransform, Message, type Output, type Transform, type TransformContext } from '../plugin.ts'
 import { EventClock } from '../runtime/event-clock.ts'
 import schema from './bars.schema.json' with { type: 'json' }
 import type { Bar } from './lib/bar.ts'
 import { BarBook } from './lib/bar-book.ts'
 import { lateCounters, LateError } from './lib/late.ts'
-import { type TickFields, TickReader } from './lib/tick.ts'
+import { TickReader } from './lib/tick.ts'
 import { DAY, formatDuration } from './lib/time.ts'
-
-export interface BarsConfig {
-  interval: number
-  allowed_lateness: number
-  idle_timeout: number
-  on_late: 'drop' | 'dlq' | 'revise'
-  retain: number
-  max_future: number
-  gap_fill: 'none' | 'previous'
-  gap_limit: number
-  fields: TickFields
-}
 
 export default defineTransform<BarsConfig>({
   type: 'bars',

@@ -1,4 +1,5 @@
 /** Drops messages whose key has been seen before. */
+import type { DedupeConfig } from '../config.gen.ts'
 import { compile } from '../expressions/index.ts'
 import {
   type CheckProblem,
@@ -14,14 +15,6 @@ import schema from './dedupe.schema.json' with { type: 'json' }
 import { parseTime, timeProblem } from './lib/event-time.ts'
 import { failOn } from './lib/fail.ts'
 import { getter, show } from './lib/fields.ts'
-
-export interface DedupeConfig {
-  key: string
-  ttl: number
-  max_keys: number
-  time?: string
-  max_future: number
-}
 
 export default defineTransform<DedupeConfig>({
   type: 'dedupe',

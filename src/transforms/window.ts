@@ -1,4 +1,5 @@
 /** Aggregates per key over windows of event time: tumbling, hopping, sessions. */
+import type { WindowConfig } from '../config.gen.ts'
 import { compile } from '../expressions/index.ts'
 import {
   type CheckProblem,
@@ -11,7 +12,7 @@ import {
   type TransformContext,
 } from '../plugin.ts'
 import { EventClock } from '../runtime/event-clock.ts'
-import { type AggregatesConfig, compileAggregates, type Spec } from './lib/aggregates.ts'
+import { compileAggregates, type Spec } from './lib/aggregates.ts'
 import { parseTime, timeProblem } from './lib/event-time.ts'
 import { failOn } from './lib/fail.ts'
 import { getter, show } from './lib/fields.ts'
@@ -20,20 +21,6 @@ import { LateError, lateCounters } from './lib/late.ts'
 import { formatDuration } from './lib/time.ts'
 import { FixedWindows, SessionWindows, type Windows } from './lib/windows.ts'
 import schema from './window.schema.json' with { type: 'json' }
-
-export interface WindowConfig {
-  size?: number
-  every?: number
-  gap?: number
-  by?: string
-  time?: string
-  aggregates: AggregatesConfig
-  collect_limit: number
-  allowed_lateness: number
-  idle_timeout: number
-  on_late: 'drop' | 'dlq'
-  max_future: number
-}
 
 export default defineTransform<WindowConfig>({
   type: 'window',

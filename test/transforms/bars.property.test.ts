@@ -1,7 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Json } from '../../src/plugin.ts'
-import bars, { type BarsConfig } from '../../src/transforms/bars.ts'
+import type { BarsConfig } from '../../src/config.gen.ts'
+import bars from '../../src/transforms/bars.ts'
 import { type Input, messagesOf, runTransform, seen, split, transformConformance } from '../conformance/transform.ts'
 import { type GoldenTick, goldenBars } from '../support/golden-bars.ts'
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Json } from '../../src/plugin.ts'
-import bars, { type BarsConfig } from '../../src/transforms/bars.ts'
+import type { BarsConfig } from '../../src/config.gen.ts'
+import bars from '../../src/transforms/bars.ts'
 import { type Input, messagesOf, runTransform, seen, type Step } from '../conformance/transform.ts'
 
 const M = 60_000

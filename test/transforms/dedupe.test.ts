@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import dedupe, { type DedupeConfig } from '../../src/transforms/dedupe.ts'
+import type { DedupeConfig } from '../../src/config.gen.ts'
+import dedupe from '../../src/transforms/dedupe.ts'
 import { type Input, messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 
 const H = 3_600_000

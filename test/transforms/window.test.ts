@@ -1,7 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Json } from '../../src/plugin.ts'
-import window, { type WindowConfig } from '../../src/transforms/window.ts'
+import type { WindowConfig } from '../../src/config.gen.ts'
+import window from '../../src/transforms/window.ts'
 import { type Input, messagesOf, runTransform, seen, transformConformance } from '../conformance/transform.ts'
 
 const S = 1000
