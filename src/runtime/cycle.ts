@@ -9,9 +9,28 @@ export class Cycle {
   position: Position | undefined
   /** Source messages read into it. */
   inputs = 0
+  /** Source bytes that the held messages keep in memory, as of the last `weigh`. */
+  bytes = 0
+  /** How much of each list has been weighed. */
+  private readonly weighed: number[]
 
   constructor(sinks: number) {
     this.outputs = Array.from({ length: sinks }, () => [])
+    this.weighed = Array.from({ length: sinks + 1 }, () => 0)
+  }
+
+  /** Adds what has come since the last time. Neighbours made of one record hold its bytes once. */
+  weigh(): void {
+    let last: Buffer | null = null
+    for (let i = 0; i < this.weighed.length; i++) {
+      const list = this.outputs[i] ?? this.dead
+      for (let n = this.weighed[i]; n < list.length; n++) {
+        const { payload } = list[n]
+        if (payload !== last && payload !== null) this.bytes += payload.length
+        last = payload
+      }
+      this.weighed[i] = list.length
+    }
   }
 
   /**

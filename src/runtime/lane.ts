@@ -31,6 +31,8 @@ export interface LaneHost {
   readonly signal: AbortSignal
   readonly commitInterval: number
   readonly maxInFlight: number
+  /** Source bytes that a cycle may keep in memory: the lanes of a pipeline share what it may have. */
+  maxBytes(): number
   /** First and longest wait between rewinds, ms. */
   readonly backoff: { readonly initial: number; readonly max: number }
   readonly random: () => number

@@ -17,6 +17,8 @@ export interface RunOptions {
 
 /** How often silence is looked at, ms. */
 const TICK = 250
+/** Source bytes that the cycles being filled may hold; those being written hold up to as much again. */
+const HELD_BYTES = 16 * 1024 * 1024
 /** Closing takes no longer, ms: a peer that does not answer must not keep the process. */
 const CLOSE_BUDGET = 5000
 
@@ -137,6 +139,7 @@ export class PipelineRun {
           signal: this.writing.signal,
           commitInterval: this.built.pipeline.commit_interval,
           maxInFlight: this.built.pipeline.max_in_flight,
+          maxBytes: () => HELD_BYTES / Math.max(1, this.lanes.size),
           backoff: { initial: this.built.pipeline.retry.initial_delay, max: this.built.pipeline.retry.max_delay },
           random: this.options.random ?? Math.random,
           stages: (laneInfo, state) => this.built.stages(laneInfo, state),

@@ -61,6 +61,7 @@ export class Settler {
   advance(position: Position, inputs: number): void {
     this.cycle.inputs += inputs
     this.position = this.cycle.position = position
+    this.cycle.weigh()
     this.unsaved = true
     this.schedule()
   }
@@ -69,11 +70,17 @@ export class Settler {
   touch(): void {
     this.unsaved = true
     this.cycle.position = this.position
+    this.cycle.weigh()
     this.schedule()
   }
 
   get full(): boolean {
-    return this.cycle.size >= this.host.maxInFlight
+    return this.fill >= 1
+  }
+
+  /** Part of what a lane may hold that the cycle takes up, by messages or by bytes. */
+  private get fill(): number {
+    return Math.max(this.cycle.size / this.host.maxInFlight, this.cycle.bytes / this.host.maxBytes())
   }
 
   get settled(): boolean {
@@ -109,7 +116,7 @@ export class Settler {
   private schedule(): void {
     if (this.flushing || this.stopped || this.held || (this.cycle.empty && !this.unsaved)) return
     const wait = this.lastCommit + this.host.commitInterval - this.host.clock.now()
-    const pressing = this.cycle.size >= this.host.maxInFlight / 2
+    const pressing = this.fill >= 0.5
     if (wait <= 0 || pressing || this.draining || (!this.host.committer.atomic && this.cycle.hasOutput)) {
       this.flush()
     } else if (!this.cancelTimer) {

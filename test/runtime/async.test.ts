@@ -25,22 +25,25 @@ const slow = (random: () => number): TransformPlugin =>
     },
   }) as TransformPlugin
 
-it.each(Array.from({ length: 20 }, (_, seed) => seed))('exactly once when a rewind overtakes a transform that waits, seed %i', async seed => {
-  const random = prng(seed)
-  let faults = 0
-  const log = new MemoryLog({
-    lanes: { a: Array.from({ length: 300 }, (_, i) => i) },
-    batch: () => 1 + Math.floor(random() * 30),
-    fault: at => {
-      if (at !== 'read' && faults < 30 && random() < 0.25) {
-        faults++
-        throw faultError(random)
-      }
-    },
-  })
-  await start(pipelineOf(log, [slow(random)], { commit_interval: 1 }), { random }).run()
-  expect(faults).toBeGreaterThan(3)
-  const expected = Array.from({ length: 300 }, (_, i) => i + 1).filter(n => n % 50 !== 0)
-  expect(log.committed.map(r => JSON.parse(r.value).n)).toEqual(expected)
-  expect(log.dead.map(m => m.offset)).toEqual([49, 99, 149, 199, 249, 299])
-})
+it.each(Array.from({ length: 20 }, (_, seed) => seed))(
+  'exactly once when a rewind overtakes a transform that waits, seed %i',
+  async seed => {
+    const random = prng(seed)
+    let faults = 0
+    const log = new MemoryLog({
+      lanes: { a: Array.from({ length: 300 }, (_, i) => i) },
+      batch: () => 1 + Math.floor(random() * 30),
+      fault: at => {
+        if (at !== 'read' && faults < 30 && random() < 0.25) {
+          faults++
+          throw faultError(random)
+        }
+      },
+    })
+    await start(pipelineOf(log, [slow(random)], { commit_interval: 1 }), { random }).run()
+    expect(faults).toBeGreaterThan(3)
+    const expected = Array.from({ length: 300 }, (_, i) => i + 1).filter(n => n % 50 !== 0)
+    expect(log.committed.map(r => JSON.parse(r.value).n)).toEqual(expected)
+    expect(log.dead.map(m => m.offset)).toEqual([49, 99, 149, 199, 249, 299])
+  },
+)

@@ -133,6 +133,24 @@ describe('delivery', () => {
     expect(read).toBeGreaterThan(0)
   })
 
+  it('holds a bounded number of bytes while the sink hangs', async () => {
+    const mb = Buffer.from(JSON.stringify({ v: 'x'.repeat(1024 * 1024) }))
+    const all = Array.from({ length: 200 }, () => mb)
+    const log = new MemoryLog({ lanes: { a: all, b: all }, batch: () => 2 })
+    const pipeline = pipelineOf(log, [], { delivery: 'at_least_once' })
+    let open!: () => void
+    const gate = new Promise<void>(resolve => (open = resolve))
+    pipeline.sinks[0].plugin.create = () => ({ write: () => gate })
+    const run = start(pipeline)
+    const ended = run.run()
+    await new Promise(resolve => setTimeout(resolve, 300))
+    // 16 MB for both lanes' filling cycles and as much for those being written, and a batch each on top.
+    expect(run.built.meters.sum('source', 'in')).toBeLessThanOrEqual(32 + 4 * 2)
+    open()
+    await ended
+    expect(run.built.meters.sum('sink', 'out')).toBe(400)
+  })
+
   it('holds a bounded number of messages while the sink hangs', async () => {
     const log = new MemoryLog({ lanes: { a: Array.from({ length: 5000 }, (_, v) => ({ v })) }, batch: () => 50 })
     const pipeline = pipelineOf(log, [], { delivery: 'at_least_once' })
