@@ -21,7 +21,9 @@ if (major >= 24) {
 function startAgain() {
   const node = findNode()
   if (!node) {
-    process.stderr.write(`runner needs Node 24 or later, this is ${process.version}; install it, or run \`npm install\` in the project, which brings one\n`)
+    process.stderr.write(
+      `runner needs Node 24 or later, this is ${process.version}; install it, or run \`npm install\` in the project, which brings one\n`,
+    )
     process.exitCode = 3
     return
   }
@@ -46,7 +48,11 @@ function startAgain() {
 /** The binary of the npm package `node`. */
 function findNode() {
   try {
-    const path = join(dirname(createRequire(import.meta.url).resolve('node/package.json')), 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
+    const path = join(
+      dirname(createRequire(import.meta.url).resolve('node/package.json')),
+      'bin',
+      process.platform === 'win32' ? 'node.exe' : 'node',
+    )
     return existsSync(path) ? path : undefined
   } catch {
     return undefined

@@ -10,11 +10,14 @@ import { errorsPage } from './gen/errors.ts'
 import { pluginMap } from './gen/plugin-map.ts'
 import { referencePages } from './gen/reference.ts'
 import { configTypes } from './gen/types.ts'
+import { validatorModule } from './gen/validators.ts'
 
 export function register(program: Command): void {
   program
     .command('gen')
-    .description('for developers: generate the composed schema, the plugin map, the config types and the reference from the plugins’ schemas')
+    .description(
+      'for developers: generate the composed schema, the plugin map, the config types and the reference from the plugins’ schemas',
+    )
     .option('--check', 'write nothing; exit 1 when something is stale')
     .action(async (flags: { check?: boolean }) => {
       process.exitCode = await gen(resolve(import.meta.dirname, '../..'), flags.check === true)
@@ -23,10 +26,14 @@ export function register(program: Command): void {
 
 export async function gen(root: string, check: boolean): Promise<number> {
   const files = await generate(root)
-  const stale = [...files].filter(([path, text]) => !existsSync(join(root, path)) || readFileSync(join(root, path), 'utf8') !== text).map(([path]) => path)
-  const orphans = readdirSync(join(root, 'docs/reference'), { withFileTypes: true })
-    .filter(e => e.isFile() && e.name.endsWith('.md') && !files.has(`docs/reference/${e.name}`))
-    .map(e => `docs/reference/${e.name}`)
+  const stale = [...files]
+    .filter(([path, text]) => !existsSync(join(root, path)) || readFileSync(join(root, path), 'utf8') !== text)
+    .map(([path]) => path)
+  const orphans = ['docs/reference', 'src/validators'].flatMap(folder =>
+    readdirSync(join(root, folder))
+      .map(name => `${folder}/${name}`)
+      .filter(path => !files.has(path)),
+  )
   if (check) {
     for (const path of [...stale, ...orphans]) process.stderr.write(`stale: ${path}\n`)
     if (stale.length + orphans.length > 0) process.stderr.write('run `npm run gen` and commit the result\n')
@@ -47,13 +54,19 @@ export async function gen(root: string, check: boolean): Promise<number> {
 async function generate(root: string): Promise<Map<string, string>> {
   const frame = JSON.parse(readFileSync(join(root, 'schemas/frame.schema.json'), 'utf8')) as Schema
   const plugins = discover(root)
-  mkdirSync(join(root, 'docs/reference'), { recursive: true })
+  for (const folder of ['docs/reference', 'src/validators']) mkdirSync(join(root, folder), { recursive: true })
+  const validators = new Map<string, string>()
+  for (const [id, schema] of [['frame', frame] as const, ...plugins.map(p => [`${p.kind}.${p.type}`, p.schema] as const)]) {
+    const text = await validatorModule(schema, id)
+    if (text) validators.set(id, text)
+  }
   const files = new Map([
-    ['src/plugins.gen.ts', pluginMap(plugins)],
+    ['src/plugins.gen.ts', pluginMap(plugins, [...validators.keys()])],
     ['src/config.gen.ts', await configTypes(plugins)],
     ['schemas/pipeline.schema.json', `${JSON.stringify(composeSchema(frame, plugins), null, 2)}\n`],
     ['docs/errors.md', errorsPage()],
   ])
   for (const [name, text] of referencePages(frame, plugins)) files.set(`docs/reference/${name}`, text)
+  for (const [id, text] of validators) files.set(`src/validators/${id}.gen.ts`, text)
   return files
 }

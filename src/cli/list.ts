@@ -1,2 +1,82 @@
+/** `runner list [plugin]`: what there is to build pipelines from, out of the plugins' own schemas. */
 import type { Command } from 'commander'
-export function register(_p: Command): void {}
+import { EXIT } from '../errors.ts'
+import type { Plugin } from '../plugin.ts'
+import { code, describeKeys, firstSentence } from '../runtime/config/describe.ts'
+import { type Kind, KINDS, Registry } from '../runtime/config/registry.ts'
+import type { Schema } from '../runtime/config/schema.ts'
+import { suggest } from '../runtime/config/suggest.ts'
+
+export function register(program: Command): void {
+  program
+    .command('list')
+    .description('list the plugins, or show the keys of one')
+    .argument('[plugin]', 'name of a plugin, e.g. kafka or bars')
+    .option('--kind <kind>', `only ${KINDS.join(', ')}`)
+    .option('--json', 'as JSON, with the schemas')
+    .addHelpText('after', '\nExamples:\n  $ runner list\n  $ runner list kafka --kind sink')
+    .action(async (plugin: string | undefined, flags: { kind?: string; json?: boolean }) => {
+      process.exitCode = await list(plugin, flags)
+    })
+}
+
+async function list(name: string | undefined, flags: { kind?: string; json?: boolean }): Promise<number> {
+  const registry = new Registry()
+  const kinds = KINDS.filter(k => flags.kind === undefined || flags.kind === k)
+  const all = kinds.flatMap(kind => registry.names(kind).map(type => ({ kind, type })))
+  const wanted = name === undefined ? all : all.filter(p => p.type === name)
+  if (wanted.length === 0) {
+    const near = suggest(
+      name ?? '',
+      all.map(p => p.type),
+    )
+    const what =
+      kinds.length === 0
+        ? `--kind must be one of ${KINDS.join(', ')}`
+        : `there is no ${flags.kind ?? 'plugin'} ${name}${near ? `; did you mean ${near}?` : ''}`
+    process.stderr.write(`${what}\n`)
+    return EXIT.config
+  }
+  const plugins = await Promise.all(wanted.map(p => registry.load(p.kind, p.type) as Promise<Plugin>))
+  if (flags.json) print(`${JSON.stringify(plugins.map(describe), null, 2)}\n`)
+  else print(name === undefined ? overview(plugins) : plugins.map(details).join('\n'))
+  return EXIT.ok
+}
+
+const print = (text: string): void => void process.stdout.write(text)
+const schemaOf = (p: Plugin): Schema => p.schema as Schema
+const describe = (p: Plugin): object => ({ kind: p.kind, type: p.type, description: schemaOf(p).description ?? '', schema: p.schema })
+
+function overview(plugins: readonly Plugin[]): string {
+  const width = Math.max(...plugins.map(p => p.type.length))
+  const section = (kind: Kind): string => {
+    const rows = plugins
+      .filter(p => p.kind === kind)
+      .map(p => `  ${p.type.padEnd(width)}  ${firstSentence(schemaOf(p).description ?? '')}\n`)
+    return rows.length > 0 ? `${kind}s\n${rows.join('')}\n` : ''
+  }
+  return `${KINDS.map(section).join('')}runner list PLUGIN shows its keys.\n`
+}
+
+function details(p: Plugin): string {
+  const schema = schemaOf(p)
+  const short = schema.shorthand ? `\nShort form: - ${p.type}: <${schema.shorthand}>\n` : ''
+  const keys = describeKeys(schema).map(k => {
+    const fallback = k.required ? ', required' : k.default === undefined ? '' : `, default ${plain(code(k.default))}`
+    return `  ${k.key} (${plain(k.type)}${fallback})\n${wrap(plain(k.text), 6)}`
+  })
+  return `${p.type} (${p.kind})\n${wrap(plain(schema.description ?? ''), 2)}${short}\n${keys.join('')}`
+}
+
+const plain = (text: string): string => text.replaceAll('`', '')
+
+function wrap(text: string, indent: number): string {
+  const width = Math.min(process.stdout.columns ?? 100, 110) - indent
+  const lines = ['']
+  for (const word of text.split(/\s+/)) {
+    const last = lines.at(-1)!
+    if (last !== '' && last.length + word.length + 1 > width) lines.push(word)
+    else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`
+  }
+  return lines.map(l => `${' '.repeat(indent)}${l}\n`).join('')
+}

@@ -20,9 +20,17 @@ export function register(program: Command): void {
     .description('check pipeline files; every problem at its line and column')
     .argument('<path...>', 'files, folders (all .yaml and .yml in them) or globs')
     .option('--format <format>', 'text, json, sarif or github', checkFormat, 'text')
-    .option('--set <path=value>', 'override a value, e.g. sinks[0].kafka.topic=bars.test', (v, all: string[]) => [...all, v], [] as string[])
+    .option(
+      '--set <path=value>',
+      'override a value, e.g. sinks[0].kafka.topic=bars.test',
+      (v, all: string[]) => [...all, v],
+      [] as string[],
+    )
     .option('-q, --quiet', 'text: print nothing for files without problems')
-    .addHelpText('after', '\nExit codes: 0 fine, 2 problems found, 3 a path cannot be read.\n\nExample:\n  $ runner validate pipelines/ --format github')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 fine, 2 problems found, 3 a path cannot be read.\n\nExample:\n  $ runner validate pipelines/ --format github',
+    )
     .action(async (paths: string[], flags: { format: Format; set: string[]; quiet?: boolean }) => {
       process.exitCode = await validate(paths, flags)
     })
@@ -34,7 +42,10 @@ function checkFormat(value: string): Format {
 }
 
 /** @returns the exit code. */
-export async function validate(paths: readonly string[], flags: { format: Format; set: readonly string[]; quiet?: boolean }): Promise<number> {
+export async function validate(
+  paths: readonly string[],
+  flags: { format: Format; set: readonly string[]; quiet?: boolean },
+): Promise<number> {
   const files = await findFiles(paths)
   // One after the other: each is quick, and memory stays that of one file.
   const results: FileResult[] = []
@@ -62,7 +73,13 @@ async function render(results: readonly FileResult[], flags: { format: Format; q
   )
   const bad = results.filter(r => !r.ok).length
   const count = results.reduce((n, r) => n + r.problems.length, 0)
-  const fine = flags.quiet ? '' : results.filter(r => r.ok).map(r => `${r.file}: ok\n`).join('')
-  const verdict = bad === 0 ? '' : `${count} problem${count === 1 ? '' : 's'} in ${bad} of ${results.length} file${results.length === 1 ? '' : 's'}\n`
+  const fine = flags.quiet
+    ? ''
+    : results
+        .filter(r => r.ok)
+        .map(r => `${r.file}: ok\n`)
+        .join('')
+  const verdict =
+    bad === 0 ? '' : `${count} problem${count === 1 ? '' : 's'} in ${bad} of ${results.length} file${results.length === 1 ? '' : 's'}\n`
   return text + (text && (fine || verdict) ? '\n' : '') + fine + verdict
 }

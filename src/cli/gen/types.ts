@@ -3,7 +3,8 @@ import type { FoundPlugin } from './discover.ts'
 
 const pascal = (type: string): string => type.replaceAll(/(?:^|_)([a-z0-9])/g, (_, c: string) => c.toUpperCase())
 
-export const interfaceName = (p: { kind: string; type: string }): string => `${pascal(p.type)}${p.kind === 'transform' ? '' : pascal(p.kind)}Config`
+export const interfaceName = (p: { kind: string; type: string }): string =>
+  `${pascal(p.type)}${p.kind === 'transform' ? '' : pascal(p.kind)}Config`
 
 export async function configTypes(plugins: readonly FoundPlugin[]): Promise<string> {
   const { compile } = await import('json-schema-to-typescript')
@@ -11,7 +12,15 @@ export async function configTypes(plugins: readonly FoundPlugin[]): Promise<stri
   for (const p of plugins) {
     const name = interfaceName(p)
     const schema = typeSchema(p.schema, name, true) as Record<string, unknown>
-    parts.push(await compile(schema as never, name, { bannerComment: '', additionalProperties: false, unreachableDefinitions: false, ignoreMinAndMaxItems: true, style: { semi: false, singleQuote: true, printWidth: 140 } }))
+    parts.push(
+      await compile(schema as never, name, {
+        bannerComment: '',
+        additionalProperties: false,
+        unreachableDefinitions: false,
+        ignoreMinAndMaxItems: true,
+        style: { semi: false, singleQuote: true, printWidth: 140 },
+      }),
+    )
   }
   return parts.join('\n')
 }

@@ -1,13 +1,33 @@
 /** ajv, set up for our schemas, compiled once per schema. */
-import type { ErrorObject, ValidateFunction } from 'ajv'
+import type { Ajv, ErrorObject, Options, ValidateFunction } from 'ajv'
+import { fingerprint } from './fingerprint.ts'
 import { FORMATS } from './formats.ts'
 import { OWN_KEYWORDS, type Schema } from './schema.ts'
 
-export type SchemaError = ErrorObject<string, Record<string, any>> & { readonly schema?: any; readonly parentSchema?: Schema; readonly data?: unknown }
+export type SchemaError = ErrorObject<string, Record<string, any>> & {
+  readonly schema?: any
+  readonly parentSchema?: Schema
+  readonly data?: unknown
+}
 export type Validate = (value: unknown) => readonly SchemaError[]
 
+/** A yes or no from code made ahead by `gen`. */
+export interface Quick {
+  readonly fingerprint: string
+  readonly validate: (value: unknown) => boolean
+}
+
 const compiled = new WeakMap<object, Promise<Validate>>()
-let instance: Promise<InstanceType<typeof import('ajv').Ajv>> | undefined
+const quick = new WeakMap<object, Quick['validate']>()
+let instance: Promise<Ajv> | undefined
+
+/** Code made ahead for this schema; ignored when the schema has changed since. */
+export function useQuick(schema: Schema, made: Quick): void {
+  if (made.fingerprint === fingerprint(schema)) quick.set(schema, made.validate)
+}
+
+/** True: valid, and no compiler was needed to know. False: not known. */
+export const quicklyValid = (schema: Schema, value: unknown): boolean => quick.get(schema)?.(value) ?? false
 
 /** @throws when the schema itself is not valid. */
 export function validator(schema: Schema): Promise<Validate> {
@@ -20,12 +40,11 @@ export function validator(schema: Schema): Promise<Validate> {
 }
 
 async function compile(schema: Schema): Promise<Validate> {
-  const ajv = await (instance ??= create())
-  const foreign = foreignFormats(schema)
-  if (foreign.size > 0) {
+  const ajv = await (instance ??= import('ajv').then(m => prepareAjv(new m.Ajv(ajvOptions))))
+  const foreign = [...foreignFormats(schema)].filter(f => !ajv.formats[f])
+  if (foreign.length > 0) {
     const { default: addFormats } = await import('ajv-formats')
-    const known = [...foreign].filter(f => !ajv.formats[f])
-    if (known.length > 0) (addFormats as unknown as typeof addFormats.default)(ajv, known as any)
+    ;(addFormats as unknown as typeof addFormats.default)(ajv, foreign as never)
   }
   // The dialect is ours (draft-07 and $defs); naming another one must not send ajv looking for its meta schema.
   const { $schema: _, $id: __, ...own } = schema
@@ -33,15 +52,27 @@ async function compile(schema: Schema): Promise<Validate> {
   return value => (fn(value) ? [] : [...((fn.errors ?? []) as SchemaError[])])
 }
 
-async function create(): Promise<InstanceType<typeof import('ajv').Ajv>> {
-  const { Ajv } = await import('ajv')
-  const ajv = new Ajv({ allErrors: true, verbose: true, strict: true, strictRequired: false, allowUnionTypes: true, strictTuples: false, strictTypes: false, validateSchema: false, logger: false, messages: false })
-  for (const keyword of OWN_KEYWORDS) if (!ajv.RULES.keywords[keyword]) ajv.addKeyword({ keyword, valid: true })
+export const ajvOptions: Options = {
+  allErrors: true,
+  verbose: true,
+  strict: true,
+  strictRequired: false,
+  strictTuples: false,
+  strictTypes: false,
+  allowUnionTypes: true,
+  validateSchema: false,
+  logger: false,
+  messages: false,
+}
+
+export function prepareAjv(ajv: Ajv): Ajv {
+  for (const keyword of OWN_KEYWORDS) ajv.addKeyword({ keyword, valid: true })
   for (const [name, format] of Object.entries(FORMATS)) ajv.addFormat(name, { type: 'string', validate: format.validate })
   return ajv
 }
 
-function foreignFormats(schema: unknown, found = new Set<string>()): Set<string> {
+/** Formats of the standard, which need a library of their own. */
+export function foreignFormats(schema: unknown, found = new Set<string>()): Set<string> {
   if (Array.isArray(schema)) for (const s of schema) foreignFormats(s, found)
   else if (typeof schema === 'object' && schema !== null) {
     for (const [key, value] of Object.entries(schema)) {

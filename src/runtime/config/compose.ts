@@ -33,9 +33,12 @@ export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[]
   composed.$defs = defs
   // With plugins of its own a file may use names that are not known here; without, an unknown one is a mistake.
   composed.if = { required: ['plugins'], properties: { plugins: { minItems: 1 } } }
-  composed.else = { properties: Object.fromEntries(['sources', 'transforms', 'sinks'].map(s => [s, { items: { $ref: `#/$defs/${s.slice(0, -1)}Names` } }])) }
+  composed.else = {
+    properties: Object.fromEntries(['sources', 'transforms', 'sinks'].map(s => [s, { items: { $ref: `#/$defs/${s.slice(0, -1)}Names` } }])),
+  }
   composed.else.properties.dlq = { $ref: '#/$defs/dlqNames' }
-  for (const section of ['source', 'transform', 'sink', 'dlq']) defs[`${section}Names`] = { propertyNames: { enum: Object.keys(defs[section].properties) } }
+  for (const section of ['source', 'transform', 'sink', 'dlq'])
+    defs[`${section}Names`] = { propertyNames: { enum: Object.keys(defs[section].properties) } }
   return composed
 }
 

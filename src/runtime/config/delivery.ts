@@ -38,7 +38,10 @@ export function obstacles(
     for (const sink of ends) {
       const other = sink.plugin.scope?.(sink.config)
       if (other === scope) continue
-      const reason = other === undefined ? `${sink.name} cannot take part in a transaction (${sink.plugin.reason})` : `${source.name} and ${sink.name} are not the same system (${scope}, ${other})`
+      const reason =
+        other === undefined
+          ? `${sink.name} cannot take part in a transaction (${sink.plugin.reason})`
+          : `${source.name} and ${sink.name} are not the same system (${scope}, ${other})`
       out.push({ from: source.name, to: sink.name, reason })
     }
   }

@@ -11,7 +11,13 @@ export type Env = Readonly<Record<string, string | undefined>>
 const MAX_FILE = 65_536
 const SECRET_NAME = /pass|secret|token|credential|dsn|private|api_?key|auth/i
 
-export type EnvError = { readonly code: 'CONFIG_ENV_MISSING' | 'CONFIG_ENV_SYNTAX' | 'CONFIG_ENV_FILE'; readonly start: number; readonly end: number; readonly message: string; readonly suggestion?: string }
+export type EnvError = {
+  readonly code: 'CONFIG_ENV_MISSING' | 'CONFIG_ENV_SYNTAX' | 'CONFIG_ENV_FILE'
+  readonly start: number
+  readonly end: number
+  readonly message: string
+  readonly suggestion?: string
+}
 
 export interface Replaced {
   readonly text: string
@@ -45,7 +51,8 @@ export function substitute(template: string, env: Env, base: string): Replaced |
     push(template.slice(i, open), i, open)
     const close = template.indexOf('}', open)
     const end = close < 0 ? template.length : close + 1
-    const result = close < 0 ? syntax(open, end, 'this ${ is never closed') : reference(template.slice(open + 2, close), open, end, env, base)
+    const result =
+      close < 0 ? syntax(open, end, 'this ${ is never closed') : reference(template.slice(open + 2, close), open, end, env, base)
     if (typeof result === 'string') push(result, open, end, template.slice(open, end))
     else {
       errors.push(result)
@@ -70,7 +77,13 @@ function reference(body: string, start: number, end: number, env: Env, base: str
   if (fallback !== undefined) return value === undefined || value === '' ? fallback : value
   if (value !== undefined) return value
   const near = suggest(name, Object.keys(env))
-  return { code: 'CONFIG_ENV_MISSING', start, end, message: `the environment variable ${name} is not set`, ...(near ? { suggestion: `\${${near}}` } : {}) }
+  return {
+    code: 'CONFIG_ENV_MISSING',
+    start,
+    end,
+    message: `the environment variable ${name} is not set`,
+    ...(near ? { suggestion: `\${${near}}` } : {}),
+  }
 }
 
 const syntax = (start: number, end: number, message: string): EnvError => ({ code: 'CONFIG_ENV_SYNTAX', start, end, message })
@@ -87,15 +100,20 @@ function readSecret(path: string, start: number, end: number, base: string): str
     return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(full)).replace(/[\r\n]+$/, '')
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    return failed(`${path} ${code === 'ENOENT' ? 'does not exist' : code === 'ERR_ENCODING_INVALID_ENCODED_DATA' ? 'is not UTF-8 text' : `cannot be read (${code})`}`)
+    return failed(
+      `${path} ${code === 'ENOENT' ? 'does not exist' : code === 'ERR_ENCODING_INVALID_ENCODED_DATA' ? 'is not UTF-8 text' : `cannot be read (${code})`}`,
+    )
   }
 }
 
 /** A copy of the tree with every string leaf replaced. With `lenient`, unresolved references are no problem (a step that is switched off). */
 export function resolveTree(node: TreeNode, path: Path, env: Env, base: string, problems: Problems, lenient = false): TreeNode {
   if (node.kind === 'scalar') return resolveScalar(node, path, env, base, lenient ? undefined : problems)
-  if (node.kind === 'seq') return { ...node, items: node.items.map((item, i) => resolveTree(item, [...path, i], env, base, problems, lenient)) }
-  const entries = new Map([...node.entries].map(([k, e]) => [k, { key: e.key, value: resolveTree(e.value, [...path, k], env, base, problems, lenient) }]))
+  if (node.kind === 'seq')
+    return { ...node, items: node.items.map((item, i) => resolveTree(item, [...path, i], env, base, problems, lenient)) }
+  const entries = new Map(
+    [...node.entries].map(([k, e]) => [k, { key: e.key, value: resolveTree(e.value, [...path, k], env, base, problems, lenient) }]),
+  )
   return { ...node, entries }
 }
 

@@ -43,7 +43,14 @@ export function fill(node: TreeNode, schema: Schema | undefined, path: Path, con
 function fillDefault(key: string, value: unknown, schema: Schema, path: Path, context: FillContext): unknown {
   const own = new Problems()
   const node = resolveTree(fromJson(value, context.at), path, context.env, context.base, own, context.lenient)
-  for (const p of own.list()) context.problems.add(p.code as 'CONFIG_ENV_MISSING', context.at, path, `${p.message}, and ${key} takes its default from it`, p.suggestion)
+  for (const p of own.list())
+    context.problems.add(
+      p.code as 'CONFIG_ENV_MISSING',
+      context.at,
+      path,
+      `${p.message}, and ${key} takes its default from it`,
+      p.suggestion,
+    )
   return fill(node, schema, path, context)
 }
 
@@ -51,7 +58,12 @@ function fillDefault(key: string, value: unknown, schema: Schema, path: Path, co
 export function fromJson(value: unknown, span: Span): TreeNode {
   if (Array.isArray(value)) return { kind: 'seq', span, items: value.map(v => fromJson(v, span)) }
   if (typeof value === 'object' && value !== null) {
-    return { kind: 'map', span, implicit: true, entries: new Map(Object.entries(value).map(([k, v]) => [k, { key: span, value: fromJson(v, span) }])) }
+    return {
+      kind: 'map',
+      span,
+      implicit: true,
+      entries: new Map(Object.entries(value).map(([k, v]) => [k, { key: span, value: fromJson(v, span) }])),
+    }
   }
   return { kind: 'scalar', span, value: value as string, style: 'plain' }
 }
@@ -64,7 +76,11 @@ function convertText(text: string, schema: Schema | undefined, root: Schema): un
   if (options.length === 0 || options.some(o => hasType(o, text) && (!o.enum || o.enum.includes(text)))) return text
   const types = new Set(options.flatMap(typesOf))
   const trimmed = text.trim()
-  if ((types.has('number') || types.has('integer')) && /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(trimmed) && Number.isFinite(Number(trimmed))) {
+  if (
+    (types.has('number') || types.has('integer')) &&
+    /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(trimmed) &&
+    Number.isFinite(Number(trimmed))
+  ) {
     return Number(trimmed)
   }
   if (types.has('boolean') && Object.hasOwn(BOOLEANS, trimmed.toLowerCase())) return BOOLEANS[trimmed.toLowerCase()]

@@ -12,7 +12,8 @@ const MAX_WIDTH = 160
 
 /** Ends with a newline; empty for no problems. */
 export function formatText(problems: readonly Problem[], options: TextOptions = {}): string {
-  const paint = (format: Parameters<typeof styleText>[0], text: string): string => (options.color ? styleText(format, text, { validateStream: false }) : text)
+  const paint = (format: Parameters<typeof styleText>[0], text: string): string =>
+    options.color ? styleText(format, text, { validateStream: false }) : text
   return problems
     .map(p => {
       const head = `${paint('bold', `${p.file}:${p.line}:${p.column}`)} ${paint(p.severity === 'error' ? 'red' : 'yellow', p.code)} ${p.message}${p.path === '' ? '' : paint('dim', ` (at ${p.path})`)}`

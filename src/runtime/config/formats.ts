@@ -22,21 +22,59 @@ const timestamp = (t: string): boolean =>
   /^\d{1,16}$/.test(t) || (/^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d))?$/.test(t) && !Number.isNaN(Date.parse(t)))
 
 export const FORMATS: Readonly<Record<string, Format>> = {
-  duration: { code: 'CONFIG_DURATION', validate: t => parseDuration(t) !== undefined, expected: 'a duration with its unit, such as 500ms, 10s, 1m or 1h30m', guess: guessDuration },
-  size: { code: 'CONFIG_SIZE', validate: t => parseSize(t) !== undefined, expected: 'a size with its unit, such as 512B, 128KiB or 10MB', guess: guessSize },
+  duration: {
+    code: 'CONFIG_DURATION',
+    validate: t => parseDuration(t) !== undefined,
+    expected: 'a duration with its unit, such as 500ms, 10s, 1m or 1h30m',
+    guess: guessDuration,
+  },
+  size: {
+    code: 'CONFIG_SIZE',
+    validate: t => parseSize(t) !== undefined,
+    expected: 'a size with its unit, such as 512B, 128KiB or 10MB',
+    guess: guessSize,
+  },
   topic: {
     code: 'CONFIG_TOPIC',
     validate: topic,
     expected: 'a topic name: 1 to 249 characters out of a-z A-Z 0-9 . _ -',
-    guess: w => never(String(w).trim().replaceAll(/[^a-zA-Z0-9._-]+/g, '-'), w, topic),
+    guess: w =>
+      never(
+        String(w)
+          .trim()
+          .replaceAll(/[^a-zA-Z0-9._-]+/g, '-'),
+        w,
+        topic,
+      ),
   },
   identifier: {
     code: 'CONFIG_IDENTIFIER',
     validate: identifier,
     expected: 'an SQL name: a letter or _, then letters, digits, _ or $, at most 63; optionally with schema. in front',
-    guess: w => never(String(w).trim().replaceAll(/[^A-Za-z0-9_$.]+/g, '_').replace(/^(\d)/, '_$1'), w, identifier),
+    guess: w =>
+      never(
+        String(w)
+          .trim()
+          .replaceAll(/[^A-Za-z0-9_$.]+/g, '_')
+          .replace(/^(\d)/, '_$1'),
+        w,
+        identifier,
+      ),
   },
-  field: { code: 'CONFIG_FIELD', validate: field, expected: 'a field path such as price or data.price', guess: w => never(String(w).replace(/^\$?\.+|\.+$/g, '').replaceAll(/\.{2,}/g, '.').trim(), w, field) },
+  field: {
+    code: 'CONFIG_FIELD',
+    validate: field,
+    expected: 'a field path such as price or data.price',
+    guess: w =>
+      never(
+        String(w)
+          .replace(/^\$?\.+|\.+$/g, '')
+          .replaceAll(/\.{2,}/g, '.')
+          .trim(),
+        w,
+        field,
+      ),
+  },
   timestamp: { code: 'CONFIG_TIMESTAMP', validate: timestamp, expected: 'a time such as 2026-01-31T12:00:00Z, or epoch milliseconds' },
   // Checked by the expression language itself, with a caret; here only so that ajv knows the name.
   expression: { code: 'CONFIG_EXPRESSION', validate: () => true, expected: 'a CEL expression' },

@@ -3,14 +3,22 @@ import type { Pipeline, Step } from './model.ts'
 
 /** Changes exactly when the pipeline may compute something else: not with its secrets, nor with how it is operated. */
 export function pipelineHash(p: Omit<Pipeline, 'hash'>): string {
-  const step = (s: Step & { from?: unknown }): unknown => [s.plugin.kind, s.type, s.name, s.when ?? null, s.from ?? null, without(s.config, s.secrets)]
+  const step = (s: Step & { from?: unknown }): unknown => [
+    s.plugin.kind,
+    s.type,
+    s.name,
+    s.when ?? null,
+    s.from ?? null,
+    without(s.config, s.secrets),
+  ]
   const parts = [p.name, p.version, p.delivery, p.sources.map(step), p.transforms.map(step), p.sinks.map(step), p.dlq ? step(p.dlq) : null]
   return createHash('sha256').update(canonical(parts)).digest('hex').slice(0, 16)
 }
 
 function without(config: unknown, secrets: readonly string[], prefix = ''): unknown {
   if (typeof config !== 'object' || config === null) return config
-  if (Array.isArray(config)) return config.map((v, i) => (secrets.includes(`${prefix}${i}`) ? '***' : without(v, secrets, `${prefix}${i}.`)))
+  if (Array.isArray(config))
+    return config.map((v, i) => (secrets.includes(`${prefix}${i}`) ? '***' : without(v, secrets, `${prefix}${i}.`)))
   return Object.fromEntries(
     Object.entries(config).map(([k, v]) => [k, secrets.includes(`${prefix}${k}`) ? '***' : without(v, secrets, `${prefix}${k}.`)]),
   )
@@ -19,6 +27,8 @@ function without(config: unknown, secrets: readonly string[], prefix = ''): unkn
 /** JSON with sorted keys: the order in which a file lists them means nothing. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, v) =>
-    typeof v === 'object' && v !== null && !Array.isArray(v) ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1))) : v,
+    typeof v === 'object' && v !== null && !Array.isArray(v)
+      ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : v,
   )
 }

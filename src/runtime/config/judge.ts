@@ -1,6 +1,7 @@
 /** What ajv found, as problems a person can act on: one per mistake, at its place, with what is allowed and what was probably meant. */
-import { type SchemaError, validator } from './ajv.ts'
+import { quicklyValid, type SchemaError, validator } from './ajv.ts'
 import type { Code } from './codes.ts'
+import { firstSentence } from './describe.ts'
 import { FORMATS } from './formats.ts'
 import { alternatives, deref, type Schema, typeName, typesOf } from './schema.ts'
 import { suggest } from './suggest.ts'
@@ -18,6 +19,7 @@ export interface Judgement {
 }
 
 export async function judge(value: unknown, schema: Schema): Promise<Judgement[]> {
+  if (quicklyValid(schema, value)) return []
   const validate = await validator(schema)
   const found = forget(await explain(validate(value), schema, schema))
   return found.map(j => ({ ...j, path: numbered(j.path, value) }))
@@ -35,7 +37,9 @@ function numbered(path: Path, value: any): Path {
 
 /** A typo in a required key is one mistake, not two: the unknown key says it. */
 function forget(found: Judgement[]): Judgement[] {
-  const meant = new Set(found.filter(j => j.code === 'CONFIG_UNKNOWN_KEY' && j.suggestion).map(j => JSON.stringify([...j.path.slice(0, -1), j.suggestion])))
+  const meant = new Set(
+    found.filter(j => j.code === 'CONFIG_UNKNOWN_KEY' && j.suggestion).map(j => JSON.stringify([...j.path.slice(0, -1), j.suggestion])),
+  )
   return found.filter(j => j.code !== 'CONFIG_MISSING_KEY' || !meant.has(JSON.stringify(j.path)))
 }
 
@@ -115,7 +119,9 @@ function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boole
   const path = toPath(error)
   const { params, data } = error
   const parent = error.parentSchema ?? {}
-  const at = (code: Code, message: string, suggestion?: string, on: Judgement['on'] = 'value'): Judgement[] => [{ code, path, on, message, suggestion }]
+  const at = (code: Code, message: string, suggestion?: string, on: Judgement['on'] = 'value'): Judgement[] => [
+    { code, path, on, message, suggestion },
+  ]
   if (error.propertyName !== undefined) return badKey(error, [...path, error.propertyName])
   switch (error.keyword) {
     case 'additionalProperties':
@@ -125,7 +131,14 @@ function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boole
       return [missingKey(path, params.missingProperty, parent, root)]
     case 'dependencies':
     case 'dependentRequired':
-      return [{ code: 'CONFIG_MISSING_KEY', path: [...path, params.missingProperty], on: 'parent', message: `missing key ${params.missingProperty}, which ${params.property} needs` }]
+      return [
+        {
+          code: 'CONFIG_MISSING_KEY',
+          path: [...path, params.missingProperty],
+          on: 'parent',
+          message: `missing key ${params.missingProperty}, which ${params.property} needs`,
+        },
+      ]
     case 'type':
       return [wrongType(path, [parent], data, root)]
     case 'enum':
@@ -138,7 +151,10 @@ function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boole
     case 'maximum':
     case 'exclusiveMinimum':
     case 'exclusiveMaximum':
-      return at('CONFIG_VALUE', `must be ${{ '>=': 'at least', '<=': 'at most', '>': 'more than', '<': 'less than' }[params.comparison as string]} ${params.limit}`)
+      return at(
+        'CONFIG_VALUE',
+        `must be ${{ '>=': 'at least', '<=': 'at most', '>': 'more than', '<': 'less than' }[params.comparison as string]} ${params.limit}`,
+      )
     case 'multipleOf':
       return at('CONFIG_VALUE', `must be a multiple of ${params.multipleOf}`)
     case 'minLength':
@@ -154,13 +170,22 @@ function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boole
     case 'maxProperties':
       return at('CONFIG_VALUE', `the map may have at most ${params.limit} keys`)
     case 'uniqueItems':
-      return [{ code: 'CONFIG_VALUE', path: [...path, String(params.i)], on: 'value', message: `stands twice in the list (entry ${params.j + 1} is the same)` }]
+      return [
+        {
+          code: 'CONFIG_VALUE',
+          path: [...path, String(params.i)],
+          on: 'value',
+          message: `stands twice in the list (entry ${params.j + 1} is the same)`,
+        },
+      ]
     case 'pattern':
       return at('CONFIG_VALUE', `must match ${params.pattern}${exampleOf(parent)}`)
     case 'propertyNames':
       return others(e => e.propertyName === params.propertyName) ? [] : badKey(error, [...path, params.propertyName])
     case 'if':
-      return others(e => e.schemaPath.startsWith(error.schemaPath.replace(/\/if$/, '/'))) ? [] : at('CONFIG_VALUE', `does not fit (${params.failingKeyword})`)
+      return others(e => e.schemaPath.startsWith(error.schemaPath.replace(/\/if$/, '/')))
+        ? []
+        : at('CONFIG_VALUE', `does not fit (${params.failingKeyword})`)
     case 'not':
       return at('CONFIG_VALUE', 'is not allowed here')
     default:
@@ -168,13 +193,23 @@ function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boole
   }
 }
 
-const exampleOf = (schema: Schema): string => (schema.examples && schema.examples.length > 0 ? `, for example ${print(schema.examples[0])}` : '')
+const exampleOf = (schema: Schema): string =>
+  schema.examples && schema.examples.length > 0 ? `, for example ${print(schema.examples[0])}` : ''
 
 function badKey(error: SchemaError, path: Path): Judgement[] {
   const format = FORMATS[error.params.format as string]
-  const why = error.keyword === 'pattern' ? `must match ${error.params.pattern}` : format ? `must be ${format.expected}` : error.keyword === 'enum' ? `must be one of ${list(error.params.allowedValues)}` : 'is not allowed'
+  const why =
+    error.keyword === 'pattern'
+      ? `must match ${error.params.pattern}`
+      : format
+        ? `must be ${format.expected}`
+        : error.keyword === 'enum'
+          ? `must be one of ${list(error.params.allowedValues)}`
+          : 'is not allowed'
   const near = error.keyword === 'enum' ? suggest(String(path.at(-1)), error.params.allowedValues) : format?.guess?.(String(path.at(-1)))
-  return [{ code: format?.code ?? 'CONFIG_UNKNOWN_KEY', path, on: 'key', message: `the key ${String(path.at(-1))} ${why}`, suggestion: near }]
+  return [
+    { code: format?.code ?? 'CONFIG_UNKNOWN_KEY', path, on: 'key', message: `the key ${String(path.at(-1))} ${why}`, suggestion: near },
+  ]
 }
 
 function unknownKey(path: Path, key: string, schema: Schema, data: unknown): Judgement {
@@ -184,23 +219,43 @@ function unknownKey(path: Path, key: string, schema: Schema, data: unknown): Jud
   const required = new Set(schema.required ?? [])
   const candidates = known.filter(k => !present.has(k)).sort((a, b) => Number(required.has(b)) - Number(required.has(a)))
   const allowed = known.length > 0 ? `; allowed: ${list(known)}` : ''
-  return { code: 'CONFIG_UNKNOWN_KEY', path: [...path, key], on: 'key', message: `unknown key ${key}${allowed}`, suggestion: suggest(key, candidates) ?? suggest(key, known) }
+  return {
+    code: 'CONFIG_UNKNOWN_KEY',
+    path: [...path, key],
+    on: 'key',
+    message: `unknown key ${key}${allowed}`,
+    suggestion: suggest(key, candidates) ?? suggest(key, known),
+  }
 }
 
 function missingKey(path: Path, key: string, schema: Schema, root: Schema): Judgement {
   const property = schema.properties?.[key] && deref(schema.properties[key], root)
   const what = property?.description ? `: ${firstSentence(property.description)}` : ''
   const example = property?.examples?.[0]
-  return { code: 'CONFIG_MISSING_KEY', path: [...path, key], on: 'parent', message: `missing key ${key}${what}`, ...(example === undefined ? {} : { suggestion: `${key}: ${print(example)}` }) }
+  return {
+    code: 'CONFIG_MISSING_KEY',
+    path: [...path, key],
+    on: 'parent',
+    message: `missing key ${key}${what}`,
+    ...(example === undefined ? {} : { suggestion: `${key}: ${print(example)}` }),
+  }
 }
 
 function wrongType(path: Path, schemas: readonly Schema[], data: unknown, root: Schema): Judgement {
   const options = schemas.flatMap(s => alternatives(s, root))
   const formats = options.map(o => FORMATS[o.format ?? '']).filter(f => f !== undefined)
   const [format] = formats
-  const code = format && typeof data === 'number' && (format.code === 'CONFIG_DURATION' || format.code === 'CONFIG_SIZE') ? format.code : 'CONFIG_TYPE'
-  const names = [...new Set(options.flatMap(o => (typesOf(o).includes('string') && FORMATS[o.format ?? ''] ? [FORMATS[o.format!].expected] : typesOf(o).map(article))))]
-  const is = data === null ? 'there is no value' : typeof data === 'object' ? `this is ${article(typeName(data))}` : `this is a ${typeof data}`
+  const code =
+    format && typeof data === 'number' && (format.code === 'CONFIG_DURATION' || format.code === 'CONFIG_SIZE') ? format.code : 'CONFIG_TYPE'
+  const names = [
+    ...new Set(
+      options.flatMap(o =>
+        typesOf(o).includes('string') && FORMATS[o.format ?? ''] ? [FORMATS[o.format!].expected] : typesOf(o).map(article),
+      ),
+    ),
+  ]
+  const is =
+    data === null ? 'there is no value' : typeof data === 'object' ? `this is ${article(typeName(data))}` : `this is a ${typeof data}`
   const shown = typeof data === 'object' ? undefined : `: ${print(data)}`
   return { code, path, on: 'value', message: `must be ${or(names)}; ${is}`, shown, suggestion: repair(options, data, format) }
 }
@@ -209,7 +264,8 @@ function wrongType(path: Path, schemas: readonly Schema[], data: unknown, root: 
 function repair(options: readonly Schema[], data: unknown, format: (typeof FORMATS)[string] | undefined): string | undefined {
   const types = new Set(options.flatMap(typesOf))
   if (typeof data === 'string') {
-    if ((types.has('number') || types.has('integer')) && /^-?\d+(\.\d+)?$/.test(data) && (types.has('number') || !data.includes('.'))) return data
+    if ((types.has('number') || types.has('integer')) && /^-?\d+(\.\d+)?$/.test(data) && (types.has('number') || !data.includes('.')))
+      return data
     if (types.has('boolean')) {
       const word = data.toLowerCase()
       if (['true', 'yes', 'on', '1'].includes(word)) return 'true'
@@ -217,7 +273,8 @@ function repair(options: readonly Schema[], data: unknown, format: (typeof FORMA
       return suggest(data, ['true', 'false'])
     }
   }
-  if ((typeof data === 'number' || typeof data === 'boolean') && types.has('string')) return format?.guess ? format.guess(data as number) : JSON.stringify(String(data))
+  if ((typeof data === 'number' || typeof data === 'boolean') && types.has('string'))
+    return format?.guess ? format.guess(data as number) : JSON.stringify(String(data))
   if (typeof data === 'boolean' || data === null || typeof data === 'object') return undefined
   if (types.has('array') && !types.has(typeName(data))) return `[${print(data)}]`
   return undefined
@@ -225,7 +282,13 @@ function repair(options: readonly Schema[], data: unknown, format: (typeof FORMA
 
 function notOneOf(path: Path, allowed: readonly unknown[], data: unknown): Judgement {
   const message = allowed.length === 1 ? `must be ${print(allowed[0])}` : `must be one of ${list(allowed.map(String))}`
-  return { code: typeof data === 'string' || typeof data === 'number' ? 'CONFIG_VALUE' : 'CONFIG_TYPE', path, on: 'value', message, suggestion: suggest(String(data), allowed.map(String)) }
+  return {
+    code: typeof data === 'string' || typeof data === 'number' ? 'CONFIG_VALUE' : 'CONFIG_TYPE',
+    path,
+    on: 'value',
+    message,
+    suggestion: suggest(String(data), allowed.map(String)),
+  }
 }
 
 function badFormat(path: Path, name: string, data: unknown): Judgement {
@@ -234,7 +297,15 @@ function badFormat(path: Path, name: string, data: unknown): Judgement {
   return { code: format.code, path, on: 'value', message: `must be ${format.expected}`, suggestion: format.guess?.(data as string) }
 }
 
-const ARTICLES: Record<string, string> = { object: 'a map', array: 'a list', string: 'a string', number: 'a number', integer: 'an integer', boolean: 'true or false', null: 'empty' }
+const ARTICLES: Record<string, string> = {
+  object: 'a map',
+  array: 'a list',
+  string: 'a string',
+  number: 'a number',
+  integer: 'an integer',
+  boolean: 'true or false',
+  null: 'empty',
+}
 const article = (type: string): string => ARTICLES[type] ?? type
 
 function print(value: unknown): string {
@@ -247,6 +318,5 @@ function list(values: readonly string[]): string {
   return values.length > 30 ? `${shown}, …` : shown
 }
 
-const or = (words: readonly string[]): string => (words.length > 1 ? `${words.slice(0, -1).join(', ')} or ${words.at(-1)}` : (words[0] ?? 'something else'))
-
-export const firstSentence = (text: string): string => /^.*?[.:](?=\s|$)/s.exec(text)?.[0].replace(/[.:]$/, '') ?? text
+const or = (words: readonly string[]): string =>
+  words.length > 1 ? `${words.slice(0, -1).join(', ')} or ${words.at(-1)}` : (words[0] ?? 'something else')

@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import frame from '../../../schemas/frame.schema.json' with { type: 'json' }
 import type { SinkPlugin, SourcePlugin, TransformPlugin } from '../../plugin.ts'
+import { useQuick } from './ajv.ts'
 import { convert } from './convert.ts'
 import { obstacles } from './delivery.ts'
 import { type Env, resolveTree } from './env.ts'
@@ -13,7 +14,7 @@ import { judge } from './judge.ts'
 import type { Pipeline, Problem, SinkStep, Step } from './model.ts'
 import { MAX_BYTES, parseText } from './parse.ts'
 import { Problems } from './problems.ts'
-import { type Kind, Registry } from './registry.ts'
+import { type Kind, loadQuick, Registry } from './registry.ts'
 import type { Schema } from './schema.ts'
 import { applySet } from './set.ts'
 import { checkStep, type CheckedStep, report } from './steps.ts'
@@ -47,6 +48,20 @@ export function loadText(file: string, text: string, options: LoadOptions = {}):
   return load(new SourceText(file, text.replace(/^\uFEFF/, '')), new Problems(), options)
 }
 
+/** Only the plugins that a file can use: the built-in ones and its own. */
+export async function loadPlugins(file: string): Promise<{ registry: Registry; problems: readonly Problem[] }> {
+  const problems = new Problems()
+  const registry = new Registry()
+  const text = await read(file, problems)
+  const parsed = text === undefined ? undefined : parseText(new SourceText(file, text), problems)
+  const own = parsed?.kind === 'map' ? parsed.entries.get('plugins')?.value : undefined
+  if (own?.kind === 'seq') {
+    const list = resolveTree(own, ['plugins'], process.env, dirname(file), problems)
+    if (list.kind === 'seq') await registry.addFiles(list, dirname(file), problems)
+  }
+  return { registry, problems: problems.list() }
+}
+
 async function read(file: string, problems: Problems): Promise<string | undefined> {
   const nowhere = { source: new SourceText(file, ''), start: 0, end: 0 }
   let bytes: Buffer
@@ -60,14 +75,26 @@ async function read(file: string, problems: Problems): Promise<string | undefine
     bytes = await readFile(file)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    const why = code === 'ENOENT' ? 'does not exist' : code === 'EISDIR' ? 'is not a file' : code === 'EACCES' ? 'may not be read' : `cannot be read (${code})`
+    const why =
+      code === 'ENOENT'
+        ? 'does not exist'
+        : code === 'EISDIR'
+          ? 'is not a file'
+          : code === 'EACCES'
+            ? 'may not be read'
+            : `cannot be read (${code})`
     problems.add('CONFIG_READ', nowhere, [], `${file} ${why}`)
     return undefined
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
-    problems.add('CONFIG_ENCODING', { source: new SourceText(file, bytes.toString('latin1')), start: firstBad(bytes), end: firstBad(bytes) + 1 }, [], 'this byte is not UTF-8')
+    problems.add(
+      'CONFIG_ENCODING',
+      { source: new SourceText(file, bytes.toString('latin1')), start: firstBad(bytes), end: firstBad(bytes) + 1 },
+      [],
+      'this byte is not UTF-8',
+    )
     return undefined
   }
 }
@@ -98,7 +125,12 @@ async function load(source: SourceText, problems: Problems, options: LoadOptions
   const parsed = parseText(source, problems)
   if (!parsed) return { problems: problems.list() }
   if (parsed.kind !== 'map') {
-    problems.add('CONFIG_TYPE', valueSpan({ node: parsed, key: undefined, partial: false }), [], 'a pipeline file is a map with the keys name, sources, sinks, …')
+    problems.add(
+      'CONFIG_TYPE',
+      valueSpan({ node: parsed, key: undefined, partial: false }),
+      [],
+      'a pipeline file is a map with the keys name, sources, sinks, …',
+    )
     return { problems: problems.list() }
   }
   for (const argument of options.set ?? []) applySet(parsed, argument, problems)
@@ -143,7 +175,8 @@ function resolveFrame(root: MapNode, env: Env, base: string, problems: Problems)
     [...root.entries].map(([key, entry]) => {
       const { value } = entry
       const section = SECTIONS.some(([name]) => name === key)
-      if (section && value.kind === 'seq') return [key, { ...entry, value: { ...value, items: value.items.map((item, i) => step(item, [key, i])) } }]
+      if (section && value.kind === 'seq')
+        return [key, { ...entry, value: { ...value, items: value.items.map((item, i) => step(item, [key, i])) } }]
       return [key, { ...entry, value: key === 'dlq' ? step(value, [key]) : resolveTree(value, [key], env, base, problems) }]
     }),
   )
@@ -155,7 +188,15 @@ function isEnabled(node: TreeNode, env: Env, base: string): boolean {
   if (!entry) return true
   const resolved = resolveTree(entry.value, [], env, base, new Problems())
   const schema: Schema = { type: 'boolean' }
-  const value = fill(resolved, schema, [], { root: schema, env, base, problems: new Problems(), at: entry.key, unresolved: new Set(), lenient: true })
+  const value = fill(resolved, schema, [], {
+    root: schema,
+    env,
+    base,
+    problems: new Problems(),
+    at: entry.key,
+    unresolved: new Set(),
+    lenient: true,
+  })
   return value !== false
 }
 
@@ -167,6 +208,8 @@ async function checkFrame(root: MapNode, env: Env, base: string, problems: Probl
     return { path, find: { ...found, key: found.key ?? topOf(root) } }
   }
   const { value, expressions } = convert(filled, FRAME, FRAME)
+  const made = await loadQuick('frame')
+  if (made) useQuick(FRAME, made)
   const judgements = await judge(filled, FRAME)
   // A step that is no map at all is explained better beside its plugins.
   const isStep = (path: Path): boolean => SECTIONS.some(([name]) => name === path[0]) && path.length === (path[0] === 'dlq' ? 1 : 2)
@@ -176,7 +219,12 @@ async function checkFrame(root: MapNode, env: Env, base: string, problems: Probl
     unresolved,
     problems,
   )
-  await checkExpressions(expressions.filter(e => e.schema.returns === 'bool'), place, unresolved, problems)
+  await checkExpressions(
+    expressions.filter(e => e.schema.returns === 'bool'),
+    place,
+    unresolved,
+    problems,
+  )
   return { value }
 }
 
@@ -190,7 +238,8 @@ async function checkSteps(root: MapNode, context: Parameters<typeof checkStep>[4
   const steps: CheckedStep[] = []
   for (const [section, kind] of SECTIONS) {
     const node = root.entries.get(section)?.value
-    const items: [TreeNode, Path][] = section === 'dlq' ? (node ? [[node, [section]]] : []) : node?.kind === 'seq' ? node.items.map((n, i) => [n, [section, i]]) : []
+    const items: [TreeNode, Path][] =
+      section === 'dlq' ? (node ? [[node, [section]]] : []) : node?.kind === 'seq' ? node.items.map((n, i) => [n, [section, i]]) : []
     for (const [item, path] of items) {
       const step = await checkStep(item, kind, path, isEnabled(item, context.env, context.base), context)
       if (step) steps.push(step)
@@ -242,11 +291,17 @@ function assemble(
 
 /** What only the whole pipeline shows. */
 function checkWhole(pipeline: Pipeline, root: MapNode, problems: Problems): void {
-  if (pipeline.sources.length === 0) problems.add('CONFIG_DISABLED', root.entries.get('sources')!.key, ['sources'], 'every source is switched off: there is nothing to read')
+  if (pipeline.sources.length === 0)
+    problems.add('CONFIG_DISABLED', root.entries.get('sources')!.key, ['sources'], 'every source is switched off: there is nothing to read')
   if (pipeline.delivery !== 'exactly_once') return
   for (const { from, to, reason } of obstacles(pipeline.sources, pipeline.sinks, pipeline.dlq)) {
     const entry = root.entries.get('delivery')!
-    problems.add('CONFIG_DELIVERY', valueSpan({ node: entry.value, key: entry.key, partial: false }), ['delivery'], `exactly_once cannot hold on ${to ? `${from} -> ${to}` : from}: ${reason}`, 'at_least_once')
+    problems.add(
+      'CONFIG_DELIVERY',
+      valueSpan({ node: entry.value, key: entry.key, partial: false }),
+      ['delivery'],
+      `exactly_once cannot hold on ${to ? `${from} -> ${to}` : from}: ${reason}`,
+      'at_least_once',
+    )
   }
 }
-

@@ -1,8 +1,31 @@
 /** YAML text to a tree with places. Bounded in time and memory whatever the text is, because `validate` reads anybody's file. */
-import { type Alias, Composer, type CST, isAlias, isMap, isScalar, isSeq, Lexer, type Node, Parser, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
+import {
+  type Alias,
+  Composer,
+  type CST,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  type Node,
+  Parser,
+  type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml'
 import type { Problems } from './problems.ts'
 import { suggest } from './suggest.ts'
-import { type MapNode, type Path, type ScalarNode, type ScalarStyle, type ScalarValue, type SeqNode, SourceText, type TreeNode } from './tree.ts'
+import {
+  type MapNode,
+  type Path,
+  type ScalarNode,
+  type ScalarStyle,
+  type ScalarValue,
+  type SeqNode,
+  SourceText,
+  type TreeNode,
+} from './tree.ts'
 
 export const MAX_BYTES = 1_000_000
 /** The yaml library needs up to 7 µs a token, and its composer recurses once per level. */
@@ -14,7 +37,13 @@ const MAX_ALIASED = 10_000
 
 const FORBIDDEN = new Set(['__proto__', 'constructor', 'prototype'])
 
-const STYLES: Record<string, ScalarStyle> = { PLAIN: 'plain', QUOTE_SINGLE: 'single', QUOTE_DOUBLE: 'double', BLOCK_LITERAL: 'literal', BLOCK_FOLDED: 'folded' }
+const STYLES: Record<string, ScalarStyle> = {
+  PLAIN: 'plain',
+  QUOTE_SINGLE: 'single',
+  QUOTE_DOUBLE: 'double',
+  BLOCK_LITERAL: 'literal',
+  BLOCK_FOLDED: 'folded',
+}
 
 /** @returns the tree, undefined when the text cannot be read as a whole (problems say why). */
 export function parseText(source: SourceText, problems: Problems): TreeNode | undefined {
@@ -36,7 +65,13 @@ export function parseText(source: SourceText, problems: Problems): TreeNode | un
       broken ||= doc.errors.length > 0
       for (const error of doc.errors) addYamlError(error, source, problems, stop.quote)
       if (count === 1) root = doc.contents as Node | null
-      else if (count === 2) problems.add('CONFIG_DOCUMENTS', at(doc.range[0], doc.range[0] + 3), [], 'a pipeline file holds one document, here a second one begins')
+      else if (count === 2)
+        problems.add(
+          'CONFIG_DOCUMENTS',
+          at(doc.range[0], doc.range[0] + 3),
+          [],
+          'a pipeline file holds one document, here a second one begins',
+        )
     }
   } catch (error) {
     if (error !== stop) throw error
@@ -46,7 +81,8 @@ export function parseText(source: SourceText, problems: Problems): TreeNode | un
   // Half a tree would only add problems that are none.
   if (broken) return undefined
   if (!root || (isScalar(root) && root.value === null)) {
-    if (before && problems.empty) problems.add('CONFIG_EMPTY', at(0), [], 'the file is empty: a pipeline needs at least name, sources and sinks')
+    if (before && problems.empty)
+      problems.add('CONFIG_EMPTY', at(0), [], 'the file is empty: a pipeline needs at least name, sources and sinks')
     return undefined
   }
   return new TreeBuilder(source, problems).build(root, [])
@@ -78,7 +114,12 @@ function* tokens(text: string, stop: LimitReached): Generator<CST.Token> {
   yield* parser.end()
 }
 
-function addYamlError(error: { code: string; message: string; pos: [number, number] }, source: SourceText, problems: Problems, quote: number): void {
+function addYamlError(
+  error: { code: string; message: string; pos: [number, number] },
+  source: SourceText,
+  problems: Problems,
+  quote: number,
+): void {
   if (/^Missing closing .quote/.test(error.message)) {
     problems.add('CONFIG_YAML', { source, start: quote, end: quote + 1 }, [], 'this quote is never closed')
     return
@@ -86,7 +127,12 @@ function addYamlError(error: { code: string; message: string; pos: [number, numb
   const [start, end] = error.pos
   const span = { source, start, end: Math.min(Math.max(end, start), source.text.length) }
   const tab = error.code === 'TAB_AS_INDENT' || (/tab/i.test(error.message) && source.text[start] === '\t')
-  problems.add(tab ? 'CONFIG_TAB' : 'CONFIG_YAML', span, [], tab ? 'a tab indents this line; YAML allows only spaces' : error.message.replace(/\s+/g, ' '))
+  problems.add(
+    tab ? 'CONFIG_TAB' : 'CONFIG_YAML',
+    span,
+    [],
+    tab ? 'a tab indents this line; YAML allows only spaces' : error.message.replace(/\s+/g, ' '),
+  )
 }
 
 class TreeBuilder {
@@ -107,7 +153,11 @@ class TreeBuilder {
     const { tag } = node as { tag?: string }
     // Tags of the core schema itself (`!!str 5`) are refused as well: quotes say the same.
     if (tag) this.problems.add('CONFIG_TAG', this.tagSpan(node, tag), path, 'tags are not supported')
-    const built = isMap(node) ? this.map(node as YAMLMap<Node, Node | null>, path) : isSeq(node) ? this.seq(node as YAMLSeq<Node>, path) : this.scalar(node as Scalar, path)
+    const built = isMap(node)
+      ? this.map(node as YAMLMap<Node, Node | null>, path)
+      : isSeq(node)
+        ? this.seq(node as YAMLSeq<Node>, path)
+        : this.scalar(node as Scalar, path)
     if (anchor) this.anchors.set(anchor, built)
     return built
   }
@@ -148,7 +198,12 @@ class TreeBuilder {
         continue
       }
       if (name === '<<') {
-        this.problems.add('CONFIG_MERGE', keySpan, path, 'merge keys are not supported; use an alias for the whole value, or write the keys out')
+        this.problems.add(
+          'CONFIG_MERGE',
+          keySpan,
+          path,
+          'merge keys are not supported; use an alias for the whole value, or write the keys out',
+        )
         continue
       }
       if (FORBIDDEN.has(name)) {

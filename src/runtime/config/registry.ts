@@ -1,9 +1,9 @@
 /** Finds plugins by section and name: built-in ones by the generated map, a user's own by the files under `plugins:`. Nothing is loaded before it is used. */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type Loader, PLUGINS } from '../../plugins.gen.ts'
+import { type Loader, PLUGINS, VALIDATORS } from '../../plugins.gen.ts'
 import type { Plugin } from '../../plugin.ts'
-import { validator } from './ajv.ts'
+import { type Quick, useQuick, validator } from './ajv.ts'
 import type { Problems } from './problems.ts'
 import type { Schema } from './schema.ts'
 import type { SeqNode, Span } from './tree.ts'
@@ -18,7 +18,10 @@ export class Registry {
     const own = this.own.get(`${kind} ${type}`)
     if (own) return own
     const loaders: Record<string, Loader> = PLUGINS[kind]
-    return Object.hasOwn(loaders, type) ? (await loaders[type]()).default : undefined
+    if (!Object.hasOwn(loaders, type)) return undefined
+    const [{ default: plugin }, made] = await Promise.all([loaders[type](), loadQuick(`${kind}.${type}`)])
+    if (made) useQuick(plugin.schema as Schema, made)
+    return plugin
   }
 
   has(kind: Kind, type: string): boolean {
@@ -70,11 +73,22 @@ export class Registry {
     try {
       await validator(plugin.schema as Schema)
     } catch (error) {
-      problems.add('CONFIG_PLUGIN_FILE', span, ['plugins', index], `the schema of ${plugin.kind} ${plugin.type} is not valid: ${(error as Error).message}`)
+      problems.add(
+        'CONFIG_PLUGIN_FILE',
+        span,
+        ['plugins', index],
+        `the schema of ${plugin.kind} ${plugin.type} is not valid: ${(error as Error).message}`,
+      )
       return
     }
     this.own.set(id, plugin)
   }
+}
+
+/** The validator made ahead for a schema: `source.kafka`, or `frame`. */
+export async function loadQuick(id: string): Promise<Quick | undefined> {
+  const loaders: Record<string, () => Promise<Quick>> = VALIDATORS
+  return Object.hasOwn(loaders, id) ? loaders[id]() : undefined
 }
 
 async function importPlugins(file: string): Promise<Plugin[]> {

@@ -49,7 +49,24 @@ const singleQuoted: Escape = (text, i, out) => {
 }
 
 const ESCAPES: Record<string, string> = {
-  '0': '\0', a: '\x07', b: '\b', t: '\t', '\t': '\t', n: '\n', v: '\v', f: '\f', r: '\r', e: '\x1b', ' ': ' ', '"': '"', '/': '/', '\\': '\\', N: '\x85', _: '\xa0', L: '\u2028', P: '\u2029',
+  '0': '\0',
+  a: '\x07',
+  b: '\b',
+  t: '\t',
+  '\t': '\t',
+  n: '\n',
+  v: '\v',
+  f: '\f',
+  r: '\r',
+  e: '\x1b',
+  ' ': ' ',
+  '"': '"',
+  '/': '/',
+  '\\': '\\',
+  N: '\x85',
+  _: '\xa0',
+  L: '\u2028',
+  P: '\u2029',
 }
 
 const doubleQuoted: Escape = (text, i, out) => {
@@ -129,7 +146,8 @@ function block(text: string, folded: boolean, out: Decoded): void {
   const end = out.end
   if (last < 0) return
   if (chomp === 'clip' && content[last].end > content[last].at + content[last].text.length) out.push('\n', end, end + 1)
-  if (chomp === 'keep') out.push('\n'.repeat(content.length - last - (lines.at(-1)!.end === text.length && !text.endsWith('\n') ? 1 : 0)), end, end + 1)
+  if (chomp === 'keep')
+    out.push('\n'.repeat(content.length - last - (lines.at(-1)!.end === text.length && !text.endsWith('\n') ? 1 : 0)), end, end + 1)
 }
 
 /** Where characters `start`..`end` of the final value stand in the text; undefined when that is not known. */
@@ -147,7 +165,8 @@ export function spanInScalar(node: ScalarNode, start: number, end: number): Scal
 /** From the value back to its template: inside what a variable gave, to the `${` itself (or its end). */
 function toTemplate(pieces: NonNullable<ScalarNode['substitution']>['pieces'], offset: number, isEnd: boolean): number {
   for (const p of pieces) {
-    if (offset < p.at || offset > p.to || (offset === p.to && !isEnd && p !== pieces.at(-1)) || (isEnd && offset === p.at && p.at < p.to)) continue
+    if (offset < p.at || offset > p.to || (offset === p.to && !isEnd && p !== pieces.at(-1)) || (isEnd && offset === p.at && p.at < p.to))
+      continue
     if (p.variable === undefined) return p.start + (offset - p.at)
     return isEnd ? p.end : p.start
   }

@@ -31,7 +31,7 @@ export interface Schema {
   readonly [keyword: string]: unknown
 }
 
-export const OWN_KEYWORDS = ['secret', 'shorthand', 'returns', 'examples']
+export const OWN_KEYWORDS = ['secret', 'shorthand', 'returns']
 
 export function deref(schema: Schema, root: Schema): Schema {
   let current = schema

@@ -9,12 +9,22 @@ export function applySet(root: MapNode, argument: string, problems: Problems): v
   const equals = argument.indexOf('=')
   const source = new SourceText('--set', argument)
   if (equals <= 0) {
-    problems.add('CONFIG_SET', { source, start: 0, end: argument.length }, [], 'write --set path=value, for example --set sinks[0].kafka.topic=bars.test')
+    problems.add(
+      'CONFIG_SET',
+      { source, start: 0, end: argument.length },
+      [],
+      'write --set path=value, for example --set sinks[0].kafka.topic=bars.test',
+    )
     return
   }
   const parts = splitPath(argument.slice(0, equals), source)
   if (!parts) {
-    problems.add('CONFIG_SET', { source, start: 0, end: equals }, [], `${argument.slice(0, equals)} is not a path such as sinks[0].kafka.topic`)
+    problems.add(
+      'CONFIG_SET',
+      { source, start: 0, end: equals },
+      [],
+      `${argument.slice(0, equals)} is not a path such as sinks[0].kafka.topic`,
+    )
     return
   }
   const value = parseValue(source, equals + 1, problems)
@@ -64,7 +74,11 @@ function moved(node: TreeNode, source: SourceText): TreeNode {
   const span = { ...node.span, source }
   if (node.kind === 'scalar') return { ...node, span }
   if (node.kind === 'seq') return { ...node, span, items: node.items.map(i => moved(i, source)) }
-  return { ...node, span, entries: new Map([...node.entries].map(([k, e]) => [k, { key: { ...e.key, source }, value: moved(e.value, source) }])) }
+  return {
+    ...node,
+    span,
+    entries: new Map([...node.entries].map(([k, e]) => [k, { key: { ...e.key, source }, value: moved(e.value, source) }])),
+  }
 }
 
 function put(root: MapNode, parts: readonly Part[], value: TreeNode, problems: Problems): void {
@@ -94,7 +108,10 @@ function put(root: MapNode, parts: readonly Part[], value: TreeNode, problems: P
       if (!entry || (entry.value.kind === 'scalar' && entry.value.value === null)) {
         // `metrics.port=9000` may make the map that is not there yet, but a step or a section must exist.
         if (i > 0 || entry || key === 'metrics' || key === 'retry') {
-          entry = { key: entry?.key ?? span, value: { kind: 'map', span: { ...span, start: span.end }, entries: new Map(), implicit: true } }
+          entry = {
+            key: entry?.key ?? span,
+            value: { kind: 'map', span: { ...span, start: span.end }, entries: new Map(), implicit: true },
+          }
           node.entries.set(key, entry)
         } else {
           path.pop()

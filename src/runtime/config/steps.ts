@@ -41,12 +41,24 @@ export const COMMON_KEYS: Readonly<Record<Kind | 'dlq', readonly string[]>> = {
   dlq: ['name', 'enabled'],
 }
 
-export async function checkStep(node: TreeNode, kind: Kind, path: Path, enabled: boolean, context: SectionContext): Promise<CheckedStep | undefined> {
+export async function checkStep(
+  node: TreeNode,
+  kind: Kind,
+  path: Path,
+  enabled: boolean,
+  context: SectionContext,
+): Promise<CheckedStep | undefined> {
   const { problems, registry } = context
   const common = COMMON_KEYS[path[0] === 'dlq' ? 'dlq' : kind]
   if (node.kind !== 'map') {
     const type = node.kind === 'scalar' && typeof node.value === 'string' && registry.has(kind, node.value) ? node.value : undefined
-    problems.add('CONFIG_STEP', valueSpan({ node, key: undefined, partial: false }), path, 'a step is a map with one plugin key, such as kafka: {…}', type && `${type}: {}`)
+    problems.add(
+      'CONFIG_STEP',
+      valueSpan({ node, key: undefined, partial: false }),
+      path,
+      'a step is a map with one plugin key, such as kafka: {…}',
+      type && `${type}: {}`,
+    )
     return undefined
   }
   const type = choosePlugin(node, kind, common, path, context)
@@ -59,7 +71,13 @@ export async function checkStep(node: TreeNode, kind: Kind, path: Path, enabled:
 }
 
 /** The one key that is a plugin of this kind; without one, says which was probably meant. */
-function choosePlugin(node: MapNode, kind: Kind, common: readonly string[], path: Path, { registry, problems }: SectionContext): string | undefined {
+function choosePlugin(
+  node: MapNode,
+  kind: Kind,
+  common: readonly string[],
+  path: Path,
+  { registry, problems }: SectionContext,
+): string | undefined {
   const others = [...node.entries.keys()].filter(k => !common.includes(k))
   const known = others.filter(k => registry.has(kind, k))
   if (known.length > 0) return known[0]
@@ -70,33 +88,71 @@ function choosePlugin(node: MapNode, kind: Kind, common: readonly string[], path
   const type = elsewhere ?? looksLike ?? others.find(k => node.entries.get(k)!.value.kind === 'map') ?? others[0]
   for (const other of others) {
     if (other === type && !(suggest(other, common) && !suggest(other, names) && others.length === 1)) continue
-    problems.add('CONFIG_UNKNOWN_KEY', node.entries.get(other)!.key, [...path, other], `unknown key ${other} in the step; besides the plugin: ${common.join(', ')}`, suggest(other, common))
+    problems.add(
+      'CONFIG_UNKNOWN_KEY',
+      node.entries.get(other)!.key,
+      [...path, other],
+      `unknown key ${other} in the step; besides the plugin: ${common.join(', ')}`,
+      suggest(other, common),
+    )
   }
   if (type === undefined || (others.length === 1 && suggest(type, common) && !suggest(type, names) && !elsewhere)) {
     const at = valueSpan({ node, key: undefined, partial: false })
-    if (others.length === 0 || type === undefined) problems.add('CONFIG_STEP', at, path, `this step has no plugin; ${section} can be ${names.join(', ')}`)
+    if (others.length === 0 || type === undefined)
+      problems.add('CONFIG_STEP', at, path, `this step has no plugin; ${section} can be ${names.join(', ')}`)
     return undefined
   }
   const at = node.entries.get(type)!.key
   if (elsewhere) {
     const kinds = registry.kindsOf(type)
-    problems.add('CONFIG_WRONG_SECTION', at, [...path, type], `${type} is a ${kinds.join(' and a ')}, not a ${kind}; ${section} can be ${names.join(', ')}`, suggest(type, names))
-  } else problems.add('CONFIG_UNKNOWN_PLUGIN', at, [...path, type], `there is no ${kind} ${type}; there are ${names.join(', ')}`, suggest(type, names))
+    problems.add(
+      'CONFIG_WRONG_SECTION',
+      at,
+      [...path, type],
+      `${type} is a ${kinds.join(' and a ')}, not a ${kind}; ${section} can be ${names.join(', ')}`,
+      suggest(type, names),
+    )
+  } else
+    problems.add(
+      'CONFIG_UNKNOWN_PLUGIN',
+      at,
+      [...path, type],
+      `there is no ${kind} ${type}; there are ${names.join(', ')}`,
+      suggest(type, names),
+    )
   return undefined
 }
 
 /** Keys beside the plugin that nobody reads. */
-function reportStrangers(node: MapNode, type: string, plugin: Plugin, common: readonly string[], path: Path, { registry, problems }: SectionContext): void {
+function reportStrangers(
+  node: MapNode,
+  type: string,
+  plugin: Plugin,
+  common: readonly string[],
+  path: Path,
+  { registry, problems }: SectionContext,
+): void {
   const properties = (plugin.schema as Schema).properties ?? {}
   for (const [key, entry] of node.entries) {
     if (key === type || common.includes(key)) continue
     if (registry.kindsOf(key).length > 0) {
-      problems.add('CONFIG_STEP', entry.key, [...path, key], `a step has one plugin, this one has ${type} already: make ${key} a step of its own`)
+      problems.add(
+        'CONFIG_STEP',
+        entry.key,
+        [...path, key],
+        `a step has one plugin, this one has ${type} already: make ${key} a step of its own`,
+      )
     } else if (Object.hasOwn(properties, key)) {
       problems.add('CONFIG_UNKNOWN_KEY', entry.key, [...path, key], `${key} belongs to ${type}: indent it below ${type}`)
     } else {
       const free = common.filter(k => !node.entries.has(k))
-      problems.add('CONFIG_UNKNOWN_KEY', entry.key, [...path, key], `unknown key ${key} in the step; besides the plugin: ${common.join(', ')}`, suggest(key, free))
+      problems.add(
+        'CONFIG_UNKNOWN_KEY',
+        entry.key,
+        [...path, key],
+        `unknown key ${key} in the step; besides the plugin: ${common.join(', ')}`,
+        suggest(key, free),
+      )
     }
   }
 }
@@ -123,7 +179,13 @@ async function checkConfig(entry: Entry, plugin: Plugin, path: Path, enabled: bo
     if (!f.partial && f.node.kind === 'scalar') problems.mask(f.node.span)
   }
   const before = problems.count
-  report(await judge(filled, schema), p => place(p), unresolved, problems, secrets.map(s => formatPath(s.path)))
+  report(
+    await judge(filled, schema),
+    p => place(p),
+    unresolved,
+    problems,
+    secrets.map(s => formatPath(s.path)),
+  )
   await checkExpressions(expressions, p => place(p), unresolved, problems)
   if (problems.count === before && unresolved.size === 0) runCheck(plugin, value, place, entry.key, path, problems)
   return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && unresolved.size === 0 }
@@ -132,7 +194,8 @@ async function checkConfig(entry: Entry, plugin: Plugin, path: Path, enabled: bo
 /** `filter: price > 0` as `filter: {condition: price > 0}`, and nothing at all as an empty map. */
 function expandShorthand(entry: Entry, schema: Schema): { node: TreeNode; short?: string } {
   const { value: node, key } = entry
-  if (node.kind === 'scalar' && node.value === null) return { node: { kind: 'map', span: { ...key, start: key.end }, entries: new Map(), implicit: true } }
+  if (node.kind === 'scalar' && node.value === null)
+    return { node: { kind: 'map', span: { ...key, start: key.end }, entries: new Map(), implicit: true } }
   const short = schema.shorthand
   if (node.kind === 'map' || short === undefined) return { node }
   const options = alternatives(schema.properties?.[short], schema)
@@ -143,7 +206,13 @@ function expandShorthand(entry: Entry, schema: Schema): { node: TreeNode; short?
 type Place = (path: Path) => { path: Path; find: ReturnType<typeof find> }
 
 /** Judgements to problems, without those about values that are not known. */
-export function report(judgements: readonly Judgement[], place: Place, unresolved: ReadonlySet<string>, problems: Problems, secrets: readonly string[] = []): void {
+export function report(
+  judgements: readonly Judgement[],
+  place: Place,
+  unresolved: ReadonlySet<string>,
+  problems: Problems,
+  secrets: readonly string[] = [],
+): void {
   for (const j of judgements) {
     const id = formatPath(j.path)
     if (unresolved.has(id) || (j.on === 'parent' && unresolved.has(formatPath(j.path.slice(0, -1))))) continue
@@ -151,7 +220,8 @@ export function report(judgements: readonly Judgement[], place: Place, unresolve
     const node = found.node
     const hidden = secrets.includes(id) || (node.kind === 'scalar' && node.substitution?.secret === true && !found.partial)
     const span = j.on === 'value' && !found.partial ? valueSpan(found) : (found.key ?? valueSpan(found))
-    const origin = node.kind === 'scalar' && node.substitution && !found.partial && j.on === 'value' ? ` (from ${node.substitution.template})` : ''
+    const origin =
+      node.kind === 'scalar' && node.substitution && !found.partial && j.on === 'value' ? ` (from ${node.substitution.template})` : ''
     problems.add(j.code, span, path, `${j.message}${hidden ? '' : (j.shown ?? '')}${origin}`, hidden ? undefined : j.suggestion)
   }
 }
@@ -168,4 +238,3 @@ function runCheck(plugin: Plugin, config: unknown, place: Place, key: Span, path
     problems.add('CONFIG_CHECK', key, path, `the check of ${plugin.type} failed: ${(error as Error).message}`)
   }
 }
-

@@ -60,7 +60,13 @@ export interface Substitution {
   /** The text before replacing. */
   readonly template: string
   /** Pieces in order; `start`/`end` in the template, `at`/`to` in the result. A literal piece maps character by character. */
-  readonly pieces: readonly { readonly start: number; readonly end: number; readonly at: number; readonly to: number; readonly variable?: string }[]
+  readonly pieces: readonly {
+    readonly start: number
+    readonly end: number
+    readonly at: number
+    readonly to: number
+    readonly variable?: string
+  }[]
   /** A reference could not be resolved (reported already): the value is unknown. */
   readonly unresolved: boolean
   /** Came from a file, or from a variable whose name says it is secret. */
@@ -147,5 +153,9 @@ function firstLine(node: TreeNode): Span {
   }
   if (node.kind === 'seq' && node.items.length > 0 && source.text[start] === '-') return { source, start, end: start + 1 }
   const newline = source.text.indexOf('\n', start)
-  return { source, start, end: Math.max(start, newline >= 0 && newline < end ? newline - (source.text[newline - 1] === '\r' ? 1 : 0) : end) }
+  return {
+    source,
+    start,
+    end: Math.max(start, newline >= 0 && newline < end ? newline - (source.text[newline - 1] === '\r' ? 1 : 0) : end),
+  }
 }

@@ -5,7 +5,8 @@ import type { CheckedStep } from './steps.ts'
 import { suggest } from './suggest.ts'
 import { formatPath, type TreeNode } from './tree.ts'
 
-const scalar = (node: TreeNode | undefined): string | undefined => (node?.kind === 'scalar' && typeof node.value === 'string' ? node.value : undefined)
+const scalar = (node: TreeNode | undefined): string | undefined =>
+  node?.kind === 'scalar' && typeof node.value === 'string' ? node.value : undefined
 
 /** Given names first, so that a numbered one never takes a given one's place. */
 export function nameSteps(steps: readonly CheckedStep[], problems: Problems): Map<CheckedStep, string> {
@@ -16,7 +17,13 @@ export function nameSteps(steps: readonly CheckedStep[], problems: Problems): Ma
     const name = scalar(entry?.value)
     if (name === undefined) continue
     const first = taken.get(name)
-    if (first) problems.add('CONFIG_DUPLICATE_NAME', entry!.value.span, [...step.path, 'name'], `the name ${name} is that of ${formatPath(first.path)} already`)
+    if (first)
+      problems.add(
+        'CONFIG_DUPLICATE_NAME',
+        entry!.value.span,
+        [...step.path, 'name'],
+        `the name ${name} is that of ${formatPath(first.path)} already`,
+      )
     else taken.set(name, step)
     names.set(step, name)
   }
@@ -49,7 +56,10 @@ export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>,
   const target = byName.get(stepName)
   const listed = all.length > 0 ? `; there are ${all.join(', ')}` : '; no step of this pipeline has ports'
   if (!target) {
-    const near = suggest(stepName, [...names].filter(([s]) => s.kind === 'transform').map(([, n]) => n))
+    const near = suggest(
+      stepName,
+      [...names].filter(([s]) => s.kind === 'transform').map(([, n]) => n),
+    )
     problems.add('CONFIG_FROM', at, path, `there is no step ${stepName}${listed}`, near ? `${near}.${port}` : suggest(text, all))
   } else if (target.kind !== 'transform') {
     problems.add('CONFIG_FROM', at, path, `${stepName} is a ${target.kind}, and only transforms have ports${listed}`, suggest(text, all))
