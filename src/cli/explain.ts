@@ -28,7 +28,7 @@ export async function explain(file: string, { format, set }: ExplainFlags): Prom
   const { pipeline, problems } = await loadPipeline(file, { env: process.env, set })
   if (problems.length > 0) {
     const { formatText } = await import('../runtime/config/format.ts')
-    process.stderr.write(await formatText(problems))
+    process.stderr.write(formatText(problems, { color: process.stderr.isTTY === true && process.env.NO_COLOR === undefined }))
   }
   if (!pipeline || problems.some(p => p.severity === 'error')) return EXIT.config
   const { describe } = await import('../explain/describe.ts')

@@ -113,7 +113,8 @@ async function printFile(result: FileResult, print: (text: string) => void): Pro
   print(result.file)
   if (result.problems.length > 0) {
     const { formatText } = await import('../runtime/config/format.ts')
-    print((await formatText(result.problems)).trimEnd())
+    const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined
+    print(formatText(result.problems, { color }).trimEnd())
   }
   for (const test of result.results) {
     print(testLine(test, paint))

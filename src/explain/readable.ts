@@ -9,7 +9,8 @@ export function readableConfig(step: Step): unknown {
   const root = step.plugin.schema as Schema
   const secrets = new Set(step.secrets)
   const walk = (value: unknown, schema: Schema | undefined, path: string): unknown => {
-    if (secrets.has(path)) return value === undefined || value === null ? value : MASK
+    // That a secret is not set is none.
+    if (secrets.has(path)) return value === undefined || value === null || value === '' ? value : MASK
     if (typeof value === 'string') return maskUrl(value)
     const schemas = views(schema, value, root)
     if (typeof value === 'number') return withUnit(value, schema, root)

@@ -87,7 +87,7 @@ function configs(e: Explanation, paint: Paint): string[] {
   return [
     paint('bold', 'Steps'),
     ...e.steps.flatMap(s => [
-      `  ${s.name}  ${paint('dim', `${s.type} ${s.kind}`)}  ${place(s)}`,
+      `  ${s.name}  ${paint('dim', s.name === s.type || s.name === s.kind ? s.kind : `${s.kind} ${s.type}`)}  ${place(s)}`,
       ...(isEmpty(s.config) ? [] : block(s.config)),
     ]),
     '',

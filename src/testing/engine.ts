@@ -25,10 +25,16 @@ export interface TestOptions {
   onResult?(file: string, result: TestResult): void
 }
 
+/** What is wrong with a test file, the pipeline it tests included. Runs nothing. */
+export async function checkTestFile(file: string, load: TestOptions['load']): Promise<readonly Problem[]> {
+  const { tests, problems, source } = await loadTests(file)
+  return tests ? (await prepare(tests, source, load)).problems : problems
+}
+
 export async function runTestFile(file: string, options: TestOptions): Promise<FileResult> {
   const { tests, problems, source } = await loadTests(file)
   if (!tests) return { file, problems, results: [] }
-  const prepared = await prepare(tests, source, options)
+  const prepared = await prepare(tests, source, options.load)
   if (prepared.problems.length > 0) return { file, problems: prepared.problems, results: [] }
   const results: TestResult[] = []
   for (const { test, pipeline } of prepared.cases) {
@@ -46,7 +52,7 @@ interface Prepared {
 }
 
 /** Loads the pipeline once per set of overrides and variables, and checks each test against it. */
-async function prepare(tests: TestFile, source: TestSource, options: TestOptions): Promise<Prepared> {
+async function prepare(tests: TestFile, source: TestSource, load: TestOptions['load']): Promise<Prepared> {
   const loaded = new Map<string, ReturnType<TestOptions['load']>>()
   const found = new Set<Problem>()
   const own = new Problems()
@@ -54,7 +60,7 @@ async function prepare(tests: TestFile, source: TestSource, options: TestOptions
   for (const test of tests.tests) {
     const id = JSON.stringify([test.env, test.set.map(s => s.argument)])
     let loading = loaded.get(id)
-    if (!loading) loaded.set(id, (loading = options.load(tests.pipeline, test)))
+    if (!loading) loaded.set(id, (loading = load(tests.pipeline, test)))
     const { pipeline, problems } = await loading
     for (const p of problems) {
       // What a test overrides is wrong where the test says it.

@@ -123,7 +123,7 @@ p.yaml  delivery: exactly_once  version: 1
       '  log → out   exactly once\n              outputs, state and source position are committed in one transaction (a)\n',
     )
     expect(text).toContain('  Weakest link: log → out, exactly once\n')
-    expect(text).toContain('  log  log source  p.yaml:7:5\n    topics:\n      - ticks\n      - more\n')
+    expect(text).toContain('  log  source  p.yaml:7:5\n    topics:\n      - ticks\n      - more\n')
     expect(text).toContain('    commit_interval: 100ms\n')
   })
 })
