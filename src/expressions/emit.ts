@@ -204,10 +204,9 @@ function arithmetic(op: string, a: Atom, b: Atom, code: Code): Atom {
   return { js: `(${code.numeric(a)} ${op} ${code.numeric(b)})`, kind: 'num' }
 }
 
-/** 64-bit integers of CEL on doubles: exact as long as operands and result are safe. */
+/** 64-bit integers of CEL on doubles: exact as long as operands and result are safe (division by zero is not). */
 function integer(op: string, left: string, right: string, code: Code): Atom {
   const [a, b] = [code.store(left), code.store(right)]
-  if (op === '/' || op === '%') code.bailIf(`${b} === 0`)
   const t = code.store(op === '/' ? `(${a} - ${a} % ${b}) / ${b} + 0` : `${a} ${op} ${b} + 0`)
   code.bailIf(`!isSafe(${t})`)
   return { js: t, kind: 'int' }

@@ -44,6 +44,12 @@ describe('results', () => {
     ['1 / 2', 0],
     ['volume / 8', 0.5],
     ['volume % 3', 1],
+    ['-7 / 2', -3],
+    ['-7 % 2', -1],
+    // An integer has no negative zero.
+    ['0 * -5', 0],
+    ['0 / -5', 0],
+    ['-size("")', 0],
     ['size(list)', 3],
     ['size(list) + 1', 4],
     ['list[1]', 2],
