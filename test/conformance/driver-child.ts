@@ -2,6 +2,7 @@
  * A worker process for the driver suite: copies a topic to another, partition by partition, exactly once, with nothing but the
  * driver contract. Its state counts the records copied per partition. Runs until it is told to stop (`stop` by IPC) or killed.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConsumedBatch, type Driver, type LogTransaction, type TopicPartition, tpKey } from '../../src/connectors/kafka/driver.ts'
 import { FencedError, type LaneInfo, PipelineError, type Transaction } from '../../src/plugin.ts'
 
@@ -15,6 +16,8 @@ export interface ChildTask {
   readonly id: string
   readonly maxBytes: number
   readonly sessionTimeoutMs: number
+  /** Longest wait, ms, between the outputs of a transaction and its commit: as long as a real runtime's sinks may take. */
+  readonly holdMs: number
 }
 
 interface Lane {
@@ -108,6 +111,7 @@ async function copy(lane: Lane, batch: ConsumedBatch): Promise<void> {
       time: m.time,
     }))
     await transaction.send(records)
+    await sleep(Math.random() * task.holdMs)
     const copied = lane.copied + records.length
     await transaction.commit({ position: batch.nextOffset, state: [['copied', 'n', String(copied)]] })
     lane.copied = copied
@@ -127,7 +131,7 @@ async function rewind(lane: Lane, tp: TopicPartition): Promise<void> {
       return
     } catch (error) {
       if (!(error instanceof PipelineError && error.retryable)) throw error
-      await new Promise(resolve => setTimeout(resolve, 50))
+      await sleep(50)
     }
   }
 }

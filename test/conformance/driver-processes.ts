@@ -104,23 +104,25 @@ export function processRows(makeDriver: () => Driver | Promise<Driver>, child: C
       id: `${unique('p')}.1`,
       maxBytes: 2_000,
       sessionTimeoutMs: 6_000,
+      holdMs: 5,
     }
     await fillInput(driver, task.input, PARTITIONS, 0, PER_PARTITION)
     const progress = async () => {
       const tps = Array.from({ length: PARTITIONS }, (_, partition) => ({ topic: task.output, partition }))
       return [...(await driver.offsets(tps, 'latest')).values()].reduce((a, b) => a + b, 0)
     }
-    for (let round = 0; round < 4 && !(await copyIsDone(driver, task, PARTITIONS)); round++) {
+    for (let round = 0; round < 4; round++) {
+      expect(await copyIsDone(driver, task, PARTITIONS), 'there is nothing left to interrupt').toBe(false)
       const before = await progress()
       const worker = new Worker(task)
       workers.push(worker)
       await worker.ready()
-      await until('the worker copies', async () => (await progress()) > before || (await copyIsDone(driver, task, PARTITIONS)), 60_000)
+      await until('the worker copies', async () => (await progress()) > before, 60_000)
       await sleep(Math.random() * 60)
       await worker.kill()
       expect(worker.crash).toBeUndefined()
     }
-    const last = new Worker({ ...task, maxBytes: 200_000 })
+    const last = new Worker({ ...task, maxBytes: 200_000, holdMs: 0 })
     workers.push(last)
     await last.ready()
     await until('the copy is done', () => copyIsDone(driver, task, PARTITIONS), 90_000)

@@ -1,4 +1,6 @@
 /** Groups when things go wrong: members that die, freeze, are put out, or will not let go. */
+import { symlinkSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, expect, test } from 'vitest'
 import { embeddedDriver } from '../../../src/connectors/embedded/driver.ts'
@@ -65,6 +67,7 @@ test('the partitions of a killed process are taken over at once, not after its s
     id: unique('p'),
     maxBytes: 1000,
     sessionTimeoutMs: 300_000,
+    holdMs: 0,
   })
   workers.push(worker)
   await worker.ready()
@@ -170,4 +173,24 @@ test('closing while a rebalance is under way leaves nobody behind in the group',
   expect(rest).toEqual({ n: 0 })
   const last = await Member.join(drivers, driver, { topics: [topic], group })
   await until('one has all', () => last.owned.size === 4)
+})
+
+test('records of another process arrive within milliseconds', async () => {
+  // The same file by another path: a connection of its own, as another process has.
+  symlinkSync(dirname(path), file('elsewhere'))
+  const other = embeddedDriver({ path: join(file('elsewhere'), 'log.db') })
+  const driver = await drivers.driver()
+  const topic = await newTopic(driver)
+  const member = await Member.join(drivers, driver, { topics: [topic], group: unique('g'), sessionTimeoutMs: 300_000 })
+  await until('assigned', () => member.owned.size === 1)
+  const delays: number[] = []
+  for (let i = 1; i <= 15; i++) {
+    await new Promise(resolve => setTimeout(resolve, 40))
+    await produce(other, [record(topic, `${i}`)])
+    const sent = performance.now()
+    await until('it arrives', () => member.received.length === i)
+    delays.push(performance.now() - sent)
+  }
+  expect(delays.toSorted((a, b) => a - b)[7]).toBeLessThan(100)
+  await other.close()
 })

@@ -29,8 +29,9 @@ test(`exactly once through ${FAULTS} faults, seed ${SEED}`, async () => {
     output: await newTopic(driver, PARTITIONS),
     group: unique('g'),
     id: `${unique('p')}.1`,
-    maxBytes: 3000,
+    maxBytes: 20_000,
     sessionTimeoutMs: 1000,
+    holdMs: 4,
   }
   const start = () => {
     const worker = new Worker(task)
