@@ -25,10 +25,17 @@ export interface TestOptions {
   onResult?(file: string, result: TestResult): void
 }
 
-/** What is wrong with a test file, the pipeline it tests included. Runs nothing. */
-export async function checkTestFile(file: string, load: TestOptions['load']): Promise<readonly Problem[]> {
+/**
+ * What is wrong with a test file, its pipeline under the tests' variables and overrides included. Runs nothing. Problems that the
+ * pipeline file has on its own are left to whoever checks that file.
+ */
+export async function checkTestFile(file: string, load: TestOptions['load'], loadPlain: TestOptions['load']): Promise<readonly Problem[]> {
   const { tests, problems, source } = await loadTests(file)
-  return tests ? (await prepare(tests, source, load)).problems : problems
+  if (!tests) return problems
+  const found = await prepare(tests, source, load)
+  if (found.problems.length === 0) return []
+  const known = new Set((await loadPlain(tests.pipeline, tests.tests[0])).problems.map(p => JSON.stringify(p)))
+  return found.problems.filter(p => !known.has(JSON.stringify(p)))
 }
 
 export async function runTestFile(file: string, options: TestOptions): Promise<FileResult> {
@@ -66,6 +73,7 @@ async function prepare(tests: TestFile, source: TestSource, load: TestOptions['l
       // What a test overrides is wrong where the test says it.
       const override = p.file === '--set' ? test.set.find(s => s.argument === excerptOf(p)) : undefined
       if (override) own.add(p.code as Code, source.span(override.path), override.path, p.message, p.suggestion)
+      else if (p.code === 'CONFIG_READ') own.add('CONFIG_VALUE', source.span(['pipeline']), ['pipeline'], `the pipeline file ${p.message}`)
       else if (p.severity === 'error') found.add(p)
     }
     if (!pipeline) continue

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { TestOptions } from '../../src/testing/engine.ts'
-import { pipelineOf, run, step, summing, topicSink } from './support.ts'
+import { validateTestFile } from '../../src/cli/validate/test-file.ts'
+import { pipelineOf, run, step, summing, testFile, topicSink } from './support.ts'
 
 const sums = pipelineOf([step('sum', summing)])
 /** `line:column CODE message => suggestion` of each problem. */
@@ -101,5 +102,33 @@ describe('a pipeline file with problems', () => {
       ['p.yaml', { A: '1', B: 'true' }, ['a.b="1m"', 'c=[1]']],
       ['other.yaml', {}, []],
     ])
+  })
+})
+
+describe('validateTestFile', () => {
+  const PIPELINE = 'name: p\nsources: [ { kafka: { topics: [t] } } ]\nsinks: [ { kafka: { topic: "${TOPIC:-x}" } } ]\n'
+  const check = async (tests: string, pipeline?: string): Promise<string[]> => {
+    const { problems } = await validateTestFile(testFile(tests, pipeline === undefined ? {} : { 'p.yaml': pipeline }))
+    return problems.map(p => `${p.file.split('/').at(-1)}:${p.line}:${p.column} ${p.code} ${p.message}`)
+  }
+
+  it('looks at the tests in the light of their pipeline', async () => {
+    expect(await check('tests: [ { name: a, expect: { outputs: [] } } ]', PIPELINE)).toEqual([])
+    expect(await check('tests: [ { name: a, expect: { outputs: { gone: [] } } } ]', PIPELINE)).toEqual([
+      expect.stringMatching(/^p\.test\.yaml:1:42 CONFIG_VALUE .*no sink 'gone'/),
+    ])
+    expect(await check('tests: [ { name: a, env: { TOPIC: "a b" } } ]', PIPELINE)).toEqual([
+      expect.stringMatching(/^p\.yaml:3:28 CONFIG_TOPIC/),
+    ])
+    expect(await check('tests: [ { name: a } ]')).toEqual([
+      expect.stringMatching(/^p\.test\.yaml:1:1 CONFIG_VALUE the pipeline file .*p\.yaml does not exist/),
+    ])
+    expect(await check('pipeline: q.yaml\ntests: [ { name: a } ]')).toEqual([
+      expect.stringMatching(/^p\.test\.yaml:1:11 .*q\.yaml does not exist/),
+    ])
+  })
+
+  it("leaves the pipeline's own problems to the pipeline file", async () => {
+    expect(await check('tests: [ { name: a } ]', PIPELINE.replace('topics:', 'topcs:'))).toEqual([])
   })
 })

@@ -1,7 +1,13 @@
+import { loadPipeline } from '../../runtime/config/load.ts'
 import type { Problem } from '../../runtime/config/model.ts'
-import { loadTests } from '../../testing/load.ts'
+import { checkTestFile } from '../../testing/engine.ts'
 
-/** Pipeline tests are checked as text; whether they pass is for `runner test`. */
+/** Whether the tests pass is for `runner test`; here only whether they can be run. */
 export async function validateTestFile(file: string): Promise<{ problems: readonly Problem[] }> {
-  return { problems: (await loadTests(file)).problems }
+  const problems = await checkTestFile(
+    file,
+    (pipeline, { env, set }) => loadPipeline(pipeline, { env, set: set.map(s => s.argument) }),
+    pipeline => loadPipeline(pipeline),
+  )
+  return { problems }
 }
