@@ -103,7 +103,8 @@ export function overload(summary: string): [message: string, suggestion?: string
   const [, left, op, right] = OVERLOAD.exec(summary) ?? []
   if (op === undefined) return [plain(summary)]
   const [a, b] = [typeName(left), typeName(right)]
-  const message = `'${op}' does not work on ${a} and ${b}`
+  // Of two sides the one of a known type is to blame.
+  const message = `'${op}' does not work on ${[a, b].filter(t => t !== NAMES.dyn).join(' and ')}`
   if (op === '+' && (a === 'text') !== (b === 'text')) return [message, 'string(x) makes text of a number']
   if (a === 'text' || b === 'text') return [message, isNumberName(a) || isNumberName(b) ? 'double(x) makes a number of text' : undefined]
   return [message]

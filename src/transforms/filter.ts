@@ -1,13 +1,10 @@
 /** Lets a message pass when a condition holds. */
+import type { FilterConfig } from '../config.gen.ts'
 import { compile } from '../expressions/index.ts'
 import { DataError, defineTransform } from '../plugin.ts'
 import schema from './filter.schema.json' with { type: 'json' }
 import { failOn } from './lib/fail.ts'
 import { show } from './lib/fields.ts'
-
-export interface FilterConfig {
-  condition: string
-}
 
 export default defineTransform<FilterConfig>({
   type: 'filter',

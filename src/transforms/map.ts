@@ -1,21 +1,11 @@
 /** Makes a new value out of a message, field by field or as a whole. */
+import type { MapConfig, MapConfigFields } from '../config.gen.ts'
 import { compile, compileObject, type Shape } from '../expressions/index.ts'
 import { type CheckProblem, DataError, defineTransform, type Message } from '../plugin.ts'
 import { failOn } from './lib/fail.ts'
 import { show } from './lib/fields.ts'
 import { type Fields, isRecord, without } from './lib/records.ts'
 import schema from './map.schema.json' with { type: 'json' }
-
-export interface MapFields {
-  [name: string]: string | MapFields
-}
-
-export interface MapConfig {
-  value?: string
-  fields?: MapFields
-  keep: boolean
-  drop?: string[]
-}
 
 export default defineTransform<MapConfig>({
   type: 'map',
@@ -51,7 +41,7 @@ function check({ value, fields, keep, drop }: MapConfig): CheckProblem[] {
 }
 
 /** Names that can't both be: `a` and `a.b`, or the same path written twice. */
-function clashes(fields: MapFields, path: readonly string[], into: Nested): CheckProblem[] {
+function clashes(fields: MapConfigFields, path: readonly string[], into: Nested): CheckProblem[] {
   return Object.entries(fields).flatMap(([name, of]): CheckProblem[] => {
     const parts = name.split('.')
     const at = [...path, name]
@@ -84,7 +74,7 @@ function descend(root: Nested, path: readonly string[]): Nested | undefined {
 }
 
 /** Dotted names as nested objects. The config has passed `check`. */
-function shapeOf(fields: MapFields, into: Nested = nested()): Shape {
+function shapeOf(fields: MapConfigFields, into: Nested = nested()): Shape {
   for (const [name, of] of Object.entries(fields)) {
     const parts = name.split('.')
     const owner = descend(into, parts.slice(0, -1))!

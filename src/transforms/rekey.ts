@@ -1,14 +1,10 @@
 /** Gives messages another key. */
+import type { RekeyConfig } from '../config.gen.ts'
 import { compile } from '../expressions/index.ts'
 import { DataError, defineTransform } from '../plugin.ts'
 import { failOn } from './lib/fail.ts'
 import { show } from './lib/fields.ts'
 import schema from './rekey.schema.json' with { type: 'json' }
-
-export interface RekeyConfig {
-  key: string
-  allow_null: boolean
-}
 
 export default defineTransform<RekeyConfig>({
   type: 'rekey',

@@ -1,16 +1,10 @@
 /** One message per element of a list. */
+import type { UnnestConfig } from '../config.gen.ts'
 import { type CheckProblem, DataError, defineTransform } from '../plugin.ts'
 import { failOn } from './lib/fail.ts'
 import { getter, show } from './lib/fields.ts'
 import { isRecord } from './lib/records.ts'
 import schema from './unnest.schema.json' with { type: 'json' }
-
-export interface UnnestConfig {
-  field: string
-  as?: string
-  keep?: string[]
-  on_empty: 'drop' | 'fail'
-}
 
 export default defineTransform<UnnestConfig>({
   type: 'unnest',

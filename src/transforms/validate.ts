@@ -1,9 +1,8 @@
 /** Lets a message pass when its value fits a JSON Schema. */
+import type { ValidateConfig } from '../config.gen.ts'
 import { type CheckProblem, DataError, defineTransform } from '../plugin.ts'
-import { compileSchema, explain, loadSchema, type SchemaConfig, type Validate } from './lib/json-schema.ts'
+import { compileSchema, explain, loadSchema, type Validate } from './lib/json-schema.ts'
 import schema from './validate.schema.json' with { type: 'json' }
-
-export interface ValidateConfig extends SchemaConfig {}
 
 export default defineTransform<ValidateConfig>({
   type: 'validate',

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { DataError, Message } from '../../src/plugin.ts'
-import map, { type MapConfig } from '../../src/transforms/map.ts'
+import type { MapConfig } from '../../src/config.gen.ts'
+import map from '../../src/transforms/map.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 
 const config = (c: Partial<MapConfig>): MapConfig => ({ keep: false, ...c })

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import rekey, { type RekeyConfig } from '../../src/transforms/rekey.ts'
+import type { RekeyConfig } from '../../src/config.gen.ts'
+import rekey from '../../src/transforms/rekey.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 
 async function keys(c: Partial<RekeyConfig> & { key: string }, ...inputs: unknown[]): Promise<unknown[]> {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import unnest, { type UnnestConfig } from '../../src/transforms/unnest.ts'
+import type { UnnestConfig } from '../../src/config.gen.ts'
+import unnest from '../../src/transforms/unnest.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 
 async function outcome(c: Partial<UnnestConfig> & { field: string }, ...inputs: unknown[]): Promise<unknown[]> {

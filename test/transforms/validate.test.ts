@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
-import validate, { type ValidateConfig } from '../../src/transforms/validate.ts'
+import type { ValidateConfig } from '../../src/config.gen.ts'
+import validate from '../../src/transforms/validate.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 
 const trade = {

@@ -4,19 +4,15 @@ import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
 import type { ErrorObject, ValidateFunction } from 'ajv'
 import { suggest } from '../../runtime/config/suggest.ts'
+import type { ValidateConfig } from '../../config.gen.ts'
 import type { CheckProblem } from '../../plugin.ts'
-
-export interface SchemaConfig {
-  schema?: Record<string, unknown>
-  schema_file?: string
-}
 
 /** Called with a value; when it returns false, `errors` holds all reasons. */
 export type Validate = ValidateFunction
 
 const require = createRequire(import.meta.url)
 
-export function loadSchema({ schema, schema_file }: SchemaConfig): { schema: Record<string, unknown> } | { problem: string } {
+export function loadSchema({ schema, schema_file }: ValidateConfig): { schema: Record<string, unknown> } | { problem: string } {
   if (schema !== undefined) return { schema }
   const path = resolve(schema_file!)
   try {
