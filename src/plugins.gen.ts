@@ -6,6 +6,7 @@ export type Loader = () => Promise<{ default: Plugin }>
 
 export const PLUGINS = {
   source: {
+    file: () => import('./connectors/file/source.ts') as Promise<{ default: Plugin }>,
     kafka: () => import('./connectors/kafka/source.ts') as Promise<{ default: Plugin }>,
   },
   transform: {
@@ -19,12 +20,14 @@ export const PLUGINS = {
     window: () => import('./transforms/window.ts') as Promise<{ default: Plugin }>,
   },
   sink: {
+    file: () => import('./connectors/file/sink.ts') as Promise<{ default: Plugin }>,
     kafka: () => import('./connectors/kafka/sink.ts') as Promise<{ default: Plugin }>,
   },
 } satisfies Record<Plugin['kind'], Record<string, Loader>>
 
 export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'frame': () => import('./validators/frame.gen.ts') as Promise<Quick>,
+  'source.file': () => import('./validators/source.file.gen.ts') as Promise<Quick>,
   'source.kafka': () => import('./validators/source.kafka.gen.ts') as Promise<Quick>,
   'transform.bars': () => import('./validators/transform.bars.gen.ts') as Promise<Quick>,
   'transform.dedupe': () => import('./validators/transform.dedupe.gen.ts') as Promise<Quick>,
@@ -34,5 +37,6 @@ export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'transform.unnest': () => import('./validators/transform.unnest.gen.ts') as Promise<Quick>,
   'transform.validate': () => import('./validators/transform.validate.gen.ts') as Promise<Quick>,
   'transform.window': () => import('./validators/transform.window.gen.ts') as Promise<Quick>,
+  'sink.file': () => import('./validators/sink.file.gen.ts') as Promise<Quick>,
   'sink.kafka': () => import('./validators/sink.kafka.gen.ts') as Promise<Quick>,
 }
