@@ -78,11 +78,10 @@ function syntax(error: CelError, text: string, start: number, written: string): 
   if (start >= text.length) {
     const wanted = /Expected (\w+)/.exec(error.summary)?.[1]
     if (text.trim() === '') return ['the expression is empty']
-    return [
-      wanted === undefined
-        ? 'the expression ends too early'
-        : `the expression ends where ${TOKENS[wanted] ?? wanted.toLowerCase()} was expected`,
-    ]
+    if (wanted === undefined) return ['the expression ends too early']
+    // The likeliest reason by far: `{ n: round(x, 2) }` in YAML is the value `round(x` and another key.
+    const cut = wanted === 'RPAREN' || wanted === 'RBRACKET' ? "; inside YAML's { } and [ ] a comma ends what has no quotes" : ''
+    return [`the expression ends where ${TOKENS[wanted] ?? wanted.toLowerCase()} was expected${cut}`]
   }
   const shown = first(text, start)
   const token = written.length > 1 ? written : shown

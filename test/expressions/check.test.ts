@@ -76,7 +76,8 @@ describe('problems are marked where they are', () => {
     // Syntax.
     ['', '[] the expression is empty'],
     ['price >', '[] the expression ends too early'],
-    ['(price', "[] the expression ends where ')' was expected"],
+    ['round(price', "[] the expression ends where ')' was expected; inside YAML's { } and [ ] a comma ends what has no quotes"],
+    ['ok ? 1', "[] the expression ends where ':' was expected"],
     ['price = 2', "[=] unexpected '=' => =="],
     ['a and b', "[and] unexpected 'and' => &&"],
     ['a <> b', "[>] unexpected '>' => !="],
