@@ -242,10 +242,10 @@ export class PipelineRun {
     return entry?.source.caughtUp?.(lane.info.id) ?? true
   }
 
-  /** ms without input from reachable sources and with everything settled. */
+  /** ms without input from reachable sources and with nothing being written; what only waits for its commit interval is drained at the end. */
   private idleFor(): number {
     let silence = this.options.clock.now() - this.reachableSince
-    for (const lane of this.lanes.values()) silence = Math.min(silence, lane.settled ? lane.silence : 0)
+    for (const lane of this.lanes.values()) silence = Math.min(silence, lane.quiet ? lane.silence : 0)
     return silence
   }
 
