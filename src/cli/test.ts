@@ -1,8 +1,9 @@
 /** `runner test [PATH...]`: runs pipeline tests on a virtual clock. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { styleText } from 'node:util'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { EXIT } from '../errors.ts'
+import { parseDurationOption } from './options.ts'
 import type { FileResult, TestOptions } from '../testing/engine.ts'
 import type { Paint, Style } from '../testing/report.ts'
 
@@ -11,6 +12,7 @@ export interface TestFlags {
   readonly accept?: boolean
   readonly json?: boolean
   readonly repeat: number
+  readonly timeout: number
   readonly filter?: string
 }
 
@@ -25,6 +27,11 @@ export function register(program: Command): void {
       'run every test so often, with batches cut at other places each time; all runs must give the same',
       parseCount,
       1,
+    )
+    .addOption(
+      new Option('--timeout <duration>', 'real time that one step of a test may take')
+        .argParser(parseDurationOption)
+        .default(10_000, '10s'),
     )
     .option('--accept', 'write what came into the expectations that failed')
     .option('--junit <file>', 'write a JUnit XML report')
@@ -88,6 +95,7 @@ async function runAll(files: readonly string[], flags: TestFlags): Promise<FileR
   const print = flags.json ? () => {} : (text: string) => process.stdout.write(`${text}\n`)
   const options: TestOptions = {
     repeat: flags.repeat,
+    patience: flags.timeout,
     filter: flags.filter,
     load: (file, { env, set }) => loadPipeline(file, { env, set: set.map(s => s.argument) }),
   }

@@ -18,6 +18,8 @@ export interface FileResult {
 export interface TestOptions {
   /** Run every test so often; from the second time on, batches are cut at other places. */
   readonly repeat: number
+  /** Real ms that one step of a test may take; default 10 s. */
+  readonly patience?: number
   /** Part of the names of the tests to run. */
   readonly filter?: string
   load(file: string, test: TestCase): Promise<{ pipeline?: Pipeline; problems: readonly Problem[] }>
@@ -46,7 +48,7 @@ export async function runTestFile(file: string, options: TestOptions): Promise<F
   const results: TestResult[] = []
   for (const { test, pipeline } of prepared.cases) {
     if (options.filter !== undefined && !test.name.includes(options.filter)) continue
-    const result = await repeated(pipeline, test, options.repeat)
+    const result = await repeated(pipeline, test, options)
     results.push(result)
     options.onResult?.(file, result)
   }
@@ -85,10 +87,10 @@ async function prepare(tests: TestFile, source: TestSource, load: TestOptions['l
 }
 
 /** The first run counts; the others must give the same, wherever batches are cut. */
-async function repeated(pipeline: Pipeline, test: TestCase, times: number): Promise<TestResult> {
-  const first = await runTest(pipeline, test)
-  for (let i = 2; i <= times && first.failures.length === 0; i++) {
-    const again = await runTest(pipeline, test, cutsOf(i))
+async function repeated(pipeline: Pipeline, test: TestCase, { repeat, patience = 10_000 }: TestOptions): Promise<TestResult> {
+  const first = await runTest(pipeline, test, patience)
+  for (let i = 2; i <= repeat && first.failures.length === 0; i++) {
+    const again = await runTest(pipeline, test, patience, cutsOf(i))
     if (again.hash === first.hash && again.failures.length === 0) continue
     return { ...first, failures: [...deviations(pipeline, first, again, i), ...again.failures] }
   }

@@ -10,18 +10,18 @@ import { type Stage, stage } from './stage.ts'
 import { Totals } from './totals.ts'
 import { World } from './world.ts'
 
-/** Real ms after which a step that never comes to rest fails the test: an endless loop or a promise that nobody resolves. */
-const STUCK = 10_000
-
 export class Rig {
   readonly world = new World()
   readonly clock: VirtualClock
   readonly totals = new Totals()
   private readonly stage: Stage
+  private readonly patience: number
   private run!: PipelineRun
   private ended: { readonly error: Error | undefined } | undefined
 
-  constructor(pipeline: Pipeline, test: TestCase, cut: Cut) {
+  /** @param patience real ms after which a pipeline that never comes to rest fails the test: some promise is never resolved */
+  constructor(pipeline: Pipeline, test: TestCase, cut: Cut, patience: number) {
+    this.patience = patience
     this.clock = new VirtualClock(test.clock)
     this.stage = stage(pipeline, test, this.world, cut)
   }
@@ -137,14 +137,14 @@ export class Rig {
     }
     const started = performance.now()
     while (!condition()) {
-      if (performance.now() - started > STUCK) throw new StuckError(this.stuck())
+      if (performance.now() - started > this.patience) throw new StuckError(this.stuck())
       await new Promise(resolve => setImmediate(resolve))
     }
   }
 
   private stuck(): string {
     const lanes = [...this.run.lanes.values()].filter(l => !l.quiet).map(l => l.info.id)
-    return `the pipeline did not come to rest within ${STUCK / 1000} s of real time${lanes.length > 0 ? ` (lane ${lanes.join(', ')})` : ''}: does a step wait for something that never comes?`
+    return `the pipeline did not come to rest within ${this.patience / 1000} s of real time${lanes.length > 0 ? ` (lane ${lanes.join(', ')})` : ''}: does a step wait for something that never comes?`
   }
 }
 

@@ -63,9 +63,10 @@ export interface TestResult {
 /** Every record of a lane in one batch, as far as the steps allow. */
 export const wholeBatches: Cut = () => Number.POSITIVE_INFINITY
 
-export async function runTest(pipeline: Pipeline, test: TestCase, cut: Cut = wholeBatches): Promise<TestResult> {
+/** @param patience real ms that a step of the test may take */
+export async function runTest(pipeline: Pipeline, test: TestCase, patience: number, cut: Cut = wholeBatches): Promise<TestResult> {
   const started = performance.now()
-  const trial = new Trial(pipeline, test, cut)
+  const trial = new Trial(pipeline, test, cut, patience)
   await trial.run()
   const written = trial.written()
   return {
@@ -88,10 +89,10 @@ class Trial {
   /** The stop of the pipeline that has been told already, or was expected. */
   private told: Error | undefined
 
-  constructor(pipeline: Pipeline, test: TestCase, cut: Cut) {
+  constructor(pipeline: Pipeline, test: TestCase, cut: Cut, patience: number) {
     this.pipeline = pipeline
     this.test = test
-    this.rig = new Rig(pipeline, test, cut)
+    this.rig = new Rig(pipeline, test, cut, patience)
     this.channels = [
       ...pipeline.sinks.map(s => ({ kind: 'sink' as const, name: s.name })),
       ...(pipeline.dlq ? [{ kind: 'dlq' as const, name: pipeline.dlq.name }] : []),

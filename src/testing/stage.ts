@@ -29,8 +29,10 @@ export function stage(pipeline: Pipeline, test: TestCase, world: World, cut: Cut
       const info = laneInfo(step, undefined)
       lanes.set(info.id, info)
     }
-    const format = (step.config?.format as Format | undefined) ?? 'json'
-    feeds.set(step.name, new Feed({ source: step.name, lanes: [...lanes.values()], format, replayable: step.plugin.replayable, cut }))
+    feeds.set(
+      step.name,
+      new Feed({ source: step.name, lanes: [...lanes.values()], format: formatOf(step), replayable: step.plugin.replayable, cut }),
+    )
   }
   return {
     pipeline: {
@@ -47,12 +49,18 @@ export function stage(pipeline: Pipeline, test: TestCase, world: World, cut: Cut
   }
 }
 
+/** What a source makes of its bytes; other words (`jsonl`, `csv`) give JSON values. */
+function formatOf(step: Step): Format {
+  const { format } = (step.config ?? {}) as { format?: string }
+  return format === 'text' || format === 'bytes' ? format : 'json'
+}
+
 /** As the source itself would name it: `<topic>/<partition>` where there are topics, else the lane's own name. */
 function laneInfo(step: Step, record: InputRecord | undefined): LaneInfo {
-  const { topics, topic: single, group } = (step.config ?? {}) as { topics?: string[]; topic?: string; group?: string }
+  const { topics, topic: single, group, path } = (step.config ?? {}) as { topics?: string[]; topic?: string; group?: string; path?: string }
   const topic = record?.topic ?? topics?.[0] ?? single
   const partition = record?.partition ?? 0
-  if (topic === undefined || record?.lane !== undefined) return { id: record?.lane ?? step.name, source: step.name }
+  if (topic === undefined || record?.lane !== undefined) return { id: record?.lane ?? path ?? step.name, source: step.name }
   return { id: `${topic}/${partition}`, source: step.name, topic, partition, ...(group !== undefined && { group }) }
 }
 

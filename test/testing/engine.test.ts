@@ -206,6 +206,55 @@ describe('the clock', () => {
   })
 })
 
+describe('a step that waits', () => {
+  const waiting = (wait: () => Promise<unknown>): TransformPlugin =>
+    defineTransform({
+      type: 'waiting',
+      schema: {},
+      create: () => ({
+        async process(messages, out) {
+          await wait()
+          for (const m of messages) out.emit(m)
+        },
+      }),
+    }) as TransformPlugin
+  const input =
+    '\n    steps:\n      - input: [ { values: [ { n: 1 }, { n: 2 } ] } ]\n      - advance: 1s\n      - crash: true\n    expect: { outputs: [ { values: [ { n: 1, sum: 1 }, { n: 2, sum: 3 } ] } ] }'
+
+  it('is waited for in real time', async () => {
+    const lookup = (): Promise<unknown> => import('node:fs/promises').then(fs => fs.readFile(import.meta.filename))
+    expect(await one(input, pipelineOf([step('waiting', waiting(lookup)), step('sum', summing)]), { repeat: 5 })).toEqual([])
+  })
+
+  it('but not for ever', async () => {
+    const failures = await one(
+      input,
+      pipelineOf([
+        step(
+          'waiting',
+          waiting(() => new Promise(() => {})),
+        ),
+      ]),
+    )
+    expect(failures).toMatchObject([
+      { kind: 'error', at: { line: 6 }, text: expect.stringMatching(/did not come to rest within 0.1 s.*lane ticks\/0/) },
+    ])
+  })
+})
+
+describe('many records', () => {
+  it('go through a small max_in_flight', async () => {
+    const lines = Array.from({ length: 20_000 }, (_, n) => JSON.stringify({ n })).join('\n')
+    const { results } = await run(
+      'tests:\n  - name: t\n    steps: [ { input: [ { file: many.jsonl } ] } ]\n    expect: { outputs: { out: { count: 20000 } } }',
+      pipelineOf([step('sum', summing)], { max_in_flight: 50 }),
+      { repeat: 2 },
+      { 'many.jsonl': lines },
+    )
+    expect(results[0].failures).toEqual([])
+  })
+})
+
 describe('a pipeline that stops', () => {
   const strict = pipelineOf([step('sum', summing)], { dlq: undefined })
   const input = '\n    steps:\n      - input: [ { values: [ { n: 1 }, { n: no }, { n: 2 } ] } ]\n'
