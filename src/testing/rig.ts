@@ -133,7 +133,7 @@ export class Rig {
   private async until(condition: () => boolean): Promise<void> {
     for (let turn = 0; turn < 100; turn++) {
       if (condition()) return
-      await undefined
+      await Promise.resolve()
     }
     const started = performance.now()
     while (!condition()) {
