@@ -274,7 +274,12 @@ export class EmbeddedConsumer implements Consumer {
     this.owned.clear()
     // From here on whoever waits in a handler finds that his membership is over.
     this.member = ''
-    if (lost.length > 0) this.handlers.lost(lost.map(plain))
+    if (lost.length > 0) {
+      this.options.onError(
+        new ConnectionError(`the session in group ${this.options.group} has expired, ${lost.map(tpKey).join(', ')} went to others`),
+      )
+      this.handlers.lost(lost.map(plain))
+    }
     this.joining ??= this.join().finally(() => {
       this.joining = undefined
     })
