@@ -1,4 +1,5 @@
 /** Every kind of bad record on a real broker: to the dead letters with its own bytes, key and headers; nothing else is lost, offsets go on. */
+import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -39,8 +40,8 @@ const BAD: [what: string, value: string | Buffer | null, type: string, words: Re
   ['missing time', '{"symbol":"BAD","price":1,"volume":1}', 'data', /ts/],
   ['time in words', tick({ ts: 'yesterday' }), 'data', /ts/],
   ['negative time', tick({ ts: -5 }), 'data', /ts/],
-  ['time ten years ahead', tick({ ts: TIME + 10 * 365 * 86_400_000 }), 'data', /ahead|future/],
-  ['time in nanoseconds', tick({ ts: TIME * 1_000_000 }), 'data', /ts|ahead|future/],
+  ['time ten years ahead', tick({ ts: TIME + 10 * 365 * 86_400_000 }), 'data', /at most 1h after the record's own time/],
+  ['time in nanoseconds', tick({ ts: TIME * 1_000_000 }), 'data', /ts/],
   ['empty payload', Buffer.alloc(0), 'decode', /empty/],
   ['tombstone', null, 'decode', /tombstone/],
   ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d]), 'decode', /UTF-8/],
@@ -120,13 +121,15 @@ test('a dead letter that is too large for its topic is put aside as far as it fi
   const input = await backend.topic('ticks', 1, { 'max.message.bytes': String(12 * 1024 * 1024) })
   const pipeline = await BarsPipeline.create(backend, tempDir(), 1, { input })
   const good = makeTicks({ seed: 10, count: 500, partitions: [['GOOD']] }).filter(t => isOnTime(t.ts, 2 + t.partition))
-  await backend.produce(input, [{ partition: 0, key: 'k', value: Buffer.alloc(MB10, 0x78), time: TIME }])
+  // Noise, because what compresses well fits into any topic.
+  const noise = randomBytes(MB10)
+  await backend.produce(input, [{ partition: 0, key: 'k', value: noise, time: TIME }])
   await backend.produce(input, [...good, ...closingTicks(good)].map(tickRecord))
   await pipeline.start(['--until-idle', '2s']).exit(0, 60_000)
   const [letter, ...others] = await backend.readAll(pipeline.dead, { headers: true })
   expect(others).toEqual([])
   expect(letter.value!.length).toBeGreaterThan(500_000)
-  expect(letter.value!.every(byte => byte === 0x78)).toBe(true)
+  expect(letter.value!.equals(noise.subarray(0, letter.value!.length))).toBe(true)
   expect([header(letter, 'truncated'), header(letter, 'original_size'), header(letter, 'source_offset')]).toEqual([
     'true',
     String(MB10),

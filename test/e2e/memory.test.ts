@@ -47,11 +47,11 @@ metrics: { port: ${port} }
       const read = metric(body, 'runner_step_messages_in_total', { kind: 'source' })
       const peak = peakRss(runner.pid)
       console.log(`${name}: read ${read}, written ${written} of ${RECORDS} x ${SIZE} bytes in ${SECONDS} s, peak RSS ${peak} MB`)
-      // It is behind, it works, and it has not read ahead.
+      // It is behind, it works, and it has not read ahead: 200 MB and what they decode to would not fit.
       expect(written).toBeGreaterThan(0)
       expect(written).toBeLessThan(RECORDS / 2)
-      expect(read - written).toBeLessThan(RECORDS / 3)
-      expect(peak).toBeLessThan(250)
+      expect((read - written) * SIZE).toBeLessThan(60_000_000)
+      expect(peak).toBeLessThan(400)
       runner.kill('SIGTERM')
       await runner.exited
     } finally {

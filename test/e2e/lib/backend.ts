@@ -48,8 +48,9 @@ export async function kafkaBackend(at?: string): Promise<Backend> {
       kafka.createTopic(kafka.unique(prefix), { partitions, config: { 'retention.ms': '-1', ...config }, brokers }),
     async produce(topic, records) {
       const p = await (producer ??= connect())
-      for (let i = 0; i < records.length; i += 5_000) {
-        const messages = records.slice(i, i + 5_000).map(({ key = null, value, partition, headers, time }) => ({
+      // Requests of at most about a megabyte, or of one record: that is what a topic takes unless told otherwise.
+      for (const piece of pieces(records)) {
+        const messages = piece.map(({ key = null, value, partition, headers, time }) => ({
           key,
           value,
           partition,
@@ -137,4 +138,19 @@ async function readInOwnProcess(path: string, topic: string): Promise<ConsumedRe
       const record = JSON.parse(line) as Omit<ConsumedRecord, 'key' | 'value'> & { key: string | null; value: string | null }
       return { ...record, key: bytes(record.key), value: bytes(record.value) }
     })
+}
+
+function* pieces(records: readonly TestRecord[]): Generator<readonly TestRecord[]> {
+  let from = 0
+  let bytes = 0
+  for (let i = 0; i < records.length; i++) {
+    const size = 100 + (records[i].value?.length ?? 0)
+    if (i > from && (bytes + size > 900_000 || i - from === 5_000)) {
+      yield records.slice(from, i)
+      from = i
+      bytes = 0
+    }
+    bytes += size
+  }
+  if (from < records.length) yield records.slice(from)
 }
