@@ -1,0 +1,30 @@
+import type { Command } from '../lib/measure.ts'
+
+export type Task = 'bars' | 'map'
+
+/** Where one run of a contender works: everything is new to it. */
+export interface Place {
+  brokers: string
+  input: string
+  output: string
+  /** For groups, application ids and the like. */
+  id: string
+  /** A temporary directory. */
+  dir: string
+}
+
+export interface Contender {
+  /** What `--only` selects by. */
+  family: 'ours' | 'streams' | 'quix' | 'kafkajs' | 'kcat'
+  name: string
+  task: Task
+  /** `ceiling`: not a stream processor, but what the machine and the client allow. */
+  kind: 'ours' | 'peer' | 'ceiling'
+  /** `embedded`: input and output are topics of a SQLite log in the run's directory. */
+  log?: 'embedded'
+  /** Bars must be the expected bytes; default: the same numbers up to double rounding. */
+  exact?: boolean
+  /** Builds or installs what it needs, once. @throws {Error} when this machine can't run it. */
+  prepare?(): Promise<void>
+  command(place: Place): Command
+}
