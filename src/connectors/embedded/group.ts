@@ -62,11 +62,12 @@ export function commitOffset(db: Sqlite, group: number, part: number, next: numb
 }
 
 export function committedOffset(db: Sqlite, group: string, part: number): { offset: number; metadata: string | null } | undefined {
-  return db.get(
-    'SELECT c.next AS offset, c.metadata FROM committed c JOIN grp g ON g.id = c.grp WHERE g.name = ? AND c.part = ?',
+  const row = db.get<{ next: number; metadata: string | null }>(
+    'SELECT c.next, c.metadata FROM committed c JOIN grp g ON g.id = c.grp WHERE g.name = ? AND c.part = ?',
     group,
     part,
   )
+  return row && { offset: row.next, metadata: row.metadata }
 }
 
 export class Group {

@@ -70,8 +70,9 @@ export class Topics {
   }
 
   list(): TopicInfo[] {
-    return this.db.all<TopicInfo>(
-      'SELECT t.name, count(*) AS partitions, 1 AS replication FROM topic t JOIN part p ON p.topic = t.id GROUP BY t.id ORDER BY t.name',
+    const rows = this.db.all<{ name: string; partitions: number }>(
+      'SELECT t.name, count(*) AS partitions FROM topic t JOIN part p ON p.topic = t.id GROUP BY t.id ORDER BY t.name',
     )
+    return rows.map(({ name, partitions }) => ({ name, partitions, replication: 1 }))
   }
 }

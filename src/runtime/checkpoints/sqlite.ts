@@ -27,7 +27,7 @@ const BUSY_BLOCK_MS = 50
 const BUSY_GIVE_UP_MS = 10_000
 /** How often other processes' commits are looked for while somebody watches: often at first, seldom when nothing happens. */
 const TICK_MIN_MS = 2
-const TICK_MAX_MS = 16
+const TICK_MAX_MS = 20
 
 const open = new Map<string, { sqlite: Promise<Sqlite>; users: number }>()
 
