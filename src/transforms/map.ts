@@ -45,8 +45,8 @@ function clashes(fields: MapConfigFields, path: readonly string[], into: Nested)
   return Object.entries(fields).flatMap(([name, of]): CheckProblem[] => {
     const parts = name.split('.')
     const at = [...path, name]
-    // `price:` with nothing behind it.
-    if (of === null) return [{ path: ['fields', ...at], message: 'needs an expression' }]
+    if (typeof of !== 'string' && !isRecord(of))
+      return [{ path: ['fields', ...at], message: 'must be an expression', suggestion: `"${of}"` }]
     if (parts.includes('__proto__')) return [{ path: ['fields', ...at], message: "a field can't be named __proto__" }]
     const owner = descend(into, parts.slice(0, -1))
     const last = parts.at(-1)!

@@ -159,7 +159,7 @@ describe('check', () => {
     [{ fields: { 'a.b': '1', a: '2' } }, ['fields/a: a clashes with a field above it']],
     [{ fields: { 'a.b': '1', a: { b: '2', c: '3' } } }, ['fields/a/b: a.b clashes with a field above it']],
     [{ fields: { 'a.__proto__': '1' } }, ["fields/a.__proto__: a field can't be named __proto__"]],
-    [{ fields: { a: null, b: { c: null } } as any }, ['fields/a: needs an expression', 'fields/b/c: needs an expression']],
+    [{ fields: { a: 5, b: { c: null }, d: [1] } as any }, ['a', 'b/c', 'd'].map(p => `fields/${p}: must be an expression`)],
     [{ fields: { constructor: '1', 'toString.valueOf': '2' } as any }, []],
   ])('%j', (c, expected) => {
     expect(check(c)).toEqual(expected)
