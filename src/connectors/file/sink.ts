@@ -1,0 +1,142 @@
+import type { FileSinkConfig } from '../../config.gen.ts'
+import {
+  BatchError,
+  type CheckProblem,
+  type Context,
+  DataError,
+  DecodeError,
+  defineSink,
+  EnvironmentError,
+  type Message,
+  type Sink,
+} from '../../plugin.ts'
+import { formatRecord, parseRecord } from './csv.ts'
+import { envelopeLine, jsonLine, textLine } from './encode.ts'
+import { DELIMITER_RULE, formatOf, isDelimiter } from './records.ts'
+import schema from './sink.schema.json' with { type: 'json' }
+import { FileWriter } from './writer.ts'
+
+export default defineSink<FileSinkConfig>({
+  type: 'file',
+  schema,
+  repeat: 'appends',
+  reason: 'a line that is written again is a second line',
+  readsValue: config => formatOf(config.format, config.path) === 'csv',
+  check,
+  create: (config, ctx) => (formatOf(config.format, config.path) === 'csv' ? csvSink(config, ctx) : lineSink(config, ctx)),
+})
+
+function check(config: FileSinkConfig): CheckProblem[] {
+  const problems: CheckProblem[] = []
+  const format = formatOf(config.format, config.path)
+  if (config.columns && format !== 'csv')
+    problems.push({ path: ['columns'], message: `only csv has columns; this is written as ${format}` })
+  if (config.envelope && format !== 'jsonl')
+    problems.push({ path: ['envelope'], message: `an envelope is JSON; this is written as ${format}` })
+  if (!isDelimiter(config.delimiter)) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
+  return problems
+}
+
+const LF = Buffer.from('\n')
+
+function lineSink(config: FileSinkConfig, ctx: Context): Sink {
+  const json = formatOf(config.format, config.path) === 'jsonl'
+  const line = config.envelope ? envelopeLine : json ? jsonLine : textLine
+  const file = new FileWriter({
+    path: config.path,
+    sync: config.fsync === 'always',
+    isWhole: json ? isWholeJson : () => false,
+    log: ctx.log,
+  })
+  return {
+    open: () => file.open(),
+    async write(messages) {
+      if (messages.length > 0) await file.write(() => Buffer.concat(messages.flatMap(m => [asBuffer(line(m)), LF])))
+    },
+    close: () => file.close(),
+  }
+}
+
+const asBuffer = (text: Buffer | string): Buffer => (typeof text === 'string' ? Buffer.from(text) : text)
+
+/** Of JSON that ends by itself, that is with a bracket or a quote, nothing can be missing. */
+function isWholeJson(line: string): boolean {
+  try {
+    JSON.parse(line)
+    return /[\]}"]\s*$/.test(line)
+  } catch {
+    return false
+  }
+}
+
+/** Columns come from the config, or from the file's header, or from the first record. */
+function csvSink(config: FileSinkConfig, ctx: Context): Sink {
+  const { delimiter } = config
+  const file = new FileWriter({ path: config.path, sync: config.fsync === 'always', isWhole: () => false, log: ctx.log })
+  let columns: readonly string[] | undefined
+
+  return {
+    async open() {
+      await file.open()
+      columns = config.columns
+      const header = await file.firstLine()
+      if (header === undefined) return
+      const found = parseHeader(header)
+      if (columns && formatRecord(columns, delimiter) !== formatRecord(found, delimiter)) {
+        throw new EnvironmentError(`${config.path} has the columns ${found.join(', ')}, not ${columns.join(', ')}`)
+      }
+      columns = found
+    },
+
+    async write(messages) {
+      if (messages.length === 0) return
+      const failed = new Map<number, Error>()
+      await file.write(() => {
+        let names = columns
+        const lines: string[] = []
+        messages.forEach((message, i) => {
+          try {
+            const value = record(message)
+            names ??= Object.keys(value)
+            lines.push(row(value, names))
+          } catch (error) {
+            if (!(error instanceof DataError || error instanceof DecodeError)) throw error
+            failed.set(i, error)
+          }
+        })
+        if (names && lines.length > 0 && file.empty) lines.unshift(formatRecord(names, delimiter))
+        columns = names
+        return Buffer.from(lines.map(l => `${l}\n`).join(''))
+      })
+      if (failed.size > 0) throw new BatchError(failed)
+    },
+
+    close: () => file.close(),
+  }
+
+  function row(value: Record<string, unknown>, names: readonly string[]): string {
+    // Columns that were asked for leave out the rest on purpose; columns that were found must not lose anything.
+    const extra = config.columns ? undefined : Object.keys(value).find(name => !names.includes(name))
+    if (extra !== undefined)
+      throw new DataError(`the record has a field '${extra}', which is no column of ${config.path} (${names.join(', ')})`)
+    return formatRecord(
+      names.map(name => (Object.hasOwn(value, name) ? value[name] : undefined)),
+      delimiter,
+    )
+  }
+
+  function parseHeader(header: string): string[] {
+    try {
+      return parseRecord(header, delimiter)
+    } catch (error) {
+      throw new EnvironmentError(`${config.path}: the header line can't be read: ${(error as Error).message}`)
+    }
+  }
+}
+
+function record(message: Message): Record<string, unknown> {
+  const { value } = message
+  if (typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0)
+    return value as Record<string, unknown>
+  throw new DataError('a CSV record must be an object with at least one field')
+}

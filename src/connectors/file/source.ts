@@ -1,0 +1,57 @@
+import { globSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FileSourceConfig } from '../../config.gen.ts'
+import { type CheckProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../plugin.ts'
+import { FileLane } from './lane.ts'
+import { checkRecords, formatOf } from './records.ts'
+import schema from './source.schema.json' with { type: 'json' }
+
+export default defineSource<FileSourceConfig>({
+  type: 'file',
+  schema,
+  replayable: true,
+  reason: 'a file can be read again from any byte',
+  check,
+  create,
+})
+
+function check(config: FileSourceConfig): CheckProblem[] {
+  return checkRecords(config, formatOf(config.format, config.path))
+}
+
+function create(config: FileSourceConfig, ctx: SourceContext): Source {
+  let lanes: FileLane[] = []
+  let turn = 0
+
+  return {
+    async open() {
+      const paths = /[*?[{]/.test(config.path) ? globSync(config.path).toSorted() : [config.path]
+      if (paths.length === 0) throw new EnvironmentError(`no file matches ${config.path}`)
+      lanes = paths.map(path => new FileLane({ ...config, format: formatOf(config.format, path), path, source: ctx.step, log: ctx.log }))
+      const positions = await ctx.assign(lanes.map(({ path }) => ({ id: path, source: ctx.step })))
+      for (const lane of lanes) await lane.seek(positions.get(lane.path))
+    },
+
+    async read(signal) {
+      for (;;) {
+        for (let n = 0; n < lanes.length; n++) {
+          signal.throwIfAborted()
+          const batch = await lanes[turn++ % lanes.length].next(ctx.clock.now())
+          if (batch) return batch
+        }
+        if (!config.follow) return null
+        await sleep(config.poll_interval, undefined, { signal }).catch(() => signal.throwIfAborted())
+      }
+    },
+
+    async seek(lane, position) {
+      await lanes.find(l => l.path === lane)?.seek(position)
+    },
+
+    caughtUp: lane => lanes.find(l => l.path === lane)?.atEnd ?? false,
+
+    async close() {
+      for (const lane of lanes) await lane.close()
+    },
+  }
+}

@@ -1,0 +1,110 @@
+/** Cuts a stream of bytes into lines (or CSV records, whose quoted fields may contain line breaks) with bounded memory. */
+
+export interface Line {
+  /** Without its line break. Of an oversized line only the first `maxBytes`. */
+  readonly bytes: Buffer
+  /** Of its first physical line, counted from 1. */
+  readonly number: number
+  /** Offset of the byte behind its line break. */
+  readonly end: number
+  /** Lines read with it. */
+  readonly endNumber: number
+  /** Its whole length, when that was more than `maxBytes`. */
+  readonly oversize?: number
+}
+
+const LF = 10
+const CR = 13
+const QUOTE = 34
+
+export class Splitter {
+  /** Offset of the next byte to be pushed. */
+  private offset: number
+  /** Physical lines completed. */
+  private count: number
+  private readonly maxBytes: number
+  /** Byte of the CSV delimiter; undefined: quotes mean nothing. */
+  private readonly delimiter: number | undefined
+
+  /** Beginning of a line whose end has not come yet. */
+  private parts: Buffer[] = []
+  private held = 0
+  /** Bytes of that line, also those beyond the limit. */
+  private length = 0
+  private lineBreaks = 0
+
+  private quoted = false
+  private fieldStart = true
+  private quoteClosed = false
+
+  constructor(options: { maxBytes: number; delimiter?: string; offset?: number; count?: number }) {
+    this.maxBytes = options.maxBytes
+    this.delimiter = options.delimiter?.charCodeAt(0)
+    this.offset = options.offset ?? 0
+    this.count = options.count ?? 0
+  }
+
+  /** Lines that end in this chunk. They share its memory. */
+  push(chunk: Buffer): Line[] {
+    const lines: Line[] = []
+    let start = 0
+    for (;;) {
+      const end = this.delimiter === undefined ? chunk.indexOf(LF, start) : this.recordEnd(chunk, start, this.delimiter)
+      if (end < 0) break
+      this.take(chunk.subarray(start, end))
+      lines.push(this.cut(this.offset + end + 1))
+      start = end + 1
+    }
+    this.take(chunk.subarray(start))
+    this.offset += chunk.length
+    return lines
+  }
+
+  /** What is left when the input ends without a line break; undefined: nothing. */
+  end(): Line | undefined {
+    return this.length > 0 ? this.cut(this.offset) : undefined
+  }
+
+  private take(bytes: Buffer): void {
+    this.length += bytes.length
+    const room = this.maxBytes + 1 - this.held // one more, for the CR that is cut off again
+    if (bytes.length === 0 || room <= 0) return
+    const part = bytes.length > room ? bytes.subarray(0, room) : bytes
+    this.parts.push(part)
+    this.held += part.length
+  }
+
+  private cut(end: number): Line {
+    let bytes = this.parts.length === 1 ? this.parts[0] : Buffer.concat(this.parts)
+    let { length } = this
+    if (length === bytes.length && length > 0 && bytes[length - 1] === CR) bytes = bytes.subarray(0, --length)
+    const number = this.count + 1
+    this.count += 1 + this.lineBreaks
+    this.parts = []
+    this.held = this.length = this.lineBreaks = 0
+    this.quoted = this.quoteClosed = false
+    this.fieldStart = true
+    if (length <= this.maxBytes) return { bytes, number, end, endNumber: this.count }
+    return { bytes: bytes.subarray(0, this.maxBytes), number, end, endNumber: this.count, oversize: length }
+  }
+
+  /** Index of the line break that ends the record, -1: it is not in this chunk. */
+  private recordEnd(chunk: Buffer, start: number, delimiter: number): number {
+    for (let i = start; i < chunk.length; i++) {
+      const c = chunk[i]
+      if (this.quoted) {
+        if (c === QUOTE) {
+          this.quoted = false
+          this.quoteClosed = true
+        } else if (c === LF) this.lineBreaks++
+        continue
+      }
+      if (c === LF) return i
+      // A quote opens a field only at its start; one right behind a closing quote is a doubled one and goes on.
+      if (c === QUOTE && (this.fieldStart || this.quoteClosed)) this.quoted = true
+      this.fieldStart = c === delimiter
+      this.quoteClosed = false
+    }
+    return -1
+  }
+}

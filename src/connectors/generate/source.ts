@@ -1,0 +1,111 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { GenerateSourceConfig } from '../../config.gen.ts'
+import { type CheckProblem, DataError, defineSource, Message, type Origin, type Source, type SourceContext } from '../../plugin.ts'
+import { getter } from '../../transforms/lib/fields.ts'
+import { fieldMakers } from './fields.ts'
+import schema from './source.schema.json' with { type: 'json' }
+
+export default defineSource<GenerateSourceConfig>({
+  type: 'generate',
+  schema,
+  replayable: true,
+  reason: 'the same seed makes the same records again',
+  check,
+  create,
+})
+
+function check({ start, step, fields }: GenerateSourceConfig): CheckProblem[] {
+  const problems: CheckProblem[] = []
+  if (step !== undefined && start === undefined) problems.push({ path: ['step'], message: '`step` counts from `start`, which is missing' })
+  for (const [name, { random, walk }] of Object.entries(fields)) {
+    if (random && !(random.min <= random.max))
+      problems.push({ path: ['fields', name, 'random', 'min'], message: `${random.min} is more than max (${random.max})` })
+    if (walk?.min !== undefined && walk.max !== undefined && walk.min > walk.max)
+      problems.push({ path: ['fields', name, 'walk', 'min'], message: `${walk.min} is more than max (${walk.max})` })
+  }
+  return problems
+}
+
+const BATCH = 500
+/** Longest sleep of a paced source, ms: a clock that is driven by hand may have moved meanwhile. */
+const NAP = 20
+
+function create(config: GenerateSourceConfig, ctx: SourceContext): Source {
+  const { count, rate } = config
+  const lane = ctx.step
+  const origin: Origin = { lane, source: ctx.step, format: 'json' }
+  const end = count === 0 ? Number.POSITIVE_INFINITY : count
+  const timeOf = times(config, ctx)
+  const keyOf = keys(config)
+  const makers = fieldMakers(config)
+  let next = 0
+  /** When pacing began, and with which record. */
+  let pace: { since: number; from: number } | undefined
+
+  const restart = (index: number): void => {
+    next = index
+    pace = undefined
+    for (const maker of makers) maker.restart?.(index)
+  }
+  const make = (index: number): Message => {
+    const value: Record<string, unknown> = {}
+    const message = new Message(value, null, timeOf(index), undefined, index, origin)
+    try {
+      for (const maker of makers) value[maker.name] = maker.make(index, message)
+      message.key = keyOf(value)
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error
+      message.failure = error
+    }
+    return message
+  }
+  /** Records that may go now. */
+  const due = (): number => {
+    if (rate === undefined) return BATCH
+    pace ??= { since: ctx.clock.now(), from: next }
+    return pace.from + 1 + Math.floor(((ctx.clock.now() - pace.since) * rate) / 1000) - next
+  }
+
+  return {
+    async open() {
+      const positions = await ctx.assign([{ id: lane, source: ctx.step }])
+      restart((positions.get(lane) as number | undefined) ?? 0)
+    },
+
+    async read(signal) {
+      for (;;) {
+        signal.throwIfAborted()
+        if (next >= end) return null
+        const n = Math.min(due(), BATCH, end - next)
+        if (n >= 1) {
+          const messages = Array.from({ length: n }, (_, i) => make(next + i))
+          next += n
+          return { lane, messages, position: next, lag: count === 0 ? undefined : end - next }
+        }
+        await sleep(Math.min(NAP, 1000 / rate!), undefined, { signal }).catch(() => signal.throwIfAborted())
+      }
+    },
+
+    async seek(_, position) {
+      restart((position as number | undefined) ?? 0)
+    },
+
+    caughtUp: () => next >= end || (rate !== undefined && due() < 1),
+  }
+}
+
+/** Event times: from `start` on by `step`, else the time of making. */
+function times({ start, step = 1000 }: GenerateSourceConfig, ctx: SourceContext): (index: number) => number {
+  if (start === undefined) return () => ctx.clock.now()
+  const first = /^\d+$/.test(start) ? Number(start) : Date.parse(start)
+  return index => first + index * step
+}
+
+function keys({ key }: GenerateSourceConfig): (value: unknown) => string | null {
+  if (key === undefined) return () => null
+  const get = getter(key)
+  return value => {
+    const k = get(value)
+    return k === undefined || k === null ? null : typeof k === 'string' ? k : JSON.stringify(k)
+  }
+}

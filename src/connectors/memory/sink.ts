@@ -1,0 +1,23 @@
+import type { MemorySinkConfig } from '../../config.gen.ts'
+import { defineSink } from '../../plugin.ts'
+import { channel } from './channels.ts'
+import schema from './sink.schema.json' with { type: 'json' }
+
+export default defineSink<MemorySinkConfig>({
+  type: 'memory',
+  schema,
+  repeat: 'appends',
+  reason: 'a record that is written again is a second record',
+  readsValue: false,
+
+  create({ channel: name }) {
+    const output = channel(name)
+    return {
+      async write(messages) {
+        output.push(
+          ...messages.map(m => ({ payload: m.encode(), key: m.encodeKey()?.toString() ?? null, time: m.time, headers: m.headers })),
+        )
+      },
+    }
+  },
+})

@@ -1,0 +1,76 @@
+import type { Readable } from 'node:stream'
+import type { StdinSourceConfig } from '../../config.gen.ts'
+import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../plugin.ts'
+import { checkRecords, Records } from '../file/records.ts'
+import schema from './source.schema.json' with { type: 'json' }
+
+export default defineSource<StdinSourceConfig>({
+  type: 'stdin',
+  schema,
+  replayable: false,
+  reason: 'what was read from a pipe is gone from it',
+  check: config => checkRecords(config, config.format),
+  create: (config, ctx) => stdinSource(config, ctx, () => process.stdin),
+})
+
+const LANE = 'stdin'
+
+/** `input` is asked for when the source opens: touching `process.stdin` earlier would keep the process waiting for it. */
+export function stdinSource(config: StdinSourceConfig, ctx: SourceContext, input: () => Readable): Source {
+  let stream: Readable | undefined
+  let records: Records
+  let waiting = false
+  let ended = false
+
+  const batch = (messages: Batch['messages']): Batch => ({ lane: LANE, messages, position: records.position.line })
+
+  return {
+    async open() {
+      records = new Records(config, LANE, ctx.step, 'stdin')
+      stream = input()
+      await ctx.assign([{ id: LANE, source: ctx.step }])
+    },
+
+    async read(signal) {
+      while (!ended) {
+        const chunk = await nextChunk(stream!, signal, w => {
+          waiting = w
+        })
+        ended = chunk === null
+        const now = ctx.clock.now()
+        const messages = chunk === null ? records.end(now) : records.push(chunk, now)
+        if (messages.length > 0) return batch(messages)
+      }
+      return null
+    },
+
+    caughtUp: () => waiting || ended,
+
+    async close() {
+      stream?.destroy()
+    },
+  }
+}
+
+/** Null: the end. A chunk that arrives after an abort stays in the stream. */
+async function nextChunk(stream: Readable, signal: AbortSignal, waits: (waiting: boolean) => void): Promise<Buffer | null> {
+  for (;;) {
+    signal.throwIfAborted()
+    if (stream.errored) throw new EnvironmentError(`can't read stdin: ${stream.errored.message}`, stream.errored)
+    const chunk: Buffer | string | null = stream.read()
+    if (chunk !== null) return typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+    if (stream.readableEnded || stream.destroyed) return null
+    waits(true)
+    await new Promise<void>(resolve => {
+      const events = ['readable', 'end', 'close', 'error'] as const
+      const done = (): void => {
+        for (const event of events) stream.off(event, done)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      for (const event of events) stream.on(event, done)
+      signal.addEventListener('abort', done)
+    })
+    waits(false)
+  }
+}

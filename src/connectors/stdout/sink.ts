@@ -1,0 +1,55 @@
+import type { Writable } from 'node:stream'
+import type { StdoutSinkConfig } from '../../config.gen.ts'
+import { ConnectionError, defineSink, EnvironmentError, type Sink } from '../../plugin.ts'
+import { envelopeLine, jsonLine, textLine } from '../file/encode.ts'
+import schema from './sink.schema.json' with { type: 'json' }
+
+export default defineSink<StdoutSinkConfig>({
+  type: 'stdout',
+  schema,
+  repeat: 'appends',
+  reason: 'a line that is printed again is a second line',
+  readsValue: false,
+  create: config => stdoutSink(config, () => process.stdout),
+})
+
+export function stdoutSink({ format, envelope }: StdoutSinkConfig, output: () => Writable): Sink {
+  const line = envelope ? envelopeLine : format === 'text' ? textLine : jsonLine
+  let stream: Writable
+  let broken: Error | undefined
+  const onError = (error: Error): void => {
+    broken = error
+  }
+
+  return {
+    async open() {
+      stream = output()
+      // Without a listener a reader that goes away (`| head`) would end the process in the middle of whatever it does.
+      stream.on('error', onError)
+    },
+
+    async write(messages) {
+      if (messages.length === 0) return
+      if (broken) throw failure(broken)
+      const text = Buffer.concat(messages.flatMap(m => [asBuffer(line(m)), LF]))
+      // The callback comes when the bytes have left: waiting for it is the back-pressure.
+      await new Promise<void>((resolve, reject) => stream.write(text, error => (error ? reject(failure(error)) : resolve())))
+    },
+
+    healthy: () => broken === undefined,
+
+    async close() {
+      // Standard output is the process's, not ours to end. The listener stays while an error may still arrive.
+      if (broken === undefined) stream?.off('error', onError)
+    },
+  }
+}
+
+const LF = Buffer.from('\n')
+const asBuffer = (text: Buffer | string): Buffer => (typeof text === 'string' ? Buffer.from(text) : text)
+
+function failure(error: Error): Error {
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED') return new EnvironmentError('standard output was closed by its reader', error)
+  return new ConnectionError(`writing to standard output failed: ${error.message}`, error)
+}
