@@ -74,7 +74,7 @@ export class Writer {
 
   private note(error: Error): void {
     this.meter.retries++
-    this.log.warn({ step: this.step.name, error: error.message }, 'sink refused a write, trying again')
+    this.log.warn({ step: this.step.name, error: error.message }, 'sink failed, trying again')
   }
 
   private async getPolicy(): Promise<Policy> {

@@ -62,11 +62,13 @@ test('SASL: a wrong password ends with 3 and says what to look at, without the p
   expect(runner.stderr + runner.stdout).not.toContain('7d1f')
 })
 
-test('TLS to a port that speaks none ends with 3', async () => {
+test('TLS to a port that speaks none: says that it is TLS that fails, and waits', async () => {
   const pipeline = await BarsPipeline.create(backend, tempDir(), 1)
   const runner = pipeline.start([], { env: { KAFKA_SECURITY_PROTOCOL: 'SSL' } })
-  await runner.exit(3, 45_000)
-  expect(runner.stderr).toMatch(/tls/i)
+  // To the client it looks like a broker that is going down, which may pass.
+  await runner.line(/TLS.*trying again/i)
+  runner.kill('SIGTERM')
+  await runner.exit(0)
 })
 
 test('a missing topic ends with 3 and is named', async () => {
