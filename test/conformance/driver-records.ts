@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest'
-import type { Driver, OutRecord } from '../../src/connectors/kafka/driver.ts'
+import { type Driver, type OutRecord, TooLargeError } from '../../src/connectors/kafka/driver.ts'
 import { partitionOf } from '../../src/connectors/kafka/partitioner.ts'
-import { BatchError } from '../../src/plugin.ts'
+import { BatchError, DataError } from '../../src/plugin.ts'
 import { Drivers, Member, newTopic, produce, producerOptions, readAll, record, unique, until, values } from './driver-lib.ts'
 
 export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
@@ -135,7 +135,10 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
       e => e,
     )
     expect(error).toBeInstanceOf(BatchError)
-    expect([...(error as BatchError).failed.keys()].toSorted()).toEqual([1, 3])
+    const { failed } = error as BatchError
+    expect([...failed.keys()].toSorted()).toEqual([1, 3])
+    expect(failed.get(1)).toBeInstanceOf(TooLargeError)
+    expect(failed.get(3)).toBeInstanceOf(DataError)
     const seen = await readAll(driver, { topic, partition: 0 })
     expect(seen[0].payload?.equals(large)).toBe(true)
     expect(values(seen.slice(1)).toSorted()).toEqual(['after', 'before'])

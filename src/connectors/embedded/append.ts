@@ -1,7 +1,7 @@
 /** From records to rows: encoding happens outside the transaction, so that the write lock is held for a few inserts only. */
 import { DataError } from '../../plugin.ts'
 import type { Sqlite } from '../../runtime/checkpoints/sqlite.ts'
-import type { OutRecord } from '../kafka/driver.ts'
+import { type OutRecord, TooLargeError } from '../kafka/driver.ts'
 import { partitionOf, stickyPartition } from '../kafka/partitioner.ts'
 import { ChunkWriter } from './codec.ts'
 import { type Topic, type Topics, validTopic } from './topics.ts'
@@ -34,7 +34,7 @@ export class Appender {
       }
       const problem = check(record, topic)
       if (problem) {
-        failed.set(i, new DataError(problem))
+        failed.set(i, problem)
         continue
       }
       const partition = record.partition ?? (record.key === null ? sticky : partitionOf(record.key, topic.parts.length))
@@ -87,15 +87,16 @@ export async function ensureTopics(topics: Topics, records: readonly OutRecord[]
   if (missing) await topics.ensure(missing)
 }
 
-function check(record: OutRecord, topic: Topic): string | undefined {
+function check(record: OutRecord, topic: Topic): DataError | undefined {
   const { partition } = record
   if (partition !== undefined && !(partition >= 0 && partition < topic.parts.length))
-    return `topic ${topic.name} has ${topic.parts.length} partition(s), there is no partition ${partition}`
+    return new DataError(`topic ${topic.name} has ${topic.parts.length} partition(s), there is no partition ${partition}`)
   // A string is at most three bytes a character: most records pass without being measured.
   const roughly = 3 * ((record.key?.length ?? 0) + (record.value?.length ?? 0))
   if (roughly + 128 < topic.maxMessageBytes && record.headers === undefined) return undefined
   const bytes = sizeOf(record)
-  if (bytes > topic.maxMessageBytes) return `the record has ${bytes} bytes, topic ${topic.name} takes at most ${topic.maxMessageBytes}`
+  if (bytes > topic.maxMessageBytes)
+    return new TooLargeError(`the record has ${bytes} bytes, topic ${topic.name} takes at most ${topic.maxMessageBytes}`)
   return undefined
 }
 

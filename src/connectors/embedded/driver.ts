@@ -10,6 +10,7 @@ import { type EmbeddedOptions, type Log, openLog } from './log.ts'
 import { embeddedProducer } from './producer.ts'
 import { bounds, offsetAt, readChunks } from './read.ts'
 import { embeddedTransactor } from './transactor.ts'
+import { inStateDir } from '../../runtime/state-dir.ts'
 
 export type { EmbeddedOptions } from './log.ts'
 
@@ -21,7 +22,7 @@ const READ_BYTES = 1024 * 1024
  * `lingerMs` and `maxWaitMs` have nothing to act on here.
  */
 export function embeddedDriver(options: EmbeddedOptions = {}): Driver {
-  const path = resolve(options.path ?? '.runner/log.db')
+  const path = resolve(options.path ?? inStateDir('log.db'))
   const children: { close(): Promise<void> }[] = []
   let opening: Promise<Log> | undefined
   const open = (): Promise<Log> => {

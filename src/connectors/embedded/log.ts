@@ -3,6 +3,7 @@ import { openSqlite, type Durability, type Sqlite } from '../../runtime/checkpoi
 import { startRetention } from './retention.ts'
 import { logKind } from './schema.ts'
 import { Topics } from './topics.ts'
+import { inStateDir } from '../../runtime/state-dir.ts'
 
 export interface EmbeddedOptions {
   /** Default `.runner/log.db`. */
@@ -27,7 +28,7 @@ export interface Log {
 }
 
 export async function openLog(options: EmbeddedOptions): Promise<Log> {
-  const db = await openSqlite(options.path ?? '.runner/log.db', logKind, options.durability ?? 'normal')
+  const db = await openSqlite(options.path ?? inStateDir('log.db'), logKind, options.durability ?? 'normal')
   const now = options.now ?? Date.now
   const stopRetention = startRetention(db, now)
   return {

@@ -75,17 +75,9 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
 }
 
 /** The group's committed offset follows the lane's position, so that lag and start positions are seen by everybody. */
-function saveGroupOffset(log: Log, lane: LaneInfo, position: Position): void {
-  const offset = offsetOf(position)
-  if (lane.group === undefined || lane.topic === undefined || lane.partition === undefined || offset === undefined) return
-  const part = log.topics.part({ topic: lane.topic, partition: lane.partition })
-  if (part !== undefined) commitOffset(log.db, groupId(log.db, lane.group), part, offset, null)
-}
-
-/** A log lane's position is the next offset to read, bare or as `{ offset }`. */
-function offsetOf(position: Position): number | undefined {
-  if (typeof position === 'number') return position
-  if (position !== null && typeof position === 'object' && !Array.isArray(position) && typeof position.offset === 'number')
-    return position.offset
-  return undefined
+function saveGroupOffset(log: Log, { topic, partition, group }: LaneInfo, position: Position): void {
+  // A lane of another source, a file say, has no offset in this log.
+  if (group === undefined || topic === undefined || partition === undefined || typeof position !== 'number') return
+  const part = log.topics.part({ topic, partition })
+  if (part !== undefined) commitOffset(log.db, groupId(log.db, group), part, position, null)
 }
