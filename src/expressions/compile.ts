@@ -7,9 +7,14 @@ import { type Evaluate, interpreter } from './interpreter.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import type { Expression, ExpressionType } from './types.ts'
 
+/** One of each text for all lanes: an expression keeps nothing, and code that is called from one place only stays fast. */
+const compiled = new Map<string, Expression>()
+
 /** @throws {Error} for a text that `check` finds problems in. */
 export function compile(text: string): Expression {
-  return new CompiledExpression(prepared(text))
+  let expression = compiled.get(text)
+  if (!expression) compiled.set(text, (expression = new CompiledExpression(prepared(text))))
+  return expression
 }
 
 export function prepared(text: string): Prepared {

@@ -12,7 +12,7 @@ export default defineTransform<MapConfig>({
   schema,
   check,
   create(config) {
-    const valueOf = mapper(config)
+    const valueOf = mapperOf(config)
     return {
       process(messages, out) {
         for (const m of messages) {
@@ -46,7 +46,7 @@ function clashes(fields: MapConfigFields, path: readonly string[], into: Nested)
     const parts = name.split('.')
     const at = [...path, name]
     if (typeof of !== 'string' && !isRecord(of))
-      return [{ path: ['fields', ...at], message: 'must be an expression', suggestion: `"${of}"` }]
+      return [{ path: ['fields', ...at], message: 'must be an expression', ...(of === null ? {} : { suggestion: `"${of}"` }) }]
     if (parts.includes('__proto__')) return [{ path: ['fields', ...at], message: "a field can't be named __proto__" }]
     const owner = descend(into, parts.slice(0, -1))
     const last = parts.at(-1)!
@@ -85,6 +85,15 @@ function shapeOf(fields: MapConfigFields, into: Nested = nested()): Shape {
     else shapeOf(of, (owner[last] ??= nested()) as Nested)
   }
   return into
+}
+
+/** One for all lanes: it keeps nothing, and code that is called from one place only stays fast. */
+const mappers = new WeakMap<MapConfig, (m: Message) => unknown>()
+
+function mapperOf(config: MapConfig): (m: Message) => unknown {
+  let valueOf = mappers.get(config)
+  if (!valueOf) mappers.set(config, (valueOf = mapper(config)))
+  return valueOf
 }
 
 function mapper({ value, fields, keep, drop = [] }: MapConfig): (m: Message) => unknown {
