@@ -37,6 +37,109 @@ export interface FileSourceConfig {
 }
 
 /**
+ * Makes records: the same ones for the same seed, so that a restart goes on where it was.
+ */
+export interface GenerateSourceConfig {
+  /**
+   * The record's fields and how each is made; later ones can use earlier ones in an `expression`.
+   */
+  fields: {
+    [k: string]: {
+      /**
+       * Always this.
+       */
+      value?: {
+        [k: string]: unknown
+      }
+      /**
+       * Counts up from here.
+       */
+      sequence?: number
+      /**
+       * One of these, at random.
+       *
+       * @minItems 1
+       */
+      choice?: unknown[]
+      /**
+       * The record's own time, epoch milliseconds.
+       */
+      time?: true
+      /**
+       * Computed from the fields before it; `meta.offset` is the number of the record, from 0.
+       */
+      expression?: string
+      /**
+       * A random number, both ends possible.
+       */
+      random?: {
+        /**
+         * Smallest.
+         */
+        min: number
+        /**
+         * Largest.
+         */
+        max: number
+        /**
+         * Decimal places.
+         */
+        decimals: number
+      }
+      /**
+       * A random walk.
+       */
+      walk?: {
+        /**
+         * Where it begins.
+         */
+        start: number
+        /**
+         * Largest move between two records.
+         */
+        step: number
+        /**
+         * It stays at or above this.
+         */
+        min?: number
+        /**
+         * It stays at or below this.
+         */
+        max?: number
+        /**
+         * Decimal places.
+         */
+        decimals: number
+      }
+    }
+  }
+  /**
+   * Records to make; 0: without end.
+   */
+  count: number
+  /**
+   * Records per second. Default: as fast as they are taken.
+   */
+  rate?: number
+  /**
+   * Another seed makes other records.
+   */
+  seed: number
+  /**
+   * Field that becomes the key. Default: no key.
+   */
+  key?: string
+  /**
+   * Time of the first record. Default: each record has the time at which it is made, which a repetition cannot repeat.
+   */
+  start?: string
+  /**
+   * With `start`: time between two records. Default: 1s. In ms.
+   */
+  step?: number
+}
+
+/**
  * Reads topics as a member of a consumer group. Each partition is a lane: it keeps its order, its state and its position. Runs on real brokers and on the embedded log.
  */
 export interface KafkaSourceConfig {
@@ -79,7 +182,7 @@ export interface KafkaSourceConfig {
    */
   max_poll_records: number
   /**
-   * `host:port,host:port` of real brokers, or `embedded` (or `embedded:<path>`) for the log in a local SQLite file, `.runner/log.db` by default. One pipeline file runs on both.
+   * `host:port,host:port` of real brokers, or `embedded` (or `embedded:<path>`) for the log in a local SQLite file, `.runner/log.db` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
    */
   brokers: string
   /**
@@ -134,6 +237,48 @@ export interface KafkaSourceConfig {
    * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
    */
   ssl_insecure_skip_verify: boolean
+}
+
+/**
+ * Reads a named channel in this process, for tests and for programs that embed the runner: `channel('in').push({ value })` in `src/connectors/memory/channels.ts`.
+ */
+export interface MemorySourceConfig {
+  /**
+   * Name of the channel.
+   */
+  channel: string
+  /**
+   * How payloads become values.
+   */
+  format: 'json' | 'text' | 'bytes'
+  /**
+   * Largest number of records in a batch.
+   */
+  batch_size: number
+}
+
+/**
+ * Reads lines from standard input until it ends. The line number is the record's offset. Blank lines are skipped. What a crash interrupts cannot be read again.
+ */
+export interface StdinSourceConfig {
+  /**
+   * `jsonl`: a JSON value per line. `csv`: records with a header line, every field a string. `text`: each line is a string.
+   */
+  format: 'jsonl' | 'csv' | 'text'
+  /**
+   * For `csv`: names of the columns of an input that has no header line.
+   *
+   * @minItems 1
+   */
+  columns?: string[]
+  /**
+   * For `csv`: what separates the fields, one ASCII character.
+   */
+  delimiter: string
+  /**
+   * A longer line goes to the dead letters, cut to this size. In bytes.
+   */
+  max_line_size: number
 }
 
 /**
@@ -413,6 +558,10 @@ export interface FileSinkConfig {
    */
   format: 'auto' | 'jsonl' | 'csv' | 'text'
   /**
+   * For `jsonl`: write `{time, key, headers, value}` instead of the value alone. For dead letters, whose headers say what was wrong.
+   */
+  envelope: boolean
+  /**
    * `always`: a write counts once it is on the disk, and survives a loss of power. `never`: once the operating system has it, which survives the end of the process only.
    */
   fsync: 'always' | 'never'
@@ -512,7 +661,7 @@ export interface KafkaSinkConfig {
     exchange?: string
   }
   /**
-   * `host:port,host:port` of real brokers, or `embedded` (or `embedded:<path>`) for the log in a local SQLite file, `.runner/log.db` by default. One pipeline file runs on both.
+   * `host:port,host:port` of real brokers, or `embedded` (or `embedded:<path>`) for the log in a local SQLite file, `.runner/log.db` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
    */
   brokers: string
   /**
@@ -567,4 +716,28 @@ export interface KafkaSinkConfig {
    * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
    */
   ssl_insecure_skip_verify: boolean
+}
+
+/**
+ * Writes to a named channel in this process, for tests and for programs that embed the runner: `channel('out').take()` in `src/connectors/memory/channels.ts`.
+ */
+export interface MemorySinkConfig {
+  /**
+   * Name of the channel.
+   */
+  channel: string
+}
+
+/**
+ * Prints a line per message to standard output.
+ */
+export interface StdoutSinkConfig {
+  /**
+   * `jsonl`: the value as one line of JSON. `text`: the value as it is, line breaks in it as spaces.
+   */
+  format: 'jsonl' | 'text'
+  /**
+   * Print `{time, key, headers, value}` instead of the value alone. For dead letters, whose headers say what was wrong.
+   */
+  envelope: boolean
 }

@@ -3,7 +3,7 @@
  * type yourself; it only starts them and lays out what they print.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { styleText } from 'node:util'
@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const runner = ['bin/runner.js']
 // A log of the demo's own, so that it never meets yours; KAFKA_BROKERS is set aside for the same reason.
 const directory = '.runner/demo'
-const env = { ...process.env, KAFKA_BROKERS: `embedded:${directory}/log.db`, KAFKA_METRICS_ENABLED: 'false' }
+const env = { ...process.env, RUNNER_STATE_DIR: directory, KAFKA_BROKERS: 'embedded', KAFKA_METRICS_ENABLED: 'false' }
 
 interface Bar {
   readonly symbol: string
@@ -30,11 +30,20 @@ rmSync(directory, { recursive: true, force: true })
 
 title('1. The pipeline: pipelines/bars.yaml')
 command('runner explain pipelines/bars.yaml')
-call('explain', 'pipelines/bars.yaml')
+// The whole explanation goes on with every setting; the graph and its guarantees are enough here.
+console.log(
+  output('explain', 'pipelines/bars.yaml')
+    .split(/^Steps$/m)[0]
+    .trimEnd(),
+)
 
 title('2. Two hours of ticks into the embedded log, and bars out of it')
 command('runner run examples/demo/load-ticks.yaml')
+const loaded = performance.now()
 call('run', 'examples/demo/load-ticks.yaml', '--log-level', 'warn')
+console.log(
+  `  ${readFileSync('examples/data/ticks.jsonl', 'utf8').trimEnd().split('\n').length.toLocaleString('en-US')} lines in ${((performance.now() - loaded) / 1000).toFixed(1)} s, good and bad alike\n`,
+)
 command('runner run pipelines/bars.yaml   (and two small pipelines that print what it writes)')
 const started = performance.now()
 const { bars, dead } = await follow()
@@ -42,7 +51,7 @@ const seconds = (performance.now() - started) / 1000
 
 title('3. What happened')
 console.log(
-  `${bars} bars and ${dead.size === 0 ? 'no' : [...dead.values()].reduce((n, d) => n + d.count, 0)} dead letters in ${seconds.toFixed(1)} s, the last few of which waited for the input to fall silent.`,
+  `${bars} bars and ${dead.size === 0 ? 'no' : [...dead.values()].reduce((n, d) => n + d.count, 0)} dead letters in ${seconds.toFixed(1)} s. The minute still open when the ticks ended waits in the checkpoint for the next one.`,
 )
 console.log('\nWhy records died; the topic has each one with its original bytes:')
 for (const [reason, { count, example }] of [...dead].toSorted((a, b) => b[1].count - a[1].count).slice(0, 12)) {
@@ -71,6 +80,16 @@ function call(...args: string[]): void {
   if (status !== 0) process.exit(status ?? 1)
 }
 
+function output(...args: string[]): string {
+  const { status, stdout } = spawnSync(process.execPath, [...runner, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env,
+    encoding: 'utf8',
+  })
+  if (status !== 0) process.exit(status ?? 1)
+  return stdout
+}
+
 /** Runs the three pipelines until nothing more comes, and prints bars as they close. */
 async function follow(): Promise<{ bars: number; dead: Map<string, { count: number; example: string }> }> {
   const files = ['pipelines/bars.yaml', 'examples/demo/print-bars.yaml', 'examples/demo/print-dead-letters.yaml']
@@ -83,8 +102,8 @@ async function follow(): Promise<{ bars: number; dead: Map<string, { count: numb
   const dead = new Map<string, { count: number; example: string }>()
   console.log(styleText('dim', '  minute  symbol        open       high        low      close      volume  trades'))
   for await (const line of createInterface({ input: child.stdout })) {
-    const record = JSON.parse(line) as Bar | { headers: Record<string, string>; value: string }
-    if ('headers' in record) note(dead, record.headers, record.value)
+    const record = JSON.parse(line) as Bar | { headers: Record<string, string>; value?: unknown; value_base64?: string }
+    if ('headers' in record) note(dead, record.headers, record.value ?? `bytes, in base64: ${record.value_base64}`)
     else if (bars++ % 12 === 0 || bars < 8) console.log(row(record))
   }
   const code = await exited
@@ -93,9 +112,9 @@ async function follow(): Promise<{ bars: number; dead: Map<string, { count: numb
   return { bars, dead }
 }
 
-function note(dead: Map<string, { count: number; example: string }>, headers: Record<string, string>, value: string): void {
+function note(dead: Map<string, { count: number; example: string }>, headers: Record<string, string>, value: unknown): void {
   const reason = `${headers.error_type}: ${headers.error_message.replace(/\d{10,}/g, 'N').slice(0, 90)}`
-  const entry = dead.get(reason) ?? { count: 0, example: value.slice(0, 100) }
+  const entry = dead.get(reason) ?? { count: 0, example: (typeof value === 'string' ? value : JSON.stringify(value)).slice(0, 100) }
   entry.count++
   dead.set(reason, entry)
 }

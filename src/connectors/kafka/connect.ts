@@ -12,6 +12,7 @@ import {
   type Transactor,
 } from '../../plugin.ts'
 import type { Driver, ProducerOptions } from './driver.ts'
+import { inStateDir } from '../../runtime/state-dir.ts'
 
 /** What source and sink have in common; the schemas describe it. */
 export interface ConnectionConfig {
@@ -31,10 +32,8 @@ export interface ConnectionConfig {
   readonly ssl_insecure_skip_verify: boolean
 }
 
-const DEFAULT_PATH = '.runner/log.db'
-
 export const isEmbedded = (brokers: string): boolean => /^embedded(:|$)/.test(brokers)
-const embeddedPath = (brokers: string): string => brokers.slice('embedded:'.length) || DEFAULT_PATH
+const embeddedPath = (brokers: string): string => brokers.slice('embedded:'.length) || inStateDir('log.db')
 const addresses = (brokers: string): string[] =>
   brokers
     .split(',')

@@ -1,6 +1,7 @@
 /** Checkpoints of sources that have no store of their own, in one SQLite file beside the pipelines. */
 import type { CheckpointStore } from '../../plugin.ts'
 import { type Claim, claimLane, laneSchema, saveLane, unclaimed } from './lanes.ts'
+import { inStateDir } from '../state-dir.ts'
 import { openSqlite, type Sqlite, type SqliteKind } from './sqlite.ts'
 
 const kind: SqliteKind = { what: 'checkpoint file', applicationId: 0x52434b50, version: 1, schema: laneSchema }
@@ -22,7 +23,7 @@ export function localCheckpoints(options: LocalOptions): CheckpointStore {
   const claims = new Map<string, Claim>()
   let opening: Promise<Sqlite> | undefined
   const open = (): Promise<Sqlite> => {
-    opening ??= openSqlite(options.path ?? '.runner/checkpoints.db', kind, 'full').catch(error => {
+    opening ??= openSqlite(options.path ?? inStateDir('checkpoints.db'), kind, 'full').catch(error => {
       opening = undefined
       throw error
     })

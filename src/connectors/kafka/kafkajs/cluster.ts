@@ -161,6 +161,13 @@ export class Cluster {
     if (broker !== undefined && typeOf(error) !== 'REQUEST_TIMED_OUT') this.drop(broker)
   }
 
+  /** Drops every connection, for when they have gone silent without an error. */
+  reset(): void {
+    this.coordinators.clear()
+    this.topics.clear()
+    for (const broker of [...this.brokers.values()]) this.drop(broker)
+  }
+
   /** Every topic of the cluster. */
   async all(): Promise<Map<string, readonly PartitionInfo[]>> {
     const broker = await this.broker()

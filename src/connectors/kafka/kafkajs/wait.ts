@@ -41,7 +41,7 @@ export class Wakeup {
   }
 }
 
-/** Resolves like `promise`, or to `otherwise` after `ms`. */
+/** Ends like `promise`, or resolves to `otherwise` after `ms`; what the promise does later is nobody's business then. */
 export async function within<T>(promise: Promise<T>, ms: number, otherwise: T): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<T>(resolve => {

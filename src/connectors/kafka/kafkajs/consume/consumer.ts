@@ -19,6 +19,10 @@ export class GroupConsumer implements Consumer {
   private readonly options: ConsumerOptions
   private readonly log: Logger
   private readonly states = new Map<string, PartitionState>()
+  /** What is being handed over to us: the call of `assigned` that does it. */
+  private readonly incoming = new Map<string, symbol>()
+  /** The handlers' last `assigned`: the next one waits for it. */
+  private handing: Promise<unknown> = Promise.resolve()
   private readonly fetcher: Fetcher
   private membership: Membership | undefined
   private handlers: ConsumerHandlers | undefined
@@ -119,12 +123,17 @@ export class GroupConsumer implements Consumer {
     const { format, source, isolation } = this.options
     const committed = isolation === 'read_committed'
     const backoff = new Backoff(100, 5000)
-    while (!this.closed) {
+    const token = Symbol('assignment')
+    for (const tp of partitions) this.incoming.set(tpKey(tp), token)
+    const ours = (): TopicPartition[] => partitions.filter(tp => !this.closed && this.incoming.get(tpKey(tp)) === token)
+    await this.handing
+    while (ours().length > 0) {
       try {
-        const offsets = await this.handlers!.assigned(partitions)
-        if (this.closed) return
+        const offering = this.handlers!.assigned(ours())
+        this.handing = offering.catch(() => {})
+        const offsets = await offering
         const unknown: PartitionState[] = []
-        for (const tp of partitions) {
+        for (const tp of ours()) {
           const origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format }
           const state = new PartitionState(tp, origin, committed, Math.min(1_048_576, this.options.maxBytes))
           state.fetchFrom = offsets.get(tpKey(tp))
@@ -132,9 +141,11 @@ export class GroupConsumer implements Consumer {
           this.states.set(tpKey(tp), state)
         }
         await this.start(unknown)
+        for (const tp of ours()) this.incoming.delete(tpKey(tp))
         this.fetcher.kick()
         return
       } catch (error) {
+        if (ours().length === 0) return
         const mapped = toPipelineError(error, `take over ${partitions.map(tpKey).join(', ')}`)
         if (!mapped.retryable && mapped.code !== 'PIPE_FENCED') return this.fail(mapped)
         this.options.onError(mapped)
@@ -144,7 +155,7 @@ export class GroupConsumer implements Consumer {
   }
 
   private async revoked(partitions: readonly TopicPartition[]): Promise<void> {
-    for (const tp of partitions) this.states.delete(tpKey(tp))
+    this.forget(partitions)
     try {
       await this.handlers!.revoked(partitions)
     } catch (error) {
@@ -152,8 +163,17 @@ export class GroupConsumer implements Consumer {
     }
   }
 
+  private forget(partitions: readonly TopicPartition[]): void {
+    for (const tp of partitions) {
+      this.states.delete(tpKey(tp))
+      this.incoming.delete(tpKey(tp))
+    }
+  }
+
   private lost(partitions: readonly TopicPartition[]): void {
-    for (const tp of partitions) this.states.delete(tpKey(tp))
+    this.forget(partitions)
+    // Whatever cost us the session may still hold our other connections.
+    this.cluster.reset()
     this.log.warn(
       { partitions: partitions.map(tpKey), group: this.options.group },
       "the group session has expired; these partitions are somebody else's now",

@@ -54,6 +54,7 @@ export class Membership {
   private contact = 0
   private stable: Promise<void> | undefined
   private markStable: () => void = () => {}
+  private notifyExpelled: () => void = () => {}
   private running: Promise<void> | undefined
 
   /** @param cluster of its own: a join may block its connection for a minute. */
@@ -72,8 +73,9 @@ export class Membership {
     return this.contact
   }
 
-  owns(tp: TopicPartition): boolean {
-    return this.owned.some(o => o.topic === tp.topic && o.partition === tp.partition)
+  /** The same object for as long as the partition is ours without a break. */
+  private held(tp: TopicPartition): TopicPartition | undefined {
+    return this.owned.find(o => o.topic === tp.topic && o.partition === tp.partition)
   }
 
   /** @throws {FencedError} when a partition is not ours any more. */
@@ -83,10 +85,13 @@ export class Membership {
       if (!topics.has(topic)) topics.set(topic, { topic, partitions: [] })
       topics.get(topic)!.partitions.push({ partition, offset: String(offset), metadata: metadata ?? null })
     }
+    const held = offsets.map(tp => this.held(tp))
     await cluster.retry(`commit offsets of group ${this.options.group}`, this.options.sessionTimeoutMs, async () => {
       if (this.stable !== undefined) await within(this.stable, this.options.sessionTimeoutMs, undefined)
-      for (const tp of offsets)
-        if (!this.owns(tp)) throw new FencedError(`${tpKey(tp)} has been given to another member of group ${this.options.group}`)
+      offsets.forEach((tp, i) => {
+        if (held[i] === undefined || this.held(tp) !== held[i])
+          throw new FencedError(`${tpKey(tp)} was taken from this member of group ${this.options.group}`)
+      })
       const { generation, memberId } = this
       const coordinator = await cluster.coordinator('group', this.options.group)
       try {
@@ -100,8 +105,7 @@ export class Membership {
         cluster.failed(coordinator, error)
         const type = typeOf(error)
         if (EXPELLED.has(type) && generation === this.generation) {
-          this.expelled = true
-          this.wakeup.wake()
+          this.expel()
           throw new FencedError(`group ${this.options.group} has gone on without this member`, error)
         }
         if (REJOIN.has(type)) {
@@ -146,11 +150,14 @@ export class Membership {
         const assignment = await this.join()
         backoff.reset()
         this.rejoin = this.expelled = false
+        const expelled = new Promise<void>(resolve => {
+          this.notifyExpelled = resolve
+        })
         this.heartbeat()
-        await this.reconcile(assignment)
+        // The handlers may hang on the same dead connection that has cost us the session.
+        await Promise.race([this.reconcile(assignment), expelled])
         while (!this.rejoin && !this.expelled && !signal.aborted) await this.wakeup.wait()
         this.beating++
-        if (this.expelled) this.drop()
       } catch (error) {
         if (signal.aborted) break
         this.beating++
@@ -250,6 +257,7 @@ export class Membership {
 
   /** Let go of what was taken, then take what was given. */
   private async reconcile(assignment: readonly TopicPartition[]): Promise<void> {
+    const { generation } = this
     const has = new Set(assignment.map(tpKey))
     const had = new Set(this.owned.map(tpKey))
     const gone = this.owned.filter(tp => !has.has(tpKey(tp)))
@@ -258,11 +266,11 @@ export class Membership {
     this.settled()
     if (gone.length > 0) {
       await within(this.options.revoked(gone), REVOKE_BUDGET, undefined)
+      if (generation !== this.generation) return
       // Whoever waits for them gets them in the rebalance that our joining again starts.
       this.rejoin = true
     }
-    if (this.expelled) return
-    this.owned = [...assignment]
+    this.owned = assignment.map(tp => this.held(tp) ?? tp)
     if (fresh.length > 0) await this.options.assigned(fresh)
   }
 
@@ -273,7 +281,6 @@ export class Membership {
 
   /** The session is over: others may own our partitions already. */
   private drop(): void {
-    this.expelled = false
     const lost = this.owned
     this.owned = []
     this.generation = -1
@@ -292,10 +299,24 @@ export class Membership {
         if (Date.now() - this.contact > sessionTimeoutMs) return this.expel()
         let coordinator: Broker | undefined
         try {
-          coordinator = await this.cluster.coordinator('group', group)
-          await coordinator.heartbeat({ groupId: group, groupGenerationId: this.generation, memberId: this.memberId })
+          // A connection may be dead without a word; the session ends all the same.
+          const left = this.contact + sessionTimeoutMs - Date.now()
+          const answered = await within(
+            this.cluster.coordinator('group', group).then(async broker => {
+              coordinator = broker
+              await broker.heartbeat({ groupId: group, groupGenerationId: this.generation, memberId: this.memberId })
+              return true
+            }),
+            left,
+            false,
+          )
+          if (turn !== this.beating) return
+          if (!answered) {
+            this.cluster.reset()
+            return this.expel()
+          }
           this.contact = Date.now()
-          if (this.leader) await this.farewell(coordinator, async () => this.members.filter(m => isDead(m.process)).map(m => m.id))
+          if (this.leader) await this.farewell(coordinator!, async () => this.members.filter(m => isDead(m.process)).map(m => m.id))
           if (this.leader && Date.now() - lastMetadata > METADATA_INTERVAL) {
             lastMetadata = Date.now()
             if (countsOf(await this.partitionsOf(this.subscribed)) !== this.counts) {
@@ -304,7 +325,7 @@ export class Membership {
             }
           }
         } catch (error) {
-          this.cluster.failed(coordinator, error)
+          this.cluster.failed(coordinator as Broker | undefined, error)
           const type = typeOf(error)
           if (turn !== this.beating) return
           if (REJOIN.has(type)) {
@@ -329,6 +350,8 @@ export class Membership {
 
   private expel(): void {
     this.expelled = true
+    this.drop()
+    this.notifyExpelled()
     this.wakeup.wake()
   }
 }

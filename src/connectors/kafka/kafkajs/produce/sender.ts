@@ -44,6 +44,8 @@ const REQUEST_BYTES = 1_048_576
 const DELIVERY_TIMEOUT = 120_000
 const UNKNOWN_TOPIC_PATIENCE = 10_000
 const TROUBLE_MS = 2000
+/** A broker that has not answered a request for this long is away. */
+const SILENCE_MS = 5000
 /** A request larger than this the brokers cut off without an answer (socket.request.max.bytes). */
 const MAX_RECORD = 100_000_000
 
@@ -66,6 +68,7 @@ export class Sender {
   private fatal: PipelineError | undefined
   /** Since when requests fail, epoch ms; 0: the last one was answered. */
   private troubleSince = 0
+  private readonly requests = new Set<{ readonly since: number }>()
 
   constructor(cluster: Cluster, options: SenderOptions) {
     this.cluster = cluster
@@ -108,7 +111,10 @@ export class Sender {
 
   /** Requests have been failing for longer than a leader election takes. */
   get troubled(): boolean {
-    return this.fatal !== undefined || (this.troubleSince > 0 && Date.now() - this.troubleSince > TROUBLE_MS)
+    const now = Date.now()
+    if (this.fatal !== undefined || (this.troubleSince > 0 && now - this.troubleSince > TROUBLE_MS)) return true
+    for (const { since } of this.requests) if (now - since > SILENCE_MS) return true
+    return false
   }
 
   /** Resolves when nothing waits and nothing is under way. */
@@ -271,6 +277,8 @@ export class Sender {
   private async transmit(leader: number, request: { queue: PartitionQueue; batch: Batch }[]): Promise<void> {
     this.inFlight.set(leader, (this.inFlight.get(leader) ?? 0) + 1)
     const { acks, transactionalId, compression } = this.options
+    const mark = { since: Date.now() }
+    this.requests.add(mark)
     let broker: Awaited<ReturnType<Cluster['broker']>> | undefined
     try {
       broker = await this.cluster.broker(leader)
@@ -293,6 +301,7 @@ export class Sender {
       if (!mapped.retryable) this.kill(mapped)
       else for (const { queue } of request) this.repeat(queue, mapped)
     }
+    this.requests.delete(mark)
     this.inFlight.set(leader, this.inFlight.get(leader)! - 1)
     for (const { queue } of request) this.returned(queue)
     this.reidentify()

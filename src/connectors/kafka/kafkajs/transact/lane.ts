@@ -67,6 +67,7 @@ export class LaneProducer {
       2 * TRANSACTION_TIMEOUT,
       `claim ${transactionalId}`,
       broker => broker.initProducerId({ transactionalId, transactionTimeout: TRANSACTION_TIMEOUT }),
+      true,
     )
     return { producerId: Number(result.producerId), epoch: result.producerEpoch }
   }
@@ -173,7 +174,6 @@ export class LaneProducer {
   }
 
   private async end(commit: boolean): Promise<void> {
-    // A lost answer must not be repeated blindly: it could end the next transaction.
     await onCoordinator(
       this.cluster,
       'transaction',
@@ -181,7 +181,6 @@ export class LaneProducer {
       BUDGET,
       `${commit ? 'commit' : 'abort'} the transaction of ${this.lane.id}`,
       broker => broker.endTxn({ ...this.ids(), transactionResult: commit }),
-      error => connectionBroke(error),
     )
   }
 
@@ -205,7 +204,11 @@ export class LaneProducer {
   }
 }
 
-/** Repeats a coordinator request through elections and while the transaction before is being finished. */
+/**
+ * Repeats a coordinator request through elections and while the transaction before is being finished.
+ * @param repeat also when the answer was lost. Inside a transaction never: the first request may be late instead of lost, and would
+ * then act on the next transaction.
+ */
 async function onCoordinator(
   cluster: Cluster,
   kind: 'group' | 'transaction',
@@ -213,7 +216,7 @@ async function onCoordinator(
   budgetMs: number,
   doing: string,
   request: (broker: Broker) => Promise<any>,
-  final: (error: unknown) => boolean = () => false,
+  repeat = false,
 ): Promise<any> {
   const deadline = Date.now() + budgetMs
   let pause = CONCURRENT_PAUSE
@@ -232,12 +235,12 @@ async function onCoordinator(
     } catch (error) {
       cluster.failed(broker, error)
       const type = typeOf(error)
-      if (final(error) || FENCED.has(type)) throw error
+      if (FENCED.has(type) || (connectionBroke(error) && !repeat)) throw error
       const mapped = toPipelineError(error, doing)
       if (!mapped.retryable || Date.now() > deadline) throw mapped
       if (type === 'INVALID_TXN_STATE') throw mapped
       const again = AGAIN.has(type)
-      if (!again && !NOT_COORDINATOR.has(type) && !connectionBroke(error) && !(error as { retriable?: boolean }).retriable) throw mapped
+      if (!again && !NOT_COORDINATOR.has(type) && !(error as { retriable?: boolean }).retriable) throw mapped
       await sleep(again ? CONCURRENT_PAUSE : (pause = Math.min(500, pause * 2)))
     }
   }
