@@ -7,7 +7,10 @@ export type Loader = () => Promise<{ default: Plugin }>
 export const PLUGINS = {
   source: {
     file: () => import('./connectors/file/source.ts') as Promise<{ default: Plugin }>,
+    generate: () => import('./connectors/generate/source.ts') as Promise<{ default: Plugin }>,
     kafka: () => import('./connectors/kafka/source.ts') as Promise<{ default: Plugin }>,
+    memory: () => import('./connectors/memory/source.ts') as Promise<{ default: Plugin }>,
+    stdin: () => import('./connectors/stdin/source.ts') as Promise<{ default: Plugin }>,
   },
   transform: {
     bars: () => import('./transforms/bars.ts') as Promise<{ default: Plugin }>,
@@ -22,13 +25,18 @@ export const PLUGINS = {
   sink: {
     file: () => import('./connectors/file/sink.ts') as Promise<{ default: Plugin }>,
     kafka: () => import('./connectors/kafka/sink.ts') as Promise<{ default: Plugin }>,
+    memory: () => import('./connectors/memory/sink.ts') as Promise<{ default: Plugin }>,
+    stdout: () => import('./connectors/stdout/sink.ts') as Promise<{ default: Plugin }>,
   },
 } satisfies Record<Plugin['kind'], Record<string, Loader>>
 
 export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'frame': () => import('./validators/frame.gen.ts') as Promise<Quick>,
   'source.file': () => import('./validators/source.file.gen.ts') as Promise<Quick>,
+  'source.generate': () => import('./validators/source.generate.gen.ts') as Promise<Quick>,
   'source.kafka': () => import('./validators/source.kafka.gen.ts') as Promise<Quick>,
+  'source.memory': () => import('./validators/source.memory.gen.ts') as Promise<Quick>,
+  'source.stdin': () => import('./validators/source.stdin.gen.ts') as Promise<Quick>,
   'transform.bars': () => import('./validators/transform.bars.gen.ts') as Promise<Quick>,
   'transform.dedupe': () => import('./validators/transform.dedupe.gen.ts') as Promise<Quick>,
   'transform.filter': () => import('./validators/transform.filter.gen.ts') as Promise<Quick>,
@@ -39,4 +47,6 @@ export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'transform.window': () => import('./validators/transform.window.gen.ts') as Promise<Quick>,
   'sink.file': () => import('./validators/sink.file.gen.ts') as Promise<Quick>,
   'sink.kafka': () => import('./validators/sink.kafka.gen.ts') as Promise<Quick>,
+  'sink.memory': () => import('./validators/sink.memory.gen.ts') as Promise<Quick>,
+  'sink.stdout': () => import('./validators/sink.stdout.gen.ts') as Promise<Quick>,
 }
