@@ -15,6 +15,7 @@ import { KAFKA_VERSION } from '../test/support/servers/java.ts'
 import { startKafka } from '../test/support/servers/kafka.ts'
 import { bare } from './contenders/bare.ts'
 import type { Contender } from './contenders/contender.ts'
+import { kcat } from './contenders/kcat.ts'
 import { ours } from './contenders/ours.ts'
 import { quix } from './contenders/quix.ts'
 import { streams } from './contenders/streams.ts'
@@ -42,7 +43,7 @@ const { values: flags } = parseArgs({
 })
 
 const families = flags.only?.split(',')
-const chosen = [...ours, ...streams, ...quix, ...bare].filter(
+const chosen = [...ours, ...streams, ...quix, ...bare, ...kcat].filter(
   each => (families?.includes(each.family) ?? true) && (flags.task === undefined || flags.task === each.task),
 )
 if (chosen.length === 0) throw new Error('nothing to run: --only takes ours, streams, quix, kafkajs, kcat; --task takes bars, map')
@@ -106,7 +107,7 @@ async function prepared(): Promise<[Contender, Row][]> {
     const { task, family, name, kind } = contender
     const row: Row = { task, family, name, kind, rounds: [] }
     try {
-      await contender.prepare?.()
+      await contender.prepare?.(data)
     } catch (error) {
       row.problem = `can't be made ready here: ${(error as Error).message}`
       console.error(`${name}: ${row.problem}`)

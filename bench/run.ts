@@ -34,7 +34,7 @@ export async function runOnce(contender: Contender, arena: Arena, id: string): P
   const log = contender.log === 'embedded' ? await embeddedLog(place, arena.data) : kafkaLog(place)
   try {
     await log.prepare()
-    const wanted = contender.task === 'bars' ? arena.data.barCount : arena.data.count + 1
+    const wanted = contender.records ?? (contender.task === 'bars' ? arena.data.barCount : arena.data.count + 1)
     let output: Output = { offsets: [], lines: [] }
     const measured = await measure(
       contender.command(place),
@@ -64,7 +64,8 @@ function figures(m: Measurement, { offsets }: Output, count: number): Figures {
   const before = offsets.findIndex(offset => offset >= m.firstEnd)
   const share = before === -1 ? 0 : 1 - before / offsets.length
   return {
-    ratePerSecond: (count * share * 1000) / (m.lastMs - m.firstMs),
+    // All of it in one look: then from the start of the process.
+    ratePerSecond: share === 0 ? (count * 1000) / m.lastMs : (count * share * 1000) / (m.lastMs - m.firstMs),
     wallSeconds: m.lastMs / 1000,
     cpuMicrosPerRecord: (m.cpuMs * 1000) / count,
     peakMb: m.peakMb,

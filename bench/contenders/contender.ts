@@ -1,3 +1,4 @@
+import type { Dataset } from '../lib/dataset.ts'
 import type { Command } from '../lib/measure.ts'
 
 export type Task = 'bars' | 'map'
@@ -24,7 +25,9 @@ export interface Contender {
   log?: 'embedded'
   /** Bars must be the expected bytes; default: the same numbers up to double rounding. */
   exact?: boolean
+  /** Records it writes when that is not one per bar or per tick; then only their number is checked. */
+  records?: number
   /** Builds or installs what it needs, once. @throws {Error} when this machine can't run it. */
-  prepare?(): Promise<void>
+  prepare?(data: Dataset): Promise<void>
   command(place: Place): Command
 }

@@ -1,7 +1,6 @@
 /** The recorded ticks in the repository: made as the script says, containing what the summary says, and turned into the right bars. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-// @ts-expect-error plain JavaScript, so that it runs anywhere
 import { CLEAN_BYTES, cleanTicks, makeTicks } from '../../examples/data/make-ticks.mjs'
 import bars from '../../src/transforms/bars.ts'
 import { messagesOf, runTransform } from '../conformance/transform.ts'
