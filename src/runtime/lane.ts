@@ -6,43 +6,14 @@
  * needs no tracking. Every recovery is the same: rewind, that is forget everything in memory, claim the checkpoint again
  * and read on from its position.
  */
-import { type Batch, FencedError, type LaneInfo, type Logger, type Message, type Position, type Source } from '../plugin.ts'
-import { Chain, type Exit, type Stage } from './chain.ts'
-import type { Clock } from './clock.ts'
-import type { Committer } from './committer.ts'
+import { type Batch, FencedError, type LaneInfo, type Message, type Position } from '../plugin.ts'
+import { Chain, type Exit } from './chain.ts'
 import type { Cycle } from './cycle.ts'
 import { deadLetter, type Failure, UnhandledRecord } from './dead-letters.ts'
 import { culprit, PoisonHunt } from './poison.ts'
-import type { Router } from './router.ts'
+import type { LaneHost } from './lane-host.ts'
 import { Settler } from './settler.ts'
 import { LaneState } from './state.ts'
-import type { Writer } from './writer.ts'
-
-/** What a lane needs of its pipeline. */
-export interface LaneHost {
-  readonly pipeline: string
-  readonly clock: Clock
-  readonly committer: Committer
-  readonly source: Source
-  readonly router: Router
-  readonly writers: readonly Writer[]
-  readonly dlq: Writer | undefined
-  readonly log: Logger
-  readonly signal: AbortSignal
-  readonly commitInterval: number
-  readonly maxInFlight: number
-  /** Source bytes that a cycle may keep in memory: the lanes of a pipeline share what it may have. */
-  maxBytes(): number
-  /** First and longest wait between rewinds, ms. */
-  readonly backoff: { readonly initial: number; readonly max: number }
-  readonly random: () => number
-  /** Builds fresh transforms on this state. */
-  stages(lane: LaneInfo, state: LaneState): Stage[]
-  /** The pipeline can't go on. */
-  fatal(error: Error): void
-  /** In front of the chain: lets through what can be decoded, or at least was unpacked. */
-  readonly inlet: Stage
-}
 
 /** How long a fenced lane waits to be taken away before it asserts that it still owns the partition. */
 const FENCED_GRACE = 10_000

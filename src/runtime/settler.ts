@@ -5,7 +5,7 @@
 import { EnvironmentError, type LaneInfo, type Position, type Transaction } from '../plugin.ts'
 import { Cycle } from './cycle.ts'
 import { deadLetter, UnhandledRecord } from './dead-letters.ts'
-import type { LaneHost } from './lane.ts'
+import type { LaneHost } from './lane-host.ts'
 import type { LaneState } from './state.ts'
 
 export class Settler {

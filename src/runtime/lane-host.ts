@@ -1,0 +1,33 @@
+import type { LaneInfo, Logger, Source } from '../plugin.ts'
+import type { Stage } from './chain.ts'
+import type { Clock } from './clock.ts'
+import type { Committer } from './committer.ts'
+import type { Router } from './router.ts'
+import type { LaneState } from './state.ts'
+import type { Writer } from './writer.ts'
+
+/** What a lane needs of its pipeline. */
+export interface LaneHost {
+  readonly pipeline: string
+  readonly clock: Clock
+  readonly committer: Committer
+  readonly source: Source
+  readonly router: Router
+  readonly writers: readonly Writer[]
+  readonly dlq: Writer | undefined
+  readonly log: Logger
+  readonly signal: AbortSignal
+  readonly commitInterval: number
+  readonly maxInFlight: number
+  /** Source bytes that a cycle may keep in memory: the lanes of a pipeline share what it may have. */
+  maxBytes(): number
+  /** First and longest wait between rewinds, ms. */
+  readonly backoff: { readonly initial: number; readonly max: number }
+  readonly random: () => number
+  /** Builds fresh transforms on this state. */
+  stages(lane: LaneInfo, state: LaneState): Stage[]
+  /** The pipeline can't go on. */
+  fatal(error: Error): void
+  /** In front of the chain: lets through what can be decoded, or at least was unpacked. */
+  readonly inlet: Stage
+}
