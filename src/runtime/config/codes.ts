@@ -18,7 +18,7 @@ export const CODES = {
   },
   CONFIG_LIMIT: {
     title: 'The file is larger than a pipeline file may be',
-    help: 'At most 1 MB, 50,000 tokens, 64 nested levels and 64 KB for one value: far more than any pipeline needs, and little enough that no file can hang `validate`.',
+    help: 'At most 1 MB, 30,000 tokens, 64 nested levels and 64 KB for one value: far more than any pipeline needs, and little enough that no file can hang `validate`.',
   },
   CONFIG_YAML: {
     title: 'The YAML does not parse',

@@ -59,7 +59,7 @@ export function substitute(template: string, env: Env, base: string): Replaced |
       push('', open, end, template.slice(open, end))
     }
     replaced = true
-    secret ||= /^\$\{file:/.test(template.slice(open)) || SECRET_NAME.test(template.slice(open, end).split(':-')[0])
+    secret ||= template.startsWith('${file:', open) || SECRET_NAME.test(template.slice(open, end).split(':-')[0])
     i = end
   }
   push(template.slice(i), i, template.length)

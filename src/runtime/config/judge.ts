@@ -47,7 +47,12 @@ async function explain(errors: readonly SchemaError[], schema: Schema, root: Sch
   const choices = errors.filter(e => e.keyword === 'anyOf' || e.keyword === 'oneOf')
   // Alternatives are judged on their own below; what ajv says of each of them is noise here.
   const inside = choices.map(e => ({ at: e.instancePath, schemas: reachable(e.schema as Schema[], root) }))
-  const own = errors.filter(e => !inside.some(i => e.instancePath.startsWith(i.at) && i.schemas.has(e.parentSchema as Schema)))
+  const mistyped = new Set(errors.filter(e => e.keyword === 'type').map(e => e.instancePath))
+  const own = errors.filter(
+    e =>
+      !((e.keyword === 'enum' || e.keyword === 'const') && mistyped.has(e.instancePath)) &&
+      !inside.some(i => e.instancePath.startsWith(i.at) && i.schemas.has(e.parentSchema as Schema)),
+  )
   const out: Judgement[] = []
   for (const error of own) {
     if (choices.includes(error)) out.push(...(await explainChoice(error, root)))

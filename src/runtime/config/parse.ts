@@ -26,10 +26,11 @@ import {
   SourceText,
   type TreeNode,
 } from './tree.ts'
+import { type Marks, reportYamlErrors } from './yaml-errors.ts'
 
 export const MAX_BYTES = 1_000_000
 /** The yaml library needs up to 7 µs a token, and its composer recurses once per level. */
-const MAX_TOKENS = 50_000
+const MAX_TOKENS = 30_000
 const MAX_DEPTH = 64
 const MAX_SCALAR = 65_536
 /** Values that aliases may stand for, all together. */
@@ -54,16 +55,17 @@ export function parseText(source: SourceText, problems: Problems): TreeNode | un
     return undefined
   }
   const stop = new LimitReached()
+  const marks: Marks = { brackets: [], quote: 0 }
   const composer = new Composer({ prettyErrors: false, uniqueKeys: false, schema: 'core', strict: true, logLevel: 'silent' })
   const before = problems.empty
   let broken = false
   let root: Node | null | undefined
   let count = 0
   try {
-    for (const doc of composer.compose(tokens(text, stop), true, text.length)) {
+    for (const doc of composer.compose(tokens(text, marks, stop), true, text.length)) {
       count++
       broken ||= doc.errors.length > 0
-      for (const error of doc.errors) addYamlError(error, source, problems, stop.quote)
+      reportYamlErrors(doc.errors, marks, source, problems)
       if (count === 1) root = doc.contents as Node | null
       else if (count === 2)
         problems.add(
@@ -91,8 +93,6 @@ export function parseText(source: SourceText, problems: Problems): TreeNode | un
 class LimitReached extends Error {
   offset = 0
   reason = ''
-  /** Where the last quoted value began: the one that is never closed, if one is not. */
-  quote = 0
   at(offset: number, reason: string): this {
     this.offset = offset
     this.reason = reason
@@ -101,38 +101,18 @@ class LimitReached extends Error {
 }
 
 /** The library's own parse loop, with limits looked at after every token. */
-function* tokens(text: string, stop: LimitReached): Generator<CST.Token> {
+function* tokens(text: string, marks: Marks, stop: LimitReached): Generator<CST.Token> {
   const parser = new Parser()
   let count = 0
   for (const lexeme of new Lexer().lex(text)) {
     if (lexeme.length > MAX_SCALAR) throw stop.at(parser.offset, `one value of ${lexeme.length} characters, allowed are ${MAX_SCALAR}`)
-    if (lexeme[0] === '"' || lexeme[0] === "'") stop.quote = parser.offset
+    if (lexeme[0] === '"' || lexeme[0] === "'") marks.quote = parser.offset
+    else if (lexeme.length === 1 && '[]{}'.includes(lexeme)) marks.brackets.push({ char: lexeme, at: parser.offset })
     yield* parser.next(lexeme)
     if (++count > MAX_TOKENS) throw stop.at(parser.offset, `more than ${MAX_TOKENS} tokens`)
     if (parser.stack.length > 2 * MAX_DEPTH) throw stop.at(parser.offset, `nested deeper than ${MAX_DEPTH} levels`)
   }
   yield* parser.end()
-}
-
-function addYamlError(
-  error: { code: string; message: string; pos: [number, number] },
-  source: SourceText,
-  problems: Problems,
-  quote: number,
-): void {
-  if (/^Missing closing .quote/.test(error.message)) {
-    problems.add('CONFIG_YAML', { source, start: quote, end: quote + 1 }, [], 'this quote is never closed')
-    return
-  }
-  const [start, end] = error.pos
-  const span = { source, start, end: Math.min(Math.max(end, start), source.text.length) }
-  const tab = error.code === 'TAB_AS_INDENT' || (/tab/i.test(error.message) && source.text[start] === '\t')
-  problems.add(
-    tab ? 'CONFIG_TAB' : 'CONFIG_YAML',
-    span,
-    [],
-    tab ? 'a tab indents this line; YAML allows only spaces' : error.message.replace(/\s+/g, ' '),
-  )
 }
 
 class TreeBuilder {
@@ -227,7 +207,14 @@ class TreeBuilder {
   private alias(node: Alias, path: Path): TreeNode {
     const target = this.anchors.get(node.source)
     const span = this.span(node)
-    const nothing: ScalarNode = { kind: 'scalar', span, value: null, style: 'plain' }
+    // Reported here; what its value might have been is nobody's business any more.
+    const nothing: ScalarNode = {
+      kind: 'scalar',
+      span,
+      value: null,
+      style: 'plain',
+      substitution: { template: '', pieces: [], unresolved: true, secret: false },
+    }
     if (target === undefined || target === 'open') {
       const message = target ? `the value of &${node.source} contains itself` : `no anchor &${node.source} stands before this alias`
       const near = target ? undefined : suggest(node.source, this.anchors.keys())

@@ -1,4 +1,5 @@
 /** Finds plugins by section and name: built-in ones by the generated map, a user's own by the files under `plugins:`. Nothing is loaded before it is used. */
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Loader, PLUGINS, VALIDATORS } from '../../plugins.gen.ts'
@@ -92,15 +93,10 @@ export async function loadQuick(id: string): Promise<Quick | undefined> {
 }
 
 async function importPlugins(file: string): Promise<Plugin[]> {
-  let module: { default?: unknown }
-  try {
-    module = await import(pathToFileURL(file).href)
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    // Only the file itself being absent; a missing import inside it keeps its own message.
-    if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${file}'`)) throw new Error('does not exist', { cause: error })
-    throw new Error(`does not load: ${message ?? String(error)}`.split('\n')[0], { cause: error })
-  }
+  if (!existsSync(file)) throw new Error('does not exist')
+  const module: { default?: unknown } = await import(pathToFileURL(file).href).catch((error: unknown) => {
+    throw new Error(`does not load: ${error instanceof Error ? error.message : String(error)}`.split('\n')[0], { cause: error })
+  })
   const exported = module.default
   if (exported === undefined) throw new Error('has no default export: export a plugin, or a list of plugins')
   return (Array.isArray(exported) ? exported : [exported]) as Plugin[]

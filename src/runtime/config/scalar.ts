@@ -8,12 +8,12 @@ import type { ScalarNode } from './tree.ts'
 export function scalarOffsets(node: ScalarNode): number[] | undefined {
   const { source, start, end } = node.span
   const expected = node.substitution?.template ?? node.value
-  const out = new Decoded()
   const text = source.text.slice(start, end)
+  if (node.style === 'literal' || node.style === 'folded') return blockOffsets(text, node.style === 'folded', expected)?.map(o => o + start)
+  const out = new Decoded()
   if (node.style === 'plain') flow(text, 0, text.length, out, () => 0)
   else if (node.style === 'single') flow(text, 1, text.length - 1, out, singleQuoted)
-  else if (node.style === 'double') flow(text, 1, text.length - 1, out, doubleQuoted)
-  else block(text, node.style === 'folded', out)
+  else flow(text, 1, text.length - 1, out, doubleQuoted)
   if (out.text !== expected) return undefined
   return [...out.offsets, out.end].map(o => o + start)
 }
@@ -107,21 +107,37 @@ function flow(text: string, from: number, to: number, out: Decoded, escape: Esca
   }
 }
 
-/** `|` and `>`: indentation off, line breaks kept or folded, the end chomped. */
-function block(text: string, folded: boolean, out: Decoded): void {
+interface Line {
+  readonly at: number
+  readonly text: string
+  readonly end: number
+}
+
+/** An indentation written as a number counts from the parent's, which is not known here: the one that gives the value is right. */
+function blockOffsets(text: string, folded: boolean, expected: unknown): number[] | undefined {
   const header = /^[|>]([0-9+-]*)[^\n]*\n?/.exec(text)
-  if (!header) return
-  const chomp = header[1].includes('+') ? 'keep' : header[1].includes('-') ? 'strip' : 'clip'
-  const lines: { at: number; text: string; end: number }[] = []
+  if (!header) return undefined
+  const lines: Line[] = []
   for (let i = header[0].length; i < text.length; ) {
     const newline = text.indexOf('\n', i)
     const end = newline < 0 ? text.length : newline
     lines.push({ at: i, text: text.slice(i, text[end - 1] === '\r' ? end - 1 : end), end: newline < 0 ? end : end + 1 })
     i = newline < 0 ? text.length : newline + 1
   }
-  // An explicit indicator counts from the parent's indentation, which is not known here: fall back to the first line's.
-  const first = lines.find(l => /[^ ]/.test(l.text))
-  const indent = first ? first.text.length - first.text.trimStart().length : 0
+  const first = lines.find(l => /[^ ]/.test(l.text)) ?? lines.reduce((a, b) => (b.text.length > a.text.length ? b : a), lines[0])
+  const widest = first ? /^ */.exec(first.text)![0].length : 0
+  const lowest = /[0-9]/.test(header[1]) ? 0 : widest
+  for (let indent = widest; indent >= lowest; indent--) {
+    const out = new Decoded()
+    block(lines, text, indent, header[1], folded, out)
+    if (out.text === expected) return [...out.offsets, out.end]
+  }
+  return undefined
+}
+
+/** `|` and `>`: indentation off, line breaks kept or folded, the end chomped. */
+function block(lines: readonly Line[], text: string, indent: number, indicator: string, folded: boolean, out: Decoded): void {
+  const chomp = indicator.includes('+') ? 'keep' : indicator.includes('-') ? 'strip' : 'clip'
   const content = lines.map(l => ({ ...l, at: l.at + Math.min(indent, l.text.length), text: l.text.slice(indent) }))
   let last = content.length - 1
   while (last >= 0 && content[last].text === '') last--
@@ -130,7 +146,8 @@ function block(text: string, folded: boolean, out: Decoded): void {
     out.push(line.text, line.at, line.at + line.text.length)
     if (i === last) break
     const breakAt = line.at + line.text.length
-    if (!folded) {
+    // Line breaks before the first text are kept as well.
+    if (!folded || (line.text === '' && !content.slice(0, i).some(l => l.text !== ''))) {
       out.push('\n', breakAt, breakAt + 1)
       continue
     }

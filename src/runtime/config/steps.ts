@@ -194,7 +194,7 @@ async function checkConfig(entry: Entry, plugin: Plugin, path: Path, enabled: bo
 /** `filter: price > 0` as `filter: {condition: price > 0}`, and nothing at all as an empty map. */
 function expandShorthand(entry: Entry, schema: Schema): { node: TreeNode; short?: string } {
   const { value: node, key } = entry
-  if (node.kind === 'scalar' && node.value === null)
+  if (node.kind === 'scalar' && node.value === null && !node.substitution)
     return { node: { kind: 'map', span: { ...key, start: key.end }, entries: new Map(), implicit: true } }
   const short = schema.shorthand
   if (node.kind === 'map' || short === undefined) return { node }

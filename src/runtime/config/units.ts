@@ -22,6 +22,8 @@ const MAX_MS = 36_525 * MS.d
 
 /** `500ms`, `1m`, `1h30m` as whole milliseconds; undefined when it is no duration. */
 export function parseDuration(text: string): number | undefined {
+  // No duration is longer, and a search in a long text of digits takes quadratic time.
+  if (text.length > 40) return undefined
   const parts = [...text.matchAll(/([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)/g)]
   if (parts.length === 0 || parts.map(p => p[0]).join('') !== text) return undefined
   let total = 0
@@ -74,5 +76,12 @@ export function guessSize(written: string | number): string | undefined {
 /** A unit with a slip of the finger in it: `sm`, `ss`, `KiBB`. */
 function nearUnit(word: string, units: string[]): string | undefined {
   const w = word.toLowerCase()
-  return units.find(u => w.length <= u.length + 1 && [...u.toLowerCase()].every(c => w.includes(c)))
+  return units.find(
+    u =>
+      w.length <= u.length + 1 &&
+      u
+        .toLowerCase()
+        .split('')
+        .every(c => w.includes(c)),
+  )
 }
