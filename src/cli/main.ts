@@ -20,6 +20,13 @@ export async function main(argv: readonly string[]): Promise<void> {
     .enablePositionalOptions()
     .exitOverride()
   const [name] = argv
+  // `runner list | head` has had enough. A pipeline that writes to standard output decides itself what that means.
+  if (name !== 'run' || argv.includes('--dry-run')) {
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(EXIT.ok)
+      throw error
+    })
+  }
   if (name === '--version' || name === '-V') {
     const { default: manifest } = await import('../../package.json', { with: { type: 'json' } })
     process.stdout.write(`${manifest.version}\n`)
