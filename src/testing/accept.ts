@@ -130,7 +130,9 @@ function update(entry: YAMLMap, { actual, differences }: Extract<Row, { kind: 'c
       pair.key = nodeOf('raw')
       pair.value = nodeOf(bytesOf(actual.value))
     } else if (key === 'headers') {
-      for (const h of (pair.value as YAMLMap).items) h.value = updated(h.value, header(actual, keyOf(h)) ?? null, subset)
+      const headers = pair.value as YAMLMap
+      headers.items = headers.items.filter(h => header(actual, keyOf(h)) !== undefined)
+      for (const h of headers.items) h.value = updated(h.value, header(actual, keyOf(h))!, subset)
     } else pair.value = updated(pair.value, came(key, actual, pair.value), subset)
   }
 }

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { accept } from '../../src/testing/accept.ts'
 import { pipelineOf, run, step, summing, topicSink } from './support.ts'
@@ -209,5 +210,57 @@ tests:
   - { name: b, steps: [ { input: [ { value: { n: 2 } } ] } ], expect: { outputs: *o } }
 `
     expect(await accepted(shared)).toEqual({ text: shared, count: 0, left: 1 })
+  })
+})
+
+describe('--accept, whatever was expected', () => {
+  const entry = fc.oneof(
+    fc.record({ n: fc.nat(4), sum: fc.nat(9) }).map(v => `{ value: { n: ${v.n}, sum: ${v.sum} } }`),
+    fc.constantFrom(
+      '{ raw: x } # odd',
+      '{ key: k }',
+      '{ headers: { a: null, b: c } }',
+      '{ values: [ { n: 2, sum: 3 }, 7 ], key: k }',
+      '{ value: [ 1 ], time: 5 }',
+    ),
+  )
+  const dead = fc.constantFrom(
+    '{ step: sum }',
+    '{ offset: 9, error_type: x }',
+    '{ message: n is }',
+    '{ raw: null, step: x, key: { hex: ff } }',
+  )
+
+  it('gives a file that passes', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(entry, { maxLength: 5 }),
+        fc.array(dead, { maxLength: 3 }),
+        fc.boolean(),
+        fc.boolean(),
+        async (outputs, deads, flow, any) => {
+          const list = (items: string[], indent: string): string =>
+            items.length === 0
+              ? ' []'
+              : flow
+                ? ` [ ${items.map(i => i.replace(/ #.*/, '')).join(', ')} ]`
+                : items.map(i => `\n${indent}- ${i}`).join('')
+          const out = any
+            ? `\n        out:\n          order: any\n          messages:${list(outputs, '            ')}`
+            : list(outputs, '        ')
+          const { left } = await accepted(`clock: 0
+tests:
+  - name: t
+    steps:
+      - input: [ { values: [ { n: 1 }, { n: 2 }, { n: x }, { n: 3 } ], key: k, headers: { a: b } }, { raw: '{' } ]
+    expect:
+      outputs:${out}
+      dead_letters:${list(deads, '        ')}
+`)
+          expect(left).toBe(0)
+        },
+      ),
+      { numRuns: 150 },
+    )
   })
 })
