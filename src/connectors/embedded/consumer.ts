@@ -1,42 +1,25 @@
-/** One member of a consumer group, in one process. */
-import { randomUUID } from 'node:crypto'
-import { ConnectionError, FencedError, type Message, type Origin, PipelineError } from '../../plugin.ts'
-import type { ConsumedBatch, Consumer, ConsumerHandlers, ConsumerOptions, TopicPartition } from '../kafka/driver.ts'
-import { tpKey } from '../kafka/driver.ts'
-import { committedOffset, Group, type Part } from './group.ts'
+/** Reads what its membership owns, partition by partition in turn. */
+import { ConnectionError, FencedError, type Message, PipelineError } from '../../plugin.ts'
+import {
+  type ConsumedBatch,
+  type Consumer,
+  type ConsumerHandlers,
+  type ConsumerOptions,
+  type TopicPartition,
+  tpKey,
+} from '../kafka/driver.ts'
+import { committedOffset, type Part } from './group.ts'
 import type { Log } from './log.ts'
+import { Membership, type Owned } from './membership.ts'
 import { bounds, readChunks } from './read.ts'
-
-interface Owned extends Part {
-  readonly origin: Origin
-  /** Offset of the next record to deliver; -1 until `assigned` has resolved. */
-  position: number
-  /** May be delivered: assigned and not being revoked. */
-  active: boolean
-}
-
-const RETRY_MS = 250
 
 export class EmbeddedConsumer implements Consumer {
   private readonly openLog: () => Promise<Log>
   private readonly options: ConsumerOptions
   private log!: Log
-  private group!: Group
-  private handlers!: ConsumerHandlers
-  private member = ''
-  private version = -1
-  private readonly owned = new Map<number, Owned>()
+  private membership: Membership | undefined
   private turn = 0
-  private state: 'new' | 'open' | 'closed' = 'new'
-  /** What makes further polls pointless. */
-  private failure: unknown
-  private lastBeat = 0
-  private heart: NodeJS.Timeout | undefined
-  private retry: NodeJS.Timeout | undefined
   private unwatch: (() => void) | undefined
-  private moving: Promise<void> | undefined
-  private moveAgain = false
-  private joining: Promise<void> | undefined
   private wake: (() => void) | undefined
 
   constructor(openLog: () => Promise<Log>, options: ConsumerOptions) {
@@ -46,14 +29,16 @@ export class EmbeddedConsumer implements Consumer {
 
   async open(handlers: ConsumerHandlers): Promise<void> {
     this.log = await this.openLog()
-    this.handlers = handlers
     await this.log.topics.ensure(this.options.topics)
-    this.group = new Group(this.log.db, this.options.group)
-    await this.join()
-    this.state = 'open'
+    const membership = new Membership(this.log, {
+      options: this.options,
+      handlers,
+      start: part => this.start(part),
+      wake: () => this.wake?.(),
+    })
+    this.membership = membership
+    await membership.open()
     this.unwatch = this.log.db.watch(() => this.onCommit())
-    this.beatLater()
-    this.move()
   }
 
   async poll(signal: AbortSignal): Promise<ConsumedBatch> {
@@ -61,9 +46,9 @@ export class EmbeddedConsumer implements Consumer {
       // Reading is synchronous: without a turn of the event loop a busy reader would starve timers and its own heartbeat.
       await new Promise(setImmediate)
       signal.throwIfAborted()
-      if (this.state !== 'open') throw new Error('the consumer is not open')
-      if (this.failure !== undefined) throw this.failure
-      const batch = this.next()
+      if (!this.membership) throw new Error('the consumer is not open')
+      if (this.membership.failure !== undefined) throw this.membership.failure
+      const batch = this.next(this.membership)
       if (batch) return batch
       await this.sleep(signal)
     }
@@ -78,16 +63,15 @@ export class EmbeddedConsumer implements Consumer {
   }
 
   async commit(offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
+    const { membership } = this
+    if (!membership) throw new Error('the consumer is not open')
     const rows = offsets.map(o => {
-      const part = this.log.topics.part(o)
-      if (part === undefined || !this.owned.has(part))
-        throw new FencedError(`${tpKey(o)} is not assigned to this consumer; nothing was committed`)
-      return { part, offset: o.offset, metadata: o.metadata ?? null }
+      const owned = this.find(o)
+      if (!owned) throw new FencedError(`${tpKey(o)} is not assigned to this consumer; nothing was committed`)
+      return { part: owned.part, offset: o.offset, metadata: o.metadata ?? null }
     })
-    const foreign = await this.group.commit(this.member, rows)
-    if (foreign === undefined) return
-    this.move()
-    throw new FencedError(`${tpKey(this.owned.get(foreign) ?? offsets[0])} belongs to another consumer by now; nothing was committed`)
+    if (!(await membership.commit(rows)))
+      throw new FencedError(`${offsets.map(tpKey).join(', ')}: other consumers own them by now; nothing was committed`)
   }
 
   caughtUp(tp: TopicPartition): boolean {
@@ -96,30 +80,26 @@ export class EmbeddedConsumer implements Consumer {
   }
 
   healthy(): boolean {
-    return this.state === 'open' && this.failure === undefined && performance.now() - this.lastBeat < this.options.sessionTimeoutMs
+    return this.membership?.healthy() ?? false
   }
 
   async close(): Promise<void> {
-    const before = this.state
-    this.state = 'closed'
-    clearTimeout(this.heart)
-    clearTimeout(this.retry)
+    const { membership } = this
+    this.membership = undefined
     this.unwatch?.()
-    this.owned.clear()
     this.wake?.()
-    if (before === 'open') await this.group.leave(this.member)
+    await membership?.close()
   }
 
   private find(tp: TopicPartition): Owned | undefined {
-    const part = this.state === 'open' ? this.log.topics.part(tp) : undefined
-    return part === undefined ? undefined : this.owned.get(part)
+    const part = this.membership && this.log.topics.part(tp)
+    return part === undefined ? undefined : this.membership!.owned.get(part)
   }
 
-  /** The next batch of any partition, each in its turn. */
-  private next(): ConsumedBatch | undefined {
+  private next(membership: Membership): ConsumedBatch | undefined {
     try {
-      if (this.group.version() !== this.version) this.look()
-      const list = [...this.owned.values()]
+      membership.check()
+      const list = [...membership.owned.values()]
       for (let i = 0; i < list.length; i++) {
         const owned = list[(this.turn + i) % list.length]
         if (!owned.active) continue
@@ -180,144 +160,10 @@ export class EmbeddedConsumer implements Consumer {
 
   private onCommit(): void {
     try {
-      if (this.group.version() !== this.version) this.look()
+      this.membership?.check()
     } catch (error) {
       this.options.onError(error as Error)
     }
     this.wake?.()
   }
-
-  /** The group has changed: stop at once delivering what is not meant for us, then sort it out. */
-  private look(): void {
-    const view = this.group.view(this.member)
-    if (view) this.version = view.version
-    for (const owned of this.owned.values()) if (!view?.target.has(owned.part)) owned.active = false
-    this.move()
-  }
-
-  /** Works towards the target; one at a time, and once more if asked meanwhile. */
-  private move(): void {
-    this.moveAgain = true
-    this.moving ??= (async () => {
-      while (this.moveAgain && this.state === 'open') {
-        this.moveAgain = false
-        try {
-          await this.step()
-        } catch (error) {
-          this.onFailure(error)
-          break
-        }
-      }
-      this.moving = undefined
-    })()
-  }
-
-  private onFailure(error: unknown): void {
-    if (this.state !== 'open') return
-    if (error instanceof PipelineError && error.retryable) {
-      this.options.onError(error)
-      clearTimeout(this.retry)
-      this.retry = setTimeout(() => this.move(), RETRY_MS)
-    } else {
-      this.failure = error
-      this.wake?.()
-    }
-  }
-
-  private async step(): Promise<void> {
-    const { member } = this
-    const view = this.group.view(member)
-    if (!view) return this.rejoin()
-    this.version = view.version
-    const gone = [...this.owned.values()].filter(o => !view.target.has(o.part))
-    if (gone.length > 0) {
-      for (const o of gone) o.active = false
-      const begun = gone.filter(o => o.position >= 0)
-      if (begun.length > 0) await this.handlers.revoked(begun.map(plain))
-      if (this.member !== member || this.state !== 'open') return
-      for (const o of gone) this.owned.delete(o.part)
-      await this.group.release(
-        member,
-        gone.map(o => o.part),
-      )
-      this.moveAgain = true
-      return
-    }
-    if (view.free) for (const part of await this.group.acquire(member)) this.owned.set(part.part, this.own(part))
-    await this.begin(member)
-  }
-
-  /** Tells the owner of new partitions, and starts them. */
-  private async begin(member: string): Promise<void> {
-    const fresh = [...this.owned.values()].filter(o => o.position < 0)
-    if (fresh.length === 0) return
-    const offsets = await this.handlers.assigned(fresh.map(plain))
-    if (this.member !== member || this.state !== 'open') return
-    for (const o of fresh) {
-      o.position = offsets.get(tpKey(o)) ?? this.start(o)
-      o.active = true
-    }
-    // The group may have changed while the handler worked.
-    this.look()
-    this.wake?.()
-  }
-
-  private own(part: Part): Owned {
-    const lane = tpKey(part)
-    const origin = { lane, source: this.options.source, topic: part.topic, partition: part.partition, format: this.options.format }
-    return { ...part, origin, position: -1, active: false }
-  }
-
-  /** The others gave us up: everything we had may be somebody else's already. */
-  private rejoin(): Promise<void> {
-    const lost = [...this.owned.values()]
-    this.owned.clear()
-    // From here on whoever waits in a handler finds that his membership is over.
-    this.member = ''
-    if (lost.length > 0) {
-      this.options.onError(
-        new ConnectionError(`the session in group ${this.options.group} has expired, ${lost.map(tpKey).join(', ')} went to others`),
-      )
-      this.handlers.lost(lost.map(plain))
-    }
-    this.joining ??= this.join().finally(() => {
-      this.joining = undefined
-    })
-    return this.joining
-  }
-
-  private async join(): Promise<void> {
-    const member = randomUUID()
-    await this.group.join(member, this.options.topics, this.options.sessionTimeoutMs)
-    if (this.state === 'closed') return this.group.leave(member)
-    this.member = member
-    this.version = -1
-    this.lastBeat = performance.now()
-    if (this.state === 'open') this.move()
-  }
-
-  /** Runs whatever the handlers do: a long drain must not cost the session. */
-  private beatLater(): void {
-    const every = Math.max(20, Math.min(1000, this.options.sessionTimeoutMs / 10))
-    this.heart = setTimeout(() => {
-      this.beat().then(
-        () => this.state === 'open' && this.beatLater(),
-        () => {},
-      )
-    }, every)
-  }
-
-  private async beat(): Promise<void> {
-    const { member } = this
-    if (member === '') return
-    try {
-      if (await this.group.heartbeat(member)) this.lastBeat = performance.now()
-      // A handler that is busy draining must hear at once that its work is in vain.
-      else if (this.member === member) await this.rejoin()
-    } catch (error) {
-      this.onFailure(error)
-    }
-  }
 }
-
-const plain = ({ topic, partition }: Part): TopicPartition => ({ topic, partition })
