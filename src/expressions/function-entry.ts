@@ -1,0 +1,19 @@
+/** One line of the table of functions. */
+import type { Json } from '../plugin.ts'
+
+export interface FunctionEntry {
+  readonly name: string
+  /** `function`: `round(x)`. `method`: `text.upper()`. */
+  readonly form: 'function' | 'method'
+  /** Numbers of arguments it takes, a method's receiver not counted. */
+  readonly arity: readonly number[]
+  /** How it is written, for docs and messages. */
+  readonly usage: string
+  readonly description: string
+  /** Expression and what it gives, over an empty record; tested. */
+  readonly examples: readonly (readonly [expression: string, result: Json])[]
+  /** Ours: CEL signatures (under the name in `as`) with what they do. Without it the library's own function or macro is meant. */
+  readonly overloads?: readonly (readonly [signature: string, handler: (...args: any[]) => unknown])[]
+  /** The name inside the library, where ours replaces one of the same name. */
+  readonly as?: string
+}

@@ -1,0 +1,180 @@
+/** Functions that stand alone: `round(x)`. */
+import type { FunctionEntry } from './function-entry.ts'
+import * as impl from './implementations.ts'
+
+/**
+ * A function of numbers, be they integers or doubles. It gives a double even for integers: the library takes the result type from
+ * the overload it finds first, so overloads with different ones would have it wrong for values whose type shows at run time only.
+ */
+const ofTwoNumbers = (name: string, f: (a: number, b: number) => number) =>
+  ['double', 'int'].flatMap(a =>
+    ['double', 'int'].map(
+      b => [`${name}(${a}, ${b}): double`, (x: number | bigint, y: number | bigint) => f(Number(x), Number(y))] as const,
+    ),
+  )
+
+const ofOneNumber = (name: string, f: (x: number) => number) =>
+  ['double', 'int'].map(a => [`${name}(${a}): double`, (x: number | bigint) => f(Number(x))] as const)
+
+export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
+  {
+    name: 'round',
+    form: 'function',
+    arity: [1, 2],
+    usage: 'round(x), round(x, places)',
+    description:
+      'To the nearest whole number, or to 0 to 15 decimal places; a half goes away from zero. Rounds the number as it is written, so `round(1.005, 2)` is 1.01.',
+    examples: [
+      ['round(2.5)', 3],
+      ['round(-2.5)', -3],
+      ['round(1.005, 2)', 1.01],
+      ['round(1234.5678, 1)', 1234.6],
+    ],
+    overloads: [...ofOneNumber('round', x => impl.round(x, 0)), ...ofTwoNumbers('round', impl.round)],
+  },
+  {
+    name: 'floor',
+    form: 'function',
+    arity: [1],
+    usage: 'floor(x)',
+    description: 'The largest whole number that is not above x. `floor(ts / 60000) * 60000` is the start of the minute.',
+    examples: [
+      ['floor(2.7)', 2],
+      ['floor(-2.1)', -3],
+    ],
+    overloads: ofOneNumber('floor', Math.floor),
+  },
+  {
+    name: 'ceil',
+    form: 'function',
+    arity: [1],
+    usage: 'ceil(x)',
+    description: 'The smallest whole number that is not below x.',
+    examples: [['ceil(2.1)', 3]],
+    overloads: ofOneNumber('ceil', Math.ceil),
+  },
+  {
+    name: 'abs',
+    form: 'function',
+    arity: [1],
+    usage: 'abs(x)',
+    description: 'Without its sign.',
+    examples: [
+      ['abs(-2.5)', 2.5],
+      ['abs(-2)', 2],
+    ],
+    overloads: ofOneNumber('abs', Math.abs),
+  },
+  {
+    name: 'min',
+    form: 'function',
+    arity: [2],
+    usage: 'min(a, b)',
+    description: 'The smaller of two numbers.',
+    examples: [['min(2.5, 3)', 2.5]],
+    overloads: ofTwoNumbers('min', Math.min),
+  },
+  {
+    name: 'max',
+    form: 'function',
+    arity: [2],
+    usage: 'max(a, b)',
+    description: 'The larger of two numbers.',
+    examples: [['max(2.5, 3)', 3]],
+    overloads: ofTwoNumbers('max', Math.max),
+  },
+  {
+    name: 'string',
+    form: 'function',
+    arity: [1],
+    usage: 'string(x)',
+    description: 'A number or boolean as text.',
+    examples: [
+      ['string(1.5) + "%"', '1.5%'],
+      ['string(true)', 'true'],
+    ],
+  },
+  {
+    name: 'double',
+    form: 'function',
+    arity: [1],
+    usage: 'double(x)',
+    as: 'to_double',
+    description: 'A number from decimal text; a number stays as it is. Text that is not a decimal number is an error.',
+    examples: [['double("1.5") * 2', 3]],
+    overloads: [
+      ['to_double(double): double', (x: number) => x],
+      ['to_double(int): double', (x: bigint) => Number(x)],
+      ['to_double(string): double', impl.parseDouble],
+    ],
+  },
+  {
+    name: 'int',
+    form: 'function',
+    arity: [1],
+    usage: 'int(x)',
+    as: 'to_int',
+    description: 'A whole number: digits from text, or a number with its decimals cut off. Integers divide as integers: `int(7) / 2` is 3.',
+    examples: [
+      ['int("42")', 42],
+      ['int(-2.9)', -2],
+      ['int(7) / 2', 3],
+    ],
+    overloads: [
+      ['to_int(int): int', (x: bigint) => x],
+      ['to_int(double): int', impl.truncate],
+      ['to_int(string): int', impl.parseInteger],
+    ],
+  },
+  {
+    name: 'size',
+    form: 'function',
+    arity: [1],
+    usage: 'size(x)',
+    description: 'Characters of a text, elements of a list, entries of a map, bytes of a `bytes` value.',
+    examples: [
+      ['size("abc")', 3],
+      ['size([1, 2])', 2],
+    ],
+  },
+  {
+    name: 'has',
+    form: 'function',
+    arity: [1],
+    usage: 'has(value.a)',
+    description: 'Is the field there? Takes a path that begins with `value`, `meta` or a field.',
+    examples: [['has(value.price)', false]],
+  },
+  {
+    name: 'dyn',
+    form: 'function',
+    arity: [1],
+    usage: 'dyn(x)',
+    description: 'The same value without its static type, so that the branches of `? :` may differ.',
+    examples: [['true ? dyn("none") : 1', 'none']],
+  },
+  {
+    name: 'parse_time',
+    form: 'function',
+    arity: [1],
+    usage: 'parse_time(text)',
+    description: 'Epoch milliseconds of an ISO 8601 time; the zone is required.',
+    examples: [
+      ['parse_time("2026-01-31T12:00:00Z")', 1_769_860_800_000],
+      ['parse_time("2026-01-31T13:00:00.5+01:00")', 1_769_860_800_500],
+    ],
+    overloads: [['parse_time(string): double', impl.parseTime]],
+  },
+  {
+    name: 'format_time',
+    form: 'function',
+    arity: [1],
+    usage: 'format_time(ms)',
+    description: 'Epoch milliseconds as ISO 8601 text in UTC.',
+    examples: [['format_time(1769860800000)', '2026-01-31T12:00:00.000Z']],
+    overloads: [
+      ['format_time(double): string', impl.formatTime],
+      ['format_time(int): string', (x: bigint) => impl.formatTime(Number(x))],
+    ],
+  },
+]
