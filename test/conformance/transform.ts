@@ -165,6 +165,7 @@ function decodable(plugin: TransformPlugin, messages: readonly Message[], run: R
   if (plugin.readsValue === false) return [...messages]
   return messages.filter(message => {
     try {
+      if (message.failure) throw message.failure
       void message.value
       return true
     } catch (error) {

@@ -5,7 +5,7 @@ import type { Header, Json } from '../../plugin.ts'
 export interface MemoryRecord {
   readonly payload?: Buffer | string | null
   readonly value?: Json
-  readonly key?: string | null
+  readonly key?: Buffer | string | null
   /** Epoch ms. */
   readonly time?: number
   readonly headers?: readonly Header[]

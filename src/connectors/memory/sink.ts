@@ -14,9 +14,7 @@ export default defineSink<MemorySinkConfig>({
     const output = channel(name)
     return {
       async write(messages) {
-        output.push(
-          ...messages.map(m => ({ payload: m.encode(), key: m.encodeKey()?.toString() ?? null, time: m.time, headers: m.headers })),
-        )
+        output.push(...messages.map(m => ({ payload: m.encode(), key: m.encodeKey(), time: m.time, headers: m.headers })))
       },
     }
   },

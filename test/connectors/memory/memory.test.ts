@@ -1,0 +1,75 @@
+import { describe, expect, test } from 'vitest'
+import { channel, removeChannel } from '../../../src/connectors/memory/channels.ts'
+import memorySink from '../../../src/connectors/memory/sink.ts'
+import memorySource from '../../../src/connectors/memory/source.ts'
+import { Message, type Origin } from '../../../src/plugin.ts'
+import { fakeContext, fakeSourceContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { sinkConformance } from '../../conformance/sink.ts'
+import { readAll, sourceConformance } from '../../conformance/source.ts'
+
+let count = 0
+const fresh = () => `channel ${count++}`
+const { signal } = new AbortController()
+
+sourceConformance('memory', {
+  plugin: memorySource,
+  async prepare(records) {
+    const name = fresh()
+    channel(name).push(...records.map(payload => ({ payload, time: 1 })))
+    channel(name).end()
+    return { config: { channel: name, format: 'json', batch_size: 50 } }
+  },
+  prepareEndless: async () => ({ channel: fresh(), format: 'json', batch_size: 1 }),
+})
+
+sinkConformance('memory', {
+  plugin: memorySink,
+  async prepare() {
+    const name = fresh()
+    return { config: { channel: name }, read: async () => channel(name).records.map(r => String(r.payload)) }
+  },
+})
+
+describe('memory', () => {
+  test('what a test pushes arrives with key, time, headers and bytes; push and end wake a waiting read', async () => {
+    const name = fresh()
+    const source = memorySource.create({ channel: name, format: 'json', batch_size: 10 }, fakeSourceContext('memory'))
+    await source.open!(signal)
+    const read = source.read(signal)
+    channel(name).push({ value: { a: 1 }, key: 'k', time: 5, headers: [['h', 'x']] }, {})
+    const batch = (await read)!
+    expect(batch.messages.map(m => [m.payload?.toString(), m.key, m.time, m.headers, m.offset])).toEqual([
+      ['{"a":1}', 'k', 5, [['h', 'x']], 0],
+      [undefined, null, 0, undefined, 1],
+    ])
+    expect([batch.position, batch.lag, source.caughtUp!(batch.lane)]).toEqual([2, 0, true])
+    const end = source.read(signal)
+    channel(name).end()
+    expect(await end).toBe(null)
+  })
+
+  test('what a sink writes can be taken once, and read on by a source: bytes, key bytes and headers unchanged', async () => {
+    const name = fresh()
+    const sink = memorySink.create({ channel: name }, fakeContext('memory'))
+    const origin: Origin = { lane: 'x', source: 'x', format: 'json' }
+    const key = Buffer.from([0xff, 0x00])
+    await sink.write([Message.fromRecord(Buffer.from('{ }'), key, 9, [['h', null]], 3, origin), new Message(null, null, 1)], writeContext())
+    const taken = channel(name).take()
+    expect(taken.map(r => [r.payload?.toString() ?? null, r.key, r.time, r.headers])).toEqual([
+      ['{ }', key, 9, [['h', null]]],
+      [null, null, 1, undefined],
+    ])
+    expect(channel(name).take()).toEqual([])
+    channel(name).end()
+    const source = memorySource.create({ channel: name, format: 'bytes', batch_size: 10 }, fakeSourceContext('memory'))
+    await source.open!(signal)
+    expect((await readAll(source))[0].messages.map(m => m.value)).toEqual([Buffer.from('{ }'), null])
+  })
+
+  test('a removed channel begins anew', () => {
+    const name = fresh()
+    channel(name).push({ value: 1 })
+    removeChannel(name)
+    expect(channel(name).records).toEqual([])
+  })
+})
