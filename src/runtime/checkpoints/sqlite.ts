@@ -6,7 +6,9 @@ import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ConnectionError, EnvironmentError, PipelineError, UnknownOutcomeError } from '../../plugin.ts'
+import { EnvironmentError, UnknownOutcomeError } from '../../plugin.ts'
+import { explain, IOERR, isBusy, primary } from './sqlite-errors.ts'
+import { CommitWatch } from './sqlite-watch.ts'
 
 export interface SqliteKind {
   /** What the file is, for error texts: `event log`. */
@@ -25,9 +27,6 @@ export type Durability = 'normal' | 'full'
 /** Blocking the event loop is worse than waiting: past this SQLite gives up and we try again asynchronously. */
 const BUSY_BLOCK_MS = 50
 const BUSY_GIVE_UP_MS = 10_000
-/** How often other processes' commits are looked for while somebody watches: often at first, seldom when nothing happens. */
-const TICK_MIN_MS = 2
-const TICK_MAX_MS = 20
 
 const open = new Map<string, { sqlite: Promise<Sqlite>; users: number }>()
 
@@ -109,17 +108,15 @@ export class Sqlite {
   private readonly db: DatabaseSync
   private readonly what: string
   private readonly statements = new Map<string, StatementSync>()
-  private readonly watchers = new Set<() => void>()
-  private timer: NodeJS.Timeout | undefined
-  private tick = TICK_MIN_MS
-  private seen = 0
-  private notifying = false
+  private readonly commits: CommitWatch
 
   constructor(db: DatabaseSync, file: string, what: string) {
     this.db = db
     this.file = file
     this.what = what
-    this.seen = this.dataVersion()
+    // `data_version` changes when ANOTHER connection has committed; reading it touches shared memory only.
+    const version = db.prepare('PRAGMA data_version')
+    this.commits = new CommitWatch(() => (version.get() as { data_version: number }).data_version)
   }
 
   prepare(sql: string): StatementSync {
@@ -162,7 +159,7 @@ export class Sqlite {
     for (;;) {
       try {
         const result = this.transact(fn)
-        this.notify()
+        this.commits.own()
         return result
       } catch (error) {
         if (!isBusy(error)) throw explain(error, this.what, this.file)
@@ -197,50 +194,7 @@ export class Sqlite {
 
   /** Calls `fn` soon after a commit to this file, by this process or another, until the returned function is called. Calls are merged. */
   watch(fn: () => void): () => void {
-    this.watchers.add(fn)
-    if (!this.timer) this.schedule()
-    return () => {
-      this.watchers.delete(fn)
-      if (this.watchers.size === 0) {
-        clearTimeout(this.timer)
-        this.timer = undefined
-      }
-    }
-  }
-
-  private notify(): void {
-    if (this.notifying || this.watchers.size === 0) return
-    this.notifying = true
-    setImmediate(() => {
-      this.notifying = false
-      for (const fn of this.watchers) fn()
-    })
-  }
-
-  private schedule(): void {
-    this.timer = setTimeout(() => {
-      this.timer = undefined
-      if (!this.db.isOpen) return
-      // `data_version` changes when ANOTHER connection has committed; reading it touches shared memory only.
-      const version = this.dataVersion()
-      if (version === this.seen) this.tick = Math.min(TICK_MAX_MS, this.tick * 1.2)
-      else {
-        this.seen = version
-        this.tick = TICK_MIN_MS
-        for (const fn of this.watchers) fn()
-      }
-      if (this.watchers.size > 0 && !this.timer) this.schedule()
-    }, this.tick)
-  }
-
-  private dataVersion(): number {
-    try {
-      return (this.prepare('PRAGMA data_version').get() as { data_version: number }).data_version
-    } catch (error) {
-      // Whoever reads or writes next meets the same error with somebody to tell it to.
-      if (error instanceof Error) return this.seen
-      throw error
-    }
+    return this.commits.add(fn)
   }
 
   /** Gives free pages back to the file system, at most `pages` of them. */
@@ -253,45 +207,8 @@ export class Sqlite {
     const entry = open.get(this.file)
     if (!entry || --entry.users > 0) return
     open.delete(this.file)
-    clearTimeout(this.timer)
-    this.timer = undefined
-    this.watchers.clear()
+    this.commits.stop()
     this.statements.clear()
     if (this.db.isOpen) this.db.close()
   }
-}
-
-const BUSY = 5
-const LOCKED = 6
-const IOERR = 10
-
-const reasons: Record<number, string> = {
-  3: 'access is denied',
-  8: 'it cannot be written (read-only file, directory or file system)',
-  10: 'the disk reports an input/output error, or is full',
-  11: 'it is damaged',
-  13: 'the disk is full',
-  14: 'it cannot be opened or made (missing rights, or a directory or file stands in the way)',
-  26: 'it is not a SQLite database',
-}
-
-/** SQLite's primary result code, or undefined for other errors. */
-function primary(error: unknown): number | undefined {
-  const { code, errcode } = error as { code?: string; errcode?: number }
-  return code === 'ERR_SQLITE_ERROR' && typeof errcode === 'number' ? errcode & 0xff : undefined
-}
-
-function isBusy(error: unknown): boolean {
-  const code = primary(error)
-  return code === BUSY || code === LOCKED
-}
-
-function explain(error: unknown, what: string, file: string): unknown {
-  if (error instanceof PipelineError) return error
-  const code = primary(error)
-  if (code === BUSY || code === LOCKED) return new ConnectionError(`the ${what} ${file} is locked by another process`, error)
-  if (code !== undefined && reasons[code]) return new EnvironmentError(`cannot use the ${what} ${file}: ${reasons[code]}`, error)
-  const { code: system, message } = error as NodeJS.ErrnoException
-  if (system && /^E[A-Z]+$/.test(system)) return new EnvironmentError(`cannot use the ${what} ${file}: ${message}`, error)
-  return error
 }
