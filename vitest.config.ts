@@ -6,6 +6,8 @@ export default defineConfig({
     globalSetup: ['test/setup.ts'],
     // Processes, not threads: tests change directory, environment and signals.
     pool: 'forks',
+    // kafkajs on Node 24 computes a timer in the past and Node says so.
+    execArgv: ['--disable-warning=TimeoutNegativeWarning'],
     // The server tests share two cores with the broker; more workers only make them fight.
     maxWorkers: 2,
     testTimeout: 30_000,

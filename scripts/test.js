@@ -62,7 +62,8 @@ async function runTests() {
   const report = join(root, 'node_modules', '.cache', `vitest-${mark}.json`)
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
   const { code } = await run([vitest, 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...filters], {
-    env: { TMPDIR: temp, RUNNER_TEST_RUN: mark },
+    // Node's compile cache, which the runner turns on, would land in the temporary directory.
+    env: { TMPDIR: temp, RUNNER_TEST_RUN: mark, NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compile') },
   })
   count(report, code)
   const left = await leftBehind(mark, temp)

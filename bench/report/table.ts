@@ -48,7 +48,8 @@ function cells(row: Row, { rows }: Results): string[] {
     times(m.ratePerSecond, peer?.ratePerSecond),
     m.cpuMicrosPerRecord.toFixed(2),
     times(m.cpuMicrosPerRecord, peer?.cpuMicrosPerRecord),
-    m.peakMb.toFixed(0),
+    // A process that is gone has no peak to read any more.
+    m.peakMb < 5 ? '' : m.peakMb.toFixed(0),
     m.firstOutputSeconds.toFixed(2),
     m.wallSeconds.toFixed(1),
   ]

@@ -3,11 +3,12 @@
  * client under test. Importing this module starts the shared broker if it isn't there yet.
  */
 import { Kafka, KafkaJSError, logLevel, Partitioners, type Admin } from 'kafkajs'
-import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { brokers } from './brokers.ts'
+import { unique } from './unique.ts'
 
 export { brokers } from './brokers.ts'
+export { unique } from './unique.ts'
 export { consume, consumeAll, produceFile, type ConsumeOptions, type ConsumedRecord } from './kcat.ts'
 
 export interface TestRecord {
@@ -17,11 +18,6 @@ export interface TestRecord {
   headers?: Record<string, string | Buffer>
   /** Epoch ms; default: now. */
   time?: number
-}
-
-/** A name no other test or run uses: for topics, groups and transactional ids. */
-export function unique(prefix: string): string {
-  return `${prefix}-${randomBytes(5).toString('hex')}`
 }
 
 /** Creates a topic and returns its name; a name is made up when none is given. */
