@@ -58,11 +58,16 @@ export const typeOf = (error: unknown): string => {
   return e?.type ?? ''
 }
 
+/** kafkajs throws a bare Error with this text for a request on a connection that broke after it was handed out. */
+const NOT_CONNECTED = 'Broker not connected'
+
 /** True when nobody can know whether the broker has done what it was asked. */
 export const connectionBroke = (error: unknown): boolean => {
-  const name = (error as Error)?.name ?? ''
+  const { name = '', message = '' } = (error ?? {}) as Error
   return (
-    /KafkaJS(Connection|ConnectionClosed|RequestTimeout|BrokerNotFound|LockTimeout)/.test(name) || typeOf(error) === 'REQUEST_TIMED_OUT'
+    message === NOT_CONNECTED ||
+    /KafkaJS(Connection|ConnectionClosed|RequestTimeout|BrokerNotFound|LockTimeout)/.test(name) ||
+    typeOf(error) === 'REQUEST_TIMED_OUT'
   )
 }
 
@@ -93,4 +98,7 @@ export function toPipelineError(error: unknown, doing: string): PipelineError {
 
 /** Neither kafkajs' nor the system's: a mistake in a program, which repeating does not mend. */
 const isForeign = (e: KafkaJSError): boolean =>
-  !/^KafkaJS|AbortError|TimeoutError/.test(e?.name ?? '') && typeof (e as { code?: unknown })?.code !== 'string' && e?.type === undefined
+  e?.message !== NOT_CONNECTED &&
+  !/^KafkaJS|AbortError|TimeoutError/.test(e?.name ?? '') &&
+  typeof (e as { code?: unknown })?.code !== 'string' &&
+  e?.type === undefined
