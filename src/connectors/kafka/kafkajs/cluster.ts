@@ -50,6 +50,7 @@ export class Cluster {
   private readonly brokers = new Map<string, Broker>()
   private readonly topics = new Map<string, TopicEntry>()
   private readonly coordinators = new Map<string, number>()
+  private readonly introduced = new WeakSet<Broker>()
   private controllerId = -1
   private closed = false
 
@@ -69,7 +70,7 @@ export class Cluster {
       }
       return this.open(this.addresses.get(nodeId)!)
     }
-    for (const broker of this.brokers.values()) if (broker.isConnected()) return broker
+    for (const broker of this.brokers.values()) if (this.usable(broker)) return broker
     const candidates = [...this.addresses.values(), ...shuffle(this.bootstrap)]
     let last: unknown = new ConnectionError('no broker addresses are configured')
     for (const address of candidates) {
@@ -211,6 +212,11 @@ export class Cluster {
     for (const broker of all) this.drop(broker)
   }
 
+  /** A socket is not enough: until the broker has named its versions kafkajs can't encode a request. */
+  private usable(broker: Broker): boolean {
+    return this.introduced.has(broker) && broker.isConnected()
+  }
+
   private async open(address: Address): Promise<Broker> {
     if (this.closed) throw new ConnectionError('the Kafka client is closed')
     const key = `${address.host}:${address.port}`
@@ -219,9 +225,10 @@ export class Cluster {
       broker = this.create(address)
       this.brokers.set(key, broker)
     }
-    if (!broker.isConnected()) {
+    if (!this.usable(broker)) {
       try {
         await broker.connect()
+        this.introduced.add(broker)
       } catch (error) {
         this.drop(broker)
         throw error
