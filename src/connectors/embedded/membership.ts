@@ -1,6 +1,6 @@
 /** A member's way through its group: join, beat, take partitions, give them up, and be put out. Reading is `consumer.ts`. */
 import { randomUUID } from 'node:crypto'
-import { type Origin, PipelineError } from '../../plugin.ts'
+import { ConnectionError, type Origin, PipelineError } from '../../plugin.ts'
 import { type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../kafka/driver.ts'
 import { Group, type Part } from './group.ts'
 import type { Log } from './log.ts'
@@ -164,7 +164,11 @@ export class Membership {
     this.owned.clear()
     // From here on whoever waits in a handler finds that his membership is over.
     this.member = ''
-    if (lost.length > 0) this.host.handlers.lost(lost.map(plain))
+    if (lost.length > 0) {
+      const { group, onError } = this.host.options
+      onError(new ConnectionError(`the session in group ${group} has expired, ${lost.map(tpKey).join(', ')} went to others`))
+      this.host.handlers.lost(lost.map(plain))
+    }
     this.joining ??= this.join().finally(() => {
       this.joining = undefined
     })
