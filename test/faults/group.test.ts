@@ -28,6 +28,7 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
       const feed = startFeed(backend, pipeline.input, ticks, 18_000 * ROUNDS)
       let [a, b, c] = [start(), start(), start()]
       for (let round = 0; round < ROUNDS; round++) {
+        await settled(pipeline, 3)
         await moved(pipeline, 3)
         a.kill('SIGTERM')
         await a.exit(0)
@@ -36,10 +37,11 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
         b.kill('SIGKILL')
         await b.exited
         b = start()
+        await settled(pipeline, 3)
         await moved(pipeline, 3)
         // The others go on with its partitions while it sleeps; when it wakes it must not write a single record of them.
         c.kill('SIGSTOP')
-        await sleep(SESSION + 3_000)
+        await Promise.all([settled(pipeline, 2), sleep(SESSION + 3_000)])
         c.kill('SIGCONT')
         await moved(pipeline, 3)
       }
@@ -48,9 +50,7 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
       for (const runner of [a, b, c]) runner.kill('SIGTERM')
       await Promise.all([a, b, c].map(runner => runner.exit(0)))
       await pipeline.verify(ticks)
-      expect(c.stderr, 'the frozen process noticed nothing: it was no zombie').toMatch(
-        /session .*expired|fenced/i,
-      )
+      expect(c.stderr, 'the frozen process noticed nothing: it was no zombie').toMatch(/session .*expired|fenced/i)
       const offsets = await backend.committed(pipeline.group, pipeline.input)
       expect(offsets.size).toBe(PARTITIONS.length)
     } finally {
@@ -59,6 +59,15 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
     }
   })
 })
+
+/** Waits until the group consists of so many members and each has what it is to have. */
+async function settled(pipeline: BarsPipeline, count: number): Promise<void> {
+  for (const deadline = Date.now() + 40_000; ; await sleep(200)) {
+    const now = await pipeline.backend.members(pipeline.group)
+    if (now.stable && now.count === count) return
+    if (Date.now() > deadline) throw new Error(`the group has ${now.count} members, stable: ${now.stable}; waited for ${count}`)
+  }
+}
 
 /** Waits until committed offsets have moved `times` times: everybody has had the chance to work. */
 async function moved(pipeline: BarsPipeline, times: number): Promise<void> {

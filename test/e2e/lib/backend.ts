@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs'
@@ -23,6 +24,8 @@ export interface Backend {
   /** All committed records by partition and offset, as another process sees them. */
   readAll(topic: string, options?: { headers?: boolean }): Promise<ConsumedRecord[]>
   committed(group: string, topic: string): Promise<Map<number, number>>
+  /** Members of the group, and whether it is settled. */
+  members(group: string): Promise<{ count: number; stable: boolean }>
   close(): Promise<void>
 }
 
@@ -65,6 +68,11 @@ export async function kafkaBackend(at?: string): Promise<Backend> {
     },
     readAll: (topic, options = {}) => kafka.consumeAll(topic, { ...options, brokers }),
     committed: (group, topic) => kafka.committed(group, topic, { brokers }),
+    members: group =>
+      kafka.withAdmin(async admin => {
+        const [{ state, members }] = (await admin.describeGroups([group])).groups
+        return { count: members.length, stable: state === 'Stable' }
+      }, brokers),
     async close() {
       await (await producer)?.disconnect()
     },
@@ -115,6 +123,20 @@ export function embeddedBackend(cwd: string): Backend {
     async committed(group, topic) {
       const found = await driver.committed(group, await partitions(topic))
       return new Map([...found].map(([tp, { offset }]) => [Number(tp.slice(tp.lastIndexOf('/') + 1)), offset]))
+    },
+    async members(group) {
+      const db = new DatabaseSync(path, { readOnly: true })
+      try {
+        const { count } = db.prepare('SELECT count(*) AS count FROM member m JOIN grp g ON g.id = m.grp WHERE g.name = ?').get(group) as {
+          count: number
+        }
+        const moving = db
+          .prepare('SELECT 1 FROM claim c JOIN grp g ON g.id = c.grp WHERE g.name = ? AND c.owner IS NOT c.target')
+          .get(group)
+        return { count, stable: moving === undefined }
+      } finally {
+        db.close()
+      }
     },
     close: () => driver.close(),
   }
