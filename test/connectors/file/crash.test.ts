@@ -5,7 +5,6 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-// @ts-expect-error plain JavaScript, so that it runs anywhere
 import { cleanTicks } from '../../../examples/data/make-ticks.mjs'
 import { goldenBars } from '../../support/golden-bars.ts'
 import { scratch } from './scratch.ts'
@@ -15,7 +14,7 @@ const runner = fileURLToPath(new URL('../../../bin/runner.js', import.meta.url))
 const TICKS = 200_000
 
 test('SIGKILL at several points: every line is there, none is torn, the bars are those of one run', async () => {
-  const ticks = [...(cleanTicks(TICKS) as Iterable<string>)]
+  const ticks = [...cleanTicks(TICKS)]
   writeFileSync(at('in.jsonl'), `${ticks.join('\n')}\n`)
   const pipeline = (name: string, transforms: string, output: string) =>
     writeFileSync(
