@@ -40,11 +40,17 @@ export class EventClock {
     return this.advance(time - this.lateness)
   }
 
-  /** @returns true when the silence moved the watermark. */
-  idle(silence: number): boolean {
+  /**
+   * Silence moves the watermark only when that closes something, at or before `due`: a move that nothing came of would not be worth a
+   * checkpoint, and one that no checkpoint holds would be forgotten by a restart.
+   * @returns true when it moved.
+   */
+  idle(silence: number, due: number): boolean {
     if (this.idleTimeout === 0 || silence < this.idleTimeout || this.max === Number.NEGATIVE_INFINITY) return false
+    const target = this.max + silence - this.lateness
+    if (target < due) return false
     const before = this.watermark
-    return this.advance(this.max + silence - this.lateness) > before
+    return this.advance(target) > before
   }
 
   /** Everything up to `time` is closed: what comes later for it is late. */

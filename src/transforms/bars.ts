@@ -94,7 +94,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
     },
 
     onIdle(silence, out) {
-      if (clock.idle(silence) && clock.watermark >= book.nextDue) close(out)
+      if (clock.idle(silence, book.nextDue)) close(out)
       save()
     },
 

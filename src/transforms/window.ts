@@ -108,7 +108,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
     },
 
     onIdle(silence, out) {
-      if (clock.idle(silence) && clock.watermark >= windows.nextDue) close(out)
+      if (clock.idle(silence, windows.nextDue)) close(out)
       save()
     },
 
