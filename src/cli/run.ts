@@ -76,7 +76,7 @@ async function load(files: readonly string[], flags: RunFlags): Promise<Pipeline
   const problems = loaded.flatMap(l => l.problems)
   if (problems.length > 0) {
     const { formatText } = await import('../runtime/config/format.ts')
-    process.stderr.write(await formatText(problems))
+    process.stderr.write(formatText(problems))
   }
   const pipelines = loaded.map(l => l.pipeline).filter(p => p !== undefined)
   return pipelines.length === files.length && !problems.some(p => p.severity === 'error') ? pipelines : undefined
