@@ -30,7 +30,7 @@ const BUSY_GIVE_UP_MS = 10_000
 
 const open = new Map<string, { sqlite: Promise<Sqlite>; users: number }>()
 
-/** Opens `path` (made if missing, with its directories), or joins the connection this process already has. Give it back with `close`. */
+/** Opens `path` (made if missing, with its directories), or joins the connection this process already has to that path, with its durability. Give it back with `close`. */
 export async function openSqlite(path: string, kind: SqliteKind, durability: Durability): Promise<Sqlite> {
   const file = resolve(path)
   let entry = open.get(file)
