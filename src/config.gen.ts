@@ -48,9 +48,7 @@ export interface GenerateSourceConfig {
       /**
        * Always this.
        */
-      value?: {
-        [k: string]: unknown
-      }
+      value?: string | number | boolean | {} | unknown[] | null
       /**
        * Counts up from here.
        */

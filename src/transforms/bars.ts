@@ -6,6 +6,7 @@ import schema from './bars.schema.json' with { type: 'json' }
 import type { Bar } from './lib/bar.ts'
 import { BarBook } from './lib/bar-book.ts'
 import { lateCounters, LateError } from './lib/late.ts'
+import { claimShape } from './lib/shape.ts'
 import { TickReader } from './lib/tick.ts'
 import { DAY, formatDuration } from './lib/time.ts'
 
@@ -30,8 +31,11 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   const { interval, on_late, retain } = config
   const revise = on_late === 'revise'
   const fill = config.gap_fill === 'previous'
-  const clock = new EventClock(ctx.state('clock'), config)
-  const book = new BarBook(ctx.state('bars'), fill ? ctx.state('last') : undefined, clock.watermark, {
+  const times = ctx.state('clock')
+  const bars = ctx.state('bars')
+  const noteShape = claimShape(times, bars, formatDuration(interval), ctx.step)
+  const clock = new EventClock(times, config)
+  const book = new BarBook(bars, fill ? ctx.state('last') : undefined, clock.watermark, {
     interval,
     label: formatDuration(interval),
     retain: revise ? retain : 0,
@@ -48,7 +52,9 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   }
   const save = (): void => {
     book.flush()
-    if (clock.save()) ctx.watermark(clock.watermark)
+    if (!clock.save()) return
+    noteShape()
+    ctx.watermark(clock.watermark)
   }
 
   /** A trade whose window has closed and left no bar to revise. */

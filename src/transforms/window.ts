@@ -18,6 +18,7 @@ import { failOn } from './lib/fail.ts'
 import { getter, show } from './lib/fields.ts'
 import { GroupStore } from './lib/group.ts'
 import { LateError, lateCounters } from './lib/late.ts'
+import { claimShape } from './lib/shape.ts'
 import { formatDuration } from './lib/time.ts'
 import { FixedWindows, SessionWindows, type Windows } from './lib/windows.ts'
 import schema from './window.schema.json' with { type: 'json' }
@@ -49,6 +50,10 @@ function check({ size, every, gap, aggregates }: WindowConfig): CheckProblem[] {
       add(['every'], `every message would belong to ${Math.ceil(size / every)} windows; at most ${MAX_OVERLAP} are allowed`)
   }
   for (const name of Object.keys(aggregates)) {
+    if (name === '__proto__') add(['aggregates', name], "a field can't have this name")
+    for (const [kind, field] of Object.entries(aggregates[name])) {
+      if (field === '*' && kind !== 'count') add(['aggregates', name, kind], `\`*\` is for count; ${kind} needs a field`)
+    }
     if (OWN_FIELDS.includes(name)) add(['aggregates', name], `the output has a field \`${name}\` of its own (${OWN_FIELDS.join(', ')})`)
   }
   return problems
@@ -56,8 +61,12 @@ function check({ size, every, gap, aggregates }: WindowConfig): CheckProblem[] {
 
 function create(config: WindowConfig, ctx: TransformContext): Transform {
   const specs = compileAggregates(config.aggregates)
-  const clock = new EventClock(ctx.state('clock'), config)
-  const store = new GroupStore(ctx.state('windows'), specs)
+  const times = ctx.state('clock')
+  const open = ctx.state('windows')
+  const { size, every, gap, by, aggregates } = config
+  const noteShape = claimShape(times, open, JSON.stringify({ size, every, gap, by, aggregates }), ctx.step)
+  const clock = new EventClock(times, config)
+  const store = new GroupStore(open, specs)
   const windows = openWindows(config, store)
   const read = reader(config, specs)
   const late = lateCounters(ctx)
@@ -67,7 +76,9 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
   }
   const save = (): void => {
     store.flush()
-    if (clock.save()) ctx.watermark(clock.watermark)
+    if (!clock.save()) return
+    noteShape()
+    ctx.watermark(clock.watermark)
   }
   const tooLate = (message: Message, time: number, out: Output): void => {
     if (config.on_late === 'drop') {

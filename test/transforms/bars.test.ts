@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Json } from '../../src/plugin.ts'
 import type { BarsConfig } from '../../src/config.gen.ts'
 import bars from '../../src/transforms/bars.ts'
-import { type Input, messagesOf, runTransform, seen, type Step } from '../conformance/transform.ts'
+import { type Durable, type Input, messagesOf, runTransform, seen, type Step } from '../conformance/transform.ts'
 
 const M = 60_000
 const DEFAULTS: BarsConfig = {
@@ -280,6 +280,18 @@ describe('what is no trade fails, and nothing else is lost', () => {
     expect(run.out).toHaveLength(1)
     expect((await runTransform(bars, config(), [messagesOf([at(1e12, 0)])])).failures).toHaveLength(0)
   })
+})
+
+test('open bars of another interval are refused; without open bars the interval may change', async () => {
+  const run = (interval: number, steps: Step[], end: boolean, state?: Durable) =>
+    runTransform(bars, config({ interval }), steps, { end, state })
+  const open = await run(M, [messagesOf([tick(0)])], false)
+  await expect(run(5 * M, [], true, open.state)).rejects.toMatchObject({
+    code: 'PIPE_ENVIRONMENT',
+    message: expect.stringContaining("1 open windows of step 'bars' made as 1m; now it is configured as 5m"),
+  })
+  const closed = await run(M, [messagesOf([tick(0)])], true)
+  expect(pick(await run(5 * M, [messagesOf([tick(10 * M)])], true, closed.state), 'interval')).toEqual([['5m']])
 })
 
 describe('check', () => {

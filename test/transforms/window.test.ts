@@ -283,6 +283,18 @@ describe('against the definition, when nothing is late', () => {
   })
 })
 
+test('open windows of other settings are refused, not misread; settings that do not matter to them may change', async () => {
+  const first = await runTransform(window, config({ size: 10 * S }), [messagesOf([at(1)])])
+  const again = (o: Partial<WindowConfig>) =>
+    runTransform(window, config({ size: 10 * S, ...o }), [], { state: structuredClone(first.state), end: true })
+  await expect(again({ size: 5 * S })).rejects.toMatchObject({
+    code: 'PIPE_ENVIRONMENT',
+    message: expect.stringContaining('1 open windows'),
+  })
+  await expect(again({ aggregates: { n: { count: 'x' } } })).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
+  expect((await again({ allowed_lateness: S, on_late: 'dlq' })).out).toHaveLength(1)
+})
+
 describe('check', () => {
   const problems = (o: Partial<WindowConfig>) => window.check!(config(o)).map(p => `${p.path.join('.')}: ${p.message}`)
   test.each<[Partial<WindowConfig>, string[]]>([
@@ -296,5 +308,7 @@ describe('check', () => {
     [{ size: 3_600_000, every: 1 }, ['every: every message would belong to 3600000 windows; at most 1000 are allowed']],
     [{ size: 0 }, ['size: a window must be longer than 0']],
     [{ size: S, aggregates: { end: { count: '*' } } }, ['aggregates.end: the output has a field `end` of its own (key, start, end)']],
+    [{ size: S, aggregates: { x: { sum: '*' } } }, ['aggregates.x.sum: `*` is for count; sum needs a field']],
+    [{ size: S, aggregates: Object.fromEntries([['__proto__', { count: '*' }]]) }, ["aggregates.__proto__: a field can't have this name"]],
   ])('%j', (o, expected) => expect(problems(o)).toEqual(expected))
 })

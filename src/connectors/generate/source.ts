@@ -18,10 +18,14 @@ function check({ start, step, fields }: GenerateSourceConfig): CheckProblem[] {
   const problems: CheckProblem[] = []
   if (step !== undefined && start === undefined) problems.push({ path: ['step'], message: '`step` counts from `start`, which is missing' })
   for (const [name, { random, walk }] of Object.entries(fields)) {
-    if (random && !(random.min <= random.max))
-      problems.push({ path: ['fields', name, 'random', 'min'], message: `${random.min} is more than max (${random.max})` })
-    if (walk?.min !== undefined && walk.max !== undefined && walk.min > walk.max)
-      problems.push({ path: ['fields', name, 'walk', 'min'], message: `${walk.min} is more than max (${walk.max})` })
+    if (name === '__proto__') problems.push({ path: ['fields', name], message: "a field can't have this name" })
+    for (const [kind, range] of Object.entries({ random, walk })) {
+      if (range?.min === undefined || range.max === undefined) continue
+      const unit = 10 ** range.decimals
+      if (Math.ceil(range.min * unit) <= Math.floor(range.max * unit)) continue
+      const message = `there is no number of ${range.decimals} decimals from ${range.min} to ${range.max}`
+      problems.push({ path: ['fields', name, kind, 'min'], message })
+    }
   }
   return problems
 }

@@ -98,5 +98,8 @@ test.each<[Partial<GenerateSourceConfig>, string[]]>([
   [{ step: 10 }, ['step']],
   [{ step: 10, start: '0' }, []],
   [{ fields: { x: { random: { min: 2, max: 1, decimals: 0 } } } }, ['fields.x.random.min']],
+  [{ fields: { x: { random: { min: 0.1, max: 0.9, decimals: 0 } } } }, ['fields.x.random.min']],
+  [{ fields: { x: { random: { min: 0.1, max: 0.9, decimals: 1 } } } }, []],
+  [{ fields: Object.fromEntries([['__proto__', { value: 1 }]]) }, ['fields.__proto__']],
   [{ fields: { x: { walk: { start: 0, step: 1, min: 2, max: 1, decimals: 0 } } } }, ['fields.x.walk.min']],
 ])('check: %j', (o, paths) => expect(generate.check!(config(o)).map(p => p.path.join('.'))).toEqual(paths))
