@@ -14,7 +14,7 @@ export async function checkExpressions(
   // Only files that have expressions pay for loading the language.
   const { check } = await import('../../expressions/index.ts')
   for (const { path: relative, value, schema } of expressions) {
-    if (unresolved.has(formatPath(relative)) || value === '') continue
+    if (unresolved.has(formatPath(relative))) continue
     const { path, find: found } = place(relative)
     const node = found.node.kind === 'scalar' && !found.partial ? found.node : undefined
     const whole = node ? valueSpan(found) : found.key!

@@ -48,9 +48,11 @@ async function explain(errors: readonly SchemaError[], schema: Schema, root: Sch
   // Alternatives are judged on their own below; what ajv says of each of them is noise here.
   const inside = choices.map(e => ({ at: e.instancePath, schemas: reachable(e.schema as Schema[], root) }))
   const mistyped = new Set(errors.filter(e => e.keyword === 'type').map(e => e.instancePath))
+  const strange = new Set(errors.filter(e => e.keyword === 'additionalProperties').map(e => e.instancePath))
   const own = errors.filter(
     e =>
       !((e.keyword === 'enum' || e.keyword === 'const') && mistyped.has(e.instancePath)) &&
+      !(e.keyword === 'maxProperties' && strange.has(e.instancePath)) &&
       !inside.some(i => e.instancePath.startsWith(i.at) && i.schemas.has(e.parentSchema as Schema)),
   )
   const out: Judgement[] = []

@@ -24,6 +24,7 @@ import {
   type ScalarValue,
   type SeqNode,
   SourceText,
+  type Substitution,
   type TreeNode,
 } from './tree.ts'
 import { type Marks, reportYamlErrors } from './yaml-errors.ts'
@@ -115,6 +116,9 @@ function* tokens(text: string, marks: Marks, stop: LimitReached): Generator<CST.
   yield* parser.end()
 }
 
+/** Marks a value that a problem has been reported for: what it might have been is nobody's business any more. */
+const UNKNOWN: Substitution = { template: '', pieces: [], unresolved: true, secret: false }
+
 class TreeBuilder {
   private readonly source: SourceText
   private readonly problems: Problems
@@ -161,7 +165,7 @@ class TreeBuilder {
       this.problems.add('CONFIG_TYPE', span, path, 'numbers are finite')
       value = 0
     }
-    return { kind: 'scalar', span, value, style: STYLES[node.type ?? 'PLAIN'] ?? 'plain' }
+    return { kind: 'scalar', span, value, style: STYLES[node.type ?? 'PLAIN'] ?? 'plain', ...(node.tag ? { substitution: UNKNOWN } : {}) }
   }
 
   private seq(node: YAMLSeq<Node>, path: Path): SeqNode {
@@ -207,13 +211,12 @@ class TreeBuilder {
   private alias(node: Alias, path: Path): TreeNode {
     const target = this.anchors.get(node.source)
     const span = this.span(node)
-    // Reported here; what its value might have been is nobody's business any more.
     const nothing: ScalarNode = {
       kind: 'scalar',
       span,
       value: null,
       style: 'plain',
-      substitution: { template: '', pieces: [], unresolved: true, secret: false },
+      substitution: UNKNOWN,
     }
     if (target === undefined || target === 'open') {
       const message = target ? `the value of &${node.source} contains itself` : `no anchor &${node.source} stands before this alias`

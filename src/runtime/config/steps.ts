@@ -186,6 +186,7 @@ async function checkConfig(entry: Entry, plugin: Plugin, path: Path, enabled: bo
     problems,
     secrets.map(s => formatPath(s.path)),
   )
+  maskMisspelt(node, schema, problems)
   await checkExpressions(expressions, p => place(p), unresolved, problems)
   if (problems.count === before && unresolved.size === 0) runCheck(plugin, value, place, entry.key, path, problems)
   return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && unresolved.size === 0 }
@@ -218,11 +219,23 @@ export function report(
     if (unresolved.has(id) || (j.on === 'parent' && unresolved.has(formatPath(j.path.slice(0, -1))))) continue
     const { path, find: found } = j.on === 'parent' ? { path: place(j.path).path, find: place(j.path.slice(0, -1)).find } : place(j.path)
     const node = found.node
-    const hidden = secrets.includes(id) || (node.kind === 'scalar' && node.substitution?.secret === true && !found.partial)
+    const hidden =
+      j.on === 'value' && (secrets.includes(id) || (node.kind === 'scalar' && node.substitution?.secret === true && !found.partial))
     const span = j.on === 'value' && !found.partial ? valueSpan(found) : (found.key ?? valueSpan(found))
     const origin =
       node.kind === 'scalar' && node.substitution && !found.partial && j.on === 'value' ? ` (from ${node.substitution.template})` : ''
     problems.add(j.code, span, path, `${j.message}${hidden ? '' : (j.shown ?? '')}${origin}`, hidden ? undefined : j.suggestion)
+  }
+}
+
+/** `sasl_pasword: hunter2` is no secret by its schema, but by what was meant. */
+function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void {
+  if (node.kind !== 'map') return
+  const properties = schema.properties ?? {}
+  const secret = Object.keys(properties).filter(k => alternatives(properties[k], schema).some(s => s.secret))
+  for (const [key, entry] of node.entries) {
+    if (!Object.hasOwn(properties, key) && suggest(key, secret) !== undefined && entry.value.kind === 'scalar')
+      problems.mask(entry.value.span)
   }
 }
 

@@ -17,31 +17,39 @@ export interface Marks {
 const OPENER: Record<string, string> = { ']': '[', '}': '{' }
 
 export function reportYamlErrors(errors: readonly YamlError[], marks: Marks, source: SourceText, problems: Problems): void {
+  const tabs = errors.filter(e => isTab(e, source.text))
+  for (const { pos } of tabs) {
+    problems.add('CONFIG_TAB', { source, start: pos[0], end: pos[0] + 1 }, [], 'a tab indents this line; YAML allows only spaces')
+  }
+  // A tab moves all that follows: the rest is read again once it is gone.
+  if (tabs.length > 0) return
   let lost = false
-  let covered = -1
   for (const error of errors) {
-    // Once the parser has lost its way, what it says of the rest is noise; so is a second error about the same text.
-    if ((lost && error.code === 'UNEXPECTED_TOKEN') || error.pos[0] < covered) continue
-    lost ||= error.code === 'BAD_INDENT' || /in YAML stream|at node end/.test(error.message)
-    const { start, end, message, tab } = explain(error, marks, source.text)
-    covered = Math.max(covered, error.pos[1])
-    problems.add(tab ? 'CONFIG_TAB' : 'CONFIG_YAML', { source, start, end }, [], message)
+    // Once the parser has lost its way, what it says of the structure of the rest is noise.
+    if (lost && !LOCAL.has(error.code)) continue
+    lost ||= !LOCAL.has(error.code)
+    const { start, end, message } = explain(error, marks, source.text)
+    problems.add('CONFIG_YAML', { source, start, end }, [], message)
   }
 }
+
+/** Errors within one value, which do not disturb what stands around it. */
+const LOCAL = new Set(['BAD_SCALAR_START', 'BAD_DQ_ESCAPE'])
+
+const isTab = (error: YamlError, text: string): boolean =>
+  error.code === 'TAB_AS_INDENT' || (/tab/i.test(error.message) && text[error.pos[0]] === '\t')
 
 interface Explained {
   readonly start: number
   readonly end: number
   readonly message: string
-  readonly tab?: boolean
 }
 
 function explain(error: YamlError, marks: Marks, text: string): Explained {
   const at = firstChar(text, error.pos[0])
   const one = { start: at, end: Math.min(at + 1, text.length) }
-  if (error.code === 'TAB_AS_INDENT' || (/tab/i.test(error.message) && text[error.pos[0]] === '\t')) {
-    return { start: error.pos[0], end: error.pos[0] + 1, message: 'a tab indents this line; YAML allows only spaces', tab: true }
-  }
+  const dollar = text.slice(at - 1, at + 1) === '${' ? at - 1 : text.slice(at, at + 2) === '${' ? at : -1
+  if (dollar >= 0) return { start: dollar, end: lineEnd(text, dollar), message: 'between [ ] or { } a ${…} needs quotes: "${…}"' }
   if (/^Missing closing .quote/.test(error.message))
     return { start: marks.quote, end: marks.quote + 1, message: 'this quote is never closed' }
   if (/^Flow (map|sequence) .*end with a/.test(error.message)) return bracket(marks, at, text)

@@ -1,0 +1,103 @@
+/**
+ * The promise of `validate`: what it accepts, `run` refuses only for reasons outside the file. Every pipeline of the project,
+ * and two files with every plugin in them, broken in one place at a time: each mistake is reported once, exactly where it was
+ * made, and what passes can be built.
+ */
+import { globSync } from 'node:fs'
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { CheckpointStore, LaneInfo, Logger } from '../../src/plugin.ts'
+import { build } from '../../src/runtime/build.ts'
+import { VirtualClock } from '../../src/runtime/clock.ts'
+import { loadPipeline, loadText } from '../../src/runtime/config/load.ts'
+import type { Pipeline, Problem } from '../../src/runtime/config/model.ts'
+import { LaneState } from '../../src/runtime/state.ts'
+import { type Mutation, mutationsOf } from './mutations.ts'
+
+const files = [...globSync('pipelines/*.yaml'), ...globSync('test/config/corpus/*.yaml')].filter(f => !f.includes('.test.')).sort()
+
+interface Outcome {
+  readonly mutation: Mutation
+  readonly problems: readonly Problem[]
+  readonly pipeline?: Pipeline
+}
+
+const outcomes: Outcome[] = []
+
+beforeAll(async () => {
+  for (const file of files) {
+    for (const mutation of await mutationsOf(file)) outcomes.push({ mutation, ...(await loadText(file, mutation.text, { env: {} })) })
+  }
+})
+
+const log: Logger = { debug() {}, info() {}, warn() {}, error() {} }
+
+/** As `run` does before it opens anything, and a lane of every source on top. */
+function mustBuild(pipeline: Pipeline): void {
+  const built = build(pipeline, { clock: new VirtualClock(0), log, localCheckpoints: () => ({}) as CheckpointStore })
+  for (const { step } of built.sources) {
+    const lane: LaneInfo = { id: `${step.name}/0`, source: step.name }
+    built.stages(lane, new LaneState())
+  }
+}
+
+const name = (m: Mutation): string => `${m.file}: ${m.title} at ${m.place}`
+
+describe('unbroken', () => {
+  test.each(files)('%s', async file => {
+    const { pipeline, problems } = await loadPipeline(file, { env: {} })
+    expect(problems).toEqual([])
+    mustBuild(pipeline!)
+  })
+})
+
+test('there are enough of them', () => {
+  const broken = outcomes.filter(o => o.mutation.place)
+  expect(broken.length).toBeGreaterThan(3000)
+  expect(broken.filter(o => o.mutation.file.startsWith('pipelines/')).length).toBeGreaterThan(300)
+})
+
+test('every mistake is reported once, at its place', () => {
+  const wrong = outcomes
+    .filter(o => o.mutation.place && !(o.problems.length === 1 && isAt(o.problems[0], o.mutation)))
+    .map(o => [name(o.mutation), o.problems.map(p => `${p.line}:${p.column} ${p.code} ${p.message}`)])
+  expect(wrong).toEqual([])
+})
+
+test('what passes can be built', () => {
+  const passed = outcomes.filter(o => o.pipeline)
+  expect(passed.length).toBeGreaterThan(300)
+  const failed = passed.flatMap(({ mutation, pipeline }) => {
+    try {
+      mustBuild(pipeline!)
+      return []
+    } catch (error) {
+      return [`${name(mutation)}: ${(error as Error).stack}`]
+    }
+  })
+  expect(failed).toEqual([])
+})
+
+test('typos are understood in at least 95 of 100', () => {
+  const typos = outcomes.filter(o => o.mutation.suggestion)
+  const missed = typos.filter(o => o.problems[0]?.suggestion !== o.mutation.suggestion)
+  expect(typos.length).toBeGreaterThan(800)
+  expect(missed.length / typos.length, missed.map(o => name(o.mutation)).join('\n')).toBeLessThan(0.05)
+})
+
+test('every problem says something', () => {
+  for (const { problems } of outcomes) {
+    for (const p of problems) {
+      expect(p.message.length).toBeGreaterThan(5)
+      expect(p.message).not.toMatch(/undefined|\[object|NaN/)
+      expect(p.code).toMatch(/^CONFIG_/)
+    }
+  }
+})
+
+function isAt(p: Problem, m: Mutation): boolean {
+  const [line, column] = m.place!.split(':').map(Number)
+  if (m.until === undefined) return p.line === line && p.column === column
+  const [endLine, endColumn] = m.until.split(':').map(Number)
+  const afterStart = p.line > line || (p.line === line && p.column >= column)
+  return afterStart && (p.line < endLine || (p.line === endLine && p.column <= endColumn))
+}
