@@ -207,6 +207,11 @@ export interface TransformPlugin<C = any> extends Definition<'transform', C, Tra
   readonly readsValue?: boolean
   /** True: opens state; its lane then needs a checkpoint store. */
   readonly stateful?: boolean
+  /**
+   * For windows over event time: ms within which messages can end up in one output, lateness and wrong clocks included. A back-fill
+   * reads so much more on both sides of its bounds, and keeps the outputs whose `time`, the window's end, lies within.
+   */
+  reach?(config: C): number
 }
 export interface SinkPlugin<C = any> extends Definition<'sink', C, Context, Sink> {
   /** What a repeated write does: `idempotent` overwrites itself by key, `appends` shows twice, `ephemeral` is gone if nobody listens. */

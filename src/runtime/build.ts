@@ -1,6 +1,7 @@
 /** From a checked pipeline to plugin instances: pure, no I/O. What can still fail from here on is the environment. */
 import { compile } from '../expressions/index.ts'
 import type { CheckpointStore, Context, LaneInfo, Logger, Sink, Source, SourceContext, SourcePlugin, TransformContext } from '../plugin.ts'
+import { keepWithin, type Range, reachOf, widen } from './backfill.ts'
 import { decodeTransform, intactTransform, type Stage } from './chain.ts'
 import type { Clock } from './clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
@@ -9,11 +10,6 @@ import { Router } from './router.ts'
 import type { LaneState } from './state.ts'
 import { Meters, type StepMeter } from './telemetry/meters.ts'
 import { Writer } from './writer.ts'
-
-export interface Range {
-  readonly from?: number
-  readonly to?: number
-}
 
 export interface BuildOptions {
   readonly clock: Clock
@@ -45,6 +41,8 @@ export interface Built {
   readonly writers: readonly Writer[]
   readonly dlq: Writer | undefined
   readonly router: Router
+  /** Of a back-fill that reads more than was asked for. */
+  readonly bounds: Range | undefined
   /** Fresh transforms for a lane, on its state. */
   stages(lane: LaneInfo, state: LaneState): Stage[]
 }
@@ -59,6 +57,8 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   )
   const writers = pipeline.sinks.map(step => writer(step, 'sink'))
   const router = new Router(pipeline.sinks.map((step, i) => ({ step, when: expressions.get(step.name), meter: writers[i].meter })))
+  const { range } = options
+  const reach = range ? reachOf(pipeline) : 0
   const stages = (lane: LaneInfo, state: LaneState): Stage[] =>
     pipeline.transforms.map(step => {
       const ctx: TransformContext = {
@@ -67,17 +67,28 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
         state: name => state.open(`${step.name}.${name}`),
         watermark: time => meters.watermarks.set(`${step.name}\0${lane.id}`, { step: step.name, lane: lane.id, time }),
       }
+      const transform = step.plugin.create(step.config, ctx)
       return {
         name: step.name,
         at: step.at,
-        transform: step.plugin.create(step.config, ctx),
+        transform: range && step.plugin.reach ? keepWithin(transform, range) : transform,
         when: expressions.get(step.name),
         meter: meters.step(step.name, 'transform'),
       }
     })
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
-  const sources = pipeline.sources.map(step => buildSource(step, pipeline, options, context(step.name), meters))
-  return { pipeline, meters, sources, writers, dlq: pipeline.dlq && writer(pipeline.dlq, 'dlq'), router, stages }
+  const read = { ...options, range: range && widen(range, reach) }
+  const sources = pipeline.sources.map(step => buildSource(step, pipeline, read, context(step.name), meters))
+  return {
+    pipeline,
+    meters,
+    sources,
+    writers,
+    dlq: pipeline.dlq && writer(pipeline.dlq, 'dlq'),
+    router,
+    stages,
+    bounds: reach > 0 ? range : undefined,
+  }
 }
 
 function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: BuildOptions, context: Context, meters: Meters): BuiltSource {

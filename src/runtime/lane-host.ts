@@ -1,4 +1,5 @@
 import type { LaneInfo, Logger, Source } from '../plugin.ts'
+import type { Range } from './backfill.ts'
 import type { Stage } from './chain.ts'
 import type { Clock } from './clock.ts'
 import type { Committer } from './committer.ts'
@@ -17,6 +18,8 @@ export interface LaneHost {
   readonly dlq: Writer | undefined
   readonly log: Logger
   readonly signal: AbortSignal
+  /** Of a back-fill that reads more than was asked for. */
+  readonly bounds: Range | undefined
   readonly commitInterval: number
   readonly maxInFlight: number
   /** Source bytes that a cycle may keep in memory: the lanes of a pipeline share what it may have. */

@@ -7,6 +7,7 @@
  * and read on from its position.
  */
 import { type Batch, FencedError, type LaneInfo, type Message, type Position } from '../plugin.ts'
+import { isOutside } from './backfill.ts'
 import { Chain, type Exit } from './chain.ts'
 import type { Cycle } from './cycle.ts'
 import { deadLetter, type Failure, UnhandledRecord } from './dead-letters.ts'
@@ -161,6 +162,7 @@ export class Lane {
   }
 
   private kill(message: Message, failure: Failure): void {
+    if (this.host.bounds && isOutside(message, this.host.bounds)) return
     if (!this.host.dlq) throw (this.unhandled ??= new UnhandledRecord(message, failure))
     this.settler.cycle.dead.push(deadLetter(message, failure, this.host.pipeline))
   }

@@ -137,6 +137,7 @@ export class PipelineRun {
           dlq: this.built.dlq,
           log: this.options.log,
           signal: this.writing.signal,
+          bounds: this.built.bounds,
           commitInterval: this.built.pipeline.commit_interval,
           maxInFlight: this.built.pipeline.max_in_flight,
           maxBytes: () => HELD_BYTES / Math.max(1, this.lanes.size),

@@ -14,6 +14,7 @@ export default defineTransform<BarsConfig>({
   type: 'bars',
   schema,
   stateful: true,
+  reach: c => c.interval + c.allowed_lateness + c.max_future,
   check,
   create,
 })

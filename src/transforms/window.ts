@@ -27,6 +27,8 @@ export default defineTransform<WindowConfig>({
   type: 'window',
   schema,
   stateful: true,
+  // A session can be longer than its gap; one that begins earlier than this before a back-fill comes out shorter.
+  reach: c => (c.size ?? c.gap ?? 0) + c.allowed_lateness + c.max_future,
   check,
   create,
 })

@@ -4,7 +4,8 @@ import { BAR_INTERVAL, expectedBars, makeTicks, type PartitionedTick } from '../
 import { runRunner, startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from './lib/backend.ts'
-import { BarsPipeline, byKey, expectBars } from './lib/bars-run.ts'
+import type { ConsumedRecord } from '../support/kcat.ts'
+import { BarsPipeline, byKey, expectBars, header } from './lib/bars-run.ts'
 import { get, metric, untilStatus } from './lib/http.ts'
 
 const PARTITIONS = [['BTCUSDT'], ['ETHUSDT', 'SOLUSDT']]
@@ -52,11 +53,21 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       await live.verify(ticks)
       const [from, to] = stretch(ticks)
       const fill = await BarsPipeline.create(backend, cwd, 2, { input: live.input, name: live.name })
-      await fill.start(['--from', new Date(from).toISOString(), '--to', String(to)]).exit(0)
+      // Small, so that the stretch and what has to be read around it are a part of the topic only.
+      const args = ['--from', new Date(from).toISOString(), '--to', String(to), '--set', 'transforms[0].bars.max_future=30s']
+      await fill.start(args).exit(0)
       const within = new Map(
         [...expectedBars(ticks).bars].map(([key, bars]) => [key, bars.filter(b => b.time - BAR_INTERVAL >= from && b.time <= to)]),
       )
       expectBars(await backend.readAll(fill.output), within)
+      const late = (records: ConsumedRecord[]) =>
+        records
+          .filter(r => Number(header(r, 'source_timestamp')) >= from && Number(header(r, 'source_timestamp')) < to)
+          .map(r => `${header(r, 'source_partition')}/${header(r, 'source_offset')}`)
+          .toSorted()
+      const dead = await backend.readAll(fill.dead, { headers: true })
+      expect(late(dead)).toEqual(late(await backend.readAll(live.dead, { headers: true })))
+      expect(dead.length).toBe(late(dead).length)
       // A back-fill has no group.
       expect(await backend.committed(fill.group, live.input)).toEqual(new Map())
       // And it takes nothing away from the live pipeline of the same name, which goes on where it was.

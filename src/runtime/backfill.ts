@@ -1,0 +1,59 @@
+/**
+ * The edges of a back-fill. Records are found by their own time, windows go by event time, and the two differ: records come late and
+ * out of order. So what lies around the bounds is read too, as far as it can reach into a window within them, and what it makes
+ * outside of them is kept in.
+ */
+import type { Message, Output, Transform } from '../plugin.ts'
+import type { Pipeline } from './config/model.ts'
+
+/** Epoch ms. */
+export interface Range {
+  readonly from?: number
+  readonly to?: number
+}
+
+/** Records may reach their topic this much later than the trade, or whatever they tell of, took place, ms. */
+const DELAY = 60_000
+
+/** ms around the bounds that have to be read; 0: nothing in the pipeline collects over event time. */
+export function reachOf(pipeline: Pipeline): number {
+  const reach = Math.max(0, ...pipeline.transforms.map(({ plugin, config }) => plugin.reach?.(config) ?? 0))
+  return reach > 0 ? reach + DELAY : 0
+}
+
+export const widen = ({ from, to }: Range, reach: number): Range => ({
+  from: from === undefined ? undefined : Math.max(0, from - reach),
+  to: to === undefined ? undefined : to + reach,
+})
+
+/** Lets out only what ends within the bounds: its windows are whole. */
+export function keepWithin(transform: Transform, { from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY }: Range): Transform {
+  const within = (m: Message): boolean => m.time > from && m.time <= to
+  const outputs = new WeakMap<Output, Output>()
+  const limited = (out: Output): Output => {
+    let limit = outputs.get(out)
+    if (!limit) {
+      limit = {
+        emit: m => {
+          if (within(m)) out.emit(m)
+        },
+        emitTo: (port, m) => {
+          if (within(m)) out.emitTo(port, m)
+        },
+        fail: (m, error) => out.fail(m, error),
+      }
+      outputs.set(out, limit)
+    }
+    return limit
+  }
+  return {
+    process: (messages, out) => transform.process(messages, limited(out)),
+    onIdle: transform.onIdle && ((silence, out) => transform.onIdle!(silence, limited(out))),
+    onEnd: transform.onEnd && ((out, until) => transform.onEnd!(limited(out), until)),
+    close: transform.close && (() => transform.close!()),
+  }
+}
+
+/** Whose time lies outside: it was read for its windows' sake only, and is no business of the dead letters. */
+export const isOutside = (m: Message, { from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY }: Range): boolean =>
+  m.time < from || m.time >= to

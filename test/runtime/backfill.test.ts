@@ -1,0 +1,64 @@
+import { expect, it } from 'vitest'
+import { DataError, defineTransform, Message, type TransformPlugin } from '../../src/plugin.ts'
+import { MemoryLog, pipelineOf, start } from './harness.ts'
+
+/** Counts messages per 10 units of time and emits a window when a message passes its end; refuses every seventh. */
+const counting = defineTransform({
+  type: 'counting',
+  schema: {},
+  stateful: true,
+  reach: () => 10,
+  create: (_config, ctx) => {
+    const windows = ctx.state<number>('windows')
+    return {
+      process(messages, out) {
+        for (const m of messages) {
+          if (m.time % 7 === 0) out.fail(m, new DataError('seventh'))
+          const end = m.time - (m.time % 10) + 10
+          for (const [key, n] of [...windows.entries()])
+            if (Number(key) < end) {
+              windows.delete(key)
+              out.emit(new Message({ end: Number(key), n }, null, Number(key)))
+            }
+          windows.set(String(end), (windows.get(String(end)) ?? 0) + 1)
+        }
+      },
+      onEnd(out, until) {
+        for (const [key, n] of windows.entries())
+          if (Number(key) <= until) out.emit(new Message({ end: Number(key), n }, null, Number(key)))
+      },
+    }
+  },
+}) as TransformPlugin
+
+it('reads around the bounds, lets out the whole windows within, and dead-letters only what lies within', async () => {
+  // Message i has time 1000 + i.
+  const log = new MemoryLog({ lanes: { a: Array.from({ length: 300 }, (_, i) => i) }, batch: () => 17 })
+  const range = { from: 1100, to: 1200 }
+  const pipeline = pipelineOf(log, [counting], { delivery: 'at_least_once' })
+  let given: unknown
+  const { create } = pipeline.sources[0].plugin
+  pipeline.sources[0].plugin.create = (config, ctx) => {
+    given = ctx.range
+    return create(config, ctx)
+  }
+  await start(pipeline, { range, endAt: range.to }).run()
+  expect(given).toEqual({ from: Math.max(0, 1100 - 10 - 60_000), to: 1200 + 10 + 60_000 })
+  expect(log.committed.map(r => JSON.parse(r.value))).toEqual(Array.from({ length: 10 }, (_, i) => ({ end: 1110 + i * 10, n: 10 })))
+  expect(log.dead.map(m => m.time)).toEqual(
+    Array.from({ length: 300 }, (_, i) => 1000 + i).filter(t => t % 7 === 0 && t >= 1100 && t < 1200),
+  )
+})
+
+it('reads exactly the bounds where nothing collects over time', async () => {
+  const log = new MemoryLog({ lanes: { a: [] }, batch: () => 1 })
+  const pipeline = pipelineOf(log, [], { delivery: 'at_least_once' })
+  let given: unknown
+  const { create } = pipeline.sources[0].plugin
+  pipeline.sources[0].plugin.create = (config, ctx) => {
+    given = ctx.range
+    return create(config, ctx)
+  }
+  await start(pipeline, { range: { from: 5 }, endAt: Number.NEGATIVE_INFINITY }).run()
+  expect(given).toEqual({ from: 5, to: undefined })
+})
