@@ -11,26 +11,28 @@ import {
   type Transaction,
   type Transactor,
 } from '../../plugin.ts'
+import type { KafkaSourceConfig } from '../../config.gen.ts'
 import type { Driver, ProducerOptions } from './driver.ts'
 import { inStateDir } from '../../runtime/state-dir.ts'
 
-/** What source and sink have in common; the schemas describe it. */
-export interface ConnectionConfig {
-  readonly brokers: string
-  readonly client_id: string
-  readonly security_protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
-  readonly sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
-  readonly sasl_username: string
-  readonly sasl_password: string
-  readonly sasl_oauth_token: string
-  readonly sasl_oauth_token_url: string
-  readonly sasl_oauth_scope: string
-  readonly ssl_ca: string
-  readonly ssl_cert: string
-  readonly ssl_key: string
-  readonly ssl_key_password: string
-  readonly ssl_insecure_skip_verify: boolean
-}
+/** What source and sink have in common. */
+export type ConnectionConfig = Pick<
+  KafkaSourceConfig,
+  | 'brokers'
+  | 'client_id'
+  | 'security_protocol'
+  | 'sasl_mechanism'
+  | 'sasl_username'
+  | 'sasl_password'
+  | 'sasl_oauth_token'
+  | 'sasl_oauth_token_url'
+  | 'sasl_oauth_scope'
+  | 'ssl_ca'
+  | 'ssl_cert'
+  | 'ssl_key'
+  | 'ssl_key_password'
+  | 'ssl_insecure_skip_verify'
+>
 
 export const isEmbedded = (brokers: string): boolean => /^embedded(:|$)/.test(brokers)
 const embeddedPath = (brokers: string): string => brokers.slice('embedded:'.length) || inStateDir('log.db')

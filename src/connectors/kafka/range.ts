@@ -1,8 +1,8 @@
 /** Back-fill (`--from`, `--to`): reads a stretch of time of every partition without a group, commits nothing, and ends. */
 import { type Batch, EnvironmentError, type Message, type Position, type Source, type SourceContext } from '../../plugin.ts'
+import type { KafkaSourceConfig } from '../../config.gen.ts'
 import { connect, type Lease } from './connect.ts'
 import { type Driver, type TopicPartition, tpKey } from './driver.ts'
-import type { KafkaSourceConfig } from './source.ts'
 
 interface Lane extends TopicPartition {
   readonly from: number

@@ -9,31 +9,12 @@ import {
   type Sink,
   type WriteContext,
 } from '../../plugin.ts'
+import type { KafkaSinkConfig } from '../../config.gen.ts'
 import { getter } from '../../transforms/lib/fields.ts'
 import { checkConnection, connect, type ConnectionConfig, isEmbedded, type Lease, scopeOf } from './connect.ts'
 import { type Driver, type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
 import { Meter } from './metrics.ts'
 import schema from './sink.schema.json' with { type: 'json' }
-
-export interface KafkaSinkConfig extends ConnectionConfig {
-  readonly topic?: string
-  readonly topic_from?: string
-  readonly key?: string
-  readonly partition?: number
-  readonly keep_partition: boolean
-  readonly headers?: Record<string, string>
-  readonly keep_headers: boolean
-  readonly compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
-  readonly linger_ms: number
-  readonly batch_size: number
-  readonly acks: 'all' | '1' | '0'
-  readonly idempotent: boolean
-  readonly create_topics: boolean
-  readonly partitions: number
-  readonly replication: number
-  readonly on_too_large: 'fail' | 'truncate'
-  readonly count_by?: { readonly type?: string; readonly exchange?: string }
-}
 
 export default defineSink<KafkaSinkConfig>({
   type: 'kafka',
@@ -73,6 +54,7 @@ class KafkaSink implements Sink {
   private readonly record: (m: Message) => OutRecord
   private readonly typeOf: (value: unknown) => unknown
   private readonly exchangeOf: (value: unknown) => unknown
+  private readonly truncates: boolean
   private lease: Lease | undefined
   private opening: Promise<Producer> | undefined
   private producer: Producer | undefined
@@ -84,6 +66,7 @@ class KafkaSink implements Sink {
     this.record = recordMaker(config)
     this.typeOf = labelGetter(config.count_by?.type)
     this.exchangeOf = labelGetter(config.count_by?.exchange)
+    this.truncates = config.on_too_large === 'truncate' || ctx.dlq === true
   }
 
   async open(): Promise<void> {
@@ -123,8 +106,7 @@ class KafkaSink implements Sink {
         throw error
       }
       for (const [n, cause] of error.failed) {
-        const reason =
-          cause instanceof TooLargeError && this.config.on_too_large === 'truncate' ? await this.sendTruncated(records[n], send) : cause
+        const reason = cause instanceof TooLargeError && this.truncates ? await this.sendTruncated(records[n], send) : cause
         if (reason === undefined) continue
         failed.set(indexes === undefined ? n : indexes[n], reason)
         this.meter.deliveryErrors(records[n].topic).inc()

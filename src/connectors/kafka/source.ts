@@ -3,22 +3,8 @@ import { checkConnection, connect, type ConnectionConfig, LazyTransactor, type L
 import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
 import { Meter } from './metrics.ts'
 import { rangeSource } from './range.ts'
+import type { KafkaSourceConfig } from '../../config.gen.ts'
 import schema from './source.schema.json' with { type: 'json' }
-
-export interface KafkaSourceConfig extends ConnectionConfig {
-  readonly topics: readonly string[]
-  readonly group?: string
-  readonly start_at: 'earliest' | 'latest'
-  readonly format: Format
-  readonly isolation_level: 'read_committed' | 'read_uncommitted'
-  /** ms */
-  readonly session_timeout: number
-  /** Bytes. */
-  readonly max_bytes: number
-  /** ms */
-  readonly fetch_max_wait: number
-  readonly max_poll_records: number
-}
 
 export default defineSource<KafkaSourceConfig>({
   type: 'kafka',

@@ -1,6 +1,10 @@
-/* A Java client as second opinion: `java -cp 'lib/*' Client.java produce|consume BROKERS COUNT TOPIC:COMPRESSION...`. */
+/*
+ * A Java client as second opinion: `java -cp 'lib/*' Client.java produce|consume BROKERS COUNT TOPIC:COMPRESSION...`,
+ * and what only an admin client can do: `scram BROKERS 0 USER:PASSWORD`.
+ */
 import java.time.Duration;
 import java.util.*;
+import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
 import org.apache.kafka.common.TopicPartition;
@@ -11,8 +15,20 @@ public class Client {
     int count = Integer.parseInt(a[2]);
     for (int i = 3; i < a.length; i++) {
       String[] topic = a[i].split(":");
-      if (a[0].equals("produce")) produce(a[1], topic[0], topic[1], count);
+      if (a[0].equals("scram")) scram(a[1], topic[0], topic[1]);
+      else if (a[0].equals("produce")) produce(a[1], topic[0], topic[1], count);
       else consume(a[1], topic[0], count);
+    }
+  }
+
+  static void scram(String brokers, String user, String password) throws Exception {
+    Properties p = new Properties();
+    p.put("bootstrap.servers", brokers);
+    try (Admin admin = Admin.create(p)) {
+      for (ScramMechanism m : List.of(ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)) {
+        UserScramCredentialAlteration change = new UserScramCredentialUpsertion(user, new ScramCredentialInfo(m, 4096), password);
+        admin.alterUserScramCredentials(List.of(change)).all().get();
+      }
     }
   }
 

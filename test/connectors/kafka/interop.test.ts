@@ -3,7 +3,6 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Compression } from '../../../src/connectors/kafka/codec/compression.ts'
@@ -11,7 +10,7 @@ import { type OutRecord, tpKey } from '../../../src/connectors/kafka/driver.ts'
 import { partitionOf } from '../../../src/connectors/kafka/partitioner.ts'
 import type { Message } from '../../../src/plugin.ts'
 import { brokers, consumeAll, createTopic } from '../../support/kafka.ts'
-import { kafkaJars } from '../../support/servers/java.ts'
+import { java } from './java.ts'
 import { makeDriver } from './make.ts'
 
 const COUNT = 3000
@@ -24,15 +23,6 @@ afterAll(async () => {
 })
 
 const value = (i: number): string => `value ${i} größe 価格`
-const java = async (...args: string[]): Promise<string> => {
-  const lib = await kafkaJars(() => {})
-  const file = fileURLToPath(new URL('Client.java', import.meta.url))
-  const { stdout } = await promisify(execFile)('java', ['-XX:TieredStopAtLevel=1', '-cp', `${lib}/*`, file, ...args], {
-    maxBuffer: 1 << 26,
-  })
-  return stdout
-}
-
 async function write(topic: string, compression: Compression): Promise<void> {
   const producer = await driver.producer({ compression, lingerMs: 5, batchSize: 20_000, idempotent: true, acks: -1 })
   const records = Array.from(

@@ -169,6 +169,11 @@ export class Cluster {
     for (const broker of [...this.brokers.values()]) this.drop(broker)
   }
 
+  /** Asks for the brokers' addresses. */
+  async ping(broker: Broker): Promise<void> {
+    await this.requestMetadata(broker, ['-'], false)
+  }
+
   /** Every topic of the cluster. */
   async all(): Promise<Map<string, readonly PartitionInfo[]>> {
     const broker = await this.broker()

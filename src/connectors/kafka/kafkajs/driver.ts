@@ -21,9 +21,14 @@ import { Cluster, type ClusterOptions } from './cluster.ts'
 import { GroupConsumer } from './consume/consumer.ts'
 import { fetch } from './consume/fetch.ts'
 import { KafkaProducer } from './producer.ts'
+import { sleep } from './wait.ts'
 import { KafkaTransactor } from './transact/transactor.ts'
 
 const READ_BYTES = 1_048_576
+/** How often a broker may hang up on us before it is taken for a matter of the settings. */
+const HANG_UPS = 5
+const NO_TLS = /before secure TLS connection/
+const HUNG_UP = /closed connection|connection was dropped/i
 
 export class KafkaDriver implements Driver {
   readonly scope: string
@@ -41,8 +46,35 @@ export class KafkaDriver implements Driver {
   }
 
   /** @throws {EnvironmentError} for wrong credentials or TLS, {ConnectionError} when no broker answers. */
-  connect(): Promise<unknown> {
-    return this.shared.retry(`connect to Kafka at ${this.options.brokers.join(',')}`, 0, () => this.shared.broker())
+  async connect(): Promise<void> {
+    const doing = `connect to Kafka at ${this.options.brokers.join(',')}`
+    for (let attempt = 1; ; attempt++) {
+      let introduced = false
+      try {
+        await this.shared.retry(doing, 0, async () => {
+          const broker = await this.shared.broker()
+          introduced = true
+          try {
+            await this.shared.ping(broker)
+          } catch (error) {
+            this.shared.failed(broker, error)
+            throw error
+          }
+        })
+        return
+      } catch (error) {
+        // A broker that is just going down hangs up, too; one that wants another protocol does it every time.
+        const { message } = error as Error
+        const hint = NO_TLS.test(message)
+          ? 'does this port speak TLS?'
+          : introduced && HUNG_UP.test(message)
+            ? 'does this port want a login (SASL)?'
+            : undefined
+        if (hint === undefined) throw error
+        if (attempt === HANG_UPS) throw new EnvironmentError(`${message}; ${hint} check security_protocol`, error)
+        await sleep(500)
+      }
+    }
   }
 
   consumer(options: ConsumerOptions): Consumer {

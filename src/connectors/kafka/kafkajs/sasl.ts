@@ -5,9 +5,41 @@ import type { ConnectionConfig } from '../connect.ts'
 export function saslOptions(c: ConnectionConfig): object {
   if (c.sasl_mechanism !== 'OAUTHBEARER')
     return { mechanism: c.sasl_mechanism.toLowerCase(), username: c.sasl_username, password: c.sasl_password }
-  const oauthBearerProvider = c.sasl_oauth_token_url === '' ? async () => ({ value: c.sasl_oauth_token }) : clientCredentials(c)
-  return { mechanism: 'oauthbearer', oauthBearerProvider }
+  const token = c.sasl_oauth_token_url === '' ? async () => ({ value: c.sasl_oauth_token }) : clientCredentials(c)
+  return { mechanism: 'oauthbearer', authenticationProvider: bearer(token) }
 }
+
+interface Exchange {
+  saslAuthenticate(message: {
+    request: { encode(): Promise<Buffer> }
+    response: { decode(bytes: Buffer): Promise<Buffer>; parse(bytes: Buffer): Promise<void> }
+  }): Promise<void>
+}
+
+/** kafkajs' own OAUTHBEARER takes any answer for a yes; a broker refuses a token by an answer that says why (RFC 7628, 3.2.2). */
+const bearer =
+  (token: () => Promise<{ value: string }>) =>
+  ({ saslAuthenticate }: Exchange) => ({
+    async authenticate(): Promise<void> {
+      const { value } = await token()
+      const message = Buffer.from(`n,,\x01auth=Bearer ${value}\x01\x01`)
+      const request = Buffer.alloc(4 + message.length)
+      request.writeInt32BE(message.length)
+      message.copy(request, 4)
+      await saslAuthenticate({
+        request: { encode: async () => request },
+        response: {
+          decode: async bytes => bytes,
+          async parse(bytes) {
+            const text = bytes?.toString() ?? ''
+            const refusal = text.indexOf('{')
+            if (refusal >= 0)
+              throw new EnvironmentError(`the broker does not accept the OAUTHBEARER token: ${text.slice(refusal)}; check sasl_oauth_token`)
+          },
+        },
+      })
+    },
+  })
 
 /** A token is fetched anew once four fifths of its life are over. */
 function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }> {

@@ -1,0 +1,242 @@
+/** Logins and TLS on a real broker, with certificates made for the occasion. */
+import { execFileSync } from 'node:child_process'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { KafkaSourceConfig } from '../../../src/config.gen.ts'
+import { connect } from '../../../src/connectors/kafka/connect.ts'
+import { ConnectionError, EnvironmentError } from '../../../src/plugin.ts'
+import { producerOptions, unique } from '../../conformance/driver-lib.ts'
+import { type KafkaServer, startKafka } from '../../support/servers/kafka.ts'
+import { freePorts } from '../../support/servers/ports.ts'
+import { sourceConfig } from './config.ts'
+import { java } from './java.ts'
+import { testLog } from './make.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'kafka-tls-'))
+const path = (name: string): string => join(dir, name)
+let kafka: KafkaServer
+let ports: { sasl: number; saslTls: number; tls: number }
+let tokens: Server
+
+const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: dir, stdio: 'pipe' })
+
+function makeCertificates(): void {
+  for (const ca of ['ca', 'other-ca'])
+    openssl(
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      `/CN=${ca}`,
+      '-keyout',
+      `${ca}.key`,
+      '-out',
+      `${ca}.pem`,
+    )
+  const sign = (name: string, extension: string): void => {
+    writeFileSync(path(`${name}.ext`), extension)
+    openssl('req', '-newkey', 'rsa:2048', '-nodes', '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.csr`)
+    openssl(
+      'x509',
+      '-req',
+      '-in',
+      `${name}.csr`,
+      '-CA',
+      'ca.pem',
+      '-CAkey',
+      'ca.key',
+      '-CAcreateserial',
+      '-days',
+      '2',
+      '-extfile',
+      `${name}.ext`,
+      '-out',
+      `${name}.pem`,
+    )
+  }
+  sign('broker', 'subjectAltName=IP:127.0.0.1')
+  sign('client', 'extendedKeyUsage=clientAuth')
+  writeFileSync(path('keystore.pem'), readFileSync(path('broker.key'), 'utf8') + readFileSync(path('broker.pem'), 'utf8'))
+}
+
+beforeAll(async () => {
+  makeCertificates()
+  const [plain, controller, sasl, saslTls, tls] = await freePorts(5)
+  ports = { sasl, saslTls, tls }
+  const at = { PLAINTEXT: plain, LOGIN: sasl, SECURE: saslTls, TLS: tls }
+  const addresses = Object.entries(at).map(([name, port]) => `${name}://127.0.0.1:${port}`)
+  const plainLogin = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="right";'
+  const scramLogin = 'org.apache.kafka.common.security.scram.ScramLoginModule required;'
+  const tokenLogin = 'org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+  const logins = ['login', 'secure'].flatMap(listener => [
+    [`listener.name.${listener}.sasl.enabled.mechanisms`, 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER'],
+    [`listener.name.${listener}.plain.sasl.jaas.config`, plainLogin],
+    [`listener.name.${listener}.scram-sha-256.sasl.jaas.config`, scramLogin],
+    [`listener.name.${listener}.scram-sha-512.sasl.jaas.config`, scramLogin],
+    [`listener.name.${listener}.oauthbearer.sasl.jaas.config`, tokenLogin],
+  ])
+  kafka = await startKafka({
+    port: plain,
+    properties: {
+      listeners: [...addresses, `CONTROLLER://127.0.0.1:${controller}`].join(),
+      'advertised.listeners': addresses.join(),
+      'controller.quorum.voters': `1@127.0.0.1:${controller}`,
+      'inter.broker.listener.name': 'PLAINTEXT',
+      'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SECURE:SASL_SSL,TLS:SSL',
+      'ssl.keystore.type': 'PEM',
+      'ssl.keystore.location': path('keystore.pem'),
+      'ssl.truststore.type': 'PEM',
+      'ssl.truststore.location': path('ca.pem'),
+      'listener.name.tls.ssl.client.auth': 'required',
+      ...Object.fromEntries(logins),
+    },
+  })
+  await java('scram', kafka.brokers, '0', 'bob:secret')
+  const b64 = (o: object): string => Buffer.from(JSON.stringify(o)).toString('base64url')
+  tokens = createServer((request, response) => {
+    const right = request.headers.authorization === `Basic ${Buffer.from('carol:pw').toString('base64')}`
+    if (!right) return void response.writeHead(401).end()
+    const now = Math.floor(Date.now() / 1000)
+    response.end(
+      JSON.stringify({ access_token: `${b64({ alg: 'none' })}.${b64({ sub: 'carol', iat: now, exp: now + 600 })}.`, expires_in: 600 }),
+    )
+  })
+  await new Promise<void>(resolve => tokens.listen(0, '127.0.0.1', resolve))
+})
+
+afterAll(async () => {
+  tokens?.close()
+  await kafka?.stop()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const config = (own: Partial<KafkaSourceConfig>): KafkaSourceConfig => sourceConfig({ topics: ['t'], ...own })
+const login = (mechanism: KafkaSourceConfig['sasl_mechanism'], sasl_username: string, sasl_password: string) =>
+  config({
+    brokers: `127.0.0.1:${ports.sasl}`,
+    security_protocol: 'SASL_PLAINTEXT',
+    sasl_mechanism: mechanism,
+    sasl_username,
+    sasl_password,
+  })
+const secure = (own: Partial<KafkaSourceConfig> = {}) =>
+  config({
+    brokers: `127.0.0.1:${ports.saslTls}`,
+    security_protocol: 'SASL_SSL',
+    sasl_username: 'alice',
+    sasl_password: 'right',
+    ssl_ca: path('ca.pem'),
+    ...own,
+  })
+const token = (sasl_password: string) =>
+  config({
+    ...login('OAUTHBEARER', 'carol', sasl_password),
+    sasl_oauth_token_url: `http://127.0.0.1:${(tokens.address() as AddressInfo).port}/token`,
+  })
+
+/** Writes, reads as a member of a group, commits a transaction: every kind of connection the driver opens. */
+async function works(c: KafkaSourceConfig): Promise<void> {
+  const lease = await connect(c, testLog)
+  const { driver } = lease
+  const topic = unique('secure')
+  await driver.createTopics([{ topic, partitions: 1 }])
+  const producer = await driver.producer(producerOptions)
+  await producer.send([{ topic, key: null, value: 'one', headers: undefined, time: Date.now() }])
+  const transactor = driver.transactor({ id: topic, producer: producerOptions })
+  const lane = { id: `${topic}/0`, source: 's', topic, partition: 0, group: topic }
+  await transactor.claim(lane)
+  await transactor.save(lane, { position: 1, state: [] })
+  const errors: Error[] = []
+  const consumer = driver.consumer({
+    topics: [topic],
+    group: unique('g'),
+    startAt: 'earliest',
+    format: 'text',
+    source: 's',
+    isolation: 'read_committed',
+    sessionTimeoutMs: 10_000,
+    maxBytes: 1_048_576,
+    maxWaitMs: 100,
+    onError: e => errors.push(e),
+  })
+  await consumer.open({ assigned: async () => new Map(), revoked: async () => {}, lost: () => {} })
+  expect((await consumer.poll(AbortSignal.timeout(10_000))).messages.map(m => m.value)).toEqual(['one'])
+  expect(errors).toEqual([])
+  await lease.release()
+}
+
+async function refused(c: KafkaSourceConfig): Promise<Error> {
+  const error = await connect(c, testLog).then(
+    async lease => {
+      await lease.release()
+      throw new Error('it was let in')
+    },
+    (e: Error) => e,
+  )
+  for (const secret of ['wrong-3f', 'right', 'secret'])
+    expect(`${error.message}${error.stack}`.replaceAll('sasl_', '')).not.toContain(`"${secret}"`)
+  return error
+}
+
+test('PLAIN', async () => {
+  await works(login('PLAIN', 'alice', 'right'))
+  const error = await refused(login('PLAIN', 'alice', 'wrong-3f'))
+  expect(error).toBeInstanceOf(EnvironmentError)
+  expect(error.message).toMatch(/Authentication failed.*check sasl_mechanism, sasl_username and sasl_password/s)
+})
+
+test.each(['SCRAM-SHA-256', 'SCRAM-SHA-512'] as const)('%s', async mechanism => {
+  await works(login(mechanism, 'bob', 'secret'))
+  expect(await refused(login(mechanism, 'bob', 'wrong-3f'))).toBeInstanceOf(EnvironmentError)
+  expect(await refused(login(mechanism, 'nobody', 'secret'))).toBeInstanceOf(EnvironmentError)
+})
+
+test('OAUTHBEARER, with tokens from a token URL', async () => {
+  await works(token('pw'))
+  const wrong = await refused(token('wrong-3f'))
+  expect(wrong).toBeInstanceOf(EnvironmentError)
+  expect(wrong.message).toMatch(/gave no token: HTTP 401/)
+  const bad = await refused(config({ ...login('OAUTHBEARER', '', ''), sasl_oauth_token: 'no.token.' }))
+  expect(bad).toBeInstanceOf(EnvironmentError)
+})
+
+test('TLS with a login; certificates are checked', async () => {
+  await works(secure())
+  for (const [own, text] of [
+    [{ ssl_ca: '' }, /certificate/],
+    [{ ssl_ca: path('other-ca.pem') }, /certificate/],
+    [{ brokers: `localhost:${ports.saslTls}` }, /altnames|localhost/i],
+  ] as const) {
+    const error = await refused(secure(own))
+    expect(error, JSON.stringify(own)).toBeInstanceOf(EnvironmentError)
+    expect(error.message).toMatch(text)
+    expect(error.message).toMatch(/security_protocol and the TLS settings/)
+  }
+  await works(secure({ ssl_ca: '', ssl_insecure_skip_verify: true }))
+  const missing = await refused(secure({ ssl_ca: path('nothing.pem') }))
+  expect(missing.message).toMatch(/cannot read ssl_ca/)
+})
+
+test('TLS with a certificate of the client', async () => {
+  const tls = { brokers: `127.0.0.1:${ports.tls}`, security_protocol: 'SSL', ssl_ca: path('ca.pem') } as const
+  await works(config({ ...tls, ssl_cert: path('client.pem'), ssl_key: path('client.key') }))
+  expect(await refused(config(tls))).toBeInstanceOf(EnvironmentError)
+})
+
+test('the wrong protocol for a port is said, not waited for', async () => {
+  expect(await refused(config({ brokers: kafka.brokers, security_protocol: 'SSL', ssl_ca: path('ca.pem') }))).toBeInstanceOf(
+    EnvironmentError,
+  )
+  const login = await refused(config({ brokers: `127.0.0.1:${ports.sasl}` }))
+  expect(login).toBeInstanceOf(EnvironmentError)
+  expect(login.message).toMatch(/want a login \(SASL\)\? check security_protocol/)
+  expect(await refused(config({ brokers: '127.0.0.1:1' }))).toBeInstanceOf(ConnectionError)
+})
