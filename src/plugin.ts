@@ -42,6 +42,8 @@ export interface Context {
   readonly metrics: Metrics
   /** The only clock a plugin may read; tests drive it by hand. */
   readonly clock: { now(): number }
+  /** True for the sink that is the pipeline's dlq: what it refuses has nowhere else to go. */
+  readonly dlq?: boolean
 }
 
 export interface SourceContext extends Context {

@@ -51,7 +51,13 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const meters = new Meters(pipeline.name)
   const context = (step: string): Context => ({ step, pipeline: pipeline.name, log: options.log, metrics: meters, clock: options.clock })
   const writer = (step: Step<any>, kind: 'sink' | 'dlq'): Writer =>
-    new Writer(step, step.plugin.create(step.config, context(step.name)) as Sink, meters.step(step.name, kind), pipeline.retry, options.log)
+    new Writer(
+      step,
+      step.plugin.create(step.config, { ...context(step.name), dlq: kind === 'dlq' }) as Sink,
+      meters.step(step.name, kind),
+      pipeline.retry,
+      options.log,
+    )
   const expressions = new Map(
     [...pipeline.transforms, ...pipeline.sinks].filter(s => s.when !== undefined).map(s => [s.name, compile(s.when!)]),
   )
