@@ -101,7 +101,7 @@ class Mutator {
   private key({ key }: Entry, name: string, known: readonly string[] = []): void {
     if (name.length < 4) return
     const mid = Math.floor(name.length / 2)
-    const swap = [...name].findIndex((c, i) => i > 0 && c !== name[i + 1])
+    const swap = name.split('').findIndex((c, i) => i > 0 && c !== name[i + 1])
     const typos = new Set([
       name.slice(0, mid) + name.slice(mid + 1),
       name.slice(0, mid) + name[mid] + name.slice(mid),

@@ -176,7 +176,7 @@ async function checkConfig(entry: Entry, plugin: Plugin, path: Path, enabled: bo
   }
   for (const secret of secrets) {
     const { find: f } = place(secret.path)
-    if (!f.partial && f.node.kind === 'scalar') problems.mask(f.node.span)
+    if (!f.partial) problems.mask(f.node.span)
   }
   const before = problems.count
   report(
@@ -234,8 +234,7 @@ function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void 
   const properties = schema.properties ?? {}
   const secret = Object.keys(properties).filter(k => alternatives(properties[k], schema).some(s => s.secret))
   for (const [key, entry] of node.entries) {
-    if (!Object.hasOwn(properties, key) && suggest(key, secret) !== undefined && entry.value.kind === 'scalar')
-      problems.mask(entry.value.span)
+    if (!Object.hasOwn(properties, key) && suggest(key, secret) !== undefined) problems.mask(entry.value.span)
   }
 }
 
