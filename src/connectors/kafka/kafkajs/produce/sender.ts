@@ -34,11 +34,14 @@ interface Topic {
   readonly name: string
   count: number
   sticky: number
+  /** Partitions of the keys seen lately: hashing a string costs more than encoding the record. */
+  readonly keys: Map<string, number>
   readonly queues: PartitionQueue[]
 }
 
 const NOBODY: Identity = { producerId: -1, epoch: -1 }
 const REQUESTS_PER_BROKER = 5
+const REMEMBERED_KEYS = 4096
 const REQUEST_BYTES = 1_048_576
 /** Kafka's default `delivery.timeout.ms`. */
 const DELIVERY_TIMEOUT = 120_000
@@ -165,7 +168,7 @@ export class Sender {
       const record = records[i]
       if (topic === undefined || topic.name !== record.topic) topic = this.topicOf(record.topic)
       const keyless = record.partition === undefined && record.key === null
-      const partition = record.partition ?? (keyless ? topic.sticky : topic.count === 0 ? 0 : partitionOf(record.key!, topic.count))
+      const partition = record.partition ?? (keyless ? topic.sticky : topic.count < 2 ? 0 : partitionOfKey(record.key!, topic))
       if (partition >= topic.count) {
         const why = topic.count === 0 ? `"${topic.name}" is not a valid topic name` : `topic ${topic.name} has no partition ${partition}`
         call.failRecord(i, new DataError(why))
@@ -202,9 +205,12 @@ export class Sender {
     let topic = this.topics.get(name)
     const count = this.cluster.cached(name)?.length
     if (topic === undefined) {
-      topic = { name, count: count ?? 0, sticky: stickyPartition(count ?? 1), queues: [] }
+      topic = { name, count: count ?? 0, sticky: stickyPartition(count ?? 1), keys: new Map(), queues: [] }
       this.topics.set(name, topic)
-    } else if (count !== undefined) topic.count = count
+    } else if (count !== undefined && count !== topic.count) {
+      topic.count = count
+      topic.keys.clear()
+    }
     return topic
   }
 
@@ -458,3 +464,14 @@ export class Sender {
 }
 
 const sizeOf = (record: OutRecord): number => 24 + (record.key?.length ?? 0) + (record.value?.length ?? 0)
+
+function partitionOfKey(key: Buffer | string, topic: Topic): number {
+  if (typeof key !== 'string') return partitionOf(key, topic.count)
+  let partition = topic.keys.get(key)
+  if (partition === undefined) {
+    if (topic.keys.size >= REMEMBERED_KEYS) topic.keys.clear()
+    partition = partitionOf(key, topic.count)
+    topic.keys.set(key, partition)
+  }
+  return partition
+}
