@@ -60,9 +60,39 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
   })
 })
 
+test('a member that dies in the middle of a rebalance is not waited for until its session of 30 s expires', {
+  timeout: 90_000,
+}, async () => {
+  const backend = await kafkaBackend()
+  const started: Runner[] = []
+  try {
+    const pipeline = await BarsPipeline.create(backend, tempDir(), PARTITIONS.length, { session: '30s' })
+    const start = (): Runner => {
+      started.push(pipeline.start())
+      return started.at(-1)!
+    }
+    const a = start()
+    await settled(pipeline, 1)
+    const b = start()
+    await settled(pipeline, 2)
+    // Once the oldest, once the youngest: one of them leads the group.
+    for (const victim of [a, b]) {
+      start()
+      while ((await backend.members(pipeline.group)).stable) await sleep(5)
+      victim.kill('SIGKILL')
+      const begin = Date.now()
+      await settled(pipeline, 2, 20_000)
+      console.log(`the group works again ${Date.now() - begin} ms after the kill`)
+    }
+  } finally {
+    for (const runner of started) runner.kill('SIGKILL')
+    await backend.close()
+  }
+})
+
 /** Waits until the group consists of so many members and each has what it is to have. */
-async function settled(pipeline: BarsPipeline, count: number): Promise<void> {
-  for (const deadline = Date.now() + 40_000; ; await sleep(200)) {
+async function settled(pipeline: BarsPipeline, count: number, timeoutMs = 40_000): Promise<void> {
+  for (const deadline = Date.now() + timeoutMs; ; await sleep(200)) {
     const now = await pipeline.backend.members(pipeline.group)
     if (now.stable && now.count === count) return
     if (Date.now() > deadline) throw new Error(`the group has ${now.count} members, stable: ${now.stable}; waited for ${count}`)

@@ -67,7 +67,10 @@ export interface Internals {
   readonly requests: Record<string, unknown>
   readonly createErrorFromCode: (code: number) => KafkaJSError
   readonly MemberMetadata: { encode(m: object): Buffer; decode(b: Buffer): { topics: string[]; userData: Buffer | null } }
-  readonly MemberAssignment: { encode(m: object): Buffer; decode(b: Buffer): { assignment: Record<string, number[]> } | null }
+  readonly MemberAssignment: {
+    encode(m: object): Buffer
+    decode(b: Buffer): { assignment: Record<string, number[]>; userData: Buffer | null } | null
+  }
 }
 
 let loaded: Internals | undefined

@@ -38,6 +38,28 @@ export function decodeMember(id: string, metadata: Buffer): Member {
   return { id, topics, owned, generation, process }
 }
 
+/** What a member gets, and who the others are. */
+export interface Assignment {
+  readonly partitions: readonly TopicPartition[]
+  readonly members: readonly Pick<Member, 'id' | 'process'>[]
+}
+
+export function encodeAssignment({ partitions, members }: Assignment): Buffer {
+  const assignment: Record<string, number[]> = {}
+  for (const { topic, partition } of partitions) (assignment[topic] ??= []).push(partition)
+  const userData = Buffer.from(JSON.stringify({ members: members.map(m => [m.id, m.process]) }))
+  return internals().MemberAssignment.encode({ version: 0, assignment, userData })
+}
+
+export function decodeAssignment(bytes: Buffer): Assignment {
+  const { assignment, userData } = internals().MemberAssignment.decode(bytes) ?? { assignment: {}, userData: null }
+  const { members } = (userData?.length ? JSON.parse(userData.toString()) : { members: [] }) as { members: [string, string | undefined][] }
+  return {
+    partitions: Object.entries(assignment).flatMap(([topic, partitions]) => partitions.map(partition => ({ topic, partition }))),
+    members: members.map(([id, process]) => ({ id, process })),
+  }
+}
+
 /** @returns per member what it holds from now on: never something that another member still holds. */
 export function assign(members: readonly Member[], partitions: readonly TopicPartition[]): Map<string, TopicPartition[]> {
   const holder = new Map<string, Member>()

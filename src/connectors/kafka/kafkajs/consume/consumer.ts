@@ -60,6 +60,7 @@ export class GroupConsumer implements Consumer {
       group,
       topics,
       sessionTimeoutMs,
+      aside: this.cluster,
       assigned: partitions => this.assigned(partitions),
       revoked: partitions => this.revoked(partitions),
       lost: partitions => this.lost(partitions),

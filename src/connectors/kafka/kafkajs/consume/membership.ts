@@ -6,15 +6,17 @@ import { FencedError } from '../../../../plugin.ts'
 import { type TopicPartition, tpKey } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { connectionBroke, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
-import { type Broker, internals } from '../internals.ts'
+import type { Broker } from '../internals.ts'
 import { Backoff, sleep, Wakeup, within } from '../wait.ts'
-import { assign, decodeMember, encodeMember, type Member, PROTOCOL } from './assign.ts'
+import { assign, decodeAssignment, decodeMember, encodeAssignment, encodeMember, type Member, PROTOCOL } from './assign.ts'
 import { deadMembers, isDead, processMark } from './peers.ts'
 
 export interface MembershipOptions {
   readonly group: string
   readonly topics: readonly string[]
   readonly sessionTimeoutMs: number
+  /** For requests that must not wait behind a join. */
+  readonly aside: Cluster
   assigned(partitions: readonly TopicPartition[]): Promise<void>
   revoked(partitions: readonly TopicPartition[]): Promise<void>
   lost(partitions: readonly TopicPartition[]): void
@@ -29,8 +31,17 @@ const REBALANCE_TIMEOUT = 60_000
 /** Share of it that letting go may take; behind it the others go on without us. */
 const REVOKE_BUDGET = REBALANCE_TIMEOUT * 0.4
 const METADATA_INTERVAL = 30_000
+const WATCH_INTERVAL = 500
 const REJOIN = new Set(['REBALANCE_IN_PROGRESS'])
 const EXPELLED = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID'])
+
+interface Joined {
+  readonly memberId: string
+  readonly leaderId: string
+  readonly generationId: number
+  /** For the leader only. */
+  readonly members: readonly { memberId: string; memberMetadata: Buffer }[]
+}
 
 export class Membership {
   private readonly cluster: Cluster
@@ -42,8 +53,8 @@ export class Membership {
   private memberId = ''
   private generation = -1
   private leader = false
-  /** The group as its leader knows it. */
-  private members: readonly Member[] = []
+  /** The group of this generation. */
+  private members: readonly Pick<Member, 'id' | 'process'>[] = []
   /** What the last assignment was made of, when we made it. */
   private counts = ''
   private subscribed: string[] = []
@@ -193,13 +204,14 @@ export class Membership {
     try {
       coordinator = await this.cluster.coordinator('group', group)
       if (this.memberId === '') await this.farewell(coordinator, () => deadMembers(coordinator!, group))
-      const joined = await coordinator.joinGroup({
+      const joining: Promise<Joined> = coordinator.joinGroup({
         groupId: group,
         sessionTimeout: sessionTimeoutMs,
         rebalanceTimeout: REBALANCE_TIMEOUT,
         memberId: this.memberId,
         groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, this.owned, this.generation, processMark()) }],
       })
+      const joined = await this.watchOver(joining)
       this.memberId = joined.memberId
       this.contact = Date.now()
       this.leader = joined.leaderId === joined.memberId
@@ -212,16 +224,41 @@ export class Membership {
       })
       this.generation = joined.generationId
       this.contact = Date.now()
-      const mine = internals().MemberAssignment.decode(synced.memberAssignment)?.assignment ?? {}
-      return Object.entries(mine).flatMap(([topic, partitions]) => partitions.map(partition => ({ topic, partition })))
+      const { partitions, members } = decodeAssignment(synced.memberAssignment)
+      this.members = members
+      return [...partitions]
     } catch (error) {
       this.cluster.failed(coordinator, error)
       throw error
     }
   }
 
+  /** The coordinator lets a join wait for all members of before: also for one that has just died. */
+  private async watchOver<T>(joining: Promise<T>): Promise<T> {
+    const done = new AbortController()
+    const watch = async (): Promise<void> => {
+      for (;;) {
+        await sleep(WATCH_INTERVAL, done.signal)
+        if (done.signal.aborted || this.stop.signal.aborted) return
+        const { aside, group } = this.options
+        await aside
+          .coordinator('group', group)
+          .then(coordinator => this.farewell(coordinator, this.dead, aside))
+          .catch(() => {})
+      }
+    }
+    void watch()
+    try {
+      return await joining
+    } finally {
+      done.abort()
+    }
+  }
+
+  private readonly dead = async (): Promise<string[]> => this.members.filter(m => isDead(m.process)).map(m => m.id)
+
   /** Leaves the group in the name of those who can't any more. At worst it fails, and their sessions expire instead. */
-  private async farewell(coordinator: Broker, find: () => Promise<string[]>): Promise<void> {
+  private async farewell(coordinator: Broker, find: () => Promise<string[]>, cluster: Cluster = this.cluster): Promise<void> {
     try {
       const dead = await find()
       if (dead.length === 0) return
@@ -229,23 +266,21 @@ export class Membership {
       for (const memberId of dead) await coordinator.leaveGroup({ groupId: this.options.group, memberId })
       this.options.onDead(dead)
     } catch (error) {
-      this.cluster.failed(coordinator, error)
+      cluster.failed(coordinator, error)
       if (connectionBroke(error)) throw error
     }
   }
 
-  private async lead(raw: readonly { memberId: string; memberMetadata: Buffer }[]) {
+  private async lead(raw: Joined['members']) {
     const members = raw.map(m => decodeMember(m.memberId, m.memberMetadata))
-    this.members = members
     const topics = [...new Set(members.flatMap(m => m.topics))].toSorted()
     const partitions = await this.partitionsOf(topics)
     this.subscribed = topics
     this.counts = countsOf(partitions)
-    return [...assign(members, partitions)].map(([memberId, list]) => {
-      const assignment: Record<string, number[]> = {}
-      for (const { topic, partition } of list) (assignment[topic] ??= []).push(partition)
-      return { memberId, memberAssignment: internals().MemberAssignment.encode({ version: 0, assignment }) }
-    })
+    return [...assign(members, partitions)].map(([memberId, list]) => ({
+      memberId,
+      memberAssignment: encodeAssignment({ partitions: list, members }),
+    }))
   }
 
   private async partitionsOf(topics: readonly string[]): Promise<TopicPartition[]> {
@@ -316,7 +351,7 @@ export class Membership {
             return this.expel()
           }
           this.contact = Date.now()
-          if (this.leader) await this.farewell(coordinator!, async () => this.members.filter(m => isDead(m.process)).map(m => m.id))
+          await this.farewell(coordinator!, this.dead)
           if (this.leader && Date.now() - lastMetadata > METADATA_INTERVAL) {
             lastMetadata = Date.now()
             if (countsOf(await this.partitionsOf(this.subscribed)) !== this.counts) {
