@@ -64,11 +64,8 @@ const NOT_CONNECTED = 'Broker not connected'
 /** True when nobody can know whether the broker has done what it was asked. */
 export const connectionBroke = (error: unknown): boolean => {
   const { name, message } = (error ?? {}) as Partial<Error>
-  return (
-    message === NOT_CONNECTED ||
-    /KafkaJS(Connection|ConnectionClosed|RequestTimeout|BrokerNotFound|LockTimeout)/.test(name) ||
-    typeOf(error) === 'REQUEST_TIMED_OUT'
-  )
+  if (message === NOT_CONNECTED || typeOf(error) === 'REQUEST_TIMED_OUT') return true
+  return /KafkaJS(Connection|ConnectionClosed|RequestTimeout|BrokerNotFound|LockTimeout)/.test(name ?? '')
 }
 
 /**
