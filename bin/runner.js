@@ -8,9 +8,11 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const here = dirname(fileURLToPath(import.meta.url))
+const MARK = 'RUNNER_STARTED_AGAIN'
 const [major] = process.versions.node.split('.').map(Number)
 
 if (major >= 24) {
+  dieWithParent()
   // Compiled code and stripped types are kept between starts; half of the start-up time.
   module.enableCompileCache?.()
   // A published package has JavaScript in dist/: Node does not strip types below node_modules.
@@ -27,7 +29,11 @@ function startAgain() {
     process.exitCode = 3
     return
   }
-  const child = spawn(node, [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' })
+  const child = spawn(node, [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    // The channel carries nothing: it closes when this process dies, however it dies.
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, [MARK]: '1' },
+  })
   // A terminal signals the whole group, so the child has ctrl-c already; a signal sent to this process alone must be passed on.
   for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGUSR1', 'SIGUSR2']) {
     process.on(signal, () => {
@@ -43,6 +49,14 @@ function startAgain() {
     for (const s of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGUSR1', 'SIGUSR2']) process.removeAllListeners(s)
     process.kill(process.pid, signal)
   })
+}
+
+/** Killed with -9, the first process can pass nothing on; the one it started must not go on without it. */
+function dieWithParent() {
+  if (process.env[MARK] === undefined || process.channel === undefined) return
+  delete process.env[MARK]
+  process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+  process.channel.unref()
 }
 
 /** The binary of the npm package `node`. */

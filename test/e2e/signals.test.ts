@@ -1,5 +1,10 @@
 /** How a run ends. */
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { startRunner, tempDir } from '../support/runner.ts'
 import type { TestRecord } from '../support/kafka.ts'
@@ -58,6 +63,44 @@ commit_interval: 1h
       }
     },
   )
+})
+
+const oldNode = (process.env.PATH ?? '')
+  .split(':')
+  .map(dir => join(dir, 'node'))
+  .find(path => existsSync(path) && Number(/^v(\d+)/.exec(execFileSync(path, ['--version']).toString())?.[1]) < 24)
+
+describe.skipIf(oldNode === undefined)('started by an older Node, which starts the right one', () => {
+  const setup = async () => {
+    const cwd = tempDir({ 'wait.yaml': 'name: wait\nsources: [{ kafka: { topics: [in-1], group: g } }]\nsinks: [{ stdout: {} }]\n' })
+    const backend = embeddedBackend(cwd)
+    const topic = await backend.topic('in')
+    await backend.produce(topic, [{ value: '"works"' }])
+    await backend.close()
+    const outer = spawn(oldNode!, [fileURLToPath(new URL('../../bin/runner.js', import.meta.url)), 'run', 'wait.yaml'], {
+      cwd,
+      env: { ...process.env, KAFKA_BROKERS: '' },
+    })
+    const ended = once(outer, 'exit')
+    await once(outer.stdout, 'data')
+    const inner = Number(readFileSync(`/proc/${outer.pid}/task/${outer.pid}/children`, 'utf8').trim())
+    expect(inner).toBeGreaterThan(0)
+    return { outer, inner, ended }
+  }
+
+  test('SIGTERM drains both', async () => {
+    const { outer, inner, ended } = await setup()
+    outer.kill('SIGTERM')
+    expect(await ended).toEqual([0, null])
+    expect(existsSync(`/proc/${inner}`)).toBe(false)
+  })
+
+  test('kill -9 of the one is the death of the other', async () => {
+    const { outer, inner, ended } = await setup()
+    outer.kill('SIGKILL')
+    await ended
+    await expect.poll(() => existsSync(`/proc/${inner}`), { timeout: 10_000 }).toBe(false)
+  })
 })
 
 describe('a sink that hangs', () => {
