@@ -38,6 +38,8 @@ export interface Context {
   /** Name of the step in the pipeline. */
   readonly step: string
   readonly pipeline: string
+  /** The pipeline's `version`: with its name it names checkpoints and transactional ids. */
+  readonly version: number
   readonly log: Logger
   readonly metrics: Metrics
   /** The only clock a plugin may read; tests drive it by hand. */

@@ -49,7 +49,14 @@ export interface Built {
 
 export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const meters = new Meters(pipeline.name)
-  const context = (step: string): Context => ({ step, pipeline: pipeline.name, log: options.log, metrics: meters, clock: options.clock })
+  const context = (step: string): Context => ({
+    step,
+    pipeline: pipeline.name,
+    version: pipeline.version,
+    log: options.log,
+    metrics: meters,
+    clock: options.clock,
+  })
   const writer = (step: Step<any>, kind: 'sink' | 'dlq'): Writer =>
     new Writer(
       step,

@@ -100,6 +100,7 @@ export async function runTransform<C>(
   const context = {
     step: plugin.type,
     pipeline: 'test',
+    version: 1,
     lane: LANE,
     clock,
     log: { debug: silent, info: silent, warn: silent, error: silent },

@@ -15,7 +15,7 @@ const counting = defineTransform({
         for (const m of messages) {
           if (m.time % 7 === 0) out.fail(m, new DataError('seventh'))
           const end = m.time - (m.time % 10) + 10
-          for (const [key, n] of [...windows.entries()])
+          for (const [key, n] of windows.entries())
             if (Number(key) < end) {
               windows.delete(key)
               out.emit(new Message({ end: Number(key), n }, null, Number(key)))

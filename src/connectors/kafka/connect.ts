@@ -211,7 +211,7 @@ export class LazyTransactor implements Transactor {
     if (this.opening === undefined) {
       this.opening = connect(this.config, this.context.log).then(lease => ({
         lease,
-        transactor: lease.driver.transactor({ id: this.context.pipeline, producer: this.producer }),
+        transactor: lease.driver.transactor({ id: `${this.context.pipeline}.${this.context.version}`, producer: this.producer }),
       }))
       this.opening.catch(() => {
         this.opening = undefined

@@ -11,7 +11,7 @@ import {
 } from '../../plugin.ts'
 import type { KafkaSinkConfig } from '../../config.gen.ts'
 import { getter } from '../../transforms/lib/fields.ts'
-import { checkConnection, connect, type ConnectionConfig, isEmbedded, type Lease, scopeOf } from './connect.ts'
+import { checkConnection, connect, isEmbedded, type Lease, scopeOf } from './connect.ts'
 import { type Driver, type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
 import { Meter } from './metrics.ts'
 import schema from './sink.schema.json' with { type: 'json' }

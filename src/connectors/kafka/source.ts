@@ -1,5 +1,5 @@
-import { type Batch, defineSource, EnvironmentError, type Format, type Source, type SourceContext } from '../../plugin.ts'
-import { checkConnection, connect, type ConnectionConfig, LazyTransactor, type Lease, scopeOf } from './connect.ts'
+import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../plugin.ts'
+import { checkConnection, connect, LazyTransactor, type Lease, scopeOf } from './connect.ts'
 import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
 import { Meter } from './metrics.ts'
 import { rangeSource } from './range.ts'

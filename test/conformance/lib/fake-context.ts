@@ -14,6 +14,7 @@ export function fakeContext(step: string, clock = new VirtualClock(1_000_000)): 
   return {
     step,
     pipeline: 'test',
+    version: 1,
     clock,
     warnings,
     log: { debug: silent, info: silent, warn: note('warn'), error: note('error') },

@@ -166,7 +166,7 @@ export class Cluster {
   reset(): void {
     this.coordinators.clear()
     this.topics.clear()
-    for (const broker of [...this.brokers.values()]) this.drop(broker)
+    for (const broker of this.brokers.values()) this.drop(broker)
   }
 
   /** Asks for the brokers' addresses. */
