@@ -1,5 +1,4 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { FileResult } from '../../src/testing/engine.ts'
@@ -7,7 +6,7 @@ import { findTests } from '../../src/testing/find.ts'
 import { toJson } from '../../src/testing/json.ts'
 import { junit } from '../../src/testing/junit.ts'
 import { failureText, type Paint, plain, testLine } from '../../src/testing/report.ts'
-import { pipelineOf, run, step, summing } from './support.ts'
+import { pipelineOf, run, step, summing, tempFolder } from './support.ts'
 
 const sums = pipelineOf([step('sum', summing)])
 const FAILING = `clock: 0
@@ -130,7 +129,7 @@ describe('reports for machines', () => {
 
 describe('findTests', () => {
   it('takes files, folders, and pipeline files that have tests beside them', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'runner-find-'))
+    const folder = tempFolder()
     for (const sub of ['a', '.hidden', 'node_modules']) mkdirSync(join(folder, sub))
     for (const name of ['b.test.yaml', 'b.yaml', 'c.yaml', 'a/z.test.yml', '.hidden/x.test.yaml', 'node_modules/x.test.yaml'])
       writeFileSync(join(folder, name), '')

@@ -1,7 +1,8 @@
 /** Hand-made pipelines and test files for the engine's own tests. */
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { afterAll } from 'vitest'
 import {
   DataError,
   defineSink,
@@ -120,9 +121,21 @@ export function pipelineOf(transforms: readonly Step<any>[], over: Partial<Pipel
   }
 }
 
+const folders: string[] = []
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
+
+/** A folder that is gone after the test file. */
+export function tempFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'runner-yaml-test-'))
+  folders.push(folder)
+  return folder
+}
+
 /** Writes a test file into its own folder. */
 export function testFile(text: string, others: Record<string, string | Buffer> = {}): string {
-  const folder = mkdtempSync(join(tmpdir(), 'runner-test-'))
+  const folder = tempFolder()
   for (const [name, content] of Object.entries(others)) writeFileSync(join(folder, name), content)
   const file = join(folder, 'p.test.yaml')
   writeFileSync(file, text)
