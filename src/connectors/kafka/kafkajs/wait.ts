@@ -72,3 +72,33 @@ export class Backoff {
     return sleep(ms, signal)
   }
 }
+
+/** Calls back at the earliest of the times it was set to, then waits to be set again. */
+export class Alarm {
+  private readonly ring: () => void
+  private timer: NodeJS.Timeout | undefined
+  private due = Infinity
+
+  constructor(ring: () => void) {
+    this.ring = ring
+  }
+
+  /** @param time epoch ms */
+  at(time: number): void {
+    if (time >= this.due) return
+    clearTimeout(this.timer)
+    this.due = time
+    this.timer = setTimeout(
+      () => {
+        this.due = Infinity
+        this.ring()
+      },
+      Math.max(1, time - Date.now()),
+    )
+  }
+
+  cancel(): void {
+    clearTimeout(this.timer)
+    this.due = Infinity
+  }
+}

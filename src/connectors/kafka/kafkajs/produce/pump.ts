@@ -1,0 +1,278 @@
+/**
+ * Writes batches in order per partition, several requests per broker at a time.
+ * Order and "once" hold because a partition with a failed batch sends nothing until all its requests have come back,
+ * then repeats them in the same order with the same sequence numbers, which the broker recognises.
+ */
+import type { Logger, PipelineError } from '../../../../plugin.ts'
+import type { Compression } from '../../codec/compression.ts'
+import { type Identity, stamp } from '../../codec/encode.ts'
+import type { Cluster } from '../cluster.ts'
+import { toPipelineError } from '../errors.ts'
+import { Alarm, sleep } from '../wait.ts'
+import { type AnswerHost, DELIVERY_TIMEOUT, repeat, type Sent, settle } from './answers.ts'
+import type { Batch } from './batch.ts'
+import { type PartitionQueue, sequenceAfter } from './queue.ts'
+import { produce } from './request.ts'
+
+export interface PumpOptions {
+  readonly compression: Compression
+  readonly lingerMs: number
+  readonly acks: -1 | 0 | 1
+  readonly transactionalId: string | null
+  /** The producer id; undefined: not idempotent. Asked once, and again when the broker has forgotten it. */
+  readonly identify?: () => Promise<Identity>
+  /** May a new producer id be taken when the broker has lost its state? Not inside transactions. */
+  readonly mayReidentify: boolean
+  readonly log: Logger
+}
+
+const NOBODY: Identity = { producerId: -1, epoch: -1 }
+const REQUESTS_PER_BROKER = 5
+const REQUEST_BYTES = 1_048_576
+const TROUBLE_MS = 2000
+/** A broker that has not answered a request for this long is away. */
+const SILENCE_MS = 5000
+
+export class Pump {
+  private readonly cluster: Cluster
+  private readonly options: PumpOptions
+  private readonly allQueues: () => Iterable<PartitionQueue>
+  private readonly answers: AnswerHost
+  /** Queues with work. */
+  private readonly active = new Set<PartitionQueue>()
+  private readonly inFlight = new Map<number, number>()
+  private readonly requests = new Set<{ readonly since: number }>()
+  private readonly alarm = new Alarm(() => this.run())
+  private identity: Identity | undefined
+  private identifying = false
+  /** The producer id is void; once nothing is under way a new one is taken. */
+  private forgetting = false
+  private refreshing = false
+  private waiters: (() => void)[] = []
+  private fatal: PipelineError | undefined
+  /** Since when requests fail, epoch ms; 0: the last one was answered. */
+  private troubleSince = 0
+
+  constructor(cluster: Cluster, options: PumpOptions, allQueues: () => Iterable<PartitionQueue>) {
+    this.cluster = cluster
+    this.options = options
+    this.allQueues = allQueues
+    if (options.identify === undefined) this.identity = NOBODY
+    this.answers = {
+      compression: options.compression,
+      log: options.log,
+      stale: topic => cluster.stale([topic]),
+      forget: error => this.forget(error),
+      giveUp: error => this.giveUp(error),
+      kill: error => this.kill(error),
+    }
+  }
+
+  /** @throws what has ended the pump. */
+  check(): void {
+    if (this.fatal !== undefined) throw this.fatal
+  }
+
+  /** The queue has begun a batch. */
+  activate(queue: PartitionQueue, now: number): void {
+    this.active.add(queue)
+    if (this.options.lingerMs > 0) this.alarm.at(now + this.options.lingerMs)
+  }
+
+  get troubled(): boolean {
+    const now = Date.now()
+    if (this.fatal !== undefined || (this.troubleSince > 0 && now - this.troubleSince > TROUBLE_MS)) return true
+    for (const { since } of this.requests) if (now - since > SILENCE_MS) return true
+    return false
+  }
+
+  async idle(): Promise<void> {
+    while (this.active.size > 0) await new Promise<void>(resolve => this.waiters.push(resolve))
+  }
+
+  kill(error: PipelineError): void {
+    this.fatal ??= error
+    this.alarm.cancel()
+    this.abortAll(error)
+  }
+
+  /** Fails what is not acknowledged. */
+  abortAll(error: Error): void {
+    for (const queue of this.active) {
+      for (const batch of queue.takeAll()) batch.abort(error)
+      if (queue.outstanding === 0) this.active.delete(queue)
+    }
+    this.tellIdle()
+  }
+
+  /** Sends whatever may be sent now. */
+  run(): void {
+    if (this.active.size === 0 || this.forgetting || this.fatal !== undefined) return
+    if (this.identity === undefined) return this.identify()
+    for (let requests = this.collect(); requests.size > 0; requests = this.collect()) {
+      for (const [leader, request] of requests) void this.transmit(leader, request)
+    }
+  }
+
+  /** The next request for each broker: at most one batch per partition. */
+  private collect(): Map<number, Sent[]> {
+    const now = Date.now()
+    const requests = new Map<number, Sent[]>()
+    const bytes = new Map<number, number>()
+    for (const queue of this.active) {
+      const due = this.nextDue(queue, now)
+      if (due > now) {
+        if (due < Infinity) this.alarm.at(due)
+        continue
+      }
+      const leader = this.cluster.cached(queue.topic)?.find(p => p.partition === queue.partition)?.leader ?? -1
+      if (leader < 0) {
+        this.refresh()
+        continue
+      }
+      if ((this.inFlight.get(leader) ?? 0) >= REQUESTS_PER_BROKER) continue
+      const size = (bytes.get(leader) ?? 0) + (queue.ready[0] ?? queue.open!).size
+      if (bytes.has(leader) && size > REQUEST_BYTES) continue
+      bytes.set(leader, size)
+      const sent = { queue, batch: this.take(queue) }
+      const request = requests.get(leader)
+      if (request === undefined) requests.set(leader, [sent])
+      else request.push(sent)
+    }
+    return requests
+  }
+
+  /** When the queue may send its next batch: now or earlier, a time, or Infinity when an answer has to come first. */
+  private nextDue(queue: PartitionQueue, now: number): number {
+    if (!queue.enrolled || queue.recovering) return Infinity
+    const limit = this.identity!.producerId < 0 || !queue.known ? 1 : REQUESTS_PER_BROKER
+    if (queue.outstanding >= limit) return Infinity
+    if (queue.notBefore > now) return queue.notBefore
+    if (queue.ready.length > 0) return now
+    return queue.open === undefined ? Infinity : queue.open.createdAt + this.options.lingerMs
+  }
+
+  private take(queue: PartitionQueue): Batch {
+    let batch = queue.ready.shift()
+    if (batch === undefined) {
+      batch = queue.open!
+      queue.open = undefined
+    }
+    const bytes = batch.seal(this.options.compression)
+    if (batch.sequence < 0) {
+      const idempotent = this.identity!.producerId >= 0
+      batch.sequence = idempotent ? queue.nextSequence : -1
+      if (idempotent) queue.nextSequence = sequenceAfter(queue.nextSequence, batch.count)
+      stamp(bytes, this.identity!, batch.sequence, this.options.transactionalId !== null)
+    }
+    batch.attempts++
+    queue.sent.push(batch)
+    queue.outstanding++
+    return batch
+  }
+
+  private async transmit(leader: number, request: readonly Sent[]): Promise<void> {
+    this.inFlight.set(leader, (this.inFlight.get(leader) ?? 0) + 1)
+    const { acks, transactionalId, compression } = this.options
+    const mark = { since: Date.now() }
+    this.requests.add(mark)
+    let broker: Awaited<ReturnType<Cluster['broker']>> | undefined
+    try {
+      broker = await this.cluster.broker(leader)
+      const batches = request.map(({ queue: { topic, partition }, batch }) => ({ topic, partition, bytes: batch.seal(compression) }))
+      const results = await produce(broker, batches, { acks, transactionalId, timeoutMs: 30_000 })
+      this.troubleSince = 0
+      settle(request, results, this.answers)
+    } catch (error) {
+      if (this.troubleSince === 0) this.troubleSince = Date.now()
+      const topics = request.map(r => r.queue.topic)
+      this.cluster.failed(broker, error, topics)
+      const mapped = toPipelineError(error, 'write to Kafka')
+      if (!mapped.retryable) this.kill(mapped)
+      else for (const { queue } of request) repeat(queue, mapped, this.answers)
+    }
+    this.requests.delete(mark)
+    this.inFlight.set(leader, this.inFlight.get(leader)! - 1)
+    for (const { queue } of request) this.returned(queue)
+    this.reidentify()
+    this.run()
+  }
+
+  private returned(queue: PartitionQueue): void {
+    queue.outstanding--
+    if (queue.outstanding > 0) return
+    if (queue.recovering) queue.requeue()
+    if (!queue.idle) return
+    this.active.delete(queue)
+    this.tellIdle()
+  }
+
+  private tellIdle(): void {
+    if (this.active.size === 0) for (const waiter of this.waiters.splice(0)) waiter()
+  }
+
+  private identify(): void {
+    if (this.identifying) return
+    this.identifying = true
+    this.options.identify!().then(
+      identity => {
+        this.identifying = false
+        this.identity = identity
+        this.run()
+      },
+      (error: PipelineError) => {
+        this.identifying = false
+        this.abortAll(error)
+      },
+    )
+  }
+
+  private forget(error: PipelineError): void {
+    if (!this.options.mayReidentify) return this.kill(error)
+    this.options.log.warn({ error: error.message }, 'a broker has lost the state of this producer; going on with a new producer id')
+    this.forgetting = true
+  }
+
+  /** What was sent may or may not be written, so its sequence numbers can't be used again. */
+  private giveUp(error: PipelineError): void {
+    if (!this.options.mayReidentify) return this.kill(error)
+    this.abortAll(error)
+    this.forgetting = this.options.identify !== undefined
+    this.reidentify()
+  }
+
+  private reidentify(): void {
+    if (!this.forgetting || this.requests.size > 0) return
+    for (const queue of this.allQueues()) queue.forget()
+    this.identity = undefined
+    this.forgetting = false
+  }
+
+  /** Looks for the leaders of partitions that have none in the cache. */
+  private refresh(): void {
+    if (this.refreshing) return
+    this.refreshing = true
+    const topics = new Set([...this.active].map(q => q.topic))
+    const work = async (): Promise<void> => {
+      try {
+        for (const topic of topics) await this.cluster.partitions(topic, { refresh: true })
+      } catch (error) {
+        if (this.troubleSince === 0) this.troubleSince = Date.now()
+        this.unreachable(toPipelineError(error, 'find the partition leaders'))
+      }
+      await sleep(50)
+    }
+    void work().finally(() => {
+      this.refreshing = false
+      this.run()
+    })
+  }
+
+  private unreachable(error: PipelineError): void {
+    if (!error.retryable) return this.kill(error)
+    for (const queue of this.active) {
+      const oldest = queue.ready[0] ?? queue.open
+      if (oldest !== undefined && queue.outstanding === 0 && Date.now() - oldest.createdAt > DELIVERY_TIMEOUT) return this.giveUp(error)
+    }
+  }
+}
