@@ -101,7 +101,7 @@ describe('validators made ahead', () => {
     for (const m of (await mutationsOf('test/config/corpus/kafka.yaml')).filter((_, i) => i % 20 === 0)) {
       try {
         const value = parse(m.text, { logLevel: 'silent' })
-        values.push(value, ...[value.sources?.[0]?.kafka, value.transforms?.[1]?.bars, value.sinks?.[0]?.kafka])
+        values.push(value, value.sources?.[0]?.kafka, value.transforms?.[1]?.bars, value.sinks?.[0]?.kafka)
       } catch {}
     }
     for (const [id, schema] of described) {
