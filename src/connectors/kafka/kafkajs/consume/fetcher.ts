@@ -24,11 +24,16 @@ const ERROR_PAUSE = 200
 /** How long a fetch may wait when partitions that are full may get room meanwhile. */
 const SHORT_WAIT = 20
 const OUT_OF_RANGE = 1
+/** Longer than any request's own timeout. */
+const STUCK_MS = 60_000
+const WATCH_INTERVAL = 5000
 
 export class Fetcher {
   private readonly cluster: Cluster
   private readonly options: FetcherOptions
-  private readonly busy = new Set<number>()
+  /** Fetches under way: when each broker was asked, epoch ms. */
+  private readonly busy = new Map<number, number>()
+  private readonly watchdog: NodeJS.Timeout
   private timer: NodeJS.Timeout | undefined
   private closed = false
   private looking = false
@@ -38,6 +43,7 @@ export class Fetcher {
   constructor(cluster: Cluster, options: FetcherOptions) {
     this.cluster = cluster
     this.options = options
+    this.watchdog = setInterval(() => this.watch(), WATCH_INTERVAL).unref()
   }
 
   /** Epoch ms of the last good answer; 0 after a failure. */
@@ -76,10 +82,12 @@ export class Fetcher {
   close(): void {
     this.closed = true
     clearTimeout(this.timer)
+    clearInterval(this.watchdog)
   }
 
   private async fetch(leader: number, states: PartitionState[], full: boolean): Promise<void> {
-    this.busy.add(leader)
+    const since = Date.now()
+    this.busy.set(leader, since)
     const { maxBytes, maxWaitMs, committed } = this.options
     // Whoever comes first in the request is served first when maxBytes is short.
     rotate(states)
@@ -104,8 +112,25 @@ export class Fetcher {
       )
       this.problem(states, toPipelineError(error, 'fetch from Kafka'))
     }
-    this.busy.delete(leader)
+    // After the watchdog's turn the broker is asked anew already.
+    if (this.busy.get(leader) === since) this.busy.delete(leader)
     this.options.onData()
+    this.kick()
+  }
+
+  /** A fetch that is never answered nor failed would stop its partitions for good and look like silence. */
+  private watch(): void {
+    const limit = Date.now() - STUCK_MS - this.options.maxWaitMs
+    const stuck = [...this.busy].filter(([, since]) => since < limit)
+    if (stuck.length === 0) return
+    for (const [leader] of stuck) this.busy.delete(leader)
+    this.cluster.reset()
+    this.broken = true
+    this.options.onError(
+      new ConnectionError(
+        `broker ${stuck.map(([leader]) => leader).join()} has not answered a fetch for ${STUCK_MS / 1000} s; connecting anew`,
+      ),
+    )
     this.kick()
   }
 
