@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { BarsPipeline, byKey } from '../e2e/lib/bars-run.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
-import { makeTicks, prng } from '../support/golden-ticks.ts'
+import { expectedBars, makeTicks, prng } from '../support/golden-ticks.ts'
 import { tempDir } from '../support/runner.ts'
 import { startFeed } from './lib/feed.ts'
 
@@ -45,12 +45,41 @@ describe.each(['kafka', 'embedded'] as const)('bars killed again and again, %s',
   })
 })
 
+test.each(['kafka', 'embedded'] as const)(
+  'at least once, %s: bars may come again, always the same, and none is missing',
+  { timeout: 120_000 },
+  async name => {
+    const cwd = tempDir()
+    const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
+    try {
+      const ticks = makeTicks({ seed: SEED, count: 60_000, partitions: PARTITIONS })
+      const pipeline = await BarsPipeline.create(backend, cwd, PARTITIONS.length, {
+        delivery: 'at_least_once',
+        extra: 'commit_interval: 300ms',
+      })
+      await killAndFeed(backend, pipeline, ticks, 5)
+      await pipeline.start(['--until-idle', '1s']).exit(0)
+      const golden = expectedBars(ticks)
+      const seen = byKey(await backend.readAll(pipeline.output))
+      const distinct = new Map([...seen].map(([key, lines]) => [key, [...new Set(lines)].toSorted()]))
+      expect(distinct).toEqual(new Map([...golden.bars].map(([key, bars]) => [key, bars.map(b => `${b.time} ${b.value}`).toSorted()])))
+    } finally {
+      await backend.close()
+    }
+  },
+)
+
 /** @returns the sum of the committed offsets at each kill. */
-async function killAndFeed(backend: Backend, pipeline: BarsPipeline, ticks: ReturnType<typeof makeTicks>): Promise<number[]> {
+async function killAndFeed(
+  backend: Backend,
+  pipeline: BarsPipeline,
+  ticks: ReturnType<typeof makeTicks>,
+  kills = KILLS,
+): Promise<number[]> {
   const random = prng(SEED)
-  const feed = startFeed(backend, pipeline.input, ticks, KILLS * 1_300)
+  const feed = startFeed(backend, pipeline.input, ticks, kills * 1_300)
   const positions: number[] = []
-  for (let kill = 0; kill < KILLS; kill++) {
+  for (let kill = 0; kill < kills; kill++) {
     const runner = pipeline.start()
     // One in four dies while it is still starting; the others when they have something in hand.
     await sleep(random() < 0.25 ? 100 + random() * 600 : 700 + random() * 1_200)
