@@ -28,7 +28,8 @@ function machine(): string {
   if (known === undefined) {
     known = hostname()
     try {
-      known += ` ${readlinkSync('/proc/self/ns/pid')}`
+      // The boot's id too: two machines may share a host name, and every machine's first namespace has the same number.
+      known += ` ${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()} ${readlinkSync('/proc/self/ns/pid')}`
     } catch {
       // No /proc on this system, hence no pid namespaces either.
     }
