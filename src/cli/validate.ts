@@ -61,10 +61,20 @@ async function validateFile(file: string, set: readonly string[]): Promise<FileR
   return { file, ok: !problems.some(p => p.severity === 'error'), problems }
 }
 
+/** A machine looks places up in the file: what is wrong with a `--set` stands at its beginning, and says so. */
+function inFile(result: FileResult): FileResult {
+  const problems = result.problems.map(p =>
+    p.file === result.file
+      ? p
+      : { ...p, file: result.file, line: 1, column: 1, endLine: 1, endColumn: 2, message: `${p.file}: ${p.message}` },
+  )
+  return { ...result, problems }
+}
+
 async function render(results: readonly FileResult[], flags: { format: Format; quiet?: boolean }): Promise<string> {
-  if (flags.format === 'json') return (await import('./validate/json.ts')).formatJson(results)
-  if (flags.format === 'sarif') return (await import('./validate/sarif.ts')).formatSarif(results)
-  if (flags.format === 'github') return (await import('./validate/github.ts')).formatGithub(results)
+  if (flags.format === 'json') return (await import('./validate/json.ts')).formatJson(results.map(inFile))
+  if (flags.format === 'sarif') return (await import('./validate/sarif.ts')).formatSarif(results.map(inFile))
+  if (flags.format === 'github') return (await import('./validate/github.ts')).formatGithub(results.map(inFile))
   const { formatText } = await import('../runtime/config/format.ts')
   const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined
   const text = formatText(

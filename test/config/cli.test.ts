@@ -150,6 +150,8 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
     const { code, out } = await runner(['validate', 'good.yaml', '--set', 'commit_interval=5'])
     expect(code).toBe(2)
     expect(out).toContain('--set:1:17 CONFIG_DURATION')
+    const { files } = JSON.parse((await runner(['validate', 'good.yaml', '--set', 'commit_interval=5', '--format', 'json'])).out)
+    expect(files[0].problems).toMatchObject([{ line: 1, column: 1, message: expect.stringContaining('--set: must be a duration') }])
     expect(out).toContain('commit_interval=5\n      |                 ^')
   })
 

@@ -17,7 +17,10 @@ export function formatText(problems: readonly Problem[], options: TextOptions = 
   return problems
     .map(p => {
       const head = `${paint('bold', `${p.file}:${p.line}:${p.column}`)} ${paint(p.severity === 'error' ? 'red' : 'yellow', p.code)} ${p.message}${p.path === '' ? '' : paint('dim', ` (at ${p.path})`)}`
-      const meant = p.suggestion === undefined ? '' : `\n      did you mean: ${paint('green', p.suggestion)}`
+      const meant =
+        p.suggestion === undefined
+          ? ''
+          : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : 'did you mean'}: ${paint('green', p.suggestion)}`
       return `${head}${caret(p, paint)}${meant}\n`
     })
     .join('\n')

@@ -1,27 +1,19 @@
 /** A pipeline file from text to a checked `Pipeline`. Needs no network; reports everything it finds, each at its place. */
-import { readFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import frame from '../../../schemas/frame.schema.json' with { type: 'json' }
 import type { SinkPlugin, SourcePlugin, TransformPlugin } from '../../plugin.ts'
-import { useQuick } from './ajv.ts'
-import { convert } from './convert.ts'
 import { obstacles } from './delivery.ts'
 import { type Env, resolveTree } from './env.ts'
-import { checkExpressions } from './expressions.ts'
-import { fill, fromJson } from './fill.ts'
+import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
-import { judge } from './judge.ts'
 import type { Pipeline, Problem, SinkStep, Step } from './model.ts'
-import { MAX_BYTES, parseText } from './parse.ts'
+import { parseText } from './parse.ts'
 import { Problems } from './problems.ts'
-import { type Kind, loadQuick, Registry } from './registry.ts'
-import type { Schema } from './schema.ts'
+import { readText } from './read.ts'
+import { Registry } from './registry.ts'
 import { applySet } from './set.ts'
-import { checkStep, type CheckedStep, report } from './steps.ts'
-import { find, type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
+import { checkStep, type CheckedStep } from './steps.ts'
+import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
 import { nameSteps, wire } from './wiring.ts'
-
-const FRAME = frame as unknown as Schema
 
 export interface LoadOptions {
   /** Default: the process's environment. */
@@ -39,7 +31,7 @@ export interface Loaded {
 /** Never throws for what is in the file, nor for a file that cannot be read: then the only problem is CONFIG_READ. */
 export async function loadPipeline(file: string, options: LoadOptions = {}): Promise<Loaded> {
   const problems = new Problems()
-  const text = await read(file, problems)
+  const text = await readText(file, problems)
   return text === undefined ? { problems: problems.list() } : load(new SourceText(file, text), problems, options)
 }
 
@@ -52,7 +44,7 @@ export function loadText(file: string, text: string, options: LoadOptions = {}):
 export async function loadPlugins(file: string): Promise<{ registry: Registry; problems: readonly Problem[] }> {
   const problems = new Problems()
   const registry = new Registry()
-  const text = await read(file, problems)
+  const text = await readText(file, problems)
   const parsed = text === undefined ? undefined : parseText(new SourceText(file, text), problems)
   const own = parsed?.kind === 'map' ? parsed.entries.get('plugins')?.value : undefined
   if (own?.kind === 'seq') {
@@ -60,63 +52,6 @@ export async function loadPlugins(file: string): Promise<{ registry: Registry; p
     if (list.kind === 'seq') await registry.addFiles(list, dirname(file), problems)
   }
   return { registry, problems: problems.list() }
-}
-
-async function read(file: string, problems: Problems): Promise<string | undefined> {
-  const nowhere = { source: new SourceText(file, ''), start: 0, end: 0 }
-  let bytes: Buffer
-  try {
-    const info = await stat(file)
-    if (!info.isFile()) throw Object.assign(new Error(), { code: 'EISDIR' })
-    if (info.size > 4 * MAX_BYTES) {
-      problems.add('CONFIG_LIMIT', nowhere, [], `the file has ${info.size} bytes, allowed are ${MAX_BYTES}`)
-      return undefined
-    }
-    bytes = await readFile(file)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    const why =
-      code === 'ENOENT'
-        ? 'does not exist'
-        : code === 'EISDIR'
-          ? 'is not a file'
-          : code === 'EACCES'
-            ? 'may not be read'
-            : `cannot be read (${code})`
-    problems.add('CONFIG_READ', nowhere, [], `${file} ${why}`)
-    return undefined
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    problems.add(
-      'CONFIG_ENCODING',
-      { source: new SourceText(file, bytes.toString('latin1')), start: firstBad(bytes), end: firstBad(bytes) + 1 },
-      [],
-      'this byte is not UTF-8',
-    )
-    return undefined
-  }
-}
-
-/** Offset of the first byte that is not UTF-8: the longest valid prefix ends there. */
-function firstBad(bytes: Buffer): number {
-  const valid = (n: number): boolean => {
-    try {
-      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, n), { stream: true })
-      return true
-    } catch {
-      return false
-    }
-  }
-  let low = 0
-  let high = bytes.length
-  while (low < high) {
-    const mid = (low + high + 1) >> 1
-    if (valid(mid)) low = mid
-    else high = mid - 1
-  }
-  return Math.min(low, bytes.length - 1)
 }
 
 async function load(source: SourceText, problems: Problems, options: LoadOptions): Promise<Loaded> {
@@ -145,93 +80,6 @@ async function load(source: SourceText, problems: Problems, options: LoadOptions
   const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms) : undefined
   if (pipeline) checkWhole(pipeline, root, problems)
   return problems.empty ? { pipeline, problems: [] } : { problems: problems.list() }
-}
-
-/** `metrics` decides by itself whether it is on: written without `enabled` it is, absent it depends on the environment. */
-function withMetrics(root: MapNode): MapNode {
-  const entry = root.entries.get('metrics')
-  const at = { source: root.span.source, start: root.span.start, end: root.span.start }
-  if (!entry) {
-    const value = fromJson({ enabled: '${KAFKA_METRICS_ENABLED:-false}' }, at)
-    return { ...root, entries: new Map([...root.entries, ['metrics', { key: at, value }]]) }
-  }
-  if (entry.value.kind !== 'map' || entry.value.entries.has('enabled')) return root
-  const enabled = { key: entry.key, value: fromJson(true, entry.key) }
-  const value: MapNode = { ...entry.value, entries: new Map([...entry.value.entries, ['enabled', enabled]]) }
-  return { ...root, entries: new Map([...root.entries, ['metrics', { key: entry.key, value }]]) }
-}
-
-const SECTIONS: readonly (readonly [string, Kind])[] = [
-  ['sources', 'source'],
-  ['transforms', 'transform'],
-  ['sinks', 'sink'],
-  ['dlq', 'sink'],
-]
-
-/** Variables are put in; in a step that is switched off, missing ones are no problem. */
-function resolveFrame(root: MapNode, env: Env, base: string, problems: Problems): MapNode {
-  const step = (node: TreeNode, path: Path): TreeNode => resolveTree(node, path, env, base, problems, !isEnabled(node, env, base))
-  const entries = new Map(
-    [...root.entries].map(([key, entry]) => {
-      const { value } = entry
-      const section = SECTIONS.some(([name]) => name === key)
-      if (section && value.kind === 'seq')
-        return [key, { ...entry, value: { ...value, items: value.items.map((item, i) => step(item, [key, i])) } }]
-      return [key, { ...entry, value: key === 'dlq' ? step(value, [key]) : resolveTree(value, [key], env, base, problems) }]
-    }),
-  )
-  return { ...root, entries }
-}
-
-function isEnabled(node: TreeNode, env: Env, base: string): boolean {
-  const entry = node.kind === 'map' ? node.entries.get('enabled') : undefined
-  if (!entry) return true
-  const resolved = resolveTree(entry.value, [], env, base, new Problems())
-  const schema: Schema = { type: 'boolean' }
-  const value = fill(resolved, schema, [], {
-    root: schema,
-    env,
-    base,
-    problems: new Problems(),
-    at: entry.key,
-    unresolved: new Set(),
-    lenient: true,
-  })
-  return value !== false
-}
-
-async function checkFrame(root: MapNode, env: Env, base: string, problems: Problems): Promise<{ value: any }> {
-  const unresolved = new Set<string>()
-  const filled = fill(root, FRAME, [], { root: FRAME, env, base, problems, at: topOf(root), unresolved, lenient: false })
-  const place = (path: Path): { path: Path; find: ReturnType<typeof find> } => {
-    const found = find(root, path)
-    return { path, find: { ...found, key: found.key ?? topOf(root) } }
-  }
-  const { value, expressions } = convert(filled, FRAME, FRAME)
-  const made = await loadQuick('frame')
-  if (made) useQuick(FRAME, made)
-  const judgements = await judge(filled, FRAME)
-  // A step that is no map at all is explained better beside its plugins.
-  const isStep = (path: Path): boolean => SECTIONS.some(([name]) => name === path[0]) && path.length === (path[0] === 'dlq' ? 1 : 2)
-  report(
-    judgements.filter(j => !(j.code === 'CONFIG_TYPE' && isStep(j.path))),
-    place,
-    unresolved,
-    problems,
-  )
-  await checkExpressions(
-    expressions.filter(e => e.schema.returns === 'bool'),
-    place,
-    unresolved,
-    problems,
-  )
-  return { value }
-}
-
-/** What concerns the file as a whole is said at its first key. */
-function topOf(root: MapNode): CheckedStep['key'] {
-  const first = root.entries.values().next().value
-  return first?.key ?? { source: root.span.source, start: root.span.start, end: root.span.start + 1 }
 }
 
 async function checkSteps(root: MapNode, context: Parameters<typeof checkStep>[4]): Promise<CheckedStep[]> {

@@ -1,0 +1,62 @@
+/** The text of a pipeline file, or a problem that says why there is none. */
+import { readFile, stat } from 'node:fs/promises'
+import { MAX_BYTES } from './parse.ts'
+import type { Problems } from './problems.ts'
+import { SourceText } from './tree.ts'
+
+export async function readText(file: string, problems: Problems): Promise<string | undefined> {
+  const nowhere = { source: new SourceText(file, ''), start: 0, end: 0 }
+  let bytes: Buffer
+  try {
+    const info = await stat(file)
+    if (!info.isFile()) throw Object.assign(new Error(), { code: 'EISDIR' })
+    if (info.size > 4 * MAX_BYTES) {
+      problems.add('CONFIG_LIMIT', nowhere, [], `the file has ${info.size} bytes, allowed are ${MAX_BYTES}`)
+      return undefined
+    }
+    bytes = await readFile(file)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const why =
+      code === 'ENOENT'
+        ? 'does not exist'
+        : code === 'EISDIR'
+          ? 'is not a file'
+          : code === 'EACCES'
+            ? 'may not be read'
+            : `cannot be read (${code})`
+    problems.add('CONFIG_READ', nowhere, [], `${file} ${why}`)
+    return undefined
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    problems.add(
+      'CONFIG_ENCODING',
+      { source: new SourceText(file, bytes.toString('latin1')), start: firstBad(bytes), end: firstBad(bytes) + 1 },
+      [],
+      'this byte is not UTF-8',
+    )
+    return undefined
+  }
+}
+
+/** Offset of the first byte that is not UTF-8: the longest valid prefix ends there. */
+function firstBad(bytes: Buffer): number {
+  const valid = (n: number): boolean => {
+    try {
+      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, n), { stream: true })
+      return true
+    } catch {
+      return false
+    }
+  }
+  let low = 0
+  let high = bytes.length
+  while (low < high) {
+    const mid = (low + high + 1) >> 1
+    if (valid(mid)) low = mid
+    else high = mid - 1
+  }
+  return Math.min(low, bytes.length - 1)
+}
