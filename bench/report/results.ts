@@ -44,9 +44,12 @@ export function median(rounds: readonly Figures[]): Figures {
   }
 }
 
-/** The peer's row that an own row is compared with: Kafka Streams at the same task and guarantee. */
+/** What a row is compared with: the faster Kafka Streams at the same task and guarantee. */
 export function streamsBeside(row: Row, rows: readonly Row[]): Figures | undefined {
   const guarantee = /exactly/.test(row.name) ? /exactly/ : /at least/
-  const peer = rows.find(other => other.task === row.task && other.family === 'streams' && guarantee.test(other.name))
-  return (peer ?? rows.find(other => other.task === row.task && other.family === 'streams'))?.median
+  const peers = rows.filter(other => other.task === row.task && other.family === 'streams' && guarantee.test(other.name))
+  return peers
+    .map(peer => peer.median)
+    .filter(figures => figures !== undefined)
+    .toSorted((a, b) => b.ratePerSecond - a.ratePerSecond)[0]
 }
