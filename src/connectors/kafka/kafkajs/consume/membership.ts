@@ -5,11 +5,13 @@
 import { FencedError } from '../../../../plugin.ts'
 import { type TopicPartition, tpKey } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
-import { connectionBroke, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
+import { NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
 import type { Broker } from '../internals.ts'
 import { Backoff, sleep, Wakeup, within } from '../wait.ts'
-import { assign, decodeAssignment, decodeMember, encodeAssignment, encodeMember, type Member, PROTOCOL } from './assign.ts'
-import { deadMembers, isDead, processMark } from './peers.ts'
+import { decodeAssignment, encodeMember, PROTOCOL } from './assign.ts'
+import { EXPELLED, heartbeats, REBALANCING } from './heartbeat.ts'
+import { Leader } from './leader.ts'
+import { Farewell, processMark } from './peers.ts'
 
 export interface MembershipOptions {
   readonly group: string
@@ -31,9 +33,6 @@ const REBALANCE_TIMEOUT = 60_000
 /** Share of it that letting go may take; behind it the others go on without us. */
 const REVOKE_BUDGET = REBALANCE_TIMEOUT * 0.4
 const METADATA_INTERVAL = 30_000
-const WATCH_INTERVAL = 500
-const REJOIN = new Set(['REBALANCE_IN_PROGRESS'])
-const EXPELLED = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID'])
 
 interface Joined {
   readonly memberId: string
@@ -52,17 +51,14 @@ export class Membership {
   private owned: TopicPartition[] = []
   private memberId = ''
   private generation = -1
-  private leader = false
-  /** The group of this generation. */
-  private members: readonly Pick<Member, 'id' | 'process'>[] = []
-  /** What the last assignment was made of, when we made it. */
-  private counts = ''
-  private subscribed: string[] = []
+  private leading = false
+  private readonly leader: Leader
+  private readonly farewell: Farewell
   /** Set by a heartbeat; acted on by the loop. */
   private rejoin = false
   private expelled = false
-  private beating = 0
-  private contact = 0
+  private beating = new AbortController()
+  private readonly contact = { at: 0 }
   private stable: Promise<void> | undefined
   private markStable: () => void = () => {}
   private notifyExpelled: () => void = () => {}
@@ -72,6 +68,8 @@ export class Membership {
   constructor(cluster: Cluster, options: MembershipOptions) {
     this.cluster = cluster
     this.options = options
+    this.leader = new Leader(cluster)
+    this.farewell = new Farewell(options.group, members => options.onDead(members))
     this.heartbeatMs = Math.max(100, Math.min(1000, options.sessionTimeoutMs / 6))
   }
 
@@ -81,7 +79,7 @@ export class Membership {
 
   /** Epoch ms of the coordinator's last good answer. */
   get lastContact(): number {
-    return this.contact
+    return this.contact.at
   }
 
   /** The same object for as long as the partition is ours without a break. */
@@ -119,9 +117,8 @@ export class Membership {
           this.expel()
           throw new FencedError(`group ${this.options.group} has gone on without this member`, error)
         }
-        if (REJOIN.has(type)) {
-          this.rejoin = true
-          this.wakeup.wake()
+        if (type === REBALANCING) {
+          this.joinAgain()
           await sleep(50)
         }
         throw error
@@ -133,7 +130,7 @@ export class Membership {
   async close(): Promise<void> {
     this.stop.abort()
     this.wakeup.wake()
-    this.beating++
+    this.beating.abort()
     this.markStable()
     const left = this.memberId === '' ? Promise.resolve() : this.leave()
     await within(left, 3000, undefined)
@@ -168,10 +165,10 @@ export class Membership {
         // The handlers may hang on the same dead connection that has cost us the session.
         await Promise.race([this.reconcile(assignment), expelled])
         while (!this.rejoin && !this.expelled && !signal.aborted) await this.wakeup.wait()
-        this.beating++
+        this.beating.abort()
       } catch (error) {
         if (signal.aborted) break
-        this.beating++
+        this.beating.abort()
         if (!(await this.failed(error))) return
         await backoff.wait(signal)
       }
@@ -186,7 +183,7 @@ export class Membership {
       this.drop()
       return true
     }
-    if (REJOIN.has(type)) return true
+    if (type === REBALANCING) return true
     const mapped = toPipelineError(error, `join group ${this.options.group}`)
     if (!mapped.retryable) {
       this.drop()
@@ -194,7 +191,7 @@ export class Membership {
       return false
     }
     if (!NOT_COORDINATOR.has(type)) this.options.onError(mapped)
-    if (this.owned.length > 0 && Date.now() - this.contact > this.options.sessionTimeoutMs) this.drop()
+    if (this.owned.length > 0 && Date.now() - this.contact.at > this.options.sessionTimeoutMs) this.drop()
     return true
   }
 
@@ -203,7 +200,7 @@ export class Membership {
     let coordinator: Broker | undefined
     try {
       coordinator = await this.cluster.coordinator('group', group)
-      if (this.memberId === '') await this.farewell(coordinator, () => deadMembers(coordinator!, group))
+      if (this.memberId === '') await this.farewell.toFormer(coordinator, this.cluster)
       const joining: Promise<Joined> = coordinator.joinGroup({
         groupId: group,
         sessionTimeout: sessionTimeoutMs,
@@ -211,11 +208,11 @@ export class Membership {
         memberId: this.memberId,
         groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, this.owned, this.generation, processMark()) }],
       })
-      const joined = await this.watchOver(joining)
+      const joined = await this.farewell.during(joining, this.options.aside)
       this.memberId = joined.memberId
-      this.contact = Date.now()
-      this.leader = joined.leaderId === joined.memberId
-      const groupAssignment = this.leader ? await this.lead(joined.members) : []
+      this.contact.at = Date.now()
+      this.leading = joined.leaderId === joined.memberId
+      const groupAssignment = this.leading ? await this.leader.lead(joined.members) : []
       const synced = await coordinator.syncGroup({
         groupId: group,
         generationId: joined.generationId,
@@ -223,71 +220,14 @@ export class Membership {
         groupAssignment,
       })
       this.generation = joined.generationId
-      this.contact = Date.now()
+      this.contact.at = Date.now()
       const { partitions, members } = decodeAssignment(synced.memberAssignment)
-      this.members = members
+      this.farewell.members = members
       return [...partitions]
     } catch (error) {
       this.cluster.failed(coordinator, error)
       throw error
     }
-  }
-
-  /** The coordinator lets a join wait for all members of before: also for one that has just died. */
-  private async watchOver<T>(joining: Promise<T>): Promise<T> {
-    const done = new AbortController()
-    const watch = async (): Promise<void> => {
-      for (;;) {
-        await sleep(WATCH_INTERVAL, done.signal)
-        if (done.signal.aborted || this.stop.signal.aborted) return
-        const { aside, group } = this.options
-        await aside
-          .coordinator('group', group)
-          .then(coordinator => this.farewell(coordinator, this.dead, aside))
-          .catch(() => {})
-      }
-    }
-    void watch()
-    try {
-      return await joining
-    } finally {
-      done.abort()
-    }
-  }
-
-  private readonly dead = async (): Promise<string[]> => this.members.filter(m => isDead(m.process)).map(m => m.id)
-
-  /** Leaves the group in the name of those who can't any more. At worst it fails, and their sessions expire instead. */
-  private async farewell(coordinator: Broker, find: () => Promise<string[]>, cluster: Cluster = this.cluster): Promise<void> {
-    try {
-      const dead = await find()
-      if (dead.length === 0) return
-      this.members = this.members.filter(m => !dead.includes(m.id))
-      for (const memberId of dead) await coordinator.leaveGroup({ groupId: this.options.group, memberId })
-      this.options.onDead(dead)
-    } catch (error) {
-      cluster.failed(coordinator, error)
-      if (connectionBroke(error)) throw error
-    }
-  }
-
-  private async lead(raw: Joined['members']) {
-    const members = raw.map(m => decodeMember(m.memberId, m.memberMetadata))
-    const topics = [...new Set(members.flatMap(m => m.topics))].toSorted()
-    const partitions = await this.partitionsOf(topics)
-    this.subscribed = topics
-    this.counts = countsOf(partitions)
-    return [...assign(members, partitions)].map(([memberId, list]) => ({
-      memberId,
-      memberAssignment: encodeAssignment({ partitions: list, members }),
-    }))
-  }
-
-  private async partitionsOf(topics: readonly string[]): Promise<TopicPartition[]> {
-    const list: TopicPartition[] = []
-    for (const topic of topics)
-      for (const { partition } of await this.cluster.partitions(topic, { refresh: true })) list.push({ topic, partition })
-    return list
   }
 
   /** Let go of what was taken, then take what was given. */
@@ -324,63 +264,51 @@ export class Membership {
 
   /** Beats until the loop has something to do. */
   private heartbeat(): void {
-    const turn = ++this.beating
-    const { group, sessionTimeoutMs } = this.options
-    const beat = async (): Promise<void> => {
-      let lastMetadata = Date.now()
-      while (turn === this.beating && !this.stop.signal.aborted) {
-        await sleep(this.heartbeatMs, this.stop.signal)
-        if (turn !== this.beating || this.stop.signal.aborted) return
-        if (Date.now() - this.contact > sessionTimeoutMs) return this.expel()
-        let coordinator: Broker | undefined
-        try {
-          // A connection may be dead without a word; the session ends all the same.
-          const left = this.contact + sessionTimeoutMs - Date.now()
-          const answered = await within(
-            this.cluster.coordinator('group', group).then(async broker => {
-              coordinator = broker
-              await broker.heartbeat({ groupId: group, groupGenerationId: this.generation, memberId: this.memberId })
-              return true
-            }),
-            left,
-            false,
-          )
-          if (turn !== this.beating) return
-          if (!answered) {
-            this.cluster.reset()
-            return this.expel()
-          }
-          this.contact = Date.now()
-          await this.farewell(coordinator!, this.dead)
-          if (this.leader && Date.now() - lastMetadata > METADATA_INTERVAL) {
-            lastMetadata = Date.now()
-            if (countsOf(await this.partitionsOf(this.subscribed)) !== this.counts) {
-              this.rejoin = true
-              this.wakeup.wake()
-            }
-          }
-        } catch (error) {
-          this.cluster.failed(coordinator as Broker | undefined, error)
-          const type = typeOf(error)
-          if (turn !== this.beating) return
-          if (REJOIN.has(type)) {
-            // An answer all the same: it keeps the session alive while the handlers still work for the old generation.
-            this.contact = Date.now()
-            this.rejoin = true
-            this.wakeup.wake()
-            continue
-          }
-          if (EXPELLED.has(type)) {
-            if (type === 'UNKNOWN_MEMBER_ID') this.memberId = ''
-            return this.expel()
-          }
-          const mapped = toPipelineError(error, `keep the membership in group ${group}`)
-          if (!mapped.retryable) return this.options.onFatal(mapped)
-          if (!NOT_COORDINATOR.has(type) && !connectionBroke(error)) this.options.onError(mapped)
-        }
-      }
+    this.beating.abort()
+    this.beating = new AbortController()
+    let lastMetadata = Date.now()
+    void heartbeats(
+      {
+        group: this.options.group,
+        intervalMs: this.heartbeatMs,
+        sessionMs: this.options.sessionTimeoutMs,
+        contact: this.contact,
+        beat: () =>
+          this.onCoordinator(c =>
+            c.heartbeat({ groupId: this.options.group, groupGenerationId: this.generation, memberId: this.memberId }),
+          ),
+        chores: async () => {
+          await this.onCoordinator(c => this.farewell.toPeers(c, this.cluster))
+          if (!this.leading || Date.now() - lastMetadata < METADATA_INTERVAL) return
+          lastMetadata = Date.now()
+          if (await this.leader.outgrown()) this.joinAgain()
+        },
+        onRebalance: () => this.joinAgain(),
+        onExpelled: how => {
+          if (how === 'unknown') this.memberId = ''
+          if (how === 'silence') this.cluster.reset()
+          this.expel()
+        },
+        onError: error => this.options.onError(error),
+        onFatal: error => this.options.onFatal(error),
+      },
+      this.beating.signal,
+    )
+  }
+
+  private async onCoordinator(request: (coordinator: Broker) => Promise<unknown>): Promise<void> {
+    const coordinator = await this.cluster.coordinator('group', this.options.group)
+    try {
+      await request(coordinator)
+    } catch (error) {
+      this.cluster.failed(coordinator, error)
+      throw error
     }
-    void beat()
+  }
+
+  private joinAgain(): void {
+    this.rejoin = true
+    this.wakeup.wake()
   }
 
   private expel(): void {
@@ -389,10 +317,4 @@ export class Membership {
     this.notifyExpelled()
     this.wakeup.wake()
   }
-}
-
-const countsOf = (partitions: readonly TopicPartition[]): string => {
-  const counts: Record<string, number> = {}
-  for (const { topic } of partitions) counts[topic] = (counts[topic] ?? 0) + 1
-  return JSON.stringify(counts)
 }

@@ -5,8 +5,11 @@
  */
 import { readFileSync } from 'node:fs'
 import { mayBeAlive, processToken } from '../../liveness.ts'
+import type { Cluster } from '../cluster.ts'
+import { connectionBroke } from '../errors.ts'
 import type { Broker } from '../internals.ts'
-import { decodeMember } from './assign.ts'
+import { sleep } from '../wait.ts'
+import { decodeMember, type Member } from './assign.ts'
 
 /** Says which process of which machine a member is; undefined where machines can't be told apart. */
 export function processMark(): string | undefined {
@@ -39,6 +42,65 @@ function markOf(memberId: string, metadata: Buffer): string | undefined {
   } catch {
     // Somebody else's client.
     return undefined
+  }
+}
+
+const WATCH_INTERVAL = 500
+
+/** Leaves the group in the name of those who can't any more. At worst it fails, and their sessions expire instead. */
+export class Farewell {
+  private readonly group: string
+  private readonly onDead: (members: readonly string[]) => void
+  /** The group of this generation. */
+  members: readonly Pick<Member, 'id' | 'process'>[] = []
+
+  constructor(group: string, onDead: (members: readonly string[]) => void) {
+    this.group = group
+    this.onDead = onDead
+  }
+
+  /** To members of this generation whose processes are gone. */
+  async toPeers(coordinator: Broker, cluster: Cluster): Promise<void> {
+    await this.say(coordinator, cluster, async () => this.members.filter(m => isDead(m.process)).map(m => m.id))
+  }
+
+  /** To members of a group that we do not belong to yet. */
+  async toFormer(coordinator: Broker, cluster: Cluster): Promise<void> {
+    await this.say(coordinator, cluster, () => deadMembers(coordinator, this.group))
+  }
+
+  /** The coordinator lets a join wait for all members of before: also for one that has just died. */
+  async during<T>(joining: Promise<T>, aside: Cluster): Promise<T> {
+    const done = new AbortController()
+    const watch = async (): Promise<void> => {
+      for (;;) {
+        await sleep(WATCH_INTERVAL, done.signal)
+        if (done.signal.aborted) return
+        await aside
+          .coordinator('group', this.group)
+          .then(coordinator => this.toPeers(coordinator, aside))
+          .catch(() => {})
+      }
+    }
+    void watch()
+    try {
+      return await joining
+    } finally {
+      done.abort()
+    }
+  }
+
+  private async say(coordinator: Broker, cluster: Cluster, find: () => Promise<string[]>): Promise<void> {
+    try {
+      const dead = await find()
+      if (dead.length === 0) return
+      this.members = this.members.filter(m => !dead.includes(m.id))
+      for (const memberId of dead) await coordinator.leaveGroup({ groupId: this.group, memberId })
+      this.onDead(dead)
+    } catch (error) {
+      cluster.failed(coordinator, error)
+      if (connectionBroke(error)) throw error
+    }
   }
 }
 

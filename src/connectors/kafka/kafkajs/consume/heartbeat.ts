@@ -1,0 +1,60 @@
+/** Keeps a session alive on a timer of its own, and says what the answers mean. */
+import { connectionBroke, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
+import { sleep, within } from '../wait.ts'
+
+export interface HeartbeatHost {
+  readonly group: string
+  readonly intervalMs: number
+  readonly sessionMs: number
+  /** When the coordinator's last good answer came, epoch ms. */
+  readonly contact: { at: number }
+  /** One request. Throws kafkajs' errors. */
+  beat(): Promise<void>
+  /** After each answer. */
+  chores(): Promise<void>
+  /** The group is being shared out anew. */
+  onRebalance(): void
+  /** The session is over. */
+  onExpelled(how: 'unknown' | 'generation' | 'silence'): void
+  onError(error: Error): void
+  onFatal(error: Error): void
+}
+
+export const REBALANCING = 'REBALANCE_IN_PROGRESS'
+export const EXPELLED = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID'])
+
+/** Beats until `signal` aborts or the session is over. */
+export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await sleep(host.intervalMs, signal)
+    if (signal.aborted) return
+    const left = host.contact.at + host.sessionMs - Date.now()
+    // The process may have been stopped for longer than its session.
+    if (left < 0) return host.onExpelled('silence')
+    try {
+      // A connection may be dead without a word; the session ends all the same.
+      const answered = await within(
+        host.beat().then(() => true),
+        left,
+        false,
+      )
+      if (signal.aborted) return
+      if (!answered) return host.onExpelled('silence')
+      host.contact.at = Date.now()
+      await host.chores()
+    } catch (error) {
+      if (signal.aborted) return
+      const type = typeOf(error)
+      if (EXPELLED.has(type)) return host.onExpelled(type === 'UNKNOWN_MEMBER_ID' ? 'unknown' : 'generation')
+      if (type === REBALANCING) {
+        // An answer all the same: it keeps the session alive while the handlers still work for the old generation.
+        host.contact.at = Date.now()
+        host.onRebalance()
+        continue
+      }
+      const mapped = toPipelineError(error, `keep the membership in group ${host.group}`)
+      if (!mapped.retryable) return host.onFatal(mapped)
+      if (!NOT_COORDINATOR.has(type) && !connectionBroke(error)) host.onError(mapped)
+    }
+  }
+}

@@ -1,0 +1,44 @@
+/** What the group's leader does besides being a member: share out the partitions, and notice when there are more of them. */
+import type { TopicPartition } from '../../driver.ts'
+import type { Cluster } from '../cluster.ts'
+import { assign, decodeMember, encodeAssignment } from './assign.ts'
+
+export class Leader {
+  private readonly cluster: Cluster
+  /** What the last assignment was made of. */
+  private counts = ''
+  private topics: string[] = []
+
+  constructor(cluster: Cluster) {
+    this.cluster = cluster
+  }
+
+  async lead(joined: readonly { memberId: string; memberMetadata: Buffer }[]): Promise<{ memberId: string; memberAssignment: Buffer }[]> {
+    const members = joined.map(m => decodeMember(m.memberId, m.memberMetadata))
+    this.topics = [...new Set(members.flatMap(m => m.topics))].toSorted()
+    const partitions = await this.partitions()
+    this.counts = countsOf(partitions)
+    return [...assign(members, partitions)].map(([memberId, list]) => ({
+      memberId,
+      memberAssignment: encodeAssignment({ partitions: list, members }),
+    }))
+  }
+
+  /** Has a topic got partitions since? */
+  async outgrown(): Promise<boolean> {
+    return countsOf(await this.partitions()) !== this.counts
+  }
+
+  private async partitions(): Promise<TopicPartition[]> {
+    const list: TopicPartition[] = []
+    for (const topic of this.topics)
+      for (const { partition } of await this.cluster.partitions(topic, { refresh: true })) list.push({ topic, partition })
+    return list
+  }
+}
+
+const countsOf = (partitions: readonly TopicPartition[]): string => {
+  const counts: Record<string, number> = {}
+  for (const { topic } of partitions) counts[topic] = (counts[topic] ?? 0) + 1
+  return JSON.stringify(counts)
+}
