@@ -1,24 +1,10 @@
 /** Brokers, leaders and coordinators of one Kafka cluster over kafkajs' connections. */
-import type { Logger } from '../../../plugin.ts'
 import { ConnectionError, EnvironmentError } from '../../../plugin.ts'
 import type { TopicPartition } from '../driver.ts'
 import { connectionBroke, NOT_COORDINATOR, STALE, toPipelineError, typeOf } from './errors.ts'
-import { type Broker, type ConnectionPool, internals, type Request } from './internals.ts'
-import { quietLogger } from './log.ts'
+import { type Address, type ClusterOptions, Connections, parseAddress } from './connections.ts'
+import { type Broker, internals, type Request } from './internals.ts'
 import { Backoff } from './wait.ts'
-
-export interface ClusterOptions {
-  /** `host:port` each. */
-  readonly brokers: readonly string[]
-  readonly clientId: string
-  /** TLS options of node:tls; true for the defaults; undefined: plaintext. */
-  readonly ssl?: object | true
-  /** kafkajs' `sasl` object. */
-  readonly sasl?: object
-  readonly log: Logger
-  readonly connectTimeoutMs?: number
-  readonly requestTimeoutMs?: number
-}
 
 export interface PartitionInfo {
   readonly partition: number
@@ -32,11 +18,6 @@ interface TopicEntry {
   readonly error: number
   readonly at: number
 }
-interface Address {
-  readonly host: string
-  readonly port: number
-}
-
 const COORDINATOR = { group: 0, transaction: 1 } as const
 const METADATA_MAX_AGE = 300_000
 export const UNKNOWN_TOPIC = 3
@@ -44,20 +25,18 @@ export const INVALID_TOPIC = 17
 
 export class Cluster {
   readonly options: ClusterOptions
-  private readonly logger: unknown
   private readonly bootstrap: Address[]
   private readonly addresses = new Map<number, Address>()
-  private readonly brokers = new Map<string, Broker>()
+  private readonly connections: Connections
   private readonly topics = new Map<string, TopicEntry>()
   private readonly coordinators = new Map<string, number>()
-  private readonly introduced = new WeakSet<Broker>()
   private controllerId = -1
   private closed = false
 
   constructor(options: ClusterOptions) {
     this.options = options
     this.bootstrap = options.brokers.map(parseAddress)
-    this.logger = internals().createLogger({ level: 2, logCreator: () => quietLogger(options.log) })
+    this.connections = new Connections(options)
   }
 
   /** A connected broker, the one named by `nodeId` or any. @throws kafkajs' error of the last address tried. */
@@ -68,14 +47,15 @@ export class Cluster {
         await this.metadata([])
         if (!this.addresses.has(nodeId)) throw new ConnectionError(`broker ${nodeId} is not in the cluster's metadata`)
       }
-      return this.open(this.addresses.get(nodeId)!)
+      return this.connections.open(this.addresses.get(nodeId)!)
     }
-    for (const broker of this.brokers.values()) if (this.usable(broker)) return broker
+    const open = this.connections.any()
+    if (open !== undefined) return open
     const candidates = [...this.addresses.values(), ...shuffle(this.bootstrap)]
     let last: unknown = new ConnectionError('no broker addresses are configured')
     for (const address of candidates) {
       try {
-        return await this.open(address)
+        return await this.connections.open(address)
       } catch (error) {
         last = error
         if (toPipelineError(error, 'connect') instanceof EnvironmentError) break
@@ -159,14 +139,14 @@ export class Cluster {
     this.coordinators.clear()
     this.topics.clear()
     this.controllerId = -1
-    if (broker !== undefined && typeOf(error) !== 'REQUEST_TIMED_OUT') this.drop(broker)
+    if (broker !== undefined && typeOf(error) !== 'REQUEST_TIMED_OUT') this.connections.drop(broker)
   }
 
   /** Drops every connection, for when they have gone silent without an error. */
   reset(): void {
     this.coordinators.clear()
     this.topics.clear()
-    for (const broker of this.brokers.values()) this.drop(broker)
+    this.connections.dropAll()
   }
 
   /** Asks for the brokers' addresses. */
@@ -184,11 +164,6 @@ export class Cluster {
       this.failed(broker, error)
       throw error
     }
-  }
-
-  connected(): boolean {
-    for (const broker of this.brokers.values()) if (broker.isConnected()) return true
-    return false
   }
 
   /**
@@ -212,75 +187,7 @@ export class Cluster {
 
   async close(): Promise<void> {
     this.closed = true
-    const all = [...this.brokers.values()]
-    this.brokers.clear()
-    for (const broker of all) this.drop(broker)
-  }
-
-  /** A socket is not enough: until the broker has named its versions kafkajs can't encode a request. */
-  private usable(broker: Broker): boolean {
-    return this.introduced.has(broker) && broker.isConnected()
-  }
-
-  private async open(address: Address): Promise<Broker> {
-    if (this.closed) throw new ConnectionError('the Kafka client is closed')
-    const key = `${address.host}:${address.port}`
-    let broker = this.brokers.get(key)
-    if (broker === undefined) {
-      broker = this.create(address)
-      this.brokers.set(key, broker)
-    }
-    if (!this.usable(broker)) {
-      try {
-        await broker.connect()
-        this.introduced.add(broker)
-      } catch (error) {
-        this.drop(broker)
-        throw error
-      }
-      if (this.closed) this.drop(broker)
-    }
-    return broker
-  }
-
-  private create(address: Address): Broker {
-    const { options } = this
-    const { Broker, ConnectionPool, socketFactory } = internals()
-    const connectionTimeout = options.connectTimeoutMs ?? 10_000
-    const connectionPool: ConnectionPool = new ConnectionPool({
-      ...address,
-      sasl: options.sasl === undefined ? null : { ...options.sasl },
-      ssl: options.ssl === true ? {} : (options.ssl ?? null),
-      clientId: options.clientId,
-      socketFactory: socketFactory(),
-      connectionTimeout,
-      requestTimeout: options.requestTimeoutMs ?? 30_000,
-      enforceRequestTimeout: true,
-      logger: this.logger,
-      reauthenticationThreshold: 10_000,
-    })
-    return new Broker({ connectionPool, logger: this.logger, authenticationTimeout: connectionTimeout, allowAutoTopicCreation: false })
-  }
-
-  /** Closes at once; what is in flight is rejected. kafkajs' own disconnect waits for answers that may never come. */
-  private drop(broker: Broker): void {
-    const { host, port, pool } = broker.connectionPool
-    const key = `${host}:${port}`
-    if (this.brokers.get(key) === broker) this.brokers.delete(key)
-    for (const connection of pool as any[]) {
-      if (connection.requestQueue) {
-        const error = Object.assign(new Error('the connection was dropped'), {
-          name: 'KafkaJSConnectionClosedError',
-          retriable: true,
-          host,
-          port,
-        })
-        connection.requestQueue.rejectAll(error)
-        connection.requestQueue.destroy()
-      }
-      connection.connectionStatus = 'disconnected'
-      connection.socket?.destroy()
-    }
+    this.connections.close()
   }
 
   private async metadata(topics: string[], create = false): Promise<void> {
@@ -315,14 +222,6 @@ export class Cluster {
         .sort((a, b) => a.partition - b.partition),
     }))
   }
-}
-
-function parseAddress(text: string): Address {
-  const at = text.lastIndexOf(':')
-  const port = Number(text.slice(at + 1))
-  if (at <= 0 || !Number.isInteger(port) || port < 1 || port > 65535)
-    throw new EnvironmentError(`"${text}" is not a broker address; write host:port`)
-  return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port }
 }
 
 function shuffle<T>(list: readonly T[]): T[] {

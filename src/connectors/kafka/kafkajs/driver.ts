@@ -17,7 +17,8 @@ import {
   tpKey,
 } from '../driver.ts'
 import { committedOffsets, createTopics, listOffsets, listTopics, PATIENCE } from './admin.ts'
-import { Cluster, type ClusterOptions } from './cluster.ts'
+import { Cluster } from './cluster.ts'
+import type { ClusterOptions } from './connections.ts'
 import { GroupConsumer } from './consume/consumer.ts'
 import { fetch } from './consume/fetch.ts'
 import { KafkaProducer } from './producer.ts'

@@ -3,7 +3,8 @@
  * lane's transaction. Partition n of it serves partition n of every input topic.
  */
 import { type Checkpoint, type CheckpointDelta, EnvironmentError, type LaneInfo, type Message, type Position } from '../../../../plugin.ts'
-import { batchHeader, commitMarker, decodeBatch } from '../../codec/decode.ts'
+import { batchHeader, commitMarker } from '../../codec/decode.ts'
+import { decodeBatch } from '../../codec/records.ts'
 import { CONTROL, TRANSACTIONAL } from '../../codec/encode.ts'
 import { type OutRecord, type TopicPartition, tpKey } from '../../driver.ts'
 import { addPartitions, createTopics, listOffsets, PATIENCE } from '../admin.ts'
