@@ -178,6 +178,11 @@ export const cases: readonly Case[] = [
     codes: ['CONFIG_UNKNOWN_KEY'],
     says: ['indent'],
   },
+  {
+    title: 'every key of the plugin beside it',
+    yaml: `name: x\n${SINK}sources:\n  - kafka:\n    «topics»: [a]\n    «group»: g\n`,
+    codes: ['CONFIG_UNKNOWN_KEY', 'CONFIG_UNKNOWN_KEY'],
+  },
   { title: 'typo in a common key', yaml: step('bars: 1m\n    «nmae»: b'), codes: ['CONFIG_UNKNOWN_KEY'], suggestions: ['name'] },
   { title: 'unknown plugin', yaml: step('«fliter»: price > 1.0'), codes: ['CONFIG_UNKNOWN_PLUGIN'], suggestions: ['filter'] },
   { title: 'transform as a source', yaml: `name: x\n${SINK}sources:\n  - «bars»: { interval: 1m }\n`, codes: ['CONFIG_WRONG_SECTION'] },
@@ -321,6 +326,13 @@ export const cases: readonly Case[] = [
     codes: ['CONFIG_EXPRESSION'],
   },
   { title: 'mistake inside a variable', yaml: step('filter: price > «${MIN}»'), env: { MIN: 'nope(1)' }, codes: ['CONFIG_EXPRESSION'] },
+
+  {
+    title: 'expression that ends too early, in a block',
+    yaml: step('filter: |\n      price > 1.0 &&\n        symbol ==«\n»\n').replace('«\n»', '\n'),
+    codes: ['CONFIG_EXPRESSION'],
+    at: ['7:18-19'],
+  },
 
   // Plugins.
   {

@@ -20,8 +20,16 @@ export async function checkExpressions(
     const whole = node ? valueSpan(found) : found.key!
     const result = check(value as string)
     if ('problems' in result) {
+      // What is missing at the end is missing after the last word, not below the block it stands in.
+      const end = (value as string).trimEnd().length
       for (const p of result.problems)
-        problems.add('CONFIG_EXPRESSION', (node && spanInScalar(node, p.start, p.end)) ?? whole, path, p.message, p.suggestion)
+        problems.add(
+          'CONFIG_EXPRESSION',
+          (node && spanInScalar(node, Math.min(p.start, end), Math.min(p.end, end))) ?? whole,
+          path,
+          p.message,
+          p.suggestion,
+        )
     } else if (schema.returns === 'bool' && result.type !== 'bool' && result.type !== 'dyn') {
       problems.add('CONFIG_EXPRESSION_TYPE', whole, path, `a condition must be true or false, this one is of type ${result.type}`)
     }

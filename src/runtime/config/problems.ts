@@ -23,8 +23,10 @@ export interface Finding {
 export class Problems {
   private readonly findings: Finding[] = []
   private readonly secrets: Span[] = []
+  private added = 0
 
   add(code: Code, span: Span, path: Path, message: string, suggestion?: string): void {
+    this.added++
     if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion })
   }
 
@@ -37,8 +39,9 @@ export class Problems {
     return this.findings.length === 0
   }
 
+  /** Also those that are too many to be listed. */
   get count(): number {
-    return this.findings.length
+    return this.added
   }
 
   /** Sorted by place; identical ones once. */

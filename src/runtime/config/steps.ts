@@ -65,8 +65,8 @@ export async function checkStep(
   if (type === undefined) return undefined
   const entry = node.entries.get(type)!
   const plugin = (await registry.load(kind, type)) as Plugin
-  reportStrangers(node, type, plugin, common, path, context)
-  const result = await checkConfig(entry, plugin, [...path, type], enabled, context)
+  const misplaced = reportStrangers(node, type, plugin, common, path, context)
+  const result = await checkConfig(entry, plugin, [...path, type], enabled, misplaced, context)
   return { kind, path, node, enabled, type, key: entry.key, plugin, ...result }
 }
 
@@ -123,7 +123,7 @@ function choosePlugin(
   return undefined
 }
 
-/** Keys beside the plugin that nobody reads. */
+/** Keys beside the plugin that nobody reads. @returns those that the plugin would have read. */
 function reportStrangers(
   node: MapNode,
   type: string,
@@ -131,7 +131,8 @@ function reportStrangers(
   common: readonly string[],
   path: Path,
   { registry, problems }: SectionContext,
-): void {
+): ReadonlySet<string> {
+  const misplaced = new Set<string>()
   const properties = (plugin.schema as Schema).properties ?? {}
   for (const [key, entry] of node.entries) {
     if (key === type || common.includes(key)) continue
@@ -143,6 +144,7 @@ function reportStrangers(
         `a step has one plugin, this one has ${type} already: make ${key} a step of its own`,
       )
     } else if (Object.hasOwn(properties, key)) {
+      misplaced.add(key)
       problems.add('CONFIG_UNKNOWN_KEY', entry.key, [...path, key], `${key} belongs to ${type}: indent it below ${type}`)
     } else {
       const free = common.filter(k => !node.entries.has(k))
@@ -155,6 +157,7 @@ function reportStrangers(
       )
     }
   }
+  return misplaced
 }
 
 interface CheckedConfig {
@@ -163,7 +166,14 @@ interface CheckedConfig {
   readonly valid: boolean
 }
 
-async function checkConfig(entry: Entry, plugin: Plugin, path: Path, enabled: boolean, context: SectionContext): Promise<CheckedConfig> {
+async function checkConfig(
+  entry: Entry,
+  plugin: Plugin,
+  path: Path,
+  enabled: boolean,
+  misplaced: ReadonlySet<string>,
+  context: SectionContext,
+): Promise<CheckedConfig> {
   const { problems } = context
   const schema = plugin.schema as Schema
   const { node, short } = expandShorthand(entry, schema)
@@ -179,8 +189,10 @@ async function checkConfig(entry: Entry, plugin: Plugin, path: Path, enabled: bo
     if (!f.partial) problems.mask(f.node.span)
   }
   const before = problems.count
+  // A key that stands beside the plugin instead of in it is not missing as well.
+  const found = (await judge(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
   report(
-    await judge(filled, schema),
+    found,
     p => place(p),
     unresolved,
     problems,
@@ -188,8 +200,9 @@ async function checkConfig(entry: Entry, plugin: Plugin, path: Path, enabled: bo
   )
   maskMisspelt(node, schema, problems)
   await checkExpressions(expressions, p => place(p), unresolved, problems)
-  if (problems.count === before && unresolved.size === 0) runCheck(plugin, value, place, entry.key, path, problems)
-  return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && unresolved.size === 0 }
+  const known = unresolved.size === 0 && misplaced.size === 0
+  if (problems.count === before && known) runCheck(plugin, value, place, entry.key, path, problems)
+  return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && known }
 }
 
 /** `filter: price > 0` as `filter: {condition: price > 0}`, and nothing at all as an empty map. */
