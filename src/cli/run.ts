@@ -114,14 +114,19 @@ async function serve(runs: readonly PipelineRun[]): Promise<import('node:http').
   )
 }
 
+/** ms. A terminal and the tool in between (npm, timeout) may both pass on the one signal that somebody sent. */
+const ECHO = 250
+
 /** The first signal drains, the second ends at once. */
 function onSignals(runs: readonly PipelineRun[], log: Logger): () => void {
-  let signals = 0
+  let first: number | undefined
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (++signals > 1) {
+    if (first !== undefined && performance.now() - first < ECHO) return
+    if (first !== undefined) {
       log.warn({ signal }, 'second signal: ending at once, what is in flight will be read again')
       process.exit(EXIT.runtime)
     }
+    first = performance.now()
     log.info({ signal }, 'draining; a second signal ends at once')
     for (const r of runs) r.stop()
   }

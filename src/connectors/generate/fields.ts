@@ -28,8 +28,13 @@ export function fieldMakers({ fields, seed }: GenerateSourceConfig): FieldMaker[
     }
     if (one.walk !== undefined) return walk(name, one.walk, random)
     const expression = compile(one.expression!)
-    return { name, make: (_, record) => expression.evaluate(record) }
+    // `value` is the record being made: a copy of what it holds so far, or it would come to hold itself.
+    return { name, make: (_, record) => detached(expression.evaluate(record)) }
   })
+}
+
+function detached(value: unknown): unknown {
+  return typeof value === 'object' && value !== null ? structuredClone(value) : value
 }
 
 type Walk = NonNullable<GenerateSourceConfig['fields'][string]['walk']>
