@@ -103,9 +103,14 @@ export interface Producer {
   close(): Promise<void>
 }
 
+/** Settings of a sink that hold inside a transaction, too. */
+export interface SendOptions {
+  readonly compression?: ProducerOptions['compression']
+}
+
 /** What the kafka sink needs of a transaction besides `commit` and `abort`. */
 export interface LogTransaction {
-  send(records: readonly OutRecord[]): Promise<void>
+  send(records: readonly OutRecord[], options?: SendOptions): Promise<void>
 }
 
 export interface TransactorOptions {

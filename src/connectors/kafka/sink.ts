@@ -97,7 +97,9 @@ class KafkaSink implements Sink {
       }
     }
     const transaction = context.transaction as LogTransaction | undefined
-    const send = transaction ? (list: readonly OutRecord[]) => transaction.send(list) : await this.sender()
+    const send = transaction
+      ? (list: readonly OutRecord[]) => transaction.send(list, { compression: this.config.compression })
+      : await this.sender()
     try {
       if (records.length > 0) await send(records)
     } catch (error) {

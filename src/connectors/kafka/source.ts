@@ -13,7 +13,7 @@ export default defineSource<KafkaSourceConfig>({
   reason: 'a topic can be read again from any offset, and the group remembers its position',
   transactions: {
     scope: scopeOf,
-    // Outputs carry the sink's settings only outside transactions; inside, the lane's producer is the source's.
+    // For the checkpoint; outputs come with their sink's compression.
     create: (config, context) =>
       new LazyTransactor(config, context, { compression: 'zstd', lingerMs: 0, batchSize: 131_072, idempotent: true, acks: -1 }),
   },

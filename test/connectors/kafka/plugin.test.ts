@@ -5,8 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../../src/config.gen.ts'
+import { codecIds } from '../../../src/connectors/kafka/codec/compression.ts'
+import { batchHeader } from '../../../src/connectors/kafka/codec/decode.ts'
+import { CONTROL } from '../../../src/connectors/kafka/codec/encode.ts'
 import { connect, type Lease } from '../../../src/connectors/kafka/connect.ts'
 import { type NewTopic, type OutRecord, tpKey } from '../../../src/connectors/kafka/driver.ts'
+import { Cluster } from '../../../src/connectors/kafka/kafkajs/cluster.ts'
+import { fetch } from '../../../src/connectors/kafka/kafkajs/consume/fetch.ts'
 import sinkPlugin from '../../../src/connectors/kafka/sink.ts'
 import sourcePlugin from '../../../src/connectors/kafka/source.ts'
 import { type Batch, BatchError, EnvironmentError, Message, type Source } from '../../../src/plugin.ts'
@@ -285,6 +290,37 @@ test('on brokers a missing topic is said clearly, by the source and by the sink'
   expect((await lease.driver.topics()).find(t => t.name === topic)?.partitions).toBe(3)
   await lease.release()
   await out.close!()
+})
+
+test.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)('the sink compresses by %s, in a transaction too', async compression => {
+  const lease = await connect(sinkConfig({ brokers: brokers(), topic: 'x' }), testLog)
+  const topic = unique('compressed')
+  await lease.driver.createTopics([{ topic, partitions: 1 }])
+  const out = sinkPlugin.create(sinkConfig({ brokers: brokers(), topic, compression }), fakeContext('out'))
+  await out.open!(new AbortController().signal)
+  const transactor = lease.driver.transactor({ id: topic, producer: { ...producerOptions, compression: 'zstd' } })
+  const lane = { id: `${topic}/0`, source: 'in', topic, partition: 0, group: topic }
+  await transactor.claim(lane)
+  const transaction = await transactor.begin(lane)
+  await out.write([new Message({ n: 1 })], { ...writeContext(), transaction })
+  await transaction.commit({ position: 1, state: [] })
+  await out.write([new Message({ n: 2 })], writeContext())
+  await out.close!()
+
+  const cluster = new Cluster({ brokers: [brokers()], clientId: 'test', log: testLog })
+  const broker = await cluster.broker(await cluster.leaderId({ topic, partition: 0 }))
+  const codecs: number[] = []
+  for (let offset = 0; codecs.length < 2; ) {
+    const request = { topic, partition: 0, offset, maxBytes: 100_000 }
+    const [part] = await fetch(broker, [request], { maxWaitMs: 100, maxBytes: 100_000, committed: false })
+    for (let batch = batchHeader(part.records, 0); batch !== undefined; batch = batchHeader(part.records, batch.end)) {
+      offset = batch.lastOffset + 1
+      if ((batch.attributes & CONTROL) === 0) codecs.push(batch.attributes & 7)
+    }
+  }
+  expect(codecs).toEqual([codecIds[compression], codecIds[compression]])
+  await cluster.close()
+  await lease.release()
 })
 
 test('check finds what the schema cannot say', () => {

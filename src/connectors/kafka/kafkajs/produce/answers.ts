@@ -1,7 +1,6 @@
 /** What happens to a batch when its request comes back: settled, repeated, taken apart, or everything given up. */
 import type { Logger } from '../../../../plugin.ts'
 import { ConnectionError, type PipelineError } from '../../../../plugin.ts'
-import type { Compression } from '../../codec/compression.ts'
 import type { Batch } from './batch.ts'
 import type { PartitionQueue } from './queue.ts'
 import type { ProduceResult } from './request.ts'
@@ -17,7 +16,6 @@ export interface Sent {
 }
 
 export interface AnswerHost {
-  readonly compression: Compression
   readonly log: Logger
   /** The leader of the topic's partitions is elsewhere. */
   stale(topic: string): void
@@ -75,7 +73,7 @@ function refuse(queue: PartitionQueue, batch: Batch, error: Error, maySplit: boo
     return
   }
   const halves = batch.split(queue.topic)
-  for (const half of halves) half.seal(host.compression)
+  for (const half of halves) half.seal()
   queue.sent.splice(at, 1, ...halves)
 }
 

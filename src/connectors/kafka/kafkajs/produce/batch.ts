@@ -61,12 +61,14 @@ export class Batch {
   /** Position of each record within its call. */
   private readonly indexes: number[] = []
   readonly createdAt: number
+  readonly compression: Compression
   /** Assigned when it is first sent, kept for every repetition: that is how the broker recognises them. */
   sequence = -1
   attempts = 0
 
-  constructor(now: number) {
+  constructor(now: number, compression: Compression) {
     this.createdAt = now
+    this.compression = compression
   }
 
   get count(): number {
@@ -89,9 +91,9 @@ export class Batch {
     this.indexes.push(index)
   }
 
-  seal(compression: Compression): Buffer {
+  seal(): Buffer {
     if (this.sealed === undefined) {
-      this.sealed = this.builder!.seal(compression)
+      this.sealed = this.builder!.seal(this.compression)
       this.builder = undefined
     }
     return this.sealed.bytes
@@ -115,7 +117,7 @@ export class Batch {
 
   /** Two batches with half of the records each, in order. */
   split(topic: string): [Batch, Batch] {
-    const halves: [Batch, Batch] = [new Batch(this.createdAt), new Batch(this.createdAt)]
+    const halves: [Batch, Batch] = [new Batch(this.createdAt, this.compression), new Batch(this.createdAt, this.compression)]
     // No read of `value` happens, so the format does not matter.
     const origin: Origin = { lane: '', source: '', format: 'bytes' }
     const { messages } = new SetReader(this.sealed!.bytes, 0, origin, undefined).read(Infinity)

@@ -4,7 +4,6 @@
  * then repeats them in the same order with the same sequence numbers, which the broker recognises.
  */
 import type { Logger, PipelineError } from '../../../../plugin.ts'
-import type { Compression } from '../../codec/compression.ts'
 import { type Identity, stamp } from '../../codec/encode.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
@@ -15,7 +14,6 @@ import { type PartitionQueue, sequenceAfter } from './queue.ts'
 import { produce } from './request.ts'
 
 export interface PumpOptions {
-  readonly compression: Compression
   readonly lingerMs: number
   readonly acks: -1 | 0 | 1
   readonly transactionalId: string | null
@@ -59,7 +57,6 @@ export class Pump {
     this.allQueues = allQueues
     if (options.identify === undefined) this.identity = NOBODY
     this.answers = {
-      compression: options.compression,
       log: options.log,
       stale: topic => cluster.stale([topic]),
       forget: error => this.forget(error),
@@ -158,7 +155,7 @@ export class Pump {
       batch = queue.open!
       queue.open = undefined
     }
-    const bytes = batch.seal(this.options.compression)
+    const bytes = batch.seal()
     if (batch.sequence < 0) {
       const idempotent = this.identity!.producerId >= 0
       batch.sequence = idempotent ? queue.nextSequence : -1
@@ -173,13 +170,13 @@ export class Pump {
 
   private async transmit(leader: number, request: readonly Sent[]): Promise<void> {
     this.inFlight.set(leader, (this.inFlight.get(leader) ?? 0) + 1)
-    const { acks, transactionalId, compression } = this.options
+    const { acks, transactionalId } = this.options
     const mark = { since: Date.now() }
     this.requests.add(mark)
     let broker: Awaited<ReturnType<Cluster['broker']>> | undefined
     try {
       broker = await this.cluster.broker(leader)
-      const batches = request.map(({ queue: { topic, partition }, batch }) => ({ topic, partition, bytes: batch.seal(compression) }))
+      const batches = request.map(({ queue: { topic, partition }, batch }) => ({ topic, partition, bytes: batch.seal() }))
       const results = await produce(broker, batches, { acks, transactionalId, timeoutMs: 30_000 })
       this.troubleSince = 0
       settle(request, results, this.answers)

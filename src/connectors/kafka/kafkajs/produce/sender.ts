@@ -1,5 +1,6 @@
 /** Batches records per partition, in the order of the calls, for the pump to write. */
 import { DataError, type PipelineError } from '../../../../plugin.ts'
+import type { Compression } from '../../codec/compression.ts'
 import { type OutRecord, TooLargeError, type TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { Batch, Call } from './batch.ts'
@@ -8,6 +9,8 @@ import { PartitionQueue } from './queue.ts'
 import { partitionFor, type Topic, Topics, turnSticky } from './topics.ts'
 
 export interface SenderOptions extends PumpOptions {
+  /** Of sends that do not say otherwise. */
+  readonly compression: Compression
   /** Bytes of a batch before compression. */
   readonly batchSize: number
 }
@@ -29,18 +32,22 @@ export class Sender {
   }
 
   /** @param enroll called with partitions that are new to the transaction before anything is sent to them. */
-  async send(records: readonly OutRecord[], enroll?: (partitions: TopicPartition[]) => Promise<void>): Promise<void> {
+  async send(
+    records: readonly OutRecord[],
+    enroll?: (partitions: TopicPartition[]) => Promise<void>,
+    compression: Compression = this.options.compression,
+  ): Promise<void> {
     this.pump.check()
     const call = new Call(records.length)
     const fresh: PartitionQueue[] = []
     const missing = this.topics.missing(records)
-    if (this.gate === undefined && missing.length === 0) this.append(records, call, fresh)
+    if (this.gate === undefined && missing.length === 0) this.append(records, call, fresh, compression)
     else {
       // Appending is part of the turn: whoever comes next must not overtake.
       const turn = (this.gate ?? Promise.resolve()).then(async () => {
         await this.topics.load(missing, () => this.pump.check())
         this.pump.check()
-        this.append(records, call, fresh)
+        this.append(records, call, fresh, compression)
       })
       const gate = turn.catch(() => {})
       this.gate = gate
@@ -83,8 +90,8 @@ export class Sender {
   }
 
   /** @param fresh gets the queues that are not part of the transaction yet. */
-  private append(records: readonly OutRecord[], call: Call, fresh: PartitionQueue[]): void {
-    const { batchSize, compression } = this.options
+  private append(records: readonly OutRecord[], call: Call, fresh: PartitionQueue[], compression: Compression): void {
+    const { batchSize } = this.options
     const now = Date.now()
     const outside = new Set<PartitionQueue>()
     let topic: Topic | undefined
@@ -100,14 +107,14 @@ export class Sender {
       const queue = (topic.queues[partition] ??= this.newQueue(topic.name, partition))
       if (!queue.enrolled) outside.add(queue)
       let batch = queue.open
-      if (batch !== undefined && batch.size + sizeOf(record) > batchSize) {
-        batch.seal(compression)
+      if (batch !== undefined && (batch.size + sizeOf(record) > batchSize || batch.compression !== compression)) {
+        batch.seal()
         queue.ready.push(batch)
         batch = undefined
         if (record.key === null) turnSticky(topic)
       }
       if (batch === undefined) {
-        batch = queue.open = new Batch(now)
+        batch = queue.open = new Batch(now, compression)
         this.pump.activate(queue, now)
       }
       batch.add(record, call, i)

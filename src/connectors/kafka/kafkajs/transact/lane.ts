@@ -81,11 +81,11 @@ export class LaneProducer {
   }
 
   /** @throws {BatchError} for records that can never be written; any other error kills the producer. */
-  async send(records: readonly OutRecord[]): Promise<void> {
+  async send(records: readonly OutRecord[], compression?: ProducerOptions['compression']): Promise<void> {
     if (this.dead !== undefined) throw this.dead
     if (!this.inTransaction) throw new Error(`lane ${this.lane.id} has no open transaction`)
     try {
-      await this.sender.send(records, partitions => this.enroll(partitions))
+      await this.sender.send(records, partitions => this.enroll(partitions), compression)
     } catch (error) {
       if (error instanceof BatchError) throw error
       throw this.kill(error, 'write')

@@ -9,7 +9,7 @@ import {
   type Transaction,
   type Transactor,
 } from '../../../../plugin.ts'
-import type { LogTransaction, OutRecord, TopicPartition, TransactorOptions } from '../../driver.ts'
+import type { LogTransaction, OutRecord, SendOptions, TopicPartition, TransactorOptions } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { checkpointTopic, encodeCheckpoint, partitionFor, readCheckpoint } from './checkpoint.ts'
 import { LaneProducer } from './lane.ts'
@@ -82,8 +82,8 @@ class KafkaTransaction implements Transaction, LogTransaction {
     this.claimed = claimed
   }
 
-  send(records: readonly OutRecord[]): Promise<void> {
-    return this.claimed.producer.send(records)
+  send(records: readonly OutRecord[], options: SendOptions = {}): Promise<void> {
+    return this.claimed.producer.send(records, options.compression)
   }
 
   async commit(delta: CheckpointDelta): Promise<void> {
