@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { BarsPipeline } from '../e2e/lib/bars-run.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
-import { makeTicks } from '../support/golden-ticks.ts'
 import { type Runner, tempDir } from '../support/runner.ts'
 import { startFeed } from './lib/feed.ts'
 
@@ -18,14 +17,13 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
     const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
     const started: Runner[] = []
     try {
-      const ticks = makeTicks({ seed: 6, count: TICKS, partitions: PARTITIONS })
       const pipeline = await BarsPipeline.create(backend, cwd, PARTITIONS.length, { session: `${SESSION / 1000}s` })
       const start = (): Runner => {
         const runner = pipeline.start()
         started.push(runner)
         return runner
       }
-      const feed = startFeed(backend, pipeline.input, ticks, 18_000 * ROUNDS)
+      const feed = startFeed(backend, pipeline.input, { seed: 6, partitions: PARTITIONS }, TICKS, 20_000 * ROUNDS)
       let [a, b, c] = [start(), start(), start()]
       for (let round = 0; round < ROUNDS; round++) {
         await settled(pipeline, 3)
@@ -45,7 +43,7 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
         c.kill('SIGCONT')
         await moved(pipeline, 3)
       }
-      await feed.finish()
+      const ticks = await feed.finish()
       await pipeline.verify(ticks, 90_000)
       for (const runner of [a, b, c]) runner.kill('SIGTERM')
       await Promise.all([a, b, c].map(runner => runner.exit(0)))

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { BarsPipeline, byKey } from '../e2e/lib/bars-run.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
-import { expectedBars, makeTicks, prng } from '../support/golden-ticks.ts'
+import { expectedBars, type PartitionedTick, prng } from '../support/golden-ticks.ts'
 import { tempDir } from '../support/runner.ts'
 import { startFeed } from './lib/feed.ts'
 
@@ -24,14 +24,13 @@ describe.each(['kafka', 'embedded'] as const)('bars killed again and again, %s',
     const cwd = tempDir()
     const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
     try {
-      const ticks = makeTicks({ seed: SEED, count: TICKS, partitions: PARTITIONS })
       const killed = await BarsPipeline.create(backend, cwd, PARTITIONS.length)
-      const starts = await killAndFeed(backend, killed, ticks)
+      const { ticks, positions } = await killAndFeed(backend, killed, TICKS, KILLS)
       const last = killed.start(['--until-idle', '2s'])
       await last.exit(0, TIMEOUT)
       await killed.verify(ticks)
       // Where the lives began: most of them somewhere in the middle, or the kills proved nothing.
-      expect(new Set(starts).size, `positions at the kills: ${starts.join(' ')}`).toBeGreaterThan(KILLS / 2)
+      expect(new Set(positions).size, `positions at the kills: ${positions.join(' ')}`).toBeGreaterThan(KILLS / 2)
 
       const calm = await BarsPipeline.create(backend, cwd, PARTITIONS.length, { input: killed.input })
       await calm.start(['--until-idle', '2s']).exit(0, TIMEOUT)
@@ -52,12 +51,11 @@ test.each(['kafka', 'embedded'] as const)(
     const cwd = tempDir()
     const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
     try {
-      const ticks = makeTicks({ seed: SEED, count: 60_000, partitions: PARTITIONS })
       const pipeline = await BarsPipeline.create(backend, cwd, PARTITIONS.length, {
         delivery: 'at_least_once',
         extra: 'commit_interval: 300ms',
       })
-      await killAndFeed(backend, pipeline, ticks, 5)
+      const { ticks } = await killAndFeed(backend, pipeline, 60_000, 5)
       await pipeline.start(['--until-idle', '1s']).exit(0)
       const golden = expectedBars(ticks)
       const seen = byKey(await backend.readAll(pipeline.output))
@@ -69,25 +67,33 @@ test.each(['kafka', 'embedded'] as const)(
   },
 )
 
-/** @returns the sum of the committed offsets at each kill. */
+/** @returns all ticks, and the sum of the committed offsets at each kill. */
 async function killAndFeed(
   backend: Backend,
   pipeline: BarsPipeline,
-  ticks: ReturnType<typeof makeTicks>,
-  kills = KILLS,
-): Promise<number[]> {
+  count: number,
+  kills: number,
+): Promise<{ ticks: PartitionedTick[]; positions: number[] }> {
   const random = prng(SEED)
-  const feed = startFeed(backend, pipeline.input, ticks, kills * 1_300)
+  const feed = startFeed(backend, pipeline.input, { seed: SEED, partitions: PARTITIONS }, count, kills * 1_300)
   const positions: number[] = []
+  const position = async (): Promise<number> =>
+    [...(await backend.committed(pipeline.group, pipeline.input)).values()].reduce((n, offset) => n + offset, 0)
   for (let kill = 0; kill < kills; kill++) {
     const runner = pipeline.start()
-    // One in four dies while it is still starting; the others when they have something in hand.
-    await sleep(random() < 0.25 ? 100 + random() * 600 : 700 + random() * 1_200)
+    // One in four dies while it is still starting, the others once they have committed something and have more in hand.
+    if (random() < 0.25) await sleep(100 + random() * 600)
+    else {
+      const before = positions.at(-1) ?? 0
+      await expect
+        .poll(position, { timeout: 60_000, interval: 100, message: `no progress:\n${runner.stderr.slice(-3000)}` })
+        .toBeGreaterThan(before)
+      await sleep(random() * 800)
+    }
     runner.kill('SIGKILL')
     const { signal } = await runner.exited
-    expect(signal, `the runner ended by itself:\n${runner.stderr}`).toBe('SIGKILL')
-    positions.push([...(await backend.committed(pipeline.group, pipeline.input)).values()].reduce((n, offset) => n + offset, 0))
+    expect(signal, `the runner ended by itself:\n${runner.stderr.slice(-3000)}`).toBe('SIGKILL')
+    positions.push(await position())
   }
-  await feed.finish()
-  return positions
+  return { ticks: await feed.finish(), positions }
 }

@@ -4,8 +4,6 @@ import type { TestRecord } from './kafka.ts'
 
 export interface TickOptions {
   readonly seed: number
-  /** Over all partitions. */
-  readonly count: number
   /** Symbols of each partition: a symbol lives in one partition only. */
   readonly partitions: readonly (readonly string[])[]
   /** ms of event time between two trades of a partition; default 90. */
@@ -28,16 +26,20 @@ export const BAR_LABEL = '10s'
 export const LATENESS = 2_000
 const START = 1_700_000_000_000
 
+/** The first `count` of `tickStream`. */
+export function makeTicks({ count, ...options }: TickOptions & { readonly count: number }): PartitionedTick[] {
+  return tickStream(options).take(count).toArray()
+}
+
 /**
  * In arrival order, partitions taking turns. One in five is out of order within the allowed lateness, one in five hundred comes so late that its
  * bar may have closed, prices and volumes are numbers or decimal strings.
  */
-export function makeTicks({ seed, count, partitions, step = 90 }: TickOptions): PartitionedTick[] {
+export function* tickStream({ seed, partitions, step = 90 }: TickOptions): Generator<PartitionedTick, never> {
   const random = prng(seed)
   const prices = new Map(partitions.flat().map((symbol, i) => [symbol, 100 * 10 ** (i % 3) * (1 + random())]))
   const clocks = partitions.map(() => START + Math.floor(random() * BAR_INTERVAL))
-  const ticks: PartitionedTick[] = []
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; ; i++) {
     const partition = i % partitions.length
     const symbols = partitions[partition]
     const symbol = symbols[Math.floor(random() * symbols.length)]
@@ -47,15 +49,14 @@ export function makeTicks({ seed, count, partitions, step = 90 }: TickOptions): 
     const fate = random()
     const back = fate < 0.002 ? 15_000 + random() * 15_000 : fate < 0.2 ? random() * LATENESS * 0.9 : 0
     const exact = price.toFixed(2)
-    ticks.push({
+    yield {
       partition,
       symbol,
       price: random() < 0.3 ? exact : Number(exact),
       volume: random() < 0.3 ? (random() * 3).toFixed(5) : Number((random() * 3).toFixed(5)),
       ts: Math.floor(clocks[partition] - back),
-    })
+    }
   }
-  return ticks
 }
 
 /** A trade per partition that is far enough ahead to close every bar before it; its own bar stays open. */

@@ -1,39 +1,40 @@
-/** A live topic: records come in small pieces while the runners are being shot at. */
+/** A live topic: records keep coming, in small pieces, while the runners are being shot at. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { closingTicks, type PartitionedTick, tickRecord } from '../../support/golden-ticks.ts'
 import type { Backend } from '../../e2e/lib/backend.ts'
+import { closingTicks, type PartitionedTick, type TickOptions, tickRecord, tickStream } from '../../support/golden-ticks.ts'
 
 export interface Feed {
-  /** 0 to 1. */
-  readonly progress: number
-  /** Lets the last tenth and the closing trades come, and resolves when they are in the topic. */
-  finish(): Promise<void>
+  /** Ends it: brings the number of ticks up to `count`, closes all bars, and resolves to all ticks when they are in the topic. */
+  finish(): Promise<PartitionedTick[]>
 }
 
-/** Spreads the ticks over about `ms`; keeps the last tenth back until `finish`, so that no fault comes after the work is done. */
-export function startFeed(backend: Backend, topic: string, ticks: readonly PartitionedTick[], ms: number): Feed {
-  const pieces = Math.max(10, Math.round(ms / 50))
-  const held = Math.floor(ticks.length * 0.9)
-  let sent = 0
-  let hurry = false
-  const first = (async () => {
-    for (let piece = 1; piece <= pieces; piece++) {
-      const to = Math.floor((held * piece) / pieces)
-      await backend.produce(topic, ticks.slice(sent, to).map(tickRecord))
-      sent = to
-      if (!hurry) await sleep(ms / pieces)
+const PAUSE = 50
+
+/** At a pace at which `count` ticks take about `ms`, and on at that pace until `finish`: no fault comes after the work is done. */
+export function startFeed(backend: Backend, topic: string, options: TickOptions, count: number, ms: number): Feed {
+  const stream = tickStream(options)
+  const all: PartitionedTick[] = []
+  const piece = Math.max(1, Math.round((count * PAUSE) / ms))
+  let over = false
+  const send = async (n: number): Promise<void> => {
+    const next = Array.from({ length: n }, () => stream.next().value)
+    await backend.produce(topic, next.map(tickRecord))
+    for (const tick of next) all.push(tick)
+  }
+  const running = (async () => {
+    while (!over) {
+      await send(piece)
+      await sleep(PAUSE)
     }
   })()
-  first.catch(() => {})
+  running.catch(() => {})
   return {
-    get progress() {
-      return sent / ticks.length
-    },
     async finish() {
-      hurry = true
-      await first
-      await backend.produce(topic, [...ticks.slice(sent), ...closingTicks(ticks)].map(tickRecord))
-      sent = ticks.length
+      over = true
+      await running
+      if (all.length < count) await send(count - all.length)
+      await backend.produce(topic, closingTicks(all).map(tickRecord))
+      return all
     },
   }
 }
