@@ -149,9 +149,9 @@ export class Cluster {
     this.connections.dropAll()
   }
 
-  /** Asks for the brokers' addresses. */
-  async ping(broker: Broker): Promise<void> {
-    await this.requestMetadata(broker, ['-'], false)
+  /** Asks some broker for the brokers' addresses. */
+  async ping(): Promise<void> {
+    await this.metadata([])
   }
 
   /** Every topic of the cluster. */

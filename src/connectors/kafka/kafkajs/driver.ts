@@ -53,14 +53,9 @@ export class KafkaDriver implements Driver {
       let introduced = false
       try {
         await this.shared.retry(doing, 0, async () => {
-          const broker = await this.shared.broker()
+          await this.shared.broker()
           introduced = true
-          try {
-            await this.shared.ping(broker)
-          } catch (error) {
-            this.shared.failed(broker, error)
-            throw error
-          }
+          await this.shared.ping()
         })
         return
       } catch (error) {

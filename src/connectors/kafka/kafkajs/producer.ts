@@ -8,10 +8,15 @@ import { Sender } from './produce/sender.ts'
 import { within } from './wait.ts'
 
 const CLOSE_BUDGET = 10_000
+const PING_INTERVAL = 2000
+const PING_PATIENCE = 3000
 
 export class KafkaProducer implements Producer {
   private readonly cluster: Cluster
   private readonly sender: Sender
+  private reachable = true
+  private pinging = false
+  private pinged = Date.now()
 
   constructor(cluster: Cluster, options: ProducerOptions, log: Logger) {
     this.cluster = cluster
@@ -28,8 +33,18 @@ export class KafkaProducer implements Producer {
     return this.sender.send(records)
   }
 
+  /** Asked now and then; a producer that has nothing to write looks after its brokers meanwhile. */
   healthy(): boolean {
-    return !this.sender.troubled
+    const now = Date.now()
+    if (!this.pinging && now - this.pinged > PING_INTERVAL) {
+      this.pinging = true
+      this.pinged = now
+      void within(this.ping(), PING_PATIENCE, false).then(reachable => {
+        this.reachable = reachable
+        this.pinging = false
+      })
+    }
+    return this.reachable && !this.sender.troubled
   }
 
   async close(): Promise<void> {
@@ -37,8 +52,18 @@ export class KafkaProducer implements Producer {
     this.sender.kill(new ConnectionError('the producer is closed'))
     await this.cluster.close()
   }
+
+  private async ping(): Promise<boolean> {
+    try {
+      await this.cluster.ping()
+      return true
+    } catch {
+      return false
+    }
+  }
 }
 
+/** Gets a producer id from any broker. */
 function identify(cluster: Cluster): Promise<Identity> {
   return cluster.retry('get a producer id', 120_000, async () => {
     const broker = await cluster.broker()

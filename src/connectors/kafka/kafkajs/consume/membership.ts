@@ -74,7 +74,7 @@ export class Membership {
   }
 
   start(): void {
-    this.running = this.loop()
+    this.running = this.loop().catch((error: Error) => this.options.onFatal(error))
   }
 
   /** Epoch ms of the coordinator's last good answer. */
@@ -293,7 +293,7 @@ export class Membership {
         onFatal: error => this.options.onFatal(error),
       },
       this.beating.signal,
-    )
+    ).catch((error: Error) => this.options.onFatal(error))
   }
 
   private async onCoordinator(request: (coordinator: Broker) => Promise<unknown>): Promise<void> {

@@ -39,7 +39,7 @@ export function settle(request: readonly Sent[], results: readonly ProduceResult
     } else if (v.kind === 'retry') {
       if (v.stale) host.stale(queue.topic)
       repeat(queue, v.error, host)
-    } else if (v.kind === 'refused') refuse(queue, batch, v.error, v.maySplit, host)
+    } else if (v.kind === 'refused') refuse(queue, batch, v.error, v.maySplit)
     else if (v.kind === 'sequence') outOfSequence(queue, batch, v.error, host)
     else host.kill(v.error)
   }
@@ -60,7 +60,7 @@ export function repeat(queue: PartitionQueue, error: PipelineError, host: Answer
 }
 
 /** The broker will never take this batch: find the record that is to blame. */
-function refuse(queue: PartitionQueue, batch: Batch, error: Error, maySplit: boolean, host: AnswerHost): void {
+function refuse(queue: PartitionQueue, batch: Batch, error: Error, maySplit: boolean): void {
   const at = queue.sent.indexOf(batch)
   if (at < 0) return
   if (batch.sequence >= 0) {
