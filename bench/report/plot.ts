@@ -3,7 +3,7 @@ import type { Contender } from '../contenders/contender.ts'
 import type { Results, Row } from './results.ts'
 
 const ROW = 26
-const NAMES = 330
+const NAMES = 370
 const PANEL = 190
 const GAP = 24
 const TOP = 58
