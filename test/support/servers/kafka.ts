@@ -104,8 +104,8 @@ class Broker implements KafkaServer {
       `${this.lib}/*`,
       'kafka.tools.StorageTool',
       'format',
-      '-t',
-      id,
+      // Joined: an id may begin with a dash.
+      `--cluster-id=${id}`,
       '-c',
       this.settings,
     ])
@@ -187,8 +187,8 @@ function defaults(port: number, controller: number, advertised: string, data: st
     'transaction.state.log.num.partitions': 4,
     'group.initial.rebalance.delay.ms': 0,
     // The controller refuses a killed broker's return until the old session is over: 9 s by default.
-    'broker.session.timeout.ms': 1500,
-    'broker.heartbeat.interval.ms': 300,
+    'broker.session.timeout.ms': 3000,
+    'broker.heartbeat.interval.ms': 500,
     // Test records carry timestamps of any year: nothing may be cleaned up under a test.
     'log.retention.ms': -1,
     'log.message.timestamp.after.max.ms': '9223372036854775807',

@@ -19,7 +19,8 @@ export async function sharedKafka(
       say(`Kafka: Docker runs but the container did not start (${(error as Error).message.split('\n')[0]}); using jars`)
     }
   }
-  const server = await startKafka({ say })
+  // Nobody restarts this one, and a busy machine must not make its controller think that it is gone.
+  const server = await startKafka({ say, properties: { 'broker.session.timeout.ms': 30_000 } })
   say(`Kafka: Apache Kafka by Maven at ${server.brokers}, pid ${server.pid}`)
   return server
 }
