@@ -117,7 +117,9 @@ export class ChunkWriter {
   private putSized(bytes: Buffer | string | null): void {
     const at = this.used
     this.putInt(0)
-    this.data.writeInt32LE(this.put(bytes), at)
+    // First put, then look at `this.data`: putting may replace the buffer.
+    const length = this.put(bytes)
+    this.data.writeInt32LE(length, at)
   }
 
   private putInt(n: number): void {

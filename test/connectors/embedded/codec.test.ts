@@ -86,3 +86,29 @@ test('the first record at or after a time, also when times go back', () => {
   const [chunk] = write([10, 30, 20, 40].map(time => ({ key: null, value: null, headers: undefined, time })))
   expect([5, 10, 11, 31, 41].map(time => findTime(chunk.data, 104, time))).toEqual([100, 100, 101, 103, 104])
 })
+
+test('a buffer that grows in the middle of a header keeps its length', () => {
+  // A fresh buffer of 16 KiB is filled so far that one of the header's parts makes it grow, whichever it is.
+  for (let filled = 16 * 1024 - 100; filled <= 16 * 1024; filled++) {
+    const writer = new ChunkWriter()
+    writer.add(null, Buffer.alloc(filled, 'x'), undefined, 0)
+    writer.add(
+      'key',
+      'value',
+      [
+        ['error_message', 'a'.repeat(40)],
+        ['step', 'bars'],
+      ],
+      1,
+    )
+    writer.cut()
+    const messages: Message[] = []
+    decodeChunk(writer.chunks[0].data, 2, 1, origin, messages)
+    expect(messages.map(m => m.headers!.map(([name, value]) => [name, value!.toString()]))).toEqual([
+      [
+        ['error_message', 'a'.repeat(40)],
+        ['step', 'bars'],
+      ],
+    ])
+  }
+})
