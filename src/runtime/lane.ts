@@ -50,6 +50,8 @@ export class Lane {
 
   /** Takes the lane over. @returns where to read from; undefined: never checkpointed. */
   async open(): Promise<Position | undefined> {
+    // Lost since the last try: a claim would shut out whoever has it now.
+    if (this.status === 'dropped') return undefined
     const position = await this.claim()
     if (this.status === 'rewinding') this.status = 'running'
     return position
