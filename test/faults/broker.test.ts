@@ -69,25 +69,24 @@ test('graceful restart, kill -9 and a freeze of 12 s: no exit, no bar lost or do
   await pipeline.verify(ticks)
 })
 
-test('SIGTERM while the broker is frozen ends by shutdown_timeout with code 1', { timeout: 60_000 }, async () => {
-  const ticks = makeTicks({ seed: 8, count: 20_000, partitions: PARTITIONS })
+test('SIGTERM while the broker is frozen ends in time; a later run makes up for it exactly', { timeout: 90_000 }, async () => {
+  const ticks = makeTicks({ seed: 8, count: 60_000, partitions: PARTITIONS })
   const pipeline = await BarsPipeline.create(backend, tempDir(), PARTITIONS.length, { extra: 'shutdown_timeout: 3s' })
-  await pipeline.feedAll(ticks.slice(0, 10_000))
+  await pipeline.feedAll(ticks)
   const runner = pipeline.start()
   await backend.waitFor(pipeline.output, 10)
   broker.pause()
   try {
-    // It has something in hand that it can't write: a commit cycle lasts 100 ms, and the broker took none since.
-    await sleep(500)
     const start = Date.now()
     runner.kill('SIGTERM')
     const { code } = await runner.exited
-    expect(Date.now() - start).toBeLessThan(12_000)
+    expect(Date.now() - start).toBeLessThan(15_000)
+    // 1 when the freeze caught it with something in hand, which is nearly always.
     expect([0, 1]).toContain(code)
     if (code === 1) expect(runner.stderr).toMatch(/not drained within shutdown_timeout/)
   } finally {
     broker.resume()
   }
-  const last = pipeline.start(['--until-idle', '2s'])
-  await last.exit(0, 60_000)
+  await pipeline.start(['--until-idle', '2s']).exit(0, 60_000)
+  await pipeline.verify(ticks)
 })
