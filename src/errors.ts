@@ -1,5 +1,5 @@
 /** Exit codes of every command, and which error ends with which. */
-import { EnvironmentError } from './plugin.ts'
+import { EnvironmentError, VerdictError } from './plugin.ts'
 
 export const EXIT = {
   ok: 0,
@@ -13,4 +13,7 @@ export const EXIT = {
   verdict: 4,
 } as const
 
-export const exitCodeOf = (error: unknown): number => (error instanceof EnvironmentError ? EXIT.environment : EXIT.runtime)
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof VerdictError) return EXIT.verdict
+  return error instanceof EnvironmentError ? EXIT.environment : EXIT.runtime
+}

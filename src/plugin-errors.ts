@@ -35,6 +35,12 @@ export class EnvironmentError extends PipelineError {
     super('PIPE_ENVIRONMENT', message, { cause })
   }
 }
+/** A pipeline that ran to its end says no: see `Context.verdict`. Exit code 4. */
+export class VerdictError extends PipelineError {
+  constructor(message: string) {
+    super('PIPE_VERDICT', message)
+  }
+}
 /** Somebody else owns the lane now. The runtime drops the lane; nothing of it was committed. */
 export class FencedError extends PipelineError {
   constructor(message: string, cause?: unknown) {

@@ -46,6 +46,8 @@ export interface Context {
   readonly clock: { now(): number }
   /** True for the sink that is the pipeline's dlq: what it refuses has nowhere else to go. */
   readonly dlq?: boolean
+  /** The pipeline's result is a no (parity under the bar…): it runs to its end, and then the command says why and exits with 4. */
+  verdict(problem: string): void
 }
 
 export interface SourceContext extends Context {
@@ -71,9 +73,24 @@ export interface Source {
   commit?(lane: string, position: Position): Promise<void>
   /** True when the lane's last successful poll found nothing more to read: only then may silence be taken for idleness. */
   caughtUp?(lane: string): boolean
+  /** Somebody waits for each `commit` (an HTTP caller, say): cycles are settled at once instead of every `commit_interval`. */
+  readonly prompt?: boolean
+  /**
+   * Messages of this source that were refused for good, called once everything else of their cycle is written, before the `commit`
+   * that covers them. A source that has it tells the sender, so the pipeline may go on without a dlq; where there is one they are in it.
+   */
+  refuse?(refusals: readonly Refusal[]): void
   /** Is the peer reachable now? Feeds `/ready`. */
   healthy?(): boolean
   close?(): Promise<void>
+}
+
+export interface Refusal {
+  /** `offset` and `origin` say which record of the source it came from. */
+  readonly message: Message
+  readonly error: Error
+  /** Name of the step that refused it. */
+  readonly step: string
 }
 
 /** Where a transform puts results. There is nothing to acknowledge. */
@@ -177,6 +194,26 @@ export interface Transactional<Config> {
   create(config: Config, context: Context): Transactor
 }
 
+/** What `runner check` asks a plugin: can this be used, now, from here? */
+export interface ProbeContext {
+  readonly step: string
+  readonly role: 'source' | 'transform' | 'sink' | 'dlq'
+  readonly pipeline: string
+  readonly version: number
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+/** One finding of a probe. */
+export interface Probe {
+  /** What was looked at: `broker 127.0.0.1:9092`, `topic bars.BTCUSDT.1m`, `table outbox`… */
+  readonly what: string
+  readonly ok: boolean
+  /** What was found: a version, a number of partitions, the peer's own message. */
+  readonly detail?: string
+  /** What to do about it, as a command where there is one. */
+  readonly fix?: string
+}
+
 export type Guarantee = 'exactly_once' | 'effectively_once' | 'at_least_once' | 'at_most_once'
 
 interface Definition<Kind extends string, Config, Ctx, Instance> {
@@ -189,6 +226,8 @@ interface Definition<Kind extends string, Config, Ctx, Instance> {
   check?(config: Config): CheckProblem[]
   /** Build the instance: no I/O, no timers; both belong in `open`. */
   create(config: Config, ctx: Ctx): Instance
+  /** Looks, changes nothing: is every peer that `config` uses reachable, authenticated, and does it have what is needed? Never throws for what it finds. */
+  probe?(config: Config, ctx: ProbeContext): Promise<Probe[]>
 }
 /** A finding of `check`: `path` is relative to the plugin's config, e.g. `['fields', 'price']`; [] is the plugin key itself. */
 export interface CheckProblem {
@@ -199,9 +238,9 @@ export interface CheckProblem {
 
 export interface SourcePlugin<C = any> extends Definition<'source', C, SourceContext, Source> {
   /** Can it be read again from a position? Without that no guarantee above at_most_once can hold after a crash. */
-  readonly replayable: boolean
+  readonly replayable: boolean | ((config: C) => boolean)
   /** Why, in one line for `explain`. */
-  readonly reason: string
+  readonly reason: string | ((config: C) => string)
   readonly transactions?: Transactional<C>
 }
 export interface TransformPlugin<C = any> extends Definition<'transform', C, TransformContext, Transform> {
@@ -219,11 +258,11 @@ export interface TransformPlugin<C = any> extends Definition<'transform', C, Tra
 }
 export interface SinkPlugin<C = any> extends Definition<'sink', C, Context, Sink> {
   /** What a repeated write does: `idempotent` overwrites itself by key, `appends` shows twice, `ephemeral` is gone if nobody listens. */
-  readonly repeat: 'idempotent' | 'appends' | 'ephemeral'
-  readonly reason: string
+  readonly repeat: Repeat | ((config: C) => Repeat)
+  readonly reason: string | ((config: C) => string)
   /** Present when writes can join a transaction of that scope. */
   scope?(config: C): string
-  /** Set when this sink's own transaction can hold the checkpoint of any source (a database). */
+  /** Set when this sink's own transaction can hold the checkpoint of any source: a database, a log. Used where the source has none of that scope. */
   readonly transactions?: Transactional<C>
   /** True (default): reads `message.value`, e.g. for a key field. False or a function of the config: bytes pass through undecoded. */
   readonly readsValue?: boolean | ((config: C) => boolean)
@@ -233,6 +272,7 @@ export interface SinkPlugin<C = any> extends Definition<'sink', C, Context, Sink
    */
   preview?(config: C): (message: Message) => Preview
 }
+export type Repeat = 'idempotent' | 'appends' | 'ephemeral'
 /** A record as it would be written. */
 export interface Preview {
   readonly topic?: string

@@ -4,6 +4,7 @@
  */
 import type { Guarantee } from '../plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
+import { isReplayable, reasonOf, repeatOf, transactionsOf } from '../runtime/traits.ts'
 
 export interface Pair {
   readonly source: string
@@ -38,10 +39,10 @@ export function weakest(pairs: readonly Pair[]): Pair | undefined {
   return least
 }
 
-/** The pairs that break a `delivery: exactly_once`, dead letters included; empty: it holds, or is not asked for. */
+/** The pairs that break a `delivery: exactly_once`; dead letters may repeat. Empty: it holds, or is not asked for. */
 export function brokenPromises(pipeline: Wiring): Pair[] {
   if (pipeline.delivery !== 'exactly_once') return []
-  return guarantees(pipeline).filter(p => p.guarantee !== 'exactly_once')
+  return guarantees(pipeline).filter(p => !p.dlq && p.guarantee !== 'exactly_once')
 }
 
 function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<SinkStep['plugin']>, dlq: boolean): Pair {
@@ -53,11 +54,11 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
     ...(hint && { hint }),
     dlq,
   })
-  const { plugin } = source
-  if (!plugin.replayable) return make('at_most_once', `${source.type} cannot be read again after a crash: ${plugin.reason}`)
-  if (sink.plugin.repeat === 'ephemeral') return make('at_most_once', `${sink.type} keeps nothing: ${sink.plugin.reason}`)
+  const repeats = repeatOf(sink)
+  if (!isReplayable(source)) return make('at_most_once', `${source.type} cannot be read again after a crash: ${reasonOf(source)}`)
+  if (repeats === 'ephemeral') return make('at_most_once', `${sink.type} keeps nothing: ${reasonOf(sink)}`)
 
-  const here = plugin.transactions?.scope(source.config)
+  const here = transactionsOf(source, pipeline.sinks)?.scope ?? source.plugin.transactions?.scope(source.config)
   const there = sink.plugin.scope?.(sink.config)
   const shared = here !== undefined && here === there
   if (pipeline.delivery === 'exactly_once' && shared) {
@@ -66,10 +67,10 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
   const apart = pipeline.delivery === 'exactly_once' ? whyApart(source, here, sink, there) : undefined
   const hint = shared ? 'delivery: exactly_once is possible here' : undefined
   const repeat = `a crash between writing and committing writes again`
-  if (sink.plugin.repeat === 'idempotent') {
-    return make('effectively_once', sentence(apart, repeat, `and that overwrites itself: ${sink.plugin.reason}`), hint)
+  if (repeats === 'idempotent') {
+    return make('effectively_once', sentence(apart, repeat, `and that overwrites itself: ${reasonOf(sink)}`), hint)
   }
-  return make('at_least_once', sentence(apart, repeat, `and that shows twice: ${sink.plugin.reason}`), hint)
+  return make('at_least_once', sentence(apart, repeat, `and that shows twice: ${reasonOf(sink)}`), hint)
 }
 
 const sentence = (apart: string | undefined, ...rest: string[]): string => (apart ? `${apart}; ` : '') + rest.join(', ')

@@ -9,6 +9,7 @@ import type { Pipeline, Step } from './config/model.ts'
 import { Router } from './router.ts'
 import type { LaneState } from './state.ts'
 import { Meters, type StepMeter } from './telemetry/meters.ts'
+import { isReplayable, transactionsOf } from './traits.ts'
 import { Writer } from './writer.ts'
 
 export interface BuildOptions {
@@ -43,12 +44,15 @@ export interface Built {
   readonly router: Router
   /** Of a back-fill that reads more than was asked for. */
   readonly bounds: Range | undefined
+  /** What the plugins say against the pipeline's result, see `Context.verdict`. */
+  readonly verdicts: ReadonlySet<string>
   /** Fresh transforms for a lane, on its state. */
   stages(lane: LaneInfo, state: LaneState): Stage[]
 }
 
 export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const meters = new Meters(pipeline.name)
+  const verdicts = new Set<string>()
   const context = (step: string): Context => ({
     step,
     pipeline: pipeline.name,
@@ -56,6 +60,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     log: options.log,
     metrics: meters,
     clock: options.clock,
+    verdict: problem => void verdicts.add(problem),
   })
   const writer = (step: Step<any>, kind: 'sink' | 'dlq'): Writer =>
     new Writer(
@@ -101,6 +106,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     router,
     stages,
     bounds: reach > 0 ? range : undefined,
+    verdicts,
   }
 }
 
@@ -144,10 +150,13 @@ function readsValues(pipeline: Pipeline): boolean {
 
 function chooseCommitter(step: Step<SourcePlugin>, pipeline: Pipeline, source: Source, options: BuildOptions, context: Context): Committer {
   if (options.range) return ephemeralCommitter()
+  if (pipeline.delivery === 'exactly_once') {
+    const { scope, own, create, config } = transactionsOf(step, pipeline.sinks)!
+    return own ? atomicCommitter(create(config, context), scope) : atomicCommitter(create(config, context), scope, source, options.log)
+  }
   const own = step.plugin.transactions
-  if (pipeline.delivery === 'exactly_once' && own) return atomicCommitter(own.create(step.config, context))
   const stateful = pipeline.transforms.some(t => t.plugin.stateful)
   if (own) return stateful ? storedCommitter(own.create(step.config, context), source) : sourceCommitter(source, options.log)
   if (source.commit && !stateful) return sourceCommitter(source, options.log)
-  return step.plugin.replayable ? storedCommitter(options.localCheckpoints(pipeline), source) : sourceCommitter(source, options.log)
+  return isReplayable(step) ? storedCommitter(options.localCheckpoints(pipeline), source) : sourceCommitter(source, options.log)
 }

@@ -16,6 +16,8 @@ import {
 export interface Committer {
   /** Outputs, state and position are one transaction. */
   readonly atomic: boolean
+  /** Of the transactions: sinks of another scope (a dlq) are written beside them. Undefined: every sink takes part. */
+  readonly scope?: string
   claim(lane: LaneInfo): Promise<Checkpoint | undefined>
   /** Writes a cycle by `writeAll`, then makes `delta` durable (undefined: no checkpoint is due). */
   write(lane: LaneInfo, delta: CheckpointDelta | undefined, writeAll: (transaction?: Transaction) => Promise<void>): Promise<void>
@@ -27,10 +29,14 @@ export interface Committer {
 
 const rewindable = (error: Error): boolean => error instanceof FencedError || (error instanceof PipelineError && error.retryable)
 
-/** `exactly_once`: sinks write into the lane's transaction, the checkpoint commits it. */
-export function atomicCommitter(transactor: Transactor): Committer {
+/**
+ * `exactly_once`: sinks write into the lane's transaction, the checkpoint commits it. Where the transactions are a sink's, the
+ * `source` hears afterwards what is durable, and may miss it: the checkpoint decides where reading goes on.
+ */
+export function atomicCommitter(transactor: Transactor, scope?: string, source?: Source, log?: Logger): Committer {
   return {
     atomic: true,
+    scope,
     claim: lane => transactor.claim(lane),
     async write(lane, delta, writeAll) {
       if (!delta) throw new Error(`lane ${lane.id} has output but no position`)
@@ -43,9 +49,10 @@ export function atomicCommitter(transactor: Transactor): Committer {
         throw error
       }
       await transaction.commit(delta)
+      await tellSource(source, lane, delta, log)
     },
     release: lane => transactor.release(lane),
-    retryable: rewindable,
+    retryable: error => rewindable(error) && (source === undefined || source.seek !== undefined),
     close: () => transactor.close(),
   }
 }
@@ -74,18 +81,21 @@ export function sourceCommitter(source: Source, log: Logger): Committer {
     claim: async () => undefined,
     async write(lane, delta, writeAll) {
       await writeAll()
-      if (!delta || !source.commit) return
-      try {
-        await source.commit(lane.id, delta.position)
-      } catch (error) {
-        if (error instanceof EnvironmentError) throw error
-        // The next commit covers this one; until then a crash only repeats records.
-        log.warn({ lane: lane.id, error: (error as Error).message }, 'the source could not commit its position')
-      }
+      if (delta) await tellSource(source, lane, delta, log)
     },
     release: async () => {},
     retryable: error => rewindable(error) && source.seek !== undefined,
     close: async () => {},
+  }
+}
+
+async function tellSource(source: Source | undefined, lane: LaneInfo, delta: CheckpointDelta, log: Logger | undefined): Promise<void> {
+  try {
+    await source?.commit?.(lane.id, delta.position)
+  } catch (error) {
+    if (error instanceof EnvironmentError) throw error
+    // The next commit covers this one; until then a crash only repeats records.
+    log?.warn({ lane: lane.id, error: (error as Error).message }, 'the source could not commit its position')
   }
 }
 

@@ -1,10 +1,12 @@
 /** What one lane has produced and not yet written: the unit that is written, committed, and forgotten together. */
-import type { Message, Position } from '../plugin.ts'
+import type { Message, Position, Refusal } from '../plugin.ts'
 
 export class Cycle {
   /** Per sink, in the order of the pipeline's sinks. */
   readonly outputs: Message[][]
   readonly dead: Message[] = []
+  /** For a source that tells its senders. */
+  readonly refused: Refusal[] = []
   /** Where the source goes on after this cycle; undefined: nothing was read. */
   position: Position | undefined
   /** Source messages read into it. */
@@ -49,16 +51,17 @@ export class Cycle {
 
   /** Something has to be written, not only a position moved. */
   get hasOutput(): boolean {
-    return this.dead.length > 0 || this.outputs.some(list => list.length > 0)
+    return this.dead.length + this.refused.length > 0 || this.outputs.some(list => list.length > 0)
   }
 
   /** Lengths to go back to when a batch has to be undone. */
   mark(): number[] {
-    return [...this.outputs.map(list => list.length), this.dead.length]
+    return [...this.outputs.map(list => list.length), this.dead.length, this.refused.length]
   }
 
   undo(mark: number[]): void {
     this.outputs.forEach((list, i) => (list.length = mark[i]))
     this.dead.length = mark[this.outputs.length]
+    this.refused.length = mark[this.outputs.length + 1]
   }
 }

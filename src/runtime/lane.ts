@@ -10,7 +10,7 @@ import { type Batch, FencedError, type LaneInfo, type Message, type Position } f
 import { isOutside } from './backfill.ts'
 import { Chain, type Exit } from './chain.ts'
 import type { Cycle } from './cycle.ts'
-import { deadLetter, type Failure, UnhandledRecord } from './dead-letters.ts'
+import { type Failure, UnhandledRecord } from './dead-letters.ts'
 import { culprit, PoisonHunt } from './poison.ts'
 import type { LaneHost } from './lane-host.ts'
 import { Settler } from './settler.ts'
@@ -165,8 +165,7 @@ export class Lane {
 
   private kill(message: Message, failure: Failure): void {
     if (this.host.bounds && isOutside(message, this.host.bounds)) return
-    if (!this.host.dlq) throw (this.unhandled ??= new UnhandledRecord(message, failure))
-    this.settler.cycle.dead.push(deadLetter(message, failure, this.host.pipeline))
+    if (!this.settler.bury(this.settler.cycle, message, failure)) throw (this.unhandled ??= new UnhandledRecord(message, failure))
   }
 
   private begin(): () => void {
@@ -266,7 +265,7 @@ export class Lane {
   private async survive(batch: Batch, error: Error): Promise<boolean> {
     const last = batch.messages.at(-1)?.offset ?? -1
     const stateful = this.state.opened
-    const hopeless = error instanceof UnhandledRecord || !this.host.dlq || (stateful && (!this.host.source.seek || last < 0))
+    const hopeless = error instanceof UnhandledRecord || !this.settler.buries || (stateful && (!this.host.source.seek || last < 0))
     if (hopeless) {
       this.host.fatal(error)
       return false

@@ -1,5 +1,14 @@
 /** One running pipeline: reads its sources, moves batches through lanes, and ends by input, signal or failure. */
-import { type Batch, type Context, FencedError, type LaneInfo, type Logger, type Position, type SourceContext } from '../plugin.ts'
+import {
+  type Batch,
+  type Context,
+  FencedError,
+  type LaneInfo,
+  type Logger,
+  type Position,
+  type SourceContext,
+  VerdictError,
+} from '../plugin.ts'
 import type { Built, BuiltSource } from './build.ts'
 import type { Clock } from './clock.ts'
 import { Lane } from './lane.ts'
@@ -51,6 +60,8 @@ export class PipelineRun {
     this.cancelDeadline?.()
     await this.close()
     if (this.failure) throw this.failure
+    const { verdicts } = this.built
+    if (verdicts.size > 0) throw new VerdictError([...verdicts].join('\n'))
   }
 
   /** Stop reading, settle what is in memory within `shutdown_timeout`, then end; `run` resolves, or rejects when the time was too short. */
@@ -138,7 +149,7 @@ export class PipelineRun {
           log: this.options.log,
           signal: this.writing.signal,
           bounds: this.built.bounds,
-          commitInterval: this.built.pipeline.commit_interval,
+          commitInterval: entry.source.prompt ? 0 : this.built.pipeline.commit_interval,
           maxInFlight: this.built.pipeline.max_in_flight,
           maxBytes: () => HELD_BYTES / Math.max(1, this.lanes.size),
           backoff: { initial: this.built.pipeline.retry.initial_delay, max: this.built.pipeline.retry.max_delay },

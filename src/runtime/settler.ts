@@ -2,11 +2,12 @@
  * The writing half of a lane: holds the cycle that the chain fills, writes one cycle at a time, and commits. It decides when:
  * in a transaction at every commit interval, otherwise as soon as the writer is free.
  */
-import { EnvironmentError, type LaneInfo, type Position, type Transaction } from '../plugin.ts'
+import { EnvironmentError, type LaneInfo, type Message, type Position, type Transaction, type WriteContext } from '../plugin.ts'
 import { Cycle } from './cycle.ts'
-import { deadLetter, UnhandledRecord } from './dead-letters.ts'
+import { deadLetter, type Failure, UnhandledRecord } from './dead-letters.ts'
 import type { LaneHost } from './lane-host.ts'
 import type { LaneState } from './state.ts'
+import type { Writer } from './writer.ts'
 
 export class Settler {
   cycle: Cycle
@@ -150,20 +151,36 @@ export class Settler {
       })
   }
 
+  /** There is somewhere to put a message that cannot be processed: a dlq, or a source that tells its sender. */
+  get buries(): boolean {
+    return this.host.dlq !== undefined || this.host.source.refuse !== undefined
+  }
+
+  /** @returns false when there is no such place. */
+  bury(cycle: Cycle, message: Message, failure: Failure): boolean {
+    const { dlq, source, pipeline } = this.host
+    if (dlq) cycle.dead.push(deadLetter(message, failure, pipeline))
+    if (source.refuse) cycle.refused.push({ message, error: failure.error, step: failure.step })
+    return this.buries
+  }
+
   private async writeAll(cycle: Cycle, transaction?: Transaction): Promise<void> {
-    const { writers, dlq, pipeline } = this.host
-    const context = { signal: this.host.signal, lane: this.info, transaction }
-    const refusals = await Promise.all(writers.map((writer, i) => writer.write(cycle.outputs[i], context)))
+    const { writers, dlq, committer, source } = this.host
+    const alone = { signal: this.host.signal, lane: this.info }
+    const together = { ...alone, transaction }
+    const contextOf = (writer: Writer): WriteContext => (writer.joins(committer.scope) ? together : alone)
+    const refusals = await Promise.all(writers.map((writer, i) => writer.write(cycle.outputs[i], contextOf(writer))))
     refusals.forEach((refused, i) => {
       const { name, at } = writers[i].step
       for (const { message, error } of refused) {
         const failure = { step: name, at, error }
-        if (!dlq) throw new UnhandledRecord(message, failure)
-        cycle.dead.push(deadLetter(message, failure, pipeline))
+        if (!this.bury(cycle, message, failure)) throw new UnhandledRecord(message, failure)
       }
     })
-    if (cycle.dead.length === 0) return
-    const [lost] = await dlq!.write(cycle.dead, context)
-    if (lost) throw new EnvironmentError(`the dead-letter queue refused a record: ${lost.error.message}`, lost.error)
+    if (cycle.dead.length > 0) {
+      const [lost] = await dlq!.write(cycle.dead, contextOf(dlq!))
+      if (lost) throw new EnvironmentError(`the dead-letter queue refused a record: ${lost.error.message}`, lost.error)
+    }
+    if (cycle.refused.length > 0) source.refuse!(cycle.refused)
   }
 }

@@ -1,5 +1,5 @@
 /** A sink with its retry policy and circuit breaker: one per sink step, shared by all lanes. */
-import type { Logger, Message, Sink, WriteContext } from '../plugin.ts'
+import type { Logger, Message, Sink, SinkPlugin, WriteContext } from '../plugin.ts'
 import { BatchError, PipelineError } from '../plugin.ts'
 import type { RetryConfig, SinkStep, Step } from './config/model.ts'
 import type { StepMeter } from './telemetry/meters.ts'
@@ -12,7 +12,7 @@ export interface Refused {
 type Policy = { execute<T>(fn: (context: { signal: AbortSignal }) => Promise<T>, signal: AbortSignal): Promise<T> }
 
 export class Writer {
-  readonly step: SinkStep | Step
+  readonly step: SinkStep | Step<SinkPlugin>
   readonly sink: Sink
   readonly meter: StepMeter
   private readonly log: Logger
@@ -21,7 +21,7 @@ export class Writer {
   /** The circuit is open: the sink fails persistently and the sources wait. */
   broken = false
 
-  constructor(step: SinkStep | Step, sink: Sink, meter: StepMeter, retry: RetryConfig, log: Logger) {
+  constructor(step: SinkStep | Step<SinkPlugin>, sink: Sink, meter: StepMeter, retry: RetryConfig, log: Logger) {
     this.step = step
     this.sink = sink
     this.meter = meter
@@ -49,6 +49,11 @@ export class Writer {
     this.meter.out += messages.length - refused.length
     this.meter.seconds += (performance.now() - started) / 1000
     return refused
+  }
+
+  /** Does it write into transactions of this scope? Undefined: into any. */
+  joins(scope: string | undefined): boolean {
+    return scope === undefined || this.step.plugin.scope?.(this.step.config) === scope
   }
 
   /** Opens the sink, again and again while its peer is away. */

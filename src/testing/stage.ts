@@ -2,6 +2,7 @@
 import { BatchError, defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
 import { type Cut, Feed } from './feed.ts'
+import { isReplayable } from '../runtime/traits.ts'
 import type { InputRecord, TestCase } from './model.ts'
 import { plainPreview, type World, WorldTransaction, type Written, writtenOf } from './world.ts'
 
@@ -31,7 +32,7 @@ export function stage(pipeline: Pipeline, test: TestCase, world: World, cut: Cut
     }
     feeds.set(
       step.name,
-      new Feed({ source: step.name, lanes: [...lanes.values()], format: formatOf(step), replayable: step.plugin.replayable, cut }),
+      new Feed({ source: step.name, lanes: [...lanes.values()], format: formatOf(step), replayable: isReplayable(step), cut }),
     )
   }
   return {
@@ -66,7 +67,8 @@ function laneInfo(step: Step, record: InputRecord | undefined): LaneInfo {
 
 /** Keeps what decides about delivery: can it be read again, does its position take part in a transaction. */
 function sourceFor(pipeline: Pipeline, step: Step<SourcePlugin>, feed: Feed, world: World): SourcePlugin {
-  const { replayable, reason, transactions } = step.plugin
+  const { reason, transactions } = step.plugin
+  const replayable = isReplayable(step)
   return defineSource({
     type: step.type,
     schema: step.plugin.schema,

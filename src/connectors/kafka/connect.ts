@@ -173,30 +173,33 @@ function tlsOptions(c: ConnectionConfig): object {
   }
 }
 
-/** Connects on the first claim: a plugin's `create` may not. */
+/** How checkpoints are written; outputs come with their sink's compression. */
+const CHECKPOINTS: ProducerOptions = { compression: 'zstd', lingerMs: 0, batchSize: 131_072, idempotent: true, acks: -1 }
+
+/** Connects on the first claim: a plugin's `create` may not. Of a `foreign` lane, another system's, this log knows only the id. */
 export class LazyTransactor implements Transactor {
   private readonly config: ConnectionConfig
   private readonly context: Context
-  private readonly producer: ProducerOptions
+  private readonly own: (lane: LaneInfo) => LaneInfo
   private opening: Promise<{ lease: Lease; transactor: Transactor }> | undefined
 
-  constructor(config: ConnectionConfig, context: Context, producer: ProducerOptions) {
+  constructor(config: ConnectionConfig, context: Context, foreign = false) {
     this.config = config
+    this.own = foreign ? ({ id, source }) => ({ id, source }) : lane => lane
     this.context = context
-    this.producer = producer
   }
 
   async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
-    return (await this.open()).transactor.claim(lane)
+    return (await this.open()).transactor.claim(this.own(lane))
   }
   async begin(lane: LaneInfo): Promise<Transaction> {
-    return (await this.open()).transactor.begin(lane)
+    return (await this.open()).transactor.begin(this.own(lane))
   }
   async save(lane: LaneInfo, delta: CheckpointDelta): Promise<void> {
-    return (await this.open()).transactor.save(lane, delta)
+    return (await this.open()).transactor.save(this.own(lane), delta)
   }
   async release(lane: LaneInfo): Promise<void> {
-    if (this.opening !== undefined) await (await this.open()).transactor.release(lane)
+    if (this.opening !== undefined) await (await this.open()).transactor.release(this.own(lane))
   }
   async close(): Promise<void> {
     const opening = this.opening
@@ -211,7 +214,7 @@ export class LazyTransactor implements Transactor {
     if (this.opening === undefined) {
       this.opening = connect(this.config, this.context.log).then(lease => ({
         lease,
-        transactor: lease.driver.transactor({ id: `${this.context.pipeline}.${this.context.version}`, producer: this.producer }),
+        transactor: lease.driver.transactor({ id: `${this.context.pipeline}.${this.context.version}`, producer: CHECKPOINTS }),
       }))
       this.opening.catch(() => {
         this.opening = undefined

@@ -11,7 +11,7 @@ import {
 } from '../../plugin.ts'
 import type { KafkaSinkConfig } from '../../config.gen.ts'
 import { getter } from '../../transforms/lib/fields.ts'
-import { checkConnection, connect, isEmbedded, type Lease, scopeOf } from './connect.ts'
+import { checkConnection, connect, isEmbedded, LazyTransactor, type Lease, scopeOf } from './connect.ts'
 import { type Driver, type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
 import { Meter } from './metrics.ts'
 import schema from './sink.schema.json' with { type: 'json' }
@@ -22,6 +22,11 @@ export default defineSink<KafkaSinkConfig>({
   repeat: 'appends',
   reason: 'a record that is written again is a second record; in a transaction of the same brokers it is written once',
   scope: scopeOf,
+  transactions: {
+    scope: scopeOf,
+    // For the checkpoint; outputs come with their sink's compression.
+    create: (config, context) => new LazyTransactor(config, context, true),
+  },
   readsValue: c => c.key !== undefined || c.topic_from?.startsWith('field:') === true || c.count_by !== undefined,
   check(c) {
     const problems = checkConnection(c)

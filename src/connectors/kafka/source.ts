@@ -13,9 +13,7 @@ export default defineSource<KafkaSourceConfig>({
   reason: 'a topic can be read again from any offset, and the group remembers its position',
   transactions: {
     scope: scopeOf,
-    // For the checkpoint; outputs come with their sink's compression.
-    create: (config, context) =>
-      new LazyTransactor(config, context, { compression: 'zstd', lingerMs: 0, batchSize: 131_072, idempotent: true, acks: -1 }),
+    create: (config, context) => new LazyTransactor(config, context),
   },
   check(config) {
     const problems = checkConnection(config)

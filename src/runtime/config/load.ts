@@ -142,7 +142,7 @@ function checkWhole(pipeline: Pipeline, root: MapNode, problems: Problems): void
   if (pipeline.sources.length === 0)
     problems.add('CONFIG_DISABLED', root.entries.get('sources')!.key, ['sources'], 'every source is switched off: there is nothing to read')
   if (pipeline.delivery !== 'exactly_once') return
-  for (const { from, to, reason } of obstacles(pipeline.sources, pipeline.sinks, pipeline.dlq)) {
+  for (const { from, to, reason } of obstacles(pipeline.sources, pipeline.sinks)) {
     const entry = root.entries.get('delivery')!
     problems.add(
       'CONFIG_DELIVERY',

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { MemorySourceConfig } from '../../../src/config.gen.ts'
 import { channel, removeChannel } from '../../../src/connectors/memory/channels.ts'
 import memorySink from '../../../src/connectors/memory/sink.ts'
 import memorySource from '../../../src/connectors/memory/source.ts'
@@ -11,7 +12,7 @@ let count = 0
 const fresh = () => `channel ${count++}`
 const { signal } = new AbortController()
 
-sourceConformance('memory', {
+sourceConformance<MemorySourceConfig>('memory', {
   plugin: memorySource,
   async prepare(records) {
     const name = fresh()
