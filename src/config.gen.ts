@@ -156,6 +156,14 @@ export interface KafkaSourceConfig {
    */
   start_at: 'earliest' | 'latest'
   /**
+   * Read what the topics hold when the run begins, without a group, and then end: for one-shot jobs. Nothing is committed.
+   */
+  once: boolean
+  /**
+   * With `once`: only so many of the newest records of each partition. Default: all.
+   */
+  last?: number
+  /**
    * What the record values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters. `text` is one string. `bytes` are passed on as they are.
    */
   format: 'json' | 'text' | 'bytes'
@@ -402,6 +410,48 @@ export interface MapConfigFields {
 }
 export interface MapConfigFields1 {
   [k: string]: string | MapConfigFields1
+}
+
+/**
+ * Compares what two sources of a one-shot pipeline hold, record by record, and reports every difference. When both inputs have ended it emits one message per difference and prints the result; parity below `min_parity` makes the command exit with 4. Of several records with one key the last counts.
+ */
+export interface ReconcileConfig {
+  /**
+   * Name of the source step on one side.
+   */
+  left: string
+  /**
+   * Name of the source step on the other side.
+   */
+  right: string
+  /**
+   * Field that says which records belong together. A whole number, or a text; sorted to find the newest.
+   */
+  key: string
+  /**
+   * Fields to compare. Default: every field that one of the two records has. A field that only one side has differs.
+   *
+   * @minItems 1
+   */
+  fields?: string[]
+  /**
+   * How far apart two numbers may be and still be equal. Numbers, and decimals written as text, are compared exactly, without rounding.
+   */
+  tolerance: number
+  /**
+   * Tolerances of single fields, instead of `tolerance`.
+   */
+  tolerances: {
+    [k: string]: number
+  }
+  /**
+   * Compare only so many of the newest keys that either side has. Default: all.
+   */
+  window?: number
+  /**
+   * Share of compared keys that must be equal on both sides, 0 to 1. Below it the run ends with exit code 4. Nothing to compare is never parity.
+   */
+  min_parity: number
 }
 
 /**

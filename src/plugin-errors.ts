@@ -35,7 +35,7 @@ export class EnvironmentError extends PipelineError {
     super('PIPE_ENVIRONMENT', message, { cause })
   }
 }
-/** A pipeline that ran to its end says no: see `Context.verdict`. Exit code 4. */
+/** A pipeline that ran to its end says no: see `Context.report`. Exit code 4. */
 export class VerdictError extends PipelineError {
   constructor(message: string) {
     super('PIPE_VERDICT', message)

@@ -46,8 +46,26 @@ export interface Context {
   readonly clock: { now(): number }
   /** True for the sink that is the pipeline's dlq: what it refuses has nowhere else to go. */
   readonly dlq?: boolean
-  /** The pipeline's result is a no (parity under the bar…): it runs to its end, and then the command says why and exits with 4. */
-  verdict(problem: string): void
+  /** The result of a one-shot pipeline: printed when the run has ended; one that is not `ok` makes the command exit with 4. A later one of the step replaces it. */
+  report(report: Report): void
+}
+
+/** What a step that compares or checks has to say at the end: `runner run` prints it as a table, as JSON, or as JUnit XML. */
+export interface Report {
+  readonly title: string
+  readonly ok: boolean
+  /** One line. */
+  readonly verdict: string
+  /** Figures by name, in the order of printing. */
+  readonly summary: Readonly<Record<string, string | number>>
+  /** What was found wrong, each under the name of the thing it is about. */
+  readonly findings: readonly Finding[]
+}
+export interface Finding {
+  readonly subject: string
+  readonly problem: string
+  /** Columns of the table besides the two. */
+  readonly details?: Readonly<Record<string, Json>>
 }
 
 export interface SourceContext extends Context {

@@ -1,7 +1,7 @@
 /** `runner run FILE...`: runs pipelines until their input ends, a signal comes, or one fails. */
 import type { Command } from 'commander'
 import { EXIT, exitCodeOf } from '../errors.ts'
-import type { Logger } from '../plugin.ts'
+import { type Logger, VerdictError } from '../plugin.ts'
 import type { Range } from '../runtime/backfill.ts'
 import { build } from '../runtime/build.ts'
 import { localCheckpoints } from '../runtime/checkpoints/local.ts'
@@ -19,6 +19,8 @@ export interface RunFlags {
   readonly from?: number
   readonly to?: number
   readonly dryRun?: boolean
+  readonly json?: boolean
+  readonly junit?: string
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   readonly logFormat: 'auto' | 'json' | 'pretty'
 }
@@ -38,6 +40,8 @@ export function register(program: Command): void {
     .option('--from <time>', 'back-fill: read without a group from this time (ISO 8601 or epoch ms)', parseTimeOption)
     .option('--to <time>', 'back-fill: up to this time, exclusive', parseTimeOption)
     .option('--dry-run', 'read and transform, print what would be written; write and commit nothing')
+    .option('--json', 'print the result of a one-shot pipeline as JSON instead of a table')
+    .option('--junit <path>', 'write the result of a one-shot pipeline as JUnit XML, too')
     .option('--log-level <level>', 'debug, info, warn or error', 'info')
     .option('--log-format <format>', 'json, pretty, or auto: pretty on a terminal', 'auto')
     .addHelpText('after', '\nExample:\n  $ runner run pipelines/bars.yaml --until-idle 5s --set transforms[0].bars.interval=5m')
@@ -69,7 +73,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   status?.done()
   forget()
   for (const server of servers) server.close()
-  return report(runs, results, log)
+  return Math.max(report(runs, results, log), await printReports(runs, flags, log))
 }
 
 async function load(files: readonly string[], flags: RunFlags): Promise<Pipeline[] | undefined> {
@@ -138,6 +142,23 @@ function onSignals(runs: readonly PipelineRun[], log: Logger): () => void {
   }
 }
 
+/** @returns the exit code as far as printing decides it. */
+async function printReports(runs: readonly PipelineRun[], flags: RunFlags, log: Logger): Promise<number> {
+  const reports = runs.flatMap(({ built }) => [...built.reports].map(([step, r]) => ({ pipeline: built.pipeline.name, step, ...r })))
+  if (reports.length === 0) return EXIT.ok
+  const { formatReports, writeJunit } = await import('./run-report.ts')
+  const text = await formatReports(reports, flags.json === true)
+  // Before the process may end: a pipe takes its time.
+  await new Promise<void>(resolve => process.stdout.write(text, () => resolve()))
+  try {
+    if (flags.junit !== undefined) writeJunit(flags.junit, reports)
+    return EXIT.ok
+  } catch (error) {
+    log.error({}, (error as Error).message)
+    return exitCodeOf(error)
+  }
+}
+
 function report(runs: readonly PipelineRun[], results: PromiseSettledResult<void>[], log: Logger): number {
   let code: number = EXIT.ok
   runs.forEach((r, i) => {
@@ -154,7 +175,9 @@ function report(runs: readonly PipelineRun[], results: PromiseSettledResult<void
       return
     }
     code = Math.max(code, exitCodeOf(result.reason))
-    log.error({ ...counts, error: (result.reason as Error).name }, (result.reason as Error).message)
+    // Said by the report that follows.
+    if (result.reason instanceof VerdictError) log.info(counts, 'pipeline ended')
+    else log.error({ ...counts, error: (result.reason as Error).name }, (result.reason as Error).message)
     log.debug({ stack: (result.reason as Error).stack }, 'stack')
   })
   return code

@@ -1,6 +1,17 @@
 /** From a checked pipeline to plugin instances: pure, no I/O. What can still fail from here on is the environment. */
 import { compile } from '../expressions/index.ts'
-import type { CheckpointStore, Context, LaneInfo, Logger, Sink, Source, SourceContext, SourcePlugin, TransformContext } from '../plugin.ts'
+import type {
+  CheckpointStore,
+  Context,
+  LaneInfo,
+  Logger,
+  Report,
+  Sink,
+  Source,
+  SourceContext,
+  SourcePlugin,
+  TransformContext,
+} from '../plugin.ts'
 import { keepWithin, type Range, reachOf, widen } from './backfill.ts'
 import { decodeTransform, intactTransform, type Stage } from './chain.ts'
 import type { Clock } from './clock.ts'
@@ -44,15 +55,15 @@ export interface Built {
   readonly router: Router
   /** Of a back-fill that reads more than was asked for. */
   readonly bounds: Range | undefined
-  /** What the plugins say against the pipeline's result, see `Context.verdict`. */
-  readonly verdicts: ReadonlySet<string>
+  /** Results of a one-shot pipeline by step, see `Context.report`. */
+  readonly reports: ReadonlyMap<string, Report>
   /** Fresh transforms for a lane, on its state. */
   stages(lane: LaneInfo, state: LaneState): Stage[]
 }
 
 export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const meters = new Meters(pipeline.name)
-  const verdicts = new Set<string>()
+  const reports = new Map<string, Report>()
   const context = (step: string): Context => ({
     step,
     pipeline: pipeline.name,
@@ -60,7 +71,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     log: options.log,
     metrics: meters,
     clock: options.clock,
-    verdict: problem => void verdicts.add(problem),
+    report: report => void reports.set(step, report),
   })
   const writer = (step: Step<any>, kind: 'sink' | 'dlq'): Writer =>
     new Writer(
@@ -106,7 +117,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     router,
     stages,
     bounds: reach > 0 ? range : undefined,
-    verdicts,
+    reports,
   }
 }
 

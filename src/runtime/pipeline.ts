@@ -60,8 +60,8 @@ export class PipelineRun {
     this.cancelDeadline?.()
     await this.close()
     if (this.failure) throw this.failure
-    const { verdicts } = this.built
-    if (verdicts.size > 0) throw new VerdictError([...verdicts].join('\n'))
+    const bad = [...this.built.reports.values()].filter(r => !r.ok)
+    if (bad.length > 0) throw new VerdictError(bad.map(r => r.verdict).join('\n'))
   }
 
   /** Stop reading, settle what is in memory within `shutdown_timeout`, then end; `run` resolves, or rejects when the time was too short. */

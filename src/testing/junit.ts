@@ -2,6 +2,7 @@
 import type { FileResult } from './engine.ts'
 import { failureText, plain } from './report.ts'
 import type { TestResult } from './run.ts'
+import { escapeXml as escape } from './xml.ts'
 
 export function junit(files: readonly FileResult[]): string {
   const tests = sum(files, f => f.results.length + (f.problems.length > 0 ? 1 : 0))
@@ -45,21 +46,3 @@ const failed = (file: FileResult): number => file.results.filter(r => r.failures
 const errors = (file: FileResult): number => (file.problems.length > 0 ? 1 : 0)
 const time = (file: FileResult): number => file.results.reduce((n, r) => n + r.seconds, 0)
 const seconds = (n: number): string => n.toFixed(3)
-
-const ENTITIES: Record<string, string> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  '\n': '&#10;',
-  '\r': '&#13;',
-  '\t': '&#9;',
-}
-
-/** XML 1.0 cannot hold most control characters in any form, nor half a surrogate pair. */
-const escape = (text: string): string =>
-  text
-    .toWellFormed()
-    // oxlint-disable-next-line no-control-regex
-    .replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
-    .replaceAll(/[&<>"\n\r\t]/g, c => ENTITIES[c])

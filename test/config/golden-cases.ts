@@ -242,6 +242,18 @@ export const cases: readonly Case[] = [
   { title: 'bad step name', yaml: step('bars: 1m\n    name: «A b»'), codes: ['CONFIG_VALUE'] },
   { title: 'name twice', yaml: step('bars: 1m\n    name: a\n  - filter: price > 1.0\n    name: «a»'), codes: ['CONFIG_DUPLICATE_NAME'] },
   {
+    title: 'a setting that names a source which is not there',
+    yaml: `name: x\nsources:\n  - kafka: { topics: [a] }\n  - file: { path: a.jsonl }\ntransforms:\n  - reconcile: { left: kafka, right: «fiel», key: id }\n${SINK}`,
+    codes: ['CONFIG_SOURCE'],
+    suggestions: ['file'],
+  },
+  {
+    title: 'a setting that names a source which is switched off',
+    yaml: `name: x\nsources:\n  - kafka: { topics: [a] }\n  - file: { path: a.jsonl }\n    enabled: false\ntransforms:\n  - reconcile: { left: kafka, right: «file», key: id }\n${SINK}`,
+    codes: ['CONFIG_SOURCE'],
+    says: ['switched off'],
+  },
+  {
     title: 'from an unknown step',
     yaml: `name: x\n${SOURCE}transforms:\n  - filter: price > 0.0\nsinks:\n  - kafka: { topic: b }\n    from: «fitler.late»\n`,
     codes: ['CONFIG_FROM'],

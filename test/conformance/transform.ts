@@ -103,7 +103,7 @@ export async function runTransform<C>(
     version: 1,
     lane: LANE,
     clock,
-    verdict: silent,
+    report: silent,
     log: { debug: silent, info: silent, warn: silent, error: silent },
     metrics: {
       counter: (name: string, _help: string, labels?: Record<string, string>) => {

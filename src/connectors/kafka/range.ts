@@ -1,11 +1,11 @@
-/** Back-fill (`--from`, `--to`): reads a stretch of time of every partition without a group, commits nothing, and ends. */
+/** Back-fill (`--from`, `--to`) and `once`: reads a stretch of every partition without a group, commits nothing, and ends. */
 import { type Batch, EnvironmentError, type Message, type Position, type Source, type SourceContext } from '../../plugin.ts'
 import type { KafkaSourceConfig } from '../../config.gen.ts'
 import { connect, type Lease } from './connect.ts'
-import { type Driver, type TopicPartition, tpKey } from './driver.ts'
+import { type ConsumedBatch, type Driver, type TopicPartition, tpKey } from './driver.ts'
 
 interface Lane extends TopicPartition {
-  readonly from: number
+  from: number
   readonly to: number
   /** Offset to read on from. */
   next: number
@@ -33,9 +33,11 @@ export function rangeSource(
     l.page = []
     l.pageEnd = l.next
   }
+  const read = (l: Lane, offset: number): Promise<ConsumedBatch> =>
+    lease!.driver.read(l, offset, { format: config.format, isolation: config.isolation_level, source: ctx.step })
   const fill = async (l: Lane): Promise<void> => {
     const { next } = l
-    const batch = await lease!.driver.read(l, next, { format: config.format, isolation: config.isolation_level, source: ctx.step })
+    const batch = await read(l, next)
     // A seek came in between.
     if (l.next !== next) return
     l.page = batch.messages.filter(m => m.offset < l.to)
@@ -46,6 +48,7 @@ export function rangeSource(
     async open() {
       lease ??= await connect(config, ctx.log)
       lanes = await bounds(lease.driver, config.topics, range)
+      if (config.last !== undefined) await Promise.all(lanes.map(l => keepLast(l, config.last!, read)))
       const positions = await ctx.assign(lanes.map(l => ({ id: tpKey(l), source: ctx.step, topic: l.topic, partition: l.partition })))
       for (const [id, position] of positions) start(lane(id), position)
     },
@@ -97,4 +100,22 @@ async function bounds(driver: Driver, topics: readonly string[], range: { readon
     const from = first.get(tpKey(tp))!
     return { ...tp, from, next: from, page: [], pageEnd: from, to: Math.min(last.get(tpKey(tp))!, end.get(tpKey(tp))!) }
   })
+}
+
+/** Moves the lane's start to its last `count` records. Offsets do not tell: transactions leave markers, compaction leaves holes. */
+async function keepLast(l: Lane, count: number, read: (l: Lane, offset: number) => Promise<ConsumedBatch>): Promise<void> {
+  for (let reach = count * 2 + 16; ; reach *= 4) {
+    const start = Math.max(l.from, l.to - reach)
+    const offsets: number[] = []
+    for (let offset = start; offset < l.to; ) {
+      const batch = await read(l, offset)
+      for (const m of batch.messages) if (m.offset < l.to) offsets.push(m.offset)
+      // An open transaction holds the rest back.
+      if (batch.nextOffset <= offset) break
+      offset = batch.nextOffset
+    }
+    if (offsets.length < count && start > l.from) continue
+    l.from = offsets.at(-count) ?? offsets[0] ?? l.from
+    return
+  }
 }

@@ -18,9 +18,11 @@ export default defineSource<KafkaSourceConfig>({
   check(config) {
     const problems = checkConnection(config)
     if (config.session_timeout < 1000) problems.push({ path: ['session_timeout'], message: 'is too short for heartbeats; at least 1s' })
+    if (config.last !== undefined && !config.once)
+      problems.push({ path: ['last'], message: 'belongs to once: a group reads on from where it was', suggestion: 'once: true' })
     return problems
   },
-  create: (config, ctx) => (ctx.range ? rangeSource(config, ctx, ctx.range) : groupSource(config, ctx)),
+  create: (config, ctx) => (ctx.range || config.once ? rangeSource(config, ctx, ctx.range ?? {}) : groupSource(config, ctx)),
 })
 
 /** Partition of a lane id `<topic>/<partition>`. */

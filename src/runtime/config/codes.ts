@@ -119,6 +119,10 @@ export const CODES = {
     help: 'Names of steps are unique in a pipeline, over sources, transforms, sinks and dlq.',
   },
   CONFIG_FROM: { title: '`from` names no step', help: '`from` is the name of a source or transform, or `step.port` for one of its ports.' },
+  CONFIG_SOURCE: {
+    title: 'A setting names a source that is not there',
+    help: 'It is the name of a step under `sources:` that is switched on: its `name:`, else its plugin.',
+  },
   CONFIG_PORT: { title: '`from` names no port', help: 'The step exists, but it does not have this port with its present config.' },
   CONFIG_EXPRESSION: {
     title: 'An expression that does not compile',

@@ -76,6 +76,12 @@ export const FORMATS: Readonly<Record<string, Format>> = {
       ),
   },
   timestamp: { code: 'CONFIG_TIMESTAMP', validate: timestamp, expected: 'a time such as 2026-01-31T12:00:00Z, or epoch milliseconds' },
+  // Whether there is such a source only the whole file shows: wiring.ts.
+  source_step: {
+    code: 'CONFIG_SOURCE',
+    validate: t => /^[a-z][a-z0-9_-]*$/.test(t),
+    expected: 'the name of a source step',
+  },
   // Checked by the expression language itself, with a caret; here only so that ajv knows the name.
   expression: { code: 'CONFIG_EXPRESSION', validate: () => true, expected: 'a CEL expression' },
 }

@@ -13,7 +13,7 @@ import { Registry } from './registry.ts'
 import { applySet } from './set.ts'
 import { checkStep, type CheckedStep } from './steps.ts'
 import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
-import { nameSteps, wire } from './wiring.ts'
+import { checkSourceNames, nameSteps, wire } from './wiring.ts'
 
 export interface LoadOptions {
   /** Default: the process's environment. */
@@ -77,6 +77,7 @@ async function load(source: SourceText, problems: Problems, options: LoadOptions
   const steps = await checkSteps(root, { registry, env, base, problems })
   const names = nameSteps(steps, problems)
   const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, problems)]))
+  for (const step of steps) checkSourceNames(step, names, problems)
   const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms) : undefined
   if (pipeline) checkWhole(pipeline, root, problems)
   return problems.empty ? { pipeline, problems: [] } : { problems: problems.list() }

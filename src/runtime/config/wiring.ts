@@ -1,6 +1,7 @@
 /** Names of steps, and what refers to them. */
 import type { TransformPlugin } from '../../plugin.ts'
 import type { Problems } from './problems.ts'
+import type { Schema } from './schema.ts'
 import type { CheckedStep } from './steps.ts'
 import { suggest } from './suggest.ts'
 import { formatPath, type TreeNode } from './tree.ts'
@@ -72,6 +73,29 @@ export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>,
     problems.add('CONFIG_PORT', at, path, `${stepName} has no port ${port}; ${has}`, near && `${stepName}.${near}`)
   }
   return { step: stepName, port }
+}
+
+/** A transform's settings that name a source: it must be there, and switched on. */
+export function checkSourceNames(step: CheckedStep, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
+  if (step.kind !== 'transform' || !step.enabled) return
+  const config = step.node.entries.get(step.type)?.value
+  const { properties = {} } = step.plugin.schema as Schema
+  for (const [property, schema] of Object.entries(properties)) {
+    const wanted = schema.format === 'source_step' ? step.config?.[property] : undefined
+    const entry = config?.kind === 'map' ? config.entries.get(property) : undefined
+    if (typeof wanted !== 'string' || !entry) continue
+    const sources = [...names].filter(([s]) => s.kind === 'source')
+    if (sources.some(([s, name]) => name === wanted && s.enabled)) continue
+    const off = sources.some(([, name]) => name === wanted)
+    const there = sources.filter(([s]) => s.enabled).map(([, name]) => name)
+    problems.add(
+      'CONFIG_SOURCE',
+      entry.value.span,
+      [...step.path, step.type, property],
+      off ? `the source ${wanted} is switched off` : `there is no source ${wanted}; there are ${there.join(', ')}`,
+      suggest(wanted, there),
+    )
+  }
 }
 
 function portsOf(step: CheckedStep): string[] {

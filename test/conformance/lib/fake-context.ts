@@ -19,7 +19,7 @@ export function fakeContext(step: string, clock = new VirtualClock(1_000_000)): 
     warnings,
     log: { debug: silent, info: silent, warn: note('warn'), error: note('error') },
     metrics: { counter: () => ({ inc: silent }), gauge: () => ({ set: silent }) },
-    verdict: problem => note('verdict')({}, problem),
+    report: report => note('report')(report, report.verdict),
   }
 }
 

@@ -1,0 +1,63 @@
+/** Results of one-shot pipelines (`Context.report`): a table for people, JSON or JUnit XML for programs. */
+import { writeFileSync } from 'node:fs'
+import { EnvironmentError, type Report } from '../plugin.ts'
+import { escapeXml } from '../testing/xml.ts'
+
+export interface PipelineReport extends Report {
+  readonly pipeline: string
+  readonly step: string
+}
+
+/** Rows of a table: the rest is counted, and all of it is in the JSON. */
+const MAX_ROWS = 50
+
+export async function formatReports(reports: readonly PipelineReport[], json: boolean): Promise<string> {
+  if (json) return `${JSON.stringify({ ok: reports.every(r => r.ok), reports }, null, 2)}\n`
+  const { default: Table } = await import('cli-table3')
+  return reports
+    .map(({ pipeline, title, ok, verdict, summary, findings }) => {
+      const parts = [`${pipeline}: ${title}`, '']
+      const width = Math.max(...Object.keys(summary).map(k => k.length))
+      for (const [name, value] of Object.entries(summary)) parts.push(`  ${name.padEnd(width)}  ${value}`)
+      if (findings.length > 0) {
+        const columns = [...new Set(findings.flatMap(f => Object.keys(f.details ?? {})))]
+        const table = new Table({ head: ['', 'problem', ...columns], style: { head: [], border: [] } })
+        for (const f of findings.slice(0, MAX_ROWS)) table.push([f.subject, f.problem, ...columns.map(c => shown(f.details?.[c]))])
+        parts.push('', String(table))
+        if (findings.length > MAX_ROWS) parts.push(`… and ${findings.length - MAX_ROWS} more; --json has them all`)
+      }
+      parts.push('', `${ok ? 'ok' : 'NOT OK'}: ${verdict}`)
+      return `${parts.join('\n')}\n`
+    })
+    .join('\n')
+}
+
+const shown = (value: unknown): string =>
+  value === undefined ? '' : value === null ? '-' : typeof value === 'string' ? value : JSON.stringify(value)
+
+/** A suite per report, a case per thing that is wrong, and one for the verdict. @throws {EnvironmentError} when the file cannot be written. */
+export function writeJunit(path: string, reports: readonly PipelineReport[]): void {
+  const suites = reports.map(({ pipeline, step, title, ok, verdict, findings }) => {
+    const name = escapeXml(`${pipeline}.${step}`)
+    const cases = findings.map(
+      f =>
+        `    <testcase classname="${name}" name="${escapeXml(`${f.subject} ${f.problem}`)}">${ok ? `<system-out>${text(f)}</system-out>` : `<failure message="${escapeXml(f.problem)}">${text(f)}</failure>`}</testcase>`,
+    )
+    const whole = `    <testcase classname="${name}" name="${escapeXml(title)}">${ok ? '' : `<failure message="${escapeXml(verdict)}"/>`}</testcase>`
+    const failures = ok ? 0 : cases.length + 1
+    return [
+      `  <testsuite name="${name}" tests="${cases.length + 1}" failures="${failures}" errors="0" skipped="0">`,
+      whole,
+      ...cases,
+      '  </testsuite>',
+    ]
+  })
+  const xml = ['<?xml version="1.0" encoding="UTF-8"?>', '<testsuites>', ...suites.flat(), '</testsuites>', ''].join('\n')
+  try {
+    writeFileSync(path, xml)
+  } catch (error) {
+    throw new EnvironmentError(`cannot write the JUnit report: ${(error as Error).message}`, error)
+  }
+}
+
+const text = (f: Report['findings'][number]): string => escapeXml(JSON.stringify({ subject: f.subject, problem: f.problem, ...f.details }))

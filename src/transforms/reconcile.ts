@@ -1,0 +1,168 @@
+/**
+ * Two sources side by side. A lane's instance only collects; the one whose lane ends last compares, so the comparison sees
+ * everything. For one-shot pipelines: inputs must end.
+ */
+import type { ReconcileConfig } from '../config.gen.ts'
+import { type CheckProblem, DataError, defineTransform, type Json, Message, type Report } from '../plugin.ts'
+import { compareRecords, type Difference } from './lib/differences.ts'
+import { failOn } from './lib/fail.ts'
+import { getter, show } from './lib/fields.ts'
+import { isRecord } from './lib/records.ts'
+import schema from './reconcile.schema.json' with { type: 'json' }
+
+export default defineTransform<ReconcileConfig>({
+  type: 'reconcile',
+  schema,
+  check: ({ left, right }): CheckProblem[] =>
+    left === right ? [{ path: ['right'], message: `is the same source as left: '${left}' cannot differ from itself` }] : [],
+  create(config, ctx) {
+    const book = bookOf(config)
+    const { id, source } = ctx.lane
+    const rows = new Rows(config.window)
+    book.set(id, { source, rows, ended: false })
+    const keyOf = getter(config.key)
+    return {
+      process(messages, out) {
+        for (const m of messages) {
+          try {
+            rows.put(readKey(keyOf(m.value), config.key), record(m.value))
+          } catch (error) {
+            failOn(m, error, out)
+          }
+        }
+      },
+      onEnd(out) {
+        book.get(id)!.ended = true
+        const sides = [config.left, config.right].map(name => [...book.values()].filter(l => l.source === name))
+        // A source that has not claimed a lane yet has not begun.
+        if (sides.some(lanes => lanes.length === 0 || lanes.some(l => !l.ended))) return
+        const [left, right] = sides.map(lanes => merged(lanes.map(l => l.rows)))
+        const { report, messages } = reconcile(left, right, config)
+        ctx.report(report)
+        for (const value of messages) out.emit(new Message(value, String(value.key ?? ''), ctx.clock.now()))
+      },
+    }
+  },
+})
+
+type Key = number | string
+type Fields = Record<string, unknown>
+
+interface LaneRows {
+  readonly source: string
+  readonly rows: Rows
+  ended: boolean
+}
+
+/** Of one pipeline: its lanes' instances share it. A rewound lane replaces its entry. */
+const books = new WeakMap<ReconcileConfig, Map<string, LaneRows>>()
+
+function bookOf(config: ReconcileConfig): Map<string, LaneRows> {
+  let book = books.get(config)
+  if (!book) books.set(config, (book = new Map()))
+  return book
+}
+
+/** What one lane holds; with a window never more than twice as much. */
+class Rows {
+  readonly byKey = new Map<Key, Fields>()
+  private readonly window: number
+
+  constructor(window = Number.POSITIVE_INFINITY) {
+    this.window = window
+  }
+
+  put(key: Key, value: Fields): void {
+    this.byKey.set(key, value)
+    if (this.byKey.size < 2 * this.window + 1000) return
+    for (const old of [...this.byKey.keys()].sort(ascending).slice(0, -this.window)) this.byKey.delete(old)
+  }
+}
+
+function merged(lanes: readonly Rows[]): Map<Key, Fields> {
+  return new Map(lanes.flatMap(({ byKey }) => [...byKey]))
+}
+
+/** Numbers as numbers, and in front of texts. */
+const ascending = (a: Key, b: Key): number =>
+  typeof a === 'number' && typeof b === 'number'
+    ? a - b
+    : typeof a === typeof b
+      ? a < b
+        ? -1
+        : a > b
+          ? 1
+          : 0
+      : typeof a === 'number'
+        ? -1
+        : 1
+
+function readKey(key: unknown, field: string): Key {
+  if (typeof key === 'string' || (typeof key === 'number' && Number.isFinite(key))) return key
+  throw new DataError(`the key field ${field} is ${show(key)}; it must be a text or a number`)
+}
+
+function record(value: unknown): Fields {
+  if (isRecord(value)) return value
+  throw new DataError(`a record to compare must be an object, is ${show(value)}`)
+}
+
+type Fault = { kind: 'missing'; key: Key; missing_in: string } | ({ kind: 'mismatch'; key: Key } & Difference)
+
+function reconcile(
+  left: ReadonlyMap<Key, Fields>,
+  right: ReadonlyMap<Key, Fields>,
+  config: ReconcileConfig,
+): { report: Report; messages: Fields[] } {
+  const all = [...new Set([...left.keys(), ...right.keys()])].sort(ascending)
+  const keys = config.window === undefined ? all : all.slice(-config.window)
+  const faults: Fault[] = []
+  let equal = 0
+  for (const key of keys) {
+    const [l, r] = [left.get(key), right.get(key)]
+    const found: Fault[] =
+      l === undefined || r === undefined
+        ? [{ kind: 'missing', key, missing_in: l === undefined ? config.left : config.right }]
+        : compareRecords(l, r, config).map(d => ({ kind: 'mismatch', key, ...d }))
+    if (found.length === 0) equal++
+    faults.push(...found)
+  }
+  const parity = keys.length === 0 ? 0 : equal / keys.length
+  const ok = keys.length > 0 && parity >= config.min_parity
+  const missing = (side: string): number => faults.filter(f => f.kind === 'missing' && f.missing_in === side).length
+  const summary = {
+    parity: percent(parity),
+    min_parity: percent(config.min_parity),
+    compared: keys.length,
+    equal,
+    [`missing_in_${config.left}`]: missing(config.left),
+    [`missing_in_${config.right}`]: missing(config.right),
+    mismatches: faults.filter(f => f.kind === 'mismatch').length,
+  }
+  const bound = `${percent(config.min_parity)} is wanted`
+  const verdict =
+    keys.length === 0
+      ? `nothing to compare: neither ${config.left} nor ${config.right} has a record`
+      : `parity ${percent(parity)}, ${bound}: ${equal} of ${keys.length} are equal in ${config.left} and ${config.right}`
+  const report: Report = {
+    title: `${config.left} and ${config.right} by ${config.key}`,
+    ok,
+    verdict,
+    summary,
+    findings: faults.map(finding),
+  }
+  return { report, messages: [...faults.map(f => ({ ...f })), { kind: 'summary', ok, ...summary, parity, min_parity: config.min_parity }] }
+}
+
+function finding(fault: Fault): Report['findings'][number] {
+  const subject = String(fault.key)
+  if (fault.kind === 'missing') return { subject, problem: `missing in ${fault.missing_in}` }
+  return {
+    subject,
+    problem: `${fault.field} differs`,
+    details: { left: (fault.left ?? null) as Json, right: (fault.right ?? null) as Json },
+  }
+}
+
+/** Never rounded up to what it is not. */
+const percent = (share: number): string => `${(Math.floor(share * 1e6 + 1e-6) / 1e4).toFixed(4).replace(/\.?0+$/, '')} %`
