@@ -107,7 +107,7 @@ function side(config: ReconcileConfig, source: string, reports: Report[]) {
   const transform = reconcile.create(config, ctx)
   return {
     put: (...values: unknown[]) =>
-      transform.process(
+      void transform.process(
         values.map(v => new Message(v)),
         out,
       ),
