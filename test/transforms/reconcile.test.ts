@@ -15,6 +15,7 @@ interface Bar {
   volume: number
 }
 const bar = (n: number): Bar => ({ start: n * 60_000, open: 100 + n, close: `${100.1 + n}`, volume: n / 10 })
+const gone = bar(-1)
 const BARS = Array.from({ length: 10_000 }, (_, n) => bar(n))
 const PIPELINE = `name: parity
 sources:
@@ -37,17 +38,17 @@ function broken(count: number): { left: Bar[]; right: Bar[]; faults: Record<stri
     const n = 37 + i * 900
     const key = n * 60_000
     if (i % 3 === 0) {
-      delete left[n]
+      left[n] = gone
       return { kind: 'missing', key, missing_in: 'left' }
     }
     if (i % 3 === 1) {
-      delete right[n]
+      right[n] = gone
       return { kind: 'missing', key, missing_in: 'right' }
     }
     right[n] = { ...right[n], volume: right[n].volume + 1 }
     return { kind: 'mismatch', key, field: 'volume', left: BARS[n].volume, right: BARS[n].volume + 1 }
   })
-  return { left: left.filter(Boolean), right: right.filter(Boolean), faults }
+  return { left: left.filter(b => b !== gone), right: right.filter(b => b !== gone), faults }
 }
 
 const run = async (left: readonly unknown[], right: readonly unknown[], ...flags: string[]) => {
