@@ -134,6 +134,8 @@ export interface TransformContext extends Context {
   readonly lane: LaneInfo
   /** Opens a named store, already restored to the lane's checkpoint. Call it in `create`, not later. */
   state<V extends Json>(name: string): State<V>
+  /** One object for all lanes of this step in this process, made by the first that asks. Nothing durable may live in it alone: what a lane puts there must come back from its state, and its output then depends on more than its own lane. */
+  shared<T>(name: string, make: () => T): T
   /** Report this step's event-time watermark (epoch ms) for metrics and the status line. */
   watermark(time: number): void
 }

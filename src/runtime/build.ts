@@ -88,12 +88,18 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const router = new Router(pipeline.sinks.map((step, i) => ({ step, when: expressions.get(step.name), meter: writers[i].meter })))
   const { range } = options
   const reach = range ? reachOf(pipeline) : 0
+  const shared = new Map<string, unknown>()
   const stages = (lane: LaneInfo, state: LaneState): Stage[] =>
     pipeline.transforms.map(step => {
       const ctx: TransformContext = {
         ...context(step.name),
         lane,
         state: name => state.open(`${step.name}.${name}`),
+        shared: (name, make) => {
+          const id = `${step.name}\0${name}`
+          if (!shared.has(id)) shared.set(id, make())
+          return shared.get(id) as ReturnType<typeof make>
+        },
         watermark: time => meters.watermarks.set(`${step.name}\0${lane.id}`, { step: step.name, lane: lane.id, time }),
       }
       const transform = step.plugin.create(step.config, ctx)

@@ -97,6 +97,7 @@ export async function runTransform<C>(
 
   let stores: FakeStore[] = []
   let opening = false
+  const shared = new Map<string, unknown>()
   const context = {
     step: plugin.type,
     pipeline: 'test',
@@ -115,6 +116,10 @@ export async function runTransform<C>(
         set: (n: number) => void (run.gauges[metricId(name, labels)] = n),
       }),
     },
+    shared: <T>(name: string, make: () => T): T => {
+      if (!shared.has(name)) shared.set(name, make())
+      return shared.get(name) as T
+    },
     watermark: (time: number) => void run.watermarks.push(time),
     state<V extends Json>(name: string): State<V> {
       if (!opening) throw new Error('ctx.state must be called in create')
@@ -126,6 +131,7 @@ export async function runTransform<C>(
   }
   const start = () => {
     stores = []
+    shared.clear()
     opening = true
     try {
       return plugin.create(config, context)

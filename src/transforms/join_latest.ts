@@ -1,0 +1,196 @@
+/** Joins messages with the latest message of a table that has the same key. */
+import type { JoinLatestConfig } from '../config.gen.ts'
+import { compile } from '../expressions/index.ts'
+import {
+  type CheckProblem,
+  DataError,
+  defineTransform,
+  type Json,
+  type Message,
+  type Output,
+  type State,
+  type Transform,
+  type TransformContext,
+} from '../plugin.ts'
+import { failOn } from './lib/fail.ts'
+import { show } from './lib/fields.ts'
+import { type Parked, park, unpark } from './lib/parked.ts'
+import { isRecord } from './lib/records.ts'
+import schema from './join_latest.schema.json' with { type: 'json' }
+
+export default defineTransform<JoinLatestConfig>({
+  type: 'join_latest',
+  schema,
+  stateful: true,
+  check({ source, table }): CheckProblem[] {
+    if (source === undefined && table === undefined)
+      return [{ path: [], message: 'needs the source step whose messages fill the table, or an expression (table) that tells them' }]
+    return source !== undefined && table !== undefined ? [{ path: ['table'], message: 'source says already what fills the table' }] : []
+  },
+  create,
+})
+
+/** [value, time] */
+type Entry = [Json, number]
+
+/** The parts that the lanes of this process bring; each is its lane's state, so a restart or a rewind puts it back. */
+type Table = Map<string, State<Entry>>
+
+interface Waiting {
+  readonly id: string
+  readonly message: Message
+  readonly key: string
+  /** Clock time. */
+  readonly since: number
+}
+
+function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
+  const { as, wait, max_waiting, on_missing, max_keys, max_age } = config
+  const own = ctx.state<Entry>('latest')
+  const table = ctx.shared<Table>('table', () => new Map())
+  table.set(ctx.lane.id, own)
+  const queue = new Queue(ctx.state('waiting'), ctx)
+  const missing = ctx.metrics.counter('runner_join_missing_total', 'Messages for which the table had nothing', {
+    pipeline: ctx.pipeline,
+    step: ctx.step,
+  })
+  const keyOf = keyReader(config.key)
+  const tableKeyOf = keyReader(config.table_key ?? config.key)
+  const fills = tableTest(config)
+  const keeps = config.value === undefined ? undefined : compile(config.value)
+
+  const fill = (m: Message): string => {
+    const key = tableKeyOf(m)
+    if (own.get(key) === undefined && own.size >= max_keys)
+      throw new DataError(`the table holds ${max_keys} keys of this lane already (max_keys); ${show(key)} is one more`)
+    own.set(key, [(keeps ? keeps.evaluate(m) : m.value) as Json, m.time])
+    return key
+  }
+  const find = (key: string, time: number): Entry | undefined => {
+    const entry = own.get(key) ?? newest(table, key)
+    return entry && max_age > 0 && time - entry[1] > max_age ? undefined : entry
+  }
+  const join = (m: Message, found: Json, out: Output): void => {
+    const record = m.value
+    if (!isRecord(record)) out.fail(m, new DataError(`the value must be an object to join something to it, is ${show(record)}`))
+    else if (Object.hasOwn(record, as)) out.fail(m, new DataError(`the record has a field '${as}' of its own`))
+    else {
+      m.value = { ...record, [as]: found }
+      out.emit(m)
+    }
+  }
+  const giveUp = (m: Message, key: string, out: Output): void => {
+    missing.inc()
+    if (on_missing === 'pass') join(m, null, out)
+    else if (on_missing === 'fail')
+      out.fail(m, new DataError(`the table has nothing for ${show(key)}${max_age > 0 ? ' that is recent enough' : ''}`))
+  }
+  const settle = (w: Waiting, out: Output, late: boolean): void => {
+    const entry = find(w.key, w.message.time)
+    if (!entry && !late) return
+    queue.remove(w)
+    if (entry) join(w.message, entry[0], out)
+    else giveUp(w.message, w.key, out)
+  }
+  const settleDue = (out: Output): void => {
+    const now = ctx.clock.now()
+    for (const w of queue.all()) settle(w, out, now - w.since >= wait)
+  }
+
+  return {
+    process(messages, out) {
+      if (queue.size > 0) settleDue(out)
+      for (const m of messages) {
+        try {
+          if (fills(m)) {
+            const key = fill(m)
+            if (queue.size > 0) for (const w of queue.all()) if (w.key === key) settle(w, out, false)
+            continue
+          }
+          const key = keyOf(m)
+          const entry = find(key, m.time)
+          if (entry) join(m, entry[0], out)
+          else if (wait === 0 || queue.size >= max_waiting) giveUp(m, key, out)
+          else queue.add(m, key)
+        } catch (error) {
+          failOn(m, error, out)
+        }
+      }
+    },
+    ...(wait > 0 && { onIdle: (_silence: number, out: Output) => settleDue(out) }),
+    onEnd(out) {
+      for (const w of queue.all()) settle(w, out, true)
+    },
+    close() {
+      if (table.get(ctx.lane.id) === own) table.delete(ctx.lane.id)
+    },
+  }
+}
+
+/** Of several lanes that have the key; of equally new ones that of the first lane by name. */
+function newest(table: Table, key: string): Entry | undefined {
+  let found: Entry | undefined
+  let from = ''
+  for (const [lane, part] of table) {
+    const entry = part.get(key)
+    if (entry && (!found || entry[1] > found[1] || (entry[1] === found[1] && lane < from))) [found, from] = [entry, lane]
+  }
+  return found
+}
+
+/** Messages that wait, in their order. */
+class Queue {
+  private readonly state: State<[Parked, string, number]>
+  private readonly ctx: TransformContext
+  private readonly waiting = new Map<string, Waiting>()
+  private next = 0
+
+  constructor(state: State<[Parked, string, number]>, ctx: TransformContext) {
+    this.state = state
+    this.ctx = ctx
+    const entries = [...state.entries()].toSorted(([a], [b]) => Number(a) - Number(b))
+    for (const [id, [parked, key, since]] of entries) this.waiting.set(id, { id, message: unpark(parked, ctx.lane), key, since })
+    this.next = Number(entries.at(-1)?.[0] ?? -1) + 1
+  }
+
+  get size(): number {
+    return this.waiting.size
+  }
+
+  all(): Waiting[] {
+    return [...this.waiting.values()]
+  }
+
+  add(message: Message, key: string): void {
+    if (this.waiting.size === 0) this.next = 0
+    const id = String(this.next++)
+    const since = this.ctx.clock.now()
+    this.state.set(id, [park(message), key, since])
+    this.waiting.set(id, { id, message, key, since })
+  }
+
+  remove({ id }: Waiting): void {
+    this.waiting.delete(id)
+    this.state.delete(id)
+  }
+}
+
+function tableTest({ source, table }: JoinLatestConfig): (m: Message) => boolean {
+  if (table === undefined) return m => m.origin?.source === source
+  const expression = compile(table)
+  return m => {
+    const result = expression.evaluate(m)
+    if (typeof result === 'boolean') return result
+    throw new DataError(`table: '${table}' gave ${show(result)}, not true or false`)
+  }
+}
+
+function keyReader(text: string): (m: Message) => string {
+  const expression = compile(text)
+  return m => {
+    const key = expression.evaluate(m)
+    if (typeof key === 'string') return key
+    if (typeof key === 'number' || typeof key === 'boolean') return String(key)
+    throw new DataError(`'${text}' gave ${show(key)}, which is no key`)
+  }
+}
