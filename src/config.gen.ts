@@ -373,6 +373,51 @@ export interface DedupeConfig {
 }
 
 /**
+ * Puts the value into an envelope `{timestamp, producer_service, data}`, or takes it out of one. What is no such envelope goes to the dead letters.
+ */
+export interface EnvelopeConfig {
+  /**
+   * Wrap the value, with this as its `producer_service`. The timestamp is the message's own time, so that a replay gives the same bytes.
+   */
+  wrap?: string
+  /**
+   * Take the value out of its envelope, instead of `wrap`.
+   */
+  unwrap: boolean
+  /**
+   * With `unwrap`: the only services whose envelopes are taken. Default: any.
+   *
+   * @minItems 1
+   */
+  producers?: string[]
+  /**
+   * With `unwrap`: the message's time becomes that of the envelope.
+   */
+  set_time: boolean
+  /**
+   * How `wrap` writes the timestamp: ISO 8601 text in UTC, or epoch milliseconds. `unwrap` reads both.
+   */
+  time_format: 'iso' | 'epoch_ms'
+  /**
+   * Names of the envelope's fields.
+   */
+  names: {
+    /**
+     * When it happened.
+     */
+    timestamp: string
+    /**
+     * Who says so.
+     */
+    producer_service: string
+    /**
+     * What happened.
+     */
+    data: string
+  }
+}
+
+/**
  * Lets a message pass when the condition is true. What is neither true nor false goes to the dead letters.
  */
 export interface FilterConfig {
@@ -380,6 +425,88 @@ export interface FilterConfig {
    * CEL expression over the record: its fields by their names, the whole of it as `value`, and `meta` (key, time, topic, partition, offset, headers).
    */
   condition: string
+}
+
+/**
+ * One message per key, with the list of what has that key: out of the elements of a list in the record (`field`), or out of the messages that earlier steps made of one source record (`unnest`, then `validate`, then `group`). Groups come in the order of their first element, elements in their own order; nothing is ever grouped across source records.
+ */
+export interface GroupConfig {
+  /**
+   * What has the same key belongs together: a field of the element, or an expression over it. Text, a number or a boolean. It becomes the message's key, as text.
+   */
+  key: string
+  /**
+   * Where the list is. Without it the messages made of one source record are grouped.
+   */
+  field?: string
+  /**
+   * Fields that every group gets, too, under the last part of their path: of the record, or without `field` of the group's first message.
+   *
+   * @minItems 1
+   */
+  keep?: string[]
+  /**
+   * Name of the field that holds the key.
+   */
+  key_as: string
+  /**
+   * Name of the field that holds the list.
+   */
+  as: string
+  /**
+   * With `field`: what becomes of a record whose list is empty: nothing (`drop`), or a dead letter (`fail`).
+   */
+  on_empty: 'drop' | 'fail'
+}
+
+/**
+ * Joins messages with the latest message of a table that has the same key. Messages of the table (those of another `source`, or those for which `table` is true) fill it and go no further. The table is part of the checkpoint of the lanes that bring it. When both sides come in one lane (one partition) the result depends on their order alone. Otherwise all lanes of this process share the table and a message meets what the table holds when it comes; run one process per pipeline then, because a second one sees only its own partitions of the table.
+ */
+export interface JoinLatestConfig {
+  /**
+   * Name of the source step whose messages fill the table.
+   */
+  source?: string
+  /**
+   * Instead of `source`: which messages fill the table.
+   */
+  table?: string
+  /**
+   * Key of a message that fills the table. Default: as `key`.
+   */
+  table_key?: string
+  /**
+   * Key to look up: a field or an expression; text, a number or a boolean.
+   */
+  key: string
+  /**
+   * What the table keeps of its messages. Default: the whole value.
+   */
+  value?: string
+  /**
+   * Field of the message that receives what was found.
+   */
+  as: string
+  /**
+   * What is older than the message by more than this (by their times) counts as missing; 0: nothing is too old. In ms.
+   */
+  max_age: number
+  /**
+   * How long a message may wait for a table that has nothing for it yet, as after a start. Waiting messages are part of the checkpoint. In ms.
+   */
+  wait: number
+  /**
+   * Messages that may wait per lane; more are treated as `on_missing` says, at once.
+   */
+  max_waiting: number
+  /**
+   * A message for which the table has nothing: a dead letter (`fail`), gone and counted (`drop`), or passed on with null (`pass`).
+   */
+  on_missing: 'fail' | 'drop' | 'pass'
+  /**
+   * Keys a lane may bring to the table; messages with further ones go to the dead letters.
+   */
+  max_keys: number
 }
 
 /**
