@@ -86,7 +86,7 @@ describe('join_latest', () => {
         version: 1,
         lane: info,
         clock: { now: () => 0 },
-        verdict: silent,
+
         watermark: silent,
         log: { debug: silent, info: silent, warn: silent, error: silent },
         metrics: { counter: () => ({ inc: silent }), gauge: () => ({ set: silent }) },
