@@ -5,6 +5,7 @@ import { Message, type LaneInfo, type Output } from '../../src/plugin.ts'
 import join from '../../src/transforms/join_latest.ts'
 import { VirtualClock } from '../../src/runtime/clock.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
+import { fakeContext } from '../conformance/lib/fake-context.ts'
 import { FakeStore } from '../conformance/lib/fake-state.ts'
 
 const config = (c: Partial<JoinLatestConfig> = {}): JoinLatestConfig => ({
@@ -79,17 +80,10 @@ describe('join_latest', () => {
     const output: Output = { emit: m => void out.push(m.value), emitTo() {}, fail: (_, e) => void out.push(e.message) }
     const lane = (id: string, source: string) => {
       const info: LaneInfo = { id, source }
-      const silent = () => {}
       const step = join.create(config({ table: undefined, source: 'prices' }), {
-        step: 'join',
-        pipeline: 'p',
-        version: 1,
+        ...fakeContext('join'),
         lane: info,
-        clock: { now: () => 0 },
-
-        watermark: silent,
-        log: { debug: silent, info: silent, warn: silent, error: silent },
-        metrics: { counter: () => ({ inc: silent }), gauge: () => ({ set: silent }) },
+        watermark() {},
         state: name => new FakeStore(name, new Map()) as never,
         shared: <T>(name: string, make: () => T) => {
           if (!shared.has(name)) shared.set(name, make())
