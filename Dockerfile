@@ -1,0 +1,31 @@
+# One image for every pipeline: the runner, the pipelines of this repository and their topic catalogues.
+FROM node:24-slim AS packages
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund && npm cache clean --force
+
+FROM node:24-slim
+ENV NODE_ENV=production \
+    KAFKA_METRICS_ENABLED=true \
+    KAFKA_METRICS_HOST=0.0.0.0 \
+    KAFKA_METRICS_PORT=8000 \
+    RUNNER_STATE_DIR=/data
+WORKDIR /app
+COPY --from=packages /app/node_modules node_modules
+COPY package.json ./
+COPY bin bin
+COPY src src
+COPY schemas schemas
+COPY examples examples
+COPY topics topics
+COPY pipelines pipelines
+# State (spilled queues, local checkpoints, the embedded log) belongs on a volume that the unprivileged user may write.
+RUN mkdir /data && chown node:node /data
+VOLUME /data
+USER node
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.KAFKA_METRICS_PORT}/health`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+# Node handles signals itself; it must be process 1's direct child or process 1, not below a shell or npm.
+ENTRYPOINT ["node", "--disable-warning=TimeoutNegativeWarning", "bin/runner.js"]
+CMD ["--help"]
