@@ -5,11 +5,11 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestProject } from 'vitest/node'
-import { sharedKafka } from './support/servers/shared.ts'
+import { sharedKafka, sharedPostgres } from './support/servers/shared.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** `GET <url>/kafka` answers `host:port` once the shared broker is up, or 500 with the reason. */
+    /** `GET <url>/kafka` answers `host:port` once the shared broker is up, `/postgres` a DSN; or 500 with the reason. */
     servers: string
   }
 }
@@ -17,19 +17,22 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   // Tests choose their backend themselves: a variable of the developer's shell must not turn an embedded test into a Kafka one.
   const given = process.env.KAFKA_BROKERS
+  const givenDsn = process.env.PG_DSN_RW
   delete process.env.KAFKA_BROKERS
+  delete process.env.PG_DSN_RW
   let kafka: ReturnType<typeof sharedKafka> | undefined
+  let postgres: ReturnType<typeof sharedPostgres> | undefined
 
   const server = createServer((request, response) => {
-    if (request.url !== '/kafka') {
-      response.writeHead(404).end()
-      return
+    const answer = (address: Promise<string>): void => {
+      address.then(
+        text => response.end(text),
+        (error: Error) => response.writeHead(500).end(error.message),
+      )
     }
-    kafka ??= sharedKafka(given, say)
-    kafka.then(
-      ({ brokers }) => response.end(brokers),
-      (error: Error) => response.writeHead(500).end(error.message),
-    )
+    if (request.url === '/kafka') answer((kafka ??= sharedKafka(given, say)).then(({ brokers }) => brokers))
+    else if (request.url === '/postgres') answer((postgres ??= sharedPostgres(givenDsn, say)).then(({ dsn }) => dsn))
+    else response.writeHead(404).end()
   })
   const url = await listen(server)
   project.provide('servers', url)
@@ -37,8 +40,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     server.closeAllConnections()
     server.close()
-    const started = await kafka?.catch(() => undefined)
-    await started?.stop()
+    for (const server of [kafka, postgres]) await (await server?.catch(() => undefined))?.stop()
   }
 }
 

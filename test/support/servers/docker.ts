@@ -1,8 +1,9 @@
-/** The shared broker in a container, where a Docker engine runs. */
+/** The shared servers in containers, where a Docker engine runs. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { KAFKA_VERSION } from './java.ts'
 import { freePorts } from './ports.ts'
+import { postgresReady } from './postgres.ts'
 import { brokerReady } from './ready.ts'
 
 const run = promisify(execFile)
@@ -51,4 +52,25 @@ export async function startKafkaContainer(): Promise<{ brokers: string; stop(): 
     throw error
   }
   return { brokers: `127.0.0.1:${port}`, stop }
+}
+
+export async function startPostgresContainer(): Promise<{ dsn: string; stop(): Promise<void> }> {
+  const [port] = await freePorts(1)
+  const { stdout } = await run(
+    'docker',
+    ['run', '-d', '--rm', '-p', `127.0.0.1:${port}:5432`, '-e', 'POSTGRES_PASSWORD=test', 'postgres:18-alpine'],
+    { timeout: 300_000 },
+  )
+  const id = stdout.trim()
+  const stop = async () => {
+    await run('docker', ['rm', '-f', id])
+  }
+  const dsn = `postgres://postgres:test@127.0.0.1:${port}/postgres`
+  try {
+    await postgresReady(dsn, 90_000)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { dsn, stop }
 }

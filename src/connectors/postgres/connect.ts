@@ -1,0 +1,164 @@
+/** Which database a config means, and one shared driver per database in this process. */
+import { readFileSync } from 'node:fs'
+import { type CheckProblem, EnvironmentError, type Logger } from '../../plugin.ts'
+import { inStateDir } from '../../runtime/state-dir.ts'
+import type { Driver } from './driver.ts'
+
+/** What all plugins on PostgreSQL have in common; durations in ms, 0: no limit. */
+export interface ConnectionConfig {
+  readonly dsn: string
+  readonly ssl_mode: 'disable' | 'require' | 'verify-ca' | 'verify-full' | ''
+  readonly ssl_ca: string
+  readonly ssl_cert: string
+  readonly ssl_key: string
+  readonly application_name: string
+  readonly pool_size: number
+  readonly statement_timeout: number
+  readonly lock_timeout: number
+  readonly idle_in_transaction_timeout: number
+}
+
+export const isEmbedded = (dsn: string): boolean => dsn.startsWith('pglite:')
+const embeddedPath = (dsn: string): string => dsn.slice('pglite:'.length) || inStateDir('pglite')
+
+/** Equal for everything on the same database with the same user; without the password. */
+export function scopeOf({ dsn }: Pick<ConnectionConfig, 'dsn'>): string {
+  if (isEmbedded(dsn)) return `pglite:${embeddedPath(dsn)}`
+  const address = parse(dsn)
+  return `postgres:${address?.shown ?? 'unknown'}`
+}
+
+/** What the schema cannot say about the connection settings. */
+export function checkConnection(c: ConnectionConfig): CheckProblem[] {
+  const problems: CheckProblem[] = []
+  if (!isEmbedded(c.dsn) && parse(c.dsn) === undefined)
+    problems.push({ path: ['dsn'], message: 'is no PostgreSQL address; write postgres://user:password@host:5432/database, or pglite:' })
+  if ((c.ssl_cert === '') !== (c.ssl_key === ''))
+    problems.push({ path: [c.ssl_cert === '' ? 'ssl_cert' : 'ssl_key'], message: 'ssl_cert and ssl_key go together' })
+  return problems
+}
+
+/** A driver in use; `release` closes it when nobody else in the process uses it. */
+export interface Lease {
+  readonly driver: Driver
+  release(): Promise<void>
+}
+
+interface Shared {
+  readonly driver: Driver
+  users: number
+}
+const shared = new Map<string, Promise<Shared>>()
+/** A database in this process must be closed before it is opened again. */
+const closing = new Map<string, Promise<void>>()
+
+/**
+ * @throws {EnvironmentError} for wrong credentials, TLS settings, a missing database or one that another process has open,
+ * {ConnectionError} when the server does not answer now.
+ */
+export async function connect(config: ConnectionConfig, log: Logger): Promise<Lease> {
+  const key = isEmbedded(config.dsn) ? scopeOf(config) : JSON.stringify(settings(config))
+  let entry = shared.get(key)
+  if (entry === undefined) {
+    entry = (closing.get(key) ?? Promise.resolve()).then(() => open(config, log)).then(driver => ({ driver, users: 0 }))
+    shared.set(key, entry)
+    entry.catch(() => shared.delete(key))
+  }
+  const use = await entry
+  use.users++
+  let released = false
+  return {
+    driver: use.driver,
+    async release() {
+      if (released) return
+      released = true
+      if (--use.users > 0) return
+      if (shared.get(key) === entry) shared.delete(key)
+      const done = use.driver.close().finally(() => closing.delete(key))
+      closing.set(
+        key,
+        done.catch(() => {}),
+      )
+      await done
+    },
+  }
+}
+
+const settings = (c: ConnectionConfig): unknown[] => [
+  c.dsn,
+  c.ssl_mode,
+  c.ssl_ca,
+  c.ssl_cert,
+  c.ssl_key,
+  c.application_name,
+  c.pool_size,
+  c.statement_timeout,
+  c.lock_timeout,
+  c.idle_in_transaction_timeout,
+]
+
+async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
+  if (isEmbedded(config.dsn)) {
+    const { openPglite } = await import('./pglite-driver.ts')
+    return openPglite(embeddedPath(config.dsn))
+  }
+  const { openServer } = await import('./pg-driver.ts')
+  const address = parse(config.dsn)
+  if (address === undefined)
+    throw new EnvironmentError('the DSN is no PostgreSQL address; write postgres://user:password@host:5432/database')
+  return openServer(
+    {
+      dsn: address.dsn,
+      place: address.shown,
+      options: address.options,
+      ssl: tlsOptions(config, config.ssl_mode || address.sslMode),
+      applicationName: config.application_name,
+      poolSize: config.pool_size,
+      statementTimeout: config.statement_timeout,
+      lockTimeout: config.lock_timeout,
+      idleInTransactionTimeout: config.idle_in_transaction_timeout,
+    },
+    log,
+  )
+}
+
+interface Address {
+  /** Without what we give the client ourselves: TLS and options. */
+  readonly dsn: string
+  /** `user@host:port/database`: for messages and scopes. */
+  readonly shown: string
+  readonly options: string
+  readonly sslMode: string
+}
+
+function parse(dsn: string): Address | undefined {
+  if (!/^postgres(ql)?:\/\//.test(dsn) || !URL.canParse(dsn)) return undefined
+  const url = new URL(dsn)
+  const options = url.searchParams.get('options') ?? ''
+  const sslMode = url.searchParams.get('sslmode') ?? ''
+  for (const name of ['options', 'sslmode', 'ssl', 'uselibpqcompat', 'channel_binding']) url.searchParams.delete(name)
+  const host = url.hostname || url.searchParams.get('host') || 'localhost'
+  const user = url.username === '' ? '' : `${decodeURIComponent(url.username)}@`
+  const shown = `${user}${host}:${url.port || '5432'}${decodeURIComponent(url.pathname) || '/'}${options === '' ? '' : ` ${options}`}`
+  return { dsn: url.href, shown, options, sslMode }
+}
+
+/** As libpq: `require` encrypts but trusts anybody, unless a CA is given. */
+function tlsOptions(c: ConnectionConfig, mode: string): object | false {
+  if (mode === '' ? c.ssl_ca === '' : !['require', 'verify-ca', 'verify-full'].includes(mode)) return false
+  const file = (property: string, path: string): Buffer | undefined => {
+    if (path === '') return undefined
+    try {
+      return readFileSync(path)
+    } catch (error) {
+      throw new EnvironmentError(`cannot read ${property}: ${(error as Error).message}`, error)
+    }
+  }
+  return {
+    ca: file('ssl_ca', c.ssl_ca),
+    cert: file('ssl_cert', c.ssl_cert),
+    key: file('ssl_key', c.ssl_key),
+    rejectUnauthorized: mode !== 'require' || c.ssl_ca !== '',
+    ...(mode === 'verify-full' || mode === '' ? {} : { checkServerIdentity: () => undefined }),
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * What the rest of the runner knows of a PostgreSQL database. Two implementations: `pg` for servers and PGlite, which is
+ * PostgreSQL in this process. Shared per database by `connect`.
+ */
+
+/** Sent as text; PostgreSQL gives it the type that the statement wants. A list becomes an array, a Buffer a bytea. */
+export type Param = string | number | bigint | boolean | Buffer | null | undefined | readonly Param[]
+
+/**
+ * boolean, int2, int4 and finite floats as themselves, bytea as a Buffer, lists of the common types as lists, and everything
+ * else as PostgreSQL's exact text: int8, numeric, json, timestamps (ISO style, in UTC), uuid…
+ */
+export type Value = string | number | boolean | Buffer | null | Value[]
+export type Row = Record<string, Value>
+
+export interface Field {
+  readonly name: string
+  /** OID of its type. */
+  readonly type: number
+}
+
+export interface Result {
+  readonly rows: Row[]
+  /** Rows read, or inserted, updated or deleted. */
+  readonly rowCount: number
+  readonly fields: readonly Field[]
+}
+
+export interface Queryable {
+  /**
+   * One statement. With `prepare` it is parsed once per connection.
+   * @throws what `classify` makes of the server's error, see errors.ts
+   */
+  query(sql: string, params?: readonly Param[], options?: { prepare?: boolean }): Promise<Result>
+}
+
+/** An open transaction on a connection of its own. Queries of one transaction run one after the other, in the order of the calls. */
+export interface OpenTransaction extends Queryable {
+  /**
+   * @throws {UnknownOutcomeError} when the connection was lost while the server had the question: it may be committed or not.
+   * Any other error: it is not committed.
+   */
+  commit(): Promise<void>
+  /** Never throws: a connection that cannot roll back is closed, which rolls back. */
+  rollback(): Promise<void>
+}
+
+/** A connection of the caller's own, for what belongs to one: LISTEN, session advisory locks, SET. */
+export interface Session extends Queryable {
+  begin(): Promise<OpenTransaction>
+  /** `channel` is taken literally. Resolves when nothing sent from now on is missed. */
+  listen(channel: string, callback: (payload: string) => void): Promise<void>
+  /** Called once when the connection ends without `release`: its locks are gone and its notifications are missed. */
+  onLost(callback: (error: Error) => void): void
+  /** Ends the connection, and so its locks. */
+  release(): Promise<void>
+}
+
+export interface Driver extends Queryable {
+  /** In this process: one backend, on which transactions of all users run one after the other, and session locks exclude nobody. */
+  readonly embedded: boolean
+  begin(): Promise<OpenTransaction>
+  /** Commits when `work` resolves, rolls back when it throws. */
+  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>
+  /** Several statements in one text, without parameters: migrations. */
+  script(sql: string): Promise<void>
+  session(): Promise<Session>
+  /** False after a connection failed, until one works again. */
+  healthy(): boolean
+  close(): Promise<void>
+}
+
+/** `name`, quoted where it has to be: `public.Table` is two names and becomes `"public"."Table"`. */
+export const quoteTable = (name: string): string => name.split('.').map(quoteName).join('.')
+export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`
+
+export async function inTransaction<T>(begin: () => Promise<OpenTransaction>, work: (tx: Queryable) => Promise<T>): Promise<T> {
+  const tx = await begin()
+  let result: T
+  try {
+    result = await work(tx)
+  } catch (error) {
+    await tx.rollback()
+    throw error
+  }
+  await tx.commit()
+  return result
+}

@@ -1,0 +1,81 @@
+/** What PostgreSQL's errors mean for the runner: one table, by SQLSTATE. */
+import { ConnectionError, DataError, EnvironmentError, PipelineError } from '../../plugin.ts'
+
+type Kind = 'retry' | 'data' | 'environment'
+
+/** Longest prefix wins. What to do is said where waiting won't help. */
+const TABLE: readonly (readonly [prefix: string, kind: Kind, advice?: string])[] = [
+  // The connection, and a server that comes or goes.
+  ['08', 'retry'],
+  ['57P', 'retry'],
+  ['57014', 'retry'], // canceled: statement_timeout
+  ['53', 'retry'], // disk full, out of memory, too many connections
+  ['58', 'retry'], // the server's system: I/O errors
+  ['XX', 'retry'], // internal error
+  // Other transactions were in the way.
+  ['40', 'retry'], // serialization failure, deadlock
+  ['55', 'retry'], // lock timeout, object in use
+  ['25006', 'retry'], // read-only: a standby, until it is promoted or the DSN's host points elsewhere
+  ['25P03', 'retry'], // idle_in_transaction_session_timeout
+  ['25P04', 'retry'], // transaction_timeout
+  // The record's content.
+  ['22', 'data'],
+  ['23', 'data'],
+  ['P0001', 'data'], // RAISE EXCEPTION
+  ['P0004', 'data'], // ASSERT
+  ['44', 'data'], // WITH CHECK OPTION
+  ['21000', 'data'], // a subquery found more than one row; ON CONFLICT hits a row twice
+  ['P0002', 'data'],
+  ['P0003', 'data'], // SELECT INTO STRICT
+  ['54', 'data'], // index row too large…
+  // The world: waiting won't help.
+  ['28', 'environment', "check the user and the password in the DSN, and the server's pg_hba.conf"],
+  ['3D000', 'environment', 'create the database, or correct its name in the DSN'],
+  ['42501', 'environment', "grant the right to the DSN's user"],
+  ['42P01', 'environment', 'create the table (`runner sql apply`), or correct its name'],
+  ['42703', 'environment', "correct the column's name, or add the column"],
+  ['42P10', 'environment', 'an upsert needs a unique index or primary key on exactly its key columns'],
+  ['3F000', 'environment', 'create the schema, or correct its name'],
+  ['42883', 'environment', 'correct the name or the types of its arguments, or create the function'],
+  ['42', 'environment', 'correct the SQL'],
+  ['0A', 'environment', 'the server does not support it'],
+]
+
+/** SQLSTATE of an error that a server sent; undefined: it never came to that. */
+export function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown }).code
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && (error as { severity?: unknown }).severity !== undefined
+    ? code
+    : undefined
+}
+
+/** The connection ended, or never began: what it was doing may have been done or not. */
+export function isConnectionLoss(error: unknown): boolean {
+  const state = sqlState(error)
+  return state === undefined || /^(08|57P0|25P03|25P04|58|XX)/.test(state)
+}
+
+/** @returns one of the runner's errors; its cause is the client's. */
+export function classify(error: unknown, place: string): PipelineError {
+  if (error instanceof PipelineError) return error
+  const state = sqlState(error)
+  const e = error as Error & { detail?: string; column?: string; where?: string; code?: unknown; errors?: Error[] }
+  if (state === undefined) {
+    // Names that cannot be, certificates that are not trusted, a server without TLS: nothing that waiting changes.
+    const text = e.message || e.errors?.map(x => x.message).join(', ') || String(e.code ?? error)
+    const lasting = /certificate|self.signed|does not support SSL|SASL|password must be a string|no password|unsupported|Invalid URL/i.test(
+      text,
+    )
+    if (lasting) return new EnvironmentError(`${place}: ${text}`, error)
+    return new ConnectionError(`${place}: ${text}`, error)
+  }
+  // A prepared statement whose table was altered: the connection is thrown away, and a new one knows the new table.
+  if (state === '26000' || (state === '0A000' && /cached plan/.test(e.message))) return new ConnectionError(`${place}: ${e.message}`, error)
+  let found: (typeof TABLE)[number] | undefined
+  for (const entry of TABLE) if (state.startsWith(entry[0]) && entry[0].length > (found?.[0].length ?? 0)) found = entry
+  const detail = e.detail === undefined ? '' : ` (${e.detail})`
+  const text = `${e.message}${detail} [${state}]`
+  if (found?.[1] === 'retry') return new ConnectionError(`${place}: ${text}`, error)
+  if (found?.[1] === 'data') return new DataError(text, error)
+  return new EnvironmentError(`${place}: ${text}${found?.[2] === undefined ? '' : `; ${found[2]}`}`, error)
+}

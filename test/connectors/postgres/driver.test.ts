@@ -1,0 +1,199 @@
+/** What both drivers promise, on a real server and on the one in this process. */
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { connect, type Lease } from '../../../src/connectors/postgres/connect.ts'
+import { ConnectionError, DataError, EnvironmentError } from '../../../src/plugin.ts'
+import { fakeContext } from '../../conformance/lib/fake-context.ts'
+import { database } from '../../support/postgres.ts'
+import { settings } from './make.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'pglite-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+const { log } = fakeContext('postgres')
+
+const places = { server: database, pglite: async () => `pglite:${join(dir, 'db')}` }
+
+describe.each(Object.entries(places))('%s', (kind, place) => {
+  let dsn: string
+  let lease: Lease
+  beforeAll(async () => {
+    dsn = await place()
+    lease = await connect(settings(dsn), log)
+    await lease.driver.script('create table t (id int primary key, n numeric, note text); create table u (id int references t)')
+  })
+  afterAll(() => lease.release())
+
+  test('values come back exactly, those that fit no JavaScript number as text', async () => {
+    const { rows, fields } = await lease.driver.query(
+      `select 9007199254740993::int8 a, 123456789012345678901234567890.123456789012345678901234567890::numeric b, '{"x": 1.10}'::json c,
+       true d, 7::int4 e, 1.5::float8 f, '\\x00ff'::bytea g, null::text h, '2026-01-02 03:04:05.123456+02'::timestamptz i,
+       array[1.10, null]::numeric[] j, array['a"b\\', 'null', '', 'c,d', null] k, 'NaN'::float8 l, array[[1,2],[3,4]] m`,
+    )
+    expect(rows).toEqual([
+      {
+        a: '9007199254740993',
+        b: '123456789012345678901234567890.123456789012345678901234567890',
+        c: '{"x": 1.10}',
+        d: true,
+        e: 7,
+        f: 1.5,
+        g: Buffer.from([0, 255]),
+        h: null,
+        i: '2026-01-02 01:04:05.123456+00',
+        j: ['1.10', null],
+        k: ['a"b\\', 'null', '', 'c,d', null],
+        l: 'NaN',
+        m: [
+          [1, 2],
+          [3, 4],
+        ],
+      },
+    ])
+    expect(fields[1]).toEqual({ name: 'b', type: 1700 })
+  })
+
+  test('parameters take the type that the statement wants', async () => {
+    const list = ['a"b\\', 'null', '', 'c,d', null, 'ü\n']
+    const { rows } = await lease.driver.query(
+      'select $1::int8 a, $2::numeric b, $3::bool c, $4::bytea d, $5::text[] e, $6::jsonb f, $7::text g, $8::timestamptz h, $9::bool i',
+      ['9007199254740993', '1.10', true, Buffer.from([1, 254]), list, '{"x":1.10}', null, '2026-01-02T00:00:00Z', 'false'],
+      { prepare: true },
+    )
+    expect(rows[0]).toEqual({
+      a: '9007199254740993',
+      b: '1.10',
+      c: true,
+      d: Buffer.from([1, 254]),
+      e: list,
+      f: '{"x": 1.10}',
+      g: null,
+      h: '2026-01-02 00:00:00+00',
+      i: false,
+    })
+  })
+
+  test('rowCount counts what changed; a transaction is all or nothing', async () => {
+    const { driver } = lease
+    expect((await driver.query("insert into t values (1, 1, 'a'), (2, 2, 'b')")).rowCount).toBe(2)
+    expect((await driver.query('update t set n = 3 where id = 1')).rowCount).toBe(1)
+    expect((await driver.query('select * from t')).rowCount).toBe(2)
+    const failed = driver.transaction(async tx => {
+      await tx.query('delete from t')
+      await tx.query('select nothing')
+    })
+    await expect(failed).rejects.toBeInstanceOf(EnvironmentError)
+    expect((await driver.query('select count(*) c from t')).rows[0].c).toBe('2')
+    await driver.transaction(tx => tx.query('delete from t where id = 2'))
+    expect((await driver.query('select count(*) c from t')).rows[0].c).toBe('1')
+  })
+
+  test('a transaction in which something failed does not commit, even if its user did not look', async () => {
+    const tx = await lease.driver.begin()
+    await tx.query('insert into t values (50)')
+    await tx.query('select 1/0').catch(() => {})
+    await expect(tx.commit()).rejects.toThrow(/rolled back/)
+    expect((await lease.driver.query('select * from t where id = 50')).rows).toEqual([])
+  })
+
+  test('errors mean what their SQLSTATE says', async () => {
+    const fails = (sql: string) => lease.driver.query(sql).catch((error: Error) => error)
+    expect(await fails("select 'x'::int")).toBeInstanceOf(DataError)
+    expect(await fails('insert into t values (1)')).toBeInstanceOf(DataError)
+    expect(await fails('insert into u values (77)')).toBeInstanceOf(DataError)
+    expect(await fails("do $$ begin raise exception 'not enough' ; end $$")).toMatchObject({
+      name: 'DataError',
+      message: 'not enough [P0001]',
+    })
+    expect(await fails('select * from missing')).toMatchObject({ name: 'EnvironmentError', message: expect.stringMatching(/sql apply/) })
+    expect(await fails('selec')).toBeInstanceOf(EnvironmentError)
+    expect(await fails("do $$ begin raise exception using errcode = '40001', message = 'retry'; end $$")).toBeInstanceOf(ConnectionError)
+  })
+
+  test('a session hears what is sent to its channel', async () => {
+    const session = await lease.driver.session()
+    const heard: string[] = []
+    await session.listen('Outbox "x"', payload => heard.push(payload))
+    await lease.driver.query('select pg_notify($1, $2)', ['Outbox "x"', 'one'])
+    await expect.poll(() => heard).toEqual(['one'])
+    await session.release()
+    await session.release()
+  })
+
+  test('the driver is shared, and works again after everybody has released it', async () => {
+    const again = await connect(settings(dsn), log)
+    expect(again.driver).toBe(lease.driver)
+    await again.release()
+    expect((await lease.driver.query('select 1 as x')).rows).toEqual([{ x: 1 }])
+    await lease.release()
+    lease = await connect(settings(dsn), log)
+    expect((await lease.driver.query('select count(*) c from t')).rows[0].c).toBe('1')
+  })
+
+  if (kind === 'pglite') {
+    test('transactions take turns', async () => {
+      const { driver } = lease
+      const seen: number[] = []
+      await Promise.all(
+        [1, 2, 3].map(n =>
+          driver.transaction(async tx => {
+            seen.push(n)
+            await tx.query('select pg_sleep(0.01)')
+            seen.push(n)
+          }),
+        ),
+      )
+      expect(seen).toEqual([1, 1, 2, 2, 3, 3])
+    })
+
+    test('another process is told that the database is in use', async () => {
+      const code = `const { openPglite } = await import(${JSON.stringify(new URL('../../../src/connectors/postgres/pglite-driver.ts', import.meta.url).href)})
+        try { await openPglite(${JSON.stringify(dsn.slice(7))}); console.log('opened') } catch (e) { console.log(e.name, e.message) }`
+      const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code])
+      expect(stdout).toMatch(/EnvironmentError .*in use by another process/)
+    })
+  } else {
+    test('a session that is cut off says so; the pool goes on', async () => {
+      const session = await lease.driver.session()
+      const lost = new Promise<Error>(resolve => session.onLost(resolve))
+      const { pid } = (await session.query('select pg_backend_pid() pid')).rows[0]
+      await lease.driver.query('select pg_terminate_backend($1)', [pid])
+      expect(await lost).toBeInstanceOf(ConnectionError)
+      await expect(session.query('select 1')).rejects.toBeInstanceOf(ConnectionError)
+      await session.release()
+      const tx = await lease.driver.begin()
+      const { pid: other } = (await tx.query('select pg_backend_pid() pid')).rows[0]
+      await lease.driver.query('select pg_terminate_backend($1)', [other])
+      await expect(tx.commit()).rejects.toMatchObject({ name: 'UnknownOutcomeError' })
+      expect((await lease.driver.query('select 1 as x')).rows).toEqual([{ x: 1 }])
+      expect(lease.driver.healthy()).toBe(true)
+    })
+
+    test('wrong passwords and databases end the run, a server that is away does not', async () => {
+      const other = (change: (url: URL) => void) => {
+        const url = new URL(dsn)
+        change(url)
+        return connect(settings(url.href), log)
+      }
+      await expect(other(u => (u.password = 'wrong'))).rejects.toMatchObject({
+        name: 'EnvironmentError',
+        message: expect.stringMatching(/password/),
+      })
+      await expect(other(u => (u.pathname = '/missing'))).rejects.toBeInstanceOf(EnvironmentError)
+      await expect(other(u => (u.port = '1'))).rejects.toBeInstanceOf(ConnectionError)
+    })
+
+    test('a statement may not run for ever', async () => {
+      const short = await connect(settings(dsn, { statement_timeout: 50, lock_timeout: 50 }), log)
+      await expect(short.driver.query('select pg_sleep(5)')).rejects.toBeInstanceOf(ConnectionError)
+      const tx = await lease.driver.begin()
+      await tx.query('select * from t where id = 1 for update')
+      await expect(short.driver.query('update t set n = 9 where id = 1')).rejects.toBeInstanceOf(ConnectionError)
+      await tx.rollback()
+      await short.release()
+    })
+  }
+})

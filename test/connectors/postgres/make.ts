@@ -1,0 +1,16 @@
+import type { ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
+
+/** Connection settings as the schema would fill them in. */
+export const settings = (dsn: string, more: Partial<ConnectionConfig> = {}): ConnectionConfig => ({
+  dsn,
+  ssl_mode: '',
+  ssl_ca: '',
+  ssl_cert: '',
+  ssl_key: '',
+  application_name: 'pipeline-runner',
+  pool_size: 10,
+  statement_timeout: 30_000,
+  lock_timeout: 10_000,
+  idle_in_transaction_timeout: 60_000,
+  ...more,
+})
