@@ -1,0 +1,150 @@
+/** One connection from its handshake to its end: pings, the watchdog over silence, and why it ended. */
+import type { ClientOptions, WebSocket } from 'ws'
+import type { ReconnectReason } from './counters.ts'
+
+export interface ConnectionOptions {
+  readonly url: string
+  readonly client: ClientOptions
+  /** Sent once connected. */
+  readonly hello: readonly string[]
+  /** ms; 0: none. */
+  readonly pingInterval: number
+  /** ms without data after which the feed is taken for dead; 0: never. */
+  readonly staleAfter: number
+  readonly ping?: { readonly interval: number; readonly message: string; readonly answered: boolean }
+}
+
+export interface ConnectionEvents {
+  opened(): void
+  frame(data: Buffer): void
+  /** Called once, whatever happens. `clean`: the peer closed with code 1000. */
+  ended(reason: ReconnectReason, detail: string, clean: boolean): void
+}
+
+export class Connection {
+  private readonly socket: WebSocket
+  private readonly options: ConnectionOptions
+  private readonly events: ConnectionEvents
+  private readonly timers: NodeJS.Timeout[] = []
+  private watchdog: NodeJS.Timeout | undefined
+  private over = false
+  private paused = false
+  /** A ping is out and not answered yet. */
+  private pinged = false
+  private appPinged = false
+
+  constructor(Client: typeof WebSocket, options: ConnectionOptions, events: ConnectionEvents) {
+    this.options = options
+    this.events = events
+    const socket = (this.socket = new Client(options.url, options.client))
+    socket.on('open', () => this.opened())
+    socket.on('message', (data: Buffer) => {
+      if (!this.over) events.frame(data)
+    })
+    socket.on('pong', () => (this.pinged = false))
+    socket.on('error', (error: Error & { code?: string }) =>
+      this.end(error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' ? 'too_large' : 'error', explain(error)),
+    )
+    socket.on('close', (code, reason) =>
+      this.end('closed', `closed by the peer (${code}${reason.length > 0 ? ` ${reason.toString()}` : ''})`, code === 1000),
+    )
+  }
+
+  get isOpen(): boolean {
+    return !this.over && this.socket.readyState === this.socket.OPEN
+  }
+
+  send(text: string): void {
+    if (this.isOpen) this.socket.send(text)
+  }
+
+  /** Data has come: the feed lives. */
+  alive(): void {
+    this.watchdog?.refresh()
+  }
+
+  /** The answer to an application-level ping has come. */
+  answered(): void {
+    this.appPinged = false
+  }
+
+  /** Stops reading: the peer's data piles up with the peer. */
+  pause(): void {
+    if (this.paused || !this.isOpen) return
+    this.paused = true
+    this.socket.pause()
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    this.pinged = this.appPinged = false
+    this.watchdog?.refresh()
+    if (this.isOpen) this.socket.resume()
+  }
+
+  /** Gives the connection up. */
+  end(reason: ReconnectReason, detail: string, clean = false): void {
+    if (this.over) return
+    this.shut()
+    // What `terminate` still raises has nobody to tell.
+    this.socket.on('error', () => {})
+    this.socket.terminate()
+    this.events.ended(reason, detail, clean)
+  }
+
+  /** Says goodbye and forgets it; `ended` is not called. */
+  close(): void {
+    if (this.over) return
+    this.shut()
+    this.socket.on('error', () => {})
+    if (this.socket.readyState === this.socket.OPEN) {
+      this.socket.close(1000)
+      // A peer that does not answer the goodbye must not keep the process.
+      setTimeout(() => this.socket.terminate(), 500).unref()
+    } else this.socket.terminate()
+  }
+
+  private shut(): void {
+    this.over = true
+    for (const timer of this.timers) clearInterval(timer)
+    clearTimeout(this.watchdog)
+  }
+
+  private opened(): void {
+    if (this.over) return
+    const { hello, pingInterval, staleAfter, ping } = this.options
+    for (const message of hello) this.socket.send(message)
+    if (pingInterval > 0) this.timers.push(setInterval(() => this.ping(), pingInterval))
+    if (ping) this.timers.push(setInterval(() => this.appPing(ping), ping.interval))
+    if (staleAfter > 0) this.watch(staleAfter)
+    this.events.opened()
+  }
+
+  private watch(staleAfter: number): void {
+    this.watchdog = setTimeout(() => {
+      if (this.paused) this.watch(staleAfter)
+      else this.end('stale', `no data for ${staleAfter} ms`)
+    }, staleAfter)
+  }
+
+  private ping(): void {
+    if (this.paused) return
+    if (this.pinged) return this.end('ping_timeout', 'a ping was not answered')
+    this.pinged = true
+    this.socket.ping()
+  }
+
+  private appPing(ping: NonNullable<ConnectionOptions['ping']>): void {
+    if (this.paused) return
+    if (this.appPinged) return this.end('ping_timeout', 'a ping message was not answered')
+    this.appPinged = ping.answered
+    this.send(ping.message)
+  }
+}
+
+/** Errors of several addresses of one host come without a message of their own. */
+function explain(error: Error & { code?: string }): string {
+  const first = error instanceof AggregateError ? (error.errors[0] as Error | undefined) : undefined
+  return error.message || first?.message || error.code || error.name
+}

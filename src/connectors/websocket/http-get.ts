@@ -1,0 +1,66 @@
+/** One bounded HTTP GET: a body of any size and a server that never answers must cost nothing but a retry. */
+import { get as httpGetPlain } from 'node:http'
+import { get as httpGetTls } from 'node:https'
+import { ConnectionError } from '../../plugin.ts'
+import type { TlsOptions } from './tls.ts'
+
+export interface GetOptions {
+  readonly headers: Readonly<Record<string, string>>
+  readonly tls: TlsOptions
+  /** ms for everything, the body included. */
+  readonly timeout: number
+  /** Bytes. */
+  readonly maxSize: number
+  readonly signal: AbortSignal
+}
+
+export interface Got {
+  readonly body: Buffer
+  /** The peer's clock, epoch ms; NaN when it does not say. */
+  readonly date: number
+}
+
+/** The peer answers with something else than 200. */
+export class StatusError extends ConnectionError {
+  readonly status: number
+  /** ms the peer asks to be left alone for; 0: it does not say. */
+  readonly retryAfter: number
+  constructor(message: string, status: number, retryAfter: number) {
+    super(message)
+    this.status = status
+    this.retryAfter = retryAfter
+  }
+}
+
+/** @throws {ConnectionError} */
+export function httpGet(url: string, { headers, tls, timeout, maxSize, signal }: GetOptions): Promise<Got> {
+  const bounded = AbortSignal.any([signal, AbortSignal.timeout(timeout)])
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error): void => {
+      const timedOut = bounded.aborted && !signal.aborted
+      reject(
+        error instanceof ConnectionError ? error : new ConnectionError(timedOut ? `no answer within ${timeout} ms` : error.message, error),
+      )
+    }
+    const get = url.startsWith('https:') ? httpGetTls : httpGetPlain
+    const request = get(url, { ...tls, headers, signal: bounded }, response => {
+      const chunks: Buffer[] = []
+      let size = 0
+      response.on('data', (chunk: Buffer) => {
+        size += chunk.length
+        chunks.push(chunk)
+        if (size > maxSize) response.destroy(new ConnectionError(`the answer is larger than ${maxSize} bytes`))
+      })
+      response.on('error', fail)
+      response.on('end', () => {
+        const body = Buffer.concat(chunks)
+        const status = response.statusCode ?? 0
+        if (status === 200) return resolve({ body, date: Date.parse(response.headers.date ?? '') })
+        const after = Number(response.headers['retry-after'])
+        const text = body.toString('utf8', 0, 200).replaceAll(/\s+/g, ' ')
+        fail(new StatusError(`HTTP ${status} ${response.statusMessage}: ${text}`, status, Number.isFinite(after) ? after * 1000 : 0))
+      })
+    })
+    request.on('error', fail)
+  })
+}

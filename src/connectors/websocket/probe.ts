@@ -1,0 +1,65 @@
+/** `runner check`: does the feed answer the handshake, do snapshots come? */
+import type { WebsocketSourceConfig } from '../../config.gen.ts'
+import type { Probe, ProbeContext } from '../../plugin.ts'
+import { Connection } from './connection.ts'
+import { httpGet } from './http-get.ts'
+import { expandUrl, symbolsOf } from './template.ts'
+import { tlsOptions, type TlsOptions } from './tls.ts'
+
+export async function probe(config: WebsocketSourceConfig, { signal }: ProbeContext): Promise<Probe[]> {
+  let tls: TlsOptions
+  try {
+    tls = tlsOptions(config)
+  } catch (error) {
+    return [{ what: 'TLS files', ok: false, detail: (error as Error).message }]
+  }
+  const [symbol] = symbolsOf(config.symbols)
+  const snapshot = config.sequence?.snapshot
+  return [await handshake(config, tls, signal), ...(snapshot && symbol ? [await get(snapshot, symbol, tls, signal)] : [])]
+}
+
+async function handshake(config: WebsocketSourceConfig, tls: TlsOptions, signal: AbortSignal): Promise<Probe> {
+  const { WebSocket } = await import('ws')
+  const what = `feed ${withoutQuery(config.url)}`
+  return await new Promise<Probe>(resolve => {
+    const done = (probe: Probe): void => {
+      connection.close()
+      resolve(probe)
+    }
+    const connection = new Connection(
+      WebSocket,
+      {
+        url: config.url,
+        client: { headers: config.headers, handshakeTimeout: config.connect_timeout, maxPayload: config.max_message_size, ...tls },
+        hello: [],
+        pingInterval: 0,
+        staleAfter: 0,
+      },
+      {
+        opened: () => done({ what, ok: true, detail: 'the handshake was answered' }),
+        frame: () => {},
+        ended: (_, detail) => resolve({ what, ok: false, detail, fix: 'is the url right, and reachable from here?' }),
+      },
+    )
+    signal.addEventListener('abort', () => done({ what, ok: false, detail: 'no answer in time' }), { once: true })
+  })
+}
+
+async function get(
+  s: NonNullable<NonNullable<WebsocketSourceConfig['sequence']>['snapshot']>,
+  symbol: string,
+  tls: TlsOptions,
+  signal: AbortSignal,
+): Promise<Probe> {
+  const url = expandUrl(s.url, symbol)
+  const what = `snapshot ${withoutQuery(url)}`
+  try {
+    const { body } = await httpGet(url, { headers: s.headers, tls, timeout: s.timeout, maxSize: s.max_size, signal })
+    return { what, ok: true, detail: `${body.length} bytes for ${symbol}` }
+  } catch (error) {
+    return { what, ok: false, detail: (error as Error).message, fix: `is ${symbol} a symbol of this exchange, and the url right?` }
+  }
+}
+
+/** Queries may carry keys. */
+const withoutQuery = (url: string): string => url.split('?')[0]

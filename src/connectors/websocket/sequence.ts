@@ -1,0 +1,234 @@
+/**
+ * Follows the sequence numbers of each stream (a symbol's order book, say), drops repeats, finds gaps, and puts a snapshot where
+ * one belongs. Knows no socket and no clock.
+ *
+ * With snapshots over HTTP the order is the one exchanges ask for: messages are held back from the gap on, the snapshot is fetched, what it
+ * covers is dropped, and the first message left must follow on from it; if it does not, the snapshot is too old and another one is fetched.
+ */
+import { DataError, type Message } from '../../plugin.ts'
+import { getter, show } from '../../transforms/lib/fields.ts'
+import { type Match, matcher } from '../../transforms/lib/match.ts'
+import type { Counters, GapReason } from './counters.ts'
+
+export interface SequenceOptions {
+  readonly match?: Match
+  readonly key?: string
+  readonly last: string
+  readonly first?: string
+  readonly previous?: string
+  readonly restart?: Match
+  readonly on_gap: 'snapshot' | 'resubscribe' | 'reconnect' | 'count'
+  readonly max_buffered: number
+  readonly snapshot?: { readonly last: string }
+}
+
+export interface SequenceActions {
+  emit(message: Message): void
+  /** Get a snapshot; `snapshot` is called with it, sooner or later. */
+  fetch(key: string): void
+  resubscribe(key: string): void
+  reconnect(reason: 'gap' | 'buffer_full'): void
+}
+
+interface Entry {
+  readonly message: Message
+  readonly first: number | undefined
+  readonly last: number
+  readonly previous: number | undefined
+}
+
+class Stream {
+  /** Sequence number of the last message passed on; undefined: none yet. */
+  last: number | undefined
+  /** Nothing is passed on before a snapshot. */
+  waiting = false
+  /** The last one passed on was a snapshot, whose number may lie in the middle of a message. */
+  fresh = false
+  held: Entry[] = []
+}
+
+export class Sequences {
+  private readonly streams = new Map<string, Stream>()
+  private readonly options: SequenceOptions
+  private readonly actions: SequenceActions
+  private readonly counters: Counters
+  private readonly applies: (value: unknown) => boolean
+  private readonly restarts: (value: unknown) => boolean
+  private readonly key
+  private readonly first
+  private readonly last
+  private readonly previous
+  private readonly snapshotLast
+
+  constructor(options: SequenceOptions, actions: SequenceActions, counters: Counters) {
+    this.options = options
+    this.actions = actions
+    this.counters = counters
+    this.applies = matcher(options.match ?? {})
+    this.restarts = options.restart ? matcher(options.restart) : () => false
+    this.key = options.key === undefined ? () => '' : getter(options.key)
+    this.last = getter(options.last)
+    this.first = options.first === undefined ? undefined : getter(options.first)
+    this.previous = options.previous === undefined ? undefined : getter(options.previous)
+    this.snapshotLast = options.snapshot && getter(options.snapshot.last)
+  }
+
+  /** The stream a message belongs to; undefined: it has no sequence number and none is expected of it. */
+  keyOf(value: unknown): string | undefined {
+    if (!this.applies(value)) return undefined
+    const key = this.key(value)
+    return typeof key === 'string' || typeof key === 'number' ? String(key) : undefined
+  }
+
+  /** @param key what `keyOf` gave for it */
+  accept(message: Message, key: string): void {
+    const { value } = message
+    const entry = this.read(message)
+    if (typeof entry === 'string') {
+      // Its successor will show the gap.
+      message.failure = new DataError(entry)
+      this.actions.emit(message)
+      return
+    }
+    const stream = this.stream(key)
+    if (this.restarts(value)) this.begin(stream, entry)
+    else this.follow(stream, key, entry)
+  }
+
+  /** A message of the stream was lost behind the source. */
+  lost(key: string): void {
+    const stream = this.streams.get(key)
+    if (!stream || stream.waiting || this.options.on_gap === 'count') return
+    this.gap(stream, key, 'refused')
+  }
+
+  /** What `fetch` asked for. @returns why it is of no use; undefined: it was used, or another one has been asked for. */
+  snapshot(key: string, message: Message): string | undefined {
+    const stream = this.streams.get(key)
+    if (!stream?.waiting) return undefined
+    let last: number | undefined
+    try {
+      last = wholeNumber(this.snapshotLast!(message.value))
+    } catch (error) {
+      return (error as Error).message
+    }
+    if (last === undefined) return `no whole number at ${this.options.snapshot!.last}`
+    const rest = stream.held.filter(e => e.last > last)
+    if (rest.length > 0 && !bridges(rest[0], last)) {
+      this.counters.snapshot('old')
+      this.actions.fetch(key)
+      return undefined
+    }
+    this.counters.snapshot('ok')
+    this.counters.drop('superseded', stream.held.length - rest.length)
+    Object.assign(stream, { held: [], waiting: false, fresh: true, last })
+    this.actions.emit(message)
+    for (const entry of rest) this.follow(stream, key, entry)
+    return undefined
+  }
+
+  /** The connection is gone, and with it nobody knows what. */
+  reset(): void {
+    for (const stream of this.streams.values()) {
+      this.counters.drop('superseded', stream.held.length)
+      if (stream.last !== undefined) this.counters.gap('reconnect')
+    }
+    this.streams.clear()
+  }
+
+  /** Is a snapshot of the stream being waited for? */
+  waits(key: string): boolean {
+    return this.streams.get(key)?.waiting === true
+  }
+
+  private stream(key: string): Stream {
+    let stream = this.streams.get(key)
+    if (!stream) this.streams.set(key, (stream = new Stream()))
+    return stream
+  }
+
+  /** The peer's own snapshot. */
+  private begin(stream: Stream, entry: Entry): void {
+    if (stream.waiting) this.counters.snapshot('ok')
+    this.counters.drop('superseded', stream.held.length)
+    Object.assign(stream, { held: [], waiting: false, fresh: true })
+    this.pass(stream, entry)
+    stream.fresh = true
+  }
+
+  private follow(stream: Stream, key: string, entry: Entry): void {
+    if (stream.waiting) this.hold(stream, entry)
+    else if (stream.last === undefined) {
+      if (this.options.on_gap === 'snapshot') {
+        stream.waiting = true
+        this.hold(stream, entry)
+        this.actions.fetch(key)
+      } else if (this.options.restart) this.counters.drop('superseded')
+      else this.pass(stream, entry)
+    } else if (this.continues(stream, entry)) {
+      if (entry.last === stream.last && entry.previous === entry.last) this.counters.drop('keepalive')
+      else this.pass(stream, entry)
+    } else if (entry.last <= stream.last) this.counters.duplicates.inc()
+    else this.gap(stream, key, 'sequence', entry)
+  }
+
+  private continues(stream: Stream, entry: Entry): boolean {
+    const last = stream.last!
+    // By the number before it the peer may even begin to count anew.
+    if (entry.previous !== undefined && !(stream.fresh && entry.first !== undefined)) return entry.previous === last
+    return entry.last > last && bridges(entry, last)
+  }
+
+  private gap(stream: Stream, key: string, reason: GapReason, entry?: Entry): void {
+    this.counters.gap(reason)
+    const { on_gap } = this.options
+    if (on_gap === 'count') {
+      this.pass(stream, entry!)
+      return
+    }
+    stream.waiting = true
+    if (entry) this.hold(stream, entry)
+    if (on_gap === 'snapshot') this.actions.fetch(key)
+    else if (on_gap === 'resubscribe') this.actions.resubscribe(key)
+    else this.actions.reconnect('gap')
+  }
+
+  private hold(stream: Stream, entry: Entry): void {
+    if (this.options.on_gap !== 'snapshot') this.counters.drop('superseded')
+    else if (stream.held.length < this.options.max_buffered) stream.held.push(entry)
+    else {
+      this.counters.drop('superseded')
+      this.actions.reconnect('buffer_full')
+    }
+  }
+
+  private pass(stream: Stream, entry: Entry): void {
+    stream.last = entry.last
+    stream.fresh = false
+    this.actions.emit(entry.message)
+  }
+
+  /** @returns the numbers, or what is wrong with them. */
+  private read(message: Message): Entry | string {
+    const { value } = message
+    const { options } = this
+    const last = wholeNumber(this.last(value))
+    if (last === undefined) return wrongNumber(options.last, this.last(value))
+    const first = this.first ? wholeNumber(this.first(value)) : undefined
+    if (this.first && first === undefined) return wrongNumber(options.first!, this.first(value))
+    const previous = this.previous ? wholeNumber(this.previous(value)) : undefined
+    if (this.previous && previous === undefined) return wrongNumber(options.previous!, this.previous(value))
+    return { message, first, last, previous }
+  }
+}
+
+/** Does the message begin at or before the number that is due? One that has no first number is a single step. */
+const bridges = (entry: Entry, last: number): boolean =>
+  entry.first === undefined && entry.previous !== undefined ? entry.previous <= last : (entry.first ?? entry.last) <= last + 1
+
+function wholeNumber(raw: unknown): number | undefined {
+  const n = typeof raw === 'string' && /^-?\d{1,16}$/.test(raw) ? Number(raw) : raw
+  return typeof n === 'number' && Number.isSafeInteger(n) ? n : undefined
+}
+
+const wrongNumber = (path: string, raw: unknown): string => `${path} is ${show(raw)}; a sequence number is a whole number below 2^53`

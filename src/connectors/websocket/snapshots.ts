@@ -1,0 +1,96 @@
+/** Fetches snapshots, one at a time: exchanges count requests, and a gap in one stream often comes with gaps in all. */
+import type { Logger } from '../../plugin.ts'
+import { backoff, type BackoffOptions } from './backoff.ts'
+import type { Counters } from './counters.ts'
+import type { Got, StatusError } from './http-get.ts'
+
+export interface SnapshotOptions {
+  /** ms that must lie between two fetches for one stream. */
+  readonly interval: number
+  readonly backoff: BackoffOptions
+  readonly random: () => number
+  readonly log: Logger
+  readonly counters: Counters
+  get(key: string, signal: AbortSignal): Promise<Got>
+  /** @returns why it is of no use. */
+  use(key: string, got: Got): string | undefined
+  /** Nobody waits for it any more? */
+  wanted(key: string): boolean
+}
+
+export class Snapshots {
+  private readonly options: SnapshotOptions
+  private readonly queue = new Set<string>()
+  private readonly lastFetch = new Map<string, number>()
+  private abort = new AbortController()
+  private running = false
+  /** Failures in a row. */
+  private failures = 0
+
+  constructor(options: SnapshotOptions) {
+    this.options = options
+  }
+
+  request(key: string): void {
+    this.queue.add(key)
+    if (!this.running) void this.run(this.abort.signal)
+  }
+
+  /** Forgets what was asked for. */
+  cancel(): void {
+    this.abort.abort(new Error('no longer needed'))
+    this.abort = new AbortController()
+    this.queue.clear()
+    this.running = false
+  }
+
+  private async run(signal: AbortSignal): Promise<void> {
+    this.running = true
+    while (!signal.aborted && this.queue.size > 0) {
+      const [key] = this.queue
+      this.queue.delete(key)
+      const wait = (this.lastFetch.get(key) ?? Number.NEGATIVE_INFINITY) + this.options.interval - performance.now()
+      if (wait > 0) await pause(wait, signal)
+      if (signal.aborted) return
+      this.lastFetch.set(key, performance.now())
+      if (this.options.wanted(key)) await this.fetch(key, signal)
+    }
+    if (!signal.aborted) this.running = false
+  }
+
+  private async fetch(key: string, signal: AbortSignal): Promise<void> {
+    let problem: string | undefined
+    let rest = 0
+    try {
+      const got = await this.options.get(key, signal)
+      if (signal.aborted) return
+      problem = this.options.use(key, got)
+    } catch (error) {
+      if (signal.aborted) return
+      problem = (error as Error).message
+      rest = (error as Partial<StatusError>).retryAfter ?? 0
+    }
+    if (problem === undefined) {
+      this.failures = 0
+      return
+    }
+    this.options.counters.snapshot('error')
+    this.options.log.warn({ key, problem }, 'snapshot failed, trying again')
+    this.queue.add(key)
+    await pause(Math.max(rest, backoff(this.options.backoff, this.failures++, this.options.random)), signal)
+  }
+}
+
+/** Resolves early when it is aborted. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise(resolve => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+  })
+}

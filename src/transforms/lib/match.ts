@@ -1,0 +1,27 @@
+/** Conditions on a few fields of a value: cheap enough for every message, and never an error for what is not there. */
+import { getter } from './fields.ts'
+
+type Scalar = string | number | boolean | null
+/** Field path -> what it must be: a value, one of several, or `*` for anything that is there. All must hold. */
+export type Match = Readonly<Record<string, Scalar | readonly Scalar[]>>
+
+export function matcher(match: Match): (value: unknown) => boolean {
+  const tests = Object.entries(match).map(([path, wanted]) => {
+    const get = getter(path)
+    const allowed = new Set(Array.isArray(wanted) ? (wanted as unknown[]) : [wanted])
+    return wanted === '*' ? (value: unknown) => get(value) !== undefined : (value: unknown) => allowed.has(get(value))
+  })
+  return value => {
+    for (const test of tests) if (!test(value)) return false
+    return true
+  }
+}
+
+/** Does one of them hold? None: no. */
+export function anyOf(matches: readonly Match[]): (value: unknown) => boolean {
+  const tests = matches.map(matcher)
+  return value => {
+    for (const test of tests) if (test(value)) return true
+    return false
+  }
+}

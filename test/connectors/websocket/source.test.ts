@@ -1,0 +1,159 @@
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import websocket from '../../../src/connectors/websocket/source.ts'
+import { sourceConformance } from '../../conformance/source.ts'
+import { closeAll, configOf, open, type Peer, startPeer, texts } from './peer.ts'
+
+const peers: Peer[] = []
+const peer = async (...args: Parameters<typeof startPeer>): Promise<Peer> => {
+  const p = await startPeer(...args)
+  peers.push(p)
+  return p
+}
+const cleanup = async (): Promise<void> => {
+  await closeAll()
+  for (const p of peers.splice(0)) await p.close()
+}
+afterEach(cleanup)
+
+sourceConformance('websocket', {
+  plugin: websocket,
+  async prepare(records) {
+    const { url } = await peer(socket => {
+      for (const record of records) socket.send(record)
+      socket.close(1000)
+    })
+    return { config: configOf(url, { on_close: 'end' }) }
+  },
+  prepareEndless: async () => configOf((await peer()).url),
+  cleanup,
+})
+
+describe('websocket source', () => {
+  test('subscribes after every connect, a text per symbol where a list asks for it', async () => {
+    const { url, received, sockets } = await peer(socket => socket.send('1'))
+    const { take } = await open(url, {
+      symbols: 'BTCUSDT, ETHUSDT',
+      subscribe: [{ method: 'SUBSCRIBE', params: ['{symbol:lower}@ticker', '{symbol:lower}@depth'], id: 1 }, { one: '{symbol}' }, 'hello'],
+    })
+    const hello = [
+      '{"method":"SUBSCRIBE","params":["btcusdt@ticker","ethusdt@ticker","btcusdt@depth","ethusdt@depth"],"id":1}',
+      '{"one":"BTCUSDT"}',
+      '{"one":"ETHUSDT"}',
+      'hello',
+    ]
+    await take(1)
+    await vi.waitFor(() => expect(received).toEqual(hello))
+    sockets[0].terminate()
+    await take(1)
+    await vi.waitFor(() => expect(received).toEqual([...hello, ...hello]))
+  })
+
+  test('what is no JSON passes with its bytes, and is a decode error for whoever looks', async () => {
+    const bytes = Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])
+    const { url } = await peer(socket => {
+      socket.send('{"a":', { binary: false })
+      socket.send(bytes, { binary: false })
+      socket.send(bytes, { binary: true })
+      socket.send('{"a":1}')
+    })
+    const { take } = await open(url)
+    const messages = await take(4)
+    expect(messages.slice(0, 3).map(m => m.payload)).toEqual([Buffer.from('{"a":'), bytes, bytes])
+    for (const m of messages.slice(0, 3)) expect(() => m.value).toThrow(/JSON|UTF-8/)
+    expect(messages[3].value).toEqual({ a: 1 })
+  })
+
+  test('a lost connection is made again, counted with its reason, and offsets go on', async () => {
+    const { url, sockets } = await peer((socket, n) => socket.send(`${n}`))
+    const { take, ctx } = await open(url)
+    await take(1)
+    sockets[0].terminate()
+    await take(1)
+    sockets[1].close(1000)
+    const [third] = await take(1)
+    expect(third.offset).toBe(2)
+    expect(ctx.counts).toMatchObject({ 'reconnects/closed': 2, messages: 3 })
+  })
+
+  test('silence is a dead feed; pongs and heartbeats are no data', async () => {
+    const { url } = await peer((socket, n) => {
+      socket.send(`${n}`)
+      const timer = setInterval(() => socket.send('{"channel":"heartbeat"}'), 5)
+      socket.on('close', () => clearInterval(timer))
+    })
+    const { take, ctx } = await open(url, { stale_after: 40, control: [{ channel: 'heartbeat' }] })
+    expect(texts(await take(3))).toEqual(['1', '2', '3'])
+    expect(ctx.counts).toMatchObject({ stale: 2, 'reconnects/stale': 2 })
+    expect(ctx.counts['dropped/control']).toBeGreaterThan(0)
+  })
+
+  test('pings as messages: the answer is swallowed, no answer ends the connection', async () => {
+    const { url, received } = await peer((socket, n) => {
+      socket.send(`${n}`)
+      if (n === 1) socket.on('message', () => socket.send('pong'))
+    })
+    const first = await open(url, { ping: { every: 10, message: 'ping', pong: 'pong' } })
+    await first.take(1)
+    await vi.waitFor(() => expect(first.ctx.counts['dropped/pong']).toBeGreaterThan(2))
+    expect(new Set(received)).toEqual(new Set(['ping']))
+    const second = await open(url, { ping: { every: 10, message: { method: 'ping' }, pong: { method: 'pong' } } })
+    expect(texts(await second.take(2))).toEqual(['2', '3'])
+    expect(second.ctx.counts['reconnects/ping_timeout']).toBe(1)
+  })
+
+  test('an unanswered ping of the protocol ends the connection', async () => {
+    const { url } = await peer((socket, n) => {
+      socket.send(`${n}`)
+      ;(socket as unknown as { _receiver: { removeAllListeners(e: string): void } })._receiver.removeAllListeners('ping')
+    })
+    const { take, ctx } = await open(url, { ping_interval: 15 })
+    await take(2)
+    expect(ctx.counts['reconnects/ping_timeout']).toBe(1)
+  })
+
+  test('a message that is too large ends the connection and says so', async () => {
+    const { url } = await peer((socket, n) => socket.send(n === 1 ? 'x'.repeat(2000) : '1'))
+    const { take, ctx } = await open(url, { max_message_size: 1000 })
+    await take(1)
+    expect(ctx.counts).toMatchObject({ 'reconnects/too_large': 1 })
+  })
+
+  test('nobody reads: the socket waits, memory stays bounded, nothing is lost', async () => {
+    const { url, sockets } = await peer(socket => {
+      for (let i = 0; i < 3000; i++) socket.send(JSON.stringify({ i, pad: 'x'.repeat(5000) }))
+    })
+    const { take, ctx } = await open(url, { max_buffer: 1 << 20, stale_after: 50 })
+    await vi.waitFor(() => expect(ctx.counts.messages).toBeGreaterThan(100))
+    await new Promise(resolve => setTimeout(resolve, 150))
+    expect(ctx.counts.messages).toBeLessThan(1000)
+    expect((await take(3000)).map(m => (m.value as { i: number }).i)).toEqual(Array.from({ length: 3000 }, (_, i) => i))
+    expect(sockets).toHaveLength(1)
+  })
+
+  test('a peer that is not there yet holds nothing up and is waited for', async () => {
+    const gone = await startPeer()
+    await gone.close()
+    const { source, ctx } = await open(gone.url)
+    expect(source.healthy!()).toBe(false)
+    await vi.waitFor(() => expect(ctx.warnings.length).toBeGreaterThan(2))
+    expect(ctx.warnings[0].details).toMatchObject({ reason: 'error', detail: expect.stringContaining('ECONNREFUSED') })
+  })
+
+  test('what is refused behind the source is counted and logged, not once per message', async () => {
+    const { url } = await peer(socket => socket.send('{"a":1}'))
+    const { take, source, ctx } = await open(url)
+    const [message] = await take(1)
+    source.refuse!(Array.from({ length: 50 }, () => ({ message, error: new Error('no good'), step: 'normalize' })))
+    expect(ctx.counts.refused).toBe(50)
+    expect(ctx.warnings.filter(w => w.message === 'messages refused')).toHaveLength(1)
+  })
+
+  test('probe: the handshake, or why not', async () => {
+    const { url } = await peer()
+    const gone = await startPeer()
+    await gone.close()
+    const ask = (to: string) => websocket.probe!(configOf(to), { signal: AbortSignal.timeout(5000) } as never)
+    expect(await ask(`${url}/?key=secret`)).toEqual([{ what: `feed ${url}/`, ok: true, detail: 'the handshake was answered' }])
+    expect(await ask(gone.url)).toMatchObject([{ ok: false, detail: expect.stringContaining('ECONNREFUSED') }])
+  })
+})
