@@ -288,6 +288,200 @@ export interface StdinSourceConfig {
 }
 
 /**
+ * A client of a WebSocket feed: subscribes, answers and sends pings, notices silence and gaps, reconnects with jittered back-off. What is missed while disconnected cannot be read again; it is counted, and streams with sequence numbers are mended by a snapshot.
+ */
+export interface WebsocketSourceConfig {
+  /**
+   * Where to connect.
+   */
+  url: string
+  /**
+   * HTTP headers of the handshake.
+   */
+  headers: {
+    [k: string]: string
+  }
+  /**
+   * What `{symbol}` in `subscribe` stands for: a list, or one text with commas.
+   */
+  symbols: string[] | string
+  /**
+   * Messages to send after connecting: texts as they are, anything else as JSON. The innermost list item (without a list: the message) that mentions `{symbol}` is repeated for each of `symbols`; `{symbol:lower}` and `{symbol:upper}` change its letters.
+   */
+  subscribe: unknown[]
+  /**
+   * What the messages are. Those that are no valid JSON go to the dead letters.
+   */
+  format: 'json' | 'text' | 'bytes'
+  /**
+   * For feeds that want pings as messages of their own.
+   */
+  ping?: {
+    /**
+     * How often. In ms.
+     */
+    every: number
+    /**
+     * A text as it is, an object as JSON.
+     */
+    message: string | {}
+    /**
+     * The answer: a text, or fields with their values. It is not passed on. When none came before the next ping the connection is given up.
+     */
+    pong?: string | WebsocketSourceConfigMatch
+  }
+  /**
+   * How often to send a ping of the protocol; an unanswered one gives the connection up. `0s`: never. Pings of the peer are always answered. In ms.
+   */
+  ping_interval: number
+  /**
+   * Without data for this long the feed is taken for dead and connected anew. Pongs and `control` messages are no data. `0s`: never. In ms.
+   */
+  stale_after: number
+  /**
+   * Messages that are no data, such as heartbeats: fields with their values. Counted, not passed on, and no sign of life for `stale_after`.
+   */
+  control: WebsocketSourceConfigMatch[]
+  /**
+   * How long to wait before connecting again: doubled each time, with jitter. A connection that lasted longer than `max_delay` starts it over.
+   */
+  reconnect: {
+    /**
+     * The first wait. In ms.
+     */
+    initial_delay: number
+    /**
+     * The longest wait. In ms.
+     */
+    max_delay: number
+  }
+  /**
+   * When the peer closes the connection normally (code 1000): `reconnect`, or `end` the input, for feeds that are finite.
+   */
+  on_close: 'reconnect' | 'end'
+  /**
+   * Sequence numbers of the messages: repeats are dropped, gaps are counted and mended. Messages that do not `match` pass by.
+   */
+  sequence?: {
+    match?: WebsocketSourceConfigMatch1
+    /**
+     * Field that names the stream a message belongs to, such as the symbol. Default: one stream for the whole connection.
+     */
+    key?: string
+    /**
+     * Field with the message's sequence number; the last one, where a message covers several.
+     */
+    last: string
+    /**
+     * Field with the first sequence number, where a message covers several.
+     */
+    first?: string
+    /**
+     * Field with the number of the message before, where they are not consecutive.
+     */
+    previous?: string
+    restart?: WebsocketSourceConfigMatch2
+    /**
+     * `snapshot`: fetch one over HTTP, at the beginning too, and put it where it belongs. `resubscribe`: send the messages of `resubscribe`, and wait for the feed's own snapshot. `reconnect`: do that by a new connection. `count`: only count.
+     */
+    on_gap: 'snapshot' | 'resubscribe' | 'reconnect' | 'count'
+    /**
+     * For `on_gap: resubscribe`: messages to send, `{symbol}` being the stream.
+     */
+    resubscribe?: unknown[]
+    /**
+     * After a `resubscribe` the snapshot must come within this, or the connection is made anew. In ms.
+     */
+    restart_timeout: number
+    /**
+     * Two snapshots of one stream are at least this far apart. In ms.
+     */
+    min_interval: number
+    /**
+     * Messages of a stream held back while its snapshot is on the way; beyond that the connection is made anew.
+     */
+    max_buffered: number
+    /**
+     * For `on_gap: snapshot`: where snapshots come from. One arrives as a message of its own, with the stream as its key and the time of the peer's clock.
+     */
+    snapshot?: {
+      /**
+       * URL of a stream's snapshot, `{symbol}` being the stream.
+       */
+      url: string
+      /**
+       * Field with the last sequence number that the snapshot covers.
+       */
+      last: string
+      /**
+       * HTTP headers of the request.
+       */
+      headers: {
+        [k: string]: string
+      }
+      /**
+       * For one request. In ms.
+       */
+      timeout: number
+      /**
+       * A larger answer is refused. In bytes.
+       */
+      max_size: number
+    }
+  }
+  /**
+   * For the handshake. In ms.
+   */
+  connect_timeout: number
+  /**
+   * A larger message ends the connection. In bytes.
+   */
+  max_message_size: number
+  /**
+   * Messages that have arrived and wait for the pipeline, in memory. When it is full the socket is not read. In bytes.
+   */
+  max_buffer: number
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the peer's one. Empty: the CAs that Node.js trusts.
+   */
+  ssl_ca: string
+  /**
+   * TLS: file with this client's certificate (PEM), when the peer asks for one.
+   */
+  ssl_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `ssl_cert`.
+   */
+  ssl_key: string
+  /**
+   * TLS: password of `ssl_key`.
+   */
+  ssl_key_password: string
+  /**
+   * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
+   */
+  ssl_insecure_skip_verify: boolean
+}
+/**
+ * Field paths and what they must be: a value, one of several, or `*` for anything that is there.
+ */
+export interface WebsocketSourceConfigMatch {
+  [k: string]: string | number | boolean | null | (string | number | boolean | null)[]
+}
+/**
+ * Field paths and what they must be: a value, one of several, or `*` for anything that is there.
+ */
+export interface WebsocketSourceConfigMatch1 {
+  [k: string]: string | number | boolean | null | (string | number | boolean | null)[]
+}
+/**
+ * Field paths and what they must be: a value, one of several, or `*` for anything that is there.
+ */
+export interface WebsocketSourceConfigMatch2 {
+  [k: string]: string | number | boolean | null | (string | number | boolean | null)[]
+}
+
+/**
  * Open, high, low, close, volume and vwap of a symbol's trades per interval of event time. One message per symbol and interval comes out, with the symbol as its key and the end of the interval as its time.
  */
 export interface BarsConfig {

@@ -11,6 +11,7 @@ export const PLUGINS = {
     kafka: () => import('./connectors/kafka/source.ts') as Promise<{ default: Plugin }>,
     memory: () => import('./connectors/memory/source.ts') as Promise<{ default: Plugin }>,
     stdin: () => import('./connectors/stdin/source.ts') as Promise<{ default: Plugin }>,
+    websocket: () => import('./connectors/websocket/source.ts') as Promise<{ default: Plugin }>,
   },
   transform: {
     bars: () => import('./transforms/bars.ts') as Promise<{ default: Plugin }>,
@@ -41,6 +42,7 @@ export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'source.kafka': () => import('./validators/source.kafka.gen.ts') as Promise<Quick>,
   'source.memory': () => import('./validators/source.memory.gen.ts') as Promise<Quick>,
   'source.stdin': () => import('./validators/source.stdin.gen.ts') as Promise<Quick>,
+  'source.websocket': () => import('./validators/source.websocket.gen.ts') as Promise<Quick>,
   'transform.bars': () => import('./validators/transform.bars.gen.ts') as Promise<Quick>,
   'transform.dedupe': () => import('./validators/transform.dedupe.gen.ts') as Promise<Quick>,
   'transform.envelope': () => import('./validators/transform.envelope.gen.ts') as Promise<Quick>,
