@@ -8,6 +8,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   run: () => import('./run.ts'),
   explain: () => import('./explain.ts'),
   test: () => import('./test.ts'),
+  topics: () => import('./topics.ts'),
   list: () => import('./list.ts'),
   schema: () => import('./schema.ts'),
   gen: () => import('./gen.ts'),

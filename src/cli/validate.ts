@@ -1,4 +1,5 @@
 /** `runner validate FILE|DIR|GLOB...`: reports all problems of all files at once. Needs no network. */
+import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { EXIT } from '../errors.ts'
 import { loadPipeline } from '../runtime/config/load.ts'
@@ -17,7 +18,7 @@ export interface FileResult {
 export function register(program: Command): void {
   program
     .command('validate')
-    .description('check pipeline files; every problem at its line and column')
+    .description('check pipeline files and topic catalogues; every problem at its line and column')
     .argument('<path...>', 'files, folders (all .yaml and .yml in them) or globs')
     .option('--format <format>', 'text, json, sarif or github', checkFormat, 'text')
     .option(
@@ -57,8 +58,18 @@ export async function validate(
 
 async function validateFile(file: string, set: readonly string[]): Promise<FileResult> {
   const isTest = /\.test\.ya?ml$/.test(file)
-  const { problems } = isTest ? await (await import('./validate/test-file.ts')).validateTestFile(file) : await loadPipeline(file, { set })
+  const { problems } = isTest
+    ? await (await import('./validate/test-file.ts')).validateTestFile(file)
+    : (await isCatalogue(file))
+      ? await (await import('../runtime/operations/catalogue.ts')).loadCatalogue(file)
+      : await loadPipeline(file, { set })
   return { file, ok: !problems.some(p => p.severity === 'error'), problems }
+}
+
+/** Topic catalogues are checked, too. What cannot be read is left to the loader, which says why. */
+async function isCatalogue(file: string): Promise<boolean> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  return /^topics[ \t]*:/m.test(text) && !/^(name|sources|sinks)[ \t]*:/m.test(text)
 }
 
 /** A machine looks places up in the file: what is wrong with a `--set` stands at its beginning, and says so. */

@@ -7,6 +7,7 @@
  */
 import { describe } from 'vitest'
 import type { Driver } from '../../src/connectors/kafka/driver.ts'
+import { adminRows } from './driver-admin.ts'
 import { groupRows } from './driver-groups.ts'
 import type { ChildDriver } from './driver-lib.ts'
 import { processRows } from './driver-processes.ts'
@@ -19,6 +20,7 @@ export type { ChildDriver } from './driver-lib.ts'
 
 export function driverConformance(name: string, makeDriver: () => Driver | Promise<Driver>, child: ChildDriver): void {
   describe(`${name}: records`, () => recordRows(makeDriver))
+  describe(`${name}: administration`, () => adminRows(makeDriver))
   describe(`${name}: groups`, () => groupRows(makeDriver))
   describe(`${name}: rebalance`, () => rebalanceRows(makeDriver))
   describe(`${name}: transactions`, () => transactionRows(makeDriver))

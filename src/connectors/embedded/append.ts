@@ -1,5 +1,5 @@
 /** From records to rows: encoding happens outside the transaction, so that the write lock is held for a few inserts only. */
-import { DataError } from '../../plugin.ts'
+import { ConnectionError, DataError } from '../../plugin.ts'
 import type { Sqlite } from '../../runtime/checkpoints/sqlite.ts'
 import { type OutRecord, TooLargeError } from '../kafka/driver.ts'
 import { partitionOf, stickyPartition } from '../kafka/partitioner.ts'
@@ -56,7 +56,7 @@ export class Appender {
 
   /** Gives the records their offsets. Inside `Sqlite.write` only; may run again when the transaction is retried. */
   write(db: Sqlite, now: number): void {
-    const move = db.prepare('UPDATE part SET next = next + ?, bytes = bytes + ? WHERE id = ? RETURNING next')
+    const move = db.prepare('UPDATE part SET next = next + ?, bytes = bytes + ? WHERE id = ? AND topic > 0 RETURNING next')
     const insert = db.prepare('INSERT INTO chunk (part, next, count, bytes, newest, written, data) VALUES (?, ?, ?, ?, ?, ?, ?)')
     for (const [part, writer] of this.writers) {
       writer.cut()
@@ -66,7 +66,12 @@ export class Appender {
         count += chunk.count
         bytes += chunk.data.length
       }
-      let next = (move.get(count, bytes, part) as { next: number }).next - count
+      const moved = move.get(count, bytes, part) as { next: number } | undefined
+      if (!moved) {
+        this.topics.forget()
+        throw new ConnectionError('a topic was deleted while it was written to')
+      }
+      let next = moved.next - count
       for (const chunk of writer.chunks) {
         next += chunk.count
         insert.run(part, next, chunk.count, chunk.data.length, chunk.newest, now, chunk.data)

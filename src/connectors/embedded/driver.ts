@@ -4,6 +4,7 @@ import { basename, dirname, join, relative, resolve } from 'node:path'
 import type { Message, Origin } from '../../plugin.ts'
 import type { ConsumedBatch, Driver, TopicPartition } from '../kafka/driver.ts'
 import { tpKey } from '../kafka/driver.ts'
+import { embeddedAdmin } from './admin.ts'
 import { EmbeddedConsumer } from './consumer.ts'
 import { committedOffset } from './group.ts'
 import { type EmbeddedOptions, type Log, openLog } from './log.ts'
@@ -73,6 +74,8 @@ export function embeddedDriver(options: EmbeddedOptions = {}): Driver {
     async createTopics(topics) {
       await (await open()).topics.create(topics)
     },
+
+    admin: embeddedAdmin(open),
 
     async close() {
       for (const it of children.splice(0)) await it.close()

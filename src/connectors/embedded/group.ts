@@ -70,6 +70,14 @@ export function committedOffset(db: Sqlite, group: string, part: number): { offs
   return row && { offset: row.next, metadata: row.metadata }
 }
 
+/** Members that are taken to be alive. */
+export function liveMembers(db: Sqlite, group: string): { id: string; process: string }[] {
+  const now = uptime()
+  return db
+    .all<MemberRow>('SELECT m.* FROM member m JOIN grp g ON g.id = m.grp WHERE g.name = ?', group)
+    .filter(m => now - m.seen <= m.session && m.seen <= now + 1000 && mayBeAlive(m.process))
+}
+
 export class Group {
   private readonly db: Sqlite
   private readonly name: string
@@ -78,6 +86,17 @@ export class Group {
   constructor(db: Sqlite, name: string) {
     this.db = db
     this.name = name
+  }
+
+  /** The topic has more partitions, or is gone: its readers share it out again. Inside `Sqlite.write` only. */
+  static topicChanged(db: Sqlite, topic: string): void {
+    for (const { id, name } of db.prepare('SELECT id, name FROM grp').all() as { id: number; name: string }[]) {
+      const members = db.prepare('SELECT topics FROM member WHERE grp = ?').all(id) as { topics: string }[]
+      if (!members.some(m => (JSON.parse(m.topics) as string[]).includes(topic))) continue
+      const group = new Group(db, name)
+      group.id = id
+      group.retarget()
+    }
   }
 
   async join(member: string, topics: readonly string[], sessionMs: number): Promise<void> {

@@ -3,8 +3,8 @@ import { setImmediate as breathe } from 'node:timers/promises'
 import type { Sqlite } from '../../runtime/checkpoints/sqlite.ts'
 
 /** Kafka's defaults: a week, no bound on size. */
-const DEFAULT_MS = 7 * 24 * 3600_000
-const DEFAULT_BYTES = -1
+export const DEFAULT_MS = 7 * 24 * 3600_000
+export const DEFAULT_BYTES = -1
 const EVERY_MS = 30_000
 /** Chunks per transaction: some milliseconds of the write lock. */
 const SLICE = 64

@@ -1,4 +1,4 @@
-/** Topics, partitions and their settings. A topic never changes once it is there, so what was looked up is kept. */
+/** Topics, partitions and their settings. They change rarely, so what was looked up is kept for a while. */
 import { EnvironmentError } from '../../plugin.ts'
 import type { Sqlite } from '../../runtime/checkpoints/sqlite.ts'
 import type { NewTopic, TopicInfo, TopicPartition } from '../kafka/driver.ts'
@@ -11,15 +11,18 @@ export interface Topic {
   readonly maxMessageBytes: number
 }
 
+/** ms for which a topic is taken to be as it was: brokers' clients, too, see a topic grow only after a while. */
+const MAX_AGE = 30_000
+
 /** Kafka's default for `message.max.bytes`, so that what fits here fits there. */
-const MAX_MESSAGE_BYTES = 1_048_588
+export const MAX_MESSAGE_BYTES = 1_048_588
 
 export const validTopic = (name: string): boolean => /^[a-zA-Z0-9._-]{1,249}$/.test(name) && name !== '.' && name !== '..'
 
 export class Topics {
   private readonly db: Sqlite
   private readonly defaultPartitions: number
-  private readonly known = new Map<string, Topic>()
+  private readonly known = new Map<string, { topic: Topic; at: number }>()
 
   constructor(db: Sqlite, defaultPartitions: number) {
     this.db = db
@@ -28,19 +31,29 @@ export class Topics {
 
   find(name: string): Topic | undefined {
     const known = this.known.get(name)
-    if (known) return known
+    if (known && performance.now() - known.at < MAX_AGE) return known.topic
+    return this.look(name)
+  }
+
+  private look(name: string): Topic | undefined {
+    this.known.delete(name)
     const row = this.db.get<{ id: number; config: string }>('SELECT id, config FROM topic WHERE name = ?', name)
     if (!row) return undefined
     const parts = this.db.all<{ id: number }>('SELECT id FROM part WHERE topic = ? ORDER BY num', row.id).map(p => p.id)
     const config = JSON.parse(row.config) as Record<string, string>
     const topic = { name, parts, maxMessageBytes: Number(config['max.message.bytes'] ?? MAX_MESSAGE_BYTES) }
-    this.known.set(name, topic)
+    this.known.set(name, { topic, at: performance.now() })
     return topic
   }
 
   /** The partition's row id; undefined when there is no such topic or partition. */
   part(tp: TopicPartition): number | undefined {
-    return this.find(tp.topic)?.parts[tp.partition]
+    return this.find(tp.topic)?.parts[tp.partition] ?? this.look(tp.topic)?.parts[tp.partition]
+  }
+
+  /** Some of what is known has turned out to be old. */
+  forget(): void {
+    this.known.clear()
   }
 
   /** Finds topics or makes them with the default number of partitions, as a broker with auto-creation does. */
@@ -55,9 +68,7 @@ export class Topics {
       if (!validTopic(topic)) throw new EnvironmentError(`"${topic}" is no topic name: letters, digits, ".", "_" and "-", at most 249`)
       if (!Number.isInteger(partitions) || partitions < 1)
         throw new EnvironmentError(`topic ${topic}: ${partitions} partitions are not possible`)
-      for (const key of ['retention.ms', 'retention.bytes', 'max.message.bytes'])
-        if (config[key] !== undefined && !/^-?\d+$/.test(config[key]))
-          throw new EnvironmentError(`topic ${topic}: ${key} must be a whole number`)
+      checkSettings(topic, config)
     }
     await this.db.write(() => {
       const insert = this.db.prepare('INSERT INTO topic (name, config) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING id')
@@ -74,5 +85,14 @@ export class Topics {
       'SELECT t.name, count(*) AS partitions FROM topic t JOIN part p ON p.topic = t.id GROUP BY t.id ORDER BY t.name',
     )
     return rows.map(({ name, partitions }) => ({ name, partitions, replication: 1 }))
+  }
+}
+
+/** @throws {EnvironmentError} for values that Kafka would refuse. */
+export function checkSettings(topic: string, config: Readonly<Record<string, string | null>>): void {
+  for (const key of ['retention.ms', 'retention.bytes', 'max.message.bytes']) {
+    const value = config[key]
+    if (value !== undefined && value !== null && !/^-?\d+$/.test(value))
+      throw new EnvironmentError(`topic ${topic}: ${key} must be a whole number`)
   }
 }

@@ -13,6 +13,7 @@ import {
   type Message,
   type Transactor,
 } from '../../plugin.ts'
+import type { LogAdmin } from './admin.ts'
 
 export interface TopicPartition {
   readonly topic: string
@@ -152,6 +153,8 @@ export interface Driver {
   committed(group: string, partitions: readonly TopicPartition[]): Promise<Map<string, { offset: number; metadata: string | null }>>
   topics(): Promise<TopicInfo[]>
   createTopics(topics: readonly NewTopic[]): Promise<void>
+  /** For the operations commands. */
+  readonly admin: LogAdmin
   close(): Promise<void>
 }
 

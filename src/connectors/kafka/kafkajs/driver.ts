@@ -19,6 +19,7 @@ import {
 import { committedOffsets, createTopics, listOffsets, listTopics, PATIENCE } from './admin.ts'
 import { Cluster } from './cluster.ts'
 import type { ClusterOptions } from './connections.ts'
+import { KafkaAdmin } from './operate/admin.ts'
 import { GroupConsumer } from './consume/consumer.ts'
 import { fetch } from './consume/fetch.ts'
 import { KafkaProducer } from './producer.ts'
@@ -33,6 +34,7 @@ const HUNG_UP = /closed connection|connection was dropped/i
 
 export class KafkaDriver implements Driver {
   readonly scope: string
+  readonly admin: KafkaAdmin
   private readonly options: ClusterOptions
   private readonly log: Logger
   /** For what needs no connection of its own. */
@@ -44,6 +46,7 @@ export class KafkaDriver implements Driver {
     this.options = options
     this.log = options.log
     this.shared = new Cluster(options)
+    this.admin = new KafkaAdmin(this.shared)
   }
 
   /** @throws {EnvironmentError} for wrong credentials or TLS, {ConnectionError} when no broker answers. */

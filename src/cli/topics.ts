@@ -1,0 +1,90 @@
+/** `runner topics list|create|plan|apply`: the topics of a log, by hand or from catalogues. */
+import { type Command, InvalidArgumentError } from 'commander'
+import { EXIT } from '../errors.ts'
+import { runCommand } from './command.ts'
+
+export interface ConnectionFlags {
+  readonly brokers?: string
+  readonly json?: boolean
+}
+export interface CreateFlags extends ConnectionFlags {
+  readonly partitions: number
+  readonly replication?: number
+  readonly retentionMs?: number
+  readonly config: Record<string, string>
+}
+export interface PlanFlags extends ConnectionFlags {
+  readonly prune?: boolean
+  readonly yes?: boolean
+}
+
+export const BROKERS: [string, string] = ['--brokers <list>', 'host:port,… or embedded; default: KAFKA_BROKERS, else embedded']
+const CONNECTION =
+  '\nThe connection comes from the environment as in a pipeline: KAFKA_BROKERS, KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_…, KAFKA_SSL_….\n'
+const CODES = '\nExit codes: 0 done, 2 a catalogue or a setting is wrong, 3 the log cannot be used, 4 refused.\n'
+
+export function register(program: Command): void {
+  const topics = program.command('topics').description('list and create topics, and bring a log to what a catalogue says')
+  topics
+    .command('list')
+    .description('topics with partitions, replication and retention')
+    .option(...BROKERS)
+    .option('--json', 'as JSON, with the settings')
+    .addHelpText('after', `${CONNECTION}\nExample:\n  $ runner topics list --brokers localhost:9092`)
+    .action((flags: ConnectionFlags) => runCommand(async () => (await import('./topics/list.ts')).listTopics(flags)))
+  topics
+    .command('create')
+    .description('create one topic; one that exists already is an error')
+    .argument('<name>', 'name of the topic')
+    .option('--partitions <n>', 'number of partitions', whole, 1)
+    .option('--replication <n>', "copies of each partition; default: the brokers' default", whole)
+    .option('--retention-ms <ms>', 'how long records are kept; -1: forever', retention)
+    .option('--config <key=value>', 'a topic setting of Kafka; may be given several times', setting, {})
+    .option(...BROKERS)
+    .option('--json', 'as JSON')
+    .addHelpText('after', `${CONNECTION}${CODES}\nExample:\n  $ runner topics create ticks.v1.raw --partitions 6 --retention-ms 86400000`)
+    .action((name: string, flags: CreateFlags) => runCommand(async () => (await import('./topics/create.ts')).createTopic(name, flags)))
+  topics
+    .command('plan')
+    .description('show what apply would change; changes nothing')
+    .argument('<file...>', 'catalogues, folders or globs')
+    .option('--prune', 'also what would be deleted: topics and ACLs that no catalogue has')
+    .option(...BROKERS)
+    .option('--json', 'as JSON')
+    .addHelpText('after', `${CONNECTION}\nExample:\n  $ runner topics plan topics/exchange.yaml`)
+    .action((files: string[], flags: PlanFlags) => runCommand(async () => (await import('./topics/apply.ts')).planTopics(files, flags)))
+  topics
+    .command('apply')
+    .description('create and change topics and ACLs until the log is as the catalogues say')
+    .argument('<file...>', 'catalogues, folders or globs')
+    .option('--prune', 'delete topics and ACLs that no catalogue has; needs --yes')
+    .option('--yes', 'really delete')
+    .option(...BROKERS)
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      `\nFewer partitions or another replication are refused, and then nothing is changed.\n${CONNECTION}${CODES}\nExample:\n  $ runner topics apply topics/wallex.yaml`,
+    )
+    .action((files: string[], flags: PlanFlags) => runCommand(async () => (await import('./topics/apply.ts')).applyTopics(files, flags)))
+  for (const command of topics.commands) command.exitOverride().showSuggestionAfterError()
+  topics.action(() => {
+    topics.outputHelp()
+    process.exitCode = EXIT.config
+  })
+}
+
+function whole(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('write a whole number above 0.')
+  return Number(text)
+}
+
+function retention(text: string): number {
+  if (!/^(-1|\d{1,15})$/.test(text)) throw new InvalidArgumentError('write milliseconds, or -1 for ever.')
+  return Number(text)
+}
+
+function setting(text: string, all: Record<string, string>): Record<string, string> {
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('write key=value, e.g. cleanup.policy=compact.')
+  return { ...all, [text.slice(0, at)]: text.slice(at + 1) }
+}

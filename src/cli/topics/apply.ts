@@ -1,0 +1,85 @@
+import { EXIT } from '../../errors.ts'
+import { formatText } from '../../runtime/config/format.ts'
+import { type Catalogue, loadCatalogue } from '../../runtime/operations/catalogue.ts'
+import { connectLog } from '../../runtime/operations/connection.ts'
+import { type Change, plan } from '../../runtime/operations/plan.ts'
+import { print, printJson, table } from '../command.ts'
+import type { PlanFlags } from '../topics.ts'
+import { findFiles } from '../validate/files.ts'
+
+/** @returns the exit code. */
+export async function planTopics(paths: readonly string[], flags: PlanFlags): Promise<number> {
+  const catalogues = await load(paths)
+  if (typeof catalogues === 'number') return catalogues
+  const { driver, release } = await connectLog(flags.brokers)
+  try {
+    const changes = await plan(driver, catalogues, flags)
+    if (flags.json) printJson({ log: driver.scope, changes: changes.map(plain) })
+    else print(changes.length === 0 ? `${driver.scope} is as the catalogue says\n` : toTable(changes))
+    return EXIT.ok
+  } finally {
+    await release()
+  }
+}
+
+/** All or nothing where something is refused; otherwise each change by itself, in the order of the plan. @returns the exit code. */
+export async function applyTopics(paths: readonly string[], flags: PlanFlags): Promise<number> {
+  const catalogues = await load(paths)
+  if (typeof catalogues === 'number') return catalogues
+  const { driver, release } = await connectLog(flags.brokers)
+  try {
+    const changes = await plan(driver, catalogues, flags)
+    const refused = changes.filter(c => c.action === 'refuse')
+    const taken = changes.filter(c => c.action === 'delete' || c.action === 'revoke')
+    const unconfirmed = taken.length > 0 && !flags.yes
+    const done = refused.length === 0 && !unconfirmed
+    if (done) for (const change of changes) await change.apply?.(driver)
+    if (flags.json) printJson({ log: driver.scope, applied: done, changes: changes.map(plain) })
+    else print(changes.length === 0 ? `${driver.scope} is as the catalogue says\n` : toTable(changes))
+    if (refused.length > 0) process.stderr.write(`nothing was changed: ${refused.map(c => `${c.subject}: ${c.note}`).join('\n')}\n`)
+    else if (unconfirmed)
+      process.stderr.write(`nothing was changed: ${taken.length} of these would be taken away for good; run again with --yes to do it\n`)
+    else if (!flags.json && changes.length > 0) print(`${changes.filter(c => c.apply).length} change(s) made in ${driver.scope}\n`)
+    return done ? EXIT.ok : EXIT.verdict
+  } finally {
+    await release()
+  }
+}
+
+/** The catalogues, or the exit code when they have problems, which are printed. */
+async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
+  const loaded = await Promise.all((await findFiles(paths)).map(file => loadCatalogue(file)))
+  const problems = loaded.flatMap(l => l.problems)
+  if (problems.length > 0) {
+    process.stderr.write(formatText(problems, { color: process.stderr.isTTY === true && process.env.NO_COLOR === undefined }))
+    return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config
+  }
+  const catalogues = loaded.map(l => l.catalogue!)
+  const clash = clashOf(catalogues)
+  if (clash === undefined) return catalogues
+  process.stderr.write(`${clash}\n`)
+  return EXIT.config
+}
+
+/** Topics may stand in several catalogues, if these agree. */
+function clashOf(catalogues: readonly Catalogue[]): string | undefined {
+  const seen = new Map<string, { file: string; text: string }>()
+  for (const { file, topics } of catalogues) {
+    for (const topic of topics) {
+      const text = JSON.stringify([topic.partitions, topic.replication, Object.entries(topic.config).sort()])
+      const before = seen.get(topic.name)
+      if (before && before.text !== text)
+        return `topic ${topic.name} is not the same in ${before.file} and ${file}; apply them one by one or make them agree`
+      seen.set(topic.name, { file, text })
+    }
+  }
+  return undefined
+}
+
+const plain = ({ apply: _, ...change }: Change): object => change
+
+const toTable = (changes: readonly Change[]): string =>
+  table(
+    ['ACTION', 'SUBJECT', 'WHAT', 'NOW', 'WANTED', 'NOTE'],
+    changes.map(c => [c.action, c.subject, c.what, c.from ?? '', c.to ?? '', c.note ?? '']),
+  )

@@ -1,0 +1,31 @@
+import { EXIT } from '../../errors.ts'
+import { connectLog } from '../../runtime/operations/connection.ts'
+import { print, printJson } from '../command.ts'
+import type { CreateFlags } from '../topics.ts'
+
+/** @returns the exit code: a topic that exists already is not what was asked for. */
+export async function createTopic(name: string, flags: CreateFlags): Promise<number> {
+  const config = { ...flags.config, ...(flags.retentionMs === undefined ? {} : { 'retention.ms': String(flags.retentionMs) }) }
+  const { driver, release } = await connectLog(flags.brokers)
+  try {
+    const found = (await driver.topics()).find(t => t.name === name)
+    if (found) {
+      process.stderr.write(
+        `topic ${name} exists already in ${driver.scope}, with ${found.partitions} partition(s); runner topics apply changes topics\n`,
+      )
+      return EXIT.verdict
+    }
+    await driver.createTopics([{ topic: name, partitions: flags.partitions, replication: flags.replication, config }])
+    if (flags.json)
+      printJson({ log: driver.scope, created: { name, partitions: flags.partitions, replication: flags.replication ?? null, config } })
+    else
+      print(
+        `created topic ${name} in ${driver.scope}: ${flags.partitions} partition(s)${Object.entries(config)
+          .map(([k, v]) => `, ${k}=${v}`)
+          .join('')}\n`,
+      )
+    return EXIT.ok
+  } finally {
+    await release()
+  }
+}

@@ -1,0 +1,61 @@
+/** What the operations commands ask of a log, beyond what pipelines need: the settings of topics, rights, and groups from outside. */
+import type { TopicPartition } from './driver.ts'
+
+/** A setting as it holds for a topic. */
+export interface TopicSetting {
+  readonly value: string
+  /** Set on the topic itself; false: a default of the log. */
+  readonly own: boolean
+}
+
+export const ACL_OPERATIONS = [
+  'all',
+  'read',
+  'write',
+  'create',
+  'delete',
+  'alter',
+  'describe',
+  'describe_configs',
+  'alter_configs',
+] as const
+export type AclOperation = (typeof ACL_OPERATIONS)[number]
+
+export interface Acl {
+  readonly resource: 'topic' | 'group' | 'transactional_id'
+  readonly name: string
+  readonly pattern: 'literal' | 'prefixed'
+  /** `User:name`; `User:*` is everybody. */
+  readonly principal: string
+  /** An address, `*`: any. */
+  readonly host: string
+  readonly operation: AclOperation
+  readonly permission: 'allow' | 'deny'
+}
+
+export interface GroupMember {
+  readonly id: string
+  /** As the member calls itself. */
+  readonly client: string
+  /** Where it runs: an address, or a process of this machine. */
+  readonly host: string
+}
+
+export interface LogAdmin {
+  /** The settings in force per topic. @throws {EnvironmentError} for a topic that does not exist. */
+  configs(topics: readonly string[]): Promise<Map<string, Map<string, TopicSetting>>>
+  /** Changes the named settings only; null: back to the log's default. @throws {EnvironmentError} for a setting or a value the log refuses. */
+  alterConfigs(topic: string, changes: Readonly<Record<string, string | null>>): Promise<void>
+  /** Grows a topic. A topic that has as many partitions already is left alone. */
+  addPartitions(topic: string, count: number): Promise<void>
+  /** With everything in them. Topics that do not exist are no problem. */
+  deleteTopics(topics: readonly string[]): Promise<void>
+  /** undefined: this log keeps no rights (no authorizer, or embedded). */
+  acls(): Promise<Acl[] | undefined>
+  createAcls(acls: readonly Acl[]): Promise<void>
+  deleteAcls(acls: readonly Acl[]): Promise<void>
+  /** Who is in the group now. Nobody: it is idle, or does not exist. */
+  members(group: string): Promise<GroupMember[]>
+  /** Sets offsets of an idle group. @throws {EnvironmentError} when somebody is in it. */
+  setOffsets(group: string, offsets: readonly (TopicPartition & { readonly offset: number })[]): Promise<void>
+}
