@@ -76,7 +76,14 @@ function clashOf(catalogues: readonly Catalogue[]): string | undefined {
   return undefined
 }
 
-const plain = ({ apply: _, ...change }: Change): object => change
+const plain = ({ action, subject, what, from, to, note }: Change): object => ({
+  action,
+  subject,
+  what,
+  from,
+  to,
+  ...(note === undefined ? {} : { note }),
+})
 
 const toTable = (changes: readonly Change[]): string =>
   table(
