@@ -11,6 +11,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   topics: () => import('./topics.ts'),
   list: () => import('./list.ts'),
   schema: () => import('./schema.ts'),
+  trigger: () => import('./trigger.ts'),
   gen: () => import('./gen.ts'),
 }
 

@@ -1,0 +1,97 @@
+/** `runner trigger PIPELINE`: hands a message to the trigger source of a pipeline on this machine. */
+import type { Command } from 'commander'
+import { EXIT, exitCodeOf } from '../errors.ts'
+import { TriggerQueue } from '../connectors/trigger/queue.ts'
+import { loadPipeline } from '../runtime/config/load.ts'
+import type { Pipeline } from '../runtime/config/model.ts'
+import { parseDurationOption } from './options.ts'
+
+interface TriggerFlags {
+  readonly source?: string
+  readonly data: string
+  readonly key?: string
+  readonly wait?: number
+}
+
+export function register(program: Command): void {
+  program
+    .command('trigger')
+    .description('send a message to the trigger source of a pipeline; it waits until a run has dealt with it')
+    .argument('<pipeline>', 'pipeline file')
+    .option('--source <step>', 'which trigger source, when there are several')
+    .option('--data <json>', 'the message', '{}')
+    .option('--key <key>', "the message's key")
+    .option('--wait <duration>', 'wait until it has been dealt with; not within this time: exit code 4', parseDurationOption)
+    .addHelpText('after', '\nExample:\n  $ runner trigger pipelines/rules-promote.yaml --data \'{"by":"ann"}\' --wait 30s')
+    .action(async (file: string, flags: TriggerFlags) => {
+      process.exitCode = await trigger(file, flags)
+    })
+}
+
+async function trigger(file: string, flags: TriggerFlags): Promise<number> {
+  const { pipeline, problems } = await loadPipeline(file, { env: process.env, set: [] })
+  if (!pipeline || problems.some(p => p.severity === 'error')) {
+    const { formatText } = await import('../runtime/config/format.ts')
+    process.stderr.write(formatText(problems))
+    return EXIT.config
+  }
+  const source = chosen(pipeline, flags.source)
+  if (source.problem !== undefined) return refuse(source.problem)
+  try {
+    JSON.parse(flags.data)
+  } catch (error) {
+    return refuse(`--data is not JSON: ${(error as Error).message}`)
+  }
+  try {
+    return await send(await TriggerQueue.open(pipeline.name, source.name), `${pipeline.name}/${source.name}`, flags)
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`)
+    return exitCodeOf(error)
+  }
+}
+
+function refuse(why: string): number {
+  process.stderr.write(`${why}\n`)
+  return EXIT.config
+}
+
+type Choice = { readonly name: string; readonly problem?: undefined } | { readonly problem: string }
+
+function chosen({ name, sources }: Pipeline, wanted: string | undefined): Choice {
+  const names = sources.filter(s => s.type === 'trigger').map(s => s.name)
+  if (names.length === 0) return { problem: `${name} has no trigger source; it needs '- trigger: {}' under sources` }
+  if (wanted !== undefined && !names.includes(wanted))
+    return { problem: `${name} has no trigger source '${wanted}', but ${names.join(', ')}` }
+  if (wanted === undefined && names.length > 1) return { problem: `which one? --source ${names.join(' or --source ')}` }
+  return { name: wanted ?? names[0] }
+}
+
+async function send(queue: TriggerQueue, to: string, { data, key = undefined, wait }: TriggerFlags): Promise<number> {
+  try {
+    const id = await queue.put(data, key ?? null, Date.now())
+    process.stdout.write(`trigger ${id} for ${to}\n`)
+    if (wait === undefined) return EXIT.ok
+    if (await gone(queue, id, wait)) {
+      process.stdout.write(`trigger ${id} is done\n`)
+      return EXIT.ok
+    }
+    process.stderr.write(`trigger ${id} still waits: is the pipeline running, with the same RUNNER_STATE_DIR? It stays until then.\n`)
+    return EXIT.verdict
+  } finally {
+    queue.close()
+  }
+}
+
+async function gone(queue: TriggerQueue, id: number, within: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const look = (): void => {
+    if (!queue.holds(id)) resolve(true)
+  }
+  const timer = setTimeout(() => resolve(false), within)
+  const stop = queue.watch(look)
+  look()
+  return promise.finally(() => {
+    stop()
+    clearTimeout(timer)
+  })
+}

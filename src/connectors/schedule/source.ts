@@ -1,0 +1,123 @@
+/** A message at certain times, by interval or cron expression. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ScheduleSourceConfig } from '../../config.gen.ts'
+import { type Batch, type CheckProblem, defineSource, Message, type Origin, type Source, type SourceContext } from '../../plugin.ts'
+import schema from './source.schema.json' with { type: 'json' }
+import { cronTimes, intervals, type Times } from './times.ts'
+
+export default defineSource<ScheduleSourceConfig>({
+  type: 'schedule',
+  schema,
+  replayable: true,
+  reason: 'the times since any moment can be told again',
+  check,
+  create,
+})
+
+function check({ every, cron, timezone, from, until, value }: ScheduleSourceConfig): CheckProblem[] {
+  const problems: CheckProblem[] = []
+  if (every === undefined && cron === undefined) problems.push({ path: [], message: 'needs every or cron' })
+  if (every !== undefined && cron !== undefined) problems.push({ path: ['cron'], message: 'every says already when' })
+  if (every === 0) problems.push({ path: ['every'], message: 'must be more than 0' })
+  if (from !== undefined && until !== undefined && time(until) <= time(from))
+    problems.push({ path: ['until'], message: 'must be later than from' })
+  if (Object.hasOwn(value, 'scheduled_at'))
+    problems.push({ path: ['value', 'scheduled_at'], message: 'every message has a field of this name already' })
+  if (cron === undefined) return problems
+  try {
+    cronTimes(cron, timezone)
+  } catch (error) {
+    const { message } = error as Error
+    const zone = /time ?zone/i.test(message)
+    problems.push({ path: [zone ? 'timezone' : 'cron'], message: message.replace(/^\w+: /, '') })
+  }
+  return problems
+}
+
+/** Longest sleep, ms: a wall clock may be set meanwhile. */
+const NAP = 250
+const BATCH = 500
+/** Missed times are counted one by one up to here. */
+const COUNTED = 10_000
+
+function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
+  const { every, cron, timezone, catch_up, until, value, key = null } = config
+  const lane = ctx.step
+  const origin: Origin = { lane, source: ctx.step, format: 'json' }
+  const end = until === undefined ? Number.POSITIVE_INFINITY : time(until)
+  const skipped = ctx.metrics.counter('runner_schedule_skipped_total', 'Times of a schedule that passed without a message', {
+    pipeline: ctx.pipeline,
+    step: ctx.step,
+  })
+  let times: Times
+  /** Everything up to this time is done with. */
+  let done = 0
+  /** A first start at `now` must be remembered before anything fires. */
+  let fresh = true
+  let starting = true
+
+  const next = (): number | undefined => {
+    const t = times.next(done)
+    return t !== undefined && t < end ? t : undefined
+  }
+  const begin = (position: number | undefined): void => {
+    fresh = position === undefined && config.from === undefined
+    starting = true
+    done = position ?? (config.from === undefined ? ctx.clock.now() : time(config.from) - 1)
+  }
+  const batch = (fire: readonly number[]): Batch => ({ lane, messages: fire.map(make), position: done })
+  const make = (t: number): Message => new Message({ scheduled_at: new Date(t).toISOString(), ...value }, key, t, undefined, t, origin)
+
+  /** What is due by now, after the policy; moves `done`. */
+  const due = (now: number): number[] => {
+    const first = next()
+    if (first === undefined || first > now) return []
+    const limit = Math.min(now, end - 1)
+    if (catch_up === 'all') {
+      const all: number[] = []
+      for (let t = next(); t !== undefined && t <= limit && all.length < BATCH; t = next()) all.push((done = t))
+      return all
+    }
+    const last = times.last(limit) ?? first
+    const silent = catch_up === 'none' && starting
+    let missed = silent ? 1 : 0
+    for (let t: number | undefined = first; t !== undefined && t < last && missed < COUNTED; t = times.next(t)) missed++
+    skipped.inc(missed)
+    done = last
+    return silent ? [] : [last]
+  }
+
+  return {
+    async open() {
+      times = every === undefined ? cronTimes(cron!, timezone) : intervals(every)
+      const positions = await ctx.assign([{ id: lane, source: ctx.step }])
+      begin(positions.get(lane) as number | undefined)
+    },
+
+    async read(signal) {
+      for (;;) {
+        signal.throwIfAborted()
+        if (fresh) {
+          fresh = false
+          if (next() !== undefined) return batch([])
+        }
+        const now = ctx.clock.now()
+        const before = done
+        const fire = due(now)
+        if (catch_up !== 'all' || fire.length < BATCH) starting = false
+        if (done !== before) return batch(fire)
+        const t = next()
+        if (t === undefined) return null
+        await sleep(Math.min(NAP, Math.max(1, t - now)), undefined, { signal }).catch(() => signal.throwIfAborted())
+      }
+    },
+
+    async seek(_, position) {
+      begin(position as number | undefined)
+    },
+
+    caughtUp: () => (next() ?? Number.POSITIVE_INFINITY) > ctx.clock.now(),
+  }
+}
+
+const time = (text: string): number => (/^\d+$/.test(text) ? Number(text) : Date.parse(text))

@@ -1,0 +1,69 @@
+/** Messages that somebody sends by hand with `runner trigger`. */
+import type { TriggerSourceConfig } from '../../config.gen.ts'
+import { defineSource, Message, type Origin } from '../../plugin.ts'
+import schema from './source.schema.json' with { type: 'json' }
+import type { TriggerQueue } from './queue.ts'
+
+const BATCH = 100
+
+export default defineSource<TriggerSourceConfig>({
+  type: 'trigger',
+  schema,
+  replayable: true,
+  reason: 'a trigger waits in a file until its effect is written',
+
+  create({ once }, ctx) {
+    const lane = ctx.step
+    const origin: Origin = { lane, source: ctx.step, format: 'json' }
+    let queue: TriggerQueue | undefined
+    let done = 0
+
+    return {
+      async open() {
+        const { TriggerQueue: Queue } = await import('./queue.ts')
+        queue ??= await Queue.open(ctx.pipeline, ctx.step)
+        const positions = await ctx.assign([{ id: lane, source: ctx.step }])
+        done = (positions.get(lane) as number | undefined) ?? 0
+      },
+
+      async read(signal) {
+        for (;;) {
+          signal.throwIfAborted()
+          const found = queue!.after(done, BATCH)
+          if (found.length > 0) {
+            done = found.at(-1)!.id
+            const messages = found.map(t =>
+              Message.fromRecord(Buffer.from(t.data), t.key === null ? null : Buffer.from(t.key), t.created_at, undefined, t.id, origin),
+            )
+            return { lane, messages, position: done }
+          }
+          if (once) return null
+          await change(queue!, done, signal)
+        }
+      },
+
+      async seek(_, position) {
+        done = (position as number | undefined) ?? 0
+      },
+
+      commit: (_, position) => queue!.forget(position as number),
+      // Somebody may be waiting for it: `runner trigger --wait`.
+      prompt: true,
+      caughtUp: () => queue!.after(done, 1).length === 0,
+
+      async close() {
+        queue?.close()
+        queue = undefined
+      },
+    }
+  },
+})
+
+function change(queue: TriggerQueue, done: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const stop = queue.watch(resolve)
+  signal.addEventListener('abort', () => resolve(), { once: true })
+  // It may have come between the look and the watch.
+  if (queue.after(done, 1).length > 0) resolve()
+  return promise.finally(stop)
+}
