@@ -264,6 +264,46 @@ export interface MemorySourceConfig {
 }
 
 /**
+ * A message at certain times: `every` so often (whole intervals since 1970 in UTC: every hour is at full hours), or by a cron expression. Its value is `{"scheduled_at": …}` and what `value` adds; key and value depend on the time alone. The last time that fired is the source's position, so a restart neither repeats nor forgets one.
+ */
+export interface ScheduleSourceConfig {
+  /**
+   * How often. In ms.
+   */
+  every?: number
+  /**
+   * Instead of `every`: a cron expression of five fields, or six with seconds in front.
+   */
+  cron?: string
+  /**
+   * Time zone of `cron`.
+   */
+  timezone: string
+  /**
+   * Times that passed while nothing ran: `latest` fires for the last of them, `all` for each, `none` waits for the next. Also used when several times come due at once because the pipeline was held up, but then `none` fires for the last.
+   */
+  catch_up: 'latest' | 'all' | 'none'
+  /**
+   * Where a first start begins; times from then on count as missed. Default: now.
+   */
+  from?: string
+  /**
+   * The input ends at this time, exclusive. Default: never.
+   */
+  until?: string
+  /**
+   * Further fields of the message.
+   */
+  value: {
+    [k: string]: unknown
+  }
+  /**
+   * Key of the messages. Default: none.
+   */
+  key?: string
+}
+
+/**
  * Reads lines from standard input until it ends. The line number is the record's offset. Blank lines are skipped. What a crash interrupts cannot be read again.
  */
 export interface StdinSourceConfig {
@@ -285,6 +325,16 @@ export interface StdinSourceConfig {
    * A longer line goes to the dead letters, cut to this size. In bytes.
    */
   max_line_size: number
+}
+
+/**
+ * Messages that somebody sends by hand with `runner trigger PIPELINE.yaml --data '{…}'`, from this process's machine. They wait in a file of the state directory (`.runner/triggers.db`, or in `RUNNER_STATE_DIR`) until a run of the pipeline has dealt with them, whether or not one is running now.
+ */
+export interface TriggerSourceConfig {
+  /**
+   * End when nothing waits (any more), instead of waiting for the next one.
+   */
+  once: boolean
 }
 
 /**
