@@ -66,7 +66,7 @@ function chosen({ name, sources }: Pipeline, wanted: string | undefined): Choice
   return { name: wanted ?? names[0] }
 }
 
-async function send(queue: TriggerQueue, to: string, { data, key = undefined, wait }: TriggerFlags): Promise<number> {
+async function send(queue: TriggerQueue, to: string, { data, key, wait }: TriggerFlags): Promise<number> {
   try {
     const id = await queue.put(data, key ?? null, Date.now())
     process.stdout.write(`trigger ${id} for ${to}\n`)
