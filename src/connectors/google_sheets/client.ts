@@ -1,0 +1,130 @@
+/** The Sheets API as this sink needs it: what a tab holds, and one batchUpdate. Every error says whether the call may have worked. */
+import type { sheets_v4 } from '@googleapis/sheets'
+import { ConnectionError, DataError, EnvironmentError } from '../../plugin.ts'
+
+export interface ClientOptions {
+  readonly endpoint: string
+  readonly credentials: string
+  readonly accessToken: string
+  readonly requestsPerMinute: number
+  /** ms */
+  readonly timeout: number
+}
+
+export type Cell = string | number | boolean | null
+
+/** Rows for one tab, in order. */
+export interface Append {
+  readonly tab: string
+  readonly header: readonly string[]
+  readonly rows: readonly (readonly Cell[])[]
+}
+
+/** Nobody knows whether the call worked: read before writing again. */
+export class UnknownPost extends ConnectionError {}
+/** The call did not work, and was refused before it changed anything. */
+export class RefusedPost extends ConnectionError {}
+
+export interface SheetsClient {
+  /** Texts of a column, from the first row on; empty when the tab does not exist. */
+  column(spreadsheet: string, tab: string, index: number): Promise<string[]>
+  /** @throws {UnknownPost | RefusedPost | EnvironmentError | DataError} */
+  append(spreadsheet: string, appends: readonly Append[]): Promise<void>
+}
+
+const SCOPE = 'https://www.googleapis.com/auth/spreadsheets'
+
+export async function sheetsClient(options: ClientOptions): Promise<SheetsClient> {
+  const [{ sheets, auth }, { default: Queue }] = await Promise.all([import('@googleapis/sheets'), import('p-queue')])
+  const authorised = options.accessToken === '' ? new auth.GoogleAuth({ keyFile: options.credentials || undefined, scopes: [SCOPE] }) : new auth.OAuth2()
+  if (authorised instanceof auth.OAuth2) authorised.setCredentials({ access_token: options.accessToken })
+  // Its own retries would post twice: whether a call may be repeated is decided here.
+  const api = sheets({ version: 'v4', auth: authorised, rootUrl: options.endpoint, retry: false, timeout: options.timeout })
+  const pace = new Queue({ intervalCap: options.requestsPerMinute, interval: 60_000, strict: true })
+  const call = <T>(request: () => Promise<{ data: T }>): Promise<T> => pace.add(async () => (await request()).data)
+  /** Ids of the tabs of a spreadsheet, by name. */
+  const known = new Map<string, Map<string, number>>()
+
+  const tabs = async (spreadsheet: string): Promise<Map<string, number>> => {
+    const have = known.get(spreadsheet)
+    if (have) return have
+    const { sheets: list = [] } = await call(() =>
+      api.spreadsheets.get({ spreadsheetId: spreadsheet, fields: 'sheets.properties(sheetId,title)' }),
+    ).catch(error => {
+      throw classify(error, spreadsheet, 'read')
+    })
+    const found = new Map(list.map(({ properties }) => [properties!.title!, properties!.sheetId!]))
+    known.set(spreadsheet, found)
+    return found
+  }
+
+  return {
+    async column(spreadsheet, tab, index) {
+      // Somebody else may have made the tab meanwhile.
+      known.delete(spreadsheet)
+      if (!(await tabs(spreadsheet)).has(tab)) return []
+      const letter = columnName(index)
+      const range = `'${tab.replaceAll("'", "''")}'!${letter}:${letter}`
+      const { values = [] } = await call(() =>
+        api.spreadsheets.values.get({ spreadsheetId: spreadsheet, range, majorDimension: 'COLUMNS', valueRenderOption: 'UNFORMATTED_VALUE' }),
+      ).catch(error => {
+        throw classify(error, spreadsheet, 'read')
+      })
+      return (values?.[0] ?? []).map(String)
+    },
+
+    async append(spreadsheet, appends) {
+      const have = await tabs(spreadsheet)
+      const requests = appends.flatMap(({ tab, header, rows }): sheets_v4.Schema$Request[] => {
+        const there = have.get(tab)
+        const sheetId = there ?? idOf(tab, have)
+        const made = there === undefined ? [{ addSheet: { properties: { sheetId, title: tab } } }] : []
+        const all = there === undefined ? [header, ...rows] : rows
+        return [...made, { appendCells: { sheetId, rows: all.map(row => ({ values: row.map(cell) })), fields: 'userEnteredValue' } }]
+      })
+      try {
+        await call(() => api.spreadsheets.batchUpdate({ spreadsheetId: spreadsheet, requestBody: { requests } }))
+      } catch (error) {
+        // The tabs are not what they were thought to be.
+        known.delete(spreadsheet)
+        throw classify(error, spreadsheet, 'write')
+      }
+      if (appends.some(a => !have.has(a.tab))) known.delete(spreadsheet)
+    },
+  }
+}
+
+function cell(value: Cell): sheets_v4.Schema$CellData {
+  if (value === null) return {}
+  if (typeof value === 'number') return { userEnteredValue: { numberValue: value } }
+  return { userEnteredValue: typeof value === 'boolean' ? { boolValue: value } : { stringValue: value } }
+}
+
+/** A new tab's id is ours to choose, so that making and filling it is one call. */
+function idOf(tab: string, have: ReadonlyMap<string, number>): number {
+  let id = 1
+  for (const char of tab) id = (Math.imul(id, 31) + char.codePointAt(0)!) & 0x7fffffff
+  const taken = new Set(have.values())
+  while (taken.has(id)) id = (id + 1) & 0x7fffffff
+  return id
+}
+
+export function columnName(index: number): string {
+  const rest = Math.floor(index / 26)
+  return (rest > 0 ? columnName(rest - 1) : '') + String.fromCharCode(65 + (index % 26))
+}
+
+/** Status codes that say: nothing was changed, come back later. */
+const BUSY = new Set([429])
+
+function classify(error: unknown, spreadsheet: string, what: 'read' | 'write'): Error {
+  const { status: direct, response, message } = error as { status?: number; response?: { status?: number }; message: string }
+  const status = response?.status ?? direct
+  const text = `Google Sheets, spreadsheet ${spreadsheet}: ${message}`
+  if (status === undefined || status >= 500 || status === 408) return what === 'write' ? new UnknownPost(text, error) : new ConnectionError(text, error)
+  if (BUSY.has(status)) return new RefusedPost(text, error)
+  if (status === 401) return new EnvironmentError(`${text}; set credentials (GOOGLE_APPLICATION_CREDENTIALS) to a service account's key`, error)
+  if (status === 403) return new EnvironmentError(`${text}; share the spreadsheet with the service account's address`, error)
+  if (status === 404) return new DataError(`${text}; there is no such spreadsheet, or it is not shared with the service account`, error)
+  return new DataError(text, error)
+}

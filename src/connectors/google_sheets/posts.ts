@@ -1,0 +1,136 @@
+/**
+ * The table of posts: a row is `claimed` before the call that writes it and `posted` after it. Between the two a lock per
+ * spreadsheet is held, so that a claim somebody finds under the lock is one that a crash or a lost answer has left.
+ */
+import { connect, type ConnectionConfig, type Lease } from '../postgres/connect.ts'
+import { quoteTable, type Session } from '../postgres/driver.ts'
+import type { Logger } from '../../plugin.ts'
+
+export interface RowKey {
+  readonly tab: string
+  readonly key: string
+}
+
+export interface Claims {
+  /** Ours to write: nobody ever tried. */
+  readonly fresh: RowKey[]
+  /** Claimed before and never confirmed: on the sheet or not. */
+  readonly uncertain: RowKey[]
+}
+
+const NAMESPACE = 0x53_48_45_54
+
+export class Posts {
+  private readonly config: ConnectionConfig
+  private readonly table: string
+  private readonly log: Logger
+  private lease: Promise<Lease> | undefined
+  private session: Promise<Session> | undefined
+  /** In this process the database's lock is held by one session, so it excludes nobody. */
+  private static readonly turns = new Map<string, Promise<unknown>>()
+
+  constructor(config: ConnectionConfig, table: string, log: Logger) {
+    this.config = config
+    this.table = quoteTable(table)
+    this.log = log
+  }
+
+  /** @throws {ConnectionError | EnvironmentError} */
+  async open(): Promise<void> {
+    await (await this.connection()).query(`SELECT spreadsheet_id, tab, row_key, status, claimed_at, posted_at FROM ${this.table} LIMIT 0`)
+  }
+
+  /** Runs `work` while nobody else, in whatever process, writes to this spreadsheet. */
+  async exclusively<T>(spreadsheet: string, work: () => Promise<T>): Promise<T> {
+    const before = Posts.turns.get(spreadsheet) ?? Promise.resolve()
+    const turn = before.catch(() => {}).then(() => this.locked(spreadsheet, work))
+    Posts.turns.set(spreadsheet, turn)
+    try {
+      return await turn
+    } finally {
+      if (Posts.turns.get(spreadsheet) === turn) Posts.turns.delete(spreadsheet)
+    }
+  }
+
+  /** Rows that are `posted` already are in neither list. */
+  async claim(spreadsheet: string, rows: readonly RowKey[]): Promise<Claims> {
+    const db = await this.connection()
+    const params = [spreadsheet, rows.map(r => r.tab), rows.map(r => r.key)]
+    const { rows: made } = await db.query(
+      `INSERT INTO ${this.table} (spreadsheet_id, tab, row_key, status, claimed_at)
+       SELECT $1, u.tab, u.row_key, 'claimed', now() FROM unnest($2::text[], $3::text[]) AS u (tab, row_key)
+       ON CONFLICT (spreadsheet_id, tab, row_key) DO NOTHING RETURNING tab, row_key`,
+      params,
+    )
+    const { rows: open } = await db.query(
+      `SELECT p.tab, p.row_key FROM ${this.table} p JOIN unnest($2::text[], $3::text[]) AS u (tab, row_key) USING (tab, row_key)
+       WHERE p.spreadsheet_id = $1 AND p.status = 'claimed'`,
+      params,
+    )
+    const id = (r: { tab: unknown; row_key: unknown }): string => JSON.stringify([r.tab, r.row_key])
+    const fresh = new Set(made.map(r => id(r as never)))
+    const list = (keep: (known: boolean) => boolean): RowKey[] =>
+      open.filter(r => keep(fresh.has(id(r as never)))).map(r => ({ tab: String(r.tab), key: String(r.row_key) }))
+    return { fresh: list(known => known), uncertain: list(known => !known) }
+  }
+
+  async confirm(spreadsheet: string, rows: readonly RowKey[]): Promise<void> {
+    if (rows.length === 0) return
+    await this.change(`UPDATE ${this.table} p SET status = 'posted', posted_at = now()`, spreadsheet, rows)
+  }
+
+  /** The call was refused: as if it had never been tried. */
+  async forget(spreadsheet: string, rows: readonly RowKey[]): Promise<void> {
+    await this.change(`DELETE FROM ${this.table} p`, spreadsheet, rows)
+  }
+
+  async close(): Promise<void> {
+    const { lease, session } = this
+    this.lease = this.session = undefined
+    await (await session?.catch(() => undefined))?.release()
+    await (await lease?.catch(() => undefined))?.release()
+  }
+
+  private async change(what: string, spreadsheet: string, rows: readonly RowKey[]): Promise<void> {
+    const using = what.startsWith('DELETE') ? 'USING' : 'FROM'
+    await (await this.connection()).query(
+      `${what} ${using} unnest($2::text[], $3::text[]) AS u (tab, row_key)
+       WHERE p.spreadsheet_id = $1 AND p.tab = u.tab AND p.row_key = u.row_key AND p.status = 'claimed'`,
+      [spreadsheet, rows.map(r => r.tab), rows.map(r => r.key)],
+    )
+  }
+
+  private async locked<T>(spreadsheet: string, work: () => Promise<T>): Promise<T> {
+    const lock = [NAMESPACE, spreadsheet]
+    await (await this.connection()).query('SELECT pg_advisory_lock($1::int, hashtext($2))', lock)
+    try {
+      return await work()
+    } finally {
+      // With the connection the lock is gone as well.
+      await this.connection()
+        .then(s => s.query('SELECT pg_advisory_unlock($1::int, hashtext($2))', lock))
+        .catch(() => {})
+    }
+  }
+
+  /** One connection for the lock and for all that is done under it: when it is lost, neither goes on. */
+  private connection(): Promise<Session> {
+    if (this.session) return this.session
+    const opening = this.openSession()
+    this.session = opening
+    opening.catch(() => {
+      if (this.session === opening) this.session = undefined
+    })
+    return opening
+  }
+
+  private async openSession(): Promise<Session> {
+    this.lease ??= connect(this.config, this.log)
+    this.lease.catch(() => (this.lease = undefined))
+    const session = await (await this.lease).driver.session()
+    session.onLost(() => {
+      this.session = undefined
+    })
+    return session
+  }
+}

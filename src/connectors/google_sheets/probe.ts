@@ -1,0 +1,32 @@
+/** What `runner check` finds out without writing anything. */
+import { existsSync } from 'node:fs'
+import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
+import type { Probe, ProbeContext } from '../../plugin.ts'
+import { Posts } from './posts.ts'
+import { connectionOf } from './sink.ts'
+
+export async function probe(config: GoogleSheetsSinkConfig, ctx: ProbeContext): Promise<Probe[]> {
+  if (!config.post) return [{ what: 'Google Sheets', ok: true, detail: 'shadow mode: nothing is posted' }]
+  return [credentials(config), await postsTable(config, ctx)]
+}
+
+function credentials({ credentials: path, access_token: token }: GoogleSheetsSinkConfig): Probe {
+  const what = 'Google credentials'
+  if (token !== '') return { what, ok: true, detail: 'an access token' }
+  if (path === '')
+    return { what, ok: false, detail: 'none', fix: 'set GOOGLE_APPLICATION_CREDENTIALS to the path of a service account key (JSON)' }
+  return existsSync(path) ? { what, ok: true, detail: path } : { what, ok: false, detail: `${path} does not exist`, fix: 'correct the path' }
+}
+
+async function postsTable(config: GoogleSheetsSinkConfig, ctx: ProbeContext): Promise<Probe> {
+  const what = `table ${config.posts_table}`
+  const posts = new Posts(connectionOf(config), config.posts_table, ctx.log)
+  try {
+    await posts.open()
+    return { what, ok: true }
+  } catch (error) {
+    return { what, ok: false, detail: (error as Error).message, fix: 'runner sql apply pipelines/sql' }
+  } finally {
+    await posts.close()
+  }
+}

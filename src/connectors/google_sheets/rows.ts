@@ -1,0 +1,48 @@
+/** From a message to the rows of a sheet. */
+import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
+import { DataError } from '../../plugin.ts'
+import { readDecimal } from '../../transforms/lib/decimal.ts'
+import { getter, show } from '../../transforms/lib/fields.ts'
+import { isRecord } from '../../transforms/lib/records.ts'
+import type { Cell } from './client.ts'
+
+export interface Row {
+  readonly key: string
+  readonly cells: readonly Cell[]
+}
+
+/** What a cell may hold; Google's own limit. */
+const MAX_TEXT = 50_000
+
+/** @throws {DataError} a message without rows, or a row without its key */
+export function rowsReader(config: GoogleSheetsSinkConfig): (value: unknown) => Row[] {
+  const list = config.rows === undefined ? undefined : getter(config.rows)
+  const columns = config.columns.map(name => ({ name, get: getter(name), number: config.numbers.includes(name) }))
+  const keyOf = getter(config.key)
+  const row = (value: unknown): Row => {
+    if (!isRecord(value)) throw new DataError(`a row must be an object, is ${show(value)}`)
+    const key = keyOf(value)
+    if ((typeof key !== 'string' || key === '') && typeof key !== 'number')
+      throw new DataError(`the key ${config.key} of a row is ${show(key)}; it must be a text or a number`)
+    return { key: String(key), cells: columns.map(({ name, get, number }) => cellOf(get(value), name, number)) }
+  }
+  return value => {
+    if (!list) return [row(value)]
+    const rows = list(value)
+    if (!Array.isArray(rows)) throw new DataError(`${config.rows} must be a list of rows, is ${show(rows)}`)
+    return rows.map(row)
+  }
+}
+
+function cellOf(value: unknown, name: string, number: boolean): Cell {
+  if (value === undefined || value === null) return null
+  if (number) {
+    const decimal = typeof value === 'string' ? readDecimal(value) : value
+    if (typeof decimal !== 'number' && typeof decimal !== 'string') throw new DataError(`${name} is ${show(value)}, and is to be written as a number`)
+    return Number(decimal)
+  }
+  if (typeof value === 'number' || typeof value === 'boolean') return value
+  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  if (text.length > MAX_TEXT) throw new DataError(`${name} has ${text.length} characters; a cell holds ${MAX_TEXT}`)
+  return text
+}
