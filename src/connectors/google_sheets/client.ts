@@ -36,7 +36,8 @@ const SCOPE = 'https://www.googleapis.com/auth/spreadsheets'
 
 export async function sheetsClient(options: ClientOptions): Promise<SheetsClient> {
   const [{ sheets, auth }, { default: Queue }] = await Promise.all([import('@googleapis/sheets'), import('p-queue')])
-  const authorised = options.accessToken === '' ? new auth.GoogleAuth({ keyFile: options.credentials || undefined, scopes: [SCOPE] }) : new auth.OAuth2()
+  const authorised =
+    options.accessToken === '' ? new auth.GoogleAuth({ keyFile: options.credentials || undefined, scopes: [SCOPE] }) : new auth.OAuth2()
   if (authorised instanceof auth.OAuth2) authorised.setCredentials({ access_token: options.accessToken })
   // Its own retries would post twice: whether a call may be repeated is decided here.
   const api = sheets({ version: 'v4', auth: authorised, rootUrl: options.endpoint, retry: false, timeout: options.timeout })
@@ -66,7 +67,12 @@ export async function sheetsClient(options: ClientOptions): Promise<SheetsClient
       const letter = columnName(index)
       const range = `'${tab.replaceAll("'", "''")}'!${letter}:${letter}`
       const { values = [] } = await call(() =>
-        api.spreadsheets.values.get({ spreadsheetId: spreadsheet, range, majorDimension: 'COLUMNS', valueRenderOption: 'UNFORMATTED_VALUE' }),
+        api.spreadsheets.values.get({
+          spreadsheetId: spreadsheet,
+          range,
+          majorDimension: 'COLUMNS',
+          valueRenderOption: 'UNFORMATTED_VALUE',
+        }),
       ).catch(error => {
         throw classify(error, spreadsheet, 'read')
       })
@@ -121,9 +127,11 @@ function classify(error: unknown, spreadsheet: string, what: 'read' | 'write'): 
   const { status: direct, response, message } = error as { status?: number; response?: { status?: number }; message: string }
   const status = response?.status ?? direct
   const text = `Google Sheets, spreadsheet ${spreadsheet}: ${message}`
-  if (status === undefined || status >= 500 || status === 408) return what === 'write' ? new UnknownPost(text, error) : new ConnectionError(text, error)
+  if (status === undefined || status >= 500 || status === 408)
+    return what === 'write' ? new UnknownPost(text, error) : new ConnectionError(text, error)
   if (BUSY.has(status)) return new RefusedPost(text, error)
-  if (status === 401) return new EnvironmentError(`${text}; set credentials (GOOGLE_APPLICATION_CREDENTIALS) to a service account's key`, error)
+  if (status === 401)
+    return new EnvironmentError(`${text}; set credentials (GOOGLE_APPLICATION_CREDENTIALS) to a service account's key`, error)
   if (status === 403) return new EnvironmentError(`${text}; share the spreadsheet with the service account's address`, error)
   if (status === 404) return new DataError(`${text}; there is no such spreadsheet, or it is not shared with the service account`, error)
   return new DataError(text, error)

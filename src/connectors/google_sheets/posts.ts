@@ -2,6 +2,7 @@
  * The table of posts: a row is `claimed` before the call that writes it and `posted` after it. Between the two a lock per
  * spreadsheet is held, so that a claim somebody finds under the lock is one that a crash or a lost answer has left.
  */
+import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
 import { connect, type ConnectionConfig, type Lease } from '../postgres/connect.ts'
 import { quoteTable, type Session } from '../postgres/driver.ts'
 import type { Logger } from '../../plugin.ts'
@@ -17,6 +18,21 @@ export interface Claims {
   /** Claimed before and never confirmed: on the sheet or not. */
   readonly uncertain: RowKey[]
 }
+
+/** The database of the posts, with the connector's own defaults. */
+export const connectionOf = ({ dsn }: Pick<GoogleSheetsSinkConfig, 'dsn'>): ConnectionConfig => ({
+  dsn,
+  ssl_mode: '',
+  ssl_ca: '',
+  ssl_cert: '',
+  ssl_key: '',
+  application_name: 'runner',
+  pool_size: 2,
+  statement_timeout: 30_000,
+  // A lock is waited for as long as another process writes to the spreadsheet.
+  lock_timeout: 0,
+  idle_in_transaction_timeout: 60_000,
+})
 
 const NAMESPACE = 0x53_48_45_54
 

@@ -2,8 +2,7 @@
 import { existsSync } from 'node:fs'
 import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
 import type { Probe, ProbeContext } from '../../plugin.ts'
-import { Posts } from './posts.ts'
-import { connectionOf } from './sink.ts'
+import { connectionOf, Posts } from './posts.ts'
 
 export async function probe(config: GoogleSheetsSinkConfig, ctx: ProbeContext): Promise<Probe[]> {
   if (!config.post) return [{ what: 'Google Sheets', ok: true, detail: 'shadow mode: nothing is posted' }]
@@ -15,7 +14,9 @@ function credentials({ credentials: path, access_token: token }: GoogleSheetsSin
   if (token !== '') return { what, ok: true, detail: 'an access token' }
   if (path === '')
     return { what, ok: false, detail: 'none', fix: 'set GOOGLE_APPLICATION_CREDENTIALS to the path of a service account key (JSON)' }
-  return existsSync(path) ? { what, ok: true, detail: path } : { what, ok: false, detail: `${path} does not exist`, fix: 'correct the path' }
+  return existsSync(path)
+    ? { what, ok: true, detail: path }
+    : { what, ok: false, detail: `${path} does not exist`, fix: 'correct the path' }
 }
 
 async function postsTable(config: GoogleSheetsSinkConfig, ctx: ProbeContext): Promise<Probe> {

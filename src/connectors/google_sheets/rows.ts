@@ -38,7 +38,8 @@ function cellOf(value: unknown, name: string, number: boolean): Cell {
   if (value === undefined || value === null) return null
   if (number) {
     const decimal = typeof value === 'string' ? readDecimal(value) : value
-    if (typeof decimal !== 'number' && typeof decimal !== 'string') throw new DataError(`${name} is ${show(value)}, and is to be written as a number`)
+    if (typeof decimal !== 'number' && typeof decimal !== 'string')
+      throw new DataError(`${name} is ${show(value)}, and is to be written as a number`)
     return Number(decimal)
   }
   if (typeof value === 'number' || typeof value === 'boolean') return value

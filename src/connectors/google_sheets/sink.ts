@@ -11,9 +11,9 @@ import {
   PipelineError,
   type Sink,
 } from '../../plugin.ts'
-import { checkConnection, type ConnectionConfig } from '../postgres/connect.ts'
+import { checkConnection } from '../postgres/connect.ts'
 import { RefusedPost, type SheetsClient, sheetsClient } from './client.ts'
-import { Posts, type RowKey } from './posts.ts'
+import { connectionOf, Posts, type RowKey } from './posts.ts'
 import { probe } from './probe.ts'
 import { type Row, rowsReader } from './rows.ts'
 import schema from './sink.schema.json' with { type: 'json' }
@@ -24,7 +24,7 @@ export default defineSink<GoogleSheetsSinkConfig>({
   repeat: 'idempotent',
   reason: 'a row is claimed before and confirmed after the call, so that a repeat finds it done or reads the sheet first',
   check(config): CheckProblem[] {
-    const problems = checkConnection(connectionOf(config)).map(p => ({ ...p, path: ['dsn'] }))
+    const problems: CheckProblem[] = checkConnection(connectionOf(config)).map(p => ({ ...p, path: ['dsn'] }))
     const known = (name: string): boolean => config.columns.includes(name)
     if (!known(config.key)) problems.push({ path: ['key'], message: `must be one of the columns: ${config.columns.join(', ')}` })
     config.numbers.forEach((name, i) => {
@@ -42,28 +42,15 @@ export default defineSink<GoogleSheetsSinkConfig>({
   create: (config, ctx) => (config.post ? postingSink(config, ctx) : shadowSink(config, ctx)),
 })
 
-/** The database of the posts, with the connector's own defaults. */
-export const connectionOf = ({ dsn }: Pick<GoogleSheetsSinkConfig, 'dsn'>): ConnectionConfig => ({
-  dsn,
-  ssl_mode: '',
-  ssl_ca: '',
-  ssl_cert: '',
-  ssl_key: '',
-  application_name: 'runner',
-  pool_size: 2,
-  statement_timeout: 30_000,
-  // A lock is waited for as long as another process writes to the spreadsheet.
-  lock_timeout: 0,
-  idle_in_transaction_timeout: 60_000,
-})
-
 /** Rows of one cycle for one spreadsheet, and which messages they came from. */
 interface Post {
   readonly rows: Map<string, Row>
   readonly messages: Set<number>
 }
 
-function reader(config: GoogleSheetsSinkConfig): (messages: readonly Message[]) => { posts: Map<string, Post>; failed: Map<number, Error> } {
+function reader(
+  config: GoogleSheetsSinkConfig,
+): (messages: readonly Message[]) => { posts: Map<string, Post>; failed: Map<number, Error> } {
   const spreadsheetOf = compile(config.spreadsheet)
   const read = rowsReader(config)
   return messages => {
@@ -92,7 +79,11 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
   const labels = { pipeline: ctx.pipeline, step: ctx.step }
   const posted = ctx.metrics.counter('google_sheets_rows_posted_total', 'Rows written to a sheet', labels)
   const repeated = ctx.metrics.counter('google_sheets_rows_repeated_total', 'Rows not written because they were there already', labels)
-  const reread = ctx.metrics.counter('google_sheets_sheets_reread_total', 'Times a sheet was read because the outcome of a post was unknown', labels)
+  const reread = ctx.metrics.counter(
+    'google_sheets_sheets_reread_total',
+    'Times a sheet was read because the outcome of a post was unknown',
+    labels,
+  )
   const posts = new Posts(connectionOf(config), config.posts_table, ctx.log)
   let client: SheetsClient | undefined
   let healthy = false
@@ -118,7 +109,8 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
     try {
       await client!.append(spreadsheet, [{ tab: config.tab, header: config.columns, rows: wanted.map(k => rows.get(k.key)!.cells) }])
     } catch (error) {
-      if (error instanceof RefusedPost || error instanceof DataError || error instanceof EnvironmentError) await posts.forget(spreadsheet, wanted)
+      if (error instanceof RefusedPost || error instanceof DataError || error instanceof EnvironmentError)
+        await posts.forget(spreadsheet, wanted)
       throw error
     }
     await posts.confirm(spreadsheet, wanted)
@@ -163,16 +155,21 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
 /** Reads and checks everything as the other does, and says what it would have sent. */
 function shadowSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
   const read = reader(config)
-  const shadowed = ctx.metrics.counter('google_sheets_rows_shadowed_total', 'Rows that shadow mode did not write', { pipeline: ctx.pipeline, step: ctx.step })
+  const shadowed = ctx.metrics.counter('google_sheets_rows_shadowed_total', 'Rows that shadow mode did not write', {
+    pipeline: ctx.pipeline,
+    step: ctx.step,
+  })
   return {
     async write(messages) {
       const { posts, failed } = read(messages)
       for (const [spreadsheet, { rows }] of posts) {
         shadowed.inc(rows.size)
-        ctx.log.info({ step: ctx.step, spreadsheet, tab: config.tab, rows: [...rows.values()].map(r => r.cells) }, 'shadow mode: would post')
+        ctx.log.info(
+          { step: ctx.step, spreadsheet, tab: config.tab, rows: [...rows.values()].map(r => r.cells) },
+          'shadow mode: would post',
+        )
       }
       if (failed.size > 0) throw new BatchError(failed)
     },
   }
 }
-

@@ -1,0 +1,209 @@
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { GoogleSheetsSinkConfig } from '../../../src/config.gen.ts'
+import { columnName } from '../../../src/connectors/google_sheets/client.ts'
+import sheets from '../../../src/connectors/google_sheets/sink.ts'
+import { BatchError, Message, type Sink } from '../../../src/plugin.ts'
+import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { sinkConformance } from '../../conformance/sink.ts'
+import { database, sql } from '../../support/postgres.ts'
+import { type SheetsServer, startSheets } from '../../support/sheets.ts'
+
+const TABLE = `CREATE SCHEMA control;
+  CREATE TABLE control.sheet_posts (spreadsheet_id text, tab text, row_key text, status text NOT NULL, claimed_at timestamptz NOT NULL,
+    posted_at timestamptz, UNIQUE (spreadsheet_id, tab, row_key))`
+const dsn = await database()
+await sql(dsn, TABLE)
+
+let server: SheetsServer
+const open: Sink[] = []
+beforeEach(async () => {
+  server = await startSheets('book-1', 'book-2')
+  await sql(dsn, 'TRUNCATE control.sheet_posts')
+})
+afterEach(async () => {
+  for (const sink of open.splice(0)) await sink.close?.()
+  await server.close()
+})
+afterAll(async () => server.close())
+
+const config = (over: Partial<GoogleSheetsSinkConfig> = {}): GoogleSheetsSinkConfig => ({
+  spreadsheet: 'value.book',
+  tab: 'Pending',
+  rows: 'rows',
+  columns: ['id', 'text', 'amount'],
+  key: 'id',
+  numbers: ['amount'],
+  post: true,
+  credentials: '',
+  access_token: 'token',
+  endpoint: server.endpoint,
+  requests_per_minute: 10_000,
+  timeout: 300,
+  posts_table: 'control.sheet_posts',
+  dsn,
+  ...over,
+})
+const row = (id: string, amount = '1.50') => ({ id, text: `row ${id}`, amount })
+const message = (book: string, ...ids: string[]) => new Message({ book, rows: ids.map(id => row(id)) })
+async function sinkOf(over: Partial<GoogleSheetsSinkConfig> = {}, ctx = fakeContext('sheets')): Promise<Sink> {
+  const sink = sheets.create(config(over), ctx)
+  open.push(sink)
+  await sink.open?.(new AbortController().signal)
+  return sink
+}
+const ids = (book = 'book-1', tab = 'Pending') =>
+  server
+    .rows(book, tab)
+    ?.slice(1)
+    .map(r => r[0])
+const statuses = async () => {
+  const rows = await sql<{ row_key: string; status: string }>(dsn, 'SELECT row_key, status FROM control.sheet_posts ORDER BY 1')
+  return Object.fromEntries(rows.map(r => [r.row_key, r.status]))
+}
+
+const valueOf = (value: unknown) => value as { n: number; text: string }
+/** The suite writes the same `n` from two lanes; what makes a row one is both fields. */
+function keyed(config: GoogleSheetsSinkConfig): Sink {
+  const sink = sheets.create(config, fakeContext('sheets'))
+  const write: Sink['write'] = (messages, context) => {
+    const rows = messages.map(m => new Message({ ...valueOf(m.value), id: `${valueOf(m.value).n} ${valueOf(m.value).text}` }))
+    return sink.write(rows, context)
+  }
+  return { open: signal => sink.open!(signal), write, close: () => sink.close!() }
+}
+
+sinkConformance<GoogleSheetsSinkConfig>('google_sheets', {
+  plugin: sheets,
+  create: keyed,
+  show: value => JSON.stringify([valueOf(value).n, valueOf(value).text]),
+  prepare: async () => ({
+    config: config({ spreadsheet: '"book-1"', rows: undefined, columns: ['n', 'text', 'id'], numbers: [] }),
+    read: async () => (server.rows('book-1', 'Pending') ?? []).slice(1).map(r => JSON.stringify(r.slice(0, 2))),
+  }),
+})
+
+describe('posting', () => {
+  test('all rows for a spreadsheet are one batchUpdate; a missing tab is made with its header', async () => {
+    const sink = await sinkOf()
+    await sink.write([message('book-1', 'a', 'b'), message('book-2', 'x'), message('book-1', 'c')], writeContext())
+    expect(server.rows('book-1', 'Pending')).toEqual([
+      ['id', 'text', 'amount'],
+      ['a', 'row a', 1.5],
+      ['b', 'row b', 1.5],
+      ['c', 'row c', 1.5],
+    ])
+    expect(ids('book-2')).toEqual(['x'])
+    expect(server.calls.filter(c => c.startsWith('batchUpdate'))).toEqual(['batchUpdate book-1', 'batchUpdate book-2'])
+    expect(await statuses()).toEqual({ a: 'posted', b: 'posted', c: 'posted', x: 'posted' })
+  })
+
+  test('the same payload ten times, also by a new process, is on the sheet once', async () => {
+    for (let i = 0; i < 10; i++) await (i % 3 === 0 ? await sinkOf() : open.at(-1)!).write([message('book-1', 'a', 'b')], writeContext())
+    expect(ids()).toEqual(['a', 'b'])
+    expect(server.calls.filter(c => c.startsWith('batchUpdate'))).toHaveLength(1)
+  })
+
+  test('two consumers at once with the same and with different rows', async () => {
+    const [one, two] = [await sinkOf(), await sinkOf()]
+    const work = async (sink: Sink, own: string): Promise<void> => {
+      for (let i = 0; i < 8; i++) await sink.write([message('book-1', `same-${i}`, `${own}-${i}`)], writeContext())
+    }
+    await Promise.all([work(one, 'one'), work(two, 'two')])
+    expect(ids()!.toSorted()).toEqual(['one', 'same', 'two'].flatMap(n => Array.from({ length: 8 }, (_, i) => `${n}-${i}`)).toSorted())
+  })
+
+  test('what cannot be a row is refused with the others unharmed', async () => {
+    const sink = await sinkOf()
+    const bad = [
+      new Message({ book: 'book-1', rows: [{ text: 'no key' }] }),
+      new Message({ book: '../x', rows: [] }),
+      message('nowhere', 'n'),
+    ]
+    const error = await sink.write([message('book-1', 'a'), ...bad, new Message({ rows: 1 })], writeContext()).catch(e => e as BatchError)
+    expect(error).toBeInstanceOf(BatchError)
+    expect([...(error as BatchError).failed].toSorted(([a], [b]) => a - b).map(([i, e]) => [i, e.message])).toEqual([
+      [1, expect.stringContaining('the key id of a row is missing')],
+      [2, expect.stringContaining('no spreadsheet id')],
+      [3, expect.stringContaining('no such spreadsheet')],
+      [4, expect.stringContaining('book')],
+    ])
+    expect(ids()).toEqual(['a'])
+    // The spreadsheet may be made later: its rows are not thought to be posted.
+    expect(await statuses()).toEqual({ a: 'posted' })
+    server.add('nowhere')
+    await sink.write([message('nowhere', 'n')], writeContext())
+    expect(ids('nowhere')).toEqual(['n'])
+  })
+})
+
+describe('when the outcome is not known, the sheet is read before anything is written again', () => {
+  test.each([
+    ['an error after the work', { status: 500, applied: true }],
+    ['an error before the work', { status: 500 }],
+    ['a cut connection after the work', { cut: true, applied: true }],
+    ['a cut connection before the work', { cut: true, applied: false }],
+    ['no answer, though the work is done', { hang: 600, applied: true }],
+    ['no answer, and nothing done', { hang: 600, applied: false }],
+  ] as const)('%s', async (_, fault) => {
+    const sink = await sinkOf()
+    await sink.write([message('book-1', 'before')], writeContext())
+    server.faults.push(fault)
+    await expect(sink.write([message('book-1', 'a', 'b')], writeContext())).rejects.toMatchObject({ retryable: true })
+    expect(await statuses()).toEqual({ a: 'claimed', b: 'claimed', before: 'posted' })
+    // Tried again by this process or, after a crash, by another, with a row more.
+    await (await sinkOf()).write([message('book-1', 'a', 'b', 'c')], writeContext())
+    expect(ids()).toEqual(['before', 'a', 'b', 'c'])
+    expect(await statuses()).toEqual({ a: 'posted', b: 'posted', before: 'posted', c: 'posted' })
+  })
+
+  test('a refusal for load is no such case: nothing is read', async () => {
+    const sink = await sinkOf()
+    server.faults.push({ status: 429 })
+    await expect(sink.write([message('book-1', 'a')], writeContext())).rejects.toMatchObject({ retryable: true })
+    expect(await statuses()).toEqual({})
+    await sink.write([message('book-1', 'a')], writeContext())
+    expect(ids()).toEqual(['a'])
+    expect(server.calls.filter(c => c.startsWith('values'))).toEqual([])
+  })
+
+  test('the database goes away between the call and the confirmation', async () => {
+    const sink = await sinkOf()
+    server.onApplied = async () => {
+      server.onApplied = undefined
+      await sql(
+        dsn,
+        'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+      )
+    }
+    await expect(sink.write([message('book-1', 'a')], writeContext())).rejects.toMatchObject({ retryable: true })
+    await sink.write([message('book-1', 'a')], writeContext())
+    expect(ids()).toEqual(['a'])
+    expect(await statuses()).toEqual({ a: 'posted' })
+  })
+})
+
+test('wrong credentials end the pipeline and say what to set', async () => {
+  const sink = await sinkOf({ access_token: 'old' })
+  const refused = { code: 'PIPE_ENVIRONMENT', message: expect.stringContaining('GOOGLE_APPLICATION_CREDENTIALS') }
+  await expect(sink.write([message('book-1', 'a')], writeContext())).rejects.toMatchObject(refused)
+  expect(await statuses()).toEqual({})
+})
+
+test('shadow mode calls nobody, claims nothing, and says what it would send', async () => {
+  const ctx = fakeContext('sheets')
+  const seen: object[] = []
+  const sink = await sinkOf({ post: false }, { ...ctx, log: { ...ctx.log, info: o => void seen.push(o) } })
+  await sink.write([message('book-1', 'a')], writeContext())
+  expect(server.calls).toEqual([])
+  expect(await statuses()).toEqual({})
+  expect(seen).toEqual([{ step: 'sheets', spreadsheet: 'book-1', tab: 'Pending', rows: [['a', 'row a', 1.5]] }])
+  await expect(sink.write([new Message({ book: 'book-1' })], writeContext())).rejects.toThrow(BatchError)
+})
+
+test('a table of posts that is not there is said at the start', async () => {
+  await expect(sinkOf({ posts_table: 'control.nothing' })).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
+})
+
+test('columns have names', () => {
+  expect([0, 25, 26, 51, 52, 701, 702].map(columnName)).toEqual(['A', 'Z', 'AA', 'AZ', 'BA', 'ZZ', 'AAA'])
+})
