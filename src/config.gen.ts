@@ -997,6 +997,71 @@ export interface FileSinkConfig {
 }
 
 /**
+ * Appends rows to tabs of Google spreadsheets, each row once. A row is claimed in a PostgreSQL table before the call and confirmed after it; when nobody knows whether a call worked, the sheet is read before anything is written again. All rows of a cycle for one spreadsheet are one `batchUpdate`.
+ */
+export interface GoogleSheetsSinkConfig {
+  /**
+   * CEL expression that gives the spreadsheet's id (the long part of its address).
+   */
+  spreadsheet: string
+  /**
+   * Name of the tab. A missing one is made, with the column names as its first row.
+   */
+  tab: string
+  /**
+   * Field with the list of rows. Default: the message itself is one row.
+   */
+  rows?: string
+  /**
+   * Fields of a row that become its cells, from left to right.
+   *
+   * @minItems 1
+   * @maxItems 100
+   */
+  columns: string[]
+  /**
+   * The column that identifies a row in its tab. A row whose key is on the sheet is never written again.
+   */
+  key: string
+  /**
+   * Columns whose decimal texts are written as numbers, so that a sheet can add them up. A sheet holds numbers as doubles.
+   */
+  numbers: string[]
+  /**
+   * `false`: shadow mode. Everything runs, neither Google nor the table of posts is touched, and what would be sent is logged.
+   */
+  post: boolean
+  /**
+   * Path of a service account's JSON key. Share the spreadsheet with its e-mail address.
+   */
+  credentials: string
+  /**
+   * An OAuth access token instead of `credentials`.
+   */
+  access_token: string
+  /**
+   * Address of the Sheets API; for tests and proxies.
+   */
+  endpoint: string
+  /**
+   * Calls of this process per minute; Google allows 60 for a user and 300 for a project.
+   */
+  requests_per_minute: number
+  /**
+   * How long a call may take. After that its outcome is unknown, and the sheet is read. In ms.
+   */
+  timeout: number
+  /**
+   * Table of posts, with the columns spreadsheet_id, tab, row_key, status, claimed_at, posted_at, and a unique constraint over the first three.
+   */
+  posts_table: string
+  /**
+   * PostgreSQL database that holds `posts_table`.
+   */
+  dsn: string
+}
+
+/**
  * Writes messages to a topic, on real brokers or in the embedded log. With `delivery: exactly_once` from a kafka source on the same brokers, outputs, state and offsets commit in one transaction.
  */
 export interface KafkaSinkConfig {

@@ -31,6 +31,7 @@ export const PLUGINS = {
   },
   sink: {
     file: () => import('./connectors/file/sink.ts') as Promise<{ default: Plugin }>,
+    google_sheets: () => import('./connectors/google_sheets/sink.ts') as Promise<{ default: Plugin }>,
     kafka: () => import('./connectors/kafka/sink.ts') as Promise<{ default: Plugin }>,
     memory: () => import('./connectors/memory/sink.ts') as Promise<{ default: Plugin }>,
     stdout: () => import('./connectors/stdout/sink.ts') as Promise<{ default: Plugin }>,
@@ -60,6 +61,7 @@ export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'transform.validate': () => import('./validators/transform.validate.gen.ts') as Promise<Quick>,
   'transform.window': () => import('./validators/transform.window.gen.ts') as Promise<Quick>,
   'sink.file': () => import('./validators/sink.file.gen.ts') as Promise<Quick>,
+  'sink.google_sheets': () => import('./validators/sink.google_sheets.gen.ts') as Promise<Quick>,
   'sink.kafka': () => import('./validators/sink.kafka.gen.ts') as Promise<Quick>,
   'sink.memory': () => import('./validators/sink.memory.gen.ts') as Promise<Quick>,
   'sink.stdout': () => import('./validators/sink.stdout.gen.ts') as Promise<Quick>,
