@@ -72,7 +72,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const results = await Promise.allSettled(runs.map(r => r.run()))
   status?.done()
   forget()
-  for (const server of servers) server.close()
+  await Promise.all(servers.map(server => server.detach()))
   return Math.max(report(runs, results, log), await printReports(runs, flags, log))
 }
 
@@ -104,7 +104,7 @@ function prepare(pipeline: Pipeline, range: Range | undefined, flags: RunFlags, 
 }
 
 /** One server per address; pipelines of one process may share it. */
-async function serve(runs: readonly PipelineRun[]): Promise<import('node:http').Server[]> {
+async function serve(runs: readonly PipelineRun[]): Promise<import('../runtime/http/listener.ts').Attachment[]> {
   const byAddress = Map.groupBy(
     runs.filter(r => r.built.pipeline.metrics?.enabled),
     r => `${r.built.pipeline.metrics!.host} ${r.built.pipeline.metrics!.port}`,

@@ -1,0 +1,239 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { HttpSourceConfig } from '../../config.gen.ts'
+import { type CheckProblem, DecodeError, defineSource, type Header, type Origin, type Source, type SourceContext } from '../../plugin.ts'
+import type { Attachment } from '../../runtime/http/listener.ts'
+import { accepted, type Answer, busy, refusal, send, stopping, unknown } from './source/answer.ts'
+import { checkAuth, createAuth, isOpen } from './source/auth.ts'
+import { Intake } from './source/intake.ts'
+import { discard, receive, type Receiving } from './source/receive.ts'
+import { Repeats } from './source/repeats.ts'
+import { cut, formatOf, messagesOf } from './source/rows.ts'
+import { JsonError } from './source/scan.ts'
+import schema from './source.schema.json' with { type: 'json' }
+
+export default defineSource<HttpSourceConfig>({
+  type: 'http',
+  schema,
+  replayable: false,
+  reason: c =>
+    c.answer === 'at_once'
+      ? 'requests are answered before they are written, and what is in memory is lost with the process'
+      : 'a request is kept only in memory, but it is answered after its rows are committed: a sender that repeats what got no 2xx loses nothing',
+  check,
+  create: (config, ctx) => new HttpSource(config, ctx),
+})
+
+/** Messages read at once, a little more when a request has more. */
+const BATCH = 1000
+/** Offsets begin with the time of the start, so that those of two runs differ. */
+const PER_MS = 1000
+
+function check(config: HttpSourceConfig): CheckProblem[] {
+  const problems = checkAuth(config.auth)
+  if (!isLoopback(config.host) && isOpen(config.auth) && !config.allow_unauthenticated) {
+    problems.push({
+      path: ['host'],
+      message: `${config.host} can be reached by others, and anybody could post: set auth, or allow_unauthenticated: true`,
+      suggestion: '127.0.0.1',
+    })
+  }
+  if (config.field !== undefined && config.format !== 'json') problems.push({ path: ['field'], message: 'is for format: json' })
+  if (config.key !== undefined && (config.format === 'text' || config.format === 'bytes'))
+    problems.push({ path: ['key'], message: `format: ${config.format} has no fields; key_header can give a key` })
+  if (config.key !== undefined && config.key_header !== undefined)
+    problems.push({ path: ['key_header'], message: 'key says already where the key comes from' })
+  return problems
+}
+
+class HttpSource implements Source {
+  readonly prompt: boolean
+  readonly refuse: Source['refuse']
+  private readonly config: HttpSourceConfig
+  private readonly ctx: SourceContext
+  private readonly lane: string
+  private readonly origin: Origin
+  private readonly intake: Intake
+  private readonly auth: ReturnType<typeof createAuth>
+  private readonly repeats: Repeats | undefined
+  private readonly idempotency: { readonly header: string; readonly required: boolean } | undefined
+  private readonly receiving: Receiving = { bytes: 0 }
+  private readonly answering = new Set<Promise<void>>()
+  private attachment: Attachment | undefined
+  private draining = false
+  private waiting = false
+
+  constructor(config: HttpSourceConfig, ctx: SourceContext) {
+    this.config = config
+    this.ctx = ctx
+    this.lane = `${ctx.step}${config.path}`
+    this.origin = { lane: this.lane, source: ctx.step, format: formatOf(config.format) }
+    this.auth = createAuth(config.auth)
+    const fallback = config.auth.webhook.some(s => s !== '')
+      ? { header: 'webhook-id', required: true, ttl: 86_400_000, max: 100_000 }
+      : undefined
+    const idempotency = config.idempotency_key ?? fallback
+    this.idempotency = idempotency && { header: idempotency.header.toLowerCase(), required: idempotency.required }
+    this.repeats = idempotency && new Repeats(idempotency)
+    // A dry run and a back-fill commit nothing, so nobody can wait for it.
+    this.prompt = config.answer === 'when_written' && ctx.range === undefined
+    this.intake = new Intake({ messages: config.max_pending, bytes: config.max_pending_bytes }, !this.prompt)
+    if (this.prompt) this.refuse = refusals => this.intake.refuse(refusals)
+  }
+
+  async open(signal: AbortSignal): Promise<void> {
+    const { attach } = await import('../../runtime/http/listener.ts')
+    const { host, port, path, methods } = this.config
+    const positions = await this.ctx.assign([{ id: this.lane, source: this.ctx.step }])
+    this.intake.next = Math.max(this.ctx.clock.now() * PER_MS, (positions.get(this.lane) as number | undefined) ?? 0)
+    signal.addEventListener('abort', () => this.drain(), { once: true })
+    const owner = `source '${this.ctx.step}' of pipeline '${this.ctx.pipeline}'`
+    const handle = (request: IncomingMessage, response: ServerResponse): Promise<void> => this.handle(request, response)
+    this.attachment = await attach(host, port, [{ methods, path, owner, handle }], {
+      what: owner,
+      advice: 'Set its port to a free one.',
+    })
+    this.gauge()
+  }
+
+  async read(signal: AbortSignal): ReturnType<Source['read']> {
+    this.waiting = this.intake.idle
+    const { messages, end, left } = await this.intake.take(BATCH, signal)
+    this.waiting = false
+    if (!this.prompt) this.intake.commit(end)
+    return { lane: this.lane, messages, position: end, lag: left }
+  }
+
+  async commit(_lane: string, position: number): Promise<void> {
+    this.intake.commit(position)
+    this.gauge()
+  }
+
+  caughtUp(): boolean {
+    return this.waiting && this.intake.idle
+  }
+
+  healthy(): boolean {
+    return this.attachment !== undefined
+  }
+
+  async close(): Promise<void> {
+    this.drain()
+    this.intake.abandon()
+    // Answers leave before their connections do.
+    await Promise.all(this.answering)
+    await this.attachment?.detach()
+    this.attachment = undefined
+  }
+
+  private drain(): void {
+    this.draining = true
+    this.intake.stop()
+  }
+
+  private handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const answered = this.answer(request, response).then(async answer => {
+      if (!answer) return
+      this.count(answer.status)
+      discard(request)
+      await send(response, answer, this.draining || !request.complete)
+    })
+    this.answering.add(answered)
+    return answered.finally(() => this.answering.delete(answered))
+  }
+
+  /** Undefined: the sender went away before its request was whole. */
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<Answer | undefined> {
+    const { config, auth, intake, ctx } = this
+    const { headers } = request
+    if (this.draining) return stopping()
+    const early = auth.before(headers)
+    if (early !== undefined) return unauthorized(early)
+    const encoding = headers['content-encoding']
+    if (encoding !== undefined && encoding !== 'identity') return refusal(415, 'encoding', `send the body as it is, not as ${encoding}`)
+    const body = await receive(request, response, this.receiving, { max: config.max_body, room: bytes => intake.fits(1, bytes) })
+    if (!Buffer.isBuffer(body)) return body
+    const late = auth.after(headers, body, ctx.clock.now())
+    if (late !== undefined) return unauthorized(late)
+    if (this.draining) return stopping()
+
+    const { idempotency, repeats } = this
+    const key = idempotency && headers[idempotency.header]
+    if (idempotency?.required && !key) return refusal(400, 'no_idempotency_key', `the header ${idempotency.header} is missing`)
+    if (!repeats || typeof key !== 'string' || key === '') return this.inTime(this.take(body, request))
+    const { outcome, repeated } = repeats.once(
+      key,
+      body,
+      () => ctx.clock.now(),
+      () => this.take(body, request),
+    )
+    if (repeated)
+      ctx.metrics
+        .counter('http_repeated_requests_total', 'Requests answered by an earlier one of the same idempotency key', { path: config.path })
+        .inc()
+    return this.inTime(outcome)
+  }
+
+  /** Resolves when the rows are committed, or the body is refused. */
+  private async take(body: Buffer, request: IncomingMessage): Promise<Answer> {
+    const { config, intake, ctx } = this
+    let rows: Buffer[]
+    try {
+      rows = cut(body, config)
+    } catch (error) {
+      if (error instanceof JsonError) {
+        const { line, column, offset, message } = error
+        return refusal(400, 'not_json', `the body is not JSON: ${message} (line ${line}, column ${column})`, { line, column, offset })
+      }
+      if (error instanceof DecodeError) return refusal(400, 'no_rows', error.message)
+      throw error
+    }
+    if (!intake.fits(rows.length, body.length)) return busy('too much is waiting to be written')
+    const facts = { time: ctx.clock.now(), key: this.keyOf(request), headers: this.headersOf(request), origin: this.origin }
+    const indexHeader = this.idempotency && 'idempotency-index'
+    const written = intake.put(rows.length, body.length, first => messagesOf(rows, config, { ...facts, indexHeader, first }))
+    this.gauge()
+    if (this.prompt) return written
+    return this.draining ? stopping() : accepted(202, rows.length)
+  }
+
+  private async inTime(outcome: Promise<Answer>): Promise<Answer> {
+    const { answer_timeout } = this.config
+    const late = Promise.withResolvers<Answer>()
+    const timer = setTimeout(() => late.resolve(unknown(`not committed within ${answer_timeout / 1000} s`)), answer_timeout)
+    return Promise.race([outcome, late.promise]).finally(() => clearTimeout(timer))
+  }
+
+  private keyOf(request: IncomingMessage): string | null {
+    const { key_header } = this.config
+    const value = key_header && request.headers[key_header.toLowerCase()]
+    return typeof value === 'string' && value !== '' ? value : null
+  }
+
+  private headersOf(request: IncomingMessage): Header[] {
+    const names = new Set(this.config.headers.map(h => h.toLowerCase()))
+    if (this.idempotency) names.add(this.idempotency.header)
+    const kept: Header[] = []
+    for (const name of names) {
+      const value = request.headers[name]
+      if (value !== undefined) kept.push([name, typeof value === 'string' ? value : value.join(', ')])
+    }
+    return kept
+  }
+
+  private count(status: number): void {
+    const labels = { path: this.config.path, status: String(status) }
+    this.ctx.metrics.counter('http_requests_total', 'Requests, by what they were answered', labels).inc()
+  }
+
+  private gauge(): void {
+    this.ctx.metrics
+      .gauge('http_pending_messages', 'Messages of requests that wait for their commit', { path: this.config.path })
+      .set(this.intake.pending)
+  }
+}
+
+const unauthorized = (message: string): Answer => refusal(401, 'unauthorized', message, {}, { 'www-authenticate': 'Bearer' })
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}

@@ -1,0 +1,164 @@
+/** Requests on their way: waiting to be read, then in the pipeline until the commit that covers them. */
+import type { Message, Position, Refusal } from '../../../plugin.ts'
+import { errorType } from '../../../runtime/dead-letters.ts'
+import { accepted, type Answer, stopping, unknown } from './answer.ts'
+
+interface Rejected {
+  readonly index: number
+  readonly step: string
+  readonly code: string
+  readonly message: string
+}
+
+interface Call {
+  readonly messages: readonly Message[]
+  /** Offsets of its rows: `first` up to `end`, exclusive. */
+  readonly first: number
+  readonly end: number
+  readonly bytes: number
+  readonly rejected: Rejected[]
+  readonly answer: (answer: Answer) => void
+}
+
+export interface IntakeLimits {
+  readonly messages: number
+  readonly bytes: number
+}
+
+export class Intake {
+  /** Offset of the next row. */
+  next = 0
+  private readonly limits: IntakeLimits
+  private readonly answered: boolean
+  private waiting: Call[] = []
+  /** Read by the pipeline, in order of their offsets. */
+  private running: Call[] = []
+  private held = { messages: 0, bytes: 0 }
+  private stopped = false
+  private wake: (() => void) | undefined
+
+  /** @param answered nobody waits for the outcome: what was put is promised already. */
+  constructor(limits: IntakeLimits, answered: boolean) {
+    this.limits = limits
+    this.answered = answered
+  }
+
+  /** Messages that wait for their commit. */
+  get pending(): number {
+    return this.held.messages
+  }
+
+  /** Nothing is waiting to be read. */
+  get idle(): boolean {
+    return this.waiting.length === 0
+  }
+
+  /** Room for so much more? One request that is alone always has. */
+  fits(messages: number, bytes: number): boolean {
+    const { held, limits } = this
+    return held.messages === 0 || (held.messages + messages <= limits.messages && held.bytes + bytes <= limits.bytes)
+  }
+
+  /** Takes the next offsets and resolves to the answer once the rows are written and committed. `make` gets the first offset. */
+  put(count: number, bytes: number, make: (first: number) => Message[]): Promise<Answer> {
+    if (this.stopped) return Promise.resolve(stopping())
+    if (count === 0) return Promise.resolve(accepted(200, 0))
+    const first = this.next
+    this.next += count
+    const messages = make(first)
+    return new Promise(answer => {
+      this.held.messages += count
+      this.held.bytes += bytes
+      this.waiting.push({ messages, first, end: this.next, bytes, rejected: [], answer })
+      this.wake?.()
+    })
+  }
+
+  /** The next whole requests, `size` messages or a little more; waits for one. When aborted, what has been answered already still comes first. */
+  async take(size: number, signal: AbortSignal): Promise<{ messages: Message[]; end: number; left: number }> {
+    for (;;) {
+      if (signal.aborted && !(this.answered && this.waiting.length > 0)) signal.throwIfAborted()
+      if (this.waiting.length > 0) break
+      await new Promise<void>(resolve => {
+        const done = (): void => {
+          this.wake = undefined
+          signal.removeEventListener('abort', done)
+          resolve()
+        }
+        this.wake = done
+        signal.addEventListener('abort', done)
+      })
+    }
+    const messages: Message[] = []
+    let n = 0
+    while (n < this.waiting.length && (n === 0 || messages.length + this.waiting[n].messages.length <= size)) {
+      for (const m of this.waiting[n].messages) messages.push(m)
+      n++
+    }
+    const calls = this.waiting.splice(0, n)
+    this.running.push(...calls)
+    return { messages, end: calls.at(-1)!.end, left: this.waiting.reduce((sum, c) => sum + c.messages.length, 0) }
+  }
+
+  refuse(refusals: readonly Refusal[]): void {
+    for (const { message, error, step } of refusals) {
+      const call = this.find(message.offset)
+      call?.rejected.push({ index: message.offset - call.first, step, code: errorType(error), message: error.message.slice(0, 1000) })
+    }
+  }
+
+  /** Everything before `position` is durable: answers. */
+  commit(position: Position): void {
+    let n = 0
+    while (n < this.running.length && this.running[n].end <= (position as number)) n++
+    for (const call of this.running.splice(0, n)) {
+      this.release(call)
+      call.answer(verdict(call))
+    }
+  }
+
+  /** No more is taken; what the pipeline has not read yet is sent back. */
+  stop(): void {
+    this.stopped = true
+    if (this.answered) return
+    for (const call of this.waiting.splice(0)) {
+      this.release(call)
+      call.answer(stopping())
+    }
+  }
+
+  /** The pipeline has ended: what is still in it will not be heard of. */
+  abandon(): void {
+    this.stop()
+    for (const call of this.running.splice(0)) {
+      this.release(call)
+      call.answer(unknown('the pipeline ended before this request was committed'))
+    }
+  }
+
+  private release(call: Call): void {
+    this.held.messages -= call.messages.length
+    this.held.bytes -= call.bytes
+  }
+
+  private find(offset: number): Call | undefined {
+    let low = 0
+    let high = this.running.length - 1
+    while (low <= high) {
+      const middle = (low + high) >> 1
+      const call = this.running[middle]
+      if (offset < call.first) high = middle - 1
+      else if (offset >= call.end) low = middle + 1
+      else return call
+    }
+    return undefined
+  }
+}
+
+/** One row may be refused in several places, and is one rejected row all the same. */
+function verdict({ messages, rejected }: Call): Answer {
+  if (rejected.length === 0) return accepted(200, messages.length)
+  const rows = new Set(rejected.map(r => r.index)).size
+  const sorted = rejected.toSorted((a, b) => a.index - b.index)
+  return { status: 422, body: JSON.stringify({ accepted: messages.length - rows, rejected: sorted }) }
+}

@@ -1,0 +1,75 @@
+/** Requests by their idempotency key: a repeat of a finished one gets its answer, a repeat of one on its way waits for it. */
+import { createHash } from 'node:crypto'
+import { type Answer, refusal } from './answer.ts'
+
+export interface RepeatOptions {
+  /** ms that an answer is remembered. */
+  readonly ttl: number
+  /** Answers remembered. */
+  readonly max: number
+}
+
+interface Entry {
+  readonly digest: string
+  readonly outcome: Promise<Answer>
+  /** Epoch ms; undefined: on its way. */
+  done: number | undefined
+  size: number
+}
+
+/** Answers that say what became of the rows. Any other (busy, stopping, no answer in time) invites another try. */
+const FINAL = new Set([200, 202, 422])
+/** Bytes of answers remembered. */
+const MAX_BYTES = 16 * 1024 * 1024
+
+export class Repeats {
+  /** In order of arrival. */
+  private readonly entries = new Map<string, Entry>()
+  private readonly options: RepeatOptions
+  private bytes = 0
+
+  constructor(options: RepeatOptions) {
+    this.options = options
+  }
+
+  /** Runs the request, unless it has been or is being run. */
+  once(key: string, body: Buffer, now: () => number, run: () => Promise<Answer>): { outcome: Promise<Answer>; repeated: boolean } {
+    this.forget(now())
+    const digest = createHash('sha256').update(body).digest('base64')
+    const known = this.entries.get(key)
+    if (known) {
+      if (known.digest === digest) return { outcome: known.outcome, repeated: true }
+      const answer = refusal(422, 'idempotency_key_reused', 'this key was used for another body: a new request needs a new key')
+      return { outcome: Promise.resolve(answer), repeated: true }
+    }
+    const outcome = run()
+    const entry: Entry = { digest, outcome, done: undefined, size: 0 }
+    this.entries.set(key, entry)
+    outcome.then(
+      answer => {
+        if (!FINAL.has(answer.status)) return this.entries.delete(key)
+        entry.done = now()
+        entry.size = answer.body.length + key.length
+        this.bytes += entry.size
+        this.forget(now())
+        return true
+      },
+      () => this.entries.delete(key),
+    )
+    return { outcome, repeated: false }
+  }
+
+  /** Drops the oldest answers that are too many or too old; never a request on its way. */
+  private forget(now: number): void {
+    for (const [key, { done, size }] of this.entries) {
+      const over = this.entries.size > this.options.max || this.bytes > MAX_BYTES
+      if (done === undefined) {
+        if (!over) break
+        continue
+      }
+      if (!over && now - done < this.options.ttl) break
+      this.entries.delete(key)
+      this.bytes -= size
+    }
+  }
+}

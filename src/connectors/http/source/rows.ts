@@ -1,0 +1,89 @@
+/** A request's body as messages: one per element of a JSON array, one per line, or one in all. */
+import { DataError, DecodeError, type Format, type Header, Message, type Origin } from '../../../plugin.ts'
+import { getter, show } from '../../../transforms/lib/fields.ts'
+import { elements, JsonError } from './scan.ts'
+
+export interface RowOptions {
+  readonly format: 'json' | 'ndjson' | 'text' | 'bytes'
+  /** Where the array is, dotted; undefined: the body itself may be one. */
+  readonly field?: string
+  /** Field of each row that becomes its key. */
+  readonly key?: string
+}
+
+/** What all rows of a request share. */
+export interface RequestFacts {
+  readonly time: number
+  /** Used when no field gives one. */
+  readonly key: string | null
+  readonly headers: readonly Header[]
+  /** Rows get their index as a header of this name. */
+  readonly indexHeader?: string
+  /** Of the first row; the others count on. */
+  readonly first: number
+  readonly origin: Origin
+}
+
+/** @throws {JsonError | DecodeError} when the body as a whole is not what it should be. */
+export function cut(body: Buffer, { format, field }: RowOptions): Buffer[] {
+  if (format === 'text' || format === 'bytes') return [body]
+  if (format === 'ndjson') return lines(body)
+  const path = field?.split('.') ?? []
+  const bounds = elements(body, path)
+  if (!bounds) {
+    if (field !== undefined) throw new DecodeError(`the body has no array at ${field}`)
+    return [body]
+  }
+  const rows: Buffer[] = []
+  for (let i = 0; i < bounds.length; i += 2) rows.push(body.subarray(bounds[i], bounds[i + 1]))
+  return rows
+}
+
+export function messagesOf(rows: readonly Buffer[], options: RowOptions, facts: RequestFacts): Message[] {
+  const keyOf = options.key === undefined ? undefined : getter(options.key)
+  const shared = facts.key === null ? null : Buffer.from(facts.key)
+  return rows.map((row, i) => {
+    const headers = facts.indexHeader === undefined ? facts.headers : [...facts.headers, [facts.indexHeader, String(i)] as const]
+    const make = (key: Buffer | null): Message =>
+      Message.fromRecord(row, key, facts.time, headers.length > 0 ? headers : undefined, facts.first + i, facts.origin)
+    if (options.format !== 'ndjson' && !keyOf) return make(shared)
+    let key: Buffer | null = shared
+    let failure: Error | undefined
+    try {
+      if (options.format === 'ndjson') elements(row)
+      if (keyOf) key = keyBytes(keyOf(JSON.parse(row.toString())), options.key!)
+    } catch (error) {
+      failure =
+        error instanceof JsonError ? new DecodeError(`malformed JSON at column ${error.column}: ${error.message}`) : (error as Error)
+    }
+    const message = make(key)
+    message.failure = failure
+    return message
+  })
+}
+
+export const formatOf = (format: RowOptions['format']): Format => (format === 'ndjson' ? 'json' : format)
+
+function keyBytes(value: unknown, field: string): Buffer {
+  if (typeof value === 'string' && value !== '') return Buffer.from(value)
+  if (Number.isSafeInteger(value)) return Buffer.from(String(value))
+  throw new DataError(`${field} is the key and must be a string or a whole number, not ${show(value)}`)
+}
+
+/** Lines that hold something. */
+function lines(body: Buffer): Buffer[] {
+  const rows: Buffer[] = []
+  for (let start = 0; start < body.length; ) {
+    const newline = body.indexOf(0x0a, start)
+    const end = newline < 0 ? body.length : newline
+    const row = body.subarray(start, body[end - 1] === 0x0d ? end - 1 : end)
+    if (!isBlank(row)) rows.push(row)
+    start = end + 1
+  }
+  return rows
+}
+
+function isBlank(row: Buffer): boolean {
+  for (const c of row) if (c !== 0x20 && c !== 0x09 && c !== 0x0d) return false
+  return true
+}

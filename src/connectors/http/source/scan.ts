@@ -1,0 +1,225 @@
+/**
+ * Checks a JSON text and cuts an array of it into its elements, each with the very bytes it was sent with: parsing and printing
+ * again would change `1.10` and `12345678901234567890`. Works through the text without recursion, so depth costs nothing.
+ */
+import { isUtf8 } from 'node:buffer'
+
+/** Where a text stops being JSON. */
+export class JsonError extends Error {
+  /** Byte offset. */
+  readonly offset: number
+  /** 1-based. */
+  readonly line: number
+  /** 1-based, in characters. */
+  readonly column: number
+
+  constructor(message: string, text: Buffer, offset: number) {
+    super(message)
+    this.name = 'JsonError'
+    this.offset = offset
+    let line = 1
+    let start = 0
+    for (let i = text.indexOf(NEWLINE); i >= 0 && i < offset; i = text.indexOf(NEWLINE, i + 1)) {
+      line++
+      start = i + 1
+    }
+    this.line = line
+    this.column = text.toString('utf8', start, offset).length + 1
+  }
+}
+
+const NEWLINE = 0x0a
+const QUOTE = 0x22
+const COMMA = 0x2c
+const COLON = 0x3a
+const BACKSLASH = 0x5c
+const OPEN_ARRAY = 0x5b
+const CLOSE_ARRAY = 0x5d
+const OPEN_OBJECT = 0x7b
+const CLOSE_OBJECT = 0x7d
+/** Deeper ones are an attack on whatever looks at the value later. */
+const MAX_DEPTH = 256
+
+/**
+ * Start and end of every element of the array at `path` ([]: the text itself), in turn; undefined when there is none.
+ * @throws {JsonError} when the text is not JSON, or has two arrays there.
+ */
+export function elements(text: Buffer, path: readonly string[] = []): number[] | undefined {
+  if (!isUtf8(text)) throw new JsonError('not valid UTF-8', text, firstBadByte(text))
+  return new Scanner(text, path).run()
+}
+
+class Scanner {
+  private readonly text: Buffer
+  private readonly path: readonly string[]
+  private at = 0
+  private depth = 0
+  /** Of each open container: is it an object? */
+  private readonly objects = new Uint8Array(MAX_DEPTH + 1)
+  /** How many keys of `path` the open objects have in turn. */
+  private matched = 0
+  /** Depth inside the wanted array; -1 while not in it. */
+  private wanted = -1
+  private found: number[] | undefined
+
+  constructor(text: Buffer, path: readonly string[]) {
+    this.text = text
+    this.path = path
+  }
+
+  run(): number[] | undefined {
+    this.space()
+    do this.value()
+    while (!this.closed())
+    return this.found
+  }
+
+  /** Reads a value, or as much of it as opens containers. */
+  private value(): void {
+    for (;;) {
+      if (this.depth === this.wanted) this.found!.push(this.at)
+      const c = this.text[this.at]
+      if (c !== OPEN_OBJECT && c !== OPEN_ARRAY) return this.scalar(c)
+      this.open(c === OPEN_OBJECT)
+      this.space()
+      const next = this.text[this.at]
+      if (next === (c === OPEN_OBJECT ? CLOSE_OBJECT : CLOSE_ARRAY)) return this.close()
+      if (c === OPEN_OBJECT) this.key()
+    }
+  }
+
+  /** A value has ended. False: another one follows; true: that was the text. */
+  private closed(): boolean {
+    for (;;) {
+      if (this.depth === this.wanted) this.found!.push(this.at)
+      this.space()
+      if (this.depth === 0) {
+        if (this.at < this.text.length) this.fail('nothing may follow the value')
+        return true
+      }
+      const inObject = this.objects[this.depth] === 1
+      const c = this.text[this.at]
+      if (c === COMMA) {
+        this.at++
+        this.space()
+        if (inObject) this.key()
+        return false
+      }
+      if (c !== (inObject ? CLOSE_OBJECT : CLOSE_ARRAY)) this.fail(`expected , or ${inObject ? '}' : ']'}`)
+      this.close()
+    }
+  }
+
+  private open(object: boolean): void {
+    if (this.depth === MAX_DEPTH) this.fail(`nested deeper than ${MAX_DEPTH}`)
+    const here = !object && this.matched === this.path.length && this.depth === this.path.length
+    this.objects[++this.depth] = object ? 1 : 0
+    if (here) {
+      if (this.found) this.fail(`${this.path.join('.')} occurs twice`)
+      this.found = []
+      this.wanted = this.depth
+    }
+    this.at++
+  }
+
+  private close(): void {
+    if (this.depth === this.wanted) this.wanted = -1
+    this.depth--
+    this.at++
+  }
+
+  private key(): void {
+    if (this.text[this.at] !== QUOTE) this.fail('expected a key in double quotes')
+    const start = this.at
+    this.string()
+    const level = this.depth - 1
+    this.matched = Math.min(this.matched, level)
+    if (level === this.matched && level < this.path.length) {
+      if (JSON.parse(this.text.toString('utf8', start, this.at)) === this.path[level]) this.matched++
+    }
+    this.space()
+    if (this.text[this.at] !== COLON) this.fail('expected :')
+    this.at++
+    this.space()
+  }
+
+  private scalar(c: number | undefined): void {
+    if (c === QUOTE) this.string()
+    else if (c === 0x2d || isDigit(c)) this.number()
+    else if (c === 0x74) this.word('true')
+    else if (c === 0x66) this.word('false')
+    else if (c === 0x6e) this.word('null')
+    else this.fail('expected a value')
+  }
+
+  private string(): void {
+    const { text } = this
+    for (;;) {
+      const c = text[++this.at]
+      if (c === QUOTE) break
+      if (c === BACKSLASH) {
+        const escaped = text[++this.at]
+        if (escaped === 0x75) for (let i = 0; i < 4; i++) this.hex()
+        else if (escaped === undefined || !ESCAPES.has(escaped)) this.fail('unknown escape in a string')
+      } else if (c === undefined) this.fail('the string does not end')
+      else if (c < 0x20) this.fail('a control character must be escaped in a string')
+    }
+    this.at++
+  }
+
+  private hex(): void {
+    const c = this.text[++this.at] | 0x20
+    if (!isDigit(this.text[this.at]) && !(c >= 0x61 && c <= 0x66)) this.fail('\\u needs four hexadecimal digits')
+  }
+
+  private number(): void {
+    const { text } = this
+    if (text[this.at] === 0x2d) this.at++
+    if (text[this.at] === 0x30) this.at++
+    else this.digits()
+    if (text[this.at] === 0x2e) {
+      this.at++
+      this.digits()
+    }
+    if ((text[this.at] | 0x20) === 0x65) {
+      this.at++
+      if (text[this.at] === 0x2b || text[this.at] === 0x2d) this.at++
+      this.digits()
+    }
+    if (isDigit(text[this.at])) this.fail('a number must not begin with 0')
+  }
+
+  private digits(): void {
+    if (!isDigit(this.text[this.at])) this.fail('expected a digit')
+    while (isDigit(this.text[this.at])) this.at++
+  }
+
+  private word(word: string): void {
+    for (let i = 0; i < word.length; i++, this.at++) if (this.text[this.at] !== word.charCodeAt(i)) this.fail(`expected ${word}`)
+  }
+
+  private space(): void {
+    for (;;) {
+      const c = this.text[this.at]
+      if (c !== 0x20 && c !== NEWLINE && c !== 0x0d && c !== 0x09) return
+      this.at++
+    }
+  }
+
+  private fail(message: string): never {
+    const c = this.text[this.at]
+    const end = c === undefined ? ', but the text ends here' : ''
+    throw new JsonError(`${message}${end}`, this.text, Math.min(this.at, this.text.length))
+  }
+}
+
+const ESCAPES = new Set(Buffer.from('"\\/bfnrt'))
+
+const isDigit = (c: number | undefined): boolean => c !== undefined && c >= 0x30 && c <= 0x39
+
+/** Decoding replaces what is wrong: the first byte that comes out different is it. */
+function firstBadByte(text: Buffer): number {
+  const mended = Buffer.from(text.toString('utf8'))
+  for (let i = 0; i < text.length; i++) if (text[i] !== mended[i]) return i
+  return text.length
+}

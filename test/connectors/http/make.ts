@@ -1,0 +1,93 @@
+/** `http` sources in a pipeline of their own, on a free port. */
+import type { HttpSourceConfig } from '../../../src/config.gen.ts'
+import http from '../../../src/connectors/http/source.ts'
+import type { Message, SinkPlugin, TransformPlugin } from '../../../src/plugin.ts'
+import type { PipelineRun } from '../../../src/runtime/pipeline.ts'
+import { freePorts } from '../../support/servers/ports.ts'
+import { MemoryLog, pipelineOf, start } from '../../runtime/harness.ts'
+
+export const sourceConfig = (config: Partial<HttpSourceConfig> & { port: number }): HttpSourceConfig => ({
+  host: '127.0.0.1',
+  path: '/in',
+  methods: ['POST'],
+  format: 'json',
+  headers: [],
+  max_body: 1024 * 1024,
+  allow_unauthenticated: false,
+  answer: 'when_written',
+  answer_timeout: 30_000,
+  max_pending: 10_000,
+  max_pending_bytes: 64 * 1024 * 1024,
+  ...config,
+  auth: { bearer: [], webhook: [], hmac: [], hmac_header: 'x-hub-signature-256', tolerance: 300_000, ...config.auth },
+})
+
+export interface Hook {
+  readonly url: string
+  readonly port: number
+  readonly run: PipelineRun
+  /** What the sink holds. */
+  readonly rows: { key: string | null; value: string }[]
+  readonly dead: Message[]
+  readonly ended: Promise<void>
+  post(body: string | Buffer, headers?: Record<string, string>, init?: RequestInit): Promise<Reply>
+  close(): Promise<void>
+}
+
+export interface Reply {
+  readonly status: number
+  readonly body: any
+  readonly headers: Headers
+}
+
+export interface HookOptions {
+  readonly config?: Partial<HttpSourceConfig>
+  readonly transforms?: TransformPlugin[]
+  readonly dlq?: boolean
+  readonly write?: ReturnType<SinkPlugin['create']>['write']
+  readonly shutdownTimeout?: number
+}
+
+export async function hook({ config, transforms = [], dlq = false, write, shutdownTimeout }: HookOptions = {}): Promise<Hook> {
+  const [port] = config?.port === undefined ? await freePorts(1) : [config.port]
+  const log = new MemoryLog({ lanes: {}, batch: () => 1 })
+  const pipeline = pipelineOf(log, transforms, { delivery: 'at_least_once', ...(shutdownTimeout && { shutdown_timeout: shutdownTimeout }) })
+  const resolved = sourceConfig({ ...config, port })
+  const at = pipeline.sources[0].at
+  const made = {
+    ...pipeline,
+    sources: [{ type: 'http', name: 'in', plugin: http, config: resolved, at, secrets: [] }],
+    ...(!dlq && { dlq: undefined }),
+  }
+  if (write) made.sinks[0].plugin.create = () => ({ write })
+  const run = start(made)
+  const ended = run.run()
+  ended.catch(() => {})
+  const url = `http://127.0.0.1:${port}${resolved.path}`
+  const deadline = Date.now() + 10_000
+  while (run.notReady().length > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 5))
+  return {
+    url,
+    port,
+    run,
+    rows: log.committed,
+    dead: log.dead,
+    ended,
+    post: (body, headers, init) => post(url, body, headers, init),
+    async close() {
+      run.stop()
+      await ended.catch(() => {})
+    },
+  }
+}
+
+export async function post(
+  url: string,
+  body: string | Buffer,
+  headers: Record<string, string> = {},
+  init: RequestInit = {},
+): Promise<Reply> {
+  const response = await fetch(url, { method: 'POST', body: body as BodyInit, headers, ...init })
+  const text = await response.text()
+  return { status: response.status, body: text.startsWith('{') ? (JSON.parse(text) as unknown) : text, headers: response.headers }
+}

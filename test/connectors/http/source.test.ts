@@ -1,0 +1,323 @@
+import { connect } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { BatchError, DataError, defineTransform, type TransformPlugin } from '../../../src/plugin.ts'
+import { hook as openHook, type Hook, type HookOptions } from './make.ts'
+
+const open: Hook[] = []
+afterEach(async () => {
+  for (const h of open.splice(0)) await h.close()
+})
+async function hook(options?: HookOptions): Promise<Hook> {
+  const h = await openHook(options)
+  open.push(h)
+  return h
+}
+const values = (h: Hook): string[] => h.rows.map(r => r.value)
+
+/** Refuses what is negative. */
+const positive = defineTransform({
+  type: 'positive',
+  schema: {},
+  create: () => ({
+    process(messages, out) {
+      for (const m of messages) {
+        const { v } = m.value as { v: number }
+        if (v < 0) out.fail(m, new DataError(`${v} is negative`))
+        else out.emit(m)
+      }
+    },
+  }),
+}) as TransformPlugin
+
+describe('bodies', () => {
+  test('an array is a message per element, with its own bytes', async () => {
+    const h = await hook({ config: { key: 'id' } })
+    const reply = await h.post('[{"id":"a", "amount": 1.10} ,\n{"id":7,"amount":12345678901234567890.10}]')
+    expect(reply).toMatchObject({ status: 200, body: { accepted: 2 } })
+    expect(h.rows).toMatchObject([
+      { key: 'a', value: '{"id":"a", "amount": 1.10}' },
+      { key: '7', value: '{"id":7,"amount":12345678901234567890.10}' },
+    ])
+  })
+
+  test('an array in a field; a body without it is refused', async () => {
+    const h = await hook({ config: { field: 'data.rows', key_header: 'X-Company' } })
+    expect(await h.post('{"data":{"rows":[1.0,{}]}}', { 'x-company': 'acme' })).toMatchObject({ status: 200, body: { accepted: 2 } })
+    expect(h.rows.map(r => [r.key, r.value])).toEqual([
+      ['acme', '1.0'],
+      ['acme', '{}'],
+    ])
+    expect(await h.post('[1]')).toMatchObject({
+      status: 400,
+      body: { error: { code: 'no_rows', message: 'the body has no array at data.rows' } },
+    })
+  })
+
+  test('lines; text; bytes; nothing', async () => {
+    const lines = await hook({ config: { format: 'ndjson', key: 'id' } })
+    const reply = await lines.post('{"id":"a"}\r\n\n{"id":}\n{"no":1}\n  \n{"id":"b"}')
+    expect(reply).toMatchObject({
+      status: 422,
+      body: {
+        accepted: 2,
+        rejected: [
+          { index: 1, step: 'in', code: 'decode', message: 'malformed JSON at column 7: expected a value' },
+          { index: 2, step: 'in', code: 'data', message: 'id is the key and must be a string or a whole number, not missing' },
+        ],
+      },
+    })
+    expect(values(lines)).toEqual(['{"id":"a"}', '{"id":"b"}'])
+    const text = await hook({ config: { format: 'text' } })
+    expect(await text.post('[1,\n2')).toMatchObject({ status: 200, body: { accepted: 1 } })
+    const bytes = await hook({ config: { format: 'bytes' } })
+    expect(await bytes.post(Buffer.from([0xff, 0x00]))).toMatchObject({ status: 200 })
+    const json = await hook()
+    expect(await json.post('[]')).toMatchObject({ status: 200, body: { accepted: 0 } })
+    expect(await json.post('')).toMatchObject({ status: 400, body: { error: { line: 1, column: 1, offset: 0 } } })
+  })
+
+  test('what is no JSON is refused with its place, and nothing of it is written', async () => {
+    const h = await hook()
+    const reply = await h.post('[{"v":1},\n {"v":2,}]')
+    expect(reply).toMatchObject({ status: 400, body: { error: { code: 'not_json', line: 2, column: 9, offset: 18 } } })
+    expect(values(h)).toEqual([])
+  })
+})
+
+describe('refused rows', () => {
+  test.each([false, true])('are named, the good ones are written (dlq: %s)', async dlq => {
+    const h = await hook({ transforms: [positive], dlq })
+    const reply = await h.post('[{"v":1},{"v":-2},{"v":3},{"v":-4}]')
+    expect(reply.status).toBe(422)
+    expect(reply.body).toEqual({
+      accepted: 2,
+      rejected: [
+        { index: 1, step: 't0', code: 'data', message: '-2 is negative' },
+        { index: 3, step: 't0', code: 'data', message: '-4 is negative' },
+      ],
+    })
+    expect(values(h)).toEqual(['{"v":1}', '{"v":3}'])
+    expect(h.dead.map(m => String(m.encode()))).toEqual(dlq ? ['{"v":-2}', '{"v":-4}'] : [])
+    expect(await h.post('{"v":5}')).toMatchObject({ status: 200 })
+  })
+
+  test('by the sink as well; each request hears of its own', async () => {
+    const written: string[] = []
+    const h = await hook({
+      async write(messages) {
+        await new Promise(resolve => setTimeout(resolve, 20))
+        const failed = new Map<number, Error>()
+        messages.forEach((m, i) => ((m.value as number) < 0 ? failed.set(i, new DataError('no')) : written.push(String(m.encode()))))
+        if (failed.size > 0) throw new BatchError(failed)
+      },
+    })
+    const replies = await Promise.all(Array.from({ length: 40 }, (_, i) => h.post(`[${i + 1},${i % 2 ? 0 : -1},${i + 1}]`)))
+    expect(replies.map(r => r.status)).toEqual(replies.map((_, i) => (i % 2 ? 200 : 422)))
+    for (const { body } of replies.filter(r => r.status === 422))
+      expect(body).toEqual({ accepted: 2, rejected: [{ index: 1, step: 'out', code: 'data', message: 'no' }] })
+    expect(written).toHaveLength(40 * 2 + 20)
+  })
+})
+
+describe('when it is answered', () => {
+  test('not before the sink has it', async () => {
+    let release!: () => void
+    const gate = new Promise<void>(resolve => (release = resolve))
+    const h = await hook({ write: () => gate })
+    let answered = false
+    const reply = h.post('1').then(r => {
+      answered = true
+      return r
+    })
+    await expect.poll(() => h.run.built.meters.sum('source', 'in')).toBe(1)
+    await new Promise(resolve => setTimeout(resolve, 50))
+    expect(answered).toBe(false)
+    release()
+    expect(await reply).toMatchObject({ status: 200 })
+  })
+
+  test('at once: 202, and a stop still writes what was promised', async () => {
+    let release!: () => void
+    const gate = new Promise<void>(resolve => (release = resolve))
+    const written: string[] = []
+    const h = await hook({
+      config: { answer: 'at_once' },
+      async write(messages) {
+        await gate
+        written.push(...messages.map(m => String(m.encode())))
+      },
+    })
+    for (let i = 0; i < 700; i++) expect((await h.post(`[${i}]`)).status).toBe(202)
+    h.run.stop()
+    release()
+    await h.ended
+    expect(written).toEqual(Array.from({ length: 700 }, (_, i) => String(i)))
+  })
+
+  test('too late: 504, and the rows are written all the same', async () => {
+    const written: string[] = []
+    const h = await hook({
+      config: { answer_timeout: 50, idempotency_key: { header: 'idempotency-key', required: false, ttl: 60_000, max: 10 } },
+      async write(messages) {
+        await new Promise(resolve => setTimeout(resolve, 200))
+        written.push(...messages.map(m => String(m.encode())))
+      },
+    })
+    expect(await h.post('1', { 'idempotency-key': 'a' })).toMatchObject({ status: 504, body: { error: { code: 'outcome_unknown' } } })
+    await expect.poll(() => written).toEqual(['1'])
+    // The sender tries again, and hears what became of the first try.
+    expect(await h.post('1', { 'idempotency-key': 'a' })).toMatchObject({ status: 200 })
+    expect(written).toEqual(['1'])
+  })
+
+  test('draining: what is under way is answered, what comes is turned away', async () => {
+    let release!: () => void
+    const gate = new Promise<void>(resolve => (release = resolve))
+    const h = await hook({ write: () => gate })
+    const first = h.post('1')
+    await expect.poll(() => h.run.built.meters.sum('source', 'in')).toBe(1)
+    h.run.stop()
+    const turned = await h.post('2')
+    expect(turned).toMatchObject({ status: 503, body: { error: { code: 'stopping' } } })
+    expect(turned.headers.get('connection')).toBe('close')
+    release()
+    expect(await first).toMatchObject({ status: 200 })
+    await h.ended
+    await expect(h.post('3')).rejects.toThrow()
+  })
+
+  test('a pipeline that fails tells that the outcome is unknown', async () => {
+    const h = await hook({ write: () => Promise.reject(new Error('broken')) })
+    expect(await h.post('1')).toMatchObject({ status: 504, body: { error: { code: 'outcome_unknown' } } })
+    await expect(h.ended).rejects.toThrow('broken')
+  })
+})
+
+describe('idempotency key', () => {
+  const idempotency_key = { header: 'Idempotency-Key', required: true, ttl: 60_000, max: 100 }
+
+  test('a repeat gets the same answer, whenever it comes, and nothing is written twice', async () => {
+    const h = await hook({ config: { idempotency_key }, transforms: [positive] })
+    const body = '[{"v":1},{"v":-1}]'
+    const together = await Promise.all([1, 2, 3].map(() => h.post(body, { 'idempotency-key': 'k' })))
+    const later = await h.post(body, { 'idempotency-key': 'k' })
+    for (const reply of [...together, later]) expect(reply).toMatchObject({ status: 422, body: { accepted: 1 } })
+    expect(values(h)).toEqual(['{"v":1}'])
+    expect(await h.post('{"v":2}', { 'idempotency-key': 'k' })).toMatchObject({
+      status: 422,
+      body: { error: { code: 'idempotency_key_reused' } },
+    })
+    expect(await h.post(body)).toMatchObject({ status: 400, body: { error: { code: 'no_idempotency_key' } } })
+    expect(await h.post('{', { 'idempotency-key': 'k2' })).toMatchObject({ status: 400 })
+    expect(await h.post('{"v":9}', { 'idempotency-key': 'k2' })).toMatchObject({ status: 200 })
+  })
+
+  test('messages carry it, with the index of the row', async () => {
+    const seen: unknown[] = []
+    const h = await hook({
+      config: { idempotency_key, headers: ['X-Request-Id'] },
+      write: async messages => void seen.push(...messages.map(m => m.headers)),
+    })
+    await h.post('[1,2]', { 'idempotency-key': 'k', 'x-request-id': 'r' })
+    const shared = [
+      ['x-request-id', 'r'],
+      ['idempotency-key', 'k'],
+    ]
+    expect(seen).toEqual([0, 1].map(i => [...shared, ['idempotency-index', String(i)]]))
+  })
+})
+
+describe('limits', () => {
+  test('more than may wait gets a 503 with Retry-After, and nothing of it is taken', async () => {
+    let release!: () => void
+    const gate = new Promise<void>(resolve => (release = resolve))
+    const written: string[] = []
+    const h = await hook({
+      config: { max_pending: 10 },
+      async write(messages) {
+        await gate
+        written.push(...messages.map(m => String(m.encode())))
+      },
+    })
+    const replies = Promise.all(Array.from({ length: 30 }, (_, i) => h.post(String(i))))
+    await expect.poll(() => h.run.built.meters.sum('source', 'in')).toBeGreaterThan(0)
+    const late = await h.post('99')
+    expect(late).toMatchObject({ status: 503, body: { error: { code: 'busy' } } })
+    expect(late.headers.get('retry-after')).toBe('1')
+    release()
+    const good = (await replies).filter(r => r.status === 200)
+    expect(good).toHaveLength(10)
+    expect(written).toHaveLength(10)
+    expect(await h.post('[1,2,3,4,5,6,7,8,9,10,11,12]')).toMatchObject({ status: 200 })
+  })
+
+  test('a thousand requests at once', async () => {
+    const h = await hook()
+    const replies = await Promise.all(Array.from({ length: 1000 }, (_, i) => h.post(String(i))))
+    expect(replies.every(r => r.status === 200)).toBe(true)
+    expect(
+      values(h)
+        .map(Number)
+        .toSorted((a, b) => a - b),
+    ).toEqual(Array.from({ length: 1000 }, (_, i) => i))
+  })
+
+  test('100 MB get a 413 and are not kept, declared or not', async () => {
+    const h = await hook()
+    const chunk = Buffer.alloc(1024 * 1024, 0x20)
+    const before = process.memoryUsage().arrayBuffers
+    const chunks = async function* (): AsyncGenerator<Buffer> {
+      for (let i = 0; i < 100; i++) {
+        yield chunk
+        if (i % 10 === 0) expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * 1024 * 1024)
+      }
+    }
+    const undeclared = await fetch(h.url, { method: 'POST', body: chunks() as unknown as BodyInit, duplex: 'half' } as RequestInit).catch(
+      () => undefined,
+    )
+    if (undeclared) expect(undeclared.status).toBe(413)
+    const declared = await raw(h.port, `POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: ${100 * 1024 * 1024}\r\n\r\n`)
+    expect(declared).toMatch(/^HTTP\/1.1 413 /)
+    expect(declared).toMatch(/connection: close/i)
+    expect(values(h)).toEqual([])
+    expect(await h.post('1')).toMatchObject({ status: 200 })
+  })
+
+  test('a body that is shorter than it says is not taken; behind one that is longer the connection ends', async () => {
+    const h = await hook()
+    await raw(h.port, 'POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n[1]', true)
+    const longer = await raw(h.port, 'POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n2garbage\r\n\r\n')
+    expect(longer).toMatch(/HTTP\/1.1 400 /)
+    expect(
+      await raw(h.port, 'POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n7\r\n0\r\n\r\n'),
+    ).toMatch(/^HTTP\/1.1 400 /)
+    expect(values(h)).toEqual(['2'])
+  })
+
+  test('other methods, other paths, packed bodies', async () => {
+    const h = await hook({ config: { methods: ['POST', 'PUT'] } })
+    const get = await fetch(h.url)
+    expect([get.status, get.headers.get('allow')]).toEqual([405, 'POST, PUT'])
+    expect((await fetch(`${h.url}/x`, { method: 'POST', body: '1' })).status).toBe(404)
+    expect((await fetch(`${h.url}?a=b`, { method: 'PUT', body: '1' })).status).toBe(200)
+    expect(await h.post('1', { 'content-encoding': 'gzip' })).toMatchObject({ status: 415 })
+  })
+
+  test('without a token: 401 before anything is read', async () => {
+    const h = await hook({ config: { auth: { bearer: ['t'], webhook: [], hmac: [], hmac_header: 'x', tolerance: 1 } } })
+    const declared = await raw(h.port, `POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: ${100 * 1024 * 1024}\r\n\r\n`)
+    expect(declared).toMatch(/^HTTP\/1.1 401 /)
+    expect(await h.post('1', { authorization: 'Bearer t' })).toMatchObject({ status: 200 })
+  })
+})
+
+/** Sends bytes and collects what comes back until the peer closes; `hangUp`: closes by itself instead. */
+function raw(port: number, text: string, hangUp = false): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let got = ''
+    const socket = connect(port, '127.0.0.1', () => (hangUp ? socket.end(text, () => socket.destroy()) : socket.write(text)))
+    socket.on('data', data => (got += data.toString()))
+    socket.once('close', () => resolve(got))
+    socket.once('error', reject)
+  })
+}
