@@ -87,7 +87,7 @@ export async function post(
   headers: Record<string, string> = {},
   init: RequestInit = {},
 ): Promise<Reply> {
-  const response = await fetch(url, { method: 'POST', body: body as BodyInit, headers, ...init })
+  const response = await fetch(url, { method: 'POST', body: body as string, headers, ...init })
   const text = await response.text()
   return { status: response.status, body: text.startsWith('{') ? (JSON.parse(text) as unknown) : text, headers: response.headers }
 }

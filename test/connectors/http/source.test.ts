@@ -272,7 +272,7 @@ describe('limits', () => {
         if (i % 10 === 0) expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * 1024 * 1024)
       }
     }
-    const undeclared = await fetch(h.url, { method: 'POST', body: chunks() as unknown as BodyInit, duplex: 'half' } as RequestInit).catch(
+    const undeclared = await fetch(h.url, { method: 'POST', body: chunks() as unknown as string, duplex: 'half' } as RequestInit).catch(
       () => undefined,
     )
     if (undeclared) expect(undeclared.status).toBe(413)
