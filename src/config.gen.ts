@@ -138,6 +138,120 @@ export interface GenerateSourceConfig {
 }
 
 /**
+ * Takes what others post: a webhook. By default a request is answered when its rows are written and committed, so that a 2xx never lies; rows that are refused are named in the answer, and the good ones are written all the same. Several sources, the metrics server and status endpoints may share a port.
+ */
+export interface HttpSourceConfig {
+  /**
+   * Address to listen on; 0.0.0.0 for all. Anything but this machine's own address needs `auth`, or `allow_unauthenticated`.
+   */
+  host: string
+  /**
+   * Port to listen on.
+   */
+  port: number
+  /**
+   * Path of the URL, exact. What follows a `?` is ignored.
+   */
+  path: string
+  /**
+   * HTTP methods that are taken; others get a 405.
+   *
+   * @minItems 1
+   */
+  methods: ('POST' | 'PUT' | 'PATCH')[]
+  /**
+   * What a body is. `json`: one message, or one per element of an array, each with the bytes it was sent with; a body that is no JSON gets a 400. `ndjson`: a JSON value per line; a line that is none is a refused row. `text`, `bytes`: one message, as it is.
+   */
+  format: 'json' | 'ndjson' | 'text' | 'bytes'
+  /**
+   * With `json`: the body is an object, and the array of rows is in this field of it.
+   */
+  field?: string
+  /**
+   * Field of each row that becomes the message's key. A row without it is refused.
+   */
+  key?: string
+  /**
+   * Request header that becomes the key of all its rows; without the header they have none.
+   */
+  key_header?: string
+  /**
+   * Request headers that the messages keep, under their names in lower case.
+   */
+  headers: string[]
+  /**
+   * A longer body gets a 413. In bytes.
+   */
+  max_body: number
+  /**
+   * Who may post. One way at a time; several secrets of it are all good, so that they can be changed without a gap. Empty secrets are left out, as an unset variable is.
+   */
+  auth: {
+    /**
+     * Tokens; requests say `authorization: Bearer TOKEN`.
+     */
+    bearer: string[]
+    /**
+     * Secrets for signatures as Standard Webhooks has them: HMAC-SHA256 over `webhook-id.webhook-timestamp.body`, base64. `whsec_` and base64. The `webhook-id` is then the idempotency key, unless `idempotency_key` says otherwise.
+     */
+    webhook: string[]
+    /**
+     * Secrets for signatures of the form `sha256=` and the HMAC-SHA256 of the body in hexadecimal, as GitHub sends them. An old request can be sent again by whoever saw it; `webhook` has times against that.
+     */
+    hmac: string[]
+    /**
+     * With `hmac`: the header that has the signature.
+     */
+    hmac_header: string
+    /**
+     * With `webhook`: how far the time of a request may be off, either way. In ms.
+     */
+    tolerance: number
+  }
+  /**
+   * Listen on an address that others can reach although anybody may post. For networks that are guarded otherwise.
+   */
+  allow_unauthenticated: boolean
+  /**
+   * Requests that say the same key in a header are one: a repeat gets the first one's answer, and one that is on its way is waited for. Kept in memory; the key is also a header of each message (and `idempotency-index`, the row's place in the request), by which a sink can tell a repeat after a restart.
+   */
+  idempotency_key?: {
+    /**
+     * Request header that has the key. Messages keep it under this name, in lower case.
+     */
+    header: string
+    /**
+     * A request without the header gets a 400.
+     */
+    required: boolean
+    /**
+     * How long an answer is remembered. In ms.
+     */
+    ttl: number
+    /**
+     * How many answers are remembered; the oldest go first.
+     */
+    max: number
+  }
+  /**
+   * `when_written`: 200 after every row is written and committed, 422 when some were refused. `at_once`: 202 as soon as the request is taken; what is in memory is lost with the process, and refused rows need a `dlq`.
+   */
+  answer: 'when_written' | 'at_once'
+  /**
+   * A request whose rows are not committed by then gets a 504: its outcome is unknown, and it is not stopped. In ms.
+   */
+  answer_timeout: number
+  /**
+   * Messages that may wait for their commit; above it requests get a 503 with Retry-After.
+   */
+  max_pending: number
+  /**
+   * Bytes of bodies that may wait, those being received included; above it requests get a 503 with Retry-After. In bytes.
+   */
+  max_pending_bytes: number
+}
+
+/**
  * Reads topics as a member of a consumer group. Each partition is a lane: it keeps its order, its state and its position. Runs on real brokers and on the embedded log.
  */
 export interface KafkaSourceConfig {

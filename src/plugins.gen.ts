@@ -8,6 +8,7 @@ export const PLUGINS = {
   source: {
     file: () => import('./connectors/file/source.ts') as Promise<{ default: Plugin }>,
     generate: () => import('./connectors/generate/source.ts') as Promise<{ default: Plugin }>,
+    http: () => import('./connectors/http/source.ts') as Promise<{ default: Plugin }>,
     kafka: () => import('./connectors/kafka/source.ts') as Promise<{ default: Plugin }>,
     memory: () => import('./connectors/memory/source.ts') as Promise<{ default: Plugin }>,
     schedule: () => import('./connectors/schedule/source.ts') as Promise<{ default: Plugin }>,
@@ -42,6 +43,7 @@ export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'frame': () => import('./validators/frame.gen.ts') as Promise<Quick>,
   'source.file': () => import('./validators/source.file.gen.ts') as Promise<Quick>,
   'source.generate': () => import('./validators/source.generate.gen.ts') as Promise<Quick>,
+  'source.http': () => import('./validators/source.http.gen.ts') as Promise<Quick>,
   'source.kafka': () => import('./validators/source.kafka.gen.ts') as Promise<Quick>,
   'source.memory': () => import('./validators/source.memory.gen.ts') as Promise<Quick>,
   'source.schedule': () => import('./validators/source.schedule.gen.ts') as Promise<Quick>,
