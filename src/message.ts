@@ -40,6 +40,8 @@ export class Message {
   readonly origin: Origin | undefined
   /** Set by a source that could not even unpack the record (unknown compression…): the runtime dead-letters it. */
   failure: Error | undefined
+  /** Which part of the source record it was made of, e.g. `rows[3]`; undefined: all of it. */
+  part: string | undefined
   private _value: unknown
   private _key: string | null | undefined
   /** The key is ours, not the source record's bytes. */
@@ -67,6 +69,7 @@ export class Message {
     this.offset = offset
     this.origin = origin
     this.failure = undefined
+    this.part = undefined
     this._value = value
     this._key = key
     this._ownKey = key !== undefined
@@ -121,7 +124,9 @@ export class Message {
 
   /** A new message from the same source record: same key and time unless given, same headers. */
   derive(value: unknown, key: string | null | undefined = this._ownKey ? this._key : undefined, time: number = this.time): Message {
-    return new Message(value, key, time, this.headers, this.offset, this.origin, this.payload, this.keyBytes)
+    const m = new Message(value, key, time, this.headers, this.offset, this.origin, this.payload, this.keyBytes)
+    m.part = this.part
+    return m
   }
 
   /** What a sink writes: the untouched source bytes, or the value as JSON text (Buffers, and strings of a `text` source, as they are; null: a tombstone). */

@@ -21,6 +21,7 @@ export function deadLetter(message: Message, failure: Failure, pipeline: string)
     ['source_partition', String(origin?.partition ?? 0)],
     ['source_offset', String(message.offset)],
     ['source_timestamp', String(message.time)],
+    ...(message.part === undefined ? [] : [['source_part', message.part] as const]),
     ['pipeline', pipeline],
     ['step', failure.step],
     ['config_location', `${failure.at.file}:${failure.at.line}`],

@@ -111,7 +111,12 @@ function add(groups: Map<string, Group>, key: Group['key'], first: Message, kept
 
 function emitter({ key_as, as }: GroupConfig): (groups: ReadonlyMap<string, Group>, out: Output) => void {
   return (groups, out) => {
-    for (const [id, { key, first, kept, items }] of groups) out.emit(first.derive({ [key_as]: key, ...kept, [as]: items }, id))
+    for (const [id, { key, first, kept, items }] of groups) {
+      const group = first.derive({ [key_as]: key, ...kept, [as]: items }, id)
+      // It stands for more than its first message.
+      group.part = undefined
+      out.emit(group)
+    }
   }
 }
 

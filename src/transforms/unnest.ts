@@ -31,7 +31,11 @@ export default defineTransform<UnnestConfig>({
             failOn(m, error, out)
             continue
           }
-          for (const value of made) out.emit(m.derive(value))
+          made.forEach((value, i) => {
+            const element = m.derive(value)
+            element.part = `${m.part === undefined ? '' : `${m.part}.`}${field}[${i}]`
+            out.emit(element)
+          })
         }
       },
     }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { UnnestConfig } from '../../src/config.gen.ts'
+import { Message } from '../../src/plugin.ts'
 import unnest from '../../src/transforms/unnest.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 
@@ -112,3 +113,14 @@ transformConformance(
     { maxLength: 15 },
   ),
 )
+
+test('each element says which part of the record it is, also when it is taken apart again', () => {
+  const emitted: Message[] = []
+  const out = { emit: (m: Message) => void emitted.push(m), emitTo() {}, fail() {} }
+  const unnestOf = (field: string) => unnest.create({ field, on_empty: 'drop' } as never, {} as never)
+  void unnestOf('a').process([new Message({ a: [{ b: [{ n: 1 }, { n: 2 }] }, { b: [] }] })], out)
+  expect(emitted.map(m => m.part)).toEqual(['a[0]', 'a[1]'])
+  void unnestOf('b').process(emitted.splice(0), out)
+  expect(emitted.map(m => m.part)).toEqual(['a[0].b[0]', 'a[0].b[1]'])
+  expect(emitted[0].derive(1).part).toBe('a[0].b[0]')
+})
