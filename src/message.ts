@@ -17,7 +17,12 @@ export interface Origin {
   readonly topic?: string
   readonly partition?: number
   readonly format: Format
+  /** Where the record lies in the lane, when that is not its `offset`: a dead letter that runs again has the offset of its source. */
+  readonly at?: number
 }
+
+/** Place in the lane: what a rewind goes back to. */
+export const placeOf = (m: Message): number => m.origin?.at ?? m.offset
 
 /**
  * One event. A class, not a literal, so that every message has one hidden shape and property access stays monomorphic.

@@ -193,6 +193,8 @@ export interface CheckpointStore {
   claim(lane: LaneInfo): Promise<Checkpoint | undefined>
   /** Make the delta durable as a unit. @throws {FencedError} when the lane is somebody else's now. */
   save(lane: LaneInfo, delta: CheckpointDelta): Promise<void>
+  /** Reads what is saved, and leaves the owner alone: for looking on. */
+  peek?(lane: LaneInfo): Promise<Checkpoint | undefined>
   release(lane: LaneInfo): Promise<void>
   close(): Promise<void>
 }
@@ -212,6 +214,24 @@ export interface Transaction {
 export interface Transactional<Config> {
   scope(config: Config): string
   create(config: Config, context: Context): Transactor
+}
+
+/** What a sink has written as a dlq, read back: for `runner dlq`. */
+export interface Letters {
+  /** What and where it is: `topic events.v1.dlq on kafka:127.0.0.1:9092`. */
+  readonly what: string
+  /** Its ordered parts and what lies in them now; `read` goes no further. Empty: nothing was ever written. */
+  lanes(): Promise<LetterLane[]>
+  /** Records from `offset` on, as they were written: messages of format `bytes`, with the lane's offsets. Every record between two of them is gone. */
+  read(lane: LetterLane, offset: number): Promise<{ readonly messages: Message[]; readonly next: number; readonly end: boolean }>
+  close(): Promise<void>
+}
+export interface LetterLane {
+  /** Unique in the dlq and the same for ever: `events.v1.dlq/0`. */
+  readonly id: string
+  readonly partition: number
+  /** First offset that is still there. */
+  readonly from: number
 }
 
 /** What `runner check` asks a plugin: can this be used, now, from here? */
@@ -291,6 +311,8 @@ export interface SinkPlugin<C = any> extends Definition<'sink', C, Context, Sink
    * `write` would refuse. Without it a message shows its own key, value and headers.
    */
   preview?(config: C): (message: Message) => Preview
+  /** Reads back what was written, if that can be done without losing a byte. Connects. */
+  letters?(config: C, context: { readonly log: Logger }): Promise<Letters>
 }
 export type Repeat = 'idempotent' | 'appends' | 'ephemeral'
 /** A record as it would be written. */

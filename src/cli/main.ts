@@ -9,6 +9,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   explain: () => import('./explain.ts'),
   test: () => import('./test.ts'),
   topics: () => import('./topics.ts'),
+  dlq: () => import('./dlq.ts'),
   list: () => import('./list.ts'),
   schema: () => import('./schema.ts'),
   trigger: () => import('./trigger.ts'),

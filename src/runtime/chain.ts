@@ -13,6 +13,8 @@ export interface Stage {
   readonly at: Location
   readonly transform: Transform
   readonly when?: Expression
+  /** Messages for which it is false pass by, before anything else: they enter the chain further on. */
+  readonly enters?: (message: Message) => boolean
   readonly meter: StepMeter
 }
 
@@ -76,7 +78,7 @@ export class Chain {
       const stage = (this.active = this.stages[i])
       const out = this.outputs[i]
       const started = performance.now()
-      const wait = stage.when ? this.runWhere(stage, stage.when, current, out) : stage.transform.process(current, out)
+      const wait = stage.when || stage.enters ? this.runWhere(stage, current, out) : stage.transform.process(current, out)
       if (wait) return this.resume(wait, i, current.length, started)
       current = this.account(i, current.length, started)
     }
@@ -122,8 +124,8 @@ export class Chain {
     }
   }
 
-  private runWhere(stage: Stage, when: Expression, messages: Message[], out: StageOutput): void | Promise<void> {
-    const runs = splitRuns(when, messages, (m, error) => out.fail(m, error))
+  private runWhere(stage: Stage, messages: Message[], out: StageOutput): void | Promise<void> {
+    const runs = splitRuns(stage, messages, (m, error) => out.fail(m, error))
     for (let i = 0; i < runs.length; i++) {
       const [inside, run] = runs[i]
       if (!inside) {
@@ -147,10 +149,10 @@ export class Chain {
   }
 }
 
-function splitRuns(when: Expression, messages: Message[], fail: (m: Message, e: Error) => void): [boolean, Message[]][] {
+function splitRuns({ when, enters }: Stage, messages: Message[], fail: (m: Message, e: Error) => void): [boolean, Message[]][] {
   const runs: [boolean, Message[]][] = []
   for (const m of messages) {
-    const inside = test(when, m, fail)
+    const inside = enters?.(m) === false ? false : when ? test(when, m, fail) : true
     if (inside === undefined) continue
     const last = runs.at(-1)
     if (last && last[0] === inside) last[1].push(m)

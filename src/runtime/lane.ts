@@ -6,7 +6,7 @@
  * needs no tracking. Every recovery is the same: rewind, that is forget everything in memory, claim the checkpoint again
  * and read on from its position.
  */
-import { type Batch, FencedError, type LaneInfo, type Message, type Position } from '../plugin.ts'
+import { type Batch, FencedError, type LaneInfo, type Message, placeOf, type Position } from '../plugin.ts'
 import { isOutside } from './backfill.ts'
 import { Chain, type Exit } from './chain.ts'
 import type { Cycle } from './cycle.ts'
@@ -263,7 +263,8 @@ export class Lane {
 
   /** A transform threw. True: the batch has been dealt with all the same, message by message. */
   private async survive(batch: Batch, error: Error): Promise<boolean> {
-    const last = batch.messages.at(-1)?.offset ?? -1
+    const end = batch.messages.at(-1)
+    const last = end ? placeOf(end) : -1
     const stateful = this.state.opened
     const hopeless = error instanceof UnhandledRecord || !this.settler.buries || (stateful && (!this.host.source.seek || last < 0))
     if (hopeless) {

@@ -1,5 +1,5 @@
 /** Finds the one message that makes a transform throw, by running message by message over the stretch in which it must be. */
-import type { Message } from '../plugin.ts'
+import { type Message, placeOf } from '../plugin.ts'
 import type { Chain } from './chain.ts'
 import { type Failure, UnhandledRecord } from './dead-letters.ts'
 
@@ -21,17 +21,17 @@ export class PoisonHunt {
   /** Rejects at a poison message not met before; the lane is then rewound, and the next pass kills it without running it. */
   async run(messages: readonly Message[], chain: Chain, kill: (message: Message, failure: Failure) => void): Promise<void> {
     for (const m of messages) {
-      const known = this.found.get(m.offset)
+      const known = this.found.get(placeOf(m))
       if (known) kill(m, known)
       else {
         try {
           await chain.run([m])
         } catch (error) {
-          if (!(error instanceof UnhandledRecord)) this.found.set(m.offset, culprit(chain, error as Error))
+          if (!(error instanceof UnhandledRecord)) this.found.set(placeOf(m), culprit(chain, error as Error))
           throw error
         }
       }
-      if (m.offset >= this.until) {
+      if (placeOf(m) >= this.until) {
         this.until = -1
         this.found.clear()
       }

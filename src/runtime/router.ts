@@ -20,8 +20,14 @@ export class Router {
   /** Sinks at the end of the chain, and sinks by `step.port`. */
   private readonly end: Target[] = []
   private readonly ports = new Map<string, Target[]>()
+  /** Of a message that is for one sink only, its name. */
+  private readonly sinkOf: ((message: Message) => string | undefined) | undefined
 
-  constructor(sinks: readonly { step: SinkStep; when?: Expression; meter: StepMeter }[]) {
+  constructor(
+    sinks: readonly { step: SinkStep; when?: Expression; meter: StepMeter }[],
+    sinkOf?: (message: Message) => string | undefined,
+  ) {
+    this.sinkOf = sinkOf
     sinks.forEach(({ step, when, meter }, index) => {
       const target: Target = { index, step: step.name, at: step.at, when, meter }
       if (!step.from?.port) this.end.push(target)
@@ -33,7 +39,19 @@ export class Router {
   }
 
   route(messages: readonly Message[], cycle: Cycle, fail: Fail): void {
-    for (const target of this.end) for (const m of messages) deliver(target, m, cycle, fail)
+    for (const target of this.end) {
+      for (const m of messages) if (this.sinkOf?.(m) === undefined) deliver(target, m, cycle, fail)
+    }
+    if (this.sinkOf) this.routeSome(messages, cycle, fail, this.sinkOf)
+  }
+
+  private routeSome(messages: readonly Message[], cycle: Cycle, fail: Fail, sinkOf: (message: Message) => string | undefined): void {
+    const all = [...this.end, ...[...this.ports.values()].flat()]
+    for (const m of messages) {
+      const name = sinkOf(m)
+      const target = name === undefined ? undefined : all.find(t => t.step === name)
+      if (target) deliver(target, m, cycle, fail)
+    }
   }
 
   routePort(step: string, port: string, message: Message, cycle: Cycle, fail: Fail): void {

@@ -4,7 +4,7 @@
  */
 import { EnvironmentError, type LaneInfo, type Message, type Position, type Transaction, type WriteContext } from '../plugin.ts'
 import { Cycle } from './cycle.ts'
-import { deadLetter, type Failure, UnhandledRecord } from './dead-letters.ts'
+import { deadLetter, type Failure, replayOf, UnhandledRecord } from './dead-letters.ts'
 import type { LaneHost } from './lane-host.ts'
 import type { LaneState } from './state.ts'
 import type { Writer } from './writer.ts'
@@ -158,8 +158,9 @@ export class Settler {
 
   /** @returns false when there is no such place. */
   bury(cycle: Cycle, message: Message, failure: Failure): boolean {
-    const { dlq, source, pipeline } = this.host
-    if (dlq) cycle.dead.push(deadLetter(message, failure, pipeline))
+    const { dlq, source, pipeline, clock } = this.host
+    replayOf(message)?.taken(message)
+    if (dlq) cycle.dead.push(deadLetter(message, failure, pipeline, clock.now()))
     if (source.refuse) cycle.refused.push({ message, error: failure.error, step: failure.step })
     return this.buries
   }

@@ -60,6 +60,18 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       }) // prettier-ignore
     })
 
+    test('who looks on sees what is saved, and fences nobody', async () => {
+      const [owner, other] = [await open(), await open()]
+      if (!other.peek) return
+      expect(await other.peek(place.lane(0))).toBeUndefined()
+      await owner.claim(place.lane(0))
+      expect(await other.peek(place.lane(0))).toBeUndefined()
+      await owner.save(place.lane(0), delta(1, [['s', 'k', '1']]))
+      expect(await other.peek(place.lane(0))).toEqual({ position: 1, state: [['s', 'k', '1']] })
+      await owner.save(place.lane(0), delta(2, [['s', 'k', null]]))
+      expect(await other.peek(place.lane(0))).toEqual({ position: 2, state: [] })
+    })
+
     test('within one delta the last word on a key counts', async () => {
       const store = await open()
       await store.claim(place.lane(0))

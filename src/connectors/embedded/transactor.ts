@@ -1,6 +1,6 @@
 /** Outputs, state and offsets of a lane in one SQLite transaction. */
 import { BatchError, type CheckpointDelta, type LaneInfo, type Position, type Transaction, type Transactor } from '../../plugin.ts'
-import { type Claim, claimLane, saveLane, unclaimed } from '../../runtime/checkpoints/lanes.ts'
+import { type Claim, claimLane, peekLane, saveLane, unclaimed } from '../../runtime/checkpoints/lanes.ts'
 import type { LogTransaction } from '../kafka/driver.ts'
 import { Appender, ensureTopics } from './append.ts'
 import { commitOffset, groupId } from './group.ts'
@@ -33,6 +33,7 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
       return claim.checkpoint
     },
     save: (lane, delta) => save(lane, delta),
+    peek: async lane => peekLane((await open()).db, id, lane.id),
     async begin(lane) {
       if (!claims.has(lane.id)) throw unclaimed(lane.id)
       if (running.has(lane.id)) throw new Error(`lane ${lane.id} has a transaction already`)

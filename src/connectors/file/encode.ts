@@ -1,5 +1,4 @@
 /** From messages to lines. */
-import { isUtf8 } from 'node:buffer'
 import type { Message } from '../../plugin.ts'
 
 /**
@@ -20,27 +19,10 @@ export function textLine(message: Message): Buffer | string {
   return hasBreak(encoded) ? encoded.toString().replaceAll(/\r\n|\n|\r/g, ' ') : encoded
 }
 
-/** The whole record for people, `{time, key, headers, value}`: the value as JSON, as text when it is none, as `value_base64` when it is not even that. */
-export function envelopeLine(message: Message): string {
-  const headers = Object.fromEntries((message.headers ?? []).map(([name, value]) => [name, value === null ? null : value.toString()]))
-  const key = message.encodeKey()
-  const head = JSON.stringify({
-    time: message.time > 0 ? new Date(message.time).toISOString() : null,
-    key: key === null ? null : key.toString(),
-    headers,
-  })
-  const value = message.encode()
-  const tail =
-    Buffer.isBuffer(value) && !isUtf8(value)
-      ? `"value_base64":"${value.toString('base64')}"`
-      : `"value":${value === null ? 'null' : asJson(value)}`
-  return `${head.slice(0, -1)},${tail}}`
-}
-
 const hasBreak = (text: Buffer | string): boolean => text.includes('\n') || text.includes('\r')
 
 /** JSON text on one line, digit for digit; other text as a JSON string. */
-function asJson(encoded: Buffer | string): string {
+export function asJson(encoded: Buffer | string): string {
   const text = encoded.toString()
   try {
     JSON.parse(text)

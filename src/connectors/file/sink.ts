@@ -11,7 +11,9 @@ import {
   type Sink,
 } from '../../plugin.ts'
 import { formatRecord, parseRecord } from './csv.ts'
-import { envelopeLine, jsonLine, textLine } from './encode.ts'
+import { jsonLine, textLine } from './encode.ts'
+import { envelopeLine } from './envelope.ts'
+import { fileLetters } from './letters.ts'
 import { DELIMITER_RULE, formatOf, isDelimiter } from './records.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 import { FileWriter } from './writer.ts'
@@ -23,6 +25,7 @@ export default defineSink<FileSinkConfig>({
   reason: 'a line that is written again is a second line',
   readsValue: config => formatOf(config.format, config.path) === 'csv',
   check,
+  letters: async config => fileLetters(config.path),
   create: (config, ctx) => (formatOf(config.format, config.path) === 'csv' ? csvSink(config, ctx) : lineSink(config, ctx)),
 })
 

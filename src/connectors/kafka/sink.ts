@@ -13,6 +13,7 @@ import type { KafkaSinkConfig } from '../../config.gen.ts'
 import { getter } from '../../transforms/lib/fields.ts'
 import { checkConnection, connect, isEmbedded, LazyTransactor, type Lease, scopeOf } from './connect.ts'
 import { type Driver, type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
+import { topicLetters } from './letters.ts'
 import { Meter } from './metrics.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
@@ -46,6 +47,7 @@ export default defineSink<KafkaSinkConfig>({
     return problems
   },
   preview: recordMaker,
+  letters: topicLetters,
   create: (config, ctx) => new KafkaSink(config, ctx),
 })
 
@@ -198,6 +200,7 @@ class KafkaSink implements Sink {
         meter.published(record.topic, label(this.typeOf(value)), label(this.exchangeOf(value))).inc()
       })
     }
+    if (this.ctx.dlq !== true) return
     for (const record of records) {
       if (record.headers === undefined) continue
       const error = header(record.headers, 'error_type')
@@ -251,10 +254,9 @@ function keyGetter(path: string | undefined): (m: Message) => Buffer | string | 
 const labelGetter = (path: string | undefined): ((value: unknown) => unknown) => (path === undefined ? () => undefined : getter(path))
 const label = (value: unknown): string => (typeof value === 'string' ? value : typeof value === 'number' ? String(value) : '')
 
-function header(headers: readonly Header[], name: string): string | undefined {
-  for (const [n, value] of headers) if (n === name && value !== null) return value.toString()
-  return undefined
-}
+/** The last one of that name: what was added after it came to the runner. */
+const header = (headers: readonly Header[], name: string): string | undefined =>
+  headers.findLast(([n, value]) => n === name && value !== null)?.[1]?.toString()
 
 /** Kafka's timestamps are whole ms; a message without a usable time gets none (-1 would be refused). */
 const wholeMs = (time: number): number => (Number.isInteger(time) ? time : Number.isFinite(time) ? Math.floor(time) : 0)

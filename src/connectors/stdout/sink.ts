@@ -1,7 +1,8 @@
 import type { Writable } from 'node:stream'
 import type { StdoutSinkConfig } from '../../config.gen.ts'
 import { ConnectionError, defineSink, EnvironmentError, type Sink } from '../../plugin.ts'
-import { envelopeLine, jsonLine, textLine } from '../file/encode.ts'
+import { jsonLine, textLine } from '../file/encode.ts'
+import { envelopeLine } from '../file/envelope.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<StdoutSinkConfig>({

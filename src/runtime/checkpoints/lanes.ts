@@ -36,10 +36,23 @@ export function claimLane(db: Sqlite, owner: string, name: string): Claim {
        ON CONFLICT (owner, name) DO UPDATE SET epoch = epoch + 1 RETURNING id, epoch, position`,
     )
     .get(owner, name) as { id: number; epoch: number; position: string | null }
-  if (row.position === null) return { lane: row.id, name, epoch: row.epoch, checkpoint: undefined }
-  const rows = db.prepare('SELECT store, key, json FROM state WHERE lane = ?').all(row.id) as { store: string; key: string; json: string }[]
-  const checkpoint = { position: JSON.parse(row.position) as Json, state: rows.map(r => [r.store, r.key, r.json] as const) }
+  const checkpoint = row.position === null ? undefined : checkpointOf(db, row.id, row.position)
   return { lane: row.id, name, epoch: row.epoch, checkpoint }
+}
+
+/** What was saved, without a claim. */
+export function peekLane(db: Sqlite, owner: string, name: string): Checkpoint | undefined {
+  return db.guard(() => {
+    const row = db.prepare('SELECT id, position FROM lane WHERE owner = ? AND name = ?').get(owner, name) as
+      | { id: number; position: string | null }
+      | undefined
+    return row && row.position !== null ? checkpointOf(db, row.id, row.position) : undefined
+  })
+}
+
+function checkpointOf(db: Sqlite, lane: number, position: string): Checkpoint {
+  const rows = db.prepare('SELECT store, key, json FROM state WHERE lane = ?').all(lane) as { store: string; key: string; json: string }[]
+  return { position: JSON.parse(position) as Json, state: rows.map(r => [r.store, r.key, r.json] as const) }
 }
 
 /** Saves the delta if the claim still holds. Inside `Sqlite.write` only. @throws {FencedError} when the lane was claimed again. */

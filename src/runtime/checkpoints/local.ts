@@ -1,6 +1,6 @@
 /** Checkpoints of sources that have no store of their own, in one SQLite file beside the pipelines. */
 import type { CheckpointStore } from '../../plugin.ts'
-import { type Claim, claimLane, laneSchema, saveLane, unclaimed } from './lanes.ts'
+import { type Claim, claimLane, laneSchema, peekLane, saveLane, unclaimed } from './lanes.ts'
 import { inStateDir } from '../state-dir.ts'
 import { openSqlite, type Sqlite, type SqliteKind } from './sqlite.ts'
 
@@ -42,6 +42,7 @@ export function localCheckpoints(options: LocalOptions): CheckpointStore {
       const db = await open()
       await db.write(() => saveLane(db, claim, delta))
     },
+    peek: async lane => peekLane(await open(), options.id, lane.id),
     async release(lane) {
       claims.delete(lane.id)
     },

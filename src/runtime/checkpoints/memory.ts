@@ -15,13 +15,12 @@ export type Memory = Map<string, Lane>
 export function memoryCheckpoints(memory: Memory = new Map()): CheckpointStore {
   const epochs = new Map<string, number>()
   return {
+    peek: async info => checkpointOf(memory.get(info.id)),
     async claim(info: LaneInfo): Promise<Checkpoint | undefined> {
       let lane = memory.get(info.id)
       if (!lane) memory.set(info.id, (lane = { epoch: 0, position: undefined, state: new Map() }))
       epochs.set(info.id, ++lane.epoch)
-      if (lane.position === undefined) return undefined
-      const state = [...lane.state].flatMap(([store, keys]) => [...keys].map(([key, json]) => [store, key, json] as const))
-      return { position: JSON.parse(lane.position) as Json, state }
+      return checkpointOf(lane)
     },
     async save(info: LaneInfo, delta: CheckpointDelta): Promise<void> {
       const epoch = epochs.get(info.id)
@@ -43,4 +42,10 @@ export function memoryCheckpoints(memory: Memory = new Map()): CheckpointStore {
       epochs.clear()
     },
   }
+}
+
+function checkpointOf(lane: Lane | undefined): Checkpoint | undefined {
+  if (lane?.position === undefined) return undefined
+  const state = [...lane.state].flatMap(([store, keys]) => [...keys].map(([key, json]) => [store, key, json] as const))
+  return { position: JSON.parse(lane.position) as Json, state }
 }

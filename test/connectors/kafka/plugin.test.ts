@@ -81,8 +81,8 @@ describe.each([
       gauge: () => ({ set() {} }),
     },
   })
-  const sink = async (config: Partial<KafkaSinkConfig>) => {
-    const made = sinkPlugin.create(sinkConfig({ brokers: address, ...config }), context('out'))
+  const sink = async (config: Partial<KafkaSinkConfig>, dlq = false) => {
+    const made = sinkPlugin.create(sinkConfig({ brokers: address, ...config }), { ...context('out'), dlq })
     await made.open!(new AbortController().signal)
     return made
   }
@@ -216,7 +216,7 @@ describe.each([
 
   test('a dead letter that is too large is cut to what fits, and says so', async () => {
     const topic = await newTopic({ config: { 'max.message.bytes': '20000' } })
-    const out = await sink({ topic, on_too_large: 'truncate', compression: 'none' })
+    const out = await sink({ topic, compression: 'none' }, true)
     const payload = Buffer.from(Array.from({ length: 50_000 }, (_, i) => i % 251))
     const headers = [
       ['source_topic', 'in'],

@@ -10,6 +10,7 @@ import {
   type Transactor,
 } from '../../../../plugin.ts'
 import type { LogTransaction, OutRecord, SendOptions, TopicPartition, TransactorOptions } from '../../driver.ts'
+import { PATIENCE } from '../admin.ts'
 import type { Cluster } from '../cluster.ts'
 import { checkpointTopic, encodeCheckpoint, partitionFor, readCheckpoint } from './checkpoint.ts'
 import { LaneProducer } from './lane.ts'
@@ -53,6 +54,13 @@ export class KafkaTransactor implements Transactor {
   async save(lane: LaneInfo, delta: CheckpointDelta): Promise<void> {
     const transaction = await this.begin(lane)
     await transaction.commit(delta)
+  }
+
+  async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
+    const partition = lane.topic === undefined ? 0 : (lane.partition ?? 0)
+    const { cluster, topic } = this
+    const there = await cluster.retry(`look up topic ${topic}`, PATIENCE, async () => (await cluster.partitions(topic)).length)
+    return there <= partition ? undefined : readCheckpoint(cluster, { topic, partition }, lane)
   }
 
   async release(lane: LaneInfo): Promise<void> {

@@ -1,0 +1,133 @@
+/** `runner dlq ls`. */
+import { styleText } from 'node:util'
+import { EXIT } from '../../errors.ts'
+import { diedAt, type Letter } from '../../dlq/letter.ts'
+import { scan } from '../../dlq/scan.ts'
+import { selector } from '../../dlq/select.ts'
+import { EnvironmentError } from '../../plugin.ts'
+import { silentLogger } from '../../runtime/telemetry/log.ts'
+import type { SelectFlags } from '../dlq.ts'
+import { DoneBy, guarded, loadWithDlq, openLetters, selectionOf } from './open.ts'
+
+interface Row {
+  readonly letter: Letter
+  readonly done: boolean
+}
+
+export function ls(file: string | undefined, flags: SelectFlags & { max: number; all?: boolean }): Promise<number> {
+  return guarded(async () => {
+    const pipeline = await loadWithDlq(file, flags)
+    const wanted = selector(selectionOf(flags, file === undefined ? undefined : pipeline.name))
+    const box = await openLetters(pipeline, silentLogger)
+    const done = new DoneBy(pipeline, silentLogger)
+    const rows: Row[] = []
+    const counts = { open: 0, done: 0, others: 0, by: new Map<string, number>() }
+    try {
+      const lanes = await box.lanes()
+      if (lanes.length === 0 && flags.topic !== undefined) throw new EnvironmentError(`there is no ${box.what}`)
+      for (const lane of lanes) {
+        for await (const page of scan(box, lane, 0)) {
+          for (const { letter } of page) {
+            if (!wanted(letter)) {
+              counts.others++
+              continue
+            }
+            const isDone = letter.death !== undefined && ((await done.of(letter.death.pipeline, lane))?.has(letter.offset) ?? false)
+            counts[isDone ? 'done' : 'open']++
+            if (isDone && !flags.all) continue
+            const what = letter.death ? `${letter.death.step}\0${letter.death.errorType}` : '\0not a dead letter'
+            counts.by.set(what, (counts.by.get(what) ?? 0) + 1)
+            // Only the oldest ones are kept, however many there are.
+            if (rows.length < flags.max + 1000) rows.push({ letter, done: isDone })
+            else if (lanes.length > 1) trim(rows, flags.max)
+          }
+        }
+      }
+    } finally {
+      await done.close()
+      await box.close()
+    }
+    trim(rows, flags.max)
+    if (flags.json) {
+      const by = [...counts.by].map(([what, count]) => ({ step: what.split('\0')[0], error_type: what.split('\0')[1], count }))
+      print(`${JSON.stringify({ dlq: box.what, open: counts.open, done: counts.done, counts: by, letters: rows.map(toJson) }, null, 2)}\n`)
+    } else print(table(rows, counts, box.what, flags.all === true))
+    return EXIT.ok
+  })
+}
+
+function trim(rows: Row[], max: number): void {
+  rows.sort((a, b) => diedAt(a.letter) - diedAt(b.letter))
+  rows.length = Math.min(rows.length, max)
+}
+
+const print = (text: string): void => void process.stdout.write(text)
+
+export function toJson({ letter, done }: Row): object {
+  const { death: d } = letter
+  return {
+    id: letter.id,
+    done,
+    key: letter.key?.toString() ?? null,
+    size: letter.payload?.length ?? null,
+    time: new Date(letter.time).toISOString(),
+    ...(d && {
+      failed_at: d.failedAt ?? null,
+      first_failed_at: d.firstFailedAt ?? d.failedAt ?? null,
+      attempts: d.attempts,
+      source: { topic: d.topic, partition: d.partition, offset: d.offset },
+      pipeline: d.pipeline,
+      step: d.step,
+      config_location: d.location,
+      error_type: d.errorType,
+      error_message: d.message,
+    }),
+  }
+}
+
+const HEADS = ['id', 'failed at', 'source', 'step', 'error', 'message', 'key'] as const
+
+function table(
+  rows: readonly Row[],
+  counts: { open: number; done: number; others: number; by: ReadonlyMap<string, number> },
+  what: string,
+  all: boolean,
+): string {
+  const lines = rows.map(({ letter, done }) => {
+    const { death: d } = letter
+    const source = d ? (d.offset < 0 ? '-' : `${d.topic}/${d.partition}/${d.offset}`) : '-'
+    const times = d && d.attempts > 1 ? ` (${d.attempts}x)` : ''
+    return [
+      `${letter.id}${done ? ' done' : ''}`,
+      new Date(diedAt(letter)).toISOString().slice(0, 19).concat('Z'),
+      source,
+      d?.step ?? '-',
+      (d?.errorType ?? 'not a dead letter') + times,
+      cut(d?.message ?? '', 60),
+      cut(letter.key?.toString() ?? '-', 24),
+    ]
+  })
+  const widths = HEADS.map((head, i) => Math.max(head.length, ...lines.map(cells => cells[i].length)))
+  const row = (cells: readonly string[]): string =>
+    cells
+      .map((cell, i) => cell.padEnd(widths[i]))
+      .join('  ')
+      .trimEnd()
+  const total = counts.open + (all ? counts.done : 0)
+  const more = total - rows.length
+  const by = [...counts.by].toSorted((a, b) => b[1] - a[1]).map(([id, n]) => `  ${String(n).padStart(7)}  ${id.replace('\0', ': ')}`)
+  return [
+    ...(lines.length > 0 ? [styleText('bold', row(HEADS)), ...lines.map(row), ''] : []),
+    `${what}: ${counts.open} to do${counts.done > 0 ? `, ${counts.done} done${all ? '' : ' (--all shows them)'}` : ''}`,
+    ...by,
+    ...(more > 0 && rows.length > 0 ? [`${more} more (--max)`] : []),
+    '',
+  ].join('\n')
+}
+
+/** One line, with nothing in it that a terminal would obey. */
+export function cut(text: string, max: number): string {
+  // eslint-disable-next-line no-control-regex
+  const plain = text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+  return plain.length > max ? `${plain.slice(0, max - 1)}…` : plain
+}

@@ -1,0 +1,87 @@
+/** From the command line to an open dlq. */
+import { EXIT, exitCodeOf } from '../../errors.ts'
+import { EnvironmentError, type Letters, type Logger } from '../../plugin.ts'
+import { markLane, markPlace, type Place, quietContext, type WithDlq } from '../../dlq/place.ts'
+import { type Marks, readMarks } from '../../dlq/marks.ts'
+import type { Selection } from '../../dlq/select.ts'
+import type { LetterLane } from '../../plugin.ts'
+import { loadPipeline, loadText } from '../../runtime/config/load.ts'
+import type { SelectFlags } from '../dlq.ts'
+
+/** What is wrong with the command line or the file: exit code 2. */
+export class UsageError extends Error {}
+
+/** Runs a command; errors become a line on stderr and an exit code. */
+export async function guarded(run: () => Promise<number>): Promise<number> {
+  try {
+    return await run()
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`)
+    return error instanceof UsageError ? EXIT.config : exitCodeOf(error)
+  }
+}
+
+/** The pipeline of a file, or one that is nothing but this topic's dlq. */
+export async function loadWithDlq(file: string | undefined, { topic, set }: Pick<SelectFlags, 'topic' | 'set'>): Promise<WithDlq> {
+  if ((file === undefined) === (topic === undefined)) throw new UsageError('give a pipeline file, or --topic')
+  const name = JSON.stringify(topic)
+  const bare = `name: dlq\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\ndlq: { kafka: { topic: ${name} } }`
+  const { pipeline, problems } = file === undefined ? await loadText('--topic', bare) : await loadPipeline(file, { env: process.env, set })
+  if (problems.length > 0) {
+    const { formatText } = await import('../../runtime/config/format.ts')
+    process.stderr.write(formatText(problems))
+  }
+  if (!pipeline) throw new UsageError(file === undefined ? `${topic} cannot be read as a dlq` : `${file} cannot be used as it is`)
+  const { dlq } = pipeline
+  if (!dlq) throw new UsageError(`${file} has no dlq (or it is switched off)`)
+  if (!dlq.plugin.letters) throw new UsageError(`the dlq of ${file} is ${dlq.type}: what was written there cannot be read back`)
+  return { ...pipeline, dlq }
+}
+
+/** @throws {EnvironmentError} also when the peer does not answer. */
+export async function openLetters({ dlq }: WithDlq, log: Logger): Promise<Letters> {
+  try {
+    return await dlq.plugin.letters!(dlq.config, { log })
+  } catch (error) {
+    throw error instanceof EnvironmentError ? error : new EnvironmentError((error as Error).message, error)
+  }
+}
+
+export function selectionOf(flags: SelectFlags, pipeline: string | undefined, ids: readonly string[] = []): Selection {
+  const wrong = ids.find(id => !/^\d+\/\d+$/.test(id))
+  if (wrong !== undefined) throw new UsageError(`${wrong} is no dead letter's id; ls prints them: partition/offset, like 0/17`)
+  const { step, errorType, key, contains, since, until } = flags
+  return { ids, step, errorType, key, contains, since, until, pipeline: flags.pipeline ?? pipeline }
+}
+
+/** Tells what is done, of any pipeline whose letters lie in the dlq, without disturbing a replay that runs. */
+export class DoneBy {
+  private readonly pipeline: WithDlq
+  private readonly log: Logger
+  private readonly places = new Map<string, Place>()
+  private readonly marks = new Map<string, Promise<Marks | undefined>>()
+
+  constructor(pipeline: WithDlq, log: Logger) {
+    this.pipeline = pipeline
+    this.log = log
+  }
+
+  /** Undefined: nobody can tell, as the store does not let look on. */
+  of(name: string, lane: LetterLane): Promise<Marks | undefined> {
+    const id = `${name}\0${lane.id}`
+    let marks = this.marks.get(id)
+    if (!marks) this.marks.set(id, (marks = this.read(name, lane)))
+    return marks
+  }
+
+  async close(): Promise<void> {
+    for (const { store } of this.places.values()) await store.close()
+  }
+
+  private async read(name: string, lane: LetterLane): Promise<Marks | undefined> {
+    let place = this.places.get(name)
+    if (!place) this.places.set(name, (place = markPlace({ ...this.pipeline, name }, quietContext(this.log))))
+    const { store } = place
+    return store.peek ? readMarks(await store.peek(markLane(lane.id, this.pipeline.dlq.name))) : undefined
+  }
+}

@@ -1,0 +1,96 @@
+/** `runner dlq show`. */
+import { isUtf8 } from 'node:buffer'
+import { styleText } from 'node:util'
+import { EXIT } from '../../errors.ts'
+import { type Letter, readLetter } from '../../dlq/letter.ts'
+import type { Message } from '../../plugin.ts'
+import { silentLogger } from '../../runtime/telemetry/log.ts'
+import type { SelectFlags } from '../dlq.ts'
+import { toJson } from './ls.ts'
+import { DoneBy, guarded, loadWithDlq, openLetters, selectionOf, UsageError } from './open.ts'
+
+export function show(args: readonly string[], flags: SelectFlags & { raw?: boolean }): Promise<number> {
+  return guarded(async () => {
+    const [file, id] = args.length > 1 ? args : [undefined, args[0]]
+    if (args.length > 2) throw new UsageError('give one file and one id')
+    selectionOf(flags, undefined, [id])
+    const pipeline = await loadWithDlq(file, flags)
+    const box = await openLetters(pipeline, silentLogger)
+    const doneBy = new DoneBy(pipeline, silentLogger)
+    try {
+      const [partition, offset] = id.split('/').map(Number)
+      const lane = (await box.lanes()).find(l => l.partition === partition)
+      const { messages } = lane && offset >= lane.from ? await box.read(lane, offset) : { messages: [] }
+      const record = messages.find(m => m.offset === offset)
+      if (!lane || !record) {
+        process.stderr.write(`there is no ${id} in ${box.what}\n`)
+        return EXIT.verdict
+      }
+      const letter = readLetter(record, partition)
+      const done = letter.death !== undefined && ((await doneBy.of(letter.death.pipeline, lane))?.has(offset) ?? false)
+      if (flags.raw) process.stdout.write(letter.payload ?? '')
+      else if (flags.json) process.stdout.write(`${JSON.stringify(asJson(letter, done, record), null, 2)}\n`)
+      else process.stdout.write(asText(letter, done, record))
+      return EXIT.ok
+    } finally {
+      await doneBy.close()
+      await box.close()
+    }
+  })
+}
+
+function asJson(letter: Letter, done: boolean, record: Message): object {
+  const { death: d, payload } = letter
+  const text = payload === null || isUtf8(payload)
+  return {
+    ...toJson({ letter, done }),
+    headers: (record.headers ?? []).map(([name, value]) => [name, value?.toString() ?? null]),
+    ...(text ? { value: payload?.toString() ?? null } : { value_base64: payload.toString('base64') }),
+    ...(d?.stepInput !== undefined && { step_input: JSON.parse(d.stepInput) as unknown }),
+    ...(d?.stepKey !== undefined && { step_key: d.stepKey }),
+    ...(d?.cutFrom !== undefined && { original_size: d.cutFrom }),
+  }
+}
+
+function asText(letter: Letter, done: boolean, record: Message): string {
+  const { death: d, payload } = letter
+  const head = (text: string): string => styleText('bold', text)
+  const all = record.headers ?? []
+  const own = all.slice(letter.headers.length)
+  const width = Math.max(0, ...all.map(([name]) => name.length))
+  const line = ([name, value]: readonly [string, Buffer | string | null]): string =>
+    `  ${name.padEnd(width)}  ${safe(value?.toString() ?? '(null)')}`
+  const cutNote = d?.cutFrom === undefined ? '' : `, the first ${payload?.length ?? 0} of ${d.cutFrom} bytes`
+  return [
+    head(`${letter.id}${done ? ', done' : ''}`),
+    ...(d
+      ? [`  ${d.errorType} in step ${d.step} (${d.location}): ${safe(d.message)}`]
+      : ['  not a dead letter of a runner: it has none of their headers']),
+    '',
+    ...(letter.headers.length > 0 ? [head('headers of the record'), ...letter.headers.map(line), ''] : []),
+    ...(own.length > 0 ? [head('headers of its death'), ...own.filter(([name]) => name !== 'step_input').map(line), ''] : []),
+    head(`key: ${letter.key === null ? 'none' : isUtf8(letter.key) ? safe(letter.key.toString()) : letter.key.toString('hex')}`),
+    head(payload === null ? 'value: none (a tombstone)' : `value, ${payload.length} bytes${cutNote}`),
+    ...(payload === null ? [] : isUtf8(payload) ? [safe(payload.toString())] : hexDump(payload)),
+    ...(d?.stepInput === undefined ? [] : ['', head(`what step ${d.step} had in hand`), safe(d.stepInput)]),
+    ...(d?.stepInputMissing === undefined
+      ? []
+      : ['', `what step ${d.step} had in hand is not kept (${d.stepInputMissing}): replay it from its source`]),
+    '',
+  ].join('\n')
+}
+
+/** Nothing that a terminal would obey, except line breaks and tabs. */
+const safe = (text: string): string =>
+  text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+
+function hexDump(bytes: Buffer): string[] {
+  const lines: string[] = []
+  for (let at = 0; at < Math.min(bytes.length, 4096); at += 16) {
+    const row = bytes.subarray(at, at + 16)
+    const text = row.toString('latin1').replaceAll(/[^\x20-\x7e]/g, '.')
+    lines.push(`${at.toString(16).padStart(8, '0')}  ${row.toString('hex').replaceAll(/(..)/g, '$1 ').padEnd(48)} ${text}`)
+  }
+  if (bytes.length > 4096) lines.push(`… ${bytes.length - 4096} more bytes (--raw gives them all)`)
+  return lines
+}
