@@ -40,10 +40,10 @@ export function markPlace(pipeline: WithDlq, context: Omit<Context, 'pipeline' |
 /** A lane of the dlq as the marks know it. */
 export const markLane = (id: string, source: string): LaneInfo => ({ id, source })
 
-/** For a command that looks on: no metrics, and nobody to tell a verdict. */
+/** For a command that looks on: no metrics, and no result to report. */
 export const quietContext = (log: Logger): Omit<Context, 'pipeline' | 'version' | 'step'> => ({
   log,
   clock: { now: Date.now },
   metrics: { counter: () => ({ inc() {} }), gauge: () => ({ set() {} }) },
-  verdict() {},
+  report() {},
 })
