@@ -127,7 +127,6 @@ function table(
 
 /** One line, with nothing in it that a terminal would obey. */
 export function cut(text: string, max: number): string {
-  // eslint-disable-next-line no-control-regex
-  const plain = text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+  const plain = text.replaceAll(/\p{Cc}/gu, ' ')
   return plain.length > max ? `${plain.slice(0, max - 1)}…` : plain
 }

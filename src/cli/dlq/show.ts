@@ -81,8 +81,7 @@ function asText(letter: Letter, done: boolean, record: Message): string {
 }
 
 /** Nothing that a terminal would obey, except line breaks and tabs. */
-const safe = (text: string): string =>
-  text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+const safe = (text: string): string => text.replaceAll(/[^\P{Cc}\n\t]/gu, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
 
 function hexDump(bytes: Buffer): string[] {
   const lines: string[] = []
