@@ -1091,7 +1091,7 @@ export interface FileSinkConfig {
    */
   format: 'auto' | 'jsonl' | 'csv' | 'text'
   /**
-   * For `jsonl`: write `{time, key, headers, value}` instead of the value alone. For dead letters, whose headers say what was wrong.
+   * For `jsonl`: write `{time, key, headers, value}` instead of the value alone. For dead letters, whose headers say what was wrong. A `value` that is JSON stands there as it is, other text as a string. What would not come back byte for byte (bytes that are no UTF-8, a JSON string, white space around JSON, two headers of one name) is also there as `value_base64`, `key_base64`, `headers_base64`, so that `runner dlq` can replay it.
    */
   envelope: boolean
   /**
