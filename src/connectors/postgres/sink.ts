@@ -1,0 +1,152 @@
+import type { PostgresSinkConfig } from '../../config.gen.ts'
+import {
+  BatchError,
+  type CheckProblem,
+  ConnectionError,
+  type Context,
+  DataError,
+  defineSink,
+  type Message,
+  type Sink,
+  type WriteContext,
+} from '../../plugin.ts'
+import { checkConnection, type ConnectionConfig, connect, type Lease, scopeOf } from './connect.ts'
+import { probeDatabase } from './probe.ts'
+import { bodyOf, checkTable, columnNames, rowPreview, tableCommand } from './rows.ts'
+import { checkStatement, jsonOf, statementCommand } from './statements.ts'
+import schema from './sink.schema.json' with { type: 'json' }
+import { assertTable } from './table.ts'
+import { PostgresTransaction, PostgresTransactor } from './transactor.ts'
+import { type Command, execute, executeApart, portions } from './write.ts'
+
+export default defineSink<PostgresSinkConfig>({
+  type: 'postgres',
+  schema,
+  repeat: c => (c.key !== undefined || c.idempotent ? 'idempotent' : 'appends'),
+  reason: c =>
+    c.key !== undefined
+      ? `a row that is written again ${c.on_conflict === 'update' ? 'overwrites itself' : 'is there already'} (${c.key.join(', ')})`
+      : c.idempotent
+        ? 'its statements are declared idempotent'
+        : 'rows that are written again are more rows; name the `key`, or use delivery: exactly_once',
+  scope: c => scopeOf(c),
+  transactions: {
+    scope: c => scopeOf(c),
+    create: (config, context) => new PostgresTransactor(connection(config), context),
+  },
+  check,
+  preview: previewOf,
+  create: (config, ctx) => new PostgresSink(config, ctx),
+  probe: (config, ctx) =>
+    probeDatabase(connection(config), ctx, config.table === undefined ? [] : [{ table: config.table, rights: rightsOf(config) }]),
+})
+
+/** The schema's types are wider by the texts that stand for numbers. */
+const connection = (config: PostgresSinkConfig): ConnectionConfig => config as ConnectionConfig
+
+class PostgresSink implements Sink {
+  private readonly config: PostgresSinkConfig
+  private readonly ctx: Context
+  private readonly commands: readonly Command[]
+  private readonly written: { inc(n?: number): void }
+  private readonly refuses: ((m: Message) => void) | undefined
+  private lease: Lease | undefined
+
+  constructor(config: PostgresSinkConfig, ctx: Context) {
+    this.config = config
+    this.ctx = ctx
+    this.commands = config.statements ? config.statements.map(s => statementCommand(s)) : [tableCommand(config)]
+    this.refuses = config.statements ? undefined : m => void bodyOf(m)
+    this.written = ctx.metrics.counter('postgres_messages_written_total', 'Messages written to PostgreSQL.', { table: config.table ?? '' })
+  }
+
+  async open(): Promise<void> {
+    this.lease ??= await connect(connection(this.config), this.ctx.log)
+    if (this.config.table !== undefined) await assertTable(this.lease.driver, this.config.table, columnNames(this.config.columns))
+  }
+
+  async write(messages: readonly Message[], context: WriteContext): Promise<void> {
+    const failed = new Map<number, Error>()
+    const usable = this.refuses ? messages.filter((m, i) => this.accepts(m, i, failed)) : messages
+    /** Of `usable` in `messages`. */
+    const indexes = usable === messages || failed.size === 0 ? undefined : [...messages.keys()].filter(i => !failed.has(i))
+    const refused = new Map<number, Error>()
+    if (usable.length > 0) {
+      if (context.transaction) {
+        const transaction = context.transaction as PostgresTransaction
+        await transaction.exclusive(async tx => {
+          for (const items of portions(usable)) await executeApart(tx, this.commands, items, refused)
+        })
+      } else await this.writeAlone(usable, refused)
+    }
+    for (const [i, error] of refused) failed.set(indexes ? indexes[i] : i, error)
+    this.written.inc(messages.length - failed.size)
+    if (failed.size > 0) throw new BatchError(failed)
+  }
+
+  healthy(): boolean {
+    return this.lease?.driver.healthy() ?? false
+  }
+
+  async close(): Promise<void> {
+    const { lease } = this
+    this.lease = undefined
+    await lease?.release()
+  }
+
+  private accepts(m: Message, i: number, failed: Map<number, Error>): boolean {
+    try {
+      this.refuses!(m)
+      return true
+    } catch (error) {
+      failed.set(i, error as Error)
+      return false
+    }
+  }
+
+  private async writeAlone(messages: readonly Message[], refused: Map<number, Error>): Promise<void> {
+    if (this.lease === undefined) throw new ConnectionError('the sink is not open')
+    const { driver } = this.lease
+    const single = this.commands.length === 1 && this.commands[0].params !== undefined
+    for (const items of portions(messages)) {
+      try {
+        // One statement is a transaction of its own.
+        if (single) await execute(driver, this.commands, items)
+        else await driver.transaction(tx => execute(tx, this.commands, items))
+      } catch (error) {
+        if (!(error instanceof DataError)) throw error
+        const mine = new Map<number, Error>()
+        await driver.transaction(tx => executeApart(tx, this.commands, items, mine))
+        for (const [i, cause] of mine) refused.set(i, cause)
+      }
+    }
+  }
+}
+
+function check(config: PostgresSinkConfig): CheckProblem[] {
+  const problems = checkConnection(connection(config))
+  const { table, statements, columns, key, idempotent } = config
+  if (table === undefined && statements === undefined) problems.push({ path: [], message: 'needs a table, or statements' })
+  if (table !== undefined && statements !== undefined) problems.push({ path: ['statements'], message: 'table says already what to write' })
+  if (statements !== undefined) {
+    for (const [name, given] of Object.entries({ columns, key }))
+      if (given !== undefined) problems.push({ path: [name], message: `${name} belongs to table, not to statements` })
+    statements.forEach((s, i) => problems.push(...checkStatement(s).map(p => ({ ...p, path: ['statements', i, ...p.path] }))))
+  } else if (table !== undefined) {
+    problems.push(...checkTable(config))
+    if (idempotent) problems.push({ path: ['idempotent'], message: 'is for statements; a table is idempotent by its key' })
+  }
+  return problems
+}
+
+function previewOf(config: PostgresSinkConfig): (m: Message) => { topic?: string; key: string | null; value: string } {
+  if (config.statements !== undefined) return m => ({ key: m.key, value: jsonOf(m) })
+  const row = rowPreview(config)
+  return m => {
+    const { key, row: value } = row(m)
+    return { topic: config.table, key, value: JSON.stringify(value) }
+  }
+}
+
+const rightsOf = ({ key, on_conflict }: PostgresSinkConfig): string[] =>
+  key === undefined ? ['INSERT'] : on_conflict === 'update' ? ['INSERT', 'UPDATE', 'SELECT'] : ['INSERT', 'SELECT']

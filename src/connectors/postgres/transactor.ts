@@ -1,0 +1,208 @@
+/**
+ * Checkpoints as rows beside a sink's data: outputs, state and position of a lane are one transaction. The row is locked while
+ * the transaction is open, and its epoch tells whose the lane is.
+ */
+import {
+  type Checkpoint,
+  type CheckpointDelta,
+  type Context,
+  FencedError,
+  type Json,
+  type LaneInfo,
+  type Transaction,
+  type Transactor,
+} from '../../plugin.ts'
+import { type ConnectionConfig, connect, type Lease } from './connect.ts'
+import type { Driver, OpenTransaction, Queryable } from './driver.ts'
+
+const TABLES = `
+  create table if not exists runner_checkpoint (
+    id bigint generated always as identity primary key,
+    pipeline text not null,
+    lane text not null,
+    epoch bigint not null,
+    position json,
+    updated_at timestamptz not null default now(),
+    unique (pipeline, lane)
+  );
+  create table if not exists runner_checkpoint_state (
+    checkpoint bigint not null references runner_checkpoint on delete cascade,
+    store text not null,
+    key text not null,
+    json text not null,
+    primary key (checkpoint, store, key)
+  )`
+
+const CLAIM = `
+  insert into runner_checkpoint as c (pipeline, lane, epoch) values ($1, $2, 1)
+  on conflict (pipeline, lane) do update set epoch = c.epoch + 1
+  returning id, epoch, position`
+const READ_STATE = 'select store, key, json from runner_checkpoint_state where checkpoint = $1'
+const LOCK = 'select epoch from runner_checkpoint where id = $1 for update'
+const SAVE = 'update runner_checkpoint set position = $2, updated_at = clock_timestamp() where id = $1'
+const PUT_STATE = `
+  insert into runner_checkpoint_state (checkpoint, store, key, json)
+  select $1, * from unnest($2::text[], $3::text[], $4::text[])
+  on conflict (checkpoint, store, key) do update set json = excluded.json`
+const DROP_STATE = `
+  delete from runner_checkpoint_state s using unnest($2::text[], $3::text[]) as d(store, key)
+  where s.checkpoint = $1 and s.store = d.store and s.key = d.key`
+
+interface Claim {
+  readonly id: string
+  readonly epoch: string
+}
+
+/** Several sinks write into it at the same time: each gets the connection for itself for as long as it needs. */
+export class PostgresTransaction implements Transaction {
+  private readonly tx: OpenTransaction
+  private readonly claim: Claim
+  private tail: Promise<unknown> = Promise.resolve()
+
+  constructor(tx: OpenTransaction, claim: Claim) {
+    this.tx = tx
+    this.claim = claim
+  }
+
+  exclusive<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+    const result = this.tail.then(() => work(this.tx))
+    this.tail = result.catch(() => {})
+    return result
+  }
+
+  async commit(delta: CheckpointDelta): Promise<void> {
+    try {
+      await this.tail
+      await saveDelta(this.tx, this.claim.id, delta)
+    } catch (error) {
+      await this.tx.rollback()
+      throw error
+    }
+    await this.tx.commit()
+  }
+
+  async abort(): Promise<void> {
+    await this.tail
+    await this.tx.rollback()
+  }
+}
+
+async function saveDelta(tx: Queryable, id: string, delta: CheckpointDelta): Promise<void> {
+  await tx.query(SAVE, [id, JSON.stringify(delta.position)], { prepare: true })
+  // The last word on a key counts.
+  const changes = new Map(delta.state.map(entry => [`${entry[0]}\0${entry[1]}`, entry]))
+  const put: [string[], string[], string[]] = [[], [], []]
+  const drop: [string[], string[]] = [[], []]
+  for (const [store, key, json] of changes.values()) {
+    const list = json === null ? drop : put
+    list[0].push(store)
+    list[1].push(escape(key))
+    if (json !== null) put[2].push(json)
+  }
+  if (put[0].length > 0) await tx.query(PUT_STATE, [id, ...put], { prepare: true })
+  if (drop[0].length > 0) await tx.query(DROP_STATE, [id, ...drop], { prepare: true })
+}
+
+/** Connects on the first claim: a plugin's `create` may not. */
+export class PostgresTransactor implements Transactor {
+  private readonly config: ConnectionConfig
+  private readonly context: Context
+  private readonly pipeline: string
+  private readonly claims = new Map<string, Claim>()
+  private readonly running = new Map<string, PostgresTransaction>()
+  private opening: Promise<Lease> | undefined
+
+  constructor(config: ConnectionConfig, context: Context) {
+    this.config = config
+    this.context = context
+    this.pipeline = `${context.pipeline}.${context.version}`
+  }
+
+  async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
+    // Of before a rewind: it would keep the row locked against ourselves.
+    await this.end(lane)
+    const driver = await this.open()
+    const { claim, position, rows } = await driver.transaction(async tx => {
+      const [{ id, epoch, position: json }] = (await tx.query(CLAIM, [this.pipeline, lane.id])).rows as Record<string, string>[]
+      const state = json === null ? [] : (await tx.query(READ_STATE, [id])).rows
+      return { claim: { id, epoch }, position: json as string | null, rows: state as Record<string, string>[] }
+    })
+    this.claims.set(lane.id, claim)
+    return position === null
+      ? undefined
+      : { position: JSON.parse(position) as Json, state: rows.map(r => [r.store, unescape(r.key), r.json] as const) }
+  }
+
+  async begin(lane: LaneInfo): Promise<PostgresTransaction> {
+    const claim = this.claims.get(lane.id)
+    if (claim === undefined) throw new Error(`lane ${lane.id} is used before it was claimed`)
+    await this.end(lane)
+    const tx = await (await this.open()).begin()
+    try {
+      const [row] = (await tx.query(LOCK, [claim.id], { prepare: true })).rows
+      if (row?.epoch !== claim.epoch) throw new FencedError(`lane ${lane.id} was claimed by somebody else; nothing was written`)
+    } catch (error) {
+      await tx.rollback()
+      throw error
+    }
+    const transaction = new PostgresTransaction(tx, claim)
+    this.running.set(lane.id, transaction)
+    return transaction
+  }
+
+  async save(lane: LaneInfo, delta: CheckpointDelta): Promise<void> {
+    await (await this.begin(lane)).commit(delta)
+  }
+
+  async release(lane: LaneInfo): Promise<void> {
+    await this.end(lane)
+    this.claims.delete(lane.id)
+  }
+
+  async close(): Promise<void> {
+    const { opening } = this
+    this.opening = undefined
+    for (const transaction of this.running.values()) await transaction.abort()
+    this.running.clear()
+    this.claims.clear()
+    if (opening !== undefined) await (await opening.catch(() => undefined))?.release()
+  }
+
+  private async end(lane: LaneInfo): Promise<void> {
+    const transaction = this.running.get(lane.id)
+    this.running.delete(lane.id)
+    await transaction?.abort()
+  }
+
+  private async open(): Promise<Driver> {
+    if (this.opening === undefined) {
+      this.opening = connect(this.config, this.context.log).then(async lease => {
+        try {
+          await createTables(lease.driver)
+        } catch (error) {
+          await lease.release()
+          throw error
+        }
+        return lease
+      })
+      this.opening.catch(() => (this.opening = undefined))
+    }
+    return (await this.opening).driver
+  }
+}
+
+/** Keys are of any characters, PostgreSQL's texts have neither NUL nor half a surrogate pair. */
+const escape = (key: string): string => JSON.stringify(key).slice(1, -1)
+const unescape = (text: string): string => JSON.parse(`"${text}"`) as string
+
+async function createTables(driver: Driver): Promise<void> {
+  const there = async (db: Queryable): Promise<boolean> =>
+    (await db.query("select to_regclass('runner_checkpoint_state') is not null as there")).rows[0].there === true
+  // Who may not create tables can use those that an administrator made.
+  if (await there(driver)) return
+  await driver.transaction(async tx => {
+    // CREATE … IF NOT EXISTS of two at once fails in one of them.
+    await tx.query("select pg_advisory_xact_lock(hashtext('runner_checkpoint'))")
+    for (const statement of TABLES.split(';')) await tx.query(statement)
+  })
+}

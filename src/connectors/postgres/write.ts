@@ -1,0 +1,71 @@
+/** Writes messages by statements; of a batch in which the data of some is wrong, all the others. */
+import { DataError, type Message } from '../../plugin.ts'
+import type { Param, Queryable } from './driver.ts'
+
+/** One statement, for a whole batch or for each message. */
+export type Command = { readonly sql: string } & (
+  | { readonly params: (messages: readonly Message[]) => Param[]; readonly each?: undefined }
+  | { readonly each: (m: Message) => Param[]; readonly params?: undefined }
+)
+
+/** Messages and bytes of JSON that one statement takes. */
+const MOST = 5_000
+const MOST_BYTES = 8 * 1024 * 1024
+
+interface Item {
+  readonly message: Message
+  readonly index: number
+}
+
+/** Messages of one write in portions that a statement takes. */
+export function portions(messages: readonly Message[]): Item[][] {
+  const all: Item[][] = []
+  let current: Item[] = []
+  let bytes = 0
+  messages.forEach((message, index) => {
+    const size = message.payload?.length ?? 500
+    if (current.length >= MOST || (current.length > 0 && bytes + size > MOST_BYTES)) {
+      all.push(current)
+      current = []
+      bytes = 0
+    }
+    current.push({ message, index })
+    bytes += size
+  })
+  if (current.length > 0) all.push(current)
+  return all
+}
+
+/** @throws {DataError} when one of the messages is to blame; nothing else is known then. */
+export async function execute(db: Queryable, commands: readonly Command[], items: readonly Item[]): Promise<void> {
+  const messages = items.map(i => i.message)
+  for (const { sql, params, each } of commands) {
+    if (params) await db.query(sql, params(messages), { prepare: true })
+    else for (const m of messages) await db.query(sql, each(m), { prepare: true })
+  }
+}
+
+/** In a transaction: halves the batch until the guilty stand alone, and undoes only those. */
+export async function executeApart(
+  tx: Queryable,
+  commands: readonly Command[],
+  items: readonly Item[],
+  failed: Map<number, Error>,
+): Promise<void> {
+  await tx.query('savepoint rows')
+  try {
+    await execute(tx, commands, items)
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error
+    await tx.query('rollback to savepoint rows')
+    await tx.query('release savepoint rows')
+    if (items.length === 1) failed.set(items[0].index, error)
+    else {
+      const middle = items.length >> 1
+      await executeApart(tx, commands, items.slice(0, middle), failed)
+      await executeApart(tx, commands, items.slice(middle), failed)
+    }
+    return
+  }
+  await tx.query('release savepoint rows')
+}

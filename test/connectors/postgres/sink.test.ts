@@ -1,0 +1,210 @@
+/** The postgres sink, on a real server and on the one in this process. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { PostgresSinkConfig } from '../../../src/config.gen.ts'
+import { connect, type Lease } from '../../../src/connectors/postgres/connect.ts'
+import plugin from '../../../src/connectors/postgres/sink.ts'
+import { type BatchError, EnvironmentError, Message } from '../../../src/plugin.ts'
+import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { sinkConformance } from '../../conformance/sink.ts'
+import { database } from '../../support/postgres.ts'
+import { unique } from '../../support/unique.ts'
+import { settings } from './make.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'pglite-sink-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+const config = (dsn: string, more: Partial<PostgresSinkConfig>): PostgresSinkConfig =>
+  ({ ...settings(dsn), on_conflict: 'update', idempotent: false, ...more }) as PostgresSinkConfig
+const origin = { lane: 'in/0', source: 'in', format: 'json' } as const
+const raw = (text: string, offset = 0): Message => Message.fromRecord(Buffer.from(text), null, 1, undefined, offset, origin)
+
+describe.each([
+  ['server', database],
+  ['pglite', async () => `pglite:${join(dir, 'db')}`],
+])('%s', (name, place) => {
+  let dsn: string
+  let lease: Lease
+  beforeAll(async () => {
+    dsn = await place()
+    lease = await connect(settings(dsn), fakeContext('x').log)
+  })
+  afterAll(() => lease.release())
+  const rows = async (sql: string) => (await lease.driver.query(sql)).rows
+  const make = async (columns: string): Promise<string> => {
+    const table = unique('t').replace('-', '_')
+    await lease.driver.script(`create table ${table} (${columns})`)
+    return table
+  }
+  const open = async (more: Partial<PostgresSinkConfig>) => {
+    const sink = plugin.create(config(dsn, more), fakeContext('out'))
+    await sink.open!(new AbortController().signal)
+    return sink
+  }
+  /** Writes, and closes. @returns indexes refused, with the reason. */
+  const write = async (more: Partial<PostgresSinkConfig>, messages: Message[]): Promise<[number, string][]> => {
+    expect(plugin.check!(config(dsn, more))).toEqual([])
+    const sink = await open(more)
+    try {
+      await sink.write(messages, writeContext())
+      return []
+    } catch (error) {
+      if ((error as Error).name !== 'BatchError') throw error
+      return [...(error as BatchError).failed].map(([i, e]) => [i, e.message])
+    } finally {
+      await sink.close!()
+    }
+  }
+
+  sinkConformance(`postgres, ${name}`, {
+    plugin,
+    prepare: async () => {
+      const table = await make('at bigint generated always as identity, n numeric, text text')
+      return {
+        config: config(dsn, { table, columns: ['n', 'text'] }),
+        read: async () => (await rows(`select n::float8, text from ${table} order by at`)).map(r => `${r.n}|${r.text}`),
+      }
+    },
+    show: value => `${(value as { n: number }).n}|${(value as { text: string }).text}`,
+  })
+
+  test('a number reaches its numeric column exactly as it was written, however long', async () => {
+    const table = await make('id bigint primary key, amount numeric, doc jsonb, tags text[], at timestamptz')
+    const amount = '123456789012345678901234567890.12345678901234567890'
+    const refused = await write({ table, columns: { id: 'data.id', amount: 'data.amount', doc: 'doc', tags: 'tags', at: 'at' } }, [
+      raw(
+        `{"data": {"id": 9007199254740993, "amount": ${amount}}, "doc": {"x": 1.10}, "tags": ["a,b", null], "at": "2026-01-02T03:04:05.678901Z"}`,
+      ),
+      raw('{"data": {"id": 2, "amount": "0.10"}, "doc": null}'),
+    ])
+    expect(refused).toEqual([])
+    expect(await rows(`select id, amount, doc::text, tags, at from ${table} order by id desc`)).toEqual([
+      { id: '9007199254740993', amount, doc: '{"x": 1.10}', tags: ['a,b', null], at: '2026-01-02 03:04:05.678901+00' },
+      { id: '2', amount: '0.10', doc: null, tags: null, at: null },
+    ])
+  })
+
+  test('upsert: the last message of a key counts, within a batch and between them; expressions too', async () => {
+    const table = await make('sym text, side text, n numeric, up text, primary key (sym, side)')
+    const columns = { sym: 'sym', side: 'side', n: 'n', up: 'sym.upper() + "!"' }
+    const key = ['sym', 'side']
+    const of = (sym: string, n: string) => raw(`{"sym": "${sym}", "side": "b", "n": ${n}}`)
+    await write({ table, columns, key }, [of('a', '1'), of('b', '1.50'), of('a', '2')])
+    await write({ table, columns, key }, [of('b', '3.0')])
+    await write({ table, columns, key, on_conflict: 'nothing' }, [of('a', '9'), of('c', '7'), of('c', '8')])
+    expect(await rows(`select * from ${table} order by sym`)).toEqual([
+      { sym: 'a', side: 'b', n: '2', up: 'A!' },
+      { sym: 'b', side: 'b', n: '3.0', up: 'B!' },
+      { sym: 'c', side: 'b', n: '7', up: 'C!' },
+    ])
+  })
+
+  test('only the guilty rows of a batch are refused, in a transaction or not', async () => {
+    const table = await make('id int primary key, n numeric(6,2) check (n >= 0)')
+    const messages = Array.from({ length: 100 }, (_, i) => raw(`{"id": ${i}, "n": ${i}.5}`, i))
+    messages[7] = raw('{"id": 7, "n": -1}', 7)
+    messages[50] = raw('{"id": 50, "n": "fifty"}', 50)
+    messages[51] = raw('[1]', 51)
+    messages[98] = raw('{"id": 98, "n": 123456}', 98)
+    messages[99] = raw('{"id": 1, "n": 1}', 99)
+    const refused = await write({ table, columns: ['id', 'n'] }, messages)
+    expect(refused.map(([i]) => i).sort((a, b) => a - b)).toEqual([7, 50, 51, 98, 99])
+    expect(Object.fromEntries(refused)[7]).toMatch(/check constraint.*23514/)
+    expect(await rows(`select count(*) c from ${table}`)).toEqual([{ c: '95' }])
+  })
+
+  test('statements: a whole batch as JSON, several tables in one transaction', async () => {
+    const [events, totals] = [await make('id text primary key, amount numeric'), await make('id int primary key, total numeric')]
+    await rows(`insert into ${totals} values (1, 0)`)
+    const statements = [
+      { sql: `insert into ${events} select x->>'id', (x->>'amount')::numeric from jsonb_array_elements($batch) x` },
+      {
+        sql: `update ${totals} set total = total + (select sum((x->>'amount')::numeric) from jsonb_array_elements($batch) x) where id = 1`,
+      },
+    ]
+    const refused = await write({ statements }, [
+      raw('{"id": "a", "amount": 0.1000000000000000000001}'),
+      raw('{"id": "b", "amount": "oops"}'),
+      raw('{"id": "c", "amount": 2}'),
+      raw('{"id": "a", "amount": 5}'),
+    ])
+    expect(refused.map(([i]) => i)).toEqual([1, 3])
+    expect(await rows(`select total from ${totals}`)).toEqual([{ total: '2.1000000000000000000001' }])
+    expect(await rows(`select id from ${events} order by id`)).toEqual([{ id: 'a' }, { id: 'c' }])
+  })
+
+  test('statements: parameters by message and by batch, and texts that only look like them', async () => {
+    const table = await make('id text, note text, doc jsonb')
+    await write(
+      {
+        statements: [
+          { sql: `insert into ${table} values ($id, '$id', $envelope::jsonb) -- $nobody`, params: { id: 'data.id' } },
+          {
+            sql: `insert into ${table} select * from unnest($ids::text[], $notes::text[])`,
+            params: { ids: 'data.id', notes: 'note' },
+            per: 'batch',
+          },
+        ],
+      },
+      [raw('{"data": {"id": "x"}, "note": null}', 5), raw('{"data": {"id": "{\\"y"}, "note": "n"}', 6)],
+    )
+    expect(await rows(`select id, note, doc->>'offset' as at, doc->'value'->>'note' as inner from ${table}`)).toEqual([
+      { id: 'x', note: '$id', at: '5', inner: null },
+      { id: '{"y', note: '$id', at: '6', inner: 'n' },
+      { id: 'x', note: null, at: null, inner: null },
+      { id: '{"y', note: 'n', at: null, inner: null },
+    ])
+  })
+
+  test('what is not there ends the run at the start, with what to do', async () => {
+    const table = await make('id int')
+    await expect(open({ table: 'missing', columns: ['id'] })).rejects.toThrow(/no table missing.*sql apply/)
+    await expect(open({ table, columns: ['id', 'x'] })).rejects.toThrow(/no column x; it has id/)
+    const sink = await open({ statements: [{ sql: 'insert into missing select 1' }] })
+    await expect(sink.write([raw('{}')], writeContext())).rejects.toBeInstanceOf(EnvironmentError)
+    await sink.close!()
+  })
+
+  test('a table that was altered under a prepared statement is no reason to stop', async () => {
+    const table = await make('id int')
+    const sink = await open({ table, columns: ['id'] })
+    await sink.write([raw('{"id": 1}')], writeContext())
+    await lease.driver.script(`alter table ${table} alter column id type numeric`)
+    await sink.write([raw('{"id": 2.5}')], writeContext()).catch(() => sink.write([raw('{"id": 2.5}')], writeContext()))
+    expect(await rows(`select id from ${table} order by id`)).toEqual([{ id: '1' }, { id: '2.5' }])
+    await sink.close!()
+  })
+
+  test('probe: reachable, the table, the rights', async () => {
+    const table = await make('id int primary key')
+    const context = {
+      step: 'out',
+      role: 'sink',
+      pipeline: 'p',
+      version: 1,
+      log: fakeContext('x').log,
+      signal: new AbortController().signal,
+    } as const
+    const found = await plugin.probe!(config(dsn, { table, columns: ['id'], key: ['id'] }), context)
+    expect(found.map(p => [p.ok, p.what.split(' ')[0]])).toEqual([
+      [true, name === 'server' ? 'PostgreSQL' : expect.stringMatching(/^pglite:/)],
+      [true, 'table'],
+    ])
+    expect(await plugin.probe!(config(dsn, { table: 'missing', columns: ['id'] }), context)).toMatchObject([{ ok: true }, { ok: false }])
+  })
+})
+
+test('check finds what the schema cannot say', () => {
+  const problems = (more: Partial<PostgresSinkConfig>) =>
+    plugin.check!(config('postgres://u:p@h/db', more)).map(p => `${p.path.join('.')}: ${p.message}`)
+  expect(problems({})).toEqual([': needs a table, or statements'])
+  expect(problems({ table: 't', columns: ['a'], key: ['b'] })).toEqual(['key.0: b is a key but no column that is written'])
+  expect(problems({ statements: [{ sql: 'select $1, $x, $batch', params: { y: '1' } }] })).toEqual([
+    'statements.0.sql: $1: parameters have names here, such as $id with params: {id: ...}',
+    'statements.0.sql: $x has no value: add it to params (or use $batch, $envelopes)',
+    'statements.0.params.y: $y does not occur in the statement',
+  ])
+  expect(plugin.check!(config('mysql://x', { table: 't', columns: ['a'] }))[0].path).toEqual(['dsn'])
+})

@@ -1,0 +1,77 @@
+/** Checkpoints in the sink's database. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { connect } from '../../../src/connectors/postgres/connect.ts'
+import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
+import { FencedError, type LaneInfo, UnknownOutcomeError } from '../../../src/plugin.ts'
+import { checkpointConformance } from '../../conformance/checkpoint.ts'
+import { fakeContext } from '../../conformance/lib/fake-context.ts'
+import { database } from '../../support/postgres.ts'
+import { settings } from './make.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'pglite-tx-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+const lane = (n: number): LaneInfo => ({ id: `in/${n}`, source: 'in' })
+
+describe.each([
+  ['server', database],
+  ['pglite', async () => `pglite:${join(dir, 'db')}`],
+])('%s', (name, place) => {
+  let dsn: Promise<string> | undefined
+  const open = async (pipeline: string) => new PostgresTransactor(settings(await (dsn ??= place())), { ...fakeContext('out'), pipeline })
+
+  checkpointConformance(name, () => ({ open, lane }))
+
+  test('outputs and position are one: neither without the other, also for a fenced owner', async () => {
+    const { driver, release } = await connect(settings(await (dsn ??= place())), fakeContext('x').log)
+    await driver.script('create table out (n int)')
+    const count = async () => (await driver.query('select count(*) c from out')).rows[0].c
+    const [old, young] = [await open('tx'), await open('tx')]
+    await old.claim(lane(0))
+    const first = await old.begin(lane(0))
+    // Several sinks at once, each with savepoints of its own.
+    await Promise.all(
+      [1, 2, 3].map(n =>
+        first.exclusive(async tx => {
+          await tx.query('savepoint s')
+          await tx.query('insert into out values ($1)', [n])
+          await tx.query('release savepoint s')
+        }),
+      ),
+    )
+    await first.commit({ position: 3, state: [['s', 'nul\0\ud800', '1']] })
+    expect(await count()).toBe('3')
+    const second = await old.begin(lane(0))
+    await second.exclusive(tx => tx.query('insert into out values (4)'))
+    await second.abort()
+    expect(await count()).toBe('3')
+    expect(await young.claim(lane(0))).toEqual({ position: 3, state: [['s', 'nul\0\ud800', '1']] })
+    await expect(old.begin(lane(0))).rejects.toBeInstanceOf(FencedError)
+    for (const t of [old, young]) await t.close()
+    await release()
+  })
+
+  if (name === 'server')
+    test('a commit whose answer is lost is unknown; the claim tells', async () => {
+      const { driver, release } = await connect(settings(await (dsn ??= place())), fakeContext('x').log)
+      const owner = await open('unknown')
+      await owner.claim(lane(0))
+      const transaction = await owner.begin(lane(0))
+      const { pid } = (await transaction.exclusive(tx => tx.query('select pg_backend_pid() pid'))).rows[0]
+      // In the middle of COMMIT: a deferred constraint trigger that waits.
+      await driver.script(`create table slow (n int); create function wait() returns trigger language plpgsql as $$ begin perform pg_sleep(5); return null; end $$;
+        create constraint trigger t after insert on slow deferrable initially deferred for each row execute function wait()`)
+      await transaction.exclusive(tx => tx.query('insert into slow values (1)'))
+      const done = transaction.commit({ position: 1, state: [] })
+      await expect
+        .poll(async () => (await driver.query('select query from pg_stat_activity where pid = $1', [pid])).rows[0]?.query)
+        .toBe('commit')
+      await driver.query('select pg_terminate_backend($1)', [pid])
+      await expect(done).rejects.toBeInstanceOf(UnknownOutcomeError)
+      expect(await owner.claim(lane(0))).toBeUndefined()
+      await owner.close()
+      await release()
+    })
+})
