@@ -1327,6 +1327,99 @@ export interface MemorySinkConfig {
 }
 
 /**
+ * Writes messages to PostgreSQL: as rows of a table, or by SQL of your own. Numbers in a body reach numeric columns digit by digit. A row that the database refuses goes to the dead letters, the others of its batch are written. With `delivery: exactly_once` rows, state and position commit in one transaction.
+ */
+export interface PostgresSinkConfig {
+  /**
+   * Table to write to, with its schema where that is not in the search path. Instead of `statements`.
+   */
+  table?: string
+  /**
+   * Columns to write. A list: from the fields of the same name. A map: from a field's path, or any expression (whose numbers are floats, while fields stay exact). A field that a message does not have is NULL.
+   */
+  columns?:
+    | string[]
+    | {
+        [k: string]: string
+      }
+  /**
+   * Columns of a primary key or unique index: a row that is there already is overwritten (`on_conflict`), so that a repeated message shows once. Without it every write adds rows.
+   *
+   * @minItems 1
+   */
+  key?: string[]
+  /**
+   * With `key`: a row that is there is overwritten (`update`), or stays as it is (`nothing`).
+   */
+  on_conflict: 'update' | 'nothing'
+  /**
+   * Your own SQL instead of `table`, in one transaction. Parameters have names: `$batch` is a JSON array of the bodies of all messages, byte for byte as they came, and `$envelopes` one of `{key, time, offset, topic, partition, headers, value}`; a statement with one of them runs once for many messages (numbers stay exact: `from jsonb_to_recordset($batch)`). Others run for each message, with `$message`, `$envelope` and `params`.
+   *
+   * @minItems 1
+   */
+  statements?: {
+    /**
+     * One SQL statement.
+     */
+    sql: string
+    /**
+     * Values of the statement's named parameters, as expressions. With `per: batch` each is a list with one element a message, for `unnest`.
+     */
+    params?: {
+      [k: string]: string
+    }
+    /**
+     * Run it for each `message`, or once for a `batch`. Default: `batch` where the statement uses $batch or $envelopes, else `message`.
+     */
+    per?: 'message' | 'batch'
+  }[]
+  /**
+   * You say that running `statements` again for the same messages changes nothing more.
+   */
+  idempotent: boolean
+  /**
+   * Address of the database: `postgres://user:password@host:5432/database`, with libpq's `sslmode` and `options` where needed; or `pglite:` (or `pglite:<path>`) for PostgreSQL in this process, with its files in `.runner/pglite` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
+   */
+  dsn: string
+  /**
+   * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
+   */
+  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   */
+  ssl_ca: string
+  /**
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
+   */
+  ssl_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `ssl_cert`.
+   */
+  ssl_key: string
+  /**
+   * Name under which the server sees this client, in pg_stat_activity and its log.
+   */
+  application_name: string
+  /**
+   * Most connections to the server at a time, for all steps of this process with the same settings. With `delivery: exactly_once` every lane that is writing holds one.
+   */
+  pool_size: number
+  /**
+   * A statement that takes longer is canceled and tried again later; `0s`: never. In ms.
+   */
+  statement_timeout: number
+  /**
+   * A statement that waits longer for another transaction's lock is canceled and tried again later; `0s`: never. In ms.
+   */
+  lock_timeout: number
+  /**
+   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   */
+  idle_in_transaction_timeout: number
+}
+
+/**
  * Prints a line per message to standard output.
  */
 export interface StdoutSinkConfig {

@@ -35,6 +35,7 @@ export const PLUGINS = {
     google_sheets: () => import('./connectors/google_sheets/sink.ts') as Promise<{ default: Plugin }>,
     kafka: () => import('./connectors/kafka/sink.ts') as Promise<{ default: Plugin }>,
     memory: () => import('./connectors/memory/sink.ts') as Promise<{ default: Plugin }>,
+    postgres: () => import('./connectors/postgres/sink.ts') as Promise<{ default: Plugin }>,
     stdout: () => import('./connectors/stdout/sink.ts') as Promise<{ default: Plugin }>,
   },
 } satisfies Record<Plugin['kind'], Record<string, Loader>>
@@ -66,5 +67,6 @@ export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'sink.google_sheets': () => import('./validators/sink.google_sheets.gen.ts') as Promise<Quick>,
   'sink.kafka': () => import('./validators/sink.kafka.gen.ts') as Promise<Quick>,
   'sink.memory': () => import('./validators/sink.memory.gen.ts') as Promise<Quick>,
+  'sink.postgres': () => import('./validators/sink.postgres.gen.ts') as Promise<Quick>,
   'sink.stdout': () => import('./validators/sink.stdout.gen.ts') as Promise<Quick>,
 }
