@@ -240,6 +240,9 @@ export interface ProbeContext {
   readonly role: 'source' | 'transform' | 'sink' | 'dlq'
   readonly pipeline: string
   readonly version: number
+  readonly delivery?: 'at_least_once' | 'exactly_once'
+  /** The pipeline has steps with state, which goes into checkpoints. */
+  readonly stateful?: boolean
   readonly log: Logger
   readonly signal: AbortSignal
 }

@@ -8,6 +8,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   run: () => import('./run.ts'),
   explain: () => import('./explain.ts'),
   test: () => import('./test.ts'),
+  check: () => import('./check.ts'),
   topics: () => import('./topics.ts'),
   dlq: () => import('./dlq.ts'),
   list: () => import('./list.ts'),

@@ -26,6 +26,7 @@ export default defineSink<FileSinkConfig>({
   readsValue: config => formatOf(config.format, config.path) === 'csv',
   check,
   letters: async config => fileLetters(config.path),
+  probe: async config => (await import('./probe.ts')).probeSink(config),
   create: (config, ctx) => (formatOf(config.format, config.path) === 'csv' ? csvSink(config, ctx) : lineSink(config, ctx)),
 })
 

@@ -12,6 +12,7 @@ export default defineSource<FileSourceConfig>({
   replayable: true,
   reason: 'a file can be read again from any byte',
   check,
+  probe: async config => (await import('./probe.ts')).probeSource(config),
   create,
 })
 

@@ -11,6 +11,7 @@ export default defineSource<GenerateSourceConfig>({
   replayable: true,
   reason: 'the same seed makes the same records again',
   check,
+  probe: async () => [{ what: 'generator', ok: true, detail: 'needs nothing' }],
   create,
 })
 

@@ -13,6 +13,7 @@ import {
 } from '../../plugin.ts'
 import type { KafkaSourceConfig } from '../../config.gen.ts'
 import type { Driver, ProducerOptions } from './driver.ts'
+import type { ClusterOptions } from './kafkajs/connections.ts'
 import { inStateDir } from '../../runtime/state-dir.ts'
 
 /** What source and sink have in common. */
@@ -35,7 +36,7 @@ export type ConnectionConfig = Pick<
 >
 
 export const isEmbedded = (brokers: string): boolean => /^embedded(:|$)/.test(brokers)
-const embeddedPath = (brokers: string): string => brokers.slice('embedded:'.length) || inStateDir('log.db')
+export const embeddedPath = (brokers: string): string => brokers.slice('embedded:'.length) || inStateDir('log.db')
 const addresses = (brokers: string): string[] =>
   brokers
     .split(',')
@@ -138,14 +139,7 @@ async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
     return embeddedDriver({ path: embeddedPath(config.brokers) })
   }
   const { KafkaDriver } = await import('./kafkajs/driver.ts')
-  const { saslOptions } = await import('./kafkajs/sasl.ts')
-  const driver = new KafkaDriver(scopeOf(config), {
-    brokers: addresses(config.brokers),
-    clientId: config.client_id,
-    ssl: config.security_protocol.endsWith('SSL') ? tlsOptions(config) : undefined,
-    sasl: config.security_protocol.startsWith('SASL') ? saslOptions(config) : undefined,
-    log,
-  })
+  const driver = new KafkaDriver(scopeOf(config), await clusterOptions(config, log))
   try {
     await driver.connect()
   } catch (error) {
@@ -153,6 +147,18 @@ async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
     throw error
   }
   return driver
+}
+
+/** @throws {EnvironmentError} for a file that cannot be read. */
+export async function clusterOptions(config: ConnectionConfig, log: Logger): Promise<ClusterOptions> {
+  const { saslOptions } = await import('./kafkajs/sasl.ts')
+  return {
+    brokers: addresses(config.brokers),
+    clientId: config.client_id,
+    ssl: config.security_protocol.endsWith('SSL') ? tlsOptions(config) : undefined,
+    sasl: config.security_protocol.startsWith('SASL') ? saslOptions(config) : undefined,
+    log,
+  }
 }
 
 function tlsOptions(c: ConnectionConfig): object {

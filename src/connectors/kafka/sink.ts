@@ -48,6 +48,7 @@ export default defineSink<KafkaSinkConfig>({
   },
   preview: recordMaker,
   letters: topicLetters,
+  probe: async (config, ctx) => (await import('./probe.ts')).probeSink(config, ctx),
   create: (config, ctx) => new KafkaSink(config, ctx),
 })
 

@@ -9,6 +9,7 @@ export default defineSink<MemorySinkConfig>({
   repeat: 'appends',
   reason: 'a record that is written again is a second record',
   readsValue: false,
+  probe: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
 
   create({ channel: name }) {
     const output = channel(name)

@@ -10,6 +10,7 @@ export default defineSource<StdinSourceConfig>({
   replayable: false,
   reason: 'what was read from a pipe is gone from it',
   check: config => checkRecords(config, config.format),
+  probe: async () => [{ what: 'standard input', ok: true, detail: 'is there by nature' }],
   create: (config, ctx) => stdinSource(config, ctx, () => process.stdin),
 })
 

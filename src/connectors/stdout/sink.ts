@@ -11,6 +11,7 @@ export default defineSink<StdoutSinkConfig>({
   repeat: 'appends',
   reason: 'a line that is printed again is a second line',
   readsValue: false,
+  probe: async () => [{ what: 'standard output', ok: true, detail: 'is there by nature' }],
   create: config => stdoutSink(config, () => process.stdout),
 })
 

@@ -154,6 +154,11 @@ export class Cluster {
     await this.metadata([])
   }
 
+  /** Where the brokers say they are, once one of them was asked. */
+  get advertised(): readonly Address[] {
+    return [...this.addresses.values()]
+  }
+
   /** Every topic of the cluster. */
   async all(): Promise<Map<string, readonly PartitionInfo[]>> {
     const broker = await this.broker()

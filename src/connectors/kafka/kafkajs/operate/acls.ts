@@ -24,6 +24,10 @@ const OPERATION: Record<AclOperation, number> = {
 const nameOf = <K extends string>(numbers: Record<K, number>, n: number): K | undefined =>
   (Object.keys(numbers) as K[]).find(key => numbers[key] === n)
 
+/** Kafka tells rights as bits by the operation's number. */
+export const operationsOf = (bits: number): ReadonlySet<AclOperation> =>
+  new Set((Object.keys(OPERATION) as AclOperation[]).filter(name => (bits & (1 << OPERATION[name])) !== 0))
+
 export async function listAcls(cluster: Cluster): Promise<Acl[] | undefined> {
   const found: Acl[] = []
   for (const resource of ['topic', 'group', 'transactional_id'] as const) {

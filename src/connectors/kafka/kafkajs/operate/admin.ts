@@ -8,7 +8,7 @@ import { alterConfigs, deleteTopics, describeConfigs } from './configs.ts'
 import { groupMembers, setOffsets } from './groups.ts'
 
 export class KafkaAdmin implements LogAdmin {
-  private readonly cluster: Cluster
+  readonly cluster: Cluster
 
   constructor(cluster: Cluster) {
     this.cluster = cluster

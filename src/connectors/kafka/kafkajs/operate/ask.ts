@@ -63,6 +63,9 @@ export class Reader {
     const from = this.skip(length)
     return this.bytes.toString('utf8', from, from + length)
   }
+  skipBytes(): void {
+    this.skip(Math.max(0, this.int32()))
+  }
   list<T>(item: () => T): T[] {
     return Array.from({ length: Math.max(0, this.int32()) }, item)
   }

@@ -1,0 +1,98 @@
+import { EXIT } from '../../errors.ts'
+import type { Logger, Plugin, Probe, ProbeContext } from '../../plugin.ts'
+import { formatText } from '../../runtime/config/format.ts'
+import { loadPipeline } from '../../runtime/config/load.ts'
+import type { Pipeline, Step } from '../../runtime/config/model.ts'
+import { print, printJson } from '../command.ts'
+import type { CheckFlags } from '../check.ts'
+
+interface StepReport {
+  readonly step: string
+  readonly role: ProbeContext['role']
+  readonly type: string
+  /** False: the plugin has nothing to ask. */
+  readonly checked: boolean
+  readonly findings: readonly Probe[]
+}
+interface PipelineReport {
+  readonly pipeline: string
+  readonly file: string
+  readonly ok: boolean
+  readonly steps: readonly StepReport[]
+}
+
+/** @returns the exit code. */
+export async function check(files: readonly string[], { set, timeout, json }: CheckFlags): Promise<number> {
+  const loaded = await Promise.all(files.map(file => loadPipeline(file, { env: process.env, set })))
+  const problems = loaded.flatMap(l => l.problems)
+  if (problems.length > 0) process.stderr.write(formatText(problems))
+  if (problems.some(p => p.code === 'CONFIG_READ')) return EXIT.environment
+  if (loaded.some(l => !l.pipeline)) return EXIT.config
+  const reports = await Promise.all(loaded.map(l => checkPipeline(l.pipeline!, timeout)))
+  if (json) printJson({ ok: reports.every(r => r.ok), pipelines: reports })
+  else print(reports.map(toText).join('\n'))
+  return reports.every(r => r.ok) ? EXIT.ok : EXIT.environment
+}
+
+async function checkPipeline(pipeline: Pipeline, timeout: number): Promise<PipelineReport> {
+  const steps: [Step<Plugin>, ProbeContext['role']][] = [
+    ...pipeline.sources.map(s => [s, 'source'] as [Step<Plugin>, 'source']),
+    ...pipeline.transforms.map(s => [s, 'transform'] as [Step<Plugin>, 'transform']),
+    ...pipeline.sinks.map(s => [s, 'sink'] as [Step<Plugin>, 'sink']),
+    ...(pipeline.dlq ? [[pipeline.dlq, 'dlq'] as [Step<Plugin>, 'dlq']] : []),
+  ]
+  const reports = await Promise.all(steps.map(([step, role]) => probe(pipeline, step, role, timeout)))
+  return { pipeline: pipeline.name, file: pipeline.file, ok: reports.every(r => r.findings.every(f => f.ok)), steps: reports }
+}
+
+const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+async function probe(pipeline: Pipeline, step: Step<Plugin>, role: ProbeContext['role'], timeout: number): Promise<StepReport> {
+  const common = { step: step.name, role, type: step.type }
+  if (!step.plugin.probe) return { ...common, checked: false, findings: [] }
+  const controller = new AbortController()
+  const context: ProbeContext = {
+    step: step.name,
+    role,
+    pipeline: pipeline.name,
+    version: pipeline.version,
+    delivery: pipeline.delivery,
+    stateful: pipeline.transforms.some(t => t.plugin.stateful),
+    log: silent,
+    signal: controller.signal,
+  }
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<Probe[]>(resolve => {
+    timer = setTimeout(() => {
+      controller.abort(new Error('the time for the check is up'))
+      resolve([
+        {
+          what: step.type,
+          ok: false,
+          detail: `no answer within ${timeout} ms`,
+          fix: 'is a firewall in between? --timeout gives more time',
+        },
+      ])
+    }, timeout)
+  })
+  const asked = Promise.resolve()
+    .then(() => step.plugin.probe!(step.config as never, context))
+    .catch((error: Error): Probe[] => [{ what: step.type, ok: false, detail: error.message }])
+  const findings = await Promise.race([asked, late])
+  clearTimeout(timer)
+  return { ...common, checked: true, findings }
+}
+
+function toText({ pipeline, file, ok, steps }: PipelineReport): string {
+  const lines = [`${pipeline} (${file})`]
+  for (const { step, role, type, checked, findings } of steps) {
+    lines.push(`  ${role} ${step}${step === type ? '' : ` (${type})`}${checked ? '' : ': not checked, the plugin asks nobody'}`)
+    for (const f of findings) {
+      lines.push(`    ${f.ok ? 'ok    ' : 'FAILED'}  ${f.what}${f.detail === undefined ? '' : `: ${f.detail}`}`)
+      if (!f.ok && f.fix !== undefined) lines.push(`            do: ${f.fix}`)
+    }
+  }
+  const failed = steps.reduce((n, s) => n + s.findings.filter(f => !f.ok).length, 0)
+  lines.push(ok ? '  all is well' : `  ${failed} of ${steps.reduce((n, s) => n + s.findings.length, 0)} findings failed`)
+  return `${lines.join('\n')}\n`
+}
