@@ -30,7 +30,8 @@ async function inFolder(folder: string): Promise<string[]> {
     if (SKIP.has(entry.name)) continue
     const path = join(folder, entry.name)
     if (entry.isDirectory()) out.push(...(await inFolder(path)))
-    else if (/\.ya?ml$/.test(entry.name)) out.push(path)
+    // Data of a plugin: the pipeline that names it checks it.
+    else if (/\.ya?ml$/.test(entry.name) && !/\.format\.ya?ml$/.test(entry.name)) out.push(path)
   }
   return out
 }

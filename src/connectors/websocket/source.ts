@@ -65,6 +65,8 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
   /** Offset of the next message; goes on over restarts as far as the checkpoint knows. */
   let offset = 0
   const restarts = new Map<string, NodeJS.Timeout>()
+  /** Some carry sequence numbers, so they go the way of all others up to the queue. */
+  const controls = new WeakSet<Message>()
 
   const queue = new Queue(
     config.max_buffer,
@@ -73,6 +75,10 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
   )
 
   const emit = (message: Message): void => {
+    if (controls.delete(message)) {
+      counters.drop('control')
+      return
+    }
     // Numbered as they leave: a message that was held back comes behind younger ones of other streams.
     ;(message as { offset: number }).offset = offset++
     queue.push(message)
@@ -137,11 +143,8 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       connection!.answered()
       return
     }
-    if (isControl(value)) {
-      counters.drop('control')
-      return
-    }
-    connection!.alive()
+    if (isControl(value)) controls.add(message)
+    else connection!.alive()
     const key = sequences?.keyOf(value)
     if (key === undefined) emit(message)
     else sequences!.accept(message, key)

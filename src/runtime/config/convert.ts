@@ -1,4 +1,5 @@
-/** Walks a value beside its schema: turns durations and sizes into numbers, and finds the expressions and the secrets in it. */
+/** Walks a value beside its schema: turns durations and sizes into numbers, places paths, and finds the expressions and the secrets in it. */
+import { isAbsolute, join } from 'node:path'
 import { alternatives, itemSchema, propertySchema, type Schema, views } from './schema.ts'
 import type { Path } from './tree.ts'
 import { parseDuration, parseSize } from './units.ts'
@@ -16,8 +17,8 @@ export interface Converted {
   readonly secrets: readonly Marked[]
 }
 
-/** Works on values that are not valid, too: what does not fit stays as it is. */
-export function convert(value: unknown, schema: Schema, root: Schema): Converted {
+/** Works on values that are not valid, too: what does not fit stays as it is. `base`: the folder of the pipeline's file. */
+export function convert(value: unknown, schema: Schema, root: Schema, base = ''): Converted {
   const expressions: Marked[] = []
   const secrets: Marked[] = []
   const walk = (v: unknown, s: Schema | undefined, path: Path): unknown => {
@@ -28,6 +29,8 @@ export function convert(value: unknown, schema: Schema, root: Schema): Converted
       const formatted = schemas.find(x => x.format !== undefined)
       if (formatted?.format === 'duration') return parseDuration(v) ?? v
       if (formatted?.format === 'size') return parseSize(v) ?? v
+      // Joined, not resolved: where the files lie on this machine is not a part of what the pipeline is.
+      if (formatted?.format === 'path' && v !== '') return isAbsolute(v) ? v : join(base, v)
       if (formatted?.format === 'expression') expressions.push({ path, value: v, schema: formatted })
       return v
     }

@@ -82,6 +82,8 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     validate: t => /^[a-z][a-z0-9_-]*$/.test(t),
     expected: 'the name of a source step',
   },
+  // A file; written relative to the pipeline's file, the plugin gets it relative to the working directory.
+  path: { code: 'CONFIG_VALUE', validate: t => t.trim() !== '' && !t.includes('\0'), expected: 'the path of a file' },
   // Checked by the expression language itself, with a caret; here only so that ajv knows the name.
   expression: { code: 'CONFIG_EXPRESSION', validate: () => true, expected: 'a CEL expression' },
 }

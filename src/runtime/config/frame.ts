@@ -76,7 +76,7 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
     const found = find(root, path)
     return { path, find: { ...found, key: found.key ?? topOf(root) } }
   }
-  const { value, expressions } = convert(filled, FRAME, FRAME)
+  const { value, expressions } = convert(filled, FRAME, FRAME, base)
   const made = await loadQuick('frame')
   if (made) useQuick(FRAME, made)
   const judgements = await judge(filled, FRAME)

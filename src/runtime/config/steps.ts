@@ -179,7 +179,7 @@ async function checkConfig(
   const { node, short } = expandShorthand(entry, schema)
   const unresolved = new Set<string>()
   const filled = fill(node, schema, [], { ...context, root: schema, at: entry.key, unresolved, lenient: !enabled })
-  const { value, expressions, secrets } = convert(filled, schema, schema)
+  const { value, expressions, secrets } = convert(filled, schema, schema, context.base)
   const place = (p: Path): { path: Path; find: ReturnType<typeof find> } => {
     const found = find(node, p)
     return { path: [...path, ...(short && p[0] === short ? p.slice(1) : p)], find: { ...found, key: found.key ?? entry.key } }

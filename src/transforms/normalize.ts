@@ -1,0 +1,66 @@
+/** An exchange's messages to tickers and order books of one shape. */
+import type { NormalizeConfig } from '../config.gen.ts'
+import { type CheckProblem, type Counter, defineTransform, EnvironmentError, type TransformContext } from '../plugin.ts'
+import { exactValue } from './lib/exact-json.ts'
+import { readFormat } from './lib/exchange-format.ts'
+import { exchangeReader, type Normalized } from './lib/exchange-reader.ts'
+import { failOn } from './lib/fail.ts'
+import schema from './normalize.schema.json' with { type: 'json' }
+
+export default defineTransform<NormalizeConfig>({
+  type: 'normalize',
+  schema,
+  check({ formats }) {
+    const files: [string[], string][] =
+      typeof formats === 'string' ? [[['formats'], formats]] : Object.entries(formats).map(([source, f]) => [['formats', source], f])
+    return files.flatMap(([path, file]) => readFormat(file).problems.map((p): CheckProblem => ({ path, ...p })))
+  },
+
+  create({ formats }, ctx) {
+    const format = load(typeof formats === 'string' ? formats : formatOf(formats, ctx.lane.source))
+    const reader = exchangeReader(format)
+    const count = counters(ctx, format.exchange)
+
+    return {
+      process(messages, out) {
+        for (const m of messages) {
+          let made: Normalized[] | undefined
+          try {
+            made = reader.read(exactValue(m), m)
+          } catch (error) {
+            failOn(m, error, out)
+            continue
+          }
+          if (made === undefined) count.control.inc()
+          else {
+            for (const value of made) {
+              count[value.type].inc()
+              out.emit(m.derive(value, undefined, value.ts))
+            }
+          }
+        }
+      },
+    }
+  },
+})
+
+function formatOf(formats: Readonly<Record<string, string>>, source: string): string {
+  if (Object.hasOwn(formats, source)) return formats[source]
+  throw new EnvironmentError(`normalize has no format for messages of source '${source}'; formats has ${Object.keys(formats).join(', ')}`)
+}
+
+function load(file: string): NonNullable<ReturnType<typeof readFormat>['format']> {
+  const { format, problems } = readFormat(file)
+  if (!format) throw new EnvironmentError(problems.map(p => p.message).join('\n'))
+  return format
+}
+
+function counters({ metrics, pipeline, step }: TransformContext, exchange: string): Record<'ticker' | 'orderbook' | 'control', Counter> {
+  const labels = { pipeline, step, exchange }
+  const made = (type: string): Counter => metrics.counter('runner_normalized_total', 'Messages made, by what they are', { ...labels, type })
+  return {
+    ticker: made('ticker'),
+    orderbook: made('orderbook'),
+    control: metrics.counter('runner_control_messages_total', 'Messages dropped because they carry no data', labels),
+  }
+}

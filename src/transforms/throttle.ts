@@ -1,0 +1,163 @@
+/** At most so many messages per key and interval of event time. */
+import type { ThrottleConfig } from '../config.gen.ts'
+import { compile } from '../expressions/index.ts'
+import {
+  type CheckProblem,
+  DataError,
+  defineTransform,
+  type Message,
+  type Output,
+  type State,
+  type Transform,
+  type TransformContext,
+} from '../plugin.ts'
+import { EventClock } from '../runtime/event-clock.ts'
+import schema from './throttle.schema.json' with { type: 'json' }
+import { parseTime, timeProblem } from './lib/event-time.ts'
+import { failOn } from './lib/fail.ts'
+import { getter } from './lib/fields.ts'
+import { restoreMessage, type StoredMessage, storeMessage } from './lib/stored-message.ts'
+
+export default defineTransform<ThrottleConfig>({
+  type: 'throttle',
+  schema,
+  stateful: true,
+  check: ({ interval }): CheckProblem[] => (interval > 0 ? [] : [{ path: ['interval'], message: 'must be longer than 0' }]),
+  create,
+})
+
+/** End of the interval, messages counted in it, and with `keep: last` the messages themselves. */
+type Slot = [end: number, count: number, held: StoredMessage[]]
+
+function create(config: ThrottleConfig, ctx: TransformContext): Transform {
+  const { interval, max, max_keys, keep } = config
+  const keyOf = keyReader(config.key)
+  const timeOf = timeReader(config)
+  const clock = new EventClock(ctx.state('clock'), { allowed_lateness: 0, idle_timeout: config.idle_timeout })
+  const slots = new Slots(ctx.state<Slot>('slots'))
+  const dropped = ctx.metrics.counter('runner_throttled_total', 'Messages dropped because their key had its share of the interval', {
+    pipeline: ctx.pipeline,
+    step: ctx.step,
+  })
+
+  const close = (out: Output): void => {
+    for (const [, , held] of slots.take(clock.watermark)) for (const m of held) out.emit(restoreMessage(m))
+  }
+
+  return {
+    process(messages, out) {
+      for (const message of messages) {
+        let key: string
+        let time: number
+        let stored: StoredMessage | undefined
+        try {
+          key = keyOf(message)
+          time = timeOf(message)
+          if (keep === 'last') stored = storeMessage(message)
+        } catch (error) {
+          failOn(message, error, out)
+          continue
+        }
+        if (time > clock.max && clock.observe(time) >= slots.nextDue) close(out)
+        let slot = slots.get(key)
+        if (slot === undefined) {
+          if (slots.size >= max_keys) {
+            out.fail(message, new DataError(`max_keys (${max_keys}) keys have an open interval already`))
+            continue
+          }
+          // Of a key that is not known the time may lie far back; its interval is then the present one.
+          const from = Math.max(time, clock.watermark)
+          slot = [from - (from % interval) + interval, 0, []]
+        }
+        if (stored) {
+          const held = slot[2]
+          held.push(stored)
+          if (held.length > max) {
+            held.shift()
+            dropped.inc()
+          }
+          slots.set(key, [slot[0], held.length, held])
+        } else if (slot[1] < max) {
+          slots.set(key, [slot[0], slot[1] + 1, []])
+          out.emit(message)
+        } else dropped.inc()
+      }
+      if (clock.save()) ctx.watermark(clock.watermark)
+    },
+
+    onIdle(silence, out) {
+      if (keep === 'last' && clock.idle(silence, slots.nextDue)) close(out)
+      clock.save()
+    },
+
+    onEnd(out, until) {
+      if (keep !== 'last') return
+      clock.advance(Math.min(until, slots.lastDue))
+      close(out)
+      clock.save()
+    },
+  }
+}
+
+/** Open intervals. They all end at a multiple of the interval, so few distinct ends are open at a time. */
+class Slots {
+  /** Smallest end of an open interval; Infinity: none is open. */
+  nextDue = Number.POSITIVE_INFINITY
+  private readonly state: State<Slot>
+
+  constructor(state: State<Slot>) {
+    this.state = state
+    this.findNext()
+  }
+
+  get size(): number {
+    return this.state.size
+  }
+
+  get lastDue(): number {
+    let last = Number.NEGATIVE_INFINITY
+    for (const [, [end]] of this.state.entries()) last = Math.max(last, end)
+    return last
+  }
+
+  get(key: string): Slot | undefined {
+    return this.state.get(key)
+  }
+
+  set(key: string, slot: Slot): void {
+    this.state.set(key, slot)
+    this.nextDue = Math.min(this.nextDue, slot[0])
+  }
+
+  /** Those that end by then, the earliest first, and by key: the order in which they were opened is not kept by a restart. */
+  take(until: number): Slot[] {
+    const due = [...this.state.entries()].filter(([, [end]]) => end <= until)
+    due.sort(([a, [x]], [b, [y]]) => x - y || (a < b ? -1 : 1))
+    for (const [key] of due) this.state.delete(key)
+    this.findNext()
+    return due.map(([, slot]) => slot)
+  }
+
+  private findNext(): void {
+    this.nextDue = Number.POSITIVE_INFINITY
+    for (const [, [end]] of this.state.entries()) this.nextDue = Math.min(this.nextDue, end)
+  }
+}
+
+function keyReader(key: string | undefined): (message: Message) => string {
+  if (key === undefined) return message => JSON.stringify(message.key)
+  const expression = compile(key)
+  return message => JSON.stringify(expression.evaluate(message))
+}
+
+function timeReader({ time: field, max_future }: ThrottleConfig): (message: Message) => number {
+  if (field === undefined) return message => message.time
+  const get = getter(field)
+  return message => {
+    const raw = get(message.value)
+    const time = parseTime(raw)
+    const problem = timeProblem(field, raw, time, message, max_future)
+    if (problem) throw problem
+    return time
+  }
+}
