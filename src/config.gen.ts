@@ -898,6 +898,20 @@ export interface MapConfigFields1 {
 }
 
 /**
+ * Turns an exchange's messages into `ticker` and `orderbook` messages of one shape. Prices, sizes and volumes are texts with the digits the exchange printed, symbols are written without separators (`BTCUSDT`), `ts` is the exchange's time in epoch ms and becomes the message's time. Messages without data are dropped and counted; what the format does not know goes to the dead letters.
+ */
+export interface NormalizeConfig {
+  /**
+   * The file that says what the messages look like, relative to the pipeline's file; or one per source, by the source's name.
+   */
+  formats:
+    | string
+    | {
+        [k: string]: string
+      }
+}
+
+/**
  * Compares what two sources of a one-shot pipeline hold, record by record, and reports every difference. When both inputs have ended it emits one message per difference and prints the result; parity below `min_parity` makes the command exit with 4. Of several records with one key the last counts.
  */
 export interface ReconcileConfig {
@@ -951,6 +965,44 @@ export interface RekeyConfig {
    * Let the expression give null: the message then has no key. Otherwise that goes to the dead letters.
    */
   allow_null: boolean
+}
+
+/**
+ * Lets at most so many messages per key and interval of event time pass; the others are dropped and counted. What passes depends on the messages alone, not on how fast they come; it is part of the checkpoint.
+ */
+export interface ThrottleConfig {
+  /**
+   * Length of an interval. Intervals begin at multiples of it, counted from 1970. In ms.
+   */
+  interval: number
+  /**
+   * Messages per key and interval.
+   */
+  max: number
+  /**
+   * What is counted separately: a field or an expression. Default: the message's key.
+   */
+  key?: string
+  /**
+   * `first`: the first ones of an interval pass, at once. `last`: the last ones pass, when the interval has ended: when event time has reached its end, or the lane has been silent for `idle_timeout`. A message that is older than its key's newest interval counts in that one.
+   */
+  keep: 'first' | 'last'
+  /**
+   * Field with the event time: epoch milliseconds, as a number or a string of digits. Default: the message's own time.
+   */
+  time?: string
+  /**
+   * A message whose time field is further ahead of its record's own time than this goes to the dead letters: one wrong clock would end every interval. In ms.
+   */
+  max_future: number
+  /**
+   * With `keep: last`: after this much silence on a lane that has been read to its end, event time goes on with the wall clock. `0s`: never. In ms.
+   */
+  idle_timeout: number
+  /**
+   * Keys remembered per lane, those whose interval has ended are forgotten. Beyond that messages of further keys go to the dead letters.
+   */
+  max_keys: number
 }
 
 /**
