@@ -73,8 +73,8 @@ export function readFormat(file: string): { format?: ExchangeFormat; problems: F
   reader?.read()
   const found = problems.list().map(p => ({ message: `${p.file}:${p.line}:${p.column}: ${p.message}`, suggestion: p.suggestion }))
   if (found.length > 0 || !root) return { problems: found }
-  const { aliases = {}, drop = [], ...rest } = toValue(root) as ExchangeFormat
-  return { format: { ...rest, aliases, drop }, problems: [] }
+  const written = toValue(root) as Omit<ExchangeFormat, 'aliases' | 'drop'> & Partial<ExchangeFormat>
+  return { format: { aliases: {}, drop: [], ...written }, problems: [] }
 }
 
 class Reader {
