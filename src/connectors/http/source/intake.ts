@@ -5,6 +5,8 @@ import { accepted, type Answer, stopping, unknown } from './answer.ts'
 
 interface Rejected {
   readonly index: number
+  /** What of the row, when a step took it apart: `rows[3]`. */
+  readonly part?: string
   readonly step: string
   readonly code: string
   readonly message: string
@@ -103,7 +105,13 @@ export class Intake {
   refuse(refusals: readonly Refusal[]): void {
     for (const { message, error, step } of refusals) {
       const call = this.find(message.offset)
-      call?.rejected.push({ index: message.offset - call.first, step, code: errorType(error), message: error.message.slice(0, 1000) })
+      call?.rejected.push({
+        index: message.offset - call.first,
+        ...(message.part !== undefined && { part: message.part }),
+        step,
+        code: errorType(error),
+        message: error.message.slice(0, 1000),
+      })
     }
   }
 
@@ -158,7 +166,8 @@ export class Intake {
 /** One row may be refused in several places, and is one rejected row all the same. */
 function verdict({ messages, rejected }: Call): Answer {
   if (rejected.length === 0) return accepted(200, messages.length)
-  const rows = new Set(rejected.map(r => r.index)).size
+  // A part that was refused leaves the rest of its row accepted.
+  const rows = new Set(rejected.filter(r => r.part === undefined).map(r => r.index)).size
   const sorted = rejected.toSorted((a, b) => a.index - b.index)
   return { status: 422, body: JSON.stringify({ accepted: messages.length - rows, rejected: sorted }) }
 }

@@ -1,0 +1,119 @@
+/** `docker-compose.kafka.yml` and what belongs to it, as far as that can be seen without an engine. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Ajv } from 'ajv'
+import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import spec from './compose-spec.json' with { type: 'json' }
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const read = (path: string): string => readFileSync(join(root, path), 'utf8')
+
+interface Service {
+  image?: string
+  command?: string[]
+  ports?: string[]
+  profiles?: string[]
+  volumes?: string[]
+  environment?: Record<string, string>
+  depends_on?: Record<string, unknown>
+}
+const file = parse(read('docker-compose.kafka.yml'), { merge: true }) as {
+  services: Record<string, Service>
+  volumes: Record<string, unknown>
+}
+const flows = readdirSync(join(root, 'pipelines'))
+  .filter(f => /^[a-z-]+\.yaml$/.test(f))
+  .map(f => f.replace('.yaml', ''))
+
+const hasCompose = (): boolean => {
+  try {
+    execFileSync('docker', ['compose', 'version'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe('docker-compose.kafka.yml', () => {
+  // Compose's own check where its client is; its published schema anywhere.
+  test('is a compose file', () => {
+    const ajv = new Ajv({ strict: false, logger: false, formats: { duration: true, subnet_ip_address: true, ports: true, expose: true } })
+    const validate = ajv.compile({ ...spec, $schema: 'http://json-schema.org/draft-07/schema#' })
+    expect(validate(file) ? [] : validate.errors).toEqual([])
+    if (hasCompose())
+      execFileSync('docker', ['compose', '-f', 'docker-compose.kafka.yml', '--profile', 'all', '--profile', 'ops', 'config', '-q'], {
+        cwd: root,
+      })
+  })
+
+  test('has no version key, and the broker of the contract', () => {
+    expect(file).not.toHaveProperty('version')
+    const { image, ports, command } = file.services.kafka
+    expect(image).toBe('redpandadata/redpanda:v23.3.10')
+    expect(ports).toEqual(['29092:29092'])
+    expect(command!.join(' ')).toContain('--advertise-kafka-addr=internal://kafka:9092,external://localhost:29092')
+    expect(file.services.console.ports).toEqual(['127.0.0.1:8080:8080'])
+  })
+
+  test('every flow is a service that runs its file, and every service runs a file that is there', () => {
+    const run = Object.entries(file.services).flatMap(([name, s]) => (s.command?.[0] === 'run' ? [[name, s.command[1]]] : []))
+    expect(run.map(([name]) => name).toSorted()).toEqual(flows.toSorted())
+    for (const [name, path] of run) expect(path).toBe(`pipelines/${name}.yaml`)
+    for (const { command } of Object.values(file.services))
+      for (const word of command ?? [])
+        if (/^(pipelines|topics)\//.test(word)) expect([word, existsSync(join(root, word))]).toEqual([word, true])
+  })
+
+  test('bars-reconcile is in the profile ops and does not start again', () => {
+    expect(file.services['bars-reconcile']).toMatchObject({ profiles: ['ops'], restart: 'no' })
+  })
+
+  test('a variable that a service sets is one that its pipeline reads, or the image does', () => {
+    const shared = new Set(['KAFKA_BROKERS', 'REDIS_URL', 'PG_DSN_RW'])
+    const known = read('schemas/pipeline.schema.json')
+    for (const [name, { command, environment }] of Object.entries(file.services)) {
+      if (command?.[0] !== 'run') continue
+      const text = read(command[1])
+      for (const variable of Object.keys(environment ?? {}))
+        if (!shared.has(variable))
+          expect([name, variable, text.includes(`\${${variable}`) || known.includes(`\${${variable}`)]).toEqual([name, variable, true])
+    }
+  })
+
+  test('what it depends on, mounts and exposes is there', () => {
+    const names = new Set(Object.keys(file.services))
+    const ports = Object.values(file.services).flatMap(s => (s.ports ?? []).map(p => p.split(':').at(-2)))
+    expect(new Set(ports).size).toBe(ports.length)
+    for (const { depends_on, volumes } of Object.values(file.services)) {
+      for (const name of Array.isArray(depends_on) ? depends_on : Object.keys(depends_on ?? {})) expect(names).toContain(name)
+      for (const volume of volumes ?? []) {
+        const [from] = volume.split(':')
+        expect(from.startsWith('./') ? existsSync(join(root, from)) : Object.hasOwn(file.volumes, from)).toBe(true)
+      }
+    }
+  })
+})
+
+describe('the image', () => {
+  test('copies what is there, runs unprivileged, and says whether it is healthy', () => {
+    const text = read('Dockerfile')
+    for (const [, from] of text.matchAll(/^COPY (?!--)(\S+)/gm)) expect([from, existsSync(join(root, from))]).toEqual([from, true])
+    expect(text).toMatch(/^USER node$/m)
+    expect(text).toMatch(/^HEALTHCHECK /m)
+    const ignored = read('.dockerignore')
+    for (const [, from] of text.matchAll(/^COPY (?!--)(\S+) \S+$/gm)) expect(ignored).toContain(`!${from}`)
+  })
+})
+
+describe('metrics', () => {
+  test('alert rules and panels ask for metrics that exist', () => {
+    const source = [read('src/runtime/telemetry/prometheus.ts'), read('src/connectors/kafka/metrics.ts')].join('\n')
+    const asked = `${read('deploy/prometheus/alerts.yml')}${read('deploy/grafana/dashboards/pipelines.json')}`
+    const names = new Set([...asked.matchAll(/\b(?:runner|kafka)_[a-z_]+\b/g)].map(([name]) => name))
+    expect(names.size).toBeGreaterThan(8)
+    for (const name of names) expect([name, source.includes(name)]).toEqual([name, true])
+  })
+})
