@@ -1,0 +1,139 @@
+/**
+ * One connected client: a place in the ring and what it wants. It has no queue of its own, so however slow it is, it costs no memory
+ * beyond what is on its way to it.
+ */
+import type { WebSocket } from 'ws'
+import { parseRequest, type Subscribe } from './protocol.ts'
+import type { Entry, Ring } from './ring.ts'
+
+export interface ClientHost {
+  readonly ring: Ring
+  /** Names this run of the server: ids of another one mean nothing here. */
+  readonly session: string
+  /** Bytes that may be on their way. */
+  readonly buffer: number
+  readonly disconnectSlow: boolean
+  sent(): void
+  dropped(): void
+  tooSlow(): void
+}
+
+/** Close code for `on_slow_client: disconnect`; 4000 to 4999 are an application's own. */
+const TOO_SLOW = 4008
+
+export class Client {
+  /** Has answered since the last ping. */
+  alive = true
+  private readonly socket: WebSocket
+  private readonly host: ClientHost
+  private wants: Subscribe | undefined
+  /** Number of the next message to look at. */
+  private next = 0
+  private missed = 0
+  private onTheWay = 0
+  private blocked = false
+
+  constructor(socket: WebSocket, host: ClientHost) {
+    this.socket = socket
+    this.host = host
+    this.tell({ type: 'hello', session: host.session, last_id: this.id(host.ring.last) })
+  }
+
+  hear(text: string): void {
+    try {
+      const request = parseRequest(text)
+      if (request.type === 'ping') this.tell({ type: 'pong' })
+      else if (request.type === 'unsubscribe') this.wants = undefined
+      else this.subscribe(request)
+    } catch (error) {
+      this.tell({ type: 'error', message: (error as Error).message })
+    }
+  }
+
+  /** Sends what has come since, as far as the client takes it. */
+  pump(): void {
+    const { ring, buffer } = this.host
+    while (this.wants && this.next <= ring.last) {
+      if (this.onTheWay >= buffer) {
+        this.blocked = true
+        return
+      }
+      if (this.missed > 0) {
+        this.tell({ type: 'gap', reason: 'slow', missed: this.missed })
+        this.missed = 0
+      }
+      const entry = ring.get(this.next++)
+      if (this.matches(entry)) {
+        this.send(entry.text)
+        this.host.sent()
+      }
+    }
+  }
+
+  /** The entry is about to leave the ring. */
+  leaving(entry: Entry): void {
+    if (!this.wants || this.next > entry.n) return
+    this.next = entry.n + 1
+    if (!this.matches(entry)) return
+    this.missed++
+    this.host.dropped()
+    if (!this.host.disconnectSlow) return
+    this.wants = undefined
+    this.host.tooSlow()
+    this.socket.close(TOO_SLOW, 'too slow')
+    // What is on its way is not waited for: the client does not take it.
+    setTimeout(() => this.socket.terminate(), 1000).unref()
+  }
+
+  private subscribe(request: Subscribe): void {
+    const { ring } = this.host
+    this.wants = request
+    this.missed = 0
+    this.next = ring.last + 1
+    let gap: object | undefined
+    if (request.lastId !== undefined) {
+      const seen = this.number(request.lastId)
+      this.next = Math.max(ring.first, (seen ?? 0) + 1)
+      if (seen === undefined) gap = { type: 'gap', reason: 'restart' }
+      // Of all topics: what has left the ring nobody knows any more.
+      else if (seen + 1 < ring.first) gap = { type: 'gap', reason: 'too_old', missed: ring.first - seen - 1 }
+    } else if (request.last !== undefined) {
+      let wanted = request.last
+      while (wanted > 0 && this.next > ring.first) if (this.matches(ring.get(--this.next))) wanted--
+    }
+    this.tell({ type: 'subscribed', topics: list(request.topics), keys: list(request.keys), last_id: this.id(ring.last) })
+    if (gap) this.tell(gap)
+    this.pump()
+  }
+
+  private matches({ topic, key }: Entry): boolean {
+    const { topics, keys } = this.wants!
+    return (!topics || topics.has(topic)) && (!keys || (key !== null && keys.has(key)))
+  }
+
+  private tell(what: object): void {
+    this.send(JSON.stringify(what))
+  }
+
+  private send(text: string): void {
+    this.onTheWay += text.length
+    this.socket.send(text, () => {
+      this.onTheWay -= text.length
+      if (!this.blocked || this.onTheWay > this.host.buffer / 2) return
+      this.blocked = false
+      this.pump()
+    })
+  }
+
+  private id(n: number): string | null {
+    return n === 0 ? null : `${this.host.session}-${n}`
+  }
+
+  /** Undefined: the id is not of this run. */
+  private number(id: string): number | undefined {
+    const [session, n] = id.split('-')
+    return session === this.host.session && /^\d{1,15}$/.test(n ?? '') && Number(n) <= this.host.ring.last ? Number(n) : undefined
+  }
+}
+
+const list = (names: ReadonlySet<string> | undefined): string[] | null => (names ? [...names] : null)

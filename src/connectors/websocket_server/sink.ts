@@ -1,0 +1,165 @@
+/** Serves messages to WebSocket clients, such as browsers. */
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import type { Server } from 'node:http'
+import type { WebSocket } from 'ws'
+import type { WebsocketServerSinkConfig } from '../../config.gen.ts'
+import { compile } from '../../expressions/index.ts'
+import { BatchError, type Context, type Counter, DataError, defineSink, EnvironmentError, type Message, type Sink } from '../../plugin.ts'
+import { show } from '../../transforms/lib/fields.ts'
+import { Client, type ClientHost } from './client.ts'
+import { Ring } from './ring.ts'
+import schema from './sink.schema.json' with { type: 'json' }
+
+export default defineSink<WebsocketServerSinkConfig>({
+  type: 'websocket_server',
+  schema,
+  repeat: 'ephemeral',
+  reason: 'clients that listen see it, and for a while those that come back; nobody else does',
+  preview(config) {
+    const topicOf = topicReader(config)
+    return m => ({ topic: topicOf(m), key: m.encodeKey(), value: dataOf(m) })
+  },
+  create,
+})
+
+/** Of `close`, ms: clients that do not answer are cut off. */
+const FAREWELL = 500
+
+/** Messages per turn of the event loop. */
+const TURN = 100
+
+function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
+  const meters = metersOf(ctx)
+  const topicOf = topicReader(config)
+  // No dash: it separates the number.
+  const session = randomBytes(6).toString('hex')
+  const clients = new Map<WebSocket, Client>()
+  const ring = new Ring(config.ring, config.ring_size, entry => {
+    for (const client of clients.values()) client.leaving(entry)
+  })
+  const host: ClientHost = {
+    ring,
+    session,
+    buffer: config.client_buffer,
+    disconnectSlow: config.on_slow_client === 'disconnect',
+    sent: () => meters.sent.inc(),
+    dropped: () => meters.dropped.inc(),
+    tooSlow: () => meters.closed('slow').inc(),
+  }
+  let server: Server | undefined
+  let heartbeat: NodeJS.Timeout | undefined
+
+  const accept = (socket: WebSocket): void => {
+    const client = new Client(socket, host)
+    clients.set(socket, client)
+    meters.clients.set(clients.size)
+    socket.on('message', data => client.hear(String(data as Buffer)))
+    socket.on('pong', () => (client.alive = true))
+    // The close that follows says all.
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      clients.delete(socket)
+      meters.clients.set(clients.size)
+    })
+  }
+  const beat = (): void => {
+    for (const [socket, client] of clients) {
+      if (!client.alive) {
+        meters.closed('silent').inc()
+        socket.terminate()
+        continue
+      }
+      client.alive = false
+      socket.ping()
+    }
+  }
+
+  return {
+    async open() {
+      if (server) return
+      if (config.page !== undefined && !existsSync(config.page)) throw new EnvironmentError(`page: ${config.page} does not exist`)
+      const { listen } = await import('./server.ts')
+      server = await listen(config, {
+        accept,
+        full: () => clients.size >= config.max_clients,
+        refused: reason => meters.refused(reason).inc(),
+      })
+      if (config.heartbeat > 0) heartbeat = setInterval(beat, config.heartbeat).unref()
+    },
+
+    async write(messages) {
+      const failed = new Map<number, Error>()
+      for (const [i, m] of messages.entries()) {
+        // Sockets take what was sent only between turns: a client that keeps up must not lose anything to a large batch.
+        if (i % TURN === TURN - 1 && clients.size > 0) await new Promise(resolve => setImmediate(resolve))
+        try {
+          const n = ring.last + 1
+          const topic = topicOf(m)
+          const data = dataOf(m)
+          const head = JSON.stringify({ type: 'message', id: `${session}-${n}`, topic, key: m.key, time: m.time })
+          ring.add({ n, topic, key: m.key, text: `${head.slice(0, -1)},"data":${data}}` })
+          for (const client of clients.values()) client.pump()
+        } catch (error) {
+          if (!(error instanceof DataError)) throw error
+          failed.set(i, error)
+        }
+      }
+      if (failed.size > 0) throw new BatchError(failed)
+    },
+
+    healthy: () => server?.listening === true,
+
+    async close() {
+      clearInterval(heartbeat)
+      const closing = server
+      server = undefined
+      if (!closing) return
+      for (const socket of clients.keys()) socket.close(1001, 'going away')
+      const cut = setTimeout(() => {
+        for (const socket of clients.keys()) socket.terminate()
+        closing.closeAllConnections()
+      }, FAREWELL)
+      closing.closeIdleConnections()
+      await new Promise<void>(resolve => closing.close(() => resolve()))
+      clearTimeout(cut)
+    },
+  }
+}
+
+function topicReader({ topic }: WebsocketServerSinkConfig): (m: Message) => string {
+  const expression = compile(topic)
+  return m => {
+    const name = expression.evaluate(m)
+    if (typeof name === 'string' && name !== '') return name
+    throw new DataError(`topic: '${topic}' gave ${show(name)}, which is no topic`)
+  }
+}
+
+/** The value as JSON text. */
+function dataOf(m: Message): string {
+  if (!m.changed && m.origin?.format === 'json' && m.payload !== null) return m.payload.toString()
+  const { value } = m
+  if (Buffer.isBuffer(value)) throw new DataError('bytes cannot be sent as JSON')
+  return JSON.stringify(value ?? null)
+}
+
+interface Meters {
+  readonly clients: { set(n: number): void }
+  readonly sent: Counter
+  readonly dropped: Counter
+  closed(reason: string): Counter
+  refused(reason: string): Counter
+}
+
+function metersOf({ metrics, pipeline, step }: Context): Meters {
+  const labels = { pipeline, step }
+  const of = (name: string, help: string) => (reason: string) => metrics.counter(name, help, { ...labels, reason })
+  return {
+    clients: metrics.gauge('runner_websocket_clients', 'Connected clients', labels),
+    sent: metrics.counter('runner_websocket_sent_total', 'Messages sent, over all clients', labels),
+    dropped: metrics.counter('runner_websocket_dropped_total', 'Messages that a slow client missed, over all clients', labels),
+    closed: of('runner_websocket_closed_total', 'Connections given up'),
+    refused: of('runner_websocket_refused_total', 'Clients not let in'),
+  }
+}
