@@ -9,6 +9,7 @@ import { systemClock } from '../runtime/clock.ts'
 import { loadPipeline } from '../runtime/config/load.ts'
 import type { Pipeline } from '../runtime/config/model.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
+import { observe } from '../runtime/telemetry/observed.ts'
 import { createLogger } from '../runtime/telemetry/log.ts'
 import { asDryRun } from './dry-run.ts'
 import { parseDurationOption, parseTimeOption } from './options.ts'
@@ -67,11 +68,13 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   })
   if (servers instanceof Error) return exitCodeOf(servers)
   const forget = onSignals(runs, log)
+  const unobserve = observe(runs)
   const status =
     tty && flags.logFormat !== 'json' && !flags.dryRun ? await (await import('../runtime/telemetry/status.ts')).showStatus(runs) : undefined
   const results = await Promise.allSettled(runs.map(r => r.run()))
   status?.done()
   forget()
+  unobserve()
   await Promise.all(servers.map(server => server.detach()))
   return Math.max(report(runs, results, log), await printReports(runs, flags, log))
 }

@@ -1,0 +1,77 @@
+/** How the pipelines of this process, and those of other runners, are doing. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { RunnerStatusSourceConfig } from '../../config.gen.ts'
+import { defineSource, Message, type Origin } from '../../plugin.ts'
+import { statusOfAll } from '../../runtime/telemetry/observed.ts'
+import schema from './source.schema.json' with { type: 'json' }
+
+export default defineSource<RunnerStatusSourceConfig>({
+  type: 'runner_status',
+  schema,
+  replayable: false,
+  reason: 'how things were at a moment that is past cannot be asked again',
+  check({ every, urls }) {
+    const problems = every > 0 ? [] : [{ path: ['every'], message: 'must be more than 0' }]
+    for (const url of listOf(urls))
+      if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) problems.push({ path: ['urls'], message: `${url} is no http address` })
+    return problems
+  },
+
+  create({ every, urls, timeout, rounds }, ctx) {
+    const lane = ctx.step
+    const origin: Origin = { lane, source: ctx.step, format: 'json' }
+    const others = listOf(urls)
+    let offset = 0
+    let round = 0
+    let due = 0
+
+    return {
+      async open() {
+        const positions = await ctx.assign([{ id: lane, source: ctx.step }])
+        offset = (positions.get(lane) as number | undefined) ?? 0
+      },
+
+      async read(signal) {
+        for (;;) {
+          signal.throwIfAborted()
+          if (rounds > 0 && round >= rounds) return null
+          const now = ctx.clock.now()
+          if (now >= due) break
+          await sleep(Math.min(250, due - now), undefined, { signal }).catch(() => signal.throwIfAborted())
+        }
+        const asked = await Promise.all(others.map(url => ask(url, timeout, signal)))
+        const now = ctx.clock.now()
+        due = now + every
+        round++
+        const messages = [...statusOfAll(), ...asked.flat()].map(
+          status => new Message(status, status.pipeline ?? (status as Answer).url, now, undefined, offset++, origin),
+        )
+        return { lane, messages, position: offset }
+      },
+
+      caughtUp: () => ctx.clock.now() < due,
+    }
+  },
+})
+
+interface Answer {
+  readonly url: string
+  readonly pipeline: string | null
+  readonly status: 'ok' | 'not_ready' | 'unreachable'
+  readonly problems: readonly string[]
+}
+
+async function ask(url: string, timeout: number, signal: AbortSignal): Promise<Answer[]> {
+  try {
+    const response = await fetch(new URL('/ready', url), { signal: AbortSignal.any([signal, AbortSignal.timeout(timeout)]) })
+    const { pipelines } = (await response.json()) as { pipelines: { pipeline: string; problems: string[] }[] }
+    return pipelines.map(({ pipeline, problems }) => ({ url, pipeline, status: problems.length === 0 ? 'ok' : 'not_ready', problems }))
+  } catch (error) {
+    signal.throwIfAborted()
+    const { message, cause } = error as Error
+    return [{ url, pipeline: null, status: 'unreachable', problems: [cause instanceof Error ? cause.message : message] }]
+  }
+}
+
+const listOf = (urls: readonly string[] | string): string[] =>
+  (typeof urls === 'string' ? urls.split(',') : [...urls]).map(u => u.trim()).filter(Boolean)
