@@ -378,6 +378,28 @@ export interface MemorySourceConfig {
 }
 
 /**
+ * How the pipelines of this process are doing, one message per pipeline and round, with the pipeline's name as key: `{pipeline, version, status, problems, in, out, dead, lag, retries, watermark}`. Of other processes what their `/ready` says: `{url, pipeline, status, problems}`.
+ */
+export interface RunnerStatusSourceConfig {
+  /**
+   * How often. In ms.
+   */
+  every: number
+  /**
+   * Other runners to ask, by the address of their metrics server; a list, or one text with commas.
+   */
+  urls: string[] | string
+  /**
+   * For one answer of another runner. In ms.
+   */
+  timeout: number
+  /**
+   * End after so many rounds; 0: never.
+   */
+  rounds: number
+}
+
+/**
  * A message at certain times: `every` so often (whole intervals since 1970 in UTC: every hour is at full hours), or by a cron expression. Its value is `{"scheduled_at": …}` and what `value` adds; key and value depend on the time alone. The last time that fired is the source's position, so a restart neither repeats nor forgets one.
  */
 export interface ScheduleSourceConfig {
@@ -1483,4 +1505,62 @@ export interface StdoutSinkConfig {
    * Print `{time, key, headers, value}` instead of the value alone. For dead letters, whose headers say what was wrong.
    */
   envelope: boolean
+}
+
+/**
+ * Serves messages to WebSocket clients, such as browsers. A client says what it wants (`{"type":"subscribe","topics":[…],"keys":[…]}`), gets messages with ids, and after a break goes on behind the last id it has seen, as far as the ring of the latest messages reaches; what is gone it is told. Nobody waits for clients: one that is too slow loses the oldest messages, or its connection.
+ */
+export interface WebsocketServerSinkConfig {
+  /**
+   * Address to listen on. `0.0.0.0` for other machines, then with `token`.
+   */
+  host: string
+  /**
+   * Port to listen on.
+   */
+  port: number
+  /**
+   * Path of the WebSocket.
+   */
+  path: string
+  /**
+   * An HTML file served at `/`. Default: none.
+   */
+  page?: string
+  /**
+   * Expression of the topic under which clients see a message.
+   */
+  topic: string
+  /**
+   * Messages kept for clients that come back or ask for the latest ones.
+   */
+  ring: number
+  /**
+   * The ring holds no more than this, however few messages that are. In bytes.
+   */
+  ring_size: number
+  /**
+   * What may be on its way to one client; the rest waits in the ring. In bytes.
+   */
+  client_buffer: number
+  /**
+   * A client that has not taken what is about to leave the ring: `drop_oldest` goes on without it, counts it and tells the client; `disconnect` closes the connection.
+   */
+  on_slow_client: 'drop_oldest' | 'disconnect'
+  /**
+   * Further clients get HTTP 503.
+   */
+  max_clients: number
+  /**
+   * Web sites (`https://host`) whose pages may connect, `*` for any. Default: only pages that this server serves. Clients that are no browsers send no origin and may.
+   */
+  origins: string[]
+  /**
+   * What clients must show, as `?token=` or as `Authorization: Bearer`. Empty: nothing.
+   */
+  token: string
+  /**
+   * How often clients are pinged; one that has not answered by the next ping is gone. In ms.
+   */
+  heartbeat: number
 }

@@ -11,6 +11,7 @@ export const PLUGINS = {
     http: () => import('./connectors/http/source.ts') as Promise<{ default: Plugin }>,
     kafka: () => import('./connectors/kafka/source.ts') as Promise<{ default: Plugin }>,
     memory: () => import('./connectors/memory/source.ts') as Promise<{ default: Plugin }>,
+    runner_status: () => import('./connectors/runner_status/source.ts') as Promise<{ default: Plugin }>,
     schedule: () => import('./connectors/schedule/source.ts') as Promise<{ default: Plugin }>,
     stdin: () => import('./connectors/stdin/source.ts') as Promise<{ default: Plugin }>,
     trigger: () => import('./connectors/trigger/source.ts') as Promise<{ default: Plugin }>,
@@ -39,6 +40,7 @@ export const PLUGINS = {
     memory: () => import('./connectors/memory/sink.ts') as Promise<{ default: Plugin }>,
     postgres: () => import('./connectors/postgres/sink.ts') as Promise<{ default: Plugin }>,
     stdout: () => import('./connectors/stdout/sink.ts') as Promise<{ default: Plugin }>,
+    websocket_server: () => import('./connectors/websocket_server/sink.ts') as Promise<{ default: Plugin }>,
   },
 } satisfies Record<Plugin['kind'], Record<string, Loader>>
 
@@ -49,6 +51,7 @@ export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'source.http': () => import('./validators/source.http.gen.ts') as Promise<Quick>,
   'source.kafka': () => import('./validators/source.kafka.gen.ts') as Promise<Quick>,
   'source.memory': () => import('./validators/source.memory.gen.ts') as Promise<Quick>,
+  'source.runner_status': () => import('./validators/source.runner_status.gen.ts') as Promise<Quick>,
   'source.schedule': () => import('./validators/source.schedule.gen.ts') as Promise<Quick>,
   'source.stdin': () => import('./validators/source.stdin.gen.ts') as Promise<Quick>,
   'source.trigger': () => import('./validators/source.trigger.gen.ts') as Promise<Quick>,
@@ -73,4 +76,5 @@ export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'sink.memory': () => import('./validators/sink.memory.gen.ts') as Promise<Quick>,
   'sink.postgres': () => import('./validators/sink.postgres.gen.ts') as Promise<Quick>,
   'sink.stdout': () => import('./validators/sink.stdout.gen.ts') as Promise<Quick>,
+  'sink.websocket_server': () => import('./validators/sink.websocket_server.gen.ts') as Promise<Quick>,
 }
