@@ -257,6 +257,19 @@ export interface Probe {
   readonly fix?: string
 }
 
+/** Where a lane stands, as its source's peer knows it. */
+export interface LanePosition {
+  readonly lane: LaneInfo
+  /** What the peer remembers for the source (a group's offset); a checkpoint wins over it. */
+  readonly committed?: Position
+  /** The oldest that can still be read. */
+  readonly first?: Position
+  /** Behind the newest. */
+  readonly end?: Position
+  /** Records from `position` (undefined: where a fresh start would begin) to the end. */
+  behind?(position: Position | undefined): number | undefined
+}
+
 export type Guarantee = 'exactly_once' | 'effectively_once' | 'at_least_once' | 'at_most_once'
 
 interface Definition<Kind extends string, Config, Ctx, Instance> {
@@ -285,6 +298,8 @@ export interface SourcePlugin<C = any> extends Definition<'source', C, SourceCon
   /** Why, in one line for `explain`. */
   readonly reason: string | ((config: C) => string)
   readonly transactions?: Transactional<C>
+  /** Where the source stands, for `runner lag`: every lane there is now, running or not. Joins and changes nothing. */
+  positions?(config: C, ctx: ProbeContext): Promise<LanePosition[]>
 }
 export interface TransformPlugin<C = any> extends Definition<'transform', C, TransformContext, Transform> {
   /** Extra output ports this transform can emit to (`emitTo`). */

@@ -14,13 +14,13 @@ import type {
 } from '../plugin.ts'
 import { keepWithin, type Range, reachOf, widen } from './backfill.ts'
 import { decodeTransform, intactTransform, type Stage } from './chain.ts'
+import { placeOf } from './checkpoints/place.ts'
 import type { Clock } from './clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from './config/model.ts'
 import { Router } from './router.ts'
 import type { LaneState } from './state.ts'
 import { Meters, type StepMeter } from './telemetry/meters.ts'
-import { isReplayable, transactionsOf } from './traits.ts'
 import { Writer } from './writer.ts'
 
 export interface BuildOptions {
@@ -167,13 +167,8 @@ function readsValues(pipeline: Pipeline): boolean {
 
 function chooseCommitter(step: Step<SourcePlugin>, pipeline: Pipeline, source: Source, options: BuildOptions, context: Context): Committer {
   if (options.range) return ephemeralCommitter()
-  if (pipeline.delivery === 'exactly_once') {
-    const { scope, own, create, config } = transactionsOf(step, pipeline.sinks)!
-    return own ? atomicCommitter(create(config, context), scope) : atomicCommitter(create(config, context), scope, source, options.log)
-  }
-  const own = step.plugin.transactions
-  const stateful = pipeline.transforms.some(t => t.plugin.stateful)
-  if (own) return stateful ? storedCommitter(own.create(step.config, context), source) : sourceCommitter(source, options.log)
-  if (source.commit && !stateful) return sourceCommitter(source, options.log)
-  return isReplayable(step) ? storedCommitter(options.localCheckpoints(pipeline), source) : sourceCommitter(source, options.log)
+  const place = placeOf(step, pipeline, source, context, () => options.localCheckpoints(pipeline))
+  if (place.kind === 'source') return sourceCommitter(source, options.log)
+  if (place.kind === 'store') return storedCommitter(place.store, source)
+  return place.own ? atomicCommitter(place.store, place.scope) : atomicCommitter(place.store, place.scope, source, options.log)
 }

@@ -32,6 +32,27 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       expect(await (await open()).claim(place.lane(0))).toBeUndefined()
     })
 
+    test('peek shows what was saved, and disturbs neither the owner nor anything else', async () => {
+      const store = await open()
+      if (!store.peek) return
+      const looker = await open()
+      expect(await looker.peek!(place.lane(0))).toBeUndefined()
+      expect(await store.claim(place.lane(0))).toBeUndefined()
+      expect(await looker.peek!(place.lane(0))).toBeUndefined()
+      for (const n of [1, 2]) await store.save(place.lane(0), delta(n, [['s', `k${n}`, String(n)]]))
+      const seen = {
+        position: 2,
+        state: [
+          ['s', 'k1', '1'],
+          ['s', 'k2', '2'],
+        ],
+      } // prettier-ignore
+      await expect.poll(async () => sorted(await looker.peek!(place.lane(0)))).toEqual(seen)
+      await store.save(place.lane(0), delta(3, [['s', 'k1', null]]))
+      await expect.poll(async () => (await looker.peek!(place.lane(0)))?.position).toBe(3)
+      expect(await looker.peek!(place.lane(1))).toBeUndefined()
+    })
+
     test('what was saved comes back after a restart, to the last delta', async () => {
       const store = await open()
       await store.claim(place.lane(0))

@@ -204,11 +204,11 @@ export class LazyTransactor implements Transactor {
   async save(lane: LaneInfo, delta: CheckpointDelta): Promise<void> {
     return (await this.open()).transactor.save(this.own(lane), delta)
   }
-  async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
-    return (await this.open()).transactor.peek?.(this.own(lane))
-  }
   async release(lane: LaneInfo): Promise<void> {
     if (this.opening !== undefined) await (await this.open()).transactor.release(this.own(lane))
+  }
+  async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
+    return (await this.open()).transactor.peek?.(this.own(lane))
   }
   async close(): Promise<void> {
     const opening = this.opening

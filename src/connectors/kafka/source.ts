@@ -22,6 +22,7 @@ export default defineSource<KafkaSourceConfig>({
       problems.push({ path: ['last'], message: 'belongs to once: a group reads on from where it was', suggestion: 'once: true' })
     return problems
   },
+  positions: async (config, ctx) => (await import('./positions.ts')).sourcePositions(config, ctx),
   probe: async (config, ctx) => (await import('./probe.ts')).probeSource(config, ctx),
   create: (config, ctx) => (ctx.range || config.once ? rangeSource(config, ctx, ctx.range ?? {}) : groupSource(config, ctx)),
 })

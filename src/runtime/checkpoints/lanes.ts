@@ -40,14 +40,17 @@ export function claimLane(db: Sqlite, owner: string, name: string): Claim {
   return { lane: row.id, name, epoch: row.epoch, checkpoint }
 }
 
-/** What was saved, without a claim. */
+/** Reads what was saved, of a lane that may be somebody's. */
 export function peekLane(db: Sqlite, owner: string, name: string): Checkpoint | undefined {
-  return db.guard(() => {
-    const row = db.prepare('SELECT id, position FROM lane WHERE owner = ? AND name = ?').get(owner, name) as
-      | { id: number; position: string | null }
-      | undefined
-    return row && row.position !== null ? checkpointOf(db, row.id, row.position) : undefined
-  })
+  // One statement sees one moment; two could see a save in between.
+  const rows = db.all<{ position: string | null; store: string | null; key: string; json: string }>(
+    `SELECT l.position, s.store, s.key, s.json FROM lane l LEFT JOIN state s ON s.lane = l.id WHERE l.owner = ? AND l.name = ?`,
+    owner,
+    name,
+  )
+  if (rows.length === 0 || rows[0].position === null) return undefined
+  const state = rows.flatMap(r => (r.store === null ? [] : [[r.store, r.key, r.json] as const]))
+  return { position: JSON.parse(rows[0].position) as Json, state }
 }
 
 function checkpointOf(db: Sqlite, lane: number, position: string): Checkpoint {

@@ -1,4 +1,5 @@
 /** Checkpoints of sources that have no store of their own, in one SQLite file beside the pipelines. */
+import { existsSync } from 'node:fs'
 import type { CheckpointStore } from '../../plugin.ts'
 import { type Claim, claimLane, laneSchema, peekLane, saveLane, unclaimed } from './lanes.ts'
 import { inStateDir } from '../state-dir.ts'
@@ -42,9 +43,12 @@ export function localCheckpoints(options: LocalOptions): CheckpointStore {
       const db = await open()
       await db.write(() => saveLane(db, claim, delta))
     },
-    peek: async lane => peekLane(await open(), options.id, lane.id),
     async release(lane) {
       claims.delete(lane.id)
+    },
+    async peek(lane) {
+      if (!existsSync(options.path ?? inStateDir('checkpoints.db'))) return undefined
+      return peekLane(await open(), options.id, lane.id)
     },
     async close() {
       claims.clear()

@@ -25,9 +25,12 @@ const CONFIG = {
 
 export const checkpointTopic = (id: string): string => `__runner.${id.replace(/[^a-zA-Z0-9._-]/g, '_')}.checkpoint`
 
+/** Lanes of other systems share the first partition. */
+export const partitionOf = (lane: LaneInfo): number => (lane.topic === undefined ? 0 : (lane.partition ?? 0))
+
 /** Creates or grows the topic so that it has a partition for the lane. */
 export async function partitionFor(cluster: Cluster, topic: string, lane: LaneInfo): Promise<TopicPartition> {
-  const partition = lane.topic === undefined ? 0 : (lane.partition ?? 0)
+  const partition = partitionOf(lane)
   const count = (name: string): Promise<number> =>
     cluster.retry(`look up topic ${name}`, PATIENCE, async () => (await cluster.partitions(name)).length)
   let have = await count(topic)

@@ -12,7 +12,7 @@ import {
 import type { LogTransaction, OutRecord, SendOptions, TopicPartition, TransactorOptions } from '../../driver.ts'
 import { PATIENCE } from '../admin.ts'
 import type { Cluster } from '../cluster.ts'
-import { checkpointTopic, encodeCheckpoint, partitionFor, readCheckpoint } from './checkpoint.ts'
+import { checkpointTopic, encodeCheckpoint, partitionFor, partitionOf, readCheckpoint } from './checkpoint.ts'
 import { LaneProducer } from './lane.ts'
 
 interface Claimed {
@@ -56,16 +56,17 @@ export class KafkaTransactor implements Transactor {
     await transaction.commit(delta)
   }
 
-  async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
-    const partition = lane.topic === undefined ? 0 : (lane.partition ?? 0)
-    const { cluster, topic } = this
-    const there = await cluster.retry(`look up topic ${topic}`, PATIENCE, async () => (await cluster.partitions(topic)).length)
-    return there <= partition ? undefined : readCheckpoint(cluster, { topic, partition }, lane)
-  }
-
   async release(lane: LaneInfo): Promise<void> {
     this.lanes.get(lane.id)?.producer.discard()
     this.lanes.delete(lane.id)
+  }
+
+  async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
+    const tp = { topic: this.topic, partition: partitionOf(lane) }
+    const known = await this.cluster.retry(`look up topic ${tp.topic}`, PATIENCE, () =>
+      this.cluster.partitions(tp.topic, { refresh: true }),
+    )
+    return known.length > tp.partition ? readCheckpoint(this.cluster, tp, lane) : undefined
   }
 
   async close(): Promise<void> {

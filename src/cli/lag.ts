@@ -1,0 +1,39 @@
+/** `runner lag [FILE...]`: how far behind each lane is, running or not. */
+import { type Command, InvalidArgumentError } from 'commander'
+import { runCommand } from './command.ts'
+import { parseDurationOption } from './options.ts'
+import { BROKERS } from './topics.ts'
+
+export interface LagFlags {
+  readonly set: string[]
+  readonly group?: string
+  readonly topic?: string[]
+  readonly failAbove?: number
+  readonly watch?: number
+  readonly brokers?: string
+  readonly json?: boolean
+}
+
+export function register(program: Command): void {
+  program
+    .command('lag')
+    .description('committed offset, checkpoint, end and lag of each lane; disturbs nothing that runs')
+    .argument('[file...]', 'pipeline files; or --group and --topic')
+    .option('--group <name>', 'a consumer group, without a file')
+    .option('--topic <name>', 'a topic of that group; may be given several times', (v, all: string[] = []) => [...all, v])
+    .option('--fail-above <n>', 'exit 4 when a lane is further behind', records)
+    .option('--watch <duration>', 'print again every so often, until it is ended', parseDurationOption)
+    .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])
+    .option(...BROKERS)
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      '\nThe checkpoint of exactly_once and of pipelines with state wins over the committed offset.\nExit codes: 0 fine, 2 a file is wrong, 3 the log cannot be used, 4 above --fail-above.\n\nExamples:\n  $ runner lag pipelines/bars.yaml --fail-above 10000\n  $ runner lag --group ledger-projector --topic wallet-events',
+    )
+    .action((files: string[], flags: LagFlags) => runCommand(async () => (await import('./lag/run.ts')).lag(files, flags)))
+}
+
+function records(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('write a number of records.')
+  return Number(text)
+}

@@ -1,0 +1,67 @@
+/** `runner offsets show|reset`: where a group and its pipeline stand, and sending them elsewhere. */
+import { type Command, InvalidArgumentError } from 'commander'
+import { EXIT } from '../errors.ts'
+import { runCommand } from './command.ts'
+import { parseTimeOption } from './options.ts'
+import { BROKERS } from './topics.ts'
+
+export interface OffsetsFlags {
+  readonly source?: string
+  readonly group?: string
+  readonly topic?: string[]
+  readonly set: string[]
+  readonly brokers?: string
+  readonly json?: boolean
+}
+export interface ResetFlags extends OffsetsFlags {
+  readonly toLatest?: boolean
+  readonly toEarliest?: boolean
+  readonly toTime?: number
+  readonly toOffset?: number
+  readonly partition?: number[]
+  readonly yes?: boolean
+}
+
+export function register(program: Command): void {
+  const offsets = program.command('offsets').description('show or reset the positions of a pipeline or of a group')
+  const common = (name: string, description: string): Command =>
+    offsets
+      .command(name)
+      .description(description)
+      .argument('[file]', 'pipeline file; or --group and --topic')
+      .option('--source <step>', 'a source of the file; needed when it reads several groups')
+      .option('--group <name>', 'a consumer group, without a file')
+      .option('--topic <name>', 'a topic; may be given several times', (v, all: string[] = []) => [...all, v])
+      .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])
+      .option(...BROKERS)
+      .option('--json', 'as JSON')
+  common('show', 'committed offset, checkpoint, first and last offset of each lane')
+    .addHelpText('after', '\nExample:\n  $ runner offsets show pipelines/bars.yaml')
+    .action((file: string | undefined, flags: OffsetsFlags) =>
+      runCommand(async () => (await import('./offsets/show.ts')).show(file, flags)),
+    )
+  common('reset', "set the group's offsets and the checkpoint, whose state is cleared; shows only, without --yes")
+    .option('--to-earliest', 'to the first record there is')
+    .option('--to-latest', 'behind the last record')
+    .option('--to-time <time>', 'to the first record at or after this time (ISO 8601 or epoch ms)', parseTimeOption)
+    .option('--to-offset <n>', 'to this offset', whole)
+    .option('--partition <n>', 'only this partition; may be given several times', (v, all: number[] = []) => [...all, whole(v)])
+    .option('--yes', 'really do it')
+    .addHelpText(
+      'after',
+      '\nRefused while somebody is in the group: stop the pipeline first.\nExit codes: 0 done or shown, 2 the command or the file is wrong, 3 the log cannot be used, 4 refused.\n\nExample:\n  $ runner offsets reset pipelines/bars.yaml --to-earliest\n  $ runner offsets reset pipelines/bars.yaml --to-earliest --yes',
+    )
+    .action((file: string | undefined, flags: ResetFlags) =>
+      runCommand(async () => (await import('./offsets/reset.ts')).reset(file, flags)),
+    )
+  for (const command of offsets.commands) command.exitOverride().showSuggestionAfterError()
+  offsets.action(() => {
+    offsets.outputHelp()
+    process.exitCode = EXIT.config
+  })
+}
+
+function whole(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('write a whole number.')
+  return Number(text)
+}

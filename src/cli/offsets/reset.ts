@@ -1,0 +1,90 @@
+import { EXIT } from '../../errors.ts'
+import { connectionSettings } from '../../runtime/operations/connection.ts'
+import { planReset, type ResetPlan, type Target } from '../../runtime/operations/reset.ts'
+import { storeOf } from '../../runtime/operations/standing.ts'
+import { print, printJson, table } from '../command.ts'
+import { cell } from '../lag/run.ts'
+import { loadAll } from '../load.ts'
+import type { ResetFlags } from '../offsets.ts'
+
+/** @returns the exit code. */
+export async function reset(file: string | undefined, flags: ResetFlags): Promise<number> {
+  const target = targetOf(flags)
+  if (typeof target === 'string') return wrong(target)
+  const plan = file === undefined ? await ofGroup(flags, target) : await ofFile(file, flags, target)
+  if (typeof plan === 'number') return plan
+  try {
+    const refusals = plan.moves.flatMap(m => (m.refused === undefined ? [] : [m.refused]))
+    const live = plan.members.length > 0
+    const go = flags.yes === true && !live && refusals.length === 0
+    if (go) await plan.apply()
+    if (flags.json) printJson({ applied: go, members: plan.members, lanes: plan.moves.map(plain) })
+    else print(toTable(plan))
+    const state = plan.moves.reduce((n, m) => n + m.state, 0)
+    if (live) {
+      const group = plan.moves[0].lane.group
+      const members = plan.members.map(m => `  ${m.client} ${m.id} on ${m.host}\n`).join('')
+      process.stderr.write(`refused: group ${group} is live, stop these first:\n${members}`)
+    } else if (refusals.length > 0) process.stderr.write(`refused: ${refusals.join('; ')}\n`)
+    else if (!flags.json)
+      print(go ? done(state) : `nothing was changed; --yes does it${state > 0 ? ` and clears ${state} keys of state` : ''}\n`)
+    return live || refusals.length > 0 ? EXIT.verdict : EXIT.ok
+  } finally {
+    await plan.close()
+  }
+}
+
+const done = (state: number): string => `done${state > 0 ? `; ${state} keys of state were cleared, windows begin anew` : ''}\n`
+
+function targetOf({ toEarliest, toLatest, toTime, toOffset }: ResetFlags): Target | string {
+  const targets: Target[] = [
+    ...(toEarliest ? [{ at: 'earliest' as const }] : []),
+    ...(toLatest ? [{ at: 'latest' as const }] : []),
+    ...(toTime === undefined ? [] : [{ at: 'time' as const, time: toTime }]),
+    ...(toOffset === undefined ? [] : [{ at: 'offset' as const, offset: toOffset }]),
+  ]
+  return targets.length === 1 ? targets[0] : 'write one of --to-earliest, --to-latest, --to-time and --to-offset'
+}
+
+function wrong(message: string): number {
+  process.stderr.write(`${message}\n`)
+  return EXIT.config
+}
+
+async function ofGroup({ group, topic, partition, brokers }: ResetFlags, target: Target): Promise<ResetPlan | number> {
+  if (group === undefined || topic === undefined) return wrong('write a pipeline file, or --group and --topic')
+  return planReset(await connectionSettings(brokers), group, topic, target, partition, undefined)
+}
+
+async function ofFile(file: string, flags: ResetFlags, target: Target): Promise<ResetPlan | number> {
+  if (flags.group !== undefined) return wrong('the file names the group already')
+  const pipelines = await loadAll([file], flags.set)
+  if (typeof pipelines === 'number') return pipelines
+  const [pipeline] = pipelines
+  const steps = pipeline.sources.filter(s => (flags.source === undefined ? s.type === 'kafka' : s.name === flags.source))
+  const names = pipeline.sources.map(s => s.name).join(', ')
+  if (steps.length === 0)
+    return wrong(flags.source === undefined ? `${file} has no kafka source` : `there is no source ${flags.source}; there is ${names}`)
+  if (steps.length > 1) return wrong(`${file} has several kafka sources: say which by --source (${steps.map(s => s.name).join(', ')})`)
+  const [step] = steps
+  if (step.type !== 'kafka') return wrong(`source ${step.name} (${step.type}) has no offsets that can be set`)
+  const topics = (step.config.topics as string[]).filter(t => flags.topic?.includes(t) ?? true)
+  if (topics.length === 0) return wrong(`source ${step.name} reads ${step.config.topics.join(', ')}`)
+  return planReset(step.config, step.config.group ?? pipeline.name, topics, target, flags.partition, storeOf(pipeline, step))
+}
+
+const plain = ({ lane, committed, checkpoint, state, to, refused }: ResetPlan['moves'][number]): object => ({
+  lane: lane.id,
+  group: lane.group ?? null,
+  committed: committed ?? null,
+  checkpoint: checkpoint ?? null,
+  state_keys: state,
+  to,
+  ...(refused === undefined ? {} : { refused }),
+})
+
+const toTable = ({ moves }: ResetPlan): string =>
+  table(
+    ['LANE', 'GROUP', 'COMMITTED', 'CHECKPOINT', 'STATE KEYS', 'TO'],
+    moves.map(m => [m.lane.id, m.lane.group ?? '-', cell(m.committed), cell(m.checkpoint), m.state, m.to]),
+  )

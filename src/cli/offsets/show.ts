@@ -1,0 +1,44 @@
+import { EXIT } from '../../errors.ts'
+import { print, printJson, table } from '../command.ts'
+import { cell } from '../lag/run.ts'
+import { loadAll } from '../load.ts'
+import type { OffsetsFlags } from '../offsets.ts'
+import { type Standing, standing, standings } from '../../runtime/operations/standing.ts'
+import { connectLog } from '../../runtime/operations/connection.ts'
+import { positionsIn } from '../../connectors/kafka/positions.ts'
+
+/** @returns the exit code. */
+export async function show(file: string | undefined, flags: OffsetsFlags): Promise<number> {
+  const rows = file === undefined ? await ofGroup(flags) : await ofFile(file, flags)
+  if (typeof rows === 'number') return rows
+  if (flags.json) printJson({ lanes: rows })
+  else
+    print(
+      table(
+        ['LANE', 'GROUP', 'COMMITTED', 'CHECKPOINT', 'STATE KEYS', 'FIRST', 'END', 'LAG'],
+        rows.map(r => [r.lane, r.group ?? '-', cell(r.committed), cell(r.checkpoint), r.state, cell(r.first), cell(r.end), cell(r.lag)]),
+      ),
+    )
+  return EXIT.ok
+}
+
+async function ofFile(file: string, flags: OffsetsFlags): Promise<Standing[] | number> {
+  const pipelines = await loadAll([file], flags.set)
+  if (typeof pipelines === 'number') return pipelines
+  const { rows, untold } = await standings(pipelines[0])
+  for (const step of untold) process.stderr.write(`source ${step} does not tell where it stands\n`)
+  return rows.filter(r => flags.source === undefined || r.step === flags.source)
+}
+
+async function ofGroup({ group, topic, brokers }: OffsetsFlags): Promise<Standing[] | number> {
+  if (group === undefined || topic === undefined) {
+    process.stderr.write('write a pipeline file, or --group and --topic\n')
+    return EXIT.config
+  }
+  const { driver, release } = await connectLog(brokers)
+  try {
+    return (await positionsIn(driver, group, topic, '', 'earliest')).map(p => standing('', '', p, undefined))
+  } finally {
+    await release()
+  }
+}

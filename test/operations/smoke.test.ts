@@ -1,0 +1,48 @@
+import { existsSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { brokers } from '../support/brokers.ts'
+import { runRunner, tempDir } from '../support/runner.ts'
+
+const smoke = (env: Record<string, string | undefined>, ...args: string[]) => runRunner(['smoke', ...args], { env, cwd: tempDir() })
+
+test('without a broker: the wiring only, says so, and leaves nothing behind', async () => {
+  const { code, stdout, cwd } = await smoke({ KAFKA_BROKERS: undefined })
+  expect(code).toBe(0)
+  const lines = stdout.trim().split('\n')
+  expect(lines[0]).toMatch(/^Mode: wiring only/)
+  expect(lines.map(l => l.split(':')[0])).toEqual([
+    'Mode',
+    'Connection-ok',
+    'Topics-created-ok',
+    'Produced-ok',
+    'Pipeline-built-ok',
+    'Pipeline-ran-ok',
+    'Metrics-server-ok',
+    'Output-ok',
+    'Offsets-committed-ok',
+    'Topics-deleted-ok',
+    'Smoke-ok',
+  ])
+  expect(existsSync(`${cwd}/.runner`)).toBe(false)
+})
+
+test('with Kafka: end to end, and its topics are gone afterwards, also when it fails', async () => {
+  const env = { KAFKA_BROKERS: brokers() }
+  const good = await smoke(env, '--json')
+  expect(good.code, good.stdout).toBe(0)
+  const late = await smoke(env, '--timeout', '1ms')
+  expect(late.code, late.stdout).toBe(4)
+  expect(late.stdout).toMatch(/^Pipeline-ran-failed: not done within 1 ms$/m)
+  expect(late.stdout).toMatch(/^Topics-deleted-ok: /m)
+  const made = [good.stdout, late.stdout].flatMap(text => text.match(/runner-smoke-\w+-in/g) ?? [])
+  expect(new Set(made).size).toBe(2)
+  const { stdout } = await runRunner(['topics', 'list'], { env })
+  for (const topic of made) expect(stdout).not.toContain(topic)
+})
+
+test('a broker that is away is exit 3, a wrong setting exit 2', async () => {
+  const away = await smoke({ KAFKA_BROKERS: '127.0.0.1:1' })
+  expect(away.code).toBe(3)
+  expect(away.stdout).toMatch(/^Connection-failed: .*127\.0\.0\.1:1/m)
+  expect((await smoke({ KAFKA_BROKERS: 'localhost' })).code).toBe(2)
+})
