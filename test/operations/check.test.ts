@@ -72,7 +72,7 @@ test('every right that is missing is found, with the command that gives it; what
   })
   expect((await runRunner(['topics', 'apply', catalogue], { env: admin() })).code).toBe(0)
   await expect
-    .poll(async () => (await runRunner(['topics', 'plan', catalogue, '--prune', '--json'], { env: admin() })).stdout)
+    .poll(async () => (await runRunner(['topics', 'plan', catalogue, '--prune', '--json'], { env: admin() })).stdout, { timeout: 15_000 })
     .not.toContain('"grant"')
   const partly = await findings(dir, alice())
   expect(partly.list[`topic ${input}`]).toMatchObject({ ok: true })
@@ -96,7 +96,7 @@ test('ACLs that the catalogue no longer has go only with --prune --yes, those of
     const { stdout } = await runRunner(['topics', 'plan', write('read'), '--prune', '--json'], { env: admin() })
     return (JSON.parse(stdout).changes as any[]).filter(c => c.action === 'revoke').map(c => `${c.subject}: ${c.from}`)
   }
-  await expect.poll(plan).toEqual([`topic ${mine}: allow write to User:bob`])
+  await expect.poll(plan, { timeout: 15_000 }).toEqual([`topic ${mine}: allow write to User:bob`])
   const kept = tempDir({
     'c.yaml': `topics:\n  - name: ${mine}\n    acls: [{ principal: "User:bob", operations: [read] }]\n  - name: ${other}\n`,
   })
