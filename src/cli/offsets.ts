@@ -31,7 +31,7 @@ export function register(program: Command): void {
       .argument('[file]', 'pipeline file; or --group and --topic')
       .option('--source <step>', 'a source of the file; needed when it reads several groups')
       .option('--group <name>', 'a consumer group, without a file')
-      .option('--topic <name>', 'a topic; may be given several times', (v, all: string[] = []) => [...all, v])
+      .option('--topic <name>', 'a topic; may be given several times', (v, all: string[] | undefined) => [...(all ?? []), v])
       .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])
       .option(...BROKERS)
       .option('--json', 'as JSON')
@@ -45,7 +45,10 @@ export function register(program: Command): void {
     .option('--to-latest', 'behind the last record')
     .option('--to-time <time>', 'to the first record at or after this time (ISO 8601 or epoch ms)', parseTimeOption)
     .option('--to-offset <n>', 'to this offset', whole)
-    .option('--partition <n>', 'only this partition; may be given several times', (v, all: number[] = []) => [...all, whole(v)])
+    .option('--partition <n>', 'only this partition; may be given several times', (v, all: number[] | undefined) => [
+      ...(all ?? []),
+      whole(v),
+    ])
     .option('--yes', 'really do it')
     .addHelpText(
       'after',

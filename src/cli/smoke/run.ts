@@ -84,7 +84,7 @@ async function walk(config: ConnectionConfig, timeout: number, tell: (result: Re
   })
   const id = `runner-smoke-${randomBytes(4).toString('hex')}`
   const [input, output] = [`${id}-in`, `${id}-out`]
-  let failed = false
+  let cleaning: unknown
   try {
     await step('Topics-created', async () => {
       await driver.createTopics([input, output].map(topic => ({ topic, partitions: PARTITIONS })))
@@ -92,26 +92,29 @@ async function walk(config: ConnectionConfig, timeout: number, tell: (result: Re
     })
     await step('Produced', async () => {
       const producer = await driver.producer({ compression: 'gzip', lingerMs: 5, batchSize: 16_384, idempotent: true, acks: -1 })
-      await producer.send(records(input)).finally(() => producer.close())
+      try {
+        await producer.send(records(input))
+      } finally {
+        await producer.close()
+      }
       return [undefined, `${COUNT} records`]
     })
     await throughPipeline(config, id, input, output, timeout, step)
     await step('Output', async () => [undefined, await compare(driver, output)])
     await step('Offsets-committed', async () => [undefined, await committed(driver, id, input)])
-  } catch (error) {
-    failed = true
-    throw error
   } finally {
-    // What went wrong before says more than that cleaning up failed as well.
-    await step('Topics-deleted', async () => {
-      await driver.admin.deleteTopics([input, output])
-      return [undefined, `${input}, ${output}`]
-    })
-      .catch((error: Error) => {
-        if (!failed) throw error
+    try {
+      await step('Topics-deleted', async () => {
+        await driver.admin.deleteTopics([input, output])
+        return [undefined, `${input}, ${output}`]
       })
-      .finally(release)
+    } catch (error) {
+      // What went wrong before says more than that cleaning up failed as well.
+      cleaning = error
+    }
+    await release()
   }
+  if (cleaning !== undefined) throw cleaning
 }
 
 const text = (n: number): string => `{"n":${n},"text":"smöke ${n}"}`
