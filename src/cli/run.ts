@@ -106,19 +106,22 @@ function prepare(pipeline: Pipeline, range: Range | undefined, flags: RunFlags, 
   })
 }
 
-/** One server per address; pipelines of one process may share it. */
+/** Metrics of all pipelines on one address are one page; status endpoints are each pipeline's own. */
 async function serve(runs: readonly PipelineRun[]): Promise<import('../runtime/http/listener.ts').Attachment[]> {
   const byAddress = Map.groupBy(
     runs.filter(r => r.built.pipeline.metrics?.enabled),
     r => `${r.built.pipeline.metrics!.host} ${r.built.pipeline.metrics!.port}`,
   )
-  if (byAddress.size === 0) return []
+  const withEndpoints = runs.filter(r => (r.built.pipeline.endpoints ?? []).length > 0)
+  if (byAddress.size === 0 && withEndpoints.length === 0) return []
   const { serveTelemetry } = await import('../runtime/telemetry/server.ts')
-  return Promise.all(
-    [...byAddress.values()].map(group =>
-      serveTelemetry(group[0].built.pipeline.metrics!.host, group[0].built.pipeline.metrics!.port, group),
-    ),
-  )
+  const { serveEndpoints } = await import('../runtime/http/endpoints.ts')
+  const metrics = [...byAddress.values()].map(group => {
+    const { host, port } = group[0].built.pipeline.metrics!
+    return serveTelemetry(host, port, group)
+  })
+  const endpoints = await Promise.all(withEndpoints.map(r => serveEndpoints(r)))
+  return [...(await Promise.all(metrics)), ...endpoints.flat()]
 }
 
 /** ms. A terminal and the tool in between (npm, timeout) may both pass on the one signal that somebody sent. */

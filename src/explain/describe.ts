@@ -69,7 +69,14 @@ export function describe(pipeline: Pipeline): Explanation {
   }
 }
 
-function runtimeOf({ commit_interval, max_in_flight, shutdown_timeout, retry, metrics }: Pipeline): Record<string, unknown> {
+function runtimeOf({
+  commit_interval,
+  max_in_flight,
+  shutdown_timeout,
+  retry,
+  metrics,
+  endpoints = [],
+}: Pipeline): Record<string, unknown> {
   return {
     commit_interval: formatDuration(commit_interval),
     max_in_flight,
@@ -81,6 +88,7 @@ function runtimeOf({ commit_interval, max_in_flight, shutdown_timeout, retry, me
       breaker_reset: formatDuration(retry.breaker_reset),
     },
     ...(metrics?.enabled && { metrics: `http://${metrics.host}:${metrics.port}/metrics` }),
+    ...(endpoints.length > 0 && { endpoints: endpoints.map(e => `http://${e.host}:${e.port}${e.path}`).join(', ') }),
   }
 }
 

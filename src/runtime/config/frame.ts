@@ -88,12 +88,7 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
     unresolved,
     problems,
   )
-  await checkExpressions(
-    expressions.filter(e => e.schema.returns === 'bool'),
-    place,
-    unresolved,
-    problems,
-  )
+  await checkExpressions(expressions, place, unresolved, problems)
   return { value }
 }
 

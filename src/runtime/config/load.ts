@@ -2,6 +2,7 @@
 import { dirname } from 'node:path'
 import type { SinkPlugin, SourcePlugin, TransformPlugin } from '../../plugin.ts'
 import { obstacles } from './delivery.ts'
+import { checkEndpoints } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
@@ -78,6 +79,7 @@ async function load(source: SourceText, problems: Problems, options: LoadOptions
   const names = nameSteps(steps, problems)
   const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, problems)]))
   for (const step of steps) checkSourceNames(step, names, problems)
+  await checkEndpoints(root, [...names.values()], problems)
   const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms) : undefined
   if (pipeline) checkWhole(pipeline, root, problems)
   return problems.empty ? { pipeline, problems: [] } : { problems: problems.list() }
@@ -134,6 +136,7 @@ function assemble(
     shutdown_timeout: value.shutdown_timeout,
     retry: value.retry,
     metrics: value.metrics,
+    endpoints: value.endpoints,
   }
   return { ...pipeline, hash: pipelineHash(pipeline) }
 }

@@ -59,6 +59,18 @@ export interface MetricsConfig {
   readonly port: number
 }
 
+/** A leaf of text is a CEL expression. */
+export type EndpointValue = string | number | boolean | null | readonly EndpointValue[] | { readonly [key: string]: EndpointValue }
+
+export interface EndpointConfig {
+  readonly path: string
+  readonly host: string
+  readonly port: number
+  /** CEL condition over the status. */
+  readonly healthy: string
+  readonly body: { readonly [key: string]: EndpointValue }
+}
+
 export interface Pipeline {
   readonly file: string
   readonly name: string
@@ -77,6 +89,7 @@ export interface Pipeline {
   readonly shutdown_timeout: number
   readonly retry: RetryConfig
   readonly metrics?: MetricsConfig
+  readonly endpoints?: readonly EndpointConfig[]
   /** Hash of everything above that changes what the pipeline computes. */
   readonly hash: string
 }
