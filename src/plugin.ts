@@ -145,6 +145,8 @@ export interface Transform {
   /**
    * Return nothing when done synchronously (the fast path); return a promise only when you must wait.
    * Throwing rewinds the lane to its checkpoint; the message that makes it throw is found and dead-lettered.
+   * A `ConnectionError` says nothing about the messages: the call is made again with back-off, and what it had emitted is taken back;
+   * throw it before you change state or a message. An `EnvironmentError` ends the run.
    * The array is only lent: do not keep it.
    */
   process(messages: Message[], out: Output): void | Promise<void>

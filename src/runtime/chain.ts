@@ -3,7 +3,7 @@
  * for a transform that returned a promise.
  */
 import type { Expression } from '../expressions/types.ts'
-import { DataError, Message, type Output, type Transform } from '../plugin.ts'
+import { DataError, Message, type Output, PipelineError, type Transform } from '../plugin.ts'
 import type { Location } from './config/model.ts'
 import type { Failure } from './dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'
@@ -23,6 +23,10 @@ export interface Exit {
   emit(messages: Message[]): void
   emitTo(stage: string, port: string, message: Message): void
   fail(message: Message, failure: Failure): void
+  /** @returns what takes back all that has left since. */
+  mark(): () => void
+  /** A stage's peer is away: resolves when it is time to ask again. @throws when there is no more use in asking. */
+  hold(stage: Stage, error: Error, attempt: number): Promise<void>
 }
 
 class StageOutput implements Output {
@@ -78,7 +82,7 @@ export class Chain {
       const stage = (this.active = this.stages[i])
       const out = this.outputs[i]
       const started = performance.now()
-      const wait = stage.when || stage.enters ? this.runWhere(stage, current, out) : stage.transform.process(current, out)
+      const wait = stage.when || stage.enters ? this.runWhere(stage, current, out) : this.process(stage, current, out)
       if (wait) return this.resume(wait, i, current.length, started)
       current = this.account(i, current.length, started)
     }
@@ -102,6 +106,32 @@ export class Chain {
     for (const { transform } of this.stages) await transform.close?.()
   }
 
+  /** A retryable error says nothing about the messages: the same call is made again until the stage's peer is back. */
+  private process(stage: Stage, messages: Message[], out: StageOutput): void | Promise<void> {
+    const emitted = out.messages.length
+    const undo = this.exit.mark()
+    const again = async (error: unknown): Promise<void> => {
+      for (let cause = error, attempt = 0; ; attempt++) {
+        if (!(cause instanceof PipelineError && cause.retryable)) throw cause
+        undo()
+        out.messages.length = emitted
+        await this.exit.hold(stage, cause, attempt)
+        try {
+          return await stage.transform.process(messages, out)
+        } catch (next) {
+          cause = next
+        }
+      }
+    }
+    try {
+      const wait = stage.transform.process(messages, out)
+      if (wait) return wait.catch(again)
+    } catch (error) {
+      if (!(error instanceof PipelineError && error.retryable)) throw error
+      return again(error)
+    }
+  }
+
   private async resume(wait: Promise<void>, i: number, count: number, started: number): Promise<void> {
     await wait
     await this.run(this.account(i, count, started), i + 1)
@@ -119,7 +149,7 @@ export class Chain {
   /** Messages for which `when` is not true pass by the stage, in order. */
   private async runWhereAsync(runs: [boolean, Message[]][], stage: Stage, out: StageOutput): Promise<void> {
     for (const [inside, run] of runs) {
-      if (inside) await stage.transform.process(run, out)
+      if (inside) await this.process(stage, run, out)
       else for (const m of run) out.emit(m)
     }
   }
@@ -132,7 +162,7 @@ export class Chain {
         for (const m of run) out.emit(m)
         continue
       }
-      const wait = stage.transform.process(run, out)
+      const wait = this.process(stage, run, out)
       if (wait) return wait.then(() => this.runWhereAsync(runs.slice(i + 1), stage, out))
     }
   }

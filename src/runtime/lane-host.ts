@@ -18,6 +18,8 @@ export interface LaneHost {
   readonly dlq: Writer | undefined
   readonly log: Logger
   readonly signal: AbortSignal
+  /** Aborted when nothing more is to be read. */
+  readonly stopping: AbortSignal
   /** Of a back-fill that reads more than was asked for. */
   readonly bounds: Range | undefined
   readonly commitInterval: number

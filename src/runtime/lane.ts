@@ -6,15 +6,18 @@
  * needs no tracking. Every recovery is the same: rewind, that is forget everything in memory, claim the checkpoint again
  * and read on from its position.
  */
-import { type Batch, FencedError, type LaneInfo, type Message, placeOf, type Position } from '../plugin.ts'
+import { type Batch, EnvironmentError, FencedError, type LaneInfo, type Message, placeOf, type Position } from '../plugin.ts'
 import { isOutside } from './backfill.ts'
-import { Chain, type Exit } from './chain.ts'
+import { Chain, type Exit, type Stage } from './chain.ts'
 import type { Cycle } from './cycle.ts'
 import { type Failure, UnhandledRecord } from './dead-letters.ts'
 import { culprit, PoisonHunt } from './poison.ts'
 import type { LaneHost } from './lane-host.ts'
 import { Settler } from './settler.ts'
 import { LaneState } from './state.ts'
+
+/** A batch is given back unprocessed: it lies behind the lane's position, and whoever reads on from there gets it again. */
+class GivenBack extends Error {}
 
 /** How long a fenced lane waits to be taken away before it asserts that it still owns the partition. */
 const FENCED_GRACE = 10_000
@@ -40,6 +43,8 @@ export class Lane {
   /** Kept beside the throw, in case a plugin swallows it. */
   private unhandled: UnhandledRecord | undefined
   private recovering: Promise<void> | undefined
+  /** Ends the wait for a transform's peer. */
+  private wakeHeld: (() => void) | undefined
 
   constructor(info: LaneInfo, host: LaneHost) {
     this.info = info
@@ -74,6 +79,7 @@ export class Lane {
       if (stale()) return
       this.settler.cycle.undo(mark)
       this.chain.discard()
+      if (error instanceof GivenBack) return await this.giveBack()
       if (!(await this.survive(batch, error as Error)) || stale()) return
     } finally {
       done()
@@ -142,6 +148,7 @@ export class Lane {
   drop(): void {
     this.status = 'dropped'
     this.settler.stop()
+    this.wakeHeld?.()
   }
 
   /** What leaves a chain; nothing once the chain is that of before a rewind, which may still be waiting in a transform. */
@@ -160,7 +167,47 @@ export class Lane {
         if (to) this.host.router.routePort(stage, port, message, to, kill)
       },
       fail: kill,
+      mark: () => {
+        const to = cycle()
+        const mark = to?.mark()
+        return () => {
+          if (to && mark) to.undo(mark)
+        }
+      },
+      hold: (stage, error, attempt) => this.hold(stage, error, attempt, () => cycle() === undefined),
     }
+  }
+
+  /** A transform's peer is away. Nothing is dropped for it: the batch waits, and with it the source. */
+  private async hold(stage: Stage, error: Error, attempt: number, stale: () => boolean): Promise<void> {
+    const { clock, log, stopping, source, random } = this.host
+    const { initial, max } = this.host.backoff
+    stage.meter.retries++
+    log.warn({ step: stage.name, lane: this.info.id, error: error.message }, 'transform failed, trying again')
+    const delay = Math.min(max, initial * 2 ** Math.min(attempt, 16)) * (0.5 + random() / 2)
+    // What can be read again need not hold up the end. What cannot is tried for as long as there is time.
+    const leaves = (): boolean => stopping.aborted && source.seek !== undefined
+    if (!stale() && !leaves()) {
+      await new Promise<void>(resolve => {
+        const done = (): void => {
+          cancel()
+          stopping.removeEventListener('abort', done)
+          this.wakeHeld = undefined
+          resolve()
+        }
+        const cancel = clock.after(delay, done)
+        stopping.addEventListener('abort', done, { once: true })
+        this.wakeHeld = done
+      })
+    }
+    if (stale() || leaves()) throw new GivenBack(`given back while ${stage.name} waited: ${error.message}`)
+  }
+
+  /** The run is ending. Without state what came before the batch is still settled; with state half a batch is in it. */
+  private async giveBack(): Promise<void> {
+    if (!this.state.opened) return
+    await this.settler.flushing
+    this.drop()
   }
 
   private kill(message: Message, failure: Failure): void {
@@ -189,7 +236,8 @@ export class Lane {
       await hook()
       if (this.unhandled) throw this.unhandled
     } catch (error) {
-      this.host.fatal(error as Error)
+      if (error instanceof GivenBack) this.drop()
+      else this.host.fatal(error as Error)
       return
     } finally {
       done()
@@ -266,7 +314,11 @@ export class Lane {
     const end = batch.messages.at(-1)
     const last = end ? placeOf(end) : -1
     const stateful = this.state.opened
-    const hopeless = error instanceof UnhandledRecord || !this.settler.buries || (stateful && (!this.host.source.seek || last < 0))
+    const hopeless =
+      error instanceof UnhandledRecord ||
+      error instanceof EnvironmentError ||
+      !this.settler.buries ||
+      (stateful && (!this.host.source.seek || last < 0))
     if (hopeless) {
       this.host.fatal(error)
       return false
@@ -285,6 +337,15 @@ export class Lane {
         await this.chain.run([m])
       } catch (cause) {
         this.settler.cycle.undo(mark)
+        if (cause instanceof GivenBack) {
+          this.chain.discard()
+          await this.giveBack()
+          return false
+        }
+        if (cause instanceof EnvironmentError) {
+          this.host.fatal(cause)
+          return false
+        }
         const failure = culprit(this.chain, cause as Error)
         this.chain.discard()
         this.kill(m, failure)

@@ -148,6 +148,7 @@ export class PipelineRun {
           dlq: this.built.dlq,
           log: this.options.log,
           signal: this.writing.signal,
+          stopping: this.reading.signal,
           bounds: this.built.bounds,
           commitInterval: entry.source.prompt ? 0 : this.built.pipeline.commit_interval,
           maxInFlight: this.built.pipeline.max_in_flight,

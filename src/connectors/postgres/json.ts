@@ -1,0 +1,45 @@
+/** Rows as JSON: exact numbers as texts, times in ISO 8601. */
+import type { Field, Row, Value } from './driver.ts'
+import { ARRAYS, OID } from './types.ts'
+
+/** A row as a value for messages. JSON columns become what they hold. */
+export function jsonRow(fields: readonly Field[], row: Row): Record<string, unknown> {
+  const value: Record<string, unknown> = {}
+  for (const { name, type } of fields) value[name] = jsonValue(type, row[name])
+  return value
+}
+
+function jsonValue(type: number, value: Value): unknown {
+  if (value === null) return null
+  if (Array.isArray(value)) return value.map(v => jsonValue(ARRAYS[type] ?? type, v))
+  if (Buffer.isBuffer(value)) return value.toString('base64')
+  if (type === OID.json || type === OID.jsonb) return JSON.parse(value as string) as unknown
+  return typeof value === 'string' ? isoTime(type, value) : value
+}
+
+/**
+ * A row as JSON text. JSON columns are in it byte for byte; numbers that no float holds are texts, or with `digits` numbers
+ * of as many digits as they have.
+ */
+export function jsonText(fields: readonly Field[], row: Row, digits: boolean): string {
+  return `{${fields.map(({ name, type }) => `${JSON.stringify(name)}:${textOf(type, row[name], digits)}`).join(',')}}`
+}
+
+function textOf(type: number, value: Value, digits: boolean): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return `[${value.map(v => textOf(ARRAYS[type] ?? type, v, digits)).join(',')}]`
+  if (Buffer.isBuffer(value)) return JSON.stringify(value.toString('base64'))
+  if (typeof value !== 'string') return String(value)
+  if (type === OID.json || type === OID.jsonb) return value
+  // NaN and the infinities are no JSON numbers.
+  if (digits && (type === OID.numeric || type === OID.int8) && /^-?\d/.test(value)) return value
+  return JSON.stringify(isoTime(type, value))
+}
+
+/** `2026-01-02 03:04:05.6+00` → `2026-01-02T03:04:05.6Z`; what has no such form (infinity, BC) stays. */
+function isoTime(type: number, text: string): string {
+  if (type !== OID.timestamptz && type !== OID.timestamp) return text
+  return text.replace(/^(\d{4,}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)(?:\+00)?$/, (_, date: string, time: string) =>
+    type === OID.timestamptz ? `${date}T${time}Z` : `${date}T${time}`,
+  )
+}

@@ -1,0 +1,32 @@
+/** A driver for transforms, which have no `open`: connected at its first use. */
+import type { Logger } from '../../plugin.ts'
+import { type ConnectionConfig, connect, type Lease } from './connect.ts'
+import type { Driver } from './driver.ts'
+
+export class LazyLease {
+  private readonly config: ConnectionConfig
+  private readonly log: Logger
+  private opening: Promise<Lease> | undefined
+  private closed = false
+
+  constructor(config: ConnectionConfig, log: Logger) {
+    this.config = config
+    this.log = log
+  }
+
+  /** @throws {ConnectionError} when the server is away; the next call tries again. */
+  async driver(): Promise<Driver> {
+    if (this.closed) throw new Error('the transform is closed')
+    if (this.opening === undefined) {
+      this.opening = connect(this.config, this.log)
+      this.opening.catch(() => (this.opening = undefined))
+    }
+    return (await this.opening).driver
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+    const lease = await this.opening?.catch(() => undefined)
+    await lease?.release()
+  }
+}

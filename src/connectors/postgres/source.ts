@@ -1,0 +1,185 @@
+/** Rows of a query, in the order of a cursor: once, or again and again for those that have come since. */
+import type { PostgresSourceConfig } from '../../config.gen.ts'
+import {
+  type Batch,
+  type CheckProblem,
+  ConnectionError,
+  defineSource,
+  EnvironmentError,
+  Message,
+  type Position,
+  type Source,
+  type SourceContext,
+} from '../../plugin.ts'
+import { checkConnection, type ConnectionConfig, connect, type Lease } from './connect.ts'
+import { quoteName, quoteTable, type Param, type Result } from './driver.ts'
+import { jsonText } from './json.ts'
+import { probeDatabase } from './probe.ts'
+import schema from './source.schema.json' with { type: 'json' }
+
+export default defineSource<PostgresSourceConfig>({
+  type: 'postgres',
+  schema,
+  replayable: true,
+  reason: 'rows are found again by their cursor',
+  check,
+  create: (config, ctx) => new PostgresSource(config, ctx),
+  probe: (config, ctx) =>
+    probeDatabase(connection(config), ctx, config.table === undefined ? [] : [{ table: config.table, rights: ['SELECT'] }]),
+})
+
+const connection = (config: PostgresSourceConfig): ConnectionConfig => config as ConnectionConfig
+
+/** Texts of the cursor's columns in the last row that was read, and how many rows were read before. */
+interface Place {
+  readonly after: readonly string[] | null
+  readonly row: number
+}
+
+class PostgresSource implements Source {
+  private readonly config: PostgresSourceConfig
+  private readonly ctx: SourceContext
+  private readonly lane: string
+  private readonly sql: (first: boolean, limit: number) => string
+  private lease: Lease | undefined
+  private place: Place = { after: null, row: 0 }
+  private behind = true
+  private seeks = 0
+
+  constructor(config: PostgresSourceConfig, ctx: SourceContext) {
+    this.config = config
+    this.ctx = ctx
+    this.lane = ctx.step
+    this.sql = statements(config, ctx.range)
+  }
+
+  async open(): Promise<void> {
+    this.lease ??= await connect(connection(this.config), this.ctx.log)
+    const positions = await this.ctx.assign([{ id: this.lane, source: this.ctx.step }])
+    await this.seek(this.lane, positions.get(this.lane))
+  }
+
+  async read(signal: AbortSignal): Promise<Batch | null> {
+    for (;;) {
+      signal.throwIfAborted()
+      const { seeks } = this
+      const batch = await this.next()
+      signal.throwIfAborted()
+      // Somebody went back while we were asking.
+      if (seeks !== this.seeks) continue
+      if (batch) {
+        this.place = batch.position as unknown as Place
+        return batch
+      }
+      this.behind = false
+      if (this.config.mode === 'once') return null
+      await pause(this.config.interval, signal)
+    }
+  }
+
+  seek(_lane: string, position: Position | undefined): Promise<void> {
+    this.seeks++
+    this.behind = true
+    this.place = (position as Place | undefined) ?? { after: null, row: 0 }
+    return Promise.resolve()
+  }
+
+  caughtUp(): boolean {
+    return !this.behind
+  }
+
+  healthy(): boolean {
+    return this.lease?.driver.healthy() ?? false
+  }
+
+  async close(): Promise<void> {
+    const { lease } = this
+    this.lease = undefined
+    await lease?.release()
+  }
+
+  private async next(): Promise<Batch | undefined> {
+    if (this.lease === undefined) throw new ConnectionError('the source is not open')
+    const { cursor, batch_size: limit, numbers, key, time } = this.config
+    const { after, row: from } = this.place
+    const start = this.config.start === undefined ? undefined : [this.config.start].flat().map(String)
+    const values: readonly Param[] = after ?? start ?? []
+    // One more than wanted: a batch must not end between rows that the cursor cannot tell apart.
+    const found = await this.lease.driver.query(this.sql(values.length === 0, limit + 1), values, { prepare: true })
+    const columns = [cursor].flat()
+    const rows = whole(found, columns, limit)
+    if (rows.length === 0) return undefined
+    this.behind = found.rows.length > rows.length
+    const origin = { lane: this.lane, source: this.ctx.step, format: 'json' as const }
+    const fields = found.fields.filter(f => !f.name.startsWith(CURSOR) && f.name !== TIME)
+    const now = this.ctx.clock.now()
+    const messages = rows.map((row, i) => {
+      const name = key === undefined ? null : row[key]
+      const keyBytes = name === null || name === undefined ? null : Buffer.from(String(name))
+      const at = time === undefined || row[TIME] === null ? now : Math.floor(Number(row[TIME]))
+      return Message.fromRecord(Buffer.from(jsonText(fields, row, numbers === 'json')), keyBytes, at, undefined, from + i, origin)
+    })
+    const last = rows.at(-1)!
+    const position: Place = { after: columns.map((_, i) => String(last[`${CURSOR}${i}`])), row: from + rows.length }
+    return { lane: this.lane, messages, position: position as unknown as Position }
+  }
+}
+
+const CURSOR = 'runner cursor '
+const TIME = 'runner time'
+
+function statements(config: PostgresSourceConfig, range: SourceContext['range']): (first: boolean, limit: number) => string {
+  const columns = [config.cursor].flat().map(c => `q.${quoteName(c)}`)
+  const from = config.table === undefined ? `(${config.query!.trim().replace(/;\s*$/, '')}\n)` : quoteTable(config.table)
+  const extra = columns.map((c, i) => `${c}::text as "${CURSOR}${i}"`)
+  const conditions: string[] = []
+  if (config.time !== undefined) {
+    const time = `q.${quoteName(config.time)}`
+    extra.push(`extract(epoch from ${time}) * 1000 as "${TIME}"`)
+    if (range?.from !== undefined) conditions.push(`${time} >= to_timestamp(${range.from / 1000})`)
+    if (range?.to !== undefined) conditions.push(`${time} < to_timestamp(${range.to / 1000})`)
+  }
+  const after = columns.length === 1 ? `${columns[0]} > $1` : `(${columns.join(', ')}) > (${columns.map((_, i) => `$${i + 1}`).join(', ')})`
+  return (first, limit) => {
+    // NULL is after everything in the order and before nothing: such rows have no place.
+    const where = [...columns.map(c => `${c} is not null`), ...conditions, ...(first ? [] : [after])]
+    return `select q.*, ${extra.join(', ')} from ${from} as q where ${where.join(' and ')} order by ${columns.join(', ')} limit ${limit}`
+  }
+}
+
+/** At most `limit` rows, and of rows with the same cursor all or none. */
+function whole({ rows }: Result, columns: readonly string[], limit: number): Result['rows'] {
+  if (rows.length <= limit) return rows
+  const cursorOf = (i: number): string => columns.map((_, n) => String(rows[i][`${CURSOR}${n}`])).join('\0')
+  let end = limit
+  while (end > 0 && cursorOf(end - 1) === cursorOf(limit)) end--
+  if (end > 0) return rows.slice(0, end)
+  throw new EnvironmentError(
+    `more than ${limit} rows have the same cursor (${columns.join(', ')}): add a column to the cursor that tells them apart, such as the primary key, or raise batch_size`,
+  )
+}
+
+function check(config: PostgresSourceConfig): CheckProblem[] {
+  const problems = checkConnection(connection(config))
+  const { table, query, cursor, start, mode, interval } = config
+  if (table === undefined && query === undefined) problems.push({ path: [], message: 'needs a table, or a query' })
+  if (table !== undefined && query !== undefined) problems.push({ path: ['query'], message: 'table says already what to read' })
+  if (start !== undefined && [start].flat().length !== [cursor].flat().length)
+    problems.push({ path: ['start'], message: 'needs a value for each column of the cursor' })
+  if (mode === 'poll' && interval === 0) problems.push({ path: ['interval'], message: 'must be more than 0', suggestion: '1s' })
+  return problems
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      clearTimeout(timer)
+      reject(signal.reason as Error)
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', abort)
+      resolve()
+    }, ms)
+    signal.addEventListener('abort', abort, { once: true })
+  })
+}
