@@ -378,6 +378,92 @@ export interface MemorySourceConfig {
 }
 
 /**
+ * Reads the rows of a table or a query as JSON objects, in the order of a cursor whose last value is the position. A row that is changed is read again only if its cursor grows. Rows that are committed later with a smaller cursor than one already read are not found (a sequence number with several writers does that): for a queue table use an outbox.
+ */
+export interface PostgresSourceConfig {
+  /**
+   * Table or view to read. Instead of `query`.
+   */
+  table?: string
+  /**
+   * SELECT to read, without ORDER BY and LIMIT.
+   */
+  query?: string
+  /**
+   * Column, or columns, in whose order rows are read; together they should be unique, and an index on them makes it fast. Rows where one is NULL are not read.
+   */
+  cursor: string | string[]
+  /**
+   * Read rows after this value (of each column of the cursor) at the first start. Default: from the beginning.
+   */
+  start?: string | number | (string | number)[]
+  /**
+   * `once`: to the last row there is, then the input ends. `poll`: then look again every `interval`.
+   */
+  mode: 'once' | 'poll'
+  /**
+   * With `poll`: how often to look when there was nothing more. In ms.
+   */
+  interval: number
+  /**
+   * Rows per query.
+   */
+  batch_size: number
+  /**
+   * Column whose value becomes the message's key.
+   */
+  key?: string
+  /**
+   * Column with the message's event time (timestamp or date). Default: the time of reading.
+   */
+  time?: string
+  /**
+   * How int8 and numeric columns are written in the JSON: as texts (`text`), which every step keeps exact, or as numbers of all their digits (`json`), exact as long as no step computes with them.
+   */
+  numbers: 'text' | 'json'
+  /**
+   * Address of the database: `postgres://user:password@host:5432/database`, with libpq's `sslmode` and `options` where needed; or `pglite:` (or `pglite:<path>`) for PostgreSQL in this process, with its files in `.runner/pglite` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
+   */
+  dsn: string
+  /**
+   * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
+   */
+  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   */
+  ssl_ca: string
+  /**
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
+   */
+  ssl_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `ssl_cert`.
+   */
+  ssl_key: string
+  /**
+   * Name under which the server sees this client, in pg_stat_activity and its log.
+   */
+  application_name: string
+  /**
+   * Most connections to the server at a time, for all steps of this process with the same settings. With `delivery: exactly_once` every lane that is writing holds one.
+   */
+  pool_size: number
+  /**
+   * A statement that takes longer is canceled and tried again later; `0s`: never. In ms.
+   */
+  statement_timeout: number
+  /**
+   * A statement that waits longer for another transaction's lock is canceled and tried again later; `0s`: never. In ms.
+   */
+  lock_timeout: number
+  /**
+   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   */
+  idle_in_transaction_timeout: number
+}
+
+/**
  * How the pipelines of this process are doing, one message per pipeline and round, with the pipeline's name as key: `{pipeline, version, status, problems, in, out, dead, lag, retries, watermark}`. Of other processes what their `/ready` says: `{url, pipeline, status, problems}`.
  */
 export interface RunnerStatusSourceConfig {
@@ -890,6 +976,84 @@ export interface JoinLatestConfig {
 }
 
 /**
+ * Adds a row of a PostgreSQL table to each message: one query for all keys of a batch that are not in the cache. While the database is away the messages wait.
+ */
+export interface LookupConfig {
+  /**
+   * SELECT that finds the rows of many keys: `$keys` is an array with them.
+   */
+  query: string
+  /**
+   * Expression that gives a message's key.
+   */
+  key: string
+  /**
+   * Column of the result that holds the key. Default: the first.
+   */
+  column?: string
+  /**
+   * Field of the message that the row goes into, as an object. Exact numbers are texts.
+   */
+  as: string
+  /**
+   * Give all rows of the key as a list, instead of exactly one row. A key without rows has an empty list.
+   */
+  many: boolean
+  /**
+   * What becomes of a message without a row: a dead letter (`fail`), on as it is (`pass`), or on with null in `as` (`null`).
+   */
+  on_missing: 'fail' | 'pass' | 'null'
+  /**
+   * How long a row is kept before it is looked up again; `0s`: only within a batch. In ms.
+   */
+  ttl: number
+  /**
+   * Keys that are kept; those not used for longest go first.
+   */
+  max_entries: number
+  /**
+   * Address of the database: `postgres://user:password@host:5432/database`, with libpq's `sslmode` and `options` where needed; or `pglite:` (or `pglite:<path>`) for PostgreSQL in this process, with its files in `.runner/pglite` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
+   */
+  dsn: string
+  /**
+   * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
+   */
+  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   */
+  ssl_ca: string
+  /**
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
+   */
+  ssl_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `ssl_cert`.
+   */
+  ssl_key: string
+  /**
+   * Name under which the server sees this client, in pg_stat_activity and its log.
+   */
+  application_name: string
+  /**
+   * Most connections to the server at a time, for all steps of this process with the same settings. With `delivery: exactly_once` every lane that is writing holds one.
+   */
+  pool_size: number
+  /**
+   * A statement that takes longer is canceled and tried again later; `0s`: never. In ms.
+   */
+  statement_timeout: number
+  /**
+   * A statement that waits longer for another transaction's lock is canceled and tried again later; `0s`: never. In ms.
+   */
+  lock_timeout: number
+  /**
+   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   */
+  idle_in_transaction_timeout: number
+}
+
+/**
  * Makes a new value out of a message: an object field by field, or whatever one expression gives. Key, time and headers stay. A message for which an expression fails goes to the dead letters as a whole.
  */
 export interface MapConfig {
@@ -987,6 +1151,78 @@ export interface RekeyConfig {
    * Let the expression give null: the message then has no key. Otherwise that goes to the dead letters.
    */
   allow_null: boolean
+}
+
+/**
+ * Runs a query on PostgreSQL for the messages and goes on with its result. While the database is away the messages wait. A query that changes something may run again after a crash, so it must not matter if it does.
+ */
+export interface SqlConfig {
+  /**
+   * One statement with named parameters: `$message` (the body as JSON), `$envelope` and those of `params`; or for a whole batch `$batch` or `$envelopes`, JSON arrays as in the postgres sink, and then the result's column `n` says to which message a row belongs (the first is 1).
+   */
+  query: string
+  /**
+   * Values of the named parameters, as expressions. With `per: batch` each is a list with one element a message.
+   */
+  params?: {
+    [k: string]: string
+  }
+  /**
+   * Run it for each `message`, or once for a `batch`. Default: `batch` where the query uses $batch or $envelopes, else `message`.
+   */
+  per?: 'message' | 'batch'
+  /**
+   * What becomes of the rows: the columns of the one row are set in the message (`merge`), the row is the new value (`replace`), all rows are a list in `as` (`list`), or each row becomes a message (`unnest`).
+   */
+  result: 'merge' | 'replace' | 'list' | 'unnest'
+  /**
+   * Field for the row or the list, instead of the message's own fields. Exact numbers are texts.
+   */
+  as?: string
+  /**
+   * What becomes of a message without a row: a dead letter (`fail`), on as it is (`pass`), or on with null in `as` (`null`).
+   */
+  on_missing: 'fail' | 'pass' | 'null'
+  /**
+   * Address of the database: `postgres://user:password@host:5432/database`, with libpq's `sslmode` and `options` where needed; or `pglite:` (or `pglite:<path>`) for PostgreSQL in this process, with its files in `.runner/pglite` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
+   */
+  dsn: string
+  /**
+   * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
+   */
+  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   */
+  ssl_ca: string
+  /**
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
+   */
+  ssl_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `ssl_cert`.
+   */
+  ssl_key: string
+  /**
+   * Name under which the server sees this client, in pg_stat_activity and its log.
+   */
+  application_name: string
+  /**
+   * Most connections to the server at a time, for all steps of this process with the same settings. With `delivery: exactly_once` every lane that is writing holds one.
+   */
+  pool_size: number
+  /**
+   * A statement that takes longer is canceled and tried again later; `0s`: never. In ms.
+   */
+  statement_timeout: number
+  /**
+   * A statement that waits longer for another transaction's lock is canceled and tried again later; `0s`: never. In ms.
+   */
+  lock_timeout: number
+  /**
+   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   */
+  idle_in_transaction_timeout: number
 }
 
 /**
