@@ -12,6 +12,8 @@ export interface SourceCase<C> {
   prepare(records: readonly string[]): Promise<{ config: C; expected?: readonly string[] }>
   /** An input that holds nothing and never ends; undefined: the source has no such thing. */
   prepareEndless?(): Promise<C>
+  /** For an input in which a position leaves its mark: makes it as new before it is read from the start again. */
+  rewound?(): Promise<void>
   cleanup?(): Promise<void> | void
   /** For sources that take their input from somewhere else than the config. */
   create?(config: C, ctx: FakeSourceContext): Source
@@ -120,6 +122,7 @@ export function sourceConformance<C>(title: string, one: SourceCase<C>): void {
         for (const { id } of ctx.lanes) if (!positionsAfter(batches, i).has(id)) await source.seek!(id, undefined)
         expect(laneTexts(await readAll(source))).toEqual(laneTexts(batches.slice(i + 1)))
       }
+      await one.rewound?.()
       for (const { id } of ctx.lanes) await source.seek!(id, undefined)
       await source.read(new AbortController().signal)
       for (const { id } of ctx.lanes) await source.seek!(id, undefined)

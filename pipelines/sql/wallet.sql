@@ -1,0 +1,141 @@
+-- The writing side: wallets, their event store, and the outbox. Safe to apply again.
+
+CREATE TABLE IF NOT EXISTS wallets (
+  wallet_id  text PRIMARY KEY CHECK (wallet_id <> '' AND length(wallet_id) <= 200),
+  balance    numeric NOT NULL DEFAULT 0 CHECK (balance >= 0),
+  version    bigint NOT NULL DEFAULT 0,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- What has been asked under an idempotency key, and that it was done: a repeat does nothing.
+CREATE TABLE IF NOT EXISTS wallet_operations (
+  idempotency_key text PRIMARY KEY CHECK (length(idempotency_key) BETWEEN 1 AND 200),
+  request         jsonb NOT NULL,
+  created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE IF NOT EXISTS wallet_events (
+  event_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  wallet_id  text NOT NULL REFERENCES wallets,
+  -- 1, 2, 3… per wallet, without gaps: what is lost, doubled or out of order shows.
+  version    bigint NOT NULL,
+  type       text NOT NULL,
+  -- Signed: what the event adds to the wallet.
+  amount     numeric NOT NULL,
+  balance    numeric NOT NULL,
+  payload    jsonb NOT NULL,
+  created_at timestamptz NOT NULL,
+  UNIQUE (wallet_id, version)
+);
+
+CREATE TABLE IF NOT EXISTS outbox (
+  id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  aggregate_id text NOT NULL,
+  type         text NOT NULL,
+  payload      jsonb NOT NULL,
+  created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  processed_at timestamptz
+);
+CREATE INDEX IF NOT EXISTS outbox_unprocessed ON outbox (id) WHERE processed_at IS NULL;
+-- Every row is updated once: a table that is all churn wants vacuuming early.
+ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
+
+-- Wakes the publisher. It is a hint only: what it misses is found by polling.
+CREATE OR REPLACE FUNCTION outbox_notify() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('outbox', '');
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER outbox_notify AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION outbox_notify();
+
+-- Written as the request had it, to the last digit: at most 30 digits before the point and 8 behind it.
+CREATE OR REPLACE FUNCTION wallet_amount(command jsonb) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  written text := command->>'amount';
+BEGIN
+  IF written IS NULL OR written !~ '^[0-9]{1,30}(\.[0-9]{1,8})?$' OR written::numeric <= 0 THEN
+    RAISE EXCEPTION 'amount must be a decimal above 0 with at most 8 places, but is %', coalesce(command->>'amount', 'missing')
+      USING ERRCODE = 'check_violation';
+  END IF;
+  RETURN written::numeric;
+END $$;
+
+-- One step of a wallet that is locked already: its new balance, its event, and the outbox row that tells of it.
+CREATE OR REPLACE FUNCTION wallet_record(wallet text, kind text, delta numeric, key text, other text, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  w wallets;
+  event bigint := nextval(pg_get_serial_sequence('wallet_events', 'event_id'));
+  body jsonb;
+BEGIN
+  UPDATE wallets SET balance = balance + delta, version = version + 1 WHERE wallet_id = wallet AND balance + delta >= 0 RETURNING * INTO w;
+  IF NOT FOUND THEN
+    SELECT * INTO w FROM wallets WHERE wallet_id = wallet;
+    RAISE EXCEPTION 'insufficient funds: wallet % has %, % asked for', wallet, w.balance, -delta USING ERRCODE = 'check_violation';
+  END IF;
+  -- Amounts are text: a JSON number would be a double to many who read it.
+  body := jsonb_strip_nulls(jsonb_build_object('eventId', event, 'walletId', wallet, 'version', w.version, 'type', kind,
+    'amount', delta::text, 'balance', w.balance::text, 'counterparty', other, 'idempotencyKey', key,
+    'occurredAt', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')));
+  INSERT INTO wallet_events (event_id, wallet_id, version, type, amount, balance, payload, created_at) OVERRIDING SYSTEM VALUE
+    VALUES (event, wallet, w.version, kind, delta, w.balance, body, at);
+  INSERT INTO outbox (aggregate_id, type, payload) VALUES (wallet, kind, body);
+END $$;
+
+-- {operation: deposit | withdraw | transfer, walletId, amount, toWalletId?, idempotencyKey?}. The wallets are locked already.
+-- Raises what the sender is told.
+CREATE OR REPLACE FUNCTION wallet_command(command jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  wallet text := command->>'walletId';
+  other  text := command->>'toWalletId';
+  key    text := command->>'idempotencyKey';
+  amount numeric := wallet_amount(command);
+  before jsonb;
+  now_   timestamptz := clock_timestamp();
+BEGIN
+  IF coalesce(wallet, '') = '' OR length(wallet) > 200 THEN
+    RAISE EXCEPTION 'walletId must be a text of 1 to 200 characters' USING ERRCODE = 'check_violation';
+  END IF;
+  IF key IS NOT NULL THEN
+    INSERT INTO wallet_operations (idempotency_key, request) VALUES (key, command) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+      SELECT request INTO before FROM wallet_operations WHERE idempotency_key = key;
+      IF before IS DISTINCT FROM command THEN
+        RAISE EXCEPTION 'idempotency key % was used for another operation', key USING ERRCODE = 'check_violation';
+      END IF;
+      RETURN;
+    END IF;
+  END IF;
+  CASE command->>'operation'
+  WHEN 'deposit' THEN
+    PERFORM wallet_record(wallet, 'Deposited', amount, key, NULL, now_);
+  WHEN 'withdraw' THEN
+    PERFORM wallet_record(wallet, 'Withdrawn', -amount, key, NULL, now_);
+  WHEN 'transfer' THEN
+    IF coalesce(other, '') = '' OR length(other) > 200 OR other = wallet THEN
+      RAISE EXCEPTION 'toWalletId must name another wallet' USING ERRCODE = 'check_violation';
+    END IF;
+    PERFORM wallet_record(wallet, 'TransferSent', -amount, key, other, now_);
+    PERFORM wallet_record(other, 'TransferReceived', amount, key, wallet, now_);
+  ELSE
+    RAISE EXCEPTION 'operation must be deposit, withdraw or transfer, but is %', coalesce(command->>'operation', 'missing')
+      USING ERRCODE = 'check_violation';
+  END CASE;
+END $$;
+
+-- A batch of commands, in order, all or nothing. Every wallet is locked before the first outbox row is inserted, and always in the
+-- same order: two batches never wait for each other in a circle, and the ids of a wallet's rows follow the order of their commits.
+CREATE OR REPLACE FUNCTION wallet_commands(commands jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  command jsonb;
+BEGIN
+  INSERT INTO wallets (wallet_id)
+    SELECT DISTINCT id FROM (SELECT c->>'walletId' AS id FROM jsonb_array_elements(commands) c
+      UNION SELECT c->>'toWalletId' FROM jsonb_array_elements(commands) c) named
+    WHERE id <> '' AND length(id) <= 200 ORDER BY id
+    ON CONFLICT DO NOTHING;
+  PERFORM 1 FROM wallets WHERE wallet_id IN (SELECT c->>'walletId' FROM jsonb_array_elements(commands) c
+    UNION SELECT c->>'toWalletId' FROM jsonb_array_elements(commands) c) ORDER BY wallet_id FOR UPDATE;
+  FOR command IN SELECT c FROM jsonb_array_elements(commands) WITH ORDINALITY AS e(c, n) ORDER BY n LOOP
+    PERFORM wallet_command(command);
+  END LOOP;
+END $$;
