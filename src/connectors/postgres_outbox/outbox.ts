@@ -137,6 +137,8 @@ export class Outbox implements Source {
       const { rows } = await session.query('SELECT $1::text::regclass::oid::text AS oid', [quoteTable(config.table)])
       const oid = String(rows[0].oid)
       if (driver.embedded) unlock = alone(driver, oid)
+      // A plan for the ids at hand finds them by a hash table; one for any ids would go through the list for every row.
+      if (!driver.embedded) await session.query('SET plan_cache_mode = force_custom_plan')
       const leases = new Leases(session, oid, config.buckets)
       await leases.join()
       const pump = new Pump(
@@ -146,6 +148,7 @@ export class Outbox implements Source {
         this.buckets,
         () => this.arrived.fire(),
         error => this.broke(error),
+        driver.embedded,
       )
       const connection: Connection = { session, leases, pump, unlock, timer: undefined, tending: undefined }
       this.connection = connection

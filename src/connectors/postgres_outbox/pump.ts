@@ -4,7 +4,7 @@
  */
 import type { PostgresOutboxSourceConfig } from '../../config.gen.ts'
 import { PipelineError } from '../../plugin.ts'
-import type { Session } from '../postgres/driver.ts'
+import { quoteName, type Session } from '../postgres/driver.ts'
 import type { Bucket } from './bucket.ts'
 import { Signal } from './signal.ts'
 import type { OutboxRow, Statements } from './table.ts'
@@ -13,6 +13,8 @@ import type { OutboxRow, Statements } from './table.ts'
 const AGAIN = 500
 /** Rows on their way, in batches. */
 const AHEAD = 4
+/** Looks in a row that found something, after which a NOTIFY has nothing new to say. */
+const BUSY = 20
 
 export class Pump {
   /** The last look found as many rows as it may, or there was none yet. */
@@ -23,6 +25,7 @@ export class Pump {
   private readonly buckets: ReadonlyMap<number, Bucket>
   private readonly arrived: () => void
   private readonly failed: (error: Error) => void
+  private readonly embedded: boolean
   private readonly signal = new Signal()
   private running: Promise<void> = Promise.resolve()
   private stopped = false
@@ -32,6 +35,9 @@ export class Pump {
   private skipped = new Set<Bucket>()
   private lastStep = 0
   private nextPoll = 0
+  /** Looks in a row that found something. */
+  private streak = 0
+  private deaf = false
 
   constructor(
     session: Session,
@@ -40,6 +46,7 @@ export class Pump {
     buckets: ReadonlyMap<number, Bucket>,
     arrived: () => void,
     failed: (error: Error) => void,
+    embedded: boolean,
   ) {
     this.session = session
     this.statements = made
@@ -47,6 +54,7 @@ export class Pump {
     this.buckets = buckets
     this.arrived = arrived
     this.failed = failed
+    this.embedded = embedded
   }
 
   start(): void {
@@ -139,6 +147,7 @@ export class Pump {
     this.more = rows.length >= config.batch_size
     // As long as there is something, more is likely.
     if (rows.length > 0) this.hinted = true
+    await this.listen(rows.length > 0)
     this.nextPoll = performance.now() + config.poll_interval
     for (const row of rows as unknown as OutboxRow[]) {
       const to = asked.get(row.bucket)
@@ -146,6 +155,19 @@ export class Pump {
       to.bucket.add({ ...row, id: Number(row.id), created: row.created === null ? -1 : Number(row.created) })
     }
     this.arrived()
+  }
+
+  /** Thousands of notifications a second cost more than the rows they tell of: while there are rows anyway, they are not listened to. */
+  private async listen(found: boolean): Promise<void> {
+    const { channel } = this.config
+    if (channel === '' || this.embedded) return
+    this.streak = found ? this.streak + 1 : 0
+    const deaf = this.streak > BUSY
+    if (deaf === this.deaf) return
+    this.deaf = deaf
+    await this.session.query(`${deaf ? 'UNLISTEN' : 'LISTEN'} ${quoteName(channel)}`)
+    // What came between the last look and now has woken nobody.
+    if (!deaf) this.hinted = true
   }
 
   private wants(now: number): boolean {
