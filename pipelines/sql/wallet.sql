@@ -122,20 +122,33 @@ BEGIN
   END CASE;
 END $$;
 
--- A batch of commands, in order, all or nothing. Every wallet is locked before the first outbox row is inserted, and always in the
--- same order: two batches never wait for each other in a circle, and the ids of a wallet's rows follow the order of their commits.
-CREATE OR REPLACE FUNCTION wallet_commands(commands jsonb) RETURNS void LANGUAGE plpgsql AS $$
+-- A batch of commands, in order, all or nothing; each in an envelope: {value: the command, headers: those of its request}. A key in the
+-- header `idempotency-key` wins over `idempotencyKey` in the body; the rows of one request have `idempotency-index`.
+-- Every wallet is locked before the first outbox row is inserted, and always in the same order: two batches never wait for each other
+-- in a circle, and the ids of a wallet's rows follow the order of their commits.
+CREATE OR REPLACE FUNCTION wallet_commands(envelopes jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
+  envelope jsonb;
   command jsonb;
+  key text;
 BEGIN
   INSERT INTO wallets (wallet_id)
-    SELECT DISTINCT id FROM (SELECT c->>'walletId' AS id FROM jsonb_array_elements(commands) c
-      UNION SELECT c->>'toWalletId' FROM jsonb_array_elements(commands) c) named
+    SELECT id FROM (SELECT e->'value'->>'walletId' AS id FROM jsonb_array_elements(envelopes) e
+      UNION SELECT e->'value'->>'toWalletId' FROM jsonb_array_elements(envelopes) e) named
     WHERE id <> '' AND length(id) <= 200 ORDER BY id
     ON CONFLICT DO NOTHING;
-  PERFORM 1 FROM wallets WHERE wallet_id IN (SELECT c->>'walletId' FROM jsonb_array_elements(commands) c
-    UNION SELECT c->>'toWalletId' FROM jsonb_array_elements(commands) c) ORDER BY wallet_id FOR UPDATE;
-  FOR command IN SELECT c FROM jsonb_array_elements(commands) WITH ORDINALITY AS e(c, n) ORDER BY n LOOP
+  PERFORM 1 FROM wallets WHERE wallet_id IN (SELECT e->'value'->>'walletId' FROM jsonb_array_elements(envelopes) e
+    UNION SELECT e->'value'->>'toWalletId' FROM jsonb_array_elements(envelopes) e) ORDER BY wallet_id FOR UPDATE;
+  FOR envelope IN SELECT e FROM jsonb_array_elements(envelopes) WITH ORDINALITY AS a(e, n) ORDER BY n LOOP
+    command := envelope->'value';
+    IF jsonb_typeof(command) <> 'object' THEN
+      RAISE EXCEPTION 'an operation must be a JSON object' USING ERRCODE = 'check_violation';
+    END IF;
+    key := envelope->'headers'->>'idempotency-key';
+    IF key IS NOT NULL THEN
+      IF coalesce(envelope->'headers'->>'idempotency-index', '0') <> '0' THEN key := key || '#' || (envelope->'headers'->>'idempotency-index'); END IF;
+      command := command || jsonb_build_object('idempotencyKey', key);
+    END IF;
     PERFORM wallet_command(command);
   END LOOP;
 END $$;

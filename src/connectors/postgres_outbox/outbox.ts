@@ -137,8 +137,7 @@ export class Outbox implements Source {
       const { rows } = await session.query('SELECT $1::text::regclass::oid::text AS oid', [quoteTable(config.table)])
       const oid = String(rows[0].oid)
       if (driver.embedded) unlock = alone(driver, oid)
-      // A plan for the ids at hand finds them by a hash table; one for any ids would go through the list for every row.
-      if (!driver.embedded) await session.query('SET plan_cache_mode = force_custom_plan')
+      if (!driver.embedded) for (const name of PLANS) await session.query(`SET ${name}`)
       const leases = new Leases(session, oid, config.buckets)
       await leases.join()
       const pump = new Pump(
@@ -287,6 +286,12 @@ export class Outbox implements Source {
 }
 
 const LATE = new Error('late')
+
+/**
+ * A plan for the ids at hand finds them by a hash table; one for any ids would go through the list for every row. And a long
+ * backlog tempts the planner to read and sort all of it, when the index has its beginning in order.
+ */
+const PLANS = ['plan_cache_mode = force_custom_plan', 'enable_bitmapscan = off', 'enable_seqscan = off', 'enable_sort = off']
 
 function headersOf(row: OutboxRow): Header[] {
   const headers: Header[] = [['outbox-id', String(row.id)]]
