@@ -464,6 +464,125 @@ export interface PostgresSourceConfig {
 }
 
 /**
+ * Publishes the rows of an outbox table: those whose `processed_at` is null, in the order of their ids per aggregate, each marked once it has arrived. Aggregates are spread over buckets by a hash; every bucket is a lane and belongs to one publisher at a time, so that several can share the work without getting in each other's way. The writer locks the aggregate's row before it inserts the outbox row.
+ */
+export interface PostgresOutboxSourceConfig {
+  /**
+   * The outbox. It wants an index on the id of the rows that are not marked: `CREATE INDEX ON outbox (id) WHERE processed_at IS NULL`.
+   */
+  table: string
+  /**
+   * Names of the table's columns, where they are others. An empty name for `type`, `created_at` or `headers`: there is no such column.
+   */
+  columns: {
+    /**
+     * A whole number that grows: an identity or a serial. The record's offset.
+     */
+    id: string
+    /**
+     * Whose event it is: the message's key. What has the same one stays in order.
+     */
+    aggregate_id: string
+    /**
+     * jsonb, json or text: the message, byte for byte as PostgreSQL prints it. NULL makes a tombstone.
+     */
+    payload: string
+    /**
+     * What happened: header `event-type`.
+     */
+    type: string
+    /**
+     * A timestamp with time zone: the message's time, and how far behind the publisher is.
+     */
+    created_at: string
+    /**
+     * A timestamp, null until the row is published.
+     */
+    processed_at: string
+    /**
+     * A jsonb object: its members become headers.
+     */
+    headers: string
+  }
+  /**
+   * What the payloads are. `json` must be valid JSON, other payloads go to the dead letters. `text` is one string. `bytes` are passed on as they are.
+   */
+  format: 'json' | 'text' | 'bytes'
+  /**
+   * Into how many lanes the aggregates are spread; no more publishers than this share the work. All publishers of a table must have the same number: stop them all to change it.
+   */
+  buckets: number
+  /**
+   * How often to look for rows when nothing says that there are any. In ms.
+   */
+  poll_interval: number
+  /**
+   * Channel on which the writer's NOTIFY wakes the publisher at once. A hint only: what it misses is found by polling. Empty: none is listened to.
+   */
+  channel: string
+  /**
+   * Shortest time between two looks at the table. More makes bigger batches and costs less; a full batch is followed at once. In ms.
+   */
+  linger: number
+  /**
+   * Most rows read at once. Up to four times as many are on their way unmarked.
+   */
+  batch_size: number
+  /**
+   * Wait for more rows. With `false` the input ends when every row is published: for a job that drains the table.
+   */
+  follow: boolean
+  /**
+   * How often publishers look at who shares the buckets. A publisher that died is replaced within this time. In ms.
+   */
+  lease_interval: number
+  /**
+   * A database that has not answered for so long has given the leases to somebody else: the lanes are dropped, and taken again when it is back. In ms.
+   */
+  lease_timeout: number
+  /**
+   * Address of the database: `postgres://user:password@host:5432/database`, with libpq's `sslmode` and `options` where needed; or `pglite:` (or `pglite:<path>`) for PostgreSQL in this process, with its files in `.runner/pglite` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
+   */
+  dsn: string
+  /**
+   * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
+   */
+  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   */
+  ssl_ca: string
+  /**
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
+   */
+  ssl_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `ssl_cert`.
+   */
+  ssl_key: string
+  /**
+   * Name under which the server sees this client, in pg_stat_activity and its log.
+   */
+  application_name: string
+  /**
+   * Most connections to the server at a time, for all steps of this process with the same settings. With `delivery: exactly_once` every lane that is writing holds one.
+   */
+  pool_size: number
+  /**
+   * A statement that takes longer is canceled and tried again later; `0s`: never. In ms.
+   */
+  statement_timeout: number
+  /**
+   * A statement that waits longer for another transaction's lock is canceled and tried again later; `0s`: never. In ms.
+   */
+  lock_timeout: number
+  /**
+   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   */
+  idle_in_transaction_timeout: number
+}
+
+/**
  * How the pipelines of this process are doing, one message per pipeline and round, with the pipeline's name as key: `{pipeline, version, status, problems, in, out, dead, lag, retries, watermark}`. Of other processes what their `/ready` says: `{url, pipeline, status, problems}`.
  */
 export interface RunnerStatusSourceConfig {
