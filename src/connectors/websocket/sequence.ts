@@ -5,7 +5,7 @@
  * With snapshots over HTTP the order is the one exchanges ask for: messages are held back from the gap on, the snapshot is fetched, what it
  * covers is dropped, and the first message left must follow on from it; if it does not, the snapshot is too old and another one is fetched.
  */
-import { DataError, type Message } from '../../plugin.ts'
+import type { Message } from '../../plugin.ts'
 import { getter, show } from '../../transforms/lib/fields.ts'
 import { type Match, matcher } from '../../transforms/lib/match.ts'
 import type { Counters, GapReason } from './counters.ts'
@@ -23,7 +23,8 @@ export interface SequenceOptions {
 }
 
 export interface SequenceActions {
-  emit(message: Message): void
+  /** @param problem why the message cannot be used */
+  emit(message: Message, problem?: string): void
   /** Get a snapshot; `snapshot` is called with it, sooner or later. */
   fetch(key: string): void
   resubscribe(key: string): void
@@ -86,8 +87,7 @@ export class Sequences {
     const entry = this.read(message)
     if (typeof entry === 'string') {
       // Its successor will show the gap.
-      message.failure = new DataError(entry)
-      this.actions.emit(message)
+      this.actions.emit(message, entry)
       return
     }
     const stream = this.stream(key)
@@ -95,11 +95,11 @@ export class Sequences {
     else this.follow(stream, key, entry)
   }
 
-  /** A message of the stream was lost behind the source. */
-  lost(key: string): void {
-    const stream = this.streams.get(key)
-    if (!stream || stream.waiting || this.options.on_gap === 'count') return
-    this.gap(stream, key, 'refused')
+  /** A message of the stream was lost behind the source; without a key: some of any. */
+  lost(reason: 'refused' | 'dropped', key?: string): void {
+    for (const [name, stream] of this.streams) {
+      if ((key === undefined || name === key) && stream.last !== undefined && !stream.waiting) this.gap(stream, name, reason)
+    }
   }
 
   /** What `fetch` asked for. @returns why it is of no use; undefined: it was used, or another one has been asked for. */
@@ -183,7 +183,7 @@ export class Sequences {
     this.counters.gap(reason)
     const { on_gap } = this.options
     if (on_gap === 'count') {
-      this.pass(stream, entry!)
+      if (entry) this.pass(stream, entry)
       return
     }
     stream.waiting = true

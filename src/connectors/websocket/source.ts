@@ -5,7 +5,7 @@
 import type { WebsocketSourceConfig } from '../../config.gen.ts'
 import {
   type Batch,
-  type CheckProblem,
+  DataError,
   defineSource,
   type Json,
   Message,
@@ -14,18 +14,20 @@ import {
   type Source,
   type SourceContext,
 } from '../../plugin.ts'
+import { createPushQueue, type PushBatch, type QueuedRecord } from '../../runtime/push-queue/queue.ts'
+import { inStateDir } from '../../runtime/state-dir.ts'
 import { anyOf, type Match, matcher } from '../../transforms/lib/match.ts'
 import { backoff } from './backoff.ts'
+import { check } from './check.ts'
 import { Connection } from './connection.ts'
 import { countersOf, type ReconnectReason } from './counters.ts'
 import { type Got, httpGet } from './http-get.ts'
 import { probe } from './probe.ts'
-import { Queue } from './queue.ts'
 import { Refused } from './refused.ts'
 import { Sequences } from './sequence.ts'
 import { Snapshots } from './snapshots.ts'
 import schema from './source.schema.json' with { type: 'json' }
-import { expand, expandUrl, mentions, symbolsOf } from './template.ts'
+import { expand, expandUrl, symbolsOf } from './template.ts'
 import { type TlsOptions, tlsOptions } from './tls.ts'
 
 export default defineSource<WebsocketSourceConfig>({
@@ -38,8 +40,8 @@ export default defineSource<WebsocketSourceConfig>({
   create: (config, ctx) => websocketSource(config, ctx, Math.random),
 })
 
-/** Messages handed over at once. */
-const BATCH = 1000
+/** Name of the header that keeps what is wrong with a message while it is queued. */
+const PROBLEM = 'sequence_error'
 
 export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContext, random: () => number): Source {
   const lane = ctx.step
@@ -60,35 +62,37 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
   let retry: NodeJS.Timeout | undefined
   let attempt = 0
   let openedAt = 0
-  let ended = false
+  /** The feed has ended for good. */
+  const end = new AbortController()
   let closed = false
-  /** Offset of the next message; goes on over restarts as far as the checkpoint knows. */
-  let offset = 0
+  /** Number that follows on from what was read last; undefined: nothing was. */
+  let expected: number | undefined
   const restarts = new Map<string, NodeJS.Timeout>()
-  /** Some carry sequence numbers, so they go the way of all others up to the queue. */
+  /** Messages that are no data but have a sequence number all the same. */
   const controls = new WeakSet<Message>()
 
-  const queue = new Queue(
-    config.max_buffer,
-    () => connection?.pause(),
-    () => connection?.resume(),
-  )
+  const { max_bytes, max_spill, on_full, on_spill_full } = config.queue
+  const queue = createPushQueue({
+    dir: inStateDir(`push/${ctx.pipeline}.${ctx.version}/${ctx.step}`),
+    maxBytes: max_bytes,
+    maxSpillBytes: max_spill,
+    onFull: on_full,
+    onSpillFull: on_spill_full,
+    onBlock: blocked => (blocked ? connection?.pause() : connection?.resume()),
+    metrics: ctx.metrics,
+    log: ctx.log,
+    step: ctx.step,
+    clock: ctx.clock,
+  })
 
-  const emit = (message: Message): void => {
-    if (controls.delete(message)) {
-      counters.drop('control')
-      return
-    }
-    // Numbered as they leave: a message that was held back comes behind younger ones of other streams.
-    ;(message as { offset: number }).offset = offset++
-    queue.push(message)
-  }
+  const emit = ({ payload, keyBytes, time }: Message, problem?: string): void =>
+    queue.push({ payload: payload!, key: keyBytes, time, ...(problem ? { headers: [[PROBLEM, problem]] } : {}) })
   const sequences =
     config.sequence &&
     new Sequences(
       config.sequence as never,
       {
-        emit,
+        emit: (message, problem) => (controls.delete(message) ? counters.drop('control') : emit(message, problem)),
         fetch: key => snapshots!.request(key),
         resubscribe: key => resubscribe(key),
         reconnect: reason =>
@@ -111,6 +115,26 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       },
       use: (key, got) => sequences!.snapshot(key, snapshotMessage(key, got)),
     })
+
+  function received({ payload, key, time, headers, seq }: QueuedRecord): Message {
+    const message = Message.fromRecord(payload, key, time, undefined, seq, origin)
+    const problem = headers?.find(([name]) => name === PROBLEM)
+    if (problem) message.failure = new DataError(String(problem[1]))
+    return message
+  }
+
+  /** Null: the feed has ended, and everything has been read. */
+  async function next(signal: AbortSignal): Promise<PushBatch | null> {
+    while (!end.signal.aborted) {
+      try {
+        return await queue.read(AbortSignal.any([signal, end.signal]))
+      } catch (error) {
+        if (signal.aborted || !end.signal.aborted) throw error
+      }
+    }
+    signal.throwIfAborted()
+    return queue.size > 0 ? await queue.read(signal) : null
+  }
 
   const makeMessage = (payload: Buffer, key: string | null, time: number): Message =>
     Message.fromRecord(payload, key === null ? null : Buffer.from(key), time, undefined, -1, origin)
@@ -143,9 +167,10 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       connection!.answered()
       return
     }
-    if (isControl(value)) controls.add(message)
-    else connection!.alive()
-    const key = sequences?.keyOf(value)
+    const key = value === undefined ? undefined : sequences?.keyOf(value)
+    if (!isControl(value)) connection!.alive()
+    else if (key === undefined) return counters.drop('control')
+    else controls.add(message)
     if (key === undefined) emit(message)
     else sequences!.accept(message, key)
   }
@@ -186,8 +211,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
     for (const timer of restarts.values()) clearTimeout(timer)
     restarts.clear()
     if (clean && config.on_close === 'end') {
-      ended = true
-      queue.signal()
+      end.abort()
       return
     }
     counters.reconnect(reason)
@@ -203,33 +227,40 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       if (Client !== undefined) return
       tls = tlsOptions(config)
       ;({ WebSocket: Client } = await import('ws'))
+      queue.open()
       const positions = await ctx.assign([{ id: lane, source: ctx.step }])
-      const position = positions.get(lane)
-      offset = typeof position === 'number' ? position : 0
+      queue.seek(positions.get(lane) as number | undefined)
       connect()
     },
 
     async read(signal): Promise<Batch | null> {
-      for (;;) {
-        signal.throwIfAborted()
-        if (!queue.empty) {
-          const messages = queue.take(BATCH)
-          return { lane, messages, position: messages.at(-1)!.offset + 1 }
-        }
-        if (ended) return null
-        await queue.wait(signal)
-      }
+      const batch = await next(signal)
+      if (batch === null) return null
+      const { records, position, lag } = batch
+      // Numbers left out are records that the queue had no room for.
+      if (expected !== undefined && records[0].seq > expected) sequences?.lost('dropped')
+      expected = position
+      return { lane, messages: records.map(received), position, lag }
     },
 
-    caughtUp: () => queue.empty,
-    healthy: () => ended || connection?.isOpen === true,
+    async seek(_, position) {
+      queue.seek(position as number | undefined)
+      expected = undefined
+    },
+
+    async commit(_, position) {
+      queue.commit(position as number)
+    },
+
+    caughtUp: () => queue.size === 0,
+    healthy: () => end.signal.aborted || connection?.isOpen === true,
 
     refuse(refusals: readonly Refusal[]) {
       for (const refusal of refusals) {
         refused.note(refusal)
         // A message that is gone is a gap, wherever it went.
         const key = sequences && streamOf(refusal.message, sequences)
-        if (key !== undefined) sequences!.lost(key)
+        if (key !== undefined) sequences!.lost('refused', key)
       }
     },
 
@@ -240,27 +271,9 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       snapshots?.cancel()
       connection?.close()
       connection = undefined
+      queue.close()
     },
   }
-}
-
-function check(c: WebsocketSourceConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
-  const symbols = symbolsOf(c.symbols)
-  if (symbols.length === 0 && (c.subscribe as Json[]).some(m => mentions(m, true)))
-    problems.push({ path: ['subscribe'], message: '{symbol} stands for the entries of symbols, and there are none' })
-  if (c.ping?.every === 0) problems.push({ path: ['ping', 'every'], message: 'must be longer than 0' })
-  if (c.format !== 'json' && (c.sequence || c.control.length > 0))
-    problems.push({ path: ['format'], message: 'sequence and control look at fields, which only JSON has', suggestion: 'json' })
-  const s = c.sequence
-  if (s?.on_gap === 'snapshot' && !s.snapshot) problems.push({ path: ['sequence'], message: 'on_gap: snapshot needs snapshot' })
-  if (s?.snapshot && s.on_gap !== 'snapshot')
-    problems.push({ path: ['sequence', 'snapshot'], message: `is not used with on_gap: ${s.on_gap}`, suggestion: 'on_gap: snapshot' })
-  if (s?.on_gap === 'resubscribe' && !s.restart)
-    problems.push({ path: ['sequence'], message: 'on_gap: resubscribe needs restart, which tells the snapshot that ends the gap' })
-  if (s?.resubscribe && s.on_gap !== 'resubscribe')
-    problems.push({ path: ['sequence', 'resubscribe'], message: `is not used with on_gap: ${s.on_gap}`, suggestion: 'on_gap: resubscribe' })
-  return problems
 }
 
 /** Undefined: it is no JSON, and will be a dead letter when the pipeline finds out. */
@@ -275,7 +288,8 @@ function decoded(message: Message): unknown {
 /** The message may have been changed since; its bytes are still those that came. */
 function streamOf({ payload, keyBytes, origin }: Message, sequences: Sequences): string | undefined {
   if (keyBytes !== null) return keyBytes.toString()
-  return origin && sequences.keyOf(decoded(Message.fromRecord(payload, null, 0, undefined, -1, origin)))
+  const value = origin && decoded(Message.fromRecord(payload, null, 0, undefined, -1, origin))
+  return value === undefined ? undefined : sequences.keyOf(value)
 }
 
 const textOf = (message: Json): string => (typeof message === 'string' ? message : JSON.stringify(message))

@@ -1,0 +1,226 @@
+/** The source with the settings of the real flow, against local exchanges that misbehave; a book rebuilt from what comes is compared with the exchange's own. */
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { randomOf } from '../../../examples/exchange/book.ts'
+import { Exchange } from '../../../examples/exchange/exchange.ts'
+import type { WebsocketSourceConfig } from '../../../src/config.gen.ts'
+import type { Message } from '../../../src/plugin.ts'
+import { loadPipeline } from '../../../src/runtime/config/load.ts'
+import { exactValue } from '../../../src/transforms/lib/exact-json.ts'
+import { readFormat } from '../../../src/transforms/lib/exchange-format.ts'
+import { exchangeReader } from '../../../src/transforms/lib/exchange-reader.ts'
+import { type BookMessage, FeedBook, sides } from '../../support/feed-book.ts'
+import { closeAll, configOf, type CountingContext, open } from './peer.ts'
+
+type Name = 'binance' | 'coinbase' | 'kraken' | 'okx'
+const exchanges: Exchange[] = []
+afterEach(async () => {
+  await closeAll()
+  for (const e of exchanges.splice(0)) await e.stop()
+})
+
+async function flowConfig(name: Name, exchange: Exchange): Promise<WebsocketSourceConfig> {
+  const upper = name.toUpperCase()
+  const env = {
+    BINANCE_ENABLED: 'false',
+    [`${upper}_ENABLED`]: 'true',
+    [`${upper}_WS_URL`]: exchange.ws,
+    [`${upper}_REST_URL`]: exchange.http,
+    [`${upper}_SYMBOLS`]: [...exchange.markets.keys()].join(),
+  }
+  const { pipeline, problems } = await loadPipeline('pipelines/exchange-feed.yaml', { env })
+  expect(problems).toEqual([])
+  return pipeline!.sources[0].config as WebsocketSourceConfig
+}
+
+interface Rig {
+  readonly exchange: Exchange
+  readonly ctx: CountingContext
+  readonly symbols: readonly string[]
+  readonly garbage: string[]
+  readonly tickers: Message[]
+  /** Reads until the rebuilt books are the exchange's. */
+  agree(): Promise<void>
+  refuse(message: Message): void
+  readonly books: Map<string, FeedBook>
+}
+
+async function rig(name: Name, seed = 1): Promise<Rig> {
+  const exchange = await new Exchange(name, seed).start()
+  exchanges.push(exchange)
+  const flow = await flowConfig(name, exchange)
+  const { queue, reconnect } = configOf('')
+  const { source, ctx } = await open(exchange.ws, {
+    ...flow,
+    queue,
+    reconnect,
+    ...(flow.sequence && { sequence: { ...flow.sequence, min_interval: 1 } }),
+  })
+  const symbols = [...exchange.markets.keys()]
+  const reader = exchangeReader(readFormat(`pipelines/exchanges/${name}.format.yaml`).format!)
+  const books = new Map<string, FeedBook>()
+  const garbage: string[] = []
+  const tickers: Message[] = []
+  const consume = (m: Message): void => {
+    let made
+    try {
+      made = reader.read(exactValue(m), m)
+    } catch {
+      garbage.push(m.payload!.toString('latin1'))
+      return
+    }
+    for (const value of made ?? []) {
+      if (value.type === 'ticker') tickers.push(m)
+      else {
+        const book = books.get(value.symbol) ?? new FeedBook()
+        books.set(value.symbol, book)
+        book.add(value as BookMessage)
+      }
+    }
+  }
+  const stop = new AbortController()
+  const reading = (async () => {
+    for (;;) {
+      const batch = await source.read(stop.signal).catch(() => null)
+      if (batch === null) return
+      batch.messages.forEach(consume)
+      await source.commit!(batch.lane, batch.position)
+    }
+  })()
+  exchanges.push({ stop: async () => (stop.abort(), await reading) } as never)
+  await vi.waitFor(() => expect(symbols.every(symbol => exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
+  return {
+    exchange,
+    ctx,
+    symbols,
+    garbage,
+    tickers,
+    books,
+    refuse: message => source.refuse!([{ message, error: new Error('no'), step: 'x' }]),
+    async agree() {
+      await vi.waitFor(
+        () => {
+          for (const symbol of symbols) {
+            const found = books.get(symbol.replaceAll(/[-/]/g, ''))
+            expect(found && sides(found)).toEqual(sides(exchange.markets.get(symbol)!.book))
+          }
+        },
+        { timeout: 10_000, interval: 5 },
+      )
+    },
+  }
+}
+
+const turn = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 3))
+const nudge = async ({ exchange, symbols }: Rig, n = 3): Promise<void> => {
+  for (let i = 0; i < n; i++) {
+    for (const s of symbols) exchange.change(s)
+    await turn()
+  }
+}
+
+describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
+  test('books and tickers as they are, without an accident', async () => {
+    const r = await rig(name)
+    await nudge(r, 20)
+    r.exchange.trade(r.symbols[0])
+    await r.agree()
+    await vi.waitFor(() => expect(r.tickers).toHaveLength(1))
+    expect(String(r.tickers[0].payload)).toContain(r.exchange.tickers[0].slice(0, 20))
+    expect(r.garbage).toEqual([])
+    for (const what of ['gaps/sequence', 'duplicates', 'reconnects/gap', 'snapshots/error'])
+      expect([what, r.ctx.counts[what]]).toEqual([what, 0])
+  })
+
+  test('a lost connection: the book is right again', async () => {
+    const r = await rig(name)
+    await nudge(r)
+    await r.agree()
+    r.exchange.drop()
+    for (const s of r.symbols) r.exchange.change(s)
+    await vi.waitFor(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
+    await nudge(r)
+    await r.agree()
+    expect(r.ctx.counts['reconnects/closed']).toBe(1)
+  })
+
+  test('garbage passes by with its bytes and hurts nothing', async () => {
+    const r = await rig(name)
+    await nudge(r)
+    for (const text of ['{"e":"depthUpdate"', '\u00ff\u00fe{', '[]', '12', '{"channel":"nothing we know"}']) {
+      r.exchange.garbage(Buffer.from(text, 'latin1'))
+      await nudge(r, 1)
+    }
+    await r.agree()
+    expect(r.garbage).toEqual(['{"e":"depthUpdate"', '\u00ff\u00fe{', '[]', '12', '{"channel":"nothing we know"}'])
+  })
+})
+
+describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', name => {
+  test('messages that never came are a gap, counted and mended; repeats are dropped', async () => {
+    const r = await rig(name)
+    await nudge(r)
+    await r.agree()
+    r.exchange.skip(1)
+    await nudge(r)
+    if (name === 'coinbase') await vi.waitFor(() => expect(r.exchange.connections).toBe(2))
+    await vi.waitFor(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
+    await nudge(r)
+    await r.agree()
+    expect(r.ctx.counts['gaps/sequence']).toBe(1)
+    const before = r.ctx.counts.duplicates
+    r.exchange.repeat()
+    r.exchange.repeat()
+    await nudge(r)
+    await r.agree()
+    expect(r.ctx.counts.duplicates).toBe(before + 2)
+    expect(r.ctx.counts['gaps/sequence']).toBe(1)
+  })
+
+  test('any mixture of accidents, from many seeds', async () => {
+    for (let seed = 1; seed <= Number(process.env.EXCHANGE_SEEDS ?? 3); seed++) {
+      const r = await rig(name, seed * 100)
+      const random = randomOf(seed)
+      for (let i = 0; i < 150; i++) {
+        for (const s of r.symbols) if (random() < 0.7) r.exchange.change(s)
+        const chance = random() * 60
+        if (chance < 2) r.exchange.skip(1 + Math.floor(random() * 3))
+        else if (chance < 4) r.exchange.repeat()
+        else if (chance < 6) r.exchange.garbage(Buffer.from('{'))
+        else if (chance < 7) r.exchange.drop()
+        if (random() < 0.3) await turn()
+      }
+      // What was skipped last shows with the next message; a feed that is silent hides it.
+      r.exchange.skip(-Infinity)
+      for (let i = 0; i < 3; i++) {
+        await vi.waitFor(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
+        await nudge(r, 2)
+      }
+      await r.agree()
+    }
+  })
+})
+
+describe('binance: snapshots over HTTP', () => {
+  test('refused and failing snapshots are tried again while the messages wait', async () => {
+    const r = await rig('binance')
+    r.exchange.snapshotStatus = 429
+    await nudge(r)
+    await vi.waitFor(() => expect(r.ctx.counts['snapshots/error']).toBeGreaterThan(1))
+    expect(r.books.size).toBe(0)
+    r.exchange.snapshotStatus = 200
+    await nudge(r)
+    await r.agree()
+    expect(r.ctx.counts['snapshots/ok']).toBe(2)
+  })
+
+  test('a message that a later step refuses is a gap too', async () => {
+    const r = await rig('binance')
+    await nudge(r)
+    await r.agree()
+    r.books.get('BTCUSDT')!.bids.clear()
+    r.refuse({ payload: Buffer.from('{}'), keyBytes: Buffer.from('BTCUSDT') } as never)
+    await r.agree()
+    expect(r.ctx.counts['gaps/refused']).toBe(1)
+    expect(r.books.get('BTCUSDT')!.snapshots).toBe(2)
+  })
+})
