@@ -829,9 +829,26 @@ export interface WebsocketSourceConfig {
    */
   max_message_size: number
   /**
-   * Messages that have arrived and wait for the pipeline, in memory. When it is full the socket is not read. In bytes.
+   * What has come and is not written yet.
    */
-  max_buffer: number
+  queue: {
+    /**
+     * Bytes in memory. In bytes.
+     */
+    max_bytes: number
+    /**
+     * When memory is full: `spill` goes on in files below `RUNNER_STATE_DIR`, `block` stops reading the socket (many peers then cut the connection), `drop_oldest` drops and counts, `fail` stops the pipeline. What is dropped is a gap in every stream.
+     */
+    on_full: 'spill' | 'block' | 'drop_oldest' | 'fail'
+    /**
+     * `spill`: bytes on disk. In bytes.
+     */
+    max_spill: number
+    /**
+     * `spill`: when the disk's share is full, or cannot be written.
+     */
+    on_spill_full: 'block' | 'drop_oldest' | 'drop_newest' | 'fail'
+  }
   /**
    * TLS: file with the CA certificates (PEM) that signed the peer's one. Empty: the CAs that Node.js trusts.
    */
