@@ -96,8 +96,9 @@ export interface Source {
   /**
    * Messages of this source that were refused for good, called once everything else of their cycle is written, before the `commit`
    * that covers them. A source that has it tells the sender, so the pipeline may go on without a dlq; where there is one they are in it.
+   * @returns those it can tell nobody of: without a dlq the pipeline stops in front of them.
    */
-  refuse?(refusals: readonly Refusal[]): void
+  refuse?(refusals: readonly Refusal[]): readonly Refusal[] | void
   /** Is the peer reachable now? Feeds `/ready`. */
   healthy?(): boolean
   close?(): Promise<void>

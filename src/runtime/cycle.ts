@@ -1,12 +1,13 @@
 /** What one lane has produced and not yet written: the unit that is written, committed, and forgotten together. */
 import type { Message, Position, Refusal } from '../plugin.ts'
+import type { Location } from './config/model.ts'
 
 export class Cycle {
   /** Per sink, in the order of the pipeline's sinks. */
   readonly outputs: Message[][]
   readonly dead: Message[] = []
   /** For a source that tells its senders. */
-  readonly refused: Refusal[] = []
+  readonly refused: (Refusal & { readonly at: Location })[] = []
   /** Where the source goes on after this cycle; undefined: nothing was read. */
   position: Position | undefined
   /** Source messages read into it. */

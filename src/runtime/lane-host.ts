@@ -16,6 +16,8 @@ export interface LaneHost {
   readonly router: Router
   readonly writers: readonly Writer[]
   readonly dlq: Writer | undefined
+  /** Without a dlq: messages that cannot be processed are counted and dropped. */
+  readonly dropsDead: boolean
   readonly log: Logger
   readonly signal: AbortSignal
   /** Aborted when nothing more is to be read. */

@@ -146,6 +146,7 @@ export class PipelineRun {
           router: this.built.router,
           writers: this.built.writers,
           dlq: this.built.dlq,
+          dropsDead: this.built.pipeline.drops_dead === true,
           log: this.options.log,
           signal: this.writing.signal,
           stopping: this.reading.signal,

@@ -151,9 +151,9 @@ export class Settler {
       })
   }
 
-  /** There is somewhere to put a message that cannot be processed: a dlq, or a source that tells its sender. */
+  /** A message that cannot be processed stops nothing: there is a dlq, or a source that tells its sender, or the file says to drop it. */
   get buries(): boolean {
-    return this.host.dlq !== undefined || this.host.source.refuse !== undefined
+    return this.host.dlq !== undefined || this.host.source.refuse !== undefined || this.host.dropsDead
   }
 
   /** @returns false when there is no such place. */
@@ -161,7 +161,7 @@ export class Settler {
     const { dlq, source, pipeline, clock } = this.host
     replayOf(message)?.taken(message)
     if (dlq) cycle.dead.push(deadLetter(message, failure, pipeline, clock.now()))
-    if (source.refuse) cycle.refused.push({ message, error: failure.error, step: failure.step })
+    if (source.refuse) cycle.refused.push({ message, ...failure })
     return this.buries
   }
 
@@ -182,6 +182,9 @@ export class Settler {
       const [lost] = await dlq!.write(cycle.dead, contextOf(dlq!))
       if (lost) throw new EnvironmentError(`the dead-letter queue refused a record: ${lost.error.message}`, lost.error)
     }
-    if (cycle.refused.length > 0) source.refuse!(cycle.refused)
+    if (cycle.refused.length === 0) return
+    const [untold] = source.refuse!(cycle.refused) ?? []
+    if (!untold || dlq || this.host.dropsDead) return
+    throw new UnhandledRecord(untold.message, cycle.refused.find(r => r.message === untold.message)!)
   }
 }

@@ -130,6 +130,7 @@ function assemble(
     transforms: section('transforms').map(s => step(s) as Step<TransformPlugin>),
     sinks: section('sinks').map(s => ({ ...step(s), ...(froms.get(s) ? { from: froms.get(s)! } : {}) }) as SinkStep),
     ...(dlq ? { dlq: step(dlq) as Step<SinkPlugin> } : {}),
+    ...(!dlq && value.dlq?.when_off === 'drop' ? { drops_dead: true } : {}),
     delivery: value.delivery,
     commit_interval: value.commit_interval ?? (value.delivery === 'exactly_once' ? 100 : 1000),
     max_in_flight: value.max_in_flight,

@@ -80,6 +80,8 @@ export interface Pipeline {
   readonly transforms: readonly Step<TransformPlugin>[]
   readonly sinks: readonly SinkStep[]
   readonly dlq?: Step<SinkPlugin>
+  /** The dlq is switched off, and what it would get is to be dropped. */
+  readonly drops_dead?: boolean
   readonly delivery: 'at_least_once' | 'exactly_once'
   /** ms between checkpoints. */
   readonly commit_interval: number

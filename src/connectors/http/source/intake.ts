@@ -102,9 +102,13 @@ export class Intake {
     return { messages, end: calls.at(-1)!.end, left: this.waiting.reduce((sum, c) => sum + c.messages.length, 0) }
   }
 
-  refuse(refusals: readonly Refusal[]): void {
-    for (const { message, error, step } of refusals) {
+  /** @returns those of no request on its way: made of rows that have been answered for already. */
+  refuse(refusals: readonly Refusal[]): Refusal[] {
+    const untold: Refusal[] = []
+    for (const refusal of refusals) {
+      const { message, error, step } = refusal
       const call = this.find(message.offset)
+      if (!call) untold.push(refusal)
       call?.rejected.push({
         index: message.offset - call.first,
         ...(message.part !== undefined && { part: message.part }),
@@ -113,6 +117,7 @@ export class Intake {
         message: error.message.slice(0, 1000),
       })
     }
+    return untold
   }
 
   /** Everything before `position` is durable: answers. */

@@ -1,0 +1,109 @@
+import type { HttpSinkConfig } from '../../config.gen.ts'
+import {
+  BatchError,
+  type CheckProblem,
+  type Context,
+  DataError,
+  defineSink,
+  type Message,
+  type Sink,
+  type WriteContext,
+} from '../../plugin.ts'
+import { Client } from './sink/client.ts'
+import { encode, keysOf, parcels, type Parcel } from './sink/parcels.ts'
+import { probeHost } from './sink/probe.ts'
+import { fieldsIn, urlMaker } from './sink/url.ts'
+import schema from './sink.schema.json' with { type: 'json' }
+
+export default defineSink<HttpSinkConfig>({
+  type: 'http',
+  schema,
+  repeat: c => (c.method === 'PUT' ? 'idempotent' : 'appends'),
+  reason: c =>
+    c.method === 'PUT'
+      ? 'a PUT that is sent again changes nothing'
+      : 'a request that is sent again is a second one, unless the service goes by its idempotency key',
+  // Only JSON that has been looked at may be put into an array.
+  readsValue: c => c.batch !== 'one' || fieldsIn(c.url).length > 0,
+  check,
+  preview: c => {
+    const urlOf = urlMaker(c.url)
+    return m => ({ topic: urlOf(m), key: m.encodeKey(), value: encode(m, c.batch), headers: m.headers })
+  },
+  probe: probeHost,
+  create: (config, ctx) => new HttpSink(config, ctx),
+})
+
+function check(c: HttpSinkConfig): CheckProblem[] {
+  const problems: CheckProblem[] = []
+  if (c.bearer !== '' && c.username !== '') problems.push({ path: ['username'], message: 'bearer says already how to sign in' })
+  if (c.password !== '' && c.username === '') problems.push({ path: ['password'], message: 'needs username' })
+  if (c.url.split('?')[1]?.includes('{')) problems.push({ path: ['url'], message: 'fields belong into the path, not behind the ?' })
+  for (const name of Object.keys(c.headers)) {
+    if (['content-length', 'host', 'transfer-encoding', 'connection'].includes(name.toLowerCase()))
+      problems.push({ path: ['headers', name], message: 'is set by the connection itself' })
+  }
+  return problems
+}
+
+class HttpSink implements Sink {
+  private readonly config: HttpSinkConfig
+  private readonly client: Client
+  private readonly urlOf: (m: Message) => string
+  /** Of a write that failed halfway: it comes again with the same messages, and those that are through are not sent twice. */
+  private readonly settled = new WeakMap<Message, Error | true>()
+
+  constructor(config: HttpSinkConfig, ctx: Context) {
+    this.config = config
+    this.client = new Client(config, ctx)
+    this.urlOf = urlMaker(config.url)
+  }
+
+  async write(messages: readonly Message[], context: WriteContext): Promise<void> {
+    const { config, settled } = this
+    const keys = keysOf(messages, context.lane.id)
+    const queue = parcels(messages, keys, config, this.urlOf, settled)
+    let failure: Error | undefined
+    const work = async (): Promise<void> => {
+      for (let parcel = queue.shift(); parcel && !failure; parcel = queue.shift()) {
+        try {
+          await this.deliver(parcel, context.signal)
+        } catch (error) {
+          failure ??= error as Error
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: Math.min(config.concurrency, queue.length) }, work))
+    if (failure) throw failure
+    const failed = new Map<number, Error>()
+    messages.forEach((m, i) => {
+      const outcome = settled.get(m)
+      if (outcome instanceof Error) failed.set(i, outcome)
+    })
+    if (failed.size > 0) throw new BatchError(failed)
+  }
+
+  healthy(): boolean {
+    return this.client.reachable
+  }
+
+  /** Settles every message of it. @throws what may pass, or what concerns all. */
+  private async deliver(parcel: Parcel, signal: AbortSignal): Promise<void> {
+    const { items } = parcel
+    const { settled, client } = this
+    const answer = await client.send(parcel, signal)
+    if (answer.ok) {
+      const refused = new Map(answer.rejected.map(r => [r.index, r]))
+      items.forEach(({ message }, i) => {
+        const r = refused.get(i)
+        settled.set(message, r ? new DataError(`refused by ${client.host}: ${r.message}`) : true)
+      })
+    } else if (items.length === 1) settled.set(items[0].message, new DataError(answer.problem))
+    else {
+      // It does not say which: halves find them, and only those die.
+      const middle = items.length >> 1
+      await this.deliver({ ...parcel, items: items.slice(0, middle) }, signal)
+      await this.deliver({ ...parcel, items: items.slice(middle) }, signal)
+    }
+  }
+}

@@ -1,0 +1,157 @@
+/** Sends requests, and sorts answers into: done, refused, later, never. */
+import type { HttpSinkConfig } from '../../../config.gen.ts'
+import { ConnectionError, type Context, EnvironmentError } from '../../../plugin.ts'
+import { bodyOf, type Parcel } from './parcels.ts'
+
+export interface Rejected {
+  readonly index: number
+  readonly message: string
+}
+
+export type Outcome =
+  /** Taken, but for the rows that are named. */
+  | { readonly ok: true; readonly rejected: readonly Rejected[] }
+  /** Refused as a whole, for good. */
+  | { readonly ok: false; readonly problem: string }
+
+/** Bytes of an answer that are looked at. */
+const ANSWER_BYTES = 4 * 1024 * 1024
+/** What an error message shows of it. */
+const SHOWN = 300
+/** A service may ask for more; then it is asked again after so long, ms. */
+const MAX_PAUSE = 300_000
+
+export class Client {
+  readonly host: string
+  reachable = true
+  private readonly config: HttpSinkConfig
+  private readonly ctx: Context
+  private readonly headers: Record<string, string>
+  /** Epoch ms before which the service wants to hear nothing. */
+  private pausedUntil = 0
+
+  constructor(config: HttpSinkConfig, ctx: Context) {
+    this.config = config
+    this.ctx = ctx
+    this.host = new URL(config.url.replaceAll(/[{}]/g, '_')).host
+    const { bearer, username, password } = config
+    this.headers = {
+      'content-type': config.content_type ?? (config.batch === 'ndjson' ? 'application/x-ndjson' : 'application/json'),
+      ...Object.fromEntries(Object.entries(config.headers).map(([name, value]) => [name.toLowerCase(), value])),
+      ...(bearer !== '' && { authorization: `Bearer ${bearer}` }),
+      ...(username !== '' && { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` }),
+    }
+  }
+
+  /** @throws {ConnectionError} when trying again may help, {EnvironmentError} when every message would fare the same. */
+  async send(parcel: Parcel, signal: AbortSignal): Promise<Outcome> {
+    await this.pause(signal)
+    const { config, host } = this
+    let status: number
+    let text: string
+    let after: string | null
+    try {
+      const response = await fetch(parcel.url, {
+        method: config.method,
+        body: bodyOf(parcel.items, config.batch),
+        headers: { ...this.headers, ...this.idempotency(parcel) },
+        redirect: 'manual',
+        signal: AbortSignal.any([signal, AbortSignal.timeout(config.timeout)]),
+      })
+      status = response.status
+      after = response.headers.get('retry-after')
+      text = await read(response)
+      if (status >= 300 && status < 400)
+        throw new EnvironmentError(
+          `${host} answers ${status} and points to ${response.headers.get('location') ?? 'nowhere'}: set url to where it is`,
+        )
+    } catch (error) {
+      if (error instanceof EnvironmentError || signal.aborted) throw error
+      this.reachable = false
+      this.count('none')
+      throw new ConnectionError(`${host}: ${reason(error as Error, config.timeout)}`, error)
+    }
+    this.reachable = status < 500
+    this.count(String(status))
+    if (status >= 200 && status < 300) return { ok: true, rejected: [] }
+    const problem = `${host} answered ${status}${text === '' ? '' : `: ${text.slice(0, SHOWN)}`}`
+    if (status === 408 || status === 429 || status >= 500) {
+      this.pausedUntil = this.ctx.clock.now() + delayOf(after, this.ctx.clock.now())
+      throw new ConnectionError(problem)
+    }
+    if (status === 401 || status === 403 || status === 407) throw new EnvironmentError(`${problem}. Check bearer, username and password.`)
+    const rejected = config.batch === 'one' ? undefined : rejectedRows(text, parcel.items.length)
+    return rejected ? { ok: true, rejected } : { ok: false, problem }
+  }
+
+  private idempotency({ items }: Parcel): Record<string, string> {
+    const { idempotency_header: name } = this.config
+    const [first, last] = [items[0].key, items.at(-1)!.key]
+    if (name === '' || first === undefined || last === undefined) return {}
+    // Header values are Latin-1; a lane's name may be anything.
+    return { [name]: encodeURI(items.length === 1 ? first : `${first}..${last}`) }
+  }
+
+  private async pause(signal: AbortSignal): Promise<void> {
+    const wait = Math.min(this.pausedUntil - this.ctx.clock.now(), MAX_PAUSE)
+    if (wait <= 0) return
+    await new Promise<void>(resolve => {
+      const done = (): void => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      const timer = setTimeout(done, wait)
+      signal.addEventListener('abort', done)
+    })
+    signal.throwIfAborted()
+  }
+
+  private count(status: string): void {
+    this.ctx.metrics.counter('http_sent_total', 'Requests of a sink, by what the service answered', { host: this.host, status }).inc()
+  }
+}
+
+/** Rows that the service names, as an `http` source does; undefined: it does not. */
+function rejectedRows(text: string, rows: number): Rejected[] | undefined {
+  let answer: unknown
+  try {
+    answer = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  const { rejected, accepted } = (answer ?? {}) as { rejected?: unknown; accepted?: unknown }
+  if (!Array.isArray(rejected) || rejected.length === 0 || typeof accepted !== 'number') return undefined
+  const list = rejected as { index?: unknown; message?: unknown }[]
+  const fits = list.every(r => Number.isInteger(r?.index) && (r.index as number) >= 0 && (r.index as number) < rows)
+  if (!fits || accepted + new Set(list.map(r => r.index)).size !== rows) return undefined
+  return list.map(r => ({
+    index: r.index as number,
+    message: typeof r.message === 'string' ? r.message.slice(0, SHOWN) : 'no reason given',
+  }))
+}
+
+/** Reads to the end, so that the connection can be used again. */
+async function read(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length
+    if (size <= ANSWER_BYTES) chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+/** Seconds or a date; ms. */
+function delayOf(header: string | null, now: number): number {
+  if (header === null) return 0
+  if (/^\d+$/.test(header)) return Number(header) * 1000
+  const date = Date.parse(header)
+  return Number.isNaN(date) ? 0 : Math.max(0, date - now)
+}
+
+function reason(error: Error, timeout: number): string {
+  if (error.name === 'TimeoutError') return `no answer within ${timeout} ms`
+  const cause = error.cause as (Error & { code?: string }) | undefined
+  return cause?.code ?? cause?.message ?? error.message
+}

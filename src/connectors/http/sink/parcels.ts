@@ -1,0 +1,98 @@
+/** Messages as requests: what goes together, and under which idempotency key. */
+import { DataError, type Message } from '../../../plugin.ts'
+
+export interface Item {
+  readonly message: Message
+  readonly body: Buffer
+  /** Undefined: it has no source position. */
+  readonly key: string | undefined
+}
+
+export interface Parcel {
+  readonly url: string
+  readonly items: readonly Item[]
+}
+
+export interface ParcelOptions {
+  readonly batch: 'one' | 'array' | 'ndjson'
+  readonly max_batch: number
+  readonly max_batch_bytes: number
+}
+
+/** `lane|offset`; of several messages made of one record the later ones are numbered. */
+export function keysOf(messages: readonly Message[], lane: string): (string | undefined)[] {
+  const seen = new Map<string, number>()
+  return messages.map(m => {
+    if (m.offset < 0) return undefined
+    const key = `${lane}|${m.offset}`
+    const n = seen.get(key) ?? 0
+    seen.set(key, n + 1)
+    return n === 0 ? key : `${key}|${n}`
+  })
+}
+
+/** In order, by URL; messages that are settled already are left out, those that can't be sent are settled here. */
+export function parcels(
+  messages: readonly Message[],
+  keys: readonly (string | undefined)[],
+  { batch, max_batch, max_batch_bytes }: ParcelOptions,
+  urlOf: (m: Message) => string,
+  settled: WeakMap<Message, Error | true>,
+): Parcel[] {
+  const list: { url: string; items: Item[]; bytes: number }[] = []
+  const open = new Map<string, (typeof list)[number]>()
+  messages.forEach((message, i) => {
+    if (settled.has(message)) return
+    let url: string
+    let body: Buffer
+    try {
+      url = urlOf(message)
+      body = encode(message, batch)
+    } catch (error) {
+      settled.set(message, error as Error)
+      return
+    }
+    let parcel = open.get(url)
+    if (!parcel || batch === 'one' || parcel.items.length >= max_batch || parcel.bytes + body.length > max_batch_bytes) {
+      parcel = { url, items: [], bytes: 0 }
+      open.set(url, parcel)
+      list.push(parcel)
+    }
+    parcel.items.push({ message, body, key: keys[i] })
+    parcel.bytes += body.length + 1
+  })
+  return list
+}
+
+/** @throws {DataError} for what has no place in such a request. */
+export function encode(message: Message, batch: ParcelOptions['batch']): Buffer {
+  const data = message.encode()
+  if (data === null) throw new DataError('a tombstone has no body to send')
+  if (batch === 'one') return typeof data === 'string' ? Buffer.from(data) : data
+  if (typeof data === 'string') return Buffer.from(message.origin?.format === 'text' ? JSON.stringify(data) : data)
+  const format = message.origin?.format
+  if (message.changed || format === 'bytes') throw new DataError('bytes have no place in JSON')
+  if (format === 'text') return Buffer.from(JSON.stringify(data.toString()))
+  return batch === 'ndjson' ? oneLine(data) : data
+}
+
+export function bodyOf(items: readonly Item[], batch: ParcelOptions['batch']): Buffer {
+  if (batch === 'one') return items[0].body
+  const parts: Buffer[] = batch === 'array' ? [Buffer.from('[')] : []
+  items.forEach(({ body }, i) => {
+    if (batch === 'array' && i > 0) parts.push(COMMA)
+    parts.push(body)
+    if (batch === 'ndjson') parts.push(NEWLINE)
+  })
+  if (batch === 'array') parts.push(Buffer.from(']'))
+  return Buffer.concat(parts)
+}
+
+const COMMA = Buffer.from(',')
+const NEWLINE = Buffer.from('\n')
+
+/** In valid JSON line breaks stand between tokens only. */
+function oneLine(json: Buffer): Buffer {
+  if (!json.includes(0x0a) && !json.includes(0x0d)) return json
+  return Buffer.from(json.map(c => (c === 0x0a || c === 0x0d ? 0x20 : c)))
+}

@@ -1,0 +1,26 @@
+/** URLs with fields of the message in their path. */
+import { DataError, type Message } from '../../../plugin.ts'
+import { getter, show } from '../../../transforms/lib/fields.ts'
+
+const FIELD = /\{([^{}]*)\}/
+
+export const fieldsIn = (url: string): string[] => [...url.matchAll(new RegExp(FIELD, 'g'))].map(m => m[1])
+
+/** @throws {DataError} when a field is missing or could lead somewhere else. */
+export function urlMaker(template: string): (m: Message) => string {
+  const parts = template.split(new RegExp(FIELD, 'g'))
+  if (parts.length === 1) return () => template
+  const steps = parts.map((part, i) => (i % 2 === 0 ? () => part : segment(part)))
+  return m => steps.map(step => step(m)).join('')
+}
+
+function segment(field: string): (m: Message) => string {
+  const get = getter(field)
+  return m => {
+    const value = get(m.value)
+    const text = typeof value === 'string' || Number.isSafeInteger(value) ? String(value) : ''
+    // `..` survives encoding and would climb up.
+    if (text === '' || text === '.' || text === '..') throw new DataError(`${field} is part of the URL and can't be ${show(value)}`)
+    return encodeURIComponent(text)
+  }
+}
