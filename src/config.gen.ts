@@ -1622,6 +1622,66 @@ export interface GoogleSheetsSinkConfig {
 }
 
 /**
+ * Sends messages to a web service. What may pass (no connection, 408, 429, 5xx) is tried again, as late as Retry-After says; what the service refuses goes to the dead letters, row by row where it names the rows.
+ */
+export interface HttpSinkConfig {
+  /**
+   * Where to send to. `{field}` in the path becomes that field of the message, encoded; the host is fixed.
+   */
+  url: string
+  /**
+   * PUT says that sending it again changes nothing.
+   */
+  method: 'POST' | 'PUT' | 'PATCH'
+  /**
+   * `one`: a request per message. `array`: a JSON array of messages. `ndjson`: a line per message.
+   */
+  batch: 'one' | 'array' | 'ndjson'
+  /**
+   * With `array` and `ndjson`: messages in one request.
+   */
+  max_batch: number
+  /**
+   * With `array` and `ndjson`: bytes of one request; a single message may be longer. In bytes.
+   */
+  max_batch_bytes: number
+  /**
+   * Requests at the same time. More than 1 gives up the order.
+   */
+  concurrency: number
+  /**
+   * Headers of every request.
+   */
+  headers: {
+    [k: string]: string
+  }
+  /**
+   * Token for `authorization: Bearer`. Empty: none.
+   */
+  bearer: string
+  /**
+   * For `authorization: Basic`. Empty: none.
+   */
+  username: string
+  /**
+   * For `authorization: Basic`.
+   */
+  password: string
+  /**
+   * Default: `application/json`, for `ndjson` `application/x-ndjson`.
+   */
+  content_type?: string
+  /**
+   * Header with the messages' source position, the same when they are sent again, so that the service can tell. Empty: none.
+   */
+  idempotency_header: string
+  /**
+   * A request that is not answered by then is tried again. In ms.
+   */
+  timeout: number
+}
+
+/**
  * Writes messages to a topic, on real brokers or in the embedded log. With `delivery: exactly_once` from a kafka source on the same brokers, outputs, state and offsets commit in one transaction.
  */
 export interface KafkaSinkConfig {

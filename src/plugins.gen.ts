@@ -40,6 +40,7 @@ export const PLUGINS = {
   sink: {
     file: () => import('./connectors/file/sink.ts') as Promise<{ default: Plugin }>,
     google_sheets: () => import('./connectors/google_sheets/sink.ts') as Promise<{ default: Plugin }>,
+    http: () => import('./connectors/http/sink.ts') as Promise<{ default: Plugin }>,
     kafka: () => import('./connectors/kafka/sink.ts') as Promise<{ default: Plugin }>,
     memory: () => import('./connectors/memory/sink.ts') as Promise<{ default: Plugin }>,
     postgres: () => import('./connectors/postgres/sink.ts') as Promise<{ default: Plugin }>,
@@ -80,6 +81,7 @@ export const VALIDATORS: Record<string, () => Promise<Quick>> = {
   'transform.window': () => import('./validators/transform.window.gen.ts') as Promise<Quick>,
   'sink.file': () => import('./validators/sink.file.gen.ts') as Promise<Quick>,
   'sink.google_sheets': () => import('./validators/sink.google_sheets.gen.ts') as Promise<Quick>,
+  'sink.http': () => import('./validators/sink.http.gen.ts') as Promise<Quick>,
   'sink.kafka': () => import('./validators/sink.kafka.gen.ts') as Promise<Quick>,
   'sink.memory': () => import('./validators/sink.memory.gen.ts') as Promise<Quick>,
   'sink.postgres': () => import('./validators/sink.postgres.gen.ts') as Promise<Quick>,
