@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS ledger_transactions (
   version     bigint NOT NULL,
   type        text NOT NULL,
   occurred_at timestamptz NOT NULL,
+  booked_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
   UNIQUE (wallet_id, version)
 );
 
@@ -54,7 +55,8 @@ BEGIN
   IF id IS NULL OR wallet IS NULL OR amount IS NULL OR amount = 0 OR against IS NULL OR event->>'version' IS NULL THEN
     RAISE EXCEPTION 'no wallet event: eventId, walletId, version, amount and a known type are needed' USING ERRCODE = 'check_violation';
   END IF;
-  INSERT INTO ledger_transactions VALUES (id, wallet, (event->>'version')::bigint, event->>'type', (event->>'occurredAt')::timestamptz)
+  INSERT INTO ledger_transactions (event_id, wallet_id, version, type, occurred_at)
+    VALUES (id, wallet, (event->>'version')::bigint, event->>'type', (event->>'occurredAt')::timestamptz)
     ON CONFLICT (event_id) DO NOTHING;
   IF FOUND THEN
     INSERT INTO ledger_entries VALUES (id, 'wallet:' || wallet, amount), (id, against, -amount);

@@ -1,0 +1,62 @@
+/** One fault of each kind, spread over the run. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Process } from './fleet.ts'
+import type { Place } from './servers.ts'
+
+export class Faults {
+  private readonly plan: { after: number; name: string; work: () => Promise<void> }[]
+  private readonly say: (line: string) => void
+  private running: Promise<void> = Promise.resolve()
+
+  constructor(at: Place, fleet: { publisher: Process; projector: Process }, operations: number, say: (line: string) => void) {
+    const { kafka, postgres } = at
+    this.say = say
+    this.plan = [
+      { after: 0.2, name: 'publisher: kill -9', work: async () => fleet.publisher.kill() },
+      { after: 0.35, name: 'projector: kill -9', work: async () => fleet.projector.kill() },
+      ...(kafka
+        ? [
+            {
+              after: 0.5,
+              name: 'broker: kill -9, back after 1 s',
+              work: async () => {
+                await kafka.kill()
+                await sleep(1000)
+                await kafka.restart()
+              },
+            },
+          ]
+        : []),
+      ...(postgres
+        ? [
+            {
+              after: 0.7,
+              name: 'PostgreSQL: stop -m immediate, back after 1 s',
+              work: async () => {
+                await postgres.immediate()
+                await sleep(1000)
+                await postgres.start()
+              },
+            },
+          ]
+        : []),
+    ].map(({ after, ...rest }) => ({ ...rest, after: Math.floor(after * operations) }))
+    if (kafka === undefined || postgres === undefined) say('servers that are not our own are left alone')
+  }
+
+  /** So many operations are done. */
+  at(done: number): void {
+    while (this.plan.length > 0 && this.plan[0].after <= done) {
+      const { name, work } = this.plan.shift()!
+      this.running = this.running.then(async () => {
+        this.say(`  fault: ${name}`)
+        await work()
+      })
+    }
+  }
+
+  /** All have happened and what was killed is back. @throws what made one fail */
+  async over(): Promise<void> {
+    await this.running
+  }
+}

@@ -1,0 +1,97 @@
+/** Holds the topic, the event store, the ledger and the read model against each other and against what the workers asked for. */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { money } from './operations.ts'
+import { query } from './servers.ts'
+
+export interface Check {
+  readonly what: string
+  readonly ok: boolean
+  readonly detail: string
+}
+
+export async function verify(dsn: string, brokers: string, expected: ReadonlyMap<string, bigint>, prefix: string): Promise<Check[]> {
+  const checks: Check[] = []
+  const check = (what: string, ok: boolean, detail: string): void => void checks.push({ what, ok, detail })
+
+  const [{ n: events }] = await query(dsn, "SELECT count(*)::text AS n FROM wallet_events WHERE wallet_id LIKE $1 || '-%'", [prefix])
+  const topic = await readTopic(brokers, 'wallet-events', prefix)
+  check(
+    'topic: every event once',
+    topic.count === Number(events) && topic.doubles === 0,
+    `${topic.count} of ${events} events, ${topic.doubles} twice`,
+  )
+  check('topic: order per wallet', topic.inversions === 0, `${topic.wallets} wallets, ${topic.inversions} out of order`)
+  const dead = await readTopic(brokers, 'wallet-events-dlq', '')
+  check('dead letters', dead.count === 0, String(dead.count))
+
+  const balances = new Map(
+    (await query(dsn, "SELECT wallet_id, balance FROM wallets WHERE wallet_id LIKE $1 || '-%'", [prefix])).map(r => [
+      r.wallet_id,
+      r.balance,
+    ]),
+  )
+  const wrong = [...expected].filter(([wallet, sum]) => hundredths(balances.get(wallet)) !== sum)
+  const first = wrong[0]
+  check(
+    'balances: as asked for',
+    wrong.length === 0 && balances.size === expected.size,
+    first === undefined
+      ? `${expected.size} wallets`
+      : `${wrong.length} wrong; ${first[0]} is ${balances.get(first[0])}, not ${money(first[1])}`,
+  )
+  const [{ n: different }] = await query(dsn, 'SELECT count(*)::text AS n FROM wallet_differences')
+  check('event store = ledger = read model', different === '0', `${different} wallets differ`)
+  const [{ total, transfers }] = await query(
+    dsn,
+    "SELECT coalesce(sum(amount), 0)::text AS total, coalesce(sum(amount) FILTER (WHERE account = 'transfers'), 0)::text AS transfers FROM ledger_entries",
+  )
+  check('ledger adds up to zero', Number(total) === 0 && Number(transfers) === 0, `all accounts ${total}, on the way ${transfers}`)
+  const [{ n: pending }] = await query(dsn, 'SELECT count(*)::text AS n FROM outbox WHERE processed_at IS NULL')
+  check('outbox is empty', pending === '0', `${pending} not marked`)
+  return checks
+}
+
+function hundredths(text: string | undefined): bigint | undefined {
+  if (text === undefined) return undefined
+  const [whole, fraction = ''] = text.split('.')
+  return BigInt(whole + fraction.padEnd(2, '0').slice(0, 2))
+}
+
+interface TopicContent {
+  count: number
+  wallets: number
+  doubles: number
+  inversions: number
+}
+
+/** By another client, read committed: what everybody else sees. */
+async function readTopic(brokers: string, topic: string, prefix: string): Promise<TopicContent> {
+  const child = spawn(
+    'kcat',
+    ['-C', '-q', '-e', '-b', brokers, '-t', topic, '-o', 'beginning', '-X', 'isolation.level=read_committed', '-f', '%k\t%s\n'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
+  const ended = new Promise<number | null>((resolve, reject) => child.once('error', reject).once('close', resolve))
+  const versions = new Map<string, number>()
+  const ids = new Set<number>()
+  const content: TopicContent = { count: 0, wallets: 0, doubles: 0, inversions: 0 }
+  for await (const line of createInterface(child.stdout)) {
+    const tab = line.indexOf('\t')
+    const key = line.slice(0, tab)
+    if (prefix !== '' && !key.startsWith(`${prefix}-`)) continue
+    content.count++
+    if (prefix === '') continue
+    const { eventId, version } = JSON.parse(line.slice(tab + 1)) as { eventId: number; version: number }
+    if (ids.has(eventId)) content.doubles++
+    ids.add(eventId)
+    if (version !== (versions.get(key) ?? 0) + 1) content.inversions++
+    versions.set(key, version)
+  }
+  const code = await ended
+  if (code !== 0) throw new Error(`kcat: exit ${code}`)
+  content.wallets = versions.size
+  return content
+}

@@ -1,0 +1,6 @@
+/** `npm run load-test`, from a fresh clone. */
+import { installCommands, installPackages, runProject } from './bootstrap.js'
+
+installPackages()
+installCommands()
+runProject('bench/load-test/main.ts', process.argv.slice(2))
