@@ -2,9 +2,11 @@
 import type { Command } from 'commander'
 import { runCommand } from './command.ts'
 import { parseDurationOption } from './options.ts'
+import { BROKERS } from './topics.ts'
 
 export interface CheckFlags {
   readonly set: string[]
+  readonly brokers?: string
   readonly timeout: number
   readonly json?: boolean
 }
@@ -15,6 +17,7 @@ export function register(program: Command): void {
     .description('look whether everything that pipelines need is there: peers, logins, topics, tables, rights')
     .argument('<file...>', 'pipeline files')
     .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])
+    .option(...BROKERS)
     .option('--timeout <duration>', 'how long a step may take to find out', parseDurationOption, 10_000)
     .option('--json', 'as JSON')
     .addHelpText(

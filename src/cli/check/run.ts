@@ -1,10 +1,9 @@
 import { EXIT } from '../../errors.ts'
 import type { Logger, Plugin, Probe, ProbeContext } from '../../plugin.ts'
-import { formatText } from '../../runtime/config/format.ts'
-import { loadPipeline } from '../../runtime/config/load.ts'
 import type { Pipeline, Step } from '../../runtime/config/model.ts'
 import { print, printJson } from '../command.ts'
 import type { CheckFlags } from '../check.ts'
+import { loadAll } from '../load.ts'
 
 interface StepReport {
   readonly step: string
@@ -22,13 +21,10 @@ interface PipelineReport {
 }
 
 /** @returns the exit code. */
-export async function check(files: readonly string[], { set, timeout, json }: CheckFlags): Promise<number> {
-  const loaded = await Promise.all(files.map(file => loadPipeline(file, { env: process.env, set })))
-  const problems = loaded.flatMap(l => l.problems)
-  if (problems.length > 0) process.stderr.write(formatText(problems))
-  if (problems.some(p => p.code === 'CONFIG_READ')) return EXIT.environment
-  if (loaded.some(l => !l.pipeline)) return EXIT.config
-  const reports = await Promise.all(loaded.map(l => checkPipeline(l.pipeline!, timeout)))
+export async function check(files: readonly string[], { set, brokers, timeout, json }: CheckFlags): Promise<number> {
+  const pipelines = await loadAll(files, set, brokers)
+  if (typeof pipelines === 'number') return pipelines
+  const reports = await Promise.all(pipelines.map(p => checkPipeline(p, timeout)))
   if (json) printJson({ ok: reports.every(r => r.ok), pipelines: reports })
   else print(reports.map(toText).join('\n'))
   return reports.every(r => r.ok) ? EXIT.ok : EXIT.environment

@@ -24,7 +24,7 @@ async function once(files: readonly string[], flags: LagFlags): Promise<number> 
   const rows: Standing[] = []
   const untold: string[] = []
   if (flags.group === undefined) {
-    const pipelines = await loadAll(files, flags.set)
+    const pipelines = await loadAll(files, flags.set, flags.brokers)
     if (typeof pipelines === 'number') return pipelines
     for (const pipeline of pipelines) {
       const found = await standings(pipeline)

@@ -58,7 +58,7 @@ async function ofGroup({ group, topic, partition, brokers }: ResetFlags, target:
 
 async function ofFile(file: string, flags: ResetFlags, target: Target): Promise<ResetPlan | number> {
   if (flags.group !== undefined) return wrong('the file names the group already')
-  const pipelines = await loadAll([file], flags.set)
+  const pipelines = await loadAll([file], flags.set, flags.brokers)
   if (typeof pipelines === 'number') return pipelines
   const [pipeline] = pipelines
   const steps = pipeline.sources.filter(s => (flags.source === undefined ? s.type === 'kafka' : s.name === flags.source))

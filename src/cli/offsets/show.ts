@@ -23,7 +23,7 @@ export async function show(file: string | undefined, flags: OffsetsFlags): Promi
 }
 
 async function ofFile(file: string, flags: OffsetsFlags): Promise<Standing[] | number> {
-  const pipelines = await loadAll([file], flags.set)
+  const pipelines = await loadAll([file], flags.set, flags.brokers)
   if (typeof pipelines === 'number') return pipelines
   const { rows, untold } = await standings(pipelines[0])
   for (const step of untold) process.stderr.write(`source ${step} does not tell where it stands\n`)

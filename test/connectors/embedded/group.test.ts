@@ -6,7 +6,18 @@ import { afterEach, expect, test } from 'vitest'
 import { embeddedDriver } from '../../../src/connectors/embedded/driver.ts'
 import { processToken } from '../../../src/connectors/kafka/liveness.ts'
 import { ConnectionError, EnvironmentError, FencedError } from '../../../src/plugin.ts'
-import { Drivers, Member, newTopic, produce, record, unique, until } from '../../conformance/driver-lib.ts'
+import {
+  Drivers,
+  Member,
+  newTopic,
+  produce,
+  producerOptions,
+  readAll,
+  record,
+  unique,
+  until,
+  values,
+} from '../../conformance/driver-lib.ts'
 import { Worker } from '../../conformance/driver-processes.ts'
 import { place } from './place.ts'
 
@@ -193,4 +204,37 @@ test('records of another process arrive within milliseconds', async () => {
   }
   expect(delays.toSorted((a, b) => a - b)[7]).toBeLessThan(100)
   await other.close()
+})
+
+test('a topic grows while it is read: its readers get the new partition; one is deleted: they give it up', async () => {
+  const driver = await drivers.driver()
+  const topic = await newTopic(driver, 1)
+  const other = await newTopic(driver, 1)
+  const group = unique('g')
+  const members = [0, 1].map(() => Member.join(drivers, driver, { topics: [topic, other], group }))
+  const [a, b] = await Promise.all(members)
+  const owned = () => [...a.owned, ...b.owned].sort()
+  await until('both partitions are taken', () => owned().length === 2)
+  await driver.admin.addPartitions(topic, 2)
+  await until('the new one, too', () => owned().length === 3)
+  await produce(driver, [record(topic, 'x', { partition: 1 })])
+  await until('it is read', () => [...a.values, ...b.values].includes('x'))
+  await driver.admin.deleteTopics([other])
+  await until('the deleted one is given up', () => owned().join() === `${topic}/0,${topic}/1`)
+  expect([...a.breaches, ...b.breaches]).toEqual([])
+})
+
+test('who still writes to a topic that another process has deleted makes it anew, and never hits another topic', async () => {
+  const driver = await drivers.driver()
+  const gone = await newTopic(driver, 1)
+  const producer = await driver.producer(producerOptions)
+  await producer.send([record(gone, 'old')])
+  // As another process would: this one's memory of the topic stays.
+  raw ??= new DatabaseSync(path, { timeout: 1000 })
+  raw.exec(`DELETE FROM topic WHERE name = '${gone}'; UPDATE part SET topic = -id WHERE topic NOT IN (SELECT id FROM topic) AND topic > 0`)
+  const next = await newTopic(driver, 1)
+  await expect(producer.send([record(gone, 'lost?')])).rejects.toBeInstanceOf(ConnectionError)
+  await producer.send([record(gone, 'again')])
+  expect(values(await readAll(driver, { topic: gone, partition: 0 }))).toEqual(['again'])
+  expect(await readAll(driver, { topic: next, partition: 0 })).toEqual([])
 })
