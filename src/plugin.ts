@@ -244,8 +244,8 @@ export interface ProbeContext {
   readonly pipeline: string
   readonly version: number
   readonly delivery?: 'at_least_once' | 'exactly_once'
-  /** The pipeline has steps with state, which goes into checkpoints. */
-  readonly stateful?: boolean
+  /** Positions and state of the pipeline are kept in this step's own transactions. */
+  readonly checkpoints?: boolean
   readonly log: Logger
   readonly signal: AbortSignal
 }

@@ -131,6 +131,15 @@ test('a peer that accepts and says nothing costs no more than the time limit', a
   }
 })
 
+test('where a sink of kafka holds the checkpoint of another source, its transactional ids are checked', async () => {
+  const [name, output] = [unique('p'), unique('out')]
+  const dir = tempDir({
+    'p.yaml': `name: ${name}\nsources: [{ generate: { count: 1, fields: { a: { value: 1 } } } }]\nsinks: [{ kafka: { topic: ${output} } }]\ndelivery: exactly_once\n`,
+  })
+  const { list } = await findings(dir, alice())
+  expect(list[`transactional ids ${name}.1|*`]).toMatchObject({ ok: false, fix: expect.stringContaining('--operation Write') })
+})
+
 test('embedded and files: nothing is made by looking, and what is missing is found', async () => {
   const cwd = tempDir({
     'p.yaml': `name: p\nsources: [{ file: { path: nowhere.jsonl } }, { kafka: { topics: [t] } }, { generate: { count: 1, fields: { a: { value: 1 } } } }]\nsinks: [{ file: { path: out/x.jsonl } }, { stdout: {} }]\n`,

@@ -31,7 +31,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
         await running.exited
         // Of a killed member the brokers hear only by its silence.
         await expect
-          .poll(async () => (await place.run('offsets', 'reset', 'p.yaml', '--to-latest')).code, { timeout: 30_000, interval: 500 })
+          .poll(async () => (await place.run('offsets', 'reset', 'p.yaml', '--to-latest')).code, { timeout: 30_000, interval: 1000 })
           .toBe(0)
         const [before] = (await place.json('lag', 'p.yaml')).lanes
         expect(before).toMatchObject({ lane: `${place.input}/0`, group: place.group, checkpoint: before.end, lag: 0 })
@@ -62,6 +62,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
         expect(values).toHaveLength(2 * COUNT)
         expect(values.slice(COUNT)).toEqual(values.slice(0, COUNT))
       }),
+    120_000,
   )
 
   test('a reset is refused while the pipeline runs, and looking at it does not disturb it', () =>
@@ -101,6 +102,34 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       expect((await place.run('offsets', 'reset', ...args, '--to-earliest', '--partition', '5')).code).toBe(3)
       expect((await place.run('offsets', 'reset', ...args)).code).toBe(2)
     }))
+})
+
+test('a file with several kafka sources needs --source; --brokers stands in for KAFKA_BROKERS', async () => {
+  const cwd = tempDir({
+    'p.yaml': 'name: p\nsources: [{ kafka: { topics: [a] } }, { kafka: { topics: [b], group: other } }]\nsinks: [{ stdout: {} }]\n',
+  })
+  const run = (...args: string[]) => runRunner(args, { cwd, env: { KAFKA_BROKERS: '127.0.0.1:1' } })
+  for (const topic of ['a', 'b']) expect((await run('topics', 'create', topic, '--partitions', '2', '--brokers', 'embedded')).code).toBe(0)
+  const both = await run('offsets', 'reset', 'p.yaml', '--to-latest', '--brokers', 'embedded')
+  expect(both.code).toBe(2)
+  expect(both.stderr).toContain('--source (kafka, kafka_2)')
+  const one = await run('offsets', 'reset', 'p.yaml', '--to-latest', '--source', 'kafka_2', '--yes', '--brokers', 'embedded', '--json')
+  expect(JSON.parse(one.stdout).lanes).toMatchObject([
+    { lane: 'b/0', group: 'other' },
+    { lane: 'b/1', group: 'other' },
+  ])
+  expect((await run('lag', 'p.yaml', '--brokers', 'embedded')).stdout).toContain('total lag 0')
+  expect((await run('lag', 'p.yaml')).code).toBe(3)
+})
+
+test('lag --watch prints again and again', async () => {
+  const cwd = tempDir()
+  const env = { KAFKA_BROKERS: undefined }
+  await runRunner(['topics', 'create', 't'], { cwd, env })
+  const watching = startRunner(['lag', '--group', 'g', '--topic', 't', '--watch', '50ms'], { cwd, env })
+  await expect.poll(() => watching.stdout.match(/total lag 0/g)?.length ?? 0, { timeout: 15_000 }).toBeGreaterThan(2)
+  watching.kill()
+  await watching.exited
 })
 
 test('sources that cannot say where they stand are named', async () => {

@@ -1,6 +1,7 @@
 import { EXIT } from '../../errors.ts'
 import type { Logger, Plugin, Probe, ProbeContext } from '../../plugin.ts'
 import type { Pipeline, Step } from '../../runtime/config/model.ts'
+import { transactionsOf } from '../../runtime/traits.ts'
 import { print, printJson } from '../command.ts'
 import type { CheckFlags } from '../check.ts'
 import { loadAll } from '../load.ts'
@@ -37,13 +38,32 @@ async function checkPipeline(pipeline: Pipeline, timeout: number): Promise<Pipel
     ...pipeline.sinks.map(s => [s, 'sink'] as [Step<Plugin>, 'sink']),
     ...(pipeline.dlq ? [[pipeline.dlq, 'dlq'] as [Step<Plugin>, 'dlq']] : []),
   ]
-  const reports = await Promise.all(steps.map(([step, role]) => probe(pipeline, step, role, timeout)))
+  const holders = holdersOf(pipeline)
+  const reports = await Promise.all(steps.map(([step, role]) => probe(pipeline, step, role, holders, timeout)))
   return { pipeline: pipeline.name, file: pipeline.file, ok: reports.every(r => r.findings.every(f => f.ok)), steps: reports }
 }
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
-async function probe(pipeline: Pipeline, step: Step<Plugin>, role: ProbeContext['role'], timeout: number): Promise<StepReport> {
+/** Steps whose transactions hold the checkpoints: as `placeOf` decides it for a run. */
+function holdersOf({ sources, sinks, transforms, delivery }: Pipeline): Set<Step<Plugin>> {
+  const stateful = transforms.some(t => t.plugin.stateful)
+  return new Set(
+    sources.flatMap((source): Step<Plugin>[] => {
+      if (delivery !== 'exactly_once') return stateful && source.plugin.transactions ? [source] : []
+      const found = transactionsOf(source, sinks)
+      return found?.own ? [source] : sinks.filter(s => s.config === found?.config)
+    }),
+  )
+}
+
+async function probe(
+  pipeline: Pipeline,
+  step: Step<Plugin>,
+  role: ProbeContext['role'],
+  holders: ReadonlySet<Step<Plugin>>,
+  timeout: number,
+): Promise<StepReport> {
   const common = { step: step.name, role, type: step.type }
   if (!step.plugin.probe) return { ...common, checked: false, findings: [] }
   const controller = new AbortController()
@@ -53,7 +73,7 @@ async function probe(pipeline: Pipeline, step: Step<Plugin>, role: ProbeContext[
     pipeline: pipeline.name,
     version: pipeline.version,
     delivery: pipeline.delivery,
-    stateful: pipeline.transforms.some(t => t.plugin.stateful),
+    checkpoints: holders.has(step),
     log: silent,
     signal: controller.signal,
   }

@@ -12,8 +12,7 @@ export async function probeSource(config: KafkaSourceConfig, ctx: ProbeContext):
     const found: Probe[] = []
     for (const topic of config.topics) found.push(await look.topic(topic, 'read', undefined))
     found.push(await look.group(config.group ?? ctx.pipeline))
-    // Both keep their checkpoints in a topic, by transactions.
-    if (ctx.delivery === 'exactly_once' || ctx.stateful) found.push(...(await look.checkpoints(`${config.topics[0]}|0`)))
+    if (ctx.checkpoints) found.push(...(await look.checkpoints(`${config.topics[0]}|0`)))
     return found
   })
 }
@@ -24,6 +23,7 @@ export async function probeSink(config: KafkaSinkConfig, ctx: ProbeContext): Pro
   if (isEmbedded(config.brokers)) return [...(await probeEmbedded(config, ctx, topics)), ...named]
   return withBrokers(config, ctx, async look => {
     for (const topic of topics) named.push(await look.topic(topic, 'write', config.create_topics ? config.partitions : undefined))
+    if (ctx.checkpoints) named.push(...(await look.checkpoints('check')))
     return named
   })
 }

@@ -68,7 +68,6 @@ export async function standings(pipeline: Pipeline): Promise<{ rows: Standing[];
       pipeline: pipeline.name,
       version: pipeline.version,
       delivery: pipeline.delivery,
-      stateful: pipeline.transforms.some(t => t.plugin.stateful),
       log: silent,
       signal: new AbortController().signal,
     }
