@@ -304,6 +304,9 @@ export interface SourcePlugin<C = any> extends Definition<'source', C, SourceCon
   /** Where the source stands, for `runner lag`: every lane there is now, running or not. Joins and changes nothing. */
   positions?(config: C, ctx: ProbeContext): Promise<LanePosition[]>
 }
+/** The rows for a question; throws a `DataError` where the peer would refuse it. */
+export type Answer = (question: Json) => readonly Record<string, Json>[]
+
 export interface TransformPlugin<C = any> extends Definition<'transform', C, TransformContext, Transform> {
   /** Extra output ports this transform can emit to (`emitTo`). */
   ports?(config: C): string[]
@@ -311,6 +314,11 @@ export interface TransformPlugin<C = any> extends Definition<'transform', C, Tra
   readonly readsValue?: boolean
   /** True: opens state; its lane then needs a checkpoint store. */
   readonly stateful?: boolean
+  /**
+   * For transforms that ask a peer (a database, a service): the same transform, which asks `answer` instead, so that pipeline tests
+   * can say what the peer would (`stubs`). The question is what the answer depends on: a key, named parameters.
+   */
+  stubbed?(config: C, ctx: TransformContext, answer: Answer): Transform
   /**
    * For windows over event time: ms within which messages can end up in one output, lateness and wrong clocks included. A back-fill
    * reads so much more on both sides of its bounds, and keeps the outputs whose `time`, the window's end, lies within.

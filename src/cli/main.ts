@@ -14,6 +14,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   offsets: () => import('./offsets.ts'),
   topics: () => import('./topics.ts'),
   dlq: () => import('./dlq.ts'),
+  sql: () => import('./sql.ts'),
   list: () => import('./list.ts'),
   schema: () => import('./schema.ts'),
   trigger: () => import('./trigger.ts'),

@@ -9,6 +9,7 @@ import type { Expectation, TestCase } from './model.ts'
 
 export function checkTest(source: TestSource, path: Path, test: TestCase, pipeline: Pipeline, problems: Problems): void {
   const checker = new Checker(source, pipeline, problems)
+  checker.stubs(test, [...path, 'name'])
   const steps = [...path, 'steps']
   const last = [...path, 'expect']
   test.steps.forEach((step, i) => {
@@ -27,6 +28,28 @@ class Checker {
     this.source = source
     this.pipeline = pipeline
     this.problems = problems
+  }
+
+  /** A test must give the same everywhere, so no step may ask a peer. */
+  stubs(test: TestCase, name: Path): void {
+    const asking = this.pipeline.transforms.filter(t => t.plugin.stubbed).map(t => t.name)
+    for (const [step, { path }] of test.stubs) {
+      if (!this.pipeline.transforms.some(t => t.name === step))
+        this.unknown(
+          path,
+          'transform',
+          step,
+          this.pipeline.transforms.map(t => t.name),
+        )
+      else if (!asking.includes(step)) this.add(path, 'key', `the step '${step}' asks nobody: there is nothing to answer`)
+    }
+    for (const step of asking)
+      if (!test.stubs.has(step))
+        this.add(
+          name,
+          'value',
+          `the step '${step}' asks a peer, which a test does not have: say what it answers under stubs: { ${step}: [...] }`,
+        )
   }
 
   input(path: Path): void {

@@ -20,7 +20,24 @@ export interface TestCase {
   readonly set: readonly Override[]
   /** Epoch ms. */
   readonly clock: number
+  /** What peers answer, by the name of the step that asks. */
+  readonly stubs: ReadonlyMap<string, Stubs>
   readonly steps: readonly TestStep[]
+}
+
+export interface Stubs {
+  /** Where the test file says so. */
+  readonly path: Path
+  readonly list: readonly Stub[]
+}
+
+/** One answer of a peer. */
+export interface Stub {
+  /** What it is the answer to; undefined: anything. */
+  readonly key: Json | undefined
+  readonly rows: readonly Record<string, Json>[]
+  /** The peer refuses the question. */
+  readonly error: string | undefined
 }
 
 /** A value of the pipeline file that a test changes. */

@@ -6,7 +6,7 @@ import type { Problems } from '../runtime/config/problems.ts'
 import { type MapNode, type Path, type SeqNode, type TreeNode, toValue } from '../runtime/config/tree.ts'
 import { parseDuration } from '../runtime/config/units.ts'
 import type { TestSource } from './load.ts'
-import type { Channel, Expectation, Expected, InputRecord, Metric, Override, TestCase, TestFile, TestStep } from './model.ts'
+import type { Channel, Expectation, Expected, InputRecord, Metric, Override, Stub, Stubs, TestCase, TestFile, TestStep } from './model.ts'
 
 /** 2026-01-01T00:00:00Z */
 const DEFAULT_CLOCK = 1_767_225_600_000
@@ -59,6 +59,7 @@ class Reader {
       env: { ...this.env(['env']), ...this.env([...path, 'env']) },
       set: [...this.set(['set']), ...this.set([...path, 'set'])],
       clock: clock === undefined ? DEFAULT_CLOCK : time(clock),
+      stubs: new Map([...this.stubs(['stubs']), ...this.stubs([...path, 'stubs'])]),
       steps,
     }
   }
@@ -216,6 +217,26 @@ class Reader {
     const values = (this.value(path) ?? {}) as Record<string, unknown>
     // As JSON, which is YAML: a text stays a text, whatever it looks like.
     return Object.entries(values).map(([k, v]) => ({ argument: `${k}=${JSON.stringify(v)}`, path: [...path, k] }))
+  }
+
+  private stubs(path: Path): [string, Stubs][] {
+    const node = this.source.node(path)
+    if (node?.kind !== 'map') return []
+    return [...node.entries.keys()].map(name => {
+      const own = [...path, name]
+      const list = this.items(own).map((p): Stub => {
+        const { key, row, rows, error } = this.value(p) as {
+          key?: Json
+          row?: Record<string, Json>
+          rows?: Record<string, Json>[]
+          error?: string
+        }
+        if ([row, rows, error].filter(given => given !== undefined).length !== 1)
+          this.problems.add('CONFIG_VALUE', this.source.span(p), p, 'an answer needs one of row, rows or error')
+        return { key, rows: rows ?? (row === undefined ? [] : [row]), error }
+      })
+      return [name, { path: own, list }]
+    })
   }
 
   private bytes(path: Path): Buffer | null {

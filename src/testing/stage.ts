@@ -2,6 +2,7 @@
 import { BatchError, defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
 import { type Cut, Feed } from './feed.ts'
+import { answerer } from './stubs.ts'
 import { isReplayable } from '../runtime/traits.ts'
 import type { InputRecord, TestCase } from './model.ts'
 import { plainPreview, type World, WorldTransaction, type Written, writtenOf } from './world.ts'
@@ -38,6 +39,7 @@ export function stage(pipeline: Pipeline, test: TestCase, world: World, cut: Cut
   return {
     pipeline: {
       ...pipeline,
+      transforms: pipeline.transforms.map(step => transformFor(step, test)),
       sources: pipeline.sources.map(step => ({ ...step, plugin: sourceFor(pipeline, step, feeds.get(step.name)!, world) })),
       sinks: pipeline.sinks.map(step => ({ ...step, plugin: sinkFor(step, world) })),
       dlq: pipeline.dlq && { ...pipeline.dlq, plugin: sinkFor(pipeline.dlq, world) },
@@ -48,6 +50,14 @@ export function stage(pipeline: Pipeline, test: TestCase, world: World, cut: Cut
       return { feed: feeds.get(step.name)!, lane: laneInfo(step, record).id }
     },
   }
+}
+
+/** A step that asks a peer gets the test's answers. */
+function transformFor<S extends Pipeline['transforms'][number]>(step: S, test: TestCase): S {
+  const { plugin } = step
+  const stubs = test.stubs.get(step.name)
+  if (!plugin.stubbed || !stubs) return step
+  return { ...step, plugin: { ...plugin, create: (config, ctx) => plugin.stubbed!(config, ctx, answerer(stubs.list)) } }
 }
 
 /** What a source makes of its bytes; other words (`jsonl`, `csv`) give JSON values. */

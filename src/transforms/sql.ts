@@ -6,7 +6,17 @@ import { jsonRow } from '../connectors/postgres/json.ts'
 import { LazyLease } from '../connectors/postgres/lazy.ts'
 import { probeDatabase } from '../connectors/postgres/probe.ts'
 import { checkStatement, statementCommand } from '../connectors/postgres/statements.ts'
-import { type CheckProblem, DataError, defineTransform, EnvironmentError, type Message, type Output } from '../plugin.ts'
+import { compile } from '../expressions/index.ts'
+import {
+  type CheckProblem,
+  DataError,
+  defineTransform,
+  EnvironmentError,
+  type Json,
+  type Message,
+  type Output,
+  type Transform,
+} from '../plugin.ts'
 import { show } from './lib/fields.ts'
 import { isRecord } from './lib/records.ts'
 import schema from './sql.schema.json' with { type: 'json' }
@@ -21,20 +31,35 @@ export default defineTransform<SqlConfig>({
   create(config, ctx) {
     const lease = new LazyLease(connection(config), ctx.log)
     const find = finder(config)
-    const finish = finisher(config)
-    return {
-      async process(messages, out) {
-        const mine = [...messages]
-        const found = await find(await lease.driver(), mine)
-        mine.forEach((m, i) => finish(m, found[i], out))
-      },
-      close: () => lease.close(),
-    }
+    return transform(
+      config,
+      async messages => find(await lease.driver(), messages),
+      () => lease.close(),
+    )
+  },
+  stubbed(config, _ctx, answer) {
+    const params = Object.entries(config.params ?? {}).map(([name, text]) => [name, compile(text)] as const)
+    const question = (m: Message): Json =>
+      (params.length > 0 ? Object.fromEntries(params.map(([name, e]) => [name, e.evaluate(m)])) : m.value) as Json
+    return transform(config, async messages => messages.map(m => attempt(() => answer(question(m)) as Rows)))
   },
   probe: (config, ctx) => probeDatabase(connection(config), ctx, []),
 })
 
 const connection = (config: SqlConfig): ConnectionConfig => config as ConnectionConfig
+
+function transform(config: SqlConfig, find: (messages: Message[]) => Promise<Found[]>, close?: () => Promise<void>): Transform {
+  const finish = finisher(config)
+  return {
+    async process(messages, out) {
+      // The array is only lent.
+      const mine = [...messages]
+      const found = await find(mine)
+      mine.forEach((m, i) => finish(m, found[i], out))
+    },
+    close,
+  }
+}
 
 type Database = Queryable & { transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> }
 
@@ -144,4 +169,13 @@ function check(config: SqlConfig): CheckProblem[] {
   if (on_missing === 'null' && as === undefined) problems.push({ path: ['on_missing'], message: 'null needs a field to be in: as' })
   if (as?.includes('.') === true) problems.push({ path: ['as'], message: 'is the name of a field, not a path' })
   return problems
+}
+
+function attempt<T>(work: () => T): T | DataError {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof DataError) return error
+    throw error
+  }
 }

@@ -18,6 +18,21 @@ export interface ConnectionConfig {
   readonly idle_in_transaction_timeout: number
 }
 
+/** For commands: the environment's settings, as a pipeline's schema would fill them in. */
+export const connectionFor = (dsn = process.env.PG_DSN_RW || 'pglite:', env = process.env): ConnectionConfig => ({
+  dsn,
+  ssl_mode: (env.PG_SSL_MODE ?? '') as ConnectionConfig['ssl_mode'],
+  ssl_ca: env.PG_SSL_CA ?? '',
+  ssl_cert: env.PG_SSL_CERT ?? '',
+  ssl_key: env.PG_SSL_KEY ?? '',
+  application_name: env.PG_APPLICATION_NAME || 'pipeline-runner',
+  pool_size: 2,
+  // A migration may take its time.
+  statement_timeout: 0,
+  lock_timeout: 30_000,
+  idle_in_transaction_timeout: 0,
+})
+
 export const isEmbedded = (dsn: string): boolean => dsn.startsWith('pglite:')
 const embeddedPath = (dsn: string): string => dsn.slice('pglite:'.length) || inStateDir('pglite')
 

@@ -36,6 +36,8 @@ export interface Queryable {
 
 /** An open transaction on a connection of its own. Queries of one transaction run one after the other, in the order of the calls. */
 export interface OpenTransaction extends Queryable {
+  /** Several statements in one text, without parameters. */
+  script(sql: string): Promise<void>
   /**
    * @throws {UnknownOutcomeError} when the connection was lost while the server had the question: it may be committed or not.
    * Any other error: it is not committed.

@@ -182,6 +182,15 @@ class ServerTransaction implements OpenTransaction {
     }
   }
 
+  async script(sql: string): Promise<void> {
+    try {
+      await this.client.query(sql)
+    } catch (error) {
+      this.broken ||= isBroken(error)
+      throw this.driver.failed(error)
+    }
+  }
+
   async commit(): Promise<void> {
     if (this.ended) throw new Error('the transaction has ended')
     this.ended = true

@@ -81,6 +81,7 @@ class PgliteDriver implements Driver {
     }
     return {
       query: (sql, params = []) => (ended ? Promise.reject(new Error('the transaction has ended')) : this.run(sql, params)),
+      script: sql => this.exec(sql),
       commit: async () => {
         if (ended) throw new Error('the transaction has ended')
         // As on a server, COMMIT of a failed transaction rolls back without an error; a statement that does nothing tells.
@@ -105,9 +106,7 @@ class PgliteDriver implements Driver {
   async script(sql: string): Promise<void> {
     const done = await this.turn()
     try {
-      await this.db.exec(sql)
-    } catch (error) {
-      throw classify(error, this.place)
+      await this.exec(sql)
     } finally {
       done()
     }
@@ -153,6 +152,14 @@ class PgliteDriver implements Driver {
     this.tail = new Promise(resolve => (done = resolve))
     await before
     return done
+  }
+
+  private async exec(sql: string): Promise<void> {
+    try {
+      await this.db.exec(sql)
+    } catch (error) {
+      throw classify(error, this.place)
+    }
   }
 
   private async run(sql: string, params: readonly Param[]): Promise<Result> {

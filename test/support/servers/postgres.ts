@@ -242,6 +242,9 @@ function binaries(dir: string): string {
   try {
     native = join(dirname(dirname(require.resolve(name))), 'native')
     readdirSync(native)
+    // Made by the package's install script, which npm may not have run.
+    if (!readdirSync(join(native, 'lib')).some(file => /^libpq\.so\.5$|^libpq\.5\.dylib$/.test(file)))
+      execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: dirname(native), stdio: 'ignore' })
   } catch {
     throw new Error(`no PostgreSQL binaries for this machine (${name}): set PG_DSN_RW to a server's address`)
   }

@@ -1,0 +1,72 @@
+/** Steps that ask a peer, in pipeline tests: the test answers. */
+import { expect, test } from 'vitest'
+import { runRunner, tempDir } from '../support/runner.ts'
+
+const PIPELINE = `
+name: p
+sources: [ { memory: { channel: in } } ]
+transforms:
+  - name: config
+    lookup: { query: "select company, tab from companies where company = any($keys)", key: company, as: config }
+  - name: rules
+    sql: { query: "select category from rules where word = $word and floor < $amount", params: { word: word, amount: amount }, on_missing: pass }
+sinks: [ { memory: { channel: out } } ]
+dlq: { memory: { channel: dead } }
+delivery: at_least_once
+`
+const TESTS = `
+stubs:
+  config:
+    - { key: acme, row: { company: acme, tab: Pending } }
+    - { key: 7, row: { company: "7", tab: Seven } }
+    - { key: broken, error: no such thing }
+  rules: []
+tests:
+  - name: answers
+    stubs:
+      rules:
+        - { key: { word: uber, amount: "5" }, row: { category: travel } }
+        - { key: { word: rent }, rows: [ { category: a }, { category: b } ] }
+    steps:
+      - input:
+          - values:
+              - { company: acme, word: uber, amount: 5 }
+              - { company: 7, word: uber, amount: 6 }
+              - { company: acme, word: rent, amount: 1 }
+              - { company: nobody, word: uber, amount: 5 }
+              - { company: broken, word: uber, amount: 5 }
+    expect:
+      outputs:
+        - values:
+            - { company: acme, word: uber, amount: 5, config: { company: acme, tab: Pending }, category: travel }
+            - { company: 7, word: uber, amount: 6, config: { company: "7", tab: Seven } }
+      dead_letters:
+        - { step: rules, message: 2 rows, offset: 2 }
+        - { step: config, message: no row for the key nobody, offset: 3 }
+        - { step: config, message: no such thing, offset: 4 }
+  - name: a crash asks again
+    steps:
+      - input: [ { value: { company: acme, word: x, amount: 1 } } ]
+      - restart: true
+      - input: [ { value: { company: acme, word: x, amount: 2 } } ]
+    expect: { outputs: { memory_2: { match: subset, messages: [ { values: [ { amount: 1 }, { amount: 2 } ] } ] } } }
+`
+
+const run = (pipeline: string, tests: string) =>
+  runRunner(['test', 'p.test.yaml', '--repeat', '3'], { cwd: tempDir({ 'p.yaml': pipeline, 'p.test.yaml': tests }) })
+
+test('a test says what the peers answer, and nobody is asked', async () => {
+  const { code, stdout, stderr } = await run(PIPELINE, TESTS)
+  expect(`${stdout}${stderr}`).toMatch(/2 passed/)
+  expect(code).toBe(0)
+})
+
+test('answers for no step, for a step that asks nobody, and none at all are told with their line', async () => {
+  const without = await run(PIPELINE, TESTS.replace('  rules: []\n', ''))
+  expect(without.code).toBe(2)
+  expect(without.stderr + without.stdout).toMatch(/step 'rules' asks a peer/)
+  const unknown = await run(PIPELINE, TESTS.replace('  rules: []\n', '  rules: []\n  rule: []\n'))
+  expect(unknown.stderr + unknown.stdout).toMatch(/no transform 'rule'.*rules/s)
+  const both = await run(PIPELINE, TESTS.replace('error: no such thing', 'error: no such thing, row: {}'))
+  expect(both.stderr + both.stdout).toMatch(/one of row, rows or error/)
+})
