@@ -86,7 +86,13 @@ async function run(tx: OpenTransaction, file: SqlFile, outcome: Outcome): Promis
     if (!(error instanceof PipelineError) || error.retryable) throw error
     const position = Number((error.cause as { position?: string } | undefined)?.position)
     // PostgreSQL counts characters, and the first is 1.
-    const line = Number.isInteger(position) ? `:${Array.from(file.text).slice(0, position - 1).filter(c => c === '\n').length + 1}` : ''
+    const line = Number.isInteger(position)
+      ? `:${
+          Array.from(file.text)
+            .slice(0, position - 1)
+            .filter(c => c === '\n').length + 1
+        }`
+      : ''
     const again = outcome === 'changed' ? '; the file has changed since it ran, so it ran again: write it so that it can' : ''
     throw new EnvironmentError(`${file.path}${line}: ${error.message}; nothing of the file was kept${again}`, error)
   }
