@@ -303,6 +303,8 @@ export interface SourcePlugin<C = any> extends Definition<'source', C, SourceCon
   readonly transactions?: Transactional<C>
   /** Where the source stands, for `runner lag`: every lane there is now, running or not. Joins and changes nothing. */
   positions?(config: C, ctx: ProbeContext): Promise<LanePosition[]>
+  /** A sink that writes records back to where this source reads them: to `message.origin.topic`, by their own key. For `runner dlq replay --to source`. */
+  writeBack?(config: C): { readonly plugin: SinkPlugin; readonly config: unknown }
 }
 /** The rows for a question; throws a `DataError` where the peer would refuse it. */
 export type Answer = (question: Json) => readonly Record<string, Json>[]

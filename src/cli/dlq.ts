@@ -1,5 +1,5 @@
 /** `runner dlq ls|show|replay|discard`: what to do with dead letters. */
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { parseDuration } from '../runtime/config/units.ts'
 import { parseTimeOption } from './options.ts'
 
@@ -15,6 +15,15 @@ export interface SelectFlags {
   readonly since?: number
   readonly until?: number
   readonly json?: boolean
+}
+
+export interface ReplayFlags extends SelectFlags {
+  readonly to: 'step' | 'source'
+  readonly dryRun?: boolean
+  readonly max?: number
+  readonly rate?: number
+  readonly freshState?: boolean
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
 }
 
 export function register(program: Command): void {
@@ -63,6 +72,56 @@ Examples:
       process.exitCode = await show(args, flags)
     })
 
+  selecting(dlq.command('replay').description('run dead letters through the pipeline again, with the file as it is now; each once'))
+    .usage('[options] <file> [id...]')
+    .argument('<file>', 'pipeline file')
+    .argument('[id...]', 'only these')
+    .addOption(
+      new Option(
+        '--to <where>',
+        'step: enter the chain at the step that refused them; source: write the original records back to their topic',
+      )
+        .choices(['step', 'source'])
+        .makeOptionMandatory(),
+    )
+    .option('--dry-run', 'print what would be written; write and mark nothing')
+    .option('--max <n>', 'at most so many', parseCount)
+    .option('--rate <n/s>', 'at most so many per second, e.g. 100/s', parseRate)
+    .option('--fresh-state', 'let steps with state work on a state of the replays, which begins empty')
+    .addOption(new Option('--log-level <level>', 'how much to say').choices(['debug', 'info', 'warn', 'error']).default('warn'))
+    .addHelpText(
+      'after',
+      `
+Outputs and the marks of what is done commit in one transaction where the file's outputs and its dlq allow it; a second replay
+moves nothing. What fails again is in the dlq again, with one attempt more, and the exit code is 4.
+
+Examples:
+  $ runner dlq replay pipelines/bars.yaml --to source
+  $ runner dlq replay pipelines/bars.yaml --to step --step map --since 2h --dry-run
+  $ runner dlq replay pipelines/bars.yaml --to step 0/17 0/18`,
+    )
+    .action(async (file: string, ids: string[], flags: ReplayFlags) => {
+      const { replayCommand } = await import('./dlq/replay.ts')
+      process.exitCode = await replayCommand(file, ids, flags)
+      // A plugin that hangs may have left sockets or timers behind; they must not keep the process.
+      setTimeout(() => process.exit(), 500).unref()
+    })
+
+  selecting(dlq.command('discard').description('mark dead letters as done without replaying them; they stay in the topic'))
+    .usage('[options] <file> [id...]')
+    .argument('<file>', 'pipeline file')
+    .argument('[id...]', 'only these')
+    .option('--all', 'whatever there is')
+    .option('--yes', 'do it; without it only says how many it would be')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ runner dlq discard pipelines/bars.yaml 0/17 --yes\n  $ runner dlq discard pipelines/bars.yaml --error-type late --until 7d',
+    )
+    .action(async (file: string, ids: string[], flags: SelectFlags & { yes?: boolean; all?: boolean }) => {
+      const { discardCommand } = await import('./dlq/replay.ts')
+      process.exitCode = await discardCommand(file, ids, flags)
+    })
+
   for (const command of dlq.commands) command.exitOverride().showSuggestionAfterError()
 }
 
@@ -91,5 +150,11 @@ function parseAgo(text: string): number {
 function parseCount(text: string): number {
   const n = Number(text)
   if (!Number.isInteger(n) || n < 0) throw new InvalidArgumentError('write a whole number.')
+  return n
+}
+
+function parseRate(text: string): number {
+  const n = Number(/^(\d+(?:\.\d+)?)(?:\/s)?$/.exec(text)?.[1])
+  if (!(n > 0)) throw new InvalidArgumentError('write a number of records per second: 100/s.')
   return n
 }

@@ -19,7 +19,7 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
     const pipeline = await loadWithDlq(file, flags)
     const wanted = selector(selectionOf(flags, file === undefined ? undefined : pipeline.name))
     const box = await openLetters(pipeline, silentLogger)
-    const done = new DoneBy(pipeline, silentLogger)
+    const done = new DoneBy(pipeline, file !== undefined, silentLogger)
     const rows: Row[] = []
     const counts = { open: 0, done: 0, others: 0, by: new Map<string, number>() }
     try {

@@ -57,17 +57,21 @@ export function selectionOf(flags: SelectFlags, pipeline: string | undefined, id
 /** Tells what is done, of any pipeline whose letters lie in the dlq, without disturbing a replay that runs. */
 export class DoneBy {
   private readonly pipeline: WithDlq
+  private readonly own: boolean
   private readonly log: Logger
   private readonly places = new Map<string, Place>()
   private readonly marks = new Map<string, Promise<Marks | undefined>>()
 
-  constructor(pipeline: WithDlq, log: Logger) {
+  /** `own`: the pipeline is that of a file, which marks all that it replays under its own name. */
+  constructor(pipeline: WithDlq, own: boolean, log: Logger) {
+    this.own = own
     this.pipeline = pipeline
     this.log = log
   }
 
   /** Undefined: nobody can tell, as the store does not let look on. */
-  of(name: string, lane: LetterLane): Promise<Marks | undefined> {
+  of(died: string, lane: LetterLane): Promise<Marks | undefined> {
+    const name = this.own ? this.pipeline.name : died
     const id = `${name}\0${lane.id}`
     let marks = this.marks.get(id)
     if (!marks) this.marks.set(id, (marks = this.read(name, lane)))

@@ -16,7 +16,7 @@ export function show(args: readonly string[], flags: SelectFlags & { raw?: boole
     selectionOf(flags, undefined, [id])
     const pipeline = await loadWithDlq(file, flags)
     const box = await openLetters(pipeline, silentLogger)
-    const doneBy = new DoneBy(pipeline, silentLogger)
+    const doneBy = new DoneBy(pipeline, file !== undefined, silentLogger)
     try {
       const [partition, offset] = id.split('/').map(Number)
       const lane = (await box.lanes()).find(l => l.partition === partition)

@@ -3,7 +3,8 @@ import { checkConnection, connect, LazyTransactor, type Lease, scopeOf } from '.
 import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
 import { Meter } from './metrics.ts'
 import { rangeSource } from './range.ts'
-import type { KafkaSourceConfig } from '../../config.gen.ts'
+import type { KafkaSinkConfig, KafkaSourceConfig } from '../../config.gen.ts'
+import kafkaSink from './sink.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<KafkaSourceConfig>({
@@ -15,6 +16,7 @@ export default defineSource<KafkaSourceConfig>({
     scope: scopeOf,
     create: (config, context) => new LazyTransactor(config, context),
   },
+  writeBack: config => ({ plugin: kafkaSink, config: backTo(config) }),
   check(config) {
     const problems = checkConnection(config)
     if (config.session_timeout < 1000) problems.push({ path: ['session_timeout'], message: 'is too short for heartbeats; at least 1s' })
@@ -124,4 +126,23 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
 export function cut(batch: ConsumedBatch, records: number): ConsumedBatch {
   if (batch.messages.length <= records) return batch
   return { ...batch, messages: batch.messages.slice(0, records), nextOffset: batch.messages[records].offset }
+}
+
+/** Records as they were: own key, own headers, own time. */
+function backTo({ topics: _, group: __, ...config }: KafkaSourceConfig): KafkaSinkConfig {
+  return {
+    ...config,
+    topic_from: 'source',
+    keep_partition: false,
+    keep_headers: true,
+    compression: 'zstd',
+    linger_ms: 10,
+    batch_size: 131_072,
+    acks: 'all',
+    idempotent: true,
+    create_topics: false,
+    partitions: 1,
+    replication: -1,
+    on_too_large: 'fail',
+  }
 }

@@ -1,0 +1,89 @@
+/** `runner dlq replay` and `runner dlq discard`. */
+import { EXIT } from '../../errors.ts'
+import { discard } from '../../dlq/discard.ts'
+import { replay, type ReplayResult } from '../../dlq/replay.ts'
+import { isNarrow, selector } from '../../dlq/select.ts'
+import { FencedError } from '../../plugin.ts'
+import { createLogger } from '../../runtime/telemetry/log.ts'
+import type { ReplayFlags, SelectFlags } from '../dlq.ts'
+import { guarded, loadWithDlq, openLetters, selectionOf, UsageError } from './open.ts'
+
+const OVERTAKEN = 'another replay or discard of this dlq has taken over. What this one has done is done; the rest is the other one’s'
+
+export function replayCommand(file: string, ids: readonly string[], flags: ReplayFlags): Promise<number> {
+  return guarded(async () => {
+    const pipeline = await loadWithDlq(file, flags)
+    const selection = selectionOf(flags, pipeline.name, ids)
+    if (flags.to === 'source' && !pipeline.sources.some(s => s.plugin.writeBack))
+      throw new UsageError(
+        `nothing can be written back to the sources of ${file} (${pipeline.sources.map(s => s.type).join(', ')}): --to step`,
+      )
+    const log = await createLogger({ level: flags.logLevel, pretty: process.stderr.isTTY === true })
+    const box = await openLetters(pipeline, log)
+    const lines: string[] = []
+    const run = replay({
+      pipeline,
+      box,
+      way: flags.to,
+      select: selector(selection),
+      freshState: flags.freshState === true,
+      rate: flags.rate,
+      max: flags.max,
+      dryRun: flags.dryRun ? line => void (flags.json ? lines.push(line) : process.stdout.write(`${line}\n`)) : undefined,
+      log,
+    })
+    const stop = (): void => run.stop()
+    process.on('SIGINT', stop).on('SIGTERM', stop)
+    try {
+      const result = await run.run()
+      if (flags.json) process.stdout.write(`${JSON.stringify(asJson(result, flags.dryRun ? lines : undefined), null, 2)}\n`)
+      else process.stdout.write(asText(result, flags))
+      return result.failed > 0 || result.left.size > 0 ? EXIT.verdict : EXIT.ok
+    } catch (error) {
+      if (error instanceof FencedError) throw new Error(OVERTAKEN, { cause: error })
+      throw error
+    } finally {
+      process.off('SIGINT', stop).off('SIGTERM', stop)
+      await box.close()
+    }
+  })
+}
+
+export function discardCommand(
+  file: string,
+  ids: readonly string[],
+  flags: SelectFlags & { readonly yes?: boolean; readonly all?: boolean },
+): Promise<number> {
+  return guarded(async () => {
+    const pipeline = await loadWithDlq(file, flags)
+    const selection = selectionOf(flags, pipeline.name, ids)
+    if (!isNarrow(selection) && !flags.all) throw new UsageError('say which: ids, a filter, or --all')
+    const log = await createLogger({ level: 'warn', pretty: process.stderr.isTTY === true })
+    const box = await openLetters(pipeline, log)
+    try {
+      const count = await discard({ pipeline, box, select: selector(selection), dry: !flags.yes, log })
+      if (flags.json) process.stdout.write(`${JSON.stringify({ discarded: flags.yes ? count : 0, matching: count })}\n`)
+      else process.stdout.write(flags.yes ? `discarded ${count}\n` : `would discard ${count}; --yes does it\n`)
+      return EXIT.ok
+    } catch (error) {
+      if (error instanceof FencedError) throw new Error(OVERTAKEN, { cause: error })
+      throw error
+    } finally {
+      await box.close()
+    }
+  })
+}
+
+const asJson = ({ replayed, failed, left }: ReplayResult, lines: readonly string[] | undefined): object => ({
+  replayed: lines ? 0 : replayed,
+  ...(lines && { would_replay: replayed, outputs: lines }),
+  failed_again: failed,
+  left: [...left].map(([reason, count]) => ({ reason, count })),
+})
+
+function asText({ replayed, failed, left }: ReplayResult, { dryRun }: ReplayFlags): string {
+  const stay = [...left].map(([reason, count]) => `  ${count} left: ${reason}\n`).join('')
+  const again =
+    failed > 0 ? (dryRun ? `, ${failed} of them would fail again` : `, ${failed} of them failed again and are in the dlq anew`) : ''
+  return `${dryRun ? 'would replay' : 'replayed'} ${replayed}${again}\n${stay}`
+}
