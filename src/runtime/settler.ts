@@ -2,7 +2,7 @@
  * The writing half of a lane: holds the cycle that the chain fills, writes one cycle at a time, and commits. It decides when:
  * in a transaction at every commit interval, otherwise as soon as the writer is free.
  */
-import { EnvironmentError, type LaneInfo, type Message, type Position, type Transaction, type WriteContext } from '../plugin.ts'
+import { EnvironmentError, type LaneInfo, type Message, placeOf, type Position, type Transaction, type WriteContext } from '../plugin.ts'
 import { Cycle } from './cycle.ts'
 import { deadLetter, type Failure, replayOf, UnhandledRecord } from './dead-letters.ts'
 import type { LaneHost } from './lane-host.ts'
@@ -179,6 +179,8 @@ export class Settler {
       }
     })
     if (cycle.dead.length > 0) {
+      // Steps fail one after the other; a replay wants them as they were read. What no record stands behind comes last.
+      cycle.dead.sort((a, b) => rank(a) - rank(b))
       const [lost] = await dlq!.write(cycle.dead, contextOf(dlq!))
       if (lost) throw new EnvironmentError(`the dead-letter queue refused a record: ${lost.error.message}`, lost.error)
     }
@@ -188,3 +190,5 @@ export class Settler {
     throw new UnhandledRecord(untold.message, cycle.refused.find(r => r.message === untold.message)!)
   }
 }
+
+const rank = (m: Message): number => (placeOf(m) < 0 ? Number.MAX_SAFE_INTEGER : placeOf(m))

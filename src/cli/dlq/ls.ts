@@ -12,6 +12,8 @@ import { DoneBy, guarded, loadWithDlq, openLetters, selectionOf } from './open.t
 interface Row {
   readonly letter: Letter
   readonly done: boolean
+  /** Epoch ms to sort by: of the death, but never before that of the letter in front of it. */
+  readonly order: number
 }
 
 export function ls(file: string | undefined, flags: SelectFlags & { max: number; all?: boolean }): Promise<number> {
@@ -26,8 +28,10 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
       const lanes = await box.lanes()
       if (lanes.length === 0 && flags.topic !== undefined) throw new EnvironmentError(`there is no ${box.what}`)
       for (const lane of lanes) {
+        let order = 0
         for await (const page of scan(box, lane, 0)) {
           for (const { letter } of page) {
+            order = Math.max(order, diedAt(letter))
             if (!wanted(letter)) {
               counts.others++
               continue
@@ -38,7 +42,7 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
             const what = letter.death ? `${letter.death.step}\0${letter.death.errorType}` : '\0not a dead letter'
             counts.by.set(what, (counts.by.get(what) ?? 0) + 1)
             // Only the oldest ones are kept, however many there are.
-            if (rows.length < flags.max + 1000) rows.push({ letter, done: isDone })
+            if (rows.length < flags.max + 1000) rows.push({ letter, done: isDone, order })
             else if (lanes.length > 1) trim(rows, flags.max)
           }
         }
@@ -49,7 +53,7 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
     }
     trim(rows, flags.max)
     if (flags.json) {
-      const by = [...counts.by].map(([what, count]) => ({ step: what.split('\0')[0], error_type: what.split('\0')[1], count }))
+      const by = ranked(counts.by).map(([what, count]) => ({ step: what.split('\0')[0], error_type: what.split('\0')[1], count }))
       print(`${JSON.stringify({ dlq: box.what, open: counts.open, done: counts.done, counts: by, letters: rows.map(toJson) }, null, 2)}\n`)
     } else print(table(rows, counts, box.what, flags.all === true))
     return EXIT.ok
@@ -57,13 +61,16 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
 }
 
 function trim(rows: Row[], max: number): void {
-  rows.sort((a, b) => diedAt(a.letter) - diedAt(b.letter))
+  rows.sort((a, b) => a.order - b.order)
   rows.length = Math.min(rows.length, max)
 }
 
+/** Most frequent first. */
+const ranked = (by: ReadonlyMap<string, number>): [string, number][] => [...by].toSorted(([a, n], [b, m]) => m - n || (a < b ? -1 : 1))
+
 const print = (text: string): void => void process.stdout.write(text)
 
-export function toJson({ letter, done }: Row): object {
+export function toJson({ letter, done }: Omit<Row, 'order'>): object {
   const { death: d } = letter
   return {
     id: letter.id,
@@ -115,7 +122,7 @@ function table(
       .trimEnd()
   const total = counts.open + (all ? counts.done : 0)
   const more = total - rows.length
-  const by = [...counts.by].toSorted((a, b) => b[1] - a[1]).map(([id, n]) => `  ${String(n).padStart(7)}  ${id.replace('\0', ': ')}`)
+  const by = ranked(counts.by).map(([id, n]) => `  ${String(n).padStart(7)}  ${id.replace('\0', ': ')}`)
   return [
     ...(lines.length > 0 ? [styleText('bold', row(HEADS)), ...lines.map(row), ''] : []),
     `${what}: ${counts.open} to do${counts.done > 0 ? `, ${counts.done} done${all ? '' : ' (--all shows them)'}` : ''}`,
