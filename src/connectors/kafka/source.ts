@@ -129,7 +129,7 @@ export function cut(batch: ConsumedBatch, records: number): ConsumedBatch {
 }
 
 /** Records as they were: own key, own headers, own time. */
-function backTo({ topics: _, group: __, ...config }: KafkaSourceConfig): KafkaSinkConfig {
+function backTo(config: KafkaSourceConfig): KafkaSinkConfig {
   return {
     ...config,
     topic_from: 'source',
