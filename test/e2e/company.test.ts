@@ -9,9 +9,11 @@ import { runRunner, type Runner, startRunner, tempDir } from '../support/runner.
 import { freePorts } from '../support/servers/ports.ts'
 import { type SheetsServer, startSheets } from '../support/sheets.ts'
 
+vi.setConfig({ testTimeout: 90_000 })
+
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const SCHEMA = readFileSync(file('pipelines/sql/10-company.sql'), 'utf8')
-const COMPANIES = `INSERT INTO control.companies VALUES ('acme', 'Acme', 'sheet-acme'), ('bolt', 'Bolt', 'sheet-bolt'), ('gone', 'Gone', 'sheet-gone', false);
+const COMPANIES = `INSERT INTO control.companies VALUES ('acme', 'Acme', 'sheet-acme', true), ('bolt', 'Bolt', 'sheet-bolt', true), ('gone', 'Gone', 'sheet-gone', false);
   INSERT INTO control.rules (company_id, pattern, category, status) VALUES ('acme', 'coffee', 'Meals', 'active'), ('acme', 'taxi', 'Travel', 'pending')`
 
 let sheets: SheetsServer

@@ -69,6 +69,14 @@ describe('records', () => {
     expect(performance.now() - started).toBeLessThan(2000)
   })
 
+  test('each pattern of a schema is its own', async () => {
+    const schema = {
+      properties: { date: { type: 'string', pattern: '^\\d{4}-\\d{2}$' }, amount: { type: 'string', pattern: '^\\d+[.]\\d+$' } },
+    }
+    expect((await run({ schema }, { date: '2026-01', amount: '1.10' })).failures).toEqual([])
+    expect(await failures({ schema }, { date: '1.10', amount: '2026-01' })).toHaveLength(1)
+  })
+
   test('lookahead works, too', async () => {
     expect(await failures({ schema: { type: 'string', pattern: '^(?!x)' } }, 'xa', 'a')).toEqual(['the value must match pattern "^(?!x)"'])
   })

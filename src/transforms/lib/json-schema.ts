@@ -70,7 +70,8 @@ function createAjv(schema: Record<string, unknown>): InstanceType<typeof import(
 function regExp(source: string, flags: string): { test(text: string): boolean } {
   try {
     const compiled = require('re2js').RE2JS.compile(source)
-    return { test: text => compiled.test(text) }
+    // ajv tells patterns apart by their text: without it every pattern of a schema would be the first one.
+    return { test: text => compiled.test(text), toString: () => `/${source}/${flags}` }
   } catch {
     return new RegExp(source, flags)
   }
