@@ -19,6 +19,7 @@ const COMPANIES = `INSERT INTO control.companies VALUES ('acme', 'Acme', 'sheet-
 let sheets: SheetsServer
 let dsn: string
 let port: number
+let promotePort: number
 let env: Record<string, string>
 const running: Runner[] = []
 
@@ -27,7 +28,9 @@ beforeEach(async () => {
   dsn = await database()
   await sql(dsn, SCHEMA)
   await sql(dsn, COMPANIES)
-  port = (await freePorts(1))[0]
+  const ports = await freePorts(2)
+  port = ports[0]
+  promotePort = ports[1]
   const id = unique('co')
   env = {
     KAFKA_BROKERS: brokers(),
@@ -36,7 +39,7 @@ beforeEach(async () => {
     SHEETS_TOKEN: 'token',
     KYLO_SHEETS_POST: '1',
     TXNS_PORT: String(port),
-    PROMOTE_PORT: '0',
+    PROMOTE_PORT: String(promotePort),
     KAFKA_TOPIC_TXNS: await createTopic(`${id}.txns`, { partitions: 2 }),
     KAFKA_TOPIC_PROMOTE: await createTopic(`${id}.promote`),
     KAFKA_DLQ_TOPIC: await createTopic(`${id}.dlq`),
@@ -146,7 +149,7 @@ describe('rows that are posted', () => {
 })
 
 describe('a crash between webhook and sheet', () => {
-  const BATCHES = Number(process.env.COMPANY_BATCHES ?? 12)
+  const BATCHES = Number(process.env.COMPANY_BATCHES ?? 5)
 
   /** Kills and restarts a process whenever `kill` says so. */
   function keepAlive(flow: string): { kill(): void; stop(): void } {
@@ -173,23 +176,29 @@ describe('a crash between webhook and sheet', () => {
     const ingest = keepAlive('txns-ingest')
     const consumers = [keepAlive('txns-consumer'), keepAlive('txns-consumer')]
     let applied = 0
-    // Between the call and its answer: the rows are on the sheet, and nobody has been told.
-    sheets.onApplied = () => {
-      if (++applied % 2 === 1) for (const c of consumers) c.kill()
-    }
     const rows = (batch: number) => ['acme', 'bolt'].flatMap(c => [0, 1, 2].map(i => txn(c, batch * 3 + i)))
     for (let batch = 0; batch < BATCHES; batch++) {
-      if (batch % 4 === 1) setTimeout(() => ingest.kill(), 30 * batch)
-      if (batch % 4 === 3) setTimeout(() => consumers[batch % 2].kill(), 40 * batch)
+      // Between the call and its answer: the rows are on the sheet, and nobody has been told.
+      sheets.onApplied = () => {
+        applied++
+        if (batch % 3 === 1) consumers[batch % 2].kill()
+      }
+      // Before, or somewhere on the way.
+      if (batch % 3 === 2) setTimeout(() => consumers[batch % 2].kill(), 20 * batch)
+      if (batch % 4 === 3) setTimeout(() => ingest.kill(), 3 * batch)
       if (batch % 3 === 0) sheets.faults.push(batch % 2 === 0 ? { cut: true, applied: true } : { status: 500 })
       await insist(rows(batch))
+      // One after the other: batches that wait together would be one call.
+      await within(() => expect([idsOn('acme').length, idsOn('bolt').length]).toEqual([(batch + 1) * 3, (batch + 1) * 3]), 60_000)
     }
     sheets.onApplied = undefined
     const all = (c: string) => Array.from({ length: BATCHES * 3 }, (_, n) => `${c}-${n}`).toSorted()
-    await within(() => expect([idsOn('acme').toSorted(), idsOn('bolt').toSorted()]).toEqual([all('acme'), all('bolt')]), 90_000)
+    expect([idsOn('acme').toSorted(), idsOn('bolt').toSorted()]).toEqual([all('acme'), all('bolt')])
+    const claimed = () => sql(dsn, "SELECT count(*)::int AS n FROM control.sheet_posts WHERE status = 'claimed'")
+    await within(async () => expect(await claimed()).toEqual([{ n: 0 }]), 60_000)
     for (const c of [ingest, ...consumers]) c.stop()
-    expect(applied).toBeGreaterThan(2)
-    expect(await sql(dsn, "SELECT count(*)::int AS n FROM control.sheet_posts WHERE status = 'claimed'")).toEqual([{ n: 0 }])
+    expect(applied).toBeGreaterThan(BATCHES)
+    expect([idsOn('acme').length, idsOn('bolt').length]).toEqual([BATCHES * 3, BATCHES * 3])
     expect(await consumeAll(env.KAFKA_DLQ_TOPIC)).toEqual([])
   }, 180_000)
 })

@@ -67,7 +67,7 @@ function createAjv(schema: Record<string, unknown>): InstanceType<typeof import(
 }
 
 /** RE2, whose time is linear in the text: a record must not be able to stall the pipeline. Lookaround and back-references it does not know. */
-function regExp(source: string, flags: string): { test(text: string): boolean } {
+function regExp(source: string, flags: string): { test(text: string): boolean; toString(): string } {
   try {
     const compiled = require('re2js').RE2JS.compile(source)
     // ajv tells patterns apart by their text: without it every pattern of a schema would be the first one.
