@@ -301,6 +301,8 @@ export interface SourcePlugin<C = any> extends Definition<'source', C, SourceCon
   /** Why, in one line for `explain`. */
   readonly reason: string | ((config: C) => string)
   readonly transactions?: Transactional<C>
+  /** Its instances have `refuse`: senders hear what was refused, so no dlq is needed. */
+  readonly tellsSenders?: boolean | ((config: C) => boolean)
   /** Where the source stands, for `runner lag`: every lane there is now, running or not. Joins and changes nothing. */
   positions?(config: C, ctx: ProbeContext): Promise<LanePosition[]>
   /** A sink that writes records back to where this source reads them: to `message.origin.topic`, by their own key. For `runner dlq replay --to source`. */

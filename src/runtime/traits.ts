@@ -10,6 +10,7 @@ const ask = <T>(trait: T | ((config: never) => T), config: unknown): T =>
   typeof trait === 'function' ? (trait as (config: unknown) => T)(config) : trait
 
 export const isReplayable = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.replayable, config)
+export const tellsSenders = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.tellsSenders ?? false, config)
 export const repeatOf = ({ plugin, config }: Configured<SinkPlugin>): Repeat => ask(plugin.repeat, config)
 export const reasonOf = ({ plugin, config }: Configured<SourcePlugin | SinkPlugin>): string => ask(plugin.reason, config)
 

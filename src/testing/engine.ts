@@ -7,6 +7,7 @@ import { align } from './align.ts'
 import type { Cut } from './feed.ts'
 import { loadTests, type TestSource } from './load.ts'
 import type { TestCase, TestFile } from './model.ts'
+import { withTold } from './stage.ts'
 import { type Failure, runTest, type TestResult, whatOf, wholeBatches } from './run.ts'
 
 export interface FileResult {
@@ -70,7 +71,8 @@ async function prepare(tests: TestFile, source: TestSource, load: TestOptions['l
     const id = JSON.stringify([test.env, test.set.map(s => s.argument)])
     let loading = loaded.get(id)
     if (!loading) loaded.set(id, (loading = load(tests.pipeline, test)))
-    const { pipeline, problems } = await loading
+    const { pipeline: whole, problems } = await loading
+    const pipeline = whole && withTold(whole)
     for (const p of problems) {
       // What a test overrides is wrong where the test says it.
       const override = p.file === '--set' ? test.set.find(s => s.argument === excerptOf(p)) : undefined

@@ -3,9 +3,20 @@ import { BatchError, defineSink, defineSource, type Format, type LaneInfo, type 
 import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
 import { type Cut, Feed } from './feed.ts'
 import { answerer } from './stubs.ts'
-import { isReplayable } from '../runtime/traits.ts'
+import { isReplayable, tellsSenders } from '../runtime/traits.ts'
 import type { InputRecord, TestCase } from './model.ts'
 import { plainPreview, type World, WorldTransaction, type Written, writtenOf } from './world.ts'
+
+/** In a test, what a source would tell its senders is expected as dead letters. */
+export function withTold(pipeline: Pipeline): Pipeline {
+  if (pipeline.dlq || pipeline.sources.length === 0 || !pipeline.sources.every(tellsSenders)) return pipeline
+  const plugin = defineSink({ type: 'senders', schema: {}, repeat: 'appends', reason: 'a sender is told once', create: never })
+  return { ...pipeline, dlq: { type: 'senders', name: 'senders', plugin, config: {}, at: pipeline.sources[0].at, secrets: [] } }
+}
+
+const never = (): never => {
+  throw new Error('only a stand-in')
+}
 
 export interface Stage {
   readonly pipeline: Pipeline

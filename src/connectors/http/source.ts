@@ -19,6 +19,7 @@ export default defineSource<HttpSourceConfig>({
     c.answer === 'at_once'
       ? 'requests are answered before they are written, and what is in memory is lost with the process'
       : 'a request is kept only in memory, but it is answered after its rows are committed: a sender that repeats what got no 2xx loses nothing',
+  tellsSenders: c => c.answer === 'when_written',
   check,
   create: (config, ctx) => new HttpSource(config, ctx),
 })
