@@ -1290,6 +1290,16 @@ export interface RekeyConfig {
 }
 
 /**
+ * Turns dead letters back into the records they were: own bytes, key, time and headers. Two headers are added: `dlq_attempts`, how often the record was refused so far, and `source_topic`, where it belongs (`topic_from: header:source_topic` sends it there). What cannot go back is refused: a record that is no dead letter, one of which the dlq kept only a part, one that no source has sent, and one that was refused too often.
+ */
+export interface ReviveConfig {
+  /**
+   * How often a record may have been refused and still go back: without a limit a record that nobody mends would go round for ever.
+   */
+  max_attempts: number
+}
+
+/**
  * Runs a query on PostgreSQL for the messages and goes on with its result. While the database is away the messages wait. A query that changes something may run again after a crash, so it must not matter if it does.
  */
 export interface SqlConfig {

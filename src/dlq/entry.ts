@@ -1,9 +1,9 @@
 /** Where a dead letter goes on, with today's config; or why it has to stay. */
 import type { Format, Message, SinkPlugin, SourcePlugin } from '../plugin.ts'
 import { Message as Msg } from '../plugin.ts'
-import { ATTEMPTS, type ReplayOrigin } from '../runtime/dead-letters.ts'
+import type { ReplayOrigin } from '../runtime/dead-letters.ts'
 import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
-import type { Death, Letter } from './letter.ts'
+import { type Death, type Letter, originalHeaders, revivedHeaders } from './letter.ts'
 
 export type Way = 'step' | 'source'
 
@@ -56,8 +56,7 @@ export class Entries {
       entry,
       gap,
     }
-    const own = letter.headers.filter(([name]) => name !== ATTEMPTS)
-    const headers = this.way === 'source' ? [...own, [ATTEMPTS, String(d.attempts)] as const] : own
+    const headers = this.way === 'source' ? revivedHeaders(letter) : originalHeaders(letter.headers)
     const m = Msg.fromRecord(letter.payload, letter.key, letter.time, headers.length > 0 ? headers : undefined, d.offset, origin)
     if (this.way === 'source') return m
     if (d.stepInput !== undefined) m.value = JSON.parse(d.stepInput)

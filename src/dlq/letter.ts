@@ -1,5 +1,6 @@
 /** A dead letter, read back: the source record as it was, and what its headers say about its death. */
 import type { Header, Message } from '../plugin.ts'
+import { ATTEMPTS } from '../runtime/dead-letters.ts'
 
 export interface Letter {
   /** `<partition>/<offset>` in the dlq. */
@@ -87,3 +88,18 @@ function death(own: Own): Death {
 
 /** Epoch ms of its death; letters of earlier versions only have the record's own time. */
 export const diedAt = ({ death: d, time }: Letter): number => (d?.failedAt === undefined ? time : Date.parse(d.failedAt))
+
+/**
+ * Headers of a record that goes back to its topic: its own, and one that counts. What an earlier return has added is taken off.
+ */
+export function revivedHeaders({ headers, death: d }: Letter): Header[] {
+  return [...originalHeaders(headers), [ATTEMPTS, String(d?.attempts ?? 1)]]
+}
+
+/** Without the traces of an earlier return. */
+export function originalHeaders(headers: readonly Header[]): readonly Header[] {
+  const at = headers.findLastIndex(([name]) => name === ATTEMPTS)
+  if (at < 0) return headers
+  const traces = headers[at + 1]?.[0] === FIRST ? 2 : 1
+  return headers.toSpliced(at, traces)
+}

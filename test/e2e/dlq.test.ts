@@ -375,3 +375,38 @@ dlq: { kafka: dead }
   expect(await json('dlq', 'replay', 'p.yaml', '--to', 'step', '--fresh-state')).toMatchObject({ replayed: 4, failed_again: 0 })
   expect(await json('dlq', 'ls', 'p.yaml')).toMatchObject({ open: 0, done: 8 })
 })
+
+describe.each(['kafka', 'embedded'] as const)('the shipped pipelines/dlq-replay.yaml, %s', name => {
+  test('moves dead letters back to their topics, once; what dies again and again is parked', async () => {
+    const cwd = tempDir()
+    const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
+    const orders = await Orders.create(backend, cwd, 100)
+    const parked = await backend.topic('parked')
+    const file = new URL('../../pipelines/dlq-replay.yaml', import.meta.url).pathname
+    const env = {
+      ...backend.env,
+      KAFKA_DLQ_TOPIC: orders.dead,
+      KAFKA_DLQ_PARKED_TOPIC: parked,
+      KAFKA_DLQ_REPLAY_GROUP: `${orders.dead}-replay`,
+      KAFKA_DLQ_MAX_ATTEMPTS: '1',
+    }
+    const move = async (): Promise<void> => {
+      const { code, stderr } = await runRunner(['run', file, '--until-idle', '500ms', '--set', `name=${orders.dead}-replay`], { cwd, env })
+      expect(code, stderr).toBe(0)
+    }
+    await orders.run()
+    await move()
+    await move()
+    expect((await backend.readAll(orders.input)).length).toBe(300)
+    // Prices are mended, quantities are not.
+    writeFileSync(join(cwd, orders.file), readFileSync(join(cwd, orders.file), 'utf8').replace('price * 1.0', 'double(price)'))
+    await orders.run()
+    await move()
+    await orders.verify(n => n % 4 === 3)
+    const left = await backend.readAll(parked, { headers: true })
+    expect(left.length).toBe(50)
+    expect(left[0].headers!.findLast(([h]) => h === 'error_message')![1]).toMatch(/^refused 2 times, last by step 'map_2'/)
+    expect((await backend.readAll(orders.input)).length).toBe(300)
+    await backend.close()
+  }, 60_000)
+})
