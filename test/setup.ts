@@ -5,11 +5,12 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestProject } from 'vitest/node'
+import { sharedRedis } from './support/servers/redis.ts'
 import { sharedKafka, sharedPostgres } from './support/servers/shared.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** `GET <url>/kafka` answers `host:port` once the shared broker is up, `/postgres` a DSN; or 500 with the reason. */
+    /** `GET <url>/kafka` answers `host:port` once the shared broker is up, `/postgres` a DSN, `/redis` a URL; or 500 with the reason. */
     servers: string
   }
 }
@@ -19,9 +20,12 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const given = process.env.KAFKA_BROKERS
   const givenDsn = process.env.PG_DSN_RW
   delete process.env.KAFKA_BROKERS
+  const givenRedis = process.env.REDIS_URL
   delete process.env.PG_DSN_RW
+  delete process.env.REDIS_URL
   let kafka: ReturnType<typeof sharedKafka> | undefined
   let postgres: ReturnType<typeof sharedPostgres> | undefined
+  let redis: ReturnType<typeof sharedRedis> | undefined
 
   const server = createServer((request, response) => {
     const answer = (address: Promise<string>): void => {
@@ -32,6 +36,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     }
     if (request.url === '/kafka') answer((kafka ??= sharedKafka(given, say)).then(({ brokers }) => brokers))
     else if (request.url === '/postgres') answer((postgres ??= sharedPostgres(givenDsn, say)).then(({ dsn }) => dsn))
+    else if (request.url === '/redis') answer((redis ??= sharedRedis(givenRedis, say)).then(({ url: address }) => address))
     else response.writeHead(404).end()
   })
   const url = await listen(server)
@@ -40,7 +45,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     server.closeAllConnections()
     server.close()
-    for (const server of [kafka, postgres]) await (await server?.catch(() => undefined))?.stop()
+    for (const server of [kafka, postgres, redis]) await (await server?.catch(() => undefined))?.stop()
   }
 }
 

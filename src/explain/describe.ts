@@ -111,7 +111,22 @@ function stepInfo(step: Step | SinkStep, kind: StepInfo['kind']): StepInfo {
 }
 
 /** What a plugin lets people write in short is what it is about; of a connector it is the place. */
-const PLACES = ['topics', 'topic', 'path', 'url', 'table', 'channel', 'pattern', 'stream']
+const PLACES = [
+  'topics',
+  'topic',
+  'path',
+  'patterns',
+  'streams',
+  'stream',
+  'list',
+  'hash',
+  'sorted_set',
+  'string',
+  'channel',
+  'url',
+  'table',
+  'pattern',
+]
 
 function headline(step: Step, config: unknown): string {
   const values = (typeof config === 'object' && config !== null ? config : {}) as Record<string, unknown>

@@ -1,0 +1,94 @@
+/**
+ * What the redis source and sink need of a Redis: commands in pipelines, a connection that may wait, and subscriptions.
+ * Two drivers have it: ioredis, and a SQLite file that needs no server.
+ */
+import { ConnectionError, DataError, EnvironmentError } from '../../plugin.ts'
+
+export type Arg = string | Buffer | number
+export type Command = readonly [name: string, ...args: Arg[]]
+/** Bulk strings are Buffers; status replies are Buffers or strings. */
+export type Reply = null | number | string | Buffer | Reply[]
+
+/** The server's own no to one command, e.g. `WRONGTYPE Operation against a key…`. */
+export class ReplyError extends Error {
+  /** `WRONGTYPE`, `NOAUTH`, `ERR`… */
+  get kind(): string {
+    return this.message.slice(0, Math.max(0, this.message.indexOf(' '))) || this.message
+  }
+}
+
+export interface RunOptions {
+  /** All or nothing (MULTI/EXEC): the commands have to be on the same key. */
+  readonly atomic?: boolean
+}
+
+export interface Session {
+  /**
+   * Replies in order; a command that the server refuses has its `ReplyError` there.
+   * @throws {ConnectionError} the connection was lost: nobody knows which of them were done
+   */
+  run(commands: readonly Command[], options?: RunOptions): Promise<(Reply | ReplyError)[]>
+  close(): Promise<void>
+}
+
+export interface SubscriptionHandlers {
+  /** Called for each message, in order, as fast as they come. The Buffers may be parts of larger ones: copy what is kept. */
+  message(channel: Buffer, payload: Buffer, pattern: string): void
+  /** Nothing arrives any longer; it is tried again. */
+  down(error: Error): void
+  /** Subscribed (again). */
+  up(): void
+  /** Trying again won't help: wrong password, missing right. */
+  fatal(error: Error): void
+}
+
+export interface Subscription {
+  /** Stop or go on reading from the connection. */
+  pause(paused: boolean): void
+  close(): Promise<void>
+}
+
+export interface Driver extends Session {
+  /** Equal for two connections to the same data: `redis:host:6379/0`, `embedded:.runner/redis.db`. */
+  readonly scope: string
+  /** A connection of its own, whose commands may wait (BLOCK). */
+  session(): Promise<Session>
+  /** Resolves when subscribed; from then on it comes back by itself. @throws {ConnectionError | EnvironmentError} */
+  subscribe(patterns: readonly string[], handlers: SubscriptionHandlers): Promise<Subscription>
+  healthy(): boolean
+}
+
+const WAITING_HELPS = new Set([
+  'READONLY',
+  'LOADING',
+  'OOM',
+  'MASTERDOWN',
+  'CLUSTERDOWN',
+  'TRYAGAIN',
+  'BUSY',
+  'NOREPLICAS',
+  'MISCONF',
+  'UNBLOCKED',
+])
+const ENVIRONMENT = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM', 'WRONGTYPE', 'NOGROUP', 'NOPROTO', 'DENIED'])
+
+/** What the server's no means: try again, somebody has to act, or these records are wrong. */
+export function sortError(error: ReplyError, what: string): Error {
+  const { kind, message } = error
+  if (WAITING_HELPS.has(kind) || /max number of clients/.test(message)) return new ConnectionError(`${what}: ${message}`, error)
+  if (kind === 'WRONGTYPE')
+    return new EnvironmentError(`${what}: the key holds something else; choose another key, or delete it (${message})`, error)
+  if (kind === 'NOPERM') return new EnvironmentError(`${what}: the user lacks a right; ask for it with ACL SETUSER (${message})`, error)
+  if (ENVIRONMENT.has(kind) || /unknown (command|subcommand)|invalid DB index|wrong number of arguments/i.test(message))
+    return new EnvironmentError(`${what}: ${message}`, error)
+  return new DataError(`${what}: ${message}`, error)
+}
+
+/** The only reply of one command. @throws what `sortError` makes of a refusal */
+export async function ask(session: Session, command: Command, what = command.slice(0, 2).join(' ')): Promise<Reply> {
+  const [reply] = await session.run([command])
+  if (reply instanceof ReplyError) throw sortError(reply, what)
+  return reply
+}
+
+export const text = (reply: Reply | ReplyError | undefined): string => (Buffer.isBuffer(reply) ? reply.toString() : String(reply ?? ''))

@@ -1,0 +1,139 @@
+/** A Redis without a server: one SQLite file that several processes may use at once. */
+import { openSqlite, type Sqlite } from '../../../runtime/checkpoints/sqlite.ts'
+import { type Command, type Driver, type Reply, ReplyError, type Session } from '../driver.ts'
+import { commands } from './commands.ts'
+import { blob, kind, str } from './store.ts'
+import { hasNews } from './streams.ts'
+
+/** Messages looked up at once by a subscriber. */
+const PAGE = 1000
+
+/** @throws {EnvironmentError} the file cannot be used */
+export async function embeddedDriver(path: string): Promise<Driver> {
+  const db = await openSqlite(path, kind, 'normal')
+  let open = true
+  const session: Session = {
+    run: list => run(db, list),
+    close: async () => {},
+  }
+  return {
+    ...session,
+    scope: `embedded:${path}`,
+    session: async () => ({ ...session }),
+
+    async subscribe(patterns, handlers) {
+      const matchers = patterns.map(pattern => ({ pattern, matches: glob(pattern) }))
+      // Of an AUTOINCREMENT column: numbers of rows that are gone do not come again.
+      let last = db.get<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")?.seq ?? 0
+      let paused = false
+      let looking = false
+      const look = (): void => {
+        if (looking) return
+        looking = true
+        for (let full = true; full && !paused; ) {
+          const rows = db.all<{ id: number; channel: string; payload: unknown }>(
+            'SELECT id, channel, payload FROM messages WHERE id > ? ORDER BY id LIMIT ?',
+            last,
+            PAGE,
+          )
+          for (const { id, channel, payload } of rows) {
+            last = id
+            for (const { pattern, matches } of matchers)
+              if (matches.test(channel)) handlers.message(Buffer.from(channel), blob(payload), pattern)
+          }
+          full = rows.length === PAGE
+        }
+        looking = false
+      }
+      const unwatch = db.watch(() => {
+        try {
+          look()
+        } catch (error) {
+          looking = false
+          handlers.fatal(error as Error)
+        }
+      })
+      return {
+        pause(stop) {
+          paused = stop
+          if (!stop) look()
+        },
+        close: async () => unwatch(),
+      }
+    },
+
+    healthy: () => open,
+    async close() {
+      if (!open) return
+      open = false
+      db.close()
+    },
+  }
+}
+
+/** The whole list is one transaction: that is more than a pipeline promises, and much faster. */
+async function run(db: Sqlite, list: readonly Command[]): Promise<(Reply | ReplyError)[]> {
+  const replies = await db.write(() => list.map(command => one(db, command)))
+  const block = list.length === 1 && replies[0] === null ? blockMs(list[0]) : undefined
+  return block === undefined ? replies : await waitFor(db, list[0], block)
+}
+
+/** As in Redis: one command's refusal does not undo the others. */
+function one(db: Sqlite, [name, ...args]: Command): Reply | ReplyError {
+  const command = commands[name.toUpperCase()]
+  if (command === undefined) return new ReplyError(`ERR unknown command '${name}': the embedded store does not have it`)
+  try {
+    return command(db, args)
+  } catch (error) {
+    if (error instanceof ReplyError) return error
+    throw error
+  }
+}
+
+function blockMs([name, ...args]: Command): number | undefined {
+  if (name.toUpperCase() !== 'XREADGROUP') return undefined
+  const at = args.findIndex(a => str(a).toUpperCase() === 'BLOCK')
+  return at === -1 ? undefined : Number(args[at + 1])
+}
+
+async function waitFor(db: Sqlite, command: Command, ms: number): Promise<(Reply | ReplyError)[]> {
+  const until = performance.now() + ms
+  const streams = command.findIndex(a => str(a).toUpperCase() === 'STREAMS')
+  for (;;) {
+    const left = until - performance.now()
+    if (left <= 0) return [null]
+    await new Promise<void>(resolve => {
+      const done = (): void => {
+        clearTimeout(timer)
+        unwatch()
+        resolve()
+      }
+      const timer = setTimeout(done, left)
+      const unwatch = db.watch(done)
+    })
+    // Looked at first: a write of one that waits would wake all others, and theirs would wake it.
+    if (!hasNews(db, str(command[streams + 1]), str(command[2]))) continue
+    const replies = await db.write(() => [one(db, command)])
+    if (replies[0] !== null) return replies
+  }
+}
+
+/** Redis's glob: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before what is meant as it stands. */
+function glob(pattern: string): RegExp {
+  let source = ''
+  for (let i = 0; i < pattern.length; i++) {
+    const c = pattern[i]
+    if (c === '*') source += '.*'
+    else if (c === '?') source += '.'
+    else if (c === '\\' && i + 1 < pattern.length) source += escape(pattern[++i])
+    else if (c === '[' && pattern.indexOf(']', i + 2) !== -1) {
+      const end = pattern.indexOf(']', i + 2)
+      const inside = pattern.slice(i + 1, end)
+      source += `[${inside.startsWith('^') ? '^' : ''}${inside.replace(/^\^/, '').replace(/[\\\]^]/g, '\\$&')}]`
+      i = end
+    } else source += escape(c)
+  }
+  return new RegExp(`^${source}$`, 's')
+}
+
+const escape = (c: string): string => c.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')

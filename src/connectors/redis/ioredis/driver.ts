@@ -1,0 +1,217 @@
+/** Redis by ioredis: single server, behind sentinels, or a cluster. */
+import { type ClusterOptions, Cluster, Redis, type RedisOptions } from 'ioredis'
+import { ConnectionError, EnvironmentError } from '../../../plugin.ts'
+import {
+  type Command,
+  type Driver,
+  type Reply,
+  ReplyError,
+  type RunOptions,
+  type Session,
+  sortError,
+  type Subscription,
+  type SubscriptionHandlers,
+} from '../driver.ts'
+import { nameOf, type Target } from '../url.ts'
+import { slotOf } from './slot.ts'
+import { subscribe } from './subscribe.ts'
+
+export interface ClientOptions extends Omit<Target, 'tls'> {
+  readonly tls: object | undefined
+  readonly clientName: string
+}
+
+type Client = Redis | Cluster
+
+/** Without an answer for so long a connection is taken for dead, ms. */
+export const DEAD_AFTER = 15_000
+const CONNECT_TIMEOUT = 5000
+
+export class IoredisDriver implements Driver {
+  readonly scope: string
+  private readonly options: ClientOptions
+  private readonly client: Client
+
+  constructor(options: ClientOptions) {
+    this.options = options
+    this.scope = nameOf({ ...options, tls: options.tls !== undefined })
+    this.client = makeClient(options)
+  }
+
+  /** @throws {ConnectionError | EnvironmentError} */
+  async connect(): Promise<void> {
+    await open(this.client, this.scope)
+  }
+
+  run(commands: readonly Command[], options: RunOptions = {}): Promise<(Reply | ReplyError)[]> {
+    return run(this.client, commands, options, this.scope)
+  }
+
+  async session(): Promise<Session> {
+    const client = makeClient(this.options)
+    try {
+      await open(client, this.scope)
+    } catch (error) {
+      client.disconnect()
+      throw error
+    }
+    return {
+      run: (commands, options = {}) => run(client, commands, options, this.scope),
+      close: async () => client.disconnect(),
+    }
+  }
+
+  subscribe(patterns: readonly string[], handlers: SubscriptionHandlers): Promise<Subscription> {
+    let turn = 0
+    // Any node of a cluster passes on what is published on any other.
+    const make = (extra: RedisOptions): Redis => new Redis({ ...singleOptions(this.options, turn++), ...extra })
+    return subscribe(make, patterns, handlers, error => explain(error, this.scope))
+  }
+
+  healthy(): boolean {
+    return this.client.status === 'ready'
+  }
+
+  async close(): Promise<void> {
+    this.client.disconnect()
+  }
+}
+
+function commonOptions(o: ClientOptions): RedisOptions {
+  return {
+    username: o.username || undefined,
+    password: o.password || undefined,
+    tls: o.tls,
+    connectionName: o.clientName || undefined,
+    protocol: 2,
+    connectTimeout: CONNECT_TIMEOUT,
+    socketTimeout: DEAD_AFTER,
+    lazyConnect: true,
+    // Whoever waits hears of a lost connection at once and decides for himself whether to try again.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    enableOfflineQueue: false,
+    retryStrategy: times => Math.min(2000, 50 * 2 ** Math.min(times, 6)) * (0.5 + Math.random() / 2),
+    // After a failover the old master is a replica: look for the new one.
+    reconnectOnError: error => error.message.startsWith('READONLY'),
+  }
+}
+
+function singleOptions(o: ClientOptions, turn: number): RedisOptions {
+  const common = commonOptions(o)
+  if (o.kind !== 'sentinel') return { ...common, ...o.hosts[turn % o.hosts.length], db: o.db }
+  return {
+    ...common,
+    sentinels: o.hosts.map(h => ({ ...h })),
+    name: o.master,
+    db: o.db,
+    sentinelTLS: o.tls,
+    enableTLSForSentinelMode: o.tls !== undefined,
+  } as RedisOptions
+}
+
+function makeClient(o: ClientOptions): Client {
+  let client: Client
+  if (o.kind === 'cluster') {
+    const options: ClusterOptions = {
+      lazyConnect: true,
+      redisOptions: commonOptions(o) as ClusterOptions['redisOptions'],
+      enableOfflineQueue: true,
+      slotsRefreshTimeout: CONNECT_TIMEOUT,
+    }
+    client = new Cluster(
+      o.hosts.map(h => ({ ...h })),
+      options,
+    )
+  } else client = new Redis(singleOptions(o, 0))
+  // Reported by whoever has a command on its way.
+  client.on('error', () => {})
+  return client
+}
+
+/** A first connection: what goes wrong is told, not tried again in silence. */
+async function open(client: Client, name: string): Promise<void> {
+  let last: Error | undefined
+  const note = (error: Error): void => void (last = error)
+  client.on('error', note)
+  try {
+    await client.connect()
+  } catch (error) {
+    throw explain(last ?? (error as Error), name)
+  } finally {
+    client.off('error', note)
+  }
+}
+
+async function run(
+  client: Client,
+  commands: readonly Command[],
+  { atomic = false }: RunOptions,
+  name: string,
+): Promise<(Reply | ReplyError)[]> {
+  if (commands.length === 0) return []
+  if (!(client instanceof Cluster)) return await pipeline(client, commands, atomic, name)
+  if (atomic) return await pipeline(client, commands, true, name)
+  // A pipeline goes to one node.
+  const bySlot = new Map<number, number[]>()
+  commands.forEach((command, i) => {
+    const slot = slotOf(command)
+    const list = bySlot.get(slot)
+    if (list === undefined) bySlot.set(slot, [i])
+    else list.push(i)
+  })
+  const replies: (Reply | ReplyError)[] = Array.from({ length: commands.length }, () => null)
+  await Promise.all(
+    [...bySlot.values()].map(async indexes => {
+      const some = await pipeline(
+        client,
+        indexes.map(i => commands[i]),
+        false,
+        name,
+      )
+      indexes.forEach((i, n) => (replies[i] = some[n]))
+    }),
+  )
+  return replies
+}
+
+interface Pipe {
+  callBuffer(name: string, ...args: unknown[]): Pipe
+  exec(): Promise<[Error | null, unknown][] | null>
+  execBuffer(): Promise<[Error | null, unknown][] | null>
+}
+
+async function pipeline(client: Client, commands: readonly Command[], atomic: boolean, name: string): Promise<(Reply | ReplyError)[]> {
+  const pipe = (atomic ? client.multi() : client.pipeline()) as unknown as Pipe
+  for (const [command, ...args] of commands) pipe.callBuffer(command, ...args)
+  let results: [Error | null, unknown][] | null
+  try {
+    results = await pipe.exec()
+  } catch (error) {
+    const { previousErrors } = error as { previousErrors?: Error[] }
+    const cause = previousErrors?.[0] ?? (error as Error)
+    if (isReply(cause)) return commands.map(() => new ReplyError(cause.message))
+    throw explain(cause, name)
+  }
+  if (results === null) throw new ConnectionError(`${name}: the transaction was given up`)
+  return results.map(([error, reply]) => {
+    if (!error) return reply as Reply
+    if (!isReply(error)) throw explain(error, name)
+    return new ReplyError(error.message)
+  })
+}
+
+const isReply = (error: Error): boolean => error.name === 'ReplyError'
+
+const TLS = /certificate|self.signed|SSL|TLS|EPROTO|ERR_TLS/i
+
+function explain(error: Error, name: string): Error {
+  if (error instanceof EnvironmentError || error instanceof ConnectionError) return error
+  // A cluster tells of its nodes' errors, the last of which says what is wrong.
+  const { lastNodeError } = error as { lastNodeError?: Error }
+  if (lastNodeError) return explain(lastNodeError, name)
+  if (isReply(error)) return sortError(new ReplyError(error.message), name)
+  if (TLS.test(`${(error as NodeJS.ErrnoException).code} ${error.message}`))
+    return new EnvironmentError(`${name}: TLS failed: ${error.message}`, error)
+  return new ConnectionError(`${name}: ${error.message || 'no answer'}`, error)
+}

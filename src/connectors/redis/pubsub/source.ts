@@ -1,0 +1,102 @@
+/**
+ * Pub/Sub: everything is taken from the connection at once, into a queue, and read from there. A server drops a subscriber that
+ * falls behind by its output-buffer limit (32 MB by default), so nothing on this side may wait.
+ */
+import { Message, type Origin, type Source, type SourceContext } from '../../../plugin.ts'
+import type { RedisSourceConfig } from '../../../config.gen.ts'
+import { createPushQueue } from '../../../runtime/push-queue/queue.ts'
+import { inStateDir } from '../../../runtime/state-dir.ts'
+import { connect, type Lease } from '../connect.ts'
+import type { Subscription } from '../driver.ts'
+import { keyRule } from './channel-key.ts'
+import { Gaps } from './gaps.ts'
+
+/** More channels than this are looked up anew. */
+const MAX_ORIGINS = 20_000
+
+export function pubsubSource(config: RedisSourceConfig, patterns: readonly string[], ctx: SourceContext): Source {
+  const lane = `pubsub/${patterns.join(',')}`
+  const gaps = new Gaps(ctx)
+  const keyOf = keyRule(config.key_from_channel)
+  const origins = new Map<string, Origin>()
+  let lease: Lease | undefined
+  let subscription: Subscription | undefined
+  let fatal: Error | undefined
+  let interrupt = new AbortController()
+  /** Channel and pattern of the last key made: a burst is mostly of one channel. */
+  let lastChannel: Buffer = Buffer.alloc(0)
+  let lastPattern = ''
+  let lastKey: string | null = null
+
+  const queue = createPushQueue({
+    dir: inStateDir(`push/${ctx.pipeline}.${ctx.version}/${ctx.step}`),
+    maxBytes: config.queue.max_bytes,
+    maxSpillBytes: config.queue.max_spill,
+    onFull: config.queue.on_full,
+    onSpillFull: config.queue.on_spill_full,
+    onBlock: blocked => subscription?.pause(blocked),
+    metrics: ctx.metrics,
+    log: ctx.log,
+    step: ctx.step,
+    clock: ctx.clock,
+  })
+
+  const key = (channel: Buffer, pattern: string): string | null => {
+    if (pattern === lastPattern && channel.equals(lastChannel)) return lastKey
+    lastChannel = Buffer.from(channel)
+    lastPattern = pattern
+    return (lastKey = keyOf(channel.toString(), pattern))
+  }
+  const originOf = (topic: string): Origin => {
+    let origin = origins.get(topic)
+    if (origin === undefined) {
+      if (origins.size >= MAX_ORIGINS) origins.clear()
+      origins.set(topic, (origin = { lane, source: ctx.step, topic, format: config.format }))
+    }
+    return origin
+  }
+
+  return {
+    async open() {
+      lease ??= await connect(config)
+      if (subscription !== undefined) return
+      // Claimed first: what arrives must find a lane.
+      await ctx.assign([{ id: lane, source: ctx.step }])
+      queue.open()
+      subscription = await lease.driver.subscribe(patterns, {
+        message: (channel, payload, pattern) => queue.push({ payload, key: key(channel, pattern), topic: channel, time: ctx.clock.now() }),
+        down: error => gaps.begin(error),
+        up: () => gaps.end(),
+        fatal(error) {
+          fatal = error
+          interrupt.abort(error)
+        },
+      })
+    },
+
+    async read(signal) {
+      if (fatal) throw fatal
+      const { records, position, lag } = await queue.read(AbortSignal.any([signal, interrupt.signal]), config.batch_size)
+      const messages = records.map(r => Message.fromRecord(r.payload, r.key, r.time, undefined, r.seq, originOf(r.topic!)))
+      return { lane, messages, position, lag }
+    },
+
+    async seek(_, position) {
+      queue.seek(position as number | undefined)
+    },
+
+    async commit(_, position) {
+      queue.commit(position as number)
+    },
+
+    caughtUp: () => queue.size === 0,
+    healthy: () => subscription !== undefined && !gaps.open,
+
+    async close() {
+      await subscription?.close()
+      gaps.close()
+      queue.close()
+      await lease?.release()
+    },
+  }
+}

@@ -1,0 +1,104 @@
+/** What a message becomes, per mode of the sink. */
+import { DataError, type Message } from '../../plugin.ts'
+import type { RedisSinkConfig } from '../../config.gen.ts'
+import { getter, show } from '../../transforms/lib/fields.ts'
+import type { Arg, Command } from './driver.ts'
+import { template } from './template.ts'
+
+export const MODES = ['channel', 'stream', 'list', 'hash', 'sorted_set', 'string'] as const
+export type Mode = (typeof MODES)[number]
+
+export const modeOf = (config: RedisSinkConfig): Mode => MODES.find(mode => config[mode] !== undefined)!
+
+export interface Write {
+  readonly key: string
+  readonly commands: readonly Command[]
+  /** Must be done all or nothing. */
+  readonly atomic: boolean
+}
+
+/** @returns the commands for one message. Throws a {DataError} for one that lacks what they need. */
+export function writer(config: RedisSinkConfig): (m: Message) => Write {
+  const mode = modeOf(config)
+  const keyOf = template(config[mode]!)
+  const make = MAKERS[mode](config)
+  const { ttl, unique_score } = config
+  return m => {
+    const key = keyOf(m)
+    const commands = make(key, m)
+    // The string's own command sets it.
+    const ends = ttl !== undefined && mode !== 'string' && mode !== 'channel'
+    return { key, commands: ends ? [...commands, ['PEXPIRE', key, ttl]] : commands, atomic: unique_score && mode === 'sorted_set' }
+  }
+}
+
+/** What is done once per key and batch: keeping its length. */
+export function trimmer({ max_length, push, sorted_set, list }: RedisSinkConfig): ((key: string) => Command) | undefined {
+  if (max_length === undefined) return undefined
+  if (list !== undefined) return key => (push === 'left' ? ['LTRIM', key, 0, max_length - 1] : ['LTRIM', key, -max_length, -1])
+  return sorted_set === undefined ? undefined : key => ['ZREMRANGEBYRANK', key, 0, -max_length - 1]
+}
+
+type Maker = (config: RedisSinkConfig) => (key: string, m: Message) => Command[]
+
+const MAKERS: Record<Mode, Maker> = {
+  channel: () => (key, m) => [['PUBLISH', key, valueOf(m)]],
+
+  stream: config => {
+    const head: Arg[] = config.max_length === undefined ? [] : ['MAXLEN', '~', config.max_length]
+    if (config.entry === 'fields') return (key, m) => [['XADD', key, ...head, '*', ...entryFields(m)]]
+    return (key, m) => [['XADD', key, ...head, '*', config.value_field, valueOf(m)]]
+  },
+
+  list: config => (key, m) => [[config.push === 'left' ? 'LPUSH' : 'RPUSH', key, valueOf(m)]],
+
+  hash: config => {
+    const field = config.hash_field === undefined ? undefined : getter(config.hash_field)
+    return (key, m) => {
+      const name = field === undefined ? m.encodeKey() : nameOf(field(m.value), config.hash_field!)
+      if (name === null) throw new DataError(`the message has no key for the field of ${key}; hash_field takes one of its value's`)
+      const value = m.encode()
+      return [value === null ? ['HDEL', key, name] : ['HSET', key, name, value]]
+    }
+  },
+
+  sorted_set: config => {
+    const get = getter(config.score!)
+    return (key, m) => {
+      const score = scoreOf(get(m.value), config.score!)
+      const add: Command = ['ZADD', key, score, valueOf(m)]
+      return config.unique_score ? [['ZREMRANGEBYSCORE', key, score, score], add] : [add]
+    }
+  },
+
+  string: config => (key, m) => {
+    const value = m.encode()
+    if (value === null) return [['DEL', key]]
+    return [config.ttl === undefined ? ['SET', key, value] : ['SET', key, value, 'PX', config.ttl]]
+  },
+}
+
+function valueOf(m: Message): Buffer | string {
+  const value = m.encode()
+  if (value === null) throw new DataError('the message has no value (a tombstone)')
+  return value
+}
+
+function scoreOf(value: unknown, path: string): number {
+  const score = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
+  if (typeof score === 'number' && Number.isFinite(score)) return score
+  throw new DataError(`field "${path}" is ${show(value)} and can be no score; a score is a number`)
+}
+
+function nameOf(value: unknown, path: string): string {
+  if (typeof value === 'string') return value
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  throw new DataError(`field "${path}" is ${show(value)} and names no field of a hash`)
+}
+
+function entryFields(m: Message): Arg[] {
+  const { value } = m
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || Object.keys(value).length === 0)
+    throw new DataError('entry: fields needs an object with at least one field')
+  return Object.entries(value).flatMap(([name, v]) => [name, typeof v === 'string' ? v : (JSON.stringify(v) ?? 'null')])
+}

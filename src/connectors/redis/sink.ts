@@ -1,0 +1,164 @@
+import {
+  BatchError,
+  type CheckProblem,
+  ConnectionError,
+  type Context,
+  DataError,
+  defineSink,
+  EnvironmentError,
+  type Message,
+  type Sink,
+} from '../../plugin.ts'
+import type { RedisSinkConfig } from '../../config.gen.ts'
+import { connect, type Lease } from './connect.ts'
+import { type Command, ReplyError, sortError } from './driver.ts'
+import { probeSink } from './probe.ts'
+import { MODES, type Mode, modeOf, trimmer, type Write, writer } from './sink-commands.ts'
+import schema from './sink.schema.json' with { type: 'json' }
+import { checkTemplate, isFixed, readsFields } from './template.ts'
+import { checkConnection } from './url.ts'
+
+export default defineSink<RedisSinkConfig>({
+  type: 'redis',
+  schema,
+  repeat: config => REPEATS[modeOf(config)][0],
+  reason: config => REPEATS[modeOf(config)][1],
+  readsValue: c => c.hash_field !== undefined || c.score !== undefined || c.entry === 'fields' || readsFields(c[modeOf(c)] ?? ''),
+  check,
+  preview(config) {
+    const write = writer(config)
+    return m => {
+      const { key } = write(m)
+      return { topic: key, key: m.encodeKey(), value: m.encode(), headers: m.headers }
+    }
+  },
+  create: (config, ctx) => redisSink(config, ctx),
+  probe: probeSink,
+})
+
+const REPEATS: Record<Mode, ['idempotent' | 'appends' | 'ephemeral', string]> = {
+  channel: ['ephemeral', 'Pub/Sub keeps nothing, who does not listen misses it'],
+  stream: ['appends', 'an entry that is added again is a second entry'],
+  list: ['appends', 'an element that is pushed again is a second element'],
+  hash: ['idempotent', "a field's value is replaced"],
+  sorted_set: ['idempotent', 'a member is there once, with unique_score one per score'],
+  string: ['idempotent', 'a value is replaced'],
+}
+
+/** Settings that only some modes have. */
+const OWN: Partial<Record<keyof RedisSinkConfig, readonly Mode[]>> = {
+  hash_field: ['hash'],
+  score: ['sorted_set'],
+  max_length: ['stream', 'list', 'sorted_set'],
+  ttl: ['stream', 'list', 'hash', 'sorted_set', 'string'],
+}
+/** Commands sent at once: what an answer is waited for, and what one transaction holds. */
+const PIPELINE = 1000
+
+function check(config: RedisSinkConfig): CheckProblem[] {
+  const problems = checkConnection(config)
+  const given = MODES.filter(mode => config[mode] !== undefined)
+  if (given.length === 0) problems.push({ path: [], message: `needs one of ${MODES.join(', ')}` })
+  for (const mode of given.slice(1)) problems.push({ path: [mode], message: `${given[0]} says already where to write` })
+  for (const mode of given) {
+    const bad = checkTemplate(config[mode]!)
+    if (bad !== undefined) problems.push({ path: [mode], message: bad })
+  }
+  if (given.length !== 1) return problems
+  for (const [setting, modes] of Object.entries(OWN)) {
+    if (config[setting as keyof RedisSinkConfig] !== undefined && !modes.includes(given[0]))
+      problems.push({ path: [setting], message: `is for ${modes.join(', ')}, not for ${given[0]}` })
+  }
+  if (config.unique_score && config.sorted_set === undefined)
+    problems.push({ path: ['unique_score'], message: `is for sorted_set, not for ${given[0]}` })
+  if (config.sorted_set !== undefined && config.score === undefined)
+    problems.push({ path: ['sorted_set'], message: 'needs score: the field that the members are ordered by' })
+  return problems
+}
+
+function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
+  const mode = modeOf(config)
+  const make = writer(config)
+  const trim = trimmer(config)
+  const fixed = isFixed(config[mode]!)
+  const written = ctx.metrics.counter('redis_written_total', 'Messages that Redis has acknowledged.', { step: ctx.step, mode })
+  let lease: Lease | undefined
+
+  /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
+  const run = async (writes: readonly { index: number; write: Write }[], failed: Map<number, Error>): Promise<void> => {
+    const commands: Command[] = []
+    const owners: number[] = []
+    for (const { index, write } of writes) {
+      for (const command of write.commands) {
+        commands.push(command)
+        owners.push(index)
+      }
+    }
+    if (trim) {
+      for (const key of new Set(writes.map(w => w.write.key))) {
+        commands.push(trim(key))
+        owners.push(-1)
+      }
+    }
+    const atomic = writes[0].write.atomic
+    const replies = await lease!.driver.run(commands, { atomic })
+    replies.forEach((reply, i) => {
+      if (!(reply instanceof ReplyError)) return
+      const error = sortError(reply, `${mode} ${String(commands[i][1])}`)
+      // A name that comes from messages: it is theirs that is wrong.
+      const theirs = error instanceof DataError || (reply.kind === 'WRONGTYPE' && !fixed)
+      if (!theirs || owners[i] === -1) throw error instanceof DataError ? new EnvironmentError(error.message, reply) : error
+      failed.set(owners[i], error instanceof DataError ? error : new DataError(error.message, reply))
+    })
+  }
+
+  return {
+    async open() {
+      lease ??= await connect(config)
+    },
+
+    async write(messages) {
+      if (lease === undefined) throw new ConnectionError('the sink is not open')
+      const failed = new Map<number, Error>()
+      for (const part of parts(messages, make, failed)) await run(part, failed)
+      written.inc(messages.length - failed.size)
+      if (failed.size > 0) throw new BatchError(failed)
+    },
+
+    healthy: () => lease?.driver.healthy() ?? false,
+
+    async close() {
+      await lease?.release()
+    },
+  }
+}
+
+/** Pieces of a batch, in order; of atomic writes those of one key, as a transaction has to be. */
+function* parts(
+  messages: readonly Message[],
+  make: (m: Message) => Write,
+  failed: Map<number, Error>,
+): Generator<{ index: number; write: Write }[]> {
+  let part: { index: number; write: Write }[] = []
+  let commands = 0
+  for (let index = 0; index < messages.length; index++) {
+    let write: Write
+    try {
+      write = make(messages[index])
+    } catch (error) {
+      failed.set(
+        index,
+        error instanceof DataError ? error : new DataError(`the message cannot be written: ${(error as Error).message}`, error),
+      )
+      continue
+    }
+    if (part.length > 0 && (commands >= PIPELINE || (write.atomic && write.key !== part[0].write.key))) {
+      yield part
+      part = []
+      commands = 0
+    }
+    part.push({ index, write })
+    commands += write.commands.length
+  }
+  if (part.length > 0) yield part
+}

@@ -1,0 +1,54 @@
+import { type CheckProblem, defineSource, type Source, type SourceContext } from '../../plugin.ts'
+import type { RedisSourceConfig } from '../../config.gen.ts'
+import { probeSource } from './probe.ts'
+import { checkKeyRule } from './pubsub/channel-key.ts'
+import { pubsubSource } from './pubsub/source.ts'
+import { snapshotSource } from './snapshot.ts'
+import schema from './source.schema.json' with { type: 'json' }
+import { streamSource } from './stream/source.ts'
+import { checkConnection } from './url.ts'
+
+export default defineSource<RedisSourceConfig>({
+  type: 'redis',
+  schema,
+  replayable: config => config.patterns === undefined,
+  reason: config =>
+    config.patterns !== undefined
+      ? 'Pub/Sub keeps nothing, and what is published while the connection is away is lost (counted and logged)'
+      : config.streams !== undefined
+        ? 'a stream keeps its entries, and the group remembers which are not acknowledged'
+        : 'a key can be read again',
+  check,
+  create,
+  probe: probeSource,
+})
+
+const MODES = ['patterns', 'streams', 'list', 'hash', 'sorted_set'] as const
+type Mode = (typeof MODES)[number]
+/** Settings that only some modes have. */
+const OWN: Partial<Record<keyof RedisSourceConfig, readonly Mode[]>> = {
+  group: ['streams'],
+  consumer: ['streams'],
+  field: ['streams'],
+  key_field: ['streams'],
+  last: ['list', 'hash', 'sorted_set'],
+}
+
+function check(config: RedisSourceConfig): CheckProblem[] {
+  const problems = checkConnection(config)
+  const given = MODES.filter(mode => config[mode] !== undefined)
+  if (given.length === 0) problems.push({ path: [], message: `needs one of ${MODES.join(', ')}` })
+  for (const mode of given.slice(1)) problems.push({ path: [mode], message: `${given[0]} says already what to read` })
+  for (const [setting, modes] of Object.entries(OWN)) {
+    if (given.length === 1 && config[setting as keyof RedisSourceConfig] !== undefined && !modes.includes(given[0]))
+      problems.push({ path: [setting], message: `is for ${modes.join(', ')}, not for ${given[0]}` })
+  }
+  const bad = checkKeyRule(config.key_from_channel)
+  if (bad !== undefined) problems.push({ path: ['key_from_channel'], message: bad })
+  return problems
+}
+
+function create(config: RedisSourceConfig, ctx: SourceContext): Source {
+  if (config.patterns !== undefined) return pubsubSource(config, config.patterns, ctx)
+  return config.streams !== undefined ? streamSource(config, config.streams, ctx) : snapshotSource(config, ctx)
+}

@@ -1,0 +1,105 @@
+/**
+ * Streams with a consumer group. Where a lane is, is what the group has not had acknowledged: a restart reads that first.
+ * A position also names what was read and not acknowledged when it was made, so that a checkpoint kept elsewhere knows it again.
+ */
+import { hostname } from 'node:os'
+import { type Batch, type Position, type Source, type SourceContext } from '../../../plugin.ts'
+import type { RedisSourceConfig } from '../../../config.gen.ts'
+import { connect, type Lease } from '../connect.ts'
+import type { Session } from '../driver.ts'
+import { StreamLane } from './lane.ts'
+
+/** How long the server may wait for an entry before it says that there is none, ms. */
+const BLOCK = 500
+
+export function streamSource(config: RedisSourceConfig, streams: readonly string[], ctx: SourceContext): Source {
+  const group = config.group ?? ctx.pipeline
+  const consumer = config.consumer ?? hostname()
+  const lanes: StreamLane[] = []
+  const meter = {
+    claimed: ctx.metrics.counter('redis_stream_claimed_total', 'Entries taken over from consumers that did not acknowledge them.', {
+      step: ctx.step,
+    }),
+    missing: ctx.metrics.counter('redis_stream_missing_total', 'Entries that were deleted or trimmed before they were acknowledged.', {
+      step: ctx.step,
+    }),
+  }
+  let lease: Lease | undefined
+  /** One per stream: each waits for its own. */
+  let sessions: Session[] = []
+  /** Reads under way, per lane: one that was given up is asked for again, not lost. */
+  const reads = new Map<StreamLane, Promise<{ lane: StreamLane; batch?: Batch; error?: Error }>>()
+  /** Lanes whose read is done and not handed out. */
+  const waiting = new Set<StreamLane>()
+  let turn = 0
+
+  const ask = (lane: StreamLane): Promise<{ lane: StreamLane; batch?: Batch; error?: Error }> => {
+    let read = reads.get(lane)
+    if (read === undefined) {
+      read = lane.next(sessions[lanes.indexOf(lane)], BLOCK).then(
+        batch => {
+          if (batch.messages.length > 0) waiting.add(lane)
+          return { lane, batch }
+        },
+        (error: Error) => ({ lane, error }),
+      )
+      reads.set(lane, read)
+    }
+    return read
+  }
+
+  return {
+    async open() {
+      lease ??= await connect(config)
+      const { driver } = lease
+      if (lanes.length === 0) lanes.push(...streams.map(key => new StreamLane({ config, key, group, consumer, ctx, meter, driver })))
+      await Promise.all(sessions.map(s => s.close()))
+      sessions = []
+      for (const lane of lanes) {
+        await lane.prepare()
+        sessions.push(await driver.session())
+      }
+      const positions = await ctx.assign(lanes.map(({ id, key }) => ({ id, source: ctx.step, topic: key, group })))
+      for (const lane of lanes) lane.seek(positions.get(lane.id))
+    },
+
+    async read(signal): Promise<Batch> {
+      for (;;) {
+        signal.throwIfAborted()
+        const order = lanes.map((_, i) => lanes[(i + turn) % lanes.length])
+        turn++
+        const { lane, batch, error } = await abortable(Promise.race(order.map(ask)), signal)
+        reads.delete(lane)
+        waiting.delete(lane)
+        if (error) throw error
+        // Read before a seek: it comes again.
+        if (batch !== undefined && batch.messages.length > 0 && lane.isCurrent(batch)) return batch
+      }
+    },
+
+    async seek(id, position: Position | undefined) {
+      lanes.find(l => l.id === id)?.seek(position)
+    },
+
+    async commit(id, position) {
+      await lanes.find(l => l.id === id)?.commit(position)
+    },
+
+    caughtUp: id => lanes.some(l => l.id === id && l.caughtUp && !waiting.has(l)),
+    healthy: () => lease?.driver.healthy() ?? false,
+
+    async close() {
+      await Promise.all(sessions.map(s => s.close()))
+      sessions = []
+      await lease?.release()
+    },
+  }
+}
+
+function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}

@@ -1,0 +1,48 @@
+/** Names of keys and channels that depend on the message: `bars:<symbol>:1m`, `<@topic>`. */
+import { DataError, type Message } from '../../plugin.ts'
+import { getter } from '../../transforms/lib/fields.ts'
+
+const PLACE = /<([^<>]+)>/g
+
+/** @returns the name for a message. Throws a {DataError} for a message without what it needs. */
+export function template(pattern: string): (m: Message) => string {
+  const pieces: ((m: Message) => string)[] = []
+  let at = 0
+  for (const match of pattern.matchAll(PLACE)) {
+    const plain = pattern.slice(at, match.index)
+    if (plain !== '') pieces.push(() => plain)
+    pieces.push(place(match[1], pattern))
+    at = match.index + match[0].length
+  }
+  const rest = pattern.slice(at)
+  if (pieces.length === 0) return () => pattern
+  if (rest !== '') pieces.push(() => rest)
+  return m => pieces.map(piece => piece(m)).join('')
+}
+
+export const isFixed = (pattern: string): boolean => pattern.search(PLACE) === -1
+export const readsFields = (pattern: string): boolean => [...pattern.matchAll(PLACE)].some(([, name]) => !name.startsWith('@'))
+
+/** What is wrong with it, if anything. */
+export function checkTemplate(pattern: string): string | undefined {
+  for (const [, name] of pattern.matchAll(PLACE)) {
+    if (name.startsWith('@') && name !== '@key' && name !== '@topic')
+      return `has <${name}>; there are <@key>, <@topic>, and fields such as <symbol>`
+  }
+  return undefined
+}
+
+function place(name: string, pattern: string): (m: Message) => string {
+  const read = name === '@key' ? (m: Message) => m.key : name === '@topic' ? (m: Message) => m.origin?.topic : fieldOf(name)
+  return m => {
+    const value = read(m)
+    if (typeof value === 'string' && value !== '') return value
+    if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+    throw new DataError(`the message has no ${name.startsWith('@') ? name.slice(1) : `field "${name}"`} for ${pattern}`)
+  }
+}
+
+function fieldOf(path: string): (m: Message) => unknown {
+  const get = getter(path)
+  return m => get(m.value)
+}

@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest'
+import redisSink from '../../../src/connectors/redis/sink.ts'
+import { BatchError, EnvironmentError, Message, type Sink } from '../../../src/plugin.ts'
+import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { sinkConformance } from '../../conformance/sink.ts'
+import { unique } from '../../support/unique.ts'
+import type { Reply, ReplyError } from '../../../src/connectors/redis/driver.ts'
+import { driver, kinds, sinkConfig } from './make.ts'
+
+const texts = (reply: Reply | ReplyError): string[] =>
+  (reply as Reply[]).map(r => (Array.isArray(r) ? (r[1] as Buffer[])[1] : r)!.toString())
+
+describe.each(kinds)('redis sink: %s', (name, url) => {
+  const one = async (...command: [string, ...(string | number)[]]): Promise<Reply | ReplyError> =>
+    (await (await driver({ url })).run([command]))[0]
+
+  sinkConformance(`redis list (${name})`, {
+    plugin: redisSink,
+    async prepare() {
+      const list = unique('l')
+      return { config: sinkConfig({ url, list }), read: async () => texts(await one('LRANGE', list, 0, -1)) }
+    },
+  })
+  sinkConformance(`redis stream (${name})`, {
+    plugin: redisSink,
+    async prepare() {
+      const stream = unique('s')
+      return { config: sinkConfig({ url, stream }), read: async () => texts(await one('XRANGE', stream, '-', '+')) }
+    },
+  })
+
+  test('hash, string and sorted set overwrite themselves; a tombstone deletes', async () => {
+    const key = unique('k')
+    const hash = await open({ url, hash: `${key}:h`, hash_field: 'symbol' })
+    await hash.write([message({ symbol: 'A', v: 1 }), message({ symbol: 'B', v: 1 }), message({ symbol: 'A', v: 2 })], writeContext())
+    expect(((await one('HGETALL', `${key}:h`)) as Buffer[]).map(String)).toEqual(['A', '{"symbol":"A","v":2}', 'B', '{"symbol":"B","v":1}'])
+    const string = await open({ url, string: `${key}:<@key>`, ttl: 60_000 })
+    await string.write(
+      [new Message({ v: 1 }, 'x'), new Message({ v: 2 }, 'x'), new Message({ v: 2 }, 'y'), new Message(null, 'y')],
+      writeContext(),
+    )
+    expect([String(await one('GET', `${key}:x`)), await one('GET', `${key}:y`)]).toEqual(['{"v":2}', null])
+    expect(await one('PTTL', `${key}:x`)).toBeGreaterThan(1000)
+    const zset = await open({ url, sorted_set: `${key}:<symbol>`, score: 'start', unique_score: true, max_length: 3 })
+    const bars = [1, 2, 3, 4].map(start => message({ symbol: 'A', start, close: 1 }))
+    await zset.write([...bars, message({ symbol: 'B', start: 1 })], writeContext())
+    await zset.write([...bars.slice(1), message({ symbol: 'A', start: 3, close: 9 })], writeContext())
+    expect(texts(await one('ZRANGE', `${key}:A`, 0, -1))).toEqual([
+      '{"symbol":"A","start":2,"close":1}',
+      '{"symbol":"A","start":3,"close":9}',
+      '{"symbol":"A","start":4,"close":1}',
+    ])
+    expect(texts(await one('ZRANGE', `${key}:B`, 0, -1))).toHaveLength(1)
+  })
+
+  test('lists and streams keep their length; a stream takes fields', async () => {
+    const key = unique('k')
+    const left = await open({ url, list: `${key}:l`, push: 'left', max_length: 2 })
+    await left.write(
+      [1, 2, 3].map(n => message({ n })),
+      writeContext(),
+    )
+    expect(texts(await one('LRANGE', `${key}:l`, 0, -1))).toEqual(['{"n":3}', '{"n":2}'])
+    const fields = await open({ url, stream: `${key}:s`, entry: 'fields' })
+    await fields.write([message({ a: 'x', b: [1], c: 2 })], writeContext())
+    const [[, entry]] = (await one('XRANGE', `${key}:s`, '-', '+')) as [[Buffer, Buffer[]]]
+    expect(entry.map(String)).toEqual(['a', 'x', 'b', '[1]', 'c', '2'])
+  })
+
+  test('bad messages are refused by name, the others are written', async () => {
+    const key = unique('k')
+    const zset = await open({ url, sorted_set: key, score: 'start' })
+    const batch = [
+      message({ start: 1 }),
+      message({}),
+      message({ start: 'x' }),
+      message({ start: Number.POSITIVE_INFINITY }),
+      message(null),
+      message({ start: '2' }),
+    ]
+    const error = await zset.write(batch, writeContext()).catch(e => e)
+    expect(error).toBeInstanceOf(BatchError)
+    expect([...(error as BatchError).failed.keys()]).toEqual([1, 2, 3, 4])
+    expect(texts(await one('ZRANGE', key, 0, -1))).toEqual(['{"start":1}', '{"start":"2"}'])
+  })
+
+  test('a key that holds something else: somebody has to act; of a name from messages, that message is wrong', async () => {
+    const key = unique('k')
+    await one('RPUSH', `${key}:A`, 'x')
+    const fixed = await open({ url, hash: `${key}:A` })
+    await expect(fixed.write([new Message({}, 'f')], writeContext())).rejects.toThrow(EnvironmentError)
+    const named = await open({ url, hash: `${key}:<symbol>` })
+    const error = await named.write([new Message({ symbol: 'A' }, 'f'), new Message({ symbol: 'B' }, 'f')], writeContext()).catch(e => e)
+    expect([...(error as BatchError).failed]).toEqual([
+      [0, expect.objectContaining({ message: expect.stringContaining('holds something else') })],
+    ])
+    expect(String(await one('TYPE', `${key}:B`))).toBe('hash')
+  })
+
+  async function open(config: Parameters<typeof sinkConfig>[0]): Promise<Sink> {
+    const sink = redisSink.create(sinkConfig(config), fakeContext('redis')) as Sink
+    await sink.open!(new AbortController().signal)
+    return sink
+  }
+})
+
+test.each([
+  [{}, 'needs one of channel'],
+  [{ list: 'a', hash: 'b' }, 'list says already where to write'],
+  [{ sorted_set: 'a' }, 'needs score'],
+  [{ list: 'a', score: 'b' }, 'is for sorted_set, not for list'],
+  [{ channel: 'a', ttl: 5 }, 'not for channel'],
+  [{ channel: '<@symbol>' }, 'there are <@key>, <@topic>'],
+])('check: %j', (config, message) => {
+  expect(redisSink.check!(sinkConfig(config)).map(p => p.message)).toEqual([expect.stringContaining(message)])
+})
+
+const message = (value: unknown): Message => new Message(value)

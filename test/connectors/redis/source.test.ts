@@ -1,0 +1,276 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test, vi } from 'vitest'
+import redisSource from '../../../src/connectors/redis/source.ts'
+import type { Batch, Message, Position, Source } from '../../../src/plugin.ts'
+import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { readAll, sourceConformance } from '../../conformance/source.ts'
+import { unique } from '../../support/unique.ts'
+import { driver, freshState, kinds, sourceConfig } from './make.ts'
+
+const { signal } = new AbortController()
+const text = (m: Message): string => String(m.payload)
+
+/** A source that never ends by itself ends here behind `count` records of the input. */
+function ending(source: Source, count: () => number): Source {
+  let left = count()
+  const read = source.read.bind(source)
+  const seek = source.seek!.bind(source)
+  return {
+    ...source,
+    async read(s) {
+      s.throwIfAborted()
+      if (left <= 0) return null
+      const batch = (await read(s))!
+      left -= batch.messages.length
+      return batch
+    },
+    async seek(lane, position) {
+      left = count()
+      await seek(lane, position)
+    },
+  }
+}
+
+describe.each(kinds)('redis source: %s', (name, url) => {
+  sourceConformance(`redis list (${name})`, {
+    plugin: redisSource,
+    async prepare(records) {
+      const list = unique('list')
+      const d = await driver({ url })
+      await d.run(records.map(r => ['RPUSH', list, r] as const))
+      return { config: sourceConfig({ url, list }) }
+    },
+  })
+
+  sourceConformance(`redis sorted_set (${name})`, {
+    plugin: redisSource,
+    async prepare(records) {
+      const sorted_set = unique('zset')
+      const d = await driver({ url })
+      await d.run(records.map((r, i) => ['ZADD', sorted_set, i, r] as const))
+      return { config: sourceConfig({ url, sorted_set }) }
+    },
+  })
+
+  sourceConformance(`redis hash (${name})`, {
+    plugin: redisSource,
+    async prepare(records) {
+      const hash = unique('hash')
+      const d = await driver({ url })
+      await d.run(records.map((r, i) => ['HSET', hash, String(i), r] as const))
+      return { config: sourceConfig({ url, hash }) }
+    },
+  })
+
+  let published: readonly string[] = []
+  sourceConformance(`redis patterns (${name})`, {
+    plugin: { ...redisSource, replayable: false },
+    async prepare(records) {
+      published = records
+      freshState()
+      return { config: sourceConfig({ url, patterns: [`${unique('ch')}.*`] }) }
+    },
+    create(config, ctx) {
+      const source = redisSource.create(config, ctx) as Source
+      const records = published
+      return ending(
+        {
+          ...source,
+          async open(s) {
+            await source.open!(s)
+            const d = await driver({ url })
+            await d.run(records.map(r => ['PUBLISH', config.patterns![0].replace('*', 'x'), r] as const))
+          },
+        },
+        () => records.length,
+      )
+    },
+  })
+
+  let streamed: readonly string[] = []
+  let firstLeft = 0
+  sourceConformance(`redis streams (${name})`, {
+    plugin: { ...redisSource, replayable: false },
+    async prepare(records) {
+      streamed = records
+      const stream = unique('stream')
+      const d = await driver({ url })
+      await d.run(records.map(r => ['XADD', stream, '*', 'value', r] as const))
+      return { config: sourceConfig({ url, streams: [stream], group: 'g', field: 'value', consumer: 'a' }) }
+    },
+    create(config, ctx) {
+      firstLeft = streamed.length
+      return ending(redisSource.create(config, ctx) as Source, () => firstLeft)
+    },
+  })
+
+  test('last: the newest of a key, in its order, with their scores or fields as keys', async () => {
+    const d = await driver({ url })
+    const key = unique('k')
+    await d.run([
+      ['ZADD', `${key}:z`, 3, 'c', 1, 'a', 2, 'b'],
+      ['RPUSH', `${key}:l`, 'a', 'b', 'c'],
+      ['HSET', `${key}:h`, '10', 'c', '9', 'b', '1', 'a'],
+    ])
+    for (const [config, keys] of [
+      [{ sorted_set: `${key}:z` }, ['2', '3']],
+      [{ list: `${key}:l` }, [null, null]],
+      [{ hash: `${key}:h` }, ['9', '10']],
+    ] as const) {
+      const { source } = await open({ url, last: 2, format: 'text', ...config })
+      const messages = (await readAll(source)).flatMap(b => b.messages)
+      expect(messages.map(text)).toEqual(['b', 'c'])
+      expect(messages.map(m => m.key)).toEqual(keys)
+      await source.close!()
+    }
+  })
+
+  test('a key of another type is refused with the right words; one that is not there is empty', async () => {
+    const d = await driver({ url })
+    const key = unique('k')
+    await d.run([['RPUSH', key, 'a']])
+    const { source } = await open({ url, sorted_set: key })
+    await expect(source.read(signal)).rejects.toThrow(/is a list, not a sorted_set: read it as list/)
+    const { source: empty } = await open({ url, hash: unique('none') })
+    expect(await empty.read(signal)).toBe(null)
+  })
+
+  test('Pub/Sub: the channel is the topic, the wildcard the key, the bytes as they came', async () => {
+    const d = await driver({ url })
+    const prefix = unique('ticks')
+    const { source } = await open({ url, patterns: [`${prefix}.*`] })
+    const bytes = Buffer.from([0xff, 0, 0x7b])
+    await d.run([
+      ['PUBLISH', `${prefix}.BTC.USDT`, bytes],
+      ['PUBLISH', `${prefix}.ETHUSDT`, '{}'],
+      ['PUBLISH', 'other', '{}'],
+    ])
+    const messages = await readCount(source, 2)
+    expect(messages.map(m => [m.origin!.topic, m.key, m.payload])).toEqual([
+      [`${prefix}.BTC.USDT`, 'BTC.USDT', bytes],
+      [`${prefix}.ETHUSDT`, 'ETHUSDT', Buffer.from('{}')],
+    ])
+    await source.close!()
+  })
+
+  test('Pub/Sub: a lane that is sent back gets what was not committed once more', async () => {
+    const d = await driver({ url })
+    const prefix = unique('c')
+    const { source } = await open({ url, patterns: [`${prefix}*`], format: 'text' })
+    await d.run(Array.from({ length: 10 }, (_, i) => ['PUBLISH', prefix, String(i)] as const))
+    const first = await readCount(source, 10)
+    await source.commit!('', first[3].offset + 1)
+    await source.seek!('', undefined)
+    expect((await readCount(source, 6)).map(text)).toEqual(['4', '5', '6', '7', '8', '9'])
+    await source.close!()
+  })
+
+  test('streams: what is not committed comes again to the same consumer, and goes to another when it is dead', async () => {
+    const d = await driver({ url })
+    const stream = unique('s')
+    await d.run(Array.from({ length: 25 }, (_, i) => ['XADD', stream, '*', 'v', String(i)] as const))
+    const config = { url, streams: [stream], group: 'g', field: 'v', format: 'text', batch_size: 10 } satisfies Parameters<
+      typeof sourceConfig
+    >[0]
+    const { source: a, ctx } = await open({ ...config, consumer: 'a' })
+    const lane = ctx.lanes[0].id
+    const batches = [(await a.read(signal))!, (await a.read(signal))!]
+    await a.commit!(lane, batches[0].position)
+    await a.seek!(lane, batches[0].position)
+    expect((await readCount(a, 15)).map(text)).toEqual(range(10, 25))
+    await a.close!()
+
+    const { source: again } = await open({ ...config, consumer: 'a' })
+    expect((await readCount(again, 15)).map(text)).toEqual(range(10, 25))
+    await again.close!()
+
+    await d.run([['XADD', stream, '*', 'other', 'x']])
+    const { source: b, ctx: other } = await open({ ...config, consumer: 'b', claim_idle: 1 })
+    await sleep(5)
+    const got: Batch[] = []
+    while (got.flatMap(g => g.messages).length < 16) got.push((await b.read(signal))!)
+    const messages = got.flatMap(g => g.messages)
+    expect(messages.filter(m => !m.failure).map(text)).toEqual(range(10, 25))
+    expect(messages.filter(m => m.failure).map(m => m.failure!.message)).toEqual([expect.stringContaining('has no field "v"')])
+    await b.commit!(other.lanes[0].id, got.at(-1)!.position)
+    const [pending] = await d.run([['XREADGROUP', 'GROUP', 'g', 'b', 'STREAMS', stream, '0']])
+    expect(pending).toEqual([[Buffer.from(stream), []]])
+    await b.close!()
+  })
+
+  test('streams: a checkpoint kept elsewhere decides, not what was acknowledged', async () => {
+    const d = await driver({ url })
+    const stream = unique('s')
+    await d.run(Array.from({ length: 30 }, (_, i) => ['XADD', stream, '*', 'v', String(i)] as const))
+    const config = { url, streams: [stream], group: 'g', field: 'v', format: 'text', batch_size: 10, consumer: 'a' } satisfies Parameters<
+      typeof sourceConfig
+    >[0]
+    const { source: a, ctx } = await open(config)
+    const [first, second] = [(await a.read(signal))!, (await a.read(signal))!]
+    await a.read(signal)
+    expect(first.messages).toHaveLength(10)
+    await a.close!()
+    // Saved, but the process died before it could acknowledge.
+    const { source: b } = await open(config, new Map([[ctx.lanes[0].id, second.position]]))
+    expect((await readCount(b, 10)).map(text)).toEqual(range(20, 30))
+    await b.close!()
+  })
+
+  test('streams: all fields as one object; several streams are several lanes; a deleted stream is made again', async () => {
+    const d = await driver({ url })
+    const streams = [unique('s'), unique('s')]
+    await d.run([
+      ['XADD', streams[0], '5-1', 'a', '1', '__proto__', 'x'],
+      ['XADD', streams[1], '*', 'a', '2', 'sym', 'BTC'],
+    ])
+    const { source, ctx } = await open({ url, streams, key_field: 'sym' })
+    const messages = await readCount(source, 2)
+    expect(messages.map(m => [JSON.stringify(m.value), m.key]).toSorted()).toEqual([
+      ['{"a":"1","__proto__":"x"}', null],
+      ['{"a":"2","sym":"BTC"}', 'BTC'],
+    ])
+    expect(messages.find(m => m.key === null)).toMatchObject({ offset: 5 * 4096 + 1, time: 5 })
+    expect(ctx.lanes.map(l => l.topic)).toEqual(streams)
+    await d.run([['DEL', streams[0]]])
+    const next = readCount(source, 1)
+    await vi.waitFor(async () => {
+      const [reply] = await d.run([['TYPE', streams[0]]])
+      expect(String(reply)).toBe('stream')
+    })
+    await d.run([['XADD', streams[0], '*', 'a', '3']])
+    expect((await next).map(text)).toEqual(['{"a":"3"}'])
+    await source.close!()
+  })
+})
+
+test.each([
+  [{ url: 'embedded' }, 'needs one of patterns, streams, list, hash, sorted_set'],
+  [{ list: 'a', hash: 'b' }, 'list says already what to read'],
+  [{ patterns: ['a'], group: 'g' }, 'is for streams, not for patterns'],
+  [{ patterns: ['a'], key_from_channel: '(' }, 'is no regular expression'],
+  [{ patterns: ['a'], key_from_channel: '^ticks' }, 'a regular expression with a group'],
+  [{ list: 'a', url: 'localhost:6379' }, 'starts with redis://'],
+  [{ list: 'a', url: 'redis://a,b' }, 'names several hosts'],
+  [{ list: 'a', url: 'redis+sentinel://a:1' }, "needs the master's name"],
+  [{ list: 'a', url: 'redis://a:99999' }, 'where host:port should stand'],
+  [{ list: 'a', url: 'redis://a/x' }, 'where the number of a database may stand'],
+  [{ list: 'a', url: 'redis+cluster://a/1' }, 'a cluster has only one'],
+  [{ list: 'a', url: 'redis://a', tls_ca: 'x' }, 'rediss:// has it'],
+])('check: %j', (config, message) => {
+  expect(redisSource.check!(sourceConfig(config)).map(p => p.message)).toEqual([expect.stringContaining(message)])
+})
+
+async function open(config: Parameters<typeof sourceConfig>[0], positions?: ReadonlyMap<string, Position>) {
+  const ctx = fakeSourceContext(unique('redis'), positions)
+  const source = redisSource.create(sourceConfig(config), ctx) as Source
+  await source.open!(signal)
+  return { source, ctx }
+}
+
+async function readCount(source: Source, count: number): Promise<Message[]> {
+  const messages: Message[] = []
+  while (messages.length < count) messages.push(...(await source.read(signal))!.messages)
+  return messages
+}
+
+const range = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, i) => String(from + i))
