@@ -583,6 +583,129 @@ export interface PostgresOutboxSourceConfig {
 }
 
 /**
+ * Reads Pub/Sub channels (`patterns`), streams with a consumer group (`streams`), or once what a key holds (`list`, `hash`, `sorted_set`): exactly one of these. Runs on a real Redis and on an embedded store.
+ */
+export interface RedisSourceConfig {
+  /**
+   * Pub/Sub: channels to subscribe to, `*`, `?` and `[ab]` being wildcards. Payloads pass untouched, the channel is the message's topic. What is published while the connection is away is lost, which is counted and logged.
+   *
+   * @minItems 1
+   */
+  patterns?: string[]
+  /**
+   * Pub/Sub: the message's key. `wildcard`: what the pattern's wildcards stand for (`ticks.*`: all behind `ticks.`). `last`: what follows the channel's last `.`, `:` or `/`. `channel`: its whole name. `none`. Or a regular expression whose first group is the key; channels that do not match have none.
+   */
+  key_from_channel: string
+  /**
+   * Pub/Sub: what has come and is not written yet.
+   */
+  queue: {
+    /**
+     * Bytes in memory. In bytes.
+     */
+    max_bytes: number
+    /**
+     * When memory is full: `spill` goes on in files below `RUNNER_STATE_DIR`, `block` stops reading (Redis then cuts the connection at its output-buffer limit), `drop_oldest` drops and counts, `fail` stops the pipeline.
+     */
+    on_full: 'spill' | 'block' | 'drop_oldest' | 'fail'
+    /**
+     * `spill`: bytes on disk. In bytes.
+     */
+    max_spill: number
+    /**
+     * `spill`: when the disk's share is full, or cannot be written.
+     */
+    on_spill_full: 'block' | 'drop_oldest' | 'drop_newest' | 'fail'
+  }
+  /**
+   * Streams to read with a consumer group, each a lane. Entries are acknowledged once they are written; those of a consumer that died are taken over.
+   *
+   * @minItems 1
+   */
+  streams?: string[]
+  /**
+   * Streams: consumer group, made when it is missing. Default: the pipeline's name.
+   */
+  group?: string
+  /**
+   * Streams: this process's name in the group, the same after a restart. Two processes of a group need two names. Default: the host's name.
+   */
+  consumer?: string
+  /**
+   * Streams: where a new group begins.
+   */
+  start_at: 'earliest' | 'latest'
+  /**
+   * Streams: entries that another consumer has had for so long without acknowledging them are taken over (XAUTOCLAIM). In ms.
+   */
+  claim_idle: number
+  /**
+   * Streams: field of an entry that is the message's value, byte for byte; entries without it go to the dead letters. Default: all fields as one object of texts.
+   */
+  field?: string
+  /**
+   * Streams: field of an entry that is the message's key.
+   */
+  key_field?: string
+  /**
+   * Key of a list to read once, from its head; then the input ends.
+   */
+  list?: string
+  /**
+   * Key of a hash to read once, ordered by field (numbers by size); then the input ends. The field is the message's key.
+   */
+  hash?: string
+  /**
+   * Key of a sorted set to read once, from the lowest score; then the input ends. The score is the message's key.
+   */
+  sorted_set?: string
+  /**
+   * `list`, `hash`, `sorted_set`: only the last so many, in their order.
+   */
+  last?: number
+  /**
+   * What the values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters. `text` is one string. `bytes` are passed on as they are.
+   */
+  format: 'json' | 'text' | 'bytes'
+  /**
+   * Most messages handed to the pipeline at once.
+   */
+  batch_size: number
+  /**
+   * `redis://host:port/db`, `rediss://` with TLS, `redis+sentinel://host:port,host:port/master/db` (`rediss+sentinel://`), `redis+cluster://host:port,host:port` (`rediss+cluster://`); user and password may stand before the host (`user:password@`). Or `embedded` (or `embedded:<path>`): a small store in a local SQLite file, `.runner/redis.db` (in `RUNNER_STATE_DIR`) by default, that needs no server. One pipeline file runs on both.
+   */
+  url: string
+  /**
+   * User name (ACL), when the URL has none.
+   */
+  username: string
+  /**
+   * Password, when the URL has none.
+   */
+  password: string
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   */
+  tls_ca: string
+  /**
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
+   */
+  tls_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `tls_cert`.
+   */
+  tls_key: string
+  /**
+   * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
+   */
+  tls_insecure_skip_verify: boolean
+  /**
+   * Name under which the server lists this client (CLIENT LIST).
+   */
+  client_name: string
+}
+
+/**
  * How the pipelines of this process are doing, one message per pipeline and round, with the pipeline's name as key: `{pipeline, version, status, problems, in, out, dead, lag, retries, watermark}`. Of other processes what their `/ready` says: `{url, pipeline, status, problems}`.
  */
 export interface RunnerStatusSourceConfig {
@@ -1933,6 +2056,100 @@ export interface PostgresSinkConfig {
    * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
    */
   idle_in_transaction_timeout: number
+}
+
+/**
+ * Writes to Redis, in pipelined batches: exactly one of `channel`, `stream`, `list`, `hash`, `sorted_set`, `string`. Their names may hold `<field>` (a field of the message), `<@key>` and `<@topic>` (its key, where it was read from). Runs on a real Redis and on an embedded store.
+ */
+export interface RedisSinkConfig {
+  /**
+   * Publish to this channel. Nobody keeps it: who does not listen misses it.
+   */
+  channel?: string
+  /**
+   * Append to this stream.
+   */
+  stream?: string
+  /**
+   * Append to the end of this list.
+   */
+  list?: string
+  /**
+   * Set a field of this hash; a repeat overwrites itself. A message without value deletes the field.
+   */
+  hash?: string
+  /**
+   * Add to this sorted set; a repeat overwrites itself.
+   */
+  sorted_set?: string
+  /**
+   * Set this key; a repeat overwrites itself. A message without value deletes it.
+   */
+  string?: string
+  /**
+   * `stream`: name of the entry's field that holds the message's value.
+   */
+  value_field: string
+  /**
+   * `stream`: `value` is one field with the message's value, `fields` the fields of its value (an object), one each.
+   */
+  entry: 'value' | 'fields'
+  /**
+   * `list`: which end grows: `right` (the tail) or `left` (the head).
+   */
+  push: 'right' | 'left'
+  /**
+   * `hash`: field of the message that names the hash's field. Default: the message's key.
+   */
+  hash_field?: string
+  /**
+   * `sorted_set`: field of the message that is the score, a number.
+   */
+  score?: string
+  /**
+   * `sorted_set`: a message replaces what has the same score, so that a corrected record overwrites the former one.
+   */
+  unique_score: boolean
+  /**
+   * `stream`, `list`, `sorted_set`: keep so many, the newest (of a sorted set: those with the highest scores). A stream may hold a few more.
+   */
+  max_length?: number
+  /**
+   * The key ends so long after its last write. Not for `channel`. In ms.
+   */
+  ttl?: number
+  /**
+   * `redis://host:port/db`, `rediss://` with TLS, `redis+sentinel://host:port,host:port/master/db` (`rediss+sentinel://`), `redis+cluster://host:port,host:port` (`rediss+cluster://`); user and password may stand before the host (`user:password@`). Or `embedded` (or `embedded:<path>`): a small store in a local SQLite file, `.runner/redis.db` (in `RUNNER_STATE_DIR`) by default, that needs no server. One pipeline file runs on both.
+   */
+  url: string
+  /**
+   * User name (ACL), when the URL has none.
+   */
+  username: string
+  /**
+   * Password, when the URL has none.
+   */
+  password: string
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   */
+  tls_ca: string
+  /**
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
+   */
+  tls_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `tls_cert`.
+   */
+  tls_key: string
+  /**
+   * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
+   */
+  tls_insecure_skip_verify: boolean
+  /**
+   * Name under which the server lists this client (CLIENT LIST).
+   */
+  client_name: string
 }
 
 /**
