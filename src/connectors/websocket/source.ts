@@ -262,6 +262,8 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
         const key = sequences && streamOf(refusal.message, sequences)
         if (key !== undefined) sequences!.lost('refused', key)
       }
+      // There is no sender to tell.
+      return refusals
     },
 
     async close() {

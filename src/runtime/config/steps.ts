@@ -38,7 +38,7 @@ export const COMMON_KEYS: Readonly<Record<Kind | 'dlq', readonly string[]>> = {
   source: ['name', 'enabled'],
   transform: ['name', 'enabled', 'when'],
   sink: ['name', 'enabled', 'when', 'from'],
-  dlq: ['name', 'enabled'],
+  dlq: ['name', 'enabled', 'when_off'],
 }
 
 export async function checkStep(
