@@ -11,6 +11,7 @@ import {
   type SourcePlugin,
   type TransformPlugin,
 } from '../../src/plugin.ts'
+import { loadText } from '../../src/runtime/config/load.ts'
 import type { Pipeline } from '../../src/runtime/config/model.ts'
 import type { PipelineRun } from '../../src/runtime/pipeline.ts'
 import { MemoryLog, pipelineOf, start, step } from './harness.ts'
@@ -319,4 +320,12 @@ test('a dlq that is switched off with when_off: drop: counted and gone', async (
   expect(d.journal).toEqual(['write 1', 'commit 4'])
   const { meters } = run.built
   expect(['in', 't0', 'out'].map(name => meters.steps.find(m => m.step === name)!.dead)).toEqual([1, 1, 1])
+})
+
+test('when_off counts only while the dlq is off', async () => {
+  const file = (dlq: string): string => `name: x\nsources: [{ memory: in }]\nsinks: [{ memory: out }]\ndlq: { ${dlq}, memory: dead }\n`
+  const load = async (dlq: string): Promise<Pipeline> => (await loadText('x.yaml', file(dlq))).pipeline!
+  expect(await load('enabled: false, when_off: drop')).toMatchObject({ drops_dead: true })
+  expect(await load('enabled: false')).not.toHaveProperty('drops_dead')
+  expect(await load('enabled: true, when_off: drop')).not.toHaveProperty('drops_dead')
 })

@@ -107,7 +107,7 @@ function shapeOf(p: any): string | undefined {
   if (typeof p !== 'object' || p === null) return 'the default export is not a plugin: use defineSource, defineTransform or defineSink'
   if (!KINDS.includes(p.kind)) return `kind must be ${KINDS.join(', ')}`
   if (typeof p.type !== 'string' || !/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(p.type)) return 'type must be a name such as sma_crossover'
-  if (['name', 'when', 'enabled', 'from'].includes(p.type)) return `type ${p.type} is the name of a key that every step has`
+  if (['name', 'when', 'enabled', 'from', 'when_off'].includes(p.type)) return `type ${p.type} is the name of a key that every step has`
   if (typeof p.schema !== 'object' || p.schema === null) return `${p.type} has no schema`
   if (typeof p.create !== 'function') return `${p.type} has no create function`
   return undefined
