@@ -5,7 +5,7 @@
 import { createServer, connect as dial, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Backend, kafkaBackend } from '../e2e/lib/backend.ts'
+import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
 import { sql } from '../support/postgres.ts'
 import { type Runner, startRunner, tempDir } from '../support/runner.ts'
 import { type PostgresServer, startPostgres } from '../support/servers/postgres.ts'
@@ -141,4 +141,56 @@ retry: { initial_delay: 50ms, max_delay: 500ms }
   expect((await sql(own, order)).map(r => r.ordered)).toEqual([true, true])
   console.log(`${sent} records, ${KILLS} kills, ${RESTARTS} immediate stops, commits cut before ${cut.before}, after ${cut.after}`)
   expect(cut.before + cut.after).toBeGreaterThan(0)
+})
+
+test('the server of a lookup goes away: the messages wait, none is lost, doubled or dead', { timeout: 120_000 }, async () => {
+  const dsn = await server.database('lookups')
+  await sql(dsn, "create table name (id int primary key, name text); insert into name select i, 'n' || i from generate_series(0, 99) i")
+  const cwd = tempDir({
+    'pipeline.yaml': `
+name: lookups
+sources: [ { kafka: { topics: [in-1], group: g } } ]
+transforms:
+  - lookup: { query: "select id, name from name where id = any($keys)", key: id % 100, as: found, ttl: 0s }
+sinks: [ { kafka: out } ]
+dlq: { kafka: dead }
+delivery: exactly_once
+retry: { initial_delay: 50ms, max_delay: 500ms }
+`,
+  })
+  const log = embeddedBackend(cwd)
+  const input = await log.topic('in')
+  let sent = 0
+  const feed = (n: number) =>
+    log.produce(
+      input,
+      Array.from({ length: n }, () => ({ value: `{"id": ${sent++}}` })),
+    )
+  await feed(2_000)
+  const runner = startRunner(['run', 'pipeline.yaml'], { cwd, env: { ...log.env, PG_DSN_RW: dsn } })
+  try {
+    await log.waitFor('out', 2_000)
+    for (let i = 0; i < 2; i++) {
+      await feed(1_000)
+      await server.immediate()
+      await feed(1_000)
+      await runner.line(/transform failed, trying again/)
+      await server.start()
+      await log.waitFor('out', sent)
+    }
+    // Stopped while its server is away, it ends in time, and the next run goes on where it was.
+    await server.immediate()
+    await feed(500)
+    await sleep(500)
+    runner.kill('SIGTERM')
+    await runner.exit(0)
+    await server.start()
+    await startRunner(['run', 'pipeline.yaml', '--until-idle', '1s'], { cwd, env: { ...log.env, PG_DSN_RW: dsn } }).exit(0)
+    const out = (await log.readAll('out')).map(r => JSON.parse(String(r.value)) as { id: number; found: { name: string } })
+    expect(out.map(r => r.id)).toEqual(Array.from({ length: sent }, (_, i) => i))
+    expect(out.every(r => r.found.name === `n${r.id % 100}`)).toBe(true)
+    expect(await log.readAll('dead').catch(() => [])).toEqual([])
+  } finally {
+    await log.close()
+  }
 })

@@ -10,7 +10,8 @@ import lookup from '../../src/transforms/lookup.ts'
 import sql from '../../src/transforms/sql.ts'
 import { VirtualClock } from '../../src/runtime/clock.ts'
 import { fakeContext } from '../conformance/lib/fake-context.ts'
-import { messagesOf, runTransform } from '../conformance/transform.ts'
+import * as fc from 'fast-check'
+import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 import { settings } from '../connectors/postgres/make.ts'
 import { database } from '../support/postgres.ts'
 
@@ -135,6 +136,25 @@ describe.each([
       /column 'n'/,
     )
   })
+})
+
+describe('on a server', async () => {
+  const dsn = await database()
+  beforeAll(async () => {
+    const { driver, release } = await connect(settings(dsn), fakeContext('x').log)
+    await driver.script(
+      "create table item (id int primary key, name text); insert into item select i, 'n' || i from generate_series(0, 9) i",
+    )
+    await release()
+  })
+  const value = fc.record({ id: fc.oneof(fc.integer({ min: 0, max: 14 }), fc.constantFrom('x', null, '3')) }, { requiredKeys: [] })
+  const inputs = fc.array(fc.record({ value }), { maxLength: 20 })
+  const query = 'select id, name from item where id = any($keys)'
+  transformConformance('lookup', lookup, lookupConfig(dsn, { query, max_entries: 5 }), inputs, { numRuns: 15 })
+  const one = { query: 'select name from item where id = $id::int', params: { id: 'id' } }
+  transformConformance('sql per message', sql, sqlConfig(dsn, one), inputs, { numRuns: 15 })
+  const batch = "select x.n, i.name from jsonb_array_elements($batch) with ordinality x(e, n) join item i on i.id = (x.e->>'id')::int"
+  transformConformance('sql per batch', sql, sqlConfig(dsn, { query: batch, on_missing: 'pass' }), inputs, { numRuns: 15 })
 })
 
 test('a server that is away is a ConnectionError; what is wrong for good is said', async () => {

@@ -16,6 +16,7 @@ const TABLE: readonly (readonly [prefix: string, kind: Kind, advice?: string])[]
   ['40', 'retry'], // serialization failure, deadlock
   ['55', 'retry'], // lock timeout, object in use
   ['25006', 'retry'], // read-only: a standby, until it is promoted or the DSN's host points elsewhere
+  ['25P02', 'retry'], // an earlier statement of the transaction failed; its own error says why
   ['25P03', 'retry'], // idle_in_transaction_session_timeout
   ['25P04', 'retry'], // transaction_timeout
   // The record's content.

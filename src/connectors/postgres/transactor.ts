@@ -48,6 +48,14 @@ const DROP_STATE = `
   delete from runner_checkpoint_state s using unnest($2::text[], $3::text[]) as d(store, key)
   where s.checkpoint = $1 and s.store = d.store and s.key = d.key`
 
+const OWN_PID = 'select pg_backend_pid() as pid'
+/** A former owner that stands still in its transaction (frozen, cut off) is shut out like one that has gone. */
+const FREE = `
+  select pg_terminate_backend(a.pid) from pg_stat_activity a
+  where a.pid = any(pg_blocking_pids($1)) and a.state like 'idle in transaction%' and a.state_change < clock_timestamp() - interval '1 second'`
+/** How long a claim waits for its row before it looks who has it, and between two looks; ms. */
+const PATIENCE = 1500
+
 interface Claim {
   readonly id: string
   readonly epoch: string
@@ -123,7 +131,11 @@ export class PostgresTransactor implements Transactor {
     await this.end(lane)
     const driver = await this.open()
     const { claim, position, rows } = await driver.transaction(async tx => {
-      const [{ id, epoch, position: json }] = (await tx.query(CLAIM, [this.pipeline, lane.id])).rows as Record<string, string>[]
+      const stop = await freeing(driver, tx)
+      const [{ id, epoch, position: json }] = (await tx.query(CLAIM, [this.pipeline, lane.id]).finally(stop)).rows as Record<
+        string,
+        string
+      >[]
       const state = json === null ? [] : (await tx.query(READ_STATE, [id])).rows
       return { claim: { id, epoch }, position: json as string | null, rows: state as Record<string, string>[] }
     })
@@ -194,6 +206,25 @@ export class PostgresTransactor implements Transactor {
 /** Keys are of any characters, PostgreSQL's texts have neither NUL nor half a surrogate pair. */
 const escape = (key: string): string => JSON.stringify(key).slice(1, -1)
 const unescape = (text: string): string => JSON.parse(`"${text}"`) as string
+
+/** While a claim waits for its row: ends the transaction that has it, once that one does nothing. @returns what ends the looking. */
+async function freeing(driver: Driver, tx: Queryable): Promise<() => void> {
+  // Here transactions take turns, and who has ours is this process.
+  if (driver.embedded) return () => {}
+  const [{ pid }] = (await tx.query(OWN_PID)).rows
+  let asking = false
+  const timer = setInterval(() => {
+    if (asking) return
+    asking = true
+    // Who may not do it waits for idle_in_transaction_timeout.
+    driver
+      .query(FREE, [pid as number])
+      .catch(() => {})
+      .finally(() => (asking = false))
+  }, PATIENCE)
+  timer.unref()
+  return () => clearInterval(timer)
+}
 
 async function createTables(driver: Driver): Promise<void> {
   const there = async (db: Queryable): Promise<boolean> =>

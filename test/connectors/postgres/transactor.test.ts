@@ -74,4 +74,19 @@ describe.each([
       await owner.close()
       await release()
     })
+
+  if (name === 'server')
+    test('an owner that is frozen in its transaction is shut out by the next claim', async () => {
+      const [old, young] = [await open('frozen'), await open('frozen')]
+      await old.claim(lane(0))
+      const transaction = await old.begin(lane(0))
+      await transaction.exclusive(tx => tx.query('create table if not exists frozen (n int)'))
+      expect(await young.claim(lane(0))).toBeUndefined()
+      await expect(transaction.commit({ position: 9, state: [] })).rejects.toThrow()
+      await young.save(lane(0), { position: 1, state: [] })
+      await expect(old.begin(lane(0))).rejects.toBeInstanceOf(FencedError)
+      expect((await young.claim(lane(0)))?.position).toBe(1)
+      await old.close()
+      await young.close()
+    })
 })
