@@ -53,6 +53,7 @@ export async function gen(root: string, check: boolean): Promise<number> {
 
 async function generate(root: string): Promise<Map<string, string>> {
   const frame = JSON.parse(readFileSync(join(root, 'schemas/frame.schema.json'), 'utf8')) as Schema
+  const catalogue = JSON.parse(readFileSync(join(root, 'schemas/topics.schema.json'), 'utf8')) as Schema
   const plugins = discover(root)
   for (const folder of ['docs/reference', 'src/validators']) mkdirSync(join(root, folder), { recursive: true })
   const validators = new Map<string, string>()
@@ -66,7 +67,7 @@ async function generate(root: string): Promise<Map<string, string>> {
     ['schemas/pipeline.schema.json', `${JSON.stringify(composeSchema(frame, plugins), null, 2)}\n`],
     ['docs/errors.md', errorsPage()],
   ])
-  for (const [name, text] of referencePages(frame, plugins)) files.set(`docs/reference/${name}`, text)
+  for (const [name, text] of referencePages(frame, catalogue, plugins)) files.set(`docs/reference/${name}`, text)
   for (const [id, text] of validators) files.set(`src/validators/${id}.gen.ts`, text)
   return files
 }
