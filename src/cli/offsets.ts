@@ -1,6 +1,5 @@
 /** `runner offsets show|reset`: where a group and its pipeline stand, and sending them elsewhere. */
 import { type Command, InvalidArgumentError } from 'commander'
-import { EXIT } from '../errors.ts'
 import { runCommand } from './command.ts'
 import { parseTimeOption } from './options.ts'
 import { BROKERS } from './topics.ts'
@@ -58,10 +57,6 @@ export function register(program: Command): void {
       runCommand(async () => (await import('./offsets/reset.ts')).reset(file, flags)),
     )
   for (const command of offsets.commands) command.exitOverride().showSuggestionAfterError()
-  offsets.action(() => {
-    offsets.outputHelp()
-    process.exitCode = EXIT.config
-  })
 }
 
 function whole(text: string): number {

@@ -1,6 +1,5 @@
 /** `runner topics list|create|plan|apply`: the topics of a log, by hand or from catalogues. */
 import { type Command, InvalidArgumentError } from 'commander'
-import { EXIT } from '../errors.ts'
 import { runCommand } from './command.ts'
 
 export interface ConnectionFlags {
@@ -67,10 +66,6 @@ export function register(program: Command): void {
     )
     .action((files: string[], flags: PlanFlags) => runCommand(async () => (await import('./topics/apply.ts')).applyTopics(files, flags)))
   for (const command of topics.commands) command.exitOverride().showSuggestionAfterError()
-  topics.action(() => {
-    topics.outputHelp()
-    process.exitCode = EXIT.config
-  })
 }
 
 function whole(text: string): number {

@@ -48,6 +48,7 @@ async function once(files: readonly string[], flags: LagFlags): Promise<number> 
     print(toTable(rows))
     for (const line of untold) print(`${line}\n`)
     if (rows.length > 0) print(`total lag ${total}\n`)
+    else if (untold.length === 0) print('no lanes yet: the topics are made when the pipeline first runs\n')
   }
   if (failed) process.stderr.write(`a lane is ${worst} records behind, more than ${flags.failAbove}\n`)
   return failed ? EXIT.verdict : EXIT.ok

@@ -41,7 +41,7 @@ export async function smoke(flags: SmokeFlags): Promise<number> {
   const folder = embedded ? mkdtempSync(join(tmpdir(), 'runner-smoke-')) : undefined
   const used: ConnectionConfig = folder === undefined ? config : { ...config, brokers: `embedded:${join(folder, 'log.db')}` }
   const mode = embedded
-    ? 'wiring only: no broker (KAFKA_BROKERS is not set), the embedded log in a temporary folder'
+    ? 'wiring only: no broker is configured (KAFKA_BROKERS, --brokers), so the embedded log in a temporary folder'
     : `end to end: Kafka at ${config.brokers}`
   const results: Result[] = []
   const tell = (result: Result): void => {

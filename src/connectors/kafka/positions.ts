@@ -13,7 +13,7 @@ export async function sourcePositions(config: KafkaSourceConfig, ctx: ProbeConte
   }
 }
 
-/** @throws {EnvironmentError} for a topic that does not exist. */
+/** @param source name of the step, '' outside a pipeline. @throws {EnvironmentError} for a topic that does not exist. */
 export async function positionsIn(
   driver: Driver,
   group: string,
@@ -24,8 +24,8 @@ export async function positionsIn(
   const known = new Map((await driver.topics()).map(t => [t.name, t.partitions]))
   const partitions: TopicPartition[] = topics.flatMap(topic => {
     const count = known.get(topic)
-    // The embedded log makes a topic when it is first used.
-    if (count === undefined && driver.scope.startsWith('embedded:')) return []
+    // The embedded log makes the topics of a pipeline when it is first used.
+    if (count === undefined && source !== '' && driver.scope.startsWith('embedded:')) return []
     if (count === undefined)
       throw new EnvironmentError(`topic ${topic} does not exist on ${driver.scope}; runner topics list shows what there is`)
     return Array.from({ length: count }, (_, partition) => ({ topic, partition }))
