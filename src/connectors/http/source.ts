@@ -9,6 +9,7 @@ import { discard, receive, type Receiving } from './source/receive.ts'
 import { Repeats } from './source/repeats.ts'
 import { cut, formatOf, messagesOf } from './source/rows.ts'
 import { JsonError } from './source/scan.ts'
+import { isLoopback } from '../../runtime/http/loopback.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<HttpSourceConfig>({
@@ -234,7 +235,3 @@ class HttpSource implements Source {
 }
 
 const unauthorized = (message: string): Answer => refusal(401, 'unauthorized', message, {}, { 'www-authenticate': 'Bearer' })
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
-}

@@ -1,11 +1,22 @@
 /** Serves messages to WebSocket clients, such as browsers. */
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import type { Server } from 'node:http'
 import type { WebSocket } from 'ws'
 import type { WebsocketServerSinkConfig } from '../../config.gen.ts'
 import { compile } from '../../expressions/index.ts'
-import { BatchError, type Context, type Counter, DataError, defineSink, EnvironmentError, type Message, type Sink } from '../../plugin.ts'
+import {
+  BatchError,
+  type CheckProblem,
+  type Context,
+  type Counter,
+  DataError,
+  defineSink,
+  EnvironmentError,
+  type Message,
+  type Sink,
+} from '../../plugin.ts'
+import type { Attachment } from '../../runtime/http/listener.ts'
+import { isLoopback } from '../../runtime/http/loopback.ts'
 import { show } from '../../transforms/lib/fields.ts'
 import { Client, type ClientHost } from './client.ts'
 import { Ring } from './ring.ts'
@@ -16,6 +27,15 @@ export default defineSink<WebsocketServerSinkConfig>({
   schema,
   repeat: 'ephemeral',
   reason: 'clients that listen see it, and for a while those that come back; nobody else does',
+  check({ host, token, allow_unauthenticated, path, page }): CheckProblem[] {
+    const problems: CheckProblem[] = []
+    if (!isLoopback(host) && token === '' && !allow_unauthenticated) {
+      const message = `${host} can be reached by others, and anybody could listen: set token, or allow_unauthenticated: true`
+      problems.push({ path: ['host'], message, suggestion: '127.0.0.1' })
+    }
+    if (page !== undefined && path === '/') problems.push({ path: ['path'], message: 'the page is at /', suggestion: '/ws' })
+    return problems
+  },
   preview(config) {
     const topicOf = topicReader(config)
     return m => ({ topic: topicOf(m), key: m.encodeKey(), value: dataOf(m) })
@@ -47,7 +67,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
     dropped: () => meters.dropped.inc(),
     tooSlow: () => meters.closed('slow').inc(),
   }
-  let server: Server | undefined
+  let attachment: Attachment | undefined
   let heartbeat: NodeJS.Timeout | undefined
 
   const accept = (socket: WebSocket): void => {
@@ -77,13 +97,19 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
 
   return {
     async open() {
-      if (server) return
+      if (attachment) return
       if (config.page !== undefined && !existsSync(config.page)) throw new EnvironmentError(`page: ${config.page} does not exist`)
-      const { listen } = await import('./server.ts')
-      server = await listen(config, {
+      const { attach } = await import('../../runtime/http/listener.ts')
+      const { routes } = await import('./routes.ts')
+      const owner = `sink '${ctx.step}' of pipeline '${ctx.pipeline}'`
+      const admission = {
         accept,
         full: () => clients.size >= config.max_clients,
-        refused: reason => meters.refused(reason).inc(),
+        refused: (reason: string) => meters.refused(reason).inc(),
+      }
+      attachment = await attach(config.host, config.port, await routes(config, owner, admission), {
+        what: owner,
+        advice: 'Set its port to a free one.',
       })
       if (config.heartbeat > 0) heartbeat = setInterval(beat, config.heartbeat).unref()
     },
@@ -108,21 +134,21 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
       if (failed.size > 0) throw new BatchError(failed)
     },
 
-    healthy: () => server?.listening === true,
+    healthy: () => attachment !== undefined,
 
     async close() {
       clearInterval(heartbeat)
-      const closing = server
-      server = undefined
+      const closing = attachment
+      attachment = undefined
       if (!closing) return
+      const gone = [...clients.keys()].map(socket => new Promise(resolve => socket.once('close', resolve)))
       for (const socket of clients.keys()) socket.close(1001, 'going away')
       const cut = setTimeout(() => {
         for (const socket of clients.keys()) socket.terminate()
-        closing.closeAllConnections()
       }, FAREWELL)
-      closing.closeIdleConnections()
-      await new Promise<void>(resolve => closing.close(() => resolve()))
+      await Promise.all(gone)
       clearTimeout(cut)
+      await closing.detach()
     },
   }
 }

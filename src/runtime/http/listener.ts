@@ -4,6 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { EnvironmentError } from '../../plugin.ts'
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
@@ -18,6 +19,8 @@ export interface Route {
   /** Name it to callers that miss: for paths that are no secret. */
   readonly listed?: boolean
   readonly handle: Handler
+  /** For WebSockets: takes the connection over. Who does must end it before it detaches. */
+  readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 }
 
 export interface Attachment {
@@ -90,6 +93,7 @@ class Listener {
     server.on('request', handle)
     // The handler decides whether it wants the body; reading it is what says "go on".
     server.on('checkContinue', handle)
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => this.upgrade(request, socket, head))
   }
 
   static async open(host: string, port: number, limits: Limits, onClose: () => void): Promise<Listener> {
@@ -159,6 +163,13 @@ class Listener {
     } catch (error) {
       crash(response, error as Error)
     }
+  }
+
+  private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => socket.destroy())
+    const route = this.routes.get((request.url ?? '/').split('?', 1)[0])?.get('GET')
+    if (route?.upgrade) route.upgrade(request, socket, head)
+    else socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
   }
 
   private miss(request: IncomingMessage, response: ServerResponse, methods: ReadonlyMap<string, Route> | undefined): void {

@@ -23,6 +23,7 @@ async function config(c: Partial<WebsocketServerSinkConfig> = {}): Promise<Webso
     max_clients: 10,
     origins: [],
     token: '',
+    allow_unauthenticated: false,
     heartbeat: 30_000,
     ...c,
   }
@@ -157,12 +158,15 @@ describe('websocket_server', () => {
     expect(await refused({ path: '/other?token=s3cret' })).toBe(404)
     const evil = { path: '/ws?token=s3cret', headers: { origin: 'https://evil.example' } }
     expect(await refused(evil)).toBe(403)
+    // A name that leads here makes a page look like ours.
+    expect(
+      await refused({ path: '/ws?token=s3cret', headers: { origin: `http://evil.example:${port}`, host: `evil.example:${port}` } }),
+    ).toBe(403)
     await connect({ headers: { authorization: 'Bearer s3cret', origin: `http://127.0.0.1:${port}` } }).frame('hello')
     expect(await refused({ path: '/ws?token=s3cret' })).toBe(503)
     expect([...counts].filter(([k]) => k.includes('refused')).toSorted()).toEqual([
       ['runner_websocket_refused_total full', 1],
-      ['runner_websocket_refused_total origin', 1],
-      ['runner_websocket_refused_total path', 1],
+      ['runner_websocket_refused_total origin', 2],
       ['runner_websocket_refused_total token', 2],
     ])
     const { connect: anywhere } = await serve({ origins: ['https://desk.example'] })
@@ -192,7 +196,7 @@ describe('websocket_server', () => {
     expect(live.code).toBeUndefined()
   })
 
-  test('the page; bad records; a taken port; a page that is not there', async () => {
+  test('the page; bad records; a shared port; a page that is not there', async () => {
     const dir = tempDir({ 'index.html': '<p>hello' })
     const { sink, port } = await serve({ page: `${dir}/index.html` })
     const fetched = (path: string) =>
@@ -202,14 +206,32 @@ describe('websocket_server', () => {
           response.on('data', chunk => (body += chunk)).on('end', () => resolve(`${response.statusCode} ${body.trim()}`))
         }).on('error', reject)
       })
-    expect([await fetched('/'), await fetched('/../etc/passwd')]).toEqual(['200 <p>hello', '404 the WebSocket is at /ws'])
+    expect([await fetched('/'), await fetched('/../etc/passwd'), await fetched('/ws')]).toEqual([
+      '200 <p>hello',
+      '404 try /ws or /',
+      '426 a WebSocket',
+    ])
     const batch = [new Message({}), new Message({ topic: 'a' }), new Message(Buffer.from('x'))]
     const error = await sink.write(batch, writeContext()).catch((e: unknown) => e)
     expect(error).toBeInstanceOf(BatchError)
     expect([...(error as BatchError).failed.keys()]).toEqual([0, 2])
     const second = plugin.create(await config({ port }), fakeContext('ws'))
-    await expect(second.open!(new AbortController().signal)).rejects.toThrow(`cannot listen on 127.0.0.1:${port}: EADDRINUSE`)
+    await expect(second.open!(new AbortController().signal)).rejects.toThrow(
+      `GET /ws on port ${port} belongs to sink 'ws' of pipeline 'test' already`,
+    )
+    const third = plugin.create(await config({ port, path: '/other' }), fakeContext('other'))
+    await third.open!(new AbortController().signal)
+    open.push(third as Sink & { close(): Promise<void> })
+    await new TestClient(port, { path: '/other' }).frame('hello')
     const pageless = plugin.create(await config({ page: 'nowhere.html' }), fakeContext('ws'))
     await expect(pageless.open!(new AbortController().signal)).rejects.toThrow('page: nowhere.html does not exist')
+  })
+
+  test('what is wrong with a config', async () => {
+    const paths = async (c: Partial<WebsocketServerSinkConfig>) => plugin.check!(await config(c)).map(p => p.path.join('.'))
+    expect(await paths({ host: '0.0.0.0' })).toEqual(['host'])
+    expect(await paths({ host: '0.0.0.0', token: 'x' })).toEqual([])
+    expect(await paths({ host: '0.0.0.0', allow_unauthenticated: true })).toEqual([])
+    expect(await paths({ path: '/', page: 'x.html' })).toEqual(['path'])
   })
 })

@@ -27,7 +27,6 @@ const TOPICS: Record<string, number> = {
 
 export interface Trading {
   readonly feed: Feed
-  readonly runner: Runner
   readonly ports: { readonly browsers: number; readonly audit: number }
   /** File of the pipeline that takes notifications from `runner trigger`, and the environment for it. */
   readonly notify: string
@@ -36,6 +35,8 @@ export interface Trading {
   topic(name: string): string
   /** What is in a topic: the envelopes, in the order of its partitions. */
   read(name: string): Promise<Envelope[]>
+  /** kill -9, and a new process at once. */
+  crash(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -83,15 +84,20 @@ export async function startTrading(backend: Backend, cwd: string, rate: number):
     KAFKA_METRICS_ENABLED: 'false',
   }
   // In the project's folder: schemas and the page are named relative to it.
-  const runner = startRunner(['run', ...files, notify], { cwd: ROOT, env })
+  const start = (): Runner => startRunner(['run', ...files, notify], { cwd: ROOT, env })
+  let runner = start()
   return {
     feed,
-    runner,
     ports: { browsers, audit },
     notify,
     env,
     topic,
     read: async name => (await backend.readAll(topic(name))).map(r => JSON.parse(String(r.value)) as Envelope),
+    async crash() {
+      runner.kill('SIGKILL')
+      await runner.exited
+      runner = start()
+    },
     async stop() {
       await feed.close()
       runner.kill('SIGTERM')
