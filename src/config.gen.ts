@@ -2171,11 +2171,11 @@ export interface StdoutSinkConfig {
  */
 export interface WebsocketServerSinkConfig {
   /**
-   * Address to listen on. `0.0.0.0` for other machines, then with `token`.
+   * Address to listen on; 0.0.0.0 for all. Anything but this machine's own address needs `token`, or `allow_unauthenticated`.
    */
   host: string
   /**
-   * Port to listen on.
+   * Port to listen on; `http` sources, the metrics server and other sinks may share it.
    */
   port: number
   /**
@@ -2211,13 +2211,17 @@ export interface WebsocketServerSinkConfig {
    */
   max_clients: number
   /**
-   * Web sites (`https://host`) whose pages may connect, `*` for any. Default: only pages that this server serves. Clients that are no browsers send no origin and may.
+   * Web sites (`https://host`) whose pages may connect, `*` for any. Default: only pages of this server; on this machine's own address only under a name of this machine. Clients that are no browsers send no origin and may.
    */
   origins: string[]
   /**
    * What clients must show, as `?token=` or as `Authorization: Bearer`. Empty: nothing.
    */
   token: string
+  /**
+   * Listen on an address that others can reach although anybody may connect. For networks that are guarded otherwise.
+   */
+  allow_unauthenticated: boolean
   /**
    * How often clients are pinged; one that has not answered by the next ping is gone. In ms.
    */
