@@ -7,6 +7,7 @@ export class Faults {
   private readonly plan: { after: number; name: string; work: () => Promise<void> }[]
   private readonly say: (line: string) => void
   private running: Promise<void> = Promise.resolve()
+  private busy = false
 
   constructor(at: Place, fleet: { publisher: Process; projector: Process }, operations: number, say: (line: string) => void) {
     const { kafka, postgres } = at
@@ -44,15 +45,19 @@ export class Faults {
     if (kafka === undefined || postgres === undefined) say('servers that are not our own are left alone')
   }
 
-  /** So many operations are done. */
-  at(done: number): void {
+  /** So many operations are done. The next fault's operations wait until the one before is over: it is to hit a system at work. */
+  async at(done: number): Promise<void> {
     while (this.plan.length > 0 && this.plan[0].after <= done) {
-      const { name, work } = this.plan.shift()!
-      this.running = this.running.then(async () => {
-        this.say(`  fault: ${name}`)
-        await work()
-      })
+      if (this.busy) await this.running
+      else this.start()
     }
+  }
+
+  private start(): void {
+    const { name, work } = this.plan.shift()!
+    this.busy = true
+    this.say(`  fault: ${name}`)
+    this.running = work().finally(() => (this.busy = false))
   }
 
   /** All have happened and what was killed is back. @throws what made one fail */

@@ -22,7 +22,8 @@ export async function load(
   source: Iterator<Operation>,
   workers: number,
   succeeded: (operation: Operation) => void,
-  progress: (done: number) => void,
+  /** Called behind every operation; the worker goes on when it resolves. */
+  progress: (done: number) => Promise<void>,
 ): Promise<Load> {
   const agent = new Agent({ keepAlive: true, maxSockets: workers })
   const result: Load = { done: 0, failures: [], retries: 0, latencies: [], seconds: 0 }
@@ -46,7 +47,7 @@ export async function load(
         result.retries++
         await sleep(100)
       }
-      progress(++result.done)
+      await progress(++result.done)
     }
   }
   await Promise.all(Array.from({ length: workers }, worker))

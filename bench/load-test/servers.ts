@@ -9,7 +9,7 @@ import { startKafka, type KafkaServer } from '../../test/support/servers/kafka.t
 import { startPostgres, type PostgresServer } from '../../test/support/servers/postgres.ts'
 import { root } from '../contenders/build.ts'
 
-export const SQL = ['wallet', 'wallet-ledger', 'wallet-read-model', 'wallet-audit'].map(name => join(root, `pipelines/sql/${name}.sql`))
+export const SQL = ['1-events', '2-ledger', '3-read-model', '4-audit'].map(name => join(root, `pipelines/sql/wallet-${name}.sql`))
 
 export interface Place {
   readonly brokers: string

@@ -4,7 +4,7 @@ import pg from 'pg'
 import type { PostgresOutboxSourceConfig } from '../../../src/config.gen.ts'
 import { settings } from '../postgres/make.ts'
 
-export const schema = readFileSync(new URL('../../../pipelines/sql/wallet.sql', import.meta.url), 'utf8')
+export const schema = readFileSync(new URL('../../../pipelines/sql/wallet-1-events.sql', import.meta.url), 'utf8')
 
 export const outboxConfig = (dsn: string, more: Partial<PostgresOutboxSourceConfig> = {}): PostgresOutboxSourceConfig => ({
   ...settings(dsn),

@@ -1,5 +1,5 @@
 -- Does everything agree, to the last digit? No row: yes. For a moment's truth ask when the projectors have caught up. Safe to apply again.
--- Needs wallet.sql, wallet-ledger.sql and wallet-read-model.sql in the same database.
+-- Needs wallet-1-events.sql, wallet-2-ledger.sql and wallet-3-read-model.sql in the same database.
 
 CREATE OR REPLACE VIEW wallet_differences AS
 WITH store AS (
