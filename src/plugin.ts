@@ -235,6 +235,8 @@ export interface LetterLane {
   readonly partition: number
   /** First offset that is still there. */
   readonly from: number
+  /** Offset behind the last one; at least that. */
+  readonly to: number
 }
 
 /** What `runner check` asks a plugin: can this be used, now, from here? */

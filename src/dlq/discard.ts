@@ -23,6 +23,7 @@ export async function discard(options: {
       const checkpoint = dry ? await store.peek?.(info) : await store.claim(info)
       const state = new LaneState(checkpoint)
       const marks = dry ? readMarks(checkpoint) : new Marks(state.open(STORE))
+      marks.fit(lane.to)
       for await (const page of scan(box, lane, marks.low)) {
         let changed = false
         for (const { letter, gap } of page) {

@@ -50,6 +50,15 @@ export class Marks {
     }
   }
 
+  /** Marks beyond the end of the lane are those of a topic that was deleted and made again: they are void. */
+  fit(to: number): void {
+    if (this.low <= to) return
+    for (const n of this.blocks.keys()) this.state.delete(`b${n}`)
+    this.blocks.clear()
+    this.low = 0
+    this.state.set('low', 0)
+  }
+
   private set(offset: number): void {
     const n = Math.floor(offset / BLOCK)
     let block = this.blocks.get(n)

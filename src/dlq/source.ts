@@ -48,6 +48,7 @@ export class LetterSource implements Source {
   async open(): Promise<void> {
     const infos = await this.options.box.lanes()
     await this.ctx.assign(infos.map(({ id }) => markLane(id, this.ctx.step)))
+    for (const { id, to } of infos) this.options.marks.get(id)!.fit(to)
     this.lanes = infos.map(info => ({ info, pages: undefined, rest: [], ended: false, counted: -1 }))
   }
 
@@ -80,7 +81,11 @@ export class LetterSource implements Source {
     const { info } = lane
     if (lane.rest.length === 0) {
       const pages = (lane.pages ??= scan(this.options.box, info, this.options.marks.get(info.id)!.low))
-      const page = await pages.next()
+      const page = await pages.next().catch((error: Error) => {
+        // A generator that threw is over; the next one begins at the marks.
+        if (lane.pages === pages) lane.pages = undefined
+        throw error
+      })
       // A seek came in between.
       if (lane.pages !== pages) return undefined
       if (page.done) {

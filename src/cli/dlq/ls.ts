@@ -42,8 +42,8 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
             const what = letter.death ? `${letter.death.step}\0${letter.death.errorType}` : '\0not a dead letter'
             counts.by.set(what, (counts.by.get(what) ?? 0) + 1)
             // Only the oldest ones are kept, however many there are.
-            if (rows.length < flags.max + 1000) rows.push({ letter, done: isDone, order })
-            else if (lanes.length > 1) trim(rows, flags.max)
+            if (lanes.length > 1 || rows.length < flags.max) rows.push({ letter, done: isDone, order })
+            if (rows.length > flags.max + 1000) trim(rows, flags.max)
           }
         }
       }

@@ -86,6 +86,9 @@ export class DoneBy {
     let place = this.places.get(name)
     if (!place) this.places.set(name, (place = markPlace({ ...this.pipeline, name }, quietContext(this.log))))
     const { store } = place
-    return store.peek ? readMarks(await store.peek(markLane(lane.id, this.pipeline.dlq.name))) : undefined
+    if (!store.peek) return undefined
+    const marks = readMarks(await store.peek(markLane(lane.id, this.pipeline.dlq.name)))
+    marks.fit(lane.to)
+    return marks
   }
 }

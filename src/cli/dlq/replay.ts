@@ -38,6 +38,8 @@ export function replayCommand(file: string, ids: readonly string[], flags: Repla
       const result = await run.run()
       if (flags.json) process.stdout.write(`${JSON.stringify(asJson(result, flags.dryRun ? lines : undefined), null, 2)}\n`)
       else process.stdout.write(asText(result, flags))
+      const met = result.replayed + [...result.left.values()].reduce((n, m) => n + m, 0)
+      if (missing(ids, met)) return EXIT.verdict
       return result.failed > 0 || result.left.size > 0 ? EXIT.verdict : EXIT.ok
     } catch (error) {
       if (error instanceof FencedError) throw new Error(OVERTAKEN, { cause: error })
@@ -64,7 +66,7 @@ export function discardCommand(
       const count = await discard({ pipeline, box, select: selector(selection), dry: !flags.yes, log })
       if (flags.json) process.stdout.write(`${JSON.stringify({ discarded: flags.yes ? count : 0, matching: count })}\n`)
       else process.stdout.write(flags.yes ? `discarded ${count}\n` : `would discard ${count}; --yes does it\n`)
-      return EXIT.ok
+      return missing(ids, count) ? EXIT.verdict : EXIT.ok
     } catch (error) {
       if (error instanceof FencedError) throw new Error(OVERTAKEN, { cause: error })
       throw error
@@ -72,6 +74,12 @@ export function discardCommand(
       await box.close()
     }
   })
+}
+
+function missing(ids: readonly string[], met: number): boolean {
+  const count = new Set(ids).size - met
+  if (count > 0) process.stderr.write(`${count} of the ids are not in the dlq, are done, or are left out by a filter\n`)
+  return count > 0
 }
 
 const asJson = ({ replayed, failed, left }: ReplayResult, lines: readonly string[] | undefined): object => ({

@@ -1,5 +1,6 @@
 /** A dlq that is a file with envelopes: one lane, whose offsets are line numbers. */
 import { type FileHandle, open } from 'node:fs/promises'
+import { crc32 } from 'node:zlib'
 import { EnvironmentError, Message, type Letters, type Origin } from '../../plugin.ts'
 import { readEnvelope } from './envelope.ts'
 import { type Line, Splitter } from './splitter.ts'
@@ -34,7 +35,7 @@ export function fileLetters(path: string): Letters {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
         throw new EnvironmentError(`can't read ${path}: ${(error as Error).message}`, error)
       }
-      return [{ id: path, partition: 0, from: 1 }]
+      return size === 0 ? [] : [{ id: `${path}#${await firstLine(handle)}`, partition: 0, from: 1, to: Number.MAX_SAFE_INTEGER }]
     },
 
     async read(_, offset) {
@@ -57,6 +58,14 @@ export function fileLetters(path: string): Letters {
       handle = undefined
     },
   }
+}
+
+/** A checksum by which a file is known again: another one in its place is another lane, none of whose letters are done. */
+async function firstLine(handle: FileHandle): Promise<string> {
+  const buffer = Buffer.alloc(4096)
+  const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
+  const end = buffer.subarray(0, bytesRead).indexOf(10)
+  return crc32(buffer.subarray(0, end < 0 ? bytesRead : end)).toString(16)
 }
 
 /** A line that is no envelope comes as it is, without headers: no dead letter, but nothing to hide either. */

@@ -23,7 +23,12 @@ export async function topicLetters(config: KafkaSinkConfig, { log }: { readonly 
       const partitions = Array.from({ length: count }, (_, partition) => ({ topic, partition }))
       ends = await driver.offsets(partitions, 'latest')
       const first = await driver.offsets(partitions, 'earliest')
-      return partitions.map(tp => ({ id: tpKey(tp), partition: tp.partition, from: first.get(tpKey(tp)) ?? 0 }))
+      return partitions.map(tp => ({
+        id: tpKey(tp),
+        partition: tp.partition,
+        from: first.get(tpKey(tp)) ?? 0,
+        to: ends.get(tpKey(tp)) ?? 0,
+      }))
     },
 
     async read({ id, partition }, offset) {
