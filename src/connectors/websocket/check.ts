@@ -9,9 +9,10 @@ export function check(c: WebsocketSourceConfig): CheckProblem[] {
   if (symbols.length === 0 && (c.subscribe as Json[]).some(m => mentions(m, true)))
     problems.push({ path: ['subscribe'], message: '{symbol} stands for the entries of symbols, and there are none' })
   if (c.ping?.every === 0) problems.push({ path: ['ping', 'every'], message: 'must be longer than 0' })
-  if (c.format !== 'json' && (c.sequence || c.control.length > 0))
-    problems.push({ path: ['format'], message: 'sequence and control look at fields, which only JSON has', suggestion: 'json' })
+  if (c.format !== 'json' && (c.sequence || c.checksum || c.control.length > 0))
+    problems.push({ path: ['format'], message: 'sequence, checksum and control look at fields, which only JSON has', suggestion: 'json' })
   const s = c.sequence
+  if (s && c.checksum) problems.push({ path: ['checksum'], message: 'a feed has either sequence numbers or a checksum' })
   if (s?.on_gap === 'snapshot' && !s.snapshot) problems.push({ path: ['sequence'], message: 'on_gap: snapshot needs snapshot' })
   if (s?.snapshot && s.on_gap !== 'snapshot')
     problems.push({ path: ['sequence', 'snapshot'], message: `is not used with on_gap: ${s.on_gap}`, suggestion: 'on_gap: snapshot' })

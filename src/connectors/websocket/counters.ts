@@ -1,7 +1,7 @@
 /** The source's counters, all there from the start so that a graph shows 0 and not a hole. */
 import type { Counter, SourceContext } from '../../plugin.ts'
 
-export type GapReason = 'sequence' | 'reconnect' | 'refused' | 'dropped'
+export type GapReason = 'sequence' | 'reconnect' | 'refused' | 'dropped' | 'checksum'
 export type ReconnectReason = 'closed' | 'error' | 'stale' | 'ping_timeout' | 'gap' | 'too_large' | 'buffer_full'
 export type DropReason = 'control' | 'pong' | 'superseded' | 'keepalive'
 export type SnapshotResult = 'ok' | 'old' | 'error'
@@ -31,7 +31,7 @@ export function countersOf({ metrics, pipeline, step }: SourceContext): Counters
     bytes: plain('bytes', 'Bytes of the messages received.'),
     duplicates: plain('duplicates', 'Messages dropped because their sequence number had been seen.'),
     stale: plain('stale', 'Times the feed went silent for stale_after.'),
-    gap: by('gaps', 'Times messages of a stream went missing.', 'reason', ['sequence', 'reconnect', 'refused', 'dropped']),
+    gap: by('gaps', 'Times messages of a stream went missing.', 'reason', ['sequence', 'reconnect', 'refused', 'dropped', 'checksum']),
     reconnect: by('reconnects', 'Connections given up or lost.', 'reason', [
       'closed',
       'error',

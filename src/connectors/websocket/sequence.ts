@@ -31,6 +31,20 @@ export interface SequenceActions {
   reconnect(reason: 'gap' | 'buffer_full'): void
 }
 
+/** What follows the streams of a connection. */
+export interface Streams {
+  /** The stream a message belongs to; undefined: it is in none. */
+  keyOf(value: unknown): string | undefined
+  /** @param key what `keyOf` gave for it */
+  accept(message: Message, key: string): void
+  /** A message of the stream was lost behind the source; without a key: some of any. */
+  lost(reason: 'refused' | 'dropped', key?: string): void
+  /** The connection is gone, and with it nobody knows what. */
+  reset(): void
+  /** Is a snapshot of the stream being waited for? */
+  waits(key: string): boolean
+}
+
 interface Entry {
   readonly message: Message
   readonly first: number | undefined
@@ -48,7 +62,7 @@ class Stream {
   held: Entry[] = []
 }
 
-export class Sequences {
+export class Sequences implements Streams {
   private readonly streams = new Map<string, Stream>()
   private readonly options: SequenceOptions
   private readonly actions: SequenceActions
@@ -74,14 +88,12 @@ export class Sequences {
     this.snapshotLast = options.snapshot && getter(options.snapshot.last)
   }
 
-  /** The stream a message belongs to; undefined: it has no sequence number and none is expected of it. */
   keyOf(value: unknown): string | undefined {
     if (!this.applies(value)) return undefined
     const key = this.key(value)
     return typeof key === 'string' || typeof key === 'number' ? String(key) : undefined
   }
 
-  /** @param key what `keyOf` gave for it */
   accept(message: Message, key: string): void {
     const { value } = message
     const entry = this.read(message)
@@ -95,7 +107,6 @@ export class Sequences {
     else this.follow(stream, key, entry)
   }
 
-  /** A message of the stream was lost behind the source; without a key: some of any. */
   lost(reason: 'refused' | 'dropped', key?: string): void {
     for (const [name, stream] of this.streams) {
       if ((key === undefined || name === key) && stream.last !== undefined && !stream.waiting) this.gap(stream, name, reason)
@@ -127,7 +138,6 @@ export class Sequences {
     return undefined
   }
 
-  /** The connection is gone, and with it nobody knows what. */
   reset(): void {
     for (const stream of this.streams.values()) {
       this.counters.drop('superseded', stream.held.length)
@@ -136,7 +146,6 @@ export class Sequences {
     this.streams.clear()
   }
 
-  /** Is a snapshot of the stream being waited for? */
   waits(key: string): boolean {
     return this.streams.get(key)?.waiting === true
   }

@@ -18,13 +18,14 @@ import { createPushQueue, type PushBatch, type QueuedRecord } from '../../runtim
 import { inStateDir } from '../../runtime/state-dir.ts'
 import { anyOf, type Match, matcher } from '../../transforms/lib/match.ts'
 import { backoff } from './backoff.ts'
+import { BookCheck } from './book-check.ts'
 import { check } from './check.ts'
 import { Connection } from './connection.ts'
 import { countersOf, type ReconnectReason } from './counters.ts'
 import { type Got, httpGet } from './http-get.ts'
 import { probe } from './probe.ts'
 import { Refused } from './refused.ts'
-import { Sequences } from './sequence.ts'
+import { Sequences, type Streams } from './sequence.ts'
 import { Snapshots } from './snapshots.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import { expand, expandUrl, symbolsOf } from './template.ts'
@@ -54,7 +55,6 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
   const pong = config.ping?.pong
   const pongText = typeof pong === 'string' ? Buffer.from(pong) : undefined
   const isPong = typeof pong === 'object' ? matcher(pong as Match) : () => false
-  const looks = config.format === 'json' && (config.control.length > 0 || typeof pong === 'object' || config.sequence !== undefined)
 
   let Client: typeof import('ws').WebSocket
   let tls: TlsOptions = {}
@@ -87,19 +87,16 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
 
   const emit = ({ payload, keyBytes, time }: Message, problem?: string): void =>
     queue.push({ payload: payload!, key: keyBytes, time, ...(problem ? { headers: [[PROBLEM, problem]] } : {}) })
+  const actions = {
+    emit: (message: Message, problem?: string) => (controls.delete(message) ? counters.drop('control') : emit(message, problem)),
+    resubscribe: (key: string) => resubscribe(key),
+    reconnect: (reason: 'gap' | 'buffer_full') =>
+      connection?.end(reason, reason === 'gap' ? 'messages are missing' : 'max_buffered messages wait for a snapshot'),
+  }
   const sequences =
-    config.sequence &&
-    new Sequences(
-      config.sequence as never,
-      {
-        emit: (message, problem) => (controls.delete(message) ? counters.drop('control') : emit(message, problem)),
-        fetch: key => snapshots!.request(key),
-        resubscribe: key => resubscribe(key),
-        reconnect: reason =>
-          connection?.end(reason, reason === 'gap' ? 'a gap in the sequence' : 'max_buffered messages wait for a snapshot'),
-      },
-      counters,
-    )
+    config.sequence && new Sequences(config.sequence as never, { ...actions, fetch: key => snapshots!.request(key) }, counters)
+  const streams: Streams | undefined = sequences ?? (config.checksum && new BookCheck(config.checksum as never, actions, counters))
+  const looks = config.format === 'json' && (config.control.length > 0 || typeof pong === 'object' || streams !== undefined)
   const snapshots =
     config.sequence?.snapshot &&
     new Snapshots({
@@ -142,13 +139,14 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
   const snapshotMessage = (key: string, { body, date }: Got): Message => makeMessage(body, key, date > 0 ? date : ctx.clock.now())
 
   function resubscribe(key: string): void {
-    for (const text of expand((config.sequence!.resubscribe ?? config.subscribe) as Json[], [key])) connection?.send(text)
+    const mending = (config.sequence ?? config.checksum)!
+    for (const text of expand((mending.resubscribe ?? config.subscribe) as Json[], [key])) connection?.send(text)
     clearTimeout(restarts.get(key))
     restarts.set(
       key,
       setTimeout(() => {
-        if (sequences!.waits(key)) connection?.end('gap', `no snapshot of ${key} came after subscribing again`)
-      }, config.sequence!.restart_timeout),
+        if (streams!.waits(key)) connection?.end('gap', `no snapshot of ${key} came after subscribing again`)
+      }, mending.restart_timeout),
     )
   }
 
@@ -167,12 +165,12 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       connection!.answered()
       return
     }
-    const key = value === undefined ? undefined : sequences?.keyOf(value)
+    const key = value === undefined ? undefined : streams?.keyOf(value)
     if (!isControl(value)) connection!.alive()
     else if (key === undefined) return counters.drop('control')
     else controls.add(message)
     if (key === undefined) emit(message)
-    else sequences!.accept(message, key)
+    else streams!.accept(message, key)
   }
 
   function connect(): void {
@@ -207,7 +205,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
     openedAt = 0
     connection = undefined
     snapshots?.cancel()
-    sequences?.reset()
+    streams?.reset()
     for (const timer of restarts.values()) clearTimeout(timer)
     restarts.clear()
     if (clean && config.on_close === 'end') {
@@ -238,7 +236,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       if (batch === null) return null
       const { records, position, lag } = batch
       // Numbers left out are records that the queue had no room for.
-      if (expected !== undefined && records[0].seq > expected) sequences?.lost('dropped')
+      if (expected !== undefined && records[0].seq > expected) streams?.lost('dropped')
       expected = position
       return { lane, messages: records.map(received), position, lag }
     },
@@ -259,8 +257,8 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       for (const refusal of refusals) {
         refused.note(refusal)
         // A message that is gone is a gap, wherever it went.
-        const key = sequences && streamOf(refusal.message, sequences)
-        if (key !== undefined) sequences!.lost('refused', key)
+        const key = streams && streamOf(refusal.message, streams)
+        if (key !== undefined) streams!.lost('refused', key)
       }
       // There is no sender to tell.
       return refusals
@@ -288,10 +286,10 @@ function decoded(message: Message): unknown {
 }
 
 /** The message may have been changed since; its bytes are still those that came. */
-function streamOf({ payload, keyBytes, origin }: Message, sequences: Sequences): string | undefined {
+function streamOf({ payload, keyBytes, origin }: Message, streams: Streams): string | undefined {
   if (keyBytes !== null) return keyBytes.toString()
   const value = origin && decoded(Message.fromRecord(payload, null, 0, undefined, -1, origin))
-  return value === undefined ? undefined : sequences.keyOf(value)
+  return value === undefined ? undefined : streams.keyOf(value)
 }
 
 const textOf = (message: Json): string => (typeof message === 'string' ? message : JSON.stringify(message))

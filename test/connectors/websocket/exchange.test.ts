@@ -1,6 +1,7 @@
 /** The source with the settings of the real flow, against local exchanges that misbehave; a book rebuilt from what comes is compared with the exchange's own. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { randomOf } from '../../../examples/exchange/book.ts'
+import { Book, randomOf } from '../../../examples/exchange/book.ts'
+import { checksum } from '../../../examples/exchange/checksum.ts'
 import { Exchange } from '../../../examples/exchange/exchange.ts'
 import type { WebsocketSourceConfig } from '../../../src/config.gen.ts'
 import type { Message } from '../../../src/plugin.ts'
@@ -197,6 +198,49 @@ describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', n
       }
       await r.agree()
     }
+  })
+})
+
+describe('kraken: checksum', () => {
+  test('is the one of the documentation', () => {
+    const book = new Book(1)
+    const put = (side: Map<string, string>, text: string) => {
+      side.clear()
+      for (const level of text.split(' ')) side.set(...(level.split(':') as [string, string]))
+    }
+    put(
+      book.bids,
+      '45283.5:0.10000000 45283.4:1.54582015 45282.1:0.10000000 45281.0:0.10000000 45280.3:1.54592586 45279.0:0.07990000 45277.6:0.03310103 45277.5:0.30000000 45277.3:1.54602737 45276.6:0.15445238',
+    )
+    put(
+      book.asks,
+      '45285.2:0.00100000 45286.4:1.54571953 45286.6:1.54571109 45289.6:1.54560911 45290.2:0.15890660 45291.8:1.54553491 45294.7:0.04454749 45296.1:0.35380000 45297.5:0.09945542 45299.5:0.18772827',
+    )
+    expect(checksum(book)).toBe(3310070434)
+  })
+
+  test('a lost change of the best levels is a gap, and the book is right again', async () => {
+    const r = await rig('kraken')
+    await nudge(r)
+    await r.agree()
+    // One that only touched deeper levels does not show.
+    await vi.waitFor(async () => {
+      r.exchange.skip(1)
+      await nudge(r, 2)
+      expect(r.ctx.counts['gaps/checksum']).toBeGreaterThan(0)
+    })
+    r.exchange.skip(-Infinity)
+    await vi.waitFor(async () => {
+      await nudge(r, 1)
+      expect(r.ctx.counts['snapshots/ok']).toBeGreaterThan(0)
+    })
+    const wrong = r.symbols.filter(s => r.books.get(s.replace('/', ''))!.snapshots < 2)
+    // The other symbol may have lost a deep change.
+    for (const s of wrong) r.refuse({ payload: null, keyBytes: Buffer.from(s) } as never)
+    await nudge(r)
+    await r.agree()
+    expect(r.ctx.counts['reconnects/gap']).toBe(0)
+    expect(r.exchange.connections).toBe(1)
   })
 })
 
