@@ -944,6 +944,53 @@ export interface WebsocketSourceConfig {
     }
   }
   /**
+   * For feeds of order books that have a checksum instead of sequence numbers. The book is kept here and compared after every message; when it differs a message was lost, and the book is mended. Covers what the checksum covers: the ten best levels of each side (CRC32 over the digits of price and size, asks first, as Kraken has it).
+   */
+  checksum?: {
+    match?: WebsocketSourceConfigMatch3
+    /**
+     * Field that names the book, such as the symbol.
+     */
+    key: string
+    /**
+     * Field with the checksum.
+     */
+    value: string
+    /**
+     * Field with the list of bids.
+     */
+    bids: string
+    /**
+     * Field with the list of asks.
+     */
+    asks: string
+    /**
+     * Field of a level with its price.
+     */
+    price: string
+    /**
+     * Field of a level with its size; 0 takes it away.
+     */
+    size: string
+    restart: WebsocketSourceConfigMatch4
+    /**
+     * Levels of a side that are subscribed; what falls behind them is forgotten, as the feed does.
+     */
+    depth: number
+    /**
+     * `resubscribe`: send the messages of `resubscribe`, and wait for the feed's own snapshot. `reconnect`: do that by a new connection.
+     */
+    on_gap: 'resubscribe' | 'reconnect'
+    /**
+     * For `on_gap: resubscribe`: messages to send, `{symbol}` being the book.
+     */
+    resubscribe?: unknown[]
+    /**
+     * After a `resubscribe` the snapshot must come within this, or the connection is made anew. In ms.
+     */
+    restart_timeout: number
+  }
+  /**
    * For the handshake. In ms.
    */
   connect_timeout: number
@@ -1009,6 +1056,18 @@ export interface WebsocketSourceConfigMatch1 {
  * Field paths and what they must be: a value, one of several, or `*` for anything that is there.
  */
 export interface WebsocketSourceConfigMatch2 {
+  [k: string]: string | number | boolean | null | (string | number | boolean | null)[]
+}
+/**
+ * Field paths and what they must be: a value, one of several, or `*` for anything that is there.
+ */
+export interface WebsocketSourceConfigMatch3 {
+  [k: string]: string | number | boolean | null | (string | number | boolean | null)[]
+}
+/**
+ * Field paths and what they must be: a value, one of several, or `*` for anything that is there.
+ */
+export interface WebsocketSourceConfigMatch4 {
   [k: string]: string | number | boolean | null | (string | number | boolean | null)[]
 }
 
