@@ -26,6 +26,8 @@ export function probeSource(config: RedisSourceConfig, ctx: ProbeContext): Promi
       for (const key of config.streams) found.push(await typed(driver, key, 'stream', false))
       return found
     }
+    if (config.snapshot !== undefined)
+      return [await rights(driver, [['TYPE', config.snapshot], ...Object.values(READS).map(read => read(config.snapshot!))])]
     const key = (config.list ?? config.hash ?? config.sorted_set)!
     const type = config.list !== undefined ? 'list' : config.hash !== undefined ? 'hash' : 'zset'
     return [await rights(driver, [READS[type](key)]), await typed(driver, key, type, true)]

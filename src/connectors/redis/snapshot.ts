@@ -13,7 +13,7 @@ interface Item {
 const PAGE = 5000
 
 export function snapshotSource(config: RedisSourceConfig, ctx: SourceContext): Source {
-  const key = (config.list ?? config.hash ?? config.sorted_set)!
+  const key = (config.snapshot ?? config.list ?? config.hash ?? config.sorted_set)!
   const lane = `key/${key}`
   const origin: Origin = { lane, source: ctx.step, topic: key, format: config.format }
   let lease: Lease | undefined
@@ -54,12 +54,14 @@ export function snapshotSource(config: RedisSourceConfig, ctx: SourceContext): S
 
 const start = (position: unknown): number => (typeof position === 'number' ? position : 0)
 
-async function readKey(driver: Driver, { list, hash, last }: RedisSourceConfig, key: string): Promise<Item[]> {
+async function readKey(driver: Driver, config: RedisSourceConfig, key: string): Promise<Item[]> {
+  const { last } = config
   const type = text(await ask(driver, ['TYPE', key]))
-  const wanted = list !== undefined ? 'list' : hash !== undefined ? 'hash' : 'zset'
-  if (type !== wanted && type !== 'none')
+  if (type === 'none') return []
+  const wanted = wantedType(config, type)
+  if (type !== wanted)
     throw new EnvironmentError(
-      `${key} on ${driver.scope} is a ${nameOf(type)}, not a ${nameOf(wanted)}: read it as ${nameOf(type)}: ${key}`,
+      `${key} on ${driver.scope} is a ${nameOf(type)}, not a ${nameOf(wanted)}${READABLE.has(type) ? `: read it as ${nameOf(type)}: ${key}` : ''}`,
     )
   if (wanted === 'hash') return tail(await readHash(driver, key), last)
   const length = (await ask(driver, [wanted === 'list' ? 'LLEN' : 'ZCARD', key])) as number
@@ -69,6 +71,16 @@ async function readKey(driver: Driver, { list, hash, last }: RedisSourceConfig, 
   for (let from = 0; from < length; from += PAGE)
     items.push(...itemsOf((await ask(driver, range(wanted, key, from, from + PAGE - 1))) as Reply[], wanted))
   return items
+}
+
+const READABLE = new Set(['list', 'hash', 'zset'])
+type Readable = 'list' | 'hash' | 'zset'
+
+function wantedType({ list, hash, sorted_set }: RedisSourceConfig, type: string): Readable {
+  if (list !== undefined) return 'list'
+  if (hash !== undefined) return 'hash'
+  // What is none of the three is refused as no sorted set.
+  return sorted_set === undefined && READABLE.has(type) ? (type as Readable) : 'zset'
 }
 
 const range = (type: 'list' | 'zset', key: string, from: number, to: number) =>

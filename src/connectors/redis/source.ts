@@ -23,7 +23,7 @@ export default defineSource<RedisSourceConfig>({
   probe: probeSource,
 })
 
-const MODES = ['patterns', 'streams', 'list', 'hash', 'sorted_set'] as const
+const MODES = ['patterns', 'streams', 'snapshot', 'list', 'hash', 'sorted_set'] as const
 type Mode = (typeof MODES)[number]
 /** Settings that only some modes have. */
 const OWN: Partial<Record<keyof RedisSourceConfig, readonly Mode[]>> = {
@@ -31,7 +31,7 @@ const OWN: Partial<Record<keyof RedisSourceConfig, readonly Mode[]>> = {
   consumer: ['streams'],
   field: ['streams'],
   key_field: ['streams'],
-  last: ['list', 'hash', 'sorted_set'],
+  last: ['snapshot', 'list', 'hash', 'sorted_set'],
 }
 
 function check(config: RedisSourceConfig): CheckProblem[] {
