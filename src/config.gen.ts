@@ -583,7 +583,7 @@ export interface PostgresOutboxSourceConfig {
 }
 
 /**
- * Reads Pub/Sub channels (`patterns`), streams with a consumer group (`streams`), or once what a key holds (`list`, `hash`, `sorted_set`): exactly one of these. Runs on a real Redis and on an embedded store.
+ * Reads Pub/Sub channels (`patterns`), streams with a consumer group (`streams`), or once what a key holds (`list`, `hash`, `sorted_set`, or `snapshot` for any of them): exactly one of these. Runs on a real Redis and on an embedded store.
  */
 export interface RedisSourceConfig {
   /**
@@ -647,6 +647,10 @@ export interface RedisSourceConfig {
    * Streams: field of an entry that is the message's key.
    */
   key_field?: string
+  /**
+   * Reads once what the key holds, whether that is a list, a hash or a sorted set, and ends. A key that is not there is empty.
+   */
+  snapshot?: string
   /**
    * Key of a list to read once, from its head; then the input ends.
    */
