@@ -144,6 +144,14 @@ export class Lane {
     await this.host.committer.release(this.info)
   }
 
+  /** The lane is somebody else's already: it is forgotten at once, and its transforms let go of what they hold. */
+  abandon(): void {
+    this.drop()
+    void Promise.resolve(this.busy)
+      .then(() => this.chain?.close())
+      .catch((error: Error) => this.host.log.warn({ lane: this.info.id, error: error.message }, 'closing the steps of a lost lane failed'))
+  }
+
   /** Forgets the lane at once: nothing more is written or committed for it. */
   drop(): void {
     this.status = 'dropped'

@@ -126,7 +126,7 @@ export class PipelineRun {
       revoke: ids => this.revoke(ids),
       lose: ids => {
         for (const id of ids) {
-          this.lanes.get(id)?.drop()
+          this.lanes.get(id)?.abandon()
           this.forget(id)
         }
       },

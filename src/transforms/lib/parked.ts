@@ -11,6 +11,7 @@ export type Parked = {
   /** Base64. */
   payload: string | null
   keyBytes: string | null
+  part?: string
   headers?: [name: string, base64: string | null][]
 }
 
@@ -23,6 +24,7 @@ export function park(m: Message): Parked {
     payload: base64(m.payload),
     keyBytes: base64(m.keyBytes),
   }
+  if (m.part !== undefined) parked.part = m.part
   if (m.changed) parked.value = m.value as Json
   if (m.headers) parked.headers = m.headers.map(([name, value]) => [name, base64(value)])
   return parked
@@ -32,10 +34,13 @@ export function unpark(p: Parked, lane: LaneInfo): Message {
   const origin = { lane: lane.id, source: lane.source, topic: lane.topic, partition: lane.partition, format: p.format }
   const headers = p.headers?.map(([name, value]): Header => [name, bytes(value)])
   const [payload, keyBytes] = [bytes(p.payload), bytes(p.keyBytes)]
-  if ('value' in p) return new Message(p.value, ownKey(p, keyBytes), p.time, headers, p.offset, origin, payload, keyBytes)
-  const m = Message.fromRecord(payload, keyBytes, p.time, headers, p.offset, origin)
   const key = ownKey(p, keyBytes)
+  const m =
+    'value' in p
+      ? new Message(p.value, key, p.time, headers, p.offset, origin, payload, keyBytes)
+      : Message.fromRecord(payload, keyBytes, p.time, headers, p.offset, origin)
   if (key !== undefined) m.key = key
+  m.part = p.part
   return m
 }
 
