@@ -3,6 +3,7 @@
  *
  *   --only ours-alo,ours-eo,debezium   who; default all
  *   --seconds 20                       of each steady rate
+ *   --rates 2000,5000                  rows a second
  *   --burst 200000                     rows
  *   --no-save                          leave bench/results and docs alone (so does anything less than everyone)
  */
@@ -21,12 +22,14 @@ import { costOf } from '../lib/proc.ts'
 import { type Publisher, publishers } from './contenders.ts'
 import { burst, prepare, steady } from './feed.ts'
 import { Reader } from './reader.ts'
-import { type OutboxResults, type OutboxRow, saveOutbox, type Step, terminal } from './report.ts'
+import { saveOutbox } from '../report/save.ts'
+import { type OutboxResults, type OutboxRow, type Step, terminal } from './report.ts'
 
 const { values: flags } = parseArgs({
   options: {
     only: { type: 'string' },
     seconds: { type: 'string', default: '20' },
+    rates: { type: 'string', default: '2000,5000' },
     burst: { type: 'string', default: '200000' },
     save: { type: 'boolean', default: true },
   },
@@ -36,7 +39,7 @@ const chosen = publishers.filter(p => flags.only?.split(',').includes(p.id) ?? t
 if (chosen.length === 0) throw new Error(`--only takes ${publishers.map(p => p.id).join(', ')}`)
 const seconds = Number(flags.seconds)
 const BURST = Number(flags.burst)
-const RATES = [2000, 5000]
+const RATES = flags.rates.split(',').filter(Boolean).map(Number)
 
 const say = (line: string): void => console.error(line)
 const broker = await startKafka({
@@ -71,7 +74,7 @@ try {
 const results: OutboxResults = { date: new Date().toISOString(), loadBefore: before, seconds, burst: BURST, rows }
 console.log(terminal(results))
 if (flags.save && flags.only === undefined) {
-  await saveOutbox(results)
+  saveOutbox(results)
   say('written: bench/results/outbox.json, docs/bench/outbox.svg, docs/benchmarks.md')
 }
 if (rows.some(row => row.kind === 'ours' && row.problem !== undefined)) process.exitCode = 1
@@ -112,7 +115,7 @@ async function run(publisher: Publisher, postgres: PostgresServer): Promise<Outb
       postgresMicros: ((costOf(postgres.pid).cpuMs - db) * 1000) / count,
     }
     say(
-      `${publisher.name}: ${what}: ${Math.round(step.perSecond)}/s, p50 ${step.p50.toFixed(0)} ms, p99 ${step.p99.toFixed(0)} ms, ${step.cpuMicros.toFixed(1)} µs (PostgreSQL ${step.postgresMicros.toFixed(1)} µs), load ${loadavg()[0].toFixed(1)}`,
+      `${publisher.name}: ${what}: ${Math.round(step.perSecond)}/s, p50 ${step.p50.toFixed(0)} ms, p99 ${step.p99.toFixed(0)} ms, ${step.cpuMicros.toFixed(1)} µs (PostgreSQL ${step.postgresMicros.toFixed(1)} µs), ${costOf(child.pid!).rssMb.toFixed(0)} MB, load ${loadavg()[0].toFixed(1)}`,
     )
     return step
   }
@@ -120,6 +123,7 @@ async function run(publisher: Publisher, postgres: PostgresServer): Promise<Outb
     // Ready when the first row arrives; then as long again for the compilers.
     await ready(reader, dsn)
     expected = reader.count
+    say(`${publisher.name}: ready, ${costOf(child.pid!).rssMb.toFixed(0)} MB`)
     expected += await steady(dsn, 2000, 5)
     await reader.until(expected, 60_000)
     const steps: Step[] = []

@@ -64,7 +64,7 @@ END $$;
 CREATE OR REPLACE FUNCTION wallet_record(wallet text, kind text, delta numeric, key text, other text, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   w wallets;
-  event bigint := nextval(pg_get_serial_sequence('wallet_events', 'event_id'));
+  event bigint := nextval('wallet_events_event_id_seq');
   body jsonb;
 BEGIN
   UPDATE wallets SET balance = balance + delta, version = version + 1 WHERE wallet_id = wallet AND balance + delta >= 0 RETURNING * INTO w;
