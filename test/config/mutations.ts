@@ -1,4 +1,5 @@
 /** Takes a valid pipeline file apart and breaks it in one place at a time, knowing from the schemas where the mistake then is. */
+import { loadPlugins } from '../../src/runtime/config/load.ts'
 import { readFileSync } from 'node:fs'
 import frame from '../../schemas/frame.schema.json' with { type: 'json' }
 import type { Plugin } from '../../src/plugin.ts'
@@ -33,7 +34,7 @@ class Mutator {
   readonly out: Mutation[] = []
   private readonly file: string
   private readonly source: SourceText
-  private readonly registry = new Registry()
+  private registry = new Registry()
 
   constructor(file: string) {
     this.file = file
@@ -41,6 +42,7 @@ class Mutator {
   }
 
   async run(): Promise<void> {
+    this.registry = (await loadPlugins(this.file)).registry
     const root = parseText(this.source, new Problems()) as MapNode
     for (const [key, entry] of root.entries) {
       this.key(entry, key)

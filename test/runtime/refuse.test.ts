@@ -179,7 +179,7 @@ describe('a source that tells its senders', () => {
     d.submit(1, -2, Buffer.from('{'), 4)
     d.end()
     await ended
-    expect(d.journal).toEqual(['write 1,4', 'dead {,-2', 'refuse 2,1', 'commit 4'])
+    expect(d.journal).toEqual(['write 1,4', 'dead -2,{', 'refuse 2,1', 'commit 4'])
     expect(told(d)).toEqual([
       [2, 'in', expect.stringMatching(/malformed JSON/)],
       [1, 't0', '-2 is negative'],
@@ -191,7 +191,7 @@ describe('a source that tells its senders', () => {
     d.submit(1, 101, -1, 102, 2)
     d.end()
     await ended
-    expect(d.journal).toEqual(['write 1,2', ...(dlq ? ['dead -1,101,102'] : []), 'refuse 2,1,3', 'commit 5'])
+    expect(d.journal).toEqual(['write 1,2', ...(dlq ? ['dead 101,-1,102'] : []), 'refuse 2,1,3', 'commit 5'])
     expect(told(d).slice(1)).toEqual([
       [1, 'out', 'not here'],
       [3, 'out', 'not here'],

@@ -56,8 +56,8 @@ export class Posts {
     await (await this.connection()).query(`SELECT spreadsheet_id, tab, row_key, status, claimed_at, posted_at FROM ${this.table} LIMIT 0`)
   }
 
-  /** Runs `work` while nobody else, in whatever process, writes to this spreadsheet. */
-  async exclusively<T>(spreadsheet: string, work: () => Promise<T>): Promise<T> {
+  /** Runs `work` while nobody else, in whatever process, writes to this spreadsheet. When the lock's connection is lost, `work` cannot go on. */
+  async exclusively<T>(spreadsheet: string, work: (claims: SheetClaims) => Promise<T>): Promise<T> {
     const before = Posts.turns.get(spreadsheet) ?? Promise.resolve()
     const turn = before.catch(() => {}).then(() => this.locked(spreadsheet, work))
     Posts.turns.set(spreadsheet, turn)
@@ -68,38 +68,6 @@ export class Posts {
     }
   }
 
-  /** Rows that are `posted` already are in neither list. */
-  async claim(spreadsheet: string, rows: readonly RowKey[]): Promise<Claims> {
-    const db = await this.connection()
-    const params = [spreadsheet, rows.map(r => r.tab), rows.map(r => r.key)]
-    const { rows: made } = await db.query(
-      `INSERT INTO ${this.table} (spreadsheet_id, tab, row_key, status, claimed_at)
-       SELECT $1, u.tab, u.row_key, 'claimed', now() FROM unnest($2::text[], $3::text[]) AS u (tab, row_key)
-       ON CONFLICT (spreadsheet_id, tab, row_key) DO NOTHING RETURNING tab, row_key`,
-      params,
-    )
-    const { rows: open } = await db.query(
-      `SELECT p.tab, p.row_key FROM ${this.table} p JOIN unnest($2::text[], $3::text[]) AS u (tab, row_key) USING (tab, row_key)
-       WHERE p.spreadsheet_id = $1 AND p.status = 'claimed'`,
-      params,
-    )
-    const id = (r: { tab: unknown; row_key: unknown }): string => JSON.stringify([r.tab, r.row_key])
-    const fresh = new Set(made.map(r => id(r as never)))
-    const list = (keep: (known: boolean) => boolean): RowKey[] =>
-      open.filter(r => keep(fresh.has(id(r as never)))).map(r => ({ tab: String(r.tab), key: String(r.row_key) }))
-    return { fresh: list(known => known), uncertain: list(known => !known) }
-  }
-
-  async confirm(spreadsheet: string, rows: readonly RowKey[]): Promise<void> {
-    if (rows.length === 0) return
-    await this.change(`UPDATE ${this.table} p SET status = 'posted', posted_at = now()`, spreadsheet, rows)
-  }
-
-  /** The call was refused: as if it had never been tried. */
-  async forget(spreadsheet: string, rows: readonly RowKey[]): Promise<void> {
-    await this.change(`DELETE FROM ${this.table} p`, spreadsheet, rows)
-  }
-
   async close(): Promise<void> {
     const { lease, session } = this
     this.lease = this.session = undefined
@@ -107,25 +75,15 @@ export class Posts {
     await (await lease?.catch(() => undefined))?.release()
   }
 
-  private async change(what: string, spreadsheet: string, rows: readonly RowKey[]): Promise<void> {
-    const using = what.startsWith('DELETE') ? 'USING' : 'FROM'
-    await (await this.connection()).query(
-      `${what} ${using} unnest($2::text[], $3::text[]) AS u (tab, row_key)
-       WHERE p.spreadsheet_id = $1 AND p.tab = u.tab AND p.row_key = u.row_key AND p.status = 'claimed'`,
-      [spreadsheet, rows.map(r => r.tab), rows.map(r => r.key)],
-    )
-  }
-
-  private async locked<T>(spreadsheet: string, work: () => Promise<T>): Promise<T> {
+  private async locked<T>(spreadsheet: string, work: (claims: SheetClaims) => Promise<T>): Promise<T> {
+    const session = await this.connection()
     const lock = [NAMESPACE, spreadsheet]
-    await (await this.connection()).query('SELECT pg_advisory_lock($1::int, hashtext($2))', lock)
+    await session.query('SELECT pg_advisory_lock($1::int, hashtext($2))', lock)
     try {
-      return await work()
+      return await work(new SheetClaims(session, this.table, spreadsheet))
     } finally {
       // With the connection the lock is gone as well.
-      await this.connection()
-        .then(s => s.query('SELECT pg_advisory_unlock($1::int, hashtext($2))', lock))
-        .catch(() => {})
+      await session.query('SELECT pg_advisory_unlock($1::int, hashtext($2))', lock).catch(() => {})
     }
   }
 
@@ -148,5 +106,58 @@ export class Posts {
       this.session = undefined
     })
     return session
+  }
+}
+
+/** What a spreadsheet's rows stand at, for whoever holds its lock. */
+export class SheetClaims {
+  private readonly session: Session
+  private readonly table: string
+  private readonly spreadsheet: string
+
+  constructor(session: Session, table: string, spreadsheet: string) {
+    this.session = session
+    this.table = table
+    this.spreadsheet = spreadsheet
+  }
+
+  /** Rows that are `posted` already are in neither list. */
+  async claim(rows: readonly RowKey[]): Promise<Claims> {
+    const params = [this.spreadsheet, rows.map(r => r.tab), rows.map(r => r.key)]
+    const { rows: made } = await this.session.query(
+      `INSERT INTO ${this.table} (spreadsheet_id, tab, row_key, status, claimed_at)
+       SELECT $1, u.tab, u.row_key, 'claimed', now() FROM unnest($2::text[], $3::text[]) AS u (tab, row_key)
+       ON CONFLICT (spreadsheet_id, tab, row_key) DO NOTHING RETURNING tab, row_key`,
+      params,
+    )
+    const { rows: open } = await this.session.query(
+      `SELECT p.tab, p.row_key FROM ${this.table} p JOIN unnest($2::text[], $3::text[]) AS u (tab, row_key) USING (tab, row_key)
+       WHERE p.spreadsheet_id = $1 AND p.status = 'claimed'`,
+      params,
+    )
+    const id = (r: { tab: unknown; row_key: unknown }): string => JSON.stringify([r.tab, r.row_key])
+    const fresh = new Set(made.map(r => id(r as never)))
+    const list = (keep: (known: boolean) => boolean): RowKey[] =>
+      open.filter(r => keep(fresh.has(id(r as never)))).map(r => ({ tab: String(r.tab), key: String(r.row_key) }))
+    return { fresh: list(known => known), uncertain: list(known => !known) }
+  }
+
+  async confirm(rows: readonly RowKey[]): Promise<void> {
+    if (rows.length === 0) return
+    await this.change(`UPDATE ${this.table} p SET status = 'posted', posted_at = now()`, rows)
+  }
+
+  /** The call was refused: as if it had never been tried. */
+  async forget(rows: readonly RowKey[]): Promise<void> {
+    await this.change(`DELETE FROM ${this.table} p`, rows)
+  }
+
+  private async change(what: string, rows: readonly RowKey[]): Promise<void> {
+    const using = what.startsWith('DELETE') ? 'USING' : 'FROM'
+    await this.session.query(
+      `${what} ${using} unnest($2::text[], $3::text[]) AS u (tab, row_key)
+       WHERE p.spreadsheet_id = $1 AND p.tab = u.tab AND p.row_key = u.row_key AND p.status = 'claimed'`,
+      [this.spreadsheet, rows.map(r => r.tab), rows.map(r => r.key)],
+    )
   }
 }

@@ -13,7 +13,7 @@ import {
 } from '../../plugin.ts'
 import { checkConnection } from '../postgres/connect.ts'
 import { RefusedPost, type SheetsClient, sheetsClient } from './client.ts'
-import { connectionOf, Posts, type RowKey } from './posts.ts'
+import { connectionOf, Posts, type RowKey, type SheetClaims } from './posts.ts'
 import { probe } from './probe.ts'
 import { type Row, rowsReader } from './rows.ts'
 import schema from './sink.schema.json' with { type: 'json' }
@@ -95,11 +95,11 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
     return rows.filter(r => column.has(r.key))
   }
 
-  async function post(spreadsheet: string, rows: ReadonlyMap<string, Row>): Promise<void> {
+  async function post(claims: SheetClaims, spreadsheet: string, rows: ReadonlyMap<string, Row>): Promise<void> {
     const keys = [...rows.keys()].map(key => ({ tab: config.tab, key }))
-    const { fresh, uncertain } = await posts.claim(spreadsheet, keys)
+    const { fresh, uncertain } = await claims.claim(keys)
     const there = uncertain.length === 0 ? [] : await found(spreadsheet, uncertain)
-    await posts.confirm(spreadsheet, there)
+    await claims.confirm(there)
     const on = new Set(there.map(r => r.key))
     // In the order of the messages, whatever order the table gives.
     const missing = new Set([...fresh, ...uncertain].filter(r => !on.has(r.key)).map(r => r.key))
@@ -109,11 +109,10 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
     try {
       await client!.append(spreadsheet, [{ tab: config.tab, header: config.columns, rows: wanted.map(k => rows.get(k.key)!.cells) }])
     } catch (error) {
-      if (error instanceof RefusedPost || error instanceof DataError || error instanceof EnvironmentError)
-        await posts.forget(spreadsheet, wanted)
+      if (error instanceof RefusedPost || error instanceof DataError || error instanceof EnvironmentError) await claims.forget(wanted)
       throw error
     }
-    await posts.confirm(spreadsheet, wanted)
+    await claims.confirm(wanted)
     posted.inc(wanted.length)
   }
 
@@ -134,7 +133,7 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
       const { posts: all, failed } = read(messages)
       for (const [spreadsheet, { rows, messages: from }] of all) {
         try {
-          await posts.exclusively(spreadsheet, () => post(spreadsheet, rows))
+          await posts.exclusively(spreadsheet, claims => post(claims, spreadsheet, rows))
           healthy = true
         } catch (error) {
           if (!(error instanceof DataError)) {

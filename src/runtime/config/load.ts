@@ -78,7 +78,8 @@ async function load(source: SourceText, problems: Problems, options: LoadOptions
   const steps = await checkSteps(root, { registry, env, base, problems })
   const names = nameSteps(steps, problems)
   const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, problems)]))
-  for (const step of steps) checkSourceNames(step, names, problems)
+  // A source that is itself wrong has no name to be found by.
+  if (problems.empty) for (const step of steps) checkSourceNames(step, names, problems)
   await checkEndpoints(root, [...names.values()], problems)
   const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms) : undefined
   if (pipeline) checkWhole(pipeline, root, problems)

@@ -136,7 +136,7 @@ function reportStrangers(
   const properties = (plugin.schema as Schema).properties ?? {}
   for (const [key, entry] of node.entries) {
     if (key === type || common.includes(key)) continue
-    if (registry.kindsOf(key).length > 0) {
+    if (registry.kindsOf(key).length > 0 && !Object.hasOwn(properties, key)) {
       problems.add(
         'CONFIG_STEP',
         entry.key,
