@@ -1,4 +1,4 @@
-/** `node examples/exchange/main.ts`: the four exchanges on local ports, with a gap, a repeat, garbage or a lost connection now and then. */
+/** `npx node examples/exchange/main.ts`: the four exchanges on local ports, with a gap, a repeat, garbage or a lost connection now and then. */
 import { parseArgs } from 'node:util'
 import { Exchange } from './exchange.ts'
 
@@ -11,7 +11,7 @@ const { values } = parseArgs({
 })
 if (values.help) {
   console.log(
-    'node examples/exchange/main.ts [--rate 20] [--faults]\n\n  --rate    changes of books per second and exchange\n  --faults  gaps, repeats, garbage and lost connections now and then',
+    'npx node examples/exchange/main.ts [--rate 20] [--faults]\n\n  --rate    changes of books per second and exchange\n  --faults  gaps, repeats, garbage and lost connections now and then',
   )
   process.exit(0)
 }
