@@ -5,6 +5,7 @@ import type { Attachment } from '../../runtime/http/listener.ts'
 import { accepted, type Answer, busy, refusal, send, stopping, unknown } from './source/answer.ts'
 import { checkAuth, createAuth, isOpen } from './source/auth.ts'
 import { Intake } from './source/intake.ts'
+import { probePort } from './source/probe.ts'
 import { discard, receive, type Receiving } from './source/receive.ts'
 import { Repeats } from './source/repeats.ts'
 import { cut, formatOf, messagesOf } from './source/rows.ts'
@@ -22,6 +23,7 @@ export default defineSource<HttpSourceConfig>({
       : 'a request is kept only in memory, but it is answered after its rows are committed: a sender that repeats what got no 2xx loses nothing',
   tellsSenders: c => c.answer === 'when_written',
   check,
+  probe: probePort,
   create: (config, ctx) => new HttpSource(config, ctx),
 })
 
@@ -29,6 +31,8 @@ export default defineSource<HttpSourceConfig>({
 const BATCH = 1000
 /** Offsets begin with the time of the start, so that those of two runs differ. */
 const PER_MS = 1000
+/** ms */
+const CLOSE_GRACE = 1000
 
 function check(config: HttpSourceConfig): CheckProblem[] {
   const problems = checkAuth(config.auth)
@@ -121,8 +125,11 @@ class HttpSource implements Source {
   async close(): Promise<void> {
     this.drain()
     this.intake.abandon()
-    // Answers leave before their connections do.
-    await Promise.all(this.answering)
+    // Answers leave before their connections do; a sender in the middle of its body is not waited for long.
+    const late = Promise.withResolvers<void>()
+    const timer = setTimeout(late.resolve, CLOSE_GRACE)
+    await Promise.race([Promise.allSettled(this.answering), late.promise])
+    clearTimeout(timer)
     await this.attachment?.detach()
     this.attachment = undefined
   }

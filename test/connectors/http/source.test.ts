@@ -1,7 +1,12 @@
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { HttpSinkConfig } from '../../../src/config.gen.ts'
+import sink from '../../../src/connectors/http/sink.ts'
+import source from '../../../src/connectors/http/source.ts'
 import { BatchError, DataError, defineTransform, type TransformPlugin } from '../../../src/plugin.ts'
-import { hook as openHook, type Hook, type HookOptions } from './make.ts'
+import { fakeContext } from '../../conformance/lib/fake-context.ts'
+import { freePorts } from '../../support/servers/ports.ts'
+import { sourceConfig, hook as openHook, type Hook, type HookOptions } from './make.ts'
 
 const open: Hook[] = []
 afterEach(async () => {
@@ -186,6 +191,16 @@ describe('when it is answered', () => {
     await expect(h.post('3')).rejects.toThrow()
   })
 
+  test('a sender in the middle of its body does not hold up the end', async () => {
+    const h = await hook()
+    const dribble = raw(h.port, 'POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n[')
+    await new Promise(resolve => setTimeout(resolve, 50))
+    const started = performance.now()
+    await h.close()
+    expect(performance.now() - started).toBeLessThan(4500)
+    await dribble
+  })
+
   test('a pipeline that fails tells that the outcome is unknown', async () => {
     const h = await hook({ write: () => Promise.reject(new Error('broken')) })
     expect(await h.post('1')).toMatchObject({ status: 504, body: { error: { code: 'outcome_unknown' } } })
@@ -321,3 +336,21 @@ function raw(port: number, text: string, hangUp = false): Promise<string> {
     socket.once('error', reject)
   })
 }
+
+test('probes', async () => {
+  const [h, [free]] = [await hook(), await freePorts(1)]
+  const ctx = {
+    step: 's',
+    role: 'source',
+    pipeline: 'p',
+    version: 1,
+    log: fakeContext('s').log,
+    signal: new AbortController().signal,
+  } as const
+  expect(await source.probe!(sourceConfig({ port: free }), ctx)).toMatchObject([{ ok: true }])
+  expect(await source.probe!(sourceConfig({ port: h.port }), ctx)).toMatchObject([{ ok: false, detail: 'EADDRINUSE' }])
+  expect(await sink.probe!({ url: `http://127.0.0.1:${h.port}/{x}` } as HttpSinkConfig, ctx)).toMatchObject([{ ok: true }])
+  expect(await sink.probe!({ url: `http://127.0.0.1:${free}` } as HttpSinkConfig, ctx)).toMatchObject([
+    { ok: false, detail: 'ECONNREFUSED' },
+  ])
+})

@@ -1,0 +1,19 @@
+/** `runner check`: could it listen? Tries, and lets go again. */
+import { createServer } from 'node:net'
+import type { HttpSourceConfig } from '../../../config.gen.ts'
+import type { Probe } from '../../../plugin.ts'
+
+export function probePort({ host, port }: HttpSourceConfig): Promise<Probe[]> {
+  const what = `listening on ${host}:${port}`
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const taken = error.code === 'EADDRINUSE'
+      const fix = taken
+        ? `is this pipeline running already? Else see who has it (ss -ltnp 'sport = :${port}'), or set another port`
+        : 'correct host and port'
+      resolve([{ what, ok: false, detail: error.code, fix }])
+    })
+    server.listen(port, host, () => server.close(() => resolve([{ what, ok: true, detail: 'the port is free' }])))
+  })
+}
