@@ -116,6 +116,9 @@ describe.each(kinds)('redis source: %s', (name, url) => {
       [{ sorted_set: `${key}:z` }, ['2', '3']],
       [{ list: `${key}:l` }, [null, null]],
       [{ hash: `${key}:h` }, ['9', '10']],
+      [{ snapshot: `${key}:z` }, ['2', '3']],
+      [{ snapshot: `${key}:l` }, [null, null]],
+      [{ snapshot: `${key}:h` }, ['9', '10']],
     ] as const) {
       const { source } = await open({ url, last: 2, format: 'text', ...config })
       const messages = (await readAll(source)).flatMap(b => b.messages)
@@ -244,7 +247,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
 })
 
 test.each([
-  [{ url: 'embedded' }, 'needs one of patterns, streams, list, hash, sorted_set'],
+  [{ url: 'embedded' }, 'needs one of patterns, streams, snapshot, list, hash, sorted_set'],
   [{ list: 'a', hash: 'b' }, 'list says already what to read'],
   [{ patterns: ['a'], group: 'g' }, 'is for streams, not for patterns'],
   [{ patterns: ['a'], key_from_channel: '(' }, 'is no regular expression'],
