@@ -11,6 +11,7 @@ export type Reply = null | number | string | Buffer | Reply[]
 
 /** The server's own no to one command, e.g. `WRONGTYPE Operation against a key…`. */
 export class ReplyError extends Error {
+  override readonly name = 'ReplyError'
   /** `WRONGTYPE`, `NOAUTH`, `ERR`… */
   get kind(): string {
     return this.message.slice(0, Math.max(0, this.message.indexOf(' '))) || this.message
@@ -43,6 +44,8 @@ export interface SubscriptionHandlers {
 }
 
 export interface Subscription {
+  /** So much has come that taking it in has to come before anything else. */
+  readonly pressing: boolean
   /** Stop or go on reading from the connection. */
   pause(paused: boolean): void
   close(): Promise<void>

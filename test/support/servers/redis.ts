@@ -30,9 +30,11 @@ export interface RedisOptions {
   readonly args?: readonly string[]
   /** Asked for readiness without TLS and login; default true. */
   readonly ping?: boolean
+  /** A configuration file, which the server may rewrite (sentinels do). */
+  readonly config?: string
 }
 
-export async function startRedis({ args = [], ping = true }: RedisOptions = {}): Promise<RedisServer> {
+export async function startRedis({ args = [], ping = true, config }: RedisOptions = {}): Promise<RedisServer> {
   const [port] = await freePorts(1)
   const dir = mkdtempSync(join(tmpdir(), 'redis-'))
   let child: ChildProcess | undefined
@@ -42,10 +44,14 @@ export async function startRedis({ args = [], ping = true }: RedisOptions = {}):
     const tls = args.includes('--tls-port')
     const where = tls ? ['--port', '0', '--tls-port', String(port)] : ['--port', String(port)]
     const rest = tls ? args.filter((a, i) => a !== '--tls-port' && args[i - 1] !== '--tls-port') : args
-    const own = spawn('redis-server', [...where, '--bind', '127.0.0.1', '--save', '', '--dir', dir, ...rest], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: true,
-    })
+    const own = spawn(
+      'redis-server',
+      [...(config === undefined ? [] : [config]), ...where, '--bind', '127.0.0.1', '--save', '', '--dir', dir, ...rest],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        detached: true,
+      },
+    )
     let output = ''
     let ended: string | undefined
     for (const stream of [own.stdout, own.stderr]) stream.on('data', text => (output = `${output}${text}`.slice(-4000)))

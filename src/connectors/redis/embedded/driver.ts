@@ -54,6 +54,7 @@ export async function embeddedDriver(path: string): Promise<Driver> {
         }
       })
       return {
+        pressing: false,
         pause(stop) {
           paused = stop
           if (!stop) look()

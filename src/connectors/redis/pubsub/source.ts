@@ -13,6 +13,8 @@ import { Gaps } from './gaps.ts'
 
 /** More channels than this are looked up anew. */
 const MAX_ORIGINS = 20_000
+/** How long reading may come first, and writing afterwards, ms. */
+const YIELD = 300
 
 export function pubsubSource(config: RedisSourceConfig, patterns: readonly string[], ctx: SourceContext): Source {
   const lane = `pubsub/${patterns.join(',')}`
@@ -56,6 +58,15 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
     return origin
   }
 
+  /** Writing takes from the time in which a burst has to be read; it waits, but never for long. */
+  let yieldedUntil = 0
+  const yieldToInput = async (signal: AbortSignal): Promise<void> => {
+    const now = performance.now()
+    if (now < yieldedUntil + YIELD) return
+    while (subscription!.pressing && performance.now() < now + YIELD && !signal.aborted) await new Promise(resolve => setImmediate(resolve))
+    yieldedUntil = performance.now()
+  }
+
   return {
     async open() {
       lease ??= await connect(config)
@@ -76,6 +87,7 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
 
     async read(signal) {
       if (fatal) throw fatal
+      if (subscription!.pressing) await yieldToInput(signal)
       const { records, position, lag } = await queue.read(AbortSignal.any([signal, interrupt.signal]), config.batch_size)
       const messages = records.map(r => Message.fromRecord(r.payload, r.key, r.time, undefined, r.seq, originOf(r.topic!)))
       return { lane, messages, position, lag }

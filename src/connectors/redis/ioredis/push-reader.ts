@@ -1,0 +1,138 @@
+/**
+ * Reads a subscribed connection. The bytes are taken off the socket first and parsed afterwards, a little at a time: what a
+ * server can publish in a quarter of a second takes longer to parse than it lets a subscriber be behind (32 MB by default).
+ */
+import type { Socket } from 'node:net'
+
+export interface PushHandlers {
+  message(channel: Buffer, payload: Buffer, pattern: string): void
+  /** A pattern is subscribed to. */
+  subscribed(): void
+  /** The server's no, e.g. `NOPERM …`. */
+  refused(message: string): void
+}
+
+/** Bytes that may wait to be parsed; beyond that they are parsed before more is read. */
+const MAX_WAITING = 64 * 1024 * 1024
+/** Parsing goes on for so long until the socket has its turn again, ms. */
+const SLICE = 4
+const [STAR, DOLLAR, COLON, MINUS, PLUS, CR] = [0x2a, 0x24, 0x3a, 0x2d, 0x2b, 0x0d]
+
+export class PushReader {
+  /** Bytes that came and are not parsed. */
+  waiting = 0
+  private readonly handlers: PushHandlers
+  private chunks: Buffer[] = []
+  /** So many have to be there before parsing can go on. */
+  private need = 1
+  private scheduled = false
+  /** Set by `integer`: the byte behind the line. */
+  private behind = 0
+  /** Of the message being parsed: where its parts begin and end. */
+  private readonly parts = new Int32Array(8)
+  private pattern: Buffer = Buffer.alloc(0)
+  private patternText = ''
+
+  constructor(socket: Socket, handlers: PushHandlers) {
+    this.handlers = handlers
+    socket.on('data', (chunk: Buffer) => this.take(chunk))
+  }
+
+  private take(chunk: Buffer): void {
+    this.chunks.push(chunk)
+    this.waiting += chunk.length
+    if (this.waiting > MAX_WAITING) this.drain(Number.POSITIVE_INFINITY)
+    else this.schedule()
+  }
+
+  private schedule(): void {
+    if (this.scheduled || this.waiting < this.need) return
+    this.scheduled = true
+    setImmediate(() => {
+      this.scheduled = false
+      this.drain(performance.now() + SLICE)
+      this.schedule()
+    })
+  }
+
+  private drain(until: number): void {
+    while (this.waiting >= this.need && this.waiting > 0 && performance.now() < until) {
+      // Mostly one chunk and the beginning of a message that the one before it has ended with.
+      let count = 1
+      for (let bytes = this.chunks[0].length; bytes < this.need; count++) bytes += this.chunks[count].length
+      const buf = count === 1 ? this.chunks[0] : Buffer.concat(this.chunks.slice(0, count))
+      this.need = 1
+      let at = 0
+      for (let next = this.one(buf, at); next !== -1; next = this.one(buf, at)) at = next
+      const rest = buf.subarray(at)
+      this.chunks.splice(0, count, ...(rest.length > 0 ? [rest] : []))
+      this.waiting -= at
+      // What is left is incomplete: at least one byte more.
+      if (rest.length > 0) this.need = Math.max(this.need, rest.length + 1)
+    }
+  }
+
+  /** One answer or message from byte `at`. @returns the byte behind it, -1 when it is not all there */
+  private one(buf: Buffer, at: number): number {
+    if (at >= buf.length) return -1
+    const kind = buf[at]
+    const line = this.integer(buf, at + 1)
+    if (this.behind === -1) return -1
+    if (kind === MINUS || kind === PLUS) {
+      if (kind === MINUS) this.handlers.refused(buf.toString('utf8', at + 1, this.behind - 2))
+      return this.behind
+    }
+    if (kind !== STAR || line > 4) throw new Error('the server does not speak the Redis protocol')
+    const next = this.array(buf, this.behind, line, at)
+    if (next !== -1) this.deliver(buf, line)
+    return next
+  }
+
+  private array(buf: Buffer, from: number, count: number, start: number): number {
+    let at = from
+    for (let i = 0; i < count; i++) {
+      if (at >= buf.length) return -1
+      const kind = buf[at]
+      const size = this.integer(buf, at + 1)
+      if (this.behind === -1) return -1
+      at = this.behind
+      this.parts[2 * i] = at
+      if (kind === COLON || size < 0) this.parts[2 * i + 1] = at
+      else {
+        if (kind !== DOLLAR) throw new Error('the server does not speak the Redis protocol')
+        this.parts[2 * i + 1] = at + size
+        at += size + 2
+        if (at > buf.length) {
+          this.need = at - start
+          return -1
+        }
+      }
+    }
+    return at
+  }
+
+  private deliver(buf: Buffer, count: number): void {
+    const { parts } = this
+    const kind = buf.latin1Slice(parts[0], parts[1])
+    if (kind === 'psubscribe') this.handlers.subscribed()
+    else if (kind === 'pmessage' && count === 4) {
+      const pattern = buf.subarray(parts[2], parts[3])
+      if (!pattern.equals(this.pattern)) {
+        this.pattern = Buffer.from(pattern)
+        this.patternText = pattern.toString()
+      }
+      this.handlers.message(buf.subarray(parts[4], parts[5]), buf.subarray(parts[6], parts[7]), this.patternText)
+    }
+  }
+
+  /** The whole number up to the end of the line; `behind` is the byte after it, -1 when the line is not all there. */
+  private integer(buf: Buffer, from: number): number {
+    let n = 0
+    let at = from
+    const negative = buf[at] === MINUS
+    if (negative) at++
+    for (; at < buf.length && buf[at] !== CR; at++) n = n * 10 + (buf[at] - 0x30)
+    this.behind = at + 1 < buf.length ? at + 2 : -1
+    return negative ? -n : n
+  }
+}

@@ -1,0 +1,194 @@
+/** The ways to a Redis: TLS, logins, sentinels, a cluster; and servers that vanish, stall or say no. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, test, vi } from 'vitest'
+import redisSource from '../../../src/connectors/redis/source.ts'
+import redisSink from '../../../src/connectors/redis/sink.ts'
+import { ReplyError } from '../../../src/connectors/redis/driver.ts'
+import { ConnectionError, EnvironmentError, type ProbeContext } from '../../../src/plugin.ts'
+import { cli } from '../../support/redis.ts'
+import { type RedisServer, type RedisOptions, startRedis } from '../../support/servers/redis.ts'
+import { driver, sinkConfig, sourceConfig } from './make.ts'
+
+const cleanups: (() => Promise<void> | void)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+})
+async function redis(options: RedisOptions = {}): Promise<RedisServer> {
+  const server = await startRedis(options)
+  cleanups.push(() => server.stop())
+  return server
+}
+function tempDir(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'redis-test-'))
+  cleanups.push(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+const probeContext = {
+  step: 'redis',
+  role: 'source',
+  pipeline: 'p',
+  version: 1,
+  log: console,
+  signal: new AbortController().signal,
+} as unknown as ProbeContext
+
+test('logins: password, user with few rights; the probe says what is missing', async () => {
+  const server = await redis({
+    args: [
+      '--requirepass',
+      'p@ss:1',
+      '--user',
+      'mirror',
+      'on',
+      '>geheim',
+      '+ping',
+      '+info',
+      '+subscribe',
+      '+psubscribe',
+      '+client',
+      '+acl|whoami',
+      '+acl|dryrun',
+      'allchannels',
+    ],
+  })
+  await expect(driver({ url: server.url })).rejects.toThrow(EnvironmentError)
+  await expect(driver({ url: server.url, password: 'no' })).rejects.toThrow(/WRONGPASS/)
+  expect(await (await driver({ url: `redis://:p%40ss%3A1@127.0.0.1:${server.port}/3` })).run([['SET', 'k', 'v']])).toHaveLength(1)
+  expect(await (await driver({ url: server.url, username: 'default', password: 'p@ss:1' })).run([['GET', 'k']])).toEqual([null])
+  const few = { url: `redis://mirror:geheim@127.0.0.1:${server.port}` }
+  expect(await redisSource.probe!(sourceConfig({ ...few, patterns: ['a.*'] }), probeContext)).toEqual([
+    expect.objectContaining({ ok: true, detail: 'answers' }),
+    expect.objectContaining({ ok: true, detail: 'user mirror has them' }),
+  ])
+  const [, rights] = await redisSink.probe!(sinkConfig({ ...few, list: 'l' }), probeContext)
+  expect(rights).toMatchObject({ ok: false, detail: expect.stringContaining('no permissions to run') })
+  const [denied] = await (await driver(few)).run([['RPUSH', 'l', 'x']])
+  expect((denied as ReplyError).kind).toBe('NOPERM')
+  expect(await redisSource.probe!(sourceConfig({ url: server.url, patterns: ['a'] }), probeContext)).toEqual([
+    expect.objectContaining({ ok: false, fix: expect.stringContaining('REDIS_PASSWORD') }),
+  ])
+})
+
+test('TLS: with the CA it works, without it says why', async () => {
+  const dir = tempDir()
+  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: dir, stdio: 'ignore' })
+  openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=ca')
+  openssl('req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'key.pem', '-out', 'csr.pem', '-subj', '/CN=127.0.0.1')
+  writeFileSync(join(dir, 'ext'), 'subjectAltName=IP:127.0.0.1')
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    'csr.pem',
+    '-CA',
+    'ca.pem',
+    '-CAkey',
+    'ca.key',
+    '-CAcreateserial',
+    '-out',
+    'cert.pem',
+    '-days',
+    '2',
+    '-extfile',
+    'ext',
+  )
+  const file = (name: string): string => join(dir, name)
+  const server = await redis({
+    ping: false,
+    args: [
+      '--tls-port',
+      'here',
+      '--tls-cert-file',
+      file('cert.pem'),
+      '--tls-key-file',
+      file('key.pem'),
+      '--tls-ca-cert-file',
+      file('ca.pem'),
+    ],
+  })
+  const url = `rediss://127.0.0.1:${server.port}`
+  const mutual = { tls_ca: file('ca.pem'), tls_cert: file('cert.pem'), tls_key: file('key.pem') }
+  expect(String((await (await driver({ url, ...mutual })).run([['PING']]))[0])).toBe('PONG')
+  await expect(driver({ url, tls_cert: mutual.tls_cert, tls_key: mutual.tls_key })).rejects.toThrow(/TLS failed/)
+  await expect(driver({ url, ...mutual, tls_ca: file('none.pem') })).rejects.toThrow(/cannot read tls_ca/)
+})
+
+test('sentinels: the master is found, and found again after a failover', async () => {
+  const master = await redis()
+  const replica = await redis({ args: ['--replicaof', '127.0.0.1', String(master.port)] })
+  const dir = tempDir()
+  writeFileSync(
+    join(dir, 'sentinel.conf'),
+    `sentinel monitor mymaster 127.0.0.1 ${master.port} 1\nsentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 5000\n`,
+  )
+  const sentinel = await redis({ config: join(dir, 'sentinel.conf'), args: ['--sentinel'] })
+  await vi.waitFor(async () => expect(await cli(['INFO', 'replication'], master.url)).toContain('state=online'), { timeout: 10_000 })
+  await vi.waitFor(async () => expect(await cli(['SENTINEL', 'replicas', 'mymaster'], sentinel.url)).toContain(String(replica.port)), {
+    timeout: 15_000,
+    interval: 200,
+  })
+  const d = await driver({ url: `redis+sentinel://127.0.0.1:${sentinel.port}/mymaster/0` })
+  await d.run([['SET', 'k', '1']])
+  const got: string[] = []
+  const events: string[] = []
+  const subscription = await d.subscribe(['c'], {
+    message: (_, payload) => got.push(payload.toString()),
+    down: () => events.push('down'),
+    up: () => events.push('up'),
+    fatal: error => events.push(error.message),
+  })
+  cleanups.push(() => subscription.close())
+  await master.kill()
+  await vi.waitFor(async () => expect((await d.run([['SET', 'k', '2']]))[0]).not.toBeInstanceOf(ReplyError), {
+    timeout: 20_000,
+    interval: 200,
+  })
+  expect(await cli(['GET', 'k'], replica.url)).toBe('2')
+  await vi.waitFor(() => expect(events).toEqual(['down', 'up']), { timeout: 10_000 })
+  await cli(['PUBLISH', 'c', 'x'], replica.url)
+  await vi.waitFor(() => expect(got).toEqual(['x']))
+}, 60_000)
+
+test('a cluster: commands go to the slots of their keys, subscriptions to any node', async () => {
+  const server = await redis({ args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'] })
+  await cli(['CLUSTER', 'ADDSLOTSRANGE', 0, 16_383], server.url)
+  await vi.waitFor(async () => expect(await cli(['CLUSTER', 'INFO'], server.url)).toContain('cluster_state:ok'), { timeout: 10_000 })
+  const d = await driver({ url: `redis+cluster://127.0.0.1:${server.port}` })
+  const keys = Array.from({ length: 50 }, (_, i) => `key${i}`)
+  await d.run(keys.map(k => ['SET', k, k] as const))
+  expect((await d.run(keys.map(k => ['GET', k] as const))).map(String)).toEqual(keys)
+  expect(
+    await d.run(
+      [
+        ['ZADD', 'z', 1, 'a'],
+        ['ZADD', 'z', 2, 'b'],
+      ],
+      { atomic: true },
+    ),
+  ).toEqual([1, 1])
+  const got: string[] = []
+  const subscription = await d.subscribe(['c*'], {
+    message: (c, p) => got.push(`${c.toString()}=${p.toString()}`),
+    down: () => {},
+    up: () => {},
+    fatal: () => {},
+  })
+  await d.run([['PUBLISH', 'c1', 'x']])
+  await vi.waitFor(() => expect(got).toEqual(['c1=x']))
+  await subscription.close()
+}, 30_000)
+
+test('a server that goes away and comes back: errors that say try again, then it works', async () => {
+  const server = await redis()
+  const d = await driver({ url: server.url })
+  await server.kill()
+  await expect(d.run([['SET', 'k', 'v']])).rejects.toThrow(ConnectionError)
+  expect(d.healthy()).toBe(false)
+  await server.restart()
+  await vi.waitFor(async () => expect(await d.run([['SET', 'k', 'v']])).toHaveLength(1), { timeout: 10_000 })
+  expect(d.healthy()).toBe(true)
+  await expect(driver({ url: 'redis://127.0.0.1:1' })).rejects.toThrow(ConnectionError)
+})
