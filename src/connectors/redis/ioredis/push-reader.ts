@@ -14,6 +14,8 @@ export interface PushHandlers {
 
 /** Bytes that may wait to be parsed; beyond that they are parsed before more is read. */
 const MAX_WAITING = 64 * 1024 * 1024
+/** When more than this has come since the last turn the socket is full: it is emptied first. */
+const FLOOD = 256 * 1024
 /** Parsing goes on for so long until the socket has its turn again, ms. */
 const SLICE = 4
 const [STAR, DOLLAR, COLON, MINUS, PLUS, CR] = [0x2a, 0x24, 0x3a, 0x2d, 0x2b, 0x0d]
@@ -21,11 +23,13 @@ const [STAR, DOLLAR, COLON, MINUS, PLUS, CR] = [0x2a, 0x24, 0x3a, 0x2d, 0x2b, 0x
 export class PushReader {
   /** Bytes that came and are not parsed. */
   waiting = 0
+  private readonly socket: Pick<Socket, 'on' | 'destroy'>
   private readonly handlers: PushHandlers
   private chunks: Buffer[] = []
   /** So many have to be there before parsing can go on. */
   private need = 1
   private scheduled = false
+  private received = 0
   /** Set by `integer`: the byte behind the line. */
   private behind = 0
   /** Of the message being parsed: where its parts begin and end. */
@@ -33,14 +37,16 @@ export class PushReader {
   private pattern: Buffer = Buffer.alloc(0)
   private patternText = ''
 
-  constructor(socket: Socket, handlers: PushHandlers) {
+  constructor(socket: Pick<Socket, 'on' | 'destroy'>, handlers: PushHandlers) {
     this.handlers = handlers
+    this.socket = socket
     socket.on('data', (chunk: Buffer) => this.take(chunk))
   }
 
   private take(chunk: Buffer): void {
     this.chunks.push(chunk)
     this.waiting += chunk.length
+    this.received += chunk.length
     if (this.waiting > MAX_WAITING) this.drain(Number.POSITIVE_INFINITY)
     else this.schedule()
   }
@@ -50,12 +56,24 @@ export class PushReader {
     this.scheduled = true
     setImmediate(() => {
       this.scheduled = false
-      this.drain(performance.now() + SLICE)
+      const flood = this.received > FLOOD
+      this.received = 0
+      if (!flood || this.waiting > MAX_WAITING / 2) this.drain(performance.now() + SLICE)
       this.schedule()
     })
   }
 
   private drain(until: number): void {
+    try {
+      this.parse(until)
+    } catch (error) {
+      this.chunks = []
+      this.waiting = 0
+      this.socket.destroy(error as Error)
+    }
+  }
+
+  private parse(until: number): void {
     while (this.waiting >= this.need && this.waiting > 0 && performance.now() < until) {
       // Mostly one chunk and the beginning of a message that the one before it has ended with.
       let count = 1
@@ -113,7 +131,7 @@ export class PushReader {
 
   private deliver(buf: Buffer, count: number): void {
     const { parts } = this
-    const kind = buf.latin1Slice(parts[0], parts[1])
+    const kind = buf.toString('latin1', parts[0], parts[1])
     if (kind === 'psubscribe') this.handlers.subscribed()
     else if (kind === 'pmessage' && count === 4) {
       const pattern = buf.subarray(parts[2], parts[3])

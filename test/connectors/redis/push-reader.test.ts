@@ -1,0 +1,59 @@
+import { EventEmitter } from 'node:events'
+import { expect, test, vi } from 'vitest'
+import { PushReader } from '../../../src/connectors/redis/ioredis/push-reader.ts'
+import { encode } from '../../support/redis.ts'
+
+class FakeSocket extends EventEmitter {
+  error: Error | undefined
+  destroy(error?: Error): this {
+    this.error = error
+    return this
+  }
+}
+
+function reader() {
+  const socket = new FakeSocket()
+  const got: string[] = []
+  new PushReader(socket as never, {
+    message: (channel, payload, pattern) => got.push(`${pattern} ${channel.toString()} ${payload.toString('latin1')}`),
+    subscribed: () => got.push('subscribed'),
+    refused: message => got.push(message),
+  })
+  return { socket, got }
+}
+
+test('messages however they are cut into pieces', async () => {
+  const parts: Buffer[] = [Buffer.from('*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n')]
+  const expected = ['subscribed']
+  for (let n = 0; n < 200; n++) {
+    const payload = Buffer.from(`${n}\r\n*$-:${'x'.repeat((n * 7919) % 400)}\xff`, 'latin1')
+    parts.push(encode(['pmessage', n % 2 ? '*' : 't.*', `t.${n}`, payload]))
+    expected.push(`${n % 2 ? '*' : 't.*'} t.${n} ${payload.toString('latin1')}`)
+    if (n % 50 === 0) parts.push(encode(['pong', '']))
+  }
+  parts.push(Buffer.from("-NOPERM it's not allowed\r\n"))
+  expected.push("NOPERM it's not allowed")
+  const bytes = Buffer.concat(parts)
+  for (const size of [1, 2, 3, 7, 100, 1000, bytes.length]) {
+    const { socket, got } = reader()
+    for (let at = 0; at < bytes.length; at += size) {
+      socket.emit('data', bytes.subarray(at, at + size))
+      if (at % (size * 64) === 0) await new Promise(resolve => setImmediate(resolve))
+    }
+    await vi.waitFor(() => expect(got).toHaveLength(expected.length))
+    expect(got).toEqual(expected)
+  }
+})
+
+test('a large message in many pieces, and one that is empty', async () => {
+  const { socket, got } = reader()
+  const bytes = Buffer.concat([encode(['pmessage', '*', 'a', Buffer.alloc(5_000_000, 120)]), encode(['pmessage', '*', 'b', ''])])
+  for (let at = 0; at < bytes.length; at += 65_536) socket.emit('data', bytes.subarray(at, at + 65_536))
+  await vi.waitFor(() => expect(got.map(g => g.length)).toEqual([5_000_004, 4]))
+})
+
+test('bytes of something else end the connection', async () => {
+  const { socket } = reader()
+  socket.emit('data', Buffer.from('HTTP/1.1 400 Bad Request\r\n'))
+  await vi.waitFor(() => expect(socket.error?.message).toContain('does not speak the Redis protocol'))
+})
