@@ -43,6 +43,11 @@ export class PushReader {
     socket.on('data', (chunk: Buffer) => this.take(chunk))
   }
 
+  /** Parses what has come, all of it: the connection is over, and what the next one brings is later. */
+  finish(): void {
+    this.drain(Number.POSITIVE_INFINITY)
+  }
+
   private take(chunk: Buffer): void {
     this.chunks.push(chunk)
     this.waiting += chunk.length

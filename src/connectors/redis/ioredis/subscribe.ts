@@ -42,6 +42,7 @@ export async function subscribe(
     mine.on('error', (error: Error) => void (cause = error))
     mine.on('end', () => {
       clearInterval(ping)
+      if (!closed && client === mine) reader?.finish()
       const error = explain(cause ?? new Error('the server closed the connection'))
       ended.reject(error)
       if (!live || closed || client !== mine) return
