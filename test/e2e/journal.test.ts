@@ -2,8 +2,10 @@
 import { createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
+import { cli, redisUrl } from '../support/redis.ts'
 import { startRunner, tempDir, type Runner } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
+import { unique } from '../support/unique.ts'
 import { type Backend, kafkaBackend } from './lib/backend.ts'
 import { get, metric, untilStatus } from './lib/http.ts'
 
@@ -104,6 +106,34 @@ describe('on kafka', () => {
     expect((await backend.readAll(env.KAFKA_DLQ_TOPIC!)).map(r => String(r.value))).toEqual(['{"type":"score"}'])
     runner.kill('SIGTERM')
     await runner.exit(0)
+  })
+
+  test('entries of the Redis stream are journalled and acknowledged; bad ones are dead letters, in the dark they are counted', async () => {
+    const { backend, topic, env } = await use()
+    const stream = unique('journal-stream')
+    const add = (payload: string): Promise<string> => cli(['XADD', stream, '*', 'payload', payload])
+    const pending = async (): Promise<string> => (await cli(['XPENDING', stream, 'journal'])).split('\n')[0]
+    const settings = { ...env, REDIS_URL: redisUrl(), JOURNAL_STREAM: stream, JOURNAL_STREAM_ENABLED: 'true' }
+    const raw = '{"type":"decision", "symbol":"B","ts":2,"size":1.50}'
+    await add(raw)
+    await add('{')
+    const lit = await journal(settings)
+    await post(lit.url, event(1))
+    await backend.waitFor(topic, 2)
+    await backend.waitFor(env.KAFKA_DLQ_TOPIC!, 1)
+    expect((await backend.readAll(topic)).map(r => String(r.value)).toSorted()).toEqual([JSON.stringify(event(1)), raw].toSorted())
+    expect((await backend.readAll(env.KAFKA_DLQ_TOPIC!)).map(r => String(r.value))).toEqual(['{'])
+    await expect.poll(pending).toBe('0')
+    lit.runner.kill('SIGTERM')
+    await lit.runner.exit(0)
+    const dark = await journal({ ...settings, USE_KAFKA_JOURNAL: 'false' })
+    await add('{')
+    await add(raw)
+    await expect.poll(async () => metric((await get(dark.metrics, '/metrics')).body, 'runner_step_messages_dead_total')).toBe(1)
+    await expect.poll(pending).toBe('0')
+    dark.runner.kill('SIGTERM')
+    await dark.runner.exit(0)
+    expect(await backend.readAll(topic)).toHaveLength(2)
   })
 
   test(`kill -9 at any time, ${KILLS} times: what was answered with a 2xx is there`, async () => {
