@@ -118,7 +118,7 @@ const debezium: Publisher = {
 }
 
 export const publishers: Publisher[] = [
-  ours('ours-alo', 'runner, at least once', 'at_least_once', '10ms'),
+  ours('ours-alo', 'runner, at least once', 'at_least_once', '15ms'),
   ours('ours-eo', 'runner, exactly once', 'exactly_once', '20ms'),
   debezium,
 ]

@@ -1,4 +1,6 @@
 /** The outbox benchmark's figures: kept, shown in a terminal, drawn, and told in docs/benchmarks.md. */
+import { ratio, type Target, targetLines } from '../report/targets.ts'
+
 export interface Step {
   /** `2000/s`, `5000/s` or `burst`. */
   what: string
@@ -38,6 +40,41 @@ export function terminal(results: OutboxResults): string {
   return results.rows
     .map(row => [`${row.name}: ${row.problem ?? `peak ${row.peakMb.toFixed(0)} MB`}`, ...row.steps.map(line)].join('\n'))
     .join('\n')
+}
+
+/** What the publisher set out to reach, against the peer of the same guarantee in the same run. */
+export function goals(results: OutboxResults): Target[] {
+  const of = (id: string): OutboxRow | undefined => results.rows.find(row => row.id === id && row.problem === undefined)
+  const [own, peer] = [of('ours-alo'), of('debezium')]
+  const beside = (text: string, figure: (row: OutboxRow) => number | undefined, good: (ratio: number) => boolean): Target =>
+    ratio(text, own && figure(own), peer && figure(peer), good)
+  return [
+    beside(
+      'burst: at least the rate of Debezium',
+      r => stepOf(r, 'burst')?.perSecond,
+      n => n >= 1,
+    ),
+    beside(
+      'p99 at 5,000/s: at most that of Debezium',
+      r => stepOf(r, '5000/s')?.p99,
+      n => n <= 1,
+    ),
+    beside(
+      'CPU per event at 5,000/s: at most a third',
+      r => stepOf(r, '5000/s')?.cpuMicros,
+      n => n <= 1 / 3,
+    ),
+    beside(
+      'CPU per event in the burst: at most a third',
+      r => stepOf(r, 'burst')?.cpuMicros,
+      n => n <= 1 / 3,
+    ),
+    beside(
+      'peak memory: at most a fifth',
+      r => r.peakMb,
+      n => n <= 1 / 5,
+    ),
+  ]
 }
 
 /** The section of docs/benchmarks.md. */
@@ -83,6 +120,8 @@ ${table}
 \`npm run bench -- outbox\`, ${results.date.slice(0, 10)}: PostgreSQL 18 (\`wal_level=logical\`, \`fsync=off\`), a topic with 10 partitions, rows of about 200 bytes. Eight writers inside PostgreSQL insert in one-row transactions for ${results.seconds} s at each rate; the burst is one
 transaction of ${whole(results.burst)} rows, timed from its commit to the last arrival. Latency is from the insert to kcat, read committed, which also sees that every row arrives once and each aggregate in order; without that a row has no figures.
 Everything shares two cores${results.loadBefore > 0.5 ? `, and others used them, too: the load average was ${results.loadBefore.toFixed(1)} before the first run, so compare the ratios` : ''}. CPU is the publisher's own process; what PostgreSQL spends, writers included, has a column of its own: we mark rows, Debezium reads the log. The runner has \`--max-semi-space-size=8\`, the JVM \`-Xmx2g\`.
+
+${targetLines(goals(results))}
 
 `
 }

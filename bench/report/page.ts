@@ -2,7 +2,7 @@
 import { type OutboxResults, outboxSection } from '../outbox/report.ts'
 import type { Results, SoakResults } from './results.ts'
 import { markdownTable, tasks } from './table.ts'
-import { targets } from './targets.ts'
+import { targetLines, targets } from './targets.ts'
 
 const HEADINGS = { bars: 'Ticks to one-minute bars', map: 'Map only' }
 
@@ -32,12 +32,7 @@ ${markdownTable(results, task)}`,
 
 ## Goals
 
-${targets(results)
-  .map(
-    ({ text, measured, reached }) =>
-      `- ${reached === undefined ? 'not measured' : reached ? 'reached' : '**missed**'}: ${text}${measured === undefined ? '' : ` (${measured})`}`,
-  )
-  .join('\n')}
+${targetLines(targets(results))}
 
 ${memory(soak)}${outbox === undefined ? '' : outboxSection(outbox)}
 ## How it is measured

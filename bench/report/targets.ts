@@ -56,7 +56,7 @@ export function targets(results: Results): Target[] {
   return list
 }
 
-function ratio(text: string, own: number | undefined, other: number | undefined, good: (ratio: number) => boolean): Target {
+export function ratio(text: string, own: number | undefined, other: number | undefined, good: (ratio: number) => boolean): Target {
   if (own === undefined || other === undefined) return { text }
   return { text, measured: `${(own / other).toFixed(2)} times`, reached: good(own / other) }
 }
@@ -65,3 +65,12 @@ function value(text: string, own: number | undefined, unit: string, good: (value
   if (own === undefined) return { text }
   return { text, measured: `${own.toFixed(unit === 's' ? 2 : 0)} ${unit}`, reached: good(own) }
 }
+
+/** A list for a page. */
+export const targetLines = (list: readonly Target[]): string =>
+  list
+    .map(
+      ({ text, measured, reached }) =>
+        `- ${reached === undefined ? 'not measured' : reached ? 'reached' : '**missed**'}: ${text}${measured === undefined ? '' : ` (${measured})`}`,
+    )
+    .join('\n')

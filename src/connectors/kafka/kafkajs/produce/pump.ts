@@ -41,6 +41,7 @@ export class Pump {
   private readonly inFlight = new Map<number, number>()
   private readonly requests = new Set<{ readonly since: number }>()
   private readonly alarm = new Alarm(() => this.run())
+  private turn: NodeJS.Immediate | undefined
   private identity: Identity | undefined
   private identifying = false
   /** The producer id is void; once nothing is under way a new one is taken. */
@@ -102,8 +103,16 @@ export class Pump {
     this.tellIdle()
   }
 
+  /** Sends at the end of this turn of the event loop: what other lanes write in the same turn shares the requests. */
+  soon(): void {
+    this.turn ??= setImmediate(() => {
+      this.turn = undefined
+      this.run()
+    })
+  }
+
   /** Sends whatever may be sent now. */
-  run(): void {
+  private run(): void {
     if (this.active.size === 0 || this.forgetting || this.fatal !== undefined) return
     if (this.identity === undefined) return this.identify()
     for (let requests = this.collect(); requests.size > 0; requests = this.collect()) {

@@ -65,7 +65,7 @@ export class Sender {
       }
       for (const queue of fresh) queue.enrolled = true
     }
-    this.pump.run()
+    this.pump.soon()
     return call.done
   }
 
