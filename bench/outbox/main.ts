@@ -124,7 +124,7 @@ async function run(publisher: Publisher, postgres: PostgresServer): Promise<Outb
     await ready(reader, dsn)
     expected = reader.count
     say(`${publisher.name}: ready, ${costOf(child.pid!).rssMb.toFixed(0)} MB`)
-    expected += await steady(dsn, 2000, 5)
+    expected += await steady(dsn, 2000, 10)
     await reader.until(expected, 60_000)
     const steps: Step[] = []
     for (const rate of RATES) steps.push(await measured(`${rate}/s`, () => steady(dsn, rate, seconds)))

@@ -122,7 +122,6 @@ transaction of ${whole(results.burst)} rows, timed from its commit to the last a
 Everything shares two cores${results.loadBefore > 0.5 ? `, and others used them, too: the load average was ${results.loadBefore.toFixed(1)} before the first run, so compare the ratios` : ''}. CPU is the publisher's own process; what PostgreSQL spends, writers included, has a column of its own: we mark rows, Debezium reads the log. The runner has \`--max-semi-space-size=8\`, the JVM \`-Xmx2g\`.
 
 ${targetLines(goals(results))}
-
 `
 }
 
