@@ -1,11 +1,11 @@
 /** How a run ends. */
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { oldNode } from '../support/old-node.ts'
 import { startRunner, tempDir } from '../support/runner.ts'
 import type { TestRecord } from '../support/kafka.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from './lib/backend.ts'
@@ -65,19 +65,19 @@ commit_interval: 1h
   )
 })
 
-const oldNode = (process.env.PATH ?? '')
-  .split(':')
-  .map(dir => join(dir, 'node'))
-  .find(path => existsSync(path) && Number(/^v(\d+)/.exec(execFileSync(path, ['--version']).toString())?.[1]) < 24)
+describe('started by an older Node, which starts the right one', () => {
+  let node: string
+  beforeAll(() => {
+    node = oldNode()
+  })
 
-describe.skipIf(oldNode === undefined)('started by an older Node, which starts the right one', () => {
   const setup = async () => {
     const cwd = tempDir({ 'wait.yaml': 'name: wait\nsources: [{ kafka: { topics: [in-1], group: g } }]\nsinks: [{ stdout: {} }]\n' })
     const backend = embeddedBackend(cwd)
     const topic = await backend.topic('in')
     await backend.produce(topic, [{ value: '"works"' }])
     await backend.close()
-    const outer = spawn(oldNode!, [fileURLToPath(new URL('../../bin/runner.js', import.meta.url)), 'run', 'wait.yaml'], {
+    const outer = spawn(node, [fileURLToPath(new URL('../../bin/runner.js', import.meta.url)), 'run', 'wait.yaml'], {
       cwd,
       env: { ...process.env, KAFKA_BROKERS: '' },
     })

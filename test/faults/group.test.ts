@@ -38,7 +38,7 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
         await settled(pipeline, 3)
         await moved(pipeline, 3)
         // The others go on with its partitions while it sleeps; when it wakes it must not write a single record of them.
-        c.kill('SIGSTOP')
+        await backend.freeze(c)
         await Promise.all([settled(pipeline, 2), sleep(SESSION + 3_000)])
         c.kill('SIGCONT')
         await moved(pipeline, 3)

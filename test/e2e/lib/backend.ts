@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs'
 import { embeddedDriver } from '../../../src/connectors/embedded/driver.ts'
 import type { Driver, OutRecord } from '../../../src/connectors/kafka/driver.ts'
+import { freezeBetweenWrites } from '../../support/freeze.ts'
 import type { ConsumedRecord } from '../../support/kcat.ts'
 import type { TestRecord } from '../../support/kafka.ts'
 
@@ -26,6 +27,8 @@ export interface Backend {
   committed(group: string, topic: string): Promise<Map<number, number>>
   /** Members of the group, and whether it is settled. */
   members(group: string): Promise<{ count: number; stable: boolean }>
+  /** SIGSTOP, when the process holds nothing that the others need. */
+  freeze(process: { kill(signal: NodeJS.Signals): unknown }): Promise<void>
   close(): Promise<void>
 }
 
@@ -73,6 +76,7 @@ export async function kafkaBackend(at?: string): Promise<Backend> {
         const [{ state, members }] = (await admin.describeGroups([group])).groups
         return { count: members.length, stable: state === 'Stable' }
       }, brokers),
+    freeze: async process => void process.kill('SIGSTOP'),
     async close() {
       await (await producer)?.disconnect()
     },
@@ -138,6 +142,7 @@ export function embeddedBackend(cwd: string): Backend {
         db.close()
       }
     },
+    freeze: process => freezeBetweenWrites(process, path),
     close: () => driver.close(),
   }
 }
