@@ -44,7 +44,7 @@ export interface SubscriptionHandlers {
 }
 
 export interface Subscription {
-  /** So much has come that taking it in has to come before anything else. */
+  /** So much has come that taking it in comes before writing. */
   readonly pressing: boolean
   /** Stop or go on reading from the connection. */
   pause(paused: boolean): void

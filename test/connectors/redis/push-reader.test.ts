@@ -1,25 +1,18 @@
-import { EventEmitter } from 'node:events'
 import { expect, test, vi } from 'vitest'
-import { PushReader } from '../../../src/connectors/redis/ioredis/push-reader.ts'
+import { PushReader } from '../../../src/connectors/redis/ioredis/reading/push-reader.ts'
 import { encode } from '../../support/redis.ts'
 
-class FakeSocket extends EventEmitter {
-  error: Error | undefined
-  destroy(error?: Error): this {
-    this.error = error
-    return this
-  }
-}
-
 function reader() {
-  const socket = new FakeSocket()
   const got: string[] = []
-  new PushReader(socket as never, {
+  const done = { parsed: 0, error: undefined as Error | undefined }
+  const parser = new PushReader({
     message: (channel, payload, pattern) => got.push(`${pattern} ${channel.toString()} ${payload.toString('latin1')}`),
     subscribed: () => got.push('subscribed'),
     refused: message => got.push(message),
+    failed: error => (done.error = error),
+    parsed: bytes => (done.parsed += bytes),
   })
-  return { socket, got }
+  return { parser, got, done }
 }
 
 test('messages however they are cut into pieces', async () => {
@@ -35,25 +28,37 @@ test('messages however they are cut into pieces', async () => {
   expected.push("NOPERM it's not allowed")
   const bytes = Buffer.concat(parts)
   for (const size of [1, 2, 3, 7, 100, 1000, bytes.length]) {
-    const { socket, got } = reader()
+    const { parser, got, done } = reader()
     for (let at = 0; at < bytes.length; at += size) {
-      socket.emit('data', bytes.subarray(at, at + size))
+      parser.take(bytes.subarray(at, at + size))
       if (at % (size * 64) === 0) await new Promise(resolve => setImmediate(resolve))
     }
     await vi.waitFor(() => expect(got).toHaveLength(expected.length))
     expect(got).toEqual(expected)
+    expect(done.parsed).toBe(bytes.length)
   }
 })
 
 test('a large message in many pieces, and one that is empty', async () => {
-  const { socket, got } = reader()
+  const { parser, got, done } = reader()
   const bytes = Buffer.concat([encode(['pmessage', '*', 'a', Buffer.alloc(5_000_000, 120)]), encode(['pmessage', '*', 'b', ''])])
-  for (let at = 0; at < bytes.length; at += 65_536) socket.emit('data', bytes.subarray(at, at + 65_536))
+  for (let at = 0; at < bytes.length; at += 65_536) parser.take(bytes.subarray(at, at + 65_536))
   await vi.waitFor(() => expect(got.map(g => g.length)).toEqual([5_000_004, 4]))
+  expect(done.parsed).toBe(bytes.length)
 })
 
 test('bytes of something else end the connection', async () => {
-  const { socket } = reader()
-  socket.emit('data', Buffer.from('HTTP/1.1 400 Bad Request\r\n'))
-  await vi.waitFor(() => expect(socket.error?.message).toContain('does not speak the Redis protocol'))
+  const { parser, done } = reader()
+  parser.take(Buffer.from('HTTP/1.1 400 Bad Request\r\n'))
+  await vi.waitFor(() => expect(done.error?.message).toContain('does not speak the Redis protocol'))
+})
+
+test('while it is paused nothing is parsed, unless the connection is over', async () => {
+  const { parser, got } = reader()
+  parser.pause(true)
+  parser.take(encode(['pmessage', '*', 'a', '1']))
+  await new Promise(resolve => setTimeout(resolve, 5))
+  expect(got).toEqual([])
+  parser.finish()
+  expect(got).toEqual(['* a 1'])
 })

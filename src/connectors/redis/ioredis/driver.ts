@@ -1,5 +1,5 @@
 /** Redis by ioredis: single server, behind sentinels, or a cluster. */
-import { type ClusterOptions, Cluster, Redis, type RedisOptions } from 'ioredis'
+import { type ClusterOptions, Cluster, Redis } from 'ioredis'
 import { ConnectionError, EnvironmentError } from '../../../plugin.ts'
 import {
   type Command,
@@ -12,20 +12,12 @@ import {
   type Subscription,
   type SubscriptionHandlers,
 } from '../driver.ts'
-import { nameOf, type Target } from '../url.ts'
+import { nameOf } from '../url.ts'
+import { CONNECT_TIMEOUT, type ClientOptions, commonOptions, singleOptions } from './options.ts'
 import { slotOf } from './slot.ts'
-import { subscribe } from './subscribe.ts'
-
-export interface ClientOptions extends Omit<Target, 'tls'> {
-  readonly tls: object | undefined
-  readonly clientName: string
-}
+import { subscribe } from './reading/subscribe.ts'
 
 type Client = Redis | Cluster
-
-/** Without an answer for so long a connection is taken for dead, ms. */
-export const DEAD_AFTER = 15_000
-const CONNECT_TIMEOUT = 5000
 
 export class IoredisDriver implements Driver {
   readonly scope: string
@@ -62,10 +54,7 @@ export class IoredisDriver implements Driver {
   }
 
   subscribe(patterns: readonly string[], handlers: SubscriptionHandlers): Promise<Subscription> {
-    let turn = 0
-    // Any node of a cluster passes on what is published on any other.
-    const make = (extra: RedisOptions): Redis => new Redis({ ...singleOptions(this.options, turn++), ...extra })
-    return subscribe(make, patterns, handlers, error => explain(error, this.scope))
+    return subscribe(this.options, patterns, handlers, error => explain(error, this.scope))
   }
 
   healthy(): boolean {
@@ -75,39 +64,6 @@ export class IoredisDriver implements Driver {
   async close(): Promise<void> {
     this.client.disconnect()
   }
-}
-
-function commonOptions(o: ClientOptions): RedisOptions {
-  return {
-    username: o.username || undefined,
-    password: o.password || undefined,
-    tls: o.tls,
-    connectionName: o.clientName || undefined,
-    protocol: 2,
-    connectTimeout: CONNECT_TIMEOUT,
-    socketTimeout: DEAD_AFTER,
-    lazyConnect: true,
-    // Whoever waits hears of a lost connection at once and decides for himself whether to try again.
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-    enableOfflineQueue: false,
-    retryStrategy: times => Math.min(2000, 50 * 2 ** Math.min(times, 6)) * (0.5 + Math.random() / 2),
-    // After a failover the old master is a replica: look for the new one.
-    reconnectOnError: error => error.message.startsWith('READONLY'),
-  }
-}
-
-function singleOptions(o: ClientOptions, turn: number): RedisOptions {
-  const common = commonOptions(o)
-  if (o.kind !== 'sentinel') return { ...common, ...o.hosts[turn % o.hosts.length], db: o.db }
-  return {
-    ...common,
-    sentinels: o.hosts.map(h => ({ ...h })),
-    name: o.master,
-    db: o.db,
-    sentinelTLS: o.tls,
-    enableTLSForSentinelMode: o.tls !== undefined,
-  } as RedisOptions
 }
 
 function makeClient(o: ClientOptions): Client {

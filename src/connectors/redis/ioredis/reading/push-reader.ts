@@ -1,8 +1,7 @@
 /**
- * Reads a subscribed connection. The bytes are taken off the socket first and parsed afterwards, a little at a time: what a
- * server can publish in a quarter of a second takes longer to parse than it lets a subscriber be behind (32 MB by default).
+ * Parses what a subscribed connection brings, a little at a time, so that writing has its turn, too: what a server can publish
+ * in a second takes longer to parse.
  */
-import type { Socket } from 'node:net'
 
 export interface PushHandlers {
   message(channel: Buffer, payload: Buffer, pattern: string): void
@@ -10,26 +9,27 @@ export interface PushHandlers {
   subscribed(): void
   /** The server's no, e.g. `NOPERM …`. */
   refused(message: string): void
+  /** What came is nothing that a Redis says; the rest is not looked at. */
+  failed(error: Error): void
+  /** So many bytes are done with. */
+  parsed(bytes: number): void
 }
 
-/** Bytes that may wait to be parsed; beyond that they are parsed before more is read. */
-const MAX_WAITING = 64 * 1024 * 1024
-/** When more than this has come since the last turn the socket is full: it is emptied first. */
-const FLOOD = 256 * 1024
-/** Parsing goes on for so long until the socket has its turn again, ms. */
+/** Parsing goes on for so long, ms; and for longer when so many bytes wait. */
 const SLICE = 4
+const LONG_SLICE = 20
+const MANY = 16 * 1024 * 1024
 const [STAR, DOLLAR, COLON, MINUS, PLUS, CR] = [0x2a, 0x24, 0x3a, 0x2d, 0x2b, 0x0d]
 
 export class PushReader {
-  /** Bytes that came and are not parsed. */
-  waiting = 0
-  private readonly socket: Pick<Socket, 'on' | 'destroy'>
   private readonly handlers: PushHandlers
   private chunks: Buffer[] = []
+  private waiting = 0
   /** So many have to be there before parsing can go on. */
   private need = 1
   private scheduled = false
-  private received = 0
+  private paused = false
+  private broken = false
   /** Set by `integer`: the byte behind the line. */
   private behind = 0
   /** Of the message being parsed: where its parts begin and end. */
@@ -37,10 +37,20 @@ export class PushReader {
   private pattern: Buffer = Buffer.alloc(0)
   private patternText = ''
 
-  constructor(socket: Pick<Socket, 'on' | 'destroy'>, handlers: PushHandlers) {
+  constructor(handlers: PushHandlers) {
     this.handlers = handlers
-    this.socket = socket
-    socket.on('data', (chunk: Buffer) => this.take(chunk))
+  }
+
+  take(chunk: Buffer): void {
+    if (this.broken) return this.handlers.parsed(chunk.length)
+    this.chunks.push(chunk)
+    this.waiting += chunk.length
+    this.schedule()
+  }
+
+  pause(paused: boolean): void {
+    this.paused = paused
+    this.schedule()
   }
 
   /** Parses what has come, all of it: the connection is over, and what the next one brings is later. */
@@ -48,22 +58,12 @@ export class PushReader {
     this.drain(Number.POSITIVE_INFINITY)
   }
 
-  private take(chunk: Buffer): void {
-    this.chunks.push(chunk)
-    this.waiting += chunk.length
-    this.received += chunk.length
-    if (this.waiting > MAX_WAITING) this.drain(Number.POSITIVE_INFINITY)
-    else this.schedule()
-  }
-
   private schedule(): void {
-    if (this.scheduled || this.waiting < this.need) return
+    if (this.scheduled || this.paused || this.waiting < this.need || this.waiting === 0) return
     this.scheduled = true
     setImmediate(() => {
       this.scheduled = false
-      const flood = this.received > FLOOD
-      this.received = 0
-      if (!flood || this.waiting > MAX_WAITING / 2) this.drain(performance.now() + SLICE)
+      if (!this.paused) this.drain(performance.now() + (this.waiting > MANY ? LONG_SLICE : SLICE))
       this.schedule()
     })
   }
@@ -72,9 +72,11 @@ export class PushReader {
     try {
       this.parse(until)
     } catch (error) {
+      this.broken = true
+      this.handlers.parsed(this.waiting)
       this.chunks = []
       this.waiting = 0
-      this.socket.destroy(error as Error)
+      this.handlers.failed(error as Error)
     }
   }
 
@@ -90,6 +92,7 @@ export class PushReader {
       const rest = buf.subarray(at)
       this.chunks.splice(0, count, ...(rest.length > 0 ? [rest] : []))
       this.waiting -= at
+      this.handlers.parsed(at)
       // What is left is incomplete: at least one byte more.
       if (rest.length > 0) this.need = Math.max(this.need, rest.length + 1)
     }

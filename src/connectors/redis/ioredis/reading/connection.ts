@@ -1,0 +1,92 @@
+/** The main thread's side of the thread that reads. */
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { type Attempt, FULL, type FromThread, MAX_WAITING, type ThreadData, type ToThread, WAITING } from './protocol.ts'
+
+export interface Connection {
+  /** Bytes that were read and are not parsed. */
+  readonly waiting: number
+  /** So many bytes are parsed. */
+  parsed(bytes: number): void
+  pause(paused: boolean): void
+  /** `ended` follows, behind all bytes that were read. */
+  close(): void
+}
+
+export interface ConnectionHandlers {
+  data(bytes: Buffer): void
+  /** Nothing comes any more; called once. */
+  ended(error: Error): void
+}
+
+/** Starts with the first connection; when it dies the connection is lost, and the next one gets a new thread. */
+export class ReadingThread {
+  private readonly data: ThreadData
+  private worker: Worker | undefined
+
+  constructor(data: ThreadData) {
+    this.data = data
+  }
+
+  /** A connection is made, and everything on it handed over. @param turn a number later, the next host is tried */
+  connect(turn: number, handlers: ConnectionHandlers): Connection {
+    const worker = (this.worker ??= this.start())
+    const { port1: port, port2 } = new MessageChannel()
+    const state = new Int32Array(new SharedArrayBuffer(8))
+    let ended = false
+    const end = (error: Error): void => {
+      if (ended) return
+      ended = true
+      worker.off('error', died)
+      worker.off('exit', exited)
+      port.close()
+      handlers.ended(error)
+    }
+    const take = (message: FromThread): void => {
+      if (ended) return
+      if (message instanceof Uint8Array) handlers.data(Buffer.from(message.buffer))
+      else end(Object.assign(new Error(message.message), { name: message.name, code: message.code }))
+    }
+    const died = (error: Error): void => {
+      // What it has handed over has come.
+      for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) take(next.message as FromThread)
+      end(error)
+    }
+    const exited = (code: number): void => died(new Error(`the thread that reads has ended (${code})`))
+    worker.on('error', died)
+    worker.on('exit', exited)
+    port.on('message', take)
+    worker.postMessage({ port: port2, state, turn } satisfies Attempt, [port2])
+    const tell = (what: ToThread): void => port.postMessage(what)
+    return {
+      get waiting() {
+        return Atomics.load(state, WAITING)
+      },
+      parsed(bytes) {
+        const left = Atomics.sub(state, WAITING, bytes) - bytes
+        if (left <= MAX_WAITING / 2 && Atomics.load(state, FULL) === 1) tell('more')
+      },
+      pause: paused => tell(paused ? 'pause' : 'resume'),
+      close: () => tell('close'),
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.worker?.terminate()
+  }
+
+  private start(): Worker {
+    // Published as JavaScript, developed as TypeScript.
+    const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'
+    const worker = new Worker(new URL(file, import.meta.url), {
+      name: 'redis-pubsub',
+      workerData: this.data,
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
+    })
+    const gone = (): void => {
+      if (this.worker === worker) this.worker = undefined
+    }
+    worker.on('error', gone)
+    worker.on('exit', gone)
+    return worker
+  }
+}

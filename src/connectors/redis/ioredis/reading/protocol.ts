@@ -1,0 +1,25 @@
+/** What the main thread and the thread that reads say to each other. */
+import type { MessagePort } from 'node:worker_threads'
+import type { ClientOptions } from '../options.ts'
+
+export interface ThreadData {
+  readonly options: ClientOptions
+  readonly patterns: readonly string[]
+}
+
+/** One connection, made once; it speaks through a port of its own. */
+export interface Attempt {
+  readonly port: MessagePort
+  readonly state: Int32Array<SharedArrayBuffer>
+  readonly turn: number
+}
+
+/** Of `Attempt.state`: bytes handed over and not parsed; 1 while reading waits for them to become fewer. */
+export const [WAITING, FULL] = [0, 1]
+/** Bytes that may wait to be parsed: beyond that reading waits. */
+export const MAX_WAITING = 64 * 1024 * 1024
+
+/** `more`: the other side has caught up. */
+export type ToThread = 'pause' | 'resume' | 'more' | 'close'
+/** Bytes as they came, and at last why there will be no more. */
+export type FromThread = Uint8Array | { readonly name: string; readonly message: string; readonly code: string | undefined }

@@ -1,0 +1,110 @@
+/** A Pub/Sub connection that comes back by itself and says when it was away. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EnvironmentError } from '../../../../plugin.ts'
+import { ReplyError, type Subscription, type SubscriptionHandlers } from '../../driver.ts'
+import type { ClientOptions } from '../options.ts'
+import { type Connection, ReadingThread } from './connection.ts'
+import { PushReader } from './push-reader.ts'
+
+const RETRY_MIN = 50
+const RETRY_MAX = 2000
+/** Unparsed bytes from which on parsing comes first. */
+const PRESSING = 256 * 1024
+/** Closing waits so long for what was read, ms. */
+const LAST_BYTES = 2000
+
+/** A new connection for each attempt: what the old one had subscribed or queued counts for nothing. */
+export async function subscribe(
+  options: ClientOptions,
+  patterns: readonly string[],
+  handlers: SubscriptionHandlers,
+  explain: (error: Error) => Error,
+): Promise<Subscription> {
+  const thread = new ReadingThread({ options, patterns })
+  let connection: Connection | undefined
+  let reader: PushReader | undefined
+  let over: Promise<void> = Promise.resolve()
+  let closed = false
+  let paused = false
+  let turn = 0
+  let attempts = 0
+  let retry: NodeJS.Timeout | undefined
+
+  const start = async (): Promise<void> => {
+    let cause: Error | undefined
+    let live = false
+    let missing = patterns.length
+    const subscribed = Promise.withResolvers<void>()
+    const ended = Promise.withResolvers<void>()
+    over = ended.promise
+    const give = (error: Error): void => {
+      cause ??= error
+      mine.close()
+    }
+    const parser = new PushReader({
+      message: handlers.message,
+      subscribed: () => void (--missing === 0 && subscribed.resolve()),
+      refused: message => give(new ReplyError(message)),
+      failed: give,
+      parsed: bytes => mine.parsed(bytes),
+    })
+    const mine = thread.connect(turn++, {
+      data: bytes => parser.take(bytes),
+      ended(why) {
+        parser.finish()
+        ended.resolve()
+        const error = explain(cause ?? why)
+        subscribed.reject(error)
+        if (!live || closed) return
+        handlers.down(error)
+        again()
+      },
+    })
+    reader = parser
+    connection = mine
+    await subscribed.promise
+    live = true
+    attempts = 0
+    if (paused) pause(true)
+  }
+  const pause = (stop: boolean): void => {
+    paused = stop
+    connection?.pause(stop)
+    reader?.pause(stop)
+  }
+  const again = (): void => {
+    const delay = Math.min(RETRY_MAX, RETRY_MIN * 2 ** Math.min(attempts++, 8)) * (0.5 + Math.random() / 2)
+    retry = setTimeout(() => {
+      start().then(
+        () => {
+          if (!closed) handlers.up()
+        },
+        (error: Error) => {
+          if (closed) return
+          if (error instanceof EnvironmentError) handlers.fatal(error)
+          else again()
+        },
+      )
+    }, delay)
+  }
+
+  try {
+    await start()
+  } catch (error) {
+    await thread.close()
+    throw error
+  }
+  return {
+    get pressing() {
+      return !paused && connection!.waiting > PRESSING
+    },
+    pause,
+    async close() {
+      closed = true
+      clearTimeout(retry)
+      connection!.close()
+      await Promise.race([over, sleep(LAST_BYTES, undefined, { ref: false })])
+      await thread.close()
+    },
+  }
+}
