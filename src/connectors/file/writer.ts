@@ -1,7 +1,8 @@
 /** Appends whole lines to a file: all of a write or nothing of it, and never behind a torn line. */
-import { type FileHandle, mkdir, open, stat } from 'node:fs/promises'
+import { type FileHandle, open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ConnectionError, EnvironmentError, type Logger } from '../../plugin.ts'
+import { makeDirs } from '../../runtime/make-dirs.ts'
 
 export interface FileWriterOptions {
   readonly path: string
@@ -33,7 +34,7 @@ export class FileWriter {
   async open(): Promise<void> {
     const { path } = this.options
     try {
-      await mkdir(dirname(path), { recursive: true })
+      makeDirs(dirname(path))
       this.regular = (await stat(path).catch(() => undefined))?.isFile() ?? true
       this.handle = await open(path, this.regular ? 'a+' : 'a')
       this.length = this.regular ? (await this.handle.stat()).size : 0

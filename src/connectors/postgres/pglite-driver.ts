@@ -1,9 +1,9 @@
 /** PostgreSQL in this process, on PGlite: to try a pipeline with nothing installed. One backend, so transactions take turns. */
-import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { PGlite } from '@electric-sql/pglite'
 import { EnvironmentError } from '../../plugin.ts'
+import { makeDirs } from '../../runtime/make-dirs.ts'
 import {
   type Driver,
   inTransaction,
@@ -25,15 +25,17 @@ export async function openPglite(path: string): Promise<Driver> {
       error,
     )
   })
-  mkdirSync(dirname(path), { recursive: true })
-  const unlock = lock(path)
+  let unlock: (() => void) | undefined
   try {
+    makeDirs(dirname(path))
+    unlock = lock(path)
     const db = await Database.create(path)
     await db.exec("set TimeZone = 'UTC'; set DateStyle = 'ISO'; set client_min_messages = error")
     takeText(db)
     return new PgliteDriver(db, path, unlock)
   } catch (error) {
-    unlock()
+    unlock?.()
+    if (error instanceof EnvironmentError) throw error
     throw new EnvironmentError(`cannot open the embedded PostgreSQL in ${path}: ${(error as Error).message}`, error)
   }
 }

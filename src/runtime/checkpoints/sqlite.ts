@@ -2,11 +2,11 @@
  * One SQLite file, opened once per process and shared by everything in it: short synchronous transactions, retry when
  * another process holds the write lock, errors in our own words, and a cheap "something was committed" signal.
  */
-import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EnvironmentError, UnknownOutcomeError } from '../../plugin.ts'
+import { makeDirs } from '../make-dirs.ts'
 import { explain, IOERR, isBusy, primary } from './sqlite-errors.ts'
 import { CommitWatch } from './sqlite-watch.ts'
 
@@ -52,7 +52,7 @@ async function connect(file: string, kind: SqliteKind, durability: Durability): 
   for (;;) {
     let db: DatabaseSync | undefined
     try {
-      mkdirSync(dirname(file), { recursive: true })
+      makeDirs(dirname(file))
       db = new DatabaseSync(file, { timeout: BUSY_BLOCK_MS })
       prepareFile(db, file, kind, durability)
       return new Sqlite(db, file, kind.what)

@@ -2,23 +2,12 @@
  * Chunks of a push queue on disk: segment files, read in order and deleted when all their chunks are done. A process owns its
  * directory by a lock that ends with it, and takes over what a dead one has left.
  */
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { EnvironmentError } from '../../plugin.ts'
+import { makeDirs } from '../make-dirs.ts'
 import { Chunk } from './chunk.ts'
 
 /** A segment is closed beyond this: what is drained is deleted by segments. */
@@ -225,7 +214,7 @@ function writeAll(fd: number, bytes: Buffer, at: number): void {
 
 /** SQLite's lock is the operating system's: it ends with the process, however that ends, and holds between containers. */
 function tryLock(dir: string): DatabaseSync | undefined {
-  mkdirSync(dir, { recursive: true })
+  makeDirs(dir)
   const db = new DatabaseSync(join(dir, 'lock'), { timeout: 0 })
   try {
     db.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')

@@ -1,0 +1,32 @@
+/** Places that cannot be written to, and the directories of those that can. */
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { makeDirs } from '../../src/runtime/make-dirs.ts'
+import { runRunner, tempDir } from '../support/runner.ts'
+
+describe.each<[string, string, string]>([
+  ['the embedded log', 'kafka: { topics: [a] }', 'stdout: {}'],
+  ['triggers', 'trigger: {}', 'stdout: {}'],
+  ['the embedded PostgreSQL', 'generate: { fields: { n: { sequence: 0 } }, count: 1 }', 'postgres: { table: t, columns: [n] }'],
+  ['the embedded Redis', 'generate: { fields: { n: { sequence: 0 } }, count: 1 }', 'redis: { channel: c }'],
+])('%s', (_, source, sink) => {
+  // In /proc even root can make nothing, and it answers as if something above were missing.
+  test.each(['/proc/none/state', 'file/state'])('a RUNNER_STATE_DIR of %s ends with 3 and is named', async dir => {
+    const cwd = tempDir({ file: '', 'p.yaml': `name: p\nsources: [{ ${source} }]\nsinks: [{ ${sink} }]\n` })
+    const env = { RUNNER_STATE_DIR: dir, KAFKA_BROKERS: undefined, PG_DSN_RW: undefined, REDIS_URL: undefined }
+    const { code, stderr } = await runRunner(['run', 'p.yaml', '--set', 'metrics.enabled=false'], { cwd, env, timeoutMs: 20_000 })
+    expect(code, stderr).toBe(3)
+    expect(stderr).toContain(dir)
+  })
+})
+
+test('directories are made with those above them, and stay when they are there', () => {
+  const dir = tempDir()
+  makeDirs(join(dir, 'a', 'b', 'c'))
+  makeDirs(join(dir, 'a', 'b', 'c'))
+  expect(existsSync(join(dir, 'a', 'b', 'c'))).toBe(true)
+  writeFileSync(join(dir, 'file'), '')
+  expect(() => makeDirs(join(dir, 'file'))).toThrow(/EEXIST/)
+  expect(() => makeDirs(join(dir, 'file', 'below'))).toThrow(/ENOTDIR/)
+})
