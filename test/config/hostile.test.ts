@@ -59,14 +59,14 @@ const hostile: Record<string, string> = {
 
 describe('hostile texts', () => {
   test.each(Object.entries(hostile))('%s', async (_, text) => {
-    // CPU time: the wall clock also shows what else the machine does.
+    // CPU time: the wall clock also shows what else the machine does. Most take a hundredth, the worst half a second.
     const before = process.cpuUsage()
     const { pipeline, problems } = await loadText('p.yaml', text, { env: {} })
     const { user, system } = process.cpuUsage(before)
     expect(pipeline).toBeUndefined()
     expect(problems.length).toBeGreaterThan(0)
     allInside(problems, text)
-    expect((user + system) / 1e6).toBeLessThan(1)
+    expect((user + system) / 1e6).toBeLessThan(3)
   })
 })
 

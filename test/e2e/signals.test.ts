@@ -104,7 +104,7 @@ describe('started by an older Node, which starts the right one', () => {
 })
 
 describe('a sink that hangs', () => {
-  const setup = async () => {
+  const setup = async (shutdownTimeout: string) => {
     const cwd = tempDir({
       'hang.js': hangingSink,
       'hang.yaml': `
@@ -112,7 +112,7 @@ name: hang
 plugins: [./hang.js]
 sources: [{ kafka: { topics: [in-1], group: g } }]
 sinks: [{ hang: {} }]
-shutdown_timeout: 2s
+shutdown_timeout: ${shutdownTimeout}
 `,
     })
     const backend = embeddedBackend(cwd)
@@ -129,7 +129,7 @@ shutdown_timeout: 2s
   }
 
   test('SIGTERM: exit 1 by shutdown_timeout, nothing acknowledged that was not written', async () => {
-    const { backend, topic, runner } = await setup()
+    const { backend, topic, runner } = await setup('2s')
     const start = Date.now()
     runner.kill('SIGTERM')
     await runner.exit(1)
@@ -142,15 +142,13 @@ shutdown_timeout: 2s
   })
 
   test('a second signal ends at once', async () => {
-    const { backend, topic, runner } = await setup()
+    const { backend, topic, runner } = await setup('60s')
     runner.kill('SIGTERM')
     await runner.line('draining')
     // Sooner it would pass for the same signal, sent on by a terminal and a tool both.
     await new Promise(resolve => setTimeout(resolve, 400))
-    const start = Date.now()
     runner.kill('SIGTERM')
-    await runner.exit(1)
-    expect(Date.now() - start).toBeLessThan(1_500)
+    await runner.exit(1, 20_000)
     expect(await backend.committed('g', topic)).toEqual(new Map())
     await backend.close()
   })

@@ -93,11 +93,20 @@ describe('records', () => {
   })
 
   test('the schema is compiled once for all lanes', () => {
-    const config = { schema: { ...trade } }
+    let looks = 0
+    const schema = {
+      ...trade,
+      get properties() {
+        looks++
+        return trade.properties
+      },
+    }
+    const config = { schema }
     validate.create(config, {} as any)
-    const started = performance.now()
-    for (let i = 0; i < 1000; i++) validate.create(config, {} as any)
-    expect(performance.now() - started).toBeLessThan(100)
+    const once = looks
+    expect(once).toBeGreaterThan(0)
+    for (let i = 0; i < 10; i++) validate.create(config, {} as any)
+    expect(looks).toBe(once)
   })
 })
 

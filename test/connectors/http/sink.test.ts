@@ -193,7 +193,7 @@ describe('answers', () => {
     const abort = new AbortController()
     const waiting = sink.write([record('1', 1)], { ...writeContext(), signal: abort.signal })
     await new Promise(resolve => setTimeout(resolve, 100))
-    expect(s.got).toHaveLength(1)
+    expect(s.got, 'it asked again at once').toHaveLength(1)
     abort.abort(new Error('enough'))
     await expect(waiting).rejects.toThrow('enough')
     while (ctx.clock.step(ctx.clock.now() + 60_000));

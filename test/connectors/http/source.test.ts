@@ -192,12 +192,12 @@ describe('when it is answered', () => {
   })
 
   test('a sender in the middle of its body does not hold up the end', async () => {
-    const h = await hook()
+    const h = await hook({ shutdownTimeout: 60_000 })
     const dribble = raw(h.port, 'POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n[')
     await new Promise(resolve => setTimeout(resolve, 50))
     const started = performance.now()
     await h.close()
-    expect(performance.now() - started).toBeLessThan(4500)
+    expect(performance.now() - started).toBeLessThan(20_000)
     await dribble
   })
 

@@ -105,10 +105,16 @@ describe('a listener', () => {
 
   test('an answer under way is waited for when the last route goes', async () => {
     const [port] = await freePorts(1)
-    const slow: Route = { methods: ['GET'], path: '/s', owner: 's', handle: (_, r) => void setTimeout(() => r.end('done'), 150) }
+    let arrived!: () => void
+    const under = new Promise<void>(resolve => (arrived = resolve))
+    const handle: Route['handle'] = (_, r) => {
+      arrived()
+      setTimeout(() => r.end('done'), 150)
+    }
+    const slow: Route = { methods: ['GET'], path: '/s', owner: 's', handle }
     const a = await on(port, [slow])
     const answer = get(port, '/s')
-    await new Promise(resolve => setTimeout(resolve, 50))
+    await under
     await a.detach()
     expect(await answer).toEqual([200, 'done'])
   })
