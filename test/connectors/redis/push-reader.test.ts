@@ -8,7 +8,7 @@ function reader() {
   const parser = new PushReader({
     message: (channel, payload, pattern) => got.push(`${pattern} ${channel.toString()} ${payload.toString('latin1')}`),
     subscribed: () => got.push('subscribed'),
-    refused: message => got.push(message),
+    answered: refusal => got.push(refusal ?? 'ok'),
     failed: error => (done.error = error),
     parsed: bytes => (done.parsed += bytes),
   })
@@ -24,8 +24,8 @@ test('messages however they are cut into pieces', async () => {
     expected.push(`${n % 2 ? '*' : 't.*'} t.${n} ${payload.toString('latin1')}`)
     if (n % 50 === 0) parts.push(encode(['pong', '']))
   }
-  parts.push(Buffer.from("-NOPERM it's not allowed\r\n"))
-  expected.push("NOPERM it's not allowed")
+  parts.push(Buffer.from("-NOPERM it's not allowed\r\n+OK\r\n"))
+  expected.push("NOPERM it's not allowed", 'ok')
   const bytes = Buffer.concat(parts)
   for (const size of [1, 2, 3, 7, 100, 1000, bytes.length]) {
     const { parser, got, done } = reader()

@@ -1,4 +1,5 @@
 /** Redis by ioredis: single server, behind sentinels, or a cluster. */
+import type { Socket } from 'node:net'
 import { type ClusterOptions, Cluster, Redis } from 'ioredis'
 import { ConnectionError, EnvironmentError } from '../../../plugin.ts'
 import {
@@ -15,6 +16,7 @@ import {
 import { nameOf } from '../url.ts'
 import { CONNECT_TIMEOUT, type ClientOptions, commonOptions, singleOptions } from './options.ts'
 import { slotOf } from './slot.ts'
+import type { Address } from './reading/protocol.ts'
 import { subscribe } from './reading/subscribe.ts'
 
 type Client = Redis | Cluster
@@ -54,7 +56,13 @@ export class IoredisDriver implements Driver {
   }
 
   subscribe(patterns: readonly string[], handlers: SubscriptionHandlers): Promise<Subscription> {
-    return subscribe(this.options, patterns, handlers, error => explain(error, this.scope))
+    let turn = 0
+    const find = async (): Promise<Address> => {
+      const { options, scope } = this
+      // Any node of a cluster passes on what is published on any other.
+      return options.kind === 'sentinel' ? await findMaster(options, scope) : options.hosts[turn++ % options.hosts.length]
+    }
+    return subscribe(this.options, find, patterns, handlers, error => explain(error, this.scope))
   }
 
   healthy(): boolean {
@@ -79,10 +87,22 @@ function makeClient(o: ClientOptions): Client {
       o.hosts.map(h => ({ ...h })),
       options,
     )
-  } else client = new Redis(singleOptions(o, 0))
+  } else client = new Redis(singleOptions(o))
   // Reported by whoever has a command on its way.
   client.on('error', () => {})
   return client
+}
+
+/** Asks the sentinels by connecting: what they name has to say that it is the master. */
+async function findMaster(options: ClientOptions, name: string): Promise<Address> {
+  const client = new Redis({ ...singleOptions(options), retryStrategy: () => null, sentinelRetryStrategy: () => null })
+  try {
+    await open(client, name)
+    const { remoteAddress, remotePort } = (client as unknown as { stream: Socket }).stream
+    return { host: remoteAddress!, port: remotePort! }
+  } finally {
+    client.disconnect()
+  }
 }
 
 /** A first connection: what goes wrong is told, not tried again in silence. */

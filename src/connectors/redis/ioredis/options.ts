@@ -1,4 +1,4 @@
-/** What ioredis is told, in this thread and in the one that reads. */
+/** What ioredis is told. */
 import type { RedisOptions } from 'ioredis'
 import type { Target } from '../url.ts'
 
@@ -31,10 +31,9 @@ export function commonOptions(o: ClientOptions): RedisOptions {
   }
 }
 
-/** One connection; a `turn` later to the next host. Any node of a cluster passes on what is published on any other. */
-export function singleOptions(o: ClientOptions, turn: number): RedisOptions {
+export function singleOptions(o: ClientOptions): RedisOptions {
   const common = commonOptions(o)
-  if (o.kind !== 'sentinel') return { ...common, ...o.hosts[turn % o.hosts.length], db: o.db }
+  if (o.kind !== 'sentinel') return { ...common, ...o.hosts[0], db: o.db }
   return {
     ...common,
     sentinels: o.hosts.map(h => ({ ...h })),

@@ -1,6 +1,6 @@
 /** The main thread's side of the thread that reads. */
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
-import { type Attempt, FULL, type FromThread, MAX_WAITING, type ThreadData, type ToThread, WAITING } from './protocol.ts'
+import { type Address, type Attempt, FULL, type FromThread, MAX_WAITING, type ToThread, WAITING } from './protocol.ts'
 
 export interface Connection {
   /** Bytes that were read and are not parsed. */
@@ -20,15 +20,10 @@ export interface ConnectionHandlers {
 
 /** Starts with the first connection; when it dies the connection is lost, and the next one gets a new thread. */
 export class ReadingThread {
-  private readonly data: ThreadData
   private worker: Worker | undefined
 
-  constructor(data: ThreadData) {
-    this.data = data
-  }
-
-  /** A connection is made, and everything on it handed over. @param turn a number later, the next host is tried */
-  connect(turn: number, handlers: ConnectionHandlers): Connection {
+  /** A connection is made, and everything that comes on it handed over. @param greeting commands to begin with */
+  connect(address: Address, tls: object | undefined, greeting: string, handlers: ConnectionHandlers): Connection {
     const worker = (this.worker ??= this.start())
     const { port1: port, port2 } = new MessageChannel()
     const state = new Int32Array(new SharedArrayBuffer(8))
@@ -44,7 +39,7 @@ export class ReadingThread {
     const take = (message: FromThread): void => {
       if (ended) return
       if (message instanceof Uint8Array) handlers.data(Buffer.from(message.buffer))
-      else end(Object.assign(new Error(message.message), { name: message.name, code: message.code }))
+      else end(Object.assign(new Error(message.message), { code: message.code }))
     }
     const died = (error: Error): void => {
       // What it has handed over has come.
@@ -55,7 +50,7 @@ export class ReadingThread {
     worker.on('error', died)
     worker.on('exit', exited)
     port.on('message', take)
-    worker.postMessage({ port: port2, state, turn } satisfies Attempt, [port2])
+    worker.postMessage({ port: port2, state, address, tls, greeting } satisfies Attempt, [port2])
     const tell = (what: ToThread): void => port.postMessage(what)
     return {
       get waiting() {
@@ -79,7 +74,6 @@ export class ReadingThread {
     const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'
     const worker = new Worker(new URL(file, import.meta.url), {
       name: 'redis-pubsub',
-      workerData: this.data,
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
     })
     const gone = (): void => {

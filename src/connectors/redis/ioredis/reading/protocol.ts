@@ -1,17 +1,19 @@
 /** What the main thread and the thread that reads say to each other. */
 import type { MessagePort } from 'node:worker_threads'
-import type { ClientOptions } from '../options.ts'
 
-export interface ThreadData {
-  readonly options: ClientOptions
-  readonly patterns: readonly string[]
+export interface Address {
+  readonly host: string
+  readonly port: number
 }
 
 /** One connection, made once; it speaks through a port of its own. */
 export interface Attempt {
   readonly port: MessagePort
   readonly state: Int32Array<SharedArrayBuffer>
-  readonly turn: number
+  readonly address: Address
+  readonly tls: object | undefined
+  /** Commands to begin with. */
+  readonly greeting: string
 }
 
 /** Of `Attempt.state`: bytes handed over and not parsed; 1 while reading waits for them to become fewer. */
@@ -22,4 +24,7 @@ export const MAX_WAITING = 64 * 1024 * 1024
 /** `more`: the other side has caught up. */
 export type ToThread = 'pause' | 'resume' | 'more' | 'close'
 /** Bytes as they came, and at last why there will be no more. */
-export type FromThread = Uint8Array | { readonly name: string; readonly message: string; readonly code: string | undefined }
+export type FromThread = Uint8Array | { readonly message: string; readonly code: string | undefined }
+
+export const command = (args: readonly string[]): string =>
+  `*${args.length}\r\n${args.map(a => `$${Buffer.byteLength(a)}\r\n${a}\r\n`).join('')}`

@@ -7,8 +7,8 @@ export interface PushHandlers {
   message(channel: Buffer, payload: Buffer, pattern: string): void
   /** A pattern is subscribed to. */
   subscribed(): void
-  /** The server's no, e.g. `NOPERM …`. */
-  refused(message: string): void
+  /** Another command was answered; with the server's no, e.g. `NOPERM …`. */
+  answered(refusal: string | undefined): void
   /** What came is nothing that a Redis says; the rest is not looked at. */
   failed(error: Error): void
   /** So many bytes are done with. */
@@ -105,7 +105,7 @@ export class PushReader {
     const line = this.integer(buf, at + 1)
     if (this.behind === -1) return -1
     if (kind === MINUS || kind === PLUS) {
-      if (kind === MINUS) this.handlers.refused(buf.toString('utf8', at + 1, this.behind - 2))
+      this.handlers.answered(kind === MINUS ? buf.toString('utf8', at + 1, this.behind - 2) : undefined)
       return this.behind
     }
     if (kind !== STAR || line > 4) throw new Error('the server does not speak the Redis protocol')

@@ -4,6 +4,7 @@ import { EnvironmentError } from '../../../../plugin.ts'
 import { ReplyError, type Subscription, type SubscriptionHandlers } from '../../driver.ts'
 import type { ClientOptions } from '../options.ts'
 import { type Connection, ReadingThread } from './connection.ts'
+import { type Address, command } from './protocol.ts'
 import { PushReader } from './push-reader.ts'
 
 const RETRY_MIN = 50
@@ -13,27 +14,41 @@ const PRESSING = 256 * 1024
 /** Closing waits so long for what was read, ms. */
 const LAST_BYTES = 2000
 
-/** A new connection for each attempt: what the old one had subscribed or queued counts for nothing. */
+/** Said to a login that nobody asked for, and to a name that the user may not give: both can do without. */
+const NO_PASSWORD = /no password is set|without any password configured/
+const NO_NAME = /^(NOPERM|ERR unknown)/
+
+/**
+ * A new connection for each attempt: what the old one had subscribed or queued counts for nothing.
+ * @param find where to connect to now
+ */
 export async function subscribe(
   options: ClientOptions,
+  find: () => Promise<Address>,
   patterns: readonly string[],
   handlers: SubscriptionHandlers,
   explain: (error: Error) => Error,
 ): Promise<Subscription> {
-  const thread = new ReadingThread({ options, patterns })
+  const thread = new ReadingThread()
   let connection: Connection | undefined
   let reader: PushReader | undefined
   let over: Promise<void> = Promise.resolve()
   let closed = false
   let paused = false
-  let turn = 0
   let attempts = 0
   let retry: NodeJS.Timeout | undefined
 
+  const login = options.password ? [['AUTH', ...(options.username ? [options.username] : []), options.password]] : []
+  const name = options.clientName ? [['CLIENT', 'SETNAME', options.clientName]] : []
+  const greeting = [...login, ...name, ['PSUBSCRIBE', ...patterns]].map(command).join('')
+
   const start = async (): Promise<void> => {
+    const address = await find()
+    if (closed) return
     let cause: Error | undefined
     let live = false
     let missing = patterns.length
+    const tolerated = [...login.map(() => NO_PASSWORD), ...name.map(() => NO_NAME)]
     const subscribed = Promise.withResolvers<void>()
     const ended = Promise.withResolvers<void>()
     over = ended.promise
@@ -44,11 +59,14 @@ export async function subscribe(
     const parser = new PushReader({
       message: handlers.message,
       subscribed: () => void (--missing === 0 && subscribed.resolve()),
-      refused: message => give(new ReplyError(message)),
+      answered(refusal) {
+        const may = tolerated.shift()
+        if (refusal !== undefined && may?.test(refusal) !== true) give(new ReplyError(refusal))
+      },
       failed: give,
       parsed: bytes => mine.parsed(bytes),
     })
-    const mine = thread.connect(turn++, {
+    const mine = thread.connect(address, options.tls, greeting, {
       data: bytes => parser.take(bytes),
       ended(why) {
         parser.finish()

@@ -1,116 +1,133 @@
 /**
  * The thread that reads a Pub/Sub connection. It takes bytes off the socket (through TLS, if need be) and hands them over
- * unread: whatever the main thread is busy with, Redis gets rid of what it has.
+ * unread: whatever the main thread is busy with, Redis gets rid of what it has. Every ms of CPU counts here: on a loaded machine
+ * it gets few of them, and what it cannot read in those piles up in Redis.
  */
-import type { Socket } from 'node:net'
-import { parentPort, workerData } from 'node:worker_threads'
-import { Redis } from 'ioredis'
-import { DEAD_AFTER, singleOptions } from '../options.ts'
-import { type Attempt, FULL, MAX_WAITING, type ThreadData, type ToThread, WAITING } from './protocol.ts'
+import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { type MessagePort, parentPort } from 'node:worker_threads'
+import { type Attempt, command, FULL, MAX_WAITING, type ToThread, WAITING } from './protocol.ts'
 
+/** So much is taken from the kernel at once, always to the same place. */
+const READ = 1024 * 1024
 /** Handed over at once when there are so many bytes, else when the other side has nothing to do, at the latest after so many ms. */
-const BATCH = 256 * 1024
+const BATCH = 64 * 1024
 const LINGER = 2
-/** A silent connection is asked so often whether it lives, ms. */
+/** ms */
+const CONNECT_TIMEOUT = 5000
+/** A silent connection is asked so often whether it lives, and after so long without an answer taken for dead, ms. */
 const PING_EVERY = 5000
+const DEAD_AFTER = 15_000
 
-const { options, patterns } = workerData as ThreadData
+parentPort!.on('message', (attempt: Attempt) => new Reading(attempt))
 
-parentPort!.on('message', ({ port, state, turn }: Attempt) => {
-  // It logs in and is asked for nothing else; from then on the socket is ours.
-  const client = new Redis({ ...singleOptions(options, turn), retryStrategy: () => null, autoResubscribe: false })
-  let socket: Socket | undefined
-  let cause: Error | undefined
-  let ended = false
-  let paused = false
-  let full = false
-  let ping: NodeJS.Timeout | undefined
-  let held: Buffer[] = []
-  let bytes = 0
-  let timer: NodeJS.Timeout | NodeJS.Immediate | undefined
+class Reading {
+  private readonly port: MessagePort
+  private readonly state: Int32Array
+  private readonly socket: Socket
+  private cause: Error | undefined
+  private paused = false
+  private full = false
+  private held: Buffer[] = []
+  private bytes = 0
+  private timer: NodeJS.Timeout | NodeJS.Immediate | undefined
 
-  const flow = (): void => void (paused || full ? socket?.pause() : socket?.resume())
-  const handOver = (): void => {
-    timer = undefined
-    if (bytes === 0) return
-    const all = new Uint8Array(bytes)
-    let at = 0
-    for (const chunk of held) {
-      all.set(chunk, at)
-      at += chunk.length
-    }
-    held = []
-    bytes = 0
-    const waiting = Atomics.add(state, WAITING, all.length) + all.length
-    port.postMessage(all, [all.buffer])
-    if (waiting <= MAX_WAITING) return
-    full = true
-    Atomics.store(state, FULL, 1)
-    // It may have caught up before it could see that we wait.
-    if (Atomics.load(state, WAITING) <= MAX_WAITING / 2) more()
-    flow()
-  }
-  const more = (): void => {
-    full = false
-    Atomics.store(state, FULL, 0)
-    flow()
-  }
-  const take = (chunk: Buffer): void => {
-    held.push(chunk)
-    bytes += chunk.length
-    if (bytes >= BATCH) handOver()
-    else timer ??= Atomics.load(state, WAITING) === 0 ? setImmediate(handOver) : setTimeout(handOver, LINGER)
-  }
-  const end = (error: Error): void => {
-    if (ended) return
-    ended = true
-    clearInterval(ping)
-    handOver()
-    const { name, message, code } = error as NodeJS.ErrnoException
-    port.postMessage({ name, message, code })
+  constructor({ port, state, address, tls, greeting }: Attempt) {
+    this.port = port
+    this.state = state
+    const onread = { buffer: Buffer.allocUnsafeSlow(READ), callback: (n: number, buf: Uint8Array) => this.take(n, buf) }
+    const options = { ...address, noDelay: true, onread }
+    const socket = (this.socket = tls === undefined ? connect(options) : connectTls({ ...options, ...tls }))
+    let watching: NodeJS.Timeout | undefined
+    const tooLong = setTimeout(() => socket.destroy(new Error('connect ETIMEDOUT')), CONNECT_TIMEOUT)
+    socket.once(tls === undefined ? 'connect' : 'secureConnect', () => {
+      clearTimeout(tooLong)
+      socket.write(greeting)
+      watching = this.watch()
+    })
+    socket.on('error', (error: Error) => void (this.cause = error))
+    socket.on('close', () => {
+      clearTimeout(tooLong)
+      clearInterval(watching)
+      this.handOver()
+      const { message, code } = (this.cause ?? new Error('the server closed the connection')) as NodeJS.ErrnoException
+      port.postMessage({ message, code })
+    })
+    port.on('message', (what: ToThread) => this.obey(what))
+    port.on('close', () => socket.destroy())
   }
 
-  port.on('message', (what: ToThread) => {
-    if (what === 'close') client.disconnect()
-    else if (what === 'more') more()
+  private obey(what: ToThread): void {
+    if (what === 'close') this.socket.destroy()
     else {
-      paused = what === 'pause'
-      flow()
+      if (what === 'more') this.goOn()
+      else this.paused = what === 'pause'
+      this.flow()
     }
-  })
-  port.on('close', () => client.disconnect())
-  client.on('error', (error: Error) => void (cause = error))
-  client.on('end', () => end(cause ?? new Error('the server closed the connection')))
-
-  const start = async (): Promise<void> => {
-    await client.connect()
-    // Answered in order: after it nothing of the client's own is on its way.
-    await client.ping()
-    socket = (client as unknown as { stream: Socket }).stream
-    socket.removeAllListeners('data')
-    socket.on('data', take)
-    socket.write(command(['PSUBSCRIBE', ...patterns]))
-    ping = watch(socket, () => paused || full)
   }
-  start().catch((error: Error) => {
-    client.disconnect()
-    end(cause ?? error)
-  })
-})
 
-const command = (args: readonly string[]): string => `*${args.length}\r\n${args.map(a => `$${Buffer.byteLength(a)}\r\n${a}\r\n`).join('')}`
+  private take(n: number, buf: Uint8Array): boolean {
+    const chunk = Buffer.allocUnsafeSlow(n)
+    chunk.set(n === buf.length ? buf : buf.subarray(0, n))
+    this.held.push(chunk)
+    this.bytes += n
+    if (this.bytes >= BATCH) this.handOver()
+    else
+      this.timer ??=
+        Atomics.load(this.state, WAITING) === 0 ? setImmediate(() => this.handOver()) : setTimeout(() => this.handOver(), LINGER)
+    return true
+  }
 
-/** Without it a peer that has vanished without a word would be waited for for hours. */
-function watch(socket: Socket, waits: () => boolean): NodeJS.Timeout {
-  let bytes = socket.bytesRead
-  let heard = performance.now()
-  return setInterval(() => {
-    const now = performance.now()
-    if (socket.bytesRead !== bytes || waits()) {
-      bytes = socket.bytesRead
-      heard = now
-    }
-    if (now - heard > DEAD_AFTER) socket.destroy(new Error(`no answer for ${DEAD_AFTER / 1000} s`))
-    else socket.write(command(['PING']))
-  }, PING_EVERY)
+  private handOver(): void {
+    this.timer = undefined
+    if (this.bytes === 0) return
+    const all = this.held.length === 1 ? this.held[0] : join(this.held, this.bytes)
+    this.held = []
+    this.bytes = 0
+    const waiting = Atomics.add(this.state, WAITING, all.length) + all.length
+    this.port.postMessage(all, [all.buffer as ArrayBuffer])
+    if (waiting <= MAX_WAITING) return
+    this.full = true
+    Atomics.store(this.state, FULL, 1)
+    // It may have caught up before it could see that we wait.
+    if (Atomics.load(this.state, WAITING) <= MAX_WAITING / 2) this.goOn()
+    this.flow()
+  }
+
+  private goOn(): void {
+    this.full = false
+    Atomics.store(this.state, FULL, 0)
+  }
+
+  private flow(): void {
+    if (this.paused || this.full) this.socket.pause()
+    else this.socket.resume()
+  }
+
+  /** Without it a peer that has vanished without a word would be waited for for hours. */
+  private watch(): NodeJS.Timeout {
+    const { socket } = this
+    let bytes = socket.bytesRead
+    let heard = performance.now()
+    return setInterval(() => {
+      const now = performance.now()
+      if (socket.bytesRead !== bytes || this.paused || this.full) {
+        bytes = socket.bytesRead
+        heard = now
+      }
+      if (now - heard > DEAD_AFTER) socket.destroy(new Error(`no answer for ${DEAD_AFTER / 1000} s`))
+      else socket.write(command(['PING']))
+    }, PING_EVERY)
+  }
+}
+
+/** Like `Buffer.concat`, in memory of its own that can be handed over. */
+function join(chunks: readonly Buffer[], bytes: number): Buffer {
+  const all = Buffer.allocUnsafeSlow(bytes)
+  let at = 0
+  for (const chunk of chunks) {
+    all.set(chunk, at)
+    at += chunk.length
+  }
+  return all
 }
