@@ -1,20 +1,12 @@
 /** Drops messages whose key has been seen before. */
 import type { DedupeConfig } from '../config.gen.ts'
 import { compile } from '../expressions/index.ts'
-import {
-  type CheckProblem,
-  DataError,
-  defineTransform,
-  type Message,
-  type State,
-  type Transform,
-  type TransformContext,
-} from '../plugin.ts'
+import { type CheckProblem, DataError, defineTransform, type State, type Transform, type TransformContext } from '../plugin.ts'
 import { EventClock } from '../runtime/event-clock.ts'
 import schema from './dedupe.schema.json' with { type: 'json' }
-import { parseTime, timeProblem } from './lib/event-time.ts'
+import { timeReader } from './lib/event-time.ts'
 import { failOn } from './lib/fail.ts'
-import { getter, show } from './lib/fields.ts'
+import { show } from './lib/fields.ts'
 
 export default defineTransform<DedupeConfig>({
   type: 'dedupe',
@@ -26,7 +18,7 @@ export default defineTransform<DedupeConfig>({
 
 function create(config: DedupeConfig, ctx: TransformContext): Transform {
   const expression = compile(config.key)
-  const timeOf = timeReader(config)
+  const timeOf = timeReader(config.time, config.max_future)
   // A key is too old when the newest event time is `ttl` past it: the watermark of a clock that allows so much lateness.
   const clock = new EventClock(ctx.state('clock'), { allowed_lateness: config.ttl, idle_timeout: 0 })
   const seen = new Seen(ctx.state<[number, number]>('seen'), config.max_keys)
@@ -101,18 +93,6 @@ class Seen {
       this.queue = this.queue.slice(this.head)
       this.head = 0
     }
-  }
-}
-
-function timeReader({ time: field, max_future }: DedupeConfig): (message: Message) => number {
-  if (field === undefined) return message => message.time
-  const get = getter(field)
-  return message => {
-    const raw = get(message.value)
-    const time = parseTime(raw)
-    const problem = timeProblem(field, raw, time, message, max_future)
-    if (problem) throw problem
-    return time
   }
 }
 

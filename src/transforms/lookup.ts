@@ -17,6 +17,7 @@ import {
   type Transform,
   type TransformContext,
 } from '../plugin.ts'
+import { attempt } from './lib/fail.ts'
 import { show } from './lib/fields.ts'
 import { isRecord } from './lib/records.ts'
 import schema from './lookup.schema.json' with { type: 'json' }
@@ -152,13 +153,4 @@ function check(config: LookupConfig): CheckProblem[] {
   if (config.many && config.on_missing !== 'fail')
     problems.push({ path: ['on_missing'], message: 'with many a missing key has an empty list' })
   return problems
-}
-
-function attempt<T>(work: () => T): T | DataError {
-  try {
-    return work()
-  } catch (error) {
-    if (error instanceof DataError) return error
-    throw error
-  }
 }

@@ -17,6 +17,7 @@ import {
   type Output,
   type Transform,
 } from '../plugin.ts'
+import { attempt } from './lib/fail.ts'
 import { show } from './lib/fields.ts'
 import { isRecord } from './lib/records.ts'
 import schema from './sql.schema.json' with { type: 'json' }
@@ -169,13 +170,4 @@ function check(config: SqlConfig): CheckProblem[] {
   if (on_missing === 'null' && as === undefined) problems.push({ path: ['on_missing'], message: 'null needs a field to be in: as' })
   if (as?.includes('.') === true) problems.push({ path: ['as'], message: 'is the name of a field, not a path' })
   return problems
-}
-
-function attempt<T>(work: () => T): T | DataError {
-  try {
-    return work()
-  } catch (error) {
-    if (error instanceof DataError) return error
-    throw error
-  }
 }

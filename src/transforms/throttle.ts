@@ -13,9 +13,8 @@ import {
 } from '../plugin.ts'
 import { EventClock } from '../runtime/event-clock.ts'
 import schema from './throttle.schema.json' with { type: 'json' }
-import { parseTime, timeProblem } from './lib/event-time.ts'
+import { timeReader } from './lib/event-time.ts'
 import { failOn } from './lib/fail.ts'
-import { getter } from './lib/fields.ts'
 import { restoreMessage, type StoredMessage, storeMessage } from './lib/stored-message.ts'
 
 export default defineTransform<ThrottleConfig>({
@@ -32,7 +31,7 @@ type Slot = [end: number, count: number, held: StoredMessage[]]
 function create(config: ThrottleConfig, ctx: TransformContext): Transform {
   const { interval, max, max_keys, keep } = config
   const keyOf = keyReader(config.key)
-  const timeOf = timeReader(config)
+  const timeOf = timeReader(config.time, config.max_future)
   const clock = new EventClock(ctx.state('clock'), { allowed_lateness: 0, idle_timeout: config.idle_timeout })
   const slots = new Slots(ctx.state<Slot>('slots'))
   const dropped = ctx.metrics.counter('runner_throttled_total', 'Messages dropped because their key had its share of the interval', {
@@ -148,16 +147,4 @@ function keyReader(key: string | undefined): (message: Message) => string {
   if (key === undefined) return message => JSON.stringify(message.key)
   const expression = compile(key)
   return message => JSON.stringify(expression.evaluate(message))
-}
-
-function timeReader({ time: field, max_future }: ThrottleConfig): (message: Message) => number {
-  if (field === undefined) return message => message.time
-  const get = getter(field)
-  return message => {
-    const raw = get(message.value)
-    const time = parseTime(raw)
-    const problem = timeProblem(field, raw, time, message, max_future)
-    if (problem) throw problem
-    return time
-  }
 }

@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { BarsPipeline, byKey } from '../e2e/lib/bars-run.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
-import { expectedBars, type PartitionedTick, prng } from '../support/golden-ticks.ts'
+import { expectedBars, type PartitionedTick } from '../support/golden-ticks.ts'
+import { seeded } from '../support/random.ts'
 import { tempDir } from '../support/runner.ts'
 import { startFeed } from './lib/feed.ts'
 
@@ -74,7 +75,7 @@ async function killAndFeed(
   count: number,
   kills: number,
 ): Promise<{ ticks: PartitionedTick[]; positions: number[] }> {
-  const random = prng(SEED)
+  const random = seeded(SEED)
   const feed = startFeed(backend, pipeline.input, { seed: SEED, partitions: PARTITIONS }, count, kills * 1_300)
   const positions: number[] = []
   const position = async (): Promise<number> =>

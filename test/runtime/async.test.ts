@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { DataError, defineTransform, type TransformPlugin } from '../../src/plugin.ts'
-import { faultError, MemoryLog, pipelineOf, prng, start } from './harness.ts'
+import { seeded } from '../support/random.ts'
+import { faultError, MemoryLog, pipelineOf, start } from './harness.ts'
 
 /** Waits in the middle of a batch, so that a rewind can overtake it. */
 const slow = (random: () => number): TransformPlugin =>
@@ -28,7 +29,7 @@ const slow = (random: () => number): TransformPlugin =>
 it.each(Array.from({ length: 20 }, (_, seed) => seed))(
   'exactly once when a rewind overtakes a transform that waits, seed %i',
   async seed => {
-    const random = prng(seed)
+    const random = seeded(seed)
     let faults = 0
     const log = new MemoryLog({
       lanes: { a: Array.from({ length: 300 }, (_, i) => i) },

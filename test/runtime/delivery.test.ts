@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { DataError, defineTransform, type TransformPlugin } from '../../src/plugin.ts'
-import { faultError, MemoryLog, pipelineOf, prng, start } from './harness.ts'
+import { seeded } from '../support/random.ts'
+import { faultError, MemoryLog, pipelineOf, start } from './harness.ts'
 
 /** Emits a running count and sum per lane at every third message: wrong as soon as one message is lost or seen twice. */
 const counting = defineTransform({
@@ -54,7 +55,7 @@ describe('delivery', () => {
   })
 
   it('passes everything through once, in lane order', async () => {
-    const input = lanes(500, prng(1))
+    const input = lanes(500, seeded(1))
     const log = new MemoryLog({ lanes: input, batch: () => 17 })
     await start(pipelineOf(log, [counting])).run()
     expect(byLane(rows(log))).toEqual(expected(input))
@@ -66,7 +67,7 @@ describe('delivery', () => {
   })
 
   it.each(Array.from({ length: 40 }, (_, seed) => seed))('exactly once under faults at every step, seed %i', async seed => {
-    const random = prng(seed)
+    const random = seeded(seed)
     const input = lanes(300, random)
     let faults = 0
     const log = new MemoryLog({
@@ -92,7 +93,7 @@ describe('delivery', () => {
   it.each(Array.from({ length: 25 }, (_, seed) => seed + 100))(
     'exactly once when the process dies again and again, seed %i',
     async seed => {
-      const random = prng(seed)
+      const random = seeded(seed)
       const input = lanes(300, random)
       const log = new MemoryLog({ lanes: input, batch: () => 1 + Math.floor(random() * 20), endless: true })
       for (let life = 0; life < 15; life++) {
@@ -109,7 +110,7 @@ describe('delivery', () => {
   )
 
   it('at least once: state is right after faults, outputs may repeat but none is missing', async () => {
-    const random = prng(7)
+    const random = seeded(7)
     const input = lanes(300, random)
     let faults = 0
     const log = new MemoryLog({
@@ -127,7 +128,7 @@ describe('delivery', () => {
   })
 
   it('drains on stop: what was read is written and committed', async () => {
-    const input = lanes(400, prng(3))
+    const input = lanes(400, seeded(3))
     const log = new MemoryLog({ lanes: input, batch: () => 5, endless: true })
     const run = start(pipelineOf(log, [counting], { commit_interval: 60_000 }))
     const ended = run.run()

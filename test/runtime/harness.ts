@@ -244,16 +244,5 @@ export function start(pipeline: Pipeline, options: Partial<RunOptions & BuildOpt
   return new PipelineRun(built, { clock, log: silentLogger, endAt: Number.POSITIVE_INFINITY, ...options })
 }
 
-/** Small, seedable, good enough to pick fault points. */
-export function prng(seed: number): () => number {
-  let a = seed >>> 0
-  return () => {
-    a = (a + 0x6d2b79f5) >>> 0
-    let t = Math.imul(a ^ (a >>> 15), a | 1)
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
-
 export const faultError = (random: () => number): Error =>
   random() < 0.5 ? new ConnectionError('injected: peer gone') : new UnknownOutcomeError('injected: outcome unknown')

@@ -1,6 +1,7 @@
 /** Seeded trades for the bars tests, and the bars they must become by the independent computation of `golden-bars.ts`. */
 import { goldenBars, type GoldenTick } from './golden-bars.ts'
 import type { TestRecord } from './kafka.ts'
+import { seeded } from './random.ts'
 
 export interface TickOptions {
   readonly seed: number
@@ -36,7 +37,7 @@ export function makeTicks({ count, ...options }: TickOptions & { readonly count:
  * bar may have closed, prices and volumes are numbers or decimal strings.
  */
 export function* tickStream({ seed, partitions, step = 90 }: TickOptions): Generator<PartitionedTick, never> {
-  const random = prng(seed)
+  const random = seeded(seed)
   const prices = new Map(partitions.flat().map((symbol, i) => [symbol, 100 * 10 ** (i % 3) * (1 + random())]))
   const clocks = partitions.map(() => START + Math.floor(random() * BAR_INTERVAL))
   for (let i = 0; ; i++) {
@@ -89,15 +90,4 @@ export function expectedBars(ticks: readonly PartitionedTick[]): { bars: Map<str
     }
   }
   return { bars, count, late }
-}
-
-/** Small, seedable, the same everywhere. */
-export function prng(seed: number): () => number {
-  let a = seed >>> 0
-  return () => {
-    a = (a + 0x6d2b79f5) >>> 0
-    let t = Math.imul(a ^ (a >>> 15), a | 1)
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
 }

@@ -1,17 +1,17 @@
 /** Which log a config means, and one shared driver per log in this process. */
-import { readFileSync } from 'node:fs'
 import {
   type CheckProblem,
   type Checkpoint,
   type CheckpointDelta,
   type Context,
-  EnvironmentError,
   type LaneInfo,
   type Logger,
   type Transaction,
   type Transactor,
 } from '../../plugin.ts'
 import type { KafkaSourceConfig } from '../../config.gen.ts'
+import { type Lease as SharedLease, shareDrivers } from '../lib/share-drivers.ts'
+import { tlsFile } from '../lib/tls-file.ts'
 import type { Driver, ProducerOptions } from './driver.ts'
 import type { ClusterOptions } from './kafkajs/connections.ts'
 import { inStateDir } from '../../runtime/state-dir.ts'
@@ -78,43 +78,16 @@ export function checkConnection(c: ConnectionConfig): CheckProblem[] {
   return problems
 }
 
-interface Shared {
-  readonly driver: Driver
-  users: number
-}
-const shared = new Map<string, Promise<Shared>>()
-
-/** A driver in use; `release` closes it when nobody else in the process uses it. */
-export interface Lease {
-  readonly driver: Driver
-  release(): Promise<void>
-}
+export type Lease = SharedLease<Driver>
+const share = shareDrivers<Driver>()
 
 /**
  * @throws {EnvironmentError} for wrong credentials, TLS settings or a file that cannot be opened,
  * {ConnectionError} when no broker answers now.
  */
-export async function connect(config: ConnectionConfig, log: Logger): Promise<Lease> {
+export function connect(config: ConnectionConfig, log: Logger): Promise<Lease> {
   const key = JSON.stringify([scopeOf(config), isEmbedded(config.brokers) ? null : settings(config)])
-  let entry = shared.get(key)
-  if (entry === undefined) {
-    entry = open(config, log).then(driver => ({ driver, users: 0 }))
-    shared.set(key, entry)
-    entry.catch(() => shared.delete(key))
-  }
-  const use = await entry
-  use.users++
-  let released = false
-  return {
-    driver: use.driver,
-    async release() {
-      if (released) return
-      released = true
-      if (--use.users > 0) return
-      if (shared.get(key) === entry) shared.delete(key)
-      await use.driver.close()
-    },
-  }
+  return share(key, () => open(config, log))
 }
 
 const settings = (c: ConnectionConfig): unknown[] => [
@@ -162,18 +135,10 @@ export async function clusterOptions(config: ConnectionConfig, log: Logger): Pro
 }
 
 function tlsOptions(c: ConnectionConfig): object {
-  const file = (property: string, path: string): Buffer | undefined => {
-    if (path === '') return undefined
-    try {
-      return readFileSync(path)
-    } catch (error) {
-      throw new EnvironmentError(`cannot read ${property}: ${(error as Error).message}`, error)
-    }
-  }
   return {
-    ca: file('ssl_ca', c.ssl_ca),
-    cert: file('ssl_cert', c.ssl_cert),
-    key: file('ssl_key', c.ssl_key),
+    ca: tlsFile(c, 'ssl_ca'),
+    cert: tlsFile(c, 'ssl_cert'),
+    key: tlsFile(c, 'ssl_key'),
     passphrase: c.ssl_key_password || undefined,
     rejectUnauthorized: !c.ssl_insecure_skip_verify,
   }

@@ -1,7 +1,8 @@
 /** Which database a config means, and one shared driver per database in this process. */
-import { readFileSync } from 'node:fs'
 import { type CheckProblem, EnvironmentError, type Logger } from '../../plugin.ts'
 import { inStateDir } from '../../runtime/state-dir.ts'
+import { type Lease as SharedLease, shareDrivers } from '../lib/share-drivers.ts'
+import { tlsFile } from '../lib/tls-file.ts'
 import type { Driver } from './driver.ts'
 
 /** What all plugins on PostgreSQL have in common; durations in ms, 0: no limit. */
@@ -53,50 +54,16 @@ export function checkConnection(c: ConnectionConfig): CheckProblem[] {
   return problems
 }
 
-/** A driver in use; `release` closes it when nobody else in the process uses it. */
-export interface Lease {
-  readonly driver: Driver
-  release(): Promise<void>
-}
-
-interface Shared {
-  readonly driver: Driver
-  users: number
-}
-const shared = new Map<string, Promise<Shared>>()
-/** A database in this process must be closed before it is opened again. */
-const closing = new Map<string, Promise<void>>()
+export type Lease = SharedLease<Driver>
+const share = shareDrivers<Driver>()
 
 /**
  * @throws {EnvironmentError} for wrong credentials, TLS settings, a missing database or one that another process has open,
  * {ConnectionError} when the server does not answer now.
  */
-export async function connect(config: ConnectionConfig, log: Logger): Promise<Lease> {
+export function connect(config: ConnectionConfig, log: Logger): Promise<Lease> {
   const key = isEmbedded(config.dsn) ? scopeOf(config) : JSON.stringify(settings(config))
-  let entry = shared.get(key)
-  if (entry === undefined) {
-    entry = (closing.get(key) ?? Promise.resolve()).then(() => open(config, log)).then(driver => ({ driver, users: 0 }))
-    shared.set(key, entry)
-    entry.catch(() => shared.delete(key))
-  }
-  const use = await entry
-  use.users++
-  let released = false
-  return {
-    driver: use.driver,
-    async release() {
-      if (released) return
-      released = true
-      if (--use.users > 0) return
-      if (shared.get(key) === entry) shared.delete(key)
-      const done = use.driver.close().finally(() => closing.delete(key))
-      closing.set(
-        key,
-        done.catch(() => {}),
-      )
-      await done
-    },
-  }
+  return share(key, () => open(config, log))
 }
 
 const settings = (c: ConnectionConfig): unknown[] => [
@@ -161,18 +128,10 @@ function parse(dsn: string): Address | undefined {
 /** As libpq: `require` encrypts but trusts anybody, unless a CA is given. */
 function tlsOptions(c: ConnectionConfig, mode: string): object | false {
   if (mode === '' ? c.ssl_ca === '' : !['require', 'verify-ca', 'verify-full'].includes(mode)) return false
-  const file = (property: string, path: string): Buffer | undefined => {
-    if (path === '') return undefined
-    try {
-      return readFileSync(path)
-    } catch (error) {
-      throw new EnvironmentError(`cannot read ${property}: ${(error as Error).message}`, error)
-    }
-  }
   return {
-    ca: file('ssl_ca', c.ssl_ca),
-    cert: file('ssl_cert', c.ssl_cert),
-    key: file('ssl_key', c.ssl_key),
+    ca: tlsFile(c, 'ssl_ca'),
+    cert: tlsFile(c, 'ssl_cert'),
+    key: tlsFile(c, 'ssl_key'),
     rejectUnauthorized: mode !== 'require' || c.ssl_ca !== '',
     ...(mode === 'verify-full' || mode === '' ? {} : { checkServerIdentity: () => undefined }),
   }

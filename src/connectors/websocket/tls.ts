@@ -1,6 +1,5 @@
 /** TLS options out of the config, for the socket and for snapshots alike. */
-import { readFileSync } from 'node:fs'
-import { EnvironmentError } from '../../plugin.ts'
+import { tlsFile } from '../lib/tls-file.ts'
 
 export interface TlsConfig {
   readonly ssl_ca: string
@@ -19,18 +18,10 @@ export interface TlsOptions {
 
 /** @throws {EnvironmentError} for a file that cannot be read */
 export function tlsOptions(c: TlsConfig): TlsOptions {
-  const file = (name: 'ssl_ca' | 'ssl_cert' | 'ssl_key'): Buffer | undefined => {
-    if (c[name] === '') return undefined
-    try {
-      return readFileSync(c[name])
-    } catch (error) {
-      throw new EnvironmentError(`${name}: cannot read ${c[name]}: ${(error as Error).message}`, error)
-    }
-  }
   return {
-    ca: file('ssl_ca'),
-    cert: file('ssl_cert'),
-    key: file('ssl_key'),
+    ca: tlsFile(c, 'ssl_ca'),
+    cert: tlsFile(c, 'ssl_cert'),
+    key: tlsFile(c, 'ssl_key'),
     ...(c.ssl_key_password === '' ? {} : { passphrase: c.ssl_key_password }),
     ...(c.ssl_insecure_skip_verify ? { rejectUnauthorized: false } : {}),
   }

@@ -1,6 +1,6 @@
 /** Reading event times from records. */
 import { DataError, type Message } from '../../plugin.ts'
-import { show } from './fields.ts'
+import { getter, show } from './fields.ts'
 import { formatDuration } from './time.ts'
 
 /** The last instant a JavaScript date can hold. */
@@ -19,6 +19,19 @@ export function timeProblem(field: string, raw: unknown, time: number, message: 
   if (recordTime <= 0 || time <= recordTime + maxFuture) return undefined
   const limit = `at most ${formatDuration(maxFuture)} after the record's own time ${recordTime}`
   return wrong(field, raw, `${limit}; this is ${formatDuration(time - recordTime)} after it`)
+}
+
+/** Reads a message's event time from a field, or takes its own. The reader throws a `DataError` for a time that is none. */
+export function timeReader(field: string | undefined, maxFuture: number): (message: Message) => number {
+  if (field === undefined) return message => message.time
+  const get = getter(field)
+  return message => {
+    const raw = get(message.value)
+    const time = parseTime(raw)
+    const problem = timeProblem(field, raw, time, message, maxFuture)
+    if (problem) throw problem
+    return time
+  }
 }
 
 export function wrong(field: string, value: unknown, allowed: string): DataError {

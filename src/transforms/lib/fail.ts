@@ -5,3 +5,13 @@ export function failOn(message: Message, error: unknown, out: Output): void {
   if (!(error instanceof DataError)) throw error
   out.fail(message, error)
 }
+
+/** What `work` gives, or what is wrong with the data. */
+export function attempt<T>(work: () => T): T | DataError {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof DataError) return error
+    throw error
+  }
+}

@@ -3,6 +3,7 @@ import { afterEach, expect, test } from 'vitest'
 import { embeddedDriver } from '../../../src/connectors/embedded/driver.ts'
 import { Drivers, newTopic, unique, until } from '../../conformance/driver-lib.ts'
 import { checkCopy, copyIsDone, fillInput, Worker } from '../../conformance/driver-processes.ts'
+import { seeded } from '../../support/random.ts'
 import { place } from './place.ts'
 
 const file = place()
@@ -20,7 +21,7 @@ afterEach(async () => {
 })
 
 test(`exactly once through ${FAULTS} faults, seed ${SEED}`, async () => {
-  const random = generator(SEED)
+  const random = seeded(SEED)
   const driver = await drivers.driver()
   const task = {
     module: new URL('make.ts', import.meta.url).href,
@@ -79,14 +80,3 @@ test(`exactly once through ${FAULTS} faults, seed ${SEED}`, async () => {
 }, 180_000)
 
 const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
-
-/** mulberry32 */
-function generator(seed: number): () => number {
-  let a = seed
-  return () => {
-    a = (a + 0x6d2b79f5) | 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createPushQueue, type PushQueue, type PushQueueOptions } from '../../../src/runtime/push-queue/queue.ts'
 import { Meters } from '../../../src/runtime/telemetry/meters.ts'
-import { seeded } from './seeded.ts'
+import { seeded } from '../../support/random.ts'
 
 let dir: string
 let now: number

@@ -1,13 +1,13 @@
 /** A Kafka broker of a test's own: started from jars on this machine, killed, frozen and restarted at will. */
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { guard } from './guard.ts'
 import { kafkaJars } from './java.ts'
 import { freePorts } from './ports.ts'
+import { ServerProcess } from './process.ts'
 import { brokerReady } from './ready.ts'
 
 export interface KafkaOptions {
@@ -42,7 +42,6 @@ export interface KafkaServer {
 }
 
 const START_TIMEOUT = 90_000
-const STOP_TIMEOUT = 20_000
 const SMALL_JVM = ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
 
 export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServer> {
@@ -68,9 +67,7 @@ class Broker implements KafkaServer {
   private readonly jvm: readonly string[]
   private readonly dir: string
   private readonly temporary: boolean
-  private readonly log: string
-  private child: ChildProcess | undefined
-  private exited: Promise<void> = Promise.resolve()
+  private readonly process: ServerProcess
 
   constructor(lib: string, options: KafkaOptions, [free, controller]: number[]) {
     this.lib = lib
@@ -80,14 +77,14 @@ class Broker implements KafkaServer {
     this.temporary = options.dataDir === undefined
     if (options.dataDir !== undefined) mkdirSync(options.dataDir, { recursive: true })
     this.dir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'kafka-'))
-    this.log = join(this.dir, 'broker.log')
+    this.process = new ServerProcess({ name: 'Kafka', log: join(this.dir, 'broker.log'), dir: this.temporary ? this.dir : undefined })
     const settings = { ...defaults(this.port, controller, this.brokers, join(this.dir, 'data')), ...options.properties }
     const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}`)
     writeFileSync(this.settings, `${lines.join('\n')}\n`)
   }
 
   get pid(): number {
-    return this.child?.pid ?? 0
+    return this.process.pid
   }
 
   private get settings(): string {
@@ -112,61 +109,31 @@ class Broker implements KafkaServer {
   }
 
   async start(): Promise<void> {
-    const log = createWriteStream(this.log, { flags: 'a' })
-    await new Promise((resolve, reject) => log.once('open', resolve).once('error', reject))
-    // Its own session: Ctrl-C on the terminal reaches us, and we decide when the broker goes.
-    const child = spawn('java', [...this.jvm, '-cp', `${this.lib}/*`, 'kafka.Kafka', this.settings], {
-      stdio: ['ignore', log, log],
-      detached: true,
-    })
-    let ended: string | undefined
-    this.child = child
-    const watch = child.pid === undefined ? undefined : guard(child.pid, this.temporary ? this.dir : undefined)
-    this.exited = new Promise(resolve => {
-      const end = async (why: string) => {
-        ended = `Kafka ended (${why}):\n${tail(this.log)}`
-        this.child = undefined
-        await watch?.release()
-        log.close()
-        resolve()
-      }
-      child.once('error', error => void end(error.message))
-      child.once('exit', (code, signal) => void end(String(signal ?? code)))
-    })
-    await brokerReady(this.port, START_TIMEOUT, () => ended)
+    await this.process.start('java', [...this.jvm, '-cp', `${this.lib}/*`, 'kafka.Kafka', this.settings])
+    await brokerReady(this.port, START_TIMEOUT, () => this.process.ended)
   }
 
   async stop(): Promise<void> {
     // Temporary data needs no orderly shutdown, kept data does.
-    await this.end(this.temporary ? 'SIGKILL' : 'SIGTERM')
+    await this.process.end(this.temporary ? 'SIGKILL' : 'SIGTERM')
     if (this.temporary) rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 })
   }
 
   async kill(): Promise<void> {
-    await this.end('SIGKILL')
+    await this.process.end('SIGKILL')
   }
 
   async restart(): Promise<void> {
-    await this.end('SIGTERM')
+    await this.process.end('SIGTERM')
     await this.start()
   }
 
   pause(): void {
-    this.child?.kill('SIGSTOP')
+    this.process.signal('SIGSTOP')
   }
 
   resume(): void {
-    this.child?.kill('SIGCONT')
-  }
-
-  private async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
-    const child = this.child
-    if (child === undefined) return
-    if (signal === 'SIGTERM') child.kill('SIGCONT')
-    child.kill(signal)
-    const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT)
-    await this.exited
-    clearTimeout(late)
+    this.process.signal('SIGCONT')
   }
 }
 
@@ -193,8 +160,4 @@ function defaults(port: number, controller: number, advertised: string, data: st
     'log.retention.ms': -1,
     'log.message.timestamp.after.max.ms': '9223372036854775807',
   }
-}
-
-function tail(path: string): string {
-  return readFileSync(path, 'utf8').split('\n').slice(-12).join('\n')
 }

@@ -1,17 +1,6 @@
 /** A PostgreSQL of a test's own: real binaries from npm, stopped, killed, frozen and restarted at will. */
-import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import {
-  chmodSync,
-  chownSync,
-  cpSync,
-  createWriteStream,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-} from 'node:fs'
+import { execFile, execFileSync } from 'node:child_process'
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -19,8 +8,8 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { guard } from './guard.ts'
 import { freePorts } from './ports.ts'
+import { ServerProcess } from './process.ts'
 
 export interface PostgresOptions {
   /** Server settings over the defaults below: `{ wal_level: 'logical' }`. */
@@ -81,14 +70,14 @@ class Server implements PostgresServer {
   private readonly dir: string
   private readonly bin: string
   private readonly settings: Record<string, string | number>
-  private child: ChildProcess | undefined
-  private exited: Promise<void> = Promise.resolve()
+  private readonly process: ServerProcess
 
   constructor(dir: string, bin: string, port: number, settings: Record<string, string | number>) {
     this.dir = dir
     this.bin = bin
     this.port = port
     this.settings = settings
+    this.process = new ServerProcess({ name: 'PostgreSQL', log: join(dir, 'server.log'), dir })
   }
 
   get dsn(): string {
@@ -96,7 +85,7 @@ class Server implements PostgresServer {
   }
 
   get pid(): number {
-    return this.child?.pid ?? 0
+    return this.process.pid
   }
 
   async database(name: string): Promise<string> {
@@ -112,46 +101,24 @@ class Server implements PostgresServer {
   }
 
   async start(): Promise<void> {
-    const path = join(this.dir, 'server.log')
-    const log = createWriteStream(path, { flags: 'a' })
-    await new Promise((resolve, reject) => log.once('open', resolve).once('error', reject))
     const settings = { ...DEFAULTS, unix_socket_directories: '', port: this.port, ...this.settings }
     const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-    const child = spawn(join(this.bin, 'postgres'), ['-D', join(this.dir, 'data'), ...flags], {
-      ...user(),
-      cwd: this.dir,
-      stdio: ['ignore', log, log],
-      detached: true,
-    })
-    let ended: string | undefined
-    this.child = child
-    const watch = child.pid === undefined ? undefined : guard(child.pid, this.dir)
-    this.exited = new Promise(resolve => {
-      const end = async (why: string) => {
-        ended = `PostgreSQL ended (${why}):\n${readFileSync(path, 'utf8').split('\n').slice(-8).join('\n')}`
-        this.child = undefined
-        await watch?.release()
-        log.close()
-        resolve()
-      }
-      child.once('error', error => void end(error.message))
-      child.once('exit', (code, signal) => void end(String(signal ?? code)))
-    })
-    await postgresReady(this.dsn, START_TIMEOUT, () => ended)
+    await this.process.start(join(this.bin, 'postgres'), ['-D', join(this.dir, 'data'), ...flags], { ...user(), cwd: this.dir })
+    await postgresReady(this.dsn, START_TIMEOUT, () => this.process.ended)
   }
 
   async stop(): Promise<void> {
     this.resume()
-    await this.end('SIGQUIT')
+    await this.process.end('SIGQUIT')
     rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 })
   }
 
   async immediate(): Promise<void> {
-    await this.end('SIGQUIT')
+    await this.process.end('SIGQUIT')
   }
 
   async kill(): Promise<void> {
-    await this.end('SIGKILL')
+    await this.process.end('SIGKILL')
     // Its children see that it is gone and end; until then the data directory is in use.
     await portFree(this.port)
     await sleep(200)
@@ -166,24 +133,14 @@ class Server implements PostgresServer {
   }
 
   private signal(name: 'SIGSTOP' | 'SIGCONT'): void {
-    const { child } = this
-    if (child?.pid === undefined) return
-    for (const pid of [child.pid, ...childrenOf(child.pid)]) {
+    if (this.pid === 0) return
+    for (const pid of [this.pid, ...childrenOf(this.pid)]) {
       try {
         process.kill(pid, name)
       } catch {
         // It has just ended.
       }
     }
-  }
-
-  private async end(signal: 'SIGQUIT' | 'SIGKILL'): Promise<void> {
-    const { child } = this
-    if (child === undefined) return
-    child.kill(signal)
-    const late = setTimeout(() => child.kill('SIGKILL'), 20_000)
-    await this.exited
-    clearTimeout(late)
   }
 }
 

@@ -1,5 +1,5 @@
 /** A real Redis for tests: Debian's redis-server on a free port of 127.0.0.1, nothing kept on disk. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { dockerRuns } from './docker.ts'
-import { guard } from './guard.ts'
 import { freePorts } from './ports.ts'
+import { ServerProcess } from './process.ts'
 
 export interface RedisServer {
   /** `redis://127.0.0.1:<port>` */
@@ -37,58 +37,31 @@ export interface RedisOptions {
 export async function startRedis({ args = [], ping = true, config }: RedisOptions = {}): Promise<RedisServer> {
   const [port] = await freePorts(1)
   const dir = mkdtempSync(join(tmpdir(), 'redis-'))
-  let child: ChildProcess | undefined
-  let exited: Promise<void> = Promise.resolve()
+  const server = new ServerProcess({ name: "redis-server (Debian's package is redis-server)", log: join(dir, 'server.log'), dir })
 
   const start = async (): Promise<void> => {
     const tls = args.includes('--tls-port')
     const where = tls ? ['--port', '0', '--tls-port', String(port)] : ['--port', String(port)]
     const rest = tls ? args.filter((a, i) => a !== '--tls-port' && args[i - 1] !== '--tls-port') : args
-    const own = spawn(
-      'redis-server',
-      [...(config === undefined ? [] : [config]), ...where, '--bind', '127.0.0.1', '--save', '', '--dir', dir, ...rest],
-      {
-        stdio: ['ignore', 'pipe', 'pipe'],
-        detached: true,
-      },
-    )
-    let output = ''
-    let ended: string | undefined
-    for (const stream of [own.stdout, own.stderr]) stream.on('data', text => (output = `${output}${text}`.slice(-4000)))
-    child = own
-    const watch = own.pid === undefined ? undefined : guard(own.pid, dir)
-    exited = new Promise(resolve => {
-      const end = async (why: string): Promise<void> => {
-        ended = `redis-server ended (${why}); Debian's package is redis-server:\n${output}`
-        child = undefined
-        await watch?.release()
-        resolve()
-      }
-      own.once('error', error => void end(error.message))
-      own.once('exit', (code, signal) => void end(String(signal ?? code)))
-    })
-    await redisReady(port, ping, () => ended)
-  }
-  const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
-    child?.kill('SIGCONT')
-    child?.kill(signal)
-    await exited
+    const settings = [...where, '--bind', '127.0.0.1', '--save', '', '--dir', dir, ...rest]
+    await server.start('redis-server', [...(config === undefined ? [] : [config]), ...settings])
+    await redisReady(port, ping, () => server.ended)
   }
   await start()
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
     async stop() {
-      await end('SIGKILL')
+      await server.end('SIGKILL')
       rmSync(dir, { recursive: true, force: true, maxRetries: 5 })
     },
-    kill: () => end('SIGKILL'),
+    kill: () => server.end('SIGKILL'),
     async restart() {
-      await end('SIGTERM')
+      await server.end('SIGTERM')
       await start()
     },
-    pause: () => void child?.kill('SIGSTOP'),
-    resume: () => void child?.kill('SIGCONT'),
+    pause: () => server.signal('SIGSTOP'),
+    resume: () => server.signal('SIGCONT'),
   }
 }
 
