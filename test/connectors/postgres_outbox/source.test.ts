@@ -271,7 +271,10 @@ describe('leases', () => {
     await expect(one.source.read(signal)).rejects.toMatchObject({ retryable: true })
     await vi.waitFor(() => expect(one.lost).toHaveLength(8))
     await insert(db, [['a', payload(1)]])
-    expect((await one.source.read(signal))!.messages).toHaveLength(1)
+    // The socket's own end may be told once more; whoever reads tries again.
+    const next = (): ReturnType<typeof one.source.read> =>
+      one.source.read(signal).catch(error => (error.retryable ? next() : Promise.reject(error)))
+    expect((await next())!.messages).toHaveLength(1)
     expect(one.held.size).toBe(8)
     expect(one.source.healthy!()).toBe(true)
   })
