@@ -1932,7 +1932,7 @@ export interface KafkaSinkConfig {
    */
   idempotent: boolean
   /**
-   * Create missing topics at the start, with `partitions` and `replication`. The embedded log always does.
+   * Create missing topics, with `partitions` and `replication`: `topic` at the start, those of `topic_from` when a message first names them. The embedded log always does.
    */
   create_topics: boolean
   /**

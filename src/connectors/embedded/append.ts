@@ -4,7 +4,8 @@ import type { Sqlite } from '../../runtime/checkpoints/sqlite.ts'
 import { type OutRecord, TooLargeError } from '../kafka/driver.ts'
 import { partitionOf, stickyPartition } from '../kafka/partitioner.ts'
 import { ChunkWriter } from './codec.ts'
-import { type Topic, type Topics, validTopic } from './topics.ts'
+import { validTopic } from '../kafka/topic-name.ts'
+import type { Topic, Topics } from './topics.ts'
 
 /** Encoded records of one or several sends, in order per partition. */
 export class Appender {

@@ -2,6 +2,7 @@
 import { EnvironmentError } from '../../plugin.ts'
 import type { Sqlite } from '../../runtime/checkpoints/sqlite.ts'
 import type { NewTopic, TopicInfo, TopicPartition } from '../kafka/driver.ts'
+import { validTopic } from '../kafka/topic-name.ts'
 
 export interface Topic {
   readonly name: string
@@ -16,8 +17,6 @@ const MAX_AGE = 30_000
 
 /** Kafka's default for `message.max.bytes`, so that what fits here fits there. */
 export const MAX_MESSAGE_BYTES = 1_048_588
-
-export const validTopic = (name: string): boolean => /^[a-zA-Z0-9._-]{1,249}$/.test(name) && name !== '.' && name !== '..'
 
 export class Topics {
   private readonly db: Sqlite

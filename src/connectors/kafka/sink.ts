@@ -11,10 +11,11 @@ import {
 } from '../../plugin.ts'
 import type { KafkaSinkConfig } from '../../config.gen.ts'
 import { getter } from '../../transforms/lib/fields.ts'
-import { checkConnection, connect, isEmbedded, LazyTransactor, type Lease, scopeOf } from './connect.ts'
-import { type Driver, type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
+import { checkConnection, connect, LazyTransactor, type Lease, scopeOf } from './connect.ts'
+import { type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
 import { topicLetters } from './letters.ts'
 import { Meter } from './metrics.ts'
+import { NewTopics } from './new-topics.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<KafkaSinkConfig>({
@@ -63,6 +64,7 @@ class KafkaSink implements Sink {
   private readonly typeOf: (value: unknown) => unknown
   private readonly exchangeOf: (value: unknown) => unknown
   private readonly truncates: boolean
+  private readonly topics: NewTopics
   private lease: Lease | undefined
   private opening: Promise<Producer> | undefined
   private producer: Producer | undefined
@@ -74,6 +76,7 @@ class KafkaSink implements Sink {
     this.record = recordMaker(config)
     this.typeOf = labelGetter(config.count_by?.type)
     this.exchangeOf = labelGetter(config.count_by?.exchange)
+    this.topics = new NewTopics(config, ctx.log)
     this.truncates = config.on_too_large === 'truncate' || ctx.dlq === true
   }
 
@@ -84,7 +87,7 @@ class KafkaSink implements Sink {
     meter.published(config.topic, '', '')
     meter.deliveryErrors(config.topic)
     meter.drops(config.topic)
-    await this.ensureTopic(this.lease.driver, config.topic)
+    await this.topics.own(this.lease.driver, config.topic)
   }
 
   async write(messages: readonly Message[], context: WriteContext): Promise<void> {
@@ -104,6 +107,7 @@ class KafkaSink implements Sink {
         )
       }
     }
+    if (this.config.topic === undefined && this.lease !== undefined) await this.topics.named(this.lease.driver, records)
     const transaction = context.transaction as LogTransaction | undefined
     const send = transaction
       ? (list: readonly OutRecord[]) => transaction.send(list, { compression: this.config.compression })
@@ -152,17 +156,6 @@ class KafkaSink implements Sink {
       this.opening = undefined
       throw error
     }
-  }
-
-  private async ensureTopic(driver: Driver, topic: string): Promise<void> {
-    if ((await driver.topics()).some(t => t.name === topic)) return
-    const { create_topics, partitions, replication, brokers } = this.config
-    if (!create_topics && !isEmbedded(brokers)) {
-      // The broker may be set to create it on first use; the producer finds out.
-      this.ctx.log.debug({ topic }, 'topic does not exist yet')
-      return
-    }
-    await driver.createTopics([{ topic, partitions, replication: replication < 1 ? undefined : replication }])
   }
 
   /** @returns why not even that can be written. */

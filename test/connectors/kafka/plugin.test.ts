@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../../src/config.gen.ts'
 import { codecIds } from '../../../src/connectors/kafka/codec/compression.ts'
 import { batchHeader } from '../../../src/connectors/kafka/codec/decode.ts'
@@ -14,7 +14,7 @@ import { Cluster } from '../../../src/connectors/kafka/kafkajs/cluster.ts'
 import { fetch } from '../../../src/connectors/kafka/kafkajs/consume/fetch.ts'
 import sinkPlugin from '../../../src/connectors/kafka/sink.ts'
 import sourcePlugin from '../../../src/connectors/kafka/source.ts'
-import { type Batch, BatchError, EnvironmentError, Message, type Source } from '../../../src/plugin.ts'
+import { type Batch, BatchError, DataError, EnvironmentError, Message, type Source } from '../../../src/plugin.ts'
 import { fakeContext, fakeSourceContext, writeContext } from '../../conformance/lib/fake-context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
@@ -264,6 +264,28 @@ describe.each([
     }
     expect(counts.get(`kafka_messages_published_total{topic=${a},type=ticker,exchange=x}`)).toBe(1)
     expect(counts.get(`kafka_messages_published_total{topic=${b},type=ticker,exchange=x}`)).toBe(2)
+  })
+
+  test('topics that messages name are made when they are first seen, in a transaction too', async () => {
+    const [a, b, c] = [unique('made'), unique('made'), await newTopic()]
+    const to = (topic: string): Message => new Message({ topic })
+    const out = await sink({ topic_from: 'field:topic', create_topics: true, partitions: 3 })
+    const both = [out.write([to(a), to('no/topic'), to(c)], writeContext()), out.write([to(a)], writeContext())]
+    await expect(both[0]).rejects.toMatchObject({ failed: new Map([[1, expect.any(DataError)]]) })
+    await both[1]
+    const transactor = lease.driver.transactor({ id: a, producer: { ...producerOptions, batchSize: 131_072 } })
+    const lane = { id: `${c}/0`, source: 'in', topic: c, partition: 0, group: a }
+    await transactor.claim(lane)
+    const transaction = await transactor.begin(lane)
+    await out.write([to(b)], { ...writeContext(), transaction })
+    await transaction.commit({ position: 1, state: [] })
+    await transactor.close()
+    await out.close!()
+    const partitions = new Map((await lease.driver.topics()).map(t => [t.name, t.partitions]))
+    expect([a, b, c].map(t => partitions.get(t))).toEqual([3, 3, 1])
+    const count = async (topic: string) => (await Promise.all([0, 1, 2].map(p => contents(topic, p)))).flat().length
+    // Brokers mark a transaction as committed after they have said so.
+    await vi.waitFor(async () => expect([await count(a), await count(b)]).toEqual([2, 1]), { timeout: 10_000 })
   })
 
   test('two users of one log share a driver, which lives as long as one of them', async () => {

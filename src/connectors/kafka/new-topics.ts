@@ -1,0 +1,58 @@
+/** Topics that the sink makes: its own one at the start, those that messages name when they are first seen. */
+import type { KafkaSinkConfig } from '../../config.gen.ts'
+import type { Logger } from '../../plugin.ts'
+import { isEmbedded } from './connect.ts'
+import type { Driver, OutRecord } from './driver.ts'
+import { validTopic } from './topic-name.ts'
+
+/** More names than this are looked up anew. */
+const MAX_KNOWN = 20_000
+
+export class NewTopics {
+  private readonly config: KafkaSinkConfig
+  private readonly log: Logger
+  private readonly known = new Map<string, Promise<void>>()
+
+  constructor(config: KafkaSinkConfig, log: Logger) {
+    this.config = config
+    this.log = log
+  }
+
+  /** The topic of the config. */
+  async own(driver: Driver, topic: string): Promise<void> {
+    if ((await driver.topics()).some(t => t.name === topic)) return
+    if (this.config.create_topics || isEmbedded(this.config.brokers)) await this.create(driver, topic)
+    // The broker may be set to create it on first use; the producer finds out.
+    else this.log.debug({ topic }, 'topic does not exist yet')
+  }
+
+  /** Those that messages name. What is no topic name is left to the producer, which refuses its records. */
+  async named(driver: Driver, records: readonly OutRecord[]): Promise<void> {
+    if (!this.config.create_topics) return
+    const names = new Set(records.map(r => r.topic))
+    const unseen = [...names].filter(name => !this.known.has(name) && validTopic(name))
+    if (unseen.length > 0) this.look(driver, unseen)
+    // Another batch may be about to make some of them.
+    for (const name of names) await this.known.get(name)
+  }
+
+  private look(driver: Driver, unseen: readonly string[]): void {
+    if (this.known.size + unseen.length > MAX_KNOWN) this.known.clear()
+    const exist = driver.topics().then(topics => new Set(topics.map(t => t.name)))
+    let before: Promise<unknown> = exist
+    for (const topic of unseen) {
+      // One after the other: the brokers' controller does it so anyway.
+      const made = before.then(async () => {
+        if (!(await exist).has(topic)) await this.create(driver, topic)
+      })
+      made.catch(() => this.known.delete(topic))
+      this.known.set(topic, made)
+      before = made
+    }
+  }
+
+  private async create(driver: Driver, topic: string): Promise<void> {
+    const { partitions, replication } = this.config
+    await driver.createTopics([{ topic, partitions, replication: replication < 1 ? undefined : replication }])
+  }
+}
