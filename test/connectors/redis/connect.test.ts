@@ -35,6 +35,19 @@ const probeContext = {
   signal: new AbortController().signal,
 } as unknown as ProbeContext
 
+/** The payloads that come on channel `c`. */
+async function subscribedTo(d: Awaited<ReturnType<typeof driver>>): Promise<string[]> {
+  const got: string[] = []
+  const subscription = await d.subscribe(['c'], {
+    message: (_, payload) => got.push(payload.toString()),
+    down: () => {},
+    up: () => {},
+    fatal: () => {},
+  })
+  cleanups.push(() => subscription.close())
+  return got
+}
+
 test('logins: password, user with few rights; the probe says what is missing', async () => {
   const server = await redis({
     args: [
@@ -48,7 +61,6 @@ test('logins: password, user with few rights; the probe says what is missing', a
       '+info',
       '+subscribe',
       '+psubscribe',
-      '+client',
       '+acl|whoami',
       '+acl|dryrun',
       'allchannels',
@@ -63,6 +75,12 @@ test('logins: password, user with few rights; the probe says what is missing', a
     expect.objectContaining({ ok: true, detail: 'answers' }),
     expect.objectContaining({ ok: true, detail: 'user mirror has them' }),
   ])
+  for (const login of [few, { url: server.url, password: 'p@ss:1' }]) {
+    // The user with few rights may not give its connection a name, which is no reason to do without it.
+    const got = await subscribedTo(await driver(login))
+    await (await driver({ url: server.url, password: 'p@ss:1' })).run([['PUBLISH', 'c', 'x']])
+    await vi.waitFor(() => expect(got).toEqual(['x']))
+  }
   const [, rights] = await redisSink.probe!(sinkConfig({ ...few, list: 'l' }), probeContext)
   expect(rights).toMatchObject({ ok: false, detail: expect.stringContaining('no permissions to run') })
   const [denied] = await (await driver(few)).run([['RPUSH', 'l', 'x']])
@@ -112,6 +130,9 @@ test('TLS: with the CA it works, without it says why', async () => {
   const url = `rediss://127.0.0.1:${server.port}`
   const mutual = { tls_ca: file('ca.pem'), tls_cert: file('cert.pem'), tls_key: file('key.pem') }
   expect(String((await (await driver({ url, ...mutual })).run([['PING']]))[0])).toBe('PONG')
+  const got = await subscribedTo(await driver({ url, ...mutual }))
+  await (await driver({ url, ...mutual })).run(Array.from({ length: 100 }, (_, i) => ['PUBLISH', 'c', 'x'.repeat(i * 1000)] as const))
+  await vi.waitFor(() => expect(got.map(g => g.length)).toEqual(Array.from({ length: 100 }, (_, i) => i * 1000)))
   await expect(driver({ url, tls_cert: mutual.tls_cert, tls_key: mutual.tls_key })).rejects.toThrow(/TLS failed/)
   await expect(driver({ url, ...mutual, tls_ca: file('none.pem') })).rejects.toThrow(/cannot read tls_ca/)
 })

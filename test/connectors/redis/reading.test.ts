@@ -1,0 +1,107 @@
+/** The thread that reads: its limit, its end, and a peer that says nothing. */
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Worker } from 'node:worker_threads'
+import { afterEach, expect, test, vi } from 'vitest'
+import { type Connection, ReadingThread } from '../../../src/connectors/redis/ioredis/reading/connection.ts'
+import { MAX_WAITING } from '../../../src/connectors/redis/ioredis/reading/protocol.ts'
+import { freePorts } from '../../support/servers/ports.ts'
+
+const cleanups: (() => unknown)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+})
+
+/** A peer that does with each connection what it is told. */
+async function peer(serve: (socket: Socket) => void): Promise<number> {
+  const server: Server = createServer(socket => {
+    socket.on('error', () => {})
+    cleanups.push(() => socket.destroy())
+    serve(socket)
+  })
+  await new Promise<void>(resolve => void server.listen(0, '127.0.0.1', resolve))
+  cleanups.push(() => server.close())
+  return (server.address() as { port: number }).port
+}
+
+function reading(thread: ReadingThread, port: number) {
+  const seen = { bytes: 0, last: '', errors: [] as string[] }
+  const connection: Connection = thread.connect({ host: '127.0.0.1', port }, undefined, 'hello\r\n', {
+    data(bytes) {
+      seen.bytes += bytes.length
+      seen.last = bytes.toString('latin1', bytes.length - 7)
+    },
+    ended: error => seen.errors.push(error.message),
+  })
+  return { seen, connection }
+}
+
+function newThread(): ReadingThread {
+  const thread = new ReadingThread()
+  cleanups.push(() => thread.close())
+  return thread
+}
+const workerOf = (thread: ReadingThread): Worker => (thread as unknown as { worker: Worker }).worker
+
+test('reading stops at the limit and goes on when half of it is parsed', async () => {
+  let sent = 0
+  const chunk = Buffer.alloc(1024 * 1024)
+  const port = await peer(socket => {
+    const send = (): void => {
+      while (sent < 2 * MAX_WAITING && (sent += chunk.length) && socket.write(chunk));
+    }
+    socket.on('drain', send)
+    send()
+  })
+  const { seen, connection } = reading(newThread(), port)
+  await vi.waitFor(() => expect(seen.bytes).toBeGreaterThan(MAX_WAITING), { timeout: 10_000 })
+  await new Promise(resolve => setTimeout(resolve, 200))
+  expect(connection.waiting).toBe(seen.bytes)
+  expect(seen.bytes).toBeLessThanOrEqual(MAX_WAITING + 2 * chunk.length)
+  const before = seen.bytes
+  connection.parsed(1024 * 1024)
+  await new Promise(resolve => setTimeout(resolve, 50))
+  expect(seen.bytes).toBe(before)
+  connection.parsed(before - 1024 * 1024)
+  await vi.waitFor(() => expect(seen.bytes).toBeGreaterThan(before), { timeout: 10_000 })
+  connection.pause(true)
+  await new Promise(resolve => setTimeout(resolve, 50))
+  const stopped = seen.bytes
+  connection.parsed(seen.bytes - before)
+  await new Promise(resolve => setTimeout(resolve, 50))
+  expect(seen.bytes).toBe(stopped)
+  connection.pause(false)
+  await vi.waitFor(() => expect(seen.bytes).toBe(2 * MAX_WAITING), { timeout: 10_000, interval: 1 })
+})
+
+test('what came before the end comes before the word of it', async () => {
+  const port = await peer(socket => socket.once('data', data => socket.end(Buffer.concat([Buffer.alloc(3_000_000), data]))))
+  const { seen } = reading(newThread(), port)
+  await vi.waitFor(() => expect(seen.errors).toEqual(['the server closed the connection']))
+  expect(seen.bytes).toBe(3_000_007)
+  expect(seen.last).toBe('hello\r\n')
+})
+
+test('a thread that dies is a lost connection; the next one gets a new thread', async () => {
+  const port = await peer(socket => socket.write('x'))
+  const thread = newThread()
+  const first = reading(thread, port)
+  await vi.waitFor(() => expect(first.seen.bytes).toBe(1))
+  const worker = workerOf(thread)
+  await worker.terminate()
+  expect(first.seen.errors).toEqual([expect.stringContaining('has ended')])
+  const second = reading(thread, port)
+  await vi.waitFor(() => expect(second.seen.bytes).toBe(1))
+  expect(workerOf(thread)).not.toBe(worker)
+  expect(first.seen.errors).toHaveLength(1)
+})
+
+test('nobody there, and a connection that is closed by us', async () => {
+  const [port] = await freePorts(1)
+  const thread = newThread()
+  const nobody = reading(thread, port)
+  await vi.waitFor(() => expect(nobody.seen.errors).toEqual([expect.stringContaining('ECONNREFUSED')]))
+  const { seen, connection } = reading(thread, await peer(socket => socket.write('x')))
+  await vi.waitFor(() => expect(seen.bytes).toBe(1))
+  connection.close()
+  await vi.waitFor(() => expect(seen.errors).toHaveLength(1))
+})
