@@ -3,6 +3,7 @@ import type { Range } from './backfill.ts'
 import type { Stage } from './chain.ts'
 import type { Clock } from './clock.ts'
 import type { Committer } from './committer.ts'
+import type { Backoff } from './pause.ts'
 import type { Router } from './router.ts'
 import type { LaneState } from './state.ts'
 import type { Writer } from './writer.ts'
@@ -28,8 +29,8 @@ export interface LaneHost {
   readonly maxInFlight: number
   /** Source bytes that a cycle may keep in memory: the lanes of a pipeline share what it may have. */
   maxBytes(): number
-  /** First and longest wait between rewinds, ms. */
-  readonly backoff: { readonly initial: number; readonly max: number }
+  /** Between rewinds, and tries of a transform. */
+  readonly backoff: Backoff
   readonly random: () => number
   /** Builds fresh transforms on this state. */
   stages(lane: LaneInfo, state: LaneState): Stage[]

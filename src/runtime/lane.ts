@@ -6,21 +6,17 @@
  * needs no tracking. Every recovery is the same: rewind, that is forget everything in memory, claim the checkpoint again
  * and read on from its position.
  */
-import { type Batch, EnvironmentError, FencedError, type LaneInfo, type Message, placeOf, type Position } from '../plugin.ts'
+import { type Batch, EnvironmentError, type LaneInfo, type Message, placeOf, type Position } from '../plugin.ts'
 import { isOutside } from './backfill.ts'
-import { Chain, type Exit, type Stage } from './chain.ts'
-import type { Cycle } from './cycle.ts'
+import { Chain, type Stage } from './chain.ts'
 import { type Failure, UnhandledRecord } from './dead-letters.ts'
-import { culprit, PoisonHunt } from './poison.ts'
+import { exitInto } from './exit.ts'
 import type { LaneHost } from './lane-host.ts'
+import { backoff, pause } from './pause.ts'
+import { GivenBack, oneByOne, PoisonHunt } from './poison.ts'
+import { Rewinder } from './rewinder.ts'
 import { Settler } from './settler.ts'
 import { LaneState } from './state.ts'
-
-/** A batch is given back unprocessed: it lies behind the lane's position, and whoever reads on from there gets it again. */
-class GivenBack extends Error {}
-
-/** How long a fenced lane waits to be taken away before it asserts that it still owns the partition. */
-const FENCED_GRACE = 10_000
 
 export class Lane {
   readonly info: LaneInfo
@@ -28,28 +24,36 @@ export class Lane {
   seeks = 0
   private readonly host: LaneHost
   private readonly settler: Settler
+  private readonly rewinder: Rewinder
   private readonly hunt = new PoisonHunt()
   private chain!: Chain
   private state = new LaneState()
   private status: 'running' | 'rewinding' | 'dropped' = 'rewinding'
   /** Resolves when the chain has done with what it is running. While it runs no cycle is cut: half a batch's state is nobody's. */
   private busy: Promise<void> | undefined
-  /** Rewinds in a row without a batch accepted in between. */
-  private attempts = 0
   /** What was read before a rewind is void after it. */
   private generation = 0
   /** Clock time since when the lane has been silent and caught up. */
   private silentSince: number
   /** Kept beside the throw, in case a plugin swallows it. */
   private unhandled: UnhandledRecord | undefined
-  private recovering: Promise<void> | undefined
   /** Ends the wait for a transform's peer. */
-  private wakeHeld: (() => void) | undefined
+  private readonly dropped = new AbortController()
 
   constructor(info: LaneInfo, host: LaneHost) {
     this.info = info
     this.host = host
     this.settler = new Settler(info, host, error => this.recover(error))
+    this.rewinder = new Rewinder(info, host, {
+      rewinding: () => this.status === 'rewinding',
+      claim: () => this.claim(),
+      resume: () => {
+        this.seeks++
+        // Batches that arrived before the seek belonged to the old reading and were dropped by `accept`.
+        if (this.status === 'rewinding') this.status = 'running'
+      },
+      drop: () => this.drop(),
+    })
     this.silentSince = host.clock.now()
   }
 
@@ -80,12 +84,12 @@ export class Lane {
       this.settler.cycle.undo(mark)
       this.chain.discard()
       if (error instanceof GivenBack) return await this.giveBack()
-      if (!(await this.survive(batch, error as Error)) || stale()) return
+      if (!(await this.survive(batch, error as Error, stale)) || stale()) return
     } finally {
       done()
     }
     if (batch.messages.length > 0) this.silentSince = this.host.clock.now()
-    this.attempts = 0
+    this.rewinder.succeeded()
     this.settler.advance(batch.position, batch.messages.length)
   }
 
@@ -135,7 +139,7 @@ export class Lane {
 
   /** Resolves when a rewind that is under way is done. */
   async recovered(): Promise<void> {
-    await this.recovering
+    await this.rewinder.done()
   }
 
   async release(): Promise<void> {
@@ -156,57 +160,19 @@ export class Lane {
   drop(): void {
     this.status = 'dropped'
     this.settler.stop()
-    this.wakeHeld?.()
-  }
-
-  /** What leaves a chain; nothing once the chain is that of before a rewind, which may still be waiting in a transform. */
-  private exit(generation: number): Exit {
-    const cycle = (): Cycle | undefined => (generation === this.generation && this.status === 'running' ? this.settler.cycle : undefined)
-    const kill = (message: Message, failure: Failure): void => {
-      if (cycle()) this.kill(message, failure)
-    }
-    return {
-      emit: messages => {
-        const to = cycle()
-        if (to) this.host.router.route(messages, to, kill)
-      },
-      emitTo: (stage, port, message) => {
-        const to = cycle()
-        if (to) this.host.router.routePort(stage, port, message, to, kill)
-      },
-      fail: kill,
-      mark: () => {
-        const to = cycle()
-        const mark = to?.mark()
-        return () => {
-          if (to && mark) to.undo(mark)
-        }
-      },
-      hold: (stage, error, attempt) => this.hold(stage, error, attempt, () => cycle() === undefined),
-    }
+    this.dropped.abort()
   }
 
   /** A transform's peer is away. Nothing is dropped for it: the batch waits, and with it the source. */
   private async hold(stage: Stage, error: Error, attempt: number, stale: () => boolean): Promise<void> {
     const { clock, log, stopping, source, random } = this.host
-    const { initial, max } = this.host.backoff
     stage.meter.retries++
     log.warn({ step: stage.name, lane: this.info.id, error: error.message }, 'transform failed, trying again')
-    const delay = Math.min(max, initial * 2 ** Math.min(attempt, 16)) * (0.5 + random() / 2)
     // What can be read again need not hold up the end. What cannot is tried for as long as there is time.
     const leaves = (): boolean => stopping.aborted && source.seek !== undefined
     if (!stale() && !leaves()) {
-      await new Promise<void>(resolve => {
-        const done = (): void => {
-          cancel()
-          stopping.removeEventListener('abort', done)
-          this.wakeHeld = undefined
-          resolve()
-        }
-        const cancel = clock.after(delay, done)
-        stopping.addEventListener('abort', done, { once: true })
-        this.wakeHeld = done
-      })
+      const signals = stopping.aborted ? [this.dropped.signal] : [stopping, this.dropped.signal]
+      await pause(clock, backoff(this.host.backoff, attempt, random), ...signals)
     }
     if (stale() || leaves()) throw new GivenBack(`given back while ${stage.name} waited: ${error.message}`)
   }
@@ -258,7 +224,15 @@ export class Lane {
     await this.chain?.close()
     this.state = new LaneState(checkpoint)
     const stages = this.host.stages(this.info, this.state)
-    this.chain = new Chain([this.host.inlet, ...stages], this.exit(this.generation))
+    const { generation } = this
+    const cycle = () => (generation === this.generation && this.status === 'running' ? this.settler.cycle : undefined)
+    const exit = exitInto(
+      cycle,
+      this.host.router,
+      (message, failure) => this.kill(message, failure),
+      (stage, error, attempt) => this.hold(stage, error, attempt, () => cycle() === undefined),
+    )
+    this.chain = new Chain([this.host.inlet, ...stages], exit)
     this.settler.reset(this.state, checkpoint?.position)
     this.silentSince = this.host.clock.now()
     return checkpoint?.position
@@ -273,52 +247,14 @@ export class Lane {
     await this.rewind(error)
   }
 
-  /** Back to the checkpoint: forget, claim, restore, seek; again with back-off until it works or the lane is taken away. */
   private rewind(cause: Error): Promise<void> {
     this.status = 'rewinding'
     this.generation++
-    this.recovering = this.rewindLoop(cause).finally(() => (this.recovering = undefined))
-    return this.recovering
-  }
-
-  private async rewindLoop(first: Error): Promise<void> {
-    let cause = first
-    while (this.isRewinding) {
-      await this.backOff(cause)
-      if (this.host.signal.aborted) return this.drop()
-      if (!this.isRewinding) return
-      try {
-        const position = await this.claim()
-        if (!this.isRewinding) return
-        await this.host.source.seek!(this.info.id, position)
-        this.seeks++
-        // Batches that arrived before the seek belonged to the old reading and were dropped by `accept`.
-        if (this.isRewinding) this.status = 'running'
-      } catch (error) {
-        cause = error as Error
-        if (!this.host.committer.retryable(cause)) return this.host.fatal(cause)
-        this.host.log.warn({ lane: this.info.id, error: cause.message }, 'rewind failed, trying again')
-      }
-    }
-  }
-
-  /**
-   * A zombie learns of its replacement by being fenced, before its group's next heartbeat tells it. It must not fence the new owner
-   * in turn, so it first gives the group time to take the lane away.
-   */
-  private async backOff(cause: Error): Promise<void> {
-    const { initial, max } = this.host.backoff
-    const growing = this.attempts++ === 0 ? 0 : Math.min(max, initial * 2 ** Math.min(this.attempts, 16)) * (0.5 + this.host.random() / 2)
-    const delay = cause instanceof FencedError ? FENCED_GRACE : growing
-    if (delay > 0) await new Promise<void>(resolve => this.host.clock.after(delay, resolve))
-  }
-
-  private get isRewinding(): boolean {
-    return this.status === 'rewinding'
+    return this.rewinder.run(cause)
   }
 
   /** A transform threw. True: the batch has been dealt with all the same, message by message. */
-  private async survive(batch: Batch, error: Error): Promise<boolean> {
+  private async survive(batch: Batch, error: Error, stale: () => boolean): Promise<boolean> {
     const end = batch.messages.at(-1)
     const last = end ? placeOf(end) : -1
     const stateful = this.state.opened
@@ -334,31 +270,20 @@ export class Lane {
     if (stateful || this.hunt.active) {
       this.hunt.start(last)
       await this.settler.flushing
-      this.attempts = 0
+      this.rewinder.succeeded()
       if (this.status === 'running') await this.rewind(error)
       return false
     }
     // Without state nothing needs to be undone: the batch runs again, message by message.
-    for (const m of batch.messages) {
-      const mark = this.settler.cycle.mark()
-      try {
-        await this.chain.run([m])
-      } catch (cause) {
-        this.settler.cycle.undo(mark)
-        if (cause instanceof GivenBack) {
-          this.chain.discard()
-          await this.giveBack()
-          return false
-        }
-        if (cause instanceof EnvironmentError) {
-          this.host.fatal(cause)
-          return false
-        }
-        const failure = culprit(this.chain, cause as Error)
-        this.chain.discard()
-        this.kill(m, failure)
-      }
+    try {
+      await oneByOne(batch.messages, this.chain, this.settler.cycle, (message, failure) => stale() || this.kill(message, failure))
+      return true
+    } catch (cause) {
+      if (cause instanceof UnhandledRecord) throw cause
+      this.chain.discard()
+      if (cause instanceof GivenBack) await this.giveBack()
+      else this.host.fatal(cause as Error)
+      return false
     }
-    return true
   }
 }

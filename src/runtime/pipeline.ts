@@ -1,18 +1,12 @@
 /** One running pipeline: reads its sources, moves batches through lanes, and ends by input, signal or failure. */
-import {
-  type Batch,
-  type Context,
-  FencedError,
-  type LaneInfo,
-  type Logger,
-  type Position,
-  type SourceContext,
-  VerdictError,
-} from '../plugin.ts'
+import { type Context, FencedError, type LaneInfo, type Logger, type Position, type SourceContext, VerdictError } from '../plugin.ts'
 import type { Built, BuiltSource } from './build.ts'
 import type { Clock } from './clock.ts'
+import { type Closing, closeAll } from './closing.ts'
 import { Lane } from './lane.ts'
-import { isRetryable } from './writer.ts'
+import { pause } from './pause.ts'
+import { Reader } from './reader.ts'
+import { isRetryable, type Writer } from './writer.ts'
 
 export interface RunOptions {
   readonly clock: Clock
@@ -89,7 +83,7 @@ export class PipelineRun {
     if (!this.opened) why.push('starting')
     if (this.failure) why.push(this.failure.message)
     for (const { step, source } of this.built.sources) if (source.healthy?.() === false) why.push(`source ${step.name}: peer unreachable`)
-    for (const w of this.built.writers.concat(this.built.dlq ?? [])) {
+    for (const w of this.sinks) {
       if (w.broken) why.push(`sink ${w.step.name}: circuit open`)
       else if (w.sink.healthy?.() === false) why.push(`sink ${w.step.name}: peer unreachable`)
     }
@@ -107,12 +101,12 @@ export class PipelineRun {
 
   private async work(): Promise<void> {
     try {
-      await Promise.all(this.built.writers.concat(this.built.dlq ?? []).map(w => w.open(this.opening.signal)))
+      await Promise.all(this.sinks.map(w => w.open(this.opening.signal)))
       await Promise.all(this.built.sources.map(s => this.openSource(s)))
       if (this.failure) return
       this.opened = true
       this.tick()
-      await Promise.all(this.built.sources.map(s => this.readSource(s)))
+      await Promise.all(this.built.sources.map(s => this.reader(s).run()))
       if (!this.failure) await Promise.all([...this.lanes.values()].map(lane => lane.drain()))
     } catch (error) {
       if (!this.stopping) this.fatal(error as Error)
@@ -189,55 +183,16 @@ export class PipelineRun {
     if (entry.source.open) await this.retrying(() => entry.source.open!(this.reading.signal))
   }
 
-  private async readSource(entry: BuiltSource): Promise<void> {
-    const { source } = entry
-    let yielded = performance.now()
-    for (;;) {
-      let batch: Batch | null
-      const seeks = this.seeks(entry)
-      try {
-        batch = await source.read(this.reading.signal)
-      } catch (error) {
-        if (this.reading.signal.aborted) return
-        if (!isRetryable(error)) throw error
-        this.options.log.warn({ step: entry.step.name, error: (error as Error).message }, 'source failed, reading again')
-        await this.pause(this.built.pipeline.retry.initial_delay)
-        continue
-      }
-      if (batch === null) {
-        if (await this.endInput(entry, seeks)) return
-        continue
-      }
-      if (batch.lag !== undefined) this.built.meters.lag.set(batch.lane, batch.lag)
-      await this.lanes.get(batch.lane)?.accept(batch)
-      if (this.failure) return
-      // A source that never really waits would starve timers and signals: promises alone do not let them run.
-      if (performance.now() - yielded > 8) {
-        await new Promise(resolve => setImmediate(resolve))
-        yielded = performance.now()
-      }
-    }
-  }
-
-  /** Settles the source's lanes for good. False: a lane was sent back since the read that found the end, so the source has to be read again. */
-  private async endInput(entry: BuiltSource, seeks: number): Promise<boolean> {
-    const lanes = this.lanesOf(entry)
-    await Promise.all(lanes.map(l => l.drain()))
-    await Promise.all(lanes.map(l => l.recovered()))
-    if (this.failure) return true
-    if (this.seeks(entry) !== seeks) return false
-    // A back-fill without `--to` ends in the middle of windows: half a window must not leave.
-    if (this.options.endAt !== Number.NEGATIVE_INFINITY) await Promise.all(lanes.map(l => l.end(this.options.endAt)))
-    await Promise.all(lanes.map(l => l.recovered()))
-    return this.failure !== undefined || this.seeks(entry) === seeks
-  }
-
-  private lanesOf(entry: BuiltSource): Lane[] {
-    return [...this.lanes.values()].filter(l => l.info.source === entry.step.name)
-  }
-
-  private seeks(entry: BuiltSource): number {
-    return this.lanesOf(entry).reduce((n, l) => n + l.seeks, 0)
+  private reader(entry: BuiltSource): Reader {
+    return new Reader(entry, {
+      lanes: this.lanes,
+      meters: this.built.meters,
+      log: this.options.log,
+      signal: this.reading.signal,
+      endAt: this.options.endAt,
+      failed: () => this.failure !== undefined,
+      pause: () => this.pause(this.built.pipeline.retry.initial_delay),
+    })
   }
 
   /** Looks at silence: idle windows, and the end of a run that is told to end when idle. */
@@ -274,24 +229,17 @@ export class PipelineRun {
 
   private async close(): Promise<void> {
     this.cancelTick?.()
-    const late = Promise.withResolvers<'late'>()
     const budget = Math.min(CLOSE_BUDGET, this.built.pipeline.shutdown_timeout)
-    const cancel = this.options.clock.after(budget, () => late.resolve('late'))
-    const quietly = async (what: string, close: () => Promise<unknown> | undefined): Promise<void> => {
-      try {
-        if ((await Promise.race([close(), late.promise])) === 'late')
-          this.options.log.warn({}, `closing ${what} takes too long; leaving it`)
-      } catch (error) {
-        this.options.log.warn({ error: (error as Error).message }, `closing ${what} failed`)
-      }
+    await closeAll(this.closings(), budget, this.options.clock, this.options.log)
+  }
+
+  private *closings(): Generator<Closing> {
+    if (!this.failure) yield ['lanes', () => Promise.all([...this.lanes.values()].map(l => l.release()))]
+    for (const { step, source, committer } of this.built.sources) {
+      yield [step.name, () => source.close?.()]
+      yield [step.name, () => committer.close()]
     }
-    if (!this.failure) await quietly('lanes', () => Promise.all([...this.lanes.values()].map(l => l.release())))
-    for (const s of this.built.sources) {
-      await quietly(s.step.name, () => s.source.close?.())
-      await quietly(s.step.name, () => s.committer.close())
-    }
-    for (const w of this.built.writers.concat(this.built.dlq ?? [])) await quietly(w.step.name, () => w.sink.close?.())
-    cancel()
+    for (const { step, sink } of this.sinks) yield [step.name, () => sink.close?.()]
   }
 
   /** For opening and claiming: connection errors are tried again with back-off until the run ends. */
@@ -309,14 +257,10 @@ export class PipelineRun {
   }
 
   private pause(ms: number): Promise<void> {
-    return new Promise(resolve => {
-      const done = (): void => {
-        cancel()
-        this.reading.signal.removeEventListener('abort', done)
-        resolve()
-      }
-      const cancel = this.options.clock.after(ms, done)
-      this.reading.signal.addEventListener('abort', done, { once: true })
-    })
+    return pause(this.options.clock, ms, this.reading.signal)
+  }
+
+  private get sinks(): Writer[] {
+    return this.built.writers.concat(this.built.dlq ?? [])
   }
 }

@@ -1,7 +1,11 @@
 /** Finds the one message that makes a transform throw, by running message by message over the stretch in which it must be. */
-import { type Message, placeOf } from '../plugin.ts'
+import { EnvironmentError, type Message, placeOf } from '../plugin.ts'
 import type { Chain } from './chain.ts'
+import type { Cycle } from './cycle.ts'
 import { type Failure, UnhandledRecord } from './dead-letters.ts'
+
+/** A batch is given back unprocessed: it lies behind the lane's position, and whoever reads on from there gets it again. */
+export class GivenBack extends Error {}
 
 export class PoisonHunt {
   /** Offset of the last message to be careful with; -1: not hunting. */
@@ -39,8 +43,32 @@ export class PoisonHunt {
   }
 }
 
+/**
+ * Runs again, message by message, what threw as a batch: for chains without state, in which nothing needs to be undone.
+ * @throws what says nothing about a message: a `GivenBack`, an `EnvironmentError`, what `kill` throws.
+ */
+export async function oneByOne(
+  messages: readonly Message[],
+  chain: Chain,
+  cycle: Cycle,
+  kill: (message: Message, failure: Failure) => void,
+): Promise<void> {
+  for (const m of messages) {
+    const mark = cycle.mark()
+    try {
+      await chain.run([m])
+    } catch (error) {
+      cycle.undo(mark)
+      if (error instanceof GivenBack || error instanceof EnvironmentError) throw error
+      const failure = culprit(chain, error as Error)
+      chain.discard()
+      kill(m, failure)
+    }
+  }
+}
+
 /** The stage that threw. */
-export function culprit(chain: Chain, error: Error): Failure {
+function culprit(chain: Chain, error: Error): Failure {
   const stage = chain.active!
   return { step: stage.name, at: stage.at, error }
 }

@@ -1,0 +1,85 @@
+/** Reads one source to its end, and gives its batches to their lanes. */
+import type { Batch, Logger } from '../plugin.ts'
+import type { BuiltSource } from './build.ts'
+import type { Lane } from './lane.ts'
+import type { Meters } from './telemetry/meters.ts'
+import { isRetryable } from './writer.ts'
+
+export interface ReaderHost {
+  readonly lanes: ReadonlyMap<string, Lane>
+  readonly meters: Meters
+  readonly log: Logger
+  /** Aborted when nothing more is to be read. */
+  readonly signal: AbortSignal
+  /** Windows that end at or before this close when the input ends. */
+  readonly endAt: number
+  /** The run has failed: whatever is read now counts for nothing. */
+  failed(): boolean
+  /** Before a source that has failed is read again. */
+  pause(): Promise<void>
+}
+
+export class Reader {
+  private readonly entry: BuiltSource
+  private readonly host: ReaderHost
+
+  constructor(entry: BuiltSource, host: ReaderHost) {
+    this.entry = entry
+    this.host = host
+  }
+
+  /** @throws what the source throws, unless reading again may help. */
+  async run(): Promise<void> {
+    const { host } = this
+    const { source, step } = this.entry
+    let yielded = performance.now()
+    for (;;) {
+      let batch: Batch | null
+      const seeks = this.seeks
+      try {
+        batch = await source.read(host.signal)
+      } catch (error) {
+        if (host.signal.aborted) return
+        if (!isRetryable(error)) throw error
+        host.log.warn({ step: step.name, error: (error as Error).message }, 'source failed, reading again')
+        await host.pause()
+        continue
+      }
+      if (batch === null) {
+        if (await this.end(seeks)) return
+        continue
+      }
+      if (batch.lag !== undefined) host.meters.lag.set(batch.lane, batch.lag)
+      await host.lanes.get(batch.lane)?.accept(batch)
+      if (host.failed()) return
+      // A source that never really waits would starve timers and signals: promises alone do not let them run.
+      if (performance.now() - yielded > 8) {
+        await new Promise(resolve => setImmediate(resolve))
+        yielded = performance.now()
+      }
+    }
+  }
+
+  /** Settles the source's lanes for good. False: a lane was sent back since the read that found the end, so the source has to be read again. */
+  private async end(seeks: number): Promise<boolean> {
+    const { lanes, host } = this
+    await Promise.all(lanes.map(l => l.drain()))
+    await Promise.all(lanes.map(l => l.recovered()))
+    if (host.failed()) return true
+    if (this.seeks !== seeks) return false
+    // A back-fill without `--to` ends in the middle of windows: half a window must not leave.
+    if (host.endAt !== Number.NEGATIVE_INFINITY) await Promise.all(lanes.map(l => l.end(host.endAt)))
+    await Promise.all(lanes.map(l => l.recovered()))
+    return host.failed() || this.seeks === seeks
+  }
+
+  private get lanes(): Lane[] {
+    return [...this.host.lanes.values()].filter(l => l.info.source === this.entry.step.name)
+  }
+
+  private get seeks(): number {
+    let n = 0
+    for (const lane of this.host.lanes.values()) if (lane.info.source === this.entry.step.name) n += lane.seeks
+    return n
+  }
+}
