@@ -1,6 +1,6 @@
 /**
- * The shipped ticks-mirror on a real Redis and a real Kafka: bursts complete and byte for byte, gaps counted. `BURST=300000
- * CHANNELS=10000` for the full size.
+ * The shipped ticks-mirror on a real Redis and a real Kafka: bursts complete and byte for byte, gaps counted. `CHANNELS=10000` for
+ * the full size.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { brokers, consume, consumeAll, createTopic } from '../support/kafka.ts'
@@ -10,7 +10,7 @@ import { startRedis, type RedisServer } from '../support/servers/redis.ts'
 import { unique } from '../support/unique.ts'
 import { burst, type Mirror, publishes, startMirror, subscribed } from './lib/redis-load.ts'
 
-const BURST = Number(process.env.BURST ?? 60_000)
+const BURST = Number(process.env.BURST ?? 300_000)
 const CHANNELS = Number(process.env.CHANNELS ?? 2000)
 const SYMBOLS = ['BTCUSDT', 'ETHUSDT', 'SOLUSDT', 'XRP.PERP']
 

@@ -1,6 +1,6 @@
 /**
  * Pub/Sub: everything is taken from the connection at once, into a queue, and read from there. A server drops a subscriber that
- * falls behind by its output-buffer limit (32 MB by default), so nothing on this side may wait.
+ * falls behind by its output-buffer limit (32 MB by default), so nothing on this side may wait: a thread of its own reads.
  */
 import { Message, type Origin, type Source, type SourceContext } from '../../../plugin.ts'
 import type { RedisSourceConfig } from '../../../config.gen.ts'
@@ -13,7 +13,7 @@ import { Gaps } from './gaps.ts'
 
 /** More channels than this are looked up anew. */
 const MAX_ORIGINS = 20_000
-/** How long reading may come first, and writing afterwards, ms. */
+/** How long parsing may come first, and writing afterwards, ms. */
 const YIELD = 300
 
 export function pubsubSource(config: RedisSourceConfig, patterns: readonly string[], ctx: SourceContext): Source {
@@ -58,7 +58,7 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
     return origin
   }
 
-  /** Writing takes from the time in which a burst has to be read; it waits, but never for long. */
+  /** Writing takes from the time in which a burst has to be parsed; it waits, but never for long. */
   let yieldedUntil = 0
   const yieldToInput = async (signal: AbortSignal): Promise<void> => {
     const now = performance.now()
