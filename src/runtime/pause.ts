@@ -16,10 +16,13 @@ export function pause(clock: Clock, ms: number, ...signals: readonly AbortSignal
 
 export interface Backoff {
   /** First and longest wait, ms. */
-  readonly initial: number
-  readonly max: number
+  readonly initial_delay: number
+  readonly max_delay: number
 }
 
-/** Twice as long with every attempt, and of that a random part, so that many do not come back in the same moment. */
-export const backoff = ({ initial, max }: Backoff, attempt: number, random: () => number): number =>
-  Math.min(max, initial * 2 ** Math.min(attempt, 16)) * (0.5 + random() / 2)
+/**
+ * Waits that double, with jitter: those who lost the same peer do not come back in the same moment.
+ * @param attempt 0 for the first. @returns ms, between half and all of the doubled delay.
+ */
+export const backoff = ({ initial_delay, max_delay }: Backoff, attempt: number, random: () => number): number =>
+  Math.min(max_delay, initial_delay * 2 ** Math.min(attempt, 16)) * (0.5 + random() / 2)

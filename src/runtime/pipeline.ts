@@ -148,7 +148,7 @@ export class PipelineRun {
           commitInterval: entry.source.prompt ? 0 : this.built.pipeline.commit_interval,
           maxInFlight: this.built.pipeline.max_in_flight,
           maxBytes: () => HELD_BYTES / Math.max(1, this.lanes.size),
-          backoff: { initial: this.built.pipeline.retry.initial_delay, max: this.built.pipeline.retry.max_delay },
+          backoff: this.built.pipeline.retry,
           random: this.options.random ?? Math.random,
           stages: (laneInfo, state) => this.built.stages(laneInfo, state),
           inlet: entry.inlet,

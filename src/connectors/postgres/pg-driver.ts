@@ -1,9 +1,11 @@
 /** The driver for PostgreSQL servers, on `pg`. */
 import { createHash } from 'node:crypto'
 import pg from 'pg'
-import { type Logger, UnknownOutcomeError } from '../../plugin.ts'
-import { type Driver, inTransaction, type OpenTransaction, type Param, quoteName, type Result, type Session } from './driver.ts'
+import type { Logger } from '../../plugin.ts'
+import { type Driver, inTransaction, type OpenTransaction, type Param, type Result, type Session } from './driver.ts'
 import { classify, isConnectionLoss } from './errors.ts'
+import { ServerSession } from './pg-session.ts'
+import { isBroken, type Runner, ServerTransaction } from './pg-transaction.ts'
 import { decode, encode } from './types.ts'
 
 export interface ServerOptions {
@@ -36,7 +38,7 @@ export async function openServer(options: ServerOptions, log: Logger): Promise<D
   return driver
 }
 
-class ServerDriver implements Driver {
+class ServerDriver implements Driver, Runner {
   readonly embedded = false
   private readonly config: pg.PoolConfig
   private readonly pool: pg.Pool
@@ -151,141 +153,12 @@ class ServerDriver implements Driver {
     try {
       const client = await this.pool.connect()
       // The query that runs is told by its own rejection.
-      if (client.listenerCount('error') < 2) client.on('error', ignore)
+      if (client.listenerCount('error') < 2) client.on('error', () => {})
       return client
     } catch (error) {
       throw this.failed(error)
     }
   }
-}
-
-class ServerTransaction implements OpenTransaction {
-  private readonly client: pg.ClientBase
-  private readonly driver: ServerDriver
-  private readonly release: (broken: boolean) => void
-  private broken = false
-  private ended = false
-
-  constructor(client: pg.ClientBase, driver: ServerDriver, release: (broken: boolean) => void) {
-    this.client = client
-    this.driver = driver
-    this.release = release
-  }
-
-  async query(sql: string, params: readonly Param[] = [], options?: { prepare?: boolean }): Promise<Result> {
-    if (this.ended) throw new Error('the transaction has ended')
-    try {
-      return await this.driver.run(this.client, sql, params, options)
-    } catch (error) {
-      this.broken ||= isBroken(error)
-      throw error
-    }
-  }
-
-  async script(sql: string): Promise<void> {
-    try {
-      await this.client.query(sql)
-    } catch (error) {
-      this.broken ||= isBroken(error)
-      throw this.driver.failed(error)
-    }
-  }
-
-  async commit(): Promise<void> {
-    if (this.ended) throw new Error('the transaction has ended')
-    this.ended = true
-    try {
-      const { command } = await this.client.query('commit')
-      this.release(false)
-      // A transaction in which a statement failed is rolled back, and the answer to COMMIT says so without an error.
-      if (command !== 'COMMIT') throw new Error(`the transaction was rolled back: one of its statements had failed`)
-    } catch (error) {
-      if ((error as Error).message.startsWith('the transaction was rolled back')) throw error
-      this.release(true)
-      const cause = this.driver.failed(error)
-      if (!isConnectionLoss(error)) throw cause
-      throw new UnknownOutcomeError(`the connection was lost during COMMIT: ${cause.message}`, error)
-    }
-  }
-
-  async rollback(): Promise<void> {
-    if (this.ended) return
-    this.ended = true
-    if (!this.broken) {
-      try {
-        await this.client.query('rollback')
-        this.release(false)
-        return
-      } catch {
-        // Closing it rolls back as well.
-      }
-    }
-    this.release(true)
-  }
-}
-
-class ServerSession implements Session {
-  private readonly client: pg.Client
-  private readonly driver: ServerDriver
-  private readonly forget: () => void
-  private readonly lost: ((error: Error) => void)[] = []
-  private readonly listeners = new Map<string, ((payload: string) => void)[]>()
-  private released = false
-  private gone: Error | undefined
-
-  constructor(client: pg.Client, driver: ServerDriver, forget: () => void) {
-    this.client = client
-    this.driver = driver
-    this.forget = forget
-    const lose = (error: Error): void => {
-      if (this.released || this.gone !== undefined) return
-      this.gone = driver.failed(error)
-      forget()
-      for (const callback of this.lost) callback(this.gone)
-    }
-    client.on('error', lose)
-    client.on('end', () => lose(new Error('the connection ended')))
-    client.on('notification', ({ channel, payload }) => {
-      for (const callback of this.listeners.get(channel) ?? []) callback(payload ?? '')
-    })
-  }
-
-  query(sql: string, params: readonly Param[] = [], options?: { prepare?: boolean }): Promise<Result> {
-    if (this.gone) return Promise.reject(this.gone)
-    return this.driver.run(this.client, sql, params, options)
-  }
-
-  begin(): Promise<OpenTransaction> {
-    // A session whose transaction cannot be rolled back is of no more use: it is closed, and its user hears of that.
-    return this.driver.open(this.client, broken => void (broken && this.client.end().catch(ignore)))
-  }
-
-  async listen(channel: string, callback: (payload: string) => void): Promise<void> {
-    const known = this.listeners.get(channel)
-    if (known) known.push(callback)
-    else {
-      this.listeners.set(channel, [callback])
-      await this.query(`listen ${quoteName(channel)}`)
-    }
-  }
-
-  onLost(callback: (error: Error) => void): void {
-    if (this.gone) callback(this.gone)
-    else this.lost.push(callback)
-  }
-
-  async release(): Promise<void> {
-    if (this.released) return
-    this.released = true
-    this.forget()
-    await this.client.end().catch(ignore)
-  }
-}
-
-/** The connection must not be used again. */
-const isBroken = (error: unknown): boolean => {
-  const cause = (error as { cause?: unknown }).cause ?? error
-  return isConnectionLoss(cause) || /cached plan|26000/.test(`${(cause as Error).message} ${(cause as { code?: string }).code}`)
 }
 
 const names = new Map<string, string>()
@@ -297,5 +170,3 @@ function nameOf(sql: string): string {
   }
   return name
 }
-
-function ignore(): void {}

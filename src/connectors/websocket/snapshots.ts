@@ -1,13 +1,13 @@
 /** Fetches snapshots, one at a time: exchanges count requests, and a gap in one stream often comes with gaps in all. */
 import type { Logger } from '../../plugin.ts'
-import { backoff, type BackoffOptions } from './backoff.ts'
+import { type Backoff, backoff } from '../../runtime/pause.ts'
 import type { Counters } from './counters.ts'
 import type { Got, StatusError } from './http-get.ts'
 
 export interface SnapshotOptions {
   /** ms that must lie between two fetches for one stream. */
   readonly interval: number
-  readonly backoff: BackoffOptions
+  readonly backoff: Backoff
   readonly random: () => number
   readonly log: Logger
   readonly counters: Counters

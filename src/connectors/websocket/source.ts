@@ -14,10 +14,10 @@ import {
   type Source,
   type SourceContext,
 } from '../../plugin.ts'
+import { backoff } from '../../runtime/pause.ts'
 import { createPushQueue, type PushBatch, type QueuedRecord } from '../../runtime/push-queue/queue.ts'
 import { inStateDir } from '../../runtime/state-dir.ts'
 import { anyOf, type Match, matcher } from '../../transforms/lib/match.ts'
-import { backoff } from './backoff.ts'
 import { BookCheck } from './book-check.ts'
 import { check } from './check.ts'
 import { Connection } from './connection.ts'
