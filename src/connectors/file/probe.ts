@@ -1,8 +1,8 @@
 /** Can the files be read or written? Opens nothing for writing: looking changes nothing. */
-import { accessSync, constants, existsSync, globSync, statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { constants, existsSync, globSync, statSync } from 'node:fs'
 import type { FileSinkConfig, FileSourceConfig } from '../../config.gen.ts'
 import type { Probe } from '../../plugin.ts'
+import { may, probeWritable } from '../lib/probe-writable.ts'
 
 export function probeSource({ path, follow }: FileSourceConfig): Probe[] {
   const paths = /[*?[{]/.test(path) ? globSync(path).toSorted() : [path]
@@ -20,32 +20,4 @@ export function probeSource({ path, follow }: FileSourceConfig): Probe[] {
   })
 }
 
-export function probeSink({ path }: FileSinkConfig): Probe[] {
-  const what = `file ${path}`
-  if (existsSync(path)) {
-    if (!statSync(path).isFile()) return [{ what, ok: false, detail: 'is not a file', fix: `ls -ld ${path}` }]
-    return [
-      may(path, constants.W_OK)
-        ? { what, ok: true, detail: 'is appended to' }
-        : { what, ok: false, detail: 'may not be written', fix: `chmod u+w ${path}` },
-    ]
-  }
-  // Folders that are not there are made, in the nearest one that is.
-  let folder = dirname(resolve(path))
-  while (!existsSync(folder)) folder = dirname(folder)
-  if (!statSync(folder).isDirectory()) return [{ what, ok: false, detail: `${folder} is not a folder`, fix: `ls -ld ${folder}` }]
-  return [
-    may(folder, constants.W_OK | constants.X_OK)
-      ? { what, ok: true, detail: 'will be made' }
-      : { what, ok: false, detail: `cannot be made: ${folder} may not be written`, fix: `chmod u+w ${folder}` },
-  ]
-}
-
-function may(path: string, mode: number): boolean {
-  try {
-    accessSync(path, mode)
-    return true
-  } catch {
-    return false
-  }
-}
+export const probeSink = ({ path }: FileSinkConfig): Probe[] => [probeWritable(`file ${path}`, path, 'is appended to')]

@@ -5,12 +5,12 @@ import type { Attachment } from '../../runtime/http/listener.ts'
 import { accepted, type Answer, busy, refusal, send, stopping, unknown } from './source/answer.ts'
 import { checkAuth, createAuth, isOpen } from './source/auth.ts'
 import { Intake } from './source/intake.ts'
-import { probePort } from './source/probe.ts'
 import { discard, receive, type Receiving } from './source/receive.ts'
 import { Repeats } from './source/repeats.ts'
 import { cut, formatOf, messagesOf } from './source/rows.ts'
 import { JsonError } from './source/scan.ts'
 import { isLoopback } from '../../runtime/http/loopback.ts'
+import { probePort } from '../../runtime/http/probe.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<HttpSourceConfig>({

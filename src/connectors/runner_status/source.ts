@@ -1,7 +1,7 @@
 /** How the pipelines of this process, and those of other runners, are doing. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunnerStatusSourceConfig } from '../../config.gen.ts'
-import { defineSource, Message, type Origin } from '../../plugin.ts'
+import { defineSource, Message, type Origin, type Probe, type ProbeContext } from '../../plugin.ts'
 import { statusOfAll } from '../../runtime/telemetry/observed.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
@@ -16,6 +16,7 @@ export default defineSource<RunnerStatusSourceConfig>({
       if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) problems.push({ path: ['urls'], message: `${url} is no http address` })
     return problems
   },
+  probe,
 
   create({ every, urls, timeout, rounds }, ctx) {
     const lane = ctx.step
@@ -53,6 +54,22 @@ export default defineSource<RunnerStatusSourceConfig>({
     }
   },
 })
+
+/** Does each runner answer? One that is not ready is a runner all the same. */
+async function probe({ urls, timeout }: RunnerStatusSourceConfig, { signal }: ProbeContext): Promise<Probe[]> {
+  const others = listOf(urls)
+  if (others.length === 0) return [{ what: 'pipelines of this process', ok: true, detail: 'are asked without a network' }]
+  return Promise.all(
+    others.map(async url => {
+      const answers = await ask(url, timeout, signal)
+      const lost = answers.find(a => a.status === 'unreachable')
+      const what = `runner ${url}`
+      return lost
+        ? { what, ok: false, detail: lost.problems[0], fix: 'does it run, with metrics.port set, and is the url right?' }
+        : { what, ok: true, detail: answers.map(a => `${a.pipeline}: ${a.status}`).join(', ') }
+    }),
+  )
+}
 
 interface Answer {
   readonly url: string

@@ -1,7 +1,16 @@
 /** A message at certain times, by interval or cron expression. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ScheduleSourceConfig } from '../../config.gen.ts'
-import { type Batch, type CheckProblem, defineSource, Message, type Origin, type Source, type SourceContext } from '../../plugin.ts'
+import {
+  type Batch,
+  type CheckProblem,
+  defineSource,
+  Message,
+  type Origin,
+  type Probe,
+  type Source,
+  type SourceContext,
+} from '../../plugin.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import { cronTimes, intervals, type Times } from './times.ts'
 
@@ -11,6 +20,7 @@ export default defineSource<ScheduleSourceConfig>({
   replayable: true,
   reason: 'the times since any moment can be told again',
   check,
+  probe,
   create,
 })
 
@@ -41,7 +51,7 @@ const BATCH = 500
 const COUNTED = 10_000
 
 function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
-  const { every, cron, timezone, catch_up, until, value, key = null } = config
+  const { catch_up, until, value, key = null } = config
   const lane = ctx.step
   const origin: Origin = { lane, source: ctx.step, format: 'json' }
   const end = until === undefined ? Number.POSITIVE_INFINITY : time(until)
@@ -89,7 +99,7 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
 
   return {
     async open() {
-      times = every === undefined ? cronTimes(cron!, timezone) : intervals(every)
+      times = timesOf(config)
       const positions = await ctx.assign([{ id: lane, source: ctx.step }])
       begin(positions.get(lane) as number | undefined)
     },
@@ -119,5 +129,16 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
     caughtUp: () => (next() ?? Number.POSITIVE_INFINITY) > ctx.clock.now(),
   }
 }
+
+async function probe(config: ScheduleSourceConfig): Promise<Probe[]> {
+  const { every, cron, timezone, from, until } = config
+  const what = every === undefined ? `schedule ${cron} (${timezone})` : `schedule every ${every / 1000} s`
+  const next = timesOf(config).next(Math.max(Date.now(), from === undefined ? 0 : time(from) - 1))
+  const over = next === undefined || (until !== undefined && next >= time(until))
+  return [{ what, ok: true, detail: over ? 'is over: nothing comes any more' : `next at ${new Date(next).toISOString()}` }]
+}
+
+const timesOf = ({ every, cron, timezone }: ScheduleSourceConfig): Times =>
+  every === undefined ? cronTimes(cron!, timezone) : intervals(every)
 
 const time = (text: string): number => (/^\d+$/.test(text) ? Number(text) : Date.parse(text))

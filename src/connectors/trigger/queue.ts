@@ -17,6 +17,8 @@ const kind: SqliteKind = {
   )`,
 }
 
+export const triggerFile = (): string => inStateDir('triggers.db')
+
 export interface Trigger {
   readonly id: number
   readonly key: string | null
@@ -39,7 +41,7 @@ export class TriggerQueue {
 
   /** @throws {EnvironmentError} the file cannot be used */
   static async open(pipeline: string, source: string): Promise<TriggerQueue> {
-    return new TriggerQueue(await openSqlite(inStateDir('triggers.db'), kind, 'full'), pipeline, source)
+    return new TriggerQueue(await openSqlite(triggerFile(), kind, 'full'), pipeline, source)
   }
 
   /** @returns its number, once it is on disk. */

@@ -1,6 +1,7 @@
 /** Messages that somebody sends by hand with `runner trigger`. */
 import type { TriggerSourceConfig } from '../../config.gen.ts'
 import { defineSource, Message, type Origin } from '../../plugin.ts'
+import { probeWritable } from '../lib/probe-writable.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import type { TriggerQueue } from './queue.ts'
 
@@ -11,6 +12,10 @@ export default defineSource<TriggerSourceConfig>({
   schema,
   replayable: true,
   reason: 'a trigger waits in a file until its effect is written',
+  async probe() {
+    const { triggerFile } = await import('./queue.ts')
+    return [probeWritable(`trigger file ${triggerFile()}`, triggerFile(), 'is there')]
+  },
 
   create({ once }, ctx) {
     const lane = ctx.step

@@ -1,6 +1,7 @@
 /** Fetches snapshots, one at a time: exchanges count requests, and a gap in one stream often comes with gaps in all. */
 import type { Logger } from '../../plugin.ts'
-import { type Backoff, backoff } from '../../runtime/pause.ts'
+import { systemClock } from '../../runtime/clock.ts'
+import { type Backoff, backoff, pause } from '../../runtime/pause.ts'
 import type { Counters } from './counters.ts'
 import type { Got, StatusError } from './http-get.ts'
 
@@ -50,7 +51,7 @@ export class Snapshots {
       const [key] = this.queue
       this.queue.delete(key)
       const wait = (this.lastFetch.get(key) ?? Number.NEGATIVE_INFINITY) + this.options.interval - performance.now()
-      if (wait > 0) await pause(wait, signal)
+      if (wait > 0) await pause(systemClock, wait, signal)
       if (signal.aborted) return
       this.lastFetch.set(key, performance.now())
       if (this.options.wanted(key)) await this.fetch(key, signal)
@@ -77,20 +78,6 @@ export class Snapshots {
     this.options.counters.snapshot('error')
     this.options.log.warn({ key, problem }, 'snapshot failed, trying again')
     this.queue.add(key)
-    await pause(Math.max(rest, backoff(this.options.backoff, this.failures++, this.options.random)), signal)
+    await pause(systemClock, Math.max(rest, backoff(this.options.backoff, this.failures++, this.options.random)), signal)
   }
-}
-
-/** Resolves early when it is aborted. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise(resolve => {
-    const done = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done, { once: true })
-  })
 }

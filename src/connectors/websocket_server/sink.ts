@@ -13,10 +13,12 @@ import {
   defineSink,
   EnvironmentError,
   type Message,
+  type Probe,
   type Sink,
 } from '../../plugin.ts'
 import type { Attachment } from '../../runtime/http/listener.ts'
 import { isLoopback } from '../../runtime/http/loopback.ts'
+import { probePort } from '../../runtime/http/probe.ts'
 import { show } from '../../transforms/lib/fields.ts'
 import { Client, type ClientHost } from './client.ts'
 import { Ring } from './ring.ts'
@@ -36,6 +38,7 @@ export default defineSink<WebsocketServerSinkConfig>({
     if (page !== undefined && path === '/') problems.push({ path: ['path'], message: 'the page is at /', suggestion: '/ws' })
     return problems
   },
+  probe,
   preview(config) {
     const topicOf = topicReader(config)
     return m => ({ topic: topicOf(m), key: m.encodeKey(), value: dataOf(m) })
@@ -151,6 +154,14 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
       await closing.detach()
     },
   }
+}
+
+async function probe(config: WebsocketServerSinkConfig): Promise<Probe[]> {
+  const { page } = config
+  const findings = await probePort(config)
+  if (page === undefined) return findings
+  const there = existsSync(page)
+  return [...findings, { what: `page ${page}`, ok: there, ...(there ? {} : { detail: 'does not exist', fix: `ls -l ${page}` }) }]
 }
 
 function topicReader({ topic }: WebsocketServerSinkConfig): (m: Message) => string {

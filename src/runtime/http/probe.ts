@@ -1,9 +1,8 @@
 /** `runner check`: could it listen? Tries, and lets go again. */
 import { createServer } from 'node:net'
-import type { HttpSourceConfig } from '../../../config.gen.ts'
-import type { Probe } from '../../../plugin.ts'
+import type { Probe } from '../../plugin.ts'
 
-export function probePort({ host, port }: HttpSourceConfig): Promise<Probe[]> {
+export function probePort({ host, port }: { readonly host: string; readonly port: number }): Promise<Probe[]> {
   const what = `listening on ${host}:${port}`
   return new Promise(resolve => {
     const server = createServer()
