@@ -6,6 +6,8 @@ import type { Place } from './servers.ts'
 export class Faults {
   private readonly plan: { after: number; name: string; work: () => Promise<void> }[]
   private readonly say: (line: string) => void
+  /** What has happened: from the kill until the killed one was started again, or the server back. */
+  readonly happened: { readonly name: string; readonly from: number; to: number }[] = []
   private running: Promise<void> = Promise.resolve()
   private busy = false
 
@@ -13,8 +15,8 @@ export class Faults {
     const { kafka, postgres } = at
     this.say = say
     this.plan = [
-      { after: 0.2, name: 'publisher: kill -9', work: async () => fleet.publisher.kill() },
-      { after: 0.35, name: 'projector: kill -9', work: async () => fleet.projector.kill() },
+      { after: 0.15, name: 'publisher: kill -9', work: async () => fleet.publisher.kill() },
+      { after: 0.3, name: 'projector: kill -9', work: async () => fleet.projector.kill() },
       ...(kafka
         ? [
             {
@@ -57,7 +59,11 @@ export class Faults {
     const { name, work } = this.plan.shift()!
     this.busy = true
     this.say(`  fault: ${name}`)
-    this.running = work().finally(() => (this.busy = false))
+    const fault = { name, from: Date.now(), to: Number.POSITIVE_INFINITY }
+    this.happened.push(fault)
+    this.running = work()
+      .then(() => void (fault.to = Date.now()))
+      .finally(() => (this.busy = false))
   }
 
   /** All have happened and what was killed is back. @throws what made one fail */

@@ -25,6 +25,10 @@ export class Process {
     this.log = join(dir, `${name}.log`)
   }
 
+  get pid(): number {
+    return this.child?.pid ?? 0
+  }
+
   start(): void {
     const fd = openSync(this.log, 'a')
     const file = join(root, 'pipelines', `${this.pipeline}.yaml`)

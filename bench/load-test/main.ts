@@ -5,6 +5,7 @@
  *   --wallets 1000 --operations 20000 --workers 20
  *   --faults           kills a publisher, a projector, the broker and PostgreSQL once each in the middle (own servers only)
  *   --max-lag 1000     ms that ledger and read model may be behind; 99 of 100 events
+ *   --max-recovery 15000   with faults: ms from the moment at which what was killed is back, until nothing is further behind than that
  *   --no-levels        only this level, not the small one first
  *   --json             the result as JSON
  * Servers: KAFKA_BROKERS and PG_DSN_RW where they are set, otherwise its own.
@@ -16,8 +17,15 @@ import { Faults } from './faults.ts'
 import { Process } from './fleet.ts'
 import { load } from './load.ts'
 import { operations } from './operations.ts'
-import { place, query } from './servers.ts'
+import { costOf } from '../lib/proc.ts'
+import { Hops, text } from './hops.ts'
+import { place } from './servers.ts'
+import { catchUp, rebuilt } from './settle.ts'
 import { type Check, verify } from './verify.ts'
+import { Watch } from './watch.ts'
+
+/** Operations that come before the clock starts. */
+const WARM_UP = 2000
 
 const { values: flags } = parseArgs({
   options: {
@@ -26,6 +34,7 @@ const { values: flags } = parseArgs({
     workers: { type: 'string', default: '20' },
     faults: { type: 'boolean', default: false },
     'max-lag': { type: 'string', default: '1000' },
+    'max-recovery': { type: 'string', default: '15000' },
     levels: { type: 'boolean', default: true },
     json: { type: 'boolean', default: false },
   },
@@ -36,6 +45,7 @@ if (!(wanted.wallets >= 1 && wanted.operations >= wanted.wallets && wanted.worke
   throw new Error('--operations must be at least --wallets: every wallet is opened by a deposit')
 
 const maxLag = Number(flags['max-lag'])
+const maxRecovery = Number(flags['max-recovery'])
 
 interface Level {
   readonly wallets: number
@@ -74,21 +84,27 @@ try {
   const ledger = add('ledger', 'ledger')
   add('read-model', 'read-model')
   await reachable(port)
-  // One event through everything: whoever still starts is no part of what is measured.
-  await load(
+  // Whoever still starts is no part of what is measured: code that has run once, all partitions given to somebody.
+  say(`warm-up: ${WARM_UP} operations, not measured`)
+  const warm = await load(
     port,
-    operations(`w${Date.now().toString(36)}`, 1, 1),
-    1,
+    operations(`w${Date.now().toString(36)}`, WARM_UP / 4, WARM_UP),
+    wanted.workers,
     () => {},
     () => Promise.resolve(),
   )
-  await catchUp(at.dsn)
+  if (warm.failures.length > 0 || !Number.isFinite(await catchUp(at.dsn))) {
+    for (const each of fleet) say(`--- ${each.name}\n${each.tail()}`)
+    throw new Error(`the warm-up failed: ${warm.failures[0] ?? 'the projectors do not get everything'}`)
+  }
 
   for (const [i, level] of levels.entries()) {
     const prefix = `l${i}${Date.now().toString(36)}`
     say(`${level.wallets} wallets, ${level.operations} operations, ${level.workers} workers${level.faults ? ', with faults' : ''}`)
     const expected = new Map<string, bigint>()
     const faults = level.faults ? new Faults(at, { publisher, projector: ledger }, level.operations, say) : undefined
+    const watch = new Watch(at.dsn)
+    const cost = costs()
     const run = await load(
       port,
       operations(prefix, level.wallets, level.operations),
@@ -100,28 +116,27 @@ try {
     )
     await faults?.over()
     const caughtUp = await catchUp(at.dsn)
-    const lag = await lags(at.dsn, prefix)
-    const checks = await verify(at.dsn, at.brokers, expected, prefix)
+    const processor = cost()
+    // Recovery is seen by looks that come after it.
+    if (faults) await sleep(1500)
+    await watch.stop()
+    const { checks, appended } = await verify(at.dsn, at.brokers, expected, prefix)
+    const hops = await Hops.read(at.dsn, prefix, at.kafka ? appended : new Map())
     checks.unshift(
       {
         what: 'failures',
         ok: run.failures.length === 0,
         detail: `${run.failures.length}${run.failures[0] === undefined ? '' : `: ${run.failures[0]}`}`,
       },
-      // With a fault the events wait for whatever was killed.
       {
         what: 'projectors behind the last answer',
-        ok: level.faults ? Number.isFinite(caughtUp) : caughtUp * 1000 < maxLag,
+        ok: caughtUp * 1000 < maxLag || (level.faults && Number.isFinite(caughtUp)),
         detail: `${caughtUp.toFixed(2)} s`,
       },
-      {
-        what: 'lag, event to ledger',
-        ok: level.faults || lag.p99 < maxLag,
-        detail: `p50 ${lag.p50} ms, p99 ${lag.p99} ms, most ${lag.most} ms`,
-      },
+      ...lagChecks(hops, watch, faults?.happened ?? []),
     )
-    if (i === levels.length - 1) checks.push(await rebuilt(env('rebuild'), at.dsn))
-    show(level, run, checks)
+    if (i === levels.length - 1) checks.push(await rebuilt(at.dsn, more => add('rebuild', 'read-model', more)))
+    show(level, run, checks, [...hops.lines(), `  processor time ${processor}`])
     report.push({ ...level, seconds: run.seconds, retries: run.retries, failures: run.failures.length, checks })
     if (checks.some(c => !c.ok)) {
       failed = true
@@ -136,7 +151,7 @@ try {
 if (flags.json) console.log(JSON.stringify(report, null, 2))
 process.exitCode = failed ? 4 : 0
 
-function show(level: Level, run: Awaited<ReturnType<typeof load>>, checks: readonly Check[]): void {
+function show(level: Level, run: Awaited<ReturnType<typeof load>>, checks: readonly Check[], hops: readonly string[]): void {
   const sorted = run.latencies.toSorted((a, b) => a - b)
   const quantile = (q: number): string => (sorted[Math.floor(sorted.length * q)] ?? 0).toFixed(0)
   const total = [...checks].every(c => c.ok) ? 'all right' : 'NOT RIGHT'
@@ -144,6 +159,7 @@ function show(level: Level, run: Awaited<ReturnType<typeof load>>, checks: reado
     `${level.wallets} wallets × ${level.operations} operations, ${level.workers} workers: ${total}`,
     `  ${Math.round(run.done / run.seconds)} operations/s for ${run.seconds.toFixed(1)} s, answered in p50 ${quantile(0.5)} ms, p99 ${quantile(0.99)} ms, ${run.retries} tried again`,
     ...checks.map(c => `  ${c.ok ? 'ok    ' : 'FAILED'}  ${c.what.padEnd(36)} ${c.detail}`),
+    ...hops,
   ]
   console.log(lines.join('\n'))
 }
@@ -157,54 +173,44 @@ async function reachable(port: number): Promise<void> {
   throw new Error(`wallet-commands does not listen after 30 s:\n${fleet[0]?.tail()}`)
 }
 
-/** @returns seconds until both projectors had everything. */
-async function catchUp(dsn: string): Promise<number> {
-  const started = performance.now()
-  for (;;) {
-    const rows = await query(
-      dsn,
-      `SELECT (SELECT count(*) FROM wallet_events) - (SELECT count(*) FROM ledger_transactions) AS ledger,
-        (SELECT sum(version) FROM wallets) - (SELECT coalesce(sum(version), 0) FROM wallet_balances) AS read_model`,
-    ).catch(() => [])
-    if (rows[0] !== undefined && Number(rows[0].ledger) <= 0 && Number(rows[0].read_model) <= 0) return (performance.now() - started) / 1000
-    if (performance.now() - started > 60_000) return Number.POSITIVE_INFINITY
-    await sleep(20)
-  }
+/** With faults: what lies outside of each fault and the recovery from it has to be as without any, and the recovery has an end. */
+function lagChecks(hops: Hops, watch: Watch, faults: readonly { name: string; from: number; to: number }[]): Check[] {
+  const spans = faults.map(({ name, from, to }) => ({ name, from, back: to, to: watch.below(maxLag, to) }))
+  const lag = hops.lag(spans)
+  const readModel = watch.readModel(spans)
+  const outside = spans.length === 0 ? '' : `; ${lag.events} of ${lag.of} events`
+  return [
+    ...spans.map(({ name, from, back, to }) => ({
+      what: `fault: ${name.split(':')[0]}`,
+      ok: to - back < maxRecovery,
+      detail: `${((back - from) / 1000).toFixed(1)} s away, lag below ${maxLag} ms again ${((to - back) / 1000).toFixed(1)} s later`,
+    })),
+    {
+      what: `lag, operation to ledger${spans.length === 0 ? '' : ', else'}`,
+      ok: lag.p99 < maxLag && lag.events > 0,
+      detail: `${text(lag)}${outside}`,
+    },
+    {
+      what: `lag, read model${spans.length === 0 ? '' : ', else'}`,
+      ok: readModel.p99 < maxLag,
+      detail: `${text(readModel)}, oldest missing event 5 times a second`,
+    },
+    ...(spans.length === 0 ? [] : [{ what: 'lag, faults included', ok: true, detail: text(hops.lag()) }]),
+  ]
 }
 
-async function lags(dsn: string, prefix: string): Promise<{ p50: string; p99: number; most: string }> {
-  const [row] = await query(
-    dsn,
-    `SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)) AS p50, round(percentile_cont(0.99) WITHIN GROUP (ORDER BY ms)) AS p99, round(max(ms)) AS most
-      FROM (SELECT extract(epoch FROM t.booked_at - e.created_at)::float8 * 1000 AS ms FROM wallet_events e JOIN ledger_transactions t USING (event_id) WHERE e.wallet_id LIKE $1 || '-%') l`,
-    [prefix],
-  )
-  return { p50: row.p50, p99: Number(row.p99), most: row.most }
-}
-
-/** The read model once more, from offset 0 into another table: it must be the same. */
-async function rebuilt(env: Record<string, string>, dsn: string): Promise<Check> {
-  await query(dsn, 'CREATE TABLE IF NOT EXISTS wallet_balances_rebuilt (LIKE wallet_balances INCLUDING ALL)')
-  const version = String(Math.floor(Date.now() / 1000) % 1_000_000)
-  const replay = new Process(
-    'rebuild',
-    'read-model',
-    { ...env, READ_MODEL_TABLE: 'wallet_balances_rebuilt', READ_MODEL_GROUP: `rebuild-${version}`, READ_MODEL_VERSION: version },
-    at.dir,
-  )
-  fleet.push(replay)
-  await query(dsn, 'TRUNCATE wallet_balances_rebuilt')
-  replay.start()
-  const difference = `SELECT count(*)::text AS n FROM wallet_balances b FULL JOIN wallet_balances_rebuilt r USING (wallet_id) WHERE (b.balance, b.version) IS DISTINCT FROM (r.balance, r.version)`
-  let n = '?'
-  for (let i = 0; i < 600 && n !== '0'; i++) {
-    await sleep(100)
-    n = (await query(dsn, difference))[0].n
-  }
-  const [{ rows, sum }] = await query(dsn, 'SELECT count(*)::text AS rows, sum(balance)::text AS sum FROM wallet_balances_rebuilt')
-  return {
-    what: 'read model, rebuilt from offset 0',
-    ok: n === '0',
-    detail: n === '0' ? `equal: ${rows} wallets, ${sum}` : `${n} wallets differ`,
-  }
+/** @returns what everybody used of the processors since then; of servers that are not our own nothing is known. */
+function costs(): () => string {
+  const of = (): [string, number][] => [
+    ['load', process.cpuUsage().user / 1000 + process.cpuUsage().system / 1000],
+    ...fleet.map(each => [each.name, costOf(each.pid).cpuMs] as [string, number]),
+    ...(at.postgres ? [['PostgreSQL', costOf(at.postgres.pid).cpuMs] as [string, number]] : []),
+    ...(at.kafka ? [['Kafka', costOf(at.kafka.pid).cpuMs] as [string, number]] : []),
+  ]
+  const before = new Map(of())
+  // What was killed begins anew.
+  return () =>
+    of()
+      .map(([name, ms]) => `${name} ${Math.max(0, (ms - before.get(name)!) / 1000).toFixed(1)} s`)
+      .join(', ')
 }

@@ -33,9 +33,16 @@ export async function place(given: { brokers?: string; dsn?: string }, say: (lin
     rmSync(dir, { recursive: true, force: true, maxRetries: 5 })
   }
   try {
-    if (given.brokers === undefined) kafka = await startKafka({ say, properties: { 'broker.session.timeout.ms': 30_000 } })
+    if (given.brokers === undefined)
+      kafka = await startKafka({
+        say,
+        // Records carry the time at which the broker wrote them: one of the points by which an event's way is measured.
+        properties: { 'broker.session.timeout.ms': 30_000, 'log.message.timestamp.type': 'LogAppendTime' },
+      })
     if (given.dsn === undefined)
-      postgres = await startPostgres({ settings: { fsync: 'on', full_page_writes: 'on', shared_buffers: '128MB' } })
+      postgres = await startPostgres({
+        settings: { fsync: 'on', full_page_writes: 'on', shared_buffers: '128MB', track_commit_timestamp: 'on' },
+      })
     const brokers = given.brokers ?? kafka!.brokers
     const dsn = given.dsn ?? postgres!.dsn
     say(

@@ -10,7 +10,12 @@ export interface Check {
   readonly detail: string
 }
 
-export async function verify(dsn: string, brokers: string, expected: ReadonlyMap<string, bigint>, prefix: string): Promise<Check[]> {
+export async function verify(
+  dsn: string,
+  brokers: string,
+  expected: ReadonlyMap<string, bigint>,
+  prefix: string,
+): Promise<{ checks: Check[]; appended: ReadonlyMap<number, number> }> {
   const checks: Check[] = []
   const check = (what: string, ok: boolean, detail: string): void => void checks.push({ what, ok, detail })
 
@@ -49,7 +54,7 @@ export async function verify(dsn: string, brokers: string, expected: ReadonlyMap
   check('ledger adds up to zero', Number(total) === 0 && Number(transfers) === 0, `all accounts ${total}, on the way ${transfers}`)
   const [{ n: pending }] = await query(dsn, 'SELECT count(*)::text AS n FROM outbox WHERE processed_at IS NULL')
   check('outbox is empty', pending === '0', `${pending} not marked`)
-  return checks
+  return { checks, appended: topic.appended }
 }
 
 function hundredths(text: string | undefined): bigint | undefined {
@@ -63,30 +68,32 @@ interface TopicContent {
   wallets: number
   doubles: number
   inversions: number
+  /** Timestamps of the records, epoch ms, by event id. */
+  readonly appended: Map<number, number>
 }
 
 /** By another client, read committed: what everybody else sees. */
 async function readTopic(brokers: string, topic: string, prefix: string): Promise<TopicContent> {
   const child = spawn(
     'kcat',
-    ['-C', '-q', '-e', '-b', brokers, '-t', topic, '-o', 'beginning', '-X', 'isolation.level=read_committed', '-f', '%k\t%s\n'],
+    ['-C', '-q', '-e', '-b', brokers, '-t', topic, '-o', 'beginning', '-X', 'isolation.level=read_committed', '-f', '%k\t%T\t%s\n'],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
     },
   )
   const ended = new Promise<number | null>((resolve, reject) => child.once('error', reject).once('close', resolve))
   const versions = new Map<string, number>()
-  const ids = new Set<number>()
-  const content: TopicContent = { count: 0, wallets: 0, doubles: 0, inversions: 0 }
+  const content: TopicContent = { count: 0, wallets: 0, doubles: 0, inversions: 0, appended: new Map() }
   for await (const line of createInterface(child.stdout)) {
     const tab = line.indexOf('\t')
     const key = line.slice(0, tab)
     if (prefix !== '' && !key.startsWith(`${prefix}-`)) continue
     content.count++
     if (prefix === '') continue
-    const { eventId, version } = JSON.parse(line.slice(tab + 1)) as { eventId: number; version: number }
-    if (ids.has(eventId)) content.doubles++
-    ids.add(eventId)
+    const second = line.indexOf('\t', tab + 1)
+    const { eventId, version } = JSON.parse(line.slice(second + 1)) as { eventId: number; version: number }
+    if (content.appended.has(eventId)) content.doubles++
+    content.appended.set(eventId, Number(line.slice(tab + 1, second)))
     if (version !== (versions.get(key) ?? 0) + 1) content.inversions++
     versions.set(key, version)
   }

@@ -22,12 +22,9 @@ const TABLE: readonly (readonly [prefix: string, kind: Kind, advice?: string])[]
   // The record's content.
   ['22', 'data'],
   ['23', 'data'],
-  ['P0001', 'data'], // RAISE EXCEPTION
-  ['P0004', 'data'], // ASSERT
+  ['P0', 'data'], // RAISE EXCEPTION, ASSERT, SELECT INTO STRICT, and codes of one's own beside them
   ['44', 'data'], // WITH CHECK OPTION
   ['21000', 'data'], // a subquery found more than one row; ON CONFLICT hits a row twice
-  ['P0002', 'data'],
-  ['P0003', 'data'], // SELECT INTO STRICT
   ['54', 'data'], // index row too large…
   // The world: waiting won't help.
   ['28', 'environment', "check the user and the password in the DSN, and the server's pg_hba.conf"],
@@ -40,7 +37,15 @@ const TABLE: readonly (readonly [prefix: string, kind: Kind, advice?: string])[]
   ['42883', 'environment', 'correct the name or the types of its arguments, or create the function'],
   ['42', 'environment', 'correct the SQL'],
   ['0A', 'environment', 'the server does not support it'],
+  ['P0000', 'environment', 'correct the PL/pgSQL code'],
 ]
+
+/** Classes that PostgreSQL uses itself. Any other is of a user's own `RAISE … USING ERRCODE`: a trigger or function that refuses the record. */
+const OWN = new Set(
+  '00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 XX'.split(
+    ' ',
+  ),
+)
 
 /** SQLSTATE of an error that a server sent; undefined: it never came to that. */
 export function sqlState(error: unknown): string | undefined {
@@ -77,6 +82,6 @@ export function classify(error: unknown, place: string): PipelineError {
   const detail = e.detail === undefined ? '' : ` (${e.detail})`
   const text = `${e.message}${detail} [${state}]`
   if (found?.[1] === 'retry') return new ConnectionError(`${place}: ${text}`, error)
-  if (found?.[1] === 'data') return new DataError(text, error)
+  if (found?.[1] === 'data' || !OWN.has(state.slice(0, 2))) return new DataError(text, error)
   return new EnvironmentError(`${place}: ${text}${found?.[2] === undefined ? '' : `; ${found[2]}`}`, error)
 }

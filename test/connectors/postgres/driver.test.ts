@@ -113,6 +113,34 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     expect(await fails("do $$ begin raise exception using errcode = '40001', message = 'retry'; end $$")).toBeInstanceOf(ConnectionError)
   })
 
+  test.each(['WL042', '45000', 'P0404', '60001', 'ZZZZZ'])("a user's own SQLSTATE refuses the record: %s", async code => {
+    const error = await lease.driver
+      .query(`do $$ begin raise exception 'wallet is closed' using errcode = '${code}', detail = 'since May'; end $$`)
+      .catch((e: Error) => e)
+    expect(error).toMatchObject({ name: 'DataError', message: `wallet is closed (since May) [${code}]` })
+  })
+
+  test.each([
+    ['57P01', ConnectionError],
+    ['53100', ConnectionError],
+    ['58030', ConnectionError],
+    ['XX001', ConnectionError],
+    ['08006', ConnectionError],
+    ['40P01', ConnectionError],
+    ['55P03', ConnectionError],
+    ['25006', ConnectionError],
+    ['54000', DataError],
+    ['25001', EnvironmentError],
+    ['F0000', EnvironmentError],
+    ['HV000', EnvironmentError],
+    ['38000', EnvironmentError],
+    ['P0000', EnvironmentError],
+  ])("PostgreSQL's own stay what they are: %s", async (code, kind) => {
+    expect(await lease.driver.query(`do $$ begin raise exception using errcode = '${code}'; end $$`).catch((e: Error) => e)).toBeInstanceOf(
+      kind,
+    )
+  })
+
   test('a session hears what is sent to its channel', async () => {
     const session = await lease.driver.session()
     const heard: string[] = []

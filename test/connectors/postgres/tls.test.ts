@@ -1,0 +1,70 @@
+/** TLS to a real server, as libpq's modes have it. */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, chownSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { connect, type ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
+import { fakeContext } from '../../conformance/lib/fake-context.ts'
+import { tempDir } from '../../support/runner.ts'
+import { hasCommand } from '../../support/servers/java.ts'
+import { type PostgresServer, startPostgres } from '../../support/servers/postgres.ts'
+import { settings } from './make.ts'
+
+describe.skipIf(!hasCommand('openssl', 'version'))('TLS', () => {
+  let server: PostgresServer
+  let ca: string
+  beforeAll(async () => {
+    const dir = tempDir({ 'san.cnf': 'subjectAltName=DNS:localhost' })
+    chmodSync(dir, 0o755)
+    const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: dir, stdio: 'ignore' })
+    openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=ca', '-keyout', 'ca.key', '-out', 'ca.crt')
+    openssl('req', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=localhost', '-keyout', 's.key', '-out', 's.csr')
+    openssl(
+      'x509',
+      '-req',
+      '-in',
+      's.csr',
+      '-CA',
+      'ca.crt',
+      '-CAkey',
+      'ca.key',
+      '-CAcreateserial',
+      '-days',
+      '2',
+      '-extfile',
+      'san.cnf',
+      '-out',
+      's.crt',
+    )
+    const key = join(dir, 's.key')
+    chmodSync(key, 0o600)
+    // The server is somebody else when root runs the tests, and takes no key that others can read.
+    if (process.getuid?.() === 0) chownSync(key, 65_534, 65_534)
+    ca = join(dir, 'ca.crt')
+    server = await startPostgres({ settings: { ssl: 'on', ssl_cert_file: join(dir, 's.crt'), ssl_key_file: key } })
+  })
+  afterAll(() => server?.stop())
+
+  const encrypted = async (more: Partial<ConnectionConfig>, change: (dsn: string) => string = dsn => dsn): Promise<unknown> => {
+    const lease = await connect(settings(change(server.dsn), more), fakeContext('x').log)
+    try {
+      return (await lease.driver.query('select ssl from pg_stat_ssl where pid = pg_backend_pid()')).rows[0].ssl
+    } finally {
+      await lease.release()
+    }
+  }
+
+  test('modes', async () => {
+    expect(await encrypted({})).toBe(false)
+    expect(await encrypted({ ssl_mode: 'require' })).toBe(true)
+    expect(await encrypted({}, dsn => `${dsn}?sslmode=require`)).toBe(true)
+    expect(await encrypted({ ssl_mode: 'verify-ca', ssl_ca: ca })).toBe(true)
+    expect(await encrypted({ ssl_mode: 'verify-full', ssl_ca: ca }, dsn => dsn.replace('127.0.0.1', 'localhost'))).toBe(true)
+  })
+
+  test('who cannot be trusted ends the run', async () => {
+    await expect(encrypted({ ssl_mode: 'verify-ca' })).rejects.toMatchObject({ name: 'EnvironmentError' })
+    await expect(encrypted({ ssl_mode: 'verify-full', ssl_ca: ca })).rejects.toThrow(/does not match certificate/)
+    await expect(encrypted({ ssl_mode: 'verify-full', ssl_ca: '/nowhere' })).rejects.toThrow(/cannot read ssl_ca/)
+  })
+})
