@@ -64,7 +64,7 @@ const fleet: Process[] = []
 let failed = false
 const report: object[] = []
 try {
-  const [port, other] = await freePorts(2)
+  const [port, one, two] = await freePorts(3)
   const env = (name: string, more: Record<string, string> = {}): Record<string, string> => ({
     KAFKA_BROKERS: at.brokers,
     PG_DSN_RW: at.dsn,
@@ -79,11 +79,13 @@ try {
     return started
   }
   add('commands', 'wallet-commands', { PORT: String(port) })
-  const publisher = add('publisher-1', 'outbox', { PORT: String(other) })
-  add('publisher-2', 'outbox', { PORT: String((await freePorts(1))[0]) })
+  const publisher = add('publisher-1', 'outbox', { PORT: String(one) })
+  add('publisher-2', 'outbox', { PORT: String(two) })
   const ledger = add('ledger', 'ledger')
   add('read-model', 'read-model')
-  await reachable(port)
+  await reachable(`http://127.0.0.1:${port}/wallets/operations`, () => true)
+  // Each has its share of the buckets.
+  for (const each of [one, two]) await reachable(`http://127.0.0.1:${each}/health/kafka/stats`, stats => (stats?.publisher.leases ?? 0) > 0)
   // Whoever still starts is no part of what is measured: code that has run once, all partitions given to somebody.
   say(`warm-up: ${WARM_UP} operations, not measured`)
   const warm = await load(
@@ -164,13 +166,22 @@ function show(level: Level, run: Awaited<ReturnType<typeof load>>, checks: reado
   console.log(lines.join('\n'))
 }
 
-async function reachable(port: number): Promise<void> {
+/** Of `/health/kafka/stats`. */
+interface Stats {
+  readonly publisher: { readonly leases: number }
+}
+
+/** @throws {Error} when there is no answer that is `good` within 30 s. */
+async function reachable(url: string, good: (body: Stats | undefined) => boolean): Promise<void> {
   for (let i = 0; i < 300; i++) {
-    const answer = await fetch(`http://127.0.0.1:${port}/wallets/operations`).catch(() => undefined)
-    if (answer !== undefined) return
+    const body = await fetch(url).then(
+      answer => answer.json().catch(() => undefined) as Promise<Stats | undefined>,
+      () => null,
+    )
+    if (body !== null && good(body)) return
     await sleep(100)
   }
-  throw new Error(`wallet-commands does not listen after 30 s:\n${fleet[0]?.tail()}`)
+  throw new Error(`${url} does not answer as it should after 30 s:\n${fleet.map(each => each.tail()).join('\n')}`)
 }
 
 /** With faults: what lies outside of each fault and the recovery from it has to be as without any, and the recovery has an end. */

@@ -37,7 +37,7 @@ export async function place(given: { brokers?: string; dsn?: string }, say: (lin
       kafka = await startKafka({
         say,
         // Records carry the time at which the broker wrote them: one of the points by which an event's way is measured.
-        properties: { 'broker.session.timeout.ms': 30_000, 'log.message.timestamp.type': 'LogAppendTime' },
+        properties: { 'broker.session.timeout.ms': 9000, 'log.message.timestamp.type': 'LogAppendTime' },
       })
     if (given.dsn === undefined)
       postgres = await startPostgres({

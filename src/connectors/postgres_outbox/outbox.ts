@@ -31,7 +31,14 @@ interface Connection {
   readonly unlock: () => void
   timer: NodeJS.Timeout | undefined
   tending: Promise<void> | undefined
+  /** Another publisher is about to give back what is ours by right. */
+  lacking: boolean
+  /** performance.now() at which the gauges are due. */
+  metering: number
 }
+
+/** While buckets are to come from another publisher, how often to look for them, ms: nobody publishes them meanwhile. */
+const SOON = 50
 
 export class Outbox implements Source {
   private readonly config: PostgresOutboxSourceConfig
@@ -149,7 +156,7 @@ export class Outbox implements Source {
         error => this.broke(error),
         driver.embedded,
       )
-      const connection: Connection = { session, leases, pump, unlock, timer: undefined, tending: undefined }
+      const connection: Connection = { session, leases, pump, unlock, timer: undefined, tending: undefined, lacking: false, metering: 0 }
       this.connection = connection
       session.onLost(error => this.lose(connection, error))
       if (config.channel !== '') await session.listen(config.channel, () => pump.hint())
@@ -167,13 +174,17 @@ export class Outbox implements Source {
   }
 
   private schedule(connection: Connection): void {
-    connection.timer = setTimeout(() => {
-      connection.tending = this.tend(connection)
-        .catch(error => this.broke(error as Error))
-        .finally(() => {
-          if (this.connection === connection) this.schedule(connection)
-        })
-    }, this.config.lease_interval)
+    const { lease_interval } = this.config
+    connection.timer = setTimeout(
+      () => {
+        connection.tending = this.tend(connection)
+          .catch(error => this.broke(error as Error))
+          .finally(() => {
+            if (this.connection === connection) this.schedule(connection)
+          })
+      },
+      connection.lacking ? Math.min(SOON, lease_interval) : lease_interval,
+    )
     connection.timer.unref()
   }
 
@@ -186,7 +197,9 @@ export class Outbox implements Source {
     const lacking = share - leases.held.size
     const got = lacking > 0 ? await this.answered(connection, leases.take(free.slice(0, lacking))) : []
     if (got.length > 0) await this.takeOver(connection, got)
-    if (this.connection !== connection) return
+    connection.lacking = got.length < lacking
+    if (this.connection !== connection || performance.now() < connection.metering) return
+    connection.metering = performance.now() + this.config.lease_interval / 2
     await this.answered(connection, this.meter.refresh(session, this.buckets.size))
   }
 
