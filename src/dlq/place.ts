@@ -13,7 +13,7 @@ export interface Place {
   readonly transactions?: { readonly transactor: Transactor; readonly scope: string }
 }
 
-export const replayName = (pipeline: string): string => `${pipeline}-dlq-replay`
+const replayName = (pipeline: string): string => `${pipeline}-dlq-replay`
 
 /** The version does not count: a letter that is done stays done when the pipeline's state starts afresh. */
 const VERSION = 1

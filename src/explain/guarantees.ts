@@ -39,12 +39,6 @@ export function weakest(pairs: readonly Pair[]): Pair | undefined {
   return least
 }
 
-/** The pairs that break a `delivery: exactly_once`; dead letters may repeat. Empty: it holds, or is not asked for. */
-export function brokenPromises(pipeline: Wiring): Pair[] {
-  if (pipeline.delivery !== 'exactly_once') return []
-  return guarantees(pipeline).filter(p => !p.dlq && p.guarantee !== 'exactly_once')
-}
-
 function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<SinkStep['plugin']>, dlq: boolean): Pair {
   const make = (guarantee: Guarantee, reason: string, hint?: string): Pair => ({
     source: source.name,

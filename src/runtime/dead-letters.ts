@@ -95,7 +95,7 @@ function stepInput(value: unknown): string | undefined {
   }
 }
 
-export const lastHeader = (headers: readonly Header[] | undefined, name: string): string | undefined =>
+const lastHeader = (headers: readonly Header[] | undefined, name: string): string | undefined =>
   headers?.findLast(([n, value]) => n === name && value !== null)?.[1]?.toString()
 
 /** The source's bytes; a message that never had any is written as it stands. */

@@ -119,7 +119,7 @@ function deviations(pipeline: Pipeline, first: TestResult, again: TestResult, ru
 }
 
 /** Batch sizes of the n-th run: a small generator, so that a run can be had again. */
-export function cutsOf(run: number): Cut {
+function cutsOf(run: number): Cut {
   if (run === 1) return wholeBatches
   let x = Math.imul(run, 0x9e3779b1) >>> 0 || 1
   return () => {

@@ -82,7 +82,7 @@ const both = (expected: string, actual: string, paint: Paint): string[] => [
   `actual    ${paint('bad', actual)}`,
 ]
 
-export function writtenText(record: Written, channel: ChannelId): string {
+function writtenText(record: Written, channel: ChannelId): string {
   const parts = [valueOf(record).shown, ...(record.key === null ? [] : [`key ${showBytes(record.key)}`])]
   if (channel.kind === 'dlq') parts.push(`${header(record, 'step')}: ${header(record, 'error_type')}: ${header(record, 'error_message')}`)
   parts.push(origin(record))

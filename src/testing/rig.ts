@@ -148,4 +148,4 @@ export class Rig {
   }
 }
 
-export class StuckError extends Error {}
+class StuckError extends Error {}

@@ -3,7 +3,7 @@ import type { FoundPlugin } from './discover.ts'
 
 const pascal = (type: string): string => type.replaceAll(/(?:^|_)([a-z0-9])/g, (_, c: string) => c.toUpperCase())
 
-export const interfaceName = (p: { kind: string; type: string }): string =>
+const interfaceName = (p: { kind: string; type: string }): string =>
   `${pascal(p.type)}${p.kind === 'transform' ? '' : pascal(p.kind)}Config`
 
 export async function configTypes(plugins: readonly FoundPlugin[]): Promise<string> {

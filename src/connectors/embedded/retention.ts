@@ -37,7 +37,7 @@ interface Part {
  * when a record was written, not from the record's own time: a back-fill of last year's events is not deleted at once.
  * Compacted topics are left alone.
  */
-export async function applyRetention(db: Sqlite, now: number, stopped: () => boolean = () => false): Promise<void> {
+async function applyRetention(db: Sqlite, now: number, stopped: () => boolean = () => false): Promise<void> {
   const mine = await db.write(
     () => db.prepare('UPDATE housekeeping SET at = ? WHERE id = 0 AND abs(? - at) >= ?').run(now, now, EVERY_MS / 2).changes === 1,
   )

@@ -21,7 +21,7 @@ export interface Append {
 }
 
 /** Nobody knows whether the call worked: read before writing again. */
-export class UnknownPost extends ConnectionError {}
+class UnknownPost extends ConnectionError {}
 /** The call did not work, and was refused before it changed anything. */
 export class RefusedPost extends ConnectionError {}
 

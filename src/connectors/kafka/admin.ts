@@ -8,17 +8,7 @@ export interface TopicSetting {
   readonly own: boolean
 }
 
-export const ACL_OPERATIONS = [
-  'all',
-  'read',
-  'write',
-  'create',
-  'delete',
-  'alter',
-  'describe',
-  'describe_configs',
-  'alter_configs',
-] as const
+const ACL_OPERATIONS = ['all', 'read', 'write', 'create', 'delete', 'alter', 'describe', 'describe_configs', 'alter_configs'] as const
 export type AclOperation = (typeof ACL_OPERATIONS)[number]
 
 export interface Acl {

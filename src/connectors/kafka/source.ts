@@ -30,7 +30,7 @@ export default defineSource<KafkaSourceConfig>({
 })
 
 /** Partition of a lane id `<topic>/<partition>`. */
-export function laneToPartition(lane: string): TopicPartition {
+function laneToPartition(lane: string): TopicPartition {
   const at = lane.lastIndexOf('/')
   return { topic: lane.slice(0, at), partition: Number(lane.slice(at + 1)) }
 }

@@ -48,7 +48,7 @@ const OWN = new Set(
 )
 
 /** SQLSTATE of an error that a server sent; undefined: it never came to that. */
-export function sqlState(error: unknown): string | undefined {
+function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown }).code
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && (error as { severity?: unknown }).severity !== undefined
     ? code

@@ -65,7 +65,7 @@ export function statementCommand(config: StatementConfig): Command {
 }
 
 /** JSON values as they are, lists and objects as JSON text. */
-export function paramOf(value: unknown): Param {
+function paramOf(value: unknown): Param {
   if (value === null || value === undefined) return null
   if (typeof value === 'object' && !Buffer.isBuffer(value)) return JSON.stringify(value)
   return value as Param

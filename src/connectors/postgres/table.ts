@@ -2,7 +2,7 @@
 import { EnvironmentError } from '../../plugin.ts'
 import { quoteTable, type Queryable } from './driver.ts'
 
-export async function columnsOfTable(db: Queryable, table: string): Promise<string[] | undefined> {
+async function columnsOfTable(db: Queryable, table: string): Promise<string[] | undefined> {
   const { rows } = await db.query(
     `select attname as name from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum`,
     [quoteTable(table)],

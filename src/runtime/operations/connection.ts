@@ -12,7 +12,7 @@ import type { Schema } from '../config/schema.ts'
 import { formatPath, SourceText } from '../config/tree.ts'
 
 /** The connection settings are wrong: exit code 2. */
-export class SettingsError extends PipelineError {
+class SettingsError extends PipelineError {
   constructor(message: string) {
     super('PIPE_SETTINGS', message)
   }

@@ -208,12 +208,12 @@ function putHeaders(b: Buffer, at: number, headers: NonNullable<OutRecord['heade
 }
 
 /** Size of the zigzag varint of an int32. */
-export function varintSize(value: number): number {
+function varintSize(value: number): number {
   const z = ((value << 1) ^ (value >> 31)) >>> 0
   return z < 0x80 ? 1 : z < 0x4000 ? 2 : z < 0x200000 ? 3 : z < 0x10000000 ? 4 : 5
 }
 
-export function putVarint(b: Buffer, at: number, value: number): number {
+function putVarint(b: Buffer, at: number, value: number): number {
   let z = ((value << 1) ^ (value >> 31)) >>> 0
   while (z > 0x7f) {
     b[at++] = (z & 0x7f) | 0x80

@@ -20,7 +20,7 @@ interface TopicEntry {
 }
 const COORDINATOR = { group: 0, transaction: 1 } as const
 const METADATA_MAX_AGE = 300_000
-export const UNKNOWN_TOPIC = 3
+const UNKNOWN_TOPIC = 3
 export const INVALID_TOPIC = 17
 
 export class Cluster {

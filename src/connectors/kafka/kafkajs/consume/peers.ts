@@ -18,7 +18,7 @@ export function processMark(): string | undefined {
 }
 
 /** True only when the process ran on this machine and is surely gone. */
-export function isDead(mark: string | undefined): boolean {
+function isDead(mark: string | undefined): boolean {
   if (mark === undefined) return false
   try {
     const [boot, token] = JSON.parse(mark) as [string, string]
@@ -29,7 +29,7 @@ export function isDead(mark: string | undefined): boolean {
 }
 
 /** Dead members of a group whose state lets them be seen (a stable one does). */
-export async function deadMembers(coordinator: Broker, group: string): Promise<string[]> {
+async function deadMembers(coordinator: Broker, group: string): Promise<string[]> {
   const { groups } = (await coordinator.describeGroups({ groupIds: [group] })) as {
     groups: { members: { memberId: string; memberMetadata: Buffer }[] }[]
   }

@@ -77,9 +77,6 @@ export class Batch {
   get size(): number {
     return this.builder?.size ?? this.sealed!.bytes.length
   }
-  get isSealed(): boolean {
-    return this.sealed !== undefined
-  }
 
   add(record: OutRecord, call: Call, index: number): void {
     const { calls } = this

@@ -10,7 +10,7 @@ import { Sender } from '../produce/sender.ts'
 import { sleep, within } from '../wait.ts'
 
 /** The broker aborts a transaction that is open for longer. */
-export const TRANSACTION_TIMEOUT = 60_000
+const TRANSACTION_TIMEOUT = 60_000
 const BUDGET = 30_000
 /** The markers of the transaction before are still being written; kafkajs waits 300 ms here, Java 20. */
 const CONCURRENT_PAUSE = 20
