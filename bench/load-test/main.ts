@@ -120,7 +120,7 @@ try {
     const caughtUp = await catchUp(at.dsn)
     const processor = cost()
     // Recovery is seen by looks that come after it.
-    if (faults) await sleep(1500)
+    if (faults) await sleep(2 * maxLag + 500)
     await watch.stop()
     const { checks, appended } = await verify(at.dsn, at.brokers, expected, prefix)
     const hops = await Hops.read(at.dsn, prefix, at.kafka ? appended : new Map())

@@ -12,8 +12,6 @@ interface Look {
 }
 
 const EVERY = 200
-/** Looks in a row that make it more than a moment. */
-const STEADY = 5
 /** Ids that may commit behind higher ones. */
 const MARGIN = 2000
 
@@ -47,18 +45,17 @@ export class Watch {
     )
   }
 
-  /** When both were at most `ms` behind again, and not only for a moment; epoch ms. */
+  /** When both were at most `ms` behind again, and for long enough to see that they stay it; epoch ms. */
   below(ms: number, since: number): number {
     let from = Number.POSITIVE_INFINITY
-    let n = 0
     for (const look of this.looks) {
       if (look.at < since) continue
-      const good = look.ledger <= ms && look.readModel <= ms
-      if (good && n === 0) from = look.at
-      n = good ? n + 1 : 0
-      if (n >= STEADY) return from
+      if (!(look.ledger <= ms && look.readModel <= ms)) from = Number.POSITIVE_INFINITY
+      else if (from > look.at) from = look.at
+      // What stands still since the fault is not old at once.
+      else if (look.at - from > 2 * ms) return from
     }
-    return n > 0 ? from : Number.POSITIVE_INFINITY
+    return from
   }
 
   private async run(): Promise<void> {

@@ -20,45 +20,61 @@ CREATE TABLE IF NOT EXISTS ledger_entries (
 );
 CREATE INDEX IF NOT EXISTS ledger_entries_account ON ledger_entries (account);
 
--- Whoever writes, and however: what does not balance does not commit.
+-- Whoever writes, and however: a statement that leaves something unbalanced is refused. All at once, not row by row.
 CREATE OR REPLACE FUNCTION ledger_balanced() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-  event bigint;
-  total numeric;
+  events bigint[];
+  wrong  text;
 BEGIN
-  FOREACH event IN ARRAY CASE TG_OP
-    WHEN 'INSERT' THEN ARRAY[NEW.event_id] WHEN 'DELETE' THEN ARRAY[OLD.event_id] ELSE ARRAY[OLD.event_id, NEW.event_id] END LOOP
-    SELECT sum(amount) INTO total FROM ledger_entries WHERE event_id = event;
-    IF total <> 0 THEN
-      RAISE EXCEPTION 'ledger transaction % does not balance: its entries add up to %', event, total USING ERRCODE = 'check_violation';
-    END IF;
-  END LOOP;
+  IF TG_OP = 'UPDATE' THEN
+    SELECT array_agg(event_id) INTO events FROM (SELECT event_id FROM changed UNION SELECT event_id FROM former) e;
+  ELSE
+    SELECT array_agg(DISTINCT event_id) INTO events FROM changed;
+  END IF;
+  SELECT event_id || ' does not balance: its entries add up to ' || sum(amount) INTO wrong
+    FROM ledger_entries WHERE event_id = ANY (events) GROUP BY event_id HAVING sum(amount) <> 0 LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'ledger transaction %', wrong USING ERRCODE = 'check_violation';
+  END IF;
   RETURN NULL;
 END $$;
 DO $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'ledger_balanced' AND tgrelid = 'ledger_entries'::regclass) THEN
-    CREATE CONSTRAINT TRIGGER ledger_balanced AFTER INSERT OR UPDATE OR DELETE ON ledger_entries
-      DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_balanced();
+  -- Of an earlier version: once per row.
+  IF EXISTS (SELECT FROM pg_trigger WHERE tgname = 'ledger_balanced' AND tgrelid = 'ledger_entries'::regclass) THEN
+    DROP TRIGGER ledger_balanced ON ledger_entries;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'ledger_balanced_insert' AND tgrelid = 'ledger_entries'::regclass) THEN
+    CREATE TRIGGER ledger_balanced_insert AFTER INSERT ON ledger_entries
+      REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger_balanced();
+    CREATE TRIGGER ledger_balanced_delete AFTER DELETE ON ledger_entries
+      REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger_balanced();
+    CREATE TRIGGER ledger_balanced_update AFTER UPDATE ON ledger_entries
+      REFERENCING NEW TABLE AS changed OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION ledger_balanced();
   END IF;
 END $$;
 
--- Books one event. An event that is booked already changes nothing.
-CREATE OR REPLACE FUNCTION ledger_book(event jsonb) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  id     bigint := (event->>'eventId')::bigint;
-  wallet text := event->>'walletId';
-  amount numeric := (event->>'amount')::numeric;
-  against text := CASE event->>'type' WHEN 'Deposited' THEN 'cash' WHEN 'Withdrawn' THEN 'cash'
-    WHEN 'TransferSent' THEN 'transfers' WHEN 'TransferReceived' THEN 'transfers' END;
+-- Books a batch of events. An event that is booked already changes nothing.
+CREATE OR REPLACE FUNCTION ledger_book_all(events jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  IF id IS NULL OR wallet IS NULL OR amount IS NULL OR amount = 0 OR against IS NULL OR event->>'version' IS NULL THEN
-    RAISE EXCEPTION 'no wallet event: eventId, walletId, version, amount and a known type are needed' USING ERRCODE = 'check_violation';
-  END IF;
-  INSERT INTO ledger_transactions (event_id, wallet_id, version, type, occurred_at)
-    VALUES (id, wallet, (event->>'version')::bigint, event->>'type', (event->>'occurredAt')::timestamptz)
-    ON CONFLICT (event_id) DO NOTHING;
+  PERFORM FROM jsonb_to_recordset(events) AS e("eventId" bigint, "walletId" text, version bigint, type text, amount numeric, "occurredAt" timestamptz)
+    WHERE "eventId" IS NULL OR "walletId" IS NULL OR version IS NULL OR amount IS NULL OR amount = 0 OR "occurredAt" IS NULL OR type IS NULL
+      OR type NOT IN ('Deposited', 'Withdrawn', 'TransferSent', 'TransferReceived');
   IF FOUND THEN
-    INSERT INTO ledger_entries VALUES (id, 'wallet:' || wallet, amount), (id, against, -amount);
+    RAISE EXCEPTION 'no wallet event: eventId, walletId, version, amount, occurredAt and a known type are needed' USING ERRCODE = 'check_violation';
   END IF;
+  WITH event AS MATERIALIZED (
+    SELECT DISTINCT ON ("eventId") "eventId" AS id, "walletId" AS wallet, version, type, amount, "occurredAt" AS at
+    FROM jsonb_to_recordset(events) AS e("eventId" bigint, "walletId" text, version bigint, type text, amount numeric, "occurredAt" timestamptz)
+  ), fresh AS (
+    INSERT INTO ledger_transactions (event_id, wallet_id, version, type, occurred_at) SELECT id, wallet, version, type, at FROM event
+    ON CONFLICT (event_id) DO NOTHING RETURNING event_id
+  )
+  INSERT INTO ledger_entries (event_id, account, amount)
+    SELECT id, leg.account, leg.amount FROM event JOIN fresh ON event_id = id, LATERAL (VALUES
+      ('wallet:' || wallet, event.amount),
+      (CASE WHEN type IN ('Deposited', 'Withdrawn') THEN 'cash' ELSE 'transfers' END, -event.amount)) AS leg(account, amount);
 END $$;
+
+-- Of an earlier version: one event.
+CREATE OR REPLACE FUNCTION ledger_book(event jsonb) RETURNS void LANGUAGE sql AS $$ SELECT ledger_book_all(jsonb_build_array(event)) $$;
