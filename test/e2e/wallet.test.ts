@@ -193,6 +193,55 @@ test('the whole section in one process, without a server: exact money from the b
   }
 }, 90_000)
 
+test('ledger: each event once whatever a batch holds, nothing that is no event, and no statement that leaves it unbalanced; over an older version too', async () => {
+  const dsn = await database()
+  await sql(dsn, script('wallet-2-ledger'))
+  await sql(dsn, 'DROP TRIGGER ledger_balanced_insert ON ledger_entries')
+  await sql(dsn, 'CREATE CONSTRAINT TRIGGER ledger_balanced AFTER INSERT ON ledger_entries FOR EACH ROW EXECUTE FUNCTION ledger_balanced()')
+  await sql(dsn, 'DROP TRIGGER ledger_balanced_update ON ledger_entries; DROP TRIGGER ledger_balanced_delete ON ledger_entries')
+  for (let i = 0; i < 2; i++) await sql(dsn, script('wallet-2-ledger'))
+  const event = (eventId: number, more: object = {}): object => {
+    return { eventId, walletId: 'w', version: eventId, type: 'Deposited', amount: '0.10', occurredAt: '2026-01-01T00:00:00Z', ...more }
+  }
+  const book = (...events: unknown[]) => sql(dsn, 'SELECT ledger_book_all($1)', [JSON.stringify(events)])
+  const entries = () => sql(dsn, 'SELECT event_id::int AS id, account, amount::text AS amount FROM ledger_entries ORDER BY 1, 2')
+
+  await book(event(1), event(2, { type: 'TransferSent', amount: '-0.30' }), event(1))
+  await book(event(2, { type: 'TransferSent', amount: '-0.30' }), event(3, { type: 'Withdrawn', amount: '-12345678901234567890.12345678' }))
+  await sql(dsn, 'SELECT ledger_book($1)', [JSON.stringify(event(3))])
+  const booked = [
+    { id: 1, account: 'cash', amount: '-0.10' },
+    { id: 1, account: 'wallet:w', amount: '0.10' },
+    { id: 2, account: 'transfers', amount: '0.30' },
+    { id: 2, account: 'wallet:w', amount: '-0.30' },
+    { id: 3, account: 'cash', amount: '12345678901234567890.12345678' },
+    { id: 3, account: 'wallet:w', amount: '-12345678901234567890.12345678' },
+  ]
+  expect(await entries()).toEqual(booked)
+  for (const wrong of [
+    event(9, { type: 'Gift' }),
+    event(9, { amount: '0.00' }),
+    event(9, { amount: 'much' }),
+    event(9, { occurredAt: undefined }),
+    event(9, { walletId: null }),
+    7,
+    null,
+  ])
+    await expect(book(event(8), wrong)).rejects.toThrow(/no wallet event|invalid input|array of objects/)
+  // Another event in the place of one that is there.
+  await expect(book(event(9, { version: 1 }))).rejects.toThrow(/duplicate key/)
+  for (const wrong of [
+    "INSERT INTO ledger_entries VALUES (1, 'gift', 1)",
+    'UPDATE ledger_entries SET amount = amount + 1 WHERE event_id = 2',
+    "UPDATE ledger_entries SET event_id = 1 WHERE event_id = 2 AND account = 'transfers'",
+    "DELETE FROM ledger_entries WHERE account = 'cash'",
+  ])
+    await expect(sql(dsn, wrong)).rejects.toThrow(/ledger transaction \d does not balance: its entries add up to/)
+  expect(await entries()).toEqual(booked)
+  await sql(dsn, 'DELETE FROM ledger_entries WHERE event_id = 1')
+  await sql(dsn, 'TRUNCATE ledger_entries, ledger_transactions')
+})
+
 test('load with faults: 0 failures, and everything agrees', async () => {
   const size = full
     ? ['--wallets', '1000', '--operations', '20000', '--workers', '20']
