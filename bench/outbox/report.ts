@@ -134,7 +134,7 @@ export function outboxPlot(results: OutboxResults): string {
     { title: 'p99 ms, 5,000/s', more: 'less is better', of: r => stepOf(r, '5000/s')?.p99 ?? 0, text: n => n.toFixed(0) },
     { title: 'peak memory, MB', more: 'less is better', of: r => r.peakMb, text: n => n.toFixed(0) },
   ]
-  const [row, names, panel, gap, top] = [26, 400, 180, 24, 58]
+  const [row, names, panel, gap, top] = [26, 440, 190, 24, 58]
   const width = names + panels.length * (panel + gap)
   const height = top + rows.length * row + 14
   const labels = rows.map(
