@@ -2,7 +2,7 @@
  * One bucket of an outbox: which of its rows are read, on their way, and published but not marked yet. A lane's position is a list
  * of ids, not the highest one: transactions commit out of the order of their ids, so "everything up to" means nothing here.
  */
-import { type Batch, Message, type Origin, type Position } from '../../plugin.ts'
+import { type Batch, type Header, Message, type Origin, type Position } from '../../plugin.ts'
 import { packIds, unpackIds } from './ids.ts'
 import type { OutboxRow } from './table.ts'
 
@@ -26,16 +26,14 @@ export class Bucket {
   /** Published for sure; to be marked, or being marked. */
   readonly published = new Set<number>()
   private readonly origin: Origin
-  private readonly headers: (row: OutboxRow) => Message['headers']
   private rows: OutboxRow[] = []
   /** Handed to the pipeline, oldest first. */
   private handed: Piece[] = []
   private n = 0
 
-  constructor(lane: string, origin: Origin, headers: (row: OutboxRow) => Message['headers']) {
+  constructor(lane: string, origin: Origin) {
     this.lane = lane
     this.origin = origin
-    this.headers = headers
   }
 
   /** Start over behind a position. @returns the rows it says are published, as far as that was not known. */
@@ -113,6 +111,16 @@ export class Bucket {
   private message(row: OutboxRow, now: number): Message {
     const payload = row.payload === null ? null : Buffer.from(row.payload)
     const key = row.key === null ? null : Buffer.from(row.key)
-    return Message.fromRecord(payload, key, row.created < 0 ? now : row.created, this.headers(row), row.id, this.origin)
+    return Message.fromRecord(payload, key, row.created < 0 ? now : row.created, headersOf(row), row.id, this.origin)
   }
+}
+
+function headersOf(row: OutboxRow): Header[] {
+  const headers: Header[] = [['outbox-id', String(row.id)]]
+  if (row.type !== null) headers.push(['event-type', row.type])
+  if (row.headers !== null) {
+    for (const [name, value] of Object.entries((JSON.parse(row.headers) ?? {}) as Record<string, unknown>))
+      headers.push([name, value === null ? null : typeof value === 'string' ? value : JSON.stringify(value)])
+  }
+  return headers
 }

@@ -78,8 +78,19 @@ export class Leases {
 }
 
 /** The shares of all members add up to the number of buckets; the first ones by pid have the odd ones. */
-export function fairShare(buckets: number, members: readonly number[], me: number): number {
+function fairShare(buckets: number, members: readonly number[], me: number): number {
   const rank = members.toSorted((a, b) => a - b).indexOf(me)
   const count = Math.max(1, members.length)
   return Math.floor(buckets / count) + (Math.max(0, rank) < buckets % count ? 1 : 0)
+}
+
+/** Outboxes in use on databases of this process, whose session locks exclude nobody. */
+const used = new WeakMap<object, Set<string>>()
+/** @returns what gives it up again. @throws {EnvironmentError} when it has a publisher */
+export function alone(driver: object, oid: string): () => void {
+  const here = used.get(driver) ?? new Set()
+  used.set(driver, here)
+  if (here.has(oid)) throw new EnvironmentError('the outbox has a publisher in this process already; several need a PostgreSQL server')
+  here.add(oid)
+  return () => void here.delete(oid)
 }

@@ -7,7 +7,6 @@ import {
   type Batch,
   ConnectionError,
   EnvironmentError,
-  type Header,
   PipelineError,
   type Position,
   type Source,
@@ -16,11 +15,11 @@ import {
 import { connect, type Lease } from '../postgres/connect.ts'
 import { quoteTable, type Session } from '../postgres/driver.ts'
 import { Bucket } from './bucket.ts'
-import { Leases } from './leases.ts'
+import { alone, Leases } from './leases.ts'
 import { OutboxMeter } from './meter.ts'
 import { Pump } from './pump.ts'
 import { Signal } from './signal.ts'
-import { type OutboxRow, type Statements, statements } from './table.ts'
+import { type Statements, statements } from './table.ts'
 
 /** What belongs to one connection, and is gone with it. */
 interface Connection {
@@ -234,7 +233,7 @@ export class Outbox implements Source {
   private bucket(index: number): Bucket {
     const { ctx, config } = this
     const lane = `${config.table}/${index}`
-    return new Bucket(lane, { lane, source: ctx.step, format: config.format }, headersOf)
+    return new Bucket(lane, { lane, source: ctx.step, format: config.format })
   }
 
   /** Marks what the checkpoint says is published: a crash came between the two. */
@@ -305,23 +304,3 @@ const LATE = new Error('late')
  * backlog tempts the planner to read and sort all of it, when the index has its beginning in order.
  */
 const PLANS = ['plan_cache_mode = force_custom_plan', 'enable_bitmapscan = off', 'enable_seqscan = off', 'enable_sort = off']
-
-function headersOf(row: OutboxRow): Header[] {
-  const headers: Header[] = [['outbox-id', String(row.id)]]
-  if (row.type !== null) headers.push(['event-type', row.type])
-  if (row.headers !== null) {
-    for (const [name, value] of Object.entries((JSON.parse(row.headers) ?? {}) as Record<string, unknown>))
-      headers.push([name, value === null ? null : typeof value === 'string' ? value : JSON.stringify(value)])
-  }
-  return headers
-}
-
-/** Outboxes in use on databases of this process, whose session locks exclude nobody. */
-const used = new WeakMap<object, Set<string>>()
-function alone(driver: object, oid: string): () => void {
-  const here = used.get(driver) ?? new Set()
-  used.set(driver, here)
-  if (here.has(oid)) throw new EnvironmentError('the outbox has a publisher in this process already; several need a PostgreSQL server')
-  here.add(oid)
-  return () => void here.delete(oid)
-}
