@@ -38,24 +38,15 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
-DO $$
-BEGIN
-  -- Of an earlier version: once per row.
-  IF EXISTS (SELECT FROM pg_trigger WHERE tgname = 'ledger_balanced' AND tgrelid = 'ledger_entries'::regclass) THEN
-    DROP TRIGGER ledger_balanced ON ledger_entries;
-  END IF;
-  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'ledger_balanced_insert' AND tgrelid = 'ledger_entries'::regclass) THEN
-    CREATE TRIGGER ledger_balanced_insert AFTER INSERT ON ledger_entries
-      REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger_balanced();
-    CREATE TRIGGER ledger_balanced_delete AFTER DELETE ON ledger_entries
-      REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger_balanced();
-    CREATE TRIGGER ledger_balanced_update AFTER UPDATE ON ledger_entries
-      REFERENCING NEW TABLE AS changed OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION ledger_balanced();
-  END IF;
-END $$;
+CREATE OR REPLACE TRIGGER ledger_balanced_insert AFTER INSERT ON ledger_entries
+  REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger_balanced();
+CREATE OR REPLACE TRIGGER ledger_balanced_delete AFTER DELETE ON ledger_entries
+  REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger_balanced();
+CREATE OR REPLACE TRIGGER ledger_balanced_update AFTER UPDATE ON ledger_entries
+  REFERENCING NEW TABLE AS changed OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION ledger_balanced();
 
 -- Books a batch of events. An event that is booked already changes nothing.
-CREATE OR REPLACE FUNCTION ledger_book_all(events jsonb) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ledger_book(events jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM FROM jsonb_to_recordset(events) AS e("eventId" bigint, "walletId" text, version bigint, type text, amount numeric, "occurredAt" timestamptz)
     WHERE "eventId" IS NULL OR "walletId" IS NULL OR version IS NULL OR amount IS NULL OR amount = 0 OR "occurredAt" IS NULL OR type IS NULL
@@ -75,6 +66,3 @@ BEGIN
       ('wallet:' || wallet, event.amount),
       (CASE WHEN type IN ('Deposited', 'Withdrawn') THEN 'cash' ELSE 'transfers' END, -event.amount)) AS leg(account, amount);
 END $$;
-
--- Of an earlier version: one event.
-CREATE OR REPLACE FUNCTION ledger_book(event jsonb) RETURNS void LANGUAGE sql AS $$ SELECT ledger_book_all(jsonb_build_array(event)) $$;
