@@ -10,7 +10,14 @@ import { fileURLToPath } from 'node:url'
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** Debian packages of the commands that tests and benchmarks start. */
-const PACKAGES = { java: 'default-jdk-headless', mvn: 'maven', kcat: 'kcat', chromium: 'chromium', 'redis-server': 'redis-server' }
+const PACKAGES = {
+  java: 'default-jdk-headless',
+  mvn: 'maven',
+  kcat: 'kcat',
+  chromium: 'chromium',
+  'redis-server': 'redis-server',
+  openssl: 'openssl',
+}
 
 /** Installs the npm packages when they are missing or not those of package-lock.json. */
 export function installPackages() {

@@ -6,11 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 import { tempDir } from '../../support/runner.ts'
-import { hasCommand } from '../../support/servers/java.ts'
 import { type PostgresServer, startPostgres } from '../../support/servers/postgres.ts'
 import { settings } from './make.ts'
 
-describe.skipIf(!hasCommand('openssl', 'version'))('TLS', () => {
+describe('TLS', () => {
   let server: PostgresServer
   let ca: string
   beforeAll(async () => {
