@@ -1,6 +1,6 @@
 /**
  * Everything a plugin author imports: the message, the three plugin kinds, and the errors.
- * No runtime code lives here except the `define*` identities.
+ * No runtime code lives here except the `define*` identities. Longer than other files, because it is one contract, read as a whole.
  */
 import type { Header, Message } from './message.ts'
 

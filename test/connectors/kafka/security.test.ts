@@ -1,5 +1,4 @@
 /** Logins and TLS on a real broker, with certificates made for the occasion. */
-import { execFileSync } from 'node:child_process'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,6 +9,7 @@ import type { KafkaSourceConfig } from '../../../src/config.gen.ts'
 import { connect } from '../../../src/connectors/kafka/connect.ts'
 import { ConnectionError, EnvironmentError } from '../../../src/plugin.ts'
 import { producerOptions, unique } from '../../conformance/driver-lib.ts'
+import { makeCa, makeCertificate } from '../../support/certificates.ts'
 import { type KafkaServer, startKafka } from '../../support/servers/kafka.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { sourceConfig } from './config.ts'
@@ -22,48 +22,10 @@ let kafka: KafkaServer
 let ports: { sasl: number; saslTls: number; tls: number }
 let tokens: Server
 
-const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: dir, stdio: 'pipe' })
-
 function makeCertificates(): void {
-  for (const ca of ['ca', 'other-ca'])
-    openssl(
-      'req',
-      '-x509',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      `/CN=${ca}`,
-      '-keyout',
-      `${ca}.key`,
-      '-out',
-      `${ca}.pem`,
-    )
-  const sign = (name: string, extension: string): void => {
-    writeFileSync(path(`${name}.ext`), extension)
-    openssl('req', '-newkey', 'rsa:2048', '-nodes', '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.csr`)
-    openssl(
-      'x509',
-      '-req',
-      '-in',
-      `${name}.csr`,
-      '-CA',
-      'ca.pem',
-      '-CAkey',
-      'ca.key',
-      '-CAcreateserial',
-      '-days',
-      '2',
-      '-extfile',
-      `${name}.ext`,
-      '-out',
-      `${name}.pem`,
-    )
-  }
-  sign('broker', 'subjectAltName=IP:127.0.0.1')
-  sign('client', 'extendedKeyUsage=clientAuth')
+  for (const ca of ['ca', 'other-ca']) makeCa(dir, ca)
+  makeCertificate(dir, 'broker', 'subjectAltName=IP:127.0.0.1')
+  makeCertificate(dir, 'client', 'extendedKeyUsage=clientAuth')
   writeFileSync(path('keystore.pem'), readFileSync(path('broker.key'), 'utf8') + readFileSync(path('broker.pem'), 'utf8'))
 }
 

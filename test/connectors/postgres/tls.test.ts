@@ -1,10 +1,10 @@
 /** TLS to a real server, as libpq's modes have it. */
-import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
+import { makeCa, makeCertificate } from '../../support/certificates.ts'
 import { tempDir } from '../../support/runner.ts'
 import { type PostgresServer, startPostgres } from '../../support/servers/postgres.ts'
 import { settings } from './make.ts'
@@ -13,34 +13,16 @@ describe('TLS', () => {
   let server: PostgresServer
   let ca: string
   beforeAll(async () => {
-    const dir = tempDir({ 'san.cnf': 'subjectAltName=DNS:localhost' })
+    const dir = tempDir()
     chmodSync(dir, 0o755)
-    const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: dir, stdio: 'ignore' })
-    openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=ca', '-keyout', 'ca.key', '-out', 'ca.crt')
-    openssl('req', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=localhost', '-keyout', 's.key', '-out', 's.csr')
-    openssl(
-      'x509',
-      '-req',
-      '-in',
-      's.csr',
-      '-CA',
-      'ca.crt',
-      '-CAkey',
-      'ca.key',
-      '-CAcreateserial',
-      '-days',
-      '2',
-      '-extfile',
-      'san.cnf',
-      '-out',
-      's.crt',
-    )
-    const key = join(dir, 's.key')
+    makeCa(dir)
+    makeCertificate(dir, 'server', 'subjectAltName=DNS:localhost')
+    const key = join(dir, 'server.key')
     chmodSync(key, 0o600)
     // The server is somebody else when root runs the tests, and takes no key that others can read.
     if (process.getuid?.() === 0) chownSync(key, 65_534, 65_534)
-    ca = join(dir, 'ca.crt')
-    server = await startPostgres({ settings: { ssl: 'on', ssl_cert_file: join(dir, 's.crt'), ssl_key_file: key } })
+    ca = join(dir, 'ca.pem')
+    server = await startPostgres({ settings: { ssl: 'on', ssl_cert_file: join(dir, 'server.pem'), ssl_key_file: key } })
   })
   afterAll(() => server?.stop())
 

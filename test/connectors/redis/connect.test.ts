@@ -1,5 +1,4 @@
 /** The ways to a Redis: TLS, logins, sentinels, a cluster; and servers that vanish, stall or say no. */
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +7,7 @@ import redisSource from '../../../src/connectors/redis/source.ts'
 import redisSink from '../../../src/connectors/redis/sink.ts'
 import { ReplyError } from '../../../src/connectors/redis/driver.ts'
 import { ConnectionError, EnvironmentError, type ProbeContext } from '../../../src/plugin.ts'
+import { makeCa, makeCertificate } from '../../support/certificates.ts'
 import { cli } from '../../support/redis.ts'
 import { type RedisServer, type RedisOptions, startRedis } from '../../support/servers/redis.ts'
 import { driver, sinkConfig, sourceConfig } from './make.ts'
@@ -92,27 +92,8 @@ test('logins: password, user with few rights; the probe says what is missing', a
 
 test('TLS: with the CA it works, without it says why', async () => {
   const dir = tempDir()
-  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: dir, stdio: 'ignore' })
-  openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=ca')
-  openssl('req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'key.pem', '-out', 'csr.pem', '-subj', '/CN=127.0.0.1')
-  writeFileSync(join(dir, 'ext'), 'subjectAltName=IP:127.0.0.1')
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    'csr.pem',
-    '-CA',
-    'ca.pem',
-    '-CAkey',
-    'ca.key',
-    '-CAcreateserial',
-    '-out',
-    'cert.pem',
-    '-days',
-    '2',
-    '-extfile',
-    'ext',
-  )
+  makeCa(dir)
+  makeCertificate(dir, 'server', 'subjectAltName=IP:127.0.0.1')
   const file = (name: string): string => join(dir, name)
   const server = await redis({
     ping: false,
@@ -120,15 +101,15 @@ test('TLS: with the CA it works, without it says why', async () => {
       '--tls-port',
       'here',
       '--tls-cert-file',
-      file('cert.pem'),
+      file('server.pem'),
       '--tls-key-file',
-      file('key.pem'),
+      file('server.key'),
       '--tls-ca-cert-file',
       file('ca.pem'),
     ],
   })
   const url = `rediss://127.0.0.1:${server.port}`
-  const mutual = { tls_ca: file('ca.pem'), tls_cert: file('cert.pem'), tls_key: file('key.pem') }
+  const mutual = { tls_ca: file('ca.pem'), tls_cert: file('server.pem'), tls_key: file('server.key') }
   expect(String((await (await driver({ url, ...mutual })).run([['PING']]))[0])).toBe('PONG')
   const got = await subscribedTo(await driver({ url, ...mutual }))
   await (await driver({ url, ...mutual })).run(Array.from({ length: 100 }, (_, i) => ['PUBLISH', 'c', 'x'.repeat(i * 1000)] as const))

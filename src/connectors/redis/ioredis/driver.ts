@@ -14,7 +14,8 @@ import {
   type SubscriptionHandlers,
 } from '../driver.ts'
 import { nameOf } from '../url.ts'
-import { CONNECT_TIMEOUT, type ClientOptions, commonOptions, singleOptions } from './options.ts'
+import { type ClientOptions, commonOptions, singleOptions } from './options.ts'
+import { CONNECT_TIMEOUT } from './reading/protocol.ts'
 import { slotOf } from './slot.ts'
 import type { Address } from './reading/protocol.ts'
 import { subscribe } from './reading/subscribe.ts'

@@ -1,15 +1,16 @@
 /** What ioredis is told. */
 import type { RedisOptions } from 'ioredis'
+import { backoff } from '../../../runtime/pause.ts'
 import type { Target } from '../url.ts'
+import { CONNECT_TIMEOUT, DEAD_AFTER } from './reading/protocol.ts'
 
 export interface ClientOptions extends Omit<Target, 'tls'> {
   readonly tls: object | undefined
   readonly clientName: string
 }
 
-/** Without an answer for so long a connection is taken for dead, ms. */
-export const DEAD_AFTER = 15_000
-export const CONNECT_TIMEOUT = 5000
+/** Between attempts to connect. */
+export const RETRY = { initial_delay: 50, max_delay: 2000 }
 
 export function commonOptions(o: ClientOptions): RedisOptions {
   return {
@@ -25,7 +26,7 @@ export function commonOptions(o: ClientOptions): RedisOptions {
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
-    retryStrategy: times => Math.min(2000, 50 * 2 ** Math.min(times, 6)) * (0.5 + Math.random() / 2),
+    retryStrategy: times => backoff(RETRY, times, Math.random),
     // After a failover the old master is a replica: look for the new one.
     reconnectOnError: error => error.message.startsWith('READONLY'),
   }

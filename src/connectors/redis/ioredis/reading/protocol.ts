@@ -16,6 +16,10 @@ export interface Attempt {
   readonly greeting: string
 }
 
+/** ms. After the second without an answer a connection is taken for dead. */
+export const CONNECT_TIMEOUT = 5000
+export const DEAD_AFTER = 15_000
+
 /** Of `Attempt.state`: bytes handed over and not parsed; 1 while reading waits for them to become fewer. */
 export const [WAITING, FULL] = [0, 1]
 /** Bytes that may wait to be parsed: beyond that reading waits. */

@@ -1,14 +1,13 @@
 /** A Pub/Sub connection that comes back by itself and says when it was away. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EnvironmentError } from '../../../../plugin.ts'
+import { backoff } from '../../../../runtime/pause.ts'
 import { ReplyError, type Subscription, type SubscriptionHandlers } from '../../driver.ts'
-import type { ClientOptions } from '../options.ts'
+import { type ClientOptions, RETRY } from '../options.ts'
 import { type Connection, ReadingThread } from './connection.ts'
 import { type Address, command } from './protocol.ts'
 import { PushReader } from './push-reader.ts'
 
-const RETRY_MIN = 50
-const RETRY_MAX = 2000
 /** Unparsed bytes from which on parsing comes first. */
 const PRESSING = 256 * 1024
 /** Closing waits so long for what was read, ms. */
@@ -91,19 +90,21 @@ export async function subscribe(
     reader?.pause(stop)
   }
   const again = (): void => {
-    const delay = Math.min(RETRY_MAX, RETRY_MIN * 2 ** Math.min(attempts++, 8)) * (0.5 + Math.random() / 2)
-    retry = setTimeout(() => {
-      start().then(
-        () => {
-          if (!closed) handlers.up()
-        },
-        (error: Error) => {
-          if (closed) return
-          if (error instanceof EnvironmentError) handlers.fatal(error)
-          else again()
-        },
-      )
-    }, delay)
+    retry = setTimeout(
+      () => {
+        start().then(
+          () => {
+            if (!closed) handlers.up()
+          },
+          (error: Error) => {
+            if (closed) return
+            if (error instanceof EnvironmentError) handlers.fatal(error)
+            else again()
+          },
+        )
+      },
+      backoff(RETRY, attempts++, Math.random),
+    )
   }
 
   try {

@@ -6,18 +6,15 @@
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { type MessagePort, parentPort } from 'node:worker_threads'
-import { type Attempt, command, FULL, MAX_WAITING, type ToThread, WAITING } from './protocol.ts'
+import { type Attempt, command, CONNECT_TIMEOUT, DEAD_AFTER, FULL, MAX_WAITING, type ToThread, WAITING } from './protocol.ts'
 
 /** So much is taken from the kernel at once, always to the same place. */
 const READ = 1024 * 1024
 /** Handed over at once when there are so many bytes, else when the other side has nothing to do, at the latest after so many ms. */
 const BATCH = 64 * 1024
 const LINGER = 2
-/** ms */
-const CONNECT_TIMEOUT = 5000
-/** A silent connection is asked so often whether it lives, and after so long without an answer taken for dead, ms. */
+/** A silent connection is asked so often whether it lives, ms. */
 const PING_EVERY = 5000
-const DEAD_AFTER = 15_000
 
 parentPort!.on('message', (attempt: Attempt) => new Reading(attempt))
 
