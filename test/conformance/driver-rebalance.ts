@@ -23,6 +23,31 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     expect([...a.breaches, ...b.breaches, ...c.breaches]).toEqual([])
   })
 
+  test('a member that commits without pause while others come and go is not put out, and no partition is left with nobody', async () => {
+    const driver = await drivers.driver()
+    const topic = await newTopic(driver, 4)
+    const group = unique('g')
+    const a = await Member.join(drivers, driver, { topics: [topic], group })
+    await until('one has all', () => shared([a], 4))
+    let over = false
+    const committing = Array.from({ length: 4 }, async (_, partition) => {
+      while (!over) {
+        // One that was taken away refuses; the others go on.
+        await a.consumer.commit([{ topic, partition, offset: 0 }]).catch(() => {})
+        await new Promise(resolve => setTimeout(resolve, 1))
+      }
+    })
+    for (let i = 0; i < 4; i++) {
+      const b = await Member.join(drivers, await drivers.driver(), { topics: [topic], group })
+      await until(`two share, time ${i}`, () => shared([a, b], 4))
+      await b.close()
+      await until(`one has all again, time ${i}`, () => shared([a], 4))
+    }
+    over = true
+    await Promise.all(committing)
+    expect(a.events.filter(e => e.startsWith('lost'))).toEqual([])
+  })
+
   test('the revoked handler is awaited: what it commits is where the new owner begins', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 2)

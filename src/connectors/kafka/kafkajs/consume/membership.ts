@@ -113,7 +113,9 @@ export class Membership {
       } catch (error) {
         cluster.failed(coordinator, error)
         const type = typeOf(error)
-        if (EXPELLED.has(type) && generation === this.generation) {
+        // While we are joining, the group may be a generation ahead of us: with us, not without.
+        const ahead = type === 'ILLEGAL_GENERATION' && this.stable !== undefined
+        if (EXPELLED.has(type) && generation === this.generation && !ahead) {
           this.expel()
           throw new FencedError(`group ${this.options.group} has gone on without this member`, error)
         }
