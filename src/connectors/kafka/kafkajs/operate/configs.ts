@@ -38,6 +38,7 @@ export async function describeConfigs(cluster: Cluster, topics: readonly string[
   )
 }
 
+/** Resolves once the brokers tell the new settings: they answer before they have heard of them from the controller. */
 export async function alterConfigs(cluster: Cluster, topic: string, changes: Readonly<Record<string, string | null>>): Promise<void> {
   const doing = `change the settings of topic ${topic}`
   await ask(cluster, doing, async broker => {
@@ -50,6 +51,16 @@ export async function alterConfigs(cluster: Cluster, topic: string, changes: Rea
       if (type === 'UNKNOWN_TOPIC_OR_PARTITION') throw unknownTopic(topic, cluster.options.brokers)
       throw error
     }
+  })
+  // Bounded, as a broker may tell a value in other words than it was given.
+  for (let n = 0; n < 40 && !(await told(cluster, topic, changes)); n++) await sleep(50)
+}
+
+async function told(cluster: Cluster, topic: string, changes: Readonly<Record<string, string | null>>): Promise<boolean> {
+  const settings = (await describeConfigs(cluster, [topic])).get(topic)
+  return Object.entries(changes).every(([name, value]) => {
+    const now = settings?.get(name)
+    return value === null ? !now?.own : now?.own === true && now.value === value
   })
 }
 
