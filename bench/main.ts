@@ -1,16 +1,7 @@
-/**
- * `npm run bench`: the runner beside its peers, on one broker and the same ticks, in one go.
- *
- *   --only ours,streams   families: ours, streams, quix, kafkajs, kcat
- *   --task bars           bars or map; default both
- *   --ticks 1000000       input records
- *   --runs 3              rounds; the median of each figure counts
- *   --soak                memory instead of speed: flat over 10 million ticks? bounded with a sink a hundred times too slow?
- *   --no-save             leave bench/results, docs/bench and docs/benchmarks.md alone (so does anything less than everything)
- */
+/** `npm run bench`: the runner beside its peers, on one broker and the same ticks, in one go. */
 import { execFileSync } from 'node:child_process'
 import { cpus, release, totalmem, type } from 'node:os'
-import { parseArgs } from 'node:util'
+import { InvalidArgumentError } from 'commander'
 import { KAFKA_VERSION } from '../test/support/servers/java.ts'
 import { startKafka } from '../test/support/servers/kafka.ts'
 import { bare } from './contenders/bare.ts'
@@ -20,6 +11,7 @@ import { ours } from './contenders/ours.ts'
 import { quix } from './contenders/quix.ts'
 import { streams } from './contenders/streams.ts'
 import { Dataset, loadKafka } from './lib/dataset.ts'
+import { command, oneOf, whole } from './lib/options.ts'
 import { median, type Results, type Row } from './report/results.ts'
 import { saveResults, saveSoak } from './report/save.ts'
 import { terminalTable } from './report/table.ts'
@@ -30,24 +22,37 @@ import { flat, slow } from './soak.ts'
 /** What a sink must be compared with to be a hundred times slower; about what the map task reaches. */
 const SOURCE_RATE = 200_000
 
-const { values: flags } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    task: { type: 'string' },
-    ticks: { type: 'string' },
-    runs: { type: 'string', default: '3' },
-    soak: { type: 'boolean', default: false },
-    save: { type: 'boolean', default: true },
-  },
-  allowNegative: true,
-})
+const FAMILIES = ['ours', 'streams', 'quix', 'kafkajs', 'kcat'] as const
 
-const families = flags.only?.split(',')
-const chosen = [...ours, ...streams, ...quix, ...bare, ...kcat].filter(
-  each => (families?.includes(each.family) ?? true) && (flags.task === undefined || flags.task === each.task),
+interface Flags {
+  only?: string[]
+  task?: string[]
+  ticks?: number
+  runs: number
+  soak?: true
+  save: boolean
+}
+
+const program = command(
+  'npm run bench --',
+  'The runner beside its peers; `outbox` as the first word: the outbox publisher beside Debezium.',
 )
-if (chosen.length === 0) throw new Error('nothing to run: --only takes ours, streams, quix, kafkajs, kcat; --task takes bars, map')
-const data = new Dataset(Number(flags.ticks ?? (flags.soak ? 10_000_000 : 1_000_000)))
+  .argument('[outbox]', 'must be the first word', () => {
+    throw new InvalidArgumentError('only `outbox` may stand here, before all flags.')
+  })
+  .option('--only <families>', `of ${FAMILIES.join(', ')}`, oneOf(FAMILIES))
+  .option('--task <tasks>', 'bars, map; default both', oneOf(['bars', 'map']))
+  .option('--ticks <n>', 'input records; default 1000000, with --soak 10000000', whole)
+  .option('--runs <n>', 'rounds; the median of each figure counts', whole, 3)
+  .option('--soak', 'memory instead of speed: flat over 10 million ticks? bounded with a sink a hundred times too slow?')
+  .option('--no-save', 'leave bench/results, docs/bench and docs/benchmarks.md alone (so does anything less than everything)')
+const flags = program.parse().opts<Flags>()
+
+const chosen = [...ours, ...streams, ...quix, ...bare, ...kcat].filter(
+  each => (flags.only?.includes(each.family) ?? true) && (flags.task?.includes(each.task) ?? true),
+)
+if (chosen.length === 0) program.error(`error: ${flags.only!.join(', ')} has no task ${flags.task!.join(', ')}`)
+const data = new Dataset(flags.ticks ?? (flags.soak ? 10_000_000 : 1_000_000))
 
 // A young compiler only: a broker that gets faster while it runs would favour whoever comes last.
 const broker = await startKafka({
@@ -69,7 +74,7 @@ try {
 async function race(arena: Arena): Promise<void> {
   data.bars()
   const rows = await prepared()
-  const rounds = Number(flags.runs)
+  const rounds = flags.runs
   // Round by round, not contender by contender: a noisy minute then spoils one round of each, not all of one.
   for (let round = 1; round <= rounds; round++) {
     for (const [contender, row] of rows) {

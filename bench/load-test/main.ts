@@ -1,22 +1,15 @@
 /**
  * `npm run load-test`: operations on wallets over HTTP, through the outbox and Kafka, to ledger and read model; then everything is
  * held against everything. Exit code 4 when anything is not as it should be.
- *
- *   --wallets 1000 --operations 20000 --workers 20
- *   --faults           kills a publisher, a projector, the broker and PostgreSQL once each in the middle (own servers only)
- *   --max-lag 1000     ms that ledger and read model may be behind; 99 of 100 events
- *   --max-recovery 15000   with faults: ms from the moment at which what was killed is back, until nothing is further behind than that
- *   --no-levels        only this level, not the small one first
- *   --json             the result as JSON
  * Servers: KAFKA_BROKERS and PG_DSN_RW where they are set, otherwise its own.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { freePorts } from '../../test/support/servers/ports.ts'
 import { Faults } from './faults.ts'
 import { Process } from './fleet.ts'
 import { load } from './load.ts'
 import { operations } from './operations.ts'
+import { command, whole } from '../lib/options.ts'
 import { costOf } from '../lib/proc.ts'
 import { Hops, text } from './hops.ts'
 import { place } from './servers.ts'
@@ -27,25 +20,29 @@ import { Watch } from './watch.ts'
 /** Operations that come before the clock starts. */
 const WARM_UP = 2000
 
-const { values: flags } = parseArgs({
-  options: {
-    wallets: { type: 'string', default: '1000' },
-    operations: { type: 'string', default: '20000' },
-    workers: { type: 'string', default: '20' },
-    faults: { type: 'boolean', default: false },
-    'max-lag': { type: 'string', default: '1000' },
-    'max-recovery': { type: 'string', default: '15000' },
-    levels: { type: 'boolean', default: true },
-    json: { type: 'boolean', default: false },
-  },
-  allowNegative: true,
-})
-const wanted = { wallets: Number(flags.wallets), operations: Number(flags.operations), workers: Number(flags.workers) }
-if (!(wanted.wallets >= 1 && wanted.operations >= wanted.wallets && wanted.workers >= 1))
-  throw new Error('--operations must be at least --wallets: every wallet is opened by a deposit')
+interface Flags {
+  wallets: number
+  operations: number
+  workers: number
+  faults: boolean
+  maxLag: number
+  maxRecovery: number
+  levels: boolean
+  json?: true
+}
 
-const maxLag = Number(flags['max-lag'])
-const maxRecovery = Number(flags['max-recovery'])
+const program = command('npm run load-test --', 'Operations on wallets through all four flows, and everything held against everything.')
+  .option('--wallets <n>', 'each is opened by a deposit', whole, 1000)
+  .option('--operations <n>', 'on all of them', whole, 20_000)
+  .option('--workers <n>', 'requests at a time', whole, 20)
+  .option('--faults', 'kills a publisher, a projector, the broker and PostgreSQL once each in the middle (own servers only)', false)
+  .option('--max-lag <ms>', 'that ledger and read model may be behind; 99 of 100 events', whole, 1000)
+  .option('--max-recovery <ms>', 'with faults: from the return of what was killed until the lag is below that again', whole, 15_000)
+  .option('--no-levels', 'only this level, not the small one first')
+  .option('--json', 'the result as JSON')
+const flags = program.parse().opts<Flags>()
+const { wallets, operations: total, workers, faults: withFaults, maxLag, maxRecovery } = flags
+if (total < wallets) program.error('error: --operations must be at least --wallets: every wallet is opened by a deposit')
 
 interface Level {
   readonly wallets: number
@@ -53,9 +50,8 @@ interface Level {
   readonly workers: number
   readonly faults: boolean
 }
-const levels: Level[] = [{ ...wanted, faults: flags.faults }]
-if (flags.levels && wanted.operations > 1000)
-  levels.unshift({ wallets: Math.min(100, wanted.wallets), operations: 1000, workers: wanted.workers, faults: false })
+const levels: Level[] = [{ wallets, operations: total, workers, faults: withFaults }]
+if (flags.levels && total > 1000) levels.unshift({ wallets: Math.min(100, wallets), operations: 1000, workers, faults: false })
 
 const say = (line: string): void => console.error(line)
 const set = (value: string | undefined): string | undefined => (value === undefined || value === '' ? undefined : value)
@@ -91,7 +87,7 @@ try {
   const warm = await load(
     port,
     operations(`w${Date.now().toString(36)}`, WARM_UP / 4, WARM_UP),
-    wanted.workers,
+    workers,
     () => {},
     () => Promise.resolve(),
   )

@@ -1,23 +1,15 @@
-/**
- * `npm run bench -- outbox`: the outbox publisher beside Debezium, on the same PostgreSQL, the same broker and the same rows.
- *
- *   --only ours-alo,ours-eo,debezium   who; default all
- *   --seconds 20                       of each steady rate
- *   --rates 2000,5000                  rows a second
- *   --burst 200000                     rows
- *   --no-save                          leave bench/results and docs alone (so does anything less than everyone)
- */
+/** `npm run bench -- outbox`: the outbox publisher beside Debezium, on the same PostgreSQL, the same broker and the same rows. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { Kafka, logLevel } from 'kafkajs'
 import { guard } from '../../test/support/servers/guard.ts'
 import { startKafka } from '../../test/support/servers/kafka.ts'
 import { startPostgres, type PostgresServer } from '../../test/support/servers/postgres.ts'
+import { command, oneOf, whole, wholes } from '../lib/options.ts'
 import { costOf } from '../lib/proc.ts'
 import { type Publisher, publishers } from './contenders.ts'
 import { burst, prepare, steady } from './feed.ts'
@@ -25,21 +17,30 @@ import { Reader } from './reader.ts'
 import { saveOutbox } from '../report/save.ts'
 import { type OutboxResults, type OutboxRow, type Step, terminal } from './report.ts'
 
-const { values: flags } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    seconds: { type: 'string', default: '20' },
-    rates: { type: 'string', default: '2000,5000' },
-    burst: { type: 'string', default: '200000' },
-    save: { type: 'boolean', default: true },
-  },
-  allowNegative: true,
-})
-const chosen = publishers.filter(p => flags.only?.split(',').includes(p.id) ?? true)
-if (chosen.length === 0) throw new Error(`--only takes ${publishers.map(p => p.id).join(', ')}`)
-const seconds = Number(flags.seconds)
-const BURST = Number(flags.burst)
-const RATES = flags.rates.split(',').filter(Boolean).map(Number)
+interface Flags {
+  only?: string[]
+  seconds: number
+  rates: number[]
+  burst: number
+  save: boolean
+}
+
+const NAMES = publishers.map(p => p.id)
+const {
+  only,
+  seconds,
+  rates,
+  burst: burstRows,
+  save,
+} = command('npm run bench -- outbox', 'The outbox publisher beside Debezium.')
+  .option('--only <names>', `of ${NAMES.join(', ')}`, oneOf(NAMES))
+  .option('--seconds <n>', 'of each steady rate', whole, 20)
+  .option('--rates <n,n>', 'rows a second', wholes, [2000, 5000])
+  .option('--burst <n>', 'rows', whole, 200_000)
+  .option('--no-save', 'leave bench/results and docs alone (so does anything less than everyone)')
+  .parse()
+  .opts<Flags>()
+const chosen = publishers.filter(p => only?.includes(p.id) ?? true)
 
 const say = (line: string): void => console.error(line)
 const broker = await startKafka({
@@ -71,9 +72,9 @@ try {
   await server.stop()
   await broker.stop()
 }
-const results: OutboxResults = { date: new Date().toISOString(), loadBefore: before, seconds, burst: BURST, rows }
+const results: OutboxResults = { date: new Date().toISOString(), loadBefore: before, seconds, burst: burstRows, rows }
 console.log(terminal(results))
-if (flags.save && flags.only === undefined) {
+if (save && only === undefined) {
   saveOutbox(results)
   say('written: bench/results/outbox.json, docs/bench/outbox.svg, docs/benchmarks.md')
 }
@@ -127,11 +128,11 @@ async function run(publisher: Publisher, postgres: PostgresServer): Promise<Outb
     expected += await steady(dsn, 2000, 10)
     await reader.until(expected, 60_000)
     const steps: Step[] = []
-    for (const rate of RATES) steps.push(await measured(`${rate}/s`, () => steady(dsn, rate, seconds)))
+    for (const rate of rates) steps.push(await measured(`${rate}/s`, () => steady(dsn, rate, seconds)))
     steps.push(
       await measured('burst', async () => {
-        await burst(dsn, BURST)
-        return BURST
+        await burst(dsn, burstRows)
+        return burstRows
       }),
     )
     const { id, name: title, kind } = publisher
