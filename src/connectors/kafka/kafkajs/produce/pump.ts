@@ -4,13 +4,13 @@
  * then repeats them in the same order with the same sequence numbers, which the broker recognises.
  */
 import type { Logger, PipelineError } from '../../../../plugin.ts'
-import { type Identity, stamp } from '../../codec/encode.ts'
+import type { Identity } from '../../codec/encode.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
 import { Alarm, sleep } from '../wait.ts'
 import { type AnswerHost, DELIVERY_TIMEOUT, repeat, type Sent, settle } from './answers.ts'
-import type { Batch } from './batch.ts'
-import { type PartitionQueue, sequenceAfter } from './queue.ts'
+import { InFlight } from './in-flight.ts'
+import type { PartitionQueue } from './queue.ts'
 import { produce } from './request.ts'
 
 export interface PumpOptions {
@@ -25,11 +25,7 @@ export interface PumpOptions {
 }
 
 const NOBODY: Identity = { producerId: -1, epoch: -1 }
-const REQUESTS_PER_BROKER = 5
 const REQUEST_BYTES = 1_048_576
-const TROUBLE_MS = 2000
-/** A broker that has not answered a request for this long is away. */
-const SILENCE_MS = 5000
 
 export class Pump {
   private readonly cluster: Cluster
@@ -38,8 +34,7 @@ export class Pump {
   private readonly answers: AnswerHost
   /** Queues with work. */
   private readonly active = new Set<PartitionQueue>()
-  private readonly inFlight = new Map<number, number>()
-  private readonly requests = new Set<{ readonly since: number }>()
+  private readonly inFlight = new InFlight()
   private readonly alarm = new Alarm(() => this.run())
   private turn: NodeJS.Immediate | undefined
   private identity: Identity | undefined
@@ -49,8 +44,6 @@ export class Pump {
   private refreshing = false
   private waiters: (() => void)[] = []
   private fatal: PipelineError | undefined
-  /** Since when requests fail, epoch ms; 0: the last one was answered. */
-  private troubleSince = 0
 
   constructor(cluster: Cluster, options: PumpOptions, allQueues: () => Iterable<PartitionQueue>) {
     this.cluster = cluster
@@ -78,10 +71,7 @@ export class Pump {
   }
 
   get troubled(): boolean {
-    const now = Date.now()
-    if (this.fatal !== undefined || (this.troubleSince > 0 && now - this.troubleSince > TROUBLE_MS)) return true
-    for (const { since } of this.requests) if (now - since > SILENCE_MS) return true
-    return false
+    return this.fatal !== undefined || this.inFlight.troubled(Date.now())
   }
 
   async idle(): Promise<void> {
@@ -123,10 +113,11 @@ export class Pump {
   /** The next request for each broker: at most one batch per partition. */
   private collect(): Map<number, Sent[]> {
     const now = Date.now()
+    const identity = this.identity!
     const requests = new Map<number, Sent[]>()
     const bytes = new Map<number, number>()
     for (const queue of this.active) {
-      const due = this.nextDue(queue, now)
+      const due = queue.due(now, this.options.lingerMs, identity)
       if (due > now) {
         if (due < Infinity) this.alarm.at(due)
         continue
@@ -136,11 +127,11 @@ export class Pump {
         this.refresh()
         continue
       }
-      if ((this.inFlight.get(leader) ?? 0) >= REQUESTS_PER_BROKER) continue
+      if (this.inFlight.full(leader)) continue
       const size = (bytes.get(leader) ?? 0) + (queue.ready[0] ?? queue.open!).size
       if (bytes.has(leader) && size > REQUEST_BYTES) continue
       bytes.set(leader, size)
-      const sent = { queue, batch: this.take(queue) }
+      const sent = { queue, batch: queue.take(identity, this.options.transactionalId !== null) }
       const request = requests.get(leader)
       if (request === undefined) requests.set(leader, [sent])
       else request.push(sent)
@@ -148,57 +139,25 @@ export class Pump {
     return requests
   }
 
-  /** When the queue may send its next batch: now or earlier, a time, or Infinity when an answer has to come first. */
-  private nextDue(queue: PartitionQueue, now: number): number {
-    if (!queue.enrolled || queue.recovering) return Infinity
-    const limit = this.identity!.producerId < 0 || !queue.known ? 1 : REQUESTS_PER_BROKER
-    if (queue.outstanding >= limit) return Infinity
-    if (queue.notBefore > now) return queue.notBefore
-    if (queue.ready.length > 0) return now
-    return queue.open === undefined ? Infinity : queue.open.createdAt + this.options.lingerMs
-  }
-
-  private take(queue: PartitionQueue): Batch {
-    let batch = queue.ready.shift()
-    if (batch === undefined) {
-      batch = queue.open!
-      queue.open = undefined
-    }
-    const bytes = batch.seal()
-    if (batch.sequence < 0) {
-      const idempotent = this.identity!.producerId >= 0
-      batch.sequence = idempotent ? queue.nextSequence : -1
-      if (idempotent) queue.nextSequence = sequenceAfter(queue.nextSequence, batch.count)
-      stamp(bytes, this.identity!, batch.sequence, this.options.transactionalId !== null)
-    }
-    batch.attempts++
-    queue.sent.push(batch)
-    queue.outstanding++
-    return batch
-  }
-
   private async transmit(leader: number, request: readonly Sent[]): Promise<void> {
-    this.inFlight.set(leader, (this.inFlight.get(leader) ?? 0) + 1)
     const { acks, transactionalId } = this.options
-    const mark = { since: Date.now() }
-    this.requests.add(mark)
+    const flight = this.inFlight.begin(leader, Date.now())
     let broker: Awaited<ReturnType<Cluster['broker']>> | undefined
     try {
       broker = await this.cluster.broker(leader)
       const batches = request.map(({ queue: { topic, partition }, batch }) => ({ topic, partition, bytes: batch.seal() }))
       const results = await produce(broker, batches, { acks, transactionalId, timeoutMs: 30_000 })
-      this.troubleSince = 0
+      this.inFlight.answered()
       settle(request, results, this.answers)
     } catch (error) {
-      if (this.troubleSince === 0) this.troubleSince = Date.now()
+      this.inFlight.failed(Date.now())
       const topics = request.map(r => r.queue.topic)
       this.cluster.failed(broker, error, topics)
       const mapped = toPipelineError(error, 'write to Kafka')
       if (!mapped.retryable) this.kill(mapped)
       else for (const { queue } of request) repeat(queue, mapped, this.answers)
     }
-    this.requests.delete(mark)
-    this.inFlight.set(leader, this.inFlight.get(leader)! - 1)
+    this.inFlight.end(flight)
     for (const { queue } of request) this.returned(queue)
     this.reidentify()
     this.run()
@@ -248,7 +207,7 @@ export class Pump {
   }
 
   private reidentify(): void {
-    if (!this.forgetting || this.requests.size > 0) return
+    if (!this.forgetting || this.inFlight.size > 0) return
     for (const queue of this.allQueues()) queue.forget()
     this.identity = undefined
     this.forgetting = false
@@ -263,7 +222,7 @@ export class Pump {
       try {
         for (const topic of topics) await this.cluster.partitions(topic, { refresh: true })
       } catch (error) {
-        if (this.troubleSince === 0) this.troubleSince = Date.now()
+        this.inFlight.failed(Date.now())
         this.unreachable(toPipelineError(error, 'find the partition leaders'))
       }
       await sleep(50)

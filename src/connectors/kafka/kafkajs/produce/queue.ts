@@ -1,5 +1,7 @@
 /** What waits for, or is on its way to, one partition. */
+import { type Identity, stamp } from '../../codec/encode.ts'
 import type { Batch } from './batch.ts'
+import { REQUESTS_PER_BROKER } from './in-flight.ts'
 
 export class PartitionQueue {
   readonly topic: string
@@ -31,6 +33,36 @@ export class PartitionQueue {
 
   get idle(): boolean {
     return this.open === undefined && this.ready.length === 0 && this.sent.length === 0
+  }
+
+  /** When the next batch may be sent: now or earlier, a time, or Infinity when an answer has to come first. */
+  due(now: number, lingerMs: number, { producerId }: Identity): number {
+    if (!this.enrolled || this.recovering) return Infinity
+    const limit = producerId < 0 || !this.known ? 1 : REQUESTS_PER_BROKER
+    if (this.outstanding >= limit) return Infinity
+    if (this.notBefore > now) return this.notBefore
+    if (this.ready.length > 0) return now
+    return this.open === undefined ? Infinity : this.open.createdAt + lingerMs
+  }
+
+  /** The next batch, finished and numbered, counted as sent. */
+  take(identity: Identity, transactional: boolean): Batch {
+    let batch = this.ready.shift()
+    if (batch === undefined) {
+      batch = this.open!
+      this.open = undefined
+    }
+    const bytes = batch.seal()
+    if (batch.sequence < 0) {
+      const idempotent = identity.producerId >= 0
+      batch.sequence = idempotent ? this.nextSequence : -1
+      if (idempotent) this.nextSequence = sequenceAfter(this.nextSequence, batch.count)
+      stamp(bytes, identity, batch.sequence, transactional)
+    }
+    batch.attempts++
+    this.sent.push(batch)
+    this.outstanding++
+    return batch
   }
 
   /** Drops a settled batch. */
