@@ -640,7 +640,7 @@ export interface RedisSourceConfig {
    */
   claim_idle: number
   /**
-   * Streams: field of an entry that is the message's value, byte for byte; entries without it go to the dead letters. Default: all fields as one object of texts.
+   * Streams: field of an entry that is the message's value, byte for byte; entries without it go to the dead letters, with all their fields. Default: all fields as one object of texts.
    */
   field?: string
   /**

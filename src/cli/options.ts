@@ -1,6 +1,6 @@
 /** Parsers of command-line values shared by commands. */
 import { InvalidArgumentError } from 'commander'
-import { parseDuration } from '../runtime/config/units.ts'
+import { parseDuration, parseTimestamp } from '../runtime/config/units.ts'
 
 export function parseDurationOption(text: string): number {
   const ms = parseDuration(text)
@@ -8,9 +8,9 @@ export function parseDurationOption(text: string): number {
   return ms
 }
 
-/** ISO 8601 or epoch milliseconds. */
+/** ISO 8601 or epoch milliseconds. Four digits are refused: they could be a year. */
 export function parseTimeOption(text: string): number {
-  const ms = /^\d{10,16}$/.test(text) ? Number(text) : Date.parse(text)
-  if (Number.isNaN(ms)) throw new InvalidArgumentError('write a time as 2026-01-31T12:00:00Z or as epoch milliseconds.')
+  const ms = /^\d{4}$/.test(text) ? undefined : parseTimestamp(text)
+  if (ms === undefined) throw new InvalidArgumentError('write a time as 2026-01-31T12:00:00Z, a date, or epoch milliseconds.')
   return ms
 }

@@ -132,7 +132,7 @@ test('formats', () => {
     topic: ['', '.', '..', 'a b', 'a/b', 'x'.repeat(250)],
     identifier: ['', '1a', 'a-b', 'a.b.c', 'x'.repeat(64)],
     field: ['', 'a..b', '.a', 'a.', 'a b', 'a[0]', '__proto__', 'a.constructor'],
-    timestamp: ['', 'now', '2026-13-01', '2026-01-31T12:00:00', '12:00'],
+    timestamp: ['', 'now', '2026-13-01', '2026-02-31', 'day 1', '2026-01-31T12:00:00', '12:00'],
   }
   for (const [name, texts] of Object.entries(ok)) for (const t of texts) expect(FORMATS[name].validate(t), `${name} ${t}`).toBe(true)
   for (const [name, texts] of Object.entries(bad)) for (const t of texts) expect(FORMATS[name].validate(t), `${name} ${t}`).toBe(false)

@@ -93,6 +93,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       }
       expect(await to('--to-offset', '7')).toBe(7)
       expect(await to('--to-time', new Date(1_700_000_000_000 + 12_000).toISOString())).toBe(12)
+      expect(await to('--to-time', '999999999')).toBe(0)
       expect(await to('--to-latest')).toBe(20)
       expect(await to('--to-earliest', '--partition', '0')).toBe(0)
       const outside = await place.run('offsets', 'reset', ...args, '--to-offset', '99', '--yes')
@@ -101,6 +102,10 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       expect((await place.run('offsets', 'reset', ...args, '--to-earliest', '--to-latest')).code).toBe(2)
       expect((await place.run('offsets', 'reset', ...args, '--to-earliest', '--partition', '5')).code).toBe(3)
       expect((await place.run('offsets', 'reset', ...args)).code).toBe(2)
+      for (const no of ['day 1', '2026', '2026-02-31', '2026-01-31T12:00']) {
+        const { code, stderr } = await place.run('offsets', 'reset', ...args, '--to-time', no, '--yes')
+        expect([code, stderr]).toEqual([2, expect.stringContaining('write a time as 2026-01-31T12:00:00Z')])
+      }
     }))
 })
 

@@ -74,3 +74,9 @@ test('websocket_server: a free port and a page that is there; a taken one and no
     { what: 'page missing.html', ok: false },
   ])
 })
+
+test('steps that share a port do not find it taken by each other', async () => {
+  const [port] = await freePorts(1)
+  const both = await check(`http: { port: ${port}, path: /orders }`, `websocket_server: { port: ${port}, topic: '"t"' }`)
+  expect(both).toMatchObject({ code: 0, source: [{ ok: true }], sink: [{ ok: true }] })
+})

@@ -1,6 +1,6 @@
 /** Our string formats: what is right, the code when it is not, what to say, and what was probably meant. */
 import type { Code } from './codes.ts'
-import { guessDuration, guessSize, parseDuration, parseSize } from './units.ts'
+import { guessDuration, guessSize, parseDuration, parseSize, parseTimestamp } from './units.ts'
 
 export interface Format {
   readonly code: Code
@@ -18,8 +18,6 @@ const never = (guess: string, written: string | number, validate: (t: string) =>
 const topic = (t: string): boolean => /^[a-zA-Z0-9._-]{1,249}$/.test(t) && t !== '.' && t !== '..'
 const identifier = (t: string): boolean => /^([A-Za-z_][A-Za-z0-9_$]{0,62}\.)?[A-Za-z_][A-Za-z0-9_$]{0,62}$/.test(t)
 const field = (t: string): boolean => /^[^\s.[\]'"`]+(\.[^\s.[\]'"`]+)*$/.test(t) && !t.split('.').some(p => FORBIDDEN_NAMES.has(p))
-const timestamp = (t: string): boolean =>
-  /^\d{1,16}$/.test(t) || (/^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d))?$/.test(t) && !Number.isNaN(Date.parse(t)))
 
 export const FORMATS: Readonly<Record<string, Format>> = {
   duration: {
@@ -75,7 +73,11 @@ export const FORMATS: Readonly<Record<string, Format>> = {
         field,
       ),
   },
-  timestamp: { code: 'CONFIG_TIMESTAMP', validate: timestamp, expected: 'a time such as 2026-01-31T12:00:00Z, or epoch milliseconds' },
+  timestamp: {
+    code: 'CONFIG_TIMESTAMP',
+    validate: t => parseTimestamp(t) !== undefined,
+    expected: 'a time such as 2026-01-31T12:00:00Z, or epoch milliseconds',
+  },
   // Whether there is such a source only the whole file shows: wiring.ts.
   source_step: {
     code: 'CONFIG_SOURCE',

@@ -1,4 +1,4 @@
-/** Durations and sizes carry their unit; both become plain numbers (ms, bytes) before a plugin sees them. */
+/** Durations and sizes carry their unit; both become plain numbers (ms, bytes) before a plugin sees them. Times are read here, too. */
 
 const MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const BYTES: Record<string, number> = {
@@ -40,6 +40,15 @@ export function parseSize(text: string): number | undefined {
   const bytes = Number(match[1]) * BYTES[match[2]]
   const whole = Math.round(bytes)
   return Math.abs(bytes - whole) < 1e-6 && Number.isSafeInteger(whole) ? whole : undefined
+}
+
+/** ISO 8601 with its zone, or a date (UTC), or epoch ms; as epoch ms. Undefined when it is none: `Date.parse` reads a date out of nearly anything. */
+export function parseTimestamp(text: string): number | undefined {
+  if (/^\d{1,16}$/.test(text)) return Number(text)
+  const match = /^(\d{4}-\d\d-\d\d)([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d))?$/.exec(text)
+  const [ms, day] = match ? [Date.parse(text), Date.parse(match[1])] : [Number.NaN, Number.NaN]
+  // The 31st of February is read as the 3rd of March.
+  return Number.isNaN(ms) || !new Date(day).toISOString().startsWith(match![1]) ? undefined : ms
 }
 
 const DURATION_WORDS: [RegExp, string][] = [

@@ -195,6 +195,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     const messages = got.flatMap(g => g.messages)
     expect(messages.filter(m => !m.failure).map(text)).toEqual(range(10, 25))
     expect(messages.filter(m => m.failure).map(m => m.failure!.message)).toEqual([expect.stringContaining('has no field "v"')])
+    expect(messages.filter(m => m.failure).map(text)).toEqual(['{"other":"x"}'])
     await b.commit!(other.lanes[0].id, got.at(-1)!.position)
     const [pending] = await d.run([['XREADGROUP', 'GROUP', 'g', 'b', 'STREAMS', stream, '0']])
     expect(pending).toEqual([[Buffer.from(stream), []]])

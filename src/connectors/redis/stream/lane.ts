@@ -159,9 +159,17 @@ export class StreamLane {
   private message(id: string, fields: readonly Buffer[]): Message {
     const { field, key_field } = this.o.config
     const key = key_field === undefined ? null : (valueOf(fields, key_field) ?? null)
-    const payload = field === undefined ? asObject(fields) : valueOf(fields, field)
-    const m = Message.fromRecord(payload ?? null, key, Number(id.slice(0, id.indexOf('-'))), undefined, offsetOf(id), this.origin)
-    if (payload === undefined) m.failure = new DataError(`entry ${id} of ${this.key} has no field "${field}"`)
+    const payload = field === undefined ? undefined : valueOf(fields, field)
+    // Of an entry without the field the dead letter has whatever there is: acknowledged, it may be gone from Redis soon.
+    const m = Message.fromRecord(
+      payload ?? asObject(fields),
+      key,
+      Number(id.slice(0, id.indexOf('-'))),
+      undefined,
+      offsetOf(id),
+      this.origin,
+    )
+    if (field !== undefined && payload === undefined) m.failure = new DataError(`entry ${id} of ${this.key} has no field "${field}"`)
     return m
   }
 
