@@ -1,14 +1,14 @@
 /** A member of a consumer group: partitions come and go, `poll` hands out what was fetched of those that are ours. */
 import type { Logger } from '../../../../plugin.ts'
-import { UnknownOutcomeError } from '../../../../plugin.ts'
 import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
-import { committedOffsets, listOffsets, PATIENCE, unknownTopic } from '../admin.ts'
+import { PATIENCE, unknownTopic } from '../admin.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
 import { Backoff } from '../wait.ts'
 import { Fetcher } from './fetcher.ts'
 import { Membership } from './membership.ts'
 import { PartitionState } from './partition.ts'
+import { StartPositions } from './start.ts'
 
 /** A broker that has not answered for this long is away. */
 const HEALTHY_MS = 10_000
@@ -23,6 +23,7 @@ export class GroupConsumer implements Consumer {
   private readonly incoming = new Map<string, symbol>()
   /** The handlers' last `assigned`: the next one waits for it. */
   private handing: Promise<unknown> = Promise.resolve()
+  private readonly starts: StartPositions
   private readonly fetcher: Fetcher
   private membership: Membership | undefined
   private handlers: ConsumerHandlers | undefined
@@ -37,6 +38,7 @@ export class GroupConsumer implements Consumer {
     this.cluster = makeCluster()
     this.options = options
     this.log = log
+    this.starts = new StartPositions(this.cluster, options)
     this.fetcher = new Fetcher(this.cluster, {
       maxBytes: options.maxBytes,
       maxWaitMs: options.maxWaitMs,
@@ -45,7 +47,7 @@ export class GroupConsumer implements Consumer {
       onData: () => this.wake(),
       onError: error => options.onError(error),
       onFatal: error => this.fail(error),
-      onOutOfRange: state => void this.outOfRange(state),
+      onOutOfRange: state => void this.starts.oldest(state, this.stopped.signal).then(() => this.fetcher.kick()),
     })
   }
 
@@ -88,7 +90,7 @@ export class GroupConsumer implements Consumer {
     const state = this.states.get(tpKey(tp))
     if (state === undefined) return
     state.seek(offset)
-    if (offset === undefined) await this.start([state])
+    if (offset === undefined) await this.starts.find([state])
     this.fetcher.kick()
   }
 
@@ -141,7 +143,7 @@ export class GroupConsumer implements Consumer {
           if (state.fetchFrom === undefined) unknown.push(state)
           this.states.set(tpKey(tp), state)
         }
-        await this.start(unknown)
+        await this.starts.find(unknown)
         for (const tp of ours()) this.incoming.delete(tpKey(tp))
         this.fetcher.kick()
         return
@@ -180,54 +182,6 @@ export class GroupConsumer implements Consumer {
       "the group session has expired; these partitions are somebody else's now",
     )
     this.handlers!.lost(partitions)
-  }
-
-  /** Start positions for partitions that were given none: the committed offset, else `startAt`. */
-  private async start(states: readonly PartitionState[]): Promise<void> {
-    if (states.length === 0) return
-    const epochs = states.map(s => s.epoch)
-    const committed = await committedOffsets(
-      this.cluster,
-      this.options.group,
-      states.map(s => s.tp),
-    )
-    const fresh = states.filter(s => !committed.has(tpKey(s.tp)))
-    const first =
-      fresh.length === 0
-        ? new Map<string, number>()
-        : await listOffsets(
-            this.cluster,
-            fresh.map(s => s.tp),
-            this.options.startAt,
-            this.options.isolation === 'read_committed',
-          )
-    states.forEach((state, i) => {
-      if (state.epoch === epochs[i]) state.fetchFrom = committed.get(tpKey(state.tp))?.offset ?? first.get(tpKey(state.tp))
-    })
-  }
-
-  /** Retention has passed us by, or the topic was made anew: the oldest record there is loses least. */
-  private async outOfRange(state: PartitionState): Promise<void> {
-    const from = state.fetchFrom
-    state.seek(undefined)
-    const { epoch } = state
-    const backoff = new Backoff(200, 5000)
-    while (!this.closed && state.epoch === epoch) {
-      try {
-        const key = tpKey(state.tp)
-        const earliest = (await listOffsets(this.cluster, [state.tp], 'earliest', false)).get(key)!
-        if (state.epoch !== epoch) return
-        const lost =
-          from !== undefined && from < earliest ? `; ${earliest - from} records were deleted by retention before they were read` : ''
-        this.options.onError(new UnknownOutcomeError(`offset ${from} of ${key} does not exist; reading on from ${earliest}${lost}`))
-        state.fetchFrom = earliest
-        this.fetcher.kick()
-        return
-      } catch (error) {
-        this.options.onError(toPipelineError(error, 'look up offsets'))
-        await backoff.wait(this.stopped.signal)
-      }
-    }
   }
 
   private next(): ConsumedBatch | undefined {
