@@ -1,46 +1,27 @@
 /**
- * Membership of a consumer group: join, sync, heartbeats on their own timer, and what the partitions' owner must be told.
+ * Membership of a consumer group: when to join, heartbeats on their own timer, and what the partitions' owner must be told.
  * One loop calls the handlers, so they never overlap.
  */
 import { FencedError } from '../../../../plugin.ts'
 import { type TopicPartition, tpKey } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
-import type { Broker } from '../internals.ts'
 import { Backoff, sleep, Wakeup, within } from '../wait.ts'
-import { decodeAssignment, encodeMember, PROTOCOL } from './assign.ts'
 import { EXPELLED, heartbeats, REBALANCING } from './heartbeat.ts'
-import { Leader } from './leader.ts'
-import { Farewell, processMark } from './peers.ts'
+import { REBALANCE_TIMEOUT, Session, type SessionOptions } from './session.ts'
 
-export interface MembershipOptions {
-  readonly group: string
-  readonly topics: readonly string[]
-  readonly sessionTimeoutMs: number
-  /** For requests that must not wait behind a join. */
-  readonly aside: Cluster
+export interface MembershipOptions extends SessionOptions {
   assigned(partitions: readonly TopicPartition[]): Promise<void>
   revoked(partitions: readonly TopicPartition[]): Promise<void>
   lost(partitions: readonly TopicPartition[]): void
   onError(error: Error): void
-  /** Members were put out because their processes are gone. */
-  onDead(members: readonly string[]): void
   /** Nothing can be done any more, e.g. no right to join. */
   onFatal(error: Error): void
 }
 
-const REBALANCE_TIMEOUT = 60_000
-/** Share of it that letting go may take; behind it the others go on without us. */
+/** Share of a rebalance's time that letting go may take; behind it the others go on without us. */
 const REVOKE_BUDGET = REBALANCE_TIMEOUT * 0.4
 const METADATA_INTERVAL = 30_000
-
-interface Joined {
-  readonly memberId: string
-  readonly leaderId: string
-  readonly generationId: number
-  /** For the leader only. */
-  readonly members: readonly { memberId: string; memberMetadata: Buffer }[]
-}
 
 export class Membership {
   private readonly cluster: Cluster
@@ -49,16 +30,11 @@ export class Membership {
   private readonly wakeup = new Wakeup()
   private readonly stop = new AbortController()
   private owned: TopicPartition[] = []
-  private memberId = ''
-  private generation = -1
-  private leading = false
-  private readonly leader: Leader
-  private readonly farewell: Farewell
+  private readonly session: Session
   /** Set by a heartbeat; acted on by the loop. */
   private rejoin = false
   private expelled = false
   private beating = new AbortController()
-  private readonly contact = { at: 0 }
   private stable: Promise<void> | undefined
   private markStable: () => void = () => {}
   private notifyExpelled: () => void = () => {}
@@ -68,8 +44,7 @@ export class Membership {
   constructor(cluster: Cluster, options: MembershipOptions) {
     this.cluster = cluster
     this.options = options
-    this.leader = new Leader(cluster)
-    this.farewell = new Farewell(options.group, members => options.onDead(members))
+    this.session = new Session(cluster, options)
     this.heartbeatMs = Math.max(100, Math.min(1000, options.sessionTimeoutMs / 6))
   }
 
@@ -79,7 +54,7 @@ export class Membership {
 
   /** Epoch ms of the coordinator's last good answer. */
   get lastContact(): number {
-    return this.contact.at
+    return this.session.contact.at
   }
 
   /** The same object for as long as the partition is ours without a break. */
@@ -89,11 +64,6 @@ export class Membership {
 
   /** @throws {FencedError} when a partition is not ours any more. */
   async commit(cluster: Cluster, offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
-    const topics = new Map<string, { topic: string; partitions: object[] }>()
-    for (const { topic, partition, offset, metadata } of offsets) {
-      if (!topics.has(topic)) topics.set(topic, { topic, partitions: [] })
-      topics.get(topic)!.partitions.push({ partition, offset: String(offset), metadata: metadata ?? null })
-    }
     const held = offsets.map(tp => this.held(tp))
     await cluster.retry(`commit offsets of group ${this.options.group}`, this.options.sessionTimeoutMs, async () => {
       if (this.stable !== undefined) await within(this.stable, this.options.sessionTimeoutMs, undefined)
@@ -101,21 +71,14 @@ export class Membership {
         if (held[i] === undefined || this.held(tp) !== held[i])
           throw new FencedError(`${tpKey(tp)} was taken from this member of group ${this.options.group}`)
       })
-      const { generation, memberId } = this
-      const coordinator = await cluster.coordinator('group', this.options.group)
+      const { generation } = this.session
       try {
-        await coordinator.offsetCommit({
-          groupId: this.options.group,
-          groupGenerationId: generation,
-          memberId,
-          topics: [...topics.values()],
-        })
+        await this.session.commit(cluster, offsets)
       } catch (error) {
-        cluster.failed(coordinator, error)
         const type = typeOf(error)
         // While we are joining, the group may be a generation ahead of us: with us, not without.
         const ahead = type === 'ILLEGAL_GENERATION' && this.stable !== undefined
-        if (EXPELLED.has(type) && generation === this.generation && !ahead) {
+        if (EXPELLED.has(type) && generation === this.session.generation && !ahead) {
           this.expel()
           throw new FencedError(`group ${this.options.group} has gone on without this member`, error)
         }
@@ -134,19 +97,9 @@ export class Membership {
     this.wakeup.wake()
     this.beating.abort()
     this.markStable()
-    const left = this.memberId === '' ? Promise.resolve() : this.leave()
-    await within(left, 3000, undefined)
+    await within(this.session.leave(), 3000, undefined)
     await this.cluster.close()
     await within(this.running ?? Promise.resolve(), 1000, undefined)
-  }
-
-  private async leave(): Promise<void> {
-    try {
-      const coordinator = await this.cluster.coordinator('group', this.options.group)
-      await coordinator.leaveGroup({ groupId: this.options.group, memberId: this.memberId })
-    } catch {
-      // The session will expire instead.
-    }
   }
 
   private async loop(): Promise<void> {
@@ -157,7 +110,7 @@ export class Membership {
         this.stable ??= new Promise(resolve => {
           this.markStable = resolve
         })
-        const assignment = await this.join()
+        const assignment = await this.session.join(this.owned)
         backoff.reset()
         this.rejoin = this.expelled = false
         const expelled = new Promise<void>(resolve => {
@@ -181,7 +134,7 @@ export class Membership {
   private async failed(error: unknown): Promise<boolean> {
     const type = typeOf(error)
     if (EXPELLED.has(type)) {
-      if (type === 'UNKNOWN_MEMBER_ID') this.memberId = ''
+      if (type === 'UNKNOWN_MEMBER_ID') this.session.forgotten()
       this.drop()
       return true
     }
@@ -193,48 +146,13 @@ export class Membership {
       return false
     }
     if (!NOT_COORDINATOR.has(type)) this.options.onError(mapped)
-    if (this.owned.length > 0 && Date.now() - this.contact.at > this.options.sessionTimeoutMs) this.drop()
+    if (this.owned.length > 0 && Date.now() - this.session.contact.at > this.options.sessionTimeoutMs) this.drop()
     return true
-  }
-
-  private async join(): Promise<TopicPartition[]> {
-    const { group, topics, sessionTimeoutMs } = this.options
-    let coordinator: Broker | undefined
-    try {
-      coordinator = await this.cluster.coordinator('group', group)
-      if (this.memberId === '') await this.farewell.toFormer(coordinator, this.cluster)
-      const joining: Promise<Joined> = coordinator.joinGroup({
-        groupId: group,
-        sessionTimeout: sessionTimeoutMs,
-        rebalanceTimeout: REBALANCE_TIMEOUT,
-        memberId: this.memberId,
-        groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, this.owned, this.generation, processMark()) }],
-      })
-      const joined = await this.farewell.during(joining, this.options.aside)
-      this.memberId = joined.memberId
-      this.contact.at = Date.now()
-      this.leading = joined.leaderId === joined.memberId
-      const groupAssignment = this.leading ? await this.leader.lead(joined.members) : []
-      const synced = await coordinator.syncGroup({
-        groupId: group,
-        generationId: joined.generationId,
-        memberId: joined.memberId,
-        groupAssignment,
-      })
-      this.generation = joined.generationId
-      this.contact.at = Date.now()
-      const { partitions, members } = decodeAssignment(synced.memberAssignment)
-      this.farewell.members = members
-      return [...partitions]
-    } catch (error) {
-      this.cluster.failed(coordinator, error)
-      throw error
-    }
   }
 
   /** Let go of what was taken, then take what was given. */
   private async reconcile(assignment: readonly TopicPartition[]): Promise<void> {
-    const { generation } = this
+    const { generation } = this.session
     const has = new Set(assignment.map(tpKey))
     const had = new Set(this.owned.map(tpKey))
     const gone = this.owned.filter(tp => !has.has(tpKey(tp)))
@@ -243,7 +161,7 @@ export class Membership {
     this.settled()
     if (gone.length > 0) {
       await within(this.options.revoked(gone), REVOKE_BUDGET, undefined)
-      if (generation !== this.generation) return
+      if (generation !== this.session.generation) return
       // Whoever waits for them gets them in the rebalance that our joining again starts.
       this.rejoin = true
     }
@@ -260,7 +178,7 @@ export class Membership {
   private drop(): void {
     const lost = this.owned
     this.owned = []
-    this.generation = -1
+    this.session.over()
     if (lost.length > 0) this.options.lost(lost)
   }
 
@@ -274,20 +192,17 @@ export class Membership {
         group: this.options.group,
         intervalMs: this.heartbeatMs,
         sessionMs: this.options.sessionTimeoutMs,
-        contact: this.contact,
-        beat: () =>
-          this.onCoordinator(c =>
-            c.heartbeat({ groupId: this.options.group, groupGenerationId: this.generation, memberId: this.memberId }),
-          ),
+        contact: this.session.contact,
+        beat: () => this.session.beat(),
         chores: async () => {
-          await this.onCoordinator(c => this.farewell.toPeers(c, this.cluster))
-          if (!this.leading || Date.now() - lastMetadata < METADATA_INTERVAL) return
+          await this.session.farewellToPeers()
+          if (!this.session.leading || Date.now() - lastMetadata < METADATA_INTERVAL) return
           lastMetadata = Date.now()
-          if (await this.leader.outgrown()) this.joinAgain()
+          if (await this.session.outgrown()) this.joinAgain()
         },
         onRebalance: () => this.joinAgain(),
         onExpelled: how => {
-          if (how === 'unknown') this.memberId = ''
+          if (how === 'unknown') this.session.forgotten()
           if (how === 'silence') this.cluster.reset()
           this.expel()
         },
@@ -296,16 +211,6 @@ export class Membership {
       },
       this.beating.signal,
     ).catch((error: Error) => this.options.onFatal(error))
-  }
-
-  private async onCoordinator(request: (coordinator: Broker) => Promise<unknown>): Promise<void> {
-    const coordinator = await this.cluster.coordinator('group', this.options.group)
-    try {
-      await request(coordinator)
-    } catch (error) {
-      this.cluster.failed(coordinator, error)
-      throw error
-    }
   }
 
   private joinAgain(): void {

@@ -1,0 +1,154 @@
+/**
+ * Who we are to the group's coordinator: member id and generation, and the requests that carry them.
+ * What an answer means for the partitions is the caller's business; errors are kafkajs' own.
+ */
+import type { TopicPartition } from '../../driver.ts'
+import type { Cluster } from '../cluster.ts'
+import type { Broker } from '../internals.ts'
+import { decodeAssignment, encodeMember, PROTOCOL } from './assign.ts'
+import { Leader } from './leader.ts'
+import { Farewell, processMark } from './peers.ts'
+
+export interface SessionOptions {
+  readonly group: string
+  readonly topics: readonly string[]
+  readonly sessionTimeoutMs: number
+  /** For requests that must not wait behind a join. */
+  readonly aside: Cluster
+  /** Members were put out because their processes are gone. */
+  onDead(members: readonly string[]): void
+}
+
+/** How long the coordinator lets a join wait for all members of before. */
+export const REBALANCE_TIMEOUT = 60_000
+
+interface Joined {
+  readonly memberId: string
+  readonly leaderId: string
+  readonly generationId: number
+  /** For the leader only. */
+  readonly members: readonly { memberId: string; memberMetadata: Buffer }[]
+}
+
+export class Session {
+  private readonly cluster: Cluster
+  private readonly options: SessionOptions
+  private readonly leader: Leader
+  private readonly farewell: Farewell
+  private memberId = ''
+  /** Of the last assignment; -1: none that still counts. */
+  generation = -1
+  leading = false
+  /** When the coordinator's last good answer came, epoch ms. */
+  readonly contact = { at: 0 }
+
+  /** @param cluster of its own: a join may block its connection for a minute. */
+  constructor(cluster: Cluster, options: SessionOptions) {
+    this.cluster = cluster
+    this.options = options
+    this.leader = new Leader(cluster)
+    this.farewell = new Farewell(options.group, members => options.onDead(members))
+  }
+
+  /** @returns what is ours in the new generation. */
+  async join(owned: readonly TopicPartition[]): Promise<TopicPartition[]> {
+    const { group, topics, sessionTimeoutMs } = this.options
+    let coordinator: Broker | undefined
+    try {
+      coordinator = await this.cluster.coordinator('group', group)
+      if (this.memberId === '') await this.farewell.toFormer(coordinator, this.cluster)
+      const joining: Promise<Joined> = coordinator.joinGroup({
+        groupId: group,
+        sessionTimeout: sessionTimeoutMs,
+        rebalanceTimeout: REBALANCE_TIMEOUT,
+        memberId: this.memberId,
+        groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, owned, this.generation, processMark()) }],
+      })
+      const joined = await this.farewell.during(joining, this.options.aside)
+      this.memberId = joined.memberId
+      this.contact.at = Date.now()
+      this.leading = joined.leaderId === joined.memberId
+      const groupAssignment = this.leading ? await this.leader.lead(joined.members) : []
+      const synced = await coordinator.syncGroup({
+        groupId: group,
+        generationId: joined.generationId,
+        memberId: joined.memberId,
+        groupAssignment,
+      })
+      this.generation = joined.generationId
+      this.contact.at = Date.now()
+      const { partitions, members } = decodeAssignment(synced.memberAssignment)
+      this.farewell.members = members
+      return [...partitions]
+    } catch (error) {
+      this.cluster.failed(coordinator, error)
+      throw error
+    }
+  }
+
+  async beat(): Promise<void> {
+    await this.ask(this.cluster, coordinator =>
+      coordinator.heartbeat({ groupId: this.options.group, groupGenerationId: this.generation, memberId: this.memberId }),
+    )
+  }
+
+  /** @param cluster one whose connections no join blocks. */
+  async commit(cluster: Cluster, offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
+    const topics = new Map<string, { topic: string; partitions: object[] }>()
+    for (const { topic, partition, offset, metadata } of offsets) {
+      if (!topics.has(topic)) topics.set(topic, { topic, partitions: [] })
+      topics.get(topic)!.partitions.push({ partition, offset: String(offset), metadata: metadata ?? null })
+    }
+    // As they are now, not as they will be when the coordinator is found.
+    const { generation, memberId } = this
+    await this.ask(cluster, coordinator =>
+      coordinator.offsetCommit({
+        groupId: this.options.group,
+        groupGenerationId: generation,
+        memberId,
+        topics: [...topics.values()],
+      }),
+    )
+  }
+
+  /** Never throws. */
+  async leave(): Promise<void> {
+    if (this.memberId === '') return
+    try {
+      const coordinator = await this.cluster.coordinator('group', this.options.group)
+      await coordinator.leaveGroup({ groupId: this.options.group, memberId: this.memberId })
+    } catch {
+      // The session will expire instead.
+    }
+  }
+
+  /** To members whose processes are gone. */
+  async farewellToPeers(): Promise<void> {
+    await this.ask(this.cluster, coordinator => this.farewell.toPeers(coordinator, this.cluster))
+  }
+
+  /** Has a topic got partitions since we shared them out? For the leader only. */
+  outgrown(): Promise<boolean> {
+    return this.leader.outgrown()
+  }
+
+  /** Our partitions may be others' already. */
+  over(): void {
+    this.generation = -1
+  }
+
+  /** The coordinator does not know our member id. */
+  forgotten(): void {
+    this.memberId = ''
+  }
+
+  private async ask(cluster: Cluster, request: (coordinator: Broker) => Promise<unknown>): Promise<void> {
+    const coordinator = await cluster.coordinator('group', this.options.group)
+    try {
+      await request(coordinator)
+    } catch (error) {
+      cluster.failed(coordinator, error)
+      throw error
+    }
+  }
+}
