@@ -1,0 +1,184 @@
+/**
+ * The records of a push queue, in memory and on disk, and how far they are read and committed. It does not know what may be
+ * held: the queue says what goes to disk, and what is dropped.
+ */
+import { Chunk, type PushRecord, type QueuedRecord } from './chunk.ts'
+import type { DropReason, Report } from './report.ts'
+import { Spill } from './spill.ts'
+
+export class Backlog {
+  /** Bytes in memory. */
+  bytes = 0
+  /** Number of the next record to read. */
+  cursor: number
+  /** Number of the next to come, and of the first that is not committed. */
+  private next: number
+  private done: number
+  private readonly spill: Spill
+  private readonly report: Report
+  /** In order: read and not committed, then unread. */
+  private readonly chunks: Chunk[] = []
+  /** Index of the chunk being read, and the byte in it. */
+  private at = 0
+  private offset = 0
+
+  /** @param dir for what is spilled. @param first the number of the first record */
+  constructor(dir: string, first: number, report: Report) {
+    this.spill = new Spill(dir)
+    this.report = report
+    this.cursor = this.next = this.done = first
+  }
+
+  /** Takes over what a former process has spilled and not written. */
+  recover(): void {
+    const { chunks, done } = this.spill.recover()
+    if (chunks.length === 0) return
+    this.chunks.push(...chunks)
+    this.done = Math.max(done, chunks[0].first)
+    this.next = Math.max(this.next, chunks.at(-1)!.end)
+    this.seek(undefined)
+    this.tell()
+  }
+
+  /** Bytes on disk. */
+  get spilled(): number {
+    return this.spill.bytes
+  }
+
+  /** Records unread. */
+  get size(): number {
+    let n = 0
+    for (let i = this.at; i < this.chunks.length; i++) n += this.chunks[i].end - Math.max(this.cursor, this.chunks[i].first)
+    return n
+  }
+
+  /** The chunk that takes the records that come; undefined: the last one is on disk, or there is none. */
+  get newest(): Chunk | undefined {
+    const last = this.chunks.at(-1)
+    // What came from the disk is closed.
+    return last?.buf === undefined || last.place !== undefined ? undefined : last
+  }
+
+  /** Is the last chunk being read? */
+  get readsNewest(): boolean {
+    return this.at >= this.chunks.length - 1
+  }
+
+  /** False: the newest chunk has no room for it, see `grow`. */
+  append(record: PushRecord, size: number): boolean {
+    if (this.newest?.append(record, size) !== true) return false
+    this.next++
+    return true
+  }
+
+  /** A new last chunk, of `size` bytes. */
+  grow(size: number): void {
+    const chunk = new Chunk(this.next, Buffer.allocUnsafeSlow(size))
+    this.chunks.push(chunk)
+    this.bytes += chunk.held
+    this.tell()
+  }
+
+  /** Up to `max` records, of one chunk. */
+  take(max: number): QueuedRecord[] {
+    const records: QueuedRecord[] = []
+    while (this.at < this.chunks.length) {
+      const chunk = this.load(this.chunks[this.at])
+      if (this.cursor < chunk.first) this.cursor = chunk.first
+      this.offset = chunk.read(this.offset, this.cursor, max, records)
+      this.cursor += records.length
+      if (records.length > 0 || this.at === this.chunks.length - 1) break
+      this.leave()
+      this.at++
+      this.offset = 0
+    }
+    return records
+  }
+
+  /** What lies before `position` is not kept any longer. @returns false when that is nothing new. */
+  commit(position: number): boolean {
+    if (position <= this.done) return false
+    this.done = position
+    for (; this.at > 0 && this.chunks[0].end <= position; this.at--) this.remove(0)
+    if (!this.spill.empty) this.spill.markDone(position)
+    this.tell()
+    return true
+  }
+
+  /** Reads on from `position` (undefined, or one of a former process: from the first that is not committed). */
+  seek(position: number | undefined): void {
+    const to = Math.max(position ?? 0, this.done)
+    this.leave()
+    const found = this.chunks.findIndex(c => c.end > to)
+    this.at = found === -1 ? Math.max(0, this.chunks.length - 1) : found
+    const chunk = this.chunks[this.at]
+    this.cursor = chunk === undefined ? this.next : found === -1 ? chunk.end : Math.max(to, chunk.first)
+    this.offset = chunk === undefined ? 0 : this.load(chunk).offsetOf(this.cursor)
+  }
+
+  /** Moves a chunk to disk. False: the disk could not take it. */
+  toDisk(chunk: Chunk): boolean {
+    try {
+      this.spill.write(chunk)
+    } catch (error) {
+      this.report.spillFailed(error as Error)
+      return false
+    }
+    this.bytes -= chunk.held
+    if (this.chunks[this.at] !== chunk) chunk.buf = undefined
+    return true
+  }
+
+  /** Drops the oldest unread chunk. @returns false when there is none but the newest. */
+  dropOldest(reason: DropReason): boolean {
+    // The one being read may be half out already.
+    const i = this.chunks[this.at]?.first >= this.cursor ? this.at : this.at + 1
+    if (i >= this.chunks.length - 1) return false
+    this.drop(i, reason)
+    return true
+  }
+
+  dropNewest(reason: DropReason): void {
+    this.drop(this.chunks.length - 1, reason)
+  }
+
+  /** @param keep what is not committed goes to disk, for the next process; otherwise it is dropped. */
+  close(keep: boolean): void {
+    this.leave()
+    for (const chunk of this.chunks) {
+      if (chunk.end <= this.done) this.spill.forget(chunk)
+      else if (chunk.place === undefined && chunk.count > 0 && !(keep && this.toDisk(chunk)))
+        this.report.dropped('closed', chunk.end - Math.max(chunk.first, this.done))
+    }
+    if (!this.spill.empty) this.spill.markDone(this.done)
+    this.spill.close()
+  }
+
+  private load(chunk: Chunk): Chunk {
+    if (chunk.buf === undefined) chunk.buf = this.spill.load(chunk)
+    return chunk
+  }
+
+  /** A chunk that is on disk needs no memory when nobody reads it. */
+  private leave(): void {
+    const chunk = this.chunks[this.at]
+    if (chunk?.place !== undefined) chunk.buf = undefined
+  }
+
+  private drop(index: number, reason: DropReason): void {
+    const { count } = this.chunks[index]
+    this.remove(index)
+    this.report.dropped(reason, count)
+  }
+
+  private remove(index: number): void {
+    const [chunk] = this.chunks.splice(index, 1)
+    if (chunk.place === undefined) this.bytes -= chunk.held
+    if (index === this.at) this.offset = 0
+    this.spill.forget(chunk)
+  }
+
+  private tell(): void {
+    this.report.held(this.bytes, this.spill.bytes)
+  }
+}
