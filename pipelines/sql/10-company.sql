@@ -61,6 +61,11 @@ $$;
 CREATE OR REPLACE FUNCTION app.move(batch jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE moved bigint;
 BEGIN
+  -- NaN and the infinities, too: a sheet could not show them, and every replay of the company would stumble over the row.
+  PERFORM FROM jsonb_to_recordset(batch->'rows') AS r (amount numeric) WHERE abs(r.amount) >= 1e20;
+  IF FOUND THEN
+    RAISE EXCEPTION 'an amount must be a decimal with at most 20 digits before the point' USING ERRCODE = 'check_violation';
+  END IF;
   INSERT INTO app.transactions (company_id, txn_id, posted_on, description, amount)
   SELECT batch->>'company', r.id, r.date, r.description, r.amount
   FROM jsonb_to_recordset(batch->'rows') AS r (id text, date date, description text, amount numeric)

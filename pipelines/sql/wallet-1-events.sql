@@ -92,10 +92,13 @@ DECLARE
   before jsonb;
   now_   timestamptz := clock_timestamp();
 BEGIN
-  IF coalesce(wallet, '') = '' OR length(wallet) > 200 THEN
+  IF jsonb_typeof(command->'walletId') IS DISTINCT FROM 'string' OR wallet = '' OR length(wallet) > 200 THEN
     RAISE EXCEPTION 'walletId must be a text of 1 to 200 characters' USING ERRCODE = 'check_violation';
   END IF;
   IF key IS NOT NULL THEN
+    IF key = '' OR length(key) > 200 THEN
+      RAISE EXCEPTION 'idempotencyKey must be a text of 1 to 200 characters' USING ERRCODE = 'check_violation';
+    END IF;
     INSERT INTO wallet_operations (idempotency_key, request) VALUES (key, command) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
       SELECT request INTO before FROM wallet_operations WHERE idempotency_key = key;
@@ -111,7 +114,7 @@ BEGIN
   WHEN 'withdraw' THEN
     PERFORM wallet_record(wallet, 'Withdrawn', -amount, key, NULL, now_);
   WHEN 'transfer' THEN
-    IF coalesce(other, '') = '' OR length(other) > 200 OR other = wallet THEN
+    IF jsonb_typeof(command->'toWalletId') IS DISTINCT FROM 'string' OR other = '' OR length(other) > 200 OR other = wallet THEN
       RAISE EXCEPTION 'toWalletId must name another wallet' USING ERRCODE = 'check_violation';
     END IF;
     PERFORM wallet_record(wallet, 'TransferSent', -amount, key, other, now_);
@@ -131,14 +134,14 @@ DECLARE
   envelope jsonb;
   command jsonb;
   key text;
+  named text[];
 BEGIN
-  INSERT INTO wallets (wallet_id)
-    SELECT id FROM (SELECT e->'value'->>'walletId' AS id FROM jsonb_array_elements(envelopes) e
-      UNION SELECT e->'value'->>'toWalletId' FROM jsonb_array_elements(envelopes) e) named
-    WHERE id <> '' AND length(id) <= 200 ORDER BY id
-    ON CONFLICT DO NOTHING;
-  PERFORM 1 FROM wallets WHERE wallet_id IN (SELECT e->'value'->>'walletId' FROM jsonb_array_elements(envelopes) e
-    UNION SELECT e->'value'->>'toWalletId' FROM jsonb_array_elements(envelopes) e) ORDER BY wallet_id FOR UPDATE;
+  SELECT array_agg(id ORDER BY id) INTO named FROM (
+    SELECT e->'value'->>'walletId' AS id FROM jsonb_array_elements(envelopes) e
+    UNION SELECT e->'value'->>'toWalletId' FROM jsonb_array_elements(envelopes) e WHERE e->'value'->>'operation' = 'transfer') ids
+    WHERE id <> '' AND length(id) <= 200;
+  INSERT INTO wallets (wallet_id) SELECT id FROM unnest(named) WITH ORDINALITY AS n (id, i) ORDER BY i ON CONFLICT DO NOTHING;
+  PERFORM 1 FROM wallets WHERE wallet_id = ANY (named) ORDER BY wallet_id FOR UPDATE;
   FOR envelope IN SELECT e FROM jsonb_array_elements(envelopes) WITH ORDINALITY AS a(e, n) ORDER BY n LOOP
     command := envelope->'value';
     IF jsonb_typeof(command) <> 'object' THEN

@@ -49,8 +49,8 @@ CREATE OR REPLACE TRIGGER ledger_balanced_update AFTER UPDATE ON ledger_entries
 CREATE OR REPLACE FUNCTION ledger_book(events jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM FROM jsonb_to_recordset(events) AS e("eventId" bigint, "walletId" text, version bigint, type text, amount numeric, "occurredAt" timestamptz)
-    WHERE "eventId" IS NULL OR "walletId" IS NULL OR version IS NULL OR amount IS NULL OR amount = 0 OR "occurredAt" IS NULL OR type IS NULL
-      OR type NOT IN ('Deposited', 'Withdrawn', 'TransferSent', 'TransferReceived');
+    WHERE "eventId" IS NULL OR "walletId" IS NULL OR coalesce(version, 0) < 1 OR coalesce(amount, 0) = 0 OR amount::text ~ '[Nf]'
+      OR "occurredAt" IS NULL OR coalesce(type, '') NOT IN ('Deposited', 'Withdrawn', 'TransferSent', 'TransferReceived');
   IF FOUND THEN
     RAISE EXCEPTION 'no wallet event: eventId, walletId, version, amount, occurredAt and a known type are needed' USING ERRCODE = 'check_violation';
   END IF;

@@ -14,10 +14,15 @@ CREATE OR REPLACE FUNCTION wallet_project(events jsonb, target regclass DEFAULT 
 DECLARE
   wrong text;
 BEGIN
-  SELECT coalesce(e->>'walletId', 'of no wallet') INTO wrong FROM jsonb_array_elements(events) e
-    WHERE NOT e ?& ARRAY['eventId', 'walletId', 'version', 'amount', 'balance', 'occurredAt'] LIMIT 1;
+  -- What the ledger would not book is not shown either; `N` and `f` are in NaN and the infinities.
+  SELECT coalesce("walletId", 'of no wallet') INTO wrong FROM jsonb_to_recordset(events)
+      AS e("eventId" bigint, "walletId" text, version bigint, type text, amount numeric, balance numeric, "occurredAt" timestamptz)
+    WHERE "eventId" IS NULL OR "walletId" IS NULL OR coalesce(version, 0) < 1 OR coalesce(amount, 0) = 0 OR amount::text ~ '[Nf]'
+      OR balance IS NULL OR balance::text ~ '[Nf]' OR "occurredAt" IS NULL
+      OR coalesce(type, '') NOT IN ('Deposited', 'Withdrawn', 'TransferSent', 'TransferReceived') LIMIT 1;
   IF FOUND THEN
-    RAISE EXCEPTION 'no wallet event (%): eventId, walletId, version, amount, balance and occurredAt are needed', wrong USING ERRCODE = 'check_violation';
+    RAISE EXCEPTION 'no wallet event (%): eventId, walletId, version, amount, balance, occurredAt and a known type are needed', wrong
+      USING ERRCODE = 'check_violation';
   END IF;
   EXECUTE format($q$
     WITH event AS (

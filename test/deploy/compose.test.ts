@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { Ajv } from 'ajv'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
+import { loadPipeline } from '../../src/runtime/config/load.ts'
 import spec from './compose-spec.json' with { type: 'json' }
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -58,10 +59,11 @@ describe('docker-compose.kafka.yml', () => {
     expect(file.services.console.ports).toEqual(['127.0.0.1:8080:8080'])
   })
 
-  test('every flow is a service that runs its file, and every service runs a file that is there', () => {
-    const run = Object.entries(file.services).flatMap(([name, s]) => (s.command?.[0] === 'run' ? [[name, s.command[1]]] : []))
-    expect(run.map(([name]) => name).toSorted()).toEqual(flows.toSorted())
-    for (const [name, path] of run) expect(path).toBe(`pipelines/${name}.yaml`)
+  test('every flow is run by one service, and every service runs a file that is there', () => {
+    const run = Object.values(file.services).flatMap(s =>
+      s.command?.[0] === 'run' ? s.command.filter(w => w.startsWith('pipelines/')) : [],
+    )
+    expect(run.toSorted()).toEqual(flows.map(name => `pipelines/${name}.yaml`).toSorted())
     for (const { command } of Object.values(file.services))
       for (const word of command ?? [])
         if (/^(pipelines|topics)\//.test(word)) expect([word, existsSync(join(root, word))]).toEqual([word, true])
@@ -76,11 +78,34 @@ describe('docker-compose.kafka.yml', () => {
     const known = read('schemas/pipeline.schema.json')
     for (const [name, { command, environment }] of Object.entries(file.services)) {
       if (command?.[0] !== 'run') continue
-      const text = read(command[1])
+      const text = command
+        .filter(word => word.startsWith('pipelines/'))
+        .map(read)
+        .join('\n')
       for (const variable of Object.keys(environment ?? {}))
         if (!shared.has(variable))
           expect([name, variable, text.includes(`\${${variable}`) || known.includes(`\${${variable}`)]).toEqual([name, variable, true])
     }
+  })
+
+  test('what it runs, with nothing set but what the file itself sets, is valid', async () => {
+    const byDefault = (text: string): string => text.replace(/\$\{\w+:-([^}]*)\}/g, '$1')
+    for (const [name, { command, environment }] of Object.entries(file.services)) {
+      if (command?.[0] !== 'run') continue
+      const env = Object.fromEntries(Object.entries(environment ?? {}).map(([key, value]) => [key, byDefault(value)]))
+      for (const path of command.filter(word => word.startsWith('pipelines/'))) {
+        const { problems } = await loadPipeline(join(root, path), { env })
+        expect([name, problems.map(p => p.message)]).toEqual([name, []])
+      }
+    }
+  })
+
+  test('operations on wallets and /health/kafka are on port 3000', () => {
+    expect(file.services['wallet-commands']).toMatchObject({
+      command: ['run', 'pipelines/wallet-commands.yaml', 'pipelines/outbox.yaml'],
+      environment: { HOST: '0.0.0.0' },
+      ports: ['127.0.0.1:3000:3000'],
+    })
   })
 
   test('what it depends on, mounts and exposes is there', () => {
@@ -95,6 +120,19 @@ describe('docker-compose.kafka.yml', () => {
       }
     }
   })
+})
+
+test('.env.example: the broker of the contract, and nothing that is not read', () => {
+  const lines = read('.env.example').split('\n')
+  expect(lines).toContain('KAFKA_BROKERS=localhost:9092')
+  const asked = [
+    read('schemas/pipeline.schema.json'),
+    read('src/runtime/state-dir.ts'),
+    ...flows.map(name => read(`pipelines/${name}.yaml`)),
+  ].join('\n')
+  const names = lines.flatMap(line => /^#?([A-Z_]+)=/.exec(line)?.[1] ?? [])
+  expect(names.length).toBeGreaterThan(15)
+  for (const name of names) expect([name, new RegExp(`(\\{|env\\.)${name}\\b`).test(asked)]).toEqual([name, true])
 })
 
 describe('the image', () => {

@@ -218,6 +218,15 @@ describe('a crash between webhook and sheet', () => {
 })
 
 describe('promoting rules', () => {
+  test('no amount gets in that would stop every replay of its company', async () => {
+    const move = (amount: unknown) =>
+      sql(dsn, 'SELECT app.move($1)', [JSON.stringify({ company: 'acme', rows: [{ ...txn('acme', 1), id: String(amount), amount }] })])
+    for (const amount of ['NaN', 'Infinity', '1e20', '-Infinity'])
+      await expect(move(amount)).rejects.toThrow('an amount must be a decimal with at most 20 digits before the point')
+    await move('-99999999999999999999.99')
+    expect(await sql(dsn, 'SELECT amount FROM app.transactions')).toEqual([{ amount: '-99999999999999999999.99' }])
+  })
+
   test('pending rules become active, the transactions go through them again, and the tab Active has each row once', async () => {
     start('txns-ingest')
     start('txns-consumer')

@@ -227,6 +227,8 @@ test('ledger: each event once whatever a batch holds, nothing that is no event, 
     event(9, { amount: 'much' }),
     event(9, { occurredAt: undefined }),
     event(9, { walletId: null }),
+    event(9, { version: 0 }),
+    event(9, { amount: 'NaN' }),
     7,
     null,
   ])
@@ -243,6 +245,49 @@ test('ledger: each event once whatever a batch holds, nothing that is no event, 
   expect(await entries()).toEqual(booked)
   await sql(dsn, 'DELETE FROM ledger_entries WHERE event_id = 1')
   await sql(dsn, 'TRUNCATE ledger_entries, ledger_transactions')
+})
+
+test('read model: each event once, nothing that the ledger would not book, and nothing out of order', async () => {
+  const dsn = await database()
+  for (let i = 0; i < 2; i++) await sql(dsn, script('wallet-3-read-model'))
+  const event = (version: number, more: object = {}): object => {
+    const [type, amount, balance] = ['Deposited', '0.10', `${version / 10}`]
+    return { eventId: version, walletId: 'w', version, type, amount, balance, occurredAt: '2026-01-01T00:00:00Z', ...more }
+  }
+  const project = (...events: unknown[]) => sql(dsn, 'SELECT wallet_project($1)', [JSON.stringify(events)])
+  await project(event(1), event(2), event(1))
+  await project(event(2), event(3))
+  for (const wrong of [
+    event(4, { type: 'Gift' }),
+    event(4, { type: null }),
+    event(4, { version: null }),
+    event(4, { version: 0 }),
+    event(4, { amount: null }),
+    event(4, { amount: 'NaN' }),
+    event(4, { amount: '0.00' }),
+    event(4, { amount: '-Infinity' }),
+    event(1, { walletId: 'new', balance: 'NaN' }),
+    event(5),
+    7,
+  ])
+    await expect(project(wrong)).rejects.toThrow(/no wallet event|out of order: wallet w is at 3 and got 5|array of objects/)
+  expect(await sql(dsn, 'SELECT wallet_id, balance::text AS balance, version FROM wallet_balances')).toEqual([
+    { wallet_id: 'w', balance: '0.30', version: '3' },
+  ])
+})
+
+test('operations: a wallet is there from its first event, and names and keys are texts', async () => {
+  const dsn = await database()
+  for (const name of SCRIPTS) await sql(dsn, script(name))
+  const command = (value: unknown) => sql(dsn, 'SELECT wallet_commands($1)', [JSON.stringify([{ value, headers: {} }])])
+  await command({ operation: 'deposit', walletId: 'a', toWalletId: 'nobody', amount: '1' })
+  await command({ operation: 'transfer', walletId: 'a', toWalletId: 'b', amount: '1' })
+  for (const wrong of [{ walletId: 1 }, { walletId: ['c'] }, { idempotencyKey: '' }, { idempotencyKey: 'k'.repeat(201) }])
+    await expect(command({ operation: 'deposit', walletId: 'c', amount: '1', ...wrong })).rejects.toThrow(/must be a text of 1 to 200/)
+  await expect(command({ operation: 'transfer', walletId: 'a', toWalletId: 7, amount: '1' })).rejects.toThrow(/another wallet/)
+  expect(await sql(dsn, 'SELECT wallet_id FROM wallets ORDER BY 1')).toEqual([{ wallet_id: 'a' }, { wallet_id: 'b' }])
+  await sql(dsn, 'SELECT ledger_book(jsonb_agg(payload)), wallet_project(jsonb_agg(payload)) FROM outbox')
+  expect(await sql(dsn, 'SELECT * FROM wallet_differences')).toEqual([])
 })
 
 test('load with faults: 0 failures, and everything agrees', async () => {

@@ -13,6 +13,8 @@ export interface Row {
 
 /** What a cell may hold; Google's own limit. */
 const MAX_TEXT = 50_000
+/** What an index of PostgreSQL holds, in bytes of any characters, with the names of spreadsheet and tab. */
+const MAX_KEY = 400
 
 /** @throws {DataError} a message without rows, or a row without its key */
 export function rowsReader(config: GoogleSheetsSinkConfig): (value: unknown) => Row[] {
@@ -24,7 +26,12 @@ export function rowsReader(config: GoogleSheetsSinkConfig): (value: unknown) => 
     const key = keyOf(value)
     if ((typeof key !== 'string' || key === '') && typeof key !== 'number')
       throw new DataError(`the key ${config.key} of a row is ${show(key)}; it must be a text or a number`)
-    return { key: String(key), cells: columns.map(({ name, get, number }) => cellOf(get(value), name, number)) }
+    const id = String(key)
+    if (id.length > MAX_KEY)
+      throw new DataError(`the key ${config.key} of a row has ${id.length} characters; at most ${MAX_KEY} can be kept`)
+    if (id.includes('\0'))
+      throw new DataError(`the key ${config.key} of a row, ${show(key)}, has a NUL in it, which PostgreSQL cannot keep`)
+    return { key: id, cells: columns.map(({ name, get, number }) => cellOf(get(value), name, number)) }
   }
   return value => {
     if (!list) return [row(value)]

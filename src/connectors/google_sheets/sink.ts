@@ -28,7 +28,9 @@ export default defineSink<GoogleSheetsSinkConfig>({
     const known = (name: string): boolean => config.columns.includes(name)
     if (!known(config.key)) problems.push({ path: ['key'], message: `must be one of the columns: ${config.columns.join(', ')}` })
     config.numbers.forEach((name, i) => {
-      if (!known(name)) problems.push({ path: ['numbers', i], message: `is no column: ${config.columns.join(', ')}` })
+      if (name === config.key)
+        problems.push({ path: ['numbers', i], message: 'is the key, which is compared as it is written: 007 is not 7' })
+      else if (!known(name)) problems.push({ path: ['numbers', i], message: `is no column: ${config.columns.join(', ')}` })
     })
     if (!URL.canParse(config.endpoint)) problems.push({ path: ['endpoint'], message: 'is no URL' })
     return problems

@@ -118,6 +118,8 @@ describe('posting', () => {
       new Message({ book: 'book-1', rows: [{ text: 'no key' }] }),
       new Message({ book: '../x', rows: [] }),
       message('nowhere', 'n'),
+      message('book-1', 'nul\0'),
+      message('book-1', 'k'.repeat(401)),
     ]
     const error = await sink.write([message('book-1', 'a'), ...bad, new Message({ rows: 1 })], writeContext()).catch(e => e as BatchError)
     expect(error).toBeInstanceOf(BatchError)
@@ -125,7 +127,9 @@ describe('posting', () => {
       [1, expect.stringContaining('the key id of a row is missing')],
       [2, expect.stringContaining('no spreadsheet id')],
       [3, expect.stringContaining('no such spreadsheet')],
-      [4, expect.stringContaining('book')],
+      [4, expect.stringContaining('has a NUL in it')],
+      [5, expect.stringContaining('401 characters; at most 400')],
+      [6, expect.stringContaining('book')],
     ])
     expect(ids()).toEqual(['a'])
     // The spreadsheet may be made later: its rows are not thought to be posted.
@@ -202,6 +206,12 @@ test('shadow mode calls nobody, claims nothing, and says what it would send', as
 
 test('a table of posts that is not there is said at the start', async () => {
   await expect(sinkOf({ posts_table: 'control.nothing' })).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
+})
+
+test('a key that is compared as text is no number', () => {
+  expect(sheets.check!(config({ numbers: ['amount', 'id'] }))).toEqual([
+    { path: ['numbers', 1], message: expect.stringContaining('is the key') },
+  ])
 })
 
 test('columns have names', () => {
