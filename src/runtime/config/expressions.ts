@@ -1,12 +1,13 @@
 /** Expressions anywhere in a config, compiled and type-checked, with problems under the exact character of the file. */
 import type { Marked } from './convert.ts'
 import type { Problems } from './problems.ts'
+import type { Place } from './report.ts'
 import { spanInScalar } from './scalar.ts'
-import { type find, formatPath, type Path, valueSpan } from './tree.ts'
+import { formatPath, valueSpan } from './tree.ts'
 
 export async function checkExpressions(
   expressions: readonly Marked[],
-  place: (path: Path) => { path: Path; find: ReturnType<typeof find> },
+  place: Place,
   unresolved: ReadonlySet<string>,
   problems: Problems,
 ): Promise<void> {

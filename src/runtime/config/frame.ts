@@ -8,8 +8,8 @@ import { fill, fromJson } from './fill.ts'
 import { judge } from './judge.ts'
 import { Problems } from './problems.ts'
 import { type Kind, loadQuick } from './registry.ts'
+import { type Place, report } from './report.ts'
 import type { Schema } from './schema.ts'
-import { report } from './steps.ts'
 import { find, type MapNode, type Path, type Span, type TreeNode } from './tree.ts'
 
 const FRAME = frame as unknown as Schema
@@ -72,7 +72,7 @@ export function isEnabled(node: TreeNode, env: Env, base: string): boolean {
 export async function checkFrame(root: MapNode, env: Env, base: string, problems: Problems): Promise<{ value: any }> {
   const unresolved = new Set<string>()
   const filled = fill(root, FRAME, [], { root: FRAME, env, base, problems, at: topOf(root), unresolved, lenient: false })
-  const place = (path: Path): { path: Path; find: ReturnType<typeof find> } => {
+  const place: Place = path => {
     const found = find(root, path)
     return { path, find: { ...found, key: found.key ?? topOf(root) } }
   }

@@ -1,24 +1,16 @@
-/** One step of a section: which plugin it is, and its config checked by that plugin's own schema. */
+/** One step of a section: which plugin it is, and what else its map may say. */
 import type { Plugin } from '../../plugin.ts'
-import { convert } from './convert.ts'
-import type { Env } from './env.ts'
-import { fill } from './fill.ts'
-import { checkExpressions } from './expressions.ts'
-import { judge, type Judgement } from './judge.ts'
-import type { Problems } from './problems.ts'
 import type { Kind, Registry } from './registry.ts'
-import { alternatives, deref, hasType, type Schema, typesOf } from './schema.ts'
+import type { Schema } from './schema.ts'
+import { checkConfig, type CheckedConfig, type ConfigContext } from './step-config.ts'
 import { suggest } from './suggest.ts'
-import { type Entry, find, formatPath, type MapNode, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
+import { type MapNode, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
 
-export interface SectionContext {
+export interface SectionContext extends ConfigContext {
   readonly registry: Registry
-  readonly env: Env
-  readonly base: string
-  readonly problems: Problems
 }
 
-export interface CheckedStep {
+export interface CheckedStep extends CheckedConfig {
   readonly kind: Kind
   readonly path: Path
   readonly node: MapNode
@@ -27,10 +19,6 @@ export interface CheckedStep {
   /** The plugin's key. */
   readonly key: Span
   readonly plugin: Plugin
-  readonly config: any
-  readonly secrets: readonly string[]
-  /** The config has passed everything that the step alone can be checked for. */
-  readonly valid: boolean
 }
 
 /** Keys of a step that are not a plugin. */
@@ -158,108 +146,4 @@ function reportStrangers(
     }
   }
   return misplaced
-}
-
-interface CheckedConfig {
-  readonly config: any
-  readonly secrets: readonly string[]
-  readonly valid: boolean
-}
-
-async function checkConfig(
-  entry: Entry,
-  plugin: Plugin,
-  path: Path,
-  enabled: boolean,
-  misplaced: ReadonlySet<string>,
-  context: SectionContext,
-): Promise<CheckedConfig> {
-  const { problems } = context
-  const schema = plugin.schema as Schema
-  const { node, short } = expandShorthand(entry, schema)
-  const unresolved = new Set<string>()
-  const filled = fill(node, schema, [], { ...context, root: schema, at: entry.key, unresolved, lenient: !enabled })
-  const { value, expressions, secrets } = convert(filled, schema, schema, context.base)
-  const place = (p: Path): { path: Path; find: ReturnType<typeof find> } => {
-    const found = find(node, p)
-    return { path: [...path, ...(short && p[0] === short ? p.slice(1) : p)], find: { ...found, key: found.key ?? entry.key } }
-  }
-  for (const secret of secrets) {
-    const { find: f } = place(secret.path)
-    if (!f.partial) problems.mask(f.node.span)
-  }
-  const before = problems.count
-  // A key that stands beside the plugin instead of in it is not missing as well.
-  const found = (await judge(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
-  report(
-    found,
-    p => place(p),
-    unresolved,
-    problems,
-    secrets.map(s => formatPath(s.path)),
-  )
-  maskMisspelt(node, schema, problems)
-  await checkExpressions(expressions, p => place(p), unresolved, problems)
-  const known = unresolved.size === 0 && misplaced.size === 0
-  if (problems.count === before && known) runCheck(plugin, value, place, entry.key, path, problems)
-  return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && known }
-}
-
-/** `filter: price > 0` as `filter: {condition: price > 0}`, and nothing at all as an empty map. */
-function expandShorthand(entry: Entry, schema: Schema): { node: TreeNode; short?: string } {
-  const { value: node, key } = entry
-  if (node.kind === 'scalar' && node.value === null && !node.substitution)
-    return { node: { kind: 'map', span: { ...key, start: key.end }, entries: new Map(), implicit: true } }
-  const short = schema.shorthand
-  if (node.kind === 'map' || short === undefined) return { node }
-  const options = alternatives(schema.properties?.[short], schema)
-  if (node.kind === 'seq' && !options.some(o => typesOf(deref(o, schema)).includes('array') || hasType(o, []))) return { node }
-  return { node: { kind: 'map', span: node.span, implicit: true, entries: new Map([[short, { key, value: node }]]) }, short }
-}
-
-type Place = (path: Path) => { path: Path; find: ReturnType<typeof find> }
-
-/** Judgements to problems, without those about values that are not known. */
-export function report(
-  judgements: readonly Judgement[],
-  place: Place,
-  unresolved: ReadonlySet<string>,
-  problems: Problems,
-  secrets: readonly string[] = [],
-): void {
-  for (const j of judgements) {
-    const id = formatPath(j.path)
-    if (unresolved.has(id) || (j.on === 'parent' && unresolved.has(formatPath(j.path.slice(0, -1))))) continue
-    const { path, find: found } = j.on === 'parent' ? { path: place(j.path).path, find: place(j.path.slice(0, -1)).find } : place(j.path)
-    const node = found.node
-    const hidden =
-      j.on === 'value' && (secrets.includes(id) || (node.kind === 'scalar' && node.substitution?.secret === true && !found.partial))
-    const span = j.on === 'value' && !found.partial ? valueSpan(found) : (found.key ?? valueSpan(found))
-    const origin =
-      node.kind === 'scalar' && node.substitution && !found.partial && j.on === 'value' ? ` (from ${node.substitution.template})` : ''
-    problems.add(j.code, span, path, `${j.message}${hidden ? '' : (j.shown ?? '')}${origin}`, hidden ? undefined : j.suggestion)
-  }
-}
-
-/** `sasl_pasword: hunter2` is no secret by its schema, but by what was meant. */
-function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void {
-  if (node.kind !== 'map') return
-  const properties = schema.properties ?? {}
-  const secret = Object.keys(properties).filter(k => alternatives(properties[k], schema).some(s => s.secret))
-  for (const [key, entry] of node.entries) {
-    if (!Object.hasOwn(properties, key) && suggest(key, secret) !== undefined) problems.mask(entry.value.span)
-  }
-}
-
-function runCheck(plugin: Plugin, config: unknown, place: Place, key: Span, path: Path, problems: Problems): void {
-  if (!plugin.check) return
-  try {
-    for (const p of plugin.check(config as never)) {
-      const at = place(p.path)
-      const span = p.path.length === 0 ? key : at.find.partial ? (at.find.key ?? key) : valueSpan(at.find)
-      problems.add('CONFIG_CHECK', span, at.path, p.message, p.suggestion)
-    }
-  } catch (error) {
-    problems.add('CONFIG_CHECK', key, path, `the check of ${plugin.type} failed: ${(error as Error).message}`)
-  }
 }

@@ -10,8 +10,8 @@ import type { Problem } from '../config/model.ts'
 import { parseText } from '../config/parse.ts'
 import { Problems } from '../config/problems.ts'
 import { readText } from '../config/read.ts'
+import { type Place, report } from '../config/report.ts'
 import type { Schema } from '../config/schema.ts'
-import { report } from '../config/steps.ts'
 import { suggest } from '../config/suggest.ts'
 import { find, type MapNode, type Path, SourceText, valueSpan } from '../config/tree.ts'
 import { TOPIC_SETTINGS } from './topic-settings.ts'
@@ -74,7 +74,7 @@ export async function loadCatalogue(
   const top = root.entries.values().next().value?.key ?? { source, start: 0, end: 1 }
   const unresolved = new Set<string>()
   const filled = fill(root, SCHEMA, [], { root: SCHEMA, env, base: dirname(file), problems, at: top, unresolved, lenient: false })
-  const place = (path: Path): { path: Path; find: ReturnType<typeof find> } => {
+  const place: Place = path => {
     const found = find(root, path)
     return { path, find: { ...found, key: found.key ?? top } }
   }
