@@ -75,7 +75,7 @@ class PostgresSink implements Sink {
       if (context.transaction) {
         const transaction = context.transaction as PostgresTransaction
         await transaction.exclusive(async tx => {
-          for (const items of portions(usable)) await executeApart(tx, this.commands, items, refused)
+          for (const items of portions(usable)) await executeApart(tx, this.commands, items, refused, transaction.careful)
         })
       } else await this.writeAlone(usable, refused)
     }
@@ -116,7 +116,7 @@ class PostgresSink implements Sink {
       } catch (error) {
         if (!(error instanceof DataError)) throw error
         const mine = new Map<number, Error>()
-        await driver.transaction(tx => executeApart(tx, this.commands, items, mine))
+        await driver.transaction(tx => executeApart(tx, this.commands, items, mine, true))
         for (const [i, cause] of mine) refused.set(i, cause)
       }
     }

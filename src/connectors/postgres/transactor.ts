@@ -5,7 +5,9 @@
 import {
   type Checkpoint,
   type CheckpointDelta,
+  ConnectionError,
   type Context,
+  DataError,
   FencedError,
   type Json,
   type LaneInfo,
@@ -59,6 +61,8 @@ const PATIENCE = 1500
 interface Claim {
   readonly id: string
   readonly epoch: string
+  /** See `PostgresTransaction.careful`. */
+  careful: boolean
 }
 
 /** Several sinks write into it at the same time: each gets the connection for itself for as long as it needs. */
@@ -66,6 +70,11 @@ export class PostgresTransaction implements Transaction {
   private readonly tx: OpenTransaction
   private readonly claim: Claim
   private tail: Promise<unknown> = Promise.resolve()
+
+  /** The commit before was refused for a row that nobody knows: constraints are to be asked with each write. */
+  get careful(): boolean {
+    return this.claim.careful
+  }
 
   constructor(tx: OpenTransaction, claim: Claim) {
     this.tx = tx
@@ -86,7 +95,15 @@ export class PostgresTransaction implements Transaction {
       await this.tx.rollback()
       throw error
     }
-    await this.tx.commit()
+    try {
+      await this.tx.commit()
+    } catch (error) {
+      if (!(error instanceof DataError) || this.claim.careful) throw error
+      // A deferred constraint: read again, and find out whose row it is.
+      this.claim.careful = true
+      throw new ConnectionError(`the commit was refused, and is tried again row by row: ${error.message}`, error)
+    }
+    this.claim.careful = false
   }
 
   async abort(): Promise<void> {
@@ -137,7 +154,11 @@ export class PostgresTransactor implements Transactor {
         string
       >[]
       const state = json === null ? [] : (await tx.query(READ_STATE, [id])).rows
-      return { claim: { id, epoch }, position: json as string | null, rows: state as Record<string, string>[] }
+      return {
+        claim: { id, epoch, careful: this.claims.get(lane.id)?.careful ?? false },
+        position: json as string | null,
+        rows: state as Record<string, string>[],
+      }
     })
     this.claims.set(lane.id, claim)
     return position === null

@@ -45,16 +45,24 @@ export async function execute(db: Queryable, commands: readonly Command[], items
   }
 }
 
-/** In a transaction: halves the batch until the guilty stand alone, and undoes only those. */
+/**
+ * In a transaction: halves the batch until the guilty stand alone, and undoes only those. `deferred`: what constraints would say at
+ * the commit is asked now, piece by piece.
+ */
 export async function executeApart(
   tx: Queryable,
   commands: readonly Command[],
   items: readonly Item[],
   failed: Map<number, Error>,
+  deferred: boolean,
 ): Promise<void> {
   await tx.query('savepoint rows')
   try {
     await execute(tx, commands, items)
+    if (deferred) {
+      await tx.query('set constraints all immediate')
+      await tx.query('set constraints all deferred')
+    }
   } catch (error) {
     if (!(error instanceof DataError)) throw error
     await tx.query('rollback to savepoint rows')
@@ -62,8 +70,8 @@ export async function executeApart(
     if (items.length === 1) failed.set(items[0].index, error)
     else {
       const middle = items.length >> 1
-      await executeApart(tx, commands, items.slice(0, middle), failed)
-      await executeApart(tx, commands, items.slice(middle), failed)
+      await executeApart(tx, commands, items.slice(0, middle), failed, deferred)
+      await executeApart(tx, commands, items.slice(middle), failed, deferred)
     }
     return
   }

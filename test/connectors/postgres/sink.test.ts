@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresSinkConfig } from '../../../src/config.gen.ts'
 import { connect, type Lease } from '../../../src/connectors/postgres/connect.ts'
 import plugin from '../../../src/connectors/postgres/sink.ts'
+import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
 import { type BatchError, EnvironmentError, Message } from '../../../src/plugin.ts'
 import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
@@ -113,6 +114,39 @@ describe.each([
     expect(refused.map(([i]) => i).sort((a, b) => a - b)).toEqual([7, 50, 51, 98, 99])
     expect(Object.fromEntries(refused)[7]).toMatch(/check constraint.*23514/)
     expect(await rows(`select count(*) c from ${table}`)).toEqual([{ c: '95' }])
+  })
+
+  test('a constraint that is checked at the commit refuses its rows alone, too', async () => {
+    const accounts = await make('id text primary key')
+    const deferred = `id int primary key, account text references ${accounts} deferrable initially deferred`
+    await lease.driver.query(`insert into ${accounts} values ('a')`)
+    const messages = ['a', 'nobody', 'a'].map((account, id) => raw(JSON.stringify({ id, account }), id))
+    const [table, other] = [await make(deferred), await make(deferred)]
+    const ids = async (of: string) => (await rows(`select id from ${of} order by 1`)).map(r => Number(r.id))
+
+    expect(await write({ table, columns: ['id', 'account'] }, messages)).toEqual([[1, expect.stringContaining('23503')]])
+    expect(await ids(table)).toEqual([0, 2])
+
+    // In a lane's transaction whose row it is shows when the lane reads again.
+    const transactor = new PostgresTransactor(settings(dsn), { ...fakeContext('out'), pipeline: unique('p') })
+    const sink = await open({ table: other, columns: ['id', 'account'] })
+    const lane = { id: 'in/0', source: 'in' }
+    const cycle = async (batch: readonly Message[]): Promise<void> => {
+      await transactor.claim(lane)
+      const transaction = await transactor.begin(lane)
+      const failed = await sink.write(batch, { ...writeContext(), transaction }).catch(error => error as BatchError)
+      if (failed) expect([...failed.failed.keys()]).toEqual([1])
+      await transaction.commit({ position: 3, state: [] })
+    }
+    try {
+      await expect(cycle(messages)).rejects.toMatchObject({ retryable: true, message: expect.stringContaining('row by row') })
+      expect(await ids(other)).toEqual([])
+      await cycle(messages)
+      expect(await ids(other)).toEqual([0, 2])
+    } finally {
+      await sink.close!()
+      await transactor.close()
+    }
   })
 
   test('statements: a whole batch as JSON, several tables in one transaction', async () => {
