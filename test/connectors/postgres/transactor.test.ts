@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect } from '../../../src/connectors/postgres/connect.ts'
 import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
 import { FencedError, type LaneInfo, UnknownOutcomeError } from '../../../src/plugin.ts'
@@ -20,6 +20,8 @@ describe.each([
   ['pglite', async () => `pglite:${join(dir, 'db')}`],
 ])('%s', (name, place) => {
   let dsn: Promise<string> | undefined
+  // To make a database in the process takes longer than a test may, on a machine that is busy.
+  beforeAll(async () => (await connect(settings(await (dsn ??= place())), fakeContext('x').log)).release())
   const open = async (pipeline: string) => new PostgresTransactor(settings(await (dsn ??= place())), { ...fakeContext('out'), pipeline })
 
   checkpointConformance(name, () => ({ open, lane }))
