@@ -22,7 +22,7 @@ export function register(program: Command): void {
     .option('--data <json>', 'the message', '{}')
     .option('--key <key>', "the message's key")
     .option('--wait <duration>', 'wait until it has been dealt with; not within this time: exit code 4', parseDurationOption)
-    .addHelpText('after', '\nExample:\n  $ runner trigger pipelines/rules-promote.yaml --data \'{"by":"ann"}\' --wait 30s')
+    .addHelpText('after', '\nExample:\n  $ runner trigger pipelines/rules-promote.yaml --data \'{"company":"acme"}\' --wait 30s')
     .action(async (file: string, flags: TriggerFlags) => {
       process.exitCode = await trigger(file, flags)
     })

@@ -102,8 +102,8 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
 })
 
 test('the shipped catalogues are the contract', async () => {
-  const shape = async (name: string) => {
-    const { catalogue, problems } = await loadCatalogue(`${ROOT}topics/${name}.yaml`, {})
+  const shape = async (name: string, env: Record<string, string> = {}) => {
+    const { catalogue, problems } = await loadCatalogue(`${ROOT}topics/${name}.yaml`, env)
     expect(problems).toEqual([])
     return catalogue!.topics.map(t => [
       t.name,
@@ -135,6 +135,10 @@ test('the shipped catalogues are the contract', async () => {
     ['service-health', 1, undefined],
     ['audit-logs', 1, undefined],
   ])
+  // The names that the pipelines write to, whatever the variables say.
+  expect((await shape('algotrade', { TOPIC_PREFIX: 'staging.' })).map(t => String(t[0]).startsWith('staging.'))).not.toContain(false)
+  expect((await shape('wallex', { WALLET_EVENTS_TOPIC: 'w', WALLET_EVENTS_DLQ_TOPIC: 'd' })).map(t => t[0])).toEqual(['w', 'd'])
+  expect((await shape('pulse', { JOURNAL_TOPIC: 'j' })).map(t => t[0])).toContain('j')
 })
 
 test('every mistake in a catalogue is reported at once, at its place, by validate and by plan', async () => {
