@@ -3,9 +3,9 @@ import type { Pipeline } from '../runtime/config/model.ts'
 import { Problems } from '../runtime/config/problems.ts'
 import { suggest } from '../runtime/config/suggest.ts'
 import type { Path } from '../runtime/config/tree.ts'
-import type { TestSource } from './load.ts'
 import { parseMetric } from './metrics.ts'
 import type { Expectation, TestCase } from './model.ts'
+import type { TestSource } from './source.ts'
 
 export function checkTest(source: TestSource, path: Path, test: TestCase, pipeline: Pipeline, problems: Problems): void {
   const checker = new Checker(source, pipeline, problems)

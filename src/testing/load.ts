@@ -2,14 +2,15 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { judge } from '../runtime/config/judge.ts'
-import type { Location, Problem } from '../runtime/config/model.ts'
+import type { Problem } from '../runtime/config/model.ts'
 import { parseText } from '../runtime/config/parse.ts'
 import { Problems } from '../runtime/config/problems.ts'
 import type { Schema } from '../runtime/config/schema.ts'
-import { find, type Path, type Span, SourceText, type TreeNode, toValue, valueSpan } from '../runtime/config/tree.ts'
+import { SourceText, type TreeNode, toValue } from '../runtime/config/tree.ts'
 import schema from '../../schemas/test.schema.json' with { type: 'json' }
 import type { TestFile } from './model.ts'
 import { readTests } from './read.ts'
+import { TestSource } from './source.ts'
 
 export interface LoadedTests {
   /** undefined when there are problems. */
@@ -17,36 +18,6 @@ export interface LoadedTests {
   readonly problems: readonly Problem[]
   /** For problems that are found later, in the pipeline's light. */
   readonly source: TestSource
-}
-
-/** The text of a test file, and where things stand in it. */
-export class TestSource {
-  readonly file: string
-  readonly root: TreeNode | undefined
-  private readonly text: SourceText
-
-  constructor(text: SourceText, root: TreeNode | undefined) {
-    this.file = text.file
-    this.text = text
-    this.root = root
-  }
-
-  /** The value at a path; undefined: the file has none. */
-  node(path: Path): TreeNode | undefined {
-    const found = this.root && find(this.root, path)
-    return found && !found.partial ? found.node : undefined
-  }
-
-  span(path: Path, on: 'key' | 'value' = 'value'): Span {
-    if (!this.root) return { source: this.text, start: 0, end: 0 }
-    const found = find(this.root, path)
-    return on === 'key' && found.key ? found.key : valueSpan(found)
-  }
-
-  at(path: Path, on: 'key' | 'value' = 'value'): Location {
-    const { start } = this.span(path, on)
-    return { file: this.file, ...this.text.position(start) }
-  }
 }
 
 export const TEST_FILE = /\.test\.ya?ml$/

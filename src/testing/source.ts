@@ -1,0 +1,59 @@
+/** The text of a test file, and where things stand in it. */
+import type { Location } from '../runtime/config/model.ts'
+import {
+  find,
+  type MapNode,
+  type Path,
+  type SeqNode,
+  type Span,
+  type SourceText,
+  type TreeNode,
+  toValue,
+  valueSpan,
+} from '../runtime/config/tree.ts'
+
+export class TestSource {
+  readonly file: string
+  readonly root: TreeNode | undefined
+  private readonly text: SourceText
+
+  constructor(text: SourceText, root: TreeNode | undefined) {
+    this.file = text.file
+    this.text = text
+    this.root = root
+  }
+
+  /** The value at a path; undefined: the file has none. */
+  node(path: Path): TreeNode | undefined {
+    const found = this.root && find(this.root, path)
+    return found && !found.partial ? found.node : undefined
+  }
+
+  /** As `node`, as plain JSON. */
+  value(path: Path): unknown {
+    const node = this.node(path)
+    return node && toValue(node)
+  }
+
+  /** For where the schema lets only a map stand. */
+  map(path: Path): MapNode | undefined {
+    return this.node(path) as MapNode | undefined
+  }
+
+  /** Paths of the items, for where the schema lets only a list stand. */
+  items(path: Path): Path[] {
+    const node = this.node(path) as SeqNode | undefined
+    return (node?.items ?? []).map((_, i) => [...path, i])
+  }
+
+  span(path: Path, on: 'key' | 'value' = 'value'): Span {
+    if (!this.root) return { source: this.text, start: 0, end: 0 }
+    const found = find(this.root, path)
+    return on === 'key' && found.key ? found.key : valueSpan(found)
+  }
+
+  at(path: Path, on: 'key' | 'value' = 'value'): Location {
+    const { start } = this.span(path, on)
+    return { file: this.file, ...this.text.position(start) }
+  }
+}
