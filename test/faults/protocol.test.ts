@@ -2,12 +2,14 @@
  * Faults at named steps of a transaction, on the wire: a proxy in front of a broker of our own loses a request, or its answer, or lets the
  * request arrive when everybody has gone on. The runner is killed at that instant, or only its connection is cut.
  */
-import { afterAll, beforeAll, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BarsPipeline } from '../e2e/lib/bars-run.ts'
 import { type Backend, kafkaBackend } from '../e2e/lib/backend.ts'
 import { closingTicks, makeTicks, tickRecord } from '../support/golden-ticks.ts'
 import { type Runner, tempDir } from '../support/runner.ts'
 import { type KafkaServer, startKafka } from '../support/servers/kafka.ts'
+import { makeDriver } from '../connectors/kafka/make.ts'
+import { unique } from '../support/unique.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { type Api, type KafkaProxy, type Moment, startKafkaProxy } from './lib/kafka-proxy.ts'
 
@@ -68,6 +70,34 @@ test.each(['cut', 'kill'] as const)('%s at every step of a transaction: every ba
   runner.kill('SIGTERM')
   await runner.exit(0)
   await pipeline.verify(ticks)
+})
+
+test('who has joined a group and does not know yet what to read is not idle', { timeout: 60_000 }, async () => {
+  const topic = await direct.topic('t')
+  const driver = makeDriver({ brokers: `127.0.0.1:${proxy.port}` })
+  const consumer = driver.consumer({
+    topics: [topic],
+    group: unique('g'),
+    startAt: 'earliest',
+    format: 'text',
+    source: 'in',
+    isolation: 'read_committed',
+    sessionTimeoutMs: 10_000,
+    maxBytes: 1_048_576,
+    maxWaitMs: 50,
+    onError: () => {},
+  })
+  try {
+    const seen: boolean[] = []
+    const synced = proxy.arm('SyncGroup', 'before', 1, () => seen.push(consumer.healthy()))
+    await consumer.open({ assigned: async () => new Map(), revoked: async () => {}, lost() {} })
+    await synced
+    expect(seen).toEqual([false])
+    await expect.poll(() => consumer.healthy(), { timeout: 30_000 }).toBe(true)
+  } finally {
+    await consumer.close()
+    await driver.close()
+  }
 })
 
 /** Not always at the first one: a transaction in the middle of much work has neighbours. */

@@ -52,9 +52,9 @@ export class Membership {
     this.running = this.loop().catch((error: Error) => this.options.onFatal(error))
   }
 
-  /** Epoch ms of the coordinator's last good answer. */
+  /** Epoch ms of the coordinator's last good answer; 0 before the group has said what is ours. */
   get lastContact(): number {
-    return this.session.contact.at
+    return this.session.generation === -1 ? 0 : this.session.contact.at
   }
 
   /** The same object for as long as the partition is ours without a break. */
