@@ -303,6 +303,8 @@ export interface SourcePlugin<C = any> extends Definition<'source', C, SourceCon
   /** Why, in one line for `explain`. */
   readonly reason: string | ((config: C) => string)
   readonly transactions?: Transactional<C>
+  /** Its instances keep to `ctx.range`. `run --from` and `--to` are refused for others. */
+  readonly ranged?: boolean | ((config: C) => boolean)
   /** Its instances have `refuse`: senders hear what was refused, so no dlq is needed. */
   readonly tellsSenders?: boolean | ((config: C) => boolean)
   /** Where the source stands, for `runner lag`: every lane there is now, running or not. Joins and changes nothing. */

@@ -3,6 +3,7 @@ import { styleText } from 'node:util'
 import { type Command, Option } from 'commander'
 import { EXIT } from '../errors.ts'
 import type { Paint, Style } from '../explain/text.ts'
+import { loadAll } from './load.ts'
 
 export interface ExplainFlags {
   readonly format: 'text' | 'mermaid' | 'svg' | 'json'
@@ -24,15 +25,10 @@ export function register(program: Command): void {
 
 /** @returns the exit code. */
 export async function explain(file: string, { format, set }: ExplainFlags): Promise<number> {
-  const { loadPipeline } = await import('../runtime/config/load.ts')
-  const { pipeline, problems } = await loadPipeline(file, { env: process.env, set })
-  if (problems.length > 0) {
-    const { formatText } = await import('../runtime/config/format.ts')
-    process.stderr.write(formatText(problems, { color: process.stderr.isTTY === true && process.env.NO_COLOR === undefined }))
-  }
-  if (!pipeline || problems.some(p => p.severity === 'error')) return EXIT.config
+  const pipelines = await loadAll([file], set)
+  if (typeof pipelines === 'number') return pipelines
   const { describe } = await import('../explain/describe.ts')
-  const explanation = describe(pipeline)
+  const explanation = describe(pipelines[0])
   if (format === 'json') process.stdout.write(`${JSON.stringify(explanation, null, 2)}\n`)
   else if (format === 'text') process.stdout.write((await import('../explain/text.ts')).toText(explanation, paint))
   else {

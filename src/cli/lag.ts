@@ -20,7 +20,9 @@ export function register(program: Command): void {
     .description('committed offset, checkpoint, end and lag of each lane; disturbs nothing that runs')
     .argument('[file...]', 'pipeline files; or --group and --topic')
     .option('--group <name>', 'a consumer group, without a file')
-    .option('--topic <name>', 'a topic of that group; may be given several times', (v, all: string[] | undefined) => [...(all ?? []), v])
+    .option('--topic <name>', 'a topic of that group; may be given several times', (v, all: string[] | undefined) => [
+      ...new Set([...(all ?? []), v]),
+    ])
     .option('--fail-above <n>', 'exit 4 when a lane is further behind', records)
     .option('--watch <duration>', 'print again every so often, until it is ended', parseDurationOption)
     .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])

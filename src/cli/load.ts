@@ -1,16 +1,20 @@
-/** Pipelines for the commands that look at them from outside. */
+/** Pipelines for commands. */
 import { EXIT } from '../errors.ts'
-import { formatText } from '../runtime/config/format.ts'
 import { loadPipeline } from '../runtime/config/load.ts'
-import type { Pipeline } from '../runtime/config/model.ts'
+import type { Pipeline, Problem } from '../runtime/config/model.ts'
 
-/** `brokers` stands in for KAFKA_BROKERS. The pipelines, or the exit code when a file has problems, which are printed. */
+/** `pipelines/*.yaml` of a shell names the tests beside them, too: these are left out. `brokers` stands in for KAFKA_BROKERS. The pipelines, or the exit code when a file has problems, which are printed. */
 export async function loadAll(files: readonly string[], set: readonly string[], brokers?: string): Promise<Pipeline[] | number> {
   const env = brokers === undefined ? process.env : { ...process.env, KAFKA_BROKERS: brokers }
-  const loaded = await Promise.all(files.map(file => loadPipeline(file, { env, set })))
+  const wanted = files.filter(file => !/\.test\.ya?ml$/.test(file))
+  const loaded = await Promise.all((wanted.length > 0 ? wanted : files).map(file => loadPipeline(file, { env, set })))
   const problems = loaded.flatMap(l => l.problems)
-  if (problems.length > 0) process.stderr.write(formatText(problems))
-  if (problems.some(p => p.code === 'CONFIG_READ')) return EXIT.environment
-  const pipelines = loaded.map(l => l.pipeline).filter(p => p !== undefined)
-  return pipelines.length === files.length ? pipelines : EXIT.config
+  return problems.length > 0 ? await refuse(problems) : loaded.map(l => l.pipeline!)
+}
+
+/** Prints the problems. @returns the exit code: a file that cannot be read is the environment's fault. */
+export async function refuse(problems: readonly Problem[]): Promise<number> {
+  const { formatText } = await import('../runtime/config/format.ts')
+  process.stderr.write(formatText(problems, { color: process.stderr.isTTY === true && process.env.NO_COLOR === undefined }))
+  return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config
 }

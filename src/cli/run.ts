@@ -1,17 +1,17 @@
 /** `runner run FILE...`: runs pipelines until their input ends, a signal comes, or one fails. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { EXIT, exitCodeOf } from '../errors.ts'
 import { type Logger, VerdictError } from '../plugin.ts'
 import type { Range } from '../runtime/backfill.ts'
 import { build } from '../runtime/build.ts'
 import { localCheckpoints } from '../runtime/checkpoints/local.ts'
 import { systemClock } from '../runtime/clock.ts'
-import { loadPipeline } from '../runtime/config/load.ts'
 import type { Pipeline } from '../runtime/config/model.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
 import { observe } from '../runtime/telemetry/observed.ts'
 import { createLogger } from '../runtime/telemetry/log.ts'
 import { asDryRun } from './dry-run.ts'
+import { loadAll } from './load.ts'
 import { parseDurationOption, parseTimeOption } from './options.ts'
 
 export interface RunFlags {
@@ -43,8 +43,8 @@ export function register(program: Command): void {
     .option('--dry-run', 'read and transform, print what would be written; write and commit nothing')
     .option('--json', 'print the result of a one-shot pipeline as JSON instead of a table')
     .option('--junit <path>', 'write the result of a one-shot pipeline as JUnit XML, too')
-    .option('--log-level <level>', 'debug, info, warn or error', 'info')
-    .option('--log-format <format>', 'json, pretty, or auto: pretty on a terminal', 'auto')
+    .addOption(new Option('--log-level <level>', 'how much to say').choices(['debug', 'info', 'warn', 'error']).default('info'))
+    .addOption(new Option('--log-format <format>', 'auto: pretty on a terminal').choices(['json', 'pretty', 'auto']).default('auto'))
     .addHelpText('after', '\nExample:\n  $ runner run pipelines/bars.yaml --until-idle 5s --set transforms[0].bars.interval=5m')
     .action(async (files: string[], flags: RunFlags) => {
       process.exitCode = await run(files, flags)
@@ -55,8 +55,13 @@ export function register(program: Command): void {
 
 /** @returns the exit code. */
 export async function run(files: readonly string[], flags: RunFlags): Promise<number> {
-  const pipelines = await load(files, flags)
-  if (!pipelines) return EXIT.config
+  const pipelines = await loadAll(files, flags.set)
+  if (typeof pipelines === 'number') return pipelines
+  const wrong = misuse(pipelines, flags)
+  if (wrong !== undefined) {
+    process.stderr.write(`${wrong}\n`)
+    return EXIT.config
+  }
   const tty = process.stderr.isTTY === true
   const log = await createLogger({ level: flags.logLevel, pretty: flags.logFormat === 'pretty' || (flags.logFormat === 'auto' && tty) })
   const range: Range | undefined =
@@ -71,23 +76,36 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const unobserve = observe(runs)
   const status =
     tty && flags.logFormat !== 'json' && !flags.dryRun ? await (await import('../runtime/telemetry/status.ts')).showStatus(runs) : undefined
-  const results = await Promise.allSettled(runs.map(r => r.run()))
-  status?.done()
+  let running = runs.length
+  const codes = await Promise.all(
+    runs.map(async r => {
+      const error = await r.run().then(
+        () => undefined,
+        (e: Error) => e,
+      )
+      if (--running === 0) status?.done()
+      // At once: the others may run for weeks.
+      return report(r, error, log)
+    }),
+  )
   forget()
   unobserve()
   await Promise.all(servers.map(server => server.detach()))
-  return Math.max(report(runs, results, log), await printReports(runs, flags, log))
+  return Math.max(...codes, await printReports(runs, flags, log))
 }
 
-async function load(files: readonly string[], flags: RunFlags): Promise<Pipeline[] | undefined> {
-  const loaded = await Promise.all(files.map(file => loadPipeline(file, { env: process.env, set: flags.set })))
-  const problems = loaded.flatMap(l => l.problems)
-  if (problems.length > 0) {
-    const { formatText } = await import('../runtime/config/format.ts')
-    process.stderr.write(formatText(problems))
+/** What is wrong with the command line, although each file is right. */
+function misuse(pipelines: readonly Pipeline[], { from, to }: RunFlags): string | undefined {
+  const twice = pipelines.find((p, i) => pipelines.findIndex(other => other.name === p.name) < i)
+  // Checkpoints, transactions and metrics go by the name: each would take them from the other.
+  if (twice) return `${twice.file}: a pipeline named ${twice.name} is there already; in one process each needs a name of its own`
+  if (from === undefined && to === undefined) return undefined
+  if (from !== undefined && to !== undefined && from >= to) return '--from is not before --to: nothing lies between them'
+  for (const { file, sources } of pipelines) {
+    const whole = sources.find(({ plugin: { ranged }, config }) => !(typeof ranged === 'function' ? ranged(config) : ranged))
+    if (whole) return `${file}: source ${whole.name} has no times to read from: --from and --to are for topics, and for tables with time`
   }
-  const pipelines = loaded.map(l => l.pipeline).filter(p => p !== undefined)
-  return pipelines.length === files.length && !problems.some(p => p.severity === 'error') ? pipelines : undefined
+  return undefined
 }
 
 function prepare(pipeline: Pipeline, range: Range | undefined, flags: RunFlags, log: Logger): PipelineRun {
@@ -165,26 +183,17 @@ async function printReports(runs: readonly PipelineRun[], flags: RunFlags, log: 
   }
 }
 
-function report(runs: readonly PipelineRun[], results: PromiseSettledResult<void>[], log: Logger): number {
-  let code: number = EXIT.ok
-  runs.forEach((r, i) => {
-    const { meters, pipeline } = r.built
-    const result = results[i]
-    const counts = {
-      pipeline: pipeline.name,
-      in: meters.sum('source', 'in'),
-      out: meters.sum('sink', 'out'),
-      dead: meters.steps.reduce((n, m) => n + m.dead, 0),
-    }
-    if (result.status === 'fulfilled') {
-      log.info(counts, 'pipeline ended')
-      return
-    }
-    code = Math.max(code, exitCodeOf(result.reason))
-    // Said by the report that follows.
-    if (result.reason instanceof VerdictError) log.info(counts, 'pipeline ended')
-    else log.error({ ...counts, error: (result.reason as Error).name }, (result.reason as Error).message)
-    log.debug({ stack: (result.reason as Error).stack }, 'stack')
-  })
-  return code
+function report({ built: { meters, pipeline } }: PipelineRun, error: Error | undefined, log: Logger): number {
+  const counts = {
+    pipeline: pipeline.name,
+    in: meters.sum('source', 'in'),
+    out: meters.sum('sink', 'out'),
+    dead: meters.steps.reduce((n, m) => n + m.dead, 0),
+  }
+  // A verdict is said by the report that follows.
+  if (error === undefined || error instanceof VerdictError) log.info(counts, 'pipeline ended')
+  else log.error({ ...counts, error: error.name }, error.message)
+  if (error === undefined) return EXIT.ok
+  log.debug({ stack: error.stack }, 'stack')
+  return exitCodeOf(error)
 }

@@ -4,9 +4,9 @@ import frame from '../../schemas/frame.schema.json' with { type: 'json' }
 import { EXIT } from '../errors.ts'
 import type { Plugin } from '../plugin.ts'
 import { composeSchema, type DescribedPlugin } from '../runtime/config/compose.ts'
-import { formatText } from '../runtime/config/format.ts'
 import { loadPlugins } from '../runtime/config/load.ts'
 import { KINDS, Registry } from '../runtime/config/registry.ts'
+import { refuse } from './load.ts'
 import type { Schema } from '../runtime/config/schema.ts'
 
 export function register(program: Command): void {
@@ -25,10 +25,7 @@ export function register(program: Command): void {
 
 async function schema(file: string | undefined): Promise<number> {
   const { registry, problems } = file === undefined ? { registry: new Registry(), problems: [] } : await loadPlugins(file)
-  if (problems.length > 0) {
-    process.stderr.write(formatText(problems))
-    return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config
-  }
+  if (problems.length > 0) return await refuse(problems)
   const described: DescribedPlugin[] = []
   for (const kind of KINDS) {
     for (const type of registry.names(kind)) {

@@ -2,8 +2,8 @@
 import type { Command } from 'commander'
 import { EXIT, exitCodeOf } from '../errors.ts'
 import { TriggerQueue } from '../connectors/trigger/queue.ts'
-import { loadPipeline } from '../runtime/config/load.ts'
 import type { Pipeline } from '../runtime/config/model.ts'
+import { loadAll } from './load.ts'
 import { parseDurationOption } from './options.ts'
 
 interface TriggerFlags {
@@ -29,12 +29,9 @@ export function register(program: Command): void {
 }
 
 async function trigger(file: string, flags: TriggerFlags): Promise<number> {
-  const { pipeline, problems } = await loadPipeline(file, { env: process.env, set: [] })
-  if (!pipeline || problems.some(p => p.severity === 'error')) {
-    const { formatText } = await import('../runtime/config/format.ts')
-    process.stderr.write(formatText(problems))
-    return EXIT.config
-  }
+  const pipelines = await loadAll([file], [])
+  if (typeof pipelines === 'number') return pipelines
+  const [pipeline] = pipelines
   const source = chosen(pipeline, flags.source)
   if (source.problem !== undefined) return refuse(source.problem)
   try {

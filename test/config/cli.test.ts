@@ -161,10 +161,20 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
       ['validate', 'good.yaml', '--format', 'xml'],
       ['validat', 'good.yaml'],
       ['validate', '--nope', 'x'],
+      ['run', 'good.yaml', '--log-level', 'loud'],
+      ['run', 'good.yaml', '--log-format', 'xml'],
     ]) {
       const { code, err } = await runner(args)
       expect(code, args.join(' ')).toBe(2)
       expect(err).toContain('error:')
+    }
+  })
+
+  test('a file that is not there ends every command with 3', async () => {
+    for (const args of [['validate'], ['run'], ['explain'], ['check'], ['lag'], ['trigger'], ['dlq', 'ls'], ['schema']]) {
+      const { code, out, err } = await runner([...args, 'nowhere.yaml'])
+      expect(code, args.join(' ')).toBe(3)
+      expect(out + err, args.join(' ')).toContain('nowhere.yaml does not exist')
     }
   })
 })

@@ -87,6 +87,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       await place.feed(0, 20)
       const args = ['--group', unique('g'), '--topic', place.input]
       expect((await place.json('lag', ...args)).total_lag).toBe(20)
+      expect((await place.json('lag', ...args, '--topic', place.input)).total_lag).toBe(20)
       const to = async (...target: string[]): Promise<number | null> => {
         expect((await place.run('offsets', 'reset', ...args, ...target, '--yes')).code).toBe(0)
         return (await place.json('offsets', 'show', ...args)).lanes[0].committed

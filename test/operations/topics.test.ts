@@ -1,5 +1,5 @@
 /** `runner topics` on both logs. */
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { loadCatalogue } from '../../src/runtime/operations/catalogue.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
@@ -10,6 +10,8 @@ const ROOT = new URL('../../', import.meta.url).pathname
 describe.each(['kafka', 'embedded'] as const)('%s', name => {
   const cwd = tempDir()
   const made: Promise<Backend> = name === 'kafka' ? kafkaBackend() : Promise.resolve(embeddedBackend(cwd))
+  // The broker may have to be started, which takes more than a test has time for.
+  beforeAll(async () => void (await made))
   const topics = async (...args: string[]) => {
     const { code, stdout, stderr } = await runRunner(['topics', ...args], { cwd, env: (await made).env })
     return { code, stdout, stderr }
@@ -66,6 +68,18 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   })
 
   if (name === 'kafka') {
+    test('what the brokers refuse does not hold up the rest, and each refusal is told', async () => {
+      const [a, b, c] = [unique('a'), unique('b'), unique('c')]
+      const dir = tempDir({
+        'cat.yaml': `topics:\n  - { name: ${a}, replication: 3 }\n  - { name: ${b}, config: { "no.such": 1 } }\n  - { name: ${c} }\n`,
+      })
+      const { code, stdout, stderr } = await topics('apply', dir)
+      expect(code).toBe(3)
+      expect(stdout).toContain('1 change(s) made')
+      expect(stderr).toMatch(new RegExp(`^topic ${a}: .*REPLICATION.*\\n^topic ${b}: .*no.such`, 'm'))
+      expect((await json('list')).topics.some((t: any) => t.name === c)).toBe(true)
+    })
+
     test('another replication is refused', async () => {
       const a = unique('a')
       await topics('create', a)

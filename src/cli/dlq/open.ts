@@ -7,6 +7,7 @@ import type { Selection } from '../../dlq/select.ts'
 import type { LetterLane } from '../../plugin.ts'
 import { loadPipeline, loadText } from '../../runtime/config/load.ts'
 import type { SelectFlags } from '../dlq.ts'
+import { refuse } from '../load.ts'
 
 /** What is wrong with the command line or the file: exit code 2. */
 export class UsageError extends Error {}
@@ -27,11 +28,10 @@ export async function loadWithDlq(file: string | undefined, { topic, set }: Pick
   const name = JSON.stringify(topic)
   const bare = `name: dlq\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\ndlq: { kafka: { topic: ${name} } }`
   const { pipeline, problems } = file === undefined ? await loadText('--topic', bare) : await loadPipeline(file, { env: process.env, set })
-  if (problems.length > 0) {
-    const { formatText } = await import('../../runtime/config/format.ts')
-    process.stderr.write(formatText(problems))
+  if (!pipeline) {
+    const Refusal = (await refuse(problems)) === EXIT.environment ? EnvironmentError : UsageError
+    throw new Refusal(file === undefined ? `${topic} cannot be read as a dlq` : `${file} cannot be used as it is`)
   }
-  if (!pipeline) throw new UsageError(file === undefined ? `${topic} cannot be read as a dlq` : `${file} cannot be used as it is`)
   const { dlq } = pipeline
   if (!dlq) throw new UsageError(`${file} has no dlq (or it is switched off)`)
   if (!dlq.plugin.letters) throw new UsageError(`the dlq of ${file} is ${dlq.type}: what was written there cannot be read back`)

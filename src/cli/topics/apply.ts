@@ -1,9 +1,11 @@
+import type { Driver } from '../../connectors/kafka/driver.ts'
 import { EXIT } from '../../errors.ts'
-import { formatText } from '../../runtime/config/format.ts'
+import { PipelineError } from '../../plugin.ts'
 import { type Catalogue, loadCatalogue } from '../../runtime/operations/catalogue.ts'
 import { connectLog } from '../../runtime/operations/connection.ts'
 import { type Change, plan } from '../../runtime/operations/plan.ts'
-import { print, printJson, table } from '../command.ts'
+import { commandExit, print, printJson, table } from '../command.ts'
+import { refuse } from '../load.ts'
 import type { PlanFlags } from '../topics.ts'
 import { findFiles } from '../validate/files.ts'
 
@@ -22,7 +24,7 @@ export async function planTopics(paths: readonly string[], flags: PlanFlags): Pr
   }
 }
 
-/** All or nothing where something is refused; otherwise each change by itself, in the order of the plan. @returns the exit code. */
+/** All or nothing where something is refused; otherwise each change by itself, in the order of the plan: one that fails does not hold up the others. @returns the exit code. */
 export async function applyTopics(paths: readonly string[], flags: PlanFlags): Promise<number> {
   const catalogues = await load(paths)
   if (typeof catalogues === 'number') return catalogues
@@ -33,27 +35,52 @@ export async function applyTopics(paths: readonly string[], flags: PlanFlags): P
     const taken = changes.filter(c => c.action === 'delete' || c.action === 'revoke')
     const unconfirmed = taken.length > 0 && !flags.yes
     const done = refused.length === 0 && !unconfirmed
-    if (done) for (const change of changes) await change.apply?.(driver)
-    if (flags.json) printJson({ log: driver.scope, applied: done, changes: changes.map(plain) })
+    const { made, failed } = await make(done ? changes : [], driver)
+    if (flags.json) printJson({ log: driver.scope, applied: done && failed.length === 0, changes: changes.map(plain), ...errorsOf(failed) })
     else print(changes.length === 0 ? `${driver.scope} is as the catalogue says\n` : toTable(changes))
     if (refused.length > 0) process.stderr.write(`nothing was changed: ${refused.map(c => `${c.subject}: ${c.note}`).join('\n')}\n`)
     else if (unconfirmed)
       process.stderr.write(`nothing was changed: ${taken.length} of these would be taken away for good; run again with --yes to do it\n`)
-    else if (!flags.json && changes.length > 0) print(`${changes.filter(c => c.apply).length} change(s) made in ${driver.scope}\n`)
+    else if (!flags.json && changes.length > 0) print(`${made} change(s) made in ${driver.scope}\n`)
+    for (const { change, error } of failed) process.stderr.write(`${change.subject}: ${error.message}\n`)
+    if (failed.length > 0) return commandExit(failed[0].error)
     return done ? EXIT.ok : EXIT.verdict
   } finally {
     await release()
   }
 }
 
+interface Failed {
+  readonly change: Change
+  readonly error: PipelineError
+}
+
+async function make(changes: readonly Change[], driver: Driver): Promise<{ made: number; failed: Failed[] }> {
+  const failed: Failed[] = []
+  let made = 0
+  for (const change of changes) {
+    if (!change.apply) continue
+    try {
+      await change.apply(driver)
+      made++
+    } catch (error) {
+      if (!(error instanceof PipelineError)) throw error
+      failed.push({ change, error })
+      // With the brokers away the others would fail as well, each after a long wait.
+      if (error.retryable) break
+    }
+  }
+  return { made, failed }
+}
+
+const errorsOf = (failed: readonly Failed[]): object =>
+  failed.length === 0 ? {} : { failed: failed.map(({ change, error }) => ({ subject: change.subject, error: error.message })) }
+
 /** The catalogues, or the exit code when they have problems, which are printed. */
 async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
   const loaded = await Promise.all((await findFiles(paths)).map(file => loadCatalogue(file)))
   const problems = loaded.flatMap(l => l.problems)
-  if (problems.length > 0) {
-    process.stderr.write(formatText(problems, { color: process.stderr.isTTY === true && process.env.NO_COLOR === undefined }))
-    return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config
-  }
+  if (problems.length > 0) return await refuse(problems)
   const catalogues = loaded.map(l => l.catalogue!)
   const clash = clashOf(catalogues)
   if (clash === undefined) return catalogues

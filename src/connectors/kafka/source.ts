@@ -11,6 +11,7 @@ export default defineSource<KafkaSourceConfig>({
   type: 'kafka',
   schema,
   replayable: true,
+  ranged: true,
   reason: 'a topic can be read again from any offset, and the group remembers its position',
   transactions: {
     scope: scopeOf,

@@ -21,6 +21,7 @@ export default defineSource<PostgresSourceConfig>({
   type: 'postgres',
   schema,
   replayable: true,
+  ranged: config => config.time !== undefined,
   reason: 'rows are found again by their cursor',
   check,
   create: (config, ctx) => new PostgresSource(config, ctx),

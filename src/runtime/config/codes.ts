@@ -31,7 +31,7 @@ export const CODES = {
   },
   CONFIG_EMPTY: {
     title: 'The file is empty',
-    help: 'There is nothing but comments. A pipeline needs at least `name`, `sources` and `sinks`.',
+    help: 'There is nothing but comments. A pipeline needs at least `name`, `sources` and `sinks`, a catalogue `topics`.',
   },
   CONFIG_DUPLICATE_KEY: { title: 'A key stands twice', help: 'One of the two values would be lost. Remove or rename one.' },
   CONFIG_KEY: {

@@ -85,7 +85,12 @@ export function parseText(source: SourceText, problems: Problems): TreeNode | un
   if (broken) return undefined
   if (!root || (isScalar(root) && root.value === null)) {
     if (before && problems.empty)
-      problems.add('CONFIG_EMPTY', at(0), [], 'the file is empty: a pipeline needs at least name, sources and sinks')
+      problems.add(
+        'CONFIG_EMPTY',
+        at(0),
+        [],
+        'the file is empty: a pipeline needs at least name, sources and sinks, a catalogue of topics needs topics',
+      )
     return undefined
   }
   return new TreeBuilder(source, problems).build(root, [])

@@ -27,15 +27,23 @@ export async function createTopics(cluster: Cluster, topics: readonly NewTopic[]
         if (typeOf(cause) === 'TOPIC_ALREADY_EXISTS') return
         cluster.failed(controller, cause)
         if (typeOf(cause) === 'INVALID_TOPIC_EXCEPTION')
-          throw new EnvironmentError(`cannot create topic ${t.topic}: Kafka does not take this name`, error)
+          throw new EnvironmentError(`cannot create topic ${t.topic}: a name has letters, digits, ".", "_" and "-", at most 249`, error)
         if (typeOf(cause) === 'INVALID_CONFIG')
-          throw new EnvironmentError(`cannot create topic ${t.topic}: ${(cause as Error).message}`, error)
+          throw new EnvironmentError(
+            `cannot create topic ${t.topic}: the brokers do not take ${settingsOf(t)}: no such setting, or no such value`,
+            error,
+          )
         throw cause
       }
     })
   }
   for (const t of topics) await leaders(cluster, t.topic)
 }
+
+const settingsOf = ({ config = {} }: NewTopic): string =>
+  Object.entries(config)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ')
 
 function createOne(controller: Broker, t: NewTopic): Promise<unknown> {
   const configEntries = Object.entries(t.config ?? {}).map(([name, value]) => ({ name, value }))
