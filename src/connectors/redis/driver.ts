@@ -82,7 +82,7 @@ export function sortError(error: ReplyError, what: string): Error {
   if (kind === 'WRONGTYPE')
     return new EnvironmentError(`${what}: the key holds something else; choose another key, or delete it (${message})`, error)
   if (kind === 'NOPERM') return new EnvironmentError(`${what}: the user lacks a right; ask for it with ACL SETUSER (${message})`, error)
-  if (ENVIRONMENT.has(kind) || /unknown (command|subcommand)|invalid DB index|wrong number of arguments/i.test(message))
+  if (ENVIRONMENT.has(kind) || /unknown (command|subcommand)|DB index|wrong number of arguments/i.test(message))
     return new EnvironmentError(`${what}: ${message}`, error)
   return new DataError(`${what}: ${message}`, error)
 }

@@ -70,6 +70,9 @@ test('logins: password, user with few rights; the probe says what is missing', a
   await expect(driver({ url: server.url, password: 'no' })).rejects.toThrow(/WRONGPASS/)
   expect(await (await driver({ url: `redis://:p%40ss%3A1@127.0.0.1:${server.port}/3` })).run([['SET', 'k', 'v']])).toHaveLength(1)
   expect(await (await driver({ url: server.url, username: 'default', password: 'p@ss:1' })).run([['GET', 'k']])).toEqual([null])
+  // Not somewhere else instead: neither where there is no such database, nor where it may not be chosen.
+  await expect(driver({ url: `${server.url}/99`, password: 'p@ss:1' })).rejects.toThrow(/DB index is out of range/)
+  await expect(driver({ url: `redis://mirror:geheim@127.0.0.1:${server.port}/3` })).rejects.toThrow(EnvironmentError)
   const few = { url: `redis://mirror:geheim@127.0.0.1:${server.port}` }
   expect(await redisSource.probe!(sourceConfig({ ...few, patterns: ['a.*'] }), probeContext)).toEqual([
     expect.objectContaining({ ok: true, detail: 'answers' }),

@@ -35,7 +35,7 @@ export class IoredisDriver implements Driver {
 
   /** @throws {ConnectionError | EnvironmentError} */
   async connect(): Promise<void> {
-    await open(this.client, this.scope)
+    await open(this.client, this.options, this.scope)
   }
 
   run(commands: readonly Command[], options: RunOptions = {}): Promise<(Reply | ReplyError)[]> {
@@ -45,7 +45,7 @@ export class IoredisDriver implements Driver {
   async session(): Promise<Session> {
     const client = makeClient(this.options)
     try {
-      await open(client, this.scope)
+      await open(client, this.options, this.scope)
     } catch (error) {
       client.disconnect()
       throw error
@@ -98,7 +98,7 @@ function makeClient(o: ClientOptions): Client {
 async function findMaster(options: ClientOptions, name: string): Promise<Address> {
   const client = new Redis({ ...singleOptions(options), retryStrategy: () => null, sentinelRetryStrategy: () => null })
   try {
-    await open(client, name)
+    await open(client, options, name)
     const { remoteAddress, remotePort } = (client as unknown as { stream: Socket }).stream
     return { host: remoteAddress!, port: remotePort! }
   } finally {
@@ -107,12 +107,14 @@ async function findMaster(options: ClientOptions, name: string): Promise<Address
 }
 
 /** A first connection: what goes wrong is told, not tried again in silence. */
-async function open(client: Client, name: string): Promise<void> {
+async function open(client: Client, { db }: ClientOptions, name: string): Promise<void> {
   let last: Error | undefined
   const note = (error: Error): void => void (last = error)
   client.on('error', note)
   try {
     await client.connect()
+    // ioredis goes on in database 0 when the server refuses the one that was asked for.
+    if (db !== 0) await client.select(db)
   } catch (error) {
     throw explain(last ?? (error as Error), name)
   } finally {
