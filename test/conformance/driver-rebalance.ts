@@ -48,6 +48,38 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     expect(a.events.filter(e => e.startsWith('lost'))).toEqual([])
   })
 
+  test('members that are closed while they join are not waited for', { timeout: 90_000 }, async () => {
+    const driver = await drivers.driver()
+    const topic = await newTopic(driver, 2)
+    const group = unique('g')
+    const gate = Promise.withResolvers<void>()
+    let taking = false
+    // Longer than the test is patient: nobody is put out for being silent.
+    const options = { topics: [topic], group, sessionTimeoutMs: 120_000 }
+    const members = async () => (await driver.admin.members(group)).length
+    const a = await Member.join(drivers, driver, options)
+    await until('one has all', () => shared([a], 2))
+    const b = await Member.join(drivers, await drivers.driver(), {
+      ...options,
+      async onAssigned() {
+        taking = true
+        await gate.promise
+        return new Map()
+      },
+    })
+    await until('b is given its share', () => taking)
+    // While b is busy the group can't agree: c waits in its first join, a in another one as soon as it has heard of c.
+    const c = await Member.join(drivers, await drivers.driver(), options)
+    await until('c is there', async () => (await members()) === 3)
+    await new Promise(resolve => setTimeout(resolve, 1500))
+    await a.close()
+    await c.close()
+    await until('only b is left', async () => (await members()) === 1, 30_000)
+    gate.resolve()
+    await until('b has all', () => shared([b], 2))
+    expect([...a.breaches, ...b.breaches, ...c.breaches]).toEqual([])
+  })
+
   test('the revoked handler is awaited: what it commits is where the new owner begins', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 2)

@@ -4,7 +4,7 @@
  */
 import type { TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
-import type { Broker } from '../internals.ts'
+import { type Broker, internals } from '../internals.ts'
 import { decodeAssignment, encodeMember, PROTOCOL } from './assign.ts'
 import { Leader } from './leader.ts'
 import { Farewell, processMark } from './peers.ts'
@@ -39,6 +39,8 @@ export class Session {
   /** Of the last assignment; -1: none that still counts. */
   generation = -1
   leading = false
+  /** The coordinator has our join or sync and may keep it, and our connection with it, until the others have come. */
+  private joining = false
   /** When the coordinator's last good answer came, epoch ms. */
   readonly contact = { at: 0 }
 
@@ -57,11 +59,12 @@ export class Session {
     try {
       coordinator = await this.cluster.coordinator('group', group)
       if (this.memberId === '') await this.farewell.toFormer(coordinator, this.cluster)
-      const joining: Promise<Joined> = coordinator.joinGroup({
+      this.joining = true
+      const joining = this.enter(coordinator, {
         groupId: group,
         sessionTimeout: sessionTimeoutMs,
         rebalanceTimeout: REBALANCE_TIMEOUT,
-        memberId: this.memberId,
+        protocolType: 'consumer',
         groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, owned, this.generation, processMark()) }],
       })
       const joined = await this.farewell.during(joining, this.options.aside)
@@ -83,6 +86,23 @@ export class Session {
     } catch (error) {
       this.cluster.failed(coordinator, error)
       throw error
+    } finally {
+      this.joining = false
+    }
+  }
+
+  /** kafkajs' own `joinGroup` keeps to itself the member id that a new member is given before it waits; without it nobody could leave. */
+  private async enter(coordinator: Broker, request: object): Promise<Joined> {
+    const { apiKeys, requests } = internals()
+    const joinGroup = coordinator.lookupRequest(apiKeys.JoinGroup, requests.JoinGroup)
+    const send = (): Promise<Joined> => coordinator.connectionPool.send(joinGroup({ ...request, memberId: this.memberId }))
+    try {
+      return await send()
+    } catch (error) {
+      const { name, memberId } = error as Error & { memberId?: string }
+      if (name !== 'KafkaJSMemberIdRequired') throw error
+      this.memberId = memberId!
+      return await send()
     }
   }
 
@@ -115,7 +135,9 @@ export class Session {
   async leave(): Promise<void> {
     if (this.memberId === '') return
     try {
-      const coordinator = await this.cluster.coordinator('group', this.options.group)
+      // Behind a join that waits it would be read only when the group has agreed, with us in it.
+      const cluster = this.joining ? this.options.aside : this.cluster
+      const coordinator = await cluster.coordinator('group', this.options.group)
       await coordinator.leaveGroup({ groupId: this.options.group, memberId: this.memberId })
     } catch {
       // The session will expire instead.
