@@ -10,7 +10,7 @@ export interface HeartbeatHost {
   readonly contact: { at: number }
   /** One request. Throws kafkajs' errors. */
   beat(): Promise<void>
-  /** After each answer. */
+  /** After an answer, and beside the beats: other brokers may be asked, and take their time. One call at a time. */
   chores(): Promise<void>
   /** The group is being shared out anew. */
   onRebalance(): void
@@ -25,6 +25,7 @@ export const EXPELLED = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FEN
 
 /** Beats until `signal` aborts or the session is over. */
 export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Promise<void> {
+  let chores: Promise<void> | undefined
   for (;;) {
     await sleep(host.intervalMs, signal)
     if (signal.aborted) return
@@ -41,7 +42,14 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
       if (signal.aborted) return
       if (!answered) return host.onExpelled('silence')
       host.contact.at = Date.now()
-      await host.chores()
+      chores ??= host
+        .chores()
+        .catch((error: unknown) => {
+          if (!signal.aborted) tell(host, error)
+        })
+        .finally(() => {
+          chores = undefined
+        })
     } catch (error) {
       if (signal.aborted) return
       const type = typeOf(error)
@@ -52,9 +60,15 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
         host.onRebalance()
         continue
       }
-      const mapped = toPipelineError(error, `keep the membership in group ${host.group}`)
-      if (!mapped.retryable) return host.onFatal(mapped)
-      if (!NOT_COORDINATOR.has(type) && !connectionBroke(error)) host.onError(mapped)
+      if (!tell(host, error)) return
     }
   }
+}
+
+/** @returns false when it is hopeless. */
+function tell(host: HeartbeatHost, error: unknown): boolean {
+  const mapped = toPipelineError(error, `keep the membership in group ${host.group}`)
+  if (!mapped.retryable) host.onFatal(mapped)
+  else if (!NOT_COORDINATOR.has(typeOf(error)) && !connectionBroke(error)) host.onError(mapped)
+  return mapped.retryable
 }
