@@ -123,27 +123,17 @@ export class GroupConsumer implements Consumer {
 
   /** The runtime claims the partitions, which fences their former owner; only then are offsets read and fetches made. */
   private async assigned(partitions: readonly TopicPartition[]): Promise<void> {
-    const { format, source, isolation } = this.options
-    const committed = isolation === 'read_committed'
     const backoff = new Backoff(100, 5000)
     const token = Symbol('assignment')
     for (const tp of partitions) this.incoming.set(tpKey(tp), token)
     const ours = (): TopicPartition[] => partitions.filter(tp => !this.closed && this.incoming.get(tpKey(tp)) === token)
     await this.handing
+    let states: PartitionState[] | undefined
     while (ours().length > 0) {
       try {
-        const offering = this.handlers!.assigned(ours())
-        this.handing = offering.catch(() => {})
-        const offsets = await offering
-        const unknown: PartitionState[] = []
-        for (const tp of ours()) {
-          const origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format }
-          const state = new PartitionState(tp, origin, committed, Math.min(1_048_576, this.options.maxBytes))
-          state.fetchFrom = offsets.get(tpKey(tp))
-          if (state.fetchFrom === undefined) unknown.push(state)
-          this.states.set(tpKey(tp), state)
-        }
-        await this.starts.find(unknown)
+        // Once: those with an offset are being read from then on, also while the others' can't be found.
+        states ??= await this.handOver(ours)
+        await this.starts.find(states.filter(s => s.fetchFrom === undefined && this.states.get(tpKey(s.tp)) === s))
         for (const tp of ours()) this.incoming.delete(tpKey(tp))
         this.fetcher.kick()
         return
@@ -155,6 +145,23 @@ export class GroupConsumer implements Consumer {
         await backoff.wait(this.stopped.signal)
       }
     }
+  }
+
+  /** @param ours what is still to be handed over, at any time. */
+  private async handOver(ours: () => TopicPartition[]): Promise<PartitionState[]> {
+    const { format, source, isolation, maxBytes } = this.options
+    const offering = this.handlers!.assigned(ours())
+    this.handing = offering.catch(() => {})
+    const offsets = await offering
+    const states = ours().map(tp => {
+      const origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format }
+      const state = new PartitionState(tp, origin, isolation === 'read_committed', Math.min(1_048_576, maxBytes))
+      state.fetchFrom = offsets.get(tpKey(tp))
+      this.states.set(tpKey(tp), state)
+      return state
+    })
+    this.fetcher.kick()
+    return states
   }
 
   private async revoked(partitions: readonly TopicPartition[]): Promise<void> {
