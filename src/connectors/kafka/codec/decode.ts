@@ -1,7 +1,8 @@
 /** Walking through fetched sets of Kafka record batches (message format v2). */
 import { DecodeError, Message, type Origin } from '../../../plugin.ts'
-import { CONTROL, HEADER_SIZE, readInt64, TRANSACTIONAL } from './encode.ts'
-import { type BatchHeader, Cursor, decodeBatch } from './records.ts'
+import { CONTROL, HEADER_SIZE, TRANSACTIONAL } from './encode.ts'
+import { Cursor, readInt64 } from './numbers.ts'
+import { type BatchHeader, decodeBatch } from './records.ts'
 
 export interface AbortedTransaction {
   readonly producerId: number

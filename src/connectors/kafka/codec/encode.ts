@@ -5,6 +5,7 @@
 import type { OutRecord } from '../driver.ts'
 import { codecIds, compress, type Compression } from './compression.ts'
 import { crc32c } from './crc32c.ts'
+import { longSize, putLong, putVarint, varintSize, writeInt64 } from './numbers.ts'
 
 export const HEADER_SIZE = 61
 export const TRANSACTIONAL = 0x10
@@ -206,50 +207,3 @@ function putHeaders(b: Buffer, at: number, headers: NonNullable<OutRecord['heade
   }
   return p
 }
-
-/** Size of the zigzag varint of an int32. */
-function varintSize(value: number): number {
-  const z = ((value << 1) ^ (value >> 31)) >>> 0
-  return z < 0x80 ? 1 : z < 0x4000 ? 2 : z < 0x200000 ? 3 : z < 0x10000000 ? 4 : 5
-}
-
-function putVarint(b: Buffer, at: number, value: number): number {
-  let z = ((value << 1) ^ (value >> 31)) >>> 0
-  while (z > 0x7f) {
-    b[at++] = (z & 0x7f) | 0x80
-    z >>>= 7
-  }
-  b[at++] = z
-  return at
-}
-
-const fits31 = (value: number): boolean => value >= -0x40000000 && value < 0x40000000
-
-function longSize(value: number): number {
-  if (fits31(value)) return varintSize(value)
-  let z = value < 0 ? -value * 2 - 1 : value * 2
-  let n = 1
-  while (z > 0x7f) {
-    z = Math.floor(z / 128)
-    n++
-  }
-  return n
-}
-
-/** Zigzag varint of an integer up to 2^52 in size. */
-function putLong(b: Buffer, at: number, value: number): number {
-  if (fits31(value)) return putVarint(b, at, value)
-  let z = value < 0 ? -value * 2 - 1 : value * 2
-  while (z > 0x7f) {
-    b[at++] = (z % 128) | 0x80
-    z = Math.floor(z / 128)
-  }
-  b[at++] = z
-  return at
-}
-
-export function writeInt64(b: Buffer, at: number, value: number): void {
-  b.writeInt32BE(Math.floor(value / 4294967296), at)
-  b.writeUInt32BE(value - Math.floor(value / 4294967296) * 4294967296, at + 4)
-}
-export const readInt64 = (b: Buffer, at: number): number => b.readInt32BE(at) * 4294967296 + b.readUInt32BE(at + 4)

@@ -2,7 +2,8 @@
 import { DecodeError, type Header, Message, type Origin } from '../../../plugin.ts'
 import { decompress } from './compression.ts'
 import { crc32c } from './crc32c.ts'
-import { HEADER_SIZE, readInt64 } from './encode.ts'
+import { HEADER_SIZE } from './encode.ts'
+import { Cursor, readInt64 } from './numbers.ts'
 
 export interface BatchHeader {
   readonly at: number
@@ -12,36 +13,6 @@ export interface BatchHeader {
   readonly lastOffset: number
   readonly producerId: number
   readonly attributes: number
-}
-
-/** Slow but general reader of varints; the record loop below has its own inlined one. */
-export class Cursor {
-  readonly b: Buffer
-  at: number
-  constructor(b: Buffer, at: number) {
-    this.b = b
-    this.at = at
-  }
-  varint(): number {
-    let z = 0
-    for (let shift = 0; shift < 35; shift += 7) {
-      const byte = this.b[this.at++]
-      z |= (byte & 0x7f) << shift
-      if (byte < 0x80) return (z >>> 1) ^ -(z & 1)
-    }
-    throw new DecodeError('a varint in the batch is too long')
-  }
-  long(): number {
-    let z = 0
-    let scale = 1
-    for (let n = 0; n < 10; n++) {
-      const byte = this.b[this.at++]
-      z += (byte & 0x7f) * scale
-      if (byte < 0x80) return z % 2 === 0 ? z / 2 : -(z + 1) / 2
-      scale *= 128
-    }
-    throw new DecodeError('a varint in the batch is too long')
-  }
 }
 
 /** Appends the records of one data batch from offset `from` on. @throws {DecodeError} */

@@ -1,6 +1,6 @@
 /** The Fetch request (v4 to v11) with its answer taken apart by hand: record sets stay bytes until somebody polls. */
 import type { AbortedTransaction } from '../../codec/decode.ts'
-import { readInt64 } from '../../codec/encode.ts'
+import { readInt64 } from '../../codec/numbers.ts'
 import { type Broker, internals } from '../internals.ts'
 
 export interface FetchPartition {
