@@ -16,6 +16,7 @@ import { type LogTransaction, type OutRecord, type Producer, TooLargeError } fro
 import { topicLetters } from './letters.ts'
 import { Meter } from './metrics.ts'
 import { NewTopics } from './new-topics.ts'
+import { header, recordMaker } from './out-record.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<KafkaSinkConfig>({
@@ -207,50 +208,5 @@ class KafkaSink implements Sink {
   }
 }
 
-/** @throws {DataError} a message without the topic or the key that the config wants */
-function recordMaker(config: KafkaSinkConfig): (m: Message) => OutRecord {
-  const topicOf = topicGetter(config)
-  const keyOf = keyGetter(config.key)
-  const own: readonly Header[] = Object.entries(config.headers ?? {})
-  const { keep_headers, keep_partition } = config
-  return m => {
-    let headers: readonly Header[] | undefined = keep_headers ? m.headers : undefined
-    if (own.length > 0) headers = headers === undefined ? own : [...headers, ...own]
-    const partition = config.partition ?? (keep_partition ? m.origin?.partition : undefined)
-    return { topic: topicOf(m), key: keyOf(m), value: m.encode(), headers, time: wholeMs(m.time), partition }
-  }
-}
-
-function topicGetter({ topic, topic_from: from }: KafkaSinkConfig): (m: Message) => string {
-  if (topic !== undefined) return () => topic
-  const name = from!.slice(from!.indexOf(':') + 1)
-  const field = from!.startsWith('field:') ? getter(name) : undefined
-  return m => {
-    const found = from === 'source' ? m.origin?.topic : field ? field(m.value) : header(m.headers ?? [], name)
-    if (typeof found !== 'string' || found === '') throw new DataError(`the message has no topic (${from})`)
-    return found
-  }
-}
-
-function keyGetter(path: string | undefined): (m: Message) => Buffer | string | null {
-  if (path === undefined) return m => m.encodeKey()
-  const field = getter(path)
-  return m => {
-    const key = field(m.value)
-    if (typeof key === 'string') return key
-    if (typeof key === 'number' || typeof key === 'boolean' || typeof key === 'bigint') return String(key)
-    throw new DataError(
-      key === undefined ? `the message has no field "${path}" for its key` : `field "${path}" is no text or number and can be no key`,
-    )
-  }
-}
-
 const labelGetter = (path: string | undefined): ((value: unknown) => unknown) => (path === undefined ? () => undefined : getter(path))
 const label = (value: unknown): string => (typeof value === 'string' ? value : typeof value === 'number' ? String(value) : '')
-
-/** The last one of that name: what was added after it came to the runner. */
-const header = (headers: readonly Header[], name: string): string | undefined =>
-  headers.findLast(([n, value]) => n === name && value !== null)?.[1]?.toString()
-
-/** Kafka's timestamps are whole ms; a message without a usable time gets none (-1 would be refused). */
-const wholeMs = (time: number): number => (Number.isInteger(time) ? time : Number.isFinite(time) ? Math.floor(time) : 0)
