@@ -1,9 +1,10 @@
 /** One running pipeline: reads its sources, moves batches through lanes, and ends by input, signal or failure. */
-import { type Context, FencedError, type LaneInfo, type Logger, type Position, type SourceContext, VerdictError } from '../plugin.ts'
+import { FencedError, type Logger, VerdictError } from '../plugin.ts'
+import { Assignment } from './assignment.ts'
 import type { Built, BuiltSource } from './build.ts'
 import type { Clock } from './clock.ts'
 import { type Closing, closeAll } from './closing.ts'
-import { Lane } from './lane.ts'
+import type { Lane } from './lane.ts'
 import { pause } from './pause.ts'
 import { Reader } from './reader.ts'
 import { isRetryable, type Writer } from './writer.ts'
@@ -20,14 +21,13 @@ export interface RunOptions {
 
 /** How often silence is looked at, ms. */
 const TICK = 250
-/** Source bytes that the cycles being filled may hold; those being written hold up to as much again. */
-const HELD_BYTES = 16 * 1024 * 1024
 /** Closing takes no longer, ms: a peer that does not answer must not keep the process. */
 const CLOSE_BUDGET = 5000
 
 export class PipelineRun {
   readonly built: Built
-  readonly lanes = new Map<string, Lane>()
+  readonly lanes: ReadonlyMap<string, Lane>
+  private readonly assignment: Assignment
   private readonly options: RunOptions
   private readonly opening = new AbortController()
   private readonly reading = new AbortController()
@@ -44,6 +44,17 @@ export class PipelineRun {
   constructor(built: Built, options: RunOptions) {
     this.built = built
     this.options = options
+    this.assignment = new Assignment({
+      built,
+      clock: options.clock,
+      log: options.log,
+      random: options.random ?? Math.random,
+      signal: this.writing.signal,
+      stopping: this.reading.signal,
+      retrying: fn => this.retrying(fn),
+      fatal: error => this.fatal(error),
+    })
+    this.lanes = this.assignment.lanes
     this.reachableSince = options.clock.now()
   }
 
@@ -113,73 +124,8 @@ export class PipelineRun {
     }
   }
 
-  private contextFor(entry: BuiltSource): Omit<SourceContext, keyof Context> {
-    return {
-      range: entry.range,
-      assign: lanes => this.assign(entry, lanes),
-      revoke: ids => this.revoke(ids),
-      lose: ids => {
-        for (const id of ids) {
-          this.lanes.get(id)?.abandon()
-          this.forget(id)
-        }
-      },
-    }
-  }
-
-  private async assign(entry: BuiltSource, infos: readonly LaneInfo[]): Promise<Map<string, Position | undefined>> {
-    const positions = new Map<string, Position | undefined>()
-    await Promise.all(
-      infos.map(async info => {
-        this.lanes.get(info.id)?.drop()
-        const lane = new Lane(info, {
-          pipeline: this.built.pipeline.name,
-          clock: this.options.clock,
-          committer: entry.committer,
-          source: entry.source,
-          router: this.built.router,
-          writers: this.built.writers,
-          dlq: this.built.dlq,
-          dropsDead: this.built.pipeline.drops_dead === true,
-          log: this.options.log,
-          signal: this.writing.signal,
-          stopping: this.reading.signal,
-          bounds: this.built.bounds,
-          commitInterval: entry.source.prompt ? 0 : this.built.pipeline.commit_interval,
-          maxInFlight: this.built.pipeline.max_in_flight,
-          maxBytes: () => HELD_BYTES / Math.max(1, this.lanes.size),
-          backoff: this.built.pipeline.retry,
-          random: this.options.random ?? Math.random,
-          stages: (laneInfo, state) => this.built.stages(laneInfo, state),
-          inlet: entry.inlet,
-          fatal: error => this.fatal(error),
-        })
-        this.lanes.set(info.id, lane)
-        positions.set(info.id, await this.retrying(() => lane.open()))
-      }),
-    )
-    return positions
-  }
-
-  private async revoke(ids: readonly string[]): Promise<void> {
-    const lanes = ids.map(id => this.lanes.get(id)).filter(l => l !== undefined)
-    const budget = new Promise<void>(resolve => this.options.clock.after(this.built.pipeline.shutdown_timeout / 3, resolve))
-    await Promise.all(
-      lanes.map(async lane => {
-        await Promise.race([lane.drain(), budget])
-        await lane.release()
-        if (this.lanes.get(lane.info.id) === lane) this.forget(lane.info.id)
-      }),
-    )
-  }
-
-  private forget(id: string): void {
-    this.lanes.delete(id)
-    this.built.meters.forgetLane(id)
-  }
-
   private async openSource(entry: BuiltSource): Promise<void> {
-    entry.connect(this.contextFor(entry))
+    entry.connect(this.assignment.contextFor(entry))
     if (entry.source.open) await this.retrying(() => entry.source.open!(this.reading.signal))
   }
 
