@@ -8,11 +8,10 @@
  */
 import { type Batch, EnvironmentError, type LaneInfo, type Message, placeOf, type Position } from '../plugin.ts'
 import { isOutside } from './backfill.ts'
-import { Chain, type Stage } from './chain.ts'
+import { Chain } from './chain.ts'
 import { type Failure, UnhandledRecord } from './dead-letters.ts'
 import { exitInto } from './exit.ts'
 import type { LaneHost } from './lane-host.ts'
-import { backoff, pause } from './pause.ts'
 import { GivenBack, oneByOne, PoisonHunt } from './poison.ts'
 import { Rewinder } from './rewinder.ts'
 import { Settler } from './settler.ts'
@@ -163,20 +162,6 @@ export class Lane {
     this.dropped.abort()
   }
 
-  /** A transform's peer is away. Nothing is dropped for it: the batch waits, and with it the source. */
-  private async hold(stage: Stage, error: Error, attempt: number, stale: () => boolean): Promise<void> {
-    const { clock, log, stopping, source, random } = this.host
-    stage.meter.retries++
-    log.warn({ step: stage.name, lane: this.info.id, error: error.message }, 'transform failed, trying again')
-    // What can be read again need not hold up the end. What cannot is tried for as long as there is time.
-    const leaves = (): boolean => stopping.aborted && source.seek !== undefined
-    if (!stale() && !leaves()) {
-      const signals = stopping.aborted ? [this.dropped.signal] : [stopping, this.dropped.signal]
-      await pause(clock, backoff(this.host.backoff, attempt, random), ...signals)
-    }
-    if (stale() || leaves()) throw new GivenBack(`given back while ${stage.name} waited: ${error.message}`)
-  }
-
   /** The run is ending. Without state what came before the batch is still settled; with state half a batch is in it. */
   private async giveBack(): Promise<void> {
     if (!this.state.opened) return
@@ -226,12 +211,7 @@ export class Lane {
     const stages = this.host.stages(this.info, this.state)
     const { generation } = this
     const cycle = () => (generation === this.generation && this.status === 'running' ? this.settler.cycle : undefined)
-    const exit = exitInto(
-      cycle,
-      this.host.router,
-      (message, failure) => this.kill(message, failure),
-      (stage, error, attempt) => this.hold(stage, error, attempt, () => cycle() === undefined),
-    )
+    const exit = exitInto(cycle, this.info, this.host, this.dropped.signal, (message, failure) => this.kill(message, failure))
     this.chain = new Chain([this.host.inlet, ...stages], exit)
     this.settler.reset(this.state, checkpoint?.position)
     this.silentSince = this.host.clock.now()
