@@ -1,18 +1,17 @@
 /**
- * One lane: what its source keeps in order. It owns its transforms and their state; its `settler` writes what they emit. The
- * two, with `writer`, are the only places in the runtime that wait.
+ * One lane: what its source keeps in order. It owns its transforms and their state; its `settler` writes what they emit, its
+ * `failures` say what becomes of what they cannot process. Lane and settler, with `writer`, are where the runtime waits.
  *
  * The chain fills one cycle while at most one earlier cycle is being written, so cycles settle in order and the settled prefix
  * needs no tracking. Every recovery is the same: rewind, that is forget everything in memory, claim the checkpoint again
  * and read on from its position.
  */
-import { type Batch, EnvironmentError, type LaneInfo, type Message, placeOf, type Position } from '../plugin.ts'
-import { isOutside } from './backfill.ts'
+import type { Batch, LaneInfo, Position } from '../plugin.ts'
 import { Chain } from './chain.ts'
-import { type Failure, UnhandledRecord } from './dead-letters.ts'
 import { exitInto } from './exit.ts'
+import { Failures } from './failures.ts'
 import type { LaneHost } from './lane-host.ts'
-import { GivenBack, oneByOne, PoisonHunt } from './poison.ts'
+import { GivenBack } from './poison.ts'
 import { Rewinder } from './rewinder.ts'
 import { Settler } from './settler.ts'
 import { LaneState } from './state.ts'
@@ -24,7 +23,7 @@ export class Lane {
   private readonly host: LaneHost
   private readonly settler: Settler
   private readonly rewinder: Rewinder
-  private readonly hunt = new PoisonHunt()
+  private readonly failures: Failures
   private chain!: Chain
   private state = new LaneState()
   private status: 'running' | 'rewinding' | 'dropped' = 'rewinding'
@@ -34,8 +33,6 @@ export class Lane {
   private generation = 0
   /** Clock time since when the lane has been silent and caught up. */
   private silentSince: number
-  /** Kept beside the throw, in case a plugin swallows it. */
-  private unhandled: UnhandledRecord | undefined
   /** Ends the wait for a transform's peer. */
   private readonly dropped = new AbortController()
 
@@ -52,6 +49,15 @@ export class Lane {
         if (this.status === 'rewinding') this.status = 'running'
       },
       drop: () => this.drop(),
+    })
+    this.failures = new Failures(host, this.settler, {
+      chain: () => this.chain,
+      stateful: () => this.state.opened,
+      rewind: async cause => {
+        this.rewinder.succeeded()
+        if (this.status === 'running') await this.rewind(cause)
+      },
+      giveBack: () => this.giveBack(),
     })
     this.silentSince = host.clock.now()
   }
@@ -74,16 +80,16 @@ export class Lane {
     const mark = this.settler.cycle.mark()
     const done = this.begin()
     try {
-      const wait = this.hunt.active ? this.hunt.run(batch.messages, this.chain, (m, f) => this.kill(m, f)) : this.chain.run(batch.messages)
+      const wait = this.failures.run(batch.messages)
       if (wait) await wait
-      if (this.unhandled) throw this.unhandled
+      this.failures.check()
       if (stale()) return
     } catch (error) {
       if (stale()) return
       this.settler.cycle.undo(mark)
       this.chain.discard()
       if (error instanceof GivenBack) return await this.giveBack()
-      if (!(await this.survive(batch, error as Error, stale)) || stale()) return
+      if (!(await this.failures.survive(batch.messages, error as Error, stale)) || stale()) return
     } finally {
       done()
     }
@@ -169,11 +175,6 @@ export class Lane {
     this.drop()
   }
 
-  private kill(message: Message, failure: Failure): void {
-    if (this.host.bounds && isOutside(message, this.host.bounds)) return
-    if (!this.settler.bury(this.settler.cycle, message, failure)) throw (this.unhandled ??= new UnhandledRecord(message, failure))
-  }
-
   private begin(): () => void {
     let resolve!: () => void
     const busy = new Promise<void>(r => (resolve = r))
@@ -193,7 +194,7 @@ export class Lane {
     const done = this.begin()
     try {
       await hook()
-      if (this.unhandled) throw this.unhandled
+      this.failures.check()
     } catch (error) {
       if (error instanceof GivenBack) this.drop()
       else this.host.fatal(error as Error)
@@ -211,7 +212,7 @@ export class Lane {
     const stages = this.host.stages(this.info, this.state)
     const { generation } = this
     const cycle = () => (generation === this.generation && this.status === 'running' ? this.settler.cycle : undefined)
-    const exit = exitInto(cycle, this.info, this.host, this.dropped.signal, (message, failure) => this.kill(message, failure))
+    const exit = exitInto(cycle, this.info, this.host, this.dropped.signal, (message, failure) => this.failures.kill(message, failure))
     this.chain = new Chain([this.host.inlet, ...stages], exit)
     this.settler.reset(this.state, checkpoint?.position)
     this.silentSince = this.host.clock.now()
@@ -231,39 +232,5 @@ export class Lane {
     this.status = 'rewinding'
     this.generation++
     return this.rewinder.run(cause)
-  }
-
-  /** A transform threw. True: the batch has been dealt with all the same, message by message. */
-  private async survive(batch: Batch, error: Error, stale: () => boolean): Promise<boolean> {
-    const end = batch.messages.at(-1)
-    const last = end ? placeOf(end) : -1
-    const stateful = this.state.opened
-    const hopeless =
-      error instanceof UnhandledRecord ||
-      error instanceof EnvironmentError ||
-      !this.settler.buries ||
-      (stateful && (!this.host.source.seek || last < 0))
-    if (hopeless) {
-      this.host.fatal(error)
-      return false
-    }
-    if (stateful || this.hunt.active) {
-      this.hunt.start(last)
-      await this.settler.flushing
-      this.rewinder.succeeded()
-      if (this.status === 'running') await this.rewind(error)
-      return false
-    }
-    // Without state nothing needs to be undone: the batch runs again, message by message.
-    try {
-      await oneByOne(batch.messages, this.chain, this.settler.cycle, (message, failure) => stale() || this.kill(message, failure))
-      return true
-    } catch (cause) {
-      if (cause instanceof UnhandledRecord) throw cause
-      this.chain.discard()
-      if (cause instanceof GivenBack) await this.giveBack()
-      else this.host.fatal(cause as Error)
-      return false
-    }
   }
 }
