@@ -1,6 +1,6 @@
 /**
- * The source: takes leases, hands out what the pump reads, and gives everything up when the connection is lost. Leases, reads and
- * marks share one connection, so nothing can be marked under a lease that is gone.
+ * The source: connects, hands out what the pump reads, and gives everything up when the connection is lost. Leases, reads and marks
+ * share one connection, so nothing can be marked under a lease that is gone.
  */
 import type { PostgresOutboxSourceConfig } from '../../config.gen.ts'
 import {
@@ -13,31 +13,14 @@ import {
   type SourceContext,
 } from '../../plugin.ts'
 import { connect, type Lease } from '../postgres/connect.ts'
-import { quoteTable, type Session } from '../postgres/driver.ts'
-import { Bucket } from './bucket.ts'
+import { quoteTable } from '../postgres/driver.ts'
+import type { Bucket } from './bucket.ts'
+import { Connection, type ConnectionHost } from './connection.ts'
 import { alone, Leases } from './leases.ts'
 import { OutboxMeter } from './meter.ts'
 import { Pump } from './pump.ts'
 import { Signal } from './signal.ts'
 import { type Statements, statements } from './table.ts'
-
-/** What belongs to one connection, and is gone with it. */
-interface Connection {
-  readonly session: Session
-  readonly leases: Leases
-  readonly pump: Pump
-  /** Embedded database: the lock that its advisory locks are not. */
-  readonly unlock: () => void
-  timer: NodeJS.Timeout | undefined
-  tending: Promise<void> | undefined
-  /** Another publisher is about to give back what is ours by right. */
-  lacking: boolean
-  /** performance.now() at which the gauges are due. */
-  metering: number
-}
-
-/** While buckets are to come from another publisher, how often to look for them, ms: nobody publishes them meanwhile. */
-const SOON = 50
 
 export class Outbox implements Source {
   private readonly config: PostgresOutboxSourceConfig
@@ -46,6 +29,7 @@ export class Outbox implements Source {
   private readonly meter: OutboxMeter
   private readonly buckets = new Map<number, Bucket>()
   private readonly arrived = new Signal()
+  private readonly host: ConnectionHost
   private lease: Lease | undefined
   private connection: Connection | undefined
   private failure: Error | undefined
@@ -57,6 +41,16 @@ export class Outbox implements Source {
     this.ctx = ctx
     this.statements = statements(config)
     this.meter = new OutboxMeter(config, ctx.metrics)
+    this.host = {
+      config,
+      ctx,
+      statements: this.statements,
+      meter: this.meter,
+      buckets: this.buckets,
+      closed: () => this.closed,
+      lose: (connection, error) => this.lose(connection, error),
+      broke: error => this.broke(error),
+    }
   }
 
   async open(): Promise<void> {
@@ -84,7 +78,7 @@ export class Outbox implements Source {
   async seek(lane: string, position: Position | undefined): Promise<void> {
     const bucket = this.find(lane)
     if (bucket === undefined) return
-    await this.restore(this.connection!, bucket, position)
+    await this.connection?.restore(bucket, position)
     this.connection?.pump.refresh()
   }
 
@@ -109,23 +103,14 @@ export class Outbox implements Source {
     const { connection } = this
     this.connection = undefined
     if (connection !== undefined) {
-      clearTimeout(connection.timer)
-      await this.bounded(this.leave(connection)).catch(error =>
-        this.ctx.log.debug({ error: (error as Error).message }, 'leaving the outbox'),
-      )
+      connection.end()
+      await connection.leave().catch(error => this.ctx.log.debug({ error: (error as Error).message }, 'leaving the outbox'))
       await connection.session.release()
       connection.unlock()
     }
     this.buckets.clear()
     await this.lease?.release()
     this.lease = undefined
-  }
-
-  /** Marks what is published and gives the buckets back; a server would do the latter by itself, the embedded one does not. */
-  private async leave({ leases, pump }: Connection): Promise<void> {
-    await pump.stop()
-    await leases.give([...leases.held])
-    await leases.leave()
   }
 
   private find(lane: string): Bucket | undefined {
@@ -155,13 +140,13 @@ export class Outbox implements Source {
         error => this.broke(error),
         driver.embedded,
       )
-      const connection: Connection = { session, leases, pump, unlock, timer: undefined, tending: undefined, lacking: false, metering: 0 }
+      const connection = new Connection(session, leases, pump, unlock, this.host)
       this.connection = connection
       session.onLost(error => this.lose(connection, error))
       if (config.channel !== '') await session.listen(config.channel, () => pump.hint())
-      await this.tend(connection)
+      await connection.tend()
       pump.start()
-      this.schedule(connection)
+      connection.schedule()
     } catch (error) {
       if (this.connection?.session === session) this.lose(this.connection, error as Error, false)
       else {
@@ -172,108 +157,11 @@ export class Outbox implements Source {
     }
   }
 
-  private schedule(connection: Connection): void {
-    const { lease_interval } = this.config
-    connection.timer = setTimeout(
-      () => {
-        connection.tending = this.tend(connection)
-          .catch(error => this.broke(error as Error))
-          .finally(() => {
-            if (this.connection === connection) this.schedule(connection)
-          })
-      },
-      connection.lacking ? Math.min(SOON, lease_interval) : lease_interval,
-    )
-    connection.timer.unref()
-  }
-
-  /** Looks at who is there; gives back what is more than our share, takes what is free, and refreshes the gauges. */
-  private async tend(connection: Connection): Promise<void> {
-    const { leases, session } = connection
-    const { share, free } = await this.answered(connection, leases.look())
-    const surplus = [...leases.held].slice(Math.max(share, 0))
-    if (surplus.length > 0) await this.giveBack(connection, surplus)
-    const lacking = share - leases.held.size
-    const got = lacking > 0 ? await this.answered(connection, leases.take(free.slice(0, lacking))) : []
-    if (got.length > 0) await this.takeOver(connection, got)
-    connection.lacking = got.length < lacking
-    if (this.connection !== connection || performance.now() < connection.metering) return
-    connection.metering = performance.now() + this.config.lease_interval / 2
-    await this.answered(connection, this.meter.refresh(session, this.buckets.size))
-  }
-
-  private async takeOver(connection: Connection, indexes: readonly number[]): Promise<void> {
-    const { ctx } = this
-    const buckets = new Map(indexes.map(index => [index, this.bucket(index)]))
-    const positions = await ctx.assign([...buckets.values()].map(({ lane }) => ({ id: lane, source: ctx.step })))
-    // Lost while the runtime was claiming: the lanes are somebody else's.
-    if (this.connection !== connection || this.closed) return
-    for (const [index, bucket] of buckets) {
-      await this.restore(connection, bucket, positions.get(bucket.lane))
-      this.buckets.set(index, bucket)
-    }
-    connection.pump.refresh()
-  }
-
-  private async giveBack(connection: Connection, indexes: readonly number[]): Promise<void> {
-    const lanes: string[] = []
-    for (const index of indexes) {
-      const bucket = this.buckets.get(index)
-      if (bucket === undefined) continue
-      bucket.retire()
-      lanes.push(bucket.lane)
-    }
-    await this.ctx.revoke(lanes)
-    if (this.connection !== connection) return
-    await this.answered(connection, connection.pump.flush())
-    for (const index of indexes) this.buckets.delete(index)
-    await this.answered(connection, connection.leases.give(indexes))
-  }
-
-  private bucket(index: number): Bucket {
-    const { ctx, config } = this
-    const lane = `${config.table}/${index}`
-    return new Bucket(lane, { lane, source: ctx.step, format: config.format })
-  }
-
-  /** Marks what the checkpoint says is published: a crash came between the two. */
-  private async restore(connection: Connection, bucket: Bucket, position: Position | undefined): Promise<void> {
-    const ids = bucket.seek(position)
-    if (ids.length === 0) return
-    const { rowCount } = await this.answered(connection, connection.session.query(this.statements.mark, [ids]))
-    for (const id of ids) bucket.published.delete(id)
-    this.meter.suppressed.inc(rowCount)
-  }
-
-  /** @throws {ConnectionError} after `lease_timeout`: the server may have given our locks to somebody else. */
-  private async answered<T>(connection: Connection, answer: Promise<T>): Promise<T> {
-    try {
-      return await this.bounded(answer)
-    } catch (error) {
-      if (error === LATE) {
-        const gone = new ConnectionError(`the database has not answered for ${this.config.lease_timeout} ms`)
-        this.lose(connection, gone)
-        throw gone
-      }
-      throw error
-    }
-  }
-
-  private async bounded<T>(answer: Promise<T>): Promise<T> {
-    const late = Promise.withResolvers<never>()
-    const timer = setTimeout(() => late.reject(LATE), this.config.lease_timeout)
-    try {
-      return await Promise.race([answer, late.promise])
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
   /** The locks are gone, so the lanes are. The next `read` connects again. */
   private lose(connection: Connection, error: Error, report = true): void {
     if (this.connection !== connection) return
     this.connection = undefined
-    clearTimeout(connection.timer)
+    connection.end()
     connection.pump.abandon()
     const lanes = [...this.buckets.values()].map(({ lane }) => lane)
     this.buckets.clear()
@@ -296,8 +184,6 @@ export class Outbox implements Source {
     if (failure !== undefined) throw failure
   }
 }
-
-const LATE = new Error('late')
 
 /**
  * A plan for the ids at hand finds them by a hash table; one for any ids would go through the list for every row. And a long
