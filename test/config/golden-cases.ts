@@ -183,6 +183,12 @@ export const cases: readonly Case[] = [
     yaml: `name: x\n${SINK}sources:\n  - kafka:\n    «topics»: [a]\n    «group»: g\n`,
     codes: ['CONFIG_UNKNOWN_KEY', 'CONFIG_UNKNOWN_KEY'],
   },
+  {
+    title: 'typo in a key that its default has put in',
+    yaml: `name: x\n${SOURCE}sinks: [{ kafka: { topic_from: source, «create_topic»: false } }]\n`,
+    codes: ['CONFIG_UNKNOWN_KEY'],
+    suggestions: ['create_topics'],
+  },
   { title: 'typo in a common key', yaml: step('bars: 1m\n    «nmae»: b'), codes: ['CONFIG_UNKNOWN_KEY'], suggestions: ['name'] },
   { title: 'unknown plugin', yaml: step('«fliter»: price > 1.0'), codes: ['CONFIG_UNKNOWN_PLUGIN'], suggestions: ['filter'] },
   { title: 'transform as a source', yaml: `name: x\n${SINK}sources:\n  - «bars»: { interval: 1m }\n`, codes: ['CONFIG_WRONG_SECTION'] },

@@ -1,9 +1,10 @@
 /** Each kind of schema error in words: what is wrong, what is allowed, and what was probably meant. */
+import { isDeepStrictEqual } from 'node:util'
 import type { SchemaError } from './ajv.ts'
 import type { Code } from './codes.ts'
 import { firstSentence } from './describe.ts'
 import { FORMATS } from './formats.ts'
-import { alternatives, deref, type Schema, typeName, typesOf } from './schema.ts'
+import { alternatives, deref, type Schema, typeName, typesOf, views } from './schema.ts'
 import { suggest } from './suggest.ts'
 import type { Path } from './tree.ts'
 
@@ -37,7 +38,7 @@ export function explainOne(error: SchemaError, others: (test: (e: SchemaError) =
   switch (error.keyword) {
     case 'additionalProperties':
     case 'unevaluatedProperties':
-      return [unknownKey(path, params.additionalProperty ?? params.unevaluatedProperty, parent, data)]
+      return [unknownKey(path, params.additionalProperty ?? params.unevaluatedProperty, parent, data, root)]
     case 'required':
       return [missingKey(path, params.missingProperty, parent, root)]
     case 'dependencies':
@@ -123,12 +124,13 @@ function badKey(error: SchemaError, path: Path): Judgement[] {
   ]
 }
 
-function unknownKey(path: Path, key: string, schema: Schema, data: unknown): Judgement {
+function unknownKey(path: Path, key: string, schema: Schema, data: any, root: Schema): Judgement {
   const known = Object.keys(schema.properties ?? {})
-  const present = new Set(Object.keys(data as object))
-  // A key that is there already was not what was meant; a required one that is not there most likely was.
+  // A key that is there already was not what was meant, unless its default put it there; a required one that is not there most likely was.
+  const written = (k: string): boolean =>
+    Object.hasOwn(data, k) && !views(schema.properties?.[k], undefined, root).some(v => isDeepStrictEqual(v.default, data[k]))
   const required = new Set(schema.required ?? [])
-  const candidates = known.filter(k => !present.has(k)).sort((a, b) => Number(required.has(b)) - Number(required.has(a)))
+  const candidates = known.filter(k => !written(k)).sort((a, b) => Number(required.has(b)) - Number(required.has(a)))
   const allowed = known.length > 0 ? `; allowed: ${list(known)}` : ''
   return {
     code: 'CONFIG_UNKNOWN_KEY',
