@@ -30,7 +30,7 @@ async function accepted(file: string): Promise<{ title: string; text: string }[]
 function run(text: string, id: string, args: string[]): Promise<{ code: number; said: string }> {
   const home = join(folder, id)
   writeFileSync(`${home}.yaml`, text)
-  const options = { cwd: folder, timeout: 30_000, env: { PATH: process.env.PATH, KAFKA_BROKERS: 'embedded', RUNNER_STATE_DIR: home } }
+  const options = { cwd: folder, timeout: 120_000, env: { PATH: process.env.PATH, KAFKA_BROKERS: 'embedded', RUNNER_STATE_DIR: home } }
   return new Promise(done => {
     const child = execFile(
       process.execPath,
@@ -42,7 +42,7 @@ function run(text: string, id: string, args: string[]): Promise<{ code: number; 
   })
 }
 
-test('mutations that pass validate never fail run with a config error', { timeout: 300_000 }, async () => {
+test('mutations that pass validate never fail run with a config error', { timeout: 900_000 }, async () => {
   writeFileSync(join(folder, 'in.csv'), 'BTCUSDT;1\nETHUSDT;2\n')
   const bars = await accepted('pipelines/bars.yaml')
   // A field that is the whole record would contain itself: that fails with the data, not with the file.

@@ -104,7 +104,7 @@ export const begin = async (transactor: Transactor, lane: LaneInfo): Promise<Tra
   (await transactor.begin(lane)) as Transaction & LogTransaction
 
 /** Waits for something that comes by itself; there is no event for it. @throws after `ms`, with what was being waited for. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 40_000): Promise<void> {
+export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 90_000): Promise<void> {
   const deadline = performance.now() + ms
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`waited ${ms} ms in vain for: ${what}`)

@@ -128,5 +128,5 @@ export function processRows(makeDriver: () => Driver | Promise<Driver>, child: C
     await until('the copy is done', () => copyIsDone(driver, task, PARTITIONS), 90_000)
     await last.stop()
     await checkCopy(driver, task, PARTITIONS, PER_PARTITION)
-  }, 240_000)
+  })
 }

@@ -1,7 +1,8 @@
 /** What every source promises, seen from the runtime's side: order, positions that say what follows, waiting that can be broken off. */
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import type { Batch, Message, Position, Source, SourcePlugin } from '../../src/plugin.ts'
 import { fakeSourceContext, type FakeSourceContext } from './lib/fake-context.ts'
+import { eventually } from '../support/eventually.ts'
 
 export interface SourceCase<C> {
   readonly plugin: SourcePlugin<C>
@@ -91,7 +92,7 @@ export function sourceConformance<C>(title: string, one: SourceCase<C>): void {
         const abort = new AbortController()
         const read = source.read(abort.signal)
         const failed = expect(read).rejects.toThrow('stopping')
-        await vi.waitFor(() => expect(ctx.lanes.every(({ id }) => source.caughtUp?.(id) ?? true)).toBe(true), { interval: 1 })
+        await eventually(() => expect(ctx.lanes.every(({ id }) => source.caughtUp?.(id) ?? true)).toBe(true), { interval: 1 })
         abort.abort(new Error('stopping'))
         await failed
         await expect(source.read(AbortSignal.abort(new Error('again')))).rejects.toThrow('again')

@@ -116,7 +116,7 @@ test('from ticks to parity: bars, bars-to-redis, bars-reconcile', async () => {
   // A bar that Redis lost is one in hundreds: below 99.9 %.
   await cli(['ZREMRANGEBYRANK', env.REDIS_BARS_KEY, '5', '5'])
   expect((await run(env)).code).toBe(4)
-}, 120_000)
+})
 
 test('a topic that is not there is the environment, not the parity', async () => {
   const result = await run({ BARS_TOPIC: unique('nothing') })

@@ -1,10 +1,11 @@
 /** The shipped bars-to-redis on a real Kafka and a real Redis. */
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { brokers, consumeAll, createTopic, produce } from '../support/kafka.ts'
 import { cli } from '../support/redis.ts'
 import { runRunner, startRunner, tempDir } from '../support/runner.ts'
 import { type RedisServer, startRedis } from '../support/servers/redis.ts'
 import { unique } from '../support/unique.ts'
+import { eventually } from '../support/eventually.ts'
 
 const FLOW = new URL('../../pipelines/bars-to-redis.yaml', import.meta.url).pathname
 const bar = (minute: number, close = 1): string =>
@@ -45,7 +46,7 @@ describe('bars-to-redis', () => {
     // The whole topic once more: nothing changes.
     expect((await runRunner([...args, '--until-idle', '1s'], { env: { ...env, KAFKA_GROUP: unique('g') }, cwd })).code).toBe(0)
     expect(await members()).toEqual(bars.with(5, bar(5, 9)))
-  }, 60_000)
+  })
 
   test('kill -9 in the middle, and Redis away for a while: every bar once', async () => {
     const bars = Array.from({ length: 30_000 }, (_, n) => bar(n))
@@ -54,10 +55,7 @@ describe('bars-to-redis', () => {
       bars.slice(0, 15_000).map(value => ({ value })),
     )
     const first = startRunner(args, { env, cwd })
-    await vi.waitFor(async () => expect(Number(await cli(['ZCARD', 'bars:BTCUSDT:1m'], redis.url))).toBeGreaterThan(0), {
-      timeout: 20_000,
-      interval: 10,
-    })
+    await eventually(async () => expect(Number(await cli(['ZCARD', 'bars:BTCUSDT:1m'], redis.url))).toBeGreaterThan(0), { interval: 10 })
     first.kill('SIGKILL')
     await first.exited
     const second = startRunner(args, { env, cwd })
@@ -70,11 +68,11 @@ describe('bars-to-redis', () => {
     await cli(['CONFIG', 'SET', 'maxmemory', '1'], redis.url)
     await second.line('OOM')
     await cli(['CONFIG', 'SET', 'maxmemory', '0'], redis.url)
-    await vi.waitFor(async () => expect(await cli(['ZCARD', 'bars:BTCUSDT:1m'], redis.url)).toBe('30000'), { timeout: 30_000 })
+    await eventually(async () => expect(await cli(['ZCARD', 'bars:BTCUSDT:1m'], redis.url)).toBe('30000'))
     expect(await members()).toEqual(bars)
     second.kill('SIGTERM')
     await second.exit(0)
-  }, 90_000)
+  })
 
   test('a key of another type, and a wrong password: exit code 3 and what to do', async () => {
     await produce(topic, [{ value: bar(1) }])
@@ -90,5 +88,5 @@ describe('bars-to-redis', () => {
     })
     expect([login.code, login.stderr]).toEqual([3, expect.stringContaining('WRONGPASS')])
     expect(login.stdout + login.stderr).not.toContain('geheim')
-  }, 60_000)
+  })
 })

@@ -8,6 +8,7 @@ import { database, sql } from '../support/postgres.ts'
 import { runRunner, type Runner, startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { type SheetsServer, startSheets } from '../support/sheets.ts'
+import { eventually } from '../support/eventually.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
 
@@ -86,7 +87,6 @@ const txn = (company: string, n: number, over: object = {}) => ({
 })
 const onSheet = (company: string, tab = 'Pending') => sheets.rows(`sheet-${company}`, tab)?.slice(1) ?? []
 const idsOn = (company: string, tab = 'Pending') => onSheet(company, tab).map(r => r[0])
-const within = <T>(check: () => T | Promise<T>, timeout = 40_000): Promise<T> => vi.waitFor(check, { timeout, interval: 50 })
 
 describe('rows that are posted', () => {
   test.each([['1'], ['0']])('with ROUTE_VIA_KAFKA=%s the sheet is the same; bad rows are named, good ones are not lost', async route => {
@@ -101,7 +101,7 @@ describe('rows that are posted', () => {
       txn('acme', 6),
       { id: 'acme-7', company: 'acme' },
     ]
-    const answer = await within(async () => post(rows))
+    const answer = await eventually(async () => post(rows))
     expect(answer.status).toBe(422)
     const refused = (answer.body as { rejected: { part: string; step: string; message: string }[] }).rejected
     expect(refused.map(r => [r.part, r.step]).toSorted()).toEqual([
@@ -110,7 +110,7 @@ describe('rows that are posted', () => {
       ['rows[4]', 'lookup'],
       ['rows[6]', 'validate'],
     ])
-    await within(() => expect([idsOn('acme'), idsOn('bolt')]).toEqual([['acme-1', 'acme-6'], ['bolt-3']]))
+    await eventually(() => expect([idsOn('acme'), idsOn('bolt')]).toEqual([['acme-1', 'acme-6'], ['bolt-3']]))
     expect(sheets.rows('sheet-acme', 'Pending')).toEqual([
       ['id', 'date', 'description', 'amount', 'category'],
       ['acme-1', '2026-01-31', 'Taxi 1', 1.1, null],
@@ -130,7 +130,7 @@ describe('rows that are posted', () => {
     const rows = [1, 2, 3].map(n => txn('acme', n))
     for (let n = 0; n < 10; n++) await insist(rows)
     await insist([txn('acme', 4)])
-    await within(() => expect(idsOn('acme')).toContain('acme-4'))
+    await eventually(() => expect(idsOn('acme')).toContain('acme-4'))
     expect(idsOn('acme')).toEqual(['acme-1', 'acme-2', 'acme-3', 'acme-4'])
     expect(await sql(dsn, 'SELECT count(*)::int AS n FROM app.transactions')).toEqual([{ n: 4 }])
   })
@@ -202,14 +202,14 @@ describe('a crash between webhook and sheet', () => {
       if (batch % 3 === 0) sheets.faults.push(batch % 2 === 0 ? { cut: true, applied: true } : { status: 500 })
       await insist(rows(batch))
       // One after the other: batches that wait together would be one call. A killed one may cost its group a session or two.
-      await within(() => expect([idsOn('acme').length, idsOn('bolt').length]).toEqual([(batch + 1) * 3, (batch + 1) * 3]), 90_000)
+      await eventually(() => expect([idsOn('acme').length, idsOn('bolt').length]).toEqual([(batch + 1) * 3, (batch + 1) * 3]))
       await sleep(2000)
     }
     sheets.onApplied = undefined
     const all = (c: string) => Array.from({ length: BATCHES * 3 }, (_, n) => `${c}-${n}`).toSorted()
     expect([idsOn('acme').toSorted(), idsOn('bolt').toSorted()]).toEqual([all('acme'), all('bolt')])
     const claimed = () => sql(dsn, "SELECT count(*)::int AS n FROM control.sheet_posts WHERE status = 'claimed'")
-    await within(async () => expect(await claimed()).toEqual([{ n: 0 }]), 60_000)
+    await eventually(async () => expect(await claimed()).toEqual([{ n: 0 }]))
     expect(applied).toBeGreaterThan(BATCHES)
     expect(kills).toBeGreaterThan(1)
     expect([idsOn('acme').length, idsOn('bolt').length]).toEqual([BATCHES * 3, BATCHES * 3])
@@ -231,7 +231,7 @@ describe('promoting rules', () => {
     start('txns-ingest')
     start('txns-consumer')
     await insist([1, 2, 3, 4].map(n => txn('acme', n)))
-    await within(() => expect(idsOn('acme')).toHaveLength(4))
+    await eventually(() => expect(idsOn('acme')).toHaveLength(4))
     const cwd = tempDir()
     const promote = startRunner(['run', file('pipelines/rules-promote.yaml')], { env, cwd })
     running.push(promote)
@@ -240,7 +240,7 @@ describe('promoting rules', () => {
       runRunner(['trigger', file('pipelines/rules-promote.yaml'), '--data', data, '--wait', '30s'], { env, cwd })
     expect(await trigger('{"company":"acme"}')).toMatchObject({ code: 0 })
     // Taxi was pending; 1 and 3 have a category only now.
-    await within(() =>
+    await eventually(() =>
       expect(onSheet('acme', 'Active').map(r => [r[0], r[4]])).toEqual([
         ['acme-1', 'Travel'],
         ['acme-2', 'Meals'],
@@ -251,13 +251,13 @@ describe('promoting rules', () => {
     expect(await sql(dsn, "SELECT count(*)::int AS n FROM control.rules WHERE status = 'pending'")).toEqual([{ n: 0 }])
     // For every company, twice: one message per company, and no row twice.
     for (let n = 0; n < 2; n++) expect(await trigger('{}')).toMatchObject({ code: 0 })
-    await within(async () =>
+    await eventually(async () =>
       expect((await consumeAll(env.KAFKA_TOPIC_PROMOTE)).map(r => String(r.key))).toEqual(['acme', 'acme', 'bolt', 'acme', 'bolt']),
     )
     await insist([txn('acme', 6)])
-    await within(() => expect(idsOn('acme')).toHaveLength(5))
+    await eventually(() => expect(idsOn('acme')).toHaveLength(5))
     expect(await trigger('{}')).toMatchObject({ code: 0 })
-    await within(() => expect(idsOn('acme', 'Active')).toContain('acme-6'))
+    await eventually(() => expect(idsOn('acme', 'Active')).toContain('acme-6'))
     expect(idsOn('acme', 'Active')).toEqual(['acme-1', 'acme-2', 'acme-3', 'acme-4', 'acme-6'])
   })
 })

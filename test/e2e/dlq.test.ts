@@ -413,5 +413,5 @@ describe.each(['kafka', 'embedded'] as const)('the shipped pipelines/dlq-replay.
     expect(left[0].headers!.findLast(([h]) => h === 'error_message')![1]).toMatch(/^refused 2 times, last by step 'map_2'/)
     expect((await backend.readAll(orders.input)).length).toBe(300)
     await backend.close()
-  }, 60_000)
+  })
 })

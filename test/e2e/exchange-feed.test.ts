@@ -1,7 +1,7 @@
 /** `exchange-feed.yaml` and `ticks-consumer.yaml` as they are, on a real broker, against local exchanges that misbehave. */
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { Exchange } from '../../examples/exchange/exchange.ts'
 import type { ConsumedRecord } from '../support/kcat.ts'
 import { type BookMessage, FeedBook, sides } from '../support/feed-book.ts'
@@ -10,6 +10,7 @@ import { freePorts } from '../support/servers/ports.ts'
 import { type Backend, kafkaBackend } from './lib/backend.ts'
 import { header } from './lib/bars-run.ts'
 import { get, metric } from './lib/http.ts'
+import { eventually } from '../support/eventually.ts'
 
 const FEED = fileURLToPath(new URL('../../pipelines/exchange-feed.yaml', import.meta.url))
 const CONSUMER = fileURLToPath(new URL('../../pipelines/ticks-consumer.yaml', import.meta.url))
@@ -41,13 +42,13 @@ const parse = (r: ConsumedRecord): BookMessage => JSON.parse(String(r.value)) as
 
 /** Waits until every exchange has a reader of every book. */
 const subscribed = (): Promise<void> =>
-  vi.waitFor(
+  eventually(
     () => {
       for (const e of exchanges)
         for (const symbol of e.markets.keys())
           expect(e.subscribed({ channel: 'book', symbol }) && e.subscribed({ channel: 'ticker', symbol })).toBe(true)
     },
-    { timeout: 30_000, interval: 20 },
+    { interval: 20 },
   )
 
 async function changes(n: number): Promise<void> {
@@ -59,7 +60,7 @@ async function changes(n: number): Promise<void> {
 
 /** Waits until the books rebuilt from the topic are the exchanges' own, exchange by exchange and symbol by symbol. */
 async function booksAgree(backend: Backend, topic: string, seen: FeedBook[] = []): Promise<void> {
-  await vi.waitFor(
+  await eventually(
     async () => {
       const books = new Map<string, FeedBook>()
       for (const r of await backend.readAll(topic)) {
@@ -77,7 +78,7 @@ async function booksAgree(backend: Backend, topic: string, seen: FeedBook[] = []
         }
       })
     },
-    { timeout: 30_000, interval: 300 },
+    { interval: 300 },
   )
 }
 
@@ -188,7 +189,7 @@ test('books are those of the exchanges after every gap, garbage is in the dead l
   await backend.close()
 })
 
-test('KAFKA_ENABLED unset: it runs, publishes nowhere, touches no broker, and garbage does not stop it', { timeout: 60_000 }, async () => {
+test('KAFKA_ENABLED unset: it runs, publishes nowhere, touches no broker, and garbage does not stop it', async () => {
   const env = await startExchanges()
   const [port] = await freePorts(1)
   const [nobody] = await freePorts(1)
@@ -199,14 +200,14 @@ test('KAFKA_ENABLED unset: it runs, publishes nowhere, touches no broker, and ga
   await subscribed()
   for (const e of exchanges) e.garbage(Buffer.from('{'))
   await changes(5)
-  await vi.waitFor(
+  await eventually(
     async () => {
       const { body } = await get(port, '/metrics')
       expect(metric(body, 'websocket_refused_total')).toBe(4)
       for (const exchange of NAMES)
         expect(metric(body, 'runner_normalized_total', { exchange, type: 'orderbook' })).toBeGreaterThanOrEqual(2)
     },
-    { timeout: 20_000, interval: 100 },
+    { interval: 100 },
   )
   expect((await get(port, '/ready')).status).toBe(200)
   runner.kill('SIGTERM')

@@ -77,7 +77,7 @@ test('--until-idle ends, --dry-run answers and writes nothing', async () => {
   const [port] = await freePorts(1)
   const cwd = tempDir({ 'a.yaml': pipeline('a', port) })
   const runner = startRunner(['run', 'a.yaml', '--dry-run', '--until-idle', '2s'], { cwd })
-  await expect.poll(() => post(`http://127.0.0.1:${port}/a`, '{"n":1}').catch(() => 0), { timeout: 15_000 }).toBe(202)
+  await expect.poll(() => post(`http://127.0.0.1:${port}/a`, '{"n":1}').catch(() => 0)).toBe(202)
   await runner.exit(0)
   expect(runner.stdout).toMatch(/"n":1/)
 })

@@ -99,7 +99,7 @@ describe('started by an older Node, which starts the right one', () => {
     const { outer, inner, ended } = await setup()
     outer.kill('SIGKILL')
     await ended
-    await expect.poll(() => existsSync(`/proc/${inner}`), { timeout: 10_000 }).toBe(false)
+    await expect.poll(() => existsSync(`/proc/${inner}`)).toBe(false)
   })
 })
 
@@ -133,22 +133,20 @@ shutdown_timeout: ${shutdownTimeout}
     const start = Date.now()
     runner.kill('SIGTERM')
     await runner.exit(1)
-    const took = Date.now() - start
-    expect(took).toBeGreaterThan(1_500)
-    expect(took).toBeLessThan(15_000)
+    expect(Date.now() - start).toBeGreaterThan(1_500)
     expect(runner.stderr).toMatch(/not drained within shutdown_timeout/)
     expect(await backend.committed('g', topic)).toEqual(new Map())
     await backend.close()
   })
 
   test('a second signal ends at once', async () => {
-    const { backend, topic, runner } = await setup('60s')
+    const { backend, topic, runner } = await setup('10m')
     runner.kill('SIGTERM')
     await runner.line('draining')
     // Sooner it would pass for the same signal, sent on by a terminal and a tool both.
     await new Promise(resolve => setTimeout(resolve, 400))
     runner.kill('SIGTERM')
-    await runner.exit(1, 20_000)
+    await runner.exit(1)
     expect(await backend.committed('g', topic)).toEqual(new Map())
     await backend.close()
   })

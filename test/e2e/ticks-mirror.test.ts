@@ -2,13 +2,14 @@
  * The shipped ticks-mirror on a real Redis and a real Kafka: bursts complete and byte for byte, gaps counted. `CHANNELS=10000` for
  * the full size.
  */
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { brokers, consume, consumeAll, createTopic } from '../support/kafka.ts'
 import { cli, raw } from '../support/redis.ts'
 import { tempDir } from '../support/runner.ts'
 import { startRedis, type RedisServer } from '../support/servers/redis.ts'
 import { unique } from '../support/unique.ts'
 import { burst, type Mirror, publishes, startMirror, subscribed } from './lib/redis-load.ts'
+import { eventually } from '../support/eventually.ts'
 
 const BURST = Number(process.env.BURST ?? 300_000)
 const CHANNELS = Number(process.env.CHANNELS ?? 2000)
@@ -60,7 +61,7 @@ describe('ticks-mirror', () => {
     await m.stop()
     expect(m.runner.stderr).not.toContain('warn')
     for (const [channel, payloads] of channels) expect(await consumeAll(channel)).toHaveLength(payloads.length)
-  }, 120_000)
+  })
 
   test('memory is full at once: the burst goes over the disk, complete and in order', async () => {
     const channel = `${prefix}.BTCUSDT`
@@ -70,9 +71,9 @@ describe('ticks-mirror', () => {
     await burst(redis.port, new Map([[channel, payloads]]))
     expect((await consume(channel, payloads.length)).map(r => r.value!.toString())).toEqual(payloads)
     expect(await m.metric('runner_push_dropped_total')).toBe(0)
-    await vi.waitFor(async () => expect(await m.metric('runner_push_spilled_bytes')).toBe(0), { timeout: 10_000 })
+    await eventually(async () => expect(await m.metric('runner_push_spilled_bytes')).toBe(0))
     await m.stop()
-  }, 60_000)
+  })
 
   test('bytes that are no text, an empty payload, and a channel that is no topic name', async () => {
     await createTopic(`${prefix}.A`)
@@ -97,7 +98,7 @@ describe('ticks-mirror', () => {
     expect([dead.key!.toString(), dead.value!.toString()]).toEqual(['B/C', 'refused'])
     expect(dead.headers).toContainEqual(['source_topic', `${prefix}.B/C`])
     await m.stop()
-  }, 60_000)
+  })
 
   test('a connection that is killed: the gap is logged and counted once, and it subscribes again', async () => {
     await createTopic(`${prefix}.A`)
@@ -113,7 +114,7 @@ describe('ticks-mirror', () => {
     expect(await m.metric('redis_pubsub_disconnected_seconds_total')).toBeGreaterThan(0)
     await m.stop()
     expect(m.runner.stderr.match(/Pub\/Sub gap: subscription lost/g)).toHaveLength(1)
-  }, 60_000)
+  })
 
   test('a reader that Redis cuts for falling behind: the gap is seen, what comes after arrives', async () => {
     await createTopic(`${prefix}.A`)
@@ -126,14 +127,14 @@ describe('ticks-mirror', () => {
     await m.runner.line('Pub/Sub gap: subscription lost')
     await subscribed(redis.url)
     await raw(redis.port, publishes(`${prefix}.A`, ['after']), 1)
-    await vi.waitFor(async () => expect((await consumeAll(`${prefix}.A`)).at(-1)!.value!.toString()).toBe('after'), { timeout: 20_000 })
+    await eventually(async () => expect((await consumeAll(`${prefix}.A`)).at(-1)!.value!.toString()).toBe('after'))
     const got = (await consumeAll(`${prefix}.A`)).map(r => r.value!.toString())
     // What Redis had sent before it cut the connection is there, in order, from the first.
     expect(got.length).toBeLessThan(large.length)
     expect(got.slice(0, -1)).toEqual(large.slice(0, got.length - 1))
     expect(await m.metric('redis_pubsub_gaps_total')).toBe(1)
     await m.stop()
-  }, 60_000)
+  })
 
   test('Redis restarted under load: subscribed again by itself, the gap counted, order kept', async () => {
     await createTopic(`${prefix}.A`)
@@ -153,14 +154,11 @@ describe('ticks-mirror', () => {
     await redis.restart()
     await subscribed(redis.url)
     const since = n
-    await vi.waitFor(() => expect(n).toBeGreaterThan(since + 2000), { timeout: 20_000 })
+    await eventually(() => expect(n).toBeGreaterThan(since + 2000))
     going = false
     await load
     await raw(redis.port, publishes(`${prefix}.A`, ['end']), 1)
-    await vi.waitFor(async () => expect((await consumeAll(`${prefix}.A`)).at(-1)!.value!.toString()).toBe('end'), {
-      timeout: 20_000,
-      interval: 200,
-    })
+    await eventually(async () => expect((await consumeAll(`${prefix}.A`)).at(-1)!.value!.toString()).toBe('end'), { interval: 200 })
     const got = (await consumeAll(`${prefix}.A`)).slice(0, -1).map(r => Number(r.value))
     expect(got).toEqual([...new Set(got)].toSorted((a, b) => a - b))
     // Nothing is missing outside of the gap.
@@ -168,7 +166,7 @@ describe('ticks-mirror', () => {
     expect(after).toEqual(Array.from({ length: n - after[0] }, (_, i) => after[0] + i))
     expect(await m.metric('redis_pubsub_gaps_total')).toBe(1)
     await m.stop()
-  }, 90_000)
+  })
 
   test(`${CHANNELS} channels`, async () => {
     const topic = await createTopic(unique('all'), { partitions: 4 })
@@ -190,7 +188,7 @@ sinks: [{ kafka: { topic: ${topic} } }]
       expect(values).toEqual([n, n + CHANNELS, n + 2 * CHANNELS])
     }
     await m.stop()
-  }, 60_000)
+  })
 })
 
 test('with no server at all: other processes publish, the mirror writes to the embedded log', async () => {
@@ -213,19 +211,16 @@ sinks: [{ stdout: {} }]
   const mirror = startRunner(['run', MIRROR, '--set', 'metrics.enabled=true', '--set', `metrics.port=${port}`], { cwd, env })
   await untilStatus(port, '/ready', 200)
   expect((await runRunner(['run', 'publish.yaml', '--set', 'metrics.enabled=false'], { cwd, env })).code).toBe(0)
-  await vi.waitFor(
-    async () => {
-      const { stdout, stderr } = await runRunner(
-        ['run', 'show.yaml', '--set', `name=s${Date.now()}`, '--until-idle', '300ms', '--set', 'metrics.enabled=false'],
-        { cwd, env },
-      )
-      expect(
-        stdout.split('\n').filter(l => l !== ''),
-        stderr,
-      ).toHaveLength(100)
-    },
-    { timeout: 20_000 },
-  )
+  await eventually(async () => {
+    const { stdout, stderr } = await runRunner(
+      ['run', 'show.yaml', '--set', `name=s${Date.now()}`, '--until-idle', '300ms', '--set', 'metrics.enabled=false'],
+      { cwd, env },
+    )
+    expect(
+      stdout.split('\n').filter(l => l !== ''),
+      stderr,
+    ).toHaveLength(100)
+  })
   mirror.kill('SIGTERM')
   await mirror.exit(0)
-}, 60_000)
+})

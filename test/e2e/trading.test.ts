@@ -35,7 +35,7 @@ test.each(['embedded', 'kafka'] as const)(
               r => r.status,
               () => 0,
             ),
-          { timeout: 30_000 },
+          { timeout: 60_000 },
         )
         .toBe(200)
       expect((await post({ actor: 'ann' })).status).toBe(422)
@@ -49,7 +49,7 @@ test.each(['embedded', 'kafka'] as const)(
       // The feed breaks off twice in the middle; it plays on only while somebody listens.
       for (const n of [400, 900]) {
         feed.playTo(n)
-        await expect.poll(() => feed.sent, { timeout: 20_000 }).toBe(n)
+        await expect.poll(() => feed.sent).toBe(n)
         // What is on the wire when it breaks is lost, as in life: here all has arrived.
         await backend.waitFor(topic('market-data-updates'), ticksOf(feed.lines.slice(0, n)).length)
         feed.cut()
@@ -131,7 +131,7 @@ async function connected(port: number, lastId?: string): Promise<TestClient> {
         await client.until('an answer', () => client!.frames.length > 0 || client!.code !== undefined)
         return client.frames.length
       },
-      { timeout: 30_000 },
+      { timeout: 60_000 },
     )
     .toBe(1)
   return await client!.subscribe({ last_id: lastId })

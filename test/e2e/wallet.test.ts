@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { connect } from '../../src/connectors/postgres/connect.ts'
 import { outboxConfig } from '../connectors/postgres_outbox/make.ts'
 import { brokers } from '../support/brokers.ts'
@@ -14,6 +14,7 @@ import { database, sql } from '../support/postgres.ts'
 import { startRunner, tempDir, type Runner } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { unique } from '../support/unique.ts'
+import { eventually } from '../support/eventually.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const flow = (name: string): string => join(root, 'pipelines', `${name}.yaml`)
@@ -116,16 +117,13 @@ test('transactions that commit out of the order of their ids, rollbacks, a long 
     }
   }
   await Promise.all([long(), chaos(), ...Array.from({ length: 8 }, (_, i) => writer(i * 7919 + 17))])
-  await vi.waitFor(
+  await eventually(
     async () => expect((await sql<{ n: string }>(dsn, 'SELECT count(*) AS n FROM outbox WHERE processed_at IS NULL'))[0].n).toBe('0'),
-    {
-      timeout: 30_000,
-      interval: 100,
-    },
+    { interval: 100 },
   )
   for (const publisher of publishers) {
     // The one that was killed last may be starting still: a signal would end it before it knows what to do with one.
-    await vi.waitFor(() => fetch(`http://127.0.0.1:${ports.get(publisher)}/health/kafka`), { timeout: 20_000, interval: 100 })
+    await eventually(() => fetch(`http://127.0.0.1:${ports.get(publisher)}/health/kafka`), { interval: 100 })
     publisher.kill('SIGTERM')
   }
   await Promise.all(publishers.map(p => p.exit(0)))
@@ -134,7 +132,7 @@ test('transactions that commit out of the order of their ids, rollbacks, a long 
   expect(rolledBack).toBeGreaterThan(10)
   expect(arrived.map(a => a.id).toSorted((a, b) => a - b)).toEqual(committed.toSorted((a, b) => a - b))
   for (const [wallet, ids] of order) expect(arrived.filter(a => a.key === wallet).map(a => a.id)).toEqual(ids)
-}, 90_000)
+})
 
 test('the whole section in one process, without a server: exact money from the body to the numeric column, repeats, refusals, health', async () => {
   const dir = tempDir()
@@ -148,10 +146,7 @@ test('the whole section in one process, without a server: exact money from the b
     const answer = await fetch(`http://127.0.0.1:${port}/wallets/operations`, { method: 'POST', headers, body })
     return { status: answer.status, text: await answer.text() }
   }
-  await vi.waitFor(async () => expect((await fetch(`http://127.0.0.1:${port}/health/kafka`)).status).toBe(200), {
-    timeout: 30_000,
-    interval: 100,
-  })
+  await eventually(async () => expect((await fetch(`http://127.0.0.1:${port}/health/kafka`)).status).toBe(200), { interval: 100 })
 
   const large = '123456789012345678901234567890.12345678'
   expect((await post(`{"operation":"deposit","walletId":"rich","amount":${large}}`, 'k1')).status).toBe(200)
@@ -172,12 +167,12 @@ test('the whole section in one process, without a server: exact money from the b
     producer: { connected: true },
     publisher: { isRunning: true, unprocessedEvents: expect.any(Number), lagMs: expect.any(Number) },
   })
-  await vi.waitFor(
+  await eventually(
     async () => {
       const stats = (await (await fetch(`http://127.0.0.1:${port}/health/kafka/stats`)).json()) as { publisher: { published: number } }
       expect(stats.publisher.published).toBe(4)
     },
-    { timeout: 20_000, interval: 100 },
+    { interval: 100 },
   )
   runner.kill('SIGTERM')
   await runner.exit(0)
@@ -198,7 +193,7 @@ test('the whole section in one process, without a server: exact money from the b
   } finally {
     await after.release()
   }
-}, 90_000)
+})
 
 test('ledger: each event once whatever a batch holds, nothing that is no event, and no statement that leaves it unbalanced', async () => {
   const dsn = await database()
@@ -302,4 +297,4 @@ test('load with faults: 0 failures, and everything agrees', async () => {
     throw new Error(`${error.stdout}\n${error.stderr}`.slice(-6000))
   })
   expect(stdout).toContain('all right')
-}, 240_000)
+})

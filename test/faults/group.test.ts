@@ -89,7 +89,7 @@ test('a member that dies in the middle of a rebalance is not waited for until it
 })
 
 /** Waits until the group consists of so many members and each has what it is to have. */
-async function settled(pipeline: BarsPipeline, count: number, timeoutMs = 40_000): Promise<void> {
+async function settled(pipeline: BarsPipeline, count: number, timeoutMs = 90_000): Promise<void> {
   for (const deadline = Date.now() + timeoutMs; ; await sleep(200)) {
     const now = await pipeline.backend.members(pipeline.group)
     if (now.stable && now.count === count) return
@@ -102,7 +102,7 @@ async function moved(pipeline: BarsPipeline, times: number): Promise<void> {
   const position = async (): Promise<number> =>
     [...(await pipeline.backend.committed(pipeline.group, pipeline.input)).values()].reduce((n, offset) => n + offset, 0)
   let last = await position()
-  const deadline = Date.now() + 40_000
+  const deadline = Date.now() + 90_000
   for (let moves = 0; moves < times; ) {
     await sleep(300)
     const now = await position()

@@ -45,7 +45,7 @@ afterAll(async () => {
   await broker?.stop()
 })
 
-test.each(['cut', 'kill'] as const)('%s at every step of a transaction: every bar once', { timeout: 240_000 }, async how => {
+test.each(['cut', 'kill'] as const)('%s at every step of a transaction: every bar once', async how => {
   const ticks = makeTicks({ seed: 24, count: PER_POINT * POINTS.length, partitions: PARTITIONS })
   const pipeline = await BarsPipeline.create(direct, tempDir(), PARTITIONS.length)
   const start = (): Runner => pipeline.start([], { env: { KAFKA_BROKERS: `127.0.0.1:${proxy.port}` } })

@@ -18,7 +18,7 @@ test('finds and kills a process that carries the run’s mark, and names stray f
   expect(await gone).toEqual([null, 'SIGKILL'])
   expect(other.exitCode).toBeNull()
   other.kill()
-}, 10_000)
+})
 
 test('says nothing about a clean run', async () => {
   expect(await leftBehind(unique('mark'), tempDir())).toEqual([])

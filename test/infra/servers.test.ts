@@ -1,10 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { guard } from '../support/servers/guard.ts'
 import { startKafka, type KafkaServer } from '../support/servers/kafka.ts'
 import { brokerReady } from '../support/servers/ready.ts'
 import { tempDir } from '../support/runner.ts'
+import { eventually } from '../support/eventually.ts'
 
 const alive = (pid: number) => existsSync(`/proc/${pid}`)
 
@@ -38,7 +39,7 @@ describe('a broker of a test’s own', () => {
     const last = kafka.pid
     await kafka.stop()
     expect(alive(last)).toBe(false)
-  }, 60_000)
+  })
 
   test('says why it does not start', async () => {
     await expect(startKafka({ properties: { 'num.io.threads': 'many' } })).rejects.toThrow(/num\.io\.threads/)
@@ -58,10 +59,10 @@ test('a guarded child and its directory go when the guarding process is killed',
   const pid = Number(await new Promise(resolve => parent.stdout.once('data', resolve)))
   expect(alive(pid)).toBe(true)
   parent.kill('SIGKILL')
-  await vi.waitFor(() => {
+  await eventually(() => {
     expect(alive(pid)).toBe(false)
     expect(existsSync(dir)).toBe(false)
-  }, 5_000)
+  })
 })
 
 test('a released guard leaves the child alone', async () => {

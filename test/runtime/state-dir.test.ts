@@ -15,7 +15,7 @@ describe.each<[string, string, string]>([
   test.each(['/proc/none/state', 'file/state'])('a RUNNER_STATE_DIR of %s ends with 3 and is named', async dir => {
     const cwd = tempDir({ file: '', 'p.yaml': `name: p\nsources: [{ ${source} }]\nsinks: [{ ${sink} }]\n` })
     const env = { RUNNER_STATE_DIR: dir, KAFKA_BROKERS: undefined, PG_DSN_RW: undefined, REDIS_URL: undefined }
-    const { code, stderr } = await runRunner(['run', 'p.yaml', '--set', 'metrics.enabled=false'], { cwd, env, timeoutMs: 20_000 })
+    const { code, stderr } = await runRunner(['run', 'p.yaml', '--set', 'metrics.enabled=false'], { cwd, env })
     expect(code, stderr).toBe(3)
     expect(stderr).toContain(dir)
   })

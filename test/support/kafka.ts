@@ -67,7 +67,7 @@ export async function committed(group: string, topic: string, options: { brokers
 export async function withAdmin<T>(work: (admin: Admin) => Promise<T>, at?: string): Promise<T> {
   const admin = client(at).admin()
   await admin.connect()
-  const deadline = Date.now() + 15_000
+  const deadline = Date.now() + 60_000
   try {
     for (;;) {
       try {

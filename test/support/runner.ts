@@ -29,12 +29,12 @@ export interface Runner {
   readonly exited: Promise<Exit>
   /**
    * The first line of stdout or stderr that matches, past or to come.
-   * @throws {Error} with the output so far when the process ends first or after `timeoutMs` (default 20 s).
+   * @throws {Error} with the output so far when the process ends first or after `timeoutMs` (default 60 s).
    */
   line(pattern: RegExp | string, timeoutMs?: number): Promise<string>
   /** Sends the signal; `exited` tells when it worked. */
   kill(signal?: NodeJS.Signals): void
-  /** Waits for the end; @throws {Error} with the output when the code is another one or nothing ends within `timeoutMs` (default 30 s). */
+  /** Waits for the end; @throws {Error} with the output when the code is another one or nothing ends within `timeoutMs` (default 90 s). */
   exit(code: number, timeoutMs?: number): Promise<void>
 }
 
@@ -67,7 +67,7 @@ export async function runRunner(
   options: RunnerOptions & { timeoutMs?: number } = {},
 ): Promise<Exit & { stdout: string; stderr: string; cwd: string }> {
   const runner = new RunnerProcess(args, options)
-  const exit = await runner.end(options.timeoutMs ?? 60_000)
+  const exit = await runner.end(options.timeoutMs ?? 120_000)
   return { ...exit, stdout: runner.stdout, stderr: runner.stderr, cwd: runner.cwd }
 }
 
@@ -116,7 +116,7 @@ class RunnerProcess implements Runner {
     return this.out.stderr
   }
 
-  async line(pattern: RegExp | string, timeoutMs = 20_000): Promise<string> {
+  async line(pattern: RegExp | string, timeoutMs = 60_000): Promise<string> {
     return await new Promise((resolve, reject) => {
       const done = () => {
         clearTimeout(timer)
@@ -142,7 +142,7 @@ class RunnerProcess implements Runner {
     this.child.kill(signal)
   }
 
-  async exit(code: number, timeoutMs = 30_000): Promise<void> {
+  async exit(code: number, timeoutMs = 90_000): Promise<void> {
     const exit = await this.end(timeoutMs)
     if (exit.code !== code) throw new Error(this.describe(`exit ${exit.signal ?? exit.code}, expected ${code}`))
   }

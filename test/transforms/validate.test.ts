@@ -64,9 +64,8 @@ describe('records', () => {
   })
 
   test('a hostile text cannot stall a pattern', async () => {
-    const started = performance.now()
+    // Backtracking would not end within anybody's life.
     expect(await failures({ schema: { type: 'string', pattern: '^(a+)+$' } }, `${'a'.repeat(5000)}!`)).toHaveLength(1)
-    expect(performance.now() - started).toBeLessThan(2000)
   })
 
   test('each pattern of a schema is its own', async () => {

@@ -77,6 +77,6 @@ test(`exactly once through ${FAULTS} faults, seed ${SEED}`, async () => {
   for (const worker of workers) await worker.stop()
   workers.clear()
   await checkCopy(driver, task, PARTITIONS, filled)
-}, 180_000)
+})
 
 const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))

@@ -1,5 +1,5 @@
 import { appendFileSync, mkdirSync, renameSync, truncateSync, writeFileSync } from 'node:fs'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { FileSourceConfig } from '../../../src/config.gen.ts'
 import { formatRecord } from '../../../src/connectors/file/csv.ts'
 import file from '../../../src/connectors/file/source.ts'
@@ -7,6 +7,7 @@ import type { Batch, Position, Source } from '../../../src/plugin.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
 import { scratch } from './scratch.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const at = scratch()
 let count = 0
@@ -226,7 +227,7 @@ describe('follow', () => {
     const path = fresh()
     const { source } = await open(config({ path, follow: true }))
     const waiting = next(source)
-    await vi.waitFor(() => expect(source.caughtUp!(path)).toBe(true), { interval: 1 })
+    await eventually(() => expect(source.caughtUp!(path)).toBe(true), { interval: 1 })
     writeFileSync(path, 'a\nb')
     expect(await waiting).toEqual([[1, 'a']])
     const half = next(source)

@@ -64,7 +64,7 @@ export async function hook({ config, transforms = [], dlq = false, write, shutdo
   const ended = run.run()
   ended.catch(() => {})
   const url = `http://127.0.0.1:${port}${resolved.path}`
-  const deadline = Date.now() + 10_000
+  const deadline = Date.now() + 60_000
   while (run.notReady().length > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 5))
   return {
     url,

@@ -38,7 +38,7 @@ const record = (topic: string, n: number, partition: number): OutRecord => ({
 })
 const number = (value: Buffer | null): number => Number.parseInt(value!.toString(), 10)
 
-test('an idempotent producer through two kills and a freeze: every record once, in order', { timeout: 120_000 }, async () => {
+test('an idempotent producer through two kills and a freeze: every record once, in order', async () => {
   const topic = await createTopic(undefined, { partitions: 3, brokers: kafka.brokers })
   const producer = await driver().producer({ compression: 'zstd', lingerMs: 2, batchSize: 16_384, idempotent: true, acks: -1 })
   let sent = 0
@@ -77,7 +77,7 @@ test('an idempotent producer through two kills and a freeze: every record once, 
   }
 })
 
-test('a consumer through a kill: nothing skipped, and not healthy meanwhile', { timeout: 120_000 }, async () => {
+test('a consumer through a kill: nothing skipped, and not healthy meanwhile', async () => {
   const topic = await createTopic(undefined, { partitions: 2, brokers: kafka.brokers })
   const d = driver()
   const producer = await d.producer({ compression: 'none', lingerMs: 0, batchSize: 16_384, idempotent: true, acks: -1 })
@@ -132,7 +132,7 @@ test('a consumer through a kill: nothing skipped, and not healthy meanwhile', { 
   await consumer.close()
 })
 
-test('transactions through a kill and a freeze: the copy is exact, the position too', { timeout: 180_000 }, async () => {
+test('transactions through a kill and a freeze: the copy is exact, the position too', async () => {
   const [input, output] = [
     await createTopic(undefined, { brokers: kafka.brokers }),
     await createTopic(undefined, { partitions: 2, brokers: kafka.brokers }),

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../../src/config.gen.ts'
 import { codecIds } from '../../../src/connectors/kafka/codec/compression.ts'
 import { batchHeader } from '../../../src/connectors/kafka/codec/decode.ts'
@@ -22,6 +22,7 @@ import { producerOptions, unique } from '../../conformance/driver-lib.ts'
 import { brokers } from '../../support/brokers.ts'
 import { sinkConfig, sourceConfig } from './config.ts'
 import { testLog } from './make.ts'
+import { eventually } from '../../support/eventually.ts'
 
 /** Comparing 10 MB byte by byte takes the test runner seconds. */
 const digest = (b: Buffer | null): string | null => (b === null ? null : createHash('sha1').update(b).digest('hex'))
@@ -285,7 +286,7 @@ describe.each([
     expect([a, b, c].map(t => partitions.get(t))).toEqual([3, 3, 1])
     const count = async (topic: string) => (await Promise.all([0, 1, 2].map(p => contents(topic, p)))).flat().length
     // Brokers mark a transaction as committed after they have said so.
-    await vi.waitFor(async () => expect([await count(a), await count(b)]).toEqual([2, 1]), { timeout: 10_000 })
+    await eventually(async () => expect([await count(a), await count(b)]).toEqual([2, 1]))
   })
 
   test('two users of one log share a driver, which lives as long as one of them', async () => {

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { PostgresOutboxSourceConfig } from '../../../src/config.gen.ts'
 import { connect, type Lease } from '../../../src/connectors/postgres/connect.ts'
 import plugin from '../../../src/connectors/postgres_outbox/source.ts'
@@ -12,6 +12,7 @@ import { sourceConformance } from '../../conformance/source.ts'
 import { database } from '../../support/postgres.ts'
 import { startPostgres } from '../../support/servers/postgres.ts'
 import { outboxConfig, schema } from './make.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
 const { signal } = new AbortController()
@@ -110,7 +111,7 @@ describe.each(['server', 'embedded'])('%s', where => {
     expect(second.messages.map(m => m.offset)).toEqual([2])
     expect(await unmarked(db)).toBe(2)
     await source.commit!(first.lane, first.position)
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect((await db.driver.query('SELECT id FROM outbox WHERE processed_at IS NULL')).rows).toEqual([{ id: '2' }]),
     )
     await source.commit!(second.lane, second.position)
@@ -250,10 +251,10 @@ describe('leases', () => {
     const two = await start(dsn)
     const three = await start(dsn)
     const all = [one, two, three]
-    await vi.waitFor(() => expect(all.map(p => p.held.size).toSorted()).toEqual([2, 3, 3]), 5000)
+    await eventually(() => expect(all.map(p => p.held.size).toSorted()).toEqual([2, 3, 3]))
     expect(new Set(all.flatMap(p => [...p.held])).size).toBe(8)
     await one.source.close!()
-    await vi.waitFor(() => expect([two.held.size, three.held.size]).toEqual([4, 4]), 5000)
+    await eventually(() => expect([two.held.size, three.held.size]).toEqual([4, 4]))
   })
 
   test('another number of buckets is refused', async () => {
@@ -269,7 +270,7 @@ describe('leases', () => {
       "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
     )
     await expect(one.source.read(signal)).rejects.toMatchObject({ retryable: true })
-    await vi.waitFor(() => expect(one.lost).toHaveLength(8))
+    await eventually(() => expect(one.lost).toHaveLength(8))
     await insert(db, [['a', payload(1)]])
     // The socket's own end may be told once more; whoever reads tries again.
     const next = (): ReturnType<typeof one.source.read> =>
@@ -290,12 +291,12 @@ describe('leases', () => {
     await expect(one.source.read(signal)).rejects.toThrow('has not answered for 500 ms')
     expect(one.lost).toHaveLength(8)
     own.resume()
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       await one.source.read(AbortSignal.timeout(200)).catch(error => {
         if (error.name !== 'TimeoutError') throw error
       })
       expect(one.held.size).toBe(8)
-    }, 8000)
+    })
   })
 
   test('embedded: a second publisher in the process is refused', async () => {

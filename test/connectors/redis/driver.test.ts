@@ -1,8 +1,9 @@
 /** One battery for both drivers: what the embedded store does is what a Redis does. */
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { type Command, type Driver, type Reply, ReplyError } from '../../../src/connectors/redis/driver.ts'
 import { unique } from '../../support/unique.ts'
 import { driver, kinds } from './make.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const plain = (reply: Reply | ReplyError): unknown =>
   reply instanceof ReplyError
@@ -61,7 +62,7 @@ describe.each(kinds)('redis driver: %s', (_, url) => {
     expect(
       await run(d, ['SET', k, 'v', 'PX', '100000'], ['GET', k], ['PTTL', k], ['SET', k, 'w'], ['PTTL', k], ['PEXPIRE', k, '1']),
     ).toEqual(['OK', 'v', expect.any(Number), 'OK', -1, 1])
-    await vi.waitFor(async () => expect(await run(d, ['GET', k], ['PTTL', k])).toEqual([null, -2]))
+    await eventually(async () => expect(await run(d, ['GET', k], ['PTTL', k])).toEqual([null, -2]))
   })
 
   test('bytes stay bytes', async () => {
@@ -166,7 +167,7 @@ describe.each(kinds)('redis driver: %s', (_, url) => {
       ['PUBLISH', name, '4'],
       ['PUBLISH', `${name}.b`, '5'],
     ])
-    await vi.waitFor(() => expect(got).toHaveLength(3))
+    await eventually(() => expect(got).toHaveLength(3))
     expect(got).toEqual([
       [`${name}.a`, '\x00\xff', `${name}.*`],
       [`${name}?x`, '2', `${name}[?]x`],
@@ -176,7 +177,7 @@ describe.each(kinds)('redis driver: %s', (_, url) => {
     await d.run(Array.from({ length: 2500 }, (_, i) => ['PUBLISH', `${name}.c`, String(i)] as const))
     expect(got.length).toBeLessThan(2503)
     subscription.pause(false)
-    await vi.waitFor(() => expect(got).toHaveLength(2503))
+    await eventually(() => expect(got).toHaveLength(2503))
     expect(got.slice(3).map(g => g[1])).toEqual(Array.from({ length: 2500 }, (_, i) => String(i)))
     await subscription.close()
   })

@@ -1,6 +1,7 @@
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { PushReader } from '../../../src/connectors/redis/ioredis/reading/push-reader.ts'
 import { encode } from '../../support/redis.ts'
+import { eventually } from '../../support/eventually.ts'
 
 function reader() {
   const got: string[] = []
@@ -33,7 +34,7 @@ test('messages however they are cut into pieces', async () => {
       parser.take(bytes.subarray(at, at + size))
       if (at % (size * 64) === 0) await new Promise(resolve => setImmediate(resolve))
     }
-    await vi.waitFor(() => expect(got).toHaveLength(expected.length))
+    await eventually(() => expect(got).toHaveLength(expected.length))
     expect(got).toEqual(expected)
     expect(done.parsed).toBe(bytes.length)
   }
@@ -43,14 +44,14 @@ test('a large message in many pieces, and one that is empty', async () => {
   const { parser, got, done } = reader()
   const bytes = Buffer.concat([encode(['pmessage', '*', 'a', Buffer.alloc(5_000_000, 120)]), encode(['pmessage', '*', 'b', ''])])
   for (let at = 0; at < bytes.length; at += 65_536) parser.take(bytes.subarray(at, at + 65_536))
-  await vi.waitFor(() => expect(got.map(g => g.length)).toEqual([5_000_004, 4]))
+  await eventually(() => expect(got.map(g => g.length)).toEqual([5_000_004, 4]))
   expect(done.parsed).toBe(bytes.length)
 })
 
 test('bytes of something else end the connection', async () => {
   const { parser, done } = reader()
   parser.take(Buffer.from('HTTP/1.1 400 Bad Request\r\n'))
-  await vi.waitFor(() => expect(done.error?.message).toContain('does not speak the Redis protocol'))
+  await eventually(() => expect(done.error?.message).toContain('does not speak the Redis protocol'))
 })
 
 test('while it is paused nothing is parsed, unless the connection is over', async () => {

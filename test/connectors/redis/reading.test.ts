@@ -1,10 +1,11 @@
 /** The thread that reads: its limit, its end, and a peer that says nothing. */
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Worker } from 'node:worker_threads'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { type Connection, ReadingThread } from '../../../src/connectors/redis/ioredis/reading/connection.ts'
 import { MAX_WAITING } from '../../../src/connectors/redis/ioredis/reading/protocol.ts'
 import { freePorts } from '../../support/servers/ports.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -53,7 +54,7 @@ test('reading stops at the limit and goes on when half of it is parsed', async (
     send()
   })
   const { seen, connection } = reading(newThread(), port)
-  await vi.waitFor(() => expect(seen.bytes).toBeGreaterThan(MAX_WAITING), { timeout: 10_000 })
+  await eventually(() => expect(seen.bytes).toBeGreaterThan(MAX_WAITING))
   await new Promise(resolve => setTimeout(resolve, 200))
   expect(connection.waiting).toBe(seen.bytes)
   expect(seen.bytes).toBeLessThanOrEqual(MAX_WAITING + 2 * chunk.length)
@@ -62,7 +63,7 @@ test('reading stops at the limit and goes on when half of it is parsed', async (
   await new Promise(resolve => setTimeout(resolve, 50))
   expect(seen.bytes).toBe(before)
   connection.parsed(before - 1024 * 1024)
-  await vi.waitFor(() => expect(seen.bytes).toBeGreaterThan(before), { timeout: 10_000 })
+  await eventually(() => expect(seen.bytes).toBeGreaterThan(before))
   connection.pause(true)
   await new Promise(resolve => setTimeout(resolve, 50))
   const stopped = seen.bytes
@@ -70,13 +71,13 @@ test('reading stops at the limit and goes on when half of it is parsed', async (
   await new Promise(resolve => setTimeout(resolve, 50))
   expect(seen.bytes).toBe(stopped)
   connection.pause(false)
-  await vi.waitFor(() => expect(seen.bytes).toBe(2 * MAX_WAITING), { timeout: 10_000, interval: 1 })
+  await eventually(() => expect(seen.bytes).toBe(2 * MAX_WAITING), { interval: 1 })
 })
 
 test('what came before the end comes before the word of it', async () => {
   const port = await peer(socket => socket.once('data', data => socket.end(Buffer.concat([Buffer.alloc(3_000_000), data]))))
   const { seen } = reading(newThread(), port)
-  await vi.waitFor(() => expect(seen.errors).toEqual(['the server closed the connection']))
+  await eventually(() => expect(seen.errors).toEqual(['the server closed the connection']))
   expect(seen.bytes).toBe(3_000_007)
   expect(seen.last).toBe('hello\r\n')
 })
@@ -85,12 +86,12 @@ test('a thread that dies is a lost connection; the next one gets a new thread', 
   const port = await peer(socket => socket.write('x'))
   const thread = newThread()
   const first = reading(thread, port)
-  await vi.waitFor(() => expect(first.seen.bytes).toBe(1))
+  await eventually(() => expect(first.seen.bytes).toBe(1))
   const worker = workerOf(thread)
   await worker.terminate()
   expect(first.seen.errors).toEqual([expect.stringContaining('has ended')])
   const second = reading(thread, port)
-  await vi.waitFor(() => expect(second.seen.bytes).toBe(1))
+  await eventually(() => expect(second.seen.bytes).toBe(1))
   expect(workerOf(thread)).not.toBe(worker)
   expect(first.seen.errors).toHaveLength(1)
 })
@@ -99,9 +100,9 @@ test('nobody there, and a connection that is closed by us', async () => {
   const [port] = await freePorts(1)
   const thread = newThread()
   const nobody = reading(thread, port)
-  await vi.waitFor(() => expect(nobody.seen.errors).toEqual([expect.stringContaining('ECONNREFUSED')]))
+  await eventually(() => expect(nobody.seen.errors).toEqual([expect.stringContaining('ECONNREFUSED')]))
   const { seen, connection } = reading(thread, await peer(socket => socket.write('x')))
-  await vi.waitFor(() => expect(seen.bytes).toBe(1))
+  await eventually(() => expect(seen.bytes).toBe(1))
   connection.close()
-  await vi.waitFor(() => expect(seen.errors).toHaveLength(1))
+  await eventually(() => expect(seen.errors).toHaveLength(1))
 })

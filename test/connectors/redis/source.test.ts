@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import redisSource from '../../../src/connectors/redis/source.ts'
 import type { Batch, Message, Position, Source } from '../../../src/plugin.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
 import { unique } from '../../support/unique.ts'
 import { driver, freshState, kinds, sourceConfig } from './make.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const { signal } = new AbortController()
 const text = (m: Message): string => String(m.payload)
@@ -237,7 +238,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     expect(ctx.lanes.map(l => l.topic)).toEqual(streams)
     await d.run([['DEL', streams[0]]])
     const next = readCount(source, 1)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const [reply] = await d.run([['TYPE', streams[0]]])
       expect(String(reply)).toBe('stream')
     })

@@ -1,9 +1,10 @@
 import { PassThrough, Readable } from 'node:stream'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { StdinSourceConfig } from '../../../src/config.gen.ts'
 import stdin, { stdinSource } from '../../../src/connectors/stdin/source.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const config = (o: Partial<StdinSourceConfig> = {}): StdinSourceConfig => ({
   format: 'jsonl',
@@ -58,7 +59,7 @@ describe('stdin', () => {
     const abort = new AbortController()
     const read = source.read(abort.signal)
     const failed = expect(read).rejects.toThrow('stopping')
-    await vi.waitFor(() => expect(source.caughtUp!('stdin')).toBe(true), { interval: 1 })
+    await eventually(() => expect(source.caughtUp!('stdin')).toBe(true), { interval: 1 })
     abort.abort(new Error('stopping'))
     await failed
     expect(stream.write('1\n2\n3\n4\n5\n6\n')).toBe(false) // full: the writer has to wait

@@ -1,5 +1,5 @@
 /** The source with the settings of the real flow, against local exchanges that misbehave; a book rebuilt from what comes is compared with the exchange's own. */
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { Book, randomOf } from '../../../examples/exchange/book.ts'
 import { checksum } from '../../../examples/exchange/checksum.ts'
 import { Exchange } from '../../../examples/exchange/exchange.ts'
@@ -11,6 +11,7 @@ import { readFormat } from '../../../src/transforms/lib/exchange-format.ts'
 import { exchangeReader } from '../../../src/transforms/lib/exchange-reader.ts'
 import { type BookMessage, FeedBook, sides } from '../../support/feed-book.ts'
 import { closeAll, configOf, type CountingContext, open } from './peer.ts'
+import { eventually } from '../../support/eventually.ts'
 
 type Name = 'binance' | 'coinbase' | 'kraken' | 'okx'
 const exchanges: Exchange[] = []
@@ -88,7 +89,7 @@ async function rig(name: Name, seed = 1): Promise<Rig> {
     }
   })()
   exchanges.push({ stop: async () => (stop.abort(), await reading) } as never)
-  await vi.waitFor(() => expect(symbols.every(symbol => exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
+  await eventually(() => expect(symbols.every(symbol => exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
   return {
     exchange,
     ctx,
@@ -98,14 +99,14 @@ async function rig(name: Name, seed = 1): Promise<Rig> {
     books,
     refuse: message => source.refuse!([{ message, error: new Error('no'), step: 'x' }]),
     async agree() {
-      await vi.waitFor(
+      await eventually(
         () => {
           for (const symbol of symbols) {
             const found = books.get(symbol.replaceAll(/[-/]/g, ''))
             expect(found && sides(found)).toEqual(sides(exchange.markets.get(symbol)!.book))
           }
         },
-        { timeout: 10_000, interval: 5 },
+        { interval: 5 },
       )
     },
   }
@@ -125,7 +126,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
     await nudge(r, 20)
     r.exchange.trade(r.symbols[0])
     await r.agree()
-    await vi.waitFor(() => expect(r.tickers).toHaveLength(1))
+    await eventually(() => expect(r.tickers).toHaveLength(1))
     expect(String(r.tickers[0].payload)).toContain(r.exchange.tickers[0].slice(0, 20))
     expect(r.garbage).toEqual([])
     for (const what of ['gaps/sequence', 'duplicates', 'reconnects/gap', 'snapshots/error'])
@@ -138,7 +139,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
     await r.agree()
     r.exchange.drop()
     for (const s of r.symbols) r.exchange.change(s)
-    await vi.waitFor(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
+    await eventually(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
     await nudge(r)
     await r.agree()
     expect(r.ctx.counts['reconnects/closed']).toBe(1)
@@ -163,8 +164,8 @@ describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', n
     await r.agree()
     r.exchange.skip(1)
     await nudge(r)
-    if (name === 'coinbase') await vi.waitFor(() => expect(r.exchange.connections).toBe(2))
-    await vi.waitFor(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
+    if (name === 'coinbase') await eventually(() => expect(r.exchange.connections).toBe(2))
+    await eventually(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
     await nudge(r)
     await r.agree()
     expect(r.ctx.counts['gaps/sequence']).toBe(1)
@@ -193,7 +194,7 @@ describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', n
       // What was skipped last shows with the next message; a feed that is silent hides it.
       r.exchange.skip(-Infinity)
       for (let i = 0; i < 3; i++) {
-        await vi.waitFor(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
+        await eventually(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
         await nudge(r, 2)
       }
       await r.agree()
@@ -224,13 +225,13 @@ describe('kraken: checksum', () => {
     await nudge(r)
     await r.agree()
     // One that only touched deeper levels does not show.
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       r.exchange.skip(1)
       await nudge(r, 2)
       expect(r.ctx.counts['gaps/checksum']).toBeGreaterThan(0)
     })
     r.exchange.skip(-Infinity)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       await nudge(r, 1)
       expect(r.ctx.counts['snapshots/ok']).toBeGreaterThan(0)
     })
@@ -249,7 +250,7 @@ describe('binance: snapshots over HTTP', () => {
     const r = await rig('binance')
     r.exchange.snapshotStatus = 429
     await nudge(r)
-    await vi.waitFor(() => expect(r.ctx.counts['snapshots/error']).toBeGreaterThan(1))
+    await eventually(() => expect(r.ctx.counts['snapshots/error']).toBeGreaterThan(1))
     expect(r.books.size).toBe(0)
     r.exchange.snapshotStatus = 200
     await nudge(r)

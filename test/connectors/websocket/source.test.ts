@@ -1,7 +1,8 @@
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import websocket from '../../../src/connectors/websocket/source.ts'
 import { sourceConformance } from '../../conformance/source.ts'
 import { closeAll, configOf, open, type Peer, startPeer, texts } from './peer.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const QUEUE = configOf('').queue
 const peers: Peer[] = []
@@ -43,10 +44,10 @@ describe('websocket source', () => {
       'hello',
     ]
     await take(1)
-    await vi.waitFor(() => expect(received).toEqual(hello))
+    await eventually(() => expect(received).toEqual(hello))
     sockets[0].terminate()
     await take(1)
-    await vi.waitFor(() => expect(received).toEqual([...hello, ...hello]))
+    await eventually(() => expect(received).toEqual([...hello, ...hello]))
   })
 
   test('what is no JSON passes with its bytes, and is a decode error for whoever looks', async () => {
@@ -94,7 +95,7 @@ describe('websocket source', () => {
     })
     const first = await open(url, { ping: { every: 10, message: 'ping', pong: 'pong' } })
     await first.take(1)
-    await vi.waitFor(() => expect(first.ctx.counts['dropped/pong']).toBeGreaterThan(2))
+    await eventually(() => expect(first.ctx.counts['dropped/pong']).toBeGreaterThan(2))
     expect(new Set(received)).toEqual(new Set(['ping']))
     const second = await open(url, { ping: { every: 10, message: { method: 'ping' }, pong: { method: 'pong' } } })
     expect(texts(await second.take(2))).toEqual(['2', '3'])
@@ -123,7 +124,7 @@ describe('websocket source', () => {
       for (let i = 0; i < 3000; i++) socket.send(JSON.stringify({ i, pad: 'x'.repeat(5000) }))
     })
     const { take, ctx } = await open(url, { queue: { ...QUEUE, max_bytes: 1 << 20 }, stale_after: 50 })
-    await vi.waitFor(() => expect(ctx.counts.messages).toBeGreaterThan(100))
+    await eventually(() => expect(ctx.counts.messages).toBeGreaterThan(100))
     await new Promise(resolve => setTimeout(resolve, 150))
     expect(ctx.counts.messages).toBeLessThan(1000)
     expect((await take(3000)).map(m => (m.value as { i: number }).i)).toEqual(Array.from({ length: 3000 }, (_, i) => i))
@@ -135,7 +136,7 @@ describe('websocket source', () => {
     await gone.close()
     const { source, ctx } = await open(gone.url)
     expect(source.healthy!()).toBe(false)
-    await vi.waitFor(() => expect(ctx.warnings.length).toBeGreaterThan(2))
+    await eventually(() => expect(ctx.warnings.length).toBeGreaterThan(2))
     expect(ctx.warnings[0].details).toMatchObject({ reason: 'error', detail: expect.stringContaining('ECONNREFUSED') })
   })
 

@@ -66,7 +66,7 @@ export async function kafkaBackend(at?: string): Promise<Backend> {
         await p.send({ topic, messages, acks: -1 })
       }
     },
-    async waitFor(topic, count, timeoutMs = 60_000) {
+    async waitFor(topic, count, timeoutMs = 120_000) {
       await kafka.consume(topic, count, { brokers, timeoutMs })
     },
     readAll: (topic, options = {}) => kafka.consumeAll(topic, { ...options, brokers }),
@@ -116,7 +116,7 @@ export function embeddedBackend(cwd: string): Backend {
       }))
       await (await producer).send(out)
     },
-    async waitFor(topic, wanted, timeoutMs = 60_000) {
+    async waitFor(topic, wanted, timeoutMs = 120_000) {
       for (const deadline = Date.now() + timeoutMs; ; await sleep(50)) {
         const there = await count(topic)
         if (there >= wanted) return

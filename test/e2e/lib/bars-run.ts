@@ -72,7 +72,7 @@ ${options.extra ?? ''}
   }
 
   /** The committed output is what an independent computation makes of the ticks: every bar once, in order, byte for byte; each late trade is dead once. */
-  async verify(ticks: readonly PartitionedTick[], timeoutMs = 60_000): Promise<void> {
+  async verify(ticks: readonly PartitionedTick[], timeoutMs = 120_000): Promise<void> {
     const golden = expectedBars(ticks)
     await this.backend.waitFor(this.output, golden.count, timeoutMs)
     await this.backend.waitFor(this.dead, golden.late, timeoutMs)

@@ -11,7 +11,7 @@ export async function get(port: number, path: string): Promise<{ status: number;
 }
 
 /** Waits for the status; resolves to how long it took in ms. @throws with the last answer. */
-export async function untilStatus(port: number, path: string, status: number, timeoutMs = 30_000): Promise<number> {
+export async function untilStatus(port: number, path: string, status: number, timeoutMs = 60_000): Promise<number> {
   const start = Date.now()
   for (;;) {
     const answer = await get(port, path)

@@ -1,10 +1,10 @@
 /** Publishing at full speed, and what a runner that mirrors makes of it. */
 import { readFileSync } from 'node:fs'
-import { vi } from 'vitest'
 import { cli, encode, raw } from '../../support/redis.ts'
 import { type Runner, type RunnerOptions, startRunner } from '../../support/runner.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { get, metric } from './http.ts'
+import { eventually } from '../../support/eventually.ts'
 
 export const MIRROR = new URL('../../../pipelines/ticks-mirror.yaml', import.meta.url).pathname
 
@@ -28,7 +28,7 @@ export async function startMirror(
     ...options,
     env: { REDIS_URL: url, TICKS_PATTERN: pattern, ...env },
   })
-  await vi.waitFor(async () => expectReady((await get(port, '/ready')).status, runner), { timeout: 30_000, interval: 50 })
+  await eventually(async () => expectReady((await get(port, '/ready')).status, runner), { interval: 50 })
   return {
     runner,
     metric: async name => metric((await get(port, '/metrics')).body, name),
@@ -58,9 +58,9 @@ export async function burst(port: number, channels: ReadonlyMap<string, readonly
 
 /** Waits until Redis has `count` subscriptions by pattern. */
 export const subscribed = (url: string, count = 1): Promise<void> =>
-  vi.waitFor(
+  eventually(
     async () => {
       if ((await cli(['PUBSUB', 'NUMPAT'], url)) !== String(count)) throw new Error('not subscribed')
     },
-    { timeout: 20_000, interval: 50 },
+    { interval: 50 },
   )
