@@ -10,13 +10,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
  */
 export async function leftBehind(mark, temp) {
   // The last ones are allowed a moment to die.
-  const deadline = Date.now() + 3_000
+  const deadline = Date.now() + 15_000
   let processes = marked(mark)
   while (processes.length > 0 && Date.now() < deadline) {
     await sleep(50)
     processes = marked(mark)
   }
-  for (const { pid } of processes) process.kill(pid, 'SIGKILL')
+  for (const { pid } of processes)
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It went by itself in this very moment.
+    }
   return [
     ...processes.map(({ pid, command }) => `process ${pid}: ${command}`),
     ...readdirSync(temp).map(name => `file ${name} in the temporary directory`),

@@ -36,7 +36,7 @@ afterEach(async () => {
 
 /** Changes the group behind everybody's back, as another process would. */
 function meddle(...statements: string[]): void {
-  raw ??= new DatabaseSync(path, { timeout: 1000 })
+  raw ??= new DatabaseSync(path, { timeout: 10_000 })
   raw.exec(`BEGIN IMMEDIATE; ${statements.join(';')}; UPDATE grp SET version = version + 1; COMMIT`)
 }
 
@@ -230,7 +230,7 @@ test('who still writes to a topic that another process has deleted makes it anew
   const producer = await driver.producer(producerOptions)
   await producer.send([record(gone, 'old')])
   // As another process would: this one's memory of the topic stays.
-  raw ??= new DatabaseSync(path, { timeout: 1000 })
+  raw ??= new DatabaseSync(path, { timeout: 10_000 })
   raw.exec(`DELETE FROM topic WHERE name = '${gone}'; UPDATE part SET topic = -id WHERE topic NOT IN (SELECT id FROM topic) AND topic > 0`)
   const next = await newTopic(driver, 1)
   await expect(producer.send([record(gone, 'lost?')])).rejects.toBeInstanceOf(ConnectionError)

@@ -38,7 +38,7 @@ const config = (over: Partial<GoogleSheetsSinkConfig> = {}): GoogleSheetsSinkCon
   access_token: 'token',
   endpoint: server.endpoint,
   requests_per_minute: 10_000,
-  timeout: 300,
+  timeout: 30_000,
   posts_table: 'control.sheet_posts',
   dsn,
   ...over,
@@ -146,10 +146,10 @@ describe('when the outcome is not known, the sheet is read before anything is wr
     ['an error before the work', { status: 500 }],
     ['a cut connection after the work', { cut: true, applied: true }],
     ['a cut connection before the work', { cut: true, applied: false }],
-    ['no answer, though the work is done', { hang: 600, applied: true }],
-    ['no answer, and nothing done', { hang: 600, applied: false }],
+    ['no answer, though the work is done', { hang: 2000, applied: true }],
+    ['no answer, and nothing done', { hang: 2000, applied: false }],
   ] as const)('%s', async (_, fault) => {
-    const sink = await sinkOf()
+    const sink = await sinkOf('hang' in fault ? { timeout: 1000 } : {})
     await sink.write([message('book-1', 'before')], writeContext())
     server.faults.push(fault)
     await expect(sink.write([message('book-1', 'a', 'b')], writeContext())).rejects.toMatchObject({ retryable: true })

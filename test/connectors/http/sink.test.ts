@@ -59,7 +59,7 @@ const configOf = (config: Partial<HttpSinkConfig> & { url: string }): HttpSinkCo
   username: '',
   password: '',
   idempotency_header: 'idempotency-key',
-  timeout: 5000,
+  timeout: 30_000,
   ...config,
 })
 const sinkTo = (config: Partial<HttpSinkConfig> & { url: string }): Sink => http.create(configOf(config), fakeContext('http'))
@@ -165,7 +165,7 @@ describe('answers', () => {
     '%j is tried again, and what is through is not sent twice',
     async reply => {
       const s = await service((_, n) => (n === 1 ? reply : {}))
-      const sink = sinkTo({ url: s.url, timeout: 300 })
+      const sink = sinkTo({ url: s.url, timeout: reply === 'hang' ? 1000 : 30_000 })
       const messages = ['1', '2', '3'].map(record)
       await expect(sink.write(messages, writeContext())).rejects.toBeInstanceOf(ConnectionError)
       await sink.write(messages, writeContext())

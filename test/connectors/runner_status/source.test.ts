@@ -11,7 +11,7 @@ import { freePorts } from '../../support/servers/ports.ts'
 const config = (c: Partial<RunnerStatusSourceConfig> = {}): RunnerStatusSourceConfig => ({
   every: 60_000,
   urls: [],
-  timeout: 1000,
+  timeout: 30_000,
   rounds: 1,
   ...c,
 })

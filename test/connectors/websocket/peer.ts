@@ -58,7 +58,7 @@ export const configOf = (url: string, o: Partial<WebsocketSourceConfig> = {}): W
   control: [],
   reconnect: { initial_delay: 1, max_delay: 20 },
   on_close: 'reconnect',
-  connect_timeout: 5000,
+  connect_timeout: 30_000,
   max_message_size: 1 << 24,
   // What is not committed must not turn up in the next test.
   queue: { max_bytes: 1 << 24, on_full: 'block', max_spill: 1 << 24, on_spill_full: 'drop_oldest' },
