@@ -912,7 +912,7 @@ export interface WebsocketSourceConfig {
      */
     restart_timeout: number
     /**
-     * Two snapshots of one stream are at least this far apart. In ms.
+     * Two snapshots of one stream are at least this far apart. A stream that is silent for as long after a reconnect gets its snapshot, too. In ms.
      */
     min_interval: number
     /**

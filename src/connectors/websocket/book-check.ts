@@ -113,6 +113,10 @@ export class BookCheck implements Streams {
     this.books.clear()
   }
 
+  catchUp(): void {
+    // The peer itself sends the snapshots of a new connection.
+  }
+
   waits(key: string): boolean {
     return this.books.get(key)?.waiting === true
   }

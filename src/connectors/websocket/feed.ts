@@ -9,6 +9,8 @@ import { expand, symbolsOf } from './template.ts'
 import type { TlsOptions } from './tls.ts'
 
 export interface FeedEvents {
+  /** Connected, and what subscribes is on its way. */
+  opened(): void
   frame(data: Buffer): void
   /** The connection is gone; before another one is made. */
   lost(): void
@@ -85,7 +87,10 @@ export class Feed {
         },
       },
       {
-        opened: () => (this.openedAt = performance.now()),
+        opened: () => {
+          this.openedAt = performance.now()
+          this.events.opened()
+        },
         frame: this.events.frame,
         ended: (reason, detail, clean) => this.lost(reason, detail, clean),
       },

@@ -33,6 +33,7 @@ export class Mender {
   private readonly snapshots: Snapshots | undefined
   /** For the snapshots of streams that were subscribed to again. */
   private readonly deadlines = new Map<string, NodeJS.Timeout>()
+  private silence: NodeJS.Timeout | undefined
 
   /** @param config with `sequence` or `checksum` */
   constructor(config: WebsocketSourceConfig, options: MenderOptions) {
@@ -65,6 +66,12 @@ export class Mender {
     })
   }
 
+  /** A snapshot must not be older than the subscription; a stream that moves says itself when that works, the others are given a moment. */
+  opened(): void {
+    const { sequence } = this.config
+    if (sequence?.snapshot) this.silence = setTimeout(() => this.streams.catchUp(), sequence.min_interval)
+  }
+
   /** The connection is gone: the next one starts afresh. */
   reset(): void {
     this.close()
@@ -73,6 +80,7 @@ export class Mender {
 
   /** Waits for nothing any more. */
   close(): void {
+    clearTimeout(this.silence)
     this.snapshots?.cancel()
     for (const timer of this.deadlines.values()) clearTimeout(timer)
     this.deadlines.clear()

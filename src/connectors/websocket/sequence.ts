@@ -41,6 +41,8 @@ export interface Streams {
   lost(reason: 'refused' | 'dropped', key?: string): void
   /** The connection is gone, and with it nobody knows what. */
   reset(): void
+  /** Streams that have been silent since the connection was made again are brought up to date, too. */
+  catchUp(): void
   /** Is a snapshot of the stream being waited for? */
   waits(key: string): boolean
 }
@@ -57,6 +59,8 @@ class Stream {
   last: number | undefined
   /** Nothing is passed on before a snapshot. */
   waiting = false
+  /** It is known from the connection before, and its snapshot has not been asked for: its first message does, or `catchUp`. */
+  left = false
   /** The last one passed on was a snapshot, whose number may lie in the middle of a message. */
   fresh = false
   held: Entry[] = []
@@ -139,11 +143,16 @@ export class Sequences implements Streams {
   }
 
   reset(): void {
-    for (const stream of this.streams.values()) {
+    for (const [key, stream] of this.streams) {
       this.counters.drop('superseded', stream.held.length)
       if (stream.last !== undefined) this.counters.gap('reconnect')
+      if (this.options.on_gap !== 'snapshot') this.streams.delete(key)
+      else this.streams.set(key, Object.assign(new Stream(), { waiting: true, left: true }))
     }
-    this.streams.clear()
+  }
+
+  catchUp(): void {
+    for (const [key, stream] of this.streams) if (stream.left) this.fetch(stream, key)
   }
 
   waits(key: string): boolean {
@@ -166,12 +175,14 @@ export class Sequences implements Streams {
   }
 
   private follow(stream: Stream, key: string, entry: Entry): void {
-    if (stream.waiting) this.hold(stream, entry)
-    else if (stream.last === undefined) {
+    if (stream.waiting) {
+      this.hold(stream, entry)
+      if (stream.left) this.fetch(stream, key)
+    } else if (stream.last === undefined) {
       if (this.options.on_gap === 'snapshot') {
         stream.waiting = true
         this.hold(stream, entry)
-        this.actions.fetch(key)
+        this.fetch(stream, key)
       } else if (this.options.restart) this.counters.drop('superseded')
       else this.pass(stream, entry)
     } else if (this.continues(stream, entry)) {
@@ -197,9 +208,14 @@ export class Sequences implements Streams {
     }
     stream.waiting = true
     if (entry) this.hold(stream, entry)
-    if (on_gap === 'snapshot') this.actions.fetch(key)
+    if (on_gap === 'snapshot') this.fetch(stream, key)
     else if (on_gap === 'resubscribe') this.actions.resubscribe(key)
     else this.actions.reconnect('gap')
+  }
+
+  private fetch(stream: Stream, key: string): void {
+    stream.left = false
+    this.actions.fetch(key)
   }
 
   private hold(stream: Stream, entry: Entry): void {

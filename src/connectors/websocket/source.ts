@@ -60,7 +60,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
     step: ctx.step,
     clock: ctx.clock,
   })
-  const feed = new Feed(config, ctx, counters, random, { frame, lost: () => mender?.reset() })
+  const feed = new Feed(config, ctx, counters, random, { opened: () => mender?.opened(), frame, lost: () => mender?.reset() })
   const mender =
     config.sequence || config.checksum
       ? new Mender(config, {

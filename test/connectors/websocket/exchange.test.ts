@@ -139,6 +139,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
     await r.agree()
     r.exchange.drop()
     for (const s of r.symbols) r.exchange.change(s)
+    await eventually(() => expect(r.exchange.connections).toBe(2))
     await eventually(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
     await nudge(r)
     await r.agree()
@@ -256,6 +257,16 @@ describe('binance: snapshots over HTTP', () => {
     await nudge(r)
     await r.agree()
     expect(r.ctx.counts['snapshots/ok']).toBe(2)
+  })
+
+  test('a symbol that is silent after a lost connection is brought up to date, too', async () => {
+    const r = await rig('binance')
+    await nudge(r)
+    await r.agree()
+    r.exchange.drop()
+    for (const s of r.symbols) r.exchange.change(s)
+    await r.agree()
+    expect(r.ctx.counts).toMatchObject({ 'gaps/reconnect': 2, 'gaps/sequence': 0, 'snapshots/ok': 4 })
   })
 
   test('a message that a later step refuses is a gap too', async () => {
