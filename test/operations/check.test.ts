@@ -114,6 +114,16 @@ test('brokers that are away, a wrong password, a wrong protocol: each says what 
   expect(await text({ KAFKA_BROKERS: `127.0.0.1:${sasl}` })).toContain('security_protocol')
 })
 
+test('the command for a missing topic makes it as the step would have it', async () => {
+  const dir = tempDir({
+    'p.yaml':
+      'name: p\nsources: [{ generate: { count: 1, fields: { a: { value: 1 } } } }]\nsinks: [{ kafka: { topic: none-1, partitions: 5, create_topics: false } }, { kafka: { topic: none-2, create_topics: false } }]\n',
+  })
+  const { code, stdout } = await runRunner(['check', `${dir}/p.yaml`], { env: admin() })
+  expect(code).toBe(3)
+  expect(stdout).toMatch(/do: runner topics create none-1 --partitions 5\n[^]*do: runner topics create none-2\n/)
+})
+
 test('a peer that accepts and says nothing costs no more than the time limit', async () => {
   const mute = createServer()
   await new Promise<void>(resolve => mute.listen(0, '127.0.0.1', resolve))

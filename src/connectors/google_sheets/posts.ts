@@ -3,7 +3,7 @@
  * spreadsheet is held, so that a claim somebody finds under the lock is one that a crash or a lost answer has left.
  */
 import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
-import { connect, type ConnectionConfig, type Lease } from '../postgres/connect.ts'
+import { connect, type ConnectionConfig, connectionFor, type Lease } from '../postgres/connect.ts'
 import { quoteTable, type Session } from '../postgres/driver.ts'
 import type { Logger } from '../../plugin.ts'
 
@@ -19,15 +19,9 @@ export interface Claims {
   readonly uncertain: RowKey[]
 }
 
-/** The database of the posts, with the connector's own defaults. */
+/** The database of the posts, with the environment's settings for TLS. */
 export const connectionOf = ({ dsn }: Pick<GoogleSheetsSinkConfig, 'dsn'>): ConnectionConfig => ({
-  dsn,
-  ssl_mode: '',
-  ssl_ca: '',
-  ssl_cert: '',
-  ssl_key: '',
-  application_name: 'runner',
-  pool_size: 2,
+  ...connectionFor(dsn),
   statement_timeout: 30_000,
   // A lock is waited for as long as another process writes to the spreadsheet.
   lock_timeout: 0,

@@ -10,7 +10,7 @@ export async function probeSource(config: KafkaSourceConfig, ctx: ProbeContext):
   if (isEmbedded(config.brokers)) return probeEmbedded(config, ctx, config.topics)
   return withBrokers(config, ctx, async look => {
     const found: Probe[] = []
-    for (const topic of config.topics) found.push(await look.topic(topic, 'read', undefined))
+    for (const topic of config.topics) found.push(await look.topic(topic, 'read'))
     found.push(await look.group(config.group ?? ctx.pipeline))
     if (ctx.checkpoints) found.push(...(await look.checkpoints(`${config.topics[0]}|0`)))
     return found
@@ -22,7 +22,7 @@ export async function probeSink(config: KafkaSinkConfig, ctx: ProbeContext): Pro
   const named: Probe[] = config.topic === undefined ? [{ what: 'topics', ok: true, detail: 'the messages name them: not checked' }] : []
   if (isEmbedded(config.brokers)) return [...(await probeEmbedded(config, ctx, topics)), ...named]
   return withBrokers(config, ctx, async look => {
-    for (const topic of topics) named.push(await look.topic(topic, 'write', config.create_topics ? config.partitions : undefined))
+    for (const topic of topics) named.push(await look.topic(topic, 'write', config))
     if (ctx.checkpoints) named.push(...(await look.checkpoints('check')))
     return named
   })
@@ -68,8 +68,8 @@ class Look {
     this.ctx = ctx
   }
 
-  /** `creates`: partitions of a topic that the step makes when it is missing. */
-  async topic(topic: string, operation: 'read' | 'write', creates: number | undefined): Promise<Probe> {
+  /** `made`: how the step makes the topic when it is missing, if it does. */
+  async topic(topic: string, operation: 'read' | 'write', made?: { create_topics: boolean; partitions: number }): Promise<Probe> {
     const what = `topic ${topic}`
     return this.finding(what, async () => {
       const { topicRights } = await import('./kafkajs/operate/rights.ts')
@@ -78,8 +78,8 @@ class Look {
       if (found === 'denied')
         return { what, ok: false, detail: `the login may not ${operation} it, nor know whether it exists`, fix: grant }
       if (found === 'no') {
-        if (creates !== undefined) return { what, ok: true, detail: `will be created with ${creates} partition(s)` }
-        const fix = `runner topics create ${topic}`
+        if (made?.create_topics) return { what, ok: true, detail: `will be created with ${made.partitions} partition(s)` }
+        const fix = `runner topics create ${topic}${(made?.partitions ?? 1) > 1 ? ` --partitions ${made!.partitions}` : ''}`
         return { what, ok: false, detail: operation === 'read' ? 'does not exist' : 'does not exist, and create_topics is off', fix }
       }
       if (rights !== undefined && !rights.has(operation) && !rights.has('all'))

@@ -1,5 +1,6 @@
 /** Which database a config means, and one shared driver per database in this process. */
 import { type CheckProblem, EnvironmentError, type Logger } from '../../plugin.ts'
+import { suggest } from '../../runtime/config/suggest.ts'
 import { inStateDir } from '../../runtime/state-dir.ts'
 import { type Lease as SharedLease, shareDrivers } from '../lib/share-drivers.ts'
 import { tlsFile } from '../lib/tls-file.ts'
@@ -49,6 +50,8 @@ export function checkConnection(c: ConnectionConfig): CheckProblem[] {
   const problems: CheckProblem[] = []
   if (!isEmbedded(c.dsn) && parse(c.dsn) === undefined)
     problems.push({ path: ['dsn'], message: 'is no PostgreSQL address; write postgres://user:password@host:5432/database, or pglite:' })
+  const tls = tlsMistake(c)
+  if (tls !== undefined) problems.push({ path: ['dsn'], message: tls })
   if ((c.ssl_cert === '') !== (c.ssl_key === ''))
     problems.push({ path: [c.ssl_cert === '' ? 'ssl_cert' : 'ssl_key'], message: 'ssl_cert and ssl_key go together' })
   return problems
@@ -88,6 +91,8 @@ async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
   const address = parse(config.dsn)
   if (address === undefined)
     throw new EnvironmentError('the DSN is no PostgreSQL address; write postgres://user:password@host:5432/database')
+  const tls = tlsMistake(config)
+  if (tls !== undefined) throw new EnvironmentError(`the connection to ${address.shown} ${tls}`)
   return openServer(
     {
       dsn: address.dsn,
@@ -123,6 +128,23 @@ function parse(dsn: string): Address | undefined {
   const user = url.username === '' ? '' : `${decodeURIComponent(url.username)}@`
   const shown = `${user}${host}:${url.port || '5432'}${decodeURIComponent(url.pathname) || '/'}${options === '' ? '' : ` ${options}`}`
   return { dsn: url.href, shown, options, sslMode }
+}
+
+/** libpq's; `allow` and `prefer` leave it to the server, and are without TLS here. */
+const SSL_MODES = ['verify-full', 'verify-ca', 'require', 'prefer', 'allow', 'disable']
+
+/** What asks for TLS and would not get it must not go on without. */
+function tlsMistake({ dsn, ssl_mode }: ConnectionConfig): string | undefined {
+  if (isEmbedded(dsn) || !URL.canParse(dsn)) return undefined
+  const { searchParams } = new URL(dsn)
+  for (const mode of [ssl_mode, searchParams.get('sslmode') ?? '']) {
+    if (mode === '' || SSL_MODES.includes(mode)) continue
+    const near = suggest(mode, SSL_MODES)
+    return `has sslmode=${mode}, which is none of ${SSL_MODES.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`
+  }
+  const ssl = searchParams.get('ssl') ?? 'false'
+  if (!['false', '0'].includes(ssl)) return `has ssl=${ssl}; write sslmode=require, or sslmode=verify-full, which also checks who answers`
+  return undefined
 }
 
 /** As libpq: `require` encrypts but trusts anybody, unless a CA is given. */

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { GoogleSheetsSinkConfig } from '../../../src/config.gen.ts'
 import { columnName } from '../../../src/connectors/google_sheets/client.ts'
 import sheets from '../../../src/connectors/google_sheets/sink.ts'
@@ -206,6 +206,15 @@ test('shadow mode calls nobody, claims nothing, and says what it would send', as
 
 test('a table of posts that is not there is said at the start', async () => {
   await expect(sinkOf({ posts_table: 'control.nothing' })).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
+})
+
+test('the table of posts is reached as every other step reaches the database: with TLS where the environment asks for it', async () => {
+  vi.stubEnv('PG_SSL_MODE', 'require')
+  try {
+    await expect(sinkOf()).rejects.toThrow('does not support SSL')
+  } finally {
+    vi.unstubAllEnvs()
+  }
 })
 
 test('a key that is compared as text is no number', () => {

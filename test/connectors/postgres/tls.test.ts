@@ -2,7 +2,7 @@
 import { chmodSync, chownSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { connect, type ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
+import { checkConnection, connect, type ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 import { makeCa, makeCertificate } from '../../support/certificates.ts'
 import { tempDir } from '../../support/runner.ts'
@@ -47,5 +47,19 @@ describe('TLS', () => {
     await expect(encrypted({ ssl_mode: 'verify-ca' })).rejects.toMatchObject({ name: 'EnvironmentError' })
     await expect(encrypted({ ssl_mode: 'verify-full', ssl_ca: ca })).rejects.toThrow(/does not match certificate/)
     await expect(encrypted({ ssl_mode: 'verify-full', ssl_ca: '/nowhere' })).rejects.toThrow(/cannot read ssl_ca/)
+  })
+})
+
+test.each([
+  ['?sslmode=verify-ful', {}, 'did you mean verify-full?'],
+  ['?sslmode=REQUIRE', {}, 'did you mean require?'],
+  ['?ssl=true', {}, 'write sslmode=require'],
+  ['', { ssl_mode: 'requre' as 'require' }, 'did you mean require?'],
+])('what asks for TLS in wrong words (%s %j) does not go on without', async (query, more, told) => {
+  const config = settings(`postgres://u:secret@127.0.0.1:1/d${query}`, more)
+  expect(checkConnection(config)).toEqual([{ path: ['dsn'], message: expect.stringContaining(told) }])
+  await expect(connect(config, fakeContext('x').log)).rejects.toMatchObject({
+    code: 'PIPE_ENVIRONMENT',
+    message: expect.not.stringContaining('secret'),
   })
 })
