@@ -82,7 +82,7 @@ export class Exchange {
 
   /** Does anybody get this? */
   subscribed(subscription: Subscription): boolean {
-    return [...this.clients].some(c => c.channels.has(idOf(subscription)))
+    return [...this.clients].some(c => c.socket.readyState === c.socket.OPEN && c.channels.has(idOf(subscription)))
   }
 
   /** One change of a symbol's book, sent as one message of one or more numbers. */
