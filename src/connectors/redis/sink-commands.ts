@@ -1,6 +1,7 @@
 /** What a message becomes, per mode of the sink. */
 import { DataError, type Message } from '../../plugin.ts'
 import type { RedisSinkConfig } from '../../config.gen.ts'
+import { exactValue } from '../../transforms/lib/exact-json.ts'
 import { getter, show } from '../../transforms/lib/fields.ts'
 import type { Arg, Command } from './driver.ts'
 import { template } from './template.ts'
@@ -100,5 +101,10 @@ function entryFields(m: Message): Arg[] {
   const { value } = m
   if (typeof value !== 'object' || value === null || Array.isArray(value) || Object.keys(value).length === 0)
     throw new DataError('entry: fields needs an object with at least one field')
-  return Object.entries(value).flatMap(([name, v]) => [name, typeof v === 'string' ? v : (JSON.stringify(v) ?? 'null')])
+  const exact = exactValue(m) as Record<string, unknown>
+  // A number keeps its digits; inside of an object or a list it stays a number.
+  return Object.entries(value).flatMap(([name, v]) => {
+    const text = typeof v === 'number' ? exact[name] : v
+    return [name, typeof text === 'string' ? text : (JSON.stringify(text) ?? 'null')]
+  })
 }

@@ -62,9 +62,15 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     )
     expect(texts(await one('LRANGE', `${key}:l`, 0, -1))).toEqual(['{"n":3}', '{"n":2}'])
     const fields = await open({ url, stream: `${key}:s`, entry: 'fields' })
-    await fields.write([message({ a: 'x', b: [1], c: 2 })], writeContext())
-    const [[, entry]] = (await one('XRANGE', `${key}:s`, '-', '+')) as [[Buffer, Buffer[]]]
-    expect(entry.map(String)).toEqual(['a', 'x', 'b', '[1]', 'c', '2'])
+    const bytes = Buffer.from('{"p":1.10,"id":9007199254740993,"b":[1.5]}')
+    const origin = { lane: 'l', source: 's', topic: 't', partition: 0, format: 'json' } as const
+    const written = Message.fromRecord(bytes, null, 0, undefined, 0, origin)
+    await fields.write([message({ a: 'x', b: [1], c: 2 }), written], writeContext())
+    const entries = (await one('XRANGE', `${key}:s`, '-', '+')) as [Buffer, Buffer[]][]
+    expect(entries.map(([, entry]) => entry.map(String))).toEqual([
+      ['a', 'x', 'b', '[1]', 'c', '2'],
+      ['p', '1.10', 'id', '9007199254740993', 'b', '[1.5]'],
+    ])
   })
 
   test('bad messages are refused by name, the others are written', async () => {
