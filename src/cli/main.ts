@@ -32,7 +32,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   if (name !== 'run' || argv.includes('--dry-run')) {
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE') process.exit(EXIT.ok)
-      throw error
+      process.stderr.write(`cannot write to standard output: ${error.message}\n`)
+      process.exit(EXIT.environment)
     })
   }
   if (name === '--version' || name === '-V') {

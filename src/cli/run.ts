@@ -11,6 +11,7 @@ import { PipelineRun } from '../runtime/pipeline.ts'
 import { observe } from '../runtime/telemetry/observed.ts'
 import { createLogger } from '../runtime/telemetry/log.ts'
 import { asDryRun } from './dry-run.ts'
+import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
 import { parseDurationOption, parseTimeOption } from './options.ts'
 
@@ -63,7 +64,9 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
     return EXIT.config
   }
   const tty = process.stderr.isTTY === true
-  const log = await createLogger({ level: flags.logLevel, pretty: flags.logFormat === 'pretty' || (flags.logFormat === 'auto' && tty) })
+  let status: StatusLine | undefined
+  const pretty = flags.logFormat === 'pretty' || (flags.logFormat === 'auto' && tty)
+  const log = await createLogger({ level: flags.logLevel, pretty, before: () => status?.clear() })
   const range: Range | undefined =
     flags.from !== undefined || flags.to !== undefined ? { from: flags.from, to: flags.to } : flags.dryRun ? {} : undefined
   const runs = pipelines.map(pipeline => prepare(pipeline, range, flags, log))
@@ -74,8 +77,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   if (servers instanceof Error) return exitCodeOf(servers)
   const forget = onSignals(runs, log)
   const unobserve = observe(runs)
-  const status =
-    tty && flags.logFormat !== 'json' && !flags.dryRun ? await (await import('../runtime/telemetry/status.ts')).showStatus(runs) : undefined
+  if (tty && flags.logFormat !== 'json' && !flags.dryRun) status = await (await import('../runtime/telemetry/status.ts')).showStatus(runs)
   let running = runs.length
   const codes = await Promise.all(
     runs.map(async r => {

@@ -1,7 +1,7 @@
 /** The commands as a user runs them, launcher included. */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Ajv } from 'ajv'
@@ -177,6 +177,16 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
       expect(out + err, args.join(' ')).toContain('nowhere.yaml does not exist')
     }
   })
+})
+
+test('a standard output that takes nothing ends with 3 and says so', async () => {
+  const full = openSync('/dev/full', 'w')
+  const child = spawn(process.execPath, [RUNNER, 'list'], { cwd: folder, stdio: ['ignore', full, 'pipe'] })
+  closeSync(full)
+  let err = ''
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (err += text))
+  const [code] = await once(child, 'close')
+  expect([code, err]).toEqual([3, expect.stringMatching(/^cannot write to standard output: .*ENOSPC.*\n$/)])
 })
 
 test('list and schema print what the schemas say', async () => {

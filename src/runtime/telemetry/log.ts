@@ -1,18 +1,29 @@
 /** Logs: JSON lines on stderr, pretty on a terminal; batches are logged, never records. */
+import type { LogFn, Logger as PinoLogger } from 'pino'
 import type { Logger } from '../../plugin.ts'
 
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly pretty: boolean
+  /** Called before each line that is written. */
+  readonly before?: () => void
 }
 
-export async function createLogger({ level, pretty }: LogOptions, bindings: Record<string, unknown> = {}): Promise<Logger> {
+export async function createLogger({ level, pretty, before }: LogOptions, bindings: Record<string, unknown> = {}): Promise<Logger> {
   const { pino } = await import('pino')
   const base = {
     level,
     base: bindings,
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
+    ...(before && {
+      hooks: {
+        logMethod(this: PinoLogger, args: Parameters<LogFn>, method: LogFn) {
+          before()
+          method.apply(this, args)
+        },
+      },
+    }),
   }
   if (!pretty) return pino(base, pino.destination({ dest: 2, sync: true })) as unknown as Logger
   const { default: pinoPretty } = await import('pino-pretty')

@@ -2,6 +2,8 @@
 import type { PipelineRun } from '../pipeline.ts'
 
 export interface StatusLine {
+  /** Takes it off the screen until it is drawn again: what is logged meanwhile stays. */
+  clear(): void
   /** Leaves the last state on the screen. */
   done(): void
 }
@@ -14,6 +16,7 @@ export async function showStatus(runs: readonly PipelineRun[]): Promise<StatusLi
   const timer = setInterval(draw, 500)
   timer.unref()
   return {
+    clear: () => update.clear(),
     done() {
       clearInterval(timer)
       draw()
