@@ -7,6 +7,7 @@ import schema from './dedupe.schema.json' with { type: 'json' }
 import { timeReader } from './lib/event-time.ts'
 import { failOn } from './lib/fail.ts'
 import { show } from './lib/fields.ts'
+import { keyJson } from './lib/key.ts'
 
 export default defineTransform<DedupeConfig>({
   type: 'dedupe',
@@ -100,5 +101,5 @@ class Seen {
 function keyOf(value: unknown, text: string): string {
   if (value === null || value === undefined)
     throw new DataError(`key: '${text}' gave ${show(value)}; a message without a key can't be told from others`)
-  return JSON.stringify(value)
+  return keyJson(value)
 }

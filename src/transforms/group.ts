@@ -4,6 +4,7 @@ import { compile } from '../expressions/index.ts'
 import { type CheckProblem, DataError, defineTransform, Message, type Output, type Transform } from '../plugin.ts'
 import { failOn } from './lib/fail.ts'
 import { getter, show } from './lib/fields.ts'
+import { distinct } from './lib/key.ts'
 import schema from './group.schema.json' with { type: 'json' }
 
 export default defineTransform<GroupConfig>({
@@ -137,7 +138,8 @@ function keyReader(text: string): (m: Message) => Group['key'] {
   const expression = compile(text)
   return m => {
     const key = expression.evaluate(m)
-    if (typeof key === 'string' || typeof key === 'number' || typeof key === 'boolean') return key
+    if (typeof key === 'number') return distinct(key)
+    if (typeof key === 'string' || typeof key === 'boolean') return key
     throw new DataError(`'${text}' gave ${show(key)}, which is no key`)
   }
 }

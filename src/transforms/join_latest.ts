@@ -14,6 +14,7 @@ import {
 } from '../plugin.ts'
 import { failOn } from './lib/fail.ts'
 import { show } from './lib/fields.ts'
+import { keyText } from './lib/key.ts'
 import { type Parked, park, unpark } from './lib/parked.ts'
 import { isRecord } from './lib/records.ts'
 import schema from './join_latest.schema.json' with { type: 'json' }
@@ -189,8 +190,8 @@ function keyReader(text: string): (m: Message) => string {
   const expression = compile(text)
   return m => {
     const key = expression.evaluate(m)
-    if (typeof key === 'string') return key
-    if (typeof key === 'number' || typeof key === 'boolean') return String(key)
+    const found = keyText(key)
+    if (found !== undefined) return found
     throw new DataError(`'${text}' gave ${show(key)}, which is no key`)
   }
 }

@@ -19,6 +19,7 @@ import {
 } from '../plugin.ts'
 import { attempt } from './lib/fail.ts'
 import { show } from './lib/fields.ts'
+import { keyText } from './lib/key.ts'
 import { isRecord } from './lib/records.ts'
 import schema from './lookup.schema.json' with { type: 'json' }
 
@@ -48,10 +49,11 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
   const cache = ctx.shared('rows', () => new Map<string, { readonly until: number; readonly rows: Rows }>())
 
   /** @throws {DataError} */
-  const keyText = (m: Message): string => {
+  const textOf = (m: Message): string => {
     if (!isRecord(m.value)) throw new DataError(`lookup: the value must be an object, is ${show(m.value)}`)
     const key = keyOf.evaluate(m)
-    if (typeof key === 'string' || typeof key === 'number' || typeof key === 'boolean') return String(key)
+    const text = keyText(key)
+    if (text !== undefined) return text
     throw new DataError(`lookup: the key must be a text or a number, is ${show(key)}`)
   }
   const emit = (m: Message, found: Found, out: Output): void => {
@@ -61,10 +63,9 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
       out.emit(m)
     }
     if (many) return set(found)
-    if (found.length > 1)
-      return out.fail(m, new DataError(`lookup: ${found.length} rows for the key ${keyText(m)} ('many' takes them all)`))
+    if (found.length > 1) return out.fail(m, new DataError(`lookup: ${found.length} rows for the key ${textOf(m)} ('many' takes them all)`))
     if (found.length === 1) return set(found[0])
-    if (on_missing === 'fail') return out.fail(m, new DataError(`lookup: no row for the key ${keyText(m)}`))
+    if (on_missing === 'fail') return out.fail(m, new DataError(`lookup: no row for the key ${textOf(m)}`))
     if (on_missing === 'null') return set(null)
     out.emit(m)
   }
@@ -95,7 +96,7 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
       const found = new Map<string, Found>()
       const missing = new Set<string>()
       const keys = messages.map(m => {
-        const key = attempt(() => keyText(m))
+        const key = attempt(() => textOf(m))
         if (key instanceof DataError || found.has(key) || missing.has(key)) return key
         const entry = cache.get(key)
         if (entry === undefined || entry.until <= now) missing.add(key)

@@ -4,6 +4,7 @@ import { compile } from '../expressions/index.ts'
 import { DataError, defineTransform } from '../plugin.ts'
 import { failOn } from './lib/fail.ts'
 import { show } from './lib/fields.ts'
+import { keyText } from './lib/key.ts'
 import schema from './rekey.schema.json' with { type: 'json' }
 
 export default defineTransform<RekeyConfig>({
@@ -12,9 +13,9 @@ export default defineTransform<RekeyConfig>({
   create({ key, allow_null }) {
     const expression = compile(key)
     const keyOf = (result: unknown): string | null => {
-      if (typeof result === 'string') return result
-      if (typeof result === 'number' || typeof result === 'boolean') return String(result)
       if (result === null && allow_null) return null
+      const text = keyText(result)
+      if (text !== undefined) return text
       throw new DataError(`'${key}' gave ${show(result)}, which is no key${result === null ? ' (allow_null lets it be none)' : ''}`)
     }
     return {

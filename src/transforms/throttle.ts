@@ -16,6 +16,7 @@ import schema from './throttle.schema.json' with { type: 'json' }
 import { timeReader } from './lib/event-time.ts'
 import { failOn } from './lib/fail.ts'
 import { restoreMessage, type StoredMessage, storeMessage } from './lib/stored-message.ts'
+import { keyJson } from './lib/key.ts'
 
 export default defineTransform<ThrottleConfig>({
   type: 'throttle',
@@ -146,5 +147,5 @@ class Slots {
 function keyReader(key: string | undefined): (message: Message) => string {
   if (key === undefined) return message => JSON.stringify(message.key)
   const expression = compile(key)
-  return message => JSON.stringify(expression.evaluate(message))
+  return message => keyJson(expression.evaluate(message))
 }

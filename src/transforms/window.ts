@@ -17,6 +17,7 @@ import { parseTime, timeProblem } from './lib/event-time.ts'
 import { failOn } from './lib/fail.ts'
 import { getter, show } from './lib/fields.ts'
 import { GroupStore } from './lib/group.ts'
+import { keyText } from './lib/key.ts'
 import { LateError, lateCounters } from './lib/late.ts'
 import { claimShape } from './lib/shape.ts'
 import { formatDuration } from './lib/time.ts'
@@ -163,7 +164,7 @@ function reader({ by, time: field, max_future }: WindowConfig, specs: readonly S
 }
 
 function keyOf(key: unknown, text: string): string {
-  if (typeof key === 'string') return key
-  if (typeof key === 'number' || typeof key === 'boolean') return String(key)
+  const found = keyText(key)
+  if (found !== undefined) return found
   throw new DataError(`by: '${text}' gave ${show(key)}; allowed: a string, a number, true or false`)
 }

@@ -24,6 +24,16 @@ describe('dedupe', () => {
     expect(await passed(config({ key: '[a, b]' }), [pair('x', 'y,z'), pair('x,y', 'z'), pair('x', 'y,z')])).toEqual([0, 1])
   })
 
+  test('numbers that a double does not tell apart are refused, not taken for twins', async () => {
+    const input = messagesOf([at(1, 2 ** 53), at(2, 2 ** 53 + 2), at(3, Number.MAX_SAFE_INTEGER)])
+    const run = await runTransform(dedupe, config(), [input])
+    expect(run.out).toEqual([input[2]])
+    expect(run.failures.map(f => f.error.message)).toEqual([
+      expect.stringContaining('write them as texts'),
+      expect.stringContaining('2^53'),
+    ])
+  })
+
   test('a key is forgotten ttl of event time after its first message', async () => {
     expect(await passed(config(), [at(0, 'a'), at(H - 1, 'a'), at(H, 'a'), at(2 * H - 1, 'a'), at(2 * H, 'a')])).toEqual([0, 2, 4])
   })

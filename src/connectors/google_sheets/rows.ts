@@ -3,6 +3,7 @@ import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
 import { DataError } from '../../plugin.ts'
 import { readDecimal } from '../../transforms/lib/decimal.ts'
 import { getter, show } from '../../transforms/lib/fields.ts'
+import { keyText } from '../../transforms/lib/key.ts'
 import { isRecord } from '../../transforms/lib/records.ts'
 import type { Cell } from './client.ts'
 
@@ -26,7 +27,7 @@ export function rowsReader(config: GoogleSheetsSinkConfig): (value: unknown) => 
     const key = keyOf(value)
     if ((typeof key !== 'string' || key === '') && typeof key !== 'number')
       throw new DataError(`the key ${config.key} of a row is ${show(key)}; it must be a text or a number`)
-    const id = String(key)
+    const id = keyText(key)!
     if (id.length > MAX_KEY)
       throw new DataError(`the key ${config.key} of a row has ${id.length} characters; at most ${MAX_KEY} can be kept`)
     if (id.includes('\0'))

@@ -2,6 +2,7 @@
 import type { KafkaSinkConfig } from '../../config.gen.ts'
 import { DataError, type Header, type Message } from '../../plugin.ts'
 import { getter } from '../../transforms/lib/fields.ts'
+import { keyField, keyText } from '../../transforms/lib/key.ts'
 import type { OutRecord } from './driver.ts'
 
 /** @throws {DataError} a message without the topic or the key that the config wants */
@@ -31,11 +32,11 @@ function topicGetter({ topic, topic_from: from }: KafkaSinkConfig): (m: Message)
 
 function keyGetter(path: string | undefined): (m: Message) => Buffer | string | null {
   if (path === undefined) return m => m.encodeKey()
-  const field = getter(path)
+  const field = keyField(path)
   return m => {
-    const key = field(m.value)
-    if (typeof key === 'string') return key
-    if (typeof key === 'number' || typeof key === 'boolean' || typeof key === 'bigint') return String(key)
+    const key = field(m)
+    const text = keyText(key)
+    if (text !== undefined) return text
     throw new DataError(
       key === undefined ? `the message has no field "${path}" for its key` : `field "${path}" is no text or number and can be no key`,
     )

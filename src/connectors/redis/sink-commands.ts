@@ -3,6 +3,7 @@ import { DataError, type Message } from '../../plugin.ts'
 import type { RedisSinkConfig } from '../../config.gen.ts'
 import { exactValue } from '../../transforms/lib/exact-json.ts'
 import { getter, show } from '../../transforms/lib/fields.ts'
+import { keyField, keyText } from '../../transforms/lib/key.ts'
 import type { Arg, Command } from './driver.ts'
 import { template } from './template.ts'
 
@@ -54,9 +55,9 @@ const MAKERS: Record<Mode, Maker> = {
   list: config => (key, m) => [[config.push === 'left' ? 'LPUSH' : 'RPUSH', key, valueOf(m)]],
 
   hash: config => {
-    const field = config.hash_field === undefined ? undefined : getter(config.hash_field)
+    const field = config.hash_field === undefined ? undefined : keyField(config.hash_field)
     return (key, m) => {
-      const name = field === undefined ? m.encodeKey() : nameOf(field(m.value), config.hash_field!)
+      const name = field === undefined ? m.encodeKey() : nameOf(field(m), config.hash_field!)
       if (name === null) throw new DataError(`the message has no key for the field of ${key}; hash_field takes one of its value's`)
       const value = m.encode()
       return [value === null ? ['HDEL', key, name] : ['HSET', key, name, value]]
@@ -92,8 +93,8 @@ function scoreOf(value: unknown, path: string): number {
 }
 
 function nameOf(value: unknown, path: string): string {
-  if (typeof value === 'string') return value
-  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  const name = keyText(value)
+  if (name !== undefined) return name
   throw new DataError(`field "${path}" is ${show(value)} and names no field of a hash`)
 }
 

@@ -1,6 +1,6 @@
 /** Names of keys and channels that depend on the message: `bars:<symbol>:1m`, `<@topic>`. */
 import { DataError, type Message } from '../../plugin.ts'
-import { getter } from '../../transforms/lib/fields.ts'
+import { keyField, keyText } from '../../transforms/lib/key.ts'
 
 const PLACE = /<([^<>]+)>/g
 
@@ -33,16 +33,11 @@ export function checkTemplate(pattern: string): string | undefined {
 }
 
 function place(name: string, pattern: string): (m: Message) => string {
-  const read = name === '@key' ? (m: Message) => m.key : name === '@topic' ? (m: Message) => m.origin?.topic : fieldOf(name)
+  const read = name === '@key' ? (m: Message) => m.key : name === '@topic' ? (m: Message) => m.origin?.topic : keyField(name)
   return m => {
     const value = read(m)
-    if (typeof value === 'string' && value !== '') return value
-    if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+    const text = value === '' ? undefined : keyText(value)
+    if (text !== undefined) return text
     throw new DataError(`the message has no ${name.startsWith('@') ? name.slice(1) : `field "${name}"`} for ${pattern}`)
   }
-}
-
-function fieldOf(path: string): (m: Message) => unknown {
-  const get = getter(path)
-  return m => get(m.value)
 }
