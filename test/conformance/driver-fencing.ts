@@ -69,6 +69,23 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     await expect.poll(seen).toEqual(['young'])
   })
 
+  test('what was under way when its own owner claimed the lane again, or gave it back, is fenced', async () => {
+    const { output, owner, seen, lane } = await setup()
+    const transactor = await owner()
+    for (const end of [() => transactor.claim(lane), () => transactor.release(lane)]) {
+      await transactor.claim(lane)
+      const stale = await begin(transactor, lane)
+      await stale.send([record(output, 'stale')])
+      await end()
+      await expect(stale.commit({ position: 9, state: [] })).rejects.toBeInstanceOf(FencedError)
+    }
+    await transactor.claim(lane)
+    const transaction = await begin(transactor, lane)
+    await transaction.send([record(output, 'good')])
+    await transaction.commit({ position: 1, state: [] })
+    await expect.poll(seen).toEqual(['good'])
+  })
+
   test('the transaction a dead owner left open does not hold readers up', async () => {
     const { output, owner, seen, lane } = await setup()
     const [dead, heir] = [await owner(), await owner()]

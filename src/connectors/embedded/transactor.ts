@@ -1,6 +1,6 @@
 /** Outputs, state and offsets of a lane in one SQLite transaction. */
 import { BatchError, type CheckpointDelta, type LaneInfo, type Position, type Transaction, type Transactor } from '../../plugin.ts'
-import { type Claim, claimLane, peekLane, saveLane, unclaimed } from '../../runtime/checkpoints/lanes.ts'
+import { type Claim, claimLane, fenced, peekLane, saveLane, unclaimed } from '../../runtime/checkpoints/lanes.ts'
 import type { LogTransaction } from '../kafka/driver.ts'
 import { Appender, ensureTopics } from './append.ts'
 import { commitOffset, groupId } from './group.ts'
@@ -35,7 +35,8 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
     save: (lane, delta) => save(lane, delta),
     peek: async lane => peekLane((await open()).db, id, lane.id),
     async begin(lane) {
-      if (!claims.has(lane.id)) throw unclaimed(lane.id)
+      const claim = claims.get(lane.id)
+      if (!claim) throw unclaimed(lane.id)
       if (running.has(lane.id)) throw new Error(`lane ${lane.id} has a transaction already`)
       const log = await open()
       const outputs = new Appender(log.topics)
@@ -59,6 +60,8 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
         },
       }
       const assertRunning = () => {
+        // Lost and claimed anew, or given back, while this one was under way.
+        if (claims.get(lane.id) !== claim) throw fenced(lane.id)
         if (running.get(lane.id) !== transaction) throw new Error(`the transaction of lane ${lane.id} has ended`)
       }
       running.set(lane.id, transaction)
