@@ -89,6 +89,6 @@ describe('runner trigger', () => {
     expect(await error('two.yaml')).toEqual([2, 'which one? --source a or --source b'])
     expect(await error('two.yaml', '--source', 'c')).toEqual([2, "promote has no trigger source 'c', but a, b"])
     expect(await error('none.yaml')).toEqual([2, expect.stringContaining('no trigger source')])
-    expect(await error('absent.yaml')).toEqual([2, expect.stringContaining('absent.yaml')])
+    expect(await error('absent.yaml')).toEqual([3, expect.stringContaining('absent.yaml')])
   })
 })
