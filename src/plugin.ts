@@ -91,6 +91,8 @@ export interface Source {
   commit?(lane: string, position: Position): Promise<void>
   /** True when the lane's last successful poll found nothing more to read: only then may silence be taken for idleness. */
   caughtUp?(lane: string): boolean
+  /** Where another's checkpoint decides where reading goes on, `commit` is for others to see: it is enough to be told so often, ms. Default: each time. */
+  readonly hearsEvery?: number
   /** Somebody waits for each `commit` (an HTTP caller, say): cycles are settled at once instead of every `commit_interval`. */
   readonly prompt?: boolean
   /**

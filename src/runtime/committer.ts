@@ -3,7 +3,6 @@ import {
   type Checkpoint,
   type CheckpointDelta,
   type CheckpointStore,
-  EnvironmentError,
   FencedError,
   type LaneInfo,
   type Logger,
@@ -12,6 +11,7 @@ import {
   type Transaction,
   type Transactor,
 } from '../plugin.ts'
+import { Teller, tellSource } from './teller.ts'
 
 export interface Committer {
   /** Outputs, state and position are one transaction. */
@@ -34,10 +34,14 @@ const rewindable = (error: Error): boolean => error instanceof FencedError || (e
  * `source` hears afterwards what is durable, and may miss it: the checkpoint decides where reading goes on.
  */
 export function atomicCommitter(transactor: Transactor, scope?: string, source?: Source, log?: Logger): Committer {
+  const teller = source && new Teller(source, log)
   return {
     atomic: true,
     scope,
-    claim: lane => transactor.claim(lane),
+    claim: lane => {
+      teller?.forget(lane.id)
+      return transactor.claim(lane)
+    },
     async write(lane, delta, writeAll) {
       if (!delta) throw new Error(`lane ${lane.id} has output but no position`)
       const transaction = await transactor.begin(lane)
@@ -49,11 +53,17 @@ export function atomicCommitter(transactor: Transactor, scope?: string, source?:
         throw error
       }
       await transaction.commit(delta)
-      await tellSource(source, lane, delta, log)
+      await teller?.tell(lane, delta.position)
     },
-    release: lane => transactor.release(lane),
+    async release(lane) {
+      await teller?.flush(lane.id)
+      await transactor.release(lane)
+    },
     retryable: error => rewindable(error) && (source === undefined || source.seek !== undefined),
-    close: () => transactor.close(),
+    async close() {
+      teller?.close()
+      await transactor.close()
+    },
   }
 }
 
@@ -81,21 +91,11 @@ export function sourceCommitter(source: Source, log: Logger): Committer {
     claim: async () => undefined,
     async write(lane, delta, writeAll) {
       await writeAll()
-      if (delta) await tellSource(source, lane, delta, log)
+      if (delta) await tellSource(source, lane.id, delta.position, log)
     },
     release: async () => {},
     retryable: error => rewindable(error) && source.seek !== undefined,
     close: async () => {},
-  }
-}
-
-async function tellSource(source: Source | undefined, lane: LaneInfo, delta: CheckpointDelta, log: Logger | undefined): Promise<void> {
-  try {
-    await source?.commit?.(lane.id, delta.position)
-  } catch (error) {
-    if (error instanceof EnvironmentError) throw error
-    // The next commit covers this one; until then a crash only repeats records.
-    log?.warn({ lane: lane.id, error: (error as Error).message }, 'the source could not commit its position')
   }
 }
 

@@ -94,6 +94,8 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
       })
     },
 
+    hearsEvery: 1000,
+
     async read(signal): Promise<Batch> {
       const batch = rest ?? (await consumer!.poll(signal))
       rest = undefined

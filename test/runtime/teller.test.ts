@@ -1,0 +1,73 @@
+import { afterEach, expect, test, vi } from 'vitest'
+import { type CheckpointDelta, FencedError, type LaneInfo, type Source, type Transactor } from '../../src/plugin.ts'
+import { atomicCommitter } from '../../src/runtime/committer.ts'
+import { fakeContext } from '../conformance/lib/fake-context.ts'
+
+afterEach(() => vi.useRealTimers())
+
+const [a, b]: LaneInfo[] = ['a', 'b'].map(id => ({ id, source: 'in' }))
+const to = (position: number): CheckpointDelta => ({ position, state: [] })
+
+/** Transactions that work, and a source that writes down what it is told. */
+function rig(hearsEvery?: number, fault?: () => Error) {
+  vi.useFakeTimers()
+  const told: string[] = []
+  const source: Source = {
+    hearsEvery,
+    read: async () => null,
+    async commit(lane, position) {
+      if (fault) throw fault()
+      told.push(`${lane} ${position}`)
+    },
+  }
+  const transactor = {
+    claim: async () => undefined,
+    begin: async () => ({ commit: async () => {}, abort: async () => {} }),
+    release: async (lane: LaneInfo) => void told.push(`${lane.id} released`),
+    close: async () => {},
+  } as unknown as Transactor
+  const log = fakeContext('in').log
+  const warn = vi.spyOn(log, 'warn')
+  const committer = atomicCommitter(transactor, 'there', source, log)
+  return { told, warn, committer, write: (lane: LaneInfo, n: number) => committer.write(lane, to(n), async () => {}) }
+}
+
+test('a source that names no interval is told each time', async () => {
+  const { told, write } = rig()
+  for (const n of [1, 2, 3]) await write(a, n)
+  expect(told).toEqual(['a 1', 'a 2', 'a 3'])
+})
+
+test('one that does is told the last position of each lane once per interval, and at the end', async () => {
+  const { told, write, committer } = rig(1000)
+  for (const n of [1, 2, 3]) await write(a, n)
+  await write(b, 7)
+  expect(told).toEqual([])
+  await vi.advanceTimersByTimeAsync(1000)
+  expect(told).toEqual(['a 3', 'b 7'])
+  await vi.advanceTimersByTimeAsync(5000)
+  await write(a, 4)
+  await committer.release(a)
+  await committer.release(b)
+  expect(told.slice(2)).toEqual(['a 4', 'a released', 'b released'])
+})
+
+test('what was to be told of a lane that begins anew is old', async () => {
+  const { told, write, committer } = rig(1000)
+  await write(a, 9)
+  await committer.claim(a)
+  await vi.advanceTimersByTimeAsync(5000)
+  expect(told).toEqual([])
+})
+
+test.each([
+  ['a lane that another has by now', () => new FencedError('gone'), 0],
+  ['a group that does not answer', () => new Error('away'), 1],
+])('%s stops nothing', async (_, fault, warnings) => {
+  const { warn, write, committer } = rig(1000, fault)
+  await write(a, 1)
+  await vi.advanceTimersByTimeAsync(1000)
+  await write(a, 2)
+  await committer.close()
+  expect(warn).toHaveBeenCalledTimes(warnings)
+})
