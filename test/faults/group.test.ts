@@ -58,13 +58,11 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
   })
 })
 
-test('a member that dies in the middle of a rebalance is not waited for until its session of 30 s expires', {
-  timeout: 90_000,
-}, async () => {
+test('a member that dies in the middle of a rebalance is not waited for until its session of 5 min expires', async () => {
   const backend = await kafkaBackend()
   const started: Runner[] = []
   try {
-    const pipeline = await BarsPipeline.create(backend, tempDir(), PARTITIONS.length, { session: '30s' })
+    const pipeline = await BarsPipeline.create(backend, tempDir(), PARTITIONS.length, { session: '5m' })
     const start = (): Runner => {
       started.push(pipeline.start())
       return started.at(-1)!
@@ -79,7 +77,7 @@ test('a member that dies in the middle of a rebalance is not waited for until it
       while ((await backend.members(pipeline.group)).stable) await sleep(5)
       victim.kill('SIGKILL')
       const begin = Date.now()
-      await settled(pipeline, 2, 20_000)
+      await settled(pipeline, 2)
       console.log(`the group works again ${Date.now() - begin} ms after the kill`)
     }
   } finally {

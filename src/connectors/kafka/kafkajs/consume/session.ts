@@ -72,12 +72,14 @@ export class Session {
       this.contact.at = Date.now()
       this.leading = joined.leaderId === joined.memberId
       const groupAssignment = this.leading ? await this.leader.lead(joined.members) : []
-      const synced = await coordinator.syncGroup({
+      const syncing: Promise<{ memberAssignment: Buffer }> = coordinator.syncGroup({
         groupId: group,
         generationId: joined.generationId,
         memberId: joined.memberId,
         groupAssignment,
       })
+      // The leader may have died between its join and its sync, which the others wait for.
+      const synced = await this.farewell.during(syncing, this.options.aside)
       this.generation = joined.generationId
       this.contact.at = Date.now()
       const { partitions, members } = decodeAssignment(synced.memberAssignment)
