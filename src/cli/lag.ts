@@ -1,7 +1,7 @@
 /** `runner lag [FILE...]`: how far behind each lane is, running or not. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { runCommand } from './command.ts'
-import { parseDurationOption } from './options.ts'
+import { collectDistinct, parseDurationOption } from './options.ts'
 import { BROKERS } from './topics.ts'
 
 export interface LagFlags {
@@ -20,9 +20,7 @@ export function register(program: Command): void {
     .description('committed offset, checkpoint, end and lag of each lane; disturbs nothing that runs')
     .argument('[file...]', 'pipeline files; or --group and --topic')
     .option('--group <name>', 'a consumer group, without a file')
-    .option('--topic <name>', 'a topic of that group; may be given several times', (v, all: string[] | undefined) => [
-      ...new Set([...(all ?? []), v]),
-    ])
+    .option('--topic <name>', 'a topic of that group; may be given several times', collectDistinct)
     .option('--fail-above <n>', 'exit 4 when a lane is further behind', records)
     .option('--watch <duration>', 'print again every so often, until it is ended', parseDurationOption)
     .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])

@@ -1,7 +1,7 @@
 /** `runner offsets show|reset`: where a group and its pipeline stand, and sending them elsewhere. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { runCommand } from './command.ts'
-import { parseTimeOption } from './options.ts'
+import { collectDistinct, parseTimeOption } from './options.ts'
 import { BROKERS } from './topics.ts'
 
 export interface OffsetsFlags {
@@ -30,7 +30,7 @@ export function register(program: Command): void {
       .argument('[file]', 'pipeline file; or --group and --topic')
       .option('--source <step>', 'a source of the file; needed when it reads several groups')
       .option('--group <name>', 'a consumer group, without a file')
-      .option('--topic <name>', 'a topic; may be given several times', (v, all: string[] | undefined) => [...new Set([...(all ?? []), v])])
+      .option('--topic <name>', 'a topic; may be given several times', collectDistinct)
       .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])
       .option(...BROKERS)
       .option('--json', 'as JSON')

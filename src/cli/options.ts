@@ -8,6 +8,9 @@ export function parseDurationOption(text: string): number {
   return ms
 }
 
+/** Of an option that may be given several times; the same value counts once. */
+export const collectDistinct = (value: string, all: string[] | undefined): string[] => [...new Set([...(all ?? []), value])]
+
 /** ISO 8601 or epoch milliseconds. Four digits are refused: they could be a year. */
 export function parseTimeOption(text: string): number {
   const ms = /^\d{4}$/.test(text) ? undefined : parseTimestamp(text)

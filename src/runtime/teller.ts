@@ -34,7 +34,7 @@ export class Teller {
     this.news.delete(lane)
     // A lane that went to somebody else in the meantime is no trouble.
     await this.source.commit?.(lane, position).catch((error: Error) => {
-      if (!(error instanceof FencedError)) this.log?.warn({ lane, error: error.message }, 'the source could not commit its position')
+      if (!(error instanceof FencedError)) missed(lane, error, this.log)
     })
   }
 
@@ -55,7 +55,11 @@ export async function tellSource(source: Source, lane: string, position: Positio
     await source.commit?.(lane, position)
   } catch (error) {
     if (error instanceof EnvironmentError) throw error
-    // The next commit covers this one; until then a crash only repeats records.
-    log?.warn({ lane, error: (error as Error).message }, 'the source could not commit its position')
+    missed(lane, error as Error, log)
   }
+}
+
+/** The next commit covers this one; until then a crash only repeats records. */
+function missed(lane: string, error: Error, log: Logger | undefined): void {
+  log?.warn({ lane, error: error.message }, 'the source could not commit its position')
 }

@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest'
 import type { Driver } from '../../src/connectors/kafka/driver.ts'
 import { EnvironmentError } from '../../src/plugin.ts'
-import { Drivers, Member, newTopic, produce, producerOptions, record, unique, until } from './driver-lib.ts'
+import { consumerOptions, Drivers, Member, newTopic, produce, producerOptions, record, unique, until } from './driver-lib.ts'
 
 export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
   const drivers = new Drivers(makeDriver)
@@ -113,18 +113,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
     const driver = await drivers.driver()
     const topic = await newTopic(driver)
     const tp = { topic, partition: 0 }
-    const consumer = driver.consumer({
-      topics: [topic],
-      group: unique('g'),
-      startAt: 'earliest',
-      format: 'text',
-      source: 'in',
-      isolation: 'read_committed',
-      sessionTimeoutMs: 10_000,
-      maxBytes: 1024 * 1024,
-      maxWaitMs: 50,
-      onError: () => {},
-    })
+    const consumer = driver.consumer({ ...consumerOptions, topics: [topic], group: unique('g') })
     await produce(driver, [record(topic, 'one')])
     expect(consumer.caughtUp(tp)).toBe(false)
     await consumer.open({ assigned: async () => new Map(), revoked: async () => {}, lost: () => {} })

@@ -42,6 +42,17 @@ export class Drivers {
   }
 }
 
+/** Of a consumer; `topics` and `group` are the test's. */
+export const consumerOptions: Omit<ConsumerOptions, 'topics' | 'group'> = {
+  startAt: 'earliest',
+  format: 'text',
+  source: 'in',
+  isolation: 'read_committed',
+  sessionTimeoutMs: 10_000,
+  maxBytes: 1024 * 1024,
+  maxWaitMs: 50,
+  onError: () => {},
+}
 export const producerOptions: ProducerOptions = { compression: 'none', lingerMs: 0, batchSize: 1000, idempotent: true, acks: -1 }
 
 /** A name no other test or run uses. */
@@ -137,17 +148,7 @@ export class Member {
 
   constructor(driver: Driver, options: MemberOptions) {
     const { onAssigned: _, onRevoked: __, ...rest } = options
-    this.consumer = driver.consumer({
-      startAt: 'earliest',
-      format: 'text',
-      source: 'in',
-      isolation: 'read_committed',
-      sessionTimeoutMs: 10_000,
-      maxBytes: 1024 * 1024,
-      maxWaitMs: 50,
-      onError: () => {},
-      ...rest,
-    })
+    this.consumer = driver.consumer({ ...consumerOptions, ...rest })
   }
 
   static async join(drivers: Drivers, driver: Driver, options: MemberOptions): Promise<Member> {

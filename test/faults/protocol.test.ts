@@ -3,6 +3,7 @@
  * request arrive when everybody has gone on. The runner is killed at that instant, or only its connection is cut.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { consumerOptions } from '../conformance/driver-lib.ts'
 import { BarsPipeline } from '../e2e/lib/bars-run.ts'
 import { type Backend, kafkaBackend } from '../e2e/lib/backend.ts'
 import { closingTicks, makeTicks, tickRecord } from '../support/golden-ticks.ts'
@@ -75,18 +76,7 @@ test.each(['cut', 'kill'] as const)('%s at every step of a transaction: every ba
 test('who has joined a group and does not know yet what to read is not idle', { timeout: 60_000 }, async () => {
   const topic = await direct.topic('t')
   const driver = makeDriver({ brokers: `127.0.0.1:${proxy.port}` })
-  const consumer = driver.consumer({
-    topics: [topic],
-    group: unique('g'),
-    startAt: 'earliest',
-    format: 'text',
-    source: 'in',
-    isolation: 'read_committed',
-    sessionTimeoutMs: 10_000,
-    maxBytes: 1_048_576,
-    maxWaitMs: 50,
-    onError: () => {},
-  })
+  const consumer = driver.consumer({ ...consumerOptions, topics: [topic], group: unique('g') })
   try {
     const seen: boolean[] = []
     const synced = proxy.arm('SyncGroup', 'before', 1, () => seen.push(consumer.healthy()))

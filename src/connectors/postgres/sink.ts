@@ -16,7 +16,8 @@ import { bodyOf, checkTable, columnNames, rowPreview, tableCommand } from './row
 import { checkStatement, jsonOf, statementCommand } from './statements.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 import { assertTable } from './table.ts'
-import { PostgresTransaction, PostgresTransactor } from './transactor.ts'
+import type { PostgresTransaction } from './transaction.ts'
+import { PostgresTransactor } from './transactor.ts'
 import { type Command, execute, executeApart, portions } from './write.ts'
 
 export default defineSink<PostgresSinkConfig>({

@@ -2,20 +2,11 @@
  * Checkpoints as rows beside a sink's data: outputs, state and position of a lane are one transaction. The row is locked while
  * the transaction is open, and its epoch tells whose the lane is.
  */
-import {
-  type Checkpoint,
-  type CheckpointDelta,
-  ConnectionError,
-  type Context,
-  DataError,
-  FencedError,
-  type Json,
-  type LaneInfo,
-  type Transaction,
-  type Transactor,
-} from '../../plugin.ts'
+import { type Checkpoint, type CheckpointDelta, type Context, type Json, type LaneInfo, type Transactor } from '../../plugin.ts'
 import { type ConnectionConfig, connect, type Lease } from './connect.ts'
-import type { Driver, OpenTransaction, Queryable } from './driver.ts'
+import { fenced, unclaimed } from '../../runtime/checkpoints/lanes.ts'
+import type { Driver, Queryable } from './driver.ts'
+import { type Claim, PostgresTransaction, unescape } from './transaction.ts'
 
 const TABLES = `
   create table if not exists runner_checkpoint (
@@ -41,15 +32,6 @@ const CLAIM = `
   returning id, epoch, position`
 const READ_STATE = 'select store, key, json from runner_checkpoint_state where checkpoint = $1'
 const LOCK = 'select epoch from runner_checkpoint where id = $1 for update'
-const SAVE = 'update runner_checkpoint set position = $2, updated_at = clock_timestamp() where id = $1'
-const PUT_STATE = `
-  insert into runner_checkpoint_state (checkpoint, store, key, json)
-  select $1, * from unnest($2::text[], $3::text[], $4::text[])
-  on conflict (checkpoint, store, key) do update set json = excluded.json`
-const DROP_STATE = `
-  delete from runner_checkpoint_state s using unnest($2::text[], $3::text[]) as d(store, key)
-  where s.checkpoint = $1 and s.store = d.store and s.key = d.key`
-
 const OWN_PID = 'select pg_backend_pid() as pid'
 /** A former owner that stands still in its transaction (frozen, cut off) is shut out like one that has gone. */
 const FREE = `
@@ -57,76 +39,6 @@ const FREE = `
   where a.pid = any(pg_blocking_pids($1)) and a.state like 'idle in transaction%' and a.state_change < clock_timestamp() - interval '1 second'`
 /** How long a claim waits for its row before it looks who has it, and between two looks; ms. */
 const PATIENCE = 1500
-
-interface Claim {
-  readonly id: string
-  readonly epoch: string
-  /** See `PostgresTransaction.careful`. */
-  careful: boolean
-}
-
-/** Several sinks write into it at the same time: each gets the connection for itself for as long as it needs. */
-export class PostgresTransaction implements Transaction {
-  private readonly tx: OpenTransaction
-  private readonly claim: Claim
-  private tail: Promise<unknown> = Promise.resolve()
-
-  /** The commit before was refused for a row that nobody knows: constraints are to be asked with each write. */
-  get careful(): boolean {
-    return this.claim.careful
-  }
-
-  constructor(tx: OpenTransaction, claim: Claim) {
-    this.tx = tx
-    this.claim = claim
-  }
-
-  exclusive<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
-    const result = this.tail.then(() => work(this.tx))
-    this.tail = result.catch(() => {})
-    return result
-  }
-
-  async commit(delta: CheckpointDelta): Promise<void> {
-    try {
-      await this.tail
-      await saveDelta(this.tx, this.claim.id, delta)
-    } catch (error) {
-      await this.tx.rollback()
-      throw error
-    }
-    try {
-      await this.tx.commit()
-    } catch (error) {
-      if (!(error instanceof DataError) || this.claim.careful) throw error
-      // A deferred constraint: read again, and find out whose row it is.
-      this.claim.careful = true
-      throw new ConnectionError(`the commit was refused, and is tried again row by row: ${error.message}`, error)
-    }
-    this.claim.careful = false
-  }
-
-  async abort(): Promise<void> {
-    await this.tail
-    await this.tx.rollback()
-  }
-}
-
-async function saveDelta(tx: Queryable, id: string, delta: CheckpointDelta): Promise<void> {
-  await tx.query(SAVE, [id, JSON.stringify(delta.position)], { prepare: true })
-  // The last word on a key counts.
-  const changes = new Map(delta.state.map(entry => [`${entry[0]}\0${entry[1]}`, entry]))
-  const put: [string[], string[], string[]] = [[], [], []]
-  const drop: [string[], string[]] = [[], []]
-  for (const [store, key, json] of changes.values()) {
-    const list = json === null ? drop : put
-    list[0].push(store)
-    list[1].push(escape(key))
-    if (json !== null) put[2].push(json)
-  }
-  if (put[0].length > 0) await tx.query(PUT_STATE, [id, ...put], { prepare: true })
-  if (drop[0].length > 0) await tx.query(DROP_STATE, [id, ...drop], { prepare: true })
-}
 
 /** Connects on the first claim: a plugin's `create` may not. */
 export class PostgresTransactor implements Transactor {
@@ -168,12 +80,12 @@ export class PostgresTransactor implements Transactor {
 
   async begin(lane: LaneInfo): Promise<PostgresTransaction> {
     const claim = this.claims.get(lane.id)
-    if (claim === undefined) throw new Error(`lane ${lane.id} is used before it was claimed`)
+    if (claim === undefined) throw unclaimed(lane.id)
     await this.end(lane)
     const tx = await (await this.open()).begin()
     try {
       const [row] = (await tx.query(LOCK, [claim.id], { prepare: true })).rows
-      if (row?.epoch !== claim.epoch) throw new FencedError(`lane ${lane.id} was claimed by somebody else; nothing was written`)
+      if (row?.epoch !== claim.epoch) throw fenced(lane.id)
     } catch (error) {
       await tx.rollback()
       throw error
@@ -223,10 +135,6 @@ export class PostgresTransactor implements Transactor {
     return (await this.opening).driver
   }
 }
-
-/** Keys are of any characters, PostgreSQL's texts have neither NUL nor half a surrogate pair. */
-const escape = (key: string): string => JSON.stringify(key).slice(1, -1)
-const unescape = (text: string): string => JSON.parse(`"${text}"`) as string
 
 /** While a claim waits for its row: ends the transaction that has it, once that one does nothing. @returns what ends the looking. */
 async function freeing(driver: Driver, tx: Queryable): Promise<() => void> {

@@ -6,9 +6,10 @@
  * covers is dropped, and the first message left must follow on from it; if it does not, the snapshot is too old and another one is fetched.
  */
 import type { Message } from '../../plugin.ts'
-import { getter, show } from '../../transforms/lib/fields.ts'
+import { getter } from '../../transforms/lib/fields.ts'
 import { type Match, matcher } from '../../transforms/lib/match.ts'
 import type { Counters, GapReason } from './counters.ts'
+import { bridges, type Entry, NumbersReader, wholeNumber } from './sequence-numbers.ts'
 
 export interface SequenceOptions {
   readonly match?: Match
@@ -47,13 +48,6 @@ export interface Streams {
   waits(key: string): boolean
 }
 
-interface Entry {
-  readonly message: Message
-  readonly first: number | undefined
-  readonly last: number
-  readonly previous: number | undefined
-}
-
 class Stream {
   /** Sequence number of the last message passed on; undefined: none yet. */
   last: number | undefined
@@ -74,9 +68,7 @@ export class Sequences implements Streams {
   private readonly applies: (value: unknown) => boolean
   private readonly restarts: (value: unknown) => boolean
   private readonly key
-  private readonly first
-  private readonly last
-  private readonly previous
+  private readonly numbers: NumbersReader
   private readonly snapshotLast
 
   constructor(options: SequenceOptions, actions: SequenceActions, counters: Counters) {
@@ -86,9 +78,7 @@ export class Sequences implements Streams {
     this.applies = matcher(options.match ?? {})
     this.restarts = options.restart ? matcher(options.restart) : () => false
     this.key = options.key === undefined ? () => '' : getter(options.key)
-    this.last = getter(options.last)
-    this.first = options.first === undefined ? undefined : getter(options.first)
-    this.previous = options.previous === undefined ? undefined : getter(options.previous)
+    this.numbers = new NumbersReader(options)
     this.snapshotLast = options.snapshot && getter(options.snapshot.last)
   }
 
@@ -100,7 +90,7 @@ export class Sequences implements Streams {
 
   accept(message: Message, key: string): void {
     const { value } = message
-    const entry = this.read(message)
+    const entry = this.numbers.read(message)
     if (typeof entry === 'string') {
       // Its successor will show the gap.
       this.actions.emit(message, entry)
@@ -232,28 +222,4 @@ export class Sequences implements Streams {
     stream.fresh = false
     this.actions.emit(entry.message)
   }
-
-  /** @returns the numbers, or what is wrong with them. */
-  private read(message: Message): Entry | string {
-    const { value } = message
-    const { options } = this
-    const last = wholeNumber(this.last(value))
-    if (last === undefined) return wrongNumber(options.last, this.last(value))
-    const first = this.first ? wholeNumber(this.first(value)) : undefined
-    if (this.first && first === undefined) return wrongNumber(options.first!, this.first(value))
-    const previous = this.previous ? wholeNumber(this.previous(value)) : undefined
-    if (this.previous && previous === undefined) return wrongNumber(options.previous!, this.previous(value))
-    return { message, first, last, previous }
-  }
 }
-
-/** Does the message begin at or before the number that is due? One that has no first number is a single step. */
-const bridges = (entry: Entry, last: number): boolean =>
-  entry.first === undefined && entry.previous !== undefined ? entry.previous <= last : (entry.first ?? entry.last) <= last + 1
-
-function wholeNumber(raw: unknown): number | undefined {
-  const n = typeof raw === 'string' && /^-?\d{1,16}$/.test(raw) ? Number(raw) : raw
-  return typeof n === 'number' && Number.isSafeInteger(n) ? n : undefined
-}
-
-const wrongNumber = (path: string, raw: unknown): string => `${path} is ${show(raw)}; a sequence number is a whole number below 2^53`

@@ -13,9 +13,12 @@ export function keyText(value: unknown): string | undefined {
   return typeof value === 'boolean' || typeof value === 'bigint' ? String(value) : undefined
 }
 
+/** NaN and the infinities are not. */
+const isDistinct = (value: number): boolean => Math.abs(value) <= Number.MAX_SAFE_INTEGER
+
 /** @throws {DataError} see `keyText` */
 export function distinct(value: number): number {
-  if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value
+  if (isDistinct(value)) return value
   throw new DataError(`${value} can be no key: numbers from 2^53 on cannot be told apart; write them as texts`)
 }
 
@@ -35,7 +38,7 @@ export function keyField(path: string): (m: Message) => unknown {
   const get = getter(path)
   return m => {
     const value = get(m.value)
-    if (typeof value !== 'number' || Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value
+    if (typeof value !== 'number' || isDistinct(value)) return value
     const exact = exactValue(m)
     // The same: it was changed since it was read, and the digits are gone.
     return exact === m.value ? value : String(get(exact))

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { Cluster } from '../../../src/connectors/kafka/kafkajs/cluster.ts'
 import { GroupConsumer } from '../../../src/connectors/kafka/kafkajs/consume/consumer.ts'
 import { ConnectionError } from '../../../src/plugin.ts'
-import { newTopic, produce, record, unique } from '../../conformance/driver-lib.ts'
+import { consumerOptions, newTopic, produce, record, unique } from '../../conformance/driver-lib.ts'
 import { brokers } from '../../support/brokers.ts'
 import { makeDriver, testLog } from './make.ts'
 
@@ -28,22 +28,7 @@ test('a partition is handed over once, and read although the start of another on
     clusters.push(cluster)
     return cluster
   }
-  const consumer = new GroupConsumer(
-    makeCluster,
-    {
-      topics: [topic],
-      group: unique('g'),
-      startAt: 'earliest',
-      format: 'text',
-      source: 'in',
-      isolation: 'read_committed',
-      sessionTimeoutMs: 10_000,
-      maxBytes: 1024 * 1024,
-      maxWaitMs: 50,
-      onError: () => {},
-    },
-    testLog,
-  )
+  const consumer = new GroupConsumer(makeCluster, { ...consumerOptions, topics: [topic], group: unique('g') }, testLog)
   const assigned: number[] = []
   await consumer.open({
     async assigned(partitions) {

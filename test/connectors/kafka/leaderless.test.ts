@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import type { Cluster } from '../../../src/connectors/kafka/kafkajs/cluster.ts'
+import { Cluster } from '../../../src/connectors/kafka/kafkajs/cluster.ts'
 import { Batch, Call } from '../../../src/connectors/kafka/kafkajs/produce/batch.ts'
 import { Pump } from '../../../src/connectors/kafka/kafkajs/produce/pump.ts'
 import { PartitionQueue } from '../../../src/connectors/kafka/kafkajs/produce/queue.ts'
@@ -11,7 +11,12 @@ test('a partition without a leader is not waited for for ever, though the broker
   vi.useFakeTimers()
   // What brokers say of a topic whose only replica is down.
   const partitions = [{ partition: 0, leader: -1 }]
-  const cluster = { cached: () => partitions, partitions: async () => partitions } as unknown as Cluster
+  const cluster = {
+    cached: () => partitions,
+    partitions: async () => partitions,
+    stale: () => {},
+    leaderId: Cluster.prototype.leaderId,
+  } as unknown as Cluster
   const queue = new PartitionQueue('t', 0)
   const options = { lingerMs: 0, acks: -1, transactionalId: null, mayReidentify: true, log: fakeContext('out').log } as const
   const pump = new Pump(cluster, options, () => [queue])

@@ -3,7 +3,7 @@
  * Order and "once" hold because a partition with a failed batch sends nothing until all its requests have come back,
  * then repeats them in the same order with the same sequence numbers, which the broker recognises.
  */
-import { ConnectionError, type Logger, type PipelineError } from '../../../../plugin.ts'
+import type { Logger, PipelineError } from '../../../../plugin.ts'
 import type { Identity } from '../../codec/encode.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
@@ -122,7 +122,7 @@ export class Pump {
         if (due < Infinity) this.alarm.at(due)
         continue
       }
-      const leader = this.leader(queue.topic, queue.partition)
+      const leader = this.cluster.cached(queue.topic)?.find(p => p.partition === queue.partition)?.leader ?? -1
       if (leader < 0) {
         this.refresh()
         continue
@@ -137,11 +137,6 @@ export class Pump {
       else request.push(sent)
     }
     return requests
-  }
-
-  /** -1: none that is known. */
-  private leader(topic: string, partition: number): number {
-    return this.cluster.cached(topic)?.find(p => p.partition === partition)?.leader ?? -1
   }
 
   private async transmit(leader: number, request: readonly Sent[]): Promise<void> {
@@ -227,9 +222,7 @@ export class Pump {
       try {
         for (const topic of topics) await this.cluster.partitions(topic, { refresh: true })
         // Brokers that answer, but not for this partition: its only replica may be down for good.
-        for (const { topic, partition } of this.active)
-          if (topics.has(topic) && this.leader(topic, partition) < 0)
-            throw new ConnectionError(`${topic}/${partition} has no leader at the moment`)
+        for (const queue of this.active) await this.cluster.leaderId(queue)
       } catch (error) {
         this.inFlight.failed(Date.now())
         this.unreachable(toPipelineError(error, 'find the partition leaders'))

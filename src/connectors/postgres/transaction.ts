@@ -1,0 +1,87 @@
+/** A transaction of a lane: what sinks write, the lane's state and its position. */
+import { type CheckpointDelta, ConnectionError, DataError, type Transaction } from '../../plugin.ts'
+import type { OpenTransaction, Queryable } from './driver.ts'
+
+const SAVE = 'update runner_checkpoint set position = $2, updated_at = clock_timestamp() where id = $1'
+const PUT_STATE = `
+  insert into runner_checkpoint_state (checkpoint, store, key, json)
+  select $1, * from unnest($2::text[], $3::text[], $4::text[])
+  on conflict (checkpoint, store, key) do update set json = excluded.json`
+const DROP_STATE = `
+  delete from runner_checkpoint_state s using unnest($2::text[], $3::text[]) as d(store, key)
+  where s.checkpoint = $1 and s.store = d.store and s.key = d.key`
+
+/** Of a lane by a transactor. */
+export interface Claim {
+  readonly id: string
+  readonly epoch: string
+  /** See `PostgresTransaction.careful`. */
+  careful: boolean
+}
+
+/** Several sinks write into it at the same time: each gets the connection for itself for as long as it needs. */
+export class PostgresTransaction implements Transaction {
+  private readonly tx: OpenTransaction
+  private readonly claim: Claim
+  private tail: Promise<unknown> = Promise.resolve()
+
+  /** The commit before was refused for a row that nobody knows: constraints are to be asked with each write. */
+  get careful(): boolean {
+    return this.claim.careful
+  }
+
+  constructor(tx: OpenTransaction, claim: Claim) {
+    this.tx = tx
+    this.claim = claim
+  }
+
+  exclusive<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+    const result = this.tail.then(() => work(this.tx))
+    this.tail = result.catch(() => {})
+    return result
+  }
+
+  async commit(delta: CheckpointDelta): Promise<void> {
+    try {
+      await this.tail
+      await saveDelta(this.tx, this.claim.id, delta)
+    } catch (error) {
+      await this.tx.rollback()
+      throw error
+    }
+    try {
+      await this.tx.commit()
+    } catch (error) {
+      if (!(error instanceof DataError) || this.claim.careful) throw error
+      // A deferred constraint: read again, and find out whose row it is.
+      this.claim.careful = true
+      throw new ConnectionError(`the commit was refused, and is tried again row by row: ${error.message}`, error)
+    }
+    this.claim.careful = false
+  }
+
+  async abort(): Promise<void> {
+    await this.tail
+    await this.tx.rollback()
+  }
+}
+
+async function saveDelta(tx: Queryable, id: string, delta: CheckpointDelta): Promise<void> {
+  await tx.query(SAVE, [id, JSON.stringify(delta.position)], { prepare: true })
+  // The last word on a key counts.
+  const changes = new Map(delta.state.map(entry => [`${entry[0]}\0${entry[1]}`, entry]))
+  const put: [string[], string[], string[]] = [[], [], []]
+  const drop: [string[], string[]] = [[], []]
+  for (const [store, key, json] of changes.values()) {
+    const list = json === null ? drop : put
+    list[0].push(store)
+    list[1].push(escape(key))
+    if (json !== null) put[2].push(json)
+  }
+  if (put[0].length > 0) await tx.query(PUT_STATE, [id, ...put], { prepare: true })
+  if (drop[0].length > 0) await tx.query(DROP_STATE, [id, ...drop], { prepare: true })
+}
+
+/** Keys are of any characters, PostgreSQL's texts have neither NUL nor half a surrogate pair. */
+const escape = (key: string): string => JSON.stringify(key).slice(1, -1)
+export const unescape = (text: string): string => JSON.parse(`"${text}"`) as string
