@@ -1,7 +1,7 @@
 /** Command lines of benchmarks and load test: what is wrong is told in a line or two, with what was probably meant; exit code 2. */
 import { Command, InvalidArgumentError } from 'commander'
-import { EXIT } from '../../src/errors.ts'
-import { suggest } from '../../src/runtime/config/suggest.ts'
+import { EXIT } from '../../src/kit/exit-codes.ts'
+import { suggest } from '../../src/kit/text/suggest.ts'
 
 export function command(name: string, description: string): Command {
   return new Command(name).description(description).exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? EXIT.ok : EXIT.config))

@@ -1,6 +1,6 @@
 /** What the operations commands have in common: their errors as a line and an exit code, and tables. */
-import { EXIT, exitCodeOf } from '../errors.ts'
-import { ConnectionError, EnvironmentError, PipelineError, VerdictError } from '../plugin.ts'
+import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
+import { ConnectionError, EnvironmentError, PipelineError, VerdictError } from '../contract/plugin.ts'
 
 /** Runs a command; what it throws on purpose is one line on standard error. Sets the exit code. */
 export async function runCommand(command: () => Promise<number>): Promise<void> {

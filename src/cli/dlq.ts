@@ -1,6 +1,6 @@
 /** `runner dlq ls|show|replay|discard`: what to do with dead letters. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { parseDuration } from '../runtime/config/units.ts'
+import { parseDuration } from '../kit/text/units.ts'
 import { parseTimeOption } from './options.ts'
 
 /** What picks dead letters; the same for every command. */

@@ -1,7 +1,7 @@
 /** `runner explain FILE`: what a pipeline is, with every default filled in, and what it promises. */
 import { styleText } from 'node:util'
 import { type Command, Option } from 'commander'
-import { EXIT } from '../errors.ts'
+import { EXIT } from '../kit/exit-codes.ts'
 import type { Paint, Style } from '../explain/text.ts'
 import { loadAll } from './load.ts'
 

@@ -2,9 +2,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
-import { EXIT } from '../errors.ts'
-import { composeSchema } from '../runtime/config/compose.ts'
-import type { Schema } from '../runtime/config/schema.ts'
+import { EXIT } from '../kit/exit-codes.ts'
+import { composeSchema } from '../config/compose.ts'
+import type { Schema } from '../config/schema.ts'
 import { discover } from './gen/discover.ts'
 import { errorsPage } from './gen/errors.ts'
 import { pluginMap } from './gen/plugin-map.ts'
@@ -29,7 +29,7 @@ export async function gen(root: string, check: boolean): Promise<number> {
   const stale = [...files]
     .filter(([path, text]) => !existsSync(join(root, path)) || readFileSync(join(root, path), 'utf8') !== text)
     .map(([path]) => path)
-  const orphans = ['docs/reference', 'src/validators'].flatMap(folder =>
+  const orphans = ['docs/reference', 'src/generated/validators'].flatMap(folder =>
     readdirSync(join(root, folder))
       .map(name => `${folder}/${name}`)
       .filter(path => !files.has(path)),
@@ -55,19 +55,19 @@ async function generate(root: string): Promise<Map<string, string>> {
   const frame = JSON.parse(readFileSync(join(root, 'schemas/frame.schema.json'), 'utf8')) as Schema
   const catalogue = JSON.parse(readFileSync(join(root, 'schemas/topics.schema.json'), 'utf8')) as Schema
   const plugins = discover(root)
-  for (const folder of ['docs/reference', 'src/validators']) mkdirSync(join(root, folder), { recursive: true })
+  for (const folder of ['docs/reference', 'src/generated/validators']) mkdirSync(join(root, folder), { recursive: true })
   const validators = new Map<string, string>()
   for (const [id, schema] of [['frame', frame] as const, ...plugins.map(p => [`${p.kind}.${p.type}`, p.schema] as const)]) {
     const text = await validatorModule(schema, id)
     if (text) validators.set(id, text)
   }
   const files = new Map([
-    ['src/plugins.gen.ts', pluginMap(plugins, [...validators.keys()])],
-    ['src/config.gen.ts', await configTypes(plugins)],
+    ['src/generated/plugins.ts', pluginMap(plugins, [...validators.keys()])],
+    ['src/generated/config-types.ts', await configTypes(plugins)],
     ['schemas/pipeline.schema.json', `${JSON.stringify(composeSchema(frame, plugins), null, 2)}\n`],
     ['docs/errors.md', errorsPage()],
   ])
   for (const [name, text] of referencePages(frame, catalogue, plugins)) files.set(`docs/reference/${name}`, text)
-  for (const [id, text] of validators) files.set(`src/validators/${id}.gen.ts`, text)
+  for (const [id, text] of validators) files.set(`src/generated/validators/${id}.ts`, text)
   return files
 }

@@ -1,11 +1,11 @@
 /** `runner list [plugin]`: what there is to build pipelines from, out of the plugins' own schemas. */
 import type { Command } from 'commander'
-import { EXIT } from '../errors.ts'
-import type { Plugin } from '../plugin.ts'
-import { code, describeKeys, firstSentence } from '../runtime/config/describe.ts'
-import { type Kind, KINDS, Registry } from '../runtime/config/registry.ts'
-import type { Schema } from '../runtime/config/schema.ts'
-import { suggest } from '../runtime/config/suggest.ts'
+import { EXIT } from '../kit/exit-codes.ts'
+import type { Plugin } from '../contract/plugin.ts'
+import { code, describeKeys, firstSentence } from '../config/describe.ts'
+import { type Kind, KINDS, Registry } from '../config/registry.ts'
+import type { Schema } from '../config/schema.ts'
+import { suggest } from '../kit/text/suggest.ts'
 
 export function register(program: Command): void {
   program

@@ -1,7 +1,7 @@
 /** Pipelines for commands. */
-import { EXIT } from '../errors.ts'
-import { loadPipeline } from '../runtime/config/load.ts'
-import type { Pipeline, Problem } from '../runtime/config/model.ts'
+import { EXIT } from '../kit/exit-codes.ts'
+import { loadPipeline } from '../config/load.ts'
+import type { Pipeline, Problem } from '../config/model.ts'
 
 /** `pipelines/*.yaml` of a shell names the tests beside them, too: these are left out. `brokers` stands in for KAFKA_BROKERS. The pipelines, or the exit code when a file has problems, which are printed. */
 export async function loadAll(files: readonly string[], set: readonly string[], brokers?: string): Promise<Pipeline[] | number> {
@@ -14,7 +14,7 @@ export async function loadAll(files: readonly string[], set: readonly string[], 
 
 /** Prints the problems. @returns the exit code: a file that cannot be read is the environment's fault. */
 export async function refuse(problems: readonly Problem[]): Promise<number> {
-  const { formatText } = await import('../runtime/config/format.ts')
+  const { formatText } = await import('../config/format.ts')
   process.stderr.write(formatText(problems, { color: process.stderr.isTTY === true && process.env.NO_COLOR === undefined }))
   return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config
 }

@@ -1,6 +1,6 @@
 /** Parsers of command-line values shared by commands. */
 import { InvalidArgumentError } from 'commander'
-import { parseDuration, parseTimestamp } from '../runtime/config/units.ts'
+import { parseDuration, parseTimestamp } from '../kit/text/units.ts'
 
 export function parseDurationOption(text: string): number {
   const ms = parseDuration(text)

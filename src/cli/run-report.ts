@@ -1,6 +1,6 @@
 /** Results of one-shot pipelines (`Context.report`): a table for people, JSON or JUnit XML for programs. */
 import { writeFileSync } from 'node:fs'
-import { EnvironmentError, type Report } from '../plugin.ts'
+import { EnvironmentError, type Report } from '../contract/plugin.ts'
 import { escapeXml } from '../testing/xml.ts'
 
 export interface PipelineReport extends Report {

@@ -1,16 +1,16 @@
 /** `runner run FILE...`: runs pipelines until their input ends, a signal comes, or one fails. */
 import { type Command, Option } from 'commander'
-import { EXIT, exitCodeOf } from '../errors.ts'
-import { type Logger, VerdictError } from '../plugin.ts'
+import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
+import { type Logger, VerdictError } from '../contract/plugin.ts'
 import type { Range } from '../runtime/backfill.ts'
 import { build } from '../runtime/build.ts'
 import { localCheckpoints } from '../runtime/checkpoints/local.ts'
-import { systemClock } from '../runtime/clock.ts'
-import type { Pipeline } from '../runtime/config/model.ts'
+import { systemClock } from '../kit/clock.ts'
+import type { Pipeline } from '../config/model.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
 import { observe } from '../runtime/telemetry/observed.ts'
 import { createLogger } from '../runtime/telemetry/log.ts'
-import { asDryRun } from './dry-run.ts'
+import { asDryRun } from '../runtime/dry-run.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
 import { parseDurationOption, parseTimeOption } from './options.ts'
@@ -127,7 +127,7 @@ function prepare(pipeline: Pipeline, range: Range | undefined, flags: RunFlags, 
 }
 
 /** Metrics of all pipelines on one address are one page; status endpoints are each pipeline's own. */
-async function serve(runs: readonly PipelineRun[]): Promise<import('../runtime/http/listener.ts').Attachment[]> {
+async function serve(runs: readonly PipelineRun[]): Promise<import('../kit/http/listener.ts').Attachment[]> {
   const byAddress = Map.groupBy(
     runs.filter(r => r.built.pipeline.metrics?.enabled),
     r => `${r.built.pipeline.metrics!.host} ${r.built.pipeline.metrics!.port}`,
@@ -135,7 +135,7 @@ async function serve(runs: readonly PipelineRun[]): Promise<import('../runtime/h
   const withEndpoints = runs.filter(r => (r.built.pipeline.endpoints ?? []).length > 0)
   if (byAddress.size === 0 && withEndpoints.length === 0) return []
   const { serveTelemetry } = await import('../runtime/telemetry/server.ts')
-  const { serveEndpoints } = await import('../runtime/http/endpoints.ts')
+  const { serveEndpoints } = await import('../runtime/telemetry/endpoints.ts')
   const metrics = [...byAddress.values()].map(group => {
     const { host, port } = group[0].built.pipeline.metrics!
     return serveTelemetry(host, port, group)

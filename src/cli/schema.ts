@@ -1,13 +1,13 @@
 /** `runner schema [FILE]`: the JSON Schema of a pipeline file, for editors; with a file also its own plugins are in it. */
 import type { Command } from 'commander'
 import frame from '../../schemas/frame.schema.json' with { type: 'json' }
-import { EXIT } from '../errors.ts'
-import type { Plugin } from '../plugin.ts'
-import { composeSchema, type DescribedPlugin } from '../runtime/config/compose.ts'
-import { loadPlugins } from '../runtime/config/load.ts'
-import { KINDS, Registry } from '../runtime/config/registry.ts'
+import { EXIT } from '../kit/exit-codes.ts'
+import type { Plugin } from '../contract/plugin.ts'
+import { composeSchema, type DescribedPlugin } from '../config/compose.ts'
+import { loadPlugins } from '../config/load.ts'
+import { KINDS, Registry } from '../config/registry.ts'
 import { refuse } from './load.ts'
-import type { Schema } from '../runtime/config/schema.ts'
+import type { Schema } from '../config/schema.ts'
 
 export function register(program: Command): void {
   program

@@ -1,6 +1,6 @@
 /** `runner sql apply`: brings a database to what `.sql` files say. */
 import type { Command } from 'commander'
-import { EXIT } from '../errors.ts'
+import { EXIT } from '../kit/exit-codes.ts'
 import { runCommand } from './command.ts'
 
 export interface ApplyFlags {

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { EXIT } from '../errors.ts'
+import { EXIT } from '../kit/exit-codes.ts'
 import { parseDurationOption } from './options.ts'
 import type { FileResult, TestOptions } from '../testing/engine.ts'
 import type { Paint, Style } from '../testing/report.ts'
@@ -91,7 +91,7 @@ function refuse(message: string): number {
 
 async function runAll(files: readonly string[], flags: TestFlags): Promise<FileResult[]> {
   const { runTestFile } = await import('../testing/engine.ts')
-  const { loadPipeline } = await import('../runtime/config/load.ts')
+  const { loadPipeline } = await import('../config/load.ts')
   const print = flags.json ? () => {} : (text: string) => process.stdout.write(`${text}\n`)
   const options: TestOptions = {
     repeat: flags.repeat,
@@ -120,7 +120,7 @@ async function printFile(result: FileResult, print: (text: string) => void): Pro
   const { failureText, testLine } = await import('../testing/report.ts')
   print(result.file)
   if (result.problems.length > 0) {
-    const { formatText } = await import('../runtime/config/format.ts')
+    const { formatText } = await import('../config/format.ts')
     const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined
     print(formatText(result.problems, { color }).trimEnd())
   }

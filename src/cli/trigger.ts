@@ -1,8 +1,8 @@
 /** `runner trigger PIPELINE`: hands a message to the trigger source of a pipeline on this machine. */
 import type { Command } from 'commander'
-import { EXIT, exitCodeOf } from '../errors.ts'
+import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { TriggerQueue } from '../connectors/trigger/queue.ts'
-import type { Pipeline } from '../runtime/config/model.ts'
+import type { Pipeline } from '../config/model.ts'
 import { loadAll } from './load.ts'
 import { parseDurationOption } from './options.ts'
 

@@ -1,9 +1,9 @@
 /** `runner validate FILE|DIR|GLOB...`: reports all problems of all files at once. Needs no network. */
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { EXIT } from '../errors.ts'
-import { loadPipeline } from '../runtime/config/load.ts'
-import type { Problem } from '../runtime/config/model.ts'
+import { EXIT } from '../kit/exit-codes.ts'
+import { loadPipeline } from '../config/load.ts'
+import type { Problem } from '../config/model.ts'
 import { findFiles } from './validate/files.ts'
 
 const FORMATS = ['text', 'json', 'sarif', 'github'] as const
@@ -61,7 +61,7 @@ async function validateFile(file: string, set: readonly string[]): Promise<FileR
   const { problems } = isTest
     ? await (await import('./validate/test-file.ts')).validateTestFile(file)
     : (await isCatalogue(file))
-      ? await (await import('../runtime/operations/catalogue.ts')).loadCatalogue(file)
+      ? await (await import('../operations/catalogue.ts')).loadCatalogue(file)
       : await loadPipeline(file, { set })
   return { file, ok: !problems.some(p => p.severity === 'error'), problems }
 }
@@ -86,7 +86,7 @@ async function render(results: readonly FileResult[], flags: { format: Format; q
   if (flags.format === 'json') return (await import('./validate/json.ts')).formatJson(results.map(inFile))
   if (flags.format === 'sarif') return (await import('./validate/sarif.ts')).formatSarif(results.map(inFile))
   if (flags.format === 'github') return (await import('./validate/github.ts')).formatGithub(results.map(inFile))
-  const { formatText } = await import('../runtime/config/format.ts')
+  const { formatText } = await import('../config/format.ts')
   const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined
   const text = formatText(
     results.flatMap(r => r.problems),

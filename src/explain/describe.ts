@@ -1,7 +1,7 @@
 /** A checked pipeline as a plain object: what `explain --format json` prints, and what the other formats draw. */
-import type { Guarantee } from '../plugin.ts'
-import type { Location, Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
-import { formatDuration } from '../transforms/lib/time.ts'
+import type { Guarantee } from '../contract/plugin.ts'
+import type { Location, Pipeline, SinkStep, Step } from '../config/model.ts'
+import { formatDuration } from '../kit/values/time.ts'
 import { guarantees, ORDER, type Pair, weakest } from './guarantees.ts'
 import { readableConfig } from './readable.ts'
 

@@ -2,9 +2,9 @@
  * What a pipeline really promises, per pair of source and sink. The one place that decides it: `explain` prints it, and
  * `validate` refuses a `delivery: exactly_once` that cannot hold.
  */
-import type { Guarantee } from '../plugin.ts'
-import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
-import { isReplayable, reasonOf, repeatOf, transactionsOf } from '../runtime/traits.ts'
+import type { Guarantee } from '../contract/plugin.ts'
+import type { Pipeline, SinkStep, Step } from '../config/model.ts'
+import { isReplayable, reasonOf, repeatOf, transactionsOf } from '../config/traits.ts'
 
 export interface Pair {
   readonly source: string

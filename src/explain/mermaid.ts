@@ -1,5 +1,5 @@
 /** The pipeline's graph as Mermaid text, and that as SVG. */
-import type { Guarantee } from '../plugin.ts'
+import type { Guarantee } from '../contract/plugin.ts'
 import type { Edge, Explanation, StepInfo } from './describe.ts'
 
 const COLOURS: Record<Guarantee, string> = {

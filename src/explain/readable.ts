@@ -1,7 +1,7 @@
 /** A step's resolved config as it would be written in a file: durations and sizes with their units, secrets as `***`. */
-import { itemSchema, propertySchema, type Schema, views } from '../runtime/config/schema.ts'
-import type { Step } from '../runtime/config/model.ts'
-import { formatDuration } from '../transforms/lib/time.ts'
+import { itemSchema, propertySchema, type Schema, views } from '../config/schema.ts'
+import type { Step } from '../config/model.ts'
+import { formatDuration } from '../kit/values/time.ts'
 
 const MASK = '***'
 

@@ -1,6 +1,6 @@
 /** The explanation for a terminal: the graph as a tree, what is promised and why, and every step's config. */
 import { stringify } from 'yaml'
-import type { Guarantee } from '../plugin.ts'
+import type { Guarantee } from '../contract/plugin.ts'
 import type { Edge, Explanation, StepInfo } from './describe.ts'
 import type { Pair } from './guarantees.ts'
 

@@ -2,7 +2,7 @@
  * What the type checker can't know: which names may be called, and which are fields of the record.
  * Renames the free names of the tree (see `FIELD`), so it runs once per tree, before the type check.
  */
-import { suggest } from '../runtime/config/suggest.ts'
+import { suggest } from '../kit/text/suggest.ts'
 import { type CelNode, type Comprehension, FIELD, META, VALUE } from './cel.ts'
 import { expanded } from './environment.ts'
 import { FUNCTION_BY_NAME, type FunctionEntry, HABITS, METHOD_BY_NAME } from './functions.ts'

@@ -1,5 +1,5 @@
 /** An expression ready to run: generated code first, the interpreter for whatever that leaves. */
-import type { Message } from '../plugin.ts'
+import type { Message } from '../contract/plugin.ts'
 import { Code } from './code.ts'
 import { emitOutput } from './emit.ts'
 import { BAIL, type Fast, generate } from './generate.ts'

@@ -1,5 +1,5 @@
 /** One line of the table of functions. */
-import type { Json } from '../plugin.ts'
+import type { Json } from '../contract/plugin.ts'
 
 export interface FunctionEntry {
   readonly name: string

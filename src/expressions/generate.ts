@@ -1,5 +1,5 @@
 /** Generated functions: built once per pipeline start out of code that `emit` wrote, run per record. */
-import type { Message } from '../plugin.ts'
+import type { Message } from '../contract/plugin.ts'
 import type { Code } from './code.ts'
 import { characters, formatTime, parseDouble, replace, round } from './implementations.ts'
 import { isJson, isJsonType } from './interpreter.ts'

@@ -1,5 +1,5 @@
 /** Evaluation by the library: what an expression means. Generated code must agree with it or leave the record to it. */
-import { DataError, type Message } from '../plugin.ts'
+import { DataError, type Message } from '../contract/plugin.ts'
 import type { Analysis } from './analyze.ts'
 import { type CelError, FIELD, isCelError, META, type Program, VALUE } from './cel.ts'
 import { overload, plain, typeName } from './problems.ts'

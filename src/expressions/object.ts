@@ -1,5 +1,5 @@
 /** Several expressions as the fields of one new object: one generated function, one hidden shape for all objects. */
-import { DataError, type Message } from '../plugin.ts'
+import { DataError, type Message } from '../contract/plugin.ts'
 import { Code } from './code.ts'
 import { interpreted, prepared } from './compile.ts'
 import { emitOutput } from './emit.ts'

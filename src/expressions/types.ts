@@ -1,5 +1,5 @@
 /** Our own face over the expression language (CEL), so that the library behind it can be replaced. */
-import type { Message } from '../plugin.ts'
+import type { Message } from '../contract/plugin.ts'
 
 export type ExpressionType = 'bool' | 'string' | 'double' | 'int' | 'bytes' | 'list' | 'map' | 'null' | 'timestamp' | 'duration' | 'dyn'
 

@@ -1,7 +1,7 @@
 /** The lanes of a running pipeline: made when a source is assigned them, drained before it gives them up, forgotten when it has lost them. */
-import type { Context, LaneInfo, Logger, Position, SourceContext } from '../plugin.ts'
+import type { Context, LaneInfo, Logger, Position, SourceContext } from '../contract/plugin.ts'
 import type { Built, BuiltSource } from './build.ts'
-import type { Clock } from './clock.ts'
+import type { Clock } from '../kit/clock.ts'
 import { Lane } from './lane.ts'
 import type { LaneHost } from './lane-host.ts'
 

@@ -3,8 +3,8 @@
  * out of order. So what lies around the bounds is read too, as far as it can reach into a window within them, and what it makes
  * outside of them is kept in.
  */
-import type { Message, Output, Transform } from '../plugin.ts'
-import type { Pipeline } from './config/model.ts'
+import type { Message, Output, Transform } from '../contract/plugin.ts'
+import type { Pipeline } from '../config/model.ts'
 
 /** Epoch ms. */
 export interface Range {

@@ -11,13 +11,13 @@ import type {
   SourceContext,
   SourcePlugin,
   TransformContext,
-} from '../plugin.ts'
+} from '../contract/plugin.ts'
 import { keepWithin, type Range, reachOf, widen } from './backfill.ts'
 import { decodeTransform, intactTransform, type Stage } from './chain.ts'
 import { placeOf } from './checkpoints/place.ts'
-import type { Clock } from './clock.ts'
+import type { Clock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
-import type { Pipeline, Step } from './config/model.ts'
+import type { Pipeline, Step } from '../config/model.ts'
 import { Router } from './router.ts'
 import type { LaneState } from './state.ts'
 import { Meters, type StepMeter } from './telemetry/meters.ts'

@@ -3,9 +3,9 @@
  * for a transform that returned a promise.
  */
 import type { Expression } from '../expressions/types.ts'
-import { DataError, Message, type Output, PipelineError, type Transform } from '../plugin.ts'
-import type { Location } from './config/model.ts'
-import type { Failure } from './dead-letters.ts'
+import { DataError, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
+import type { Location } from '../config/model.ts'
+import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Stage {

@@ -1,5 +1,5 @@
-import type { Logger } from '../plugin.ts'
-import type { Clock } from './clock.ts'
+import type { Logger } from '../contract/plugin.ts'
+import type { Clock } from '../kit/clock.ts'
 
 export type Closing = readonly [what: string, close: () => Promise<unknown> | undefined | void]
 

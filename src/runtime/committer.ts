@@ -10,7 +10,7 @@ import {
   type Source,
   type Transaction,
   type Transactor,
-} from '../plugin.ts'
+} from '../contract/plugin.ts'
 import { Teller, tellSource } from './teller.ts'
 
 export interface Committer {

@@ -1,6 +1,6 @@
 /** What one lane has produced and not yet written: the unit that is written, committed, and forgotten together. */
-import type { Message, Position, Refusal } from '../plugin.ts'
-import type { Location } from './config/model.ts'
+import type { Message, Position, Refusal } from '../contract/plugin.ts'
+import type { Location } from '../config/model.ts'
 
 export class Cycle {
   /** Per sink, in the order of the pipeline's sinks. */

@@ -1,10 +1,10 @@
 /** What leaves a lane's chain, into the cycle that is being filled; and the wait when a transform's peer is away. */
-import type { LaneInfo, Message } from '../plugin.ts'
+import type { LaneInfo, Message } from '../contract/plugin.ts'
 import type { Exit, Stage } from './chain.ts'
 import type { Cycle } from './cycle.ts'
-import type { Failure } from './dead-letters.ts'
+import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 import type { LaneHost } from './lane-host.ts'
-import { backoff, pause } from './pause.ts'
+import { backoff, pause } from '../kit/pause.ts'
 import { GivenBack } from './poison.ts'
 
 /**

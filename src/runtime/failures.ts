@@ -1,8 +1,8 @@
 /** What becomes of the messages of a lane that cannot be processed: one that a step refuses, and one somewhere in a batch that made a step throw. */
-import { EnvironmentError, type Message, placeOf } from '../plugin.ts'
+import { EnvironmentError, type Message, placeOf } from '../contract/plugin.ts'
 import { isOutside } from './backfill.ts'
 import type { Chain } from './chain.ts'
-import { type Failure, UnhandledRecord } from './dead-letters.ts'
+import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 import type { LaneHost } from './lane-host.ts'
 import { GivenBack, oneByOne, PoisonHunt } from './poison.ts'
 import type { Settler } from './settler.ts'

@@ -6,7 +6,7 @@
  * needs no tracking. Every recovery is the same: rewind, that is forget everything in memory, claim the checkpoint again
  * and read on from its position.
  */
-import type { Batch, LaneInfo, Position } from '../plugin.ts'
+import type { Batch, LaneInfo, Position } from '../contract/plugin.ts'
 import { Chain } from './chain.ts'
 import { exitInto } from './exit.ts'
 import { Failures } from './failures.ts'

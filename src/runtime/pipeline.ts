@@ -1,11 +1,11 @@
 /** One running pipeline: reads its sources, moves batches through lanes, and ends by input, signal or failure. */
-import { FencedError, type Logger, VerdictError } from '../plugin.ts'
+import { FencedError, type Logger, VerdictError } from '../contract/plugin.ts'
 import { Assignment } from './assignment.ts'
 import type { Built, BuiltSource } from './build.ts'
-import type { Clock } from './clock.ts'
+import type { Clock } from '../kit/clock.ts'
 import { type Closing, closeAll } from './closing.ts'
 import type { Lane } from './lane.ts'
-import { pause } from './pause.ts'
+import { pause } from '../kit/pause.ts'
 import { Reader } from './reader.ts'
 import { isRetryable, type Writer } from './writer.ts'
 

@@ -1,8 +1,8 @@
 /** Finds the one message that makes a transform throw, by running message by message over the stretch in which it must be. */
-import { EnvironmentError, type Message, placeOf } from '../plugin.ts'
+import { EnvironmentError, type Message, placeOf } from '../contract/plugin.ts'
 import type { Chain } from './chain.ts'
 import type { Cycle } from './cycle.ts'
-import { type Failure, UnhandledRecord } from './dead-letters.ts'
+import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 
 /** A batch is given back unprocessed: it lies behind the lane's position, and whoever reads on from there gets it again. */
 export class GivenBack extends Error {}

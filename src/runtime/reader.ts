@@ -1,5 +1,5 @@
 /** Reads one source to its end, and gives its batches to their lanes. */
-import type { Batch, Logger } from '../plugin.ts'
+import type { Batch, Logger } from '../contract/plugin.ts'
 import type { BuiltSource } from './build.ts'
 import type { Lane } from './lane.ts'
 import type { Meters } from './telemetry/meters.ts'

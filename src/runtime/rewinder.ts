@@ -1,7 +1,7 @@
 /** The one recovery: back to the checkpoint. Forget, claim, restore, seek; again with back-off until it works or the lane is taken away. */
-import { FencedError, type LaneInfo, type Position } from '../plugin.ts'
+import { FencedError, type LaneInfo, type Position } from '../contract/plugin.ts'
 import type { LaneHost } from './lane-host.ts'
-import { backoff, pause } from './pause.ts'
+import { backoff, pause } from '../kit/pause.ts'
 
 /** How long a fenced lane waits to be taken away before it asserts that it still owns the partition. */
 const FENCED_GRACE = 10_000

@@ -1,10 +1,10 @@
 /** Which sink gets what leaves the chain. */
 import type { Expression } from '../expressions/types.ts'
-import type { Message } from '../plugin.ts'
+import type { Message } from '../contract/plugin.ts'
 import { test } from './chain.ts'
-import type { Location, SinkStep } from './config/model.ts'
+import type { Location, SinkStep } from '../config/model.ts'
 import type { Cycle } from './cycle.ts'
-import type { Failure } from './dead-letters.ts'
+import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Target {

@@ -2,9 +2,17 @@
  * The writing half of a lane: holds the cycle that the chain fills, writes one cycle at a time, and commits. It decides when:
  * in a transaction at every commit interval, otherwise as soon as the writer is free.
  */
-import { EnvironmentError, type LaneInfo, type Message, placeOf, type Position, type Transaction, type WriteContext } from '../plugin.ts'
+import {
+  EnvironmentError,
+  type LaneInfo,
+  type Message,
+  placeOf,
+  type Position,
+  type Transaction,
+  type WriteContext,
+} from '../contract/plugin.ts'
 import { Cycle } from './cycle.ts'
-import { deadLetter, type Failure, replayOf, UnhandledRecord } from './dead-letters.ts'
+import { deadLetter, type Failure, replayOf, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 import type { LaneHost } from './lane-host.ts'
 import type { LaneState } from './state.ts'
 import type { Writer } from './writer.ts'

@@ -1,5 +1,5 @@
 /** Keyed state of one lane: lives in memory, becomes durable with the lane's checkpoint. */
-import type { Checkpoint, CheckpointDelta, Json, State } from '../plugin.ts'
+import type { Checkpoint, CheckpointDelta, Json, State } from '../contract/plugin.ts'
 
 class Store<V extends Json> implements State<V> {
   readonly map = new Map<string, V>()

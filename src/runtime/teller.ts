@@ -2,7 +2,7 @@
  * Tells a source what is durable where the checkpoint decides anyway: for others to see, a group's lag say. Such a source names an
  * interval (`Source.hearsEvery`), and nothing waits for it; one that names none is told at once, and waited for.
  */
-import { EnvironmentError, FencedError, type LaneInfo, type Logger, type Position, type Source } from '../plugin.ts'
+import { EnvironmentError, FencedError, type LaneInfo, type Logger, type Position, type Source } from '../contract/plugin.ts'
 
 export class Teller {
   private readonly source: Source

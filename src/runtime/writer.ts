@@ -1,7 +1,7 @@
 /** A sink with its retry policy and circuit breaker: one per sink step, shared by all lanes. */
-import type { Logger, Message, Sink, SinkPlugin, WriteContext } from '../plugin.ts'
-import { BatchError, PipelineError } from '../plugin.ts'
-import type { RetryConfig, SinkStep, Step } from './config/model.ts'
+import type { Logger, Message, Sink, SinkPlugin, WriteContext } from '../contract/plugin.ts'
+import { BatchError, PipelineError } from '../contract/plugin.ts'
+import type { RetryConfig, SinkStep, Step } from '../config/model.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Refused {

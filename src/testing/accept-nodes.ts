@@ -1,6 +1,6 @@
 /** YAML nodes to text that fits into a file at its place, and values to nodes: the tools of `--accept`. */
 import { Document, isMap, isScalar, isSeq, type Pair, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
-import type { Json } from '../plugin.ts'
+import type { Json } from '../contract/plugin.ts'
 
 export interface Edit {
   readonly start: number

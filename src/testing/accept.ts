@@ -3,8 +3,8 @@
  * as it is to the byte, and inside the lists comments and the entries that were right stay too.
  */
 import { Document, isMap, isScalar, isSeq, parseDocument, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
-import type { Json } from '../plugin.ts'
-import type { Path } from '../runtime/config/tree.ts'
+import type { Json } from '../contract/plugin.ts'
+import type { Path } from '../config/tree.ts'
 import { bytesOf, columnOf, type Edit, indent, keyOf, nodeAt, nodeOf, render, setScalar, splice, updated } from './accept-nodes.ts'
 import type { Row } from './align.ts'
 import { header, valueOf } from './compare.ts'

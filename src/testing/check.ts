@@ -1,8 +1,8 @@
 /** What only the pipeline can tell of a test: are there such sources, sinks and steps? */
-import type { Pipeline } from '../runtime/config/model.ts'
-import { Problems } from '../runtime/config/problems.ts'
-import { suggest } from '../runtime/config/suggest.ts'
-import type { Path } from '../runtime/config/tree.ts'
+import type { Pipeline } from '../config/model.ts'
+import { Problems } from '../config/problems.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import type { Path } from '../config/tree.ts'
 import { parseMetric } from './metrics.ts'
 import type { Expectation, TestCase } from './model.ts'
 import type { TestSource } from './source.ts'

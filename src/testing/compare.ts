@@ -1,5 +1,5 @@
 /** One expected message against one that came: what differs, field by field. */
-import type { Json } from '../plugin.ts'
+import type { Json } from '../contract/plugin.ts'
 import type { Channel, Expected } from './model.ts'
 import type { Written } from './world.ts'
 

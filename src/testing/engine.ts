@@ -1,7 +1,7 @@
 /** Runs test files: finds them, loads their pipelines, repeats, sums up. */
-import type { Pipeline, Problem } from '../runtime/config/model.ts'
-import type { Code } from '../runtime/config/codes.ts'
-import { excerptOf, Problems } from '../runtime/config/problems.ts'
+import type { Pipeline, Problem } from '../config/model.ts'
+import type { Code } from '../config/codes.ts'
+import { excerptOf, Problems } from '../config/problems.ts'
 import { checkTest } from './check.ts'
 import { align } from './align.ts'
 import type { Cut } from './feed.ts'

@@ -1,7 +1,7 @@
 /** What a test expects: messages per sink, dead letters, metrics, an error that stops the pipeline. */
-import type { Json } from '../plugin.ts'
-import type { Problems } from '../runtime/config/problems.ts'
-import { type Path, toValue } from '../runtime/config/tree.ts'
+import type { Json } from '../contract/plugin.ts'
+import type { Problems } from '../config/problems.ts'
+import { type Path, toValue } from '../config/tree.ts'
 import type { Channel, Expectation, Expected, Metric } from './model.ts'
 import type { TestSource } from './source.ts'
 import { bytes, time } from './values.ts'

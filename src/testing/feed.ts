@@ -9,7 +9,7 @@ import {
   type Position,
   type Source,
   type SourceContext,
-} from '../plugin.ts'
+} from '../contract/plugin.ts'
 
 /** One record as its lane keeps it. */
 export interface FeedRecord {

@@ -1,8 +1,8 @@
 /** What a test's `input` step puts in: records written in the test file, or read from a file beside it. */
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { Problems } from '../runtime/config/problems.ts'
-import type { Path } from '../runtime/config/tree.ts'
+import type { Problems } from '../config/problems.ts'
+import type { Path } from '../config/tree.ts'
 import type { InputRecord } from './model.ts'
 import type { TestSource } from './source.ts'
 import { bytes, time } from './values.ts'

@@ -1,12 +1,12 @@
 /** A test file from disk: parsed, judged by its schema, turned into what the engine runs. Problems carry their place, as for a pipeline file. */
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { judge } from '../runtime/config/judge.ts'
-import type { Problem } from '../runtime/config/model.ts'
-import { parseText } from '../runtime/config/parse.ts'
-import { Problems } from '../runtime/config/problems.ts'
-import type { Schema } from '../runtime/config/schema.ts'
-import { SourceText, type TreeNode, toValue } from '../runtime/config/tree.ts'
+import { judge } from '../config/judge.ts'
+import type { Problem } from '../config/model.ts'
+import { parseText } from '../config/parse.ts'
+import { Problems } from '../config/problems.ts'
+import type { Schema } from '../config/schema.ts'
+import { SourceText, type TreeNode, toValue } from '../config/tree.ts'
 import schema from '../../schemas/test.schema.json' with { type: 'json' }
 import type { TestFile } from './model.ts'
 import { readTests } from './read.ts'

@@ -1,5 +1,5 @@
 /** Expected metrics: a step's counts, or the value of a counter or gauge. */
-import { suggest } from '../runtime/config/suggest.ts'
+import { suggest } from '../kit/text/suggest.ts'
 import type { Metric } from './model.ts'
 import type { Failure } from './run.ts'
 import type { StepCounts, Totals } from './totals.ts'

@@ -1,7 +1,7 @@
 /** A test file as the engine runs it: checked, with files read and places kept. */
-import type { Header, Json } from '../plugin.ts'
-import type { Path } from '../runtime/config/tree.ts'
-import type { Location } from '../runtime/config/model.ts'
+import type { Header, Json } from '../contract/plugin.ts'
+import type { Path } from '../config/tree.ts'
+import type { Location } from '../config/model.ts'
 
 export interface TestFile {
   readonly file: string

@@ -1,8 +1,8 @@
 /** From the tree of a valid test file to the steps and expectations the engine works on. */
-import type { Json } from '../plugin.ts'
-import type { Problems } from '../runtime/config/problems.ts'
-import type { MapNode, Path } from '../runtime/config/tree.ts'
-import { parseDuration } from '../runtime/config/units.ts'
+import type { Json } from '../contract/plugin.ts'
+import type { Problems } from '../config/problems.ts'
+import type { MapNode, Path } from '../config/tree.ts'
+import { parseDuration } from '../kit/text/units.ts'
 import { ExpectationReader } from './expectation.ts'
 import { InputReader } from './input.ts'
 import type { Override, Stub, Stubs, TestCase, TestFile, TestStep } from './model.ts'

@@ -1,5 +1,5 @@
 /** What a person reads: a line per test, and under a failed one what was expected and what came, message by message. */
-import type { Location } from '../runtime/config/model.ts'
+import type { Location } from '../config/model.ts'
 import type { Row } from './align.ts'
 import { header, show, showBytes, valueOf } from './compare.ts'
 import type { Expected } from './model.ts'

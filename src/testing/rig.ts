@@ -1,7 +1,7 @@
 /** A pipeline under test, driven step by step on a virtual clock. Nothing here waits for real time: it waits for quiet. */
 import { build } from '../runtime/build.ts'
-import { VirtualClock } from '../runtime/clock.ts'
-import type { Pipeline } from '../runtime/config/model.ts'
+import { VirtualClock } from '../kit/clock.ts'
+import type { Pipeline } from '../config/model.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
 import { silentLogger } from '../runtime/telemetry/log.ts'
 import type { Cut } from './feed.ts'

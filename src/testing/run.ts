@@ -1,6 +1,6 @@
 /** Runs one test and judges it. */
-import type { Location, Pipeline } from '../runtime/config/model.ts'
-import { formatPath, type Path } from '../runtime/config/tree.ts'
+import type { Location, Pipeline } from '../config/model.ts'
+import { formatPath, type Path } from '../config/tree.ts'
 import { align, type Row } from './align.ts'
 import { header } from './compare.ts'
 import { hashOf } from './hash.ts'

@@ -1,5 +1,5 @@
 /** The text of a test file, and where things stand in it. */
-import type { Location } from '../runtime/config/model.ts'
+import type { Location } from '../config/model.ts'
 import {
   find,
   type MapNode,
@@ -10,7 +10,7 @@ import {
   type TreeNode,
   toValue,
   valueSpan,
-} from '../runtime/config/tree.ts'
+} from '../config/tree.ts'
 
 export class TestSource {
   readonly file: string

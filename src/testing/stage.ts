@@ -1,9 +1,9 @@
 /** Puts a pipeline on the test's stage: sources, sinks and dlq become in-memory ones, everything between stays what it is. */
-import { BatchError, defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../plugin.ts'
-import type { Pipeline, SinkStep, Step } from '../runtime/config/model.ts'
+import { BatchError, defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../contract/plugin.ts'
+import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { type Cut, Feed } from './feed.ts'
 import { answerer } from './stubs.ts'
-import { isReplayable, tellsSenders } from '../runtime/traits.ts'
+import { isReplayable, tellsSenders } from '../config/traits.ts'
 import type { InputRecord, TestCase } from './model.ts'
 import { plainPreview, type World, WorldTransaction, type Written, writtenOf } from './world.ts'
 

@@ -1,5 +1,5 @@
 /** Answers of peers that a test does not have. */
-import { type Answer, DataError, type Json } from '../plugin.ts'
+import { type Answer, DataError, type Json } from '../contract/plugin.ts'
 import type { Stub } from './model.ts'
 
 /** The first stub whose key fits the question answers it; nothing fits: no rows. */

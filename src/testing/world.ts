@@ -1,5 +1,5 @@
 /** What outlives a crash of the pipeline under test: its checkpoints and everything that was written. */
-import type { CheckpointDelta, CheckpointStore, LaneInfo, Message, Preview, Transaction, Transactor } from '../plugin.ts'
+import type { CheckpointDelta, CheckpointStore, LaneInfo, Message, Preview, Transaction, Transactor } from '../contract/plugin.ts'
 import { type Memory, memoryCheckpoints } from '../runtime/checkpoints/memory.ts'
 
 /** One record as a sink or the dead-letter queue holds it. */

@@ -1,14 +1,14 @@
 /** Trades to OHLCV bars by event time, exact to the last digit. */
-import type { BarsConfig } from '../config.gen.ts'
-import { type CheckProblem, defineTransform, Message, type Output, type Transform, type TransformContext } from '../plugin.ts'
-import { EventClock } from '../runtime/event-clock.ts'
+import type { BarsConfig } from '../generated/config-types.ts'
+import { type CheckProblem, defineTransform, Message, type Output, type Transform, type TransformContext } from '../contract/plugin.ts'
+import { EventClock } from '../kit/event-clock.ts'
 import schema from './bars.schema.json' with { type: 'json' }
-import type { Bar } from './lib/bar.ts'
-import { BarBook } from './lib/bar-book.ts'
+import type { Bar } from './bars/bar.ts'
+import { BarBook } from './bars/bar-book.ts'
 import { lateCounters, LateError } from './lib/late.ts'
 import { claimShape } from './lib/shape.ts'
-import { TickReader } from './lib/tick.ts'
-import { DAY, formatDuration } from './lib/time.ts'
+import { TickReader } from './bars/tick.ts'
+import { DAY, formatDuration } from '../kit/values/time.ts'
 
 export default defineTransform<BarsConfig>({
   type: 'bars',

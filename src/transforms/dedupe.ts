@@ -1,13 +1,13 @@
 /** Drops messages whose key has been seen before. */
-import type { DedupeConfig } from '../config.gen.ts'
+import type { DedupeConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
-import { type CheckProblem, DataError, defineTransform, type State, type Transform, type TransformContext } from '../plugin.ts'
-import { EventClock } from '../runtime/event-clock.ts'
+import { type CheckProblem, DataError, defineTransform, type State, type Transform, type TransformContext } from '../contract/plugin.ts'
+import { EventClock } from '../kit/event-clock.ts'
 import schema from './dedupe.schema.json' with { type: 'json' }
-import { timeReader } from './lib/event-time.ts'
-import { failOn } from './lib/fail.ts'
-import { show } from './lib/fields.ts'
-import { keyJson } from './lib/key.ts'
+import { timeReader } from '../kit/values/event-time.ts'
+import { failOn } from '../kit/fail.ts'
+import { show } from '../kit/values/fields.ts'
+import { keyJson } from '../kit/values/key.ts'
 
 export default defineTransform<DedupeConfig>({
   type: 'dedupe',

@@ -1,10 +1,10 @@
 /** Puts the value into an envelope `{timestamp, producer_service, data}`, or takes it out of one. */
-import type { EnvelopeConfig } from '../config.gen.ts'
-import { type CheckProblem, DataError, defineTransform, type Message } from '../plugin.ts'
-import { parseTime, wrong } from './lib/event-time.ts'
-import { failOn } from './lib/fail.ts'
-import { show } from './lib/fields.ts'
-import { isRecord } from './lib/records.ts'
+import type { EnvelopeConfig } from '../generated/config-types.ts'
+import { type CheckProblem, DataError, defineTransform, type Message } from '../contract/plugin.ts'
+import { parseTime, wrong } from '../kit/values/event-time.ts'
+import { failOn } from '../kit/fail.ts'
+import { show } from '../kit/values/fields.ts'
+import { isRecord } from '../kit/values/records.ts'
 import schema from './envelope.schema.json' with { type: 'json' }
 
 export default defineTransform<EnvelopeConfig>({

@@ -1,10 +1,10 @@
 /** Lets a message pass when a condition holds. */
-import type { FilterConfig } from '../config.gen.ts'
+import type { FilterConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
-import { DataError, defineTransform } from '../plugin.ts'
+import { DataError, defineTransform } from '../contract/plugin.ts'
 import schema from './filter.schema.json' with { type: 'json' }
-import { failOn } from './lib/fail.ts'
-import { show } from './lib/fields.ts'
+import { failOn } from '../kit/fail.ts'
+import { show } from '../kit/values/fields.ts'
 
 export default defineTransform<FilterConfig>({
   type: 'filter',

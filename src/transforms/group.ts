@@ -1,10 +1,10 @@
 /** One message per key, with the list of what has that key; never across source records. */
-import type { GroupConfig } from '../config.gen.ts'
+import type { GroupConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
-import { type CheckProblem, DataError, defineTransform, Message, type Output, type Transform } from '../plugin.ts'
-import { failOn } from './lib/fail.ts'
-import { getter, show } from './lib/fields.ts'
-import { distinct } from './lib/key.ts'
+import { type CheckProblem, DataError, defineTransform, Message, type Output, type Transform } from '../contract/plugin.ts'
+import { failOn } from '../kit/fail.ts'
+import { getter, show } from '../kit/values/fields.ts'
+import { distinct } from '../kit/values/key.ts'
 import schema from './group.schema.json' with { type: 'json' }
 
 export default defineTransform<GroupConfig>({

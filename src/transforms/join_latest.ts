@@ -1,5 +1,5 @@
 /** Joins messages with the latest message of a table that has the same key. */
-import type { JoinLatestConfig } from '../config.gen.ts'
+import type { JoinLatestConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import {
   type CheckProblem,
@@ -11,12 +11,12 @@ import {
   type State,
   type Transform,
   type TransformContext,
-} from '../plugin.ts'
-import { failOn } from './lib/fail.ts'
-import { show } from './lib/fields.ts'
-import { keyText } from './lib/key.ts'
-import { type Parked, park, unpark } from './lib/parked.ts'
-import { isRecord } from './lib/records.ts'
+} from '../contract/plugin.ts'
+import { failOn } from '../kit/fail.ts'
+import { show } from '../kit/values/fields.ts'
+import { keyText } from '../kit/values/key.ts'
+import { type Parked, park, unpark } from './join_latest/parked.ts'
+import { isRecord } from '../kit/values/records.ts'
 import schema from './join_latest.schema.json' with { type: 'json' }
 
 export default defineTransform<JoinLatestConfig>({

@@ -1,10 +1,10 @@
 /** Makes a new value out of a message, field by field or as a whole. */
-import type { MapConfig, MapConfigFields } from '../config.gen.ts'
+import type { MapConfig, MapConfigFields } from '../generated/config-types.ts'
 import { compile, compileObject, type Shape } from '../expressions/index.ts'
-import { type CheckProblem, DataError, defineTransform, type Message } from '../plugin.ts'
-import { failOn } from './lib/fail.ts'
-import { show } from './lib/fields.ts'
-import { type Fields, isRecord, without } from './lib/records.ts'
+import { type CheckProblem, DataError, defineTransform, type Message } from '../contract/plugin.ts'
+import { failOn } from '../kit/fail.ts'
+import { show } from '../kit/values/fields.ts'
+import { type Fields, isRecord, without } from '../kit/values/records.ts'
 import schema from './map.schema.json' with { type: 'json' }
 
 export default defineTransform<MapConfig>({

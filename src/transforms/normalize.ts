@@ -1,10 +1,10 @@
 /** An exchange's messages to tickers and order books of one shape. */
-import type { NormalizeConfig } from '../config.gen.ts'
-import { type CheckProblem, type Counter, defineTransform, EnvironmentError, type TransformContext } from '../plugin.ts'
-import { exactValue } from './lib/exact-json.ts'
-import { readFormat } from './lib/exchange-format.ts'
-import { exchangeReader, type Normalized } from './lib/exchange-reader.ts'
-import { failOn } from './lib/fail.ts'
+import type { NormalizeConfig } from '../generated/config-types.ts'
+import { type CheckProblem, type Counter, defineTransform, EnvironmentError, type TransformContext } from '../contract/plugin.ts'
+import { exactValue } from '../kit/values/exact-json.ts'
+import { readFormat } from './normalize/exchange-format.ts'
+import { exchangeReader, type Normalized } from './normalize/exchange-reader.ts'
+import { failOn } from '../kit/fail.ts'
 import schema from './normalize.schema.json' with { type: 'json' }
 
 export default defineTransform<NormalizeConfig>({

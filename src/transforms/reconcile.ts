@@ -2,12 +2,12 @@
  * Two sources side by side. A lane's instance only collects; the one whose lane ends last compares, so the comparison sees
  * everything. For one-shot pipelines: inputs must end.
  */
-import type { ReconcileConfig } from '../config.gen.ts'
-import { type CheckProblem, DataError, defineTransform, type Json, Message, type Report } from '../plugin.ts'
-import { compareRecords, type Difference } from './lib/differences.ts'
-import { failOn } from './lib/fail.ts'
-import { getter, show } from './lib/fields.ts'
-import { isRecord } from './lib/records.ts'
+import type { ReconcileConfig } from '../generated/config-types.ts'
+import { type CheckProblem, DataError, defineTransform, type Json, Message, type Report } from '../contract/plugin.ts'
+import { compareRecords, type Difference } from './reconcile/differences.ts'
+import { failOn } from '../kit/fail.ts'
+import { getter, show } from '../kit/values/fields.ts'
+import { isRecord } from '../kit/values/records.ts'
 import schema from './reconcile.schema.json' with { type: 'json' }
 
 export default defineTransform<ReconcileConfig>({

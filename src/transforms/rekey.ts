@@ -1,10 +1,10 @@
 /** Gives messages another key. */
-import type { RekeyConfig } from '../config.gen.ts'
+import type { RekeyConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
-import { DataError, defineTransform } from '../plugin.ts'
-import { failOn } from './lib/fail.ts'
-import { show } from './lib/fields.ts'
-import { keyText } from './lib/key.ts'
+import { DataError, defineTransform } from '../contract/plugin.ts'
+import { failOn } from '../kit/fail.ts'
+import { show } from '../kit/values/fields.ts'
+import { keyText } from '../kit/values/key.ts'
 import schema from './rekey.schema.json' with { type: 'json' }
 
 export default defineTransform<RekeyConfig>({

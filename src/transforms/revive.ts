@@ -1,8 +1,8 @@
 /** From a dead letter to the record it was. */
-import type { ReviveConfig } from '../config.gen.ts'
-import { type Letter, readLetter, revivedHeaders } from '../dlq/letter.ts'
-import { DataError, defineTransform, Message } from '../plugin.ts'
-import { failOn } from './lib/fail.ts'
+import type { ReviveConfig } from '../generated/config-types.ts'
+import { type Letter, readLetter, revivedHeaders } from '../kit/dead-letter/letter.ts'
+import { DataError, defineTransform, Message } from '../contract/plugin.ts'
+import { failOn } from '../kit/fail.ts'
 import schema from './revive.schema.json' with { type: 'json' }
 
 export default defineTransform<ReviveConfig>({

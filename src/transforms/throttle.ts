@@ -1,5 +1,5 @@
 /** At most so many messages per key and interval of event time. */
-import type { ThrottleConfig } from '../config.gen.ts'
+import type { ThrottleConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import {
   type CheckProblem,
@@ -10,13 +10,13 @@ import {
   type State,
   type Transform,
   type TransformContext,
-} from '../plugin.ts'
-import { EventClock } from '../runtime/event-clock.ts'
+} from '../contract/plugin.ts'
+import { EventClock } from '../kit/event-clock.ts'
 import schema from './throttle.schema.json' with { type: 'json' }
-import { timeReader } from './lib/event-time.ts'
-import { failOn } from './lib/fail.ts'
-import { restoreMessage, type StoredMessage, storeMessage } from './lib/stored-message.ts'
-import { keyJson } from './lib/key.ts'
+import { timeReader } from '../kit/values/event-time.ts'
+import { failOn } from '../kit/fail.ts'
+import { restoreMessage, type StoredMessage, storeMessage } from './throttle/stored-message.ts'
+import { keyJson } from '../kit/values/key.ts'
 
 export default defineTransform<ThrottleConfig>({
   type: 'throttle',

@@ -1,9 +1,9 @@
 /** One message per element of a list. */
-import type { UnnestConfig } from '../config.gen.ts'
-import { type CheckProblem, DataError, defineTransform } from '../plugin.ts'
-import { failOn } from './lib/fail.ts'
-import { getter, show } from './lib/fields.ts'
-import { isRecord } from './lib/records.ts'
+import type { UnnestConfig } from '../generated/config-types.ts'
+import { type CheckProblem, DataError, defineTransform } from '../contract/plugin.ts'
+import { failOn } from '../kit/fail.ts'
+import { getter, show } from '../kit/values/fields.ts'
+import { isRecord } from '../kit/values/records.ts'
 import schema from './unnest.schema.json' with { type: 'json' }
 
 export default defineTransform<UnnestConfig>({

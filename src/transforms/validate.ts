@@ -1,7 +1,7 @@
 /** Lets a message pass when its value fits a JSON Schema. */
-import type { ValidateConfig } from '../config.gen.ts'
-import { type CheckProblem, DataError, defineTransform } from '../plugin.ts'
-import { compileSchema, explain, loadSchema, type Validate } from './lib/json-schema.ts'
+import type { ValidateConfig } from '../generated/config-types.ts'
+import { type CheckProblem, DataError, defineTransform } from '../contract/plugin.ts'
+import { compileSchema, explain, loadSchema, type Validate } from './validate/json-schema.ts'
 import schema from './validate.schema.json' with { type: 'json' }
 
 export default defineTransform<ValidateConfig>({

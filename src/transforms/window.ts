@@ -1,5 +1,5 @@
 /** Aggregates per key over windows of event time: tumbling, hopping, sessions. */
-import type { WindowConfig } from '../config.gen.ts'
+import type { WindowConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import {
   type CheckProblem,
@@ -10,18 +10,18 @@ import {
   type Output,
   type Transform,
   type TransformContext,
-} from '../plugin.ts'
-import { EventClock } from '../runtime/event-clock.ts'
-import { compileAggregates, type Spec } from './lib/aggregates.ts'
-import { parseTime, timeProblem } from './lib/event-time.ts'
-import { failOn } from './lib/fail.ts'
-import { getter, show } from './lib/fields.ts'
-import { GroupStore } from './lib/group.ts'
-import { keyText } from './lib/key.ts'
+} from '../contract/plugin.ts'
+import { EventClock } from '../kit/event-clock.ts'
+import { compileAggregates, type Spec } from './window/aggregates.ts'
+import { parseTime, timeProblem } from '../kit/values/event-time.ts'
+import { failOn } from '../kit/fail.ts'
+import { getter, show } from '../kit/values/fields.ts'
+import { GroupStore } from './window/group.ts'
+import { keyText } from '../kit/values/key.ts'
 import { LateError, lateCounters } from './lib/late.ts'
 import { claimShape } from './lib/shape.ts'
-import { formatDuration } from './lib/time.ts'
-import { FixedWindows, SessionWindows, type Windows } from './lib/windows.ts'
+import { formatDuration } from '../kit/values/time.ts'
+import { FixedWindows, SessionWindows, type Windows } from './window/windows.ts'
 import schema from './window.schema.json' with { type: 'json' }
 
 export default defineTransform<WindowConfig>({

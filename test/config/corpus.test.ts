@@ -5,11 +5,11 @@
  */
 import { globSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { CheckpointStore, LaneInfo, Logger } from '../../src/plugin.ts'
+import type { CheckpointStore, LaneInfo, Logger } from '../../src/contract/plugin.ts'
 import { build } from '../../src/runtime/build.ts'
-import { VirtualClock } from '../../src/runtime/clock.ts'
-import { loadPipeline, loadText } from '../../src/runtime/config/load.ts'
-import type { Pipeline, Problem } from '../../src/runtime/config/model.ts'
+import { VirtualClock } from '../../src/kit/clock.ts'
+import { loadPipeline, loadText } from '../../src/config/load.ts'
+import type { Pipeline, Problem } from '../../src/config/model.ts'
 import { LaneState } from '../../src/runtime/state.ts'
 import { type Mutation, mutationsOf } from './mutations.ts'
 

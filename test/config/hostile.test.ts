@@ -1,8 +1,8 @@
 /** Whatever the text is: no crash, under a second, and every problem with a line and a column inside the text. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { loadText } from '../../src/runtime/config/load.ts'
-import type { Problem } from '../../src/runtime/config/model.ts'
+import { loadText } from '../../src/config/load.ts'
+import type { Problem } from '../../src/config/model.ts'
 
 const N = 999_000
 const letters = 'bcdefghij'.split('')

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { formatText } from '../../src/runtime/config/format.ts'
-import { loadPipeline, loadText } from '../../src/runtime/config/load.ts'
-import type { Pipeline } from '../../src/runtime/config/model.ts'
+import { formatText } from '../../src/config/format.ts'
+import { loadPipeline, loadText } from '../../src/config/load.ts'
+import type { Pipeline } from '../../src/config/model.ts'
 
 let folder: string
 beforeAll(() => {

@@ -1,14 +1,14 @@
 /** Takes a valid pipeline file apart and breaks it in one place at a time, knowing from the schemas where the mistake then is. */
-import { loadPlugins } from '../../src/runtime/config/load.ts'
+import { loadPlugins } from '../../src/config/load.ts'
 import { readFileSync } from 'node:fs'
 import frame from '../../schemas/frame.schema.json' with { type: 'json' }
-import type { Plugin } from '../../src/plugin.ts'
-import { parseText } from '../../src/runtime/config/parse.ts'
-import { Problems } from '../../src/runtime/config/problems.ts'
-import { type Kind, Registry } from '../../src/runtime/config/registry.ts'
-import { alternatives, itemSchema, propertySchema, type Schema, typesOf, views } from '../../src/runtime/config/schema.ts'
-import { COMMON_KEYS } from '../../src/runtime/config/steps.ts'
-import { type Entry, type MapNode, type ScalarNode, SourceText, type Span, type TreeNode, toValue } from '../../src/runtime/config/tree.ts'
+import type { Plugin } from '../../src/contract/plugin.ts'
+import { parseText } from '../../src/config/parse.ts'
+import { Problems } from '../../src/config/problems.ts'
+import { type Kind, Registry } from '../../src/config/registry.ts'
+import { alternatives, itemSchema, propertySchema, type Schema, typesOf, views } from '../../src/config/schema.ts'
+import { COMMON_KEYS } from '../../src/config/steps.ts'
+import { type Entry, type MapNode, type ScalarNode, SourceText, type Span, type TreeNode, toValue } from '../../src/config/tree.ts'
 
 export interface Mutation {
   readonly file: string

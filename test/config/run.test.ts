@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { loadText } from '../../src/runtime/config/load.ts'
+import { loadText } from '../../src/config/load.ts'
 import { mutationsOf } from './mutations.ts'
 
 const RUNNER = resolve(import.meta.dirname, '../../bin/runner.js')

@@ -2,11 +2,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Document, Scalar } from 'yaml'
-import { resolveScalar } from '../../src/runtime/config/env.ts'
-import { parseText } from '../../src/runtime/config/parse.ts'
-import { Problems } from '../../src/runtime/config/problems.ts'
-import { scalarOffsets, spanInScalar } from '../../src/runtime/config/scalar.ts'
-import { find, type ScalarNode, SourceText } from '../../src/runtime/config/tree.ts'
+import { resolveScalar } from '../../src/config/env.ts'
+import { parseText } from '../../src/config/parse.ts'
+import { Problems } from '../../src/config/problems.ts'
+import { scalarOffsets, spanInScalar } from '../../src/config/scalar.ts'
+import { find, type ScalarNode, SourceText } from '../../src/config/tree.ts'
 
 const TYPES = [Scalar.PLAIN, Scalar.QUOTE_SINGLE, Scalar.QUOTE_DOUBLE, Scalar.BLOCK_LITERAL, Scalar.BLOCK_FOLDED] as const
 

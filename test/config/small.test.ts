@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { substitute } from '../../src/runtime/config/env.ts'
-import { FORMATS } from '../../src/runtime/config/formats.ts'
-import { distance, suggest } from '../../src/runtime/config/suggest.ts'
-import { guessDuration, guessSize, parseDuration, parseSize } from '../../src/runtime/config/units.ts'
+import { substitute } from '../../src/config/env.ts'
+import { FORMATS } from '../../src/config/formats.ts'
+import { distance, suggest } from '../../src/kit/text/suggest.ts'
+import { guessDuration, guessSize, parseDuration, parseSize } from '../../src/kit/text/units.ts'
 
 describe('units', () => {
   test.each([

@@ -1,6 +1,6 @@
 /** What every checkpoint store promises: `checkpointConformance(name, setup)`. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type CheckpointDelta, type CheckpointStore, FencedError, type LaneInfo } from '../../src/plugin.ts'
+import { type CheckpointDelta, type CheckpointStore, FencedError, type LaneInfo } from '../../src/contract/plugin.ts'
 
 export interface CheckpointSetup {
   /** A new store on the same durable place; the same `id` shares lanes, another one does not. */

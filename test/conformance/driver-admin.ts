@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import type { Driver } from '../../src/connectors/kafka/driver.ts'
-import { EnvironmentError } from '../../src/plugin.ts'
+import { EnvironmentError } from '../../src/contract/plugin.ts'
 import { Drivers, Member, newTopic, produce, readAll, record, unique, until, values } from './driver-lib.ts'
 
 export function adminRows(makeDriver: () => Driver | Promise<Driver>): void {

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConsumedBatch, type Driver, type LogTransaction, type TopicPartition, tpKey } from '../../src/connectors/kafka/driver.ts'
-import { FencedError, type LaneInfo, PipelineError, type Transaction } from '../../src/plugin.ts'
+import { FencedError, type LaneInfo, PipelineError, type Transaction } from '../../src/contract/plugin.ts'
 
 export interface ChildTask {
   readonly module: string

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import type { Driver } from '../../src/connectors/kafka/driver.ts'
-import { FencedError } from '../../src/plugin.ts'
+import { FencedError } from '../../src/contract/plugin.ts'
 import { begin, Drivers, laneOf, newTopic, producerOptions, readAll, record, unique, values } from './driver-lib.ts'
 
 export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import type { Driver } from '../../src/connectors/kafka/driver.ts'
-import { EnvironmentError } from '../../src/plugin.ts'
+import { EnvironmentError } from '../../src/contract/plugin.ts'
 import { consumerOptions, Drivers, Member, newTopic, produce, producerOptions, record, unique, until } from './driver-lib.ts'
 
 export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {

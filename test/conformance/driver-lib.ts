@@ -1,7 +1,7 @@
 /** Helpers of the driver suite: a group member that checks the contract's promises while it reads, and short ways to write and read. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Header, LaneInfo, Message, Transaction, Transactor } from '../../src/plugin.ts'
+import type { Header, LaneInfo, Message, Transaction, Transactor } from '../../src/contract/plugin.ts'
 import {
   type ConsumedBatch,
   type Consumer,

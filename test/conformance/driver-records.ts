@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest'
 import { type Driver, type OutRecord, TooLargeError } from '../../src/connectors/kafka/driver.ts'
 import { partitionOf } from '../../src/connectors/kafka/partitioner.ts'
-import { BatchError, DataError } from '../../src/plugin.ts'
+import { BatchError, DataError } from '../../src/contract/plugin.ts'
 import { Drivers, Member, newTopic, produce, producerOptions, readAll, record, unique, until, values } from './driver-lib.ts'
 
 export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import type { Driver } from '../../src/connectors/kafka/driver.ts'
-import { BatchError, type CheckpointDelta } from '../../src/plugin.ts'
+import { BatchError, type CheckpointDelta } from '../../src/contract/plugin.ts'
 import { begin, Drivers, laneOf, Member, newTopic, producerOptions, readAll, record, unique, until, values } from './driver-lib.ts'
 
 export function transactionRows(makeDriver: () => Driver | Promise<Driver>): void {

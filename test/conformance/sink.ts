@@ -1,6 +1,6 @@
 /** What every sink promises: whatever `write` resolved for is there, once, in the lane's order, byte for byte. */
 import { afterEach, describe, expect, test } from 'vitest'
-import { Message, type Sink, type SinkPlugin } from '../../src/plugin.ts'
+import { Message, type Sink, type SinkPlugin } from '../../src/contract/plugin.ts'
 import { fakeContext, writeContext } from './lib/fake-context.ts'
 
 export interface SinkCase<C> {

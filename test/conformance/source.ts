@@ -1,6 +1,6 @@
 /** What every source promises, seen from the runtime's side: order, positions that say what follows, waiting that can be broken off. */
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Batch, Message, Position, Source, SourcePlugin } from '../../src/plugin.ts'
+import type { Batch, Message, Position, Source, SourcePlugin } from '../../src/contract/plugin.ts'
 import { fakeSourceContext, type FakeSourceContext } from './lib/fake-context.ts'
 import { eventually } from '../support/eventually.ts'
 

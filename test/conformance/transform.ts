@@ -4,8 +4,8 @@
  */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { Message, type Header, type Json, type LaneInfo, type Output, type State, type TransformPlugin } from '../../src/plugin.ts'
-import { VirtualClock } from '../../src/runtime/clock.ts'
+import { Message, type Header, type Json, type LaneInfo, type Output, type State, type TransformPlugin } from '../../src/contract/plugin.ts'
+import { VirtualClock } from '../../src/kit/clock.ts'
 import { type Durable, FakeStore } from './lib/fake-state.ts'
 
 export type { Durable }

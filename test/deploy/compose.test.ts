@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { Ajv } from 'ajv'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { loadPipeline } from '../../src/runtime/config/load.ts'
+import { loadPipeline } from '../../src/config/load.ts'
 import spec from './compose-spec.json' with { type: 'json' }
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -129,7 +129,7 @@ test('.env.example: the broker of the contract, and nothing that is not read', (
   expect(lines).toContain('KAFKA_BROKERS=localhost:9092')
   const asked = [
     read('schemas/pipeline.schema.json'),
-    read('src/runtime/state-dir.ts'),
+    read('src/kit/state-dir.ts'),
     ...flows.map(name => read(`pipelines/${name}.yaml`)),
   ].join('\n')
   const names = lines.flatMap(line => /^#?([A-Z_]+)=/.exec(line)?.[1] ?? [])

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { guarantees, weakest } from '../../src/explain/guarantees.ts'
-import { obstacles } from '../../src/runtime/config/delivery.ts'
+import { obstacles } from '../../src/config/delivery.ts'
 import { pipelineOf, sink, source, step, transactional } from './support.ts'
 
 /** The pairs that break a `delivery: exactly_once`; dead letters may repeat. */

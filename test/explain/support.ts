@@ -1,5 +1,5 @@
-import { defineSink, defineSource, type SinkPlugin, type SourcePlugin } from '../../src/plugin.ts'
-import type { Pipeline, Step } from '../../src/runtime/config/model.ts'
+import { defineSink, defineSource, type SinkPlugin, type SourcePlugin } from '../../src/contract/plugin.ts'
+import type { Pipeline, Step } from '../../src/config/model.ts'
 
 export const step = (name: string, plugin: unknown, config: unknown = {}, over: Partial<Step> & { from?: unknown } = {}): Step<any> => ({
   type: (plugin as { type: string }).type,

@@ -1,6 +1,6 @@
 /** Random expressions, mostly well typed, and random records that mostly fit them. */
 import fc, { type Arbitrary } from 'fast-check'
-import { Message } from '../../src/plugin.ts'
+import { Message } from '../../src/contract/plugin.ts'
 
 // Few names, and some of them often: what one use of a field has proven must not be believed where that use did not happen.
 const NUMBERS = ['price', 'price', 'price', 'n', 'n', 'o.x', 'value.price', 'o.deep.x', 'list[0]', 'meta.time', 'value["n"]']

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
 import { generated, interpreted, prepared } from '../../src/expressions/compile.ts'
 import { BAIL } from '../../src/expressions/generate.ts'
 import { check, compile, compileObject } from '../../src/expressions/index.ts'
-import { DataError } from '../../src/plugin.ts'
+import { DataError } from '../../src/contract/plugin.ts'
 import { expression, records } from './arbitraries.ts'
 
 type Outcome = { value: unknown } | { failed: true }

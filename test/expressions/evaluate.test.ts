@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { compile } from '../../src/expressions/index.ts'
-import { DataError, Message } from '../../src/plugin.ts'
+import { DataError, Message } from '../../src/contract/plugin.ts'
 
 const origin = { lane: 'ticks/2', source: 'ticks', topic: 'ticks', partition: 2, format: 'json' as const }
 const record = {

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { interpreted, prepared } from '../../src/expressions/compile.ts'
 import { round } from '../../src/expressions/implementations.ts'
 import { check, compile, FUNCTIONS } from '../../src/expressions/index.ts'
-import { Message } from '../../src/plugin.ts'
+import { Message } from '../../src/contract/plugin.ts'
 
 describe('the table of functions', () => {
   const examples = FUNCTIONS.flatMap(f => f.examples)

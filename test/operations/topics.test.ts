@@ -1,6 +1,6 @@
 /** `runner topics` on both logs. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import { loadCatalogue } from '../../src/runtime/operations/catalogue.ts'
+import { loadCatalogue } from '../../src/operations/catalogue.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
 import { unique } from '../support/unique.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { DataError, defineTransform, type TransformPlugin } from '../../src/plugin.ts'
+import { DataError, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { seeded } from '../support/random.ts'
 import { faultError, MemoryLog, pipelineOf, start } from './harness.ts'
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { DataError, defineTransform, Message, type TransformPlugin } from '../../src/plugin.ts'
+import { DataError, defineTransform, Message, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { MemoryLog, pipelineOf, start } from './harness.ts'
 
 /** Counts messages per 10 units of time and emits a window when a message passes its end; refuses every seventh. */

@@ -16,10 +16,10 @@ import {
   type Transactor,
   type TransformPlugin,
   UnknownOutcomeError,
-} from '../../src/plugin.ts'
+} from '../../src/contract/plugin.ts'
 import { build, type BuildOptions } from '../../src/runtime/build.ts'
-import { type Clock, systemClock } from '../../src/runtime/clock.ts'
-import type { Pipeline, Step } from '../../src/runtime/config/model.ts'
+import { type Clock, systemClock } from '../../src/kit/clock.ts'
+import type { Pipeline, Step } from '../../src/config/model.ts'
 import { PipelineRun, type RunOptions } from '../../src/runtime/pipeline.ts'
 import { silentLogger } from '../../src/runtime/telemetry/log.ts'
 

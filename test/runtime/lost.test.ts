@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { ConnectionError, type SourceContext } from '../../src/plugin.ts'
+import { ConnectionError, type SourceContext } from '../../src/contract/plugin.ts'
 import { MemoryLog, pipelineOf, start } from './harness.ts'
 
 it('a lane that is lost while it is being claimed is not claimed again: that would shut out its new owner', async () => {

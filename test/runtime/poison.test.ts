@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BatchError, DataError, DecodeError, defineTransform, type TransformPlugin } from '../../src/plugin.ts'
+import { BatchError, DataError, DecodeError, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { MemoryLog, pipelineOf, start } from './harness.ts'
 
 const input = { a: Array.from({ length: 100 }, (_, v) => ({ v })) }

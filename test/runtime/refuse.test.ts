@@ -10,9 +10,9 @@ import {
   type Refusal,
   type SourcePlugin,
   type TransformPlugin,
-} from '../../src/plugin.ts'
-import { loadText } from '../../src/runtime/config/load.ts'
-import type { Pipeline } from '../../src/runtime/config/model.ts'
+} from '../../src/contract/plugin.ts'
+import { loadText } from '../../src/config/load.ts'
+import type { Pipeline } from '../../src/config/model.ts'
 import type { PipelineRun } from '../../src/runtime/pipeline.ts'
 import { MemoryLog, pipelineOf, start, step } from './harness.ts'
 

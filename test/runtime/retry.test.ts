@@ -1,6 +1,6 @@
 /** Transforms that need a peer, and the peer goes away: nothing is lost, dead-lettered, doubled or counted twice. */
 import { describe, expect, it } from 'vitest'
-import { ConnectionError, defineTransform, EnvironmentError, type TransformPlugin } from '../../src/plugin.ts'
+import { ConnectionError, defineTransform, EnvironmentError, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { MemoryLog, type MemoryLogOptions, pipelineOf, start } from './harness.ts'
 
 const values = Array.from({ length: 100 }, (_, v) => ({ v }))

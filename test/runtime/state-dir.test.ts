@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { makeDirs } from '../../src/runtime/make-dirs.ts'
+import { makeDirs } from '../../src/kit/make-dirs.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
 
 describe.each<[string, string, string]>([

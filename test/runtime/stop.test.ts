@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { ConnectionError, defineTransform, type Sink, type Source, type TransformPlugin } from '../../src/plugin.ts'
-import type { Pipeline } from '../../src/runtime/config/model.ts'
+import { ConnectionError, defineTransform, type Sink, type Source, type TransformPlugin } from '../../src/contract/plugin.ts'
+import type { Pipeline } from '../../src/config/model.ts'
 import type { PipelineRun } from '../../src/runtime/pipeline.ts'
 import { MemoryLog, pipelineOf, start } from './harness.ts'
 

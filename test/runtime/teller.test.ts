@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { type CheckpointDelta, FencedError, type LaneInfo, type Source, type Transactor } from '../../src/plugin.ts'
+import { type CheckpointDelta, FencedError, type LaneInfo, type Source, type Transactor } from '../../src/contract/plugin.ts'
 import { atomicCommitter } from '../../src/runtime/committer.ts'
 import { fakeContext } from '../conformance/lib/fake-context.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { defineTransform, type TransformPlugin } from '../../src/plugin.ts'
+import { defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
 import type { Failure } from '../../src/testing/run.ts'
 import { barsStep, pipelineOf, run, socketSource, step, summing, topicSink } from './support.ts'
 

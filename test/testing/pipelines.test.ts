@@ -1,7 +1,7 @@
 /** The tests of the pipelines in this repository, each a thousand times. */
 import { globSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { loadPipeline } from '../../src/runtime/config/load.ts'
+import { loadPipeline } from '../../src/config/load.ts'
 import { runTestFile } from '../../src/testing/engine.ts'
 import { failureText, plain } from '../../src/testing/report.ts'
 

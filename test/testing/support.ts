@@ -12,8 +12,8 @@ import {
   type SinkPlugin,
   type SourcePlugin,
   type TransformPlugin,
-} from '../../src/plugin.ts'
-import type { Pipeline, Problem, Step } from '../../src/runtime/config/model.ts'
+} from '../../src/contract/plugin.ts'
+import type { Pipeline, Problem, Step } from '../../src/config/model.ts'
 import { runTestFile, type FileResult, type TestOptions } from '../../src/testing/engine.ts'
 import bars from '../../src/transforms/bars.ts'
 

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { compareExact, decimalOf, divideHalfEven, readDecimal, toExact } from '../../src/transforms/lib/decimal.ts'
-import { Turnover } from '../../src/transforms/lib/turnover.ts'
+import { compareExact, decimalOf, divideHalfEven, readDecimal, toExact } from '../../src/kit/values/decimal.ts'
+import { Turnover } from '../../src/transforms/bars/turnover.ts'
 
 /** value * 10^400 by string surgery, for comparing. */
 function big(x: number | string): bigint {

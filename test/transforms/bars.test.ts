@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { Json } from '../../src/plugin.ts'
-import type { BarsConfig } from '../../src/config.gen.ts'
+import type { Json } from '../../src/contract/plugin.ts'
+import type { BarsConfig } from '../../src/generated/config-types.ts'
 import bars from '../../src/transforms/bars.ts'
 import { type Durable, type Input, messagesOf, runTransform, seen, type Step } from '../conformance/transform.ts'
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { DedupeConfig } from '../../src/config.gen.ts'
+import type { DedupeConfig } from '../../src/generated/config-types.ts'
 import dedupe from '../../src/transforms/dedupe.ts'
 import { type Input, messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { EnvelopeConfig } from '../../src/config.gen.ts'
+import type { EnvelopeConfig } from '../../src/generated/config-types.ts'
 import envelope from '../../src/transforms/envelope.ts'
 import { messagesOf, runTransform, seen, transformConformance } from '../conformance/transform.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { GroupConfig } from '../../src/config.gen.ts'
+import type { GroupConfig } from '../../src/generated/config-types.ts'
 import group from '../../src/transforms/group.ts'
 import { messagesOf, runTransform, seen, transformConformance } from '../conformance/transform.ts'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { DataError, Message } from '../../src/plugin.ts'
-import type { MapConfig } from '../../src/config.gen.ts'
+import { DataError, Message } from '../../src/contract/plugin.ts'
+import type { MapConfig } from '../../src/generated/config-types.ts'
 import map from '../../src/transforms/map.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import normalize from '../../src/transforms/normalize.ts'
-import { TickReader } from '../../src/transforms/lib/tick.ts'
+import { TickReader } from '../../src/transforms/bars/tick.ts'
 import { type Input, messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 
 const format = (exchange: string): string => `pipelines/exchanges/${exchange}.format.yaml`

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { RekeyConfig } from '../../src/config.gen.ts'
+import type { RekeyConfig } from '../../src/generated/config-types.ts'
 import rekey from '../../src/transforms/rekey.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Header, Message } from '../../src/plugin.ts'
-import { deadLetter } from '../../src/runtime/dead-letters.ts'
-import { originalHeaders, readLetter } from '../../src/dlq/letter.ts'
+import { type Header, Message } from '../../src/contract/plugin.ts'
+import { deadLetter } from '../../src/kit/dead-letter/dead-letters.ts'
+import { originalHeaders, readLetter } from '../../src/kit/dead-letter/letter.ts'
 import revive from '../../src/transforms/revive.ts'
 import { runTransform, transformConformance } from '../conformance/transform.ts'
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { ThrottleConfig } from '../../src/config.gen.ts'
+import type { ThrottleConfig } from '../../src/generated/config-types.ts'
 import throttle from '../../src/transforms/throttle.ts'
 import { type Input, messagesOf, runTransform, seen, transformConformance } from '../conformance/transform.ts'
 

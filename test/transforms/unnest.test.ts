@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { UnnestConfig } from '../../src/config.gen.ts'
-import { Message } from '../../src/plugin.ts'
+import type { UnnestConfig } from '../../src/generated/config-types.ts'
+import { Message } from '../../src/contract/plugin.ts'
 import unnest from '../../src/transforms/unnest.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 

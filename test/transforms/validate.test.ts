@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
-import type { ValidateConfig } from '../../src/config.gen.ts'
+import type { ValidateConfig } from '../../src/generated/config-types.ts'
 import validate from '../../src/transforms/validate.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Json } from '../../src/plugin.ts'
-import type { WindowConfig } from '../../src/config.gen.ts'
+import type { Json } from '../../src/contract/plugin.ts'
+import type { WindowConfig } from '../../src/generated/config-types.ts'
 import window from '../../src/transforms/window.ts'
 import { type Input, messagesOf, runTransform, seen, transformConformance } from '../conformance/transform.ts'
 

@@ -1,11 +1,11 @@
 /** From the command line to an open dlq. */
-import { EXIT, exitCodeOf } from '../../errors.ts'
-import { EnvironmentError, type Letters, type Logger } from '../../plugin.ts'
-import { markLane, markPlace, type Place, quietContext, type WithDlq } from '../../dlq/place.ts'
-import { type Marks, readMarks } from '../../dlq/marks.ts'
-import type { Selection } from '../../dlq/select.ts'
-import type { LetterLane } from '../../plugin.ts'
-import { loadPipeline, loadText } from '../../runtime/config/load.ts'
+import { EXIT, exitCodeOf } from '../../kit/exit-codes.ts'
+import { EnvironmentError, type Letters, type Logger } from '../../contract/plugin.ts'
+import { markLane, markPlace, type Place, quietContext, type WithDlq } from '../../dead-letters/place.ts'
+import { type Marks, readMarks } from '../../dead-letters/marks.ts'
+import type { Selection } from '../../dead-letters/select.ts'
+import type { LetterLane } from '../../contract/plugin.ts'
+import { loadPipeline, loadText } from '../../config/load.ts'
 import type { SelectFlags } from '../dlq.ts'
 import { refuse } from '../load.ts'
 

@@ -1,9 +1,9 @@
 /** `runner dlq show`. */
 import { isUtf8 } from 'node:buffer'
 import { styleText } from 'node:util'
-import { EXIT } from '../../errors.ts'
-import { type Letter, readLetter } from '../../dlq/letter.ts'
-import type { Message } from '../../plugin.ts'
+import { EXIT } from '../../kit/exit-codes.ts'
+import { type Letter, readLetter } from '../../kit/dead-letter/letter.ts'
+import type { Message } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import type { SelectFlags } from '../dlq.ts'
 import { toJson } from './ls.ts'

@@ -1,4 +1,4 @@
-/** `src/config.gen.ts`: what a plugin's `create` gets, as TypeScript: durations and sizes are numbers, defaults are filled in. */
+/** `src/generated/config-types.ts`: what a plugin's `create` gets, as TypeScript: durations and sizes are numbers, defaults are filled in. */
 import type { FoundPlugin } from './discover.ts'
 
 const pascal = (type: string): string => type.replaceAll(/(?:^|_)([a-z0-9])/g, (_, c: string) => c.toUpperCase())

@@ -1,10 +1,10 @@
-import { EXIT } from '../../errors.ts'
+import { EXIT } from '../../kit/exit-codes.ts'
 import { print, printJson, table } from '../command.ts'
 import { cell } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
 import type { OffsetsFlags } from '../offsets.ts'
-import { type Standing, standing, standings } from '../../runtime/operations/standing.ts'
-import { connectLog } from '../../runtime/operations/connection.ts'
+import { type Standing, standing, standings } from '../../operations/standing.ts'
+import { connectLog } from '../../operations/connection.ts'
 import { positionsIn } from '../../connectors/kafka/positions.ts'
 
 /** @returns the exit code. */

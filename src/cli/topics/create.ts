@@ -1,5 +1,5 @@
-import { EXIT } from '../../errors.ts'
-import { connectLog } from '../../runtime/operations/connection.ts'
+import { EXIT } from '../../kit/exit-codes.ts'
+import { connectLog } from '../../operations/connection.ts'
 import { print, printJson } from '../command.ts'
 import type { CreateFlags } from '../topics.ts'
 

@@ -1,6 +1,6 @@
-import { EXIT } from '../../errors.ts'
-import { connectLog } from '../../runtime/operations/connection.ts'
-import { formatDuration } from '../../runtime/operations/format.ts'
+import { EXIT } from '../../kit/exit-codes.ts'
+import { connectLog } from '../../operations/connection.ts'
+import { formatDuration } from '../../operations/format.ts'
 import { print, printJson, table } from '../command.ts'
 import type { ConnectionFlags } from '../topics.ts'
 

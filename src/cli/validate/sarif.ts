@@ -1,7 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import { isAbsolute } from 'node:path'
 import manifest from '../../../package.json' with { type: 'json' }
-import { CODES } from '../../runtime/config/codes.ts'
+import { CODES } from '../../config/codes.ts'
 import type { FileResult } from '../validate.ts'
 
 /** SARIF 2.1.0, as code scanning reads it. */

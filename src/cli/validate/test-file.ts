@@ -1,5 +1,5 @@
-import { loadPipeline } from '../../runtime/config/load.ts'
-import type { Problem } from '../../runtime/config/model.ts'
+import { loadPipeline } from '../../config/load.ts'
+import type { Problem } from '../../config/model.ts'
 import { checkTestFile } from '../../testing/engine.ts'
 
 /** Whether the tests pass is for `runner test`; here only whether they can be run. */

@@ -1,5 +1,5 @@
 /** CSV as in RFC 4180: quoted fields, doubled quotes, line breaks inside quotes. */
-import { DecodeError } from '../../plugin.ts'
+import { DecodeError } from '../../contract/plugin.ts'
 
 /** Fields of one record. @throws {DecodeError} for quotes that do not match. */
 export function parseRecord(text: string, delimiter: string): string[] {

@@ -1,5 +1,5 @@
 /** From messages to lines. */
-import type { Message } from '../../plugin.ts'
+import type { Message } from '../../contract/plugin.ts'
 
 /**
  * One line of JSON: the source's bytes as they are (also when they are no JSON: a mirror changes nothing) unless a line break is in them.

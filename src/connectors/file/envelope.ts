@@ -3,7 +3,7 @@
  * always come back byte for byte; where it would not, `key_base64`, `headers_base64` and `value_base64` say it exactly.
  */
 import { isUtf8 } from 'node:buffer'
-import type { Header, Message } from '../../plugin.ts'
+import type { Header, Message } from '../../contract/plugin.ts'
 import { asJson } from './encode.ts'
 
 export interface Enveloped {

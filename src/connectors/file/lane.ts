@@ -1,7 +1,7 @@
 /** One file as a lane: reads it in chunks, knows where it is, and notices when the file is another one now. */
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import { type Batch, EnvironmentError, type Logger, type Position } from '../../plugin.ts'
+import { type Batch, EnvironmentError, type Logger, type Position } from '../../contract/plugin.ts'
 import { type RecordOptions, Records } from './records.ts'
 
 export interface FileLaneOptions extends RecordOptions {

@@ -1,7 +1,7 @@
 /** A dlq that is a file with envelopes: one lane, whose offsets are line numbers. */
 import { type FileHandle, open } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import { EnvironmentError, Message, type Letters, type Origin } from '../../plugin.ts'
+import { EnvironmentError, Message, type Letters, type Origin } from '../../contract/plugin.ts'
 import { readEnvelope } from './envelope.ts'
 import { type Line, Splitter } from './splitter.ts'
 

@@ -1,8 +1,8 @@
 /** Can the files be read or written? Opens nothing for writing: looking changes nothing. */
 import { constants, existsSync, globSync, statSync } from 'node:fs'
-import type { FileSinkConfig, FileSourceConfig } from '../../config.gen.ts'
-import type { Probe } from '../../plugin.ts'
-import { may, probeWritable } from '../lib/probe-writable.ts'
+import type { FileSinkConfig, FileSourceConfig } from '../../generated/config-types.ts'
+import type { Probe } from '../../contract/plugin.ts'
+import { may, probeWritable } from '../../kit/probe-writable.ts'
 
 export function probeSource({ path, follow }: FileSourceConfig): Probe[] {
   const paths = /[*?[{]/.test(path) ? globSync(path).toSorted() : [path]

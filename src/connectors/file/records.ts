@@ -1,5 +1,5 @@
 /** From lines to messages: JSON and text lines stay bytes until somebody reads them, CSV records become objects at once. */
-import { type CheckProblem, DecodeError, EnvironmentError, Message, type Origin } from '../../plugin.ts'
+import { type CheckProblem, DecodeError, EnvironmentError, Message, type Origin } from '../../contract/plugin.ts'
 import { parseRecord } from './csv.ts'
 import { type Line, Splitter } from './splitter.ts'
 

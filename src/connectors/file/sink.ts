@@ -1,4 +1,4 @@
-import type { FileSinkConfig } from '../../config.gen.ts'
+import type { FileSinkConfig } from '../../generated/config-types.ts'
 import {
   BatchError,
   type CheckProblem,
@@ -9,7 +9,7 @@ import {
   EnvironmentError,
   type Message,
   type Sink,
-} from '../../plugin.ts'
+} from '../../contract/plugin.ts'
 import { formatRecord, parseRecord } from './csv.ts'
 import { jsonLine, textLine } from './encode.ts'
 import { envelopeLine } from './envelope.ts'

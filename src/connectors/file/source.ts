@@ -1,7 +1,7 @@
 import { globSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FileSourceConfig } from '../../config.gen.ts'
-import { type CheckProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../plugin.ts'
+import type { FileSourceConfig } from '../../generated/config-types.ts'
+import { type CheckProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
 import { FileLane } from './lane.ts'
 import { checkRecords, formatOf } from './records.ts'
 import schema from './source.schema.json' with { type: 'json' }

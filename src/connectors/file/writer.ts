@@ -1,8 +1,8 @@
 /** Appends whole lines to a file: all of a write or nothing of it, and never behind a torn line. */
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { ConnectionError, EnvironmentError, type Logger } from '../../plugin.ts'
-import { makeDirs } from '../../runtime/make-dirs.ts'
+import { ConnectionError, EnvironmentError, type Logger } from '../../contract/plugin.ts'
+import { makeDirs } from '../../kit/make-dirs.ts'
 
 export interface FileWriterOptions {
   readonly path: string

@@ -1,7 +1,7 @@
 /** The simple generators of the `generate` source. */
-import type { GenerateSourceConfig } from '../../config.gen.ts'
+import type { GenerateSourceConfig } from '../../generated/config-types.ts'
 import { compile } from '../../expressions/index.ts'
-import type { Message } from '../../plugin.ts'
+import type { Message } from '../../contract/plugin.ts'
 import { randomAt } from './random.ts'
 
 /** The value of a field in the record `index`; `record` holds the fields before it. Called with 0, 1, 2… after a `restart`. */

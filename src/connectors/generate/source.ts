@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { GenerateSourceConfig } from '../../config.gen.ts'
-import { type CheckProblem, DataError, defineSource, Message, type Origin, type Source, type SourceContext } from '../../plugin.ts'
-import { getter } from '../../transforms/lib/fields.ts'
+import type { GenerateSourceConfig } from '../../generated/config-types.ts'
+import { type CheckProblem, DataError, defineSource, Message, type Origin, type Source, type SourceContext } from '../../contract/plugin.ts'
+import { getter } from '../../kit/values/fields.ts'
 import { fieldMakers } from './fields.ts'
 import schema from './source.schema.json' with { type: 'json' }
 

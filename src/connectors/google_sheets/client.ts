@@ -1,6 +1,6 @@
 /** The Sheets API as this sink needs it: what a tab holds, and one batchUpdate. Every error says whether the call may have worked. */
 import type { sheets_v4 } from '@googleapis/sheets'
-import { ConnectionError, DataError, EnvironmentError } from '../../plugin.ts'
+import { ConnectionError, DataError, EnvironmentError } from '../../contract/plugin.ts'
 
 export interface ClientOptions {
   readonly endpoint: string

@@ -2,10 +2,10 @@
  * The table of posts: a row is `claimed` before the call that writes it and `posted` after it. Between the two a lock per
  * spreadsheet is held, so that a claim somebody finds under the lock is one that a crash or a lost answer has left.
  */
-import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
+import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
 import { connect, type ConnectionConfig, connectionFor, type Lease } from '../postgres/connect.ts'
 import { quoteTable, type Session } from '../postgres/driver.ts'
-import type { Logger } from '../../plugin.ts'
+import type { Logger } from '../../contract/plugin.ts'
 
 export interface RowKey {
   readonly tab: string

@@ -1,7 +1,7 @@
 /** What `runner check` finds out without writing anything. */
 import { existsSync } from 'node:fs'
-import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
-import type { Probe, ProbeContext } from '../../plugin.ts'
+import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
+import type { Probe, ProbeContext } from '../../contract/plugin.ts'
 import { connectionOf, Posts } from './posts.ts'
 
 export async function probe(config: GoogleSheetsSinkConfig, ctx: ProbeContext): Promise<Probe[]> {

@@ -1,10 +1,10 @@
 /** From a message to the rows of a sheet. */
-import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
-import { DataError } from '../../plugin.ts'
-import { readDecimal } from '../../transforms/lib/decimal.ts'
-import { getter, show } from '../../transforms/lib/fields.ts'
-import { keyText } from '../../transforms/lib/key.ts'
-import { isRecord } from '../../transforms/lib/records.ts'
+import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
+import { DataError } from '../../contract/plugin.ts'
+import { readDecimal } from '../../kit/values/decimal.ts'
+import { getter, show } from '../../kit/values/fields.ts'
+import { keyText } from '../../kit/values/key.ts'
+import { isRecord } from '../../kit/values/records.ts'
 import type { Cell } from './client.ts'
 
 export interface Row {

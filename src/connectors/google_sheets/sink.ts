@@ -1,4 +1,4 @@
-import type { GoogleSheetsSinkConfig } from '../../config.gen.ts'
+import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
 import { compile } from '../../expressions/index.ts'
 import {
   BatchError,
@@ -10,7 +10,7 @@ import {
   type Message,
   PipelineError,
   type Sink,
-} from '../../plugin.ts'
+} from '../../contract/plugin.ts'
 import { checkConnection } from '../postgres/connect.ts'
 import { RefusedPost, type SheetsClient, sheetsClient } from './client.ts'
 import { connectionOf, Posts, type RowKey, type SheetClaims } from './posts.ts'

@@ -1,4 +1,4 @@
-import type { HttpSinkConfig } from '../../config.gen.ts'
+import type { HttpSinkConfig } from '../../generated/config-types.ts'
 import {
   BatchError,
   type CheckProblem,
@@ -8,7 +8,7 @@ import {
   type Message,
   type Sink,
   type WriteContext,
-} from '../../plugin.ts'
+} from '../../contract/plugin.ts'
 import { Client } from './sink/client.ts'
 import { encode, keysOf, parcels, type Parcel } from './sink/parcels.ts'
 import { probeHost } from './sink/probe.ts'

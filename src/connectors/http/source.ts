@@ -1,7 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { HttpSourceConfig } from '../../config.gen.ts'
-import { type CheckProblem, DecodeError, defineSource, type Header, type Origin, type Source, type SourceContext } from '../../plugin.ts'
-import type { Attachment } from '../../runtime/http/listener.ts'
+import type { HttpSourceConfig } from '../../generated/config-types.ts'
+import {
+  type CheckProblem,
+  DecodeError,
+  defineSource,
+  type Header,
+  type Origin,
+  type Source,
+  type SourceContext,
+} from '../../contract/plugin.ts'
+import type { Attachment } from '../../kit/http/listener.ts'
 import { accepted, type Answer, busy, refusal, send, stopping, unknown } from './source/answer.ts'
 import { checkAuth, createAuth, isOpen } from './source/auth.ts'
 import { Intake } from './source/intake.ts'
@@ -9,8 +17,8 @@ import { discard, receive, type Receiving } from './source/receive.ts'
 import { Repeats } from './source/repeats.ts'
 import { cut, formatOf, messagesOf } from './source/rows.ts'
 import { JsonError } from './source/scan.ts'
-import { isLoopback } from '../../runtime/http/loopback.ts'
-import { probePort } from '../../runtime/http/probe.ts'
+import { isLoopback } from '../../kit/http/loopback.ts'
+import { probePort } from '../../kit/http/probe.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<HttpSourceConfig>({
@@ -87,7 +95,7 @@ class HttpSource implements Source {
   }
 
   async open(signal: AbortSignal): Promise<void> {
-    const { attach } = await import('../../runtime/http/listener.ts')
+    const { attach } = await import('../../kit/http/listener.ts')
     const { host, port, path, methods } = this.config
     const positions = await this.ctx.assign([{ id: this.lane, source: this.ctx.step }])
     this.intake.next = Math.max(this.ctx.clock.now() * PER_MS, (positions.get(this.lane) as number | undefined) ?? 0)

@@ -8,13 +8,13 @@ import {
   type Logger,
   type Transaction,
   type Transactor,
-} from '../../plugin.ts'
-import type { KafkaSourceConfig } from '../../config.gen.ts'
-import { type Lease as SharedLease, shareDrivers } from '../lib/share-drivers.ts'
-import { tlsFile } from '../lib/tls-file.ts'
+} from '../../contract/plugin.ts'
+import type { KafkaSourceConfig } from '../../generated/config-types.ts'
+import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
+import { tlsFile } from '../../kit/tls-file.ts'
 import type { Driver, ProducerOptions } from './driver.ts'
-import type { ClusterOptions } from './kafkajs/connections.ts'
-import { inStateDir } from '../../runtime/state-dir.ts'
+import type { ClusterOptions } from './client/connections.ts'
+import { inStateDir } from '../../kit/state-dir.ts'
 
 /** What source and sink have in common. */
 export type ConnectionConfig = Pick<
@@ -108,10 +108,10 @@ const settings = (c: ConnectionConfig): unknown[] => [
 
 async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
   if (isEmbedded(config.brokers)) {
-    const { embeddedDriver } = await import('../embedded/driver.ts')
+    const { embeddedDriver } = await import('./embedded/driver.ts')
     return embeddedDriver({ path: embeddedPath(config.brokers) })
   }
-  const { KafkaDriver } = await import('./kafkajs/driver.ts')
+  const { KafkaDriver } = await import('./client/driver.ts')
   const driver = new KafkaDriver(scopeOf(config), await clusterOptions(config, log))
   try {
     await driver.connect()
@@ -124,7 +124,7 @@ async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
 
 /** @throws {EnvironmentError} for a file that cannot be read. */
 export async function clusterOptions(config: ConnectionConfig, log: Logger): Promise<ClusterOptions> {
-  const { saslOptions } = await import('./kafkajs/sasl.ts')
+  const { saslOptions } = await import('./client/sasl.ts')
   return {
     brokers: addresses(config.brokers),
     clientId: config.client_id,

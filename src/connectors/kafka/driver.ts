@@ -12,7 +12,7 @@ import {
   type LaneInfo,
   type Message,
   type Transactor,
-} from '../../plugin.ts'
+} from '../../contract/plugin.ts'
 import type { LogAdmin } from './admin.ts'
 
 export interface TopicPartition {

@@ -1,7 +1,7 @@
 /** A dlq that is a topic, on real brokers or in the embedded log. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { KafkaSinkConfig } from '../../config.gen.ts'
-import { EnvironmentError, type Letters, type Logger } from '../../plugin.ts'
+import type { KafkaSinkConfig } from '../../generated/config-types.ts'
+import { EnvironmentError, type Letters, type Logger } from '../../contract/plugin.ts'
 import { connect } from './connect.ts'
 import { tpKey } from './driver.ts'
 

@@ -1,5 +1,5 @@
 /** The connector's counters. Children are kept: looking one up costs more than counting. */
-import type { Counter, Metrics } from '../../plugin.ts'
+import type { Counter, Metrics } from '../../contract/plugin.ts'
 
 /** More combinations of label values than this are counted as `other`. */
 const MAX_CHILDREN = 200

@@ -1,6 +1,6 @@
 /** Topics that the sink makes: its own one at the start, those that messages name when they are first seen. */
-import type { KafkaSinkConfig } from '../../config.gen.ts'
-import type { Logger } from '../../plugin.ts'
+import type { KafkaSinkConfig } from '../../generated/config-types.ts'
+import type { Logger } from '../../contract/plugin.ts'
 import { isEmbedded } from './connect.ts'
 import type { Driver, OutRecord } from './driver.ts'
 import { validTopic } from './topic-name.ts'

@@ -1,8 +1,8 @@
 /** Makes records of messages: which topic, key, partition and headers they get. */
-import type { KafkaSinkConfig } from '../../config.gen.ts'
-import { DataError, type Header, type Message } from '../../plugin.ts'
-import { getter } from '../../transforms/lib/fields.ts'
-import { keyField, keyText } from '../../transforms/lib/key.ts'
+import type { KafkaSinkConfig } from '../../generated/config-types.ts'
+import { DataError, type Header, type Message } from '../../contract/plugin.ts'
+import { getter } from '../../kit/values/fields.ts'
+import { keyField, keyText } from '../../kit/values/key.ts'
 import type { OutRecord } from './driver.ts'
 
 /** @throws {DataError} a message without the topic or the key that the config wants */

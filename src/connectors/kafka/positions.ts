@@ -1,6 +1,6 @@
 /** Where a kafka source stands in each partition of its topics. Reads without joining the group. */
-import type { KafkaSourceConfig } from '../../config.gen.ts'
-import { EnvironmentError, type LanePosition, type ProbeContext } from '../../plugin.ts'
+import type { KafkaSourceConfig } from '../../generated/config-types.ts'
+import { EnvironmentError, type LanePosition, type ProbeContext } from '../../contract/plugin.ts'
 import { connect } from './connect.ts'
 import { type Driver, type TopicPartition, tpKey } from './driver.ts'
 

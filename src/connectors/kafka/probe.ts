@@ -1,10 +1,10 @@
 /** `runner check` of the kafka plugins: brokers, login, topics, group, and the rights on them. Creates and joins nothing. */
 import { existsSync } from 'node:fs'
-import type { KafkaSinkConfig, KafkaSourceConfig } from '../../config.gen.ts'
-import type { Probe, ProbeContext } from '../../plugin.ts'
+import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
+import type { Probe, ProbeContext } from '../../contract/plugin.ts'
 import type { AclOperation } from './admin.ts'
 import { clusterOptions, connect, type ConnectionConfig, embeddedPath, isEmbedded, scopeOf } from './connect.ts'
-import type { KafkaDriver } from './kafkajs/driver.ts'
+import type { KafkaDriver } from './client/driver.ts'
 
 export async function probeSource(config: KafkaSourceConfig, ctx: ProbeContext): Promise<Probe[]> {
   if (isEmbedded(config.brokers)) return probeEmbedded(config, ctx, config.topics)
@@ -72,7 +72,7 @@ class Look {
   async topic(topic: string, operation: 'read' | 'write', made?: { create_topics: boolean; partitions: number }): Promise<Probe> {
     const what = `topic ${topic}`
     return this.finding(what, async () => {
-      const { topicRights } = await import('./kafkajs/operate/rights.ts')
+      const { topicRights } = await import('./client/operate/rights.ts')
       const { found, partitions, rights } = await topicRights(this.driver.admin.cluster, topic)
       const grant = this.grant(operation, `--topic ${topic}`)
       if (found === 'denied')
@@ -95,7 +95,7 @@ class Look {
   async group(group: string): Promise<Probe> {
     const what = `group ${group}`
     return this.finding(what, async () => {
-      const { groupRights } = await import('./kafkajs/operate/rights.ts')
+      const { groupRights } = await import('./client/operate/rights.ts')
       const rights = await groupRights(this.driver.admin.cluster, group)
       if (rights !== undefined && !rights.has('read') && !rights.has('all'))
         return { what, ok: false, detail: 'the login may not join it', fix: this.grant('read', `--group ${group}`) }
@@ -105,8 +105,8 @@ class Look {
 
   /** @param lane one that the pipeline will have, as in its transactional ids. */
   async checkpoints(lane: string): Promise<Probe[]> {
-    const { mayUseTransactionalId, topicRights } = await import('./kafkajs/operate/rights.ts')
-    const { checkpointTopic } = await import('./kafkajs/transact/checkpoint.ts')
+    const { mayUseTransactionalId, topicRights } = await import('./client/operate/rights.ts')
+    const { checkpointTopic } = await import('./client/transact/checkpoint.ts')
     const id = `${this.ctx.pipeline}.${this.ctx.version}`
     const prefix = `transactional ids ${id}|*`
     const topic = checkpointTopic(id)
@@ -157,7 +157,7 @@ class Look {
 /** Each broker that is configured, each that the brokers name, and then what `ask` wants to know. */
 async function withBrokers(config: ConnectionConfig, ctx: ProbeContext, ask: (look: Look) => Promise<Probe[]>): Promise<Probe[]> {
   const [{ KafkaDriver }, options] = await Promise.all([
-    import('./kafkajs/driver.ts'),
+    import('./client/driver.ts'),
     clusterOptions(config, ctx.log).catch((error: Error) => error),
   ])
   if (options instanceof Error) return [{ what: 'TLS settings', ok: false, detail: options.message }]

@@ -1,6 +1,6 @@
 /** Back-fill (`--from`, `--to`) and `once`: reads a stretch of every partition without a group, commits nothing, and ends. */
-import { type Batch, EnvironmentError, type Message, type Position, type Source, type SourceContext } from '../../plugin.ts'
-import type { KafkaSourceConfig } from '../../config.gen.ts'
+import { type Batch, EnvironmentError, type Message, type Position, type Source, type SourceContext } from '../../contract/plugin.ts'
+import type { KafkaSourceConfig } from '../../generated/config-types.ts'
 import { connect, type Lease } from './connect.ts'
 import { type ConsumedBatch, type Driver, type TopicPartition, tpKey } from './driver.ts'
 

@@ -8,9 +8,9 @@ import {
   type Message,
   type Sink,
   type WriteContext,
-} from '../../plugin.ts'
-import type { KafkaSinkConfig } from '../../config.gen.ts'
-import { getter } from '../../transforms/lib/fields.ts'
+} from '../../contract/plugin.ts'
+import type { KafkaSinkConfig } from '../../generated/config-types.ts'
+import { getter } from '../../kit/values/fields.ts'
 import { checkConnection, connect, LazyTransactor, type Lease, scopeOf } from './connect.ts'
 import { type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
 import { topicLetters } from './letters.ts'

@@ -1,9 +1,9 @@
-import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../plugin.ts'
+import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
 import { checkConnection, connect, LazyTransactor, type Lease, scopeOf } from './connect.ts'
 import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
 import { Meter } from './metrics.ts'
 import { rangeSource } from './range.ts'
-import type { KafkaSinkConfig, KafkaSourceConfig } from '../../config.gen.ts'
+import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
 import kafkaSink from './sink.ts'
 import schema from './source.schema.json' with { type: 'json' }
 

@@ -1,5 +1,5 @@
 /** Named lists in this process that the `memory` source reads and the `memory` sink writes. For tests and for embedding. */
-import type { Header, Json } from '../../plugin.ts'
+import type { Header, Json } from '../../contract/plugin.ts'
 
 /** `payload` (bytes or text) or `value` (written as JSON); neither: a tombstone. */
 export interface MemoryRecord {

@@ -1,5 +1,5 @@
-import type { MemorySinkConfig } from '../../config.gen.ts'
-import { defineSink } from '../../plugin.ts'
+import type { MemorySinkConfig } from '../../generated/config-types.ts'
+import { defineSink } from '../../contract/plugin.ts'
 import { channel } from './channels.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 

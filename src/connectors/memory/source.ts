@@ -1,5 +1,5 @@
-import type { MemorySourceConfig } from '../../config.gen.ts'
-import { defineSource, Message, type Origin } from '../../plugin.ts'
+import type { MemorySourceConfig } from '../../generated/config-types.ts'
+import { defineSource, Message, type Origin } from '../../contract/plugin.ts'
 import { channel } from './channels.ts'
 import schema from './source.schema.json' with { type: 'json' }
 

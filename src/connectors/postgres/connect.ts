@@ -1,9 +1,9 @@
 /** Which database a config means, and one shared driver per database in this process. */
-import { type CheckProblem, EnvironmentError, type Logger } from '../../plugin.ts'
-import { suggest } from '../../runtime/config/suggest.ts'
-import { inStateDir } from '../../runtime/state-dir.ts'
-import { type Lease as SharedLease, shareDrivers } from '../lib/share-drivers.ts'
-import { tlsFile } from '../lib/tls-file.ts'
+import { type CheckProblem, EnvironmentError, type Logger } from '../../contract/plugin.ts'
+import { suggest } from '../../kit/text/suggest.ts'
+import { inStateDir } from '../../kit/state-dir.ts'
+import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
+import { tlsFile } from '../../kit/tls-file.ts'
 import type { Driver } from './driver.ts'
 
 /** What all plugins on PostgreSQL have in common; durations in ms, 0: no limit. */
@@ -84,10 +84,10 @@ const settings = (c: ConnectionConfig): unknown[] => [
 
 async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
   if (isEmbedded(config.dsn)) {
-    const { openPglite } = await import('./pglite-driver.ts')
+    const { openPglite } = await import('./pglite/driver.ts')
     return openPglite(embeddedPath(config.dsn))
   }
-  const { openServer } = await import('./pg-driver.ts')
+  const { openServer } = await import('./server/driver.ts')
   const address = parse(config.dsn)
   if (address === undefined)
     throw new EnvironmentError('the DSN is no PostgreSQL address; write postgres://user:password@host:5432/database')

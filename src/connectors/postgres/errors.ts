@@ -1,5 +1,5 @@
 /** What PostgreSQL's errors mean for the runner: one table, by SQLSTATE. */
-import { ConnectionError, DataError, EnvironmentError, PipelineError } from '../../plugin.ts'
+import { ConnectionError, DataError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 
 type Kind = 'retry' | 'data' | 'environment'
 

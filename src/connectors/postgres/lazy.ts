@@ -1,5 +1,5 @@
 /** A driver for transforms, which have no `open`: connected at its first use. */
-import type { Logger } from '../../plugin.ts'
+import type { Logger } from '../../contract/plugin.ts'
 import { type ConnectionConfig, connect, type Lease } from './connect.ts'
 import type { Driver } from './driver.ts'
 

@@ -1,5 +1,5 @@
 /** `runner check`: can this database be used, now, from here? */
-import type { Probe, ProbeContext } from '../../plugin.ts'
+import type { Probe, ProbeContext } from '../../contract/plugin.ts'
 import { type ConnectionConfig, connect, isEmbedded, scopeOf } from './connect.ts'
 import { type Driver, quoteTable } from './driver.ts'
 

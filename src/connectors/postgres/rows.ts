@@ -3,9 +3,9 @@
  * columns' types: a number in a body reaches a numeric column digit by digit, without ever being a float.
  */
 import { compileObject } from '../../expressions/index.ts'
-import { type CheckProblem, DataError, type Message } from '../../plugin.ts'
-import { getter, show } from '../../transforms/lib/fields.ts'
-import { isRecord } from '../../transforms/lib/records.ts'
+import { type CheckProblem, DataError, type Message } from '../../contract/plugin.ts'
+import { getter, show } from '../../kit/values/fields.ts'
+import { isRecord } from '../../kit/values/records.ts'
 import { type Param, quoteName, quoteTable } from './driver.ts'
 import type { Command } from './write.ts'
 

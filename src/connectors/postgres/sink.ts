@@ -1,4 +1,4 @@
-import type { PostgresSinkConfig } from '../../config.gen.ts'
+import type { PostgresSinkConfig } from '../../generated/config-types.ts'
 import {
   BatchError,
   type CheckProblem,
@@ -9,7 +9,7 @@ import {
   type Message,
   type Sink,
   type WriteContext,
-} from '../../plugin.ts'
+} from '../../contract/plugin.ts'
 import { checkConnection, type ConnectionConfig, connect, type Lease, scopeOf } from './connect.ts'
 import { probeDatabase } from './probe.ts'
 import { bodyOf, checkTable, columnNames, rowPreview, tableCommand } from './rows.ts'

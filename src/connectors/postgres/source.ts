@@ -1,5 +1,5 @@
 /** Rows of a query, in the order of a cursor: once, or again and again for those that have come since. */
-import type { PostgresSourceConfig } from '../../config.gen.ts'
+import type { PostgresSourceConfig } from '../../generated/config-types.ts'
 import {
   type Batch,
   type CheckProblem,
@@ -10,7 +10,7 @@ import {
   type Position,
   type Source,
   type SourceContext,
-} from '../../plugin.ts'
+} from '../../contract/plugin.ts'
 import { checkConnection, type ConnectionConfig, connect, type Lease } from './connect.ts'
 import { quoteName, quoteTable, type Param, type Result } from './driver.ts'
 import { jsonText } from './json.ts'

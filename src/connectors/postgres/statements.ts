@@ -1,6 +1,6 @@
 /** The user's own SQL, with named parameters. */
 import { compile } from '../../expressions/index.ts'
-import { type CheckProblem, DataError, type Message } from '../../plugin.ts'
+import { type CheckProblem, DataError, type Message } from '../../contract/plugin.ts'
 import type { Param } from './driver.ts'
 import { parsePlaceholders } from './placeholders.ts'
 import { jsonArray } from './rows.ts'

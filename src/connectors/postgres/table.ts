@@ -1,5 +1,5 @@
 /** What a table looks like: found out before the first row, so that a wrong name ends the run at its start. */
-import { EnvironmentError } from '../../plugin.ts'
+import { EnvironmentError } from '../../contract/plugin.ts'
 import { quoteTable, type Queryable } from './driver.ts'
 
 async function columnsOfTable(db: Queryable, table: string): Promise<string[] | undefined> {

@@ -1,5 +1,5 @@
 /** A transaction of a lane: what sinks write, the lane's state and its position. */
-import { type CheckpointDelta, ConnectionError, DataError, type Transaction } from '../../plugin.ts'
+import { type CheckpointDelta, ConnectionError, DataError, type Transaction } from '../../contract/plugin.ts'
 import type { OpenTransaction, Queryable } from './driver.ts'
 
 const SAVE = 'update runner_checkpoint set position = $2, updated_at = clock_timestamp() where id = $1'

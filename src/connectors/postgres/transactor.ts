@@ -2,9 +2,9 @@
  * Checkpoints as rows beside a sink's data: outputs, state and position of a lane are one transaction. The row is locked while
  * the transaction is open, and its epoch tells whose the lane is.
  */
-import { type Checkpoint, type CheckpointDelta, type Context, type Json, type LaneInfo, type Transactor } from '../../plugin.ts'
+import { type Checkpoint, type CheckpointDelta, type Context, type Json, type LaneInfo, type Transactor } from '../../contract/plugin.ts'
 import { type ConnectionConfig, connect, type Lease } from './connect.ts'
-import { fenced, unclaimed } from '../../runtime/checkpoints/lanes.ts'
+import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
 import type { Driver, Queryable } from './driver.ts'
 import { type Claim, PostgresTransaction, unescape } from './transaction.ts'
 

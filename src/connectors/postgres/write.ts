@@ -1,5 +1,5 @@
 /** Writes messages by statements; of a batch in which the data of some is wrong, all the others. */
-import { DataError, type Message } from '../../plugin.ts'
+import { DataError, type Message } from '../../contract/plugin.ts'
 import type { Param, Queryable } from './driver.ts'
 
 /** One statement, for a whole batch or for each message. */

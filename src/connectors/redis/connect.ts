@@ -1,6 +1,6 @@
 /** One shared driver per Redis in this process. */
-import { type Lease as SharedLease, shareDrivers } from '../lib/share-drivers.ts'
-import { tlsFile } from '../lib/tls-file.ts'
+import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
+import { tlsFile } from '../../kit/tls-file.ts'
 import type { Driver } from './driver.ts'
 import { type ConnectionConfig, parseUrl } from './url.ts'
 
@@ -20,7 +20,7 @@ async function open(config: ConnectionConfig): Promise<Driver> {
     const { embeddedDriver } = await import('./embedded/driver.ts')
     return await embeddedDriver(target.path)
   }
-  const { IoredisDriver } = await import('./ioredis/driver.ts')
+  const { IoredisDriver } = await import('./client/driver.ts')
   const driver = new IoredisDriver({
     ...target,
     username: config.username || target.username,

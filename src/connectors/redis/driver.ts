@@ -2,7 +2,7 @@
  * What the redis source and sink need of a Redis: commands in pipelines, a connection that may wait, and subscriptions.
  * Two drivers have it: ioredis, and a SQLite file that needs no server.
  */
-import { ConnectionError, DataError, EnvironmentError } from '../../plugin.ts'
+import { ConnectionError, DataError, EnvironmentError } from '../../contract/plugin.ts'
 
 export type Arg = string | Buffer | number
 export type Command = readonly [name: string, ...args: Arg[]]

@@ -1,7 +1,7 @@
 /** What `runner check` finds out about a Redis: answer, login, rights, and whether a key holds what is expected. Changes nothing. */
 import { existsSync } from 'node:fs'
-import type { Probe, ProbeContext } from '../../plugin.ts'
-import type { RedisSinkConfig, RedisSourceConfig } from '../../config.gen.ts'
+import type { Probe, ProbeContext } from '../../contract/plugin.ts'
+import type { RedisSinkConfig, RedisSourceConfig } from '../../generated/config-types.ts'
 import { connect } from './connect.ts'
 import { type Command, type Driver, ReplyError, text } from './driver.ts'
 import { modeOf } from './sink-commands.ts'

@@ -1,9 +1,9 @@
 /** What a message becomes, per mode of the sink. */
-import { DataError, type Message } from '../../plugin.ts'
-import type { RedisSinkConfig } from '../../config.gen.ts'
-import { exactValue } from '../../transforms/lib/exact-json.ts'
-import { getter, show } from '../../transforms/lib/fields.ts'
-import { keyField, keyText } from '../../transforms/lib/key.ts'
+import { DataError, type Message } from '../../contract/plugin.ts'
+import type { RedisSinkConfig } from '../../generated/config-types.ts'
+import { exactValue } from '../../kit/values/exact-json.ts'
+import { getter, show } from '../../kit/values/fields.ts'
+import { keyField, keyText } from '../../kit/values/key.ts'
 import type { Arg, Command } from './driver.ts'
 import { template } from './template.ts'
 

@@ -8,8 +8,8 @@ import {
   EnvironmentError,
   type Message,
   type Sink,
-} from '../../plugin.ts'
-import type { RedisSinkConfig } from '../../config.gen.ts'
+} from '../../contract/plugin.ts'
+import type { RedisSinkConfig } from '../../generated/config-types.ts'
 import { connect, type Lease } from './connect.ts'
 import { type Command, ReplyError, sortError } from './driver.ts'
 import { probeSink } from './probe.ts'

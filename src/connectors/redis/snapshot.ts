@@ -1,6 +1,6 @@
 /** What a key holds, read once. */
-import { type Batch, EnvironmentError, Message, type Origin, type Source, type SourceContext } from '../../plugin.ts'
-import type { RedisSourceConfig } from '../../config.gen.ts'
+import { type Batch, EnvironmentError, Message, type Origin, type Source, type SourceContext } from '../../contract/plugin.ts'
+import type { RedisSourceConfig } from '../../generated/config-types.ts'
 import { connect, type Lease } from './connect.ts'
 import { ask, type Driver, type Reply, text } from './driver.ts'
 

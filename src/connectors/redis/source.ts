@@ -1,5 +1,5 @@
-import { type CheckProblem, defineSource, type Source, type SourceContext } from '../../plugin.ts'
-import type { RedisSourceConfig } from '../../config.gen.ts'
+import { type CheckProblem, defineSource, type Source, type SourceContext } from '../../contract/plugin.ts'
+import type { RedisSourceConfig } from '../../generated/config-types.ts'
 import { probeSource } from './probe.ts'
 import { checkKeyRule } from './pubsub/channel-key.ts'
 import { pubsubSource } from './pubsub/source.ts'

@@ -1,6 +1,6 @@
 /** Names of keys and channels that depend on the message: `bars:<symbol>:1m`, `<@topic>`. */
-import { DataError, type Message } from '../../plugin.ts'
-import { keyField, keyText } from '../../transforms/lib/key.ts'
+import { DataError, type Message } from '../../contract/plugin.ts'
+import { keyField, keyText } from '../../kit/values/key.ts'
 
 const PLACE = /<([^<>]+)>/g
 

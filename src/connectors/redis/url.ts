@@ -1,7 +1,7 @@
 /** Which Redis a URL means. */
-import type { CheckProblem } from '../../plugin.ts'
-import type { RedisSourceConfig } from '../../config.gen.ts'
-import { inStateDir } from '../../runtime/state-dir.ts'
+import type { CheckProblem } from '../../contract/plugin.ts'
+import type { RedisSourceConfig } from '../../generated/config-types.ts'
+import { inStateDir } from '../../kit/state-dir.ts'
 
 /** What source and sink have in common. */
 export type ConnectionConfig = Pick<

@@ -1,7 +1,7 @@
 /** How the pipelines of this process, and those of other runners, are doing. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RunnerStatusSourceConfig } from '../../config.gen.ts'
-import { defineSource, Message, type Origin, type Probe, type ProbeContext } from '../../plugin.ts'
+import type { RunnerStatusSourceConfig } from '../../generated/config-types.ts'
+import { defineSource, Message, type Origin, type Probe, type ProbeContext } from '../../contract/plugin.ts'
 import { statusOfAll } from '../../runtime/telemetry/observed.ts'
 import schema from './source.schema.json' with { type: 'json' }
 

@@ -1,6 +1,6 @@
 /** A message at certain times, by interval or cron expression. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ScheduleSourceConfig } from '../../config.gen.ts'
+import type { ScheduleSourceConfig } from '../../generated/config-types.ts'
 import {
   type Batch,
   type CheckProblem,
@@ -10,7 +10,7 @@ import {
   type Probe,
   type Source,
   type SourceContext,
-} from '../../plugin.ts'
+} from '../../contract/plugin.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import { cronTimes, intervals, type Times } from './times.ts'
 

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
-import type { StdinSourceConfig } from '../../config.gen.ts'
-import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../plugin.ts'
+import type { StdinSourceConfig } from '../../generated/config-types.ts'
+import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
 import { checkRecords, Records } from '../file/records.ts'
 import schema from './source.schema.json' with { type: 'json' }
 

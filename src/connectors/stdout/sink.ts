@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream'
-import type { StdoutSinkConfig } from '../../config.gen.ts'
-import { ConnectionError, defineSink, EnvironmentError, type Sink } from '../../plugin.ts'
+import type { StdoutSinkConfig } from '../../generated/config-types.ts'
+import { ConnectionError, defineSink, EnvironmentError, type Sink } from '../../contract/plugin.ts'
 import { jsonLine, textLine } from '../file/encode.ts'
 import { envelopeLine } from '../file/envelope.ts'
 import schema from './sink.schema.json' with { type: 'json' }

@@ -1,6 +1,6 @@
 /** The file in the state directory where triggers wait, shared by the command and the pipelines of this machine. */
-import { openSqlite, type Sqlite, type SqliteKind } from '../../runtime/checkpoints/sqlite.ts'
-import { inStateDir } from '../../runtime/state-dir.ts'
+import { openSqlite, type Sqlite, type SqliteKind } from '../../kit/sqlite/sqlite.ts'
+import { inStateDir } from '../../kit/state-dir.ts'
 
 /** AUTOINCREMENT: a number is never used twice, though rows are deleted. */
 const kind: SqliteKind = {

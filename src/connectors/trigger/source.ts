@@ -1,7 +1,7 @@
 /** Messages that somebody sends by hand with `runner trigger`. */
-import type { TriggerSourceConfig } from '../../config.gen.ts'
-import { defineSource, Message, type Origin } from '../../plugin.ts'
-import { probeWritable } from '../lib/probe-writable.ts'
+import type { TriggerSourceConfig } from '../../generated/config-types.ts'
+import { defineSource, Message, type Origin } from '../../contract/plugin.ts'
+import { probeWritable } from '../../kit/probe-writable.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import type { TriggerQueue } from './queue.ts'
 

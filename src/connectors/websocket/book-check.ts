@@ -1,9 +1,9 @@
 /** Order books whose messages carry a checksum instead of a number: keeps the books, and compares. */
 import { crc32 } from 'node:zlib'
-import type { Message } from '../../plugin.ts'
-import { exactValue } from '../../transforms/lib/exact-json.ts'
-import { getter } from '../../transforms/lib/fields.ts'
-import { type Match, matcher } from '../../transforms/lib/match.ts'
+import type { Message } from '../../contract/plugin.ts'
+import { exactValue } from '../../kit/values/exact-json.ts'
+import { getter } from '../../kit/values/fields.ts'
+import { type Match, matcher } from '../../kit/values/match.ts'
 import type { Counters, GapReason } from './counters.ts'
 import type { SequenceActions, Streams } from './sequence.ts'
 

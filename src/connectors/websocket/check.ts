@@ -1,6 +1,6 @@
 /** What a schema cannot say of a feed's config. */
-import type { WebsocketSourceConfig } from '../../config.gen.ts'
-import type { CheckProblem, Json } from '../../plugin.ts'
+import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
+import type { CheckProblem, Json } from '../../contract/plugin.ts'
 import { mentions, symbolsOf } from './template.ts'
 
 export function check(c: WebsocketSourceConfig): CheckProblem[] {

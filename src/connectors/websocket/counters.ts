@@ -1,5 +1,5 @@
 /** The source's counters, all there from the start so that a graph shows 0 and not a hole. */
-import type { Counter, SourceContext } from '../../plugin.ts'
+import type { Counter, SourceContext } from '../../contract/plugin.ts'
 
 export type GapReason = 'sequence' | 'reconnect' | 'refused' | 'dropped' | 'checksum'
 export type ReconnectReason = 'closed' | 'error' | 'stale' | 'ping_timeout' | 'gap' | 'too_large' | 'buffer_full'

@@ -1,8 +1,8 @@
 /** The connection to a feed, made again whenever it is lost, until the feed has ended for good. */
 import type { WebSocket } from 'ws'
-import type { WebsocketSourceConfig } from '../../config.gen.ts'
-import type { Json, SourceContext } from '../../plugin.ts'
-import { backoff } from '../../runtime/pause.ts'
+import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
+import type { Json, SourceContext } from '../../contract/plugin.ts'
+import { backoff } from '../../kit/pause.ts'
 import { Connection } from './connection.ts'
 import type { Counters, ReconnectReason } from './counters.ts'
 import { expand, symbolsOf } from './template.ts'

@@ -1,7 +1,7 @@
 /** One bounded HTTP GET: a body of any size and a server that never answers must cost nothing but a retry. */
 import { get as httpGetPlain } from 'node:http'
 import { get as httpGetTls } from 'node:https'
-import { ConnectionError } from '../../plugin.ts'
+import { ConnectionError } from '../../contract/plugin.ts'
 import type { TlsOptions } from './tls.ts'
 
 export interface GetOptions {

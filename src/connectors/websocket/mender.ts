@@ -2,8 +2,8 @@
  * Looks after streams in which nothing may be missing, by their numbers or their checksums, and mends their gaps: by a snapshot
  * over HTTP, by subscribing again, or by a new connection.
  */
-import type { WebsocketSourceConfig } from '../../config.gen.ts'
-import type { Json, Message, SourceContext } from '../../plugin.ts'
+import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
+import type { Json, Message, SourceContext } from '../../contract/plugin.ts'
 import { BookCheck } from './book-check.ts'
 import type { Counters } from './counters.ts'
 import type { Feed } from './feed.ts'

@@ -1,6 +1,6 @@
 /** `runner check`: does the feed answer the handshake, do snapshots come? */
-import type { WebsocketSourceConfig } from '../../config.gen.ts'
-import type { Probe, ProbeContext } from '../../plugin.ts'
+import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
+import type { Probe, ProbeContext } from '../../contract/plugin.ts'
 import { Connection } from './connection.ts'
 import { httpGet } from './http-get.ts'
 import { expandUrl, symbolsOf } from './template.ts'

@@ -1,5 +1,5 @@
 /** A feed has no sender to tell and nothing to read again: a message that is refused is counted and, now and then, logged. */
-import type { Logger, Refusal } from '../../plugin.ts'
+import type { Logger, Refusal } from '../../contract/plugin.ts'
 import type { Counters } from './counters.ts'
 
 /** ms between two lines of log. */

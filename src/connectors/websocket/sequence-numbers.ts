@@ -1,6 +1,6 @@
 /** The sequence numbers of a message. */
-import type { Message } from '../../plugin.ts'
-import { getter, show } from '../../transforms/lib/fields.ts'
+import type { Message } from '../../contract/plugin.ts'
+import { getter, show } from '../../kit/values/fields.ts'
 import type { SequenceOptions } from './sequence.ts'
 
 export interface Entry {

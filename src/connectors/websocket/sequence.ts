@@ -5,9 +5,9 @@
  * With snapshots over HTTP the order is the one exchanges ask for: messages are held back from the gap on, the snapshot is fetched, what it
  * covers is dropped, and the first message left must follow on from it; if it does not, the snapshot is too old and another one is fetched.
  */
-import type { Message } from '../../plugin.ts'
-import { getter } from '../../transforms/lib/fields.ts'
-import { type Match, matcher } from '../../transforms/lib/match.ts'
+import type { Message } from '../../contract/plugin.ts'
+import { getter } from '../../kit/values/fields.ts'
+import { type Match, matcher } from '../../kit/values/match.ts'
 import type { Counters, GapReason } from './counters.ts'
 import { bridges, type Entry, NumbersReader, wholeNumber } from './sequence-numbers.ts'
 

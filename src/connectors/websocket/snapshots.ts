@@ -1,7 +1,7 @@
 /** Fetches snapshots, one at a time: exchanges count requests, and a gap in one stream often comes with gaps in all. */
-import type { Logger } from '../../plugin.ts'
-import { systemClock } from '../../runtime/clock.ts'
-import { type Backoff, backoff, pause } from '../../runtime/pause.ts'
+import type { Logger } from '../../contract/plugin.ts'
+import { systemClock } from '../../kit/clock.ts'
+import { type Backoff, backoff, pause } from '../../kit/pause.ts'
 import type { Counters } from './counters.ts'
 import type { Got, StatusError } from './http-get.ts'
 

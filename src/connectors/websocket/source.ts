@@ -2,11 +2,20 @@
  * Client of a WebSocket feed. Opening only starts to connect: of several feeds in one pipeline one that is down must not hold the
  * others up, and a feed comes and goes anyway. Until it is there the source is not healthy.
  */
-import type { WebsocketSourceConfig } from '../../config.gen.ts'
-import { type Batch, DataError, defineSource, Message, type Origin, type Refusal, type Source, type SourceContext } from '../../plugin.ts'
-import { createPushQueue, type PushBatch, type QueuedRecord } from '../../runtime/push-queue/queue.ts'
-import { inStateDir } from '../../runtime/state-dir.ts'
-import { anyOf, type Match, matcher } from '../../transforms/lib/match.ts'
+import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
+import {
+  type Batch,
+  DataError,
+  defineSource,
+  Message,
+  type Origin,
+  type Refusal,
+  type Source,
+  type SourceContext,
+} from '../../contract/plugin.ts'
+import { createPushQueue, type PushBatch, type QueuedRecord } from '../../kit/push-queue/queue.ts'
+import { inStateDir } from '../../kit/state-dir.ts'
+import { anyOf, type Match, matcher } from '../../kit/values/match.ts'
 import { check } from './check.ts'
 import { countersOf } from './counters.ts'
 import { Feed } from './feed.ts'

@@ -1,5 +1,5 @@
 /** Messages with `{symbol}` in them, one text per message that is to be sent. */
-import type { Json } from '../../plugin.ts'
+import type { Json } from '../../contract/plugin.ts'
 
 const PLACEHOLDER = /\{symbol(?::(lower|upper))?\}/g
 

@@ -1,5 +1,5 @@
 /** TLS options out of the config, for the socket and for snapshots alike. */
-import { tlsFile } from '../lib/tls-file.ts'
+import { tlsFile } from '../../kit/tls-file.ts'
 
 export interface TlsConfig {
   readonly ssl_ca: string

@@ -3,9 +3,9 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { WebSocket } from 'ws'
-import type { WebsocketServerSinkConfig } from '../../config.gen.ts'
-import type { Route } from '../../runtime/http/listener.ts'
-import { isLoopback } from '../../runtime/http/loopback.ts'
+import type { WebsocketServerSinkConfig } from '../../generated/config-types.ts'
+import type { Route } from '../../kit/http/listener.ts'
+import { isLoopback } from '../../kit/http/loopback.ts'
 
 export interface Admission {
   /** A client that may come in. */

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import type { WebSocket } from 'ws'
-import type { WebsocketServerSinkConfig } from '../../config.gen.ts'
+import type { WebsocketServerSinkConfig } from '../../generated/config-types.ts'
 import { compile } from '../../expressions/index.ts'
 import {
   BatchError,
@@ -15,11 +15,11 @@ import {
   type Message,
   type Probe,
   type Sink,
-} from '../../plugin.ts'
-import type { Attachment } from '../../runtime/http/listener.ts'
-import { isLoopback } from '../../runtime/http/loopback.ts'
-import { probePort } from '../../runtime/http/probe.ts'
-import { show } from '../../transforms/lib/fields.ts'
+} from '../../contract/plugin.ts'
+import type { Attachment } from '../../kit/http/listener.ts'
+import { isLoopback } from '../../kit/http/loopback.ts'
+import { probePort } from '../../kit/http/probe.ts'
+import { show } from '../../kit/values/fields.ts'
 import { Client, type ClientHost } from './client.ts'
 import { Ring } from './ring.ts'
 import schema from './sink.schema.json' with { type: 'json' }
@@ -102,7 +102,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
     async open() {
       if (attachment) return
       if (config.page !== undefined && !existsSync(config.page)) throw new EnvironmentError(`page: ${config.page} does not exist`)
-      const { attach } = await import('../../runtime/http/listener.ts')
+      const { attach } = await import('../../kit/http/listener.ts')
       const { routes } = await import('./routes.ts')
       const owner = `sink '${ctx.step}' of pipeline '${ctx.pipeline}'`
       const admission = {

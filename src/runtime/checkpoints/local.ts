@@ -1,9 +1,9 @@
 /** Checkpoints of sources that have no store of their own, in one SQLite file beside the pipelines. */
 import { existsSync } from 'node:fs'
-import type { CheckpointStore } from '../../plugin.ts'
-import { type Claim, claimLane, laneSchema, peekLane, saveLane, unclaimed } from './lanes.ts'
-import { inStateDir } from '../state-dir.ts'
-import { openSqlite, type Sqlite, type SqliteKind } from './sqlite.ts'
+import type { CheckpointStore } from '../../contract/plugin.ts'
+import { type Claim, claimLane, laneSchema, peekLane, saveLane, unclaimed } from '../../kit/sqlite/lanes.ts'
+import { inStateDir } from '../../kit/state-dir.ts'
+import { openSqlite, type Sqlite, type SqliteKind } from '../../kit/sqlite/sqlite.ts'
 
 const kind: SqliteKind = { what: 'checkpoint file', applicationId: 0x52434b50, version: 1, schema: laneSchema }
 

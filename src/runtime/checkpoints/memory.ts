@@ -1,6 +1,6 @@
 /** Checkpoints that die with the process: for tests, and for pipelines that ask for nothing more. */
-import type { Checkpoint, CheckpointDelta, CheckpointStore, Json, LaneInfo } from '../../plugin.ts'
-import { fenced, unclaimed } from './lanes.ts'
+import type { Checkpoint, CheckpointDelta, CheckpointStore, Json, LaneInfo } from '../../contract/plugin.ts'
+import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
 
 interface Lane {
   epoch: number

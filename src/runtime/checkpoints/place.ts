@@ -1,7 +1,7 @@
 /** Where the position of a source is kept durable: decided in one place, for `run` and for the commands that look at it. */
-import type { CheckpointStore, Context, Source, SourcePlugin, Transactor } from '../../plugin.ts'
-import type { Pipeline, Step } from '../config/model.ts'
-import { isReplayable, transactionsOf } from '../traits.ts'
+import type { CheckpointStore, Context, Source, SourcePlugin, Transactor } from '../../contract/plugin.ts'
+import type { Pipeline, Step } from '../../config/model.ts'
+import { isReplayable, transactionsOf } from '../../config/traits.ts'
 
 export type Place =
   /** In one transaction with the outputs; `own`: the source's, else a sink's. */

@@ -1,6 +1,6 @@
 /** Logs: JSON lines on stderr, pretty on a terminal; batches are logged, never records. */
 import type { LogFn, Logger as PinoLogger } from 'pino'
-import type { Logger } from '../../plugin.ts'
+import type { Logger } from '../../contract/plugin.ts'
 
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error'

@@ -2,7 +2,7 @@
  * Counters kept as plain numbers, free when nobody looks. The status line reads them as they are; the Prometheus endpoint
  * turns them into prom-client metrics when it is scraped.
  */
-import type { Counter, Metrics } from '../../plugin.ts'
+import type { Counter, Metrics } from '../../contract/plugin.ts'
 
 export interface StepMeter {
   readonly step: string

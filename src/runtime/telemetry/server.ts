@@ -1,5 +1,5 @@
 /** `GET /metrics`, `/health`, `/ready` on a loopback port; no data and no config ever leaves through it. */
-import { attach, type Attachment, type Route } from '../http/listener.ts'
+import { attach, type Attachment, type Route } from '../../kit/http/listener.ts'
 import type { PipelineRun } from '../pipeline.ts'
 import { createRegistry } from './prometheus.ts'
 

@@ -1,6 +1,6 @@
 /** What becomes of messages whose window has closed. */
-import { type Counter, PipelineError, type TransformContext } from '../../plugin.ts'
-import { formatDuration } from './time.ts'
+import { type Counter, PipelineError, type TransformContext } from '../../contract/plugin.ts'
+import { formatDuration } from '../../kit/values/time.ts'
 
 export class LateError extends PipelineError {
   constructor(time: number, start: number, end: number, watermark: number) {

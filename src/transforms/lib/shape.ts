@@ -1,5 +1,5 @@
 /** Guards state against a changed configuration: what one kind of window holds makes no sense in another. */
-import { EnvironmentError, type Json, type State } from '../../plugin.ts'
+import { EnvironmentError, type Json, type State } from '../../contract/plugin.ts'
 
 const KEY = 'shape'
 

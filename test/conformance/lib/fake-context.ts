@@ -1,6 +1,6 @@
 /** What the runtime hands a source or a sink, without a runtime. */
-import type { Context, Json, LaneInfo, Position, SourceContext, WriteContext } from '../../../src/plugin.ts'
-import { VirtualClock } from '../../../src/runtime/clock.ts'
+import type { Context, Json, LaneInfo, Position, SourceContext, WriteContext } from '../../../src/contract/plugin.ts'
+import { VirtualClock } from '../../../src/kit/clock.ts'
 
 export interface Warning {
   readonly level: string

@@ -1,5 +1,5 @@
 /** State stores of a lane without a runtime. */
-import type { Json, State } from '../../../src/plugin.ts'
+import type { Json, State } from '../../../src/contract/plugin.ts'
 
 /** store -> key -> JSON text: what a checkpoint holds. */
 export type Durable = Map<string, Map<string, string>>

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { envelopeLine, readEnvelope } from '../../../src/connectors/file/envelope.ts'
-import { type Header, Message } from '../../../src/plugin.ts'
+import { type Header, Message } from '../../../src/contract/plugin.ts'
 
 const record = (value: Buffer | string | null, key: Buffer | string | null = 'k', headers: readonly Header[] = [['a', '1']]) => {
   const bytes = (x: Buffer | string | null) => (typeof x === 'string' ? Buffer.from(x) : x)

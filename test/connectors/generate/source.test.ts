@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { GenerateSourceConfig } from '../../../src/config.gen.ts'
+import type { GenerateSourceConfig } from '../../../src/generated/config-types.ts'
 import generate from '../../../src/connectors/generate/source.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'

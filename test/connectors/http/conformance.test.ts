@@ -1,6 +1,6 @@
 import { afterAll } from 'vitest'
 import http from '../../../src/connectors/http/source.ts'
-import type { HttpSourceConfig } from '../../../src/config.gen.ts'
+import type { HttpSourceConfig } from '../../../src/generated/config-types.ts'
 import { sourceConformance } from '../../conformance/source.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { sourceConfig } from './make.ts'

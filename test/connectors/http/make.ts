@@ -1,7 +1,7 @@
 /** `http` sources in a pipeline of their own, on a free port. */
-import type { HttpSourceConfig } from '../../../src/config.gen.ts'
+import type { HttpSourceConfig } from '../../../src/generated/config-types.ts'
 import http from '../../../src/connectors/http/source.ts'
-import type { Message, SinkPlugin, TransformPlugin } from '../../../src/plugin.ts'
+import type { Message, SinkPlugin, TransformPlugin } from '../../../src/contract/plugin.ts'
 import type { PipelineRun } from '../../../src/runtime/pipeline.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { MemoryLog, pipelineOf, start } from '../../runtime/harness.ts'

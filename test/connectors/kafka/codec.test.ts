@@ -5,7 +5,7 @@ import { crc32c } from '../../../src/connectors/kafka/codec/crc32c.ts'
 import { batchHeader, SetReader } from '../../../src/connectors/kafka/codec/decode.ts'
 import { BatchBuilder, stamp } from '../../../src/connectors/kafka/codec/encode.ts'
 import type { OutRecord } from '../../../src/connectors/kafka/driver.ts'
-import type { Header, Message } from '../../../src/plugin.ts'
+import type { Header, Message } from '../../../src/contract/plugin.ts'
 
 const COMPRESSIONS: readonly Compression[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 const origin = { lane: 't/0', source: 's', topic: 't', partition: 0, format: 'bytes' as const }

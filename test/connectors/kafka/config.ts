@@ -1,8 +1,8 @@
 /** A plugin's config as the config layer would fill it in: defaults from the schema, without the environment. */
-import type { KafkaSinkConfig, KafkaSourceConfig } from '../../../src/config.gen.ts'
+import type { KafkaSinkConfig, KafkaSourceConfig } from '../../../src/generated/config-types.ts'
 import sink from '../../../src/connectors/kafka/sink.schema.json' with { type: 'json' }
 import source from '../../../src/connectors/kafka/source.schema.json' with { type: 'json' }
-import { convert } from '../../../src/runtime/config/convert.ts'
+import { convert } from '../../../src/config/convert.ts'
 
 function defaults(schema: any): Record<string, unknown> {
   const filled: Record<string, unknown> = {}

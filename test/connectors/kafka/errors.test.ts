@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { connectionBroke, toPipelineError } from '../../../src/connectors/kafka/kafkajs/errors.ts'
-import { Connections } from '../../../src/connectors/kafka/kafkajs/connections.ts'
+import { connectionBroke, toPipelineError } from '../../../src/connectors/kafka/client/errors.ts'
+import { Connections } from '../../../src/connectors/kafka/client/connections.ts'
 import { testLog } from './make.ts'
 
 test('a request on a connection that broke after it was handed out is tried again', async () => {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Driver, type LogTransaction, type OutRecord, tpKey } from '../../../src/connectors/kafka/driver.ts'
-import { PipelineError, type LaneInfo, type Transaction } from '../../../src/plugin.ts'
+import { PipelineError, type LaneInfo, type Transaction } from '../../../src/contract/plugin.ts'
 import { consumeAll, createTopic } from '../../support/kafka.ts'
 import { type KafkaServer, startKafka } from '../../support/servers/kafka.ts'
 import { freePorts } from '../../support/servers/ports.ts'

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { heartbeats } from '../../../src/connectors/kafka/kafkajs/consume/heartbeat.ts'
+import { heartbeats } from '../../../src/connectors/kafka/client/consume/heartbeat.ts'
 
 afterEach(() => vi.useRealTimers())
 

@@ -1,8 +1,8 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { Cluster } from '../../../src/connectors/kafka/kafkajs/cluster.ts'
-import { Batch, Call } from '../../../src/connectors/kafka/kafkajs/produce/batch.ts'
-import { Pump } from '../../../src/connectors/kafka/kafkajs/produce/pump.ts'
-import { PartitionQueue } from '../../../src/connectors/kafka/kafkajs/produce/queue.ts'
+import { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
+import { Batch, Call } from '../../../src/connectors/kafka/client/produce/batch.ts'
+import { Pump } from '../../../src/connectors/kafka/client/produce/pump.ts'
+import { PartitionQueue } from '../../../src/connectors/kafka/client/produce/queue.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 
 afterEach(() => vi.useRealTimers())

@@ -1,6 +1,6 @@
 /** How tests and their child processes make a driver for real brokers. */
-import { KafkaDriver } from '../../../src/connectors/kafka/kafkajs/driver.ts'
-import type { Logger } from '../../../src/plugin.ts'
+import { KafkaDriver } from '../../../src/connectors/kafka/client/driver.ts'
+import type { Logger } from '../../../src/contract/plugin.ts'
 
 const line = (o: object, m: string): void => {
   if (process.env.KAFKA_TEST_LOG) console.error(m, o)

@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import type { Cluster } from '../../../src/connectors/kafka/kafkajs/cluster.ts'
-import { Fetcher } from '../../../src/connectors/kafka/kafkajs/consume/fetcher.ts'
-import { PartitionState } from '../../../src/connectors/kafka/kafkajs/consume/partition.ts'
+import type { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
+import { Fetcher } from '../../../src/connectors/kafka/client/consume/fetcher.ts'
+import { PartitionState } from '../../../src/connectors/kafka/client/consume/partition.ts'
 
 afterEach(() => vi.useRealTimers())
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
-import type { RedisSinkConfig, RedisSourceConfig } from '../../../src/config.gen.ts'
+import type { RedisSinkConfig, RedisSourceConfig } from '../../../src/generated/config-types.ts'
 import { connect, type Lease } from '../../../src/connectors/redis/connect.ts'
 import { redisUrl } from '../../support/redis.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { PushReader } from '../../../src/connectors/redis/ioredis/reading/push-reader.ts'
+import { PushReader } from '../../../src/connectors/redis/client/reading/push-reader.ts'
 import { encode } from '../../support/redis.ts'
 import { eventually } from '../../support/eventually.ts'
 

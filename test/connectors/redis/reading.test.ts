@@ -2,8 +2,8 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Worker } from 'node:worker_threads'
 import { afterEach, expect, test } from 'vitest'
-import { type Connection, ReadingThread } from '../../../src/connectors/redis/ioredis/reading/connection.ts'
-import { MAX_WAITING } from '../../../src/connectors/redis/ioredis/reading/protocol.ts'
+import { type Connection, ReadingThread } from '../../../src/connectors/redis/client/reading/connection.ts'
+import { MAX_WAITING } from '../../../src/connectors/redis/client/reading/protocol.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { eventually } from '../../support/eventually.ts'
 

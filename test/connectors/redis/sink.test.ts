@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import redisSink from '../../../src/connectors/redis/sink.ts'
-import { BatchError, EnvironmentError, Message, type Sink } from '../../../src/plugin.ts'
+import { BatchError, EnvironmentError, Message, type Sink } from '../../../src/contract/plugin.ts'
 import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { unique } from '../../support/unique.ts'

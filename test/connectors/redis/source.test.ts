@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import redisSource from '../../../src/connectors/redis/source.ts'
-import type { Batch, Message, Position, Source } from '../../../src/plugin.ts'
+import type { Batch, Message, Position, Source } from '../../../src/contract/plugin.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
 import { unique } from '../../support/unique.ts'

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import { afterAll, describe, expect, test } from 'vitest'
-import type { RunnerStatusSourceConfig } from '../../../src/config.gen.ts'
+import type { RunnerStatusSourceConfig } from '../../../src/generated/config-types.ts'
 import status from '../../../src/connectors/runner_status/source.ts'
 import type { PipelineRun } from '../../../src/runtime/pipeline.ts'
 import { observe } from '../../../src/runtime/telemetry/observed.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { ScheduleSourceConfig } from '../../../src/config.gen.ts'
+import type { ScheduleSourceConfig } from '../../../src/generated/config-types.ts'
 import schedule from '../../../src/connectors/schedule/source.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'

@@ -1,6 +1,6 @@
 import { PassThrough, Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import type { StdinSourceConfig } from '../../../src/config.gen.ts'
+import type { StdinSourceConfig } from '../../../src/generated/config-types.ts'
 import stdin, { stdinSource } from '../../../src/connectors/stdin/source.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'

@@ -2,9 +2,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
-import type { WebsocketSourceConfig } from '../../../src/config.gen.ts'
+import type { WebsocketSourceConfig } from '../../../src/generated/config-types.ts'
 import websocket, { websocketSource } from '../../../src/connectors/websocket/source.ts'
-import type { Message, Source } from '../../../src/plugin.ts'
+import type { Message, Source } from '../../../src/contract/plugin.ts'
 import { fakeSourceContext, type FakeSourceContext } from '../../conformance/lib/fake-context.ts'
 
 export interface Peer {

@@ -2,7 +2,7 @@
  * Prints a topic of an embedded log as JSON lines, in a process of its own: the second opinion that kcat is for Kafka.
  * `node read-embedded.ts FILE TOPIC`
  */
-import { embeddedDriver } from '../../../src/connectors/embedded/driver.ts'
+import { embeddedDriver } from '../../../src/connectors/kafka/embedded/driver.ts'
 
 const [path, topic] = process.argv.slice(2)
 const driver = embeddedDriver({ path })

@@ -1,6 +1,6 @@
 /** Sends requests, and sorts answers into: done, refused, later, never. */
-import type { HttpSinkConfig } from '../../../config.gen.ts'
-import { ConnectionError, type Context, EnvironmentError } from '../../../plugin.ts'
+import type { HttpSinkConfig } from '../../../generated/config-types.ts'
+import { ConnectionError, type Context, EnvironmentError } from '../../../contract/plugin.ts'
 import { bodyOf, type Parcel } from './parcels.ts'
 
 export interface Rejected {

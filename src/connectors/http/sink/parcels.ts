@@ -1,5 +1,5 @@
 /** Messages as requests: what goes together, and under which idempotency key. */
-import { DataError, type Message } from '../../../plugin.ts'
+import { DataError, type Message } from '../../../contract/plugin.ts'
 
 export interface Item {
   readonly message: Message

@@ -1,7 +1,7 @@
 /** `runner check`: is anybody there? A connection, no request: that could change something. */
 import { connect } from 'node:net'
-import type { HttpSinkConfig } from '../../../config.gen.ts'
-import type { Probe, ProbeContext } from '../../../plugin.ts'
+import type { HttpSinkConfig } from '../../../generated/config-types.ts'
+import type { Probe, ProbeContext } from '../../../contract/plugin.ts'
 
 export function probeHost({ url }: HttpSinkConfig, { signal }: ProbeContext): Promise<Probe[]> {
   const { protocol, hostname, port, host } = new URL(url.replaceAll(/[{}]/g, '_'))

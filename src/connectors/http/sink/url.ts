@@ -1,6 +1,6 @@
 /** URLs with fields of the message in their path. */
-import { DataError, type Message } from '../../../plugin.ts'
-import { getter, show } from '../../../transforms/lib/fields.ts'
+import { DataError, type Message } from '../../../contract/plugin.ts'
+import { getter, show } from '../../../kit/values/fields.ts'
 
 const FIELD = /\{([^{}]*)\}/
 

@@ -1,7 +1,7 @@
 /** Who may post: a bearer token, or a signature over the body. All comparisons take the same time, whatever differs. */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import type { CheckProblem } from '../../../plugin.ts'
+import type { CheckProblem } from '../../../contract/plugin.ts'
 
 export interface AuthOptions {
   readonly bearer: readonly string[]

@@ -1,6 +1,6 @@
 /** Requests on their way: waiting to be read, then in the pipeline until the commit that covers them. */
-import type { Message, Position, Refusal } from '../../../plugin.ts'
-import { errorType } from '../../../runtime/dead-letters.ts'
+import type { Message, Position, Refusal } from '../../../contract/plugin.ts'
+import { errorType } from '../../../kit/dead-letter/dead-letters.ts'
 import { accepted, type Answer, stopping, unknown } from './answer.ts'
 
 interface Rejected {

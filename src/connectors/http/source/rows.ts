@@ -1,6 +1,6 @@
 /** A request's body as messages: one per element of a JSON array, one per line, or one in all. */
-import { DataError, DecodeError, type Format, type Header, Message, type Origin } from '../../../plugin.ts'
-import { getter, show } from '../../../transforms/lib/fields.ts'
+import { DataError, DecodeError, type Format, type Header, Message, type Origin } from '../../../contract/plugin.ts'
+import { getter, show } from '../../../kit/values/fields.ts'
 import { elements, JsonError } from './scan.ts'
 
 export interface RowOptions {

@@ -1,7 +1,7 @@
 /** The five compressions of Kafka record batches, all synchronous: a batch is at most a few hundred KB. */
 import { createRequire } from 'node:module'
 import zlib from 'node:zlib'
-import { DecodeError, EnvironmentError } from '../../../plugin.ts'
+import { DecodeError, EnvironmentError } from '../../../contract/plugin.ts'
 
 export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 

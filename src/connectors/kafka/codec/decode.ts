@@ -1,5 +1,5 @@
 /** Walking through fetched sets of Kafka record batches (message format v2). */
-import { DecodeError, Message, type Origin } from '../../../plugin.ts'
+import { DecodeError, Message, type Origin } from '../../../contract/plugin.ts'
 import { CONTROL, HEADER_SIZE, TRANSACTIONAL } from './encode.ts'
 import { Cursor, readInt64 } from './numbers.ts'
 import { type BatchHeader, decodeBatch } from './records.ts'

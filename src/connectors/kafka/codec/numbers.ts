@@ -1,5 +1,5 @@
 /** Numbers in record batches: zigzag varints, and int64 as far as a number is exact. */
-import { DecodeError } from '../../../plugin.ts'
+import { DecodeError } from '../../../contract/plugin.ts'
 
 /** Size of the zigzag varint of an int32. */
 export function varintSize(value: number): number {

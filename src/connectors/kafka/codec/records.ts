@@ -1,5 +1,5 @@
 /** The records of one record batch (message format v2), straight into messages: no intermediate objects, bytes are never copied. */
-import { DecodeError, type Header, Message, type Origin } from '../../../plugin.ts'
+import { DecodeError, type Header, Message, type Origin } from '../../../contract/plugin.ts'
 import { decompress } from './compression.ts'
 import { crc32c } from './crc32c.ts'
 import { HEADER_SIZE } from './encode.ts'

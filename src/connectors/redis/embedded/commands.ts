@@ -1,5 +1,5 @@
 /** Redis's commands on the embedded store: those that the source, the sink and their tests use. Each runs within a transaction. */
-import type { Sqlite } from '../../../runtime/checkpoints/sqlite.ts'
+import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { type Arg, type Reply, ReplyError } from '../driver.ts'
 import { blob, bytes, count, dropEmpty, ensure, expect, int, remove, slice, str, typeOf } from './store.ts'
 import { streamCommands } from './streams.ts'

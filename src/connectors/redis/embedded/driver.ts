@@ -1,5 +1,5 @@
 /** A Redis without a server: one SQLite file that several processes may use at once. */
-import { openSqlite, type Sqlite } from '../../../runtime/checkpoints/sqlite.ts'
+import { openSqlite, type Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { type Command, type Driver, type Reply, ReplyError, type Session } from '../driver.ts'
 import { commands } from './commands.ts'
 import { blob, kind, str } from './store.ts'

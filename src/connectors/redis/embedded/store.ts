@@ -1,5 +1,5 @@
 /** The embedded store's file, and what all its commands share: types of keys and their time to live. */
-import type { Sqlite, SqliteKind } from '../../../runtime/checkpoints/sqlite.ts'
+import type { Sqlite, SqliteKind } from '../../../kit/sqlite/sqlite.ts'
 import { type Arg, ReplyError } from '../driver.ts'
 
 export type Type = 'string' | 'list' | 'hash' | 'zset' | 'stream'

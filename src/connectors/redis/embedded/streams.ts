@@ -1,5 +1,5 @@
 /** Streams of the embedded store: entries, groups, and what a consumer has not acknowledged. */
-import type { Sqlite } from '../../../runtime/checkpoints/sqlite.ts'
+import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { type Arg, type Reply, ReplyError } from '../driver.ts'
 import type { Implementation } from './commands.ts'
 import { bytes, count, ensure, expect, int, str } from './store.ts'

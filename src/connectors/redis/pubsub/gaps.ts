@@ -1,5 +1,5 @@
 /** Times without a subscription: what is published meanwhile is lost, and nobody will ever say how much it was. */
-import type { Context, Counter } from '../../../plugin.ts'
+import type { Context, Counter } from '../../../contract/plugin.ts'
 
 export class Gaps {
   private readonly ctx: Context

@@ -2,10 +2,10 @@
  * Pub/Sub: everything is taken from the connection at once, into a queue, and read from there. A server drops a subscriber that
  * falls behind by its output-buffer limit (32 MB by default), so nothing on this side may wait: a thread of its own reads.
  */
-import { Message, type Origin, type Source, type SourceContext } from '../../../plugin.ts'
-import type { RedisSourceConfig } from '../../../config.gen.ts'
-import { createPushQueue } from '../../../runtime/push-queue/queue.ts'
-import { inStateDir } from '../../../runtime/state-dir.ts'
+import { Message, type Origin, type Source, type SourceContext } from '../../../contract/plugin.ts'
+import type { RedisSourceConfig } from '../../../generated/config-types.ts'
+import { createPushQueue } from '../../../kit/push-queue/queue.ts'
+import { inStateDir } from '../../../kit/state-dir.ts'
 import { connect, type Lease } from '../connect.ts'
 import type { Subscription } from '../driver.ts'
 import { keyRule } from './channel-key.ts'

@@ -1,6 +1,6 @@
 /** One stream as a lane: first what this consumer still has, then what dead ones have left, then what is new. */
-import { type Batch, type Counter, DataError, Message, type Origin, type Position, type SourceContext } from '../../../plugin.ts'
-import type { RedisSourceConfig } from '../../../config.gen.ts'
+import { type Batch, type Counter, DataError, Message, type Origin, type Position, type SourceContext } from '../../../contract/plugin.ts'
+import type { RedisSourceConfig } from '../../../generated/config-types.ts'
 import { ask, type Driver, type Reply, ReplyError, type Session, sortError, text } from '../driver.ts'
 
 export interface LaneOptions {

@@ -3,8 +3,8 @@
  * A position also names what was read and not acknowledged when it was made, so that a checkpoint kept elsewhere knows it again.
  */
 import { hostname } from 'node:os'
-import { type Batch, type Position, type Source, type SourceContext } from '../../../plugin.ts'
-import type { RedisSourceConfig } from '../../../config.gen.ts'
+import { type Batch, type Position, type Source, type SourceContext } from '../../../contract/plugin.ts'
+import type { RedisSourceConfig } from '../../../generated/config-types.ts'
 import { connect, type Lease } from '../connect.ts'
 import type { Session } from '../driver.ts'
 import { StreamLane } from './lane.ts'

@@ -1,0 +1,101 @@
+/** One schema for a whole pipeline file, out of the frame and the plugins' own: what an editor completes, hovers and checks from. */
+import { FORMATS } from './formats.ts'
+import type { Schema } from './schema.ts'
+import type { Kind } from './registry.ts'
+import { DURATION_PATTERN, SIZE_PATTERN } from '../kit/text/units.ts'
+
+export interface DescribedPlugin {
+  readonly kind: Kind
+  readonly type: string
+  readonly schema: Schema
+}
+
+/** Every string may be a reference instead; an editor must not underline it. */
+const REFERENCE = '\\$\\{'
+
+type Mutable = Record<string, any>
+
+/** Draft-07: what YAML language servers have known longest. */
+export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[]): Schema {
+  const defs: Mutable = {}
+  for (const [name, def] of Object.entries(frame.$defs ?? {})) defs[name] = editorSchema(def, '')
+  for (const p of plugins) {
+    const id = `${p.kind}.${p.type}`
+    defs[id] = pluginSchema(p, id)
+  }
+  for (const kind of ['source', 'transform', 'sink'] as const) {
+    const own = plugins.filter(p => p.kind === kind)
+    for (const section of kind === 'sink' ? ['sink', 'dlq'] : [kind]) defs[section] = stepSchema(defs[section], own)
+  }
+  const { $defs: _, ...top } = frame
+  const composed = editorSchema(top, '') as Mutable
+  composed.$schema = 'http://json-schema.org/draft-07/schema#'
+  composed.$defs = defs
+  // With plugins of its own a file may use names that are not known here; without, an unknown one is a mistake.
+  composed.if = { required: ['plugins'], properties: { plugins: { minItems: 1 } } }
+  composed.else = {
+    properties: Object.fromEntries(['sources', 'transforms', 'sinks'].map(s => [s, { items: { $ref: `#/$defs/${s.slice(0, -1)}Names` } }])),
+  }
+  composed.else.properties.dlq = { $ref: '#/$defs/dlqNames' }
+  for (const section of ['source', 'transform', 'sink', 'dlq'])
+    defs[`${section}Names`] = { propertyNames: { enum: Object.keys(defs[section].properties) } }
+  return composed
+}
+
+function stepSchema(step: Mutable, plugins: readonly DescribedPlugin[]): Mutable {
+  const properties: Mutable = {}
+  for (const p of plugins) properties[p.type] = { $ref: `#/$defs/${p.kind}.${p.type}` }
+  return { ...step, properties: { ...properties, ...step.properties }, minProperties: 1 }
+}
+
+function pluginSchema({ schema, type }: DescribedPlugin, id: string): Mutable {
+  const { $schema: _, $id: __, shorthand, title: ___, ...rest } = schema as Mutable
+  const map = editorSchema(rest, `#/$defs/${id}`) as Mutable
+  const { description } = map
+  // `stdout:` with nothing behind it is an empty map.
+  const choices: Mutable[] = [map]
+  if (!schema.required?.some(key => schema.properties?.[key]?.default === undefined)) choices.push({ type: 'null' })
+  const short = shorthand && map.properties?.[shorthand]
+  if (short) choices.push(Array.isArray(short.anyOf) ? short : { ...short })
+  const { $defs, definitions, ...bare } = map
+  choices[0] = bare
+  const inner = { ...($defs ? { $defs } : {}), ...(definitions ? { definitions } : {}) }
+  if (choices.length === 1) return { title: type, ...bare, ...inner }
+  return { title: type, ...(description ? { description } : {}), anyOf: choices, ...inner }
+}
+
+/** Our formats as patterns, our keywords gone, references to `$defs` of the plugin moved along, texts with `${}` allowed everywhere. */
+function editorSchema(schema: unknown, base: string): unknown {
+  if (Array.isArray(schema)) return schema.map(s => editorSchema(s, base))
+  if (typeof schema !== 'object' || schema === null) return schema
+  const out: Mutable = {}
+  for (const [key, value] of Object.entries(schema as Mutable)) {
+    if (key === 'secret' || key === 'returns' || key === 'shorthand') continue
+    if (['default', 'examples', 'enum', 'const', 'required'].includes(key)) out[key] = value
+    else if (key === '$ref' && typeof value === 'string' && value.startsWith('#/') && base !== '') out[key] = base + value.slice(1)
+    else if (['properties', 'patternProperties', '$defs', 'definitions'].includes(key)) {
+      out[key] = Object.fromEntries(Object.entries(value as Mutable).map(([k, v]) => [k, editorSchema(v, base)]))
+    } else out[key] = editorSchema(value, base)
+  }
+  return out.type === undefined ? out : withReferences(out)
+}
+
+function withReferences(schema: Mutable): Mutable {
+  const out = { ...schema }
+  if (typeof out.format === 'string' && out.format in FORMATS) {
+    const pattern = { duration: DURATION_PATTERN, size: SIZE_PATTERN, topic: '^[a-zA-Z0-9._-]{1,249}$' }[out.format as string]
+    if (pattern && out.pattern === undefined) {
+      out.pattern = `${pattern}|${REFERENCE}`
+      out.patternErrorMessage = `must be ${FORMATS[out.format].expected}`
+    }
+    delete out.format
+  } else if (typeof out.pattern === 'string') out.pattern = `(${out.pattern})|${REFERENCE}`
+  const types: string[] = Array.isArray(out.type) ? out.type : [out.type]
+  const scalar = types.some(t => t === 'number' || t === 'integer' || t === 'boolean') || out.enum !== undefined
+  if (!scalar || (types.includes('string') && !out.enum)) return out
+  // A number, a boolean or one of a few words: or a reference that becomes one.
+  const { description, default: fallback, examples, title, ...rest } = out
+  const about: Mutable = {}
+  for (const [k, v] of Object.entries({ title, description, default: fallback, examples })) if (v !== undefined) about[k] = v
+  return { ...about, anyOf: [rest, { type: 'string', pattern: `^.*${REFERENCE}.*$` }] }
+}

@@ -1,0 +1,44 @@
+/** Walks a value beside its schema: turns durations and sizes into numbers, places paths, and finds the expressions and the secrets in it. */
+import { isAbsolute, join } from 'node:path'
+import { alternatives, itemSchema, propertySchema, type Schema, views } from './schema.ts'
+import type { Path } from './tree.ts'
+import { parseDuration, parseSize } from '../kit/text/units.ts'
+
+export interface Marked {
+  readonly path: Path
+  readonly value: unknown
+  readonly schema: Schema
+}
+
+export interface Converted {
+  /** What the plugin gets. */
+  readonly value: unknown
+  readonly expressions: readonly Marked[]
+  readonly secrets: readonly Marked[]
+}
+
+/** Works on values that are not valid, too: what does not fit stays as it is. `base`: the folder of the pipeline's file. */
+export function convert(value: unknown, schema: Schema, root: Schema, base = ''): Converted {
+  const expressions: Marked[] = []
+  const secrets: Marked[] = []
+  const walk = (v: unknown, s: Schema | undefined, path: Path): unknown => {
+    const schemas = views(s, v, root)
+    // A value of the wrong type fits no alternative, and must not be shown all the same.
+    if (alternatives(s, root).some(x => x.secret)) secrets.push({ path, value: v, schema: schemas[0] ?? s })
+    if (typeof v === 'string') {
+      const formatted = schemas.find(x => x.format !== undefined)
+      if (formatted?.format === 'duration') return parseDuration(v) ?? v
+      if (formatted?.format === 'size') return parseSize(v) ?? v
+      // Joined, not resolved: where the files lie on this machine is not a part of what the pipeline is.
+      if (formatted?.format === 'path' && v !== '') return isAbsolute(v) ? v : join(base, v)
+      if (formatted?.format === 'expression') expressions.push({ path, value: v, schema: formatted })
+      return v
+    }
+    if (Array.isArray(v)) return v.map((item, i) => walk(item, itemSchema(schemas, i), [...path, i]))
+    if (typeof v === 'object' && v !== null) {
+      return Object.fromEntries(Object.entries(v).map(([key, item]) => [key, walk(item, propertySchema(schemas, key), [...path, key])]))
+    }
+    return v
+  }
+  return { value: walk(value, schema, []), expressions, secrets }
+}

@@ -1,0 +1,50 @@
+/**
+ * Where outputs and positions can be committed together. `validate` refuses `exactly_once` when there is no such place,
+ * and `explain` gives the same reasons edge by edge.
+ */
+import type { SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
+import { isReplayable, reasonOf, transactionsOf } from './traits.ts'
+
+export interface DeliveryStep<P> {
+  readonly name: string
+  readonly type: string
+  readonly plugin: P
+  readonly config: unknown
+}
+
+export interface DeliveryObstacle {
+  readonly from: string
+  readonly to?: string
+  readonly reason: string
+}
+
+/**
+ * Why the pipeline cannot be exactly once: nothing when it can. The dlq need not take part: a dead letter is written before the
+ * commit, so it is never lost, and a crash may repeat it, with the same source position in its headers.
+ */
+export function obstacles(sources: readonly DeliveryStep<SourcePlugin>[], sinks: readonly DeliveryStep<SinkPlugin>[]): DeliveryObstacle[] {
+  const out: DeliveryObstacle[] = []
+  for (const source of sources) {
+    if (!isReplayable(source)) {
+      out.push({ from: source.name, reason: `${source.name} cannot be read again after a crash (${reasonOf(source)})` })
+      continue
+    }
+    if (transactionsOf(source, sinks)) continue
+    const here = source.plugin.transactions?.scope(source.config)
+    const apart = sinks.filter(sink => here === undefined || sink.plugin.scope?.(sink.config) !== here)
+    for (const sink of apart) {
+      const there = sink.plugin.scope?.(sink.config)
+      if (there === undefined)
+        out.push({ from: source.name, to: sink.name, reason: `${sink.name} cannot take part in a transaction (${reasonOf(sink)})` })
+      else if (here !== undefined)
+        out.push({
+          from: source.name,
+          to: sink.name,
+          reason: `${source.name} and ${sink.name} are not the same system (${here}, ${there})`,
+        })
+    }
+    if (here === undefined && !out.some(o => o.from === source.name))
+      out.push({ from: source.name, reason: `the positions of ${source.name} cannot be committed in one transaction with the output` })
+  }
+  return out
+}

@@ -1,0 +1,126 @@
+/** `${VAR}`, `${VAR:-default}`, `${file:path}` in parsed strings, never in the raw text: a value cannot change the file's structure. */
+import { readFileSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Problems } from './problems.ts'
+import { spanInScalar } from './scalar.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import type { Path, ScalarNode, Substitution, TreeNode } from './tree.ts'
+
+export type Env = Readonly<Record<string, string | undefined>>
+
+const MAX_FILE = 65_536
+const SECRET_NAME = /pass|secret|token|credential|dsn|private|api_?key|auth/i
+
+export type EnvError = {
+  readonly code: 'CONFIG_ENV_MISSING' | 'CONFIG_ENV_SYNTAX' | 'CONFIG_ENV_FILE'
+  readonly start: number
+  readonly end: number
+  readonly message: string
+  readonly suggestion?: string
+}
+
+export interface Replaced {
+  readonly text: string
+  readonly substitution: Substitution
+  readonly errors: readonly EnvError[]
+}
+
+/** @returns undefined when the text has nothing to replace. `base`: the folder that `file:` paths start from. */
+export function substitute(template: string, env: Env, base: string): Replaced | undefined {
+  if (!template.includes('${')) return undefined
+  const pieces: { start: number; end: number; at: number; to: number; variable?: string }[] = []
+  const errors: EnvError[] = []
+  let text = ''
+  let secret = false
+  let replaced = false
+  const push = (value: string, start: number, end: number, variable?: string): void => {
+    if (start === end) return
+    pieces.push({ start, end, at: text.length, to: text.length + value.length, variable })
+    text += value
+  }
+  let i = 0
+  while (i < template.length) {
+    const open = template.indexOf('${', i)
+    if (open < 0) break
+    if (template[open - 1] === '$' && open > i) {
+      push(template.slice(i, open - 1), i, open - 1)
+      push('${', open - 1, open + 2, '$')
+      i = open + 2
+      continue
+    }
+    push(template.slice(i, open), i, open)
+    const close = template.indexOf('}', open)
+    const end = close < 0 ? template.length : close + 1
+    const result =
+      close < 0 ? syntax(open, end, 'this ${ is never closed') : reference(template.slice(open + 2, close), open, end, env, base)
+    if (typeof result === 'string') push(result, open, end, template.slice(open, end))
+    else {
+      errors.push(result)
+      push('', open, end, template.slice(open, end))
+    }
+    replaced = true
+    secret ||= template.startsWith('${file:', open) || SECRET_NAME.test(template.slice(open, end).split(':-')[0])
+    i = end
+  }
+  push(template.slice(i), i, template.length)
+  // `$${` alone is an escape, not a reference: the value stays a string.
+  return { text, errors, substitution: { template, pieces, unresolved: errors.length > 0, secret: replaced && secret } }
+}
+
+function reference(body: string, start: number, end: number, env: Env, base: string): string | EnvError {
+  if (body.startsWith('file:')) return readSecret(body.slice(5), start, end, base)
+  const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([^]*))?$/.exec(body)
+  if (!match) return syntax(start, end, `\${${body}} is neither \${VAR}, \${VAR:-default} nor \${file:/path}`)
+  const [, name, fallback] = match
+  const value = env[name]
+  // As in a shell: `:-` also stands in for an empty variable.
+  if (fallback !== undefined) return value === undefined || value === '' ? fallback : value
+  if (value !== undefined) return value
+  const near = suggest(name, Object.keys(env))
+  return {
+    code: 'CONFIG_ENV_MISSING',
+    start,
+    end,
+    message: `the environment variable ${name} is not set`,
+    ...(near ? { suggestion: `\${${near}}` } : {}),
+  }
+}
+
+const syntax = (start: number, end: number, message: string): EnvError => ({ code: 'CONFIG_ENV_SYNTAX', start, end, message })
+
+function readSecret(path: string, start: number, end: number, base: string): string | EnvError {
+  const failed = (message: string): EnvError => ({ code: 'CONFIG_ENV_FILE', start, end, message })
+  if (path === '' || path.includes('\0')) return failed('${file:…} needs a path')
+  try {
+    const full = resolve(base, path)
+    const stat = statSync(full)
+    // A pipe or a device would never end.
+    if (!stat.isFile()) return failed(`${path} is not a file`)
+    if (stat.size > MAX_FILE) return failed(`${path} is larger than 64 KB`)
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(full)).replace(/[\r\n]+$/, '')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return failed(
+      `${path} ${code === 'ENOENT' ? 'does not exist' : code === 'ERR_ENCODING_INVALID_ENCODED_DATA' ? 'is not UTF-8 text' : `cannot be read (${code})`}`,
+    )
+  }
+}
+
+/** A copy of the tree with every string leaf replaced. With `lenient`, unresolved references are no problem (a step that is switched off). */
+export function resolveTree(node: TreeNode, path: Path, env: Env, base: string, problems: Problems, lenient = false): TreeNode {
+  if (node.kind === 'scalar') return resolveScalar(node, path, env, base, lenient ? undefined : problems)
+  if (node.kind === 'seq')
+    return { ...node, items: node.items.map((item, i) => resolveTree(item, [...path, i], env, base, problems, lenient)) }
+  const entries = new Map(
+    [...node.entries].map(([k, e]) => [k, { key: e.key, value: resolveTree(e.value, [...path, k], env, base, problems, lenient) }]),
+  )
+  return { ...node, entries }
+}
+
+export function resolveScalar(node: ScalarNode, path: Path, env: Env, base: string, problems: Problems | undefined): ScalarNode {
+  if (typeof node.value !== 'string') return node
+  const result = substitute(node.value, env, base)
+  if (!result) return node
+  for (const e of result.errors) problems?.add(e.code, spanInScalar(node, e.start, e.end) ?? node.span, path, e.message, e.suggestion)
+  return { ...node, value: result.text, substitution: result.substitution }
+}

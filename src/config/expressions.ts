@@ -1,0 +1,38 @@
+/** Expressions anywhere in a config, compiled and type-checked, with problems under the exact character of the file. */
+import type { Marked } from './convert.ts'
+import type { Problems } from './problems.ts'
+import type { Place } from './report.ts'
+import { spanInScalar } from './scalar.ts'
+import { formatPath, valueSpan } from './tree.ts'
+
+export async function checkExpressions(
+  expressions: readonly Marked[],
+  place: Place,
+  unresolved: ReadonlySet<string>,
+  problems: Problems,
+): Promise<void> {
+  if (expressions.length === 0) return
+  // Only files that have expressions pay for loading the language.
+  const { check } = await import('../expressions/index.ts')
+  for (const { path: relative, value, schema } of expressions) {
+    if (unresolved.has(formatPath(relative))) continue
+    const { path, find: found } = place(relative)
+    const node = found.node.kind === 'scalar' && !found.partial ? found.node : undefined
+    const whole = node ? valueSpan(found) : found.key!
+    const result = check(value as string)
+    if ('problems' in result) {
+      // What is missing at the end is missing after the last word, not below the block it stands in.
+      const end = (value as string).trimEnd().length
+      for (const p of result.problems)
+        problems.add(
+          'CONFIG_EXPRESSION',
+          (node && spanInScalar(node, Math.min(p.start, end), Math.min(p.end, end))) ?? whole,
+          path,
+          p.message,
+          p.suggestion,
+        )
+    } else if (schema.returns === 'bool' && result.type !== 'bool' && result.type !== 'dyn') {
+      problems.add('CONFIG_EXPRESSION_TYPE', whole, path, `a condition must be true or false, this one is of type ${result.type}`)
+    }
+  }
+}

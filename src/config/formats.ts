@@ -1,0 +1,91 @@
+/** Our string formats: what is right, the code when it is not, what to say, and what was probably meant. */
+import type { Code } from './codes.ts'
+import { guessDuration, guessSize, parseDuration, parseSize, parseTimestamp } from '../kit/text/units.ts'
+
+export interface Format {
+  readonly code: Code
+  readonly validate: (text: string) => boolean
+  /** Completes "must be …". */
+  readonly expected: string
+  readonly guess?: (written: string | number) => string | undefined
+}
+
+const FORBIDDEN_NAMES = new Set(['__proto__', 'constructor', 'prototype'])
+
+const never = (guess: string, written: string | number, validate: (t: string) => boolean): string | undefined =>
+  guess !== written && validate(guess) ? guess : undefined
+
+const topic = (t: string): boolean => /^[a-zA-Z0-9._-]{1,249}$/.test(t) && t !== '.' && t !== '..'
+const identifier = (t: string): boolean => /^([A-Za-z_][A-Za-z0-9_$]{0,62}\.)?[A-Za-z_][A-Za-z0-9_$]{0,62}$/.test(t)
+const field = (t: string): boolean => /^[^\s.[\]'"`]+(\.[^\s.[\]'"`]+)*$/.test(t) && !t.split('.').some(p => FORBIDDEN_NAMES.has(p))
+
+export const FORMATS: Readonly<Record<string, Format>> = {
+  duration: {
+    code: 'CONFIG_DURATION',
+    validate: t => parseDuration(t) !== undefined,
+    expected: 'a duration with its unit, such as 500ms, 10s, 1m or 1h30m',
+    guess: guessDuration,
+  },
+  size: {
+    code: 'CONFIG_SIZE',
+    validate: t => parseSize(t) !== undefined,
+    expected: 'a size with its unit, such as 512B, 128KiB or 10MB',
+    guess: guessSize,
+  },
+  topic: {
+    code: 'CONFIG_TOPIC',
+    validate: topic,
+    expected: 'a topic name: 1 to 249 characters out of a-z A-Z 0-9 . _ -',
+    guess: w =>
+      never(
+        String(w)
+          .trim()
+          .replaceAll(/[^a-zA-Z0-9._-]+/g, '-'),
+        w,
+        topic,
+      ),
+  },
+  identifier: {
+    code: 'CONFIG_IDENTIFIER',
+    validate: identifier,
+    expected: 'an SQL name: a letter or _, then letters, digits, _ or $, at most 63; optionally with schema. in front',
+    guess: w =>
+      never(
+        String(w)
+          .trim()
+          .replaceAll(/[^A-Za-z0-9_$.]+/g, '_')
+          .replace(/^(\d)/, '_$1'),
+        w,
+        identifier,
+      ),
+  },
+  field: {
+    code: 'CONFIG_FIELD',
+    validate: field,
+    expected: 'a field path such as price or data.price',
+    guess: w =>
+      never(
+        String(w)
+          .replace(/^\$?\.+|\.+$/g, '')
+          .replaceAll(/\.{2,}/g, '.')
+          .trim(),
+        w,
+        field,
+      ),
+  },
+  timestamp: {
+    code: 'CONFIG_TIMESTAMP',
+    validate: t => parseTimestamp(t) !== undefined,
+    expected: 'a time such as 2026-01-31T12:00:00Z, or epoch milliseconds',
+  },
+  // Whether there is such a source only the whole file shows: wiring.ts.
+  source_step: {
+    code: 'CONFIG_SOURCE',
+    validate: t => /^[a-z][a-z0-9_-]*$/.test(t),
+    expected: 'the name of a source step',
+  },
+  // A file; written relative to the pipeline's file, the plugin gets it relative to the working directory.
+  path: { code: 'CONFIG_VALUE', validate: t => t.trim() !== '' && !t.includes('\0'), expected: 'the path of a file' },
+  // Checked by the expression language itself, with a caret; here only so that ajv knows the name.
+  expression: { code: 'CONFIG_EXPRESSION', validate: () => true, expected: 'a CEL expression' },
+}

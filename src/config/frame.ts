@@ -1,0 +1,99 @@
+/** The pipeline file around the plugins: what it may say, its variables, its sections. */
+import frame from '../../schemas/frame.schema.json' with { type: 'json' }
+import { useQuick } from './ajv.ts'
+import { convert } from './convert.ts'
+import { type Env, resolveTree } from './env.ts'
+import { checkExpressions } from './expressions.ts'
+import { fill, fromJson } from './fill.ts'
+import { judge } from './judge.ts'
+import { Problems } from './problems.ts'
+import { type Kind, loadQuick } from './registry.ts'
+import { type Place, report } from './report.ts'
+import type { Schema } from './schema.ts'
+import { find, type MapNode, type Path, type Span, type TreeNode } from './tree.ts'
+
+const FRAME = frame as unknown as Schema
+
+/** `metrics` decides by itself whether it is on: written without `enabled` it is, absent it depends on the environment. */
+export function withMetrics(root: MapNode): MapNode {
+  const entry = root.entries.get('metrics')
+  const at = { source: root.span.source, start: root.span.start, end: root.span.start }
+  if (!entry) {
+    const value = fromJson({ enabled: '${KAFKA_METRICS_ENABLED:-false}' }, at)
+    return { ...root, entries: new Map([...root.entries, ['metrics', { key: at, value }]]) }
+  }
+  if (entry.value.kind !== 'map' || entry.value.entries.has('enabled')) return root
+  const enabled = { key: entry.key, value: fromJson(true, entry.key) }
+  const value: MapNode = { ...entry.value, entries: new Map([...entry.value.entries, ['enabled', enabled]]) }
+  return { ...root, entries: new Map([...root.entries, ['metrics', { key: entry.key, value }]]) }
+}
+
+/** Lists of steps (dlq: one step), in the order of the file. */
+export const SECTIONS: readonly (readonly [string, Kind])[] = [
+  ['sources', 'source'],
+  ['transforms', 'transform'],
+  ['sinks', 'sink'],
+  ['dlq', 'sink'],
+]
+
+/** Variables are put in; in a step that is switched off, missing ones are no problem. */
+export function resolveFrame(root: MapNode, env: Env, base: string, problems: Problems): MapNode {
+  const step = (node: TreeNode, path: Path): TreeNode => resolveTree(node, path, env, base, problems, !isEnabled(node, env, base))
+  const entries = new Map(
+    [...root.entries].map(([key, entry]) => {
+      const { value } = entry
+      const section = SECTIONS.some(([name]) => name === key)
+      if (section && value.kind === 'seq')
+        return [key, { ...entry, value: { ...value, items: value.items.map((item, i) => step(item, [key, i])) } }]
+      return [key, { ...entry, value: key === 'dlq' ? step(value, [key]) : resolveTree(value, [key], env, base, problems) }]
+    }),
+  )
+  return { ...root, entries }
+}
+
+export function isEnabled(node: TreeNode, env: Env, base: string): boolean {
+  const entry = node.kind === 'map' ? node.entries.get('enabled') : undefined
+  if (!entry) return true
+  const resolved = resolveTree(entry.value, [], env, base, new Problems())
+  const schema: Schema = { type: 'boolean' }
+  const value = fill(resolved, schema, [], {
+    root: schema,
+    env,
+    base,
+    problems: new Problems(),
+    at: entry.key,
+    unresolved: new Set(),
+    lenient: true,
+  })
+  return value !== false
+}
+
+/** Everything outside the plugins, checked by its own schema. */
+export async function checkFrame(root: MapNode, env: Env, base: string, problems: Problems): Promise<{ value: any }> {
+  const unresolved = new Set<string>()
+  const filled = fill(root, FRAME, [], { root: FRAME, env, base, problems, at: topOf(root), unresolved, lenient: false })
+  const place: Place = path => {
+    const found = find(root, path)
+    return { path, find: { ...found, key: found.key ?? topOf(root) } }
+  }
+  const { value, expressions } = convert(filled, FRAME, FRAME, base)
+  const made = await loadQuick('frame')
+  if (made) useQuick(FRAME, made)
+  const judgements = await judge(filled, FRAME)
+  // A step that is no map at all is explained better beside its plugins.
+  const isStep = (path: Path): boolean => SECTIONS.some(([name]) => name === path[0]) && path.length === (path[0] === 'dlq' ? 1 : 2)
+  report(
+    judgements.filter(j => !(j.code === 'CONFIG_TYPE' && isStep(j.path))),
+    place,
+    unresolved,
+    problems,
+  )
+  await checkExpressions(expressions, place, unresolved, problems)
+  return { value }
+}
+
+/** What concerns the file as a whole is said at its first key. */
+function topOf(root: MapNode): Span {
+  const first = root.entries.values().next().value
+  return first?.key ?? { source: root.span.source, start: root.span.start, end: root.span.start + 1 }
+}

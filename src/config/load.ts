@@ -1,0 +1,161 @@
+/** A pipeline file from text to a checked `Pipeline`. Needs no network; reports everything it finds, each at its place. */
+import { dirname } from 'node:path'
+import type { SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
+import { obstacles } from './delivery.ts'
+import { checkEndpoints } from './endpoints.ts'
+import { type Env, resolveTree } from './env.ts'
+import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
+import { pipelineHash } from './hash.ts'
+import type { Pipeline, Problem, SinkStep, Step } from './model.ts'
+import { parseText } from './parse.ts'
+import { Problems } from './problems.ts'
+import { readText } from './read.ts'
+import { Registry } from './registry.ts'
+import { applySet } from './set.ts'
+import { checkStep, type CheckedStep } from './steps.ts'
+import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
+import { checkSourceNames, nameSteps, wire } from './wiring.ts'
+
+export interface LoadOptions {
+  /** Default: the process's environment. */
+  readonly env?: Env
+  /** Overrides, each `path=value`. */
+  readonly set?: readonly string[]
+}
+
+export interface Loaded {
+  /** Present exactly when no problem is an error. */
+  readonly pipeline?: Pipeline
+  readonly problems: readonly Problem[]
+}
+
+/** Never throws for what is in the file, nor for a file that cannot be read: then the only problem is CONFIG_READ. */
+export async function loadPipeline(file: string, options: LoadOptions = {}): Promise<Loaded> {
+  const problems = new Problems()
+  const text = await readText(file, problems)
+  return text === undefined ? { problems: problems.list() } : load(new SourceText(file, text), problems, options)
+}
+
+/** As `loadPipeline`, of a text at hand; `file` is what problems and relative paths refer to. */
+export function loadText(file: string, text: string, options: LoadOptions = {}): Promise<Loaded> {
+  return load(new SourceText(file, text.replace(/^\uFEFF/, '')), new Problems(), options)
+}
+
+/** Only the plugins that a file can use: the built-in ones and its own. */
+export async function loadPlugins(file: string): Promise<{ registry: Registry; problems: readonly Problem[] }> {
+  const problems = new Problems()
+  const registry = new Registry()
+  const text = await readText(file, problems)
+  const parsed = text === undefined ? undefined : parseText(new SourceText(file, text), problems)
+  const own = parsed?.kind === 'map' ? parsed.entries.get('plugins')?.value : undefined
+  if (own?.kind === 'seq') {
+    const list = resolveTree(own, ['plugins'], process.env, dirname(file), problems)
+    if (list.kind === 'seq') await registry.addFiles(list, dirname(file), problems)
+  }
+  return { registry, problems: problems.list() }
+}
+
+async function load(source: SourceText, problems: Problems, options: LoadOptions): Promise<Loaded> {
+  const env = options.env ?? process.env
+  const base = dirname(source.file)
+  const parsed = parseText(source, problems)
+  if (!parsed) return { problems: problems.list() }
+  if (parsed.kind !== 'map') {
+    problems.add(
+      'CONFIG_TYPE',
+      valueSpan({ node: parsed, key: undefined, partial: false }),
+      [],
+      'a pipeline file is a map with the keys name, sources, sinks, …',
+    )
+    return { problems: problems.list() }
+  }
+  for (const argument of options.set ?? []) applySet(parsed, argument, problems)
+  const root = resolveFrame(withMetrics(parsed), env, base, problems)
+  const registry = new Registry()
+  const own = root.entries.get('plugins')?.value
+  if (own?.kind === 'seq') await registry.addFiles(own, base, problems)
+  const { value } = await checkFrame(root, env, base, problems)
+  const steps = await checkSteps(root, { registry, env, base, problems })
+  const names = nameSteps(steps, problems)
+  const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, problems)]))
+  // A source that is itself wrong has no name to be found by.
+  if (problems.empty) for (const step of steps) checkSourceNames(step, names, problems)
+  await checkEndpoints(root, [...names.values()], problems)
+  const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms) : undefined
+  if (pipeline) checkWhole(pipeline, root, problems)
+  return problems.empty ? { pipeline, problems: [] } : { problems: problems.list() }
+}
+
+async function checkSteps(root: MapNode, context: Parameters<typeof checkStep>[4]): Promise<CheckedStep[]> {
+  const steps: CheckedStep[] = []
+  for (const [section, kind] of SECTIONS) {
+    const node = root.entries.get(section)?.value
+    const items: [TreeNode, Path][] =
+      section === 'dlq' ? (node ? [[node, [section]]] : []) : node?.kind === 'seq' ? node.items.map((n, i) => [n, [section, i]]) : []
+    for (const [item, path] of items) {
+      const step = await checkStep(item, kind, path, isEnabled(item, context.env, context.base), context)
+      if (step) steps.push(step)
+    }
+  }
+  return steps
+}
+
+function assemble(
+  file: string,
+  value: any,
+  steps: readonly CheckedStep[],
+  names: ReadonlyMap<CheckedStep, string>,
+  froms: ReadonlyMap<CheckedStep, SinkStep['from']>,
+): Pipeline {
+  const step = (s: CheckedStep): Step<any> => {
+    const { source, start } = s.key
+    const frameStep = s.path.length === 1 ? value.dlq : value[s.path[0]][s.path[1]]
+    return {
+      type: s.type,
+      name: names.get(s)!,
+      plugin: s.plugin,
+      config: s.config,
+      ...(frameStep.when === undefined ? {} : { when: frameStep.when }),
+      at: { file: source.file, ...source.position(start) },
+      secrets: s.secrets,
+    }
+  }
+  const section = (name: string): CheckedStep[] => steps.filter(s => s.path[0] === name && s.enabled)
+  const dlq = section('dlq')[0]
+  const pipeline: Omit<Pipeline, 'hash'> = {
+    file,
+    name: value.name,
+    version: value.version,
+    ...(value.description === undefined ? {} : { description: value.description }),
+    sources: section('sources').map(s => step(s) as Step<SourcePlugin>),
+    transforms: section('transforms').map(s => step(s) as Step<TransformPlugin>),
+    sinks: section('sinks').map(s => ({ ...step(s), ...(froms.get(s) ? { from: froms.get(s)! } : {}) }) as SinkStep),
+    ...(dlq ? { dlq: step(dlq) as Step<SinkPlugin> } : {}),
+    ...(!dlq && value.dlq?.when_off === 'drop' ? { drops_dead: true } : {}),
+    delivery: value.delivery,
+    commit_interval: value.commit_interval ?? (value.delivery === 'exactly_once' ? 100 : 1000),
+    max_in_flight: value.max_in_flight,
+    shutdown_timeout: value.shutdown_timeout,
+    retry: value.retry,
+    metrics: value.metrics,
+    endpoints: value.endpoints,
+  }
+  return { ...pipeline, hash: pipelineHash(pipeline) }
+}
+
+/** What only the whole pipeline shows. */
+function checkWhole(pipeline: Pipeline, root: MapNode, problems: Problems): void {
+  if (pipeline.sources.length === 0)
+    problems.add('CONFIG_DISABLED', root.entries.get('sources')!.key, ['sources'], 'every source is switched off: there is nothing to read')
+  if (pipeline.delivery !== 'exactly_once') return
+  for (const { from, to, reason } of obstacles(pipeline.sources, pipeline.sinks)) {
+    const entry = root.entries.get('delivery')!
+    problems.add(
+      'CONFIG_DELIVERY',
+      valueSpan({ node: entry.value, key: entry.key, partial: false }),
+      ['delivery'],
+      `exactly_once cannot hold on ${to ? `${from} -> ${to}` : from}: ${reason}`,
+      'at_least_once',
+    )
+  }
+}

@@ -1,0 +1,235 @@
+/** Each kind of schema error in words: what is wrong, what is allowed, and what was probably meant. */
+import { isDeepStrictEqual } from 'node:util'
+import type { SchemaError } from './ajv.ts'
+import type { Code } from './codes.ts'
+import { firstSentence } from './describe.ts'
+import { FORMATS } from './formats.ts'
+import { alternatives, deref, type Schema, typeName, typesOf, views } from './schema.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import type { Path } from './tree.ts'
+
+/** A finding whose place is still a path. `on`: the key itself, the value, or the map that lacks something. */
+export interface Judgement {
+  readonly code: Code
+  readonly path: Path
+  readonly on: 'key' | 'value' | 'parent'
+  readonly message: string
+  /** Follows the message and shows the value: left out when that is a secret, and so is the suggestion. */
+  readonly shown?: string
+  readonly suggestion?: string
+}
+
+export function toPath(error: SchemaError): (string | number)[] {
+  return error.instancePath
+    .split('/')
+    .slice(1)
+    .map(p => p.replaceAll('~1', '/').replaceAll('~0', '~'))
+}
+
+/** What one error of ajv means. `others`: is there another error like this? */
+export function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boolean) => boolean, root: Schema): Judgement[] {
+  const path = toPath(error)
+  const { params, data } = error
+  const parent = error.parentSchema ?? {}
+  const at = (code: Code, message: string, suggestion?: string, on: Judgement['on'] = 'value'): Judgement[] => [
+    { code, path, on, message, suggestion },
+  ]
+  if (error.propertyName !== undefined) return badKey(error, [...path, error.propertyName])
+  switch (error.keyword) {
+    case 'additionalProperties':
+    case 'unevaluatedProperties':
+      return [unknownKey(path, params.additionalProperty ?? params.unevaluatedProperty, parent, data, root)]
+    case 'required':
+      return [missingKey(path, params.missingProperty, parent, root)]
+    case 'dependencies':
+    case 'dependentRequired':
+      return [
+        {
+          code: 'CONFIG_MISSING_KEY',
+          path: [...path, params.missingProperty],
+          on: 'parent',
+          message: `missing key ${params.missingProperty}, which ${params.property} needs`,
+        },
+      ]
+    case 'type':
+      return [wrongType(path, [parent], data, root)]
+    case 'enum':
+      return [notOneOf(path, params.allowedValues, data)]
+    case 'const':
+      return [notOneOf(path, [params.allowedValue], data)]
+    case 'format':
+      return [badFormat(path, params.format, data)]
+    case 'minimum':
+    case 'maximum':
+    case 'exclusiveMinimum':
+    case 'exclusiveMaximum':
+      return at(
+        'CONFIG_VALUE',
+        `must be ${{ '>=': 'at least', '<=': 'at most', '>': 'more than', '<': 'less than' }[params.comparison as string]} ${params.limit}`,
+      )
+    case 'multipleOf':
+      return at('CONFIG_VALUE', `must be a multiple of ${params.multipleOf}`)
+    case 'minLength':
+      return at('CONFIG_VALUE', params.limit === 1 ? 'must not be empty' : `must have at least ${params.limit} characters`)
+    case 'maxLength':
+      return at('CONFIG_VALUE', `must have at most ${params.limit} characters`)
+    case 'minItems':
+      return at('CONFIG_VALUE', params.limit === 1 ? 'the list must not be empty' : `the list needs at least ${params.limit} entries`)
+    case 'maxItems':
+      return at('CONFIG_VALUE', `the list may have at most ${params.limit} entries`)
+    case 'minProperties':
+      return at('CONFIG_VALUE', params.limit === 1 ? 'the map must not be empty' : `the map needs at least ${params.limit} keys`)
+    case 'maxProperties':
+      return at('CONFIG_VALUE', `the map may have at most ${params.limit} keys`)
+    case 'uniqueItems':
+      return [
+        {
+          code: 'CONFIG_VALUE',
+          path: [...path, String(params.i)],
+          on: 'value',
+          message: `stands twice in the list (entry ${params.j + 1} is the same)`,
+        },
+      ]
+    case 'pattern':
+      return at('CONFIG_VALUE', `must match ${params.pattern}${exampleOf(parent)}`)
+    case 'propertyNames':
+      return others(e => e.propertyName === params.propertyName) ? [] : badKey(error, [...path, params.propertyName])
+    case 'if':
+      return others(e => e.schemaPath.startsWith(error.schemaPath.replace(/\/if$/, '/')))
+        ? []
+        : at('CONFIG_VALUE', `does not fit (${params.failingKeyword})`)
+    case 'not':
+      return at('CONFIG_VALUE', 'is not allowed here')
+    default:
+      return at('CONFIG_VALUE', `breaks the rule ${error.keyword} of the schema`)
+  }
+}
+
+const exampleOf = (schema: Schema): string =>
+  schema.examples && schema.examples.length > 0 ? `, for example ${print(schema.examples[0])}` : ''
+
+function badKey(error: SchemaError, path: Path): Judgement[] {
+  const format = FORMATS[error.params.format as string]
+  const why =
+    error.keyword === 'pattern'
+      ? `must match ${error.params.pattern}`
+      : format
+        ? `must be ${format.expected}`
+        : error.keyword === 'enum'
+          ? `must be one of ${list(error.params.allowedValues)}`
+          : 'is not allowed'
+  const near = error.keyword === 'enum' ? suggest(String(path.at(-1)), error.params.allowedValues) : format?.guess?.(String(path.at(-1)))
+  return [
+    { code: format?.code ?? 'CONFIG_UNKNOWN_KEY', path, on: 'key', message: `the key ${String(path.at(-1))} ${why}`, suggestion: near },
+  ]
+}
+
+function unknownKey(path: Path, key: string, schema: Schema, data: any, root: Schema): Judgement {
+  const known = Object.keys(schema.properties ?? {})
+  // A key that is there already was not what was meant, unless its default put it there; a required one that is not there most likely was.
+  const written = (k: string): boolean =>
+    Object.hasOwn(data, k) && !views(schema.properties?.[k], undefined, root).some(v => isDeepStrictEqual(v.default, data[k]))
+  const required = new Set(schema.required ?? [])
+  const candidates = known.filter(k => !written(k)).sort((a, b) => Number(required.has(b)) - Number(required.has(a)))
+  const allowed = known.length > 0 ? `; allowed: ${list(known)}` : ''
+  return {
+    code: 'CONFIG_UNKNOWN_KEY',
+    path: [...path, key],
+    on: 'key',
+    message: `unknown key ${key}${allowed}`,
+    suggestion: suggest(key, candidates) ?? suggest(key, known),
+  }
+}
+
+function missingKey(path: Path, key: string, schema: Schema, root: Schema): Judgement {
+  const property = schema.properties?.[key] && deref(schema.properties[key], root)
+  const what = property?.description ? `: ${firstSentence(property.description)}` : ''
+  const example = property?.examples?.[0]
+  return {
+    code: 'CONFIG_MISSING_KEY',
+    path: [...path, key],
+    on: 'parent',
+    message: `missing key ${key}${what}`,
+    ...(example === undefined ? {} : { suggestion: `${key}: ${print(example)}` }),
+  }
+}
+
+export function wrongType(path: Path, schemas: readonly Schema[], data: unknown, root: Schema): Judgement {
+  const options = schemas.flatMap(s => alternatives(s, root))
+  const formats = options.map(o => FORMATS[o.format ?? '']).filter(f => f !== undefined)
+  const [format] = formats
+  const code =
+    format && typeof data === 'number' && (format.code === 'CONFIG_DURATION' || format.code === 'CONFIG_SIZE') ? format.code : 'CONFIG_TYPE'
+  const names = [
+    ...new Set(
+      options.flatMap(o =>
+        typesOf(o).includes('string') && FORMATS[o.format ?? ''] ? [FORMATS[o.format!].expected] : typesOf(o).map(article),
+      ),
+    ),
+  ]
+  const is =
+    data === null ? 'there is no value' : typeof data === 'object' ? `this is ${article(typeName(data))}` : `this is a ${typeof data}`
+  const shown = typeof data === 'object' ? undefined : `: ${print(data)}`
+  return { code, path, on: 'value', message: `must be ${or(names)}; ${is}`, shown, suggestion: repair(options, data, format) }
+}
+
+/** The same thought in the type that is wanted. */
+function repair(options: readonly Schema[], data: unknown, format: (typeof FORMATS)[string] | undefined): string | undefined {
+  const types = new Set(options.flatMap(typesOf))
+  if (typeof data === 'string') {
+    if ((types.has('number') || types.has('integer')) && /^-?\d+(\.\d+)?$/.test(data) && (types.has('number') || !data.includes('.')))
+      return data
+    if (types.has('boolean')) {
+      const word = data.toLowerCase()
+      if (['true', 'yes', 'on', '1'].includes(word)) return 'true'
+      if (['false', 'no', 'off', '0'].includes(word)) return 'false'
+      return suggest(data, ['true', 'false'])
+    }
+  }
+  if ((typeof data === 'number' || typeof data === 'boolean') && types.has('string'))
+    return format?.guess ? format.guess(data as number) : JSON.stringify(String(data))
+  if (typeof data === 'boolean' || data === null || typeof data === 'object') return undefined
+  if (types.has('array') && !types.has(typeName(data))) return `[${print(data)}]`
+  return undefined
+}
+
+export function notOneOf(path: Path, allowed: readonly unknown[], data: unknown): Judgement {
+  const message = allowed.length === 1 ? `must be ${print(allowed[0])}` : `must be one of ${list(allowed.map(String))}`
+  return {
+    code: typeof data === 'string' || typeof data === 'number' ? 'CONFIG_VALUE' : 'CONFIG_TYPE',
+    path,
+    on: 'value',
+    message,
+    suggestion: suggest(String(data), allowed.map(String)),
+  }
+}
+
+function badFormat(path: Path, name: string, data: unknown): Judgement {
+  const format = FORMATS[name]
+  if (!format) return { code: 'CONFIG_VALUE', path, on: 'value', message: `must be a valid ${name}` }
+  return { code: format.code, path, on: 'value', message: `must be ${format.expected}`, suggestion: format.guess?.(data as string) }
+}
+
+const ARTICLES: Record<string, string> = {
+  object: 'a map',
+  array: 'a list',
+  string: 'a string',
+  number: 'a number',
+  integer: 'an integer',
+  boolean: 'true or false',
+  null: 'empty',
+}
+const article = (type: string): string => ARTICLES[type] ?? type
+
+function print(value: unknown): string {
+  const text = typeof value === 'string' ? (/^[\w.${}:/-]+$/.test(value) ? value : JSON.stringify(value)) : JSON.stringify(value)
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text
+}
+
+function list(values: readonly string[]): string {
+  const shown = values.slice(0, 30).join(', ')
+  return values.length > 30 ? `${shown}, …` : shown
+}
+
+const or = (words: readonly string[]): string =>
+  words.length > 1 ? `${words.slice(0, -1).join(', ')} or ${words.at(-1)}` : (words[0] ?? 'something else')

@@ -1,0 +1,97 @@
+/** What the config layer hands to the runtime: a pipeline that has passed every check and has all defaults filled in. */
+import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
+
+export interface Location {
+  readonly file: string
+  /** 1-based. */
+  readonly line: number
+  readonly column: number
+}
+
+/** One finding in a file. `line`, `column` 1-based, end exclusive. `path` as in `sinks[0].kafka.topic`. */
+export interface Problem {
+  readonly code: string
+  readonly severity: 'error' | 'warning'
+  readonly file: string
+  readonly line: number
+  readonly column: number
+  readonly endLine: number
+  readonly endColumn: number
+  readonly path: string
+  readonly message: string
+  /** What to write instead, when that can be guessed. */
+  readonly suggestion?: string
+}
+
+export interface Step<P extends Plugin = Plugin> {
+  readonly type: string
+  /** Given by `name:`, else the type, numbered when it occurs twice (`map`, `map_2`). Unique in the pipeline. */
+  readonly name: string
+  readonly plugin: P
+  /** Coerced (durations in ms, sizes in bytes), with defaults and `${}` resolved; contains secrets. */
+  readonly config: any
+  /** CEL condition; only messages for which it is true enter the step (transform: others pass by; sink: others are not written). */
+  readonly when?: string
+  readonly at: Location
+  /** Paths (relative to config, dotted) of values marked `secret` in the schema: print `***` for them. */
+  readonly secrets: readonly string[]
+}
+
+export interface SinkStep extends Step<SinkPlugin> {
+  /** `step` or `step.port` this sink takes its messages from; undefined: the end of the chain. */
+  readonly from?: { readonly step: string; readonly port?: string }
+}
+
+export interface RetryConfig {
+  /** ms */
+  readonly initial_delay: number
+  /** ms */
+  readonly max_delay: number
+  /** Consecutive failures after which the circuit opens and the sources pause. */
+  readonly breaker_failures: number
+  /** ms the circuit stays open before one probe. */
+  readonly breaker_reset: number
+}
+
+export interface MetricsConfig {
+  readonly enabled: boolean
+  readonly host: string
+  readonly port: number
+}
+
+/** A leaf of text is a CEL expression. */
+export type EndpointValue = string | number | boolean | null | readonly EndpointValue[] | { readonly [key: string]: EndpointValue }
+
+export interface EndpointConfig {
+  readonly path: string
+  readonly host: string
+  readonly port: number
+  /** CEL condition over the status. */
+  readonly healthy: string
+  readonly body: { readonly [key: string]: EndpointValue }
+}
+
+export interface Pipeline {
+  readonly file: string
+  readonly name: string
+  readonly version: number
+  readonly description?: string
+  readonly sources: readonly Step<SourcePlugin>[]
+  readonly transforms: readonly Step<TransformPlugin>[]
+  readonly sinks: readonly SinkStep[]
+  readonly dlq?: Step<SinkPlugin>
+  /** The dlq is switched off, and what it would get is to be dropped. */
+  readonly drops_dead?: boolean
+  readonly delivery: 'at_least_once' | 'exactly_once'
+  /** ms between checkpoints. */
+  readonly commit_interval: number
+  /** Messages per lane that may be on their way to the sinks. */
+  readonly max_in_flight: number
+  /** ms a shutdown may spend on draining. */
+  readonly shutdown_timeout: number
+  readonly retry: RetryConfig
+  readonly metrics?: MetricsConfig
+  readonly endpoints?: readonly EndpointConfig[]
+  /** Hash of everything above that changes what the pipeline computes. */
+  readonly hash: string
+}

@@ -1,0 +1,100 @@
+/** The config of one step, checked by its plugin's own schema, expressions and check. */
+import type { Plugin } from '../contract/plugin.ts'
+import { convert } from './convert.ts'
+import type { Env } from './env.ts'
+import { checkExpressions } from './expressions.ts'
+import { fill } from './fill.ts'
+import { judge } from './judge.ts'
+import type { Problems } from './problems.ts'
+import { type Place, report } from './report.ts'
+import { alternatives, deref, hasType, type Schema, typesOf } from './schema.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import { type Entry, find, formatPath, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
+
+export interface ConfigContext {
+  readonly env: Env
+  readonly base: string
+  readonly problems: Problems
+}
+
+export interface CheckedConfig {
+  readonly config: any
+  readonly secrets: readonly string[]
+  /** The config has passed everything that the step alone can be checked for. */
+  readonly valid: boolean
+}
+
+/** @param misplaced keys of the plugin that stand beside it, reported already */
+export async function checkConfig(
+  entry: Entry,
+  plugin: Plugin,
+  path: Path,
+  enabled: boolean,
+  misplaced: ReadonlySet<string>,
+  context: ConfigContext,
+): Promise<CheckedConfig> {
+  const { problems } = context
+  const schema = plugin.schema as Schema
+  const { node, short } = expandShorthand(entry, schema)
+  const unresolved = new Set<string>()
+  const filled = fill(node, schema, [], { ...context, root: schema, at: entry.key, unresolved, lenient: !enabled })
+  const { value, expressions, secrets } = convert(filled, schema, schema, context.base)
+  const place: Place = p => {
+    const found = find(node, p)
+    return { path: [...path, ...(short && p[0] === short ? p.slice(1) : p)], find: { ...found, key: found.key ?? entry.key } }
+  }
+  for (const secret of secrets) {
+    const { find: f } = place(secret.path)
+    if (!f.partial) problems.mask(f.node.span)
+  }
+  const before = problems.count
+  // A key that stands beside the plugin instead of in it is not missing as well.
+  const found = (await judge(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
+  report(
+    found,
+    p => place(p),
+    unresolved,
+    problems,
+    secrets.map(s => formatPath(s.path)),
+  )
+  maskMisspelt(node, schema, problems)
+  await checkExpressions(expressions, p => place(p), unresolved, problems)
+  const known = unresolved.size === 0 && misplaced.size === 0
+  if (problems.count === before && known) runCheck(plugin, value, place, entry.key, path, problems)
+  return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && known }
+}
+
+/** `filter: price > 0` as `filter: {condition: price > 0}`, and nothing at all as an empty map. */
+function expandShorthand(entry: Entry, schema: Schema): { node: TreeNode; short?: string } {
+  const { value: node, key } = entry
+  if (node.kind === 'scalar' && node.value === null && !node.substitution)
+    return { node: { kind: 'map', span: { ...key, start: key.end }, entries: new Map(), implicit: true } }
+  const short = schema.shorthand
+  if (node.kind === 'map' || short === undefined) return { node }
+  const options = alternatives(schema.properties?.[short], schema)
+  if (node.kind === 'seq' && !options.some(o => typesOf(deref(o, schema)).includes('array') || hasType(o, []))) return { node }
+  return { node: { kind: 'map', span: node.span, implicit: true, entries: new Map([[short, { key, value: node }]]) }, short }
+}
+
+/** `sasl_pasword: hunter2` is no secret by its schema, but by what was meant. */
+function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void {
+  if (node.kind !== 'map') return
+  const properties = schema.properties ?? {}
+  const secret = Object.keys(properties).filter(k => alternatives(properties[k], schema).some(s => s.secret))
+  for (const [key, entry] of node.entries) {
+    if (!Object.hasOwn(properties, key) && suggest(key, secret) !== undefined) problems.mask(entry.value.span)
+  }
+}
+
+function runCheck(plugin: Plugin, config: unknown, place: Place, key: Span, path: Path, problems: Problems): void {
+  if (!plugin.check) return
+  try {
+    for (const p of plugin.check(config as never)) {
+      const at = place(p.path)
+      const span = p.path.length === 0 ? key : at.find.partial ? (at.find.key ?? key) : valueSpan(at.find)
+      problems.add('CONFIG_CHECK', span, at.path, p.message, p.suggestion)
+    }
+  } catch (error) {
+    problems.add('CONFIG_CHECK', key, path, `the check of ${plugin.type} failed: ${(error as Error).message}`)
+  }
+}

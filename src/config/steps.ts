@@ -1,0 +1,149 @@
+/** One step of a section: which plugin it is, and what else its map may say. */
+import type { Plugin } from '../contract/plugin.ts'
+import type { Kind, Registry } from './registry.ts'
+import type { Schema } from './schema.ts'
+import { checkConfig, type CheckedConfig, type ConfigContext } from './step-config.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import { type MapNode, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
+
+export interface SectionContext extends ConfigContext {
+  readonly registry: Registry
+}
+
+export interface CheckedStep extends CheckedConfig {
+  readonly kind: Kind
+  readonly path: Path
+  readonly node: MapNode
+  readonly enabled: boolean
+  readonly type: string
+  /** The plugin's key. */
+  readonly key: Span
+  readonly plugin: Plugin
+}
+
+/** Keys of a step that are not a plugin. */
+export const COMMON_KEYS: Readonly<Record<Kind | 'dlq', readonly string[]>> = {
+  source: ['name', 'enabled'],
+  transform: ['name', 'enabled', 'when'],
+  sink: ['name', 'enabled', 'when', 'from'],
+  dlq: ['name', 'enabled', 'when_off'],
+}
+
+export async function checkStep(
+  node: TreeNode,
+  kind: Kind,
+  path: Path,
+  enabled: boolean,
+  context: SectionContext,
+): Promise<CheckedStep | undefined> {
+  const { problems, registry } = context
+  const common = COMMON_KEYS[path[0] === 'dlq' ? 'dlq' : kind]
+  if (node.kind !== 'map') {
+    const type = node.kind === 'scalar' && typeof node.value === 'string' && registry.has(kind, node.value) ? node.value : undefined
+    problems.add(
+      'CONFIG_STEP',
+      valueSpan({ node, key: undefined, partial: false }),
+      path,
+      'a step is a map with one plugin key, such as kafka: {…}',
+      type && `${type}: {}`,
+    )
+    return undefined
+  }
+  const type = choosePlugin(node, kind, common, path, context)
+  if (type === undefined) return undefined
+  const entry = node.entries.get(type)!
+  const plugin = (await registry.load(kind, type)) as Plugin
+  const misplaced = reportStrangers(node, type, plugin, common, path, context)
+  const result = await checkConfig(entry, plugin, [...path, type], enabled, misplaced, context)
+  return { kind, path, node, enabled, type, key: entry.key, plugin, ...result }
+}
+
+/** The one key that is a plugin of this kind; without one, says which was probably meant. */
+function choosePlugin(
+  node: MapNode,
+  kind: Kind,
+  common: readonly string[],
+  path: Path,
+  { registry, problems }: SectionContext,
+): string | undefined {
+  const others = [...node.entries.keys()].filter(k => !common.includes(k))
+  const known = others.filter(k => registry.has(kind, k))
+  if (known.length > 0) return known[0]
+  const section = path[0] === 'dlq' ? 'dlq' : `${kind}s`
+  const names = registry.names(kind)
+  const elsewhere = others.find(k => registry.kindsOf(k).length > 0)
+  const looksLike = others.find(k => suggest(k, names) !== undefined && suggest(k, common) === undefined)
+  const type = elsewhere ?? looksLike ?? others.find(k => node.entries.get(k)!.value.kind === 'map') ?? others[0]
+  for (const other of others) {
+    if (other === type && !(suggest(other, common) && !suggest(other, names) && others.length === 1)) continue
+    problems.add(
+      'CONFIG_UNKNOWN_KEY',
+      node.entries.get(other)!.key,
+      [...path, other],
+      `unknown key ${other} in the step; besides the plugin: ${common.join(', ')}`,
+      suggest(other, common),
+    )
+  }
+  if (type === undefined || (others.length === 1 && suggest(type, common) && !suggest(type, names) && !elsewhere)) {
+    const at = valueSpan({ node, key: undefined, partial: false })
+    if (others.length === 0 || type === undefined)
+      problems.add('CONFIG_STEP', at, path, `this step has no plugin; ${section} can be ${names.join(', ')}`)
+    return undefined
+  }
+  const at = node.entries.get(type)!.key
+  if (elsewhere) {
+    const kinds = registry.kindsOf(type)
+    problems.add(
+      'CONFIG_WRONG_SECTION',
+      at,
+      [...path, type],
+      `${type} is a ${kinds.join(' and a ')}, not a ${kind}; ${section} can be ${names.join(', ')}`,
+      suggest(type, names),
+    )
+  } else
+    problems.add(
+      'CONFIG_UNKNOWN_PLUGIN',
+      at,
+      [...path, type],
+      `there is no ${kind} ${type}; there are ${names.join(', ')}`,
+      suggest(type, names),
+    )
+  return undefined
+}
+
+/** Keys beside the plugin that nobody reads. @returns those that the plugin would have read. */
+function reportStrangers(
+  node: MapNode,
+  type: string,
+  plugin: Plugin,
+  common: readonly string[],
+  path: Path,
+  { registry, problems }: SectionContext,
+): ReadonlySet<string> {
+  const misplaced = new Set<string>()
+  const properties = (plugin.schema as Schema).properties ?? {}
+  for (const [key, entry] of node.entries) {
+    if (key === type || common.includes(key)) continue
+    if (registry.kindsOf(key).length > 0 && !Object.hasOwn(properties, key)) {
+      problems.add(
+        'CONFIG_STEP',
+        entry.key,
+        [...path, key],
+        `a step has one plugin, this one has ${type} already: make ${key} a step of its own`,
+      )
+    } else if (Object.hasOwn(properties, key)) {
+      misplaced.add(key)
+      problems.add('CONFIG_UNKNOWN_KEY', entry.key, [...path, key], `${key} belongs to ${type}: indent it below ${type}`)
+    } else {
+      const free = common.filter(k => !node.entries.has(k))
+      problems.add(
+        'CONFIG_UNKNOWN_KEY',
+        entry.key,
+        [...path, key],
+        `unknown key ${key} in the step; besides the plugin: ${common.join(', ')}`,
+        suggest(key, free),
+      )
+    }
+  }
+  return misplaced
+}

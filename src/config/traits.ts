@@ -1,0 +1,34 @@
+/** What decides about delivery may depend on a step's config: one place that asks. */
+import type { Repeat, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
+
+interface Configured<P> {
+  readonly plugin: P
+  readonly config: unknown
+}
+
+const ask = <T>(trait: T | ((config: never) => T), config: unknown): T =>
+  typeof trait === 'function' ? (trait as (config: unknown) => T)(config) : trait
+
+export const isReplayable = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.replayable, config)
+export const tellsSenders = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.tellsSenders ?? false, config)
+export const repeatOf = ({ plugin, config }: Configured<SinkPlugin>): Repeat => ask(plugin.repeat, config)
+export const reasonOf = ({ plugin, config }: Configured<SourcePlugin | SinkPlugin>): string => ask(plugin.reason, config)
+
+/**
+ * Where a source's position and all outputs can be committed together: the source's own place, else one that a sink offers.
+ * @returns the plugin's transactions and the config to make them with; undefined: nowhere.
+ */
+export function transactionsOf(
+  source: Configured<SourcePlugin>,
+  sinks: readonly Configured<SinkPlugin>[],
+): { scope: string; own: boolean; create: NonNullable<SourcePlugin['transactions']>['create']; config: unknown } | undefined {
+  const fits = (scope: string): boolean => sinks.every(s => s.plugin.scope?.(s.config) === scope)
+  const own = source.plugin.transactions
+  const here = own?.scope(source.config)
+  if (own && here !== undefined && fits(here)) return { scope: here, own: true, create: own.create, config: source.config }
+  for (const { plugin, config } of sinks) {
+    const scope = plugin.transactions?.scope(config)
+    if (scope !== undefined && fits(scope)) return { scope, own: false, create: plugin.transactions!.create, config }
+  }
+  return undefined
+}

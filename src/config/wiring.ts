@@ -1,0 +1,103 @@
+/** Names of steps, and what refers to them. */
+import type { TransformPlugin } from '../contract/plugin.ts'
+import type { Problems } from './problems.ts'
+import type { Schema } from './schema.ts'
+import type { CheckedStep } from './steps.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import { formatPath, type TreeNode } from './tree.ts'
+
+const scalar = (node: TreeNode | undefined): string | undefined =>
+  node?.kind === 'scalar' && typeof node.value === 'string' ? node.value : undefined
+
+/** Given names first, so that a numbered one never takes a given one's place. */
+export function nameSteps(steps: readonly CheckedStep[], problems: Problems): Map<CheckedStep, string> {
+  const names = new Map<CheckedStep, string>()
+  const taken = new Map<string, CheckedStep>()
+  for (const step of steps) {
+    const entry = step.node.entries.get('name')
+    const name = scalar(entry?.value)
+    if (name === undefined) continue
+    const first = taken.get(name)
+    if (first)
+      problems.add(
+        'CONFIG_DUPLICATE_NAME',
+        entry!.value.span,
+        [...step.path, 'name'],
+        `the name ${name} is that of ${formatPath(first.path)} already`,
+      )
+    else taken.set(name, step)
+    names.set(step, name)
+  }
+  for (const step of steps) {
+    if (names.has(step)) continue
+    const base = step.path[0] === 'dlq' ? 'dlq' : step.type
+    let name = base
+    for (let n = 2; taken.has(name); n++) name = `${base}_${n}`
+    taken.set(name, step)
+    names.set(step, name)
+  }
+  return names
+}
+
+export interface From {
+  readonly step: string
+  readonly port: string
+}
+
+/** `from: step.port` of a sink; undefined when it has none or it is wrong. */
+export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>, problems: Problems): From | undefined {
+  const entry = sink.node.entries.get('from')
+  const text = scalar(entry?.value)
+  if (text === undefined || !/^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*$/.test(text)) return undefined // the frame's schema says so
+  const at = entry!.value.span
+  const path = [...sink.path, 'from']
+  const [stepName, port] = text.split('.')
+  const byName = new Map([...names].map(([step, name]) => [name, step]))
+  const all = [...names].filter(([s]) => s.enabled && s.valid).flatMap(([s, name]) => portsOf(s).map(p => `${name}.${p}`))
+  const target = byName.get(stepName)
+  const listed = all.length > 0 ? `; there are ${all.join(', ')}` : '; no step of this pipeline has ports'
+  if (!target) {
+    const near = suggest(
+      stepName,
+      [...names].filter(([s]) => s.kind === 'transform').map(([, n]) => n),
+    )
+    problems.add('CONFIG_FROM', at, path, `there is no step ${stepName}${listed}`, near ? `${near}.${port}` : suggest(text, all))
+  } else if (target.kind !== 'transform') {
+    problems.add('CONFIG_FROM', at, path, `${stepName} is a ${target.kind}, and only transforms have ports${listed}`, suggest(text, all))
+  } else if (!target.enabled) {
+    problems.add('CONFIG_FROM', at, path, `the step ${stepName} is switched off`)
+  } else if (target.valid && !portsOf(target).includes(port)) {
+    const ports = portsOf(target)
+    const has = ports.length > 0 ? `it has ${ports.join(', ')}` : 'it has none'
+    const near = suggest(port, ports)
+    problems.add('CONFIG_PORT', at, path, `${stepName} has no port ${port}; ${has}`, near && `${stepName}.${near}`)
+  }
+  return { step: stepName, port }
+}
+
+/** A transform's settings that name a source: it must be there, and switched on. */
+export function checkSourceNames(step: CheckedStep, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
+  if (step.kind !== 'transform' || !step.enabled) return
+  const config = step.node.entries.get(step.type)?.value
+  const { properties = {} } = step.plugin.schema as Schema
+  for (const [property, schema] of Object.entries(properties)) {
+    const wanted = schema.format === 'source_step' ? step.config?.[property] : undefined
+    const entry = config?.kind === 'map' ? config.entries.get(property) : undefined
+    if (typeof wanted !== 'string' || !entry) continue
+    const sources = [...names].filter(([s]) => s.kind === 'source')
+    if (sources.some(([s, name]) => name === wanted && s.enabled)) continue
+    const off = sources.some(([, name]) => name === wanted)
+    const there = sources.filter(([s]) => s.enabled).map(([, name]) => name)
+    problems.add(
+      'CONFIG_SOURCE',
+      entry.value.span,
+      [...step.path, step.type, property],
+      off ? `the source ${wanted} is switched off` : `there is no source ${wanted}; there are ${there.join(', ')}`,
+      suggest(wanted, there),
+    )
+  }
+}
+
+function portsOf(step: CheckedStep): string[] {
+  return step.kind === 'transform' ? ((step.plugin as TransformPlugin).ports?.(step.config) ?? []) : []
+}

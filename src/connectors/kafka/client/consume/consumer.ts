@@ -1,0 +1,229 @@
+/** A member of a consumer group: partitions come and go, `poll` hands out what was fetched of those that are ours. */
+import type { Logger } from '../../../../contract/plugin.ts'
+import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
+import { PATIENCE, unknownTopic } from '../admin.ts'
+import type { Cluster } from '../cluster.ts'
+import { toPipelineError } from '../errors.ts'
+import { Backoff } from '../wait.ts'
+import { Fetcher } from './fetcher.ts'
+import { Membership } from './membership.ts'
+import { PartitionState } from './partition.ts'
+import { StartPositions } from './start.ts'
+
+/** A broker that has not answered for this long is away. */
+const HEALTHY_MS = 10_000
+
+export class GroupConsumer implements Consumer {
+  private readonly cluster: Cluster
+  private readonly makeCluster: () => Cluster
+  private readonly options: ConsumerOptions
+  private readonly log: Logger
+  private readonly states = new Map<string, PartitionState>()
+  /** What is being handed over to us: the call of `assigned` that does it. */
+  private readonly incoming = new Map<string, symbol>()
+  /** The handlers' last `assigned`: the next one waits for it. */
+  private handing: Promise<unknown> = Promise.resolve()
+  private readonly starts: StartPositions
+  private readonly fetcher: Fetcher
+  private membership: Membership | undefined
+  private handlers: ConsumerHandlers | undefined
+  private fatal: Error | undefined
+  private closed = false
+  private readonly stopped = new AbortController()
+  private waiter: (() => void) | undefined
+  private turn = 0
+
+  constructor(makeCluster: () => Cluster, options: ConsumerOptions, log: Logger) {
+    this.makeCluster = makeCluster
+    this.cluster = makeCluster()
+    this.options = options
+    this.log = log
+    this.starts = new StartPositions(this.cluster, options)
+    this.fetcher = new Fetcher(this.cluster, {
+      maxBytes: options.maxBytes,
+      maxWaitMs: options.maxWaitMs,
+      committed: options.isolation === 'read_committed',
+      partitions: () => this.states.values(),
+      onData: () => this.wake(),
+      onError: error => options.onError(error),
+      onFatal: error => this.fail(error),
+      onOutOfRange: state => void this.starts.oldest(state, this.stopped.signal).then(() => this.fetcher.kick()),
+    })
+  }
+
+  async open(handlers: ConsumerHandlers): Promise<void> {
+    this.handlers = handlers
+    const { topics, group, sessionTimeoutMs } = this.options
+    for (const topic of topics) {
+      const partitions = await this.cluster.retry(`look up topic ${topic}`, PATIENCE, () => this.cluster.partitions(topic))
+      if (partitions.length === 0) throw unknownTopic(topic, this.cluster.options.brokers)
+    }
+    this.membership = new Membership(this.makeCluster(), {
+      group,
+      topics,
+      sessionTimeoutMs,
+      aside: this.cluster,
+      assigned: partitions => this.assigned(partitions),
+      revoked: partitions => this.revoked(partitions),
+      lost: partitions => this.lost(partitions),
+      onError: error => this.options.onError(error),
+      onFatal: error => this.fail(error),
+      onDead: members => this.log.info({ group, members }, 'members whose processes are gone were put out of the group'),
+    })
+    this.membership.start()
+  }
+
+  async poll(signal: AbortSignal): Promise<ConsumedBatch> {
+    for (;;) {
+      signal.throwIfAborted()
+      if (this.fatal !== undefined) throw this.fatal
+      const batch = this.next()
+      if (batch !== undefined) {
+        this.fetcher.kick()
+        return batch
+      }
+      await this.wait(signal)
+    }
+  }
+
+  async seek(tp: TopicPartition, offset: number | undefined): Promise<void> {
+    const state = this.states.get(tpKey(tp))
+    if (state === undefined) return
+    state.seek(offset)
+    if (offset === undefined) await this.starts.find([state])
+    this.fetcher.kick()
+  }
+
+  async commit(offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
+    if (offsets.length === 0) return
+    await this.membership!.commit(this.cluster, offsets)
+  }
+
+  caughtUp(tp: TopicPartition): boolean {
+    const state = this.states.get(tpKey(tp))
+    return state !== undefined && state.caughtUp(Date.now(), this.options.maxWaitMs + 2000)
+  }
+
+  healthy(): boolean {
+    if (this.fatal !== undefined || this.membership === undefined) return false
+    const contact = this.states.size > 0 ? this.fetcher.lastContact : this.membership.lastContact
+    return Date.now() - contact < HEALTHY_MS
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.closed = true
+    this.stopped.abort()
+    this.fetcher.close()
+    this.states.clear()
+    this.wake()
+    await this.membership?.close()
+    await this.cluster.close()
+  }
+
+  /** The runtime claims the partitions, which fences their former owner; only then are offsets read and fetches made. */
+  private async assigned(partitions: readonly TopicPartition[]): Promise<void> {
+    const backoff = new Backoff(100, 5000)
+    const token = Symbol('assignment')
+    for (const tp of partitions) this.incoming.set(tpKey(tp), token)
+    const ours = (): TopicPartition[] => partitions.filter(tp => !this.closed && this.incoming.get(tpKey(tp)) === token)
+    await this.handing
+    let states: PartitionState[] | undefined
+    while (ours().length > 0) {
+      try {
+        // Once: those with an offset are being read from then on, also while the others' can't be found.
+        states ??= await this.handOver(ours)
+        await this.starts.find(states.filter(s => s.fetchFrom === undefined && this.states.get(tpKey(s.tp)) === s))
+        for (const tp of ours()) this.incoming.delete(tpKey(tp))
+        this.fetcher.kick()
+        return
+      } catch (error) {
+        if (ours().length === 0) return
+        const mapped = toPipelineError(error, `take over ${partitions.map(tpKey).join(', ')}`)
+        if (!mapped.retryable && mapped.code !== 'PIPE_FENCED') return this.fail(mapped)
+        this.options.onError(mapped)
+        await backoff.wait(this.stopped.signal)
+      }
+    }
+  }
+
+  /** @param ours what is still to be handed over, at any time. */
+  private async handOver(ours: () => TopicPartition[]): Promise<PartitionState[]> {
+    const { format, source, isolation, maxBytes } = this.options
+    const offering = this.handlers!.assigned(ours())
+    this.handing = offering.catch(() => {})
+    const offsets = await offering
+    const states = ours().map(tp => {
+      const origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format }
+      const state = new PartitionState(tp, origin, isolation === 'read_committed', Math.min(1_048_576, maxBytes))
+      state.fetchFrom = offsets.get(tpKey(tp))
+      this.states.set(tpKey(tp), state)
+      return state
+    })
+    this.fetcher.kick()
+    return states
+  }
+
+  private async revoked(partitions: readonly TopicPartition[]): Promise<void> {
+    this.forget(partitions)
+    try {
+      await this.handlers!.revoked(partitions)
+    } catch (error) {
+      this.options.onError(toPipelineError(error, `give back ${partitions.map(tpKey).join(', ')}`))
+    }
+  }
+
+  private forget(partitions: readonly TopicPartition[]): void {
+    for (const tp of partitions) {
+      this.states.delete(tpKey(tp))
+      this.incoming.delete(tpKey(tp))
+    }
+  }
+
+  private lost(partitions: readonly TopicPartition[]): void {
+    this.forget(partitions)
+    // Whatever cost us the session may still hold our other connections.
+    this.cluster.reset()
+    this.log.warn(
+      { partitions: partitions.map(tpKey), group: this.options.group },
+      "the group session has expired; these partitions are somebody else's now",
+    )
+    this.handlers!.lost(partitions)
+  }
+
+  private next(): ConsumedBatch | undefined {
+    const states = [...this.states.values()]
+    for (let i = 0; i < states.length; i++) {
+      const state = states[(this.turn + i) % states.length]
+      if (!state.ready) continue
+      this.turn = (this.turn + i + 1) % states.length
+      return state.next()
+    }
+    return undefined
+  }
+
+  private wait(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        this.waiter = undefined
+        reject(signal.reason as Error)
+      }
+      signal.addEventListener('abort', aborted, { once: true })
+      this.waiter = () => {
+        signal.removeEventListener('abort', aborted)
+        resolve()
+      }
+    })
+  }
+
+  private wake(): void {
+    const waiter = this.waiter
+    this.waiter = undefined
+    waiter?.()
+  }
+
+  private fail(error: Error): void {
+    this.fatal ??= error
+    this.wake()
+  }
+}

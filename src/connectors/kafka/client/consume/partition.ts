@@ -1,0 +1,83 @@
+/** One partition while it is ours: where to fetch next, and what is fetched and not yet polled. */
+import type { Origin } from '../../../../contract/plugin.ts'
+import { SetReader } from '../../codec/decode.ts'
+import type { ConsumedBatch, TopicPartition } from '../../driver.ts'
+import type { Fetched } from './fetch.ts'
+
+/** Messages per poll, roughly: whole record batches until this many are there. */
+const POLL_RECORDS = 1000
+
+export class PartitionState {
+  readonly tp: TopicPartition
+  private readonly origin: Origin
+  private readonly committed: boolean
+  private readonly buffered: SetReader[] = []
+  /** Offset to fetch from; undefined while it is looked up or handed over. */
+  fetchFrom: number | undefined
+  /** Offset behind the newest record that may be read, -1: not known yet. */
+  endOffset = -1
+  /** Fetches that were asked for before a seek are not for us. */
+  epoch = 0
+  /** When a fetch last found nothing left, epoch ms. */
+  private emptyAt = 0
+  /** Bytes to ask for; grows when a record batch does not fit. */
+  maxBytes: number
+  /** No fetch before this time, after an error. */
+  notBefore = 0
+
+  constructor(tp: TopicPartition, origin: Origin, committed: boolean, maxBytes: number) {
+    this.tp = tp
+    this.origin = origin
+    this.committed = committed
+    this.maxBytes = maxBytes
+  }
+
+  get bytes(): number {
+    let n = 0
+    for (const reader of this.buffered) n += reader.remaining
+    return n
+  }
+
+  get ready(): boolean {
+    return this.buffered.length > 0
+  }
+
+  /** Read on from `offset`, undefined: wait for somebody to say from where. */
+  seek(offset: number | undefined): void {
+    this.epoch++
+    this.buffered.length = 0
+    this.fetchFrom = offset
+    this.emptyAt = 0
+    this.notBefore = 0
+  }
+
+  take(fetched: Fetched, now: number): void {
+    this.endOffset = this.committed ? fetched.lastStableOffset : fetched.highWatermark
+    const { records } = fetched
+    if (records.length === 0) {
+      if (this.fetchFrom! >= this.endOffset) this.emptyAt = now
+      return
+    }
+    const reader = new SetReader(records, this.fetchFrom!, this.origin, this.committed ? fetched.aborted : undefined)
+    const last = reader.lastOffset()
+    if (last === undefined) {
+      this.maxBytes *= 2
+      return
+    }
+    this.emptyAt = 0
+    this.buffered.push(reader)
+    this.fetchFrom = Math.max(this.fetchFrom!, last + 1)
+  }
+
+  next(): ConsumedBatch | undefined {
+    const reader = this.buffered[0]
+    if (reader === undefined) return undefined
+    const { messages, done } = reader.read(POLL_RECORDS)
+    if (done) this.buffered.shift()
+    return { ...this.tp, messages, nextOffset: reader.nextOffset, endOffset: Math.max(this.endOffset, reader.nextOffset) }
+  }
+
+  caughtUp(now: number, recentMs: number): boolean {
+    return this.buffered.length === 0 && this.emptyAt > 0 && now - this.emptyAt <= recentMs
+  }
+}

@@ -1,0 +1,155 @@
+/** The Driver for real brokers. */
+import type { Logger, Transactor } from '../../../contract/plugin.ts'
+import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
+import { SetReader } from '../codec/decode.ts'
+import {
+  type ConsumedBatch,
+  type Consumer,
+  type ConsumerOptions,
+  type Driver,
+  type NewTopic,
+  type Producer,
+  type ProducerOptions,
+  type ReadOptions,
+  type TopicInfo,
+  type TopicPartition,
+  type TransactorOptions,
+  tpKey,
+} from '../driver.ts'
+import { committedOffsets, createTopics, listOffsets, listTopics, PATIENCE } from './admin.ts'
+import { Cluster } from './cluster.ts'
+import type { ClusterOptions } from './connections.ts'
+import { KafkaAdmin } from './operate/admin.ts'
+import { GroupConsumer } from './consume/consumer.ts'
+import { fetch } from './consume/fetch.ts'
+import { KafkaProducer } from './producer.ts'
+import { sleep } from './wait.ts'
+import { KafkaTransactor } from './transact/transactor.ts'
+
+const READ_BYTES = 1_048_576
+/** How often a broker may hang up on us before it is taken for a matter of the settings. */
+const HANG_UPS = 5
+const NO_TLS = /before secure TLS connection/
+const HUNG_UP = /closed connection|connection was dropped/i
+
+export class KafkaDriver implements Driver {
+  readonly scope: string
+  readonly admin: KafkaAdmin
+  private readonly options: ClusterOptions
+  private readonly log: Logger
+  /** For what needs no connection of its own. */
+  private readonly shared: Cluster
+  private readonly open = new Set<{ close(): Promise<void> }>()
+
+  constructor(scope: string, options: ClusterOptions) {
+    this.scope = scope
+    this.options = options
+    this.log = options.log
+    this.shared = new Cluster(options)
+    this.admin = new KafkaAdmin(this.shared)
+  }
+
+  /** @throws {EnvironmentError} for wrong credentials or TLS, {ConnectionError} when no broker answers. */
+  async connect(): Promise<void> {
+    const doing = `connect to Kafka at ${this.options.brokers.join(',')}`
+    for (let attempt = 1; ; attempt++) {
+      let introduced = false
+      try {
+        await this.shared.retry(doing, 0, async () => {
+          await this.shared.broker()
+          introduced = true
+          await this.shared.ping()
+        })
+        return
+      } catch (error) {
+        // A broker that is just going down hangs up, too; one that wants another protocol does it every time.
+        const { message } = error as Error
+        const hint = NO_TLS.test(message)
+          ? 'does this port speak TLS?'
+          : introduced && HUNG_UP.test(message)
+            ? 'does this port want a login (SASL)?'
+            : undefined
+        if (hint === undefined) throw error
+        if (attempt === HANG_UPS) throw new EnvironmentError(`${message}; ${hint} check security_protocol`, error)
+        await sleep(500)
+      }
+    }
+  }
+
+  consumer(options: ConsumerOptions): Consumer {
+    return this.track(new GroupConsumer(() => new Cluster(this.options), options, this.log))
+  }
+
+  async producer(options: ProducerOptions): Promise<Producer> {
+    if (options.idempotent && options.acks !== -1) throw new EnvironmentError('an idempotent producer needs acks: all')
+    const cluster = new Cluster(this.options)
+    await cluster.retry(`connect to Kafka at ${this.options.brokers.join(',')}`, 0, () => cluster.broker())
+    return this.track(new KafkaProducer(cluster, options, this.log))
+  }
+
+  transactor(options: TransactorOptions): Transactor {
+    return this.track(new KafkaTransactor(new Cluster(this.options), options, this.log))
+  }
+
+  read(tp: TopicPartition, offset: number, options: ReadOptions): Promise<ConsumedBatch> {
+    const committed = options.isolation === 'read_committed'
+    let maxBytes = options.maxBytes ?? READ_BYTES
+    return this.shared.retry(`read ${tpKey(tp)}`, PATIENCE, async () => {
+      const broker = await this.shared.broker(await this.shared.leaderId(tp))
+      try {
+        // No waiting: this reads what is there.
+        const [part] = await fetch(broker, [{ ...tp, offset, maxBytes }], { maxWaitMs: 0, maxBytes, committed })
+        if (part.errorCode === 1) throw new EnvironmentError(`offset ${offset} of ${tpKey(tp)} does not exist`)
+        if (part.errorCode === 29) throw new EnvironmentError(`cannot read topic ${tp.topic}: the broker's ACLs do not allow it`)
+        if (part.errorCode !== 0) {
+          this.shared.stale([tp.topic])
+          throw new ConnectionError(`cannot read ${tpKey(tp)}: error ${part.errorCode} from the broker`)
+        }
+        const origin = { lane: tpKey(tp), source: options.source ?? '', topic: tp.topic, partition: tp.partition, format: options.format }
+        const reader = new SetReader(part.records, offset, origin, committed ? part.aborted : undefined)
+        if (part.records.length > 0 && reader.lastOffset() === undefined) {
+          maxBytes *= 2
+          throw new ConnectionError(`a record batch of ${tpKey(tp)} is larger than ${maxBytes / 2} bytes`)
+        }
+        const { messages } = reader.read(Infinity)
+        const end = committed ? part.lastStableOffset : part.highWatermark
+        return { ...tp, messages, nextOffset: reader.nextOffset, endOffset: Math.max(end, reader.nextOffset) }
+      } catch (error) {
+        this.shared.failed(broker, error, [tp.topic])
+        throw error
+      }
+    })
+  }
+
+  offsets(partitions: readonly TopicPartition[], at: 'earliest' | 'latest' | number): Promise<Map<string, number>> {
+    return listOffsets(this.shared, partitions, at, true)
+  }
+
+  committed(group: string, partitions: readonly TopicPartition[]): Promise<Map<string, { offset: number; metadata: string | null }>> {
+    return committedOffsets(this.shared, group, partitions)
+  }
+
+  topics(): Promise<TopicInfo[]> {
+    return listTopics(this.shared)
+  }
+
+  createTopics(topics: readonly NewTopic[]): Promise<void> {
+    return createTopics(this.shared, topics)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.open].map(part => part.close()))
+    await this.shared.close()
+  }
+
+  /** So that closing the driver closes what it made. */
+  private track<T extends { close(): Promise<void> }>(part: T): T {
+    const close = part.close.bind(part)
+    this.open.add(part)
+    part.close = async () => {
+      this.open.delete(part)
+      await close()
+    }
+    return part
+  }
+}

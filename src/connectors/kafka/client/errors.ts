@@ -1,0 +1,101 @@
+/** What a kafkajs error means to us. */
+import { ConnectionError, EnvironmentError, FencedError, PipelineError } from '../../../contract/plugin.ts'
+import type { KafkaJSError } from './internals.ts'
+
+/** Somebody else has initialised the transactional id since. */
+export const FENCED = new Set([
+  'INVALID_PRODUCER_EPOCH',
+  'PRODUCER_FENCED',
+  'INVALID_TRANSACTIONAL_ID_MAPPING',
+  'INVALID_PRODUCER_ID_MAPPING',
+])
+
+/** The leader or coordinator is elsewhere: look again. */
+export const STALE = new Set([
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_FOR_PARTITION',
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'REPLICA_NOT_AVAILABLE',
+  'FENCED_LEADER_EPOCH',
+  'UNKNOWN_LEADER_EPOCH',
+  'KAFKA_STORAGE_ERROR',
+])
+
+export const NOT_COORDINATOR = new Set([
+  'NOT_COORDINATOR_FOR_GROUP',
+  'GROUP_COORDINATOR_NOT_AVAILABLE',
+  'GROUP_LOAD_IN_PROGRESS',
+  'COORDINATOR_NOT_AVAILABLE',
+  'NOT_COORDINATOR',
+  'COORDINATOR_LOAD_IN_PROGRESS',
+])
+
+const AUTHORIZATION = new Set([
+  'TOPIC_AUTHORIZATION_FAILED',
+  'GROUP_AUTHORIZATION_FAILED',
+  'CLUSTER_AUTHORIZATION_FAILED',
+  'TRANSACTIONAL_ID_AUTHORIZATION_FAILED',
+])
+const FATAL = new Set([
+  ...AUTHORIZATION,
+  'SASL_AUTHENTICATION_FAILED',
+  'UNSUPPORTED_SASL_MECHANISM',
+  'UNSUPPORTED_VERSION',
+  'SECURITY_DISABLED',
+  'INVALID_REPLICATION_FACTOR',
+  'INVALID_PARTITIONS',
+  'POLICY_VIOLATION',
+  'INVALID_SESSION_TIMEOUT',
+  'INCONSISTENT_GROUP_PROTOCOL',
+  'INVALID_TRANSACTION_TIMEOUT',
+])
+
+const TLS =
+  /certificate|self[- ]signed|altname|wrong version number|ssl routines|tlsv1|handshake failure|unknown ca|EPROTO|key values mismatch/i
+
+export const typeOf = (error: unknown): string => {
+  const e = error as KafkaJSError & { code?: unknown }
+  return e?.type ?? ''
+}
+
+/** kafkajs throws a bare Error with this text for a request on a connection that broke after it was handed out. */
+const NOT_CONNECTED = 'Broker not connected'
+
+/** True when nobody can know whether the broker has done what it was asked. */
+export const connectionBroke = (error: unknown): boolean => {
+  const { name, message } = (error ?? {}) as Partial<Error>
+  if (message === NOT_CONNECTED || typeOf(error) === 'REQUEST_TIMED_OUT') return true
+  return /KafkaJS(Connection|ConnectionClosed|RequestTimeout|BrokerNotFound|LockTimeout)/.test(name ?? '')
+}
+
+/**
+ * kafkajs error => ours. `doing` completes the sentence "cannot …".
+ * Credentials, rights, TLS and settings that waiting cannot mend become EnvironmentError; everything else may pass.
+ */
+export function toPipelineError(error: unknown, doing: string): PipelineError {
+  if (error instanceof PipelineError) return error
+  const e = error as KafkaJSError
+  const cause = e.errors?.[0] ?? e
+  const type = typeOf(cause)
+  const text = `cannot ${doing}: ${cause?.message ?? String(cause)}${type && !cause.message.includes(type) ? ` (${type})` : ''}`
+  if (FENCED.has(type)) return new FencedError(text, error)
+  if (
+    e.name === 'KafkaJSSASLAuthenticationError' ||
+    /^SASL|Authentication failed/i.test(cause?.message ?? '') ||
+    type === 'SASL_AUTHENTICATION_FAILED'
+  ) {
+    return new EnvironmentError(`${text}; check sasl_mechanism, sasl_username and sasl_password`, error)
+  }
+  if (AUTHORIZATION.has(type)) return new EnvironmentError(`${text}; the broker's ACLs do not allow it`, error)
+  if (FATAL.has(type)) return new EnvironmentError(text, error)
+  if (TLS.test(cause?.message ?? '')) return new EnvironmentError(`${text}; check security_protocol and the TLS settings`, error)
+  if (isForeign(cause)) return new PipelineError('PIPE_INTERNAL', text, { cause: error })
+  return new ConnectionError(text, error)
+}
+
+/** Neither kafkajs' nor the system's: a mistake in a program, which repeating does not mend. */
+const isForeign = (e: KafkaJSError): boolean =>
+  e?.message !== NOT_CONNECTED &&
+  !/^KafkaJS|AbortError|TimeoutError/.test(e?.name ?? '') &&
+  typeof (e as { code?: unknown })?.code !== 'string' &&
+  e?.type === undefined

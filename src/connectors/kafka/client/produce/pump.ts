@@ -1,0 +1,245 @@
+/**
+ * Writes batches in order per partition, several requests per broker at a time.
+ * Order and "once" hold because a partition with a failed batch sends nothing until all its requests have come back,
+ * then repeats them in the same order with the same sequence numbers, which the broker recognises.
+ */
+import type { Logger, PipelineError } from '../../../../contract/plugin.ts'
+import type { Identity } from '../../codec/encode.ts'
+import type { Cluster } from '../cluster.ts'
+import { toPipelineError } from '../errors.ts'
+import { Alarm, sleep } from '../wait.ts'
+import { type AnswerHost, DELIVERY_TIMEOUT, repeat, type Sent, settle } from './answers.ts'
+import { InFlight } from './in-flight.ts'
+import type { PartitionQueue } from './queue.ts'
+import { produce } from './request.ts'
+
+export interface PumpOptions {
+  readonly lingerMs: number
+  readonly acks: -1 | 0 | 1
+  readonly transactionalId: string | null
+  /** The producer id; undefined: not idempotent. Asked once, and again when the broker has forgotten it. */
+  readonly identify?: () => Promise<Identity>
+  /** May a new producer id be taken when the broker has lost its state? Not inside transactions. */
+  readonly mayReidentify: boolean
+  readonly log: Logger
+}
+
+const NOBODY: Identity = { producerId: -1, epoch: -1 }
+const REQUEST_BYTES = 1_048_576
+
+export class Pump {
+  private readonly cluster: Cluster
+  private readonly options: PumpOptions
+  private readonly allQueues: () => Iterable<PartitionQueue>
+  private readonly answers: AnswerHost
+  /** Queues with work. */
+  private readonly active = new Set<PartitionQueue>()
+  private readonly inFlight = new InFlight()
+  private readonly alarm = new Alarm(() => this.run())
+  private turn: NodeJS.Immediate | undefined
+  private identity: Identity | undefined
+  private identifying = false
+  /** The producer id is void; once nothing is under way a new one is taken. */
+  private forgetting = false
+  private refreshing = false
+  private waiters: (() => void)[] = []
+  private fatal: PipelineError | undefined
+
+  constructor(cluster: Cluster, options: PumpOptions, allQueues: () => Iterable<PartitionQueue>) {
+    this.cluster = cluster
+    this.options = options
+    this.allQueues = allQueues
+    if (options.identify === undefined) this.identity = NOBODY
+    this.answers = {
+      log: options.log,
+      stale: topic => cluster.stale([topic]),
+      forget: error => this.forget(error),
+      giveUp: error => this.giveUp(error),
+      kill: error => this.kill(error),
+    }
+  }
+
+  /** @throws what has ended the pump. */
+  check(): void {
+    if (this.fatal !== undefined) throw this.fatal
+  }
+
+  /** The queue has begun a batch. */
+  activate(queue: PartitionQueue, now: number): void {
+    this.active.add(queue)
+    if (this.options.lingerMs > 0) this.alarm.at(now + this.options.lingerMs)
+  }
+
+  get troubled(): boolean {
+    return this.fatal !== undefined || this.inFlight.troubled(Date.now())
+  }
+
+  async idle(): Promise<void> {
+    while (this.active.size > 0) await new Promise<void>(resolve => this.waiters.push(resolve))
+  }
+
+  kill(error: PipelineError): void {
+    this.fatal ??= error
+    this.alarm.cancel()
+    this.abortAll(error)
+  }
+
+  /** Fails what is not acknowledged. */
+  abortAll(error: Error): void {
+    for (const queue of this.active) {
+      for (const batch of queue.takeAll()) batch.abort(error)
+      if (queue.outstanding === 0) this.active.delete(queue)
+    }
+    this.tellIdle()
+  }
+
+  /** Sends at the end of this turn of the event loop: what other lanes write in the same turn shares the requests. */
+  soon(): void {
+    this.turn ??= setImmediate(() => {
+      this.turn = undefined
+      this.run()
+    })
+  }
+
+  /** Sends whatever may be sent now. */
+  private run(): void {
+    if (this.active.size === 0 || this.forgetting || this.fatal !== undefined) return
+    if (this.identity === undefined) return this.identify()
+    for (let requests = this.collect(); requests.size > 0; requests = this.collect()) {
+      for (const [leader, request] of requests) void this.transmit(leader, request)
+    }
+  }
+
+  /** The next request for each broker: at most one batch per partition. */
+  private collect(): Map<number, Sent[]> {
+    const now = Date.now()
+    const identity = this.identity!
+    const requests = new Map<number, Sent[]>()
+    const bytes = new Map<number, number>()
+    for (const queue of this.active) {
+      const due = queue.due(now, this.options.lingerMs, identity)
+      if (due > now) {
+        if (due < Infinity) this.alarm.at(due)
+        continue
+      }
+      const leader = this.cluster.cached(queue.topic)?.find(p => p.partition === queue.partition)?.leader ?? -1
+      if (leader < 0) {
+        this.refresh()
+        continue
+      }
+      if (this.inFlight.full(leader)) continue
+      const size = (bytes.get(leader) ?? 0) + (queue.ready[0] ?? queue.open!).size
+      if (bytes.has(leader) && size > REQUEST_BYTES) continue
+      bytes.set(leader, size)
+      const sent = { queue, batch: queue.take(identity, this.options.transactionalId !== null) }
+      const request = requests.get(leader)
+      if (request === undefined) requests.set(leader, [sent])
+      else request.push(sent)
+    }
+    return requests
+  }
+
+  private async transmit(leader: number, request: readonly Sent[]): Promise<void> {
+    const { acks, transactionalId } = this.options
+    const flight = this.inFlight.begin(leader, Date.now())
+    let broker: Awaited<ReturnType<Cluster['broker']>> | undefined
+    try {
+      broker = await this.cluster.broker(leader)
+      const batches = request.map(({ queue: { topic, partition }, batch }) => ({ topic, partition, bytes: batch.seal() }))
+      const results = await produce(broker, batches, { acks, transactionalId, timeoutMs: 30_000 })
+      this.inFlight.answered()
+      settle(request, results, this.answers)
+    } catch (error) {
+      this.inFlight.failed(Date.now())
+      const topics = request.map(r => r.queue.topic)
+      this.cluster.failed(broker, error, topics)
+      const mapped = toPipelineError(error, 'write to Kafka')
+      if (!mapped.retryable) this.kill(mapped)
+      else for (const { queue } of request) repeat(queue, mapped, this.answers)
+    }
+    this.inFlight.end(flight)
+    for (const { queue } of request) this.returned(queue)
+    this.reidentify()
+    this.run()
+  }
+
+  private returned(queue: PartitionQueue): void {
+    queue.outstanding--
+    if (queue.outstanding > 0) return
+    if (queue.recovering) queue.requeue()
+    if (!queue.idle) return
+    this.active.delete(queue)
+    this.tellIdle()
+  }
+
+  private tellIdle(): void {
+    if (this.active.size === 0) for (const waiter of this.waiters.splice(0)) waiter()
+  }
+
+  private identify(): void {
+    if (this.identifying) return
+    this.identifying = true
+    this.options.identify!().then(
+      identity => {
+        this.identifying = false
+        this.identity = identity
+        this.run()
+      },
+      (error: PipelineError) => {
+        this.identifying = false
+        this.abortAll(error)
+      },
+    )
+  }
+
+  private forget(error: PipelineError): void {
+    if (!this.options.mayReidentify) return this.kill(error)
+    this.options.log.warn({ error: error.message }, 'a broker has lost the state of this producer; going on with a new producer id')
+    this.forgetting = true
+  }
+
+  /** What was sent may or may not be written, so its sequence numbers can't be used again. */
+  private giveUp(error: PipelineError): void {
+    if (!this.options.mayReidentify) return this.kill(error)
+    this.abortAll(error)
+    this.forgetting = this.options.identify !== undefined
+    this.reidentify()
+  }
+
+  private reidentify(): void {
+    if (!this.forgetting || this.inFlight.size > 0) return
+    for (const queue of this.allQueues()) queue.forget()
+    this.identity = undefined
+    this.forgetting = false
+  }
+
+  /** Looks for the leaders of partitions that have none in the cache. */
+  private refresh(): void {
+    if (this.refreshing) return
+    this.refreshing = true
+    const topics = new Set([...this.active].map(q => q.topic))
+    const work = async (): Promise<void> => {
+      try {
+        for (const topic of topics) await this.cluster.partitions(topic, { refresh: true })
+        // Brokers that answer, but not for this partition: its only replica may be down for good.
+        for (const queue of this.active) await this.cluster.leaderId(queue)
+      } catch (error) {
+        this.inFlight.failed(Date.now())
+        this.unreachable(toPipelineError(error, 'find the partition leaders'))
+      }
+      await sleep(50)
+    }
+    void work().finally(() => {
+      this.refreshing = false
+      this.run()
+    })
+  }
+
+  private unreachable(error: PipelineError): void {
+    if (!error.retryable) return this.kill(error)
+    for (const queue of this.active) {
+      const oldest = queue.ready[0] ?? queue.open
+      if (oldest !== undefined && queue.outstanding === 0 && Date.now() - oldest.createdAt > DELIVERY_TIMEOUT) return this.giveUp(error)
+    }
+  }
+}

@@ -1,0 +1,106 @@
+/** What the producer knows of the topics it writes to: how many partitions, and which one a record goes to. */
+import { ConnectionError, EnvironmentError } from '../../../../contract/plugin.ts'
+import type { OutRecord } from '../../driver.ts'
+import { partitionOf, stickyPartition } from '../../partitioner.ts'
+import { type Cluster, INVALID_TOPIC } from '../cluster.ts'
+import type { PartitionQueue } from './queue.ts'
+
+export interface Topic {
+  readonly name: string
+  /** Partitions; 0: Kafka does not take this name. */
+  count: number
+  /** Where keyless records go until their batch is full. */
+  sticky: number
+  /** Partitions of the keys seen lately: hashing a string costs more than encoding the record. */
+  readonly keys: Map<string, number>
+  readonly queues: PartitionQueue[]
+}
+
+const REMEMBERED_KEYS = 4096
+const PATIENCE = 120_000
+/** A broker that creates topics on demand needs a moment. */
+const UNKNOWN_TOPIC_PATIENCE = 10_000
+const TOPIC_AUTHORIZATION_FAILED = 29
+
+export class Topics {
+  private readonly cluster: Cluster
+  private readonly known = new Map<string, Topic>()
+
+  constructor(cluster: Cluster) {
+    this.cluster = cluster
+  }
+
+  *queues(): Iterable<PartitionQueue> {
+    for (const topic of this.known.values()) for (const queue of topic.queues) if (queue !== undefined) yield queue
+  }
+
+  /** Topics that have never been looked up. A known one stays known while no broker answers. */
+  missing(records: readonly OutRecord[]): string[] {
+    const missing = new Set<string>()
+    let last: string | undefined
+    for (const { topic } of records) {
+      if (topic === last) continue
+      last = topic
+      if (!this.known.has(topic)) missing.add(topic)
+    }
+    return [...missing]
+  }
+
+  /** @throws {EnvironmentError} for a topic that does not exist or may not be written to. */
+  async load(names: readonly string[], check: () => void): Promise<void> {
+    for (const name of names) {
+      // A call in front of this one may have found it meanwhile; its queues must stay.
+      if (this.known.has(name)) continue
+      const deadline = Date.now() + UNKNOWN_TOPIC_PATIENCE
+      await this.cluster.retry(`look up topic ${name}`, PATIENCE, async () => {
+        check()
+        const { partitions, error } = await this.cluster.topic(name, { create: true })
+        const count = partitions.length
+        if (count > 0 || error === INVALID_TOPIC) {
+          this.known.set(name, { name, count, sticky: stickyPartition(Math.max(1, count)), keys: new Map(), queues: [] })
+          return
+        }
+        if (error === TOPIC_AUTHORIZATION_FAILED) {
+          throw new EnvironmentError(`cannot write to topic ${name}: the broker's ACLs do not allow it`)
+        }
+        if (Date.now() > deadline) {
+          throw new EnvironmentError(`topic ${name} does not exist on ${this.cluster.options.brokers.join(',')}; create it first`)
+        }
+        throw new ConnectionError(`topic ${name} does not exist`)
+      })
+    }
+  }
+
+  /** A topic that is not `missing`, with the number of partitions it has by now. */
+  get(name: string): Topic {
+    const topic = this.known.get(name)!
+    const count = this.cluster.cached(name)?.length
+    if (count !== undefined && count !== topic.count) {
+      topic.count = count
+      topic.keys.clear()
+      turnSticky(topic)
+    }
+    return topic
+  }
+}
+
+/** Where the record belongs: its own choice, its key's, or the sticky one. */
+export function partitionFor(record: OutRecord, topic: Topic): number {
+  if (record.partition !== undefined) return record.partition
+  const { key } = record
+  if (key === null) return topic.sticky
+  if (topic.count < 2) return 0
+  if (typeof key !== 'string') return partitionOf(key, topic.count)
+  let partition = topic.keys.get(key)
+  if (partition === undefined) {
+    if (topic.keys.size >= REMEMBERED_KEYS) topic.keys.clear()
+    partition = partitionOf(key, topic.count)
+    topic.keys.set(key, partition)
+  }
+  return partition
+}
+
+/** The keyless records of a batch go to one partition, those of the next one to another. */
+export function turnSticky(topic: Topic): void {
+  topic.sticky = stickyPartition(topic.count)
+}

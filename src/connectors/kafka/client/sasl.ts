@@ -1,0 +1,71 @@
+/** kafkajs' `sasl` object from our settings. */
+import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
+import type { ConnectionConfig } from '../connect.ts'
+
+export function saslOptions(c: ConnectionConfig): object {
+  if (c.sasl_mechanism !== 'OAUTHBEARER')
+    return { mechanism: c.sasl_mechanism.toLowerCase(), username: c.sasl_username, password: c.sasl_password }
+  const token = c.sasl_oauth_token_url === '' ? async () => ({ value: c.sasl_oauth_token }) : clientCredentials(c)
+  return { mechanism: 'oauthbearer', authenticationProvider: bearer(token) }
+}
+
+interface Exchange {
+  saslAuthenticate(message: {
+    request: { encode(): Promise<Buffer> }
+    response: { decode(bytes: Buffer): Promise<Buffer>; parse(bytes: Buffer): Promise<void> }
+  }): Promise<void>
+}
+
+/** kafkajs' own OAUTHBEARER takes any answer for a yes; a broker refuses a token by an answer that says why (RFC 7628, 3.2.2). */
+const bearer =
+  (token: () => Promise<{ value: string }>) =>
+  ({ saslAuthenticate }: Exchange) => ({
+    async authenticate(): Promise<void> {
+      const { value } = await token()
+      const message = Buffer.from(`n,,\x01auth=Bearer ${value}\x01\x01`)
+      const request = Buffer.alloc(4 + message.length)
+      request.writeInt32BE(message.length)
+      message.copy(request, 4)
+      await saslAuthenticate({
+        request: { encode: async () => request },
+        response: {
+          decode: async bytes => bytes,
+          async parse(bytes) {
+            const text = bytes?.toString() ?? ''
+            const refusal = text.indexOf('{')
+            if (refusal >= 0)
+              throw new EnvironmentError(`the broker does not accept the OAUTHBEARER token: ${text.slice(refusal)}; check sasl_oauth_token`)
+          },
+        },
+      })
+    },
+  })
+
+/** A token is fetched anew once four fifths of its life are over. */
+function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }> {
+  let token: { value: string; until: number } | undefined
+  return async () => {
+    if (token !== undefined && Date.now() < token.until) return token
+    const body = new URLSearchParams({ grant_type: 'client_credentials', ...(c.sasl_oauth_scope ? { scope: c.sasl_oauth_scope } : {}) })
+    const authorization = `Basic ${Buffer.from(`${encodeURIComponent(c.sasl_username)}:${encodeURIComponent(c.sasl_password)}`).toString('base64')}`
+    let response: Response
+    try {
+      response = await fetch(c.sasl_oauth_token_url, {
+        method: 'POST',
+        headers: { authorization },
+        body,
+        signal: AbortSignal.timeout(10_000),
+      })
+    } catch (error) {
+      throw new ConnectionError(`cannot get a token from ${c.sasl_oauth_token_url}: ${(error as Error).message}`, error)
+    }
+    if (!response.ok) {
+      const text = `${c.sasl_oauth_token_url} gave no token: HTTP ${response.status}`
+      throw response.status >= 500 ? new ConnectionError(text) : new EnvironmentError(`${text}; check sasl_username and sasl_password`)
+    }
+    const answer = (await response.json()) as { access_token?: string; expires_in?: number }
+    if (typeof answer.access_token !== 'string') throw new EnvironmentError(`${c.sasl_oauth_token_url} gave no access_token`)
+    token = { value: answer.access_token, until: Date.now() + (answer.expires_in ?? 300) * 800 }
+    return token
+  }
+}

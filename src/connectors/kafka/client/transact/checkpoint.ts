@@ -1,0 +1,163 @@
+/**
+ * The compacted topic that holds the lanes' checkpoints: state records and one record with the position, written in the
+ * lane's transaction. Partition n of it serves partition n of every input topic.
+ */
+import {
+  type Checkpoint,
+  type CheckpointDelta,
+  EnvironmentError,
+  type LaneInfo,
+  type Message,
+  type Position,
+} from '../../../../contract/plugin.ts'
+import { batchHeader, commitMarker } from '../../codec/decode.ts'
+import { decodeBatch } from '../../codec/records.ts'
+import { CONTROL, TRANSACTIONAL } from '../../codec/encode.ts'
+import { type OutRecord, type TopicPartition, tpKey } from '../../driver.ts'
+import { addPartitions, createTopics, listOffsets, PATIENCE } from '../admin.ts'
+import type { Cluster } from '../cluster.ts'
+import { fetch } from '../consume/fetch.ts'
+
+const FORMAT = 1
+const FETCH_BYTES = 8_388_608
+
+/** Small segments: only closed ones are compacted, and a claim reads the whole partition. */
+const CONFIG = {
+  'cleanup.policy': 'compact',
+  'segment.bytes': '52428800',
+  'segment.ms': '600000',
+  'min.cleanable.dirty.ratio': '0.1',
+  'max.message.bytes': '10485760',
+}
+
+export const checkpointTopic = (id: string): string => `__runner.${id.replace(/[^a-zA-Z0-9._-]/g, '_')}.checkpoint`
+
+/** Lanes of other systems share the first partition. */
+export const partitionOf = (lane: LaneInfo): number => (lane.topic === undefined ? 0 : (lane.partition ?? 0))
+
+/** Creates or grows the topic so that it has a partition for the lane. */
+export async function partitionFor(cluster: Cluster, topic: string, lane: LaneInfo): Promise<TopicPartition> {
+  const partition = partitionOf(lane)
+  const count = (name: string): Promise<number> =>
+    cluster.retry(`look up topic ${name}`, PATIENCE, async () => (await cluster.partitions(name)).length)
+  let have = await count(topic)
+  if (have <= partition) {
+    const need = Math.max(partition + 1, lane.topic === undefined ? 1 : await count(lane.topic))
+    if (have === 0) {
+      await createTopics(cluster, [{ topic, partitions: need, config: CONFIG }])
+      have = await count(topic)
+    }
+    if (have < need) await addPartitions(cluster, topic, need)
+  }
+  return { topic, partition }
+}
+
+export function encodeCheckpoint(tp: TopicPartition, lane: LaneInfo, delta: CheckpointDelta, time: number): OutRecord[] {
+  const records: OutRecord[] = delta.state.map(([store, key, json]) => ({
+    ...tp,
+    key: JSON.stringify([lane.id, store, key]),
+    value: json,
+    headers: undefined,
+    time,
+  }))
+  const value = JSON.stringify({ format: FORMAT, position: delta.position })
+  records.push({ ...tp, key: JSON.stringify([lane.id]), value, headers: undefined, time })
+  return records
+}
+
+/**
+ * Reads everything of the lane that is committed. By transaction markers instead of read_committed: the last stable
+ * offset may be held back by the open transaction of another topic's lane, ours are all decided once we are the owner.
+ */
+export async function readCheckpoint(cluster: Cluster, tp: TopicPartition, lane: LaneInfo): Promise<Checkpoint | undefined> {
+  const end = (await listOffsets(cluster, [tp], 'latest', false)).get(tpKey(tp))!
+  let offset = (await listOffsets(cluster, [tp], 'earliest', false)).get(tpKey(tp))!
+  const found = new LaneState(tp, lane)
+  while (offset < end) {
+    offset = await cluster.retry(`read ${tpKey(tp)}`, PATIENCE, async () => {
+      const broker = await cluster.broker(await cluster.leaderId(tp))
+      try {
+        const [part] = await fetch(broker, [{ ...tp, offset, maxBytes: FETCH_BYTES }], {
+          maxWaitMs: 500,
+          maxBytes: FETCH_BYTES,
+          committed: false,
+        })
+        if (part.errorCode !== 0)
+          throw Object.assign(new Error(`error ${part.errorCode} from the broker`), {
+            type: part.errorCode === 6 ? 'NOT_LEADER_FOR_PARTITION' : '',
+          })
+        return found.read(part.records, offset)
+      } catch (error) {
+        cluster.failed(broker, error, [tp.topic])
+        throw error
+      }
+    })
+  }
+  return found.checkpoint()
+}
+
+class LaneState {
+  private readonly tp: TopicPartition
+  private readonly lane: LaneInfo
+  private readonly state = new Map<string, [store: string, key: string, json: string]>()
+  private position: { value: Position } | undefined
+  /** Records of transactions without a marker yet, by producer id. */
+  private readonly open = new Map<number, Message[]>()
+
+  constructor(tp: TopicPartition, lane: LaneInfo) {
+    this.tp = tp
+    this.lane = lane
+  }
+
+  checkpoint(): Checkpoint | undefined {
+    return this.position === undefined ? undefined : { position: this.position.value, state: [...this.state.values()] }
+  }
+
+  /** @returns the offset to read on from. */
+  read(set: Buffer, from: number): number {
+    const origin = { lane: tpKey(this.tp), source: '', format: 'bytes' as const }
+    let next = from
+    for (let batch = batchHeader(set, 0); batch !== undefined; batch = batchHeader(set, batch.end)) {
+      if (batch.lastOffset < next) continue
+      if ((batch.attributes & CONTROL) !== 0) {
+        const committed = commitMarker(set, batch)
+        if (committed === true) for (const message of this.open.get(batch.producerId) ?? []) this.apply(message)
+        if (committed !== undefined) this.open.delete(batch.producerId)
+      } else {
+        const messages: Message[] = []
+        decodeBatch(set, batch, next, origin, messages)
+        if ((batch.attributes & TRANSACTIONAL) === 0) for (const message of messages) this.apply(message)
+        else {
+          const pending = this.open.get(batch.producerId)
+          if (pending === undefined) this.open.set(batch.producerId, messages)
+          else for (const message of messages) pending.push(message)
+        }
+      }
+      next = batch.lastOffset + 1
+    }
+    return next
+  }
+
+  private apply(message: Message): void {
+    const [id, store, key] = JSON.parse(message.key!) as [string, string?, string?]
+    if (id !== this.lane.id) return
+    const json = message.payload?.toString()
+    if (store !== undefined && key !== undefined) {
+      const mapKey = message.key!
+      if (json === undefined) this.state.delete(mapKey)
+      else this.state.set(mapKey, [store, key, json])
+      return
+    }
+    if (json === undefined) {
+      this.position = undefined
+      return
+    }
+    const meta = JSON.parse(json) as { format: number; position: Position }
+    if (meta.format !== FORMAT) {
+      throw new EnvironmentError(
+        `the checkpoint of ${id} in ${this.tp.topic} has format ${meta.format}; this version of the runner reads format ${FORMAT}`,
+      )
+    }
+    this.position = { value: meta.position }
+  }
+}

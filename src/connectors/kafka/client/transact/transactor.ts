@@ -1,0 +1,114 @@
+/** Outputs, checkpoint and group offset of a lane in one Kafka transaction. */
+import type { Logger } from '../../../../contract/plugin.ts'
+import {
+  BatchError,
+  type Checkpoint,
+  type CheckpointDelta,
+  EnvironmentError,
+  type LaneInfo,
+  type Transaction,
+  type Transactor,
+} from '../../../../contract/plugin.ts'
+import type { LogTransaction, OutRecord, SendOptions, TopicPartition, TransactorOptions } from '../../driver.ts'
+import { PATIENCE } from '../admin.ts'
+import type { Cluster } from '../cluster.ts'
+import { checkpointTopic, encodeCheckpoint, partitionFor, partitionOf, readCheckpoint } from './checkpoint.ts'
+import { LaneProducer } from './lane.ts'
+
+interface Claimed {
+  readonly producer: LaneProducer
+  readonly checkpoint: TopicPartition
+}
+
+export class KafkaTransactor implements Transactor {
+  private readonly cluster: Cluster
+  private readonly options: TransactorOptions
+  private readonly log: Logger
+  private readonly topic: string
+  private readonly lanes = new Map<string, Claimed>()
+
+  constructor(cluster: Cluster, options: TransactorOptions, log: Logger) {
+    this.cluster = cluster
+    this.options = options
+    this.log = log
+    this.topic = checkpointTopic(options.id)
+  }
+
+  async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
+    this.lanes.get(lane.id)?.producer.discard()
+    const checkpoint = await partitionFor(this.cluster, this.topic, lane)
+    const id = `${this.options.id}|${lane.topic === undefined ? lane.id : `${lane.topic}|${lane.partition}`}`
+    const identity = await LaneProducer.initialise(this.cluster, id)
+    const producer = new LaneProducer(this.cluster, lane, id, identity, checkpoint, this.options.producer, this.log)
+    this.lanes.set(lane.id, { producer, checkpoint })
+    // Only now: whatever the former owner still committed is in.
+    return readCheckpoint(this.cluster, checkpoint, lane)
+  }
+
+  async begin(lane: LaneInfo): Promise<Transaction> {
+    const claimed = this.claimed(lane)
+    claimed.producer.begin()
+    return new KafkaTransaction(lane, claimed)
+  }
+
+  async save(lane: LaneInfo, delta: CheckpointDelta): Promise<void> {
+    const transaction = await this.begin(lane)
+    await transaction.commit(delta)
+  }
+
+  async release(lane: LaneInfo): Promise<void> {
+    this.lanes.get(lane.id)?.producer.discard()
+    this.lanes.delete(lane.id)
+  }
+
+  async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
+    const tp = { topic: this.topic, partition: partitionOf(lane) }
+    const known = await this.cluster.retry(`look up topic ${tp.topic}`, PATIENCE, () =>
+      this.cluster.partitions(tp.topic, { refresh: true }),
+    )
+    return known.length > tp.partition ? readCheckpoint(this.cluster, tp, lane) : undefined
+  }
+
+  async close(): Promise<void> {
+    for (const { producer } of this.lanes.values()) producer.discard()
+    this.lanes.clear()
+    await this.cluster.close()
+  }
+
+  private claimed(lane: LaneInfo): Claimed {
+    const claimed = this.lanes.get(lane.id)
+    if (claimed === undefined) throw new Error(`lane ${lane.id} has not been claimed`)
+    return claimed
+  }
+}
+
+class KafkaTransaction implements Transaction, LogTransaction {
+  private readonly lane: LaneInfo
+  private readonly claimed: Claimed
+
+  constructor(lane: LaneInfo, claimed: Claimed) {
+    this.lane = lane
+    this.claimed = claimed
+  }
+
+  send(records: readonly OutRecord[], options: SendOptions = {}): Promise<void> {
+    return this.claimed.producer.send(records, options.compression)
+  }
+
+  async commit(delta: CheckpointDelta): Promise<void> {
+    const { producer, checkpoint } = this.claimed
+    try {
+      await producer.send(encodeCheckpoint(checkpoint, this.lane, delta, Date.now()))
+    } catch (error) {
+      if (!(error instanceof BatchError)) throw error
+      await producer.abort()
+      producer.discard()
+      throw new EnvironmentError(`a state entry of ${this.lane.id} is too large for ${checkpoint.topic}: ${error.message}`, error)
+    }
+    await producer.commit(typeof delta.position === 'number' ? delta.position : undefined)
+  }
+
+  abort(): Promise<void> {
+    return this.claimed.producer.abort()
+  }
+}

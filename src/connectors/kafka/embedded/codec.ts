@@ -1,0 +1,199 @@
+/**
+ * Records of one partition as one blob, column by column so that decoding needs no parsing:
+ *
+ *     u32 format, u32 count, f64 time[count], i32 keyLength[count], i32 valueLength[count],
+ *     i32 headersLength[count] (only with HAS_HEADERS), then per record: key, value, headers
+ *
+ * A length of -1 is null; a key length of -2 is the key of the record before. Little-endian, as every platform of Node is.
+ */
+import { type Header, Message, type Origin } from '../../../contract/plugin.ts'
+
+const FORMAT = 1
+const HAS_HEADERS = 0x100
+const NULL = -1
+const SAME_KEY = -2
+
+/** A chunk is full at either limit: big enough to spread a row's cost, small enough that a seek into one wastes little. */
+const MAX_DATA = 128 * 1024
+const MAX_RECORDS = 4096
+
+export interface Chunk {
+  readonly count: number
+  readonly newest: number
+  readonly data: Buffer
+}
+
+/** Writers whose buffers can be used again: making them costs more than filling them with a few records. */
+const spare: ChunkWriter[] = []
+const MAX_SPARE = 16
+
+/** Collects records of one partition and cuts them into chunks. */
+export class ChunkWriter {
+  chunks: Chunk[] = []
+  private times = new Float64Array(256)
+  private keys = new Int32Array(256)
+  private values = new Int32Array(256)
+  private headers = new Int32Array(256)
+  private count = 0
+  private data = Buffer.allocUnsafeSlow(16 * 1024)
+  private used = 0
+  private newest = -Infinity
+  private hasHeaders = false
+  private lastKey: Buffer | string | null = null
+
+  add(key: Buffer | string | null, value: Buffer | string | null, headers: readonly Header[] | undefined, time: number): void {
+    if (this.count === MAX_RECORDS || this.used >= MAX_DATA) this.cut()
+    if (this.count === this.times.length) this.grow()
+    const i = this.count++
+    this.times[i] = time
+    if (time > this.newest) this.newest = time
+    // Neighbours often share their key, and `===` on them costs nothing against writing it again.
+    if (i > 0 && key !== null && key === this.lastKey) this.keys[i] = SAME_KEY
+    else this.keys[i] = this.put(key)
+    this.lastKey = key
+    this.values[i] = this.put(value)
+    if (headers !== undefined && headers.length > 0) {
+      this.hasHeaders = true
+      this.headers[i] = this.putHeaders(headers)
+    } else this.headers[i] = 0
+  }
+
+  static take(): ChunkWriter {
+    return spare.pop() ?? new ChunkWriter()
+  }
+
+  /** Hands the writer's buffers on to the next user, when all its chunks are written. */
+  recycle(): void {
+    this.cut()
+    this.chunks = []
+    if (spare.length < MAX_SPARE && this.data.length <= 2 * MAX_DATA) spare.push(this)
+  }
+
+  /** Closes the chunk being filled; afterwards all records are in `chunks`. */
+  cut(): void {
+    const n = this.count
+    if (n === 0) return
+    const head = 8 + n * (this.hasHeaders ? 20 : 16)
+    const out = Buffer.allocUnsafeSlow(head + this.used)
+    const bytes = out.buffer
+    new Uint32Array(bytes, 0, 2).set([FORMAT | (this.hasHeaders ? HAS_HEADERS : 0), n])
+    new Float64Array(bytes, 8, n).set(this.times.subarray(0, n))
+    new Int32Array(bytes, 8 + 8 * n, n).set(this.keys.subarray(0, n))
+    new Int32Array(bytes, 8 + 12 * n, n).set(this.values.subarray(0, n))
+    if (this.hasHeaders) new Int32Array(bytes, 8 + 16 * n, n).set(this.headers.subarray(0, n))
+    this.data.copy(out, head, 0, this.used)
+    this.chunks.push({ count: n, newest: this.newest, data: out })
+    this.count = 0
+    this.used = 0
+    this.newest = -Infinity
+    this.hasHeaders = false
+    this.lastKey = null
+  }
+
+  private put(bytes: Buffer | string | null): number {
+    if (bytes === null) return NULL
+    if (typeof bytes === 'string') {
+      this.reserve(bytes.length * 3)
+      const written = this.data.write(bytes, this.used)
+      this.used += written
+      return written
+    }
+    this.reserve(bytes.length)
+    this.data.set(bytes, this.used)
+    this.used += bytes.length
+    return bytes.length
+  }
+
+  private putHeaders(headers: readonly Header[]): number {
+    const start = this.used
+    this.putInt(headers.length)
+    for (const [name, value] of headers) {
+      this.putSized(name)
+      this.putSized(value)
+    }
+    return this.used - start
+  }
+
+  private putSized(bytes: Buffer | string | null): void {
+    const at = this.used
+    this.putInt(0)
+    // First put, then look at `this.data`: putting may replace the buffer.
+    const length = this.put(bytes)
+    this.data.writeInt32LE(length, at)
+  }
+
+  private putInt(n: number): void {
+    this.reserve(4)
+    this.used = this.data.writeInt32LE(n, this.used)
+  }
+
+  private reserve(bytes: number): void {
+    if (this.used + bytes <= this.data.length) return
+    const bigger = Buffer.allocUnsafeSlow(Math.max(this.data.length * 2, this.used + bytes))
+    this.data.copy(bigger, 0, 0, this.used)
+    this.data = bigger
+  }
+
+  private grow(): void {
+    const size = this.times.length * 2
+    this.times = longer(this.times, new Float64Array(size))
+    this.keys = longer(this.keys, new Int32Array(size))
+    this.values = longer(this.values, new Int32Array(size))
+    this.headers = longer(this.headers, new Int32Array(size))
+  }
+}
+
+function longer<A extends Float64Array | Int32Array>(array: A, bigger: A): A {
+  bigger.set(array)
+  return bigger
+}
+
+/** Appends the chunk's records from offset `from` on to `into`. `next` is the offset behind its last record. */
+export function decodeChunk(blob: Uint8Array, next: number, from: number, origin: Origin, into: Message[]): void {
+  // SQLite hands out a fresh, aligned buffer; anything else would make the typed views below throw.
+  const data =
+    blob.byteOffset % 8 === 0 ? Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength) : Buffer.from(Uint8Array.from(blob).buffer)
+  const start = data.byteOffset
+  const [format, n] = new Uint32Array(data.buffer, start, 2)
+  if ((format & 0xff) !== FORMAT) throw new Error(`a chunk of the log has format ${format & 0xff}, known is ${FORMAT}`)
+  const withHeaders = (format & HAS_HEADERS) !== 0
+  const times = new Float64Array(data.buffer, start + 8, n)
+  const keys = new Int32Array(data.buffer, start + 8 + 8 * n, n)
+  const values = new Int32Array(data.buffer, start + 8 + 12 * n, n)
+  const headers = withHeaders ? new Int32Array(data.buffer, start + 8 + 16 * n, n) : undefined
+  const skip = from - (next - n)
+  let at = 8 + n * (withHeaders ? 20 : 16)
+  let key: Buffer | null = null
+  for (let i = 0; i < n; i++) {
+    const keyLength = keys[i]
+    if (keyLength >= 0) key = data.subarray(at, (at += keyLength))
+    else if (keyLength === NULL) key = null
+    const valueLength = values[i]
+    const valueAt = at
+    if (valueLength > 0) at += valueLength
+    const headersAt = at
+    if (headers !== undefined) at += headers[i]
+    if (i < skip) continue
+    const value = valueLength === NULL ? null : data.subarray(valueAt, valueAt + valueLength)
+    const list = headers !== undefined && headers[i] > 0 ? decodeHeaders(data, headersAt) : undefined
+    into.push(Message.fromRecord(value, key, times[i], list, next - n + i, origin))
+  }
+}
+
+function decodeHeaders(data: Buffer, at: number): Header[] {
+  let position = at + 4
+  const sized = (): Buffer | null => {
+    const length = data.readInt32LE(position)
+    position += 4
+    return length === NULL ? null : data.subarray(position, (position += length))
+  }
+  return Array.from({ length: data.readInt32LE(at) }, () => [sized()!.toString(), sized()] as const)
+}
+
+/** First offset in the chunk whose time is at or after `time`. */
+export function findTime(blob: Uint8Array, next: number, time: number): number {
+  const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength)
+  const n = view.getUint32(4, true)
+  for (let i = 0; i < n; i++) if (view.getFloat64(8 + 8 * i, true) >= time) return next - n + i
+  return next
+}

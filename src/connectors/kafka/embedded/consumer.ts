@@ -1,0 +1,162 @@
+/** Reads what its membership owns, partition by partition in turn. */
+import { ConnectionError, FencedError, type Message, PipelineError } from '../../../contract/plugin.ts'
+import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../driver.ts'
+import { committedOffset, type Part } from './group.ts'
+import type { Log } from './log.ts'
+import { Membership, type Owned } from './membership.ts'
+import { bounds, readChunks } from './read.ts'
+
+export class EmbeddedConsumer implements Consumer {
+  private readonly openLog: () => Promise<Log>
+  private readonly options: ConsumerOptions
+  private log!: Log
+  private membership: Membership | undefined
+  private turn = 0
+  private unwatch: (() => void) | undefined
+  private wake: (() => void) | undefined
+
+  constructor(openLog: () => Promise<Log>, options: ConsumerOptions) {
+    this.openLog = openLog
+    this.options = options
+  }
+
+  async open(handlers: ConsumerHandlers): Promise<void> {
+    this.log = await this.openLog()
+    await this.log.topics.ensure(this.options.topics)
+    const membership = new Membership(this.log, {
+      options: this.options,
+      handlers,
+      start: part => this.start(part),
+      wake: () => this.wake?.(),
+    })
+    this.membership = membership
+    await membership.open()
+    this.unwatch = this.log.db.watch(() => this.onCommit())
+  }
+
+  async poll(signal: AbortSignal): Promise<ConsumedBatch> {
+    for (;;) {
+      // Reading is synchronous: without a turn of the event loop a busy reader would starve timers and its own heartbeat.
+      await new Promise(setImmediate)
+      signal.throwIfAborted()
+      if (!this.membership) throw new Error('the consumer is not open')
+      if (this.membership.failure !== undefined) throw this.membership.failure
+      const batch = this.next(this.membership)
+      if (batch) return batch
+      await this.sleep(signal)
+    }
+  }
+
+  async seek(tp: TopicPartition, offset: number | undefined): Promise<void> {
+    const owned = this.find(tp)
+    // Not ours (any more): a partition that was just taken away needs no seek.
+    if (!owned || owned.position < 0) return
+    owned.position = offset ?? this.start(owned)
+    this.wake?.()
+  }
+
+  async commit(offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
+    const { membership } = this
+    if (!membership) throw new Error('the consumer is not open')
+    const rows = offsets.map(o => {
+      const owned = this.find(o)
+      if (!owned) throw new FencedError(`${tpKey(o)} is not assigned to this consumer; nothing was committed`)
+      return { part: owned.part, offset: o.offset, metadata: o.metadata ?? null }
+    })
+    if (!(await membership.commit(rows)))
+      throw new FencedError(`${offsets.map(tpKey).join(', ')}: other consumers own them by now; nothing was committed`)
+  }
+
+  caughtUp(tp: TopicPartition): boolean {
+    const owned = this.find(tp)
+    return owned !== undefined && owned.active && owned.position >= bounds(this.log.db, owned.part).next
+  }
+
+  healthy(): boolean {
+    return this.membership?.healthy() ?? false
+  }
+
+  async close(): Promise<void> {
+    const { membership } = this
+    this.membership = undefined
+    this.unwatch?.()
+    this.wake?.()
+    await membership?.close()
+  }
+
+  private find(tp: TopicPartition): Owned | undefined {
+    const part = this.membership && this.log.topics.part(tp)
+    return part === undefined ? undefined : this.membership!.owned.get(part)
+  }
+
+  private next(membership: Membership): ConsumedBatch | undefined {
+    try {
+      membership.check()
+      const list = [...membership.owned.values()]
+      for (let i = 0; i < list.length; i++) {
+        const owned = list[(this.turn + i) % list.length]
+        if (!owned.active) continue
+        const batch = this.read(owned)
+        if (!batch) continue
+        this.turn = (this.turn + i + 1) % list.length
+        return batch
+      }
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error
+      this.options.onError(error)
+    }
+    return undefined
+  }
+
+  private read(owned: Owned): ConsumedBatch | undefined {
+    const { first, next: end } = bounds(this.log.db, owned.part)
+    if (owned.position < first || owned.position > end) this.outOfRange(owned, first, end)
+    if (owned.position >= end) return undefined
+    const messages: Message[] = []
+    const next = readChunks(this.log.db, owned.part, owned.position, this.options.maxBytes, owned.origin, messages)
+    if (messages.length === 0) return undefined
+    owned.position = next
+    return { topic: owned.topic, partition: owned.partition, messages, nextOffset: next, endOffset: Math.max(next, end) }
+  }
+
+  private outOfRange(owned: Owned, first: number, end: number): void {
+    const to = owned.position < first || this.options.startAt === 'earliest' ? first : end
+    this.options.onError(
+      new PipelineError(
+        'PIPE_OFFSET_OUT_OF_RANGE',
+        `${tpKey(owned)}: offset ${owned.position} is not there (any more), the log has ${first} to ${end}; reading goes on at ${to}`,
+      ),
+    )
+    owned.position = to
+  }
+
+  /** Committed offset, else where a fresh start begins. */
+  private start(part: Part): number {
+    const committed = committedOffset(this.log.db, this.options.group, part.part)
+    if (committed) return committed.offset
+    const { first, next } = bounds(this.log.db, part.part)
+    return this.options.startAt === 'earliest' ? first : next
+  }
+
+  /** Resolves when something may have changed: a commit to the file, a new assignment, an abort. */
+  private sleep(signal: AbortSignal): Promise<void> {
+    return new Promise(resolve => {
+      const done = () => {
+        signal.removeEventListener('abort', done)
+        this.wake = undefined
+        resolve()
+      }
+      this.wake = done
+      signal.addEventListener('abort', done)
+    })
+  }
+
+  private onCommit(): void {
+    try {
+      this.membership?.check()
+    } catch (error) {
+      this.options.onError(error as Error)
+    }
+    this.wake?.()
+  }
+}

@@ -1,0 +1,250 @@
+/**
+ * Consumer groups as rows. There is no coordinator process: whoever changes the membership computes everybody's target
+ * in the same transaction, and each member then moves from what it owns to its target by itself:
+ *
+ *     join, leave, death noticed  ->  targets are computed, `grp.version` grows
+ *     owner sees a target that is not itself  ->  drains, then gives the partition up
+ *     target sees a partition without owner  ->  takes it
+ *
+ * So only partitions that really move are interrupted, and one never has two owners. `Sqlite.write` around every change
+ * makes these steps atomic across processes.
+ */
+import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
+import { assign } from './assign.ts'
+import { mayBeAlive, processToken } from '../liveness.ts'
+
+/** A member that does not give up a partition within this time (or its session timeout, if longer) is put out of the group. */
+const REBALANCE_MS = 60_000
+
+export interface Part {
+  readonly part: number
+  readonly topic: string
+  readonly partition: number
+}
+
+export interface View {
+  readonly version: number
+  /** Owned by the member, by row id. */
+  readonly owned: ReadonlySet<number>
+  /** Owned or free, and meant for the member. */
+  readonly target: ReadonlySet<number>
+  /** Meant for the member, and nobody's now. */
+  readonly free: boolean
+}
+
+interface MemberRow {
+  id: string
+  topics: string
+  seen: number
+  session: number
+  process: string
+}
+
+/** ms of the machine's monotonic clock: the same for all processes, and deaf to somebody setting the time. */
+const uptime = (): number => {
+  const [s, ns] = process.hrtime()
+  return s * 1000 + ns / 1e6
+}
+
+/** Row id of a group, made on first use. Inside `Sqlite.write` only. */
+export function groupId(db: Sqlite, name: string): number {
+  const row = db.prepare('SELECT id FROM grp WHERE name = ?').get(name) as { id: number } | undefined
+  if (row) return row.id
+  return (db.prepare('INSERT INTO grp (name) VALUES (?) RETURNING id').get(name) as { id: number }).id
+}
+
+/** Inside `Sqlite.write` only. */
+export function commitOffset(db: Sqlite, group: number, part: number, next: number, metadata: string | null): void {
+  db.prepare(
+    `INSERT INTO committed (grp, part, next, metadata) VALUES (?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET next = excluded.next, metadata = excluded.metadata`,
+  ).run(group, part, next, metadata)
+}
+
+export function committedOffset(db: Sqlite, group: string, part: number): { offset: number; metadata: string | null } | undefined {
+  const row = db.get<{ next: number; metadata: string | null }>(
+    'SELECT c.next, c.metadata FROM committed c JOIN grp g ON g.id = c.grp WHERE g.name = ? AND c.part = ?',
+    group,
+    part,
+  )
+  return row && { offset: row.next, metadata: row.metadata }
+}
+
+/** Members that are taken to be alive. */
+export function liveMembers(db: Sqlite, group: string): { id: string; process: string }[] {
+  const now = uptime()
+  return db
+    .all<MemberRow>('SELECT m.* FROM member m JOIN grp g ON g.id = m.grp WHERE g.name = ?', group)
+    .filter(m => now - m.seen <= m.session && m.seen <= now + 1000 && mayBeAlive(m.process))
+}
+
+export class Group {
+  private readonly db: Sqlite
+  private readonly name: string
+  private id = -1
+
+  constructor(db: Sqlite, name: string) {
+    this.db = db
+    this.name = name
+  }
+
+  /** The topic has more partitions, or is gone: its readers share it out again. Inside `Sqlite.write` only. */
+  static topicChanged(db: Sqlite, topic: string): void {
+    for (const { id, name } of db.prepare('SELECT id, name FROM grp').all() as { id: number; name: string }[]) {
+      const members = db.prepare('SELECT topics FROM member WHERE grp = ?').all(id) as { topics: string }[]
+      if (!members.some(m => (JSON.parse(m.topics) as string[]).includes(topic))) continue
+      const group = new Group(db, name)
+      group.id = id
+      group.retarget()
+    }
+  }
+
+  async join(member: string, topics: readonly string[], sessionMs: number): Promise<void> {
+    await this.db.write(() => {
+      this.id = groupId(this.db, this.name)
+      this.db
+        .prepare('INSERT INTO member (id, grp, topics, seen, session, process) VALUES (?, ?, ?, ?, ?, ?)')
+        .run(member, this.id, JSON.stringify(topics), uptime(), sessionMs, processToken())
+      this.expire()
+      this.retarget()
+    })
+  }
+
+  async leave(member: string): Promise<void> {
+    await this.db.write(() => {
+      this.remove(member)
+      this.expire()
+      this.retarget()
+    })
+  }
+
+  /** Shows that the member lives, and puts out those that do not. @returns false when it was put out itself. */
+  async heartbeat(member: string): Promise<boolean> {
+    return this.db.write(() => {
+      if (this.db.prepare('UPDATE member SET seen = ? WHERE id = ?').run(uptime(), member).changes === 0) return false
+      if (this.expire()) this.retarget()
+      return true
+    })
+  }
+
+  /** Grows with every change of members, targets and owners. */
+  version(): number {
+    return this.db.get<{ version: number }>('SELECT version FROM grp WHERE id = ?', this.id)?.version ?? -1
+  }
+
+  /** What the member has and is to have; undefined when it was put out of the group. */
+  view(member: string): View | undefined {
+    const version = this.version()
+    if (!this.db.get('SELECT 1 FROM member WHERE id = ?', member)) return undefined
+    const rows = this.db.all<{ part: number; owner: string | null; target: string | null }>(
+      'SELECT part, owner, target FROM claim WHERE grp = ? AND (owner = ? OR target = ?)',
+      this.id,
+      member,
+      member,
+    )
+    return {
+      version,
+      owned: new Set(rows.filter(r => r.owner === member).map(r => r.part)),
+      target: new Set(rows.filter(r => r.target === member && (r.owner === member || r.owner === null)).map(r => r.part)),
+      free: rows.some(r => r.target === member && r.owner === null),
+    }
+  }
+
+  /** Takes what is meant for the member and free. */
+  async acquire(member: string): Promise<Part[]> {
+    return this.db.write(() => {
+      const rows = this.db
+        .prepare('UPDATE claim SET owner = ? WHERE grp = ? AND target = ? AND owner IS NULL RETURNING part')
+        .all(member, this.id, member) as { part: number }[]
+      if (rows.length > 0) this.bump()
+      const name = this.db.prepare(
+        'SELECT p.id AS part, t.name AS topic, p.num AS partition FROM part p JOIN topic t ON t.id = p.topic WHERE p.id = ?',
+      )
+      return rows.map(r => name.get(r.part) as unknown as Part)
+    })
+  }
+
+  /** Gives partitions up for those they are meant for. */
+  async release(member: string, parts: readonly number[]): Promise<void> {
+    await this.db.write(() => {
+      const release = this.db.prepare('UPDATE claim SET owner = NULL WHERE grp = ? AND part = ? AND owner = ?')
+      for (const part of parts) release.run(this.id, part, member)
+      this.bump()
+    })
+  }
+
+  /** Stores offsets if all these partitions are the member's. @returns the first one that is not. */
+  async commit(member: string, offsets: readonly { part: number; offset: number; metadata: string | null }[]): Promise<number | undefined> {
+    return this.db.write(() => {
+      const owner = this.db.prepare('SELECT owner FROM claim WHERE grp = ? AND part = ?')
+      for (const { part } of offsets) if ((owner.get(this.id, part) as { owner: string | null } | undefined)?.owner !== member) return part
+      for (const { part, offset, metadata } of offsets) commitOffset(this.db, this.id, part, offset, metadata)
+      return undefined
+    })
+  }
+
+  private bump(): void {
+    this.db.prepare('UPDATE grp SET version = version + 1 WHERE id = ?').run(this.id)
+  }
+
+  private remove(member: string): void {
+    this.db.prepare('DELETE FROM member WHERE id = ?').run(member)
+    this.db.prepare('UPDATE claim SET owner = NULL WHERE grp = ? AND owner = ?').run(this.id, member)
+  }
+
+  /** Removes the dead, the silent and those that sit on a partition. @returns whether there were any. */
+  private expire(): boolean {
+    const now = uptime()
+    const members = this.db.prepare('SELECT * FROM member WHERE grp = ?').all(this.id) as unknown as MemberRow[]
+    const stuck = this.db
+      .prepare('SELECT owner, min(since) AS since FROM claim WHERE grp = ? AND owner IS NOT target GROUP BY owner')
+      .all(this.id) as {
+      owner: string | null
+      since: number
+    }[]
+    const since = new Map(stuck.map(s => [s.owner, s.since]))
+    const gone = members.filter(
+      m =>
+        now - m.seen > m.session ||
+        // Seen in the future: the machine was started again since.
+        m.seen > now + 1000 ||
+        now - (since.get(m.id) ?? now) > Math.max(REBALANCE_MS, m.session) ||
+        !mayBeAlive(m.process),
+    )
+    for (const m of gone) this.remove(m.id)
+    return gone.length > 0
+  }
+
+  /** Computes who is to have what. */
+  private retarget(): void {
+    const rows = this.db.prepare('SELECT id, topics FROM member WHERE grp = ?').all(this.id) as { id: string; topics: string }[]
+    const members = rows.map(m => ({ id: m.id, topics: new Set(JSON.parse(m.topics) as string[]) }))
+    const topics = new Set(members.flatMap(m => [...m.topics]))
+    const held = new Map(
+      (
+        this.db.prepare('SELECT part, owner, target FROM claim WHERE grp = ?').all(this.id) as {
+          part: number
+          owner: string | null
+          target: string | null
+        }[]
+      ).map(c => [c.part, c]),
+    )
+    const list = this.db.prepare('SELECT p.id AS part FROM part p JOIN topic t ON t.id = p.topic WHERE t.name = ?')
+    const holdings = [...topics].flatMap(topic =>
+      (list.all(topic) as { part: number }[]).map(({ part }) => ({
+        part,
+        topic,
+        holder: held.get(part)?.target ?? held.get(part)?.owner ?? null,
+      })),
+    )
+    const targets = assign(members, holdings)
+    const put = this.db.prepare(
+      `INSERT INTO claim (grp, part, owner, target, since) VALUES (?, ?, NULL, ?, ?)
+       ON CONFLICT DO UPDATE SET since = CASE WHEN target IS excluded.target THEN since ELSE excluded.since END, target = excluded.target`,
+    )
+    const now = uptime()
+    for (const part of new Set([...held.keys(), ...targets.keys()])) put.run(this.id, part, targets.get(part) ?? null, now)
+    this.db.prepare('DELETE FROM claim WHERE grp = ? AND owner IS NULL AND target IS NULL').run(this.id)
+    this.bump()
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * One bucket of an outbox: which of its rows are read, on their way, and published but not marked yet. A lane's position is a list
+ * of ids, not the highest one: transactions commit out of the order of their ids, so "everything up to" means nothing here.
+ */
+import { type Batch, type Header, Message, type Origin, type Position } from '../../../contract/plugin.ts'
+import { packIds, unpackIds } from './ids.ts'
+import type { OutboxRow } from './table.ts'
+
+/** Published, and perhaps not marked yet: the rows in `ids`. `n` counts the lane's batches. */
+interface BucketPosition {
+  readonly n: number
+  readonly ids: string
+}
+
+interface Piece {
+  readonly n: number
+  readonly ids: readonly number[]
+}
+
+export class Bucket {
+  readonly lane: string
+  /** Counts seeks: rows that were asked for before one are not wanted after it. */
+  generation = 0
+  /** Being given back: nothing more is read for it. */
+  retired = false
+  /** Published for sure; to be marked, or being marked. */
+  readonly published = new Set<number>()
+  private readonly origin: Origin
+  private rows: OutboxRow[] = []
+  /** Handed to the pipeline, oldest first. */
+  private handed: Piece[] = []
+  private n = 0
+
+  constructor(lane: string, origin: Origin) {
+    this.lane = lane
+    this.origin = origin
+  }
+
+  /** Start over behind a position. @returns the rows it says are published, as far as that was not known. */
+  seek(position: Position | undefined): number[] {
+    this.generation++
+    this.rows = []
+    this.handed = []
+    if (position === undefined) return []
+    const { n, ids } = position as unknown as BucketPosition
+    this.n = Math.max(this.n, n)
+    const known = unpackIds(ids).filter(id => !this.published.has(id))
+    for (const id of known) this.published.add(id)
+    return known
+  }
+
+  add(row: OutboxRow): void {
+    this.rows.push(row)
+  }
+
+  get waiting(): number {
+    return this.rows.length
+  }
+
+  /** Rows that are not marked: those waiting, on their way, or about to be marked. */
+  get unmarked(): number {
+    return this.rows.length + this.published.size + this.handed.reduce((sum, piece) => sum + piece.ids.length, 0)
+  }
+
+  /** Ids of all of them, for the next read to leave out. */
+  collect(into: number[]): void {
+    for (const id of this.published) into.push(id)
+    for (const { ids } of this.handed) for (const id of ids) into.push(id)
+    for (const { id } of this.rows) into.push(id)
+  }
+
+  /** Hands out what is waiting. `more`: the table may hold more than was read. */
+  take(now: number, more: boolean): Batch {
+    const { rows } = this
+    this.rows = []
+    const piece: Piece = { n: ++this.n, ids: rows.map(row => row.id) }
+    this.handed.push(piece)
+    return {
+      lane: this.lane,
+      messages: rows.map(row => this.message(row, now)),
+      position: this.position(),
+      lag: more ? undefined : 0,
+    }
+  }
+
+  /** The pipeline is done with everything up to `position`. @returns how many rows that are. */
+  commit(position: Position): number {
+    const { n } = position as unknown as BucketPosition
+    let rows = 0
+    while (this.handed.length > 0 && this.handed[0].n <= n) {
+      const { ids } = this.handed.shift()!
+      for (const id of ids) this.published.add(id)
+      rows += ids.length
+    }
+    return rows
+  }
+
+  /** It is being given back: what is not handed out yet is the next publisher's. */
+  retire(): void {
+    this.generation++
+    this.rows = []
+    this.retired = true
+  }
+
+  private position(): Position {
+    const ids = [...this.published]
+    for (const piece of this.handed) for (const id of piece.ids) ids.push(id)
+    return { n: this.n, ids: packIds(ids.sort((a, b) => a - b)) }
+  }
+
+  private message(row: OutboxRow, now: number): Message {
+    const payload = row.payload === null ? null : Buffer.from(row.payload)
+    const key = row.key === null ? null : Buffer.from(row.key)
+    return Message.fromRecord(payload, key, row.created < 0 ? now : row.created, headersOf(row), row.id, this.origin)
+  }
+}
+
+function headersOf(row: OutboxRow): Header[] {
+  const headers: Header[] = [['outbox-id', String(row.id)]]
+  if (row.type !== null) headers.push(['event-type', row.type])
+  if (row.headers !== null) {
+    for (const [name, value] of Object.entries((JSON.parse(row.headers) ?? {}) as Record<string, unknown>))
+      headers.push([name, value === null ? null : typeof value === 'string' ? value : JSON.stringify(value)])
+  }
+  return headers
+}

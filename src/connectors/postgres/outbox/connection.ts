@@ -1,0 +1,171 @@
+/**
+ * One connection, and what is gone with it. While it stands it keeps our share of the buckets: takes what is free, gives back what is
+ * more. It is given up when the server is silent for so long that our locks may be somebody else's.
+ */
+import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
+import { ConnectionError, type Position, type SourceContext } from '../../../contract/plugin.ts'
+import type { Session } from '../driver.ts'
+import { Bucket } from './bucket.ts'
+import type { Leases } from './leases.ts'
+import type { OutboxMeter } from './meter.ts'
+import type { Pump } from './pump.ts'
+import type { Statements } from './table.ts'
+
+/** While buckets are to come from another publisher, how often to look for them, ms: nobody publishes them meanwhile. */
+const SOON = 50
+
+/** What a connection needs of its outbox. */
+export interface ConnectionHost {
+  readonly config: PostgresOutboxSourceConfig
+  readonly ctx: SourceContext
+  readonly statements: Statements
+  readonly meter: OutboxMeter
+  /** Ours, by number. */
+  readonly buckets: Map<number, Bucket>
+  closed(): boolean
+  lose(connection: Connection, error: Error): void
+  /** To be told by the next `read`. */
+  broke(error: Error): void
+}
+
+export class Connection {
+  readonly session: Session
+  readonly pump: Pump
+  /** Embedded database: the lock that its advisory locks are not. */
+  readonly unlock: () => void
+  private readonly leases: Leases
+  private readonly host: ConnectionHost
+  private timer: NodeJS.Timeout | undefined
+  /** Lost, or being closed: the buckets are not its to change any more. */
+  private ended = false
+  /** Another publisher is about to give back what is ours by right. */
+  private lacking = false
+  /** performance.now() at which the gauges are due. */
+  private metering = 0
+
+  constructor(session: Session, leases: Leases, pump: Pump, unlock: () => void, host: ConnectionHost) {
+    this.session = session
+    this.leases = leases
+    this.pump = pump
+    this.unlock = unlock
+    this.host = host
+  }
+
+  /** Nothing is taken or given back after it, but by `leave`. */
+  end(): void {
+    this.ended = true
+    clearTimeout(this.timer)
+  }
+
+  /** Marks what is published and gives the buckets back; a server would do the latter by itself, the embedded one does not. */
+  leave(): Promise<void> {
+    return this.bounded(this.giveUp())
+  }
+
+  /** `tend`, again and again. */
+  schedule(): void {
+    const { lease_interval } = this.host.config
+    this.timer = setTimeout(
+      () => {
+        void this.tend()
+          .catch(error => this.host.broke(error as Error))
+          .finally(() => {
+            if (!this.ended) this.schedule()
+          })
+      },
+      this.lacking ? Math.min(SOON, lease_interval) : lease_interval,
+    )
+    this.timer.unref()
+  }
+
+  /** Looks at who is there; gives back what is more than our share, takes what is free, and refreshes the gauges. */
+  async tend(): Promise<void> {
+    const { leases, session } = this
+    const { share, free } = await this.answered(leases.look())
+    const surplus = [...leases.held].slice(Math.max(share, 0))
+    if (surplus.length > 0) await this.giveBack(surplus)
+    const lacking = share - leases.held.size
+    const got = lacking > 0 ? await this.answered(leases.take(free.slice(0, lacking))) : []
+    if (got.length > 0) await this.takeOver(got)
+    this.lacking = got.length < lacking
+    if (this.ended || performance.now() < this.metering) return
+    this.metering = performance.now() + this.host.config.lease_interval / 2
+    await this.answered(this.host.meter.refresh(session, this.host.buckets.size))
+  }
+
+  /** Marks what the checkpoint says is published: a crash came between the two. */
+  async restore(bucket: Bucket, position: Position | undefined): Promise<void> {
+    const ids = bucket.seek(position)
+    if (ids.length === 0) return
+    const { rowCount } = await this.answered(this.session.query(this.host.statements.mark, [ids]))
+    for (const id of ids) bucket.published.delete(id)
+    this.host.meter.suppressed.inc(rowCount)
+  }
+
+  private async takeOver(indexes: readonly number[]): Promise<void> {
+    const { ctx } = this.host
+    const buckets = new Map(indexes.map(index => [index, this.bucket(index)]))
+    const positions = await ctx.assign([...buckets.values()].map(({ lane }) => ({ id: lane, source: ctx.step })))
+    // Lost while the runtime was claiming: the lanes are somebody else's.
+    if (this.ended || this.host.closed()) return
+    for (const [index, bucket] of buckets) {
+      await this.restore(bucket, positions.get(bucket.lane))
+      this.host.buckets.set(index, bucket)
+    }
+    this.pump.refresh()
+  }
+
+  private async giveBack(indexes: readonly number[]): Promise<void> {
+    const lanes: string[] = []
+    for (const index of indexes) {
+      const bucket = this.host.buckets.get(index)
+      if (bucket === undefined) continue
+      bucket.retire()
+      lanes.push(bucket.lane)
+    }
+    await this.host.ctx.revoke(lanes)
+    if (this.ended) return
+    await this.answered(this.pump.flush())
+    for (const index of indexes) this.host.buckets.delete(index)
+    await this.answered(this.leases.give(indexes))
+  }
+
+  private bucket(index: number): Bucket {
+    const { ctx, config } = this.host
+    const lane = `${config.table}/${index}`
+    return new Bucket(lane, { lane, source: ctx.step, format: config.format })
+  }
+
+  private async giveUp(): Promise<void> {
+    const { leases, pump } = this
+    await pump.stop()
+    await leases.give([...leases.held])
+    await leases.leave()
+  }
+
+  /** @throws {ConnectionError} after `lease_timeout`: the server may have given our locks to somebody else. */
+  private async answered<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await this.bounded(answer)
+    } catch (error) {
+      if (error === LATE) {
+        const gone = new ConnectionError(`the database has not answered for ${this.host.config.lease_timeout} ms`)
+        this.host.lose(this, gone)
+        throw gone
+      }
+      throw error
+    }
+  }
+
+  private async bounded<T>(answer: Promise<T>): Promise<T> {
+    const late = Promise.withResolvers<never>()
+    const timer = setTimeout(() => late.reject(LATE), this.host.config.lease_timeout)
+    try {
+      return await Promise.race([answer, late.promise])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+const LATE = new Error('late')

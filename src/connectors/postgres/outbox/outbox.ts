@@ -1,0 +1,192 @@
+/**
+ * The source: connects, hands out what the pump reads, and gives everything up when the connection is lost. Leases, reads and marks
+ * share one connection, so nothing can be marked under a lease that is gone.
+ */
+import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
+import {
+  type Batch,
+  ConnectionError,
+  EnvironmentError,
+  PipelineError,
+  type Position,
+  type Source,
+  type SourceContext,
+} from '../../../contract/plugin.ts'
+import { connect, type Lease } from '../connect.ts'
+import { quoteTable } from '../driver.ts'
+import type { Bucket } from './bucket.ts'
+import { Connection, type ConnectionHost } from './connection.ts'
+import { alone, Leases } from './leases.ts'
+import { OutboxMeter } from './meter.ts'
+import { Pump } from './pump.ts'
+import { Signal } from './signal.ts'
+import { type Statements, statements } from './table.ts'
+
+export class Outbox implements Source {
+  private readonly config: PostgresOutboxSourceConfig
+  private readonly ctx: SourceContext
+  private readonly statements: Statements
+  private readonly meter: OutboxMeter
+  private readonly buckets = new Map<number, Bucket>()
+  private readonly arrived = new Signal()
+  private readonly host: ConnectionHost
+  private lease: Lease | undefined
+  private connection: Connection | undefined
+  private failure: Error | undefined
+  private turn = 0
+  private closed = false
+
+  constructor(config: PostgresOutboxSourceConfig, ctx: SourceContext) {
+    this.config = config
+    this.ctx = ctx
+    this.statements = statements(config)
+    this.meter = new OutboxMeter(config, ctx.metrics)
+    this.host = {
+      config,
+      ctx,
+      statements: this.statements,
+      meter: this.meter,
+      buckets: this.buckets,
+      closed: () => this.closed,
+      lose: (connection, error) => this.lose(connection, error),
+      broke: error => this.broke(error),
+    }
+  }
+
+  async open(): Promise<void> {
+    if (this.ctx.range) throw new EnvironmentError('an outbox has no past to read again: replay the topic it is published to')
+    await this.connect()
+  }
+
+  async read(signal: AbortSignal): Promise<Batch | null> {
+    for (;;) {
+      signal.throwIfAborted()
+      this.fail()
+      if (this.connection === undefined) await this.connect()
+      const pump = this.connection!.pump
+      const waiting = [...this.buckets.values()].filter(bucket => bucket.waiting > 0)
+      if (waiting.length > 0) {
+        const batch = waiting[this.turn++ % waiting.length].take(this.ctx.clock.now(), pump.more)
+        pump.wake()
+        return batch
+      }
+      if (!this.config.follow && pump.drained) return null
+      await this.arrived.wait(signal)
+    }
+  }
+
+  async seek(lane: string, position: Position | undefined): Promise<void> {
+    const bucket = this.find(lane)
+    if (bucket === undefined) return
+    await this.connection?.restore(bucket, position)
+    this.connection?.pump.refresh()
+  }
+
+  /** Marked with the next look at the table, which comes at once: a round trip less, and nothing waits for it. */
+  async commit(lane: string, position: Position): Promise<void> {
+    const bucket = this.find(lane)
+    if (bucket === undefined) return
+    this.meter.published.inc(bucket.commit(position))
+    this.connection?.pump.wake()
+  }
+
+  caughtUp(lane: string): boolean {
+    return this.connection?.pump.more === false && this.find(lane)?.waiting === 0
+  }
+
+  healthy(): boolean {
+    return this.connection !== undefined
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+    const { connection } = this
+    this.connection = undefined
+    if (connection !== undefined) {
+      connection.end()
+      await connection.leave().catch(error => this.ctx.log.debug({ error: (error as Error).message }, 'leaving the outbox'))
+      await connection.session.release()
+      connection.unlock()
+    }
+    this.buckets.clear()
+    await this.lease?.release()
+    this.lease = undefined
+  }
+
+  private find(lane: string): Bucket | undefined {
+    for (const bucket of this.buckets.values()) if (bucket.lane === lane) return bucket
+    return undefined
+  }
+
+  private async connect(): Promise<void> {
+    const { config, ctx } = this
+    this.lease ??= await connect(config, ctx.log)
+    const { driver } = this.lease
+    const session = await driver.session()
+    let unlock = (): void => {}
+    try {
+      const { rows } = await session.query('SELECT $1::text::regclass::oid::text AS oid', [quoteTable(config.table)])
+      const oid = String(rows[0].oid)
+      if (driver.embedded) unlock = alone(driver, oid)
+      if (!driver.embedded) for (const name of PLANS) await session.query(`SET ${name}`)
+      const leases = new Leases(session, oid, config.buckets)
+      await leases.join()
+      const pump = new Pump(
+        session,
+        this.statements,
+        config,
+        this.buckets,
+        () => this.arrived.fire(),
+        error => this.broke(error),
+        driver.embedded,
+      )
+      const connection = new Connection(session, leases, pump, unlock, this.host)
+      this.connection = connection
+      session.onLost(error => this.lose(connection, error))
+      if (config.channel !== '') await session.listen(config.channel, () => pump.hint())
+      await connection.tend()
+      pump.start()
+      connection.schedule()
+    } catch (error) {
+      if (this.connection?.session === session) this.lose(this.connection, error as Error, false)
+      else {
+        unlock()
+        await session.release()
+      }
+      throw error
+    }
+  }
+
+  /** The locks are gone, so the lanes are. The next `read` connects again. */
+  private lose(connection: Connection, error: Error, report = true): void {
+    if (this.connection !== connection) return
+    this.connection = undefined
+    connection.end()
+    connection.pump.abandon()
+    const lanes = [...this.buckets.values()].map(({ lane }) => lane)
+    this.buckets.clear()
+    if (lanes.length > 0) this.ctx.lose(lanes)
+    this.meter.leases.set(0)
+    connection.unlock()
+    void connection.session.release().catch(() => {})
+    if (report) this.broke(error)
+  }
+
+  private broke(error: Error): void {
+    if (this.closed) return
+    this.failure ??= error instanceof PipelineError ? error : new ConnectionError(error.message, error)
+    this.arrived.fire()
+  }
+
+  private fail(): void {
+    const { failure } = this
+    this.failure = undefined
+    if (failure !== undefined) throw failure
+  }
+}
+
+/**
+ * A plan for the ids at hand finds them by a hash table; one for any ids would go through the list for every row. And a long
+ * backlog tempts the planner to read and sort all of it, when the index has its beginning in order.
+ */
+const PLANS = ['plan_cache_mode = force_custom_plan', 'enable_bitmapscan = off', 'enable_seqscan = off', 'enable_sort = off']

@@ -1,0 +1,25 @@
+import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
+import { type CheckProblem, defineSource } from '../../../contract/plugin.ts'
+import { checkConnection } from '../connect.ts'
+import { Outbox } from './outbox.ts'
+import { probeOutbox } from './probe.ts'
+import schema from './source.schema.json' with { type: 'json' }
+
+export default defineSource<PostgresOutboxSourceConfig>({
+  type: 'postgres_outbox',
+  schema,
+  replayable: true,
+  reason: 'a row is there until it is marked as published, and the position lists what is published and not marked yet',
+  check,
+  create: (config, ctx) => new Outbox(config, ctx),
+  probe: probeOutbox,
+})
+
+function check(config: PostgresOutboxSourceConfig): CheckProblem[] {
+  const problems = checkConnection(config)
+  if (config.lease_timeout < 3 * config.lease_interval)
+    problems.push({ path: ['lease_timeout'], message: 'must be at least three times lease_interval, or a slow answer costs the leases' })
+  const { id, processed_at } = config.columns
+  if (id === processed_at) problems.push({ path: ['columns', 'processed_at'], message: 'is the same column as id' })
+  return problems
+}

@@ -1,0 +1,204 @@
+/** PostgreSQL in this process, on PGlite: to try a pipeline with nothing installed. One backend, so transactions take turns. */
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import type { PGlite } from '@electric-sql/pglite'
+import { EnvironmentError } from '../../../contract/plugin.ts'
+import { makeDirs } from '../../../kit/make-dirs.ts'
+import {
+  type Driver,
+  inTransaction,
+  type OpenTransaction,
+  type Param,
+  type Queryable,
+  quoteName,
+  type Result,
+  type Session,
+} from '../driver.ts'
+import { classify } from '../errors.ts'
+import { ARRAYS, decode, encode } from '../types.ts'
+
+/** @throws {EnvironmentError} when PGlite is not installed, or another process has the database open. */
+export async function openPglite(path: string): Promise<Driver> {
+  const { PGlite: Database } = await import('@electric-sql/pglite').catch((error: unknown) => {
+    throw new EnvironmentError(
+      'pglite: needs the package @electric-sql/pglite (npm install @electric-sql/pglite), or give the DSN of a server',
+      error,
+    )
+  })
+  let unlock: (() => void) | undefined
+  try {
+    makeDirs(dirname(path))
+    unlock = lock(path)
+    const db = await Database.create(path)
+    await db.exec("set TimeZone = 'UTC'; set DateStyle = 'ISO'; set client_min_messages = error")
+    takeText(db)
+    return new PgliteDriver(db, path, unlock)
+  } catch (error) {
+    unlock?.()
+    if (error instanceof EnvironmentError) throw error
+    throw new EnvironmentError(`cannot open the embedded PostgreSQL in ${path}: ${(error as Error).message}`, error)
+  }
+}
+
+class PgliteDriver implements Driver {
+  readonly embedded = true
+  private readonly db: PGlite
+  private readonly place: string
+  private readonly unlock: () => void
+  /** Settles when whoever is in front has done. */
+  private tail: Promise<void> = Promise.resolve()
+  private closed = false
+
+  constructor(db: PGlite, path: string, unlock: () => void) {
+    this.db = db
+    this.place = `embedded PostgreSQL in ${path}`
+    this.unlock = unlock
+  }
+
+  async query(sql: string, params: readonly Param[] = []): Promise<Result> {
+    const done = await this.turn()
+    try {
+      return await this.run(sql, params)
+    } finally {
+      done()
+    }
+  }
+
+  async begin(): Promise<OpenTransaction> {
+    const done = await this.turn()
+    try {
+      await this.run('begin', [])
+    } catch (error) {
+      done()
+      throw error
+    }
+    let ended = false
+    const end = async (statement: string): Promise<void> => {
+      ended = true
+      try {
+        await this.run(statement, [])
+      } finally {
+        done()
+      }
+    }
+    return {
+      query: (sql, params = []) => (ended ? Promise.reject(new Error('the transaction has ended')) : this.run(sql, params)),
+      script: sql => this.exec(sql),
+      commit: async () => {
+        if (ended) throw new Error('the transaction has ended')
+        // As on a server, COMMIT of a failed transaction rolls back without an error; a statement that does nothing tells.
+        try {
+          await this.run('select 1', [])
+        } catch {
+          await end('rollback')
+          throw new Error('the transaction was rolled back: one of its statements had failed')
+        }
+        await end('commit')
+      },
+      rollback: async () => {
+        if (!ended) await end('rollback').catch(() => {})
+      },
+    }
+  }
+
+  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+    return inTransaction(() => this.begin(), work)
+  }
+
+  async script(sql: string): Promise<void> {
+    const done = await this.turn()
+    try {
+      await this.exec(sql)
+    } finally {
+      done()
+    }
+  }
+
+  /** All sessions are the one there is. */
+  session(): Promise<Session> {
+    const undo: (() => void)[] = []
+    return Promise.resolve({
+      query: (sql, params) => this.query(sql, params),
+      begin: () => this.begin(),
+      listen: async (channel, callback) => {
+        // Its own `listen` folds names to lower case. The channel stays listened to: others of this process may want it.
+        undo.push(this.db.onNotification((name, payload) => void (name === channel && callback(payload))))
+        await this.query(`listen ${quoteName(channel)}`)
+      },
+      onLost: () => {},
+      release: async () => {
+        for (const stop of undo.splice(0)) stop()
+      },
+    })
+  }
+
+  healthy(): boolean {
+    return !this.closed
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return
+    const done = await this.turn()
+    this.closed = true
+    try {
+      await this.db.close()
+    } finally {
+      this.unlock()
+      done()
+    }
+  }
+
+  private async turn(): Promise<() => void> {
+    const before = this.tail
+    let done!: () => void
+    this.tail = new Promise(resolve => (done = resolve))
+    await before
+    return done
+  }
+
+  private async exec(sql: string): Promise<void> {
+    try {
+      await this.db.exec(sql)
+    } catch (error) {
+      throw classify(error, this.place)
+    }
+  }
+
+  private async run(sql: string, params: readonly Param[]): Promise<Result> {
+    try {
+      const result = await this.db.query<Result['rows'][number]>(sql, params.map(encode))
+      const { rowCount } = result as { rowCount?: number }
+      return {
+        rows: result.rows,
+        rowCount: rowCount ?? result.affectedRows ?? 0,
+        fields: result.fields.map(f => ({ name: f.name, type: f.dataTypeID })),
+      }
+    } catch (error) {
+      throw classify(error, this.place)
+    }
+  }
+}
+
+/** Its own conversions go through floats and dates; ours are those of the other driver. */
+function takeText(db: PGlite): void {
+  const types = new Set([...Object.keys(db.parsers), ...Object.keys(db.serializers), ...Object.keys(ARRAYS)].map(Number))
+  for (const type of types) {
+    db.parsers[type] = (text: string) => decode(type, text)
+    db.serializers[type] = (text: unknown) => text as string
+  }
+}
+
+/** Held by the operating system for as long as this process lives: two processes on the files would destroy them. */
+function lock(path: string): () => void {
+  const holder = new DatabaseSync(`${path}.lock`)
+  try {
+    holder.exec('pragma busy_timeout = 0; pragma locking_mode = exclusive; begin exclusive')
+  } catch (error) {
+    holder.close()
+    throw new EnvironmentError(
+      `the embedded PostgreSQL in ${path} is in use by another process: stop that one, use another path (pglite:PATH), or a server that several can share`,
+      error,
+    )
+  }
+  return () => holder.close()
+}

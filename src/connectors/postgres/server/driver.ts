@@ -1,0 +1,172 @@
+/** The driver for PostgreSQL servers, on `pg`. */
+import { createHash } from 'node:crypto'
+import pg from 'pg'
+import type { Logger } from '../../../contract/plugin.ts'
+import { type Driver, inTransaction, type OpenTransaction, type Param, type Result, type Session } from '../driver.ts'
+import { classify, isConnectionLoss } from '../errors.ts'
+import { ServerSession } from './session.ts'
+import { isBroken, type Runner, ServerTransaction } from './transaction.ts'
+import { decode, encode } from '../types.ts'
+
+export interface ServerOptions {
+  readonly dsn: string
+  /** The server in messages. */
+  readonly place: string
+  /** `options` of the DSN: `-c search_path=…` */
+  readonly options: string
+  readonly ssl: object | false
+  readonly applicationName: string
+  readonly poolSize: number
+  readonly statementTimeout: number
+  readonly lockTimeout: number
+  readonly idleInTransactionTimeout: number
+}
+
+const CONNECT_TIMEOUT = 10_000
+/** A server that says nothing for so much longer than its own statement_timeout is taken for gone. */
+const SILENCE = 10_000
+
+/** Looks once whether it can be used: wrong credentials end the run at once. */
+export async function openServer(options: ServerOptions, log: Logger): Promise<Driver> {
+  const driver = new ServerDriver(options, log)
+  try {
+    await driver.query('select 1')
+  } catch (error) {
+    await driver.close()
+    throw error
+  }
+  return driver
+}
+
+class ServerDriver implements Driver, Runner {
+  readonly embedded = false
+  private readonly config: pg.PoolConfig
+  private readonly pool: pg.Pool
+  private readonly place: string
+  private readonly sessions = new Set<ServerSession>()
+  private up = true
+
+  constructor(o: ServerOptions, log: Logger) {
+    this.place = `PostgreSQL at ${o.place}`
+    this.config = {
+      connectionString: o.dsn,
+      ssl: o.ssl,
+      application_name: o.applicationName,
+      statement_timeout: o.statementTimeout,
+      lock_timeout: o.lockTimeout,
+      idle_in_transaction_session_timeout: o.idleInTransactionTimeout,
+      ...(o.statementTimeout > 0 ? { query_timeout: o.statementTimeout + SILENCE } : {}),
+      // Texts of times must not depend on the server's settings.
+      options: `-c TimeZone=UTC -c DateStyle=ISO -c client_min_messages=error ${o.options}`.trim(),
+      keepAlive: true,
+      connectionTimeoutMillis: CONNECT_TIMEOUT,
+      types: { getTypeParser: ((type: number) => (text: string) => decode(type, text)) as never },
+    }
+    this.pool = new pg.Pool({ ...this.config, max: o.poolSize, idleTimeoutMillis: 30_000, allowExitOnIdle: true })
+    // An idle connection that ends is replaced when one is needed.
+    this.pool.on('error', error => {
+      this.up = false
+      log.debug({ error: error.message }, 'an idle PostgreSQL connection ended')
+    })
+  }
+
+  async query(sql: string, params: readonly Param[] = [], options?: { prepare?: boolean }): Promise<Result> {
+    const client = await this.client()
+    try {
+      const result = await this.run(client, sql, params, options)
+      client.release()
+      return result
+    } catch (error) {
+      client.release(isBroken(error))
+      throw error
+    }
+  }
+
+  async begin(): Promise<OpenTransaction> {
+    const client = await this.client()
+    return this.open(client, broken => client.release(broken))
+  }
+
+  transaction<T>(work: (tx: OpenTransaction) => Promise<T>): Promise<T> {
+    return inTransaction(() => this.begin(), work as never)
+  }
+
+  async script(sql: string): Promise<void> {
+    const client = await this.client()
+    try {
+      // Without parameters the simple protocol is used, which takes several statements, as one transaction.
+      await client.query(sql)
+      client.release()
+    } catch (error) {
+      client.release(true)
+      throw this.failed(error)
+    }
+  }
+
+  async session(): Promise<Session> {
+    const client = new pg.Client(this.config)
+    const session = new ServerSession(client, this, () => this.sessions.delete(session))
+    try {
+      await client.connect()
+    } catch (error) {
+      throw this.failed(error)
+    }
+    this.sessions.add(session)
+    return session
+  }
+
+  healthy(): boolean {
+    return this.up
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.sessions].map(s => s.release()))
+    if (!this.pool.ended) await this.pool.end()
+  }
+
+  async open(client: pg.ClientBase, release: (broken: boolean) => void): Promise<OpenTransaction> {
+    try {
+      await client.query('begin')
+    } catch (error) {
+      release(true)
+      throw this.failed(error)
+    }
+    return new ServerTransaction(client, this, release)
+  }
+
+  async run(client: pg.ClientBase, sql: string, params: readonly Param[], options?: { prepare?: boolean }): Promise<Result> {
+    try {
+      const result = await client.query({ text: sql, values: params.map(encode), name: options?.prepare ? nameOf(sql) : undefined })
+      this.up = true
+      return { rows: result.rows, rowCount: result.rowCount ?? 0, fields: result.fields.map(f => ({ name: f.name, type: f.dataTypeID })) }
+    } catch (error) {
+      throw this.failed(error)
+    }
+  }
+
+  failed(error: unknown): Error {
+    if (isConnectionLoss(error)) this.up = false
+    return classify(error, this.place)
+  }
+
+  private async client(): Promise<pg.PoolClient> {
+    try {
+      const client = await this.pool.connect()
+      // The query that runs is told by its own rejection.
+      if (client.listenerCount('error') < 2) client.on('error', () => {})
+      return client
+    } catch (error) {
+      throw this.failed(error)
+    }
+  }
+}
+
+const names = new Map<string, string>()
+function nameOf(sql: string): string {
+  let name = names.get(sql)
+  if (name === undefined) {
+    name = `runner_${createHash('sha1').update(sql).digest('hex').slice(0, 20)}`
+    names.set(sql, name)
+  }
+  return name
+}

@@ -1,0 +1,157 @@
+/** Adds a row of a database table to each message. */
+import type { LookupConfig } from '../../../generated/config-types.ts'
+import { checkConnection, type ConnectionConfig } from '../connect.ts'
+import type { Param } from '../driver.ts'
+import { jsonRow } from '../json.ts'
+import { LazyLease } from '../lazy.ts'
+import { parsePlaceholders } from '../placeholders.ts'
+import { probeDatabase } from '../probe.ts'
+import { compile } from '../../../expressions/index.ts'
+import {
+  type CheckProblem,
+  DataError,
+  defineTransform,
+  EnvironmentError,
+  type Message,
+  type Output,
+  type Transform,
+  type TransformContext,
+} from '../../../contract/plugin.ts'
+import { attempt } from '../../../kit/fail.ts'
+import { show } from '../../../kit/values/fields.ts'
+import { keyText } from '../../../kit/values/key.ts'
+import { isRecord } from '../../../kit/values/records.ts'
+import schema from './lookup.schema.json' with { type: 'json' }
+
+type Rows = readonly Record<string, unknown>[]
+/** Rows of a key, or why they cannot be had. */
+type Found = Rows | DataError
+
+export default defineTransform<LookupConfig>({
+  type: 'lookup',
+  schema,
+  check,
+  create(config, ctx) {
+    const lease = new LazyLease(connection(config), ctx.log)
+    return lookup(config, ctx, finder(config, lease), () => lease.close())
+  },
+  stubbed: (config, ctx, answer) =>
+    lookup(config, ctx, async keys => new Map(keys.map(key => [key, attempt(() => answer(key) as Rows)] as const))),
+  probe: (config, ctx) => probeDatabase(connection(config), ctx, []),
+})
+
+/** Rows by key; a key may be missing when it has none. */
+type Find = (keys: readonly string[]) => Promise<ReadonlyMap<string, Found>>
+
+function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?: () => Promise<void>): Transform {
+  const { as, many, on_missing, ttl, max_entries } = config
+  const keyOf = compile(config.key)
+  const cache = ctx.shared('rows', () => new Map<string, { readonly until: number; readonly rows: Rows }>())
+
+  /** @throws {DataError} */
+  const textOf = (m: Message): string => {
+    if (!isRecord(m.value)) throw new DataError(`lookup: the value must be an object, is ${show(m.value)}`)
+    const key = keyOf.evaluate(m)
+    const text = keyText(key)
+    if (text !== undefined) return text
+    throw new DataError(`lookup: the key must be a text or a number, is ${show(key)}`)
+  }
+  const emit = (m: Message, found: Found, out: Output): void => {
+    if (found instanceof DataError) return out.fail(m, found)
+    const set = (value: unknown): void => {
+      m.value = { ...(m.value as object), [as]: value }
+      out.emit(m)
+    }
+    if (many) return set(found)
+    if (found.length > 1) return out.fail(m, new DataError(`lookup: ${found.length} rows for the key ${textOf(m)} ('many' takes them all)`))
+    if (found.length === 1) return set(found[0])
+    if (on_missing === 'fail') return out.fail(m, new DataError(`lookup: no row for the key ${textOf(m)}`))
+    if (on_missing === 'null') return set(null)
+    out.emit(m)
+  }
+  const ask = async (keys: readonly string[], into: Map<string, Found>): Promise<void> => {
+    const rows = await find(keys)
+    const until = ctx.clock.now() + ttl
+    for (const key of keys) {
+      const found = rows.get(key) ?? []
+      into.set(key, found)
+      if (ttl > 0 && !(found instanceof DataError)) remember(key, { until, rows: found })
+    }
+  }
+  const remember = (key: string, entry: { until: number; rows: Rows }): void => {
+    cache.delete(key)
+    cache.set(key, entry)
+    if (cache.size > max_entries) cache.delete(cache.keys().next().value!)
+  }
+  const finish = (keys: readonly (string | DataError)[], found: ReadonlyMap<string, Found>, messages: Message[], out: Output): void =>
+    messages.forEach((m, i) => {
+      const key = keys[i]
+      if (key instanceof DataError) out.fail(m, key)
+      else emit(m, found.get(key)!, out)
+    })
+
+  return {
+    process(messages, out) {
+      const now = ctx.clock.now()
+      const found = new Map<string, Found>()
+      const missing = new Set<string>()
+      const keys = messages.map(m => {
+        const key = attempt(() => textOf(m))
+        if (key instanceof DataError || found.has(key) || missing.has(key)) return key
+        const entry = cache.get(key)
+        if (entry === undefined || entry.until <= now) missing.add(key)
+        else {
+          remember(key, entry)
+          found.set(key, entry.rows)
+        }
+        return key
+      })
+      if (missing.size === 0) return finish(keys, found, messages, out)
+      // The array is only lent.
+      const mine = [...messages]
+      return ask([...missing], found).then(() => finish(keys, found, mine, out))
+    },
+    close,
+  }
+}
+
+function finder(config: LookupConfig, lease: LazyLease): Find {
+  const { sql } = parsePlaceholders(config.query)
+  const find = async (keys: readonly string[]): Promise<Map<string, Found>> => {
+    const driver = await lease.driver()
+    try {
+      const { rows, fields } = await driver.query(sql, [keys as Param], { prepare: true })
+      const column = config.column ?? fields[0]?.name
+      if (column === undefined || !fields.some(f => f.name === column))
+        throw new EnvironmentError(`lookup: the query's result has no column ${column ?? 'at all'}`)
+      const byKey = new Map<string, Record<string, unknown>[]>()
+      for (const row of rows) {
+        const key = String(row[column])
+        const list = byKey.get(key)
+        if (list) list.push(jsonRow(fields, row))
+        else byKey.set(key, [jsonRow(fields, row)])
+      }
+      return byKey
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error
+      // A key that is none of the column's type takes no other with it.
+      if (keys.length === 1) return new Map([[keys[0], error]])
+      const middle = keys.length >> 1
+      return new Map([...(await find(keys.slice(0, middle))), ...(await find(keys.slice(middle)))])
+    }
+  }
+  return find
+}
+
+const connection = (config: LookupConfig): ConnectionConfig => config as ConnectionConfig
+
+function check(config: LookupConfig): CheckProblem[] {
+  const problems = checkConnection(connection(config))
+  const { names, numbered } = parsePlaceholders(config.query)
+  if (names.length !== 1 || names[0] !== 'keys' || numbered.length > 0)
+    problems.push({ path: ['query'], message: 'must have the parameter $keys and no other: ... where id = any($keys)' })
+  if (config.as.includes('.')) problems.push({ path: ['as'], message: 'is the name of a field, not a path' })
+  if (config.many && config.on_missing !== 'fail')
+    problems.push({ path: ['on_missing'], message: 'with many a missing key has an empty list' })
+  return problems
+}

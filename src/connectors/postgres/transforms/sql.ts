@@ -1,0 +1,173 @@
+/** Runs a query for the messages and goes on with its result. */
+import type { SqlConfig } from '../../../generated/config-types.ts'
+import { checkConnection, type ConnectionConfig } from '../connect.ts'
+import type { Queryable, Result } from '../driver.ts'
+import { jsonRow } from '../json.ts'
+import { LazyLease } from '../lazy.ts'
+import { probeDatabase } from '../probe.ts'
+import { checkStatement, statementCommand } from '../statements.ts'
+import { compile } from '../../../expressions/index.ts'
+import {
+  type CheckProblem,
+  DataError,
+  defineTransform,
+  EnvironmentError,
+  type Json,
+  type Message,
+  type Output,
+  type Transform,
+} from '../../../contract/plugin.ts'
+import { attempt } from '../../../kit/fail.ts'
+import { show } from '../../../kit/values/fields.ts'
+import { isRecord } from '../../../kit/values/records.ts'
+import schema from './sql.schema.json' with { type: 'json' }
+
+type Rows = Record<string, unknown>[]
+type Found = Rows | DataError
+
+export default defineTransform<SqlConfig>({
+  type: 'sql',
+  schema,
+  check,
+  create(config, ctx) {
+    const lease = new LazyLease(connection(config), ctx.log)
+    const find = finder(config)
+    return transform(
+      config,
+      async messages => find(await lease.driver(), messages),
+      () => lease.close(),
+    )
+  },
+  stubbed(config, _ctx, answer) {
+    const params = Object.entries(config.params ?? {}).map(([name, text]) => [name, compile(text)] as const)
+    const question = (m: Message): Json =>
+      (params.length > 0 ? Object.fromEntries(params.map(([name, e]) => [name, e.evaluate(m)])) : m.value) as Json
+    return transform(config, async messages => messages.map(m => attempt(() => answer(question(m)) as Rows)))
+  },
+  probe: (config, ctx) => probeDatabase(connection(config), ctx, []),
+})
+
+const connection = (config: SqlConfig): ConnectionConfig => config as ConnectionConfig
+
+function transform(config: SqlConfig, find: (messages: Message[]) => Promise<Found[]>, close?: () => Promise<void>): Transform {
+  const finish = finisher(config)
+  return {
+    async process(messages, out) {
+      // The array is only lent.
+      const mine = [...messages]
+      const found = await find(mine)
+      mine.forEach((m, i) => finish(m, found[i], out))
+    },
+    close,
+  }
+}
+
+type Database = Queryable & { transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> }
+
+/** The rows of each message. */
+function finder(config: SqlConfig): (db: Database, messages: Message[]) => Promise<Found[]> {
+  const { sql, params, each } = statementCommand({ sql: config.query, params: config.params, per: config.per })
+  if (each) {
+    const one = async (tx: Queryable, m: Message): Promise<Rows> => rowsOf(await tx.query(sql, each(m), { prepare: true }))
+    return async (db, messages) => {
+      try {
+        // One transaction: what is tried again after a lost connection was not done before.
+        return await db.transaction(async tx => {
+          const found: Rows[] = []
+          for (const m of messages) found.push(await one(tx, m))
+          return found
+        })
+      } catch (error) {
+        if (!(error instanceof DataError)) throw error
+      }
+      return await db.transaction(async tx => {
+        const found: Found[] = []
+        for (const m of messages) found.push(await apart(tx, () => one(tx, m)))
+        return found
+      })
+    }
+  }
+  const whole = async (db: Queryable, messages: Message[]): Promise<Found[]> => {
+    try {
+      return byMessage(await db.query(sql, params(messages), { prepare: true }), messages.length)
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error
+      if (messages.length === 1) return [error]
+      const middle = messages.length >> 1
+      return [...(await whole(db, messages.slice(0, middle))), ...(await whole(db, messages.slice(middle)))]
+    }
+  }
+  return whole
+}
+
+const rowsOf = ({ rows, fields }: Result): Rows => rows.map(row => jsonRow(fields, row))
+
+/** By the column `n`, which counts from 1 as WITH ORDINALITY does. @throws {EnvironmentError} without it. */
+function byMessage(result: Result, count: number): Rows[] {
+  const found: Rows[] = Array.from({ length: count }, () => [])
+  const fields = result.fields.filter(f => f.name !== 'n')
+  if (fields.length === result.fields.length)
+    throw new EnvironmentError("sql: a query per batch needs a column 'n' in its result: the message's number, from 1")
+  for (const row of result.rows) found[Number(row.n) - 1]?.push(jsonRow(fields, row))
+  return found
+}
+
+/** A data error undoes only what the one message has done. */
+async function apart(tx: Queryable, work: () => Promise<Rows>): Promise<Found> {
+  await tx.query('savepoint message')
+  try {
+    const rows = await work()
+    await tx.query('release savepoint message')
+    return rows
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error
+    await tx.query('rollback to savepoint message')
+    return error
+  }
+}
+
+function finisher({ result, as, on_missing }: SqlConfig): (m: Message, found: Found, out: Output) => void {
+  const set = (m: Message, fields: object, out: Output): void => {
+    if (!isRecord(m.value)) return out.fail(m, new DataError(`sql: the value must be an object, is ${show(m.value)}`))
+    m.value = { ...m.value, ...fields }
+    out.emit(m)
+  }
+  const named = (m: Message, value: unknown): object => {
+    if (as === undefined) return value as object
+    if (!isRecord(m.value)) throw new DataError(`sql: the value must be an object, is ${show(m.value)}`)
+    return { ...m.value, [as]: value }
+  }
+  return (m, found, out) => {
+    if (found instanceof DataError) return out.fail(m, found)
+    if (result === 'list') return set(m, { [as!]: found }, out)
+    if (result === 'unnest') {
+      try {
+        for (const value of found.map(row => named(m, row))) out.emit(m.derive(value))
+      } catch (error) {
+        out.fail(m, error as Error)
+      }
+      return
+    }
+    if (found.length > 1)
+      return out.fail(m, new DataError(`sql: ${found.length} rows for one message (result: list or unnest takes them all)`))
+    if (found.length === 0) {
+      if (on_missing === 'fail') return out.fail(m, new DataError('sql: no row for the message'))
+      if (on_missing === 'null' && as !== undefined) return set(m, { [as]: null }, out)
+      return out.emit(m)
+    }
+    if (result === 'merge') return set(m, as === undefined ? found[0] : { [as]: found[0] }, out)
+    m.value = found[0]
+    out.emit(m)
+  }
+}
+
+function check(config: SqlConfig): CheckProblem[] {
+  const problems = checkConnection(connection(config))
+  const { query: sql, params, per, result, as, on_missing } = config
+  for (const p of checkStatement({ sql, params, per })) problems.push({ ...p, path: p.path[0] === 'sql' ? ['query'] : p.path })
+  if (result === 'list' && as === undefined) problems.push({ path: ['as'], message: 'result: list needs a field for the list' })
+  if (result === 'replace' && as !== undefined) problems.push({ path: ['as'], message: 'with result: replace the row is the whole value' })
+  if (on_missing === 'null' && as === undefined) problems.push({ path: ['on_missing'], message: 'null needs a field to be in: as' })
+  if (as?.includes('.') === true) problems.push({ path: ['as'], message: 'is the name of a field, not a path' })
+  return problems
+}

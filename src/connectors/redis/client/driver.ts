@@ -1,0 +1,196 @@
+/** Redis by ioredis: single server, behind sentinels, or a cluster. */
+import type { Socket } from 'node:net'
+import { type ClusterOptions, Cluster, Redis } from 'ioredis'
+import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
+import {
+  type Command,
+  type Driver,
+  type Reply,
+  ReplyError,
+  type RunOptions,
+  type Session,
+  sortError,
+  type Subscription,
+  type SubscriptionHandlers,
+} from '../driver.ts'
+import { nameOf } from '../url.ts'
+import { type ClientOptions, commonOptions, singleOptions } from './options.ts'
+import { CONNECT_TIMEOUT } from './reading/protocol.ts'
+import { slotOf } from './slot.ts'
+import type { Address } from './reading/protocol.ts'
+import { subscribe } from './reading/subscribe.ts'
+
+type Client = Redis | Cluster
+
+export class IoredisDriver implements Driver {
+  readonly scope: string
+  private readonly options: ClientOptions
+  private readonly client: Client
+
+  constructor(options: ClientOptions) {
+    this.options = options
+    this.scope = nameOf({ ...options, tls: options.tls !== undefined })
+    this.client = makeClient(options)
+  }
+
+  /** @throws {ConnectionError | EnvironmentError} */
+  async connect(): Promise<void> {
+    await open(this.client, this.options, this.scope)
+  }
+
+  run(commands: readonly Command[], options: RunOptions = {}): Promise<(Reply | ReplyError)[]> {
+    return run(this.client, commands, options, this.scope)
+  }
+
+  async session(): Promise<Session> {
+    const client = makeClient(this.options)
+    try {
+      await open(client, this.options, this.scope)
+    } catch (error) {
+      client.disconnect()
+      throw error
+    }
+    return {
+      run: (commands, options = {}) => run(client, commands, options, this.scope),
+      close: async () => client.disconnect(),
+    }
+  }
+
+  subscribe(patterns: readonly string[], handlers: SubscriptionHandlers): Promise<Subscription> {
+    let turn = 0
+    const find = async (): Promise<Address> => {
+      const { options, scope } = this
+      // Any node of a cluster passes on what is published on any other.
+      return options.kind === 'sentinel' ? await findMaster(options, scope) : options.hosts[turn++ % options.hosts.length]
+    }
+    return subscribe(this.options, find, patterns, handlers, error => explain(error, this.scope))
+  }
+
+  healthy(): boolean {
+    return this.client.status === 'ready'
+  }
+
+  async close(): Promise<void> {
+    this.client.disconnect()
+  }
+}
+
+function makeClient(o: ClientOptions): Client {
+  let client: Client
+  if (o.kind === 'cluster') {
+    const options: ClusterOptions = {
+      lazyConnect: true,
+      redisOptions: commonOptions(o) as ClusterOptions['redisOptions'],
+      enableOfflineQueue: true,
+      slotsRefreshTimeout: CONNECT_TIMEOUT,
+    }
+    client = new Cluster(
+      o.hosts.map(h => ({ ...h })),
+      options,
+    )
+  } else client = new Redis(singleOptions(o))
+  // Reported by whoever has a command on its way.
+  client.on('error', () => {})
+  return client
+}
+
+/** Asks the sentinels by connecting: what they name has to say that it is the master. */
+async function findMaster(options: ClientOptions, name: string): Promise<Address> {
+  const client = new Redis({ ...singleOptions(options), retryStrategy: () => null, sentinelRetryStrategy: () => null })
+  try {
+    await open(client, options, name)
+    const { remoteAddress, remotePort } = (client as unknown as { stream: Socket }).stream
+    return { host: remoteAddress!, port: remotePort! }
+  } finally {
+    client.disconnect()
+  }
+}
+
+/** A first connection: what goes wrong is told, not tried again in silence. */
+async function open(client: Client, { db }: ClientOptions, name: string): Promise<void> {
+  let last: Error | undefined
+  const note = (error: Error): void => void (last = error)
+  client.on('error', note)
+  try {
+    await client.connect()
+    // ioredis goes on in database 0 when the server refuses the one that was asked for.
+    if (db !== 0) await client.select(db)
+  } catch (error) {
+    throw explain(last ?? (error as Error), name)
+  } finally {
+    client.off('error', note)
+  }
+}
+
+async function run(
+  client: Client,
+  commands: readonly Command[],
+  { atomic = false }: RunOptions,
+  name: string,
+): Promise<(Reply | ReplyError)[]> {
+  if (commands.length === 0) return []
+  if (!(client instanceof Cluster)) return await pipeline(client, commands, atomic, name)
+  if (atomic) return await pipeline(client, commands, true, name)
+  // A pipeline goes to one node.
+  const bySlot = new Map<number, number[]>()
+  commands.forEach((command, i) => {
+    const slot = slotOf(command)
+    const list = bySlot.get(slot)
+    if (list === undefined) bySlot.set(slot, [i])
+    else list.push(i)
+  })
+  const replies: (Reply | ReplyError)[] = Array.from({ length: commands.length }, () => null)
+  await Promise.all(
+    [...bySlot.values()].map(async indexes => {
+      const some = await pipeline(
+        client,
+        indexes.map(i => commands[i]),
+        false,
+        name,
+      )
+      indexes.forEach((i, n) => (replies[i] = some[n]))
+    }),
+  )
+  return replies
+}
+
+interface Pipe {
+  callBuffer(name: string, ...args: unknown[]): Pipe
+  exec(): Promise<[Error | null, unknown][] | null>
+  execBuffer(): Promise<[Error | null, unknown][] | null>
+}
+
+async function pipeline(client: Client, commands: readonly Command[], atomic: boolean, name: string): Promise<(Reply | ReplyError)[]> {
+  const pipe = (atomic ? client.multi() : client.pipeline()) as unknown as Pipe
+  for (const [command, ...args] of commands) pipe.callBuffer(command, ...args)
+  let results: [Error | null, unknown][] | null
+  try {
+    results = await pipe.exec()
+  } catch (error) {
+    const { previousErrors } = error as { previousErrors?: Error[] }
+    const cause = previousErrors?.[0] ?? (error as Error)
+    if (isReply(cause)) return commands.map(() => new ReplyError(cause.message))
+    throw explain(cause, name)
+  }
+  if (results === null) throw new ConnectionError(`${name}: the transaction was given up`)
+  return results.map(([error, reply]) => {
+    if (!error) return reply as Reply
+    if (!isReply(error)) throw explain(error, name)
+    return new ReplyError(error.message)
+  })
+}
+
+const isReply = (error: Error): boolean => error.name === 'ReplyError'
+
+const TLS = /certificate|self.signed|SSL|TLS|EPROTO|ERR_TLS/i
+
+function explain(error: Error, name: string): Error {
+  if (error instanceof EnvironmentError || error instanceof ConnectionError) return error
+  // A cluster tells of its nodes' errors, the last of which says what is wrong.
+  const { lastNodeError } = error as { lastNodeError?: Error }
+  if (lastNodeError) return explain(lastNodeError, name)
+  if (isReply(error)) return sortError(new ReplyError(error.message), name)
+  if (TLS.test(`${(error as NodeJS.ErrnoException).code} ${error.message}`))
+    return new EnvironmentError(`${name}: TLS failed: ${error.message}`, error)
+  return new ConnectionError(`${name}: ${error.message || 'no answer'}`, error)
+}

@@ -1,0 +1,129 @@
+/** A Pub/Sub connection that comes back by itself and says when it was away. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EnvironmentError } from '../../../../contract/plugin.ts'
+import { backoff } from '../../../../kit/pause.ts'
+import { ReplyError, type Subscription, type SubscriptionHandlers } from '../../driver.ts'
+import { type ClientOptions, RETRY } from '../options.ts'
+import { type Connection, ReadingThread } from './connection.ts'
+import { type Address, command } from './protocol.ts'
+import { PushReader } from './push-reader.ts'
+
+/** Unparsed bytes from which on parsing comes first. */
+const PRESSING = 256 * 1024
+/** Closing waits so long for what was read, ms. */
+const LAST_BYTES = 2000
+
+/** Said to a login that nobody asked for, and to a name that the user may not give: both can do without. */
+const NO_PASSWORD = /no password is set|without any password configured/
+const NO_NAME = /^(NOPERM|ERR unknown)/
+
+/**
+ * A new connection for each attempt: what the old one had subscribed or queued counts for nothing.
+ * @param find where to connect to now
+ */
+export async function subscribe(
+  options: ClientOptions,
+  find: () => Promise<Address>,
+  patterns: readonly string[],
+  handlers: SubscriptionHandlers,
+  explain: (error: Error) => Error,
+): Promise<Subscription> {
+  const thread = new ReadingThread()
+  let connection: Connection | undefined
+  let reader: PushReader | undefined
+  let over: Promise<void> = Promise.resolve()
+  let closed = false
+  let paused = false
+  let attempts = 0
+  let retry: NodeJS.Timeout | undefined
+
+  const login = options.password ? [['AUTH', ...(options.username ? [options.username] : []), options.password]] : []
+  const name = options.clientName ? [['CLIENT', 'SETNAME', options.clientName]] : []
+  const greeting = [...login, ...name, ['PSUBSCRIBE', ...patterns]].map(command).join('')
+
+  const start = async (): Promise<void> => {
+    const address = await find()
+    if (closed) return
+    let cause: Error | undefined
+    let live = false
+    let missing = patterns.length
+    const tolerated = [...login.map(() => NO_PASSWORD), ...name.map(() => NO_NAME)]
+    const subscribed = Promise.withResolvers<void>()
+    const ended = Promise.withResolvers<void>()
+    over = ended.promise
+    const give = (error: Error): void => {
+      cause ??= error
+      mine.close()
+    }
+    const parser = new PushReader({
+      message: handlers.message,
+      subscribed: () => void (--missing === 0 && subscribed.resolve()),
+      answered(refusal) {
+        const may = tolerated.shift()
+        if (refusal !== undefined && may?.test(refusal) !== true) give(new ReplyError(refusal))
+      },
+      failed: give,
+      parsed: bytes => mine.parsed(bytes),
+    })
+    const mine = thread.connect(address, options.tls, greeting, {
+      data: bytes => parser.take(bytes),
+      ended(why) {
+        parser.finish()
+        ended.resolve()
+        const error = explain(cause ?? why)
+        subscribed.reject(error)
+        if (!live || closed) return
+        handlers.down(error)
+        again()
+      },
+    })
+    reader = parser
+    connection = mine
+    await subscribed.promise
+    live = true
+    attempts = 0
+    if (paused) pause(true)
+  }
+  const pause = (stop: boolean): void => {
+    paused = stop
+    connection?.pause(stop)
+    reader?.pause(stop)
+  }
+  const again = (): void => {
+    retry = setTimeout(
+      () => {
+        start().then(
+          () => {
+            if (!closed) handlers.up()
+          },
+          (error: Error) => {
+            if (closed) return
+            if (error instanceof EnvironmentError) handlers.fatal(error)
+            else again()
+          },
+        )
+      },
+      backoff(RETRY, attempts++, Math.random),
+    )
+  }
+
+  try {
+    await start()
+  } catch (error) {
+    await thread.close()
+    throw error
+  }
+  return {
+    get pressing() {
+      return !paused && connection!.waiting > PRESSING
+    },
+    pause,
+    async close() {
+      closed = true
+      clearTimeout(retry)
+      connection!.close()
+      await Promise.race([over, sleep(LAST_BYTES, undefined, { ref: false })])
+      await thread.close()
+    },
+  }
+}

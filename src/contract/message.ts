@@ -1,0 +1,179 @@
+/** The message: one event, with the bytes it came with. */
+import { isAscii } from 'node:buffer'
+import { DecodeError } from './errors.ts'
+
+/** One header: name and bytes. A list, not a map: Kafka allows a name twice, and a mirror must not change that. */
+export type Header = readonly [name: string, value: Buffer | string | null]
+
+/** How a source's bytes become values. `json`: parsed, must be valid UTF-8. `text`: a string. `bytes`: a Buffer. */
+export type Format = 'json' | 'text' | 'bytes'
+
+/** Where a batch came from; one object shared by all its messages. */
+export interface Origin {
+  /** The lane's id, e.g. `ticks.BTCUSDT/0`. */
+  readonly lane: string
+  /** Name of the source step. */
+  readonly source: string
+  readonly topic?: string
+  readonly partition?: number
+  readonly format: Format
+  /** Where the record lies in the lane, when that is not its `offset`: a dead letter that runs again has the offset of its source. */
+  readonly at?: number
+}
+
+/** Place in the lane: what a rewind goes back to. */
+export const placeOf = (m: Message): number => m.origin?.at ?? m.offset
+
+/**
+ * One event. A class, not a literal, so that every message has one hidden shape and property access stays monomorphic.
+ *
+ * `value` is decoded on first read. Reading does not change the message: as long as nobody assigns `value`, it leaves
+ * with the bytes it came with. Treat a value as immutable; to change a message assign `value` (the same object again is
+ * fine after an in-place change), which marks it changed. `payload`, `keyBytes` and `offset` always stay those of the
+ * source record, also on messages made by `derive`, so that a dead letter carries the original bytes.
+ */
+export class Message {
+  /** Event time in epoch milliseconds: the source's best guess (a Kafka record's timestamp, else the time of reading). */
+  time: number
+  headers: readonly Header[] | undefined
+  /** Source record's bytes; `null`: a tombstone, or a message that has no source record. */
+  readonly payload: Buffer | null
+  /** Source record's key bytes. */
+  readonly keyBytes: Buffer | null
+  /** Source record's offset (line number, row id…) within its lane, -1 when it has none. */
+  readonly offset: number
+  readonly origin: Origin | undefined
+  /** Set by a source that could not even unpack the record (unknown compression…): the runtime dead-letters it. */
+  failure: Error | undefined
+  /** Which part of the source record it was made of, e.g. `rows[3]`; undefined: all of it. */
+  part: string | undefined
+  private _value: unknown
+  private _key: string | null | undefined
+  /** The key is ours, not the source record's bytes. */
+  private _ownKey: boolean
+  private _state: number
+
+  /**
+   * For transforms and tests: a message made of a value. Sources that have bytes use `Message.fromRecord`;
+   * transforms that make a message out of another prefer `derive`. A `key` of undefined keeps the source record's key.
+   */
+  constructor(
+    value: unknown,
+    key?: string | null,
+    time = 0,
+    headers?: readonly Header[],
+    offset = -1,
+    origin?: Origin,
+    payload: Buffer | null = null,
+    keyBytes: Buffer | null = null,
+  ) {
+    this.time = time
+    this.headers = headers
+    this.payload = payload
+    this.keyBytes = keyBytes
+    this.offset = offset
+    this.origin = origin
+    this.failure = undefined
+    this.part = undefined
+    this._value = value
+    this._key = key
+    this._ownKey = key !== undefined
+    this._state = CHANGED
+  }
+
+  /** A message that still is the record it was read from: value and key are decoded only when somebody asks. */
+  static fromRecord(
+    payload: Buffer | null,
+    keyBytes: Buffer | null,
+    time: number,
+    headers: readonly Header[] | undefined,
+    offset: number,
+    origin: Origin,
+  ): Message {
+    const m = new Message(undefined, null, time, headers, offset, origin, payload, keyBytes)
+    m._key = undefined
+    m._ownKey = false
+    m._state = RAW
+    return m
+  }
+
+  /** Decoded value. @throws {DecodeError} when the bytes are not what the source's `format` says. */
+  get value(): unknown {
+    if (this._state === RAW) {
+      this._value = decode(this.payload, this.origin!.format)
+      this._state = READ
+    }
+    return this._value
+  }
+
+  set value(v: unknown) {
+    this._value = v
+    this._state = CHANGED
+  }
+
+  /** Ordering and state key; `null` when there is none. Bytes that are not UTF-8 read as U+FFFD; `keyBytes` has them exactly. */
+  get key(): string | null {
+    if (this._key === undefined) this._key = this.keyBytes === null ? null : this.keyBytes.toString()
+    return this._key
+  }
+
+  set key(k: string | null) {
+    this._key = k
+    this._ownKey = true
+  }
+
+  /** True when `value` was assigned: the message no longer leaves with its source bytes. */
+  get changed(): boolean {
+    return this._state === CHANGED
+  }
+
+  /** A new message from the same source record: same key and time unless given, same headers. */
+  derive(value: unknown, key: string | null | undefined = this._ownKey ? this._key : undefined, time: number = this.time): Message {
+    const m = new Message(value, key, time, this.headers, this.offset, this.origin, this.payload, this.keyBytes)
+    m.part = this.part
+    return m
+  }
+
+  /** What a sink writes: the untouched source bytes, or the value as JSON text (Buffers, and strings of a `text` source, as they are; null: a tombstone). */
+  encode(): Buffer | string | null {
+    if (this._state !== CHANGED) return this.payload
+    const v = this._value
+    if (v === null || v === undefined) return null
+    if (typeof v === 'string' && this.origin?.format === 'text') return v
+    if (Buffer.isBuffer(v)) return v
+    return JSON.stringify(v)
+  }
+
+  /** The key a sink writes: the source record's bytes unless `key` was assigned. */
+  encodeKey(): Buffer | string | null {
+    return this._ownKey ? this._key! : this.keyBytes
+  }
+}
+
+const RAW = 0
+const READ = 1
+const CHANGED = 2
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function decode(payload: Buffer | null, format: Format): unknown {
+  if (format === 'bytes') return payload
+  if (payload === null) throw new DecodeError('the record is a tombstone (null payload)')
+  if (payload.length === 0) throw new DecodeError('the payload is empty')
+  // latin1 is several times faster than UTF-8; it is right whenever no byte has its high bit set, which isAscii checks natively.
+  const text = isAscii(payload) ? payload.toString('latin1') : decodeUtf8(payload)
+  if (format === 'text') return text
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new DecodeError(`malformed JSON: ${(error as Error).message}`)
+  }
+}
+
+function decodeUtf8(payload: Buffer): string {
+  try {
+    return strictUtf8.decode(payload)
+  } catch {
+    throw new DecodeError('the payload is not valid UTF-8')
+  }
+}

@@ -1,0 +1,44 @@
+/** Marks dead letters as done without doing anything with them. */
+import type { Letters, Logger } from '../contract/plugin.ts'
+import { LaneState } from '../runtime/state.ts'
+import type { Letter } from '../kit/dead-letter/letter.ts'
+import { Marks, readMarks, STORE } from './marks.ts'
+import { markLane, markPlace, quietContext, type WithDlq } from './place.ts'
+import { scan } from './scan.ts'
+
+/** @returns how many were, or with `dry` would be, discarded. @throws {FencedError} a replay or another discard has taken over. */
+export async function discard(options: {
+  readonly pipeline: WithDlq
+  readonly box: Letters
+  readonly select: (letter: Letter) => boolean
+  readonly dry: boolean
+  readonly log: Logger
+}): Promise<number> {
+  const { pipeline, box, select, dry, log } = options
+  const { store } = markPlace(pipeline, quietContext(log))
+  let count = 0
+  try {
+    for (const lane of await box.lanes()) {
+      const info = markLane(lane.id, pipeline.sources[0].name)
+      const checkpoint = dry ? await store.peek?.(info) : await store.claim(info)
+      const state = new LaneState(checkpoint)
+      const marks = dry ? readMarks(checkpoint) : new Marks(state.open(STORE))
+      marks.fit(lane.to)
+      for await (const page of scan(box, lane, marks.low)) {
+        let changed = false
+        for (const { letter, gap } of page) {
+          if (marks.has(letter.offset) || !select(letter)) continue
+          count++
+          if (dry) continue
+          marks.mark(letter.offset, gap, 'discarded')
+          changed = true
+        }
+        if (changed) await store.save(info, { position: page.at(-1)!.letter.offset + 1, state: state.takeChanges() })
+      }
+      if (!dry) await store.release(info)
+    }
+  } finally {
+    await store.close()
+  }
+  return count
+}

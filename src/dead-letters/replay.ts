@@ -1,0 +1,164 @@
+/**
+ * A replay is a run of the same pipeline: its sources are replaced by its dlq, each record enters the chain at the step that refused
+ * it, and which letters are done is state that commits with the outputs.
+ */
+import { asDryRun } from '../runtime/dry-run.ts'
+import {
+  type CheckpointStore,
+  defineSource,
+  FencedError,
+  type Logger,
+  type Source,
+  type SourcePlugin,
+  type Transform,
+} from '../contract/plugin.ts'
+import { build, type Built } from '../runtime/build.ts'
+import { type Clock, systemClock } from '../kit/clock.ts'
+import { atomicCommitter, type Committer, ephemeralCommitter, storedCommitter } from '../runtime/committer.ts'
+import type { Pipeline } from '../config/model.ts'
+import { PipelineRun } from '../runtime/pipeline.ts'
+import { Router } from '../runtime/router.ts'
+import { compile } from '../expressions/index.ts'
+import { backSinks, Entries, originOf, type Way } from './entry.ts'
+import { Marks, STORE } from './marks.ts'
+import { markPlace, type Place, quietContext, type WithDlq } from './place.ts'
+import { type LetterSourceOptions, LetterSource } from './source.ts'
+
+export interface ReplayOptions extends Pick<LetterSourceOptions, 'box' | 'select' | 'rate' | 'max'> {
+  readonly pipeline: WithDlq
+  readonly way: Way
+  /** Steps with state may work on that of the replays, which begins empty. */
+  readonly freshState: boolean
+  /** Prints what would be written, a line each; writes and marks nothing. */
+  readonly dryRun?: (line: string) => void
+  readonly log: Logger
+  readonly clock?: Clock
+}
+
+export interface ReplayResult {
+  readonly replayed: number
+  /** Of them: dead letters again. */
+  readonly failed: number
+  /** Why the others stay, and how many. */
+  readonly left: ReadonlyMap<string, number>
+}
+
+export interface Replay {
+  /** @throws {FencedError} another replay has taken over. */
+  run(): Promise<ReplayResult>
+  stop(): void
+}
+
+export function replay(options: ReplayOptions): Replay {
+  const { log, clock = systemClock, dryRun } = options
+  const marks = new Map<string, Marks>()
+  /** Counts at the first claim of each lane: what other runs have done. */
+  const before = new Map<string, number>()
+  const place = markPlace(options.pipeline, { ...quietContext(log), clock })
+  let source: LetterSource | undefined
+  const entries = new Entries(options.pipeline, options.way, options.freshState)
+  const plugin = defineSource({
+    ...LETTERS,
+    create: (_, ctx) => (source = new LetterSource({ ...options, entries, marks }, ctx)),
+  })
+  const pipeline = asReplay(options.pipeline, options.way, plugin)
+  const shown = dryRun ? asDryRun(pipeline, dryRun) : pipeline
+  const built = build(shown, {
+    clock,
+    log,
+    localCheckpoints: () => place.store,
+    committer: dryRun ? lookingOn(place.store) : committerOf(place, pipeline),
+  })
+  const begin = (lane: string, made: Marks): Marks => {
+    marks.set(lane, made)
+    if (!before.has(lane)) before.set(lane, made.count('replayed'))
+    return made
+  }
+  const run = new PipelineRun(onMarks(built, begin), { clock, log, endAt: Number.POSITIVE_INFINITY })
+  return {
+    async run() {
+      try {
+        await run.run()
+      } finally {
+        await place.store.close()
+      }
+      const replayed = [...marks].reduce((n, [lane, m]) => n + m.count('replayed') - before.get(lane)!, 0)
+      return { replayed, failed: built.dlq?.meter.out ?? 0, left: source?.left ?? new Map() }
+    },
+    stop: () => run.stop(),
+  }
+}
+
+const LETTERS: Omit<SourcePlugin, 'create' | 'kind'> = {
+  type: 'dlq',
+  schema: {},
+  replayable: true,
+  reason: 'dead letters can be read again, and those that are done are marked',
+}
+
+/** Keeps its name: what fails again is a dead letter of this pipeline. */
+function asReplay(pipeline: Pipeline, way: Way, plugin: SourcePlugin): Pipeline {
+  const [first] = pipeline.sources
+  const read: Pipeline = { ...pipeline, sources: [{ ...first, type: plugin.type, plugin, config: {} }], metrics: undefined }
+  // Writing back has no dlq: a letter that cannot go back stays the letter it is.
+  return way === 'step' ? read : { ...read, transforms: [], sinks: backSinks(pipeline.sources), dlq: undefined }
+}
+
+function committerOf({ store, transactions }: Place, { sinks }: Pipeline): Committer {
+  const together = transactions && sinks.every(s => s.plugin.scope?.(s.config) === transactions.scope)
+  const committer = together ? atomicCommitter(transactions.transactor, transactions.scope) : storedCommitter(store, SEEKABLE)
+  // Who is fenced has been replaced by another replay, and would only fence it in turn.
+  return { ...committer, retryable: error => !(error instanceof FencedError) && committer.retryable(error), close: async () => {} }
+}
+
+const SEEKABLE: Source = { read: async () => null, seek: async () => {} }
+
+const lookingOn = (store: CheckpointStore): Committer => ({
+  ...ephemeralCommitter(),
+  claim: async lane => store.peek?.(lane),
+})
+
+/** The same pipeline, with the marks in front of its chain, and with a way in at each step. */
+function onMarks(built: Built, begin: (lane: string, marks: Marks) => Marks): Built {
+  const { pipeline, writers } = built
+  const [entry] = built.sources
+  const routed = pipeline.sinks.map((step, i) => ({
+    step,
+    when: step.when === undefined ? undefined : compile(step.when),
+    meter: writers[i].meter,
+  }))
+  return {
+    ...built,
+    sources: [{ ...entry, inlet: { ...entry.inlet, transform: PASS } }],
+    router: new Router(routed, m => originOf(m)?.entry?.sink),
+    stages(lane, state) {
+      const marks = begin(lane.id, new Marks(state.open(STORE)))
+      const meter = built.meters.step('dlq_marks', 'transform')
+      const stages = built.stages(lane, state)
+      return [
+        { name: 'dlq_marks', at: entry.inlet.at, meter, transform: marking(marks) },
+        { ...entry.inlet, meter },
+        ...stages.map((stage, i) => ({ ...stage, enters: (m: Parameters<typeof originOf>[0]) => (originOf(m)?.entry?.stage ?? -1) <= i })),
+      ]
+    },
+  }
+}
+
+const PASS: Transform = {
+  process(messages, out) {
+    for (const m of messages) out.emit(m)
+  },
+}
+
+function marking(marks: Marks): Transform {
+  return {
+    process(messages, out) {
+      for (const m of messages) {
+        const { at, gap } = originOf(m)!
+        if (marks.has(at)) continue
+        marks.mark(at, gap, 'replayed')
+        out.emit(m)
+      }
+    },
+  }
+}

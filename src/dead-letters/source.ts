@@ -1,0 +1,133 @@
+/** The dlq as a source: up to what lay in it at the start, only what is meant and not done, each as the record it was. */
+import type { Batch, Letters, LetterLane, Message, Source, SourceContext } from '../contract/plugin.ts'
+import type { Entries } from './entry.ts'
+import type { Letter } from '../kit/dead-letter/letter.ts'
+import type { Marks } from './marks.ts'
+import { markLane } from './place.ts'
+import { scan, type Scanned } from './scan.ts'
+
+export interface LetterSourceOptions {
+  readonly box: Letters
+  readonly entries: Entries
+  readonly select: (letter: Letter) => boolean
+  /** Marks by lane, made anew whenever the lane is claimed. */
+  readonly marks: ReadonlyMap<string, Marks>
+  /** Records per second. */
+  readonly rate?: number
+  readonly max?: number
+}
+
+/** Records in a batch: small enough that a rate is even and a crash repeats little work. */
+const BATCH = 500
+
+interface Lane {
+  readonly info: LetterLane
+  pages: AsyncGenerator<Scanned[]> | undefined
+  rest: readonly Scanned[]
+  ended: boolean
+  /** Left ones are counted up to here. */
+  counted: number
+}
+
+export class LetterSource implements Source {
+  /** Why letters that were meant stay where they are, and how many. */
+  readonly left = new Map<string, number>()
+  private readonly options: LetterSourceOptions
+  private readonly ctx: SourceContext
+  private lanes: Lane[] = []
+  private turn = 0
+  /** Clock time before which nothing more may leave. */
+  private notBefore = 0
+  private readonly chosen = new Set<string>()
+
+  constructor(options: LetterSourceOptions, ctx: SourceContext) {
+    this.options = options
+    this.ctx = ctx
+  }
+
+  async open(): Promise<void> {
+    const infos = await this.options.box.lanes()
+    await this.ctx.assign(infos.map(({ id }) => markLane(id, this.ctx.step)))
+    for (const { id, to } of infos) this.options.marks.get(id)!.fit(to)
+    this.lanes = infos.map(info => ({ info, pages: undefined, rest: [], ended: false, counted: -1 }))
+  }
+
+  async read(signal: AbortSignal): Promise<Batch | null> {
+    for (;;) {
+      signal.throwIfAborted()
+      await this.pace(signal)
+      const open = this.lanes.filter(l => !l.ended)
+      if (open.length === 0) return null
+      const lane = open[this.turn++ % open.length]
+      const batch = await this.next(lane)
+      if (batch) return batch
+    }
+  }
+
+  /** The marks say where to go on, whatever the position. */
+  async seek(id: string): Promise<void> {
+    const lane = this.lanes.find(l => l.info.id === id)
+    if (!lane) return
+    lane.pages = undefined
+    lane.rest = []
+    lane.ended = false
+  }
+
+  caughtUp(id: string): boolean {
+    return this.lanes.find(l => l.info.id === id)?.ended ?? true
+  }
+
+  private async next(lane: Lane): Promise<Batch | undefined> {
+    const { info } = lane
+    if (lane.rest.length === 0) {
+      const pages = (lane.pages ??= scan(this.options.box, info, this.options.marks.get(info.id)!.low))
+      const page = await pages.next().catch((error: Error) => {
+        // A generator that threw is over; the next one begins at the marks.
+        if (lane.pages === pages) lane.pages = undefined
+        throw error
+      })
+      // A seek came in between.
+      if (lane.pages !== pages) return undefined
+      if (page.done) {
+        lane.ended = true
+        return undefined
+      }
+      lane.rest = page.value
+    }
+    const { rate = Number.POSITIVE_INFINITY } = this.options
+    const size = Math.max(1, Math.min(BATCH, Math.floor(rate / 10)))
+    const piece = lane.rest.slice(0, size)
+    lane.rest = lane.rest.slice(size)
+    const messages = piece.flatMap(scanned => this.message(lane, scanned))
+    if (messages.length === 0) return undefined
+    this.notBefore = this.ctx.clock.now() + (messages.length * 1000) / rate
+    return { lane: info.id, messages, position: piece.at(-1)!.letter.offset + 1 }
+  }
+
+  private message(lane: Lane, { letter, gap }: Scanned): Message[] {
+    const { select, entries, marks, max = Number.POSITIVE_INFINITY } = this.options
+    const done = marks.get(lane.info.id)!
+    if (done.has(letter.offset) || !select(letter)) return []
+    const entry = entries.find(letter)
+    if (typeof entry === 'string') {
+      if (letter.offset > lane.counted) this.left.set(entry, (this.left.get(entry) ?? 0) + 1)
+      lane.counted = Math.max(lane.counted, letter.offset)
+      return []
+    }
+    if (!this.chosen.has(letter.id) && this.chosen.size >= max) return []
+    if (max !== Number.POSITIVE_INFINITY) this.chosen.add(letter.id)
+    const taken = (): void => marks.get(lane.info.id)!.mark(letter.offset, gap, 'replayed')
+    return [entries.message(letter, entry, gap, taken)]
+  }
+
+  private async pace(signal: AbortSignal): Promise<void> {
+    const wait = this.notBefore - this.ctx.clock.now()
+    if (!(wait > 0)) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, wait)
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    await promise
+    clearTimeout(timer)
+    signal.throwIfAborted()
+  }
+}

@@ -1,0 +1,120 @@
+/** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it died. */
+import { type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
+import type { Location } from '../../config/model.ts'
+
+export interface Failure {
+  readonly step: string
+  readonly at: Location
+  readonly error: Error
+}
+
+/** `decode`, `data`, `sink_batch`… from our codes; a foreign error's class name. */
+export function errorType(error: Error): string {
+  return error instanceof PipelineError ? error.code.replace(/^PIPE_/, '').toLowerCase() : error.name
+}
+
+/**
+ * Origin of a dead letter that runs again: the source record's, so that it is for every step the record it was, and if it fails again
+ * its new letter tells of the same source, with one more attempt.
+ */
+export interface ReplayOrigin extends Origin {
+  readonly at: number
+  /** What is known of the letter, for its successor. */
+  readonly replay: { readonly attempts: number; readonly firstFailedAt: string | undefined; taken(message: Message): void }
+}
+
+export const replayOf = ({ origin }: Message): ReplayOrigin['replay'] | undefined => (origin as ReplayOrigin | undefined)?.replay
+
+/** Of a record that was written back to its topic: how often it has been a dead letter. */
+export const ATTEMPTS = 'dlq_attempts'
+
+/** A header larger than this does not pay: the record can still be replayed from its source. Bytes. */
+const STEP_INPUT_MAX = 128 * 1024
+/** Both together must fit where the record alone would; brokers take a megabyte unless told otherwise. */
+const LETTER_MAX = 768 * 1024
+
+/** `now`: epoch ms. */
+export function deadLetter(message: Message, failure: Failure, pipeline: string, now: number): Message {
+  const origin = message.origin
+  const replay = replayOf(message)
+  const before = replay?.attempts ?? (Number(lastHeader(message.headers, ATTEMPTS)) || 0)
+  const payload = original(message)
+  const failedAt = new Date(now).toISOString()
+  const headers: Header[] = [
+    ...(message.headers ?? []),
+    ['source_topic', origin?.topic ?? origin?.lane ?? ''],
+    ['source_partition', String(origin?.partition ?? 0)],
+    ['source_offset', String(message.offset)],
+    ['source_timestamp', String(message.time)],
+    ...(message.part === undefined ? [] : [['source_part', message.part] as const]),
+    ['pipeline', pipeline],
+    ['step', failure.step],
+    ['config_location', `${failure.at.file}:${failure.at.line}`],
+    ['error_type', errorType(failure.error)],
+    // Header values are one line: brokers' tools and logs print them as such.
+    ['error_message', failure.error.message.replace(/\s*\n\s*/g, ' ').slice(0, 2000)],
+    ['attempts', String(before + 1)],
+    ['failed_at', failedAt],
+  ]
+  if (replay) headers.push(['first_failed_at', replay.firstFailedAt ?? failedAt])
+  if (origin) headers.push(['source_step', origin.source])
+  addStepInput(headers, message, payload)
+  return new Message(
+    payload,
+    message.offset >= 0 || origin ? undefined : message.key,
+    message.time,
+    headers,
+    message.offset,
+    origin,
+    message.payload,
+    message.keyBytes,
+  )
+}
+
+/** What the step had in hand, when that is not what the source sent: a replay at the step needs it. */
+function addStepInput(headers: Header[], message: Message, payload: Buffer | null): void {
+  const sourced = message.payload !== null || (message.origin !== undefined && message.offset >= 0)
+  if (!sourced) return
+  if (message.changed) {
+    const input = stepInput(message.value)
+    if (input !== undefined && input.length <= STEP_INPUT_MAX && input.length + (payload?.length ?? 0) <= LETTER_MAX)
+      headers.push(['step_input', input])
+    else headers.push(['step_input_missing', input === undefined ? 'no JSON' : 'too large'])
+  }
+  const key = message.encodeKey()
+  if (key !== message.keyBytes) headers.push(['step_key', key])
+}
+
+/** JSON text; undefined: JSON cannot say it. */
+function stepInput(value: unknown): string | undefined {
+  if (Buffer.isBuffer(value)) return undefined
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
+}
+
+const lastHeader = (headers: readonly Header[] | undefined, name: string): string | undefined =>
+  headers?.findLast(([n, value]) => n === name && value !== null)?.[1]?.toString()
+
+/** The source's bytes; a message that never had any is written as it stands. */
+function original(message: Message): Buffer | null {
+  if (message.payload !== null) return message.payload
+  if (message.origin && message.offset >= 0 && !message.changed) return null
+  const encoded = message.encode()
+  return typeof encoded === 'string' ? Buffer.from(encoded) : encoded
+}
+
+/** A record that can neither be processed nor put aside: the pipeline stops in front of it. */
+export class UnhandledRecord extends Error {
+  constructor(message: Message, failure: Failure) {
+    const { step, at, error } = failure
+    const where = message.origin ? `${message.origin.lane} offset ${message.offset}` : 'a record without a source position'
+    super(
+      `step '${step}' (${at.file}:${at.line}) refused ${where}: ${error.message}\n  There is no dlq to put it in, so the pipeline stops; nothing past this record is committed. Add a 'dlq:' section, or mend the record.`,
+      { cause: error },
+    )
+    this.name = 'UnhandledRecord'
+  }
+}

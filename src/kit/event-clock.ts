@@ -1,0 +1,72 @@
+/**
+ * Event time of one transform on one lane. The watermark says: nothing older than this is expected any more. It follows the
+ * messages alone (largest time seen, minus the allowed lateness), one message after the other, so that what it decides never depends on
+ * batching or speed. The one exception is silence on a caught-up lane: then event time goes on with the wall clock, and
+ * because the watermark is part of the state, a restart judges late messages as the first run did.
+ */
+import type { Json, State } from '../contract/plugin.ts'
+
+export interface EventClockOptions {
+  /** ms by which a message may be older than the newest one. */
+  readonly allowed_lateness: number
+  /** ms of silence after which event time goes on by itself; 0: never. */
+  readonly idle_timeout: number
+}
+
+const KEY = 'time'
+
+export class EventClock {
+  /** Largest event time seen, epoch ms; -Infinity before the first message. */
+  max = Number.NEGATIVE_INFINITY
+  /** Never moves back. */
+  watermark = Number.NEGATIVE_INFINITY
+  private dirty = false
+  private readonly state: State<Json>
+  private readonly lateness: number
+  private readonly idleTimeout: number
+
+  constructor(state: State<Json>, options: EventClockOptions) {
+    this.state = state
+    this.lateness = options.allowed_lateness
+    this.idleTimeout = options.idle_timeout
+    const restored = state.get(KEY) as [number, number] | undefined
+    if (restored) [this.max, this.watermark] = restored
+  }
+
+  /** Call it for every message whose time is larger than `max`. @returns the watermark. */
+  observe(time: number): number {
+    this.max = time
+    this.dirty = true
+    return this.advance(time - this.lateness)
+  }
+
+  /**
+   * Silence moves the watermark only when that closes something, at or before `due`: a move that nothing came of would not be worth a
+   * checkpoint, and one that no checkpoint holds would be forgotten by a restart.
+   * @returns true when it moved.
+   */
+  idle(silence: number, due: number): boolean {
+    if (this.idleTimeout === 0 || silence < this.idleTimeout || this.max === Number.NEGATIVE_INFINITY) return false
+    const target = this.max + silence - this.lateness
+    if (target < due) return false
+    const before = this.watermark
+    return this.advance(target) > before
+  }
+
+  /** Everything up to `time` is closed: what comes later for it is late. */
+  advance(time: number): number {
+    if (time > this.watermark) {
+      this.watermark = time
+      this.dirty = true
+    }
+    return this.watermark
+  }
+
+  /** Puts changes into the state; once per call of the transform is enough. @returns true when there were any. */
+  save(): boolean {
+    if (!this.dirty) return false
+    this.dirty = false
+    this.state.set(KEY, [this.max, this.watermark])
+    return true
+  }
+}

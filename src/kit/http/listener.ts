@@ -1,0 +1,192 @@
+/**
+ * HTTP listeners of this process: one server per address, shared by whoever has routes there (metrics, `http` sources, status
+ * endpoints of any pipeline). Routes come and go while it listens; the last one to go closes it.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { EnvironmentError } from '../../contract/plugin.ts'
+
+export type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
+
+export interface Route {
+  /** GET answers HEAD as well. */
+  readonly methods: readonly string[]
+  /** Exact, without a query. */
+  readonly path: string
+  /** Who it belongs to, for the message when two want the same. */
+  readonly owner: string
+  /** Name it to callers that miss: for paths that are no secret. */
+  readonly listed?: boolean
+  readonly handle: Handler
+  /** For WebSockets: takes the connection over. Who does must end it before it detaches. */
+  readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+}
+
+export interface Attachment {
+  /** The one that was taken when port 0 was asked for. */
+  readonly port: number
+  /** Takes the routes away; the address is free again when nobody else is on it. */
+  detach(): Promise<void>
+}
+
+/** ms. A peer that is slower is cut off with a 408: slow senders must not hold connections. */
+export interface Limits {
+  readonly headers: number
+  readonly request: number
+  readonly keepAlive: number
+  /** How often the above are looked at. */
+  readonly check: number
+}
+
+const LIMITS: Limits = { headers: 10_000, request: 60_000, keepAlive: 10_000, check: 1000 }
+/** What is still being answered when a listener closes gets so long, ms. */
+const CLOSE_GRACE = 1000
+
+const listeners = new Map<string, Promise<Listener>>()
+let anonymous = 0
+
+/**
+ * Adds routes on an address, listening there when nobody does yet.
+ * @param trouble what a taken port means to the caller: `metrics` and `Set metrics.port to a free port.`
+ * @throws {EnvironmentError} when the address or a route is taken.
+ */
+export async function attach(
+  host: string,
+  port: number,
+  routes: readonly Route[],
+  trouble: { readonly what: string; readonly advice: string },
+  limits: Limits = LIMITS,
+): Promise<Attachment> {
+  const address = `${host === 'localhost' ? '127.0.0.1' : host}:${port}`
+  // A free port is somebody's own.
+  const key = port === 0 ? `${address} #${++anonymous}` : address
+  let opening = listeners.get(key)
+  if (!opening) {
+    opening = Listener.open(host, port, limits, () => listeners.delete(key))
+    listeners.set(key, opening)
+  }
+  let listener: Listener
+  try {
+    listener = await opening
+  } catch (error) {
+    listeners.delete(key)
+    const { code } = error as NodeJS.ErrnoException
+    throw new EnvironmentError(`${trouble.what}: cannot listen on ${host}:${port}: ${code}. ${trouble.advice}`, error)
+  }
+  // Closed by its last user since.
+  if (listener.closed) return attach(host, port, routes, trouble, limits)
+  listener.add(routes, trouble)
+  return { port: listener.port, detach: () => listener.remove(routes) }
+}
+
+class Listener {
+  closed = false
+  private readonly server: Server
+  private readonly routes = new Map<string, Map<string, Route>>()
+  private readonly onClose: () => void
+
+  private constructor(server: Server, onClose: () => void) {
+    this.server = server
+    this.onClose = onClose
+    const handle = (request: IncomingMessage, response: ServerResponse): void => this.handle(request, response)
+    server.on('request', handle)
+    // The handler decides whether it wants the body; reading it is what says "go on".
+    server.on('checkContinue', handle)
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => this.upgrade(request, socket, head))
+  }
+
+  static async open(host: string, port: number, limits: Limits, onClose: () => void): Promise<Listener> {
+    const server = createServer({
+      headersTimeout: limits.headers,
+      requestTimeout: limits.request,
+      keepAliveTimeout: limits.keepAlive,
+      connectionsCheckingInterval: limits.check,
+    })
+    const listener = new Listener(server, onClose)
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      // A thousand callers at once must not overflow the kernel's queue.
+      server.listen({ port, host, backlog: 2048 }, resolve)
+    })
+    // A pipeline that runs keeps the process; its listeners alone do not.
+    server.unref()
+    return listener
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port
+  }
+
+  add(routes: readonly Route[], { what, advice }: { readonly what: string; readonly advice: string }): void {
+    for (const { path, methods } of routes) {
+      for (const method of methods) {
+        const taken = this.routes.get(path)?.get(method)
+        if (taken)
+          throw new EnvironmentError(`${what}: ${method} ${path} on port ${this.port} belongs to ${taken.owner} already. ${advice}`)
+      }
+    }
+    for (const route of routes) {
+      const methods = this.routes.get(route.path) ?? new Map<string, Route>()
+      for (const method of route.methods) methods.set(method, route)
+      this.routes.set(route.path, methods)
+    }
+  }
+
+  async remove(routes: readonly Route[]): Promise<void> {
+    for (const route of routes) {
+      const methods = this.routes.get(route.path)
+      for (const [method, r] of methods ?? []) if (r === route) methods!.delete(method)
+      if (methods?.size === 0) this.routes.delete(route.path)
+    }
+    if (this.routes.size > 0 || this.closed) return
+    this.closed = true
+    this.onClose()
+    await new Promise<void>(resolve => {
+      const cut = setTimeout(() => this.server.closeAllConnections(), CLOSE_GRACE)
+      this.server.close(() => {
+        clearTimeout(cut)
+        resolve()
+      })
+      this.server.closeIdleConnections()
+    })
+  }
+
+  private handle(request: IncomingMessage, response: ServerResponse): void {
+    const path = (request.url ?? '/').split('?', 1)[0]
+    const methods = this.routes.get(path)
+    const method = request.method === 'HEAD' ? 'GET' : request.method!
+    const route = methods?.get(request.method!) ?? methods?.get(method)
+    if (!route) return this.miss(request, response, methods)
+    try {
+      Promise.resolve(route.handle(request, response)).catch(error => crash(response, error as Error))
+    } catch (error) {
+      crash(response, error as Error)
+    }
+  }
+
+  private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => socket.destroy())
+    const route = this.routes.get((request.url ?? '/').split('?', 1)[0])?.get('GET')
+    if (route?.upgrade) route.upgrade(request, socket, head)
+    else socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+  }
+
+  private miss(request: IncomingMessage, response: ServerResponse, methods: ReadonlyMap<string, Route> | undefined): void {
+    request.resume()
+    if (methods) {
+      const allowed = [...methods.keys()].toSorted().join(', ')
+      response.writeHead(405, { allow: allowed, 'content-type': 'text/plain' }).end(`allowed: ${allowed}\n`)
+      return
+    }
+    const paths = [...new Set([...this.routes.values()].flatMap(m => [...m.values()].filter(r => r.listed).map(r => r.path)))]
+    const last = paths.pop()
+    const text = paths.length > 0 ? `${paths.join(', ')} or ${last}` : last
+    response.writeHead(404, { 'content-type': 'text/plain' }).end(text ? `try ${text}\n` : 'not found\n')
+  }
+}
+
+function crash(response: ServerResponse, error: Error): void {
+  if (response.headersSent) response.destroy()
+  else response.writeHead(500, { 'content-type': 'text/plain' }).end(error.message)
+}

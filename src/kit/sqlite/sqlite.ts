@@ -1,0 +1,214 @@
+/**
+ * One SQLite file, opened once per process and shared by everything in it: short synchronous transactions, retry when
+ * another process holds the write lock, errors in our own words, and a cheap "something was committed" signal.
+ */
+import { dirname, resolve } from 'node:path'
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EnvironmentError, UnknownOutcomeError } from '../../contract/plugin.ts'
+import { makeDirs } from '../make-dirs.ts'
+import { explain, IOERR, isBusy, primary } from './sqlite-errors.ts'
+import { CommitWatch } from './sqlite-watch.ts'
+
+export interface SqliteKind {
+  /** What the file is, for error texts: `event log`. */
+  readonly what: string
+  /** Written into the file, so that somebody else's database is never taken for ours. */
+  readonly applicationId: number
+  /** Version of `schema`; a file of another version is refused. */
+  readonly version: number
+  /** Statements that build an empty file. */
+  readonly schema: string
+}
+
+/** `normal`: a killed process loses nothing, a power cut may lose the last commits but never half of one. `full`: fsync on every commit. */
+export type Durability = 'normal' | 'full'
+
+/** Blocking the event loop is worse than waiting: past this SQLite gives up and we try again asynchronously. */
+const BUSY_BLOCK_MS = 50
+const BUSY_GIVE_UP_MS = 10_000
+
+const open = new Map<string, { sqlite: Promise<Sqlite>; users: number }>()
+
+/** Opens `path` (made if missing, with its directories), or joins the connection this process already has to that path, with its durability. Give it back with `close`. */
+export async function openSqlite(path: string, kind: SqliteKind, durability: Durability): Promise<Sqlite> {
+  const file = resolve(path)
+  let entry = open.get(file)
+  if (!entry) {
+    entry = { sqlite: connect(file, kind, durability), users: 0 }
+    open.set(file, entry)
+  }
+  entry.users++
+  try {
+    return await entry.sqlite
+  } catch (error) {
+    if (open.get(file) === entry) open.delete(file)
+    throw error
+  }
+}
+
+async function connect(file: string, kind: SqliteKind, durability: Durability): Promise<Sqlite> {
+  const started = performance.now()
+  for (;;) {
+    let db: DatabaseSync | undefined
+    try {
+      makeDirs(dirname(file))
+      db = new DatabaseSync(file, { timeout: BUSY_BLOCK_MS })
+      prepareFile(db, file, kind, durability)
+      return new Sqlite(db, file, kind.what)
+    } catch (error) {
+      if (db?.isOpen) db.close()
+      if (!isBusy(error) || performance.now() - started > BUSY_GIVE_UP_MS) throw explain(error, kind.what, file)
+      await sleep(5 + Math.random() * 15)
+    }
+  }
+}
+
+function prepareFile(db: DatabaseSync, file: string, kind: SqliteKind, durability: Durability): void {
+  // Looked at before anything is changed: not even the journal mode of a foreign file is touched.
+  const fresh = checkIdentity(db, file, kind)
+  if (fresh) db.exec('PRAGMA auto_vacuum = INCREMENTAL')
+  const mode = db.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
+  if (mode.journal_mode !== 'wal')
+    throw new EnvironmentError(`cannot use ${file}: its file system does not support SQLite's write-ahead log (a network drive?)`)
+  db.exec(`PRAGMA synchronous = ${durability}; PRAGMA cache_size = -8000; PRAGMA journal_size_limit = 67108864`)
+  if (!fresh) return
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    // Another process may have built it between our look and our lock.
+    if (checkIdentity(db, file, kind))
+      db.exec(`${kind.schema}; PRAGMA application_id = ${kind.applicationId}; PRAGMA user_version = ${kind.version}`)
+    db.exec('COMMIT')
+  } catch (error) {
+    if (db.isTransaction) db.exec('ROLLBACK')
+    throw error
+  }
+}
+
+/** True when the file is empty, false when it is ours. @throws {EnvironmentError} when it is neither. */
+function checkIdentity(db: DatabaseSync, file: string, kind: SqliteKind): boolean {
+  const { application_id: id } = db.prepare('PRAGMA application_id').get() as { application_id: number }
+  const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
+  if (id === 0 && version === 0) {
+    const { n } = db.prepare('SELECT count(*) AS n FROM sqlite_master').get() as { n: number }
+    if (n === 0) return true
+  }
+  if (id !== kind.applicationId)
+    throw new EnvironmentError(`${file} is a SQLite database, but no ${kind.what} of this program; choose another path`)
+  if (version !== kind.version)
+    throw new EnvironmentError(
+      `${file} is an older or newer ${kind.what} (format ${version}); this version of the program reads format ${kind.version}; use the version that wrote it, or another path`,
+    )
+  return false
+}
+
+/** The shared connection. All its methods may be used by several owners; statements are cached by their text. */
+export class Sqlite {
+  readonly file: string
+  private readonly db: DatabaseSync
+  private readonly what: string
+  private readonly statements = new Map<string, StatementSync>()
+  private readonly commits: CommitWatch
+
+  constructor(db: DatabaseSync, file: string, what: string) {
+    this.db = db
+    this.file = file
+    this.what = what
+    // `data_version` changes when ANOTHER connection has committed; reading it touches shared memory only.
+    const version = db.prepare('PRAGMA data_version')
+    this.commits = new CommitWatch(() => (version.get() as { data_version: number }).data_version)
+  }
+
+  prepare(sql: string): StatementSync {
+    let statement = this.statements.get(sql)
+    if (!statement) {
+      statement = this.db.prepare(sql)
+      this.statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  /** All rows. @throws {ConnectionError | EnvironmentError} */
+  all<Row>(sql: string, ...values: SQLInputValue[]): Row[] {
+    return this.guard(() => this.prepare(sql).all(...values)) as Row[]
+  }
+
+  /** First row. @throws {ConnectionError | EnvironmentError} */
+  get<Row>(sql: string, ...values: SQLInputValue[]): Row | undefined {
+    return this.guard(() => this.prepare(sql).get(...values)) as Row | undefined
+  }
+
+  /** Runs a read and turns SQLite's errors into ours. */
+  guard<T>(fn: () => T): T {
+    try {
+      return fn()
+    } catch (error) {
+      throw explain(error, this.what, this.file)
+    }
+  }
+
+  /**
+   * Runs `fn` in one transaction that holds the write lock from its start: what it reads is still true when it commits.
+   * `fn` is synchronous and may run again when another process held the lock; a throw of `fn` rolls back and passes through.
+   * @throws {ConnectionError} the lock was not to be had for a long time
+   * @throws {EnvironmentError} disk full, read-only, damaged
+   * @throws {UnknownOutcomeError} the disk failed while committing
+   */
+  async write<T>(fn: () => T): Promise<T> {
+    const started = performance.now()
+    for (;;) {
+      try {
+        const result = this.transact(fn)
+        this.commits.own()
+        return result
+      } catch (error) {
+        if (!isBusy(error)) throw explain(error, this.what, this.file)
+        if (performance.now() - started > BUSY_GIVE_UP_MS) throw explain(error, this.what, this.file)
+      }
+      await sleep(2 + Math.random() * 18)
+    }
+  }
+
+  private transact<T>(fn: () => T): T {
+    this.prepare('BEGIN IMMEDIATE').run()
+    try {
+      const result = fn()
+      this.commit()
+      return result
+    } catch (error) {
+      if (this.db.isTransaction) this.db.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  private commit(): void {
+    try {
+      this.prepare('COMMIT').run()
+    } catch (error) {
+      // A failed fsync tells nothing about what the disk holds. Everything else is known to be rolled back.
+      if (primary(error) === IOERR)
+        throw new UnknownOutcomeError(`${this.file}: the disk failed while committing: ${(error as Error).message}`, error)
+      throw error
+    }
+  }
+
+  /** Calls `fn` soon after a commit to this file, by this process or another, until the returned function is called. Calls are merged. */
+  watch(fn: () => void): () => void {
+    return this.commits.add(fn)
+  }
+
+  /** Gives free pages back to the file system, at most `pages` of them. */
+  shrink(pages: number): void {
+    this.guard(() => this.db.exec(`PRAGMA incremental_vacuum(${pages})`))
+  }
+
+  /** Call once per `openSqlite`; the file is closed with its last user. */
+  close(): void {
+    const entry = open.get(this.file)
+    if (!entry || --entry.users > 0) return
+    open.delete(this.file)
+    this.commits.stop()
+    this.statements.clear()
+    if (this.db.isOpen) this.db.close()
+  }
+}

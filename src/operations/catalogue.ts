@@ -1,0 +1,137 @@
+/** A topic catalogue from text to what it wants; every problem at its place, as in a pipeline file. */
+import { dirname } from 'node:path'
+import catalogueSchema from '../../schemas/topics.schema.json' with { type: 'json' }
+import type { Acl, AclOperation } from '../connectors/kafka/admin.ts'
+import { convert } from '../config/convert.ts'
+import { type Env, resolveTree } from '../config/env.ts'
+import { fill } from '../config/fill.ts'
+import { judge } from '../config/judge.ts'
+import type { Problem } from '../config/model.ts'
+import { parseText } from '../config/parse.ts'
+import { Problems } from '../config/problems.ts'
+import { readText } from '../config/read.ts'
+import { type Place, report } from '../config/report.ts'
+import type { Schema } from '../config/schema.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import { find, type MapNode, type Path, SourceText, valueSpan } from '../config/tree.ts'
+import { TOPIC_SETTINGS } from './topic-settings.ts'
+
+const SCHEMA = catalogueSchema as unknown as Schema
+
+export interface WantedTopic {
+  readonly name: string
+  /** undefined: one for a new topic, any for an existing one. */
+  readonly partitions?: number
+  /** undefined: the brokers' default. */
+  readonly replication?: number
+  readonly config: Readonly<Record<string, string>>
+}
+
+export interface Catalogue {
+  readonly file: string
+  readonly topics: readonly WantedTopic[]
+  readonly acls: readonly Acl[]
+}
+
+interface AclEntry {
+  readonly principal: string
+  readonly operations: readonly AclOperation[]
+  readonly host: string
+  readonly permission: Acl['permission']
+}
+type Settings = {
+  partitions?: number
+  replication?: number
+  retention?: number | 'forever'
+  config?: Record<string, string | number | boolean>
+}
+interface Content {
+  readonly defaults?: Settings
+  readonly topics: readonly (Settings & { name: string; acls?: readonly AclEntry[] })[]
+  readonly groups?: readonly { name: string; acls: readonly AclEntry[] }[]
+}
+
+/** Never throws for what is in the file. `catalogue` is there exactly when there are no problems. */
+export async function loadCatalogue(
+  file: string,
+  env: Env = process.env,
+): Promise<{ catalogue?: Catalogue; problems: readonly Problem[] }> {
+  const problems = new Problems()
+  const text = await readText(file, problems)
+  const source = new SourceText(file, text ?? '')
+  const parsed = text === undefined ? undefined : parseText(source, problems)
+  if (!parsed) return { problems: problems.list() }
+  if (parsed.kind !== 'map') {
+    problems.add(
+      'CONFIG_TYPE',
+      valueSpan({ node: parsed, key: undefined, partial: false }),
+      [],
+      'a topic catalogue is a map with the key topics',
+    )
+    return { problems: problems.list() }
+  }
+  const root = resolveTree(parsed, [], env, dirname(file), problems) as MapNode
+  const top = root.entries.values().next().value?.key ?? { source, start: 0, end: 1 }
+  const unresolved = new Set<string>()
+  const filled = fill(root, SCHEMA, [], { root: SCHEMA, env, base: dirname(file), problems, at: top, unresolved, lenient: false })
+  const place: Place = path => {
+    const found = find(root, path)
+    return { path, find: { ...found, key: found.key ?? top } }
+  }
+  report(await judge(filled, SCHEMA), place, unresolved, problems)
+  if (!problems.empty) return { problems: problems.list() }
+  const content = convert(filled, SCHEMA, SCHEMA).value as Content
+  checkContent(content, root, problems)
+  return problems.empty ? { catalogue: toCatalogue(file, content), problems: [] } : { problems: problems.list() }
+}
+
+/** What JSON Schema cannot say. */
+function checkContent(content: Content, root: MapNode, problems: Problems): void {
+  const names = new Set<string>()
+  for (const [i, { name }] of content.topics.entries()) {
+    const path = ['topics', i, 'name']
+    if (names.has(name))
+      problems.add('CONFIG_DUPLICATE_NAME', valueSpan(find(root, path)), path, `topic ${name} stands in the catalogue twice`)
+    names.add(name)
+  }
+  const maps: [Settings | undefined, Path][] = [
+    [content.defaults, ['defaults']],
+    ...content.topics.map((t, i) => [t, ['topics', i]] as [Settings, Path]),
+  ]
+  for (const [settings, path] of maps) {
+    for (const key of Object.keys(settings?.config ?? {})) {
+      const at = find(root, [...path, 'config', key])
+      const span = at.key ?? valueSpan(at)
+      if (key === 'retention.ms' && settings!.retention !== undefined)
+        problems.add('CONFIG_VALUE', span, [...path, 'config', key], 'retention says already how long records are kept')
+      if (TOPIC_SETTINGS.has(key)) continue
+      // Other brokers have settings of their own; one that is nearly Kafka's is a typo.
+      const near = suggest(key, TOPIC_SETTINGS)
+      if (near !== undefined) problems.add('CONFIG_UNKNOWN_KEY', span, [...path, 'config', key], `Kafka has no topic setting ${key}`, near)
+    }
+  }
+}
+
+function toCatalogue(file: string, { defaults = {}, topics, groups = [] }: Content): Catalogue {
+  return {
+    file,
+    topics: topics.map(t => ({
+      name: t.name,
+      partitions: t.partitions ?? defaults.partitions,
+      replication: t.replication ?? defaults.replication,
+      config: { ...settingsOf(defaults), ...settingsOf(t) },
+    })),
+    acls: [...topics.flatMap(t => aclsOf('topic', t.name, t.acls)), ...groups.flatMap(g => aclsOf('group', g.name, g.acls))],
+  }
+}
+
+function settingsOf({ retention, config = {} }: Settings): Record<string, string> {
+  const out = Object.fromEntries(Object.entries(config).map(([key, value]) => [key, String(value)]))
+  if (retention !== undefined) out['retention.ms'] = retention === 'forever' ? '-1' : String(retention)
+  return out
+}
+
+const aclsOf = (resource: Acl['resource'], name: string, entries: readonly AclEntry[] = []): Acl[] =>
+  entries.flatMap(({ principal, operations, host, permission }) =>
+    operations.map(operation => ({ resource, name, pattern: 'literal' as const, principal, host, operation, permission })),
+  )

@@ -1,0 +1,60 @@
+/** The log a command works on: the environment variables that the kafka plugins take their defaults from, or `--brokers`. */
+import type { Logger } from '../contract/plugin.ts'
+import { PipelineError } from '../contract/plugin.ts'
+import { checkConnection, connect, type ConnectionConfig, type Lease } from '../connectors/kafka/connect.ts'
+import schema from '../connectors/kafka/source.schema.json' with { type: 'json' }
+import { convert } from '../config/convert.ts'
+import type { Env } from '../config/env.ts'
+import { fill, fromJson } from '../config/fill.ts'
+import { judge } from '../config/judge.ts'
+import { Problems } from '../config/problems.ts'
+import type { Schema } from '../config/schema.ts'
+import { formatPath, SourceText } from '../config/tree.ts'
+
+/** The connection settings are wrong: exit code 2. */
+class SettingsError extends PipelineError {
+  constructor(message: string) {
+    super('PIPE_SETTINGS', message)
+  }
+}
+
+/** Only what says how to connect: the keys behind `brokers` in the schema. */
+function connectionSchema(): Schema {
+  const { properties, required: _, ...rest } = schema as unknown as Schema & { required: unknown }
+  const keys = Object.keys(properties!)
+  return { ...rest, properties: Object.fromEntries(keys.slice(keys.indexOf('brokers')).map(key => [key, properties![key]])) }
+}
+
+/** @throws {SettingsError} that names every wrong setting, and the variable it came from. */
+export async function connectionSettings(brokers: string | undefined, env: Env = process.env): Promise<ConnectionConfig> {
+  const own = connectionSchema()
+  const problems = new Problems()
+  const at = { source: new SourceText('environment', ''), start: 0, end: 0 }
+  const node = fromJson(brokers === undefined ? {} : { brokers }, at)
+  const filled = fill(node, own, [], { root: own, env, base: process.cwd(), problems, at, unresolved: new Set(), lenient: false })
+  const origin = (key: string | number | undefined): string => {
+    const variable = /\$\{(\w+)/.exec(String(own.properties?.[String(key)]?.default ?? ''))?.[1]
+    return key === 'brokers' && brokers !== undefined ? '--brokers' : (variable ?? String(key))
+  }
+  const lines = problems.list().map(p => p.message)
+  for (const j of await judge(filled, own)) lines.push(line(origin(j.path[0]), `${formatPath(j.path)} ${j.message}`, j.suggestion))
+  const config = convert(filled, own, own).value as ConnectionConfig
+  if (lines.length === 0)
+    for (const p of checkConnection(config)) lines.push(line(origin(p.path[0]), `${formatPath(p.path)} ${p.message}`, p.suggestion))
+  if (lines.length > 0) throw new SettingsError(lines.join('\n'))
+  return config
+}
+
+const line = (origin: string, message: string, suggestion: string | undefined): string =>
+  `${origin}: ${message}${suggestion === undefined ? '' : `; did you mean ${suggestion}?`}`
+
+const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+/** @throws {SettingsError} for wrong settings, {EnvironmentError} or {ConnectionError} when the log cannot be used. */
+export async function connectLog(
+  brokers: string | undefined,
+  env: Env = process.env,
+): Promise<Lease & { readonly config: ConnectionConfig }> {
+  const config = await connectionSettings(brokers, env)
+  return { ...(await connect(config, silent)), config }
+}

@@ -1,0 +1,162 @@
+/** What must change so that a log is as catalogues say, and the changing. */
+import type { Acl } from '../connectors/kafka/admin.ts'
+import type { Driver } from '../connectors/kafka/driver.ts'
+import type { Catalogue, WantedTopic } from './catalogue.ts'
+
+/** One difference. `refuse`: it cannot be brought about, `note` says what to do. */
+export interface Change {
+  readonly action: 'create' | 'grow' | 'set' | 'grant' | 'revoke' | 'delete' | 'refuse' | 'skip'
+  /** `topic wallet-events`, `group ledger-projector` */
+  readonly subject: string
+  readonly what: string
+  readonly from: string | null
+  readonly to: string | null
+  readonly note?: string
+  readonly apply?: (driver: Driver) => Promise<void>
+}
+
+export interface PlanOptions {
+  /** Also take away what the catalogues do not have: topics, and ACLs of their topics and groups. */
+  readonly prune?: boolean
+}
+
+/** Looks only. Topics whose name starts with `__` belong to Kafka or the runner, and are never touched. */
+export async function plan(driver: Driver, catalogues: readonly Catalogue[], options: PlanOptions = {}): Promise<Change[]> {
+  // A topic may stand in several catalogues.
+  const wanted = [...new Map(catalogues.flatMap(c => c.topics).map(t => [t.name, t])).values()]
+  const existing = new Map((await driver.topics()).map(t => [t.name, t]))
+  const configs = await driver.admin.configs([...new Set(wanted.filter(t => existing.has(t.name)).map(t => t.name))])
+  const changes: Change[] = []
+  for (const topic of wanted) {
+    const found = existing.get(topic.name)
+    if (!found) changes.push(creation(topic))
+    else {
+      changes.push(...growth(topic, found.partitions))
+      if (!driver.scope.startsWith('embedded:')) changes.push(...replication(topic, found.replication))
+      for (const [key, value] of Object.entries(topic.config)) {
+        const now = configs.get(topic.name)?.get(key)?.value ?? null
+        if (now === null || !sameSetting(now, value)) changes.push(setting(topic.name, key, now, value))
+      }
+    }
+  }
+  changes.push(...(await rights(driver, catalogues, options)))
+  if (options.prune) {
+    const names = new Set(wanted.map(t => t.name))
+    for (const { name, partitions } of existing.values())
+      if (!names.has(name) && !name.startsWith('__')) changes.push(deletion(name, partitions))
+  }
+  return changes
+}
+
+/** Lists may be written with spaces, and in any order. */
+const sameSetting = (a: string, b: string): boolean => a === b || sorted(a) === sorted(b)
+const sorted = (list: string): string =>
+  list
+    .split(',')
+    .map(s => s.trim())
+    .sort()
+    .join()
+
+function creation({ name, partitions = 1, replication, config }: WantedTopic): Change {
+  const details = [
+    `${partitions} partition${partitions === 1 ? '' : 's'}`,
+    ...(replication === undefined ? [] : [`replication ${replication}`]),
+    ...Object.entries(config).map(([key, value]) => `${key}=${value}`),
+  ]
+  return {
+    action: 'create',
+    subject: `topic ${name}`,
+    what: 'topic',
+    from: null,
+    to: details.join(', '),
+    apply: driver => driver.createTopics([{ topic: name, partitions, replication, config }]),
+  }
+}
+
+function growth({ name, partitions }: WantedTopic, have: number): Change[] {
+  if (partitions === undefined || partitions === have) return []
+  const common = { subject: `topic ${name}`, what: 'partitions', from: String(have), to: String(partitions) }
+  if (partitions > have)
+    return [
+      {
+        ...common,
+        action: 'grow',
+        note: 'keys may go to other partitions from now on',
+        apply: driver => driver.admin.addPartitions(name, partitions),
+      },
+    ]
+  return [
+    {
+      ...common,
+      action: 'refuse',
+      note: `partitions cannot be taken away: write ${have} in the catalogue, or make a new topic and copy the records into it`,
+    },
+  ]
+}
+
+function replication({ name, replication: want }: WantedTopic, have: number): Change[] {
+  if (want === undefined || want === have) return []
+  return [
+    {
+      action: 'refuse',
+      subject: `topic ${name}`,
+      what: 'replication',
+      from: String(have),
+      to: String(want),
+      note: `moving replicas needs a plan of which broker takes what: use kafka-reassign-partitions, or write ${have} in the catalogue`,
+    },
+  ]
+}
+
+const setting = (topic: string, key: string, from: string | null, to: string): Change => ({
+  action: 'set',
+  subject: `topic ${topic}`,
+  what: key,
+  from,
+  to,
+  apply: driver => driver.admin.alterConfigs(topic, { [key]: to }),
+})
+
+const deletion = (topic: string, partitions: number): Change => ({
+  action: 'delete',
+  subject: `topic ${topic}`,
+  what: 'topic',
+  from: `${partitions} partition${partitions === 1 ? '' : 's'}`,
+  to: null,
+  note: 'with all its records',
+  apply: driver => driver.admin.deleteTopics([topic]),
+})
+
+const aclKey = (a: Acl): string => JSON.stringify([a.resource, a.name, a.pattern, a.principal, a.host, a.operation, a.permission])
+const describeAcl = (a: Acl): string => `${a.permission} ${a.operation} to ${a.principal}${a.host === '*' ? '' : ` from ${a.host}`}`
+
+async function rights(driver: Driver, catalogues: readonly Catalogue[], { prune = false }: PlanOptions): Promise<Change[]> {
+  const wanted = catalogues.flatMap(c => c.acls)
+  if (wanted.length === 0 && !prune) return []
+  const have = await driver.admin.acls()
+  if (have === undefined) {
+    if (wanted.length === 0) return []
+    const note = driver.scope.startsWith('embedded:') ? 'the embedded log has no logins' : 'these brokers have no authorizer'
+    return [{ action: 'skip', subject: 'ACLs', what: `${wanted.length} ACLs`, from: null, to: null, note }]
+  }
+  const known = new Set(have.map(aclKey))
+  const listed = new Set(wanted.map(aclKey))
+  const changes: Change[] = wanted
+    .filter(acl => !known.has(aclKey(acl)))
+    .map(acl => ({
+      action: 'grant',
+      subject: `${acl.resource} ${acl.name}`,
+      what: 'acl',
+      from: null,
+      to: describeAcl(acl),
+      apply: d => d.admin.createAcls([acl]),
+    }))
+  if (!prune) return changes
+  const ours = new Set([...catalogues.flatMap(c => c.topics.map(t => `topic ${t.name}`)), ...wanted.map(a => `${a.resource} ${a.name}`)])
+  for (const acl of have) {
+    const subject = `${acl.resource} ${acl.name}`
+    if (acl.pattern !== 'literal' || !ours.has(subject) || listed.has(aclKey(acl))) continue
+    changes.push({ action: 'revoke', subject, what: 'acl', from: describeAcl(acl), to: null, apply: d => d.admin.deleteAcls([acl]) })
+  }
+  return changes
+}

@@ -1,0 +1,32 @@
+/** `--dry-run`: reads and transforms as the file says, prints what would be written, writes and commits nothing. */
+import { defineSink, type Message, type SinkPlugin } from '../contract/plugin.ts'
+import type { Pipeline, SinkStep } from '../config/model.ts'
+
+export function asDryRun(pipeline: Pipeline, write: (line: string) => void): Pipeline {
+  const preview = (step: SinkStep, label: string): SinkStep => ({ ...step, plugin: previewSink(label, write), config: {} })
+  return {
+    ...pipeline,
+    delivery: 'at_least_once',
+    sinks: pipeline.sinks.map(s => preview(s, s.name)),
+    dlq: preview(pipeline.dlq ?? { ...pipeline.sinks[0], name: 'dlq' }, pipeline.dlq ? 'dlq' : 'no dlq: would stop here'),
+  }
+}
+
+function previewSink(label: string, write: (line: string) => void): SinkPlugin {
+  return defineSink({
+    type: 'preview',
+    schema: {},
+    repeat: 'appends',
+    reason: 'prints only',
+    create: () => ({
+      async write(messages: readonly Message[]) {
+        for (const m of messages) write(`${label}  ${m.key ?? '-'}  ${m.encode()?.toString() ?? '(tombstone)'}${why(m)}`)
+      },
+    }),
+  })
+}
+
+const why = (m: Message): string => {
+  const reason = m.headers?.findLast(([name]) => name === 'error_message')
+  return reason ? `  # ${reason[1]}` : ''
+}

@@ -1,0 +1,179 @@
+/** The bars of one lane: open ones, and closed ones that late trades may still revise. */
+import type { State } from '../../contract/plugin.ts'
+import { Bar, type BarRecord, emptyBar } from './bar.ts'
+import type { Exact } from '../../kit/values/decimal.ts'
+
+interface Series {
+  readonly symbol: string
+  /** Few: the allowed lateness bounds the open ones, `retain` the closed ones. */
+  bars: Bar[]
+  /** The one the last trade fell into. */
+  current: Bar | undefined
+  /** End and close of the newest bar that came out; only kept to fill gaps. */
+  last: [end: number, close: Exact] | undefined
+}
+
+export interface BookOptions {
+  /** ms. */
+  readonly interval: number
+  readonly label: string
+  /** ms a closed bar is kept; 0: not at all. */
+  readonly retain: number
+  /** Largest number of empty bars put into one gap; 0: gaps stay open. */
+  readonly gapLimit: number
+}
+
+export class BarBook {
+  /** `close` has nothing to do while the watermark is below. */
+  nextDue = Number.POSITIVE_INFINITY
+  private readonly series = new Map<string, Series>()
+  private readonly bars: State
+  private readonly lasts: State | undefined
+  private readonly options: BookOptions
+  private dirty: Bar[] = []
+  private recent: Series = { symbol: '', bars: [], current: undefined, last: undefined }
+
+  /** `lasts` is needed to fill gaps only. */
+  constructor(bars: State, lasts: State | undefined, watermark: number, options: BookOptions) {
+    this.bars = bars
+    this.lasts = lasts
+    this.options = options
+    for (const [key, value] of bars.entries()) {
+      const bar = Bar.decode(key, value, options.interval)
+      bar.closed = bar.end <= watermark
+      this.keep(this.of(bar.symbol), bar)
+    }
+    for (const [symbol, last] of lasts?.entries() ?? []) this.of(symbol).last = last as [number, Exact]
+  }
+
+  /** The symbol's bar for an instant, if there is one. */
+  at(symbol: string, ts: number): Bar | undefined {
+    const series = this.lookup(symbol)
+    if (series === undefined) return undefined
+    const current = series.current
+    if (current !== undefined && ts >= current.start && ts < current.end) return current
+    for (const bar of series.bars) {
+      if (ts >= bar.start && ts < bar.end) return (series.current = bar)
+    }
+    return undefined
+  }
+
+  /** A new bar for the window that starts at `start`. */
+  open(symbol: string, start: number, closed: boolean): Bar {
+    const series = this.of(symbol)
+    const bar = new Bar(symbol, start, start + this.options.interval)
+    bar.closed = closed
+    this.keep(series, bar)
+    series.current = bar
+    return bar
+  }
+
+  /** The bar has changed. */
+  touch(bar: Bar): void {
+    if (bar.dirty) return
+    bar.dirty = true
+    this.dirty.push(bar)
+  }
+
+  /** Closes what ends at or before the watermark. @returns what comes out, by end and symbol. */
+  close(watermark: number): BarRecord[] {
+    const due: Bar[] = []
+    this.nextDue = Number.POSITIVE_INFINITY
+    for (const series of this.series.values()) {
+      const all = series.bars
+      series.bars = []
+      for (const bar of all) {
+        if (!bar.closed && bar.end <= watermark) {
+          bar.closed = true
+          due.push(bar)
+        }
+        if (this.dueTime(bar) > watermark) this.keep(series, bar)
+        else this.forget(bar)
+      }
+      if (series.current?.closed) series.current = undefined
+      if (series.bars.length === 0 && this.lasts === undefined) this.drop(series)
+    }
+    due.sort(byEndAndSymbol)
+    const out = due.flatMap(bar => this.publish(bar))
+    return this.lasts ? out.toSorted(byEndAndSymbol) : out
+  }
+
+  /** The bar as it comes out, behind the empty ones that fill the gap before it. */
+  publish(bar: Bar): BarRecord[] {
+    const record = bar.record(this.options.label)
+    if (this.lasts === undefined) return [record]
+    const series = this.of(bar.symbol)
+    const { last } = series
+    if (last && bar.end < last[0]) return [record]
+    series.last = [bar.end, bar.close]
+    this.lasts.set(bar.symbol, series.last)
+    return last ? [...this.gap(bar, last), record] : [record]
+  }
+
+  /** The largest end of an open bar at or before `until`. */
+  lastEnd(until: number): number {
+    let end = Number.NEGATIVE_INFINITY
+    for (const { bars } of this.series.values()) for (const bar of bars) if (bar.end <= until && bar.end > end) end = bar.end
+    return end
+  }
+
+  /** Tells the state what has changed; the runtime cuts only between calls of the transform, so once per call is enough. */
+  flush(): void {
+    for (const bar of this.dirty) {
+      if (!bar.dirty) continue
+      bar.dirty = false
+      bar.saved = true
+      this.bars.set(bar.key, bar.encode())
+    }
+    this.dirty = []
+  }
+
+  private gap(bar: Bar, [end, close]: [number, Exact]): BarRecord[] {
+    const { interval, label, gapLimit } = this.options
+    if ((bar.start - end) / interval > gapLimit) return []
+    const fill: BarRecord[] = []
+    for (let start = end; start < bar.start; start += interval) fill.push(emptyBar(bar.symbol, label, start, start + interval, close))
+    return fill
+  }
+
+  private lookup(symbol: string): Series | undefined {
+    if (symbol === this.recent.symbol) return this.recent
+    const series = this.series.get(symbol)
+    if (series !== undefined) this.recent = series
+    return series
+  }
+
+  private of(symbol: string): Series {
+    let series = this.lookup(symbol)
+    if (series === undefined) {
+      series = { symbol, bars: [], current: undefined, last: undefined }
+      this.series.set(symbol, series)
+      this.recent = series
+    }
+    return series
+  }
+
+  private dueTime(bar: Bar): number {
+    return bar.closed ? bar.end + this.options.retain : bar.end
+  }
+
+  private keep(series: Series, bar: Bar): void {
+    series.bars.push(bar)
+    const due = this.dueTime(bar)
+    if (due < this.nextDue) this.nextDue = due
+  }
+
+  private forget(bar: Bar): void {
+    bar.dirty = false
+    if (bar.saved) this.bars.delete(bar.key)
+  }
+
+  private drop(series: Series): void {
+    this.series.delete(series.symbol)
+    if (this.recent === series) this.recent = { symbol: '', bars: [], current: undefined, last: undefined }
+  }
+}
+
+function byEndAndSymbol(a: { end: number; symbol: string }, b: { end: number; symbol: string }): number {
+  return a.end - b.end || (a.symbol < b.symbol ? -1 : a.symbol > b.symbol ? 1 : 0)
+}

@@ -1,0 +1,66 @@
+/** Reads and checks one tick. One reader is reused for all messages, so the hot path allocates nothing. */
+import { DataError, type Message } from '../../contract/plugin.ts'
+import { type Exact, readDecimal } from '../../kit/values/decimal.ts'
+import { parseTime, timeProblem, wrong } from '../../kit/values/event-time.ts'
+import { getter, show } from '../../kit/values/fields.ts'
+
+export interface TickFields {
+  readonly symbol: string
+  readonly price: string
+  readonly volume: string
+  readonly ts: string
+}
+
+export class TickReader {
+  symbol = ''
+  price: Exact = 0
+  volume: Exact = 0
+  /** Epoch ms. */
+  ts = 0
+  private readonly fields: TickFields
+  private readonly maxFuture: number
+  private readonly getSymbol
+  private readonly getPrice
+  private readonly getVolume
+  private readonly getTs
+
+  constructor(fields: TickFields, maxFuture: number) {
+    this.fields = fields
+    this.maxFuture = maxFuture
+    this.getSymbol = getter(fields.symbol)
+    this.getPrice = getter(fields.price)
+    this.getVolume = getter(fields.volume)
+    this.getTs = getter(fields.ts)
+  }
+
+  /** Fills the fields. @returns why the message is no tick; undefined: it is one. */
+  read(message: Message): DataError | undefined {
+    const value = message.value
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return new DataError(`a tick must be a JSON object, this is ${show(value)}`)
+
+    const symbol = this.getSymbol(value)
+    if (typeof symbol !== 'string' || symbol === '') return wrong(this.fields.symbol, symbol, 'a non-empty string')
+    this.symbol = symbol
+
+    const rawPrice = this.getPrice(value)
+    const price = typeof rawPrice === 'string' ? readDecimal(rawPrice) : rawPrice
+    if (typeof price === 'number' ? !(price > 0 && price < Number.POSITIVE_INFINITY) : typeof price !== 'string' || price.startsWith('-'))
+      return wrong(this.fields.price, rawPrice, 'a finite number > 0, or one as a decimal string')
+    this.price = price as Exact
+
+    const rawVolume = this.getVolume(value)
+    const volume = typeof rawVolume === 'string' ? readDecimal(rawVolume) : rawVolume
+    if (
+      typeof volume === 'number'
+        ? !(volume >= 0 && volume < Number.POSITIVE_INFINITY)
+        : typeof volume !== 'string' || volume.startsWith('-')
+    )
+      return wrong(this.fields.volume, rawVolume, 'a finite number >= 0, or one as a decimal string')
+    this.volume = volume as Exact
+
+    const raw = this.getTs(value)
+    this.ts = parseTime(raw)
+    return timeProblem(this.fields.ts, raw, this.ts, message, this.maxFuture)
+  }
+}

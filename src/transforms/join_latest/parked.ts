@@ -1,0 +1,52 @@
+/** Messages that wait in a lane's state: as JSON, and back with the bytes they came with. */
+import { type Header, type Json, type LaneInfo, Message } from '../../contract/plugin.ts'
+
+export type Parked = {
+  /** Absent: the message still is its source record. */
+  value?: Json
+  key: string | null
+  time: number
+  offset: number
+  format: 'json' | 'text' | 'bytes'
+  /** Base64. */
+  payload: string | null
+  keyBytes: string | null
+  part?: string
+  headers?: [name: string, base64: string | null][]
+}
+
+export function park(m: Message): Parked {
+  const parked: Parked = {
+    key: m.key,
+    time: m.time,
+    offset: m.offset,
+    format: m.origin?.format ?? 'json',
+    payload: base64(m.payload),
+    keyBytes: base64(m.keyBytes),
+  }
+  if (m.part !== undefined) parked.part = m.part
+  if (m.changed) parked.value = m.value as Json
+  if (m.headers) parked.headers = m.headers.map(([name, value]) => [name, base64(value)])
+  return parked
+}
+
+export function unpark(p: Parked, lane: LaneInfo): Message {
+  const origin = { lane: lane.id, source: lane.source, topic: lane.topic, partition: lane.partition, format: p.format }
+  const headers = p.headers?.map(([name, value]): Header => [name, bytes(value)])
+  const [payload, keyBytes] = [bytes(p.payload), bytes(p.keyBytes)]
+  const key = ownKey(p, keyBytes)
+  const m =
+    'value' in p
+      ? new Message(p.value, key, p.time, headers, p.offset, origin, payload, keyBytes)
+      : Message.fromRecord(payload, keyBytes, p.time, headers, p.offset, origin)
+  if (key !== undefined) m.key = key
+  m.part = p.part
+  return m
+}
+
+/** Undefined when the key is that of the source record. */
+const ownKey = ({ key }: Parked, keyBytes: Buffer | null): string | null | undefined =>
+  (keyBytes?.toString() ?? null) === key ? undefined : key
+
+const base64 = (value: Buffer | string | null): string | null => (value === null ? null : Buffer.from(value).toString('base64'))
+const bytes = (text: string | null): Buffer | null => (text === null ? null : Buffer.from(text, 'base64'))

@@ -1,0 +1,209 @@
+/** What a window keeps of its messages: one small accumulator per output field, JSON-able at any moment. */
+import { DataError, type Json } from '../../contract/plugin.ts'
+import { compareExact, type Exact, readDecimal } from '../../kit/values/decimal.ts'
+import { ExactSum, type SumState } from './exact-sum.ts'
+import { type Getter, getter, show } from '../../kit/values/fields.ts'
+
+export type AggregateKind = 'count' | 'sum' | 'min' | 'max' | 'avg' | 'first' | 'last' | 'collect'
+
+/** Output field -> one aggregate and the field it reads; `count: '*'` counts all messages. */
+export type AggregatesConfig = Record<string, Partial<Record<AggregateKind, string>>>
+
+export interface Aggregate {
+  /** `value` has been read by the same aggregate's `Reader`. */
+  add(value: Json, time: number): void
+  /** Takes over what the same aggregate of another, disjoint window holds. */
+  merge(other: this): void
+  result(): Json
+  encode(): Json
+}
+
+/** One output field: how its input is read, and its accumulator made. */
+export interface Spec {
+  readonly name: string
+  /** @throws {DataError} when the field cannot be what the aggregate needs. */
+  read(value: unknown): Json
+  create(): Aggregate
+  decode(state: Json): Aggregate
+}
+
+const AVERAGE_DIGITS = 15
+
+export function compileAggregates(config: AggregatesConfig): Spec[] {
+  return Object.entries(config).map(([name, one]) => {
+    const [kind, field] = Object.entries(one)[0] as [AggregateKind, string]
+    const { make, decimal } = KINDS[kind]
+    const get = field === '*' ? () => true : getter(field)
+    return {
+      name,
+      read: decimal ? value => readNumber(get, value, kind, field) : value => (get(value) ?? null) as Json,
+      create: () => make(),
+      decode: state => make(state),
+    }
+  })
+}
+
+function readNumber(get: Getter, value: unknown, kind: string, field: string): Exact {
+  const raw = get(value)
+  const n = typeof raw === 'string' ? readDecimal(raw) : raw
+  if (typeof n === 'string' || (typeof n === 'number' && Number.isFinite(n))) return n
+  throw new DataError(`${field} is ${show(raw)}; allowed for ${kind}: a finite number, or one as a decimal string`)
+}
+
+class Count implements Aggregate {
+  private n: number
+  constructor(state: Json = 0) {
+    this.n = state as number
+  }
+  add(value: Json): void {
+    if (value !== null) this.n++
+  }
+  merge(other: Count): void {
+    this.n += other.n
+  }
+  result(): Json {
+    return this.n
+  }
+  encode(): Json {
+    return this.n
+  }
+}
+
+class Sum implements Aggregate {
+  private readonly sum: ExactSum
+  constructor(state?: Json) {
+    this.sum = state === undefined ? new ExactSum() : ExactSum.decode(state as SumState)
+  }
+  add(value: Json): void {
+    this.sum.add(value as Exact)
+  }
+  merge(other: Sum): void {
+    this.sum.merge(other.sum)
+  }
+  result(): Json {
+    return this.sum.value
+  }
+  encode(): Json {
+    return this.sum.encode()
+  }
+}
+
+class Average implements Aggregate {
+  private readonly sum: ExactSum
+  private n: number
+  constructor(state?: Json) {
+    const [n, sum] = (state ?? [0, [0, 0]]) as [number, SumState]
+    this.n = n
+    this.sum = ExactSum.decode(sum)
+  }
+  add(value: Json): void {
+    this.n++
+    this.sum.add(value as Exact)
+  }
+  merge(other: Average): void {
+    this.n += other.n
+    this.sum.merge(other.sum)
+  }
+  result(): Json {
+    return this.sum.mean(this.n, AVERAGE_DIGITS)
+  }
+  encode(): Json {
+    return [this.n, this.sum.encode()]
+  }
+}
+
+/** min and max: the value whose comparison with the present one has this sign takes over. */
+class Extreme implements Aggregate {
+  private best: Exact | null
+  private readonly sign: 1 | -1
+  constructor(sign: 1 | -1, state: Json = null) {
+    this.sign = sign
+    this.best = state as Exact | null
+  }
+  add(value: Json): void {
+    if (this.best === null || compareExact(value as Exact, this.best) * this.sign > 0) this.best = value as Exact
+  }
+  merge(other: Extreme): void {
+    if (other.best !== null) this.add(other.best)
+  }
+  result(): Json {
+    return this.best
+  }
+  encode(): Json {
+    return this.best
+  }
+}
+
+/** By event time; ties go to the first that arrived. */
+class First implements Aggregate {
+  private held: [time: number, value: Json] | null
+  constructor(state: Json = null) {
+    this.held = state as [number, Json] | null
+  }
+  add(value: Json, time: number): void {
+    if (this.held === null || time < this.held[0]) this.held = [time, value]
+  }
+  merge(other: First): void {
+    if (other.held) this.add(other.held[1], other.held[0])
+  }
+  result(): Json {
+    return this.held![1]
+  }
+  encode(): Json {
+    return this.held
+  }
+}
+
+/** By event time; ties go to the last that arrived. */
+class Last implements Aggregate {
+  private held: [time: number, value: Json] | null
+  constructor(state: Json = null) {
+    this.held = state as [number, Json] | null
+  }
+  add(value: Json, time: number): void {
+    if (this.held === null || time >= this.held[0]) this.held = [time, value]
+  }
+  merge(other: Last): void {
+    if (other.held) this.add(other.held[1], other.held[0])
+  }
+  result(): Json {
+    return this.held![1]
+  }
+  encode(): Json {
+    return this.held
+  }
+}
+
+/** All values by event time; ties in the order they arrived. */
+class Collect implements Aggregate {
+  private readonly items: [time: number, value: Json][]
+  constructor(state: Json = []) {
+    this.items = state as [number, Json][]
+  }
+  add(value: Json, time: number): void {
+    let at = this.items.length
+    while (at > 0 && this.items[at - 1][0] > time) at--
+    if (at === this.items.length) this.items.push([time, value])
+    else this.items.splice(at, 0, [time, value])
+  }
+  merge(other: Collect): void {
+    for (const [time, value] of other.items) this.add(value, time)
+  }
+  result(): Json {
+    return this.items.map(([, value]) => value)
+  }
+  encode(): Json {
+    return this.items
+  }
+}
+
+const KINDS: Record<AggregateKind, { make: (state?: Json) => Aggregate; decimal: boolean }> = {
+  count: { make: s => new Count(s), decimal: false },
+  sum: { make: s => new Sum(s), decimal: true },
+  avg: { make: s => new Average(s), decimal: true },
+  min: { make: s => new Extreme(-1, s), decimal: true },
+  max: { make: s => new Extreme(1, s), decimal: true },
+  first: { make: s => new First(s), decimal: false },
+  last: { make: s => new Last(s), decimal: false },
+  collect: { make: s => new Collect(s), decimal: false },
+}

@@ -1,0 +1,121 @@
+/** One key's messages in one window. */
+import type { Json, State } from '../../contract/plugin.ts'
+import type { Aggregate, Spec } from './aggregates.ts'
+
+export class Group {
+  readonly key: string | null
+  /** Epoch ms; a session's may move to an earlier time. */
+  start: number
+  /** Exclusive; a session's grows while it lasts. */
+  end: number
+  readonly aggregates: readonly Aggregate[]
+  /** Messages. */
+  size: number
+  dirty = false
+  saved = false
+
+  constructor(key: string | null, start: number, end: number, aggregates: readonly Aggregate[], size = 0) {
+    this.key = key
+    this.start = start
+    this.end = end
+    this.aggregates = aggregates
+    this.size = size
+  }
+
+  add(values: readonly Json[], time: number): void {
+    this.size++
+    for (let i = 0; i < values.length; i++) this.aggregates[i].add(values[i], time)
+  }
+
+  /** Takes over a disjoint group of the same key. */
+  absorb(other: Group): void {
+    this.size += other.size
+    this.aggregates.forEach((a, i) => a.merge(other.aggregates[i]))
+  }
+
+  record(specs: readonly Spec[]): Record<string, Json> {
+    const record: Record<string, Json> = { key: this.key, start: this.start, end: this.end }
+    specs.forEach((spec, i) => {
+      record[spec.name] = this.aggregates[i].result()
+    })
+    return record
+  }
+
+  /** Where the state keeps it; keys of any text stay apart because the time comes first. */
+  get id(): string {
+    return groupId(this.start, this.key)
+  }
+
+  encode(): Json {
+    return [this.end, this.size, ...this.aggregates.map(a => a.encode())]
+  }
+
+  static decode(id: string, state: Json, specs: readonly Spec[]): Group {
+    const cut = id.indexOf('|')
+    const [end, size, ...aggregates] = state as [number, number, ...Json[]]
+    const key = JSON.parse(id.slice(cut + 1)) as string | null
+    const group = new Group(
+      key,
+      Number(id.slice(0, cut)),
+      end,
+      specs.map((spec, i) => spec.decode(aggregates[i])),
+      size,
+    )
+    group.saved = true
+    return group
+  }
+}
+
+export const groupId = (start: number, key: string | null): string => `${start}|${JSON.stringify(key)}`
+
+/** The order in which closed groups come out. */
+export function byEndStartKey(a: Group, b: Group): number {
+  if (a.end !== b.end) return a.end - b.end
+  if (a.start !== b.start) return a.start - b.start
+  return a.key === b.key ? 0 : a.key === null || (b.key !== null && a.key < b.key) ? -1 : 1
+}
+
+/** Keeps the lane's state in step with the groups. */
+export class GroupStore {
+  private readonly state: State
+  private readonly specs: readonly Spec[]
+  private dirty: Group[] = []
+
+  constructor(state: State, specs: readonly Spec[]) {
+    this.state = state
+    this.specs = specs
+  }
+
+  restore(): Group[] {
+    return [...this.state.entries()].map(([id, value]) => Group.decode(id, value, this.specs)).toSorted(byEndStartKey)
+  }
+
+  create(key: string | null, start: number, end: number): Group {
+    const aggregates = this.specs.map(spec => spec.create())
+    return new Group(key, start, end, aggregates)
+  }
+
+  /** The group has changed. */
+  touch(group: Group): void {
+    if (group.dirty) return
+    group.dirty = true
+    this.dirty.push(group)
+  }
+
+  forget(group: Group): void {
+    group.dirty = false
+    if (group.saved) this.state.delete(group.id)
+    group.saved = false
+  }
+
+  /** Once per call of the transform is enough: the runtime cuts only between calls. */
+  flush(): void {
+    for (const group of this.dirty) {
+      if (!group.dirty) continue
+      group.dirty = false
+      group.saved = true
+      this.state.set(group.id, group.encode())
+    }
+    this.dirty = []
+  }
+}

@@ -1,0 +1,312 @@
+/** The outbox source as the runtime uses it, on a real server and on the embedded one. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import type { PostgresOutboxSourceConfig } from '../../../../src/generated/config-types.ts'
+import { connect, type Lease } from '../../../../src/connectors/postgres/connect.ts'
+import plugin from '../../../../src/connectors/postgres/outbox/source.ts'
+import { type Batch, EnvironmentError, type Position, type Source } from '../../../../src/contract/plugin.ts'
+import { fakeContext, fakeSourceContext, type FakeSourceContext } from '../../../conformance/lib/fake-context.ts'
+import { sourceConformance } from '../../../conformance/source.ts'
+import { database } from '../../../support/postgres.ts'
+import { startPostgres } from '../../../support/servers/postgres.ts'
+import { outboxConfig, schema } from './make.ts'
+import { eventually } from '../../../support/eventually.ts'
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} }
+const { signal } = new AbortController()
+
+const dir = mkdtempSync(join(tmpdir(), 'outbox-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+/** Payloads are jsonb: written as PostgreSQL prints them. */
+const payload = (n: number): string => `{"n": ${n}}`
+const insert = async (db: Lease, rows: readonly (readonly [key: string, payload: string])[]): Promise<void> => {
+  await db.driver.query(
+    'INSERT INTO outbox (aggregate_id, type, payload) SELECT k, $3, p::jsonb FROM unnest($1::text[], $2::text[]) AS r(k, p)',
+    [rows.map(([k]) => k), rows.map(([, p]) => p), 'Happened'],
+  )
+}
+const unmarked = async (db: Lease): Promise<number> =>
+  Number((await db.driver.query('SELECT count(*) AS n FROM outbox WHERE processed_at IS NULL')).rows[0].n)
+
+describe.each(['server', 'embedded'])('%s', where => {
+  let dsn: string
+  let db: Lease
+  beforeAll(async () => {
+    dsn = where === 'server' ? await database() : `pglite:${join(dir, 'db')}`
+    db = await connect(outboxConfig(dsn), silent)
+    await db.driver.script(schema)
+  })
+  afterAll(() => db.release())
+  const empty = () => db.driver.script('TRUNCATE outbox RESTART IDENTITY')
+
+  sourceConformance(where, {
+    plugin,
+    async prepare(records) {
+      await db.driver.script(
+        'DROP TABLE IF EXISTS texts; CREATE TABLE texts (id serial, aggregate_id text, payload text, processed_at timestamptz)',
+      )
+      if (records.length > 0)
+        await db.driver.query("INSERT INTO texts (aggregate_id, payload) SELECT 'one', p FROM unnest($1::text[]) AS p", [records])
+      const { columns } = outboxConfig(dsn)
+      return {
+        config: outboxConfig(dsn, {
+          table: 'texts',
+          columns: { ...columns, type: '', created_at: '' },
+          follow: false,
+          buckets: 1,
+          batch_size: 70,
+          linger: 0,
+          lease_interval: 5000,
+          lease_timeout: 20000,
+        }),
+      }
+    },
+    async prepareEndless() {
+      await empty()
+      return outboxConfig(dsn, { linger: 0 })
+    },
+    // A position that is restored marks the rows it says are published.
+    rewound: async () => void (await db.driver.query('UPDATE texts SET processed_at = NULL')),
+  })
+
+  const open = async (more: Partial<PostgresOutboxSourceConfig> = {}, positions?: ReadonlyMap<string, Position>) => {
+    const ctx = fakeSourceContext('in', positions)
+    const source = plugin.create(outboxConfig(dsn, more), ctx)
+    onTestFinished(() => source.close?.())
+    await source.open!(signal)
+    return { source, ctx }
+  }
+
+  test('a message is the row: payload, key, id, time, headers', async () => {
+    await empty()
+    await db.driver.query(
+      `INSERT INTO outbox (aggregate_id, type, payload, created_at) VALUES ('w-ä', 'Deposited', '{"amount": 123456789012345678901234567890.12}', '2026-01-02T03:04:05.678Z')`,
+    )
+    const { source } = await open()
+    const { messages } = (await source.read(signal))!
+    expect(messages).toHaveLength(1)
+    const [m] = messages
+    expect([m.encode()!.toString(), m.key, m.offset, m.time]).toEqual([
+      '{"amount": 123456789012345678901234567890.12}',
+      'w-ä',
+      1,
+      Date.parse('2026-01-02T03:04:05.678Z'),
+    ])
+    expect(m.headers).toEqual([
+      ['outbox-id', '1'],
+      ['event-type', 'Deposited'],
+    ])
+  })
+
+  test('rows are marked after the commit, and only those that it covers', async () => {
+    await empty()
+    const { source } = await open({ buckets: 1 })
+    await insert(db, [['a', payload(1)]])
+    const first = (await source.read(signal))!
+    await insert(db, [['a', payload(2)]])
+    const second = (await source.read(signal))!
+    expect(second.messages.map(m => m.offset)).toEqual([2])
+    expect(await unmarked(db)).toBe(2)
+    await source.commit!(first.lane, first.position)
+    await eventually(async () =>
+      expect((await db.driver.query('SELECT id FROM outbox WHERE processed_at IS NULL')).rows).toEqual([{ id: '2' }]),
+    )
+    await source.commit!(second.lane, second.position)
+    await source.close!()
+    expect(await unmarked(db)).toBe(0)
+  })
+
+  test('a NOTIFY wakes it at once', async () => {
+    await empty()
+    const { source } = await open({ poll_interval: 600_000 })
+    const read = source.read(signal)
+    await new Promise(resolve => setTimeout(resolve, 50))
+    await insert(db, [['a', payload(1)]])
+    expect((await read)!.messages).toHaveLength(1)
+  })
+
+  test('without one it polls', async () => {
+    await empty()
+    const { source } = await open({ poll_interval: 50, channel: '' })
+    const read = source.read(signal)
+    await new Promise(resolve => setTimeout(resolve, 20))
+    await insert(db, [['a', payload(1)]])
+    expect((await read)!.messages).toHaveLength(1)
+  })
+
+  test('a restart from a position marks what was published and reads the rest', async () => {
+    await empty()
+    await insert(db, [
+      ['a', payload(1)],
+      ['a', payload(2)],
+    ])
+    const first = await open({ buckets: 1, batch_size: 1 })
+    await first.source.read(signal)
+    const two = (await first.source.read(signal))!
+    await insert(db, [['a', payload(3)]])
+    await first.source.close!()
+    expect(await unmarked(db)).toBe(3)
+    const second = await open({ buckets: 1 }, new Map([[two.lane, two.position]]))
+    expect((await second.source.read(signal))!.messages.map(m => m.offset)).toEqual([3])
+    expect(await unmarked(db)).toBe(1)
+  })
+
+  test('more rows than may be on their way: the rest waits for commits', async () => {
+    await empty()
+    await insert(
+      db,
+      Array.from({ length: 100 }, (_, i) => [`k${i % 7}`, payload(i)] as const),
+    )
+    const { source } = await open({ batch_size: 5 })
+    const batches: Batch[] = []
+    const stop = AbortSignal.timeout(300)
+    await expect(
+      (async () => {
+        for (;;) batches.push((await source.read(stop))!)
+      })(),
+    ).rejects.toThrow()
+    const count = () => batches.reduce((n, b) => n + b.messages.length, 0)
+    expect(count()).toBeLessThanOrEqual(20 + 5)
+    const seen = batches.flatMap(b => b.messages)
+    for (const b of batches) await source.commit!(b.lane, b.position)
+    while (seen.length < 100) {
+      const b = (await source.read(signal))!
+      seen.push(...b.messages)
+      await source.commit!(b.lane, b.position)
+    }
+    const perKey = Map.groupBy(seen, m => m.key)
+    for (const messages of perKey.values())
+      expect(messages.map(m => m.offset)).toEqual(messages.map(m => m.offset).toSorted((a, b) => a - b))
+    expect(new Set(seen.map(m => m.offset)).size).toBe(100)
+  })
+
+  test('a table that is not there, or that lacks a column, stops the run with what to do', async () => {
+    const source = plugin.create(outboxConfig(dsn, { table: 'nowhere' }), fakeSourceContext('in'))
+    await expect(source.open!(signal)).rejects.toThrow(EnvironmentError)
+    await source.close!()
+    const { columns } = outboxConfig(dsn)
+    const other = plugin.create(outboxConfig(dsn, { columns: { ...columns, type: 'kind' } }), fakeSourceContext('in'))
+    await other.open!(signal)
+    await expect(other.read(signal)).rejects.toThrow(/column "kind" does not exist/)
+    await other.close!()
+  })
+
+  test('probe: what is there and what is missing', async () => {
+    const ctx = { ...fakeContext('in'), role: 'source' as const, signal }
+    const good = await plugin.probe!(outboxConfig(dsn), ctx)
+    expect(good.map(p => p.ok)).toEqual([true, true, true, true])
+    const { columns } = outboxConfig(dsn)
+    expect(await plugin.probe!(outboxConfig(dsn, { columns: { ...columns, type: 'kind' } }), ctx)).toContainEqual(
+      expect.objectContaining({ ok: false, detail: 'has no column kind' }),
+    )
+    expect(await plugin.probe!(outboxConfig(dsn, { table: 'nowhere' }), ctx)).toContainEqual(
+      expect.objectContaining({ what: 'table nowhere', ok: false }),
+    )
+    await db.driver.script('CREATE TABLE IF NOT EXISTS slow (LIKE outbox)')
+    expect(await plugin.probe!(outboxConfig(dsn, { table: 'slow' }), ctx)).toContainEqual(
+      expect.objectContaining({ what: 'index of slow', ok: false, fix: expect.stringContaining('CREATE INDEX') }),
+    )
+  })
+})
+
+describe('leases', () => {
+  const make = async () => {
+    const dsn = await database()
+    const db = await connect(outboxConfig(dsn), silent)
+    await db.driver.script(schema)
+    onTestFinished(() => db.release())
+    return { dsn, db }
+  }
+  const start = async (dsn: string, more: Partial<PostgresOutboxSourceConfig> = {}) => {
+    const held = new Set<string>()
+    const lost: string[] = []
+    const ctx: FakeSourceContext = fakeSourceContext('in')
+    const wrapped: FakeSourceContext = {
+      ...ctx,
+      async assign(lanes) {
+        for (const { id } of lanes) held.add(id)
+        return ctx.assign(lanes)
+      },
+      async revoke(lanes) {
+        for (const id of lanes) held.delete(id)
+      },
+      lose(lanes) {
+        for (const id of lanes) held.delete(id)
+        lost.push(...lanes)
+      },
+    }
+    const source: Source = plugin.create(outboxConfig(dsn, { buckets: 8, ...more }), wrapped)
+    onTestFinished(() => source.close?.())
+    await source.open!(signal)
+    return { source, held, lost }
+  }
+
+  test('buckets are shared fairly; who comes gets its share, who goes leaves it', async () => {
+    const { dsn } = await make()
+    const one = await start(dsn)
+    expect(one.held.size).toBe(8)
+    const two = await start(dsn)
+    const three = await start(dsn)
+    const all = [one, two, three]
+    await eventually(() => expect(all.map(p => p.held.size).toSorted()).toEqual([2, 3, 3]))
+    expect(new Set(all.flatMap(p => [...p.held])).size).toBe(8)
+    await one.source.close!()
+    await eventually(() => expect([two.held.size, three.held.size]).toEqual([4, 4]))
+  })
+
+  test('another number of buckets is refused', async () => {
+    const { dsn } = await make()
+    await start(dsn)
+    await expect(start(dsn, { buckets: 4 })).rejects.toThrow('another publisher of this outbox has buckets: 8, this one 4')
+  })
+
+  test('the connection is lost: so are the lanes, and they are taken again', async () => {
+    const { dsn, db } = await make()
+    const one = await start(dsn)
+    await db.driver.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    await expect(one.source.read(signal)).rejects.toMatchObject({ retryable: true })
+    await eventually(() => expect(one.lost).toHaveLength(8))
+    await insert(db, [['a', payload(1)]])
+    // The socket's own end may be told once more; whoever reads tries again.
+    const next = (): ReturnType<typeof one.source.read> =>
+      one.source.read(signal).catch(error => (error.retryable ? next() : Promise.reject(error)))
+    expect((await next())!.messages).toHaveLength(1)
+    expect(one.held.size).toBe(8)
+    expect(one.source.healthy!()).toBe(true)
+  })
+
+  test('a server that is silent for lease_timeout has given the leases away', async () => {
+    const own = await startPostgres()
+    onTestFinished(() => own.stop())
+    const db = await connect(outboxConfig(own.dsn), silent)
+    await db.driver.script(schema)
+    await db.release()
+    const one = await start(own.dsn, { lease_timeout: 500 })
+    own.pause()
+    await expect(one.source.read(signal)).rejects.toThrow('has not answered for 500 ms')
+    expect(one.lost).toHaveLength(8)
+    own.resume()
+    await eventually(async () => {
+      await one.source.read(AbortSignal.timeout(200)).catch(error => {
+        if (error.name !== 'TimeoutError') throw error
+      })
+      expect(one.held.size).toBe(8)
+    })
+  })
+
+  test('embedded: a second publisher in the process is refused', async () => {
+    const dsn = `pglite:${join(dir, 'second')}`
+    const db = await connect(outboxConfig(dsn), silent)
+    onTestFinished(() => db.release())
+    await db.driver.script(schema)
+    const one = await start(dsn)
+    await expect(start(dsn)).rejects.toThrow('has a publisher in this process already')
+    await one.source.close!()
+    await start(dsn)
+  })
+})

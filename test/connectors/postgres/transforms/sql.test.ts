@@ -1,0 +1,165 @@
+/** The transforms that ask PostgreSQL: `sql` and `lookup`. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { LookupConfig, SqlConfig } from '../../../../src/generated/config-types.ts'
+import { connect, type Lease } from '../../../../src/connectors/postgres/connect.ts'
+import { ConnectionError, type Message } from '../../../../src/contract/plugin.ts'
+import lookup from '../../../../src/connectors/postgres/transforms/lookup.ts'
+import sql from '../../../../src/connectors/postgres/transforms/sql.ts'
+import { VirtualClock } from '../../../../src/kit/clock.ts'
+import { fakeContext } from '../../../conformance/lib/fake-context.ts'
+import * as fc from 'fast-check'
+import { messagesOf, runTransform, transformConformance } from '../../../conformance/transform.ts'
+import { settings } from '../make.ts'
+import { database } from '../../../support/postgres.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'pglite-sql-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+const lookupConfig = (dsn: string, more: Partial<LookupConfig>): LookupConfig =>
+  ({ ...settings(dsn), many: false, on_missing: 'fail', ttl: 60_000, max_entries: 10_000, as: 'row', key: 'id', ...more }) as LookupConfig
+const sqlConfig = (dsn: string, more: Partial<SqlConfig>): SqlConfig =>
+  ({ ...settings(dsn), result: 'merge', on_missing: 'fail', ...more }) as SqlConfig
+
+describe.each([
+  ['server', database],
+  ['pglite', async () => `pglite:${join(dir, 'db')}`],
+])('%s', (_name, place) => {
+  let dsn: string
+  let lease: Lease
+  beforeAll(async () => {
+    dsn = await place()
+    lease = await connect(settings(dsn), fakeContext('x').log)
+    await lease.driver.script(`
+      create table company (id int primary key, name text, fee numeric, doc jsonb);
+      insert into company values (1, 'one', 0.10, '{"tab": "A"}'), (2, 'two', null, null);
+      create table word (word text, category text);
+      insert into word values ('uber', 'travel'), ('uber', 'taxi'), ('rent', 'office');
+      create table log (id text)`)
+  })
+  afterAll(() => lease.release())
+  const values = (run: { out: { value: unknown }[] }): unknown[] => run.out.map(m => m.value)
+  const of = (...list: unknown[]) => messagesOf(list.map(value => ({ value })))
+
+  test('lookup: one query for the keys of a batch, then the cache, until it is too old', async () => {
+    const config = lookupConfig(dsn, { query: 'select id, name, fee, doc from company where id = any($keys)' })
+    expect(lookup.check!(config)).toEqual([])
+    const clock = new VirtualClock(0)
+    const run = await runTransform(lookup, config, [of({ id: 1 }, { id: '2' }, { id: 3 }, { id: 'x' }, {}, { id: 1 })], { clock })
+    expect(values(run)).toEqual([
+      { id: 1, row: { id: 1, name: 'one', fee: '0.10', doc: { tab: 'A' } } },
+      { id: '2', row: { id: 2, name: 'two', fee: null, doc: null } },
+      { id: 1, row: { id: 1, name: 'one', fee: '0.10', doc: { tab: 'A' } } },
+    ])
+    expect(run.failures.map(f => f.error.message)).toEqual([
+      'lookup: no row for the key 3',
+      expect.stringMatching(/invalid input syntax for type integer.*22P02/),
+      expect.stringMatching(/id/),
+    ])
+    // The same instance, with the table changed under it.
+    await lease.driver.query("update company set name = 'new' where id = 1")
+    const made = lookup.create(config, {
+      ...fakeContext('l', clock),
+      lane: { id: 'a', source: 'in' },
+      state: () => undefined as never,
+      shared: (_name, make) => make(),
+      watermark: () => {},
+    })
+    const names = async (advance: number): Promise<unknown> => {
+      let name: unknown
+      clock.step(clock.now() + advance)
+      const emit = (m: Message): void => void (name = (m.value as { row: { name: string } }).row.name)
+      await made.process(of({ id: 1 }), { emit, emitTo: () => {}, fail: () => {} })
+      return name
+    }
+    expect(await names(0)).toBe('new')
+    await lease.driver.query("update company set name = 'one' where id = 1")
+    expect(await names(59_999)).toBe('new')
+    expect(await names(1)).toBe('one')
+    await made.close!()
+  })
+
+  test('lookup: pass, null, many', async () => {
+    const query = 'select word, category from word where word = any($keys) order by category'
+    const run = (more: Partial<LookupConfig>) =>
+      runTransform(lookup, lookupConfig(dsn, { query, key: 'w', as: 'c', ...more }), [of({ w: 'rent' }, { w: 'uber' }, { w: 'x' })])
+    expect(values(await run({ many: true }))).toEqual([
+      { w: 'rent', c: [{ word: 'rent', category: 'office' }] },
+      {
+        w: 'uber',
+        c: [
+          { word: 'uber', category: 'taxi' },
+          { word: 'uber', category: 'travel' },
+        ],
+      },
+      { w: 'x', c: [] },
+    ]) // prettier-ignore
+    const pass = await run({ on_missing: 'pass' })
+    expect(values(pass)[1]).toEqual({ w: 'x' })
+    expect(pass.failures.map(f => f.error.message)).toEqual([expect.stringMatching(/2 rows for the key uber/)])
+    expect(values(await run({ on_missing: 'null' }))[1]).toEqual({ w: 'x', c: null })
+  })
+
+  test('sql per message: merge, replace, list, unnest; bad data undoes only its own', async () => {
+    const run = (more: Partial<SqlConfig>, ...list: unknown[]) => {
+      const config = sqlConfig(dsn, { query: 'select category from word where word = $w order by category', params: { w: 'w' }, ...more })
+      expect(sql.check!(config)).toEqual([])
+      return runTransform(sql, config, [of(...list)])
+    }
+    const merged = await run({}, { w: 'rent' }, { w: 'uber' }, { w: 'x' }, {})
+    expect(values(merged)).toEqual([{ w: 'rent', category: 'office' }])
+    expect(merged.failures).toHaveLength(3)
+    expect(values(await run({ result: 'replace', on_missing: 'pass' }, { w: 'rent' }, { w: 'x' }))).toEqual([
+      { category: 'office' },
+      { w: 'x' },
+    ])
+    expect(values(await run({ result: 'list', as: 'c' }, { w: 'uber' }))).toEqual([
+      { w: 'uber', c: [{ category: 'taxi' }, { category: 'travel' }] },
+    ])
+    expect(values(await run({ result: 'unnest' }, { w: 'uber' }, { w: 'x' }))).toEqual([{ category: 'taxi' }, { category: 'travel' }])
+    expect(values(await run({ as: 'c', on_missing: 'null' }, { w: 'x' }))).toEqual([{ w: 'x', c: null }])
+    const query = 'insert into log select ($id::int)::text returning id as logged'
+    const bad = await run({ query, params: { id: 'id' } }, { id: 1 }, { id: 'x' }, { id: 2 })
+    expect(values(bad).map(v => (v as { logged: string }).logged)).toEqual(['1', '2'])
+    expect(bad.failures).toHaveLength(1)
+    expect((await lease.driver.query('select id from log order by id')).rows).toEqual([{ id: '1' }, { id: '2' }])
+  })
+
+  test('sql per batch: rows find their messages by n', async () => {
+    const query = `select x.n, c.name, c.fee from jsonb_array_elements($batch) with ordinality x(e, n) join company c on c.id = (x.e->>'id')::int order by n desc`
+    const run = await runTransform(sql, sqlConfig(dsn, { query }), [of({ id: 1 }, { id: 2 }, { id: 9 }, { id: 'x' }, { id: 1 })])
+    expect(values(run).map(v => (v as { name: string }).name)).toEqual(['one', 'two', 'one'])
+    expect(run.failures.map(f => f.error.message)).toEqual(['sql: no row for the message', expect.stringMatching(/22P02/)])
+    await expect(runTransform(sql, sqlConfig(dsn, { query: 'select 1 from jsonb_array_elements($batch)' }), [of({})])).rejects.toThrow(
+      /column 'n'/,
+    )
+  })
+})
+
+describe('on a server', async () => {
+  const dsn = await database()
+  beforeAll(async () => {
+    const { driver, release } = await connect(settings(dsn), fakeContext('x').log)
+    await driver.script(
+      "create table item (id int primary key, name text); insert into item select i, 'n' || i from generate_series(0, 9) i",
+    )
+    await release()
+  })
+  const value = fc.record({ id: fc.oneof(fc.integer({ min: 0, max: 14 }), fc.constantFrom('x', null, '3')) }, { requiredKeys: [] })
+  const inputs = fc.array(fc.record({ value }), { maxLength: 20 })
+  const query = 'select id, name from item where id = any($keys)'
+  transformConformance('lookup', lookup, lookupConfig(dsn, { query, max_entries: 5 }), inputs, { numRuns: 15 })
+  const one = { query: 'select name from item where id = $id::int', params: { id: 'id' } }
+  transformConformance('sql per message', sql, sqlConfig(dsn, one), inputs, { numRuns: 15 })
+  const batch = "select x.n, i.name from jsonb_array_elements($batch) with ordinality x(e, n) join item i on i.id = (x.e->>'id')::int"
+  transformConformance('sql per batch', sql, sqlConfig(dsn, { query: batch, on_missing: 'pass' }), inputs, { numRuns: 15 })
+})
+
+test('a server that is away is a ConnectionError; what is wrong for good is said', async () => {
+  const away = sqlConfig('postgres://u:p@127.0.0.1:1/x', { query: 'select 1' })
+  await expect(runTransform(sql, away, [messagesOf([{ value: {} }])])).rejects.toBeInstanceOf(ConnectionError)
+  expect(lookup.check!(lookupConfig('pglite:', { query: 'select 1' })).map(p => p.path)).toEqual([['query']])
+  expect(sql.check!(sqlConfig('pglite:', { query: 'select $x', result: 'list' })).map(p => p.path)).toEqual([['query'], ['as']])
+})

@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest'
+import { shareDrivers } from '../../src/kit/share-drivers.ts'
+
+/** Opens drivers that say what happens to them. */
+function place() {
+  const events: string[] = []
+  let count = 0
+  const open = async () => {
+    const name = ++count
+    events.push(`open ${name}`)
+    await new Promise(resolve => setImmediate(resolve))
+    return {
+      name,
+      async close() {
+        events.push(`closing ${name}`)
+        await new Promise(resolve => setTimeout(resolve, 20))
+        events.push(`closed ${name}`)
+      },
+    }
+  }
+  return { events, open, share: shareDrivers<Awaited<ReturnType<typeof open>>>() }
+}
+
+test('one driver per key, closed with its last lease; a lease counts once', async () => {
+  const { events, open, share } = place()
+  const [a, b, other] = await Promise.all([share('k', open), share('k', open), share('other', open)])
+  expect(a.driver).toBe(b.driver)
+  expect(other.driver).not.toBe(a.driver)
+  await a.release()
+  await a.release()
+  expect(events).toEqual(['open 1', 'open 2'])
+  await b.release()
+  expect(events.slice(2)).toEqual(['closing 1', 'closed 1'])
+})
+
+test('one that is being closed is not opened again before it is', async () => {
+  const { events, open, share } = place()
+  const first = await share('k', open)
+  const released = first.release()
+  const second = await share('k', open)
+  await released
+  expect(second.driver.name).toBe(2)
+  expect(events).toEqual(['open 1', 'closing 1', 'closed 1', 'open 2'])
+})
+
+test('whoever joins in the moment of the last release gets a driver that is open', async () => {
+  const { events, open, share } = place()
+  const first = await share('k', open)
+  const joining = share('k', open)
+  await first.release()
+  const second = await joining
+  expect(second.driver).toBe(first.driver)
+  expect(events).toEqual(['open 1'])
+})
+
+test('a failed attempt is told to all who waited for it, and is not kept', async () => {
+  const { open, share } = place()
+  const fail = () => Promise.reject(new Error('nobody there'))
+  const results = await Promise.allSettled([share('k', fail), share('k', open)])
+  expect(results.map(r => r.status)).toEqual(['rejected', 'rejected'])
+  expect((await share('k', open)).driver.name).toBe(1)
+})
