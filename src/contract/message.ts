@@ -17,6 +17,11 @@ export interface Origin {
   readonly topic?: string
   readonly partition?: number
   readonly format: Format
+  /**
+   * Distinguishes contents that had the same lane and offsets at different times: a file written anew, a topic deleted and created
+   * again. The same after a restart, as long as the content is the same; undefined: the lane and the offset are all that is known.
+   */
+  readonly generation?: string
   /** Where the record lies in the lane, when that is not its `offset`: a dead letter that runs again has the offset of its source. */
   readonly at?: number
 }

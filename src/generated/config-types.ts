@@ -1868,9 +1868,13 @@ export interface HttpSinkConfig {
    */
   content_type?: string
   /**
-   * Header with the messages' source position, the same when they are sent again, so that the service can tell. Empty: none.
+   * Header with a key that is the same when a request is sent again, and different for every other request: pipeline, step, lane, source generation, position and a hash of the body. Empty: none.
    */
   idempotency_header: string
+  /**
+   * Response statuses that reject the record, which becomes a dead letter. Any other status of 4xx stops the pipeline (408, 425 and 429 are retried), 5xx are retried (501 and 505 stop). Default: 400, 409, 410, 413, 422, and with `{field}` in `url` 404 and 414.
+   */
+  reject?: number[]
   /**
    * A request that is not answered by then is tried again. In ms.
    */

@@ -10,7 +10,7 @@ import {
   type WriteContext,
 } from '../../contract/plugin.ts'
 import { Client } from './sink/client.ts'
-import { encode, keysOf, parcels, type Parcel } from './sink/parcels.ts'
+import { encode, parcels, positionsOf, type Parcel } from './sink/parcels.ts'
 import { probeHost } from './sink/probe.ts'
 import { fieldsIn, urlMaker } from './sink/url.ts'
 import schema from './sink.schema.json' with { type: 'json' }
@@ -61,8 +61,8 @@ class HttpSink implements Sink {
 
   async write(messages: readonly Message[], context: WriteContext): Promise<void> {
     const { config, settled } = this
-    const keys = keysOf(messages, context.lane.id)
-    const queue = parcels(messages, keys, config, this.urlOf, settled)
+    const positions = positionsOf(messages, context.lane.id)
+    const queue = parcels(messages, positions, config, this.urlOf, settled)
     let failure: Error | undefined
     const work = async (): Promise<void> => {
       for (let parcel = queue.shift(); parcel && !failure; parcel = queue.shift()) {

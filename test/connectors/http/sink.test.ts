@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -65,6 +66,7 @@ const configOf = (config: Partial<HttpSinkConfig> & { url: string }): HttpSinkCo
 const sinkTo = (config: Partial<HttpSinkConfig> & { url: string }): Sink => http.create(configOf(config), fakeContext('http'))
 const origin = { lane: 'in/0', source: 'in', format: 'json' } as const
 const record = (json: string, offset: number): Message => Message.fromRecord(Buffer.from(json), null, 1, undefined, offset, origin)
+const hashOf = (body: string): string => createHash('sha256').update(body).digest('base64url').slice(0, 16)
 async function failed(write: Promise<void>): Promise<[number, string][]> {
   const error = await write.then(
     () => undefined,
@@ -99,9 +101,9 @@ describe('requests', () => {
     const sink = sinkTo({ url: `${s.url}/hook?x=1`, method: 'PUT', username: 'me', password: 'pä', headers: { 'X-Tenant': 'acme' } })
     await sink.write([record('{"p": 1.10}', 7), record('{"p":2}', 8), record('{"p":3}', 8), new Message({ p: 4 })], writeContext('a b/0'))
     expect(s.got.map(g => [g.method, g.url, g.body, g.headers['idempotency-key']])).toEqual([
-      ['PUT', '/hook?x=1', '{"p": 1.10}', 'a%20b/0%7C7'],
-      ['PUT', '/hook?x=1', '{"p":2}', 'a%20b/0%7C8'],
-      ['PUT', '/hook?x=1', '{"p":3}', 'a%20b/0%7C8%7C1'],
+      ['PUT', '/hook?x=1', '{"p": 1.10}', `test/http/a%20b%2F0/7:${hashOf('{"p": 1.10}')}`],
+      ['PUT', '/hook?x=1', '{"p":2}', `test/http/a%20b%2F0/8:${hashOf('{"p":2}')}`],
+      ['PUT', '/hook?x=1', '{"p":3}', `test/http/a%20b%2F0/8.1:${hashOf('{"p":3}')}`],
       ['PUT', '/hook?x=1', '{"p":4}', undefined],
     ])
     expect(s.got[0].headers).toMatchObject({
@@ -134,10 +136,10 @@ describe('requests', () => {
       ['a', 'b', 'a', 'a', 'b'].map((c, i) => record(`{"c":"${c}","n":${i}}`, i)),
       writeContext(),
     )
-    expect(s.got.map(g => [g.url, g.body, g.headers['idempotency-key']])).toEqual([
-      ['/a', '[{"c":"a","n":0},{"c":"a","n":2}]', 'in/0%7C0..in/0%7C2'],
-      ['/b', '[{"c":"b","n":1},{"c":"b","n":4}]', 'in/0%7C1..in/0%7C4'],
-      ['/a', '[{"c":"a","n":3}]', 'in/0%7C3'],
+    expect(s.got.map(g => [g.url, g.body, String(g.headers['idempotency-key']).replace(/:.{16}$/, '')])).toEqual([
+      ['/a', '[{"c":"a","n":0},{"c":"a","n":2}]', 'test/http/in%2F0/0..in%2F0/2'],
+      ['/b', '[{"c":"b","n":1},{"c":"b","n":4}]', 'test/http/in%2F0/1..in%2F0/4'],
+      ['/a', '[{"c":"a","n":3}]', 'test/http/in%2F0/3'],
     ])
     const lines = sinkTo({ url: s.url, batch: 'ndjson' })
     await lines.write([record('{\n "a":1\r\n}', 0), new Message('text')], writeContext())
@@ -152,8 +154,61 @@ describe('requests', () => {
   })
 })
 
+describe('idempotency keys', () => {
+  const keyOf = async (change: {
+    pipeline?: string
+    step?: string
+    lane?: string
+    generation?: string
+    part?: string
+    body?: string
+    offset?: number
+  }) => {
+    const { pipeline = 'p', step = 's', lane = 'l', generation = 'g', part, body = '{}', offset = 1 } = change
+    const s = await service()
+    const sink = http.create(configOf({ url: s.url }), { ...fakeContext(step), pipeline })
+    const message = Message.fromRecord(Buffer.from(body), null, 1, undefined, offset, { ...origin, generation })
+    message.part = part
+    await sink.write([message], writeContext(lane))
+    return String(s.got[0].headers['idempotency-key'])
+  }
+
+  test('name pipeline, step, lane, generation, position, part and body: what differs in one of them has another key', async () => {
+    const changes = [
+      {},
+      { pipeline: 'q' },
+      { step: 't' },
+      { lane: 'm' },
+      { generation: 'h' },
+      { part: 'rows[1]' },
+      { body: '[]' },
+      { offset: 2 },
+    ]
+    const keys = await Promise.all(changes.map(keyOf))
+    expect(new Set(keys).size).toBe(changes.length)
+    expect(await Promise.all(changes.map(keyOf))).toEqual(keys)
+  })
+
+  test('parts of a key cannot run into each other, and no key is too long for a header', async () => {
+    expect(await keyOf({ pipeline: 'a/b', step: 'c' })).not.toBe(await keyOf({ pipeline: 'a', step: 'b/c' }))
+    for (const lane of ['é\n"☃', 'x'.repeat(5000)]) {
+      const key = await keyOf({ lane })
+      expect(key).toMatch(/^[!-~]{20,255}$/)
+      expect(key).not.toBe(await keyOf({ lane: `${lane}2` }))
+    }
+  })
+
+  test('an http source with idempotency_key takes both contents of a file that is written anew under one name', async () => {
+    const h = await hook({ config: { idempotency_key: { header: 'idempotency-key', required: true, ttl: 60_000, max: 100 } } })
+    for (const day of [1, 2]) await sinkTo({ url: h.url }).write([record(`{"day":${day}}`, 1)], writeContext())
+    await sinkTo({ url: h.url }).write([record('{"day":2}', 1)], writeContext())
+    expect(h.rows.map(r => r.value)).toEqual(['{"day":1}', '{"day":2}'])
+    await h.close()
+  })
+})
+
 describe('answers', () => {
-  test.each([400, 404, 409, 410, 422])('%i refuses the one message, with what the service said', async status => {
+  test.each([400, 409, 410, 413, 422])('%i refuses the one message, with what the service said', async status => {
     const s = await service(({ body }) => (body === '2' ? { status, body: 'no twos '.repeat(100) } : {}))
     const refused = await failed(sinkTo({ url: s.url }).write(['1', '2', '3'].map(record), writeContext()))
     expect(refused).toEqual([[1, expect.stringMatching(new RegExp(`^127.0.0.1:\\d+ answered ${status}: no twos`))]])
@@ -201,9 +256,31 @@ describe('answers', () => {
     expect(s.got).toHaveLength(2)
   })
 
-  test.each([401, 403])('%i stops the pipeline: no message would fare better', async status => {
+  test.each([401, 403, 404, 405, 406, 411, 414, 415, 426, 501])('%i stops the pipeline: no message would fare better', async status => {
     const s = await service(() => ({ status }))
-    await expect(sinkTo({ url: s.url }).write([record('1', 1)], writeContext())).rejects.toBeInstanceOf(EnvironmentError)
+    const stopped = sinkTo({ url: `${s.url}/typo?x=secret` }).write(['1', '2'].map(record), writeContext())
+    await expect(stopped).rejects.toBeInstanceOf(EnvironmentError)
+    await expect(stopped).rejects.toThrow(new RegExp(`answered ${status}[^]*Check [^]*add ${status} to reject`))
+    await expect(stopped).rejects.not.toThrow('secret')
+    expect(s.got).toHaveLength(1)
+  })
+
+  test('with a field of the record in the url, 404 is about the record', async () => {
+    const s = await service(({ url }) => (url === '/a/2' ? { status: 404 } : {}))
+    const rows = ['{"id":1}', '{"id":2}', '{"id":3}']
+    expect((await failed(sinkTo({ url: `${s.url}/a/{id}` }).write(rows.map(record), writeContext()))).map(([i]) => i)).toEqual([1])
+    const strict = sinkTo({ url: `${s.url}/a/{id}`, reject: [410] })
+    await expect(strict.write(rows.map(record), writeContext())).rejects.toBeInstanceOf(EnvironmentError)
+  })
+
+  test.each([404, 429, 500])("reject: [%i] makes that status the record's", async status => {
+    const s = await service(({ body }) => (body === '2' ? { status } : {}))
+    const refused = await failed(sinkTo({ url: s.url, reject: [status] }).write(['1', '2', '3'].map(record), writeContext()))
+    expect(refused.map(([i]) => i)).toEqual([1])
+    const others = await service(() => ({ status: 422 }))
+    await expect(sinkTo({ url: others.url, reject: [status] }).write([record('1', 1)], writeContext())).rejects.toBeInstanceOf(
+      EnvironmentError,
+    )
   })
 
   test('a redirect is not followed: what was meant for one host must not reach another', async () => {

@@ -1,7 +1,8 @@
-/** Sends requests, and sorts answers into: done, refused, later, never. */
+/** Sends requests and classifies responses: accepted, rejected, retry later, wrong configuration. */
 import type { HttpSinkConfig } from '../../../generated/config-types.ts'
 import { ConnectionError, type Context, EnvironmentError } from '../../../contract/plugin.ts'
-import { bodyOf, type Parcel } from './parcels.ts'
+import { bodyOf, idempotencyKey, type Parcel } from './parcels.ts'
+import { adviceFor, meaningOf, statusesOfRecords } from './statuses.ts'
 
 export interface Rejected {
   readonly index: number
@@ -27,6 +28,7 @@ export class Client {
   private readonly config: HttpSinkConfig
   private readonly ctx: Context
   private readonly headers: Record<string, string>
+  private readonly recordStatuses: ReadonlySet<number>
   /** Epoch ms before which the service wants to hear nothing. */
   private pausedUntil = 0
 
@@ -34,6 +36,7 @@ export class Client {
     this.config = config
     this.ctx = ctx
     this.host = new URL(config.url.replaceAll(/[{}]/g, '_')).host
+    this.recordStatuses = statusesOfRecords(config)
     const { bearer, username, password } = config
     this.headers = {
       'content-type': config.content_type ?? (config.batch === 'ndjson' ? 'application/x-ndjson' : 'application/json'),
@@ -50,11 +53,12 @@ export class Client {
     let status: number
     let text: string
     let after: string | null
+    const body = bodyOf(parcel.items, config.batch)
     try {
       const response = await fetch(parcel.url, {
         method: config.method,
-        body: bodyOf(parcel.items, config.batch),
-        headers: { ...this.headers, ...this.idempotency(parcel) },
+        body,
+        headers: { ...this.headers, ...this.idempotency(parcel, body) },
         redirect: 'manual',
         signal: AbortSignal.any([signal, AbortSignal.timeout(config.timeout)]),
       })
@@ -74,22 +78,23 @@ export class Client {
     this.reachable = status < 500
     this.count(String(status))
     if (status >= 200 && status < 300) return { ok: true, rejected: [] }
-    const problem = `${host} answered ${status}${text === '' ? '' : `: ${text.slice(0, SHOWN)}`}`
-    if (status === 408 || status === 429 || status >= 500) {
+    const problem = `${host} answered ${status}${text === '' ? '' : `: ${text.trim().slice(0, SHOWN)}`}`
+    const meaning = meaningOf(status, this.recordStatuses)
+    if (meaning === 'later') {
       this.pausedUntil = this.ctx.clock.now() + delayOf(after, this.ctx.clock.now())
       throw new ConnectionError(problem)
     }
-    if (status === 401 || status === 403 || status === 407) throw new EnvironmentError(`${problem}. Check bearer, username and password.`)
+    if (meaning === 'configuration') throw new EnvironmentError(`${problem}\n  ${adviceFor(status, config)}`)
     const rejected = config.batch === 'one' ? undefined : rejectedRows(text, parcel.items.length)
     return rejected ? { ok: true, rejected } : { ok: false, problem }
   }
 
-  private idempotency({ items }: Parcel): Record<string, string> {
+  private idempotency({ items }: Parcel, body: Buffer): Record<string, string> {
     const { idempotency_header: name } = this.config
-    const [first, last] = [items[0].key, items.at(-1)!.key]
-    if (name === '' || first === undefined || last === undefined) return {}
-    // Header values are Latin-1; a lane's name may be anything.
-    return { [name]: encodeURI(items.length === 1 ? first : `${first}..${last}`) }
+    if (name === '') return {}
+    const { pipeline, step } = this.ctx
+    const key = idempotencyKey(`${encodeURIComponent(pipeline)}/${encodeURIComponent(step)}`, items, body)
+    return key === undefined ? {} : { [name]: key }
   }
 
   private async pause(signal: AbortSignal): Promise<void> {
@@ -153,5 +158,6 @@ function delayOf(header: string | null, now: number): number {
 function reason(error: Error, timeout: number): string {
   if (error.name === 'TimeoutError') return `no answer within ${timeout} ms`
   const cause = error.cause as (Error & { code?: string }) | undefined
-  return cause?.code ?? cause?.message ?? error.message
+  // fetch turns a 407 into an error without a code or a message.
+  return cause?.code ?? (cause?.message || 'no usable response; a proxy that requires a login (407) looks like this')
 }

@@ -1,11 +1,12 @@
 /** Messages as requests: what goes together, and under which idempotency key. */
+import { createHash } from 'node:crypto'
 import { DataError, type Message } from '../../../contract/plugin.ts'
 
 export interface Item {
   readonly message: Message
   readonly body: Buffer
-  /** Undefined: it has no source position. */
-  readonly key: string | undefined
+  /** The source position, as `positionsOf` writes it; undefined: it has none. */
+  readonly position: string | undefined
 }
 
 export interface Parcel {
@@ -19,22 +20,37 @@ export interface ParcelOptions {
   readonly max_batch_bytes: number
 }
 
-/** `lane|offset`; of several messages made of one record the later ones are numbered. */
-export function keysOf(messages: readonly Message[], lane: string): (string | undefined)[] {
+/** `lane@generation/offset`, each part percent-encoded; of several messages made of one record the later ones are numbered. */
+export function positionsOf(messages: readonly Message[], lane: string): (string | undefined)[] {
   const seen = new Map<string, number>()
   return messages.map(m => {
     if (m.offset < 0) return undefined
-    const key = `${lane}|${m.offset}`
-    const n = seen.get(key) ?? 0
-    seen.set(key, n + 1)
-    return n === 0 ? key : `${key}|${n}`
+    const generation = m.origin?.generation
+    const source = generation === undefined ? lane : `${lane}@${generation}`
+    const position = `${encodeURIComponent(source)}/${m.offset}${m.part === undefined ? '' : `/${encodeURIComponent(m.part)}`}`
+    const n = seen.get(position) ?? 0
+    seen.set(position, n + 1)
+    return n === 0 ? position : `${position}.${n}`
   })
+}
+
+/**
+ * The idempotency key of a request: who sends it, the source positions in it, and a hash of its body. Equal keys have equal bodies,
+ * whatever was lost or rewritten at the source. Undefined: a message has no source position.
+ */
+export function idempotencyKey(sender: string, items: readonly Item[], body: Buffer): string | undefined {
+  const [first, last] = [items[0].position, items.at(-1)!.position]
+  if (first === undefined || last === undefined) return undefined
+  const hash = createHash('sha256').update(body).digest('base64url').slice(0, 16)
+  const key = `${sender}/${items.length === 1 ? first : `${first}..${last}`}:${hash}`
+  // Longer ones are refused by some services: Stripe's limit is 255.
+  return key.length <= 255 ? key : `${createHash('sha256').update(key).digest('base64url')}:${hash}`
 }
 
 /** In order, by URL; messages that are settled already are left out, those that can't be sent are settled here. */
 export function parcels(
   messages: readonly Message[],
-  keys: readonly (string | undefined)[],
+  positions: readonly (string | undefined)[],
   { batch, max_batch, max_batch_bytes }: ParcelOptions,
   urlOf: (m: Message) => string,
   settled: WeakMap<Message, Error | true>,
@@ -58,7 +74,7 @@ export function parcels(
       open.set(url, parcel)
       list.push(parcel)
     }
-    parcel.items.push({ message, body, key: keys[i] })
+    parcel.items.push({ message, body, position: positions[i] })
     parcel.bytes += body.length + 1
   })
   return list
