@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { embeddedDriver } from '../src/connectors/kafka/embedded/driver.ts'
-import type { Contender, Place } from './contenders/contender.ts'
+import type { Contender, BenchRun } from './contenders/contender.ts'
 import { createTopic, deleteTopics, loadLog, type Dataset } from './lib/dataset.ts'
 import { measure, type Measurement, type Watch } from './lib/measure.ts'
 import { OffsetWatch } from './lib/offsets.ts'
@@ -30,7 +30,7 @@ export interface Arena {
 /** @throws {Error} when the output is not complete and right: then there is no figure. */
 export async function runOnce(contender: Contender, arena: Arena, id: string): Promise<Figures> {
   const dir = mkdtempSync(join(tmpdir(), 'bench-'))
-  const place: Place = { brokers: arena.brokers, input: arena.input, output: `${id}-out`, id, dir }
+  const place: BenchRun = { brokers: arena.brokers, input: arena.input, output: `${id}-out`, id, dir }
   const log = contender.log === 'embedded' ? await embeddedLog(place, arena.data) : kafkaLog(place)
   try {
     await log.prepare()
@@ -80,7 +80,7 @@ interface Log {
   clean(): Promise<void>
 }
 
-function kafkaLog({ brokers, output, id }: Place): Log {
+function kafkaLog({ brokers, output, id }: BenchRun): Log {
   return {
     prepare: () => createTopic(brokers, output),
     watch: () => new OffsetWatch(brokers, output),
@@ -93,7 +93,7 @@ function kafkaLog({ brokers, output, id }: Place): Log {
   }
 }
 
-async function embeddedLog({ dir, input, output }: Place, data: Dataset): Promise<Log> {
+async function embeddedLog({ dir, input, output }: BenchRun, data: Dataset): Promise<Log> {
   mkdirSync(dir, { recursive: true })
   const path = join(dir, 'log.db')
   return {

@@ -4,7 +4,7 @@ import type { Command } from '../lib/measure.ts'
 export type Task = 'bars' | 'map'
 
 /** Where one run of a contender works: everything is new to it. */
-export interface Place {
+export interface BenchRun {
   brokers: string
   input: string
   output: string
@@ -29,5 +29,5 @@ export interface Contender {
   records?: number
   /** Builds or installs what it needs, once. @throws {Error} when this machine can't run it. */
   prepare?(data: Dataset): Promise<void>
-  command(place: Place): Command
+  command(place: BenchRun): Command
 }

@@ -1,10 +1,10 @@
 import { join } from 'node:path'
 import { root } from './build.ts'
-import type { Contender, Place, Task } from './contender.ts'
+import type { Contender, BenchRun, Task } from './contender.ts'
 
 const files: Record<Task, string> = { bars: 'pipelines/bars.yaml', map: 'bench/pipelines/map.yaml' }
 
-const run = (task: Task, delivery: string, brokers: (place: Place) => string): Contender['command'] => {
+const run = (task: Task, delivery: string, brokers: (place: BenchRun) => string): Contender['command'] => {
   return place => ({
     // The same commit interval as the peers', the same compression (none), no metrics server on a fixed port.
     argv: [

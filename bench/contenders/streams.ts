@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { cache, upToDate } from './build.ts'
-import type { Contender, Place, Task } from './contender.ts'
+import type { Contender, BenchRun, Task } from './contender.ts'
 
 const source = new URL('../peers/kafka-streams/', import.meta.url).pathname
 const target = join(cache, 'kafka-streams')
@@ -30,7 +30,7 @@ export const streams: Contender[] = VARIANTS.flatMap(([task, variant, name]) =>
     task,
     kind: 'peer' as const,
     prepare: build,
-    command: ({ brokers, input, output, id, dir }: Place) => {
+    command: ({ brokers, input, output, id, dir }: BenchRun) => {
       const classes = `${target}/classes:${target}/lib/*`
       return {
         argv: ['java', ...JVM, '-cp', classes, 'bench.Main', task, brokers, input, output, id, join(dir, 'state'), guarantee, variant],

@@ -1,7 +1,7 @@
 /** One fault of each kind, spread over the run. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Process } from './fleet.ts'
-import type { Place } from './servers.ts'
+import type { LoadTestServers } from './servers.ts'
 
 export class Faults {
   private readonly plan: { after: number; name: string; work: () => Promise<void> }[]
@@ -11,7 +11,7 @@ export class Faults {
   private running: Promise<void> = Promise.resolve()
   private busy = false
 
-  constructor(at: Place, fleet: { publisher: Process; projector: Process }, operations: number, say: (line: string) => void) {
+  constructor(at: LoadTestServers, fleet: { publisher: Process; projector: Process }, operations: number, say: (line: string) => void) {
     const { kafka, postgres } = at
     this.say = say
     this.plan = [

@@ -15,7 +15,7 @@ export interface Load {
 }
 
 /** One operation is tried for so long, ms. */
-const PATIENCE = 90_000
+const LAST_REQUEST_TIMEOUT = 90_000
 
 export async function load(
   port: number,
@@ -40,7 +40,7 @@ export async function load(
           break
         }
         const final = answer.status >= 400 && answer.status < 500 && answer.status !== 429 && answer.status !== 409
-        if (final || performance.now() - begun > PATIENCE) {
+        if (final || performance.now() - begun > LAST_REQUEST_TIMEOUT) {
           result.failures.push(`${answer.status}: ${answer.text.slice(0, 300)}`)
           break
         }

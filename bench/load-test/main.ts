@@ -12,7 +12,7 @@ import { operations } from './operations.ts'
 import { command, whole } from '../lib/options.ts'
 import { costOf } from '../lib/proc.ts'
 import { Hops, text } from './hops.ts'
-import { place } from './servers.ts'
+import { startServers } from './servers.ts'
 import { catchUp, rebuilt } from './settle.ts'
 import { type Check, verify } from './verify.ts'
 import { Watch } from './watch.ts'
@@ -55,7 +55,7 @@ if (flags.levels && total > 1000) levels.unshift({ wallets: Math.min(100, wallet
 
 const say = (line: string): void => console.error(line)
 const set = (value: string | undefined): string | undefined => (value === undefined || value === '' ? undefined : value)
-const at = await place({ brokers: set(process.env.KAFKA_BROKERS), dsn: set(process.env.PG_DSN_RW) }, say)
+const at = await startServers({ brokers: set(process.env.KAFKA_BROKERS), dsn: set(process.env.PG_DSN_RW) }, say)
 const fleet: Process[] = []
 let failed = false
 const report: object[] = []

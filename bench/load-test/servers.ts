@@ -11,7 +11,7 @@ import { root } from '../contenders/build.ts'
 
 export const SQL = ['1-events', '2-ledger', '3-read-model', '4-audit'].map(name => join(root, `pipelines/sql/wallet-${name}.sql`))
 
-export interface Place {
+export interface LoadTestServers {
   readonly brokers: string
   readonly dsn: string
   /** Own servers, which may be killed. */
@@ -23,7 +23,7 @@ export interface Place {
 }
 
 /** Own servers where none are given. Topics and tables are there afterwards. */
-export async function place(given: { brokers?: string; dsn?: string }, say: (line: string) => void): Promise<Place> {
+export async function startServers(given: { brokers?: string; dsn?: string }, say: (line: string) => void): Promise<LoadTestServers> {
   const dir = mkdtempSync(join(tmpdir(), 'load-test-'))
   let kafka: KafkaServer | undefined
   let postgres: PostgresServer | undefined

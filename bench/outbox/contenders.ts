@@ -9,7 +9,7 @@ import type { Command } from '../lib/measure.ts'
 
 export const DEBEZIUM_VERSION = '3.3.1.Final'
 
-export interface Place {
+export interface PublisherRun {
   readonly brokers: string
   readonly dsn: string
   readonly topic: string
@@ -22,7 +22,7 @@ export interface Publisher {
   readonly name: string
   readonly kind: 'ours' | 'peer'
   prepare?(): Promise<void>
-  command(place: Place): Promise<Command>
+  command(place: PublisherRun): Promise<Command>
 }
 
 const ours = (id: string, name: string, delivery: string, interval: string): Publisher => ({

@@ -64,8 +64,8 @@ describe('sma_crossover', () => {
   })
 
   test('fast must be less than slow', () => {
-    expect(plugin.check!({ ...config, fast: 3 })).toEqual([{ path: ['fast'], message: 'must be less than slow, which is 3' }])
-    expect(plugin.check!(config)).toEqual([])
+    expect(plugin.validateConfig!({ ...config, fast: 3 })).toEqual([{ path: ['fast'], message: 'must be less than slow, which is 3' }])
+    expect(plugin.validateConfig!(config)).toEqual([])
   })
 })
 

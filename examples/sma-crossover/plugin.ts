@@ -1,5 +1,5 @@
 /** Trading signals where a fast moving average of the price crosses a slow one, per symbol. */
-import { type CheckProblem, DataError, defineTransform, type Message } from 'pipeline-runner'
+import { type ConfigProblem, DataError, defineTransform, type Message } from 'pipeline-runner'
 import schema from './sma_crossover.schema.json' with { type: 'json' }
 
 interface SmaCrossoverConfig {
@@ -18,7 +18,7 @@ export default defineTransform<SmaCrossoverConfig>({
   schema,
   stateful: true,
 
-  check({ fast, slow }): CheckProblem[] {
+  validateConfig({ fast, slow }): ConfigProblem[] {
     if (fast < slow) return []
     return [{ path: ['fast'], message: `must be less than slow, which is ${slow}` }]
   },

@@ -9,11 +9,11 @@ export async function loadAll(files: readonly string[], set: readonly string[], 
   const wanted = files.filter(file => !/\.test\.ya?ml$/.test(file))
   const loaded = await Promise.all((wanted.length > 0 ? wanted : files).map(file => loadPipeline(file, { env, set })))
   const problems = loaded.flatMap(l => l.problems)
-  return problems.length > 0 ? await refuse(problems) : loaded.map(l => l.pipeline!)
+  return problems.length > 0 ? await reportProblems(problems) : loaded.map(l => l.pipeline!)
 }
 
 /** Prints the problems. @returns the exit code: a file that cannot be read is the environment's fault. */
-export async function refuse(problems: readonly Problem[]): Promise<number> {
+export async function reportProblems(problems: readonly Problem[]): Promise<number> {
   const { formatText } = await import('../config/format.ts')
   process.stderr.write(formatText(problems, { color: process.stderr.isTTY === true && process.env.NO_COLOR === undefined }))
   return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config

@@ -6,7 +6,7 @@ import type { Plugin } from '../contract/plugin.ts'
 import { composeSchema, type DescribedPlugin } from '../config/compose.ts'
 import { loadPlugins } from '../config/load.ts'
 import { KINDS, Registry } from '../config/registry.ts'
-import { refuse } from './load.ts'
+import { reportProblems } from './load.ts'
 import type { Schema } from '../config/schema.ts'
 
 export function register(program: Command): void {
@@ -25,7 +25,7 @@ export function register(program: Command): void {
 
 async function schema(file: string | undefined): Promise<number> {
   const { registry, problems } = file === undefined ? { registry: new Registry(), problems: [] } : await loadPlugins(file)
-  if (problems.length > 0) return await refuse(problems)
+  if (problems.length > 0) return await reportProblems(problems)
   const described: DescribedPlugin[] = []
   for (const kind of KINDS) {
     for (const type of registry.names(kind)) {

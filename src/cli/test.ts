@@ -61,7 +61,7 @@ export async function runTests(paths: readonly string[], flags: TestFlags): Prom
       process.stderr.write(`${path} does not exist\n`)
       return EXIT.environment
     }
-    if (found.length === 0) return refuse(`${path} has no tests: they are in files named *.test.yaml`)
+    if (found.length === 0) return reportProblems(`${path} has no tests: they are in files named *.test.yaml`)
     for (const file of found) if (!files.includes(file)) files.push(file)
   }
   const results = await runAll(files, flags)
@@ -80,11 +80,11 @@ export async function runTests(paths: readonly string[], flags: TestFlags): Prom
   }
   if (results.some(r => r.problems.length > 0)) return EXIT.config
   if (flags.filter !== undefined && results.every(r => r.results.length === 0))
-    return refuse(`no test has a name with '${flags.filter}' in it`)
+    return reportProblems(`no test has a name with '${flags.filter}' in it`)
   return results.some(r => r.results.some(t => t.failures.length > 0)) ? EXIT.verdict : EXIT.ok
 }
 
-function refuse(message: string): number {
+function reportProblems(message: string): number {
   process.stderr.write(`${message}\n`)
   return EXIT.config
 }
@@ -95,7 +95,7 @@ async function runAll(files: readonly string[], flags: TestFlags): Promise<FileR
   const print = flags.json ? () => {} : (text: string) => process.stdout.write(`${text}\n`)
   const options: TestOptions = {
     repeat: flags.repeat,
-    patience: flags.timeout,
+    restTimeout: flags.timeout,
     filter: flags.filter,
     load: (file, { env, set }) => loadPipeline(file, { env, set: set.map(s => s.argument) }),
   }

@@ -33,11 +33,11 @@ async function trigger(file: string, flags: TriggerFlags): Promise<number> {
   if (typeof pipelines === 'number') return pipelines
   const [pipeline] = pipelines
   const source = chosen(pipeline, flags.source)
-  if (source.problem !== undefined) return refuse(source.problem)
+  if (source.problem !== undefined) return reportProblems(source.problem)
   try {
     JSON.parse(flags.data)
   } catch (error) {
-    return refuse(`--data is not JSON: ${(error as Error).message}`)
+    return reportProblems(`--data is not JSON: ${(error as Error).message}`)
   }
   try {
     return await send(await TriggerQueue.open(pipeline.name, source.name), `${pipeline.name}/${source.name}`, flags)
@@ -47,7 +47,7 @@ async function trigger(file: string, flags: TriggerFlags): Promise<number> {
   }
 }
 
-function refuse(why: string): number {
+function reportProblems(why: string): number {
   process.stderr.write(`${why}\n`)
   return EXIT.config
 }

@@ -1,13 +1,13 @@
 /** Expressions anywhere in a config, compiled and type-checked, with problems under the exact character of the file. */
 import type { Marked } from './convert.ts'
 import type { Problems } from './problems.ts'
-import type { Place } from './report.ts'
+import type { Locate } from './report.ts'
 import { spanInScalar } from './scalar.ts'
 import { formatPath, valueSpan } from './tree.ts'
 
 export async function checkExpressions(
   expressions: readonly Marked[],
-  place: Place,
+  place: Locate,
   unresolved: ReadonlySet<string>,
   problems: Problems,
 ): Promise<void> {

@@ -5,10 +5,10 @@ import { convert } from './convert.ts'
 import { type Env, resolveTree } from './env.ts'
 import { checkExpressions } from './expressions.ts'
 import { fill, fromJson } from './fill.ts'
-import { judge } from './judge.ts'
+import { diagnose } from './diagnose.ts'
 import { Problems } from './problems.ts'
 import { type Kind, loadQuick } from './registry.ts'
-import { type Place, report } from './report.ts'
+import { type Locate, report } from './report.ts'
 import type { Schema } from './schema.ts'
 import { find, type MapNode, type Path, type Span, type TreeNode } from './tree.ts'
 
@@ -72,18 +72,18 @@ export function isEnabled(node: TreeNode, env: Env, base: string): boolean {
 export async function checkFrame(root: MapNode, env: Env, base: string, problems: Problems): Promise<{ value: any }> {
   const unresolved = new Set<string>()
   const filled = fill(root, FRAME, [], { root: FRAME, env, base, problems, at: topOf(root), unresolved, lenient: false })
-  const place: Place = path => {
+  const place: Locate = path => {
     const found = find(root, path)
     return { path, find: { ...found, key: found.key ?? topOf(root) } }
   }
   const { value, expressions } = convert(filled, FRAME, FRAME, base)
   const made = await loadQuick('frame')
   if (made) useQuick(FRAME, made)
-  const judgements = await judge(filled, FRAME)
+  const diagnoses = await diagnose(filled, FRAME)
   // A step that is no map at all is explained better beside its plugins.
   const isStep = (path: Path): boolean => SECTIONS.some(([name]) => name === path[0]) && path.length === (path[0] === 'dlq' ? 1 : 2)
   report(
-    judgements.filter(j => !(j.code === 'CONFIG_TYPE' && isStep(j.path))),
+    diagnoses.filter(j => !(j.code === 'CONFIG_TYPE' && isStep(j.path))),
     place,
     unresolved,
     problems,

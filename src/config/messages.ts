@@ -9,7 +9,7 @@ import { suggest } from '../kit/text/suggest.ts'
 import type { Path } from './tree.ts'
 
 /** A finding whose place is still a path. `on`: the key itself, the value, or the map that lacks something. */
-export interface Judgement {
+export interface Diagnosis {
   readonly code: Code
   readonly path: Path
   readonly on: 'key' | 'value' | 'parent'
@@ -27,11 +27,11 @@ export function toPath(error: SchemaError): (string | number)[] {
 }
 
 /** What one error of ajv means. `others`: is there another error like this? */
-export function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boolean) => boolean, root: Schema): Judgement[] {
+export function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boolean) => boolean, root: Schema): Diagnosis[] {
   const path = toPath(error)
   const { params, data } = error
   const parent = error.parentSchema ?? {}
-  const at = (code: Code, message: string, suggestion?: string, on: Judgement['on'] = 'value'): Judgement[] => [
+  const at = (code: Code, message: string, suggestion?: string, on: Diagnosis['on'] = 'value'): Diagnosis[] => [
     { code, path, on, message, suggestion },
   ]
   if (error.propertyName !== undefined) return badKey(error, [...path, error.propertyName])
@@ -108,7 +108,7 @@ export function explainOne(error: SchemaError, others: (test: (e: SchemaError) =
 const exampleOf = (schema: Schema): string =>
   schema.examples && schema.examples.length > 0 ? `, for example ${print(schema.examples[0])}` : ''
 
-function badKey(error: SchemaError, path: Path): Judgement[] {
+function badKey(error: SchemaError, path: Path): Diagnosis[] {
   const format = FORMATS[error.params.format as string]
   const why =
     error.keyword === 'pattern'
@@ -124,7 +124,7 @@ function badKey(error: SchemaError, path: Path): Judgement[] {
   ]
 }
 
-function unknownKey(path: Path, key: string, schema: Schema, data: any, root: Schema): Judgement {
+function unknownKey(path: Path, key: string, schema: Schema, data: any, root: Schema): Diagnosis {
   const known = Object.keys(schema.properties ?? {})
   // A key that is there already was not what was meant, unless its default put it there; a required one that is not there most likely was.
   const written = (k: string): boolean =>
@@ -141,7 +141,7 @@ function unknownKey(path: Path, key: string, schema: Schema, data: any, root: Sc
   }
 }
 
-function missingKey(path: Path, key: string, schema: Schema, root: Schema): Judgement {
+function missingKey(path: Path, key: string, schema: Schema, root: Schema): Diagnosis {
   const property = schema.properties?.[key] && deref(schema.properties[key], root)
   const what = property?.description ? `: ${firstSentence(property.description)}` : ''
   const example = property?.examples?.[0]
@@ -154,7 +154,7 @@ function missingKey(path: Path, key: string, schema: Schema, root: Schema): Judg
   }
 }
 
-export function wrongType(path: Path, schemas: readonly Schema[], data: unknown, root: Schema): Judgement {
+export function wrongType(path: Path, schemas: readonly Schema[], data: unknown, root: Schema): Diagnosis {
   const options = schemas.flatMap(s => alternatives(s, root))
   const formats = options.map(o => FORMATS[o.format ?? '']).filter(f => f !== undefined)
   const [format] = formats
@@ -193,7 +193,7 @@ function repair(options: readonly Schema[], data: unknown, format: (typeof FORMA
   return undefined
 }
 
-export function notOneOf(path: Path, allowed: readonly unknown[], data: unknown): Judgement {
+export function notOneOf(path: Path, allowed: readonly unknown[], data: unknown): Diagnosis {
   const message = allowed.length === 1 ? `must be ${print(allowed[0])}` : `must be one of ${list(allowed.map(String))}`
   return {
     code: typeof data === 'string' || typeof data === 'number' ? 'CONFIG_VALUE' : 'CONFIG_TYPE',
@@ -204,7 +204,7 @@ export function notOneOf(path: Path, allowed: readonly unknown[], data: unknown)
   }
 }
 
-function badFormat(path: Path, name: string, data: unknown): Judgement {
+function badFormat(path: Path, name: string, data: unknown): Diagnosis {
   const format = FORMATS[name]
   if (!format) return { code: 'CONFIG_VALUE', path, on: 'value', message: `must be a valid ${name}` }
   return { code: format.code, path, on: 'value', message: `must be ${format.expected}`, suggestion: format.guess?.(data as string) }

@@ -1,23 +1,23 @@
-/** Judgements on a plain value as problems, each where that value stands in the file. */
-import type { Judgement } from './judge.ts'
+/** Diagnoses of a plain value as problems, each where that value stands in the file. */
+import type { Diagnosis } from './diagnose.ts'
 import type { Problems } from './problems.ts'
 import { formatPath, type Found, type Path, valueSpan } from './tree.ts'
 
 /** From a path in the checked value to its path and its place in the file. */
-export type Place = (path: Path) => { path: Path; find: Found }
+export type Locate = (path: Path) => { path: Path; find: Found }
 
 /** Nothing is said about values that are not known. */
 export function report(
-  judgements: readonly Judgement[],
-  place: Place,
+  diagnoses: readonly Diagnosis[],
+  locate: Locate,
   unresolved: ReadonlySet<string>,
   problems: Problems,
   secrets: readonly string[] = [],
 ): void {
-  for (const j of judgements) {
+  for (const j of diagnoses) {
     const id = formatPath(j.path)
     if (unresolved.has(id) || (j.on === 'parent' && unresolved.has(formatPath(j.path.slice(0, -1))))) continue
-    const { path, find: found } = j.on === 'parent' ? { path: place(j.path).path, find: place(j.path.slice(0, -1)).find } : place(j.path)
+    const { path, find: found } = j.on === 'parent' ? { path: locate(j.path).path, find: locate(j.path.slice(0, -1)).find } : locate(j.path)
     const node = found.node
     const hidden =
       j.on === 'value' && (secrets.includes(id) || (node.kind === 'scalar' && node.substitution?.secret === true && !found.partial))

@@ -1,4 +1,4 @@
-/** The parts of JSON Schema the config layer itself understands: to find the schema of a value, its default, its format. ajv is the judge of validity. */
+/** The parts of JSON Schema the config layer itself understands: to find the schema of a value, its default, its format. ajv decides validity. */
 
 /** A JSON Schema with our own keywords. */
 export interface Schema {

@@ -4,12 +4,12 @@ import { convert } from './convert.ts'
 import type { Env } from './env.ts'
 import { checkExpressions } from './expressions.ts'
 import { fill } from './fill.ts'
-import { judge } from './judge.ts'
+import { diagnose } from './diagnose.ts'
 import type { Problems } from './problems.ts'
-import { type Place, report } from './report.ts'
+import { type Locate, report } from './report.ts'
 import { alternatives, deref, hasType, type Schema, typesOf } from './schema.ts'
 import { suggest } from '../kit/text/suggest.ts'
-import { type Entry, find, formatPath, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
+import { type MapEntry, find, formatPath, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
 
 export interface ConfigContext {
   readonly env: Env
@@ -26,7 +26,7 @@ export interface CheckedConfig {
 
 /** @param misplaced keys of the plugin that stand beside it, reported already */
 export async function checkConfig(
-  entry: Entry,
+  entry: MapEntry,
   plugin: Plugin,
   path: Path,
   enabled: boolean,
@@ -39,7 +39,7 @@ export async function checkConfig(
   const unresolved = new Set<string>()
   const filled = fill(node, schema, [], { ...context, root: schema, at: entry.key, unresolved, lenient: !enabled })
   const { value, expressions, secrets } = convert(filled, schema, schema, context.base)
-  const place: Place = p => {
+  const place: Locate = p => {
     const found = find(node, p)
     return { path: [...path, ...(short && p[0] === short ? p.slice(1) : p)], find: { ...found, key: found.key ?? entry.key } }
   }
@@ -49,7 +49,7 @@ export async function checkConfig(
   }
   const before = problems.count
   // A key that stands beside the plugin instead of in it is not missing as well.
-  const found = (await judge(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
+  const found = (await diagnose(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
   report(
     found,
     p => place(p),
@@ -65,7 +65,7 @@ export async function checkConfig(
 }
 
 /** `filter: price > 0` as `filter: {condition: price > 0}`, and nothing at all as an empty map. */
-function expandShorthand(entry: Entry, schema: Schema): { node: TreeNode; short?: string } {
+function expandShorthand(entry: MapEntry, schema: Schema): { node: TreeNode; short?: string } {
   const { value: node, key } = entry
   if (node.kind === 'scalar' && node.value === null && !node.substitution)
     return { node: { kind: 'map', span: { ...key, start: key.end }, entries: new Map(), implicit: true } }
@@ -86,10 +86,10 @@ function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void 
   }
 }
 
-function runCheck(plugin: Plugin, config: unknown, place: Place, key: Span, path: Path, problems: Problems): void {
-  if (!plugin.check) return
+function runCheck(plugin: Plugin, config: unknown, place: Locate, key: Span, path: Path, problems: Problems): void {
+  if (!plugin.validateConfig) return
   try {
-    for (const p of plugin.check(config as never)) {
+    for (const p of plugin.validateConfig(config as never)) {
       const at = place(p.path)
       const span = p.path.length === 0 ? key : at.find.partial ? (at.find.key ?? key) : valueSpan(at.find)
       problems.add('CONFIG_CHECK', span, at.path, p.message, p.suggestion)

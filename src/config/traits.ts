@@ -1,5 +1,5 @@
 /** What decides about delivery may depend on a step's config: one place that asks. */
-import type { Repeat, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
+import type { RedeliveryEffect, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
 
 interface Configured<P> {
   readonly plugin: P
@@ -10,8 +10,8 @@ const ask = <T>(trait: T | ((config: never) => T), config: unknown): T =>
   typeof trait === 'function' ? (trait as (config: unknown) => T)(config) : trait
 
 export const isReplayable = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.replayable, config)
-export const tellsSenders = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.tellsSenders ?? false, config)
-export const repeatOf = ({ plugin, config }: Configured<SinkPlugin>): Repeat => ask(plugin.repeat, config)
+export const reportsRejections = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.reportsRejections ?? false, config)
+export const redeliveryOf = ({ plugin, config }: Configured<SinkPlugin>): RedeliveryEffect => ask(plugin.onRedelivery, config)
 export const reasonOf = ({ plugin, config }: Configured<SourcePlugin | SinkPlugin>): string => ask(plugin.reason, config)
 
 /**

@@ -73,14 +73,14 @@ export interface Substitution {
   readonly secret: boolean
 }
 
-export interface Entry {
+export interface MapEntry {
   readonly key: Span
   readonly value: TreeNode
 }
 export interface MapNode {
   readonly kind: 'map'
   readonly span: Span
-  readonly entries: Map<string, Entry>
+  readonly entries: Map<string, MapEntry>
   /** Made from a shorthand: its only key is not in the text. */
   readonly implicit?: boolean
 }

@@ -27,7 +27,7 @@ export interface Origin {
 }
 
 /** Place in the lane: what a rewind goes back to. */
-export const placeOf = (m: Message): number => m.origin?.at ?? m.offset
+export const laneOffset = (m: Message): number => m.origin?.at ?? m.offset
 
 /**
  * One event. A class, not a literal, so that every message has one hidden shape and property access stays monomorphic.

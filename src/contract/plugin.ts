@@ -92,21 +92,21 @@ export interface Source {
   /** True when the lane's last successful poll found nothing more to read: only then may silence be taken for idleness. */
   caughtUp?(lane: string): boolean
   /** Where another's checkpoint decides where reading goes on, `commit` is for others to see: it is enough to be told so often, ms. Default: each time. */
-  readonly hearsEvery?: number
+  readonly commitNotifyInterval?: number
   /** Somebody waits for each `commit` (an HTTP caller, say): cycles are settled at once instead of every `commit_interval`. */
-  readonly prompt?: boolean
+  readonly commitImmediately?: boolean
   /**
    * Messages of this source that were refused for good, called once everything else of their cycle is written, before the `commit`
    * that covers them. A source that has it tells the sender, so the pipeline may go on without a dlq; where there is one they are in it.
    * @returns those it can tell nobody of: without a dlq the pipeline stops in front of them.
    */
-  refuse?(refusals: readonly Refusal[]): readonly Refusal[] | void
+  reject?(rejections: readonly Rejection[]): readonly Rejection[] | void
   /** Is the peer reachable now? Feeds `/ready`. */
   healthy?(): boolean
   close?(): Promise<void>
 }
 
-export interface Refusal {
+export interface Rejection {
   /** `offset` and `origin` say which record of the source it came from. */
   readonly message: Message
   readonly error: Error
@@ -167,7 +167,7 @@ export interface WriteContext {
   readonly transaction?: Transaction
 }
 
-/** Pushes data out. Resolving is the acknowledgement; throwing is the refusal. */
+/** Pushes data out. Resolving is the acknowledgement; throwing is the rejection. */
 export interface Sink {
   open?(signal: AbortSignal): Promise<void>
   /**
@@ -222,16 +222,16 @@ export interface Transactional<Config> {
 }
 
 /** What a sink has written as a dlq, read back: for `runner dlq`. */
-export interface Letters {
+export interface DeadLetterReader {
   /** What and where it is: `topic events.v1.dlq on kafka:127.0.0.1:9092`. */
   readonly what: string
   /** Its ordered parts and what lies in them now; `read` goes no further. Empty: nothing was ever written. */
-  lanes(): Promise<LetterLane[]>
+  lanes(): Promise<DeadLetterLane[]>
   /** Records from `offset` on, as they were written: messages of format `bytes`, with the lane's offsets. Every record between two of them is gone. */
-  read(lane: LetterLane, offset: number): Promise<{ readonly messages: Message[]; readonly next: number; readonly end: boolean }>
+  read(lane: DeadLetterLane, offset: number): Promise<{ readonly messages: Message[]; readonly next: number; readonly end: boolean }>
   close(): Promise<void>
 }
-export interface LetterLane {
+export interface DeadLetterLane {
   /** Unique in the dlq and the same for ever: `events.v1.dlq/0`. */
   readonly id: string
   readonly partition: number
@@ -242,7 +242,7 @@ export interface LetterLane {
 }
 
 /** What `runner check` asks a plugin: can this be used, now, from here? */
-export interface ProbeContext {
+export interface CheckContext {
   readonly step: string
   readonly role: 'source' | 'transform' | 'sink' | 'dlq'
   readonly pipeline: string
@@ -253,8 +253,8 @@ export interface ProbeContext {
   readonly log: Logger
   readonly signal: AbortSignal
 }
-/** One finding of a probe. */
-export interface Probe {
+/** One finding of `check`. */
+export interface CheckResult {
   /** What was looked at: `broker 127.0.0.1:9092`, `topic bars.BTCUSDT.1m`, `table outbox`… */
   readonly what: string
   readonly ok: boolean
@@ -286,14 +286,14 @@ interface Definition<Kind extends string, Config, Ctx, Instance> {
   /** The JSON Schema that sits next to this file: the only description of the config. */
   readonly schema: object
   /** What JSON Schema cannot say. Pure: runs under `validate` with no network. */
-  check?(config: Config): CheckProblem[]
+  validateConfig?(config: Config): ConfigProblem[]
   /** Build the instance: no I/O, no timers; both belong in `open`. */
   create(config: Config, ctx: Ctx): Instance
   /** Looks, changes nothing: is every peer that `config` uses reachable, authenticated, and does it have what is needed? Never throws for what it finds. */
-  probe?(config: Config, ctx: ProbeContext): Promise<Probe[]>
+  check?(config: Config, ctx: CheckContext): Promise<CheckResult[]>
 }
-/** A finding of `check`: `path` is relative to the plugin's config, e.g. `['fields', 'price']`; [] is the plugin key itself. */
-export interface CheckProblem {
+/** A finding of `validateConfig`: `path` is relative to the plugin's config, e.g. `['fields', 'price']`; [] is the plugin key itself. */
+export interface ConfigProblem {
   readonly path: readonly (string | number)[]
   readonly message: string
   readonly suggestion?: string
@@ -307,10 +307,10 @@ export interface SourcePlugin<C = any> extends Definition<'source', C, SourceCon
   readonly transactions?: Transactional<C>
   /** Its instances keep to `ctx.range`. `run --from` and `--to` are refused for others. */
   readonly ranged?: boolean | ((config: C) => boolean)
-  /** Its instances have `refuse`: senders hear what was refused, so no dlq is needed. */
-  readonly tellsSenders?: boolean | ((config: C) => boolean)
+  /** Its instances have `reject`: senders are told what was rejected, so no dlq is needed. */
+  readonly reportsRejections?: boolean | ((config: C) => boolean)
   /** Where the source stands, for `runner lag`: every lane there is now, running or not. Joins and changes nothing. */
-  positions?(config: C, ctx: ProbeContext): Promise<LanePosition[]>
+  positions?(config: C, ctx: CheckContext): Promise<LanePosition[]>
   /** A sink that writes records back to where this source reads them: to `message.origin.topic`, by their own key. For `runner dlq replay --to source`. */
   writeBack?(config: C): { readonly plugin: SinkPlugin; readonly config: unknown }
 }
@@ -333,11 +333,11 @@ export interface TransformPlugin<C = any> extends Definition<'transform', C, Tra
    * For windows over event time: ms within which messages can end up in one output, lateness and wrong clocks included. A back-fill
    * reads so much more on both sides of its bounds, and keeps the outputs whose `time`, the window's end, lies within.
    */
-  reach?(config: C): number
+  windowSpan?(config: C): number
 }
 export interface SinkPlugin<C = any> extends Definition<'sink', C, Context, Sink> {
   /** What a repeated write does: `idempotent` overwrites itself by key, `appends` shows twice, `ephemeral` is gone if nobody listens. */
-  readonly repeat: Repeat | ((config: C) => Repeat)
+  readonly onRedelivery: RedeliveryEffect | ((config: C) => RedeliveryEffect)
   readonly reason: string | ((config: C) => string)
   /** Present when writes can join a transaction of that scope. */
   scope?(config: C): string
@@ -351,9 +351,9 @@ export interface SinkPlugin<C = any> extends Definition<'sink', C, Context, Sink
    */
   preview?(config: C): (message: Message) => Preview
   /** Reads back what was written, if that can be done without losing a byte. Connects. */
-  letters?(config: C, context: { readonly log: Logger }): Promise<Letters>
+  readDeadLetters?(config: C, context: { readonly log: Logger }): Promise<DeadLetterReader>
 }
-export type Repeat = 'idempotent' | 'appends' | 'ephemeral'
+export type RedeliveryEffect = 'idempotent' | 'appends' | 'ephemeral'
 /** A record as it would be written. */
 export interface Preview {
   readonly topic?: string

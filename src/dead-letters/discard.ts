@@ -1,21 +1,21 @@
 /** Marks dead letters as done without doing anything with them. */
-import type { Letters, Logger } from '../contract/plugin.ts'
+import type { DeadLetterReader, Logger } from '../contract/plugin.ts'
 import { LaneState } from '../runtime/state.ts'
-import type { Letter } from '../kit/dead-letter/letter.ts'
+import type { DeadLetter } from '../kit/dead-letter/read.ts'
 import { Marks, readMarks, STORE } from './marks.ts'
-import { markLane, markPlace, quietContext, type WithDlq } from './place.ts'
+import { markLane, openMarkStore, quietContext, type WithDlq } from './mark-store.ts'
 import { scan } from './scan.ts'
 
 /** @returns how many were, or with `dry` would be, discarded. @throws {FencedError} a replay or another discard has taken over. */
 export async function discard(options: {
   readonly pipeline: WithDlq
-  readonly box: Letters
-  readonly select: (letter: Letter) => boolean
+  readonly box: DeadLetterReader
+  readonly select: (letter: DeadLetter) => boolean
   readonly dry: boolean
   readonly log: Logger
 }): Promise<number> {
   const { pipeline, box, select, dry, log } = options
-  const { store } = markPlace(pipeline, quietContext(log))
+  const { store } = openMarkStore(pipeline, quietContext(log))
   let count = 0
   try {
     for (const lane of await box.lanes()) {

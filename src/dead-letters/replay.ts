@@ -19,9 +19,9 @@ import type { Pipeline } from '../config/model.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
 import { Router } from '../runtime/router.ts'
 import { compile } from '../expressions/index.ts'
-import { backSinks, Entries, originOf, type Way } from './entry.ts'
+import { backSinks, ReplayEntries, originOf, type Way } from './replay-entry.ts'
 import { Marks, STORE } from './marks.ts'
-import { markPlace, type Place, quietContext, type WithDlq } from './place.ts'
+import { openMarkStore, type MarkStore, quietContext, type WithDlq } from './mark-store.ts'
 import { type LetterSourceOptions, LetterSource } from './source.ts'
 
 export interface ReplayOptions extends Pick<LetterSourceOptions, 'box' | 'select' | 'rate' | 'max'> {
@@ -54,9 +54,9 @@ export function replay(options: ReplayOptions): Replay {
   const marks = new Map<string, Marks>()
   /** Counts at the first claim of each lane: what other runs have done. */
   const before = new Map<string, number>()
-  const place = markPlace(options.pipeline, { ...quietContext(log), clock })
+  const markStore = openMarkStore(options.pipeline, { ...quietContext(log), clock })
   let source: LetterSource | undefined
-  const entries = new Entries(options.pipeline, options.way, options.freshState)
+  const entries = new ReplayEntries(options.pipeline, options.way, options.freshState)
   const plugin = defineSource({
     ...LETTERS,
     create: (_, ctx) => (source = new LetterSource({ ...options, entries, marks }, ctx)),
@@ -66,8 +66,8 @@ export function replay(options: ReplayOptions): Replay {
   const built = build(shown, {
     clock,
     log,
-    localCheckpoints: () => place.store,
-    committer: dryRun ? lookingOn(place.store) : committerOf(place, pipeline),
+    localCheckpoints: () => markStore.store,
+    committer: dryRun ? lookingOn(markStore.store) : committerOf(markStore, pipeline),
   })
   const begin = (lane: string, made: Marks): Marks => {
     marks.set(lane, made)
@@ -80,7 +80,7 @@ export function replay(options: ReplayOptions): Replay {
       try {
         await run.run()
       } finally {
-        await place.store.close()
+        await markStore.store.close()
       }
       const replayed = [...marks].reduce((n, [lane, m]) => n + m.count('replayed') - before.get(lane)!, 0)
       return { replayed, failed: built.dlq?.meter.out ?? 0, left: source?.left ?? new Map() }
@@ -104,7 +104,7 @@ function asReplay(pipeline: Pipeline, way: Way, plugin: SourcePlugin): Pipeline 
   return way === 'step' ? read : { ...read, transforms: [], sinks: backSinks(pipeline.sources), dlq: undefined }
 }
 
-function committerOf({ store, transactions }: Place, { sinks }: Pipeline): Committer {
+function committerOf({ store, transactions }: MarkStore, { sinks }: Pipeline): Committer {
   const together = transactions && sinks.every(s => s.plugin.scope?.(s.config) === transactions.scope)
   const committer = together ? atomicCommitter(transactions.transactor, transactions.scope) : storedCommitter(store, SEEKABLE)
   // Who is fenced has been replaced by another replay, and would only fence it in turn.

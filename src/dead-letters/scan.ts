@@ -1,15 +1,15 @@
 /** Reads a dlq from front to back. */
-import type { LetterLane, Letters } from '../contract/plugin.ts'
-import { type Letter, readLetter } from '../kit/dead-letter/letter.ts'
+import type { DeadLetterLane, DeadLetterReader } from '../contract/plugin.ts'
+import { type DeadLetter, readDeadLetter } from '../kit/dead-letter/read.ts'
 
 export interface Scanned {
-  readonly letter: Letter
+  readonly letter: DeadLetter
   /** First of the offsets right before it that no record has (any more). */
   readonly gap: number
 }
 
 /** Page by page, from `low` on: everything before it is of no interest. */
-export async function* scan(box: Letters, lane: LetterLane, low: number): AsyncGenerator<Scanned[]> {
+export async function* scan(box: DeadLetterReader, lane: DeadLetterLane, low: number): AsyncGenerator<Scanned[]> {
   let gap = low
   let offset = Math.max(low, lane.from)
   for (;;) {
@@ -17,7 +17,7 @@ export async function* scan(box: Letters, lane: LetterLane, low: number): AsyncG
     const page = messages
       .filter(m => m.offset >= offset)
       .map(m => {
-        const scanned = { letter: readLetter(m, lane.partition), gap }
+        const scanned = { letter: readDeadLetter(m, lane.partition), gap }
         gap = m.offset + 1
         return scanned
       })

@@ -1,5 +1,5 @@
 /** Which dead letters a command means. */
-import { type Letter, diedAt } from '../kit/dead-letter/letter.ts'
+import { type DeadLetter, failureTime } from '../kit/dead-letter/read.ts'
 
 export interface Selection {
   /** `<partition>/<offset>`; empty: whatever the filters let through. */
@@ -16,18 +16,18 @@ export interface Selection {
   readonly pipeline?: string
 }
 
-export function selector(s: Selection): (letter: Letter) => boolean {
+export function selector(s: Selection): (letter: DeadLetter) => boolean {
   const ids = new Set(s.ids)
   return letter => {
-    const { death } = letter
-    if (s.pipeline !== undefined && death?.pipeline !== s.pipeline) return false
+    const { failure } = letter
+    if (s.pipeline !== undefined && failure?.pipeline !== s.pipeline) return false
     if (ids.size > 0 && !ids.has(letter.id)) return false
-    if (s.step && !s.step.includes(death?.step ?? '')) return false
-    if (s.errorType && !s.errorType.includes(death?.errorType ?? '')) return false
-    if (s.key !== undefined && letter.key?.toString() !== s.key && death?.stepKey !== s.key) return false
-    if (s.since !== undefined && diedAt(letter) < s.since) return false
-    if (s.until !== undefined && diedAt(letter) >= s.until) return false
-    return s.contains === undefined || letter.payload?.includes(s.contains) === true || death?.message.includes(s.contains) === true
+    if (s.step && !s.step.includes(failure?.step ?? '')) return false
+    if (s.errorType && !s.errorType.includes(failure?.errorType ?? '')) return false
+    if (s.key !== undefined && letter.key?.toString() !== s.key && failure?.stepKey !== s.key) return false
+    if (s.since !== undefined && failureTime(letter) < s.since) return false
+    if (s.until !== undefined && failureTime(letter) >= s.until) return false
+    return s.contains === undefined || letter.payload?.includes(s.contains) === true || failure?.message.includes(s.contains) === true
   }
 }
 

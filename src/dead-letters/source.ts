@@ -1,15 +1,15 @@
 /** The dlq as a source: up to what lay in it at the start, only what is meant and not done, each as the record it was. */
-import type { Batch, Letters, LetterLane, Message, Source, SourceContext } from '../contract/plugin.ts'
-import type { Entries } from './entry.ts'
-import type { Letter } from '../kit/dead-letter/letter.ts'
+import type { Batch, DeadLetterReader, DeadLetterLane, Message, Source, SourceContext } from '../contract/plugin.ts'
+import type { ReplayEntries } from './replay-entry.ts'
+import type { DeadLetter } from '../kit/dead-letter/read.ts'
 import type { Marks } from './marks.ts'
-import { markLane } from './place.ts'
+import { markLane } from './mark-store.ts'
 import { scan, type Scanned } from './scan.ts'
 
 export interface LetterSourceOptions {
-  readonly box: Letters
-  readonly entries: Entries
-  readonly select: (letter: Letter) => boolean
+  readonly box: DeadLetterReader
+  readonly entries: ReplayEntries
+  readonly select: (letter: DeadLetter) => boolean
   /** Marks by lane, made anew whenever the lane is claimed. */
   readonly marks: ReadonlyMap<string, Marks>
   /** Records per second. */
@@ -21,7 +21,7 @@ export interface LetterSourceOptions {
 const BATCH = 500
 
 interface Lane {
-  readonly info: LetterLane
+  readonly info: DeadLetterLane
   pages: AsyncGenerator<Scanned[]> | undefined
   rest: readonly Scanned[]
   ended: boolean

@@ -111,7 +111,7 @@ function stepInfo(step: Step | SinkStep, kind: StepInfo['kind']): StepInfo {
 }
 
 /** What a plugin lets people write in short is what it is about; of a connector it is the place. */
-const PLACES = [
+const LOCATION_KEYS = [
   'topics',
   'topic',
   'path',
@@ -131,7 +131,7 @@ const PLACES = [
 function headline(step: Step, config: unknown): string {
   const values = (typeof config === 'object' && config !== null ? config : {}) as Record<string, unknown>
   const { shorthand } = step.plugin.schema as { shorthand?: string }
-  const key = [...(shorthand ? [shorthand] : []), ...PLACES].find(k => values[k] !== undefined && values[k] !== null)
+  const key = [...(shorthand ? [shorthand] : []), ...LOCATION_KEYS].find(k => values[k] !== undefined && values[k] !== null)
   const value = key && values[key]
   if (typeof value === 'string' || typeof value === 'number') return String(value)
   if (Array.isArray(value) && value.every(v => typeof v === 'string')) return value.join(', ')

@@ -4,7 +4,7 @@
  */
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
-import { isReplayable, reasonOf, repeatOf, transactionsOf } from '../config/traits.ts'
+import { isReplayable, reasonOf, redeliveryOf, transactionsOf } from '../config/traits.ts'
 
 export interface Pair {
   readonly source: string
@@ -48,7 +48,7 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
     ...(hint && { hint }),
     dlq,
   })
-  const repeats = repeatOf(sink)
+  const repeats = redeliveryOf(sink)
   if (!isReplayable(source)) return make('at_most_once', `${source.type} cannot be read again after a crash: ${reasonOf(source)}`)
   if (repeats === 'ephemeral') return make('at_most_once', `${sink.type} keeps nothing: ${reasonOf(sink)}`)
 

@@ -1,16 +1,16 @@
 /** A topic catalogue from text to what it wants; every problem at its place, as in a pipeline file. */
 import { dirname } from 'node:path'
 import catalogueSchema from '../../schemas/topics.schema.json' with { type: 'json' }
-import type { Acl, AclOperation } from '../connectors/kafka/admin.ts'
+import type { Acl, AclOperation } from '../connectors/kafka/log-admin.ts'
 import { convert } from '../config/convert.ts'
 import { type Env, resolveTree } from '../config/env.ts'
 import { fill } from '../config/fill.ts'
-import { judge } from '../config/judge.ts'
+import { diagnose } from '../config/diagnose.ts'
 import type { Problem } from '../config/model.ts'
 import { parseText } from '../config/parse.ts'
 import { Problems } from '../config/problems.ts'
 import { readText } from '../config/read.ts'
-import { type Place, report } from '../config/report.ts'
+import { type Locate, report } from '../config/report.ts'
 import type { Schema } from '../config/schema.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { find, type MapNode, type Path, SourceText, valueSpan } from '../config/tree.ts'
@@ -74,11 +74,11 @@ export async function loadCatalogue(
   const top = root.entries.values().next().value?.key ?? { source, start: 0, end: 1 }
   const unresolved = new Set<string>()
   const filled = fill(root, SCHEMA, [], { root: SCHEMA, env, base: dirname(file), problems, at: top, unresolved, lenient: false })
-  const place: Place = path => {
+  const place: Locate = path => {
     const found = find(root, path)
     return { path, find: { ...found, key: found.key ?? top } }
   }
-  report(await judge(filled, SCHEMA), place, unresolved, problems)
+  report(await diagnose(filled, SCHEMA), place, unresolved, problems)
   if (!problems.empty) return { problems: problems.list() }
   const content = convert(filled, SCHEMA, SCHEMA).value as Content
   checkContent(content, root, problems)

@@ -1,12 +1,12 @@
 /** The log a command works on: the environment variables that the kafka plugins take their defaults from, or `--brokers`. */
 import type { Logger } from '../contract/plugin.ts'
 import { PipelineError } from '../contract/plugin.ts'
-import { checkConnection, connect, type ConnectionConfig, type Lease } from '../connectors/kafka/connect.ts'
+import { validateConnection, connect, type ConnectionConfig, type KafkaLease } from '../connectors/kafka/connect.ts'
 import schema from '../connectors/kafka/source.schema.json' with { type: 'json' }
 import { convert } from '../config/convert.ts'
 import type { Env } from '../config/env.ts'
 import { fill, fromJson } from '../config/fill.ts'
-import { judge } from '../config/judge.ts'
+import { diagnose } from '../config/diagnose.ts'
 import { Problems } from '../config/problems.ts'
 import type { Schema } from '../config/schema.ts'
 import { formatPath, SourceText } from '../config/tree.ts'
@@ -37,10 +37,10 @@ export async function connectionSettings(brokers: string | undefined, env: Env =
     return key === 'brokers' && brokers !== undefined ? '--brokers' : (variable ?? String(key))
   }
   const lines = problems.list().map(p => p.message)
-  for (const j of await judge(filled, own)) lines.push(line(origin(j.path[0]), `${formatPath(j.path)} ${j.message}`, j.suggestion))
+  for (const j of await diagnose(filled, own)) lines.push(line(origin(j.path[0]), `${formatPath(j.path)} ${j.message}`, j.suggestion))
   const config = convert(filled, own, own).value as ConnectionConfig
   if (lines.length === 0)
-    for (const p of checkConnection(config)) lines.push(line(origin(p.path[0]), `${formatPath(p.path)} ${p.message}`, p.suggestion))
+    for (const p of validateConnection(config)) lines.push(line(origin(p.path[0]), `${formatPath(p.path)} ${p.message}`, p.suggestion))
   if (lines.length > 0) throw new SettingsError(lines.join('\n'))
   return config
 }
@@ -54,7 +54,7 @@ const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error:
 export async function connectLog(
   brokers: string | undefined,
   env: Env = process.env,
-): Promise<Lease & { readonly config: ConnectionConfig }> {
+): Promise<KafkaLease & { readonly config: ConnectionConfig }> {
   const config = await connectionSettings(brokers, env)
   return { ...(await connect(config, silent)), config }
 }

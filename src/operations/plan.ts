@@ -1,5 +1,5 @@
 /** What must change so that a log is as catalogues say, and the changing. */
-import type { Acl } from '../connectors/kafka/admin.ts'
+import type { Acl } from '../connectors/kafka/log-admin.ts'
 import type { Driver } from '../connectors/kafka/driver.ts'
 import type { Catalogue, WantedTopic } from './catalogue.ts'
 

@@ -1,10 +1,10 @@
 /** Sends a source to another place: the group's offsets, and the checkpoint with the state that belongs to the old place. */
 import { positionsIn } from '../connectors/kafka/positions.ts'
 import { connect, type ConnectionConfig } from '../connectors/kafka/connect.ts'
-import type { GroupMember } from '../connectors/kafka/admin.ts'
+import type { GroupMember } from '../connectors/kafka/log-admin.ts'
 import type { Driver, TopicPartition } from '../connectors/kafka/driver.ts'
 import { type CheckpointStore, EnvironmentError, type LaneInfo } from '../contract/plugin.ts'
-import { silent } from './standing.ts'
+import { silent } from './position-status.ts'
 
 export type Target =
   | { readonly at: 'earliest' | 'latest' }

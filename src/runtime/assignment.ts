@@ -91,7 +91,7 @@ export class Assignment {
       signal,
       stopping,
       bounds: built.bounds,
-      commitInterval: source.prompt ? 0 : pipeline.commit_interval,
+      commitInterval: source.commitImmediately ? 0 : pipeline.commit_interval,
       maxInFlight: pipeline.max_in_flight,
       maxBytes: () => HELD_BYTES / Math.max(1, this.lanes.size),
       backoff: pipeline.retry,

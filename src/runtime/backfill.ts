@@ -16,14 +16,14 @@ export interface Range {
 const DELAY = 60_000
 
 /** ms around the bounds that have to be read; 0: nothing in the pipeline collects over event time. */
-export function reachOf(pipeline: Pipeline): number {
-  const reach = Math.max(0, ...pipeline.transforms.map(({ plugin, config }) => plugin.reach?.(config) ?? 0))
-  return reach > 0 ? reach + DELAY : 0
+export function windowSpanOf(pipeline: Pipeline): number {
+  const span = Math.max(0, ...pipeline.transforms.map(({ plugin, config }) => plugin.windowSpan?.(config) ?? 0))
+  return span > 0 ? span + DELAY : 0
 }
 
-export const widen = ({ from, to }: Range, reach: number): Range => ({
-  from: from === undefined ? undefined : Math.max(0, from - reach),
-  to: to === undefined ? undefined : to + reach,
+export const widen = ({ from, to }: Range, span: number): Range => ({
+  from: from === undefined ? undefined : Math.max(0, from - span),
+  to: to === undefined ? undefined : to + span,
 })
 
 /** Lets out only what ends within the bounds: its windows are whole. */

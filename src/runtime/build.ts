@@ -12,9 +12,9 @@ import type {
   SourcePlugin,
   TransformContext,
 } from '../contract/plugin.ts'
-import { keepWithin, type Range, reachOf, widen } from './backfill.ts'
+import { keepWithin, type Range, windowSpanOf, widen } from './backfill.ts'
 import { decodeTransform, intactTransform, type Stage } from './chain.ts'
-import { placeOf } from './checkpoints/place.ts'
+import { checkpointLocation } from './checkpoints/location.ts'
 import type { Clock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from '../config/model.ts'
@@ -87,7 +87,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const writers = pipeline.sinks.map(step => writer(step, 'sink'))
   const router = new Router(pipeline.sinks.map((step, i) => ({ step, when: expressions.get(step.name), meter: writers[i].meter })))
   const { range } = options
-  const reach = range ? reachOf(pipeline) : 0
+  const span = range ? windowSpanOf(pipeline) : 0
   const shared = new Map<string, unknown>()
   const stages = (lane: LaneInfo, state: LaneState): Stage[] =>
     pipeline.transforms.map(step => {
@@ -106,13 +106,13 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
       return {
         name: step.name,
         at: step.at,
-        transform: range && step.plugin.reach ? keepWithin(transform, range) : transform,
+        transform: range && step.plugin.windowSpan ? keepWithin(transform, range) : transform,
         when: expressions.get(step.name),
         meter: meters.step(step.name, 'transform'),
       }
     })
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
-  const read = { ...options, range: range && widen(range, reach) }
+  const read = { ...options, range: range && widen(range, span) }
   const sources = pipeline.sources.map(step => buildSource(step, pipeline, read, context(step.name), meters))
   return {
     pipeline,
@@ -122,7 +122,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     dlq: pipeline.dlq && writer(pipeline.dlq, 'dlq'),
     router,
     stages,
-    bounds: reach > 0 ? range : undefined,
+    bounds: span > 0 ? range : undefined,
     reports,
   }
 }
@@ -167,8 +167,10 @@ function readsValues(pipeline: Pipeline): boolean {
 
 function chooseCommitter(step: Step<SourcePlugin>, pipeline: Pipeline, source: Source, options: BuildOptions, context: Context): Committer {
   if (options.range) return ephemeralCommitter()
-  const place = placeOf(step, pipeline, source, context, () => options.localCheckpoints(pipeline))
-  if (place.kind === 'source') return sourceCommitter(source, options.log)
-  if (place.kind === 'store') return storedCommitter(place.store, source)
-  return place.own ? atomicCommitter(place.store, place.scope) : atomicCommitter(place.store, place.scope, source, options.log)
+  const location = checkpointLocation(step, pipeline, source, context, () => options.localCheckpoints(pipeline))
+  if (location.kind === 'source') return sourceCommitter(source, options.log)
+  if (location.kind === 'store') return storedCommitter(location.store, source)
+  return location.own
+    ? atomicCommitter(location.store, location.scope)
+    : atomicCommitter(location.store, location.scope, source, options.log)
 }

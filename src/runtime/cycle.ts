@@ -1,5 +1,5 @@
 /** What one lane has produced and not yet written: the unit that is written, committed, and forgotten together. */
-import type { Message, Position, Refusal } from '../contract/plugin.ts'
+import type { Message, Position, Rejection } from '../contract/plugin.ts'
 import type { Location } from '../config/model.ts'
 
 export class Cycle {
@@ -7,7 +7,7 @@ export class Cycle {
   readonly outputs: Message[][]
   readonly dead: Message[] = []
   /** For a source that tells its senders. */
-  readonly refused: (Refusal & { readonly at: Location })[] = []
+  readonly refused: (Rejection & { readonly at: Location })[] = []
   /** Where the source goes on after this cycle; undefined: nothing was read. */
   position: Position | undefined
   /** Source messages read into it. */

@@ -16,7 +16,7 @@ function previewSink(label: string, write: (line: string) => void): SinkPlugin {
   return defineSink({
     type: 'preview',
     schema: {},
-    repeat: 'appends',
+    onRedelivery: 'appends',
     reason: 'prints only',
     create: () => ({
       async write(messages: readonly Message[]) {

@@ -1,5 +1,5 @@
 /** What becomes of the messages of a lane that cannot be processed: one that a step refuses, and one somewhere in a batch that made a step throw. */
-import { EnvironmentError, type Message, placeOf } from '../contract/plugin.ts'
+import { EnvironmentError, type Message, laneOffset } from '../contract/plugin.ts'
 import { isOutside } from './backfill.ts'
 import type { Chain } from './chain.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
@@ -52,7 +52,7 @@ export class Failures {
   /** A transform threw. True: the batch has been dealt with all the same, message by message. */
   async survive(messages: readonly Message[], error: Error, stale: () => boolean): Promise<boolean> {
     const end = messages.at(-1)
-    const last = end ? placeOf(end) : -1
+    const last = end ? laneOffset(end) : -1
     const stateful = this.lane.stateful()
     const hopeless =
       error instanceof UnhandledRecord ||

@@ -1,5 +1,5 @@
 /** Finds the one message that makes a transform throw, by running message by message over the stretch in which it must be. */
-import { EnvironmentError, type Message, placeOf } from '../contract/plugin.ts'
+import { EnvironmentError, type Message, laneOffset } from '../contract/plugin.ts'
 import type { Chain } from './chain.ts'
 import type { Cycle } from './cycle.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
@@ -25,17 +25,17 @@ export class PoisonHunt {
   /** Rejects at a poison message not met before; the lane is then rewound, and the next pass kills it without running it. */
   async run(messages: readonly Message[], chain: Chain, kill: (message: Message, failure: Failure) => void): Promise<void> {
     for (const m of messages) {
-      const known = this.found.get(placeOf(m))
+      const known = this.found.get(laneOffset(m))
       if (known) kill(m, known)
       else {
         try {
           await chain.run([m])
         } catch (error) {
-          if (!(error instanceof UnhandledRecord)) this.found.set(placeOf(m), culprit(chain, error as Error))
+          if (!(error instanceof UnhandledRecord)) this.found.set(laneOffset(m), culprit(chain, error as Error))
           throw error
         }
       }
-      if (placeOf(m) >= this.until) {
+      if (laneOffset(m) >= this.until) {
         this.until = -1
         this.found.clear()
       }

@@ -6,7 +6,7 @@ import {
   EnvironmentError,
   type LaneInfo,
   type Message,
-  placeOf,
+  laneOffset,
   type Position,
   type Transaction,
   type WriteContext,
@@ -161,7 +161,7 @@ export class Settler {
 
   /** A message that cannot be processed stops nothing: there is a dlq, or a source that tells its sender, or the file says to drop it. */
   get buries(): boolean {
-    return this.host.dlq !== undefined || this.host.source.refuse !== undefined || this.host.dropsDead
+    return this.host.dlq !== undefined || this.host.source.reject !== undefined || this.host.dropsDead
   }
 
   /** @returns false when there is no such place. */
@@ -169,7 +169,7 @@ export class Settler {
     const { dlq, source, pipeline, clock } = this.host
     replayOf(message)?.taken(message)
     if (dlq) cycle.dead.push(deadLetter(message, failure, pipeline, clock.now()))
-    if (source.refuse) cycle.refused.push({ message, ...failure })
+    if (source.reject) cycle.refused.push({ message, ...failure })
     return this.buries
   }
 
@@ -193,10 +193,10 @@ export class Settler {
       if (lost) throw new EnvironmentError(`the dead-letter queue refused a record: ${lost.error.message}`, lost.error)
     }
     if (cycle.refused.length === 0) return
-    const [untold] = source.refuse!(cycle.refused) ?? []
+    const [untold] = source.reject!(cycle.refused) ?? []
     if (!untold || dlq || this.host.dropsDead) return
     throw new UnhandledRecord(untold.message, cycle.refused.find(r => r.message === untold.message)!)
   }
 }
 
-const rank = (m: Message): number => (placeOf(m) < 0 ? Number.MAX_SAFE_INTEGER : placeOf(m))
+const rank = (m: Message): number => (laneOffset(m) < 0 ? Number.MAX_SAFE_INTEGER : laneOffset(m))

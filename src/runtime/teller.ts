@@ -18,13 +18,13 @@ export class Teller {
 
   /** @throws {EnvironmentError} from a source that is told at once. */
   async tell(lane: LaneInfo, position: Position): Promise<void> {
-    const { hearsEvery } = this.source
-    if (hearsEvery === undefined) return tellSource(this.source, lane.id, position, this.log)
+    const { commitNotifyInterval } = this.source
+    if (commitNotifyInterval === undefined) return tellSource(this.source, lane.id, position, this.log)
     this.news.set(lane.id, position)
     this.timer ??= setTimeout(() => {
       this.timer = undefined
       for (const lane of this.news.keys()) void this.flush(lane)
-    }, hearsEvery)
+    }, commitNotifyInterval)
   }
 
   /** What the source has not heard of the lane yet it hears now. Never throws. */

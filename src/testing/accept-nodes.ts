@@ -8,14 +8,14 @@ export interface Edit {
   readonly text: string
 }
 
-export interface Place {
+export interface NodePosition {
   readonly node: unknown
   /** Inside `[]` or `{}`: it must stay on one line. */
   readonly inFlow: boolean
 }
 
 /** The node at a path, when the way to it is plain: changing what an alias stands for would change other tests too. */
-export function nodeAt(doc: Document, path: readonly (string | number)[]): Place {
+export function nodeAt(doc: Document, path: readonly (string | number)[]): NodePosition {
   let node: unknown = doc.contents
   let inFlow = false
   for (const part of path) {

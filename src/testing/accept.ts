@@ -9,7 +9,7 @@ import { bytesOf, columnOf, type Edit, indent, keyOf, nodeAt, nodeOf, render, se
 import type { Row } from './align.ts'
 import { header, valueOf } from './compare.ts'
 import type { ChannelId, Failure, TestResult } from './run.ts'
-import type { Written } from './world.ts'
+import type { Written } from './in-memory-sinks.ts'
 
 export interface Accepted {
   readonly text: string

@@ -1,7 +1,7 @@
 /** Lists of messages side by side: which belong together, which are missing, which are too many. */
 import { compare, type Difference } from './compare.ts'
 import type { Channel, Expected } from './model.ts'
-import type { Written } from './world.ts'
+import type { Written } from './in-memory-sinks.ts'
 
 export type Row =
   | { readonly kind: 'same'; readonly expected: Expected; readonly actual: Written }

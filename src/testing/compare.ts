@@ -1,7 +1,7 @@
 /** One expected message against one that came: what differs, field by field. */
 import type { Json } from '../contract/plugin.ts'
 import type { Channel, Expected } from './model.ts'
-import type { Written } from './world.ts'
+import type { Written } from './in-memory-sinks.ts'
 
 /** One difference; undefined: not there. Texts are ready to print. */
 export interface Difference {

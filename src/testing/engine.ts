@@ -4,11 +4,11 @@ import type { Code } from '../config/codes.ts'
 import { excerptOf, Problems } from '../config/problems.ts'
 import { checkTest } from './check.ts'
 import { align } from './align.ts'
-import type { Cut } from './feed.ts'
+import type { BatchSplit } from './feed.ts'
 import { loadTests } from './load.ts'
 import type { TestCase, TestFile } from './model.ts'
 import type { TestSource } from './source.ts'
-import { withTold } from './stage.ts'
+import { withRejectionSink } from './fakes.ts'
 import { type Failure, runTest, type TestResult, whatOf, wholeBatches } from './run.ts'
 
 export interface FileResult {
@@ -21,7 +21,7 @@ export interface TestOptions {
   /** Run every test so often; from the second time on, batches are cut at other places. */
   readonly repeat: number
   /** Real ms that one step of a test may take; default 10 s. */
-  readonly patience?: number
+  readonly restTimeout?: number
   /** Part of the names of the tests to run. */
   readonly filter?: string
   load(file: string, test: TestCase): Promise<{ pipeline?: Pipeline; problems: readonly Problem[] }>
@@ -73,7 +73,7 @@ async function prepare(tests: TestFile, source: TestSource, load: TestOptions['l
     let loading = loaded.get(id)
     if (!loading) loaded.set(id, (loading = load(tests.pipeline, test)))
     const { pipeline: whole, problems } = await loading
-    const pipeline = whole && withTold(whole)
+    const pipeline = whole && withRejectionSink(whole)
     for (const p of problems) {
       // What a test overrides is wrong where the test says it.
       const override = p.file === '--set' ? test.set.find(s => s.argument === excerptOf(p)) : undefined
@@ -90,10 +90,10 @@ async function prepare(tests: TestFile, source: TestSource, load: TestOptions['l
 }
 
 /** The first run counts; the others must give the same, wherever batches are cut. */
-async function repeated(pipeline: Pipeline, test: TestCase, { repeat, patience = 10_000 }: TestOptions): Promise<TestResult> {
-  const first = await runTest(pipeline, test, patience)
+async function repeated(pipeline: Pipeline, test: TestCase, { repeat, restTimeout = 10_000 }: TestOptions): Promise<TestResult> {
+  const first = await runTest(pipeline, test, restTimeout)
   for (let i = 2; i <= repeat && first.failures.length === 0; i++) {
-    const again = await runTest(pipeline, test, patience, cutsOf(i))
+    const again = await runTest(pipeline, test, restTimeout, cutsOf(i))
     if (again.hash === first.hash && again.failures.length === 0) continue
     return { ...first, failures: [...deviations(pipeline, first, again, i), ...again.failures] }
   }
@@ -120,7 +120,7 @@ function deviations(pipeline: Pipeline, first: TestResult, again: TestResult, ru
 }
 
 /** Batch sizes of the n-th run: a small generator, so that a run can be had again. */
-function cutsOf(run: number): Cut {
+function cutsOf(run: number): BatchSplit {
   if (run === 1) return wholeBatches
   let x = Math.imul(run, 0x9e3779b1) >>> 0 || 1
   return () => {

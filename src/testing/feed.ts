@@ -23,7 +23,7 @@ export interface FeedRecord {
 }
 
 /** How many records the next batch may hold: batches must not show in the output, so repeats cut them differently. */
-export type Cut = () => number
+export type BatchSplit = () => number
 
 interface FeedLane {
   readonly info: LaneInfo
@@ -36,7 +36,7 @@ export class Feed {
   readonly source: string
   readonly format: Format
   private readonly replayable: boolean
-  private readonly cut: Cut
+  private readonly cut: BatchSplit
   private readonly lanes = new Map<string, FeedLane>()
   /** Lane of every record in order of arrival: a restart reads them in the same order again. */
   private readonly arrivals: { lane: FeedLane; index: number }[] = []
@@ -47,7 +47,7 @@ export class Feed {
   private ended = false
   private wake: (() => void) | undefined
 
-  constructor(options: { source: string; lanes: readonly LaneInfo[]; format: Format; replayable: boolean; cut: Cut }) {
+  constructor(options: { source: string; lanes: readonly LaneInfo[]; format: Format; replayable: boolean; cut: BatchSplit }) {
     this.source = options.source
     this.format = options.format
     this.replayable = options.replayable

@@ -1,6 +1,6 @@
 /** One hash of all that a test has written: equal for two runs exactly when their outputs are. */
 import { createHash } from 'node:crypto'
-import type { Written } from './world.ts'
+import type { Written } from './in-memory-sinks.ts'
 
 export function hashOf(outputs: readonly (readonly [name: string, records: readonly Written[]])[]): string {
   const hash = createHash('sha256')

@@ -1,7 +1,7 @@
 /** A test file from disk: parsed, judged by its schema, turned into what the engine runs. Problems carry their place, as for a pipeline file. */
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { judge } from '../config/judge.ts'
+import { diagnose } from '../config/diagnose.ts'
 import type { Problem } from '../config/model.ts'
 import { parseText } from '../config/parse.ts'
 import { Problems } from '../config/problems.ts'
@@ -37,7 +37,7 @@ export async function loadTests(file: string): Promise<LoadedTests> {
   const source = new TestSource(text, root)
   if (!root || !problems.empty) return { tests: undefined, problems: problems.list(), source }
 
-  for (const j of await judge(toValue(root), schema as unknown as Schema)) {
+  for (const j of await diagnose(toValue(root), schema as unknown as Schema)) {
     const span = j.on === 'parent' ? source.span(j.path.slice(0, -1), 'key') : source.span(j.path, j.on)
     problems.add(j.code, span, j.path, j.message, j.suggestion)
   }

@@ -4,7 +4,7 @@ import type { Metric } from './model.ts'
 import type { Failure } from './run.ts'
 import type { StepCounts, Totals } from './totals.ts'
 
-export function judgeMetric(metric: Metric, totals: Totals): Failure[] {
+export function checkMetric(metric: Metric, totals: Totals): Failure[] {
   const { at, path, name, expected } = metric
   if (typeof expected === 'number') {
     const parsed = parseMetric(name)

@@ -4,7 +4,7 @@ import type { Row } from './align.ts'
 import { header, show, showBytes, valueOf } from './compare.ts'
 import type { Expected } from './model.ts'
 import type { ChannelId, Failure, TestResult } from './run.ts'
-import type { Written } from './world.ts'
+import type { Written } from './in-memory-sinks.ts'
 
 export type Style = 'good' | 'bad' | 'dim' | 'bold'
 /** Colours a text, or does not. */

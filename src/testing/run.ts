@@ -4,11 +4,11 @@ import { formatPath, type Path } from '../config/tree.ts'
 import { align, type Row } from './align.ts'
 import { header } from './compare.ts'
 import { hashOf } from './hash.ts'
-import type { Cut } from './feed.ts'
-import { judgeMetric } from './metrics.ts'
+import type { BatchSplit } from './feed.ts'
+import { checkMetric } from './metrics.ts'
 import type { Channel, Expectation, TestCase, TestStep } from './model.ts'
-import { Rig } from './rig.ts'
-import type { Written } from './world.ts'
+import { TestDriver } from './test-driver.ts'
+import type { Written } from './in-memory-sinks.ts'
 
 export type Failure =
   /** A sink or the dlq holds something else. */
@@ -61,12 +61,17 @@ export interface TestResult {
 }
 
 /** Every record of a lane in one batch, as far as the steps allow. */
-export const wholeBatches: Cut = () => Number.POSITIVE_INFINITY
+export const wholeBatches: BatchSplit = () => Number.POSITIVE_INFINITY
 
-/** @param patience real ms that a step of the test may take */
-export async function runTest(pipeline: Pipeline, test: TestCase, patience: number, cut: Cut = wholeBatches): Promise<TestResult> {
+/** @param restTimeout real ms that a step of the test may take */
+export async function runTest(
+  pipeline: Pipeline,
+  test: TestCase,
+  restTimeout: number,
+  cut: BatchSplit = wholeBatches,
+): Promise<TestResult> {
   const started = performance.now()
-  const trial = new Trial(pipeline, test, cut, patience)
+  const trial = new Trial(pipeline, test, cut, restTimeout)
   await trial.run()
   const written = trial.written()
   return {
@@ -82,17 +87,17 @@ class Trial {
   readonly failures: Failure[] = []
   private readonly pipeline: Pipeline
   private readonly test: TestCase
-  private readonly rig: Rig
+  private readonly driver: TestDriver
   private readonly channels: readonly ChannelId[]
   /** Per channel and lane: how many records expectations have looked at. */
   private readonly seen = new Map<string, Map<string, number>>()
   /** The stop of the pipeline that has been told already, or was expected. */
   private told: Error | undefined
 
-  constructor(pipeline: Pipeline, test: TestCase, cut: Cut, patience: number) {
+  constructor(pipeline: Pipeline, test: TestCase, cut: BatchSplit, restTimeout: number) {
     this.pipeline = pipeline
     this.test = test
-    this.rig = new Rig(pipeline, test, cut, patience)
+    this.driver = new TestDriver(pipeline, test, cut, restTimeout)
     this.channels = [
       ...pipeline.sinks.map(s => ({ kind: 'sink' as const, name: s.name })),
       ...(pipeline.dlq ? [{ kind: 'dlq' as const, name: pipeline.dlq.name }] : []),
@@ -103,50 +108,50 @@ class Trial {
   async run(): Promise<void> {
     let at = this.test.at
     try {
-      await this.rig.start()
+      await this.driver.start()
       for (const step of this.test.steps) {
         at = step.at
         await this.step(step)
       }
-      await this.rig.settle()
+      await this.driver.settle()
       this.leftOver()
-      await this.rig.close()
+      await this.driver.close()
     } catch (error) {
       this.failures.push({ kind: 'error', at, what: 'error', text: (error as Error).message })
     }
   }
 
   written(): Map<ChannelId, readonly Written[]> {
-    return new Map(this.channels.map(id => [id, inOrder(id, this.rig.world.read(id.name, new Map()))]))
+    return new Map(this.channels.map(id => [id, inOrder(id, this.driver.sinks.read(id.name, new Map()))]))
   }
 
   private async step(step: TestStep): Promise<void> {
     switch (step.kind) {
       case 'input':
-        return this.rig.input(step.records)
+        return this.driver.input(step.records)
       case 'advance':
-        return this.rig.advance(step.ms)
+        return this.driver.advance(step.ms)
       case 'expect':
-        await this.rig.settle()
+        await this.driver.settle()
         return this.expect(step.expectation, step.at)
       default:
-        return this.rig[step.kind]()
+        return this.driver[step.kind]()
     }
   }
 
   private expect(expectation: Expectation, at: Location): void {
     if (expectation.stops) this.expectStop(expectation.stops)
-    else this.tellStop(at)
+    else this.reportStop(at)
     for (const [name, channel] of expectation.outputs) {
       const sink = name ?? this.pipeline.sinks[0].name
       this.compare({ kind: 'sink', name: sink }, channel)
     }
     if (expectation.deadLetters) this.compare({ kind: 'dlq', name: this.pipeline.dlq!.name }, expectation.deadLetters)
-    for (const metric of expectation.metrics) this.failures.push(...judgeMetric(metric, this.rig.totals))
+    for (const metric of expectation.metrics) this.failures.push(...checkMetric(metric, this.driver.totals))
   }
 
   private expectStop({ text, at }: { text: string; at: Location }): void {
-    const { failure } = this.rig
+    const { failure } = this.driver
     this.told = failure
     if (failure?.message.includes(text)) return
     const what = failure ? `the pipeline stopped with another error: ${failure.message}` : 'the pipeline has not stopped'
@@ -158,8 +163,8 @@ class Trial {
     })
   }
 
-  private tellStop(at: Location): void {
-    const { failure } = this.rig
+  private reportStop(at: Location): void {
+    const { failure } = this.driver
     if (!failure || failure === this.told) return
     this.told = failure
     this.failures.push({ kind: 'error', at, what: 'error', text: `the pipeline stopped: ${failure.message}` })
@@ -183,7 +188,7 @@ class Trial {
 
   /** At the end of a test nothing may be left that nobody looked at: a surprise is a failure. */
   private leftOver(): void {
-    this.tellStop(this.test.at)
+    this.reportStop(this.test.at)
     for (const id of this.channels) {
       const rest = this.take(id)
       if (rest.length === 0) continue
@@ -194,7 +199,7 @@ class Trial {
 
   private take(id: ChannelId): Written[] {
     const seen = this.seen.get(id.name)!
-    const byLane = this.rig.world.read(id.name, seen)
+    const byLane = this.driver.sinks.read(id.name, seen)
     for (const [lane, records] of byLane) seen.set(lane, (seen.get(lane) ?? 0) + records.length)
     return inOrder(id, byLane)
   }

@@ -1,6 +1,6 @@
 /** Trades to OHLCV bars by event time, exact to the last digit. */
 import type { BarsConfig } from '../generated/config-types.ts'
-import { type CheckProblem, defineTransform, Message, type Output, type Transform, type TransformContext } from '../contract/plugin.ts'
+import { type ConfigProblem, defineTransform, Message, type Output, type Transform, type TransformContext } from '../contract/plugin.ts'
 import { EventClock } from '../kit/event-clock.ts'
 import schema from './bars.schema.json' with { type: 'json' }
 import type { Bar } from './bars/bar.ts'
@@ -14,12 +14,12 @@ export default defineTransform<BarsConfig>({
   type: 'bars',
   schema,
   stateful: true,
-  reach: c => c.interval + c.allowed_lateness + c.max_future,
-  check,
+  windowSpan: c => c.interval + c.allowed_lateness + c.max_future,
+  validateConfig,
   create,
 })
 
-function check({ interval }: BarsConfig): CheckProblem[] {
+function validateConfig({ interval }: BarsConfig): ConfigProblem[] {
   if (interval >= 1000 && interval <= DAY && DAY % interval === 0) return []
   const near = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 28_800, 43_200, 86_400]
     .map(s => s * 1000)

@@ -1,7 +1,7 @@
 /** Drops messages whose key has been seen before. */
 import type { DedupeConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
-import { type CheckProblem, DataError, defineTransform, type State, type Transform, type TransformContext } from '../contract/plugin.ts'
+import { type ConfigProblem, DataError, defineTransform, type State, type Transform, type TransformContext } from '../contract/plugin.ts'
 import { EventClock } from '../kit/event-clock.ts'
 import schema from './dedupe.schema.json' with { type: 'json' }
 import { timeReader } from '../kit/values/event-time.ts'
@@ -13,7 +13,7 @@ export default defineTransform<DedupeConfig>({
   type: 'dedupe',
   schema,
   stateful: true,
-  check: ({ ttl }): CheckProblem[] => (ttl > 0 ? [] : [{ path: ['ttl'], message: 'a key must be remembered for longer than 0' }]),
+  validateConfig: ({ ttl }): ConfigProblem[] => (ttl > 0 ? [] : [{ path: ['ttl'], message: 'a key must be remembered for longer than 0' }]),
   create,
 })
 

@@ -1,6 +1,6 @@
 /** Puts the value into an envelope `{timestamp, producer_service, data}`, or takes it out of one. */
 import type { EnvelopeConfig } from '../generated/config-types.ts'
-import { type CheckProblem, DataError, defineTransform, type Message } from '../contract/plugin.ts'
+import { type ConfigProblem, DataError, defineTransform, type Message } from '../contract/plugin.ts'
 import { parseTime, wrong } from '../kit/values/event-time.ts'
 import { failOn } from '../kit/fail.ts'
 import { show } from '../kit/values/fields.ts'
@@ -10,7 +10,7 @@ import schema from './envelope.schema.json' with { type: 'json' }
 export default defineTransform<EnvelopeConfig>({
   type: 'envelope',
   schema,
-  check,
+  validateConfig,
   create(config) {
     const change = config.unwrap ? unwrapper(config) : wrapper(config)
     return {
@@ -29,8 +29,8 @@ export default defineTransform<EnvelopeConfig>({
   },
 })
 
-function check({ wrap, unwrap, producers, names }: EnvelopeConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+function validateConfig({ wrap, unwrap, producers, names }: EnvelopeConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   if (wrap === undefined && !unwrap)
     problems.push({ path: [], message: 'needs wrap, with the name of the producing service, or unwrap: true' })
   if (wrap !== undefined && unwrap) problems.push({ path: ['unwrap'], message: 'wrap and unwrap exclude each other' })

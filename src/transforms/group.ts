@@ -1,7 +1,7 @@
 /** One message per key, with the list of what has that key; never across source records. */
 import type { GroupConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
-import { type CheckProblem, DataError, defineTransform, Message, type Output, type Transform } from '../contract/plugin.ts'
+import { type ConfigProblem, DataError, defineTransform, Message, type Output, type Transform } from '../contract/plugin.ts'
 import { failOn } from '../kit/fail.ts'
 import { getter, show } from '../kit/values/fields.ts'
 import { distinct } from '../kit/values/key.ts'
@@ -10,14 +10,14 @@ import schema from './group.schema.json' with { type: 'json' }
 export default defineTransform<GroupConfig>({
   type: 'group',
   schema,
-  check,
+  validateConfig,
   create: config => (config.field === undefined ? groupMessages(config) : groupElements(config, config.field)),
 })
 
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('.') + 1)
 
-function check({ keep = [], key_as, as, field }: GroupConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+function validateConfig({ keep = [], key_as, as, field }: GroupConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   if (key_as === as) problems.push({ path: ['as'], message: `the key and the list can't both be '${as}'` })
   const taken = new Set([key_as, as])
   keep.forEach((path, i) => {

@@ -2,7 +2,7 @@
 import type { JoinLatestConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import {
-  type CheckProblem,
+  type ConfigProblem,
   DataError,
   defineTransform,
   type Json,
@@ -23,7 +23,7 @@ export default defineTransform<JoinLatestConfig>({
   type: 'join_latest',
   schema,
   stateful: true,
-  check({ source, table }): CheckProblem[] {
+  validateConfig({ source, table }): ConfigProblem[] {
     if (source === undefined && table === undefined)
       return [{ path: [], message: 'needs the source step whose messages fill the table, or an expression (table) that tells them' }]
     return source !== undefined && table !== undefined ? [{ path: ['table'], message: 'source says already what fills the table' }] : []
@@ -32,10 +32,10 @@ export default defineTransform<JoinLatestConfig>({
 })
 
 /** [value, time] */
-type Entry = [Json, number]
+type Latest = [Json, number]
 
 /** The parts that the lanes of this process bring; each is its lane's state, so a restart or a rewind puts it back. */
-type Table = Map<string, State<Entry>>
+type Table = Map<string, State<Latest>>
 
 interface Waiting {
   readonly id: string
@@ -47,7 +47,7 @@ interface Waiting {
 
 function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
   const { as, wait, max_waiting, on_missing, max_keys, max_age } = config
-  const own = ctx.state<Entry>('latest')
+  const own = ctx.state<Latest>('latest')
   const table = ctx.shared<Table>('table', () => new Map())
   table.set(ctx.lane.id, own)
   const queue = new Queue(ctx.state('waiting'), ctx)
@@ -67,7 +67,7 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
     own.set(key, [(keeps ? keeps.evaluate(m) : m.value) as Json, m.time])
     return key
   }
-  const find = (key: string, time: number): Entry | undefined => {
+  const find = (key: string, time: number): Latest | undefined => {
     const entry = own.get(key) ?? newest(table, key)
     return entry && max_age > 0 && time - entry[1] > max_age ? undefined : entry
   }
@@ -129,8 +129,8 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
 }
 
 /** Of several lanes that have the key; of equally new ones that of the first lane by name. */
-function newest(table: Table, key: string): Entry | undefined {
-  let found: Entry | undefined
+function newest(table: Table, key: string): Latest | undefined {
+  let found: Latest | undefined
   let from = ''
   for (const [lane, part] of table) {
     const entry = part.get(key)

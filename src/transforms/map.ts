@@ -1,7 +1,7 @@
 /** Makes a new value out of a message, field by field or as a whole. */
 import type { MapConfig, MapConfigFields } from '../generated/config-types.ts'
 import { compile, compileObject, type Shape } from '../expressions/index.ts'
-import { type CheckProblem, DataError, defineTransform, type Message } from '../contract/plugin.ts'
+import { type ConfigProblem, DataError, defineTransform, type Message } from '../contract/plugin.ts'
 import { failOn } from '../kit/fail.ts'
 import { show } from '../kit/values/fields.ts'
 import { type Fields, isRecord, without } from '../kit/values/records.ts'
@@ -10,7 +10,7 @@ import schema from './map.schema.json' with { type: 'json' }
 export default defineTransform<MapConfig>({
   type: 'map',
   schema,
-  check,
+  validateConfig,
   create(config) {
     const valueOf = mapperOf(config)
     return {
@@ -29,8 +29,8 @@ export default defineTransform<MapConfig>({
   },
 })
 
-function check({ value, fields, keep, drop }: MapConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+function validateConfig({ value, fields, keep, drop }: MapConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   if (value !== undefined) {
     for (const [key, given] of Object.entries({ fields, drop, keep: keep || undefined }))
       if (given !== undefined) problems.push({ path: [key], message: `${key} and value exclude each other: value is the whole result` })
@@ -41,8 +41,8 @@ function check({ value, fields, keep, drop }: MapConfig): CheckProblem[] {
 }
 
 /** Names that can't both be: `a` and `a.b`, or the same path written twice. */
-function clashes(fields: MapConfigFields, path: readonly string[], into: Nested): CheckProblem[] {
-  return Object.entries(fields).flatMap(([name, of]): CheckProblem[] => {
+function clashes(fields: MapConfigFields, path: readonly string[], into: Nested): ConfigProblem[] {
+  return Object.entries(fields).flatMap(([name, of]): ConfigProblem[] => {
     const parts = name.split('.')
     const at = [...path, name]
     if (typeof of !== 'string' && !isRecord(of))

@@ -1,6 +1,6 @@
 /** An exchange's messages to tickers and order books of one shape. */
 import type { NormalizeConfig } from '../generated/config-types.ts'
-import { type CheckProblem, type Counter, defineTransform, EnvironmentError, type TransformContext } from '../contract/plugin.ts'
+import { type ConfigProblem, type Counter, defineTransform, EnvironmentError, type TransformContext } from '../contract/plugin.ts'
 import { exactValue } from '../kit/values/exact-json.ts'
 import { readFormat } from './normalize/exchange-format.ts'
 import { exchangeReader, type Normalized } from './normalize/exchange-reader.ts'
@@ -10,10 +10,10 @@ import schema from './normalize.schema.json' with { type: 'json' }
 export default defineTransform<NormalizeConfig>({
   type: 'normalize',
   schema,
-  check({ formats }) {
+  validateConfig({ formats }) {
     const files: [string[], string][] =
       typeof formats === 'string' ? [[['formats'], formats]] : Object.entries(formats).map(([source, f]) => [['formats', source], f])
-    return files.flatMap(([path, file]) => readFormat(file).problems.map((p): CheckProblem => ({ path, ...p })))
+    return files.flatMap(([path, file]) => readFormat(file).problems.map((p): ConfigProblem => ({ path, ...p })))
   },
 
   create({ formats }, ctx) {

@@ -3,7 +3,7 @@
  * everything. For one-shot pipelines: inputs must end.
  */
 import type { ReconcileConfig } from '../generated/config-types.ts'
-import { type CheckProblem, DataError, defineTransform, type Json, Message, type Report } from '../contract/plugin.ts'
+import { type ConfigProblem, DataError, defineTransform, type Json, Message, type Report } from '../contract/plugin.ts'
 import { compareRecords, type Difference } from './reconcile/differences.ts'
 import { failOn } from '../kit/fail.ts'
 import { getter, show } from '../kit/values/fields.ts'
@@ -13,7 +13,7 @@ import schema from './reconcile.schema.json' with { type: 'json' }
 export default defineTransform<ReconcileConfig>({
   type: 'reconcile',
   schema,
-  check: ({ left, right }): CheckProblem[] =>
+  validateConfig: ({ left, right }): ConfigProblem[] =>
     left === right ? [{ path: ['right'], message: `is the same source as left: '${left}' cannot differ from itself` }] : [],
   create(config, ctx) {
     const book = bookOf(config)

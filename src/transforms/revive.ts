@@ -1,6 +1,6 @@
 /** From a dead letter to the record it was. */
 import type { ReviveConfig } from '../generated/config-types.ts'
-import { type Letter, readLetter, revivedHeaders } from '../kit/dead-letter/letter.ts'
+import { type DeadLetter, readDeadLetter, revivedHeaders } from '../kit/dead-letter/read.ts'
 import { DataError, defineTransform, Message } from '../contract/plugin.ts'
 import { failOn } from '../kit/fail.ts'
 import schema from './revive.schema.json' with { type: 'json' }
@@ -14,7 +14,7 @@ export default defineTransform<ReviveConfig>({
       for (const m of messages) {
         let revived: Message
         try {
-          revived = revive(m, readLetter(m, m.origin?.partition ?? 0), max_attempts)
+          revived = revive(m, readDeadLetter(m, m.origin?.partition ?? 0), max_attempts)
         } catch (error) {
           failOn(m, error, out)
           continue
@@ -25,14 +25,15 @@ export default defineTransform<ReviveConfig>({
   }),
 })
 
-function revive(m: Message, letter: Letter, max: number): Message {
-  const { death, time } = letter
-  if (!death) throw new DataError('no dead letter of a runner: it has none of their headers')
-  if (death.offset < 0) throw new DataError(`made by step '${death.step}' of ${death.pipeline}, not read from a topic`)
-  if (death.cutFrom !== undefined) throw new DataError(`the dlq has only the first part of the record, which had ${death.cutFrom} bytes`)
-  if (death.attempts > max)
-    throw new DataError(`refused ${death.attempts} times, last by step '${death.step}' of ${death.pipeline}: ${death.message}`)
-  const headers = [...revivedHeaders(letter), ['source_topic', death.topic] as const]
+function revive(m: Message, letter: DeadLetter, max: number): Message {
+  const { failure, time } = letter
+  if (!failure) throw new DataError('no dead letter of a runner: it has none of their headers')
+  if (failure.offset < 0) throw new DataError(`made by step '${failure.step}' of ${failure.pipeline}, not read from a topic`)
+  if (failure.cutFrom !== undefined)
+    throw new DataError(`the dlq has only the first part of the record, which had ${failure.cutFrom} bytes`)
+  if (failure.attempts > max)
+    throw new DataError(`refused ${failure.attempts} times, last by step '${failure.step}' of ${failure.pipeline}: ${failure.message}`)
+  const headers = [...revivedHeaders(letter), ['source_topic', failure.topic] as const]
   // As a record of the lane it was read from: undecoded, with its own bytes.
   const revived = Message.fromRecord(m.payload, m.keyBytes, time, headers, m.offset, m.origin!)
   revived.failure = m.failure

@@ -2,7 +2,7 @@
 import type { ThrottleConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import {
-  type CheckProblem,
+  type ConfigProblem,
   DataError,
   defineTransform,
   type Message,
@@ -22,7 +22,7 @@ export default defineTransform<ThrottleConfig>({
   type: 'throttle',
   schema,
   stateful: true,
-  check: ({ interval }): CheckProblem[] => (interval > 0 ? [] : [{ path: ['interval'], message: 'must be longer than 0' }]),
+  validateConfig: ({ interval }): ConfigProblem[] => (interval > 0 ? [] : [{ path: ['interval'], message: 'must be longer than 0' }]),
   create,
 })
 

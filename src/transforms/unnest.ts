@@ -1,6 +1,6 @@
 /** One message per element of a list. */
 import type { UnnestConfig } from '../generated/config-types.ts'
-import { type CheckProblem, DataError, defineTransform } from '../contract/plugin.ts'
+import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
 import { failOn } from '../kit/fail.ts'
 import { getter, show } from '../kit/values/fields.ts'
 import { isRecord } from '../kit/values/records.ts'
@@ -9,7 +9,7 @@ import schema from './unnest.schema.json' with { type: 'json' }
 export default defineTransform<UnnestConfig>({
   type: 'unnest',
   schema,
-  check,
+  validateConfig,
   create(config) {
     const { field, on_empty } = config
     const list = getter(field)
@@ -44,8 +44,8 @@ export default defineTransform<UnnestConfig>({
 
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('.') + 1)
 
-function check({ field, as, keep = [] }: UnnestConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+function validateConfig({ field, as, keep = [] }: UnnestConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   const taken = new Map<string, string>(as === undefined ? [] : [[as, `'as: ${as}'`]])
   keep.forEach((path, i) => {
     const name = nameOf(path)

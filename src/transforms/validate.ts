@@ -1,13 +1,13 @@
 /** Lets a message pass when its value fits a JSON Schema. */
 import type { ValidateConfig } from '../generated/config-types.ts'
-import { type CheckProblem, DataError, defineTransform } from '../contract/plugin.ts'
+import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
 import { compileSchema, explain, loadSchema, type Validate } from './validate/json-schema.ts'
 import schema from './validate.schema.json' with { type: 'json' }
 
 export default defineTransform<ValidateConfig>({
   type: 'validate',
   schema,
-  check,
+  validateConfig,
   create(config) {
     const fits = validator(config)
     return {
@@ -21,7 +21,7 @@ export default defineTransform<ValidateConfig>({
   },
 })
 
-function check(config: ValidateConfig): CheckProblem[] {
+function validateConfig(config: ValidateConfig): ConfigProblem[] {
   const inline = config.schema !== undefined
   const file = config.schema_file !== undefined
   if (!inline && !file) return [{ path: [], message: 'needs a schema or a schema_file' }]

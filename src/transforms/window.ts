@@ -2,7 +2,7 @@
 import type { WindowConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import {
-  type CheckProblem,
+  type ConfigProblem,
   DataError,
   defineTransform,
   type Json,
@@ -29,8 +29,8 @@ export default defineTransform<WindowConfig>({
   schema,
   stateful: true,
   // A session can be longer than its gap; one that begins earlier than this before a back-fill comes out shorter.
-  reach: c => (c.size ?? c.gap ?? 0) + c.allowed_lateness + c.max_future,
-  check,
+  windowSpan: c => (c.size ?? c.gap ?? 0) + c.allowed_lateness + c.max_future,
+  validateConfig,
   create,
 })
 
@@ -38,8 +38,8 @@ export default defineTransform<WindowConfig>({
 const MAX_OVERLAP = 1000
 const OWN_FIELDS = ['key', 'start', 'end']
 
-function check({ size, every, gap, aggregates }: WindowConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+function validateConfig({ size, every, gap, aggregates }: WindowConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   const add = (path: string[], message: string, suggestion?: string): void => void problems.push({ path, message, suggestion })
   if (size === undefined && gap === undefined) add([], 'a window needs `size` (tumbling, or hopping with `every`) or `gap` (sessions)')
   if (size !== undefined && gap !== undefined) add(['gap'], 'a window has either `size` or `gap`, not both')

@@ -8,7 +8,7 @@ import { Problems } from '../../src/config/problems.ts'
 import { type Kind, Registry } from '../../src/config/registry.ts'
 import { alternatives, itemSchema, propertySchema, type Schema, typesOf, views } from '../../src/config/schema.ts'
 import { COMMON_KEYS } from '../../src/config/steps.ts'
-import { type Entry, type MapNode, type ScalarNode, SourceText, type Span, type TreeNode, toValue } from '../../src/config/tree.ts'
+import { type MapEntry, type MapNode, type ScalarNode, SourceText, type Span, type TreeNode, toValue } from '../../src/config/tree.ts'
 
 export interface Mutation {
   readonly file: string
@@ -100,7 +100,7 @@ class Mutator {
   }
 
   /** Slips of the finger. */
-  private key({ key }: Entry, name: string, known: readonly string[] = []): void {
+  private key({ key }: MapEntry, name: string, known: readonly string[] = []): void {
     if (name.length < 4) return
     const mid = Math.floor(name.length / 2)
     const swap = name.split('').findIndex((c, i) => i > 0 && c !== name[i + 1])
@@ -221,7 +221,7 @@ class Mutator {
     return { text: this.source.text.slice(0, start) + this.source.text.slice(end), cut: end - start }
   }
 
-  private withoutFlow({ key, value }: Entry): { text: string; cut: number } | undefined {
+  private withoutFlow({ key, value }: MapEntry): { text: string; cut: number } | undefined {
     const { text } = this.source
     const after = /^\s*,\s*/.exec(text.slice(value.span.end))
     const before = /,\s*$/.exec(text.slice(0, key.start))

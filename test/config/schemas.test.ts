@@ -12,7 +12,7 @@ import { ajvOptions, prepareAjv, quicklyValid, useQuick, validator } from '../..
 import { CODES } from '../../src/config/codes.ts'
 import { composeSchema } from '../../src/config/compose.ts'
 import { fill } from '../../src/config/fill.ts'
-import { judge } from '../../src/config/judge.ts'
+import { diagnose } from '../../src/config/diagnose.ts'
 import { Problems } from '../../src/config/problems.ts'
 import { loadQuick } from '../../src/config/registry.ts'
 import { deref, type Schema } from '../../src/config/schema.ts'
@@ -51,7 +51,7 @@ describe.each(described)('%s', (_, schema) => {
     for (const [path, property] of propertiesOf(schema)) {
       const values = [...(property.default === undefined ? [] : [property.default]), ...(property.examples ?? [])]
       const own: Schema = { ...property, $defs: schema.$defs, definitions: schema.definitions }
-      for (const value of values) expect(await judge(resolved(value, own), own), `${path}: ${JSON.stringify(value)}`).toEqual([])
+      for (const value of values) expect(await diagnose(resolved(value, own), own), `${path}: ${JSON.stringify(value)}`).toEqual([])
     }
   })
 })

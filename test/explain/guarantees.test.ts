@@ -10,11 +10,11 @@ const brokenPromises = (pipeline: Parameters<typeof guarantees>[0]) =>
 type Delivery = 'at_least_once' | 'exactly_once'
 const SOURCES = { forgets: source({ replayable: false }), plain: source(), here: source(transactional('a')) }
 const SINKS = {
-  ephemeral: sink({ repeat: 'ephemeral' }),
+  ephemeral: sink({ onRedelivery: 'ephemeral' }),
   appends: sink(),
-  idempotent: sink({ repeat: 'idempotent', reason: 'rows are replaced by key' }),
+  idempotent: sink({ onRedelivery: 'idempotent', reason: 'rows are replaced by key' }),
   here: sink({ scope: () => 'a' }),
-  hereToo: sink({ repeat: 'idempotent', scope: () => 'a' }),
+  hereToo: sink({ onRedelivery: 'idempotent', scope: () => 'a' }),
   there: sink({ scope: () => 'b' }),
 }
 const guarantee = (from: keyof typeof SOURCES, to: keyof typeof SINKS, delivery: Delivery) => {
@@ -82,7 +82,12 @@ describe('a promise that cannot hold', () => {
         for (const d of [undefined, ...Object.values(SINKS)]) {
           const p = pipelineOf({ sources: [step('a', a)], sinks: [step('x', x)], dlq: d && step('dlq', d), delivery: 'exactly_once' })
           const refused = obstacles(p.sources, p.sinks).length > 0
-          expect([a.replayable, x.repeat, d?.repeat, brokenPromises(p).length > 0]).toEqual([a.replayable, x.repeat, d?.repeat, refused])
+          expect([a.replayable, x.onRedelivery, d?.onRedelivery, brokenPromises(p).length > 0]).toEqual([
+            a.replayable,
+            x.onRedelivery,
+            d?.onRedelivery,
+            refused,
+          ])
         }
       }
     }

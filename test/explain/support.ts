@@ -18,7 +18,7 @@ const never = (): never => {
 export const source = (over: Partial<SourcePlugin> = {}): SourcePlugin =>
   defineSource({ type: 'log', schema: {}, replayable: true, reason: 'it keeps its records', create: never, ...over }) as SourcePlugin
 export const sink = (over: Partial<SinkPlugin> = {}): SinkPlugin =>
-  defineSink({ type: 'log', schema: {}, repeat: 'appends', reason: 'it keeps both copies', create: never, ...over }) as SinkPlugin
+  defineSink({ type: 'log', schema: {}, onRedelivery: 'appends', reason: 'it keeps both copies', create: never, ...over }) as SinkPlugin
 /** Takes part in transactions of that scope. */
 export const transactional = (scope: string): Pick<SourcePlugin, 'transactions'> => ({
   transactions: { scope: () => scope, create: never },

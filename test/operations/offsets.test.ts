@@ -7,11 +7,11 @@ import { unique } from '../support/unique.ts'
 const COUNT = 300
 
 describe.each(['kafka', 'embedded'] as const)('%s', name => {
-  const use = async (delivery: string, work: (place: Place) => Promise<void>): Promise<void> => {
+  const use = async (delivery: string, work: (place: OffsetsRun) => Promise<void>): Promise<void> => {
     const cwd = tempDir()
     const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
     try {
-      await work(await Place.make(backend, cwd, delivery))
+      await work(await OffsetsRun.make(backend, cwd, delivery))
     } finally {
       await backend.close()
     }
@@ -146,7 +146,7 @@ test('sources that cannot say where they stand are named', async () => {
   expect((await runRunner(['lag'], { cwd })).code).toBe(2)
 })
 
-class Place {
+class OffsetsRun {
   readonly backend: Backend
   readonly cwd: string
   readonly input: string
@@ -161,8 +161,8 @@ class Place {
     this.group = unique('g')
   }
 
-  static async make(backend: Backend, cwd: string, delivery: string): Promise<Place> {
-    const place = new Place(backend, cwd, await backend.topic('in'), await backend.topic('out'))
+  static async make(backend: Backend, cwd: string, delivery: string): Promise<OffsetsRun> {
+    const place = new OffsetsRun(backend, cwd, await backend.topic('in'), await backend.topic('out'))
     const { writeFileSync } = await import('node:fs')
     writeFileSync(
       `${cwd}/p.yaml`,

@@ -7,7 +7,7 @@ const counting = defineTransform({
   type: 'counting',
   schema: {},
   stateful: true,
-  reach: () => 10,
+  windowSpan: () => 10,
   create: (_config, ctx) => {
     const windows = ctx.state<number>('windows')
     return {

@@ -97,7 +97,7 @@ export class MemoryLog {
     return defineSink({
       type: 'log',
       schema: {},
-      repeat: 'appends',
+      onRedelivery: 'appends',
       reason: 'memory',
       scope: () => 'memory',
       create: () => ({
@@ -116,7 +116,7 @@ export class MemoryLog {
     return defineSink({
       type: 'dead',
       schema: {},
-      repeat: 'appends',
+      onRedelivery: 'appends',
       reason: 'memory',
       scope: () => 'memory',
       create: () => ({

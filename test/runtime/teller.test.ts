@@ -9,11 +9,11 @@ const [a, b]: LaneInfo[] = ['a', 'b'].map(id => ({ id, source: 'in' }))
 const to = (position: number): CheckpointDelta => ({ position, state: [] })
 
 /** Transactions that work, and a source that writes down what it is told. */
-function rig(hearsEvery?: number, fault?: () => Error) {
+function committerOf(commitNotifyInterval?: number, fault?: () => Error) {
   vi.useFakeTimers()
   const told: string[] = []
   const source: Source = {
-    hearsEvery,
+    commitNotifyInterval,
     read: async () => null,
     async commit(lane, position) {
       if (fault) throw fault()
@@ -33,13 +33,13 @@ function rig(hearsEvery?: number, fault?: () => Error) {
 }
 
 test('a source that names no interval is told each time', async () => {
-  const { told, write } = rig()
+  const { told, write } = committerOf()
   for (const n of [1, 2, 3]) await write(a, n)
   expect(told).toEqual(['a 1', 'a 2', 'a 3'])
 })
 
 test('one that does is told the last position of each lane once per interval, and at the end', async () => {
-  const { told, write, committer } = rig(1000)
+  const { told, write, committer } = committerOf(1000)
   for (const n of [1, 2, 3]) await write(a, n)
   await write(b, 7)
   expect(told).toEqual([])
@@ -53,7 +53,7 @@ test('one that does is told the last position of each lane once per interval, an
 })
 
 test('what was to be told of a lane that begins anew is old', async () => {
-  const { told, write, committer } = rig(1000)
+  const { told, write, committer } = committerOf(1000)
   await write(a, 9)
   await committer.claim(a)
   await vi.advanceTimersByTimeAsync(5000)
@@ -64,7 +64,7 @@ test.each([
   ['a lane that another has by now', () => new FencedError('gone'), 0],
   ['a group that does not answer', () => new Error('away'), 1],
 ])('%s stops nothing', async (_, fault, warnings) => {
-  const { warn, write, committer } = rig(1000, fault)
+  const { warn, write, committer } = committerOf(1000, fault)
   await write(a, 1)
   await vi.advanceTimersByTimeAsync(1000)
   await write(a, 2)

@@ -51,7 +51,7 @@ export const socketSource = defineSource({
 export const topicSink = defineSink({
   type: 'topics',
   schema: {},
-  repeat: 'appends',
+  onRedelivery: 'appends',
   reason: 'a topic keeps both copies',
   scope: () => 'log',
   create: () => {

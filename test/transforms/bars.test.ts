@@ -296,7 +296,7 @@ test('open bars of another interval are refused; without open bars the interval 
 
 describe('check', () => {
   test.each([1000, 90_000, 2000, M, 3_600_000, 86_400_000])('%i ms is an interval', interval =>
-    expect(bars.check!(config({ interval }))).toEqual([]),
+    expect(bars.validateConfig!(config({ interval }))).toEqual([]),
   )
   test.each([
     [500, '1s'],
@@ -304,6 +304,6 @@ describe('check', () => {
     [2 * 86_400_000, '1d'],
     [86_400_000 / 7, '4h'],
   ])('%i ms is none; %s is near', (interval, suggestion) =>
-    expect(bars.check!(config({ interval }))).toMatchObject([{ path: ['interval'], suggestion }]),
+    expect(bars.validateConfig!(config({ interval }))).toMatchObject([{ path: ['interval'], suggestion }]),
   )
 })

@@ -52,10 +52,10 @@ describe('envelope', () => {
   })
 
   test('check', () => {
-    expect(envelope.check!(config({}))).toHaveLength(1)
-    expect(envelope.check!(config({ wrap: 'a', unwrap: true }))).toHaveLength(1)
-    expect(envelope.check!(config({ wrap: 'a', names: { ...names, data: 'timestamp' } }))).toHaveLength(1)
-    expect(envelope.check!(config({ wrap: 'a' }))).toEqual([])
+    expect(envelope.validateConfig!(config({}))).toHaveLength(1)
+    expect(envelope.validateConfig!(config({ wrap: 'a', unwrap: true }))).toHaveLength(1)
+    expect(envelope.validateConfig!(config({ wrap: 'a', names: { ...names, data: 'timestamp' } }))).toHaveLength(1)
+    expect(envelope.validateConfig!(config({ wrap: 'a' }))).toEqual([])
   })
 })
 

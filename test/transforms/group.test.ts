@@ -64,9 +64,9 @@ describe('group', () => {
   })
 
   test('names that clash are found', () => {
-    expect(group.check!(config({ key: 'c', as: 'key' }))).toHaveLength(1)
-    expect(group.check!(config({ key: 'c', field: 'rows', keep: ['rows', 'a.items'] }))).toHaveLength(2)
-    expect(group.check!(config({ key: 'c', field: 'rows', keep: ['a.b'] }))).toEqual([])
+    expect(group.validateConfig!(config({ key: 'c', as: 'key' }))).toHaveLength(1)
+    expect(group.validateConfig!(config({ key: 'c', field: 'rows', keep: ['rows', 'a.items'] }))).toHaveLength(2)
+    expect(group.validateConfig!(config({ key: 'c', field: 'rows', keep: ['a.b'] }))).toEqual([])
   })
 })
 

@@ -142,7 +142,7 @@ describe('keep', () => {
 })
 
 describe('check', () => {
-  const check = (c: Partial<MapConfig>) => map.check!(config(c)).map(p => `${p.path.join('/')}: ${p.message}`)
+  const check = (c: Partial<MapConfig>) => map.validateConfig!(config(c)).map(p => `${p.path.join('/')}: ${p.message}`)
 
   test.each<[Partial<MapConfig>, string[]]>([
     [{ fields: { a: '1', 'b.c': '2', 'b.d': '3', e: { f: '4' }, 'e.g': '5' } }, []],

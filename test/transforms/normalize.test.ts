@@ -277,7 +277,7 @@ describe('formats', () => {
   const check = (text: string): string[] => {
     const file = join(dir, 'x.format.yaml')
     writeFileSync(file, text)
-    return normalize.check!({ formats: file }).map(p => p.message.replace(`${dir}/`, ''))
+    return normalize.validateConfig!({ formats: file }).map(p => p.message.replace(`${dir}/`, ''))
   }
 
   test('one per source, by its name; a source without one is an error that says so', async () => {
@@ -305,13 +305,13 @@ describe('formats', () => {
       expect.stringContaining('x.format.yaml:8:5: unknown key prize'),
     ])
     expect(check('exchange: [')).toHaveLength(1)
-    expect(normalize.check!({ formats: '/nowhere.yaml' })).toMatchObject([
+    expect(normalize.validateConfig!({ formats: '/nowhere.yaml' })).toMatchObject([
       { path: ['formats'], message: '/nowhere.yaml: there is no such file' },
     ])
   })
 
   for (const exchange of ['binance', 'coinbase', 'kraken', 'okx'])
-    test(`${exchange} is right`, () => expect(normalize.check!({ formats: format(exchange) })).toEqual([]))
+    test(`${exchange} is right`, () => expect(normalize.validateConfig!({ formats: format(exchange) })).toEqual([]))
 })
 
 const someInputs = fc.array(

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Header, Message } from '../../src/contract/plugin.ts'
 import { deadLetter } from '../../src/kit/dead-letter/dead-letters.ts'
-import { originalHeaders, readLetter } from '../../src/kit/dead-letter/letter.ts'
+import { originalHeaders, readDeadLetter } from '../../src/kit/dead-letter/read.ts'
 import revive from '../../src/transforms/revive.ts'
 import { runTransform, transformConformance } from '../conformance/transform.ts'
 
@@ -36,7 +36,7 @@ describe('revive', () => {
             expect([back.encode(), back.encodeKey(), back.time]).toEqual([payload, key, time])
             expect(back.headers).toEqual([...headers, ['dlq_attempts', String(round)], ['source_topic', 'in']])
             expect(originalHeaders(back.headers!)).toEqual(headers)
-            expect(readLetter(letter, 0).death).toMatchObject({ attempts: round, topic: 'in', step: 's', pipeline: 'p' })
+            expect(readDeadLetter(letter, 0).failure).toMatchObject({ attempts: round, topic: 'in', step: 's', pipeline: 'p' })
             record = Message.fromRecord(payload, key, time, back.headers, 6 + round, origin)
           }
           const worn = stored(deadLetter(record, failure, 'p', 1), 9)
@@ -48,9 +48,9 @@ describe('revive', () => {
   })
 
   test('a letter keeps what the step had in hand, when that is not the record', () => {
-    const read = (change: (m: Message) => Message): ReturnType<typeof readLetter>['death'] => {
+    const read = (change: (m: Message) => Message): ReturnType<typeof readDeadLetter>['failure'] => {
       const m = Message.fromRecord(Buffer.from('{"a":1}'), Buffer.from('k'), 5, undefined, 5, { ...origin, format: 'json' })
-      return readLetter(stored(deadLetter(change(m), failure, 'p', 1), 0), 0).death
+      return readDeadLetter(stored(deadLetter(change(m), failure, 'p', 1), 0), 0).failure
     }
     expect(read(m => m)).toMatchObject({ stepInput: undefined, stepKey: undefined, stepInputMissing: undefined })
     expect(read(m => m.derive({ b: 2 }))).toMatchObject({ stepInput: '{"b":2}', stepKey: undefined })

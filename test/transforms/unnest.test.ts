@@ -94,7 +94,9 @@ describe('unnest', () => {
     [{ keep: ['id'], as: 'id' }, ["keep/0: id becomes the field 'id', which 'as: id' is already"]],
     [{ keep: ['items'] }, ['keep/0: items is the list that is taken apart']],
   ])('check %j', (c, expected) => {
-    expect(unnest.check!({ field: 'items', on_empty: 'drop', ...c }).map(p => `${p.path.join('/')}: ${p.message}`)).toEqual(expected)
+    expect(unnest.validateConfig!({ field: 'items', on_empty: 'drop', ...c }).map(p => `${p.path.join('/')}: ${p.message}`)).toEqual(
+      expected,
+    )
   })
 })
 

@@ -118,7 +118,7 @@ describe('check', () => {
   }
   afterAll(async () => (await import('node:fs')).rmSync(dir, { recursive: true }))
   const check = (c: ValidateConfig) =>
-    validate.check!(c).map(p => `${p.path.join('/')}: ${p.message}${p.suggestion ? ` => ${p.suggestion}` : ''}`)
+    validate.validateConfig!(c).map(p => `${p.path.join('/')}: ${p.message}${p.suggestion ? ` => ${p.suggestion}` : ''}`)
 
   test.each<[string, ValidateConfig, string[]]>([
     ['nothing', {}, [': needs a schema or a schema_file']],

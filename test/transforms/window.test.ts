@@ -296,7 +296,7 @@ test('open windows of other settings are refused, not misread; settings that do 
 })
 
 describe('check', () => {
-  const problems = (o: Partial<WindowConfig>) => window.check!(config(o)).map(p => `${p.path.join('.')}: ${p.message}`)
+  const problems = (o: Partial<WindowConfig>) => window.validateConfig!(config(o)).map(p => `${p.path.join('.')}: ${p.message}`)
   test.each<[Partial<WindowConfig>, string[]]>([
     [{ size: 10 * S }, []],
     [{ size: 10 * S, every: S }, []],

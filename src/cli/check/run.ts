@@ -1,5 +1,5 @@
 import { EXIT } from '../../kit/exit-codes.ts'
-import type { Logger, Plugin, Probe, ProbeContext } from '../../contract/plugin.ts'
+import type { Logger, Plugin, CheckResult, CheckContext } from '../../contract/plugin.ts'
 import type { Pipeline, Step } from '../../config/model.ts'
 import { transactionsOf } from '../../config/traits.ts'
 import { print, printJson } from '../command.ts'
@@ -8,11 +8,11 @@ import { loadAll } from '../load.ts'
 
 interface StepReport {
   readonly step: string
-  readonly role: ProbeContext['role']
+  readonly role: CheckContext['role']
   readonly type: string
   /** False: the plugin has nothing to ask. */
   readonly checked: boolean
-  readonly findings: readonly Probe[]
+  readonly findings: readonly CheckResult[]
 }
 interface PipelineReport {
   readonly pipeline: string
@@ -32,20 +32,20 @@ export async function check(files: readonly string[], { set, brokers, timeout, j
 }
 
 async function checkPipeline(pipeline: Pipeline, timeout: number): Promise<PipelineReport> {
-  const steps: [Step<Plugin>, ProbeContext['role']][] = [
+  const steps: [Step<Plugin>, CheckContext['role']][] = [
     ...pipeline.sources.map(s => [s, 'source'] as [Step<Plugin>, 'source']),
     ...pipeline.transforms.map(s => [s, 'transform'] as [Step<Plugin>, 'transform']),
     ...pipeline.sinks.map(s => [s, 'sink'] as [Step<Plugin>, 'sink']),
     ...(pipeline.dlq ? [[pipeline.dlq, 'dlq'] as [Step<Plugin>, 'dlq']] : []),
   ]
   const holders = holdersOf(pipeline)
-  const reports = await Promise.all(steps.map(([step, role]) => probe(pipeline, step, role, holders, timeout)))
+  const reports = await Promise.all(steps.map(([step, role]) => checkStep(pipeline, step, role, holders, timeout)))
   return { pipeline: pipeline.name, file: pipeline.file, ok: reports.every(r => r.findings.every(f => f.ok)), steps: reports }
 }
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
-/** Steps whose transactions hold the checkpoints: as `placeOf` decides it for a run. */
+/** Steps whose transactions hold the checkpoints: as `checkpointLocation` decides it for a run. */
 function holdersOf({ sources, sinks, transforms, delivery }: Pipeline): Set<Step<Plugin>> {
   const stateful = transforms.some(t => t.plugin.stateful)
   return new Set(
@@ -57,17 +57,17 @@ function holdersOf({ sources, sinks, transforms, delivery }: Pipeline): Set<Step
   )
 }
 
-async function probe(
+async function checkStep(
   pipeline: Pipeline,
   step: Step<Plugin>,
-  role: ProbeContext['role'],
+  role: CheckContext['role'],
   holders: ReadonlySet<Step<Plugin>>,
   timeout: number,
 ): Promise<StepReport> {
   const common = { step: step.name, role, type: step.type }
-  if (!step.plugin.probe) return { ...common, checked: false, findings: [] }
+  if (!step.plugin.check) return { ...common, checked: false, findings: [] }
   const controller = new AbortController()
-  const context: ProbeContext = {
+  const context: CheckContext = {
     step: step.name,
     role,
     pipeline: pipeline.name,
@@ -78,7 +78,7 @@ async function probe(
     signal: controller.signal,
   }
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<Probe[]>(resolve => {
+  const late = new Promise<CheckResult[]>(resolve => {
     timer = setTimeout(() => {
       controller.abort(new Error('the time for the check is up'))
       resolve([
@@ -92,8 +92,8 @@ async function probe(
     }, timeout)
   })
   const asked = Promise.resolve()
-    .then(() => step.plugin.probe!(step.config as never, context))
-    .catch((error: Error): Probe[] => [{ what: step.type, ok: false, detail: error.message }])
+    .then(() => step.plugin.check!(step.config as never, context))
+    .catch((error: Error): CheckResult[] => [{ what: step.type, ok: false, detail: error.message }])
   const findings = await Promise.race([asked, late])
   clearTimeout(timer)
   return { ...common, checked: true, findings }

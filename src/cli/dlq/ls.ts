@@ -1,16 +1,16 @@
 /** `runner dlq ls`. */
 import { styleText } from 'node:util'
 import { EXIT } from '../../kit/exit-codes.ts'
-import { diedAt, type Letter } from '../../kit/dead-letter/letter.ts'
+import { failureTime, type DeadLetter } from '../../kit/dead-letter/read.ts'
 import { scan } from '../../dead-letters/scan.ts'
 import { selector } from '../../dead-letters/select.ts'
 import { EnvironmentError } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import type { SelectFlags } from '../dlq.ts'
-import { DoneBy, guarded, loadWithDlq, openLetters, selectionOf } from './open.ts'
+import { DoneBy, guarded, loadWithDlq, openDeadLetters, selectionOf } from './open.ts'
 
 interface Row {
-  readonly letter: Letter
+  readonly letter: DeadLetter
   readonly done: boolean
   /** Epoch ms to sort by: of the death, but never before that of the letter in front of it. */
   readonly order: number
@@ -20,7 +20,7 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
   return guarded(async () => {
     const pipeline = await loadWithDlq(file, flags)
     const wanted = selector(selectionOf(flags, file === undefined ? undefined : pipeline.name))
-    const box = await openLetters(pipeline, silentLogger)
+    const box = await openDeadLetters(pipeline, silentLogger)
     const done = new DoneBy(pipeline, file !== undefined, silentLogger)
     const rows: Row[] = []
     const counts = { open: 0, done: 0, others: 0, by: new Map<string, number>() }
@@ -31,15 +31,15 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
         let order = 0
         for await (const page of scan(box, lane, 0)) {
           for (const { letter } of page) {
-            order = Math.max(order, diedAt(letter))
+            order = Math.max(order, failureTime(letter))
             if (!wanted(letter)) {
               counts.others++
               continue
             }
-            const isDone = letter.death !== undefined && ((await done.of(letter.death.pipeline, lane))?.has(letter.offset) ?? false)
+            const isDone = letter.failure !== undefined && ((await done.of(letter.failure.pipeline, lane))?.has(letter.offset) ?? false)
             counts[isDone ? 'done' : 'open']++
             if (isDone && !flags.all) continue
-            const what = letter.death ? `${letter.death.step}\0${letter.death.errorType}` : '\0not a dead letter'
+            const what = letter.failure ? `${letter.failure.step}\0${letter.failure.errorType}` : '\0not a dead letter'
             counts.by.set(what, (counts.by.get(what) ?? 0) + 1)
             // Only the oldest ones are kept, however many there are.
             if (lanes.length > 1 || rows.length < flags.max) rows.push({ letter, done: isDone, order })
@@ -71,7 +71,7 @@ const ranked = (by: ReadonlyMap<string, number>): [string, number][] => [...by].
 const print = (text: string): void => void process.stdout.write(text)
 
 export function toJson({ letter, done }: Omit<Row, 'order'>): object {
-  const { death: d } = letter
+  const { failure: d } = letter
   return {
     id: letter.id,
     done,
@@ -101,12 +101,12 @@ function table(
   all: boolean,
 ): string {
   const lines = rows.map(({ letter, done }) => {
-    const { death: d } = letter
+    const { failure: d } = letter
     const source = d ? (d.offset < 0 ? '-' : `${d.topic}/${d.partition}/${d.offset}`) : '-'
     const times = d && d.attempts > 1 ? ` (${d.attempts}x)` : ''
     return [
       `${letter.id}${done ? ' done' : ''}`,
-      new Date(diedAt(letter)).toISOString().slice(0, 19).concat('Z'),
+      new Date(failureTime(letter)).toISOString().slice(0, 19).concat('Z'),
       source,
       d?.step ?? '-',
       (d?.errorType ?? 'not a dead letter') + times,

@@ -1,13 +1,13 @@
 /** From the command line to an open dlq. */
 import { EXIT, exitCodeOf } from '../../kit/exit-codes.ts'
-import { EnvironmentError, type Letters, type Logger } from '../../contract/plugin.ts'
-import { markLane, markPlace, type Place, quietContext, type WithDlq } from '../../dead-letters/place.ts'
+import { EnvironmentError, type DeadLetterReader, type Logger } from '../../contract/plugin.ts'
+import { markLane, openMarkStore, type MarkStore, quietContext, type WithDlq } from '../../dead-letters/mark-store.ts'
 import { type Marks, readMarks } from '../../dead-letters/marks.ts'
 import type { Selection } from '../../dead-letters/select.ts'
-import type { LetterLane } from '../../contract/plugin.ts'
+import type { DeadLetterLane } from '../../contract/plugin.ts'
 import { loadPipeline, loadText } from '../../config/load.ts'
 import type { SelectFlags } from '../dlq.ts'
-import { refuse } from '../load.ts'
+import { reportProblems } from '../load.ts'
 
 /** What is wrong with the command line or the file: exit code 2. */
 export class UsageError extends Error {}
@@ -29,19 +29,19 @@ export async function loadWithDlq(file: string | undefined, { topic, set }: Pick
   const bare = `name: dlq\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\ndlq: { kafka: { topic: ${name} } }`
   const { pipeline, problems } = file === undefined ? await loadText('--topic', bare) : await loadPipeline(file, { env: process.env, set })
   if (!pipeline) {
-    const Refusal = (await refuse(problems)) === EXIT.environment ? EnvironmentError : UsageError
-    throw new Refusal(file === undefined ? `${topic} cannot be read as a dlq` : `${file} cannot be used as it is`)
+    const ErrorClass = (await reportProblems(problems)) === EXIT.environment ? EnvironmentError : UsageError
+    throw new ErrorClass(file === undefined ? `${topic} cannot be read as a dlq` : `${file} cannot be used as it is`)
   }
   const { dlq } = pipeline
   if (!dlq) throw new UsageError(`${file} has no dlq (or it is switched off)`)
-  if (!dlq.plugin.letters) throw new UsageError(`the dlq of ${file} is ${dlq.type}: what was written there cannot be read back`)
+  if (!dlq.plugin.readDeadLetters) throw new UsageError(`the dlq of ${file} is ${dlq.type}: what was written there cannot be read back`)
   return { ...pipeline, dlq }
 }
 
 /** @throws {EnvironmentError} also when the peer does not answer. */
-export async function openLetters({ dlq }: WithDlq, log: Logger): Promise<Letters> {
+export async function openDeadLetters({ dlq }: WithDlq, log: Logger): Promise<DeadLetterReader> {
   try {
-    return await dlq.plugin.letters!(dlq.config, { log })
+    return await dlq.plugin.readDeadLetters!(dlq.config, { log })
   } catch (error) {
     throw error instanceof EnvironmentError ? error : new EnvironmentError((error as Error).message, error)
   }
@@ -59,7 +59,7 @@ export class DoneBy {
   private readonly pipeline: WithDlq
   private readonly own: boolean
   private readonly log: Logger
-  private readonly places = new Map<string, Place>()
+  private readonly markStores = new Map<string, MarkStore>()
   private readonly marks = new Map<string, Promise<Marks | undefined>>()
 
   /** `own`: the pipeline is that of a file, which marks all that it replays under its own name. */
@@ -70,8 +70,8 @@ export class DoneBy {
   }
 
   /** Undefined: nobody can tell, as the store does not let look on. */
-  of(died: string, lane: LetterLane): Promise<Marks | undefined> {
-    const name = this.own ? this.pipeline.name : died
+  of(failed: string, lane: DeadLetterLane): Promise<Marks | undefined> {
+    const name = this.own ? this.pipeline.name : failed
     const id = `${name}\0${lane.id}`
     let marks = this.marks.get(id)
     if (!marks) this.marks.set(id, (marks = this.read(name, lane)))
@@ -79,12 +79,12 @@ export class DoneBy {
   }
 
   async close(): Promise<void> {
-    for (const { store } of this.places.values()) await store.close()
+    for (const { store } of this.markStores.values()) await store.close()
   }
 
-  private async read(name: string, lane: LetterLane): Promise<Marks | undefined> {
-    let place = this.places.get(name)
-    if (!place) this.places.set(name, (place = markPlace({ ...this.pipeline, name }, quietContext(this.log))))
+  private async read(name: string, lane: DeadLetterLane): Promise<Marks | undefined> {
+    let place = this.markStores.get(name)
+    if (!place) this.markStores.set(name, (place = openMarkStore({ ...this.pipeline, name }, quietContext(this.log))))
     const { store } = place
     if (!store.peek) return undefined
     const marks = readMarks(await store.peek(markLane(lane.id, this.pipeline.dlq.name)))

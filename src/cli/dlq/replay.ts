@@ -6,7 +6,7 @@ import { isNarrow, selector } from '../../dead-letters/select.ts'
 import { FencedError } from '../../contract/plugin.ts'
 import { createLogger } from '../../runtime/telemetry/log.ts'
 import type { ReplayFlags, SelectFlags } from '../dlq.ts'
-import { guarded, loadWithDlq, openLetters, selectionOf, UsageError } from './open.ts'
+import { guarded, loadWithDlq, openDeadLetters, selectionOf, UsageError } from './open.ts'
 
 const OVERTAKEN = 'another replay or discard of this dlq has taken over. What this one has done is done; the rest is the other one’s'
 
@@ -19,7 +19,7 @@ export function replayCommand(file: string, ids: readonly string[], flags: Repla
         `nothing can be written back to the sources of ${file} (${pipeline.sources.map(s => s.type).join(', ')}): --to step`,
       )
     const log = await createLogger({ level: flags.logLevel, pretty: process.stderr.isTTY === true })
-    const box = await openLetters(pipeline, log)
+    const box = await openDeadLetters(pipeline, log)
     const lines: string[] = []
     const run = replay({
       pipeline,
@@ -61,7 +61,7 @@ export function discardCommand(
     const selection = selectionOf(flags, pipeline.name, ids)
     if (!isNarrow(selection) && !flags.all) throw new UsageError('say which: ids, a filter, or --all')
     const log = await createLogger({ level: 'warn', pretty: process.stderr.isTTY === true })
-    const box = await openLetters(pipeline, log)
+    const box = await openDeadLetters(pipeline, log)
     try {
       const count = await discard({ pipeline, box, select: selector(selection), dry: !flags.yes, log })
       if (flags.json) process.stdout.write(`${JSON.stringify({ discarded: flags.yes ? count : 0, matching: count })}\n`)

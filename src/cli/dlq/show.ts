@@ -2,12 +2,12 @@
 import { isUtf8 } from 'node:buffer'
 import { styleText } from 'node:util'
 import { EXIT } from '../../kit/exit-codes.ts'
-import { type Letter, readLetter } from '../../kit/dead-letter/letter.ts'
+import { type DeadLetter, readDeadLetter } from '../../kit/dead-letter/read.ts'
 import type { Message } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import type { SelectFlags } from '../dlq.ts'
 import { toJson } from './ls.ts'
-import { DoneBy, guarded, loadWithDlq, openLetters, selectionOf, UsageError } from './open.ts'
+import { DoneBy, guarded, loadWithDlq, openDeadLetters, selectionOf, UsageError } from './open.ts'
 
 export function show(args: readonly string[], flags: SelectFlags & { raw?: boolean }): Promise<number> {
   return guarded(async () => {
@@ -15,7 +15,7 @@ export function show(args: readonly string[], flags: SelectFlags & { raw?: boole
     if (args.length > 2) throw new UsageError('give one file and one id')
     selectionOf(flags, undefined, [id])
     const pipeline = await loadWithDlq(file, flags)
-    const box = await openLetters(pipeline, silentLogger)
+    const box = await openDeadLetters(pipeline, silentLogger)
     const doneBy = new DoneBy(pipeline, file !== undefined, silentLogger)
     try {
       const [partition, offset] = id.split('/').map(Number)
@@ -26,8 +26,8 @@ export function show(args: readonly string[], flags: SelectFlags & { raw?: boole
         process.stderr.write(`there is no ${id} in ${box.what}\n`)
         return EXIT.verdict
       }
-      const letter = readLetter(record, partition)
-      const done = letter.death !== undefined && ((await doneBy.of(letter.death.pipeline, lane))?.has(offset) ?? false)
+      const letter = readDeadLetter(record, partition)
+      const done = letter.failure !== undefined && ((await doneBy.of(letter.failure.pipeline, lane))?.has(offset) ?? false)
       if (flags.raw) process.stdout.write(letter.payload ?? '')
       else if (flags.json) process.stdout.write(`${JSON.stringify(asJson(letter, done, record), null, 2)}\n`)
       else process.stdout.write(asText(letter, done, record))
@@ -39,8 +39,8 @@ export function show(args: readonly string[], flags: SelectFlags & { raw?: boole
   })
 }
 
-function asJson(letter: Letter, done: boolean, record: Message): object {
-  const { death: d, payload } = letter
+function asJson(letter: DeadLetter, done: boolean, record: Message): object {
+  const { failure: d, payload } = letter
   const text = payload === null || isUtf8(payload)
   return {
     ...toJson({ letter, done }),
@@ -52,8 +52,8 @@ function asJson(letter: Letter, done: boolean, record: Message): object {
   }
 }
 
-function asText(letter: Letter, done: boolean, record: Message): string {
-  const { death: d, payload } = letter
+function asText(letter: DeadLetter, done: boolean, record: Message): string {
+  const { failure: d, payload } = letter
   const head = (text: string): string => styleText('bold', text)
   const all = record.headers ?? []
   const own = all.slice(letter.headers.length)

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { positionsIn } from '../../connectors/kafka/positions.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { connectLog } from '../../operations/connection.ts'
-import { type Standing, standing, standings } from '../../operations/standing.ts'
+import { type PositionStatus, positionStatus, positionStatuses } from '../../operations/position-status.ts'
 import { loadAll } from '../load.ts'
 import { print, printJson, table } from '../command.ts'
 import type { LagFlags } from '../lag.ts'
@@ -21,21 +21,21 @@ export async function lag(files: readonly string[], flags: LagFlags): Promise<nu
 }
 
 async function once(files: readonly string[], flags: LagFlags): Promise<number> {
-  const rows: Standing[] = []
-  const untold: string[] = []
+  const rows: PositionStatus[] = []
+  const notReported: string[] = []
   if (flags.group === undefined) {
     const pipelines = await loadAll(files, flags.set, flags.brokers)
     if (typeof pipelines === 'number') return pipelines
     for (const pipeline of pipelines) {
-      const found = await standings(pipeline)
+      const found = await positionStatuses(pipeline)
       rows.push(...found.rows)
-      untold.push(...found.untold.map(step => `${pipeline.name}: source ${step} does not tell where it stands`))
+      notReported.push(...found.notReported.map(step => `${pipeline.name}: source ${step} does not tell where it stands`))
     }
   } else {
     const { driver, release } = await connectLog(flags.brokers)
     try {
       const positions = await positionsIn(driver, flags.group, flags.topic!, '', 'earliest')
-      rows.push(...positions.map(p => standing('', '', p, undefined)))
+      rows.push(...positions.map(p => positionStatus('', '', p, undefined)))
     } finally {
       await release()
     }
@@ -43,18 +43,18 @@ async function once(files: readonly string[], flags: LagFlags): Promise<number> 
   const worst = Math.max(0, ...rows.map(r => r.lag ?? 0))
   const total = rows.reduce((n, r) => n + (r.lag ?? 0), 0)
   const failed = flags.failAbove !== undefined && worst > flags.failAbove
-  if (flags.json) printJson({ ok: !failed, total_lag: total, lanes: rows.map(plain), untold })
+  if (flags.json) printJson({ ok: !failed, total_lag: total, lanes: rows.map(plain), untold: notReported })
   else {
     print(toTable(rows))
-    for (const line of untold) print(`${line}\n`)
+    for (const line of notReported) print(`${line}\n`)
     if (rows.length > 0) print(`total lag ${total}\n`)
-    else if (untold.length === 0) print('no lanes yet: the topics are made when the pipeline first runs\n')
+    else if (notReported.length === 0) print('no lanes yet: the topics are made when the pipeline first runs\n')
   }
   if (failed) process.stderr.write(`a lane is ${worst} records behind, more than ${flags.failAbove}\n`)
   return failed ? EXIT.verdict : EXIT.ok
 }
 
-const plain = (r: Standing): object => ({
+const plain = (r: PositionStatus): object => ({
   pipeline: r.pipeline || null,
   step: r.step || null,
   lane: r.lane,
@@ -71,9 +71,9 @@ export const cell = (value: unknown): string | number =>
   typeof value === 'number' ? value : value === undefined ? '-' : JSON.stringify(value)
 
 /** Columns that say nothing are left out. */
-export function toTable(rows: readonly Standing[]): string {
+export function toTable(rows: readonly PositionStatus[]): string {
   if (rows.length === 0) return ''
-  const columns: [string, (r: Standing) => string | number, boolean][] = [
+  const columns: [string, (r: PositionStatus) => string | number, boolean][] = [
     ['PIPELINE', r => r.pipeline, rows.some(r => r.pipeline !== '')],
     ['STEP', r => r.step, rows.some(r => r.step !== '')],
     ['LANE', r => r.lane, true],

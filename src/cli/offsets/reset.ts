@@ -1,7 +1,7 @@
 import { EXIT } from '../../kit/exit-codes.ts'
 import { connectionSettings } from '../../operations/connection.ts'
 import { planReset, type ResetPlan, type Target } from '../../operations/reset.ts'
-import { storeOf } from '../../operations/standing.ts'
+import { storeOf } from '../../operations/position-status.ts'
 import { print, printJson, table } from '../command.ts'
 import { cell } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
@@ -14,9 +14,9 @@ export async function reset(file: string | undefined, flags: ResetFlags): Promis
   const plan = file === undefined ? await ofGroup(flags, target) : await ofFile(file, flags, target)
   if (typeof plan === 'number') return plan
   try {
-    const refusals = plan.moves.flatMap(m => (m.refused === undefined ? [] : [m.refused]))
+    const rejections = plan.moves.flatMap(m => (m.refused === undefined ? [] : [m.refused]))
     const live = plan.members.length > 0
-    const go = flags.yes === true && !live && refusals.length === 0
+    const go = flags.yes === true && !live && rejections.length === 0
     if (go) await plan.apply()
     if (flags.json) printJson({ applied: go, members: plan.members, lanes: plan.moves.map(plain) })
     else print(toTable(plan))
@@ -25,10 +25,10 @@ export async function reset(file: string | undefined, flags: ResetFlags): Promis
       const group = plan.moves[0].lane.group
       const members = plan.members.map(m => `  ${m.client} ${m.id} on ${m.host}\n`).join('')
       process.stderr.write(`refused: group ${group} is live, stop these first:\n${members}`)
-    } else if (refusals.length > 0) process.stderr.write(`refused: ${refusals.join('; ')}\n`)
+    } else if (rejections.length > 0) process.stderr.write(`refused: ${rejections.join('; ')}\n`)
     else if (!flags.json)
       print(go ? done(state) : `nothing was changed; --yes does it${state > 0 ? ` and clears ${state} keys of state` : ''}\n`)
-    return live || refusals.length > 0 ? EXIT.verdict : EXIT.ok
+    return live || rejections.length > 0 ? EXIT.verdict : EXIT.ok
   } finally {
     await plan.close()
   }

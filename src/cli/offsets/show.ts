@@ -3,7 +3,7 @@ import { print, printJson, table } from '../command.ts'
 import { cell } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
 import type { OffsetsFlags } from '../offsets.ts'
-import { type Standing, standing, standings } from '../../operations/standing.ts'
+import { type PositionStatus, positionStatus, positionStatuses } from '../../operations/position-status.ts'
 import { connectLog } from '../../operations/connection.ts'
 import { positionsIn } from '../../connectors/kafka/positions.ts'
 
@@ -22,22 +22,22 @@ export async function show(file: string | undefined, flags: OffsetsFlags): Promi
   return EXIT.ok
 }
 
-async function ofFile(file: string, flags: OffsetsFlags): Promise<Standing[] | number> {
+async function ofFile(file: string, flags: OffsetsFlags): Promise<PositionStatus[] | number> {
   const pipelines = await loadAll([file], flags.set, flags.brokers)
   if (typeof pipelines === 'number') return pipelines
-  const { rows, untold } = await standings(pipelines[0])
-  for (const step of untold) process.stderr.write(`source ${step} does not tell where it stands\n`)
+  const { rows, notReported } = await positionStatuses(pipelines[0])
+  for (const step of notReported) process.stderr.write(`source ${step} does not tell where it stands\n`)
   return rows.filter(r => flags.source === undefined || r.step === flags.source)
 }
 
-async function ofGroup({ group, topic, brokers }: OffsetsFlags): Promise<Standing[] | number> {
+async function ofGroup({ group, topic, brokers }: OffsetsFlags): Promise<PositionStatus[] | number> {
   if (group === undefined || topic === undefined) {
     process.stderr.write('write a pipeline file, or --group and --topic\n')
     return EXIT.config
   }
   const { driver, release } = await connectLog(brokers)
   try {
-    return (await positionsIn(driver, group, topic, '', 'earliest')).map(p => standing('', '', p, undefined))
+    return (await positionsIn(driver, group, topic, '', 'earliest')).map(p => positionStatus('', '', p, undefined))
   } finally {
     await release()
   }

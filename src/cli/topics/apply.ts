@@ -5,7 +5,7 @@ import { type Catalogue, loadCatalogue } from '../../operations/catalogue.ts'
 import { connectLog } from '../../operations/connection.ts'
 import { type Change, plan } from '../../operations/plan.ts'
 import { commandExit, print, printJson, table } from '../command.ts'
-import { refuse } from '../load.ts'
+import { reportProblems } from '../load.ts'
 import type { PlanFlags } from '../topics.ts'
 import { findFiles } from '../validate/files.ts'
 
@@ -80,7 +80,7 @@ const errorsOf = (failed: readonly Failed[]): object =>
 async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
   const loaded = await Promise.all((await findFiles(paths)).map(file => loadCatalogue(file)))
   const problems = loaded.flatMap(l => l.problems)
-  if (problems.length > 0) return await refuse(problems)
+  if (problems.length > 0) return await reportProblems(problems)
   const catalogues = loaded.map(l => l.catalogue!)
   const clash = clashOf(catalogues)
   if (clash === undefined) return catalogues

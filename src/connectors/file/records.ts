@@ -1,5 +1,5 @@
 /** From lines to messages: JSON and text lines stay bytes until somebody reads them, CSV records become objects at once. */
-import { type CheckProblem, DecodeError, EnvironmentError, Message, type Origin } from '../../contract/plugin.ts'
+import { type ConfigProblem, DecodeError, EnvironmentError, Message, type Origin } from '../../contract/plugin.ts'
 import { parseRecord } from './csv.ts'
 import { type Line, Splitter } from './splitter.ts'
 
@@ -140,8 +140,8 @@ function isBlank(bytes: Buffer): boolean {
 }
 
 /** What the schema cannot say about the settings that sources of lines share. */
-export function checkRecords(config: Omit<RecordOptions, 'format'>, format: LineFormat): CheckProblem[] {
-  const problems: CheckProblem[] = []
+export function validateRecords(config: Omit<RecordOptions, 'format'>, format: LineFormat): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   const { columns, delimiter, max_line_size } = config
   if (columns && format !== 'csv') problems.push({ path: ['columns'], message: `only csv has columns; this is read as ${format}` })
   if (!isDelimiter(delimiter)) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })

@@ -1,7 +1,7 @@
 import type { FileSinkConfig } from '../../generated/config-types.ts'
 import {
   BatchError,
-  type CheckProblem,
+  type ConfigProblem,
   type Context,
   DataError,
   DecodeError,
@@ -13,7 +13,7 @@ import {
 import { formatRecord, parseRecord } from './csv.ts'
 import { jsonLine, textLine } from './encode.ts'
 import { envelopeLine } from './envelope.ts'
-import { fileLetters } from './letters.ts'
+import { readFileDeadLetters } from './dead-letters.ts'
 import { DELIMITER_RULE, formatOf, isDelimiter } from './records.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 import { FileWriter } from './writer.ts'
@@ -21,17 +21,17 @@ import { FileWriter } from './writer.ts'
 export default defineSink<FileSinkConfig>({
   type: 'file',
   schema,
-  repeat: 'appends',
+  onRedelivery: 'appends',
   reason: 'a line that is written again is a second line',
   readsValue: config => formatOf(config.format, config.path) === 'csv',
-  check,
-  letters: async config => fileLetters(config.path),
-  probe: async config => (await import('./probe.ts')).probeSink(config),
+  validateConfig,
+  readDeadLetters: async config => readFileDeadLetters(config.path),
+  check: async config => (await import('./check.ts')).checkSink(config),
   create: (config, ctx) => (formatOf(config.format, config.path) === 'csv' ? csvSink(config, ctx) : lineSink(config, ctx)),
 })
 
-function check(config: FileSinkConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+function validateConfig(config: FileSinkConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   const format = formatOf(config.format, config.path)
   if (config.columns && format !== 'csv')
     problems.push({ path: ['columns'], message: `only csv has columns; this is written as ${format}` })

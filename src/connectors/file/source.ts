@@ -1,9 +1,9 @@
 import { globSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FileSourceConfig } from '../../generated/config-types.ts'
-import { type CheckProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
-import { FileLane } from './lane.ts'
-import { checkRecords, formatOf } from './records.ts'
+import { type ConfigProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
+import { FileLane } from './file-lane.ts'
+import { validateRecords, formatOf } from './records.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<FileSourceConfig>({
@@ -11,13 +11,13 @@ export default defineSource<FileSourceConfig>({
   schema,
   replayable: true,
   reason: 'a file can be read again from any byte',
-  check,
-  probe: async config => (await import('./probe.ts')).probeSource(config),
+  validateConfig,
+  check: async config => (await import('./check.ts')).checkSource(config),
   create,
 })
 
-function check(config: FileSourceConfig): CheckProblem[] {
-  return checkRecords(config, formatOf(config.format, config.path))
+function validateConfig(config: FileSourceConfig): ConfigProblem[] {
+  return validateRecords(config, formatOf(config.format, config.path))
 }
 
 function create(config: FileSourceConfig, ctx: SourceContext): Source {

@@ -1,6 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GenerateSourceConfig } from '../../generated/config-types.ts'
-import { type CheckProblem, DataError, defineSource, Message, type Origin, type Source, type SourceContext } from '../../contract/plugin.ts'
+import {
+  type ConfigProblem,
+  DataError,
+  defineSource,
+  Message,
+  type Origin,
+  type Source,
+  type SourceContext,
+} from '../../contract/plugin.ts'
 import { getter } from '../../kit/values/fields.ts'
 import { fieldMakers } from './fields.ts'
 import schema from './source.schema.json' with { type: 'json' }
@@ -10,13 +18,13 @@ export default defineSource<GenerateSourceConfig>({
   schema,
   replayable: true,
   reason: 'the same seed makes the same records again',
-  check,
-  probe: async () => [{ what: 'generator', ok: true, detail: 'needs nothing' }],
+  validateConfig,
+  check: async () => [{ what: 'generator', ok: true, detail: 'needs nothing' }],
   create,
 })
 
-function check({ start, step, fields }: GenerateSourceConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+function validateConfig({ start, step, fields }: GenerateSourceConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   if (step !== undefined && start === undefined) problems.push({ path: ['step'], message: '`step` counts from `start`, which is missing' })
   for (const [name, { random, walk }] of Object.entries(fields)) {
     if (name === '__proto__') problems.push({ path: ['fields', name], message: "a field can't have this name" })
@@ -33,7 +41,7 @@ function check({ start, step, fields }: GenerateSourceConfig): CheckProblem[] {
 
 const BATCH = 500
 /** Longest sleep of a paced source, ms: a clock that is driven by hand may have moved meanwhile. */
-const NAP = 20
+const MAX_SLEEP = 20
 
 function create(config: GenerateSourceConfig, ctx: SourceContext): Source {
   const { count, rate } = config
@@ -87,7 +95,7 @@ function create(config: GenerateSourceConfig, ctx: SourceContext): Source {
           next += n
           return { lane, messages, position: next, lag: count === 0 ? undefined : end - next }
         }
-        await sleep(Math.min(NAP, 1000 / rate!), undefined, { signal }).catch(() => signal.throwIfAborted())
+        await sleep(Math.min(MAX_SLEEP, 1000 / rate!), undefined, { signal }).catch(() => signal.throwIfAborted())
       }
     },
 

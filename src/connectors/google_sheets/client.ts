@@ -23,12 +23,12 @@ export interface Append {
 /** Nobody knows whether the call worked: read before writing again. */
 class UnknownPost extends ConnectionError {}
 /** The call did not work, and was refused before it changed anything. */
-export class RefusedPost extends ConnectionError {}
+export class RejectedPost extends ConnectionError {}
 
 export interface SheetsClient {
   /** Texts of a column, from the first row on; empty when the tab does not exist. */
   column(spreadsheet: string, tab: string, index: number): Promise<string[]>
-  /** @throws {UnknownPost | RefusedPost | EnvironmentError | DataError} */
+  /** @throws {UnknownPost | RejectedPost | EnvironmentError | DataError} */
   append(spreadsheet: string, appends: readonly Append[]): Promise<void>
 }
 
@@ -129,7 +129,7 @@ function classify(error: unknown, spreadsheet: string, what: 'read' | 'write'): 
   const text = `Google Sheets, spreadsheet ${spreadsheet}: ${message}`
   if (status === undefined || status >= 500 || status === 408)
     return what === 'write' ? new UnknownPost(text, error) : new ConnectionError(text, error)
-  if (BUSY.has(status)) return new RefusedPost(text, error)
+  if (BUSY.has(status)) return new RejectedPost(text, error)
   if (status === 401)
     return new EnvironmentError(`${text}; set credentials (GOOGLE_APPLICATION_CREDENTIALS) to a service account's key`, error)
   if (status === 403) return new EnvironmentError(`${text}; share the spreadsheet with the service account's address`, error)

@@ -3,7 +3,7 @@
  * spreadsheet is held, so that a claim somebody finds under the lock is one that a crash or a lost answer has left.
  */
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
-import { connect, type ConnectionConfig, connectionFor, type Lease } from '../postgres/connect.ts'
+import { connect, type ConnectionConfig, connectionFor, type PostgresLease } from '../postgres/connect.ts'
 import { quoteTable, type Session } from '../postgres/driver.ts'
 import type { Logger } from '../../contract/plugin.ts'
 
@@ -34,7 +34,7 @@ export class Posts {
   private readonly config: ConnectionConfig
   private readonly table: string
   private readonly log: Logger
-  private lease: Promise<Lease> | undefined
+  private lease: Promise<PostgresLease> | undefined
   private session: Promise<Session> | undefined
   /** In this process the database's lock is held by one session, so it excludes nobody. */
   private static readonly turns = new Map<string, Promise<unknown>>()

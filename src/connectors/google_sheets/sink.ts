@@ -2,7 +2,7 @@ import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
 import { compile } from '../../expressions/index.ts'
 import {
   BatchError,
-  type CheckProblem,
+  type ConfigProblem,
   type Context,
   DataError,
   defineSink,
@@ -11,20 +11,20 @@ import {
   PipelineError,
   type Sink,
 } from '../../contract/plugin.ts'
-import { checkConnection } from '../postgres/connect.ts'
-import { RefusedPost, type SheetsClient, sheetsClient } from './client.ts'
+import { validateConnection } from '../postgres/connect.ts'
+import { RejectedPost, type SheetsClient, sheetsClient } from './client.ts'
 import { connectionOf, Posts, type RowKey, type SheetClaims } from './posts.ts'
-import { probe } from './probe.ts'
+import { checkSheets } from './check.ts'
 import { type Row, rowsReader } from './rows.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<GoogleSheetsSinkConfig>({
   type: 'google_sheets',
   schema,
-  repeat: 'idempotent',
+  onRedelivery: 'idempotent',
   reason: 'a row is claimed before and confirmed after the call, so that a repeat finds it done or reads the sheet first',
-  check(config): CheckProblem[] {
-    const problems: CheckProblem[] = checkConnection(connectionOf(config)).map(p => ({ ...p, path: ['dsn'] }))
+  validateConfig(config): ConfigProblem[] {
+    const problems: ConfigProblem[] = validateConnection(connectionOf(config)).map(p => ({ ...p, path: ['dsn'] }))
     const known = (name: string): boolean => config.columns.includes(name)
     if (!known(config.key)) problems.push({ path: ['key'], message: `must be one of the columns: ${config.columns.join(', ')}` })
     config.numbers.forEach((name, i) => {
@@ -35,7 +35,7 @@ export default defineSink<GoogleSheetsSinkConfig>({
     if (!URL.canParse(config.endpoint)) problems.push({ path: ['endpoint'], message: 'is no URL' })
     return problems
   },
-  probe,
+  check: checkSheets,
   preview: config => {
     const read = rowsReader(config)
     const spreadsheet = compile(config.spreadsheet)
@@ -111,7 +111,7 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
     try {
       await client!.append(spreadsheet, [{ tab: config.tab, header: config.columns, rows: wanted.map(k => rows.get(k.key)!.cells) }])
     } catch (error) {
-      if (error instanceof RefusedPost || error instanceof DataError || error instanceof EnvironmentError) await claims.forget(wanted)
+      if (error instanceof RejectedPost || error instanceof DataError || error instanceof EnvironmentError) await claims.forget(wanted)
       throw error
     }
     await claims.confirm(wanted)

@@ -1,7 +1,7 @@
 import type { HttpSinkConfig } from '../../generated/config-types.ts'
 import {
   BatchError,
-  type CheckProblem,
+  type ConfigProblem,
   type Context,
   DataError,
   defineSink,
@@ -10,32 +10,32 @@ import {
   type WriteContext,
 } from '../../contract/plugin.ts'
 import { Client } from './sink/client.ts'
+import { checkHost } from './sink/check.ts'
 import { encode, parcels, positionsOf, type Parcel } from './sink/parcels.ts'
-import { probeHost } from './sink/probe.ts'
 import { fieldsIn, urlMaker } from './sink/url.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<HttpSinkConfig>({
   type: 'http',
   schema,
-  repeat: c => (c.method === 'PUT' ? 'idempotent' : 'appends'),
+  onRedelivery: c => (c.method === 'PUT' ? 'idempotent' : 'appends'),
   reason: c =>
     c.method === 'PUT'
       ? 'a PUT that is sent again changes nothing'
       : 'a request that is sent again is a second one, unless the service goes by its idempotency key',
   // Only JSON that has been looked at may be put into an array.
   readsValue: c => c.batch !== 'one' || fieldsIn(c.url).length > 0,
-  check,
+  validateConfig,
   preview: c => {
     const urlOf = urlMaker(c.url)
     return m => ({ topic: urlOf(m), key: m.encodeKey(), value: encode(m, c.batch), headers: m.headers })
   },
-  probe: probeHost,
+  check: checkHost,
   create: (config, ctx) => new HttpSink(config, ctx),
 })
 
-function check(c: HttpSinkConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+function validateConfig(c: HttpSinkConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   if (c.bearer !== '' && c.username !== '') problems.push({ path: ['username'], message: 'bearer says already how to sign in' })
   if (c.password !== '' && c.username === '') problems.push({ path: ['password'], message: 'needs username' })
   if (c.url.split('?')[1]?.includes('{')) problems.push({ path: ['url'], message: 'fields belong into the path, not behind the ?' })
@@ -93,9 +93,9 @@ class HttpSink implements Sink {
     const { settled, client } = this
     const answer = await client.send(parcel, signal)
     if (answer.ok) {
-      const refused = new Map(answer.rejected.map(r => [r.index, r]))
+      const rejected = new Map(answer.rejected.map(r => [r.index, r]))
       items.forEach(({ message }, i) => {
-        const r = refused.get(i)
+        const r = rejected.get(i)
         settled.set(message, r ? new DataError(`refused by ${client.host}: ${r.message}`) : true)
       })
     } else if (items.length === 1) settled.set(items[0].message, new DataError(answer.problem))

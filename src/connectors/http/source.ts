@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HttpSourceConfig } from '../../generated/config-types.ts'
 import {
-  type CheckProblem,
+  type ConfigProblem,
   DecodeError,
   defineSource,
   type Header,
@@ -10,15 +10,15 @@ import {
   type SourceContext,
 } from '../../contract/plugin.ts'
 import type { Attachment } from '../../kit/http/listener.ts'
-import { accepted, type Answer, busy, refusal, send, stopping, unknown } from './source/answer.ts'
-import { checkAuth, createAuth, isOpen } from './source/auth.ts'
+import { accepted, type Answer, busy, rejectionAnswer, send, stopping, unknown } from './source/answer.ts'
+import { validateAuth, createAuth, isOpen } from './source/auth.ts'
 import { Intake } from './source/intake.ts'
 import { discard, receive, type Receiving } from './source/receive.ts'
 import { Repeats } from './source/repeats.ts'
 import { cut, formatOf, messagesOf } from './source/rows.ts'
 import { JsonError } from './source/scan.ts'
 import { isLoopback } from '../../kit/http/loopback.ts'
-import { probePort } from '../../kit/http/probe.ts'
+import { checkPort } from '../../kit/http/check-port.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<HttpSourceConfig>({
@@ -29,9 +29,9 @@ export default defineSource<HttpSourceConfig>({
     c.answer === 'at_once'
       ? 'requests are answered before they are written, and what is in memory is lost with the process'
       : 'a request is kept only in memory, but it is answered after its rows are committed: a sender that repeats what got no 2xx loses nothing',
-  tellsSenders: c => c.answer === 'when_written',
-  check,
-  probe: probePort,
+  reportsRejections: c => c.answer === 'when_written',
+  validateConfig,
+  check: checkPort,
   create: (config, ctx) => new HttpSource(config, ctx),
 })
 
@@ -42,8 +42,8 @@ const PER_MS = 1000
 /** ms */
 const CLOSE_GRACE = 1000
 
-function check(config: HttpSourceConfig): CheckProblem[] {
-  const problems = checkAuth(config.auth)
+function validateConfig(config: HttpSourceConfig): ConfigProblem[] {
+  const problems = validateAuth(config.auth)
   if (!isLoopback(config.host) && isOpen(config.auth) && !config.allow_unauthenticated) {
     problems.push({
       path: ['host'],
@@ -60,8 +60,8 @@ function check(config: HttpSourceConfig): CheckProblem[] {
 }
 
 class HttpSource implements Source {
-  readonly prompt: boolean
-  readonly refuse: Source['refuse']
+  readonly commitImmediately: boolean
+  readonly reject: Source['reject']
   private readonly config: HttpSourceConfig
   private readonly ctx: SourceContext
   private readonly lane: string
@@ -89,9 +89,9 @@ class HttpSource implements Source {
     this.idempotency = idempotency && { header: idempotency.header.toLowerCase(), required: idempotency.required }
     this.repeats = idempotency && new Repeats(idempotency)
     // A dry run and a back-fill commit nothing, so nobody can wait for it.
-    this.prompt = config.answer === 'when_written' && ctx.range === undefined
-    this.intake = new Intake({ messages: config.max_pending, bytes: config.max_pending_bytes }, !this.prompt)
-    if (this.prompt) this.refuse = refusals => this.intake.refuse(refusals)
+    this.commitImmediately = config.answer === 'when_written' && ctx.range === undefined
+    this.intake = new Intake({ messages: config.max_pending, bytes: config.max_pending_bytes }, !this.commitImmediately)
+    if (this.commitImmediately) this.reject = rejections => this.intake.reject(rejections)
   }
 
   async open(signal: AbortSignal): Promise<void> {
@@ -113,7 +113,7 @@ class HttpSource implements Source {
     this.waiting = this.intake.idle
     const { messages, end, left } = await this.intake.take(BATCH, signal)
     this.waiting = false
-    if (!this.prompt) this.intake.commit(end)
+    if (!this.commitImmediately) this.intake.commit(end)
     return { lane: this.lane, messages, position: end, lag: left }
   }
 
@@ -166,7 +166,8 @@ class HttpSource implements Source {
     const early = auth.before(headers)
     if (early !== undefined) return unauthorized(early)
     const encoding = headers['content-encoding']
-    if (encoding !== undefined && encoding !== 'identity') return refusal(415, 'encoding', `send the body as it is, not as ${encoding}`)
+    if (encoding !== undefined && encoding !== 'identity')
+      return rejectionAnswer(415, 'encoding', `send the body as it is, not as ${encoding}`)
     const body = await receive(request, response, this.receiving, { max: config.max_body, room: bytes => intake.fits(1, bytes) })
     if (!Buffer.isBuffer(body)) return body
     const late = auth.after(headers, body, ctx.clock.now())
@@ -175,7 +176,7 @@ class HttpSource implements Source {
 
     const { idempotency, repeats } = this
     const key = idempotency && headers[idempotency.header]
-    if (idempotency?.required && !key) return refusal(400, 'no_idempotency_key', `the header ${idempotency.header} is missing`)
+    if (idempotency?.required && !key) return rejectionAnswer(400, 'no_idempotency_key', `the header ${idempotency.header} is missing`)
     if (!repeats || typeof key !== 'string' || key === '') return this.inTime(this.take(body, request))
     const { outcome, repeated } = repeats.once(
       key,
@@ -199,9 +200,13 @@ class HttpSource implements Source {
     } catch (error) {
       if (error instanceof JsonError) {
         const { line, column, offset, message } = error
-        return refusal(400, 'not_json', `the body is not JSON: ${message} (line ${line}, column ${column})`, { line, column, offset })
+        return rejectionAnswer(400, 'not_json', `the body is not JSON: ${message} (line ${line}, column ${column})`, {
+          line,
+          column,
+          offset,
+        })
       }
-      if (error instanceof DecodeError) return refusal(400, 'no_rows', error.message)
+      if (error instanceof DecodeError) return rejectionAnswer(400, 'no_rows', error.message)
       throw error
     }
     if (!intake.fits(rows.length, body.length)) return busy('too much is waiting to be written')
@@ -209,7 +214,7 @@ class HttpSource implements Source {
     const indexHeader = this.idempotency && 'idempotency-index'
     const written = intake.put(rows.length, body.length, first => messagesOf(rows, config, { ...facts, indexHeader, first }))
     this.gauge()
-    if (this.prompt) return written
+    if (this.commitImmediately) return written
     return this.draining ? stopping() : accepted(202, rows.length)
   }
 
@@ -249,4 +254,4 @@ class HttpSource implements Source {
   }
 }
 
-const unauthorized = (message: string): Answer => refusal(401, 'unauthorized', message, {}, { 'www-authenticate': 'Bearer' })
+const unauthorized = (message: string): Answer => rejectionAnswer(401, 'unauthorized', message, {}, { 'www-authenticate': 'Bearer' })

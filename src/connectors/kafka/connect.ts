@@ -1,6 +1,6 @@
 /** Which log a config means, and one shared driver per log in this process. */
 import {
-  type CheckProblem,
+  type ConfigProblem,
   type Checkpoint,
   type CheckpointDelta,
   type Context,
@@ -49,8 +49,8 @@ export const scopeOf = ({ brokers }: Pick<ConnectionConfig, 'brokers'>): string 
   isEmbedded(brokers) ? `embedded:${embeddedPath(brokers)}` : `kafka:${addresses(brokers).join(',')}`
 
 /** What the schema cannot say about the connection settings. */
-export function checkConnection(c: ConnectionConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   const add = (property: string, message: string, suggestion?: string): void =>
     void problems.push({ path: [property], message, suggestion })
   if (isEmbedded(c.brokers)) return problems
@@ -78,14 +78,14 @@ export function checkConnection(c: ConnectionConfig): CheckProblem[] {
   return problems
 }
 
-export type Lease = SharedLease<Driver>
+export type KafkaLease = SharedLease<Driver>
 const share = shareDrivers<Driver>()
 
 /**
  * @throws {EnvironmentError} for wrong credentials, TLS settings or a file that cannot be opened,
  * {ConnectionError} when no broker answers now.
  */
-export function connect(config: ConnectionConfig, log: Logger): Promise<Lease> {
+export function connect(config: ConnectionConfig, log: Logger): Promise<KafkaLease> {
   const key = JSON.stringify([scopeOf(config), isEmbedded(config.brokers) ? null : settings(config)])
   return share(key, () => open(config, log))
 }
@@ -152,7 +152,7 @@ export class LazyTransactor implements Transactor {
   private readonly config: ConnectionConfig
   private readonly context: Context
   private readonly own: (lane: LaneInfo) => LaneInfo
-  private opening: Promise<{ lease: Lease; transactor: Transactor }> | undefined
+  private opening: Promise<{ lease: KafkaLease; transactor: Transactor }> | undefined
 
   constructor(config: ConnectionConfig, context: Context, foreign = false) {
     this.config = config
@@ -184,7 +184,7 @@ export class LazyTransactor implements Transactor {
     await lease.release()
   }
 
-  private open(): Promise<{ lease: Lease; transactor: Transactor }> {
+  private open(): Promise<{ lease: KafkaLease; transactor: Transactor }> {
     if (this.opening === undefined) {
       this.opening = connect(this.config, this.context.log).then(lease => ({
         lease,

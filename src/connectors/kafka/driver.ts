@@ -13,7 +13,7 @@ import {
   type Message,
   type Transactor,
 } from '../../contract/plugin.ts'
-import type { LogAdmin } from './admin.ts'
+import type { LogAdmin } from './log-admin.ts'
 
 export interface TopicPartition {
   readonly topic: string

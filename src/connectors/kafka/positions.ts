@@ -1,10 +1,10 @@
 /** Where a kafka source stands in each partition of its topics. Reads without joining the group. */
 import type { KafkaSourceConfig } from '../../generated/config-types.ts'
-import { EnvironmentError, type LanePosition, type ProbeContext } from '../../contract/plugin.ts'
+import { EnvironmentError, type LanePosition, type CheckContext } from '../../contract/plugin.ts'
 import { connect } from './connect.ts'
 import { type Driver, type TopicPartition, tpKey } from './driver.ts'
 
-export async function sourcePositions(config: KafkaSourceConfig, ctx: ProbeContext): Promise<LanePosition[]> {
+export async function sourcePositions(config: KafkaSourceConfig, ctx: CheckContext): Promise<LanePosition[]> {
   const { driver, release } = await connect(config, ctx.log)
   try {
     return await positionsIn(driver, config.group ?? ctx.pipeline, config.topics, ctx.step, config.start_at)

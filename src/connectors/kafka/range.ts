@@ -1,7 +1,7 @@
 /** Back-fill (`--from`, `--to`) and `once`: reads a stretch of every partition without a group, commits nothing, and ends. */
 import { type Batch, EnvironmentError, type Message, type Position, type Source, type SourceContext } from '../../contract/plugin.ts'
 import type { KafkaSourceConfig } from '../../generated/config-types.ts'
-import { connect, type Lease } from './connect.ts'
+import { connect, type KafkaLease } from './connect.ts'
 import { type ConsumedBatch, type Driver, type TopicPartition, tpKey } from './driver.ts'
 
 interface Lane extends TopicPartition {
@@ -23,7 +23,7 @@ export function rangeSource(
   ctx: SourceContext,
   range: { readonly from?: number; readonly to?: number },
 ): Source {
-  let lease: Lease | undefined
+  let lease: KafkaLease | undefined
   let lanes: Lane[] = []
   let turn = 0
 

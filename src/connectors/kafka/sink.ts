@@ -11,9 +11,9 @@ import {
 } from '../../contract/plugin.ts'
 import type { KafkaSinkConfig } from '../../generated/config-types.ts'
 import { getter } from '../../kit/values/fields.ts'
-import { checkConnection, connect, LazyTransactor, type Lease, scopeOf } from './connect.ts'
+import { validateConnection, connect, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
 import { type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
-import { topicLetters } from './letters.ts'
+import { readTopicDeadLetters } from './dead-letters.ts'
 import { Meter } from './metrics.ts'
 import { NewTopics } from './new-topics.ts'
 import { header, recordMaker } from './out-record.ts'
@@ -22,7 +22,7 @@ import schema from './sink.schema.json' with { type: 'json' }
 export default defineSink<KafkaSinkConfig>({
   type: 'kafka',
   schema,
-  repeat: 'appends',
+  onRedelivery: 'appends',
   reason: 'a record that is written again is a second record; in a transaction of the same brokers it is written once',
   scope: scopeOf,
   transactions: {
@@ -31,8 +31,8 @@ export default defineSink<KafkaSinkConfig>({
     create: (config, context) => new LazyTransactor(config, context, true),
   },
   readsValue: c => c.key !== undefined || c.topic_from?.startsWith('field:') === true || c.count_by !== undefined,
-  check(c) {
-    const problems = checkConnection(c)
+  validateConfig(c) {
+    const problems = validateConnection(c)
     if (c.topic === undefined && c.topic_from === undefined) problems.push({ path: [], message: 'needs topic or topic_from' })
     if (c.topic !== undefined && c.topic_from !== undefined)
       problems.push({ path: ['topic_from'], message: 'topic says already where to write' })
@@ -49,13 +49,13 @@ export default defineSink<KafkaSinkConfig>({
     return problems
   },
   preview: recordMaker,
-  letters: topicLetters,
-  probe: async (config, ctx) => (await import('./probe.ts')).probeSink(config, ctx),
+  readDeadLetters: readTopicDeadLetters,
+  check: async (config, ctx) => (await import('./check.ts')).checkSink(config, ctx),
   create: (config, ctx) => new KafkaSink(config, ctx),
 })
 
 /** Sizes to try for a record that is too large; the limit is the topic's and counts after compression. */
-const CUTS = [900_000, 90_000, 9_000, 900]
+const TRUNCATED_SIZES = [900_000, 90_000, 9_000, 900]
 
 class KafkaSink implements Sink {
   private readonly config: KafkaSinkConfig
@@ -66,7 +66,7 @@ class KafkaSink implements Sink {
   private readonly exchangeOf: (value: unknown) => unknown
   private readonly truncates: boolean
   private readonly topics: NewTopics
-  private lease: Lease | undefined
+  private lease: KafkaLease | undefined
   private opening: Promise<Producer> | undefined
   private producer: Producer | undefined
 
@@ -163,7 +163,7 @@ class KafkaSink implements Sink {
   private async sendTruncated(record: OutRecord, send: (records: readonly OutRecord[]) => Promise<void>): Promise<Error | undefined> {
     const value = typeof record.value === 'string' ? Buffer.from(record.value) : (record.value ?? Buffer.alloc(0))
     let last: Error = new TooLargeError('the record has no payload to cut')
-    for (const size of CUTS) {
+    for (const size of TRUNCATED_SIZES) {
       if (size >= value.length) continue
       const headers: Header[] = [...(record.headers ?? []), ['truncated', 'true'], ['original_size', String(value.length)]]
       try {

@@ -1,5 +1,5 @@
 import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
-import { checkConnection, connect, LazyTransactor, type Lease, scopeOf } from './connect.ts'
+import { validateConnection, connect, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
 import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
 import { Meter } from './metrics.ts'
 import { rangeSource } from './range.ts'
@@ -18,15 +18,15 @@ export default defineSource<KafkaSourceConfig>({
     create: (config, context) => new LazyTransactor(config, context),
   },
   writeBack: config => ({ plugin: kafkaSink, config: backTo(config) }),
-  check(config) {
-    const problems = checkConnection(config)
+  validateConfig(config) {
+    const problems = validateConnection(config)
     if (config.session_timeout < 1000) problems.push({ path: ['session_timeout'], message: 'is too short for heartbeats; at least 1s' })
     if (config.last !== undefined && !config.once)
       problems.push({ path: ['last'], message: 'belongs to once: a group reads on from where it was', suggestion: 'once: true' })
     return problems
   },
   positions: async (config, ctx) => (await import('./positions.ts')).sourcePositions(config, ctx),
-  probe: async (config, ctx) => (await import('./probe.ts')).probeSource(config, ctx),
+  check: async (config, ctx) => (await import('./check.ts')).checkSource(config, ctx),
   create: (config, ctx) => (ctx.range || config.once ? rangeSource(config, ctx, ctx.range ?? {}) : groupSource(config, ctx)),
 })
 
@@ -39,7 +39,7 @@ function laneToPartition(lane: string): TopicPartition {
 function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
   const group = config.group ?? ctx.pipeline
   const meter = new Meter(ctx.metrics)
-  let lease: Lease | undefined
+  let lease: KafkaLease | undefined
   let consumer: Consumer | undefined
   /** Rest of a polled batch that was more than `max_poll_records`. */
   let rest: ConsumedBatch | undefined
@@ -94,7 +94,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
       })
     },
 
-    hearsEvery: 1000,
+    commitNotifyInterval: 1000,
 
     async read(signal): Promise<Batch> {
       const batch = rest ?? (await consumer!.poll(signal))

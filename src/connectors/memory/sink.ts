@@ -6,10 +6,10 @@ import schema from './sink.schema.json' with { type: 'json' }
 export default defineSink<MemorySinkConfig>({
   type: 'memory',
   schema,
-  repeat: 'appends',
+  onRedelivery: 'appends',
   reason: 'a record that is written again is a second record',
   readsValue: false,
-  probe: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
+  check: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
 
   create({ channel: name }) {
     const output = channel(name)

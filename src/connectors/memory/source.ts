@@ -8,7 +8,7 @@ export default defineSource<MemorySourceConfig>({
   schema,
   replayable: true,
   reason: 'a channel keeps its records as long as the process lives',
-  probe: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
+  check: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
 
   create({ channel: name, format, batch_size }, ctx) {
     const input = channel(name)

@@ -1,5 +1,5 @@
 /** Which database a config means, and one shared driver per database in this process. */
-import { type CheckProblem, EnvironmentError, type Logger } from '../../contract/plugin.ts'
+import { type ConfigProblem, EnvironmentError, type Logger } from '../../contract/plugin.ts'
 import { suggest } from '../../kit/text/suggest.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
@@ -46,8 +46,8 @@ export function scopeOf({ dsn }: Pick<ConnectionConfig, 'dsn'>): string {
 }
 
 /** What the schema cannot say about the connection settings. */
-export function checkConnection(c: ConnectionConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   if (!isEmbedded(c.dsn) && parse(c.dsn) === undefined)
     problems.push({ path: ['dsn'], message: 'is no PostgreSQL address; write postgres://user:password@host:5432/database, or pglite:' })
   const tls = tlsMistake(c)
@@ -57,14 +57,14 @@ export function checkConnection(c: ConnectionConfig): CheckProblem[] {
   return problems
 }
 
-export type Lease = SharedLease<Driver>
+export type PostgresLease = SharedLease<Driver>
 const share = shareDrivers<Driver>()
 
 /**
  * @throws {EnvironmentError} for wrong credentials, TLS settings, a missing database or one that another process has open,
  * {ConnectionError} when the server does not answer now.
  */
-export function connect(config: ConnectionConfig, log: Logger): Promise<Lease> {
+export function connect(config: ConnectionConfig, log: Logger): Promise<PostgresLease> {
   const key = isEmbedded(config.dsn) ? scopeOf(config) : JSON.stringify(settings(config))
   return share(key, () => open(config, log))
 }

@@ -1,12 +1,12 @@
 /** A driver for transforms, which have no `open`: connected at its first use. */
 import type { Logger } from '../../contract/plugin.ts'
-import { type ConnectionConfig, connect, type Lease } from './connect.ts'
+import { type ConnectionConfig, connect, type PostgresLease } from './connect.ts'
 import type { Driver } from './driver.ts'
 
 export class LazyLease {
   private readonly config: ConnectionConfig
   private readonly log: Logger
-  private opening: Promise<Lease> | undefined
+  private opening: Promise<PostgresLease> | undefined
   private closed = false
 
   constructor(config: ConnectionConfig, log: Logger) {

@@ -3,7 +3,7 @@
  * columns' types: a number in a body reaches a numeric column digit by digit, without ever being a float.
  */
 import { compileObject } from '../../expressions/index.ts'
-import { type CheckProblem, DataError, type Message } from '../../contract/plugin.ts'
+import { type ConfigProblem, DataError, type Message } from '../../contract/plugin.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { isRecord } from '../../kit/values/records.ts'
 import { type Param, quoteName, quoteTable } from './driver.ts'
@@ -42,8 +42,8 @@ function columnsOf(config: TableConfig): Column[] {
   })
 }
 
-export function checkTable(config: TableConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+export function validateTable(config: TableConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   const names = columnNames(config.columns)
   if (config.columns === undefined) problems.push({ path: [], message: `needs columns: the fields to write to ${config.table}` })
   config.key?.forEach((name, i) => {

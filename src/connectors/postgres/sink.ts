@@ -1,7 +1,7 @@
 import type { PostgresSinkConfig } from '../../generated/config-types.ts'
 import {
   BatchError,
-  type CheckProblem,
+  type ConfigProblem,
   ConnectionError,
   type Context,
   DataError,
@@ -10,10 +10,10 @@ import {
   type Sink,
   type WriteContext,
 } from '../../contract/plugin.ts'
-import { checkConnection, type ConnectionConfig, connect, type Lease, scopeOf } from './connect.ts'
-import { probeDatabase } from './probe.ts'
-import { bodyOf, checkTable, columnNames, rowPreview, tableCommand } from './rows.ts'
-import { checkStatement, jsonOf, statementCommand } from './statements.ts'
+import { validateConnection, type ConnectionConfig, connect, type PostgresLease, scopeOf } from './connect.ts'
+import { checkDatabase } from './check.ts'
+import { bodyOf, validateTable, columnNames, rowPreview, tableCommand } from './rows.ts'
+import { validateStatement, jsonOf, statementCommand } from './statements.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 import { assertTable } from './table.ts'
 import type { PostgresTransaction } from './transaction.ts'
@@ -23,7 +23,7 @@ import { type Command, execute, executeApart, portions } from './write.ts'
 export default defineSink<PostgresSinkConfig>({
   type: 'postgres',
   schema,
-  repeat: c => (c.key !== undefined || c.idempotent ? 'idempotent' : 'appends'),
+  onRedelivery: c => (c.key !== undefined || c.idempotent ? 'idempotent' : 'appends'),
   reason: c =>
     c.key !== undefined
       ? `a row that is written again ${c.on_conflict === 'update' ? 'overwrites itself' : 'is there already'} (${c.key.join(', ')})`
@@ -35,11 +35,11 @@ export default defineSink<PostgresSinkConfig>({
     scope: c => scopeOf(c),
     create: (config, context) => new PostgresTransactor(connection(config), context),
   },
-  check,
+  validateConfig,
   preview: previewOf,
   create: (config, ctx) => new PostgresSink(config, ctx),
-  probe: (config, ctx) =>
-    probeDatabase(connection(config), ctx, config.table === undefined ? [] : [{ table: config.table, rights: rightsOf(config) }]),
+  check: (config, ctx) =>
+    checkDatabase(connection(config), ctx, config.table === undefined ? [] : [{ table: config.table, rights: rightsOf(config) }]),
 })
 
 /** The schema's types are wider by the texts that stand for numbers. */
@@ -50,14 +50,14 @@ class PostgresSink implements Sink {
   private readonly ctx: Context
   private readonly commands: readonly Command[]
   private readonly written: { inc(n?: number): void }
-  private readonly refuses: ((m: Message) => void) | undefined
-  private lease: Lease | undefined
+  private readonly rejects: ((m: Message) => void) | undefined
+  private lease: PostgresLease | undefined
 
   constructor(config: PostgresSinkConfig, ctx: Context) {
     this.config = config
     this.ctx = ctx
     this.commands = config.statements ? config.statements.map(s => statementCommand(s)) : [tableCommand(config)]
-    this.refuses = config.statements ? undefined : m => void bodyOf(m)
+    this.rejects = config.statements ? undefined : m => void bodyOf(m)
     this.written = ctx.metrics.counter('postgres_messages_written_total', 'Messages written to PostgreSQL.', { table: config.table ?? '' })
   }
 
@@ -68,19 +68,19 @@ class PostgresSink implements Sink {
 
   async write(messages: readonly Message[], context: WriteContext): Promise<void> {
     const failed = new Map<number, Error>()
-    const usable = this.refuses ? messages.filter((m, i) => this.accepts(m, i, failed)) : messages
+    const usable = this.rejects ? messages.filter((m, i) => this.accepts(m, i, failed)) : messages
     /** Of `usable` in `messages`. */
     const indexes = usable === messages || failed.size === 0 ? undefined : [...messages.keys()].filter(i => !failed.has(i))
-    const refused = new Map<number, Error>()
+    const rejected = new Map<number, Error>()
     if (usable.length > 0) {
       if (context.transaction) {
         const transaction = context.transaction as PostgresTransaction
         await transaction.exclusive(async tx => {
-          for (const items of portions(usable)) await executeApart(tx, this.commands, items, refused, transaction.careful)
+          for (const items of portions(usable)) await executeApart(tx, this.commands, items, rejected, transaction.diagnose)
         })
-      } else await this.writeAlone(usable, refused)
+      } else await this.writeAlone(usable, rejected)
     }
-    for (const [i, error] of refused) failed.set(indexes ? indexes[i] : i, error)
+    for (const [i, error] of rejected) failed.set(indexes ? indexes[i] : i, error)
     this.written.inc(messages.length - failed.size)
     if (failed.size > 0) throw new BatchError(failed)
   }
@@ -97,7 +97,7 @@ class PostgresSink implements Sink {
 
   private accepts(m: Message, i: number, failed: Map<number, Error>): boolean {
     try {
-      this.refuses!(m)
+      this.rejects!(m)
       return true
     } catch (error) {
       failed.set(i, error as Error)
@@ -105,7 +105,7 @@ class PostgresSink implements Sink {
     }
   }
 
-  private async writeAlone(messages: readonly Message[], refused: Map<number, Error>): Promise<void> {
+  private async writeAlone(messages: readonly Message[], rejected: Map<number, Error>): Promise<void> {
     if (this.lease === undefined) throw new ConnectionError('the sink is not open')
     const { driver } = this.lease
     const single = this.commands.length === 1 && this.commands[0].params !== undefined
@@ -118,23 +118,23 @@ class PostgresSink implements Sink {
         if (!(error instanceof DataError)) throw error
         const mine = new Map<number, Error>()
         await driver.transaction(tx => executeApart(tx, this.commands, items, mine, true))
-        for (const [i, cause] of mine) refused.set(i, cause)
+        for (const [i, cause] of mine) rejected.set(i, cause)
       }
     }
   }
 }
 
-function check(config: PostgresSinkConfig): CheckProblem[] {
-  const problems = checkConnection(connection(config))
+function validateConfig(config: PostgresSinkConfig): ConfigProblem[] {
+  const problems = validateConnection(connection(config))
   const { table, statements, columns, key, idempotent } = config
   if (table === undefined && statements === undefined) problems.push({ path: [], message: 'needs a table, or statements' })
   if (table !== undefined && statements !== undefined) problems.push({ path: ['statements'], message: 'table says already what to write' })
   if (statements !== undefined) {
     for (const [name, given] of Object.entries({ columns, key }))
       if (given !== undefined) problems.push({ path: [name], message: `${name} belongs to table, not to statements` })
-    statements.forEach((s, i) => problems.push(...checkStatement(s).map(p => ({ ...p, path: ['statements', i, ...p.path] }))))
+    statements.forEach((s, i) => problems.push(...validateStatement(s).map(p => ({ ...p, path: ['statements', i, ...p.path] }))))
   } else if (table !== undefined) {
-    problems.push(...checkTable(config))
+    problems.push(...validateTable(config))
     if (idempotent) problems.push({ path: ['idempotent'], message: 'is for statements; a table is idempotent by its key' })
   }
   return problems

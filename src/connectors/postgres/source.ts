@@ -2,7 +2,7 @@
 import type { PostgresSourceConfig } from '../../generated/config-types.ts'
 import {
   type Batch,
-  type CheckProblem,
+  type ConfigProblem,
   ConnectionError,
   defineSource,
   EnvironmentError,
@@ -11,10 +11,10 @@ import {
   type Source,
   type SourceContext,
 } from '../../contract/plugin.ts'
-import { checkConnection, type ConnectionConfig, connect, type Lease } from './connect.ts'
+import { validateConnection, type ConnectionConfig, connect, type PostgresLease } from './connect.ts'
 import { quoteName, quoteTable, type Param, type Result } from './driver.ts'
 import { jsonText } from './json.ts'
-import { probeDatabase } from './probe.ts'
+import { checkDatabase } from './check.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<PostgresSourceConfig>({
@@ -23,16 +23,16 @@ export default defineSource<PostgresSourceConfig>({
   replayable: true,
   ranged: config => config.time !== undefined,
   reason: 'rows are found again by their cursor',
-  check,
+  validateConfig,
   create: (config, ctx) => new PostgresSource(config, ctx),
-  probe: (config, ctx) =>
-    probeDatabase(connection(config), ctx, config.table === undefined ? [] : [{ table: config.table, rights: ['SELECT'] }]),
+  check: (config, ctx) =>
+    checkDatabase(connection(config), ctx, config.table === undefined ? [] : [{ table: config.table, rights: ['SELECT'] }]),
 })
 
 const connection = (config: PostgresSourceConfig): ConnectionConfig => config as ConnectionConfig
 
 /** Texts of the cursor's columns in the last row that was read, and how many rows were read before. */
-interface Place {
+interface Cursor {
   readonly after: readonly string[] | null
   readonly row: number
 }
@@ -42,8 +42,8 @@ class PostgresSource implements Source {
   private readonly ctx: SourceContext
   private readonly lane: string
   private readonly sql: (first: boolean, limit: number) => string
-  private lease: Lease | undefined
-  private place: Place = { after: null, row: 0 }
+  private lease: PostgresLease | undefined
+  private cursor: Cursor = { after: null, row: 0 }
   private behind = true
   private seeks = 0
 
@@ -69,7 +69,7 @@ class PostgresSource implements Source {
       // Somebody went back while we were asking.
       if (seeks !== this.seeks) continue
       if (batch) {
-        this.place = batch.position as unknown as Place
+        this.cursor = batch.position as unknown as Cursor
         return batch
       }
       this.behind = false
@@ -81,7 +81,7 @@ class PostgresSource implements Source {
   seek(_lane: string, position: Position | undefined): Promise<void> {
     this.seeks++
     this.behind = true
-    this.place = (position as Place | undefined) ?? { after: null, row: 0 }
+    this.cursor = (position as Cursor | undefined) ?? { after: null, row: 0 }
     return Promise.resolve()
   }
 
@@ -102,7 +102,7 @@ class PostgresSource implements Source {
   private async next(): Promise<Batch | undefined> {
     if (this.lease === undefined) throw new ConnectionError('the source is not open')
     const { cursor, batch_size: limit, numbers, key, time } = this.config
-    const { after, row: from } = this.place
+    const { after, row: from } = this.cursor
     const start = this.config.start === undefined ? undefined : [this.config.start].flat().map(String)
     const values: readonly Param[] = after ?? start ?? []
     // One more than wanted: a batch must not end between rows that the cursor cannot tell apart.
@@ -121,7 +121,7 @@ class PostgresSource implements Source {
       return Message.fromRecord(Buffer.from(jsonText(fields, row, numbers === 'json')), keyBytes, at, undefined, from + i, origin)
     })
     const last = rows.at(-1)!
-    const position: Place = { after: columns.map((_, i) => String(last[`${CURSOR}${i}`])), row: from + rows.length }
+    const position: Cursor = { after: columns.map((_, i) => String(last[`${CURSOR}${i}`])), row: from + rows.length }
     return { lane: this.lane, messages, position: position as unknown as Position }
   }
 }
@@ -160,8 +160,8 @@ function whole({ rows }: Result, columns: readonly string[], limit: number): Res
   )
 }
 
-function check(config: PostgresSourceConfig): CheckProblem[] {
-  const problems = checkConnection(connection(config))
+function validateConfig(config: PostgresSourceConfig): ConfigProblem[] {
+  const problems = validateConnection(connection(config))
   const { table, query, cursor, start, mode, interval } = config
   if (table === undefined && query === undefined) problems.push({ path: [], message: 'needs a table, or a query' })
   if (table !== undefined && query !== undefined) problems.push({ path: ['query'], message: 'table says already what to read' })

@@ -1,6 +1,6 @@
 /** The user's own SQL, with named parameters. */
 import { compile } from '../../expressions/index.ts'
-import { type CheckProblem, DataError, type Message } from '../../contract/plugin.ts'
+import { type ConfigProblem, DataError, type Message } from '../../contract/plugin.ts'
 import type { Param } from './driver.ts'
 import { parsePlaceholders } from './placeholders.ts'
 import { jsonArray } from './rows.ts'
@@ -23,8 +23,8 @@ const OF_MESSAGE: Readonly<Record<string, (m: Message) => Param>> = { message: j
 const perOf = ({ sql, per }: StatementConfig): 'message' | 'batch' =>
   per ?? (parsePlaceholders(sql).names.some(n => n in OF_BATCH) ? 'batch' : 'message')
 
-export function checkStatement(config: StatementConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+export function validateStatement(config: StatementConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   const { names, numbered } = parsePlaceholders(config.sql)
   const per = perOf(config)
   const given = Object.keys(config.params ?? {})

@@ -16,7 +16,7 @@ export interface Claim {
   readonly id: string
   readonly epoch: string
   /** See `PostgresTransaction.careful`. */
-  careful: boolean
+  diagnose: boolean
 }
 
 /** Several sinks write into it at the same time: each gets the connection for itself for as long as it needs. */
@@ -26,8 +26,8 @@ export class PostgresTransaction implements Transaction {
   private tail: Promise<unknown> = Promise.resolve()
 
   /** The commit before was refused for a row that nobody knows: constraints are to be asked with each write. */
-  get careful(): boolean {
-    return this.claim.careful
+  get diagnose(): boolean {
+    return this.claim.diagnose
   }
 
   constructor(tx: OpenTransaction, claim: Claim) {
@@ -52,12 +52,12 @@ export class PostgresTransaction implements Transaction {
     try {
       await this.tx.commit()
     } catch (error) {
-      if (!(error instanceof DataError) || this.claim.careful) throw error
+      if (!(error instanceof DataError) || this.claim.diagnose) throw error
       // A deferred constraint: read again, and find out whose row it is.
-      this.claim.careful = true
+      this.claim.diagnose = true
       throw new ConnectionError(`the commit was refused, and is tried again row by row: ${error.message}`, error)
     }
-    this.claim.careful = false
+    this.claim.diagnose = false
   }
 
   async abort(): Promise<void> {

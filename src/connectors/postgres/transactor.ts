@@ -3,7 +3,7 @@
  * the transaction is open, and its epoch tells whose the lane is.
  */
 import { type Checkpoint, type CheckpointDelta, type Context, type Json, type LaneInfo, type Transactor } from '../../contract/plugin.ts'
-import { type ConnectionConfig, connect, type Lease } from './connect.ts'
+import { type ConnectionConfig, connect, type PostgresLease } from './connect.ts'
 import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
 import type { Driver, Queryable } from './driver.ts'
 import { type Claim, PostgresTransaction, unescape } from './transaction.ts'
@@ -38,7 +38,7 @@ const FREE = `
   select pg_terminate_backend(a.pid) from pg_stat_activity a
   where a.pid = any(pg_blocking_pids($1)) and a.state like 'idle in transaction%' and a.state_change < clock_timestamp() - interval '1 second'`
 /** How long a claim waits for its row before it looks who has it, and between two looks; ms. */
-const PATIENCE = 1500
+const LOCK_CHECK_INTERVAL = 1500
 
 /** Connects on the first claim: a plugin's `create` may not. */
 export class PostgresTransactor implements Transactor {
@@ -47,7 +47,7 @@ export class PostgresTransactor implements Transactor {
   private readonly pipeline: string
   private readonly claims = new Map<string, Claim>()
   private readonly running = new Map<string, PostgresTransaction>()
-  private opening: Promise<Lease> | undefined
+  private opening: Promise<PostgresLease> | undefined
 
   constructor(config: ConnectionConfig, context: Context) {
     this.config = config
@@ -67,7 +67,7 @@ export class PostgresTransactor implements Transactor {
       >[]
       const state = json === null ? [] : (await tx.query(READ_STATE, [id])).rows
       return {
-        claim: { id, epoch, careful: this.claims.get(lane.id)?.careful ?? false },
+        claim: { id, epoch, diagnose: this.claims.get(lane.id)?.diagnose ?? false },
         position: json as string | null,
         rows: state as Record<string, string>[],
       }
@@ -150,7 +150,7 @@ async function freeing(driver: Driver, tx: Queryable): Promise<() => void> {
       .query(FREE, [pid as number])
       .catch(() => {})
       .finally(() => (asking = false))
-  }, PATIENCE)
+  }, LOCK_CHECK_INTERVAL)
   timer.unref()
   return () => clearInterval(timer)
 }

@@ -4,11 +4,11 @@ import { tlsFile } from '../../kit/tls-file.ts'
 import type { Driver } from './driver.ts'
 import { type ConnectionConfig, parseUrl } from './url.ts'
 
-export type Lease = SharedLease<Driver>
+export type RedisLease = SharedLease<Driver>
 const share = shareDrivers<Driver>()
 
 /** @throws {EnvironmentError} for wrong credentials, TLS settings or a file that cannot be opened, {ConnectionError} when nobody answers now */
-export function connect(config: ConnectionConfig): Promise<Lease> {
+export function connect(config: ConnectionConfig): Promise<RedisLease> {
   const { url, username, password, tls_ca, tls_cert, tls_key, tls_insecure_skip_verify, client_name } = config
   const key = JSON.stringify([url, username, password, tls_ca, tls_cert, tls_key, tls_insecure_skip_verify, client_name])
   return share(key, () => open(config))

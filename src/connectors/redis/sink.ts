@@ -1,6 +1,6 @@
 import {
   BatchError,
-  type CheckProblem,
+  type ConfigProblem,
   ConnectionError,
   type Context,
   DataError,
@@ -10,21 +10,21 @@ import {
   type Sink,
 } from '../../contract/plugin.ts'
 import type { RedisSinkConfig } from '../../generated/config-types.ts'
-import { connect, type Lease } from './connect.ts'
+import { connect, type RedisLease } from './connect.ts'
 import { type Command, ReplyError, sortError } from './driver.ts'
-import { probeSink } from './probe.ts'
+import { checkSink } from './check.ts'
 import { MODES, type Mode, modeOf, trimmer, type Write, writer } from './sink-commands.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 import { checkTemplate, isFixed, readsFields } from './template.ts'
-import { checkConnection } from './url.ts'
+import { validateConnection } from './url.ts'
 
 export default defineSink<RedisSinkConfig>({
   type: 'redis',
   schema,
-  repeat: config => REPEATS[modeOf(config)][0],
-  reason: config => REPEATS[modeOf(config)][1],
+  onRedelivery: config => REDELIVERY[modeOf(config)][0],
+  reason: config => REDELIVERY[modeOf(config)][1],
   readsValue: c => c.hash_field !== undefined || c.score !== undefined || c.entry === 'fields' || readsFields(c[modeOf(c)] ?? ''),
-  check,
+  validateConfig,
   preview(config) {
     const write = writer(config)
     return m => {
@@ -33,10 +33,10 @@ export default defineSink<RedisSinkConfig>({
     }
   },
   create: (config, ctx) => redisSink(config, ctx),
-  probe: probeSink,
+  check: checkSink,
 })
 
-const REPEATS: Record<Mode, ['idempotent' | 'appends' | 'ephemeral', string]> = {
+const REDELIVERY: Record<Mode, ['idempotent' | 'appends' | 'ephemeral', string]> = {
   channel: ['ephemeral', 'Pub/Sub keeps nothing, who does not listen misses it'],
   stream: ['appends', 'an entry that is added again is a second entry'],
   list: ['appends', 'an element that is pushed again is a second element'],
@@ -55,8 +55,8 @@ const OWN: Partial<Record<keyof RedisSinkConfig, readonly Mode[]>> = {
 /** Commands sent at once: what an answer is waited for, and what one transaction holds. */
 const PIPELINE = 1000
 
-function check(config: RedisSinkConfig): CheckProblem[] {
-  const problems = checkConnection(config)
+function validateConfig(config: RedisSinkConfig): ConfigProblem[] {
+  const problems = validateConnection(config)
   const given = MODES.filter(mode => config[mode] !== undefined)
   if (given.length === 0) problems.push({ path: [], message: `needs one of ${MODES.join(', ')}` })
   for (const mode of given.slice(1)) problems.push({ path: [mode], message: `${given[0]} says already where to write` })
@@ -82,7 +82,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   const trim = trimmer(config)
   const fixed = isFixed(config[mode]!)
   const written = ctx.metrics.counter('redis_written_total', 'Messages that Redis has acknowledged.', { step: ctx.step, mode })
-  let lease: Lease | undefined
+  let lease: RedisLease | undefined
 
   /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
   const run = async (writes: readonly { index: number; write: Write }[], failed: Map<number, Error>): Promise<void> => {

@@ -1,7 +1,7 @@
 /** What a key holds, read once. */
 import { type Batch, EnvironmentError, Message, type Origin, type Source, type SourceContext } from '../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../generated/config-types.ts'
-import { connect, type Lease } from './connect.ts'
+import { connect, type RedisLease } from './connect.ts'
 import { ask, type Driver, type Reply, text } from './driver.ts'
 
 interface Item {
@@ -16,7 +16,7 @@ export function snapshotSource(config: RedisSourceConfig, ctx: SourceContext): S
   const key = (config.snapshot ?? config.list ?? config.hash ?? config.sorted_set)!
   const lane = `key/${key}`
   const origin: Origin = { lane, source: ctx.step, topic: key, format: config.format }
-  let lease: Lease | undefined
+  let lease: RedisLease | undefined
   let items: Item[] | undefined
   let next = 0
 

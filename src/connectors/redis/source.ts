@@ -1,12 +1,12 @@
-import { type CheckProblem, defineSource, type Source, type SourceContext } from '../../contract/plugin.ts'
+import { type ConfigProblem, defineSource, type Source, type SourceContext } from '../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../generated/config-types.ts'
-import { probeSource } from './probe.ts'
+import { checkSource } from './check.ts'
 import { checkKeyRule } from './pubsub/channel-key.ts'
 import { pubsubSource } from './pubsub/source.ts'
 import { snapshotSource } from './snapshot.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import { streamSource } from './stream/source.ts'
-import { checkConnection } from './url.ts'
+import { validateConnection } from './url.ts'
 
 export default defineSource<RedisSourceConfig>({
   type: 'redis',
@@ -18,9 +18,9 @@ export default defineSource<RedisSourceConfig>({
       : config.streams !== undefined
         ? 'a stream keeps its entries, and the group remembers which are not acknowledged'
         : 'a key can be read again',
-  check,
+  validateConfig,
   create,
-  probe: probeSource,
+  check: checkSource,
 })
 
 const MODES = ['patterns', 'streams', 'snapshot', 'list', 'hash', 'sorted_set'] as const
@@ -34,8 +34,8 @@ const OWN: Partial<Record<keyof RedisSourceConfig, readonly Mode[]>> = {
   last: ['snapshot', 'list', 'hash', 'sorted_set'],
 }
 
-function check(config: RedisSourceConfig): CheckProblem[] {
-  const problems = checkConnection(config)
+function validateConfig(config: RedisSourceConfig): ConfigProblem[] {
+  const problems = validateConnection(config)
   const given = MODES.filter(mode => config[mode] !== undefined)
   if (given.length === 0) problems.push({ path: [], message: `needs one of ${MODES.join(', ')}` })
   for (const mode of given.slice(1)) problems.push({ path: [mode], message: `${given[0]} says already what to read` })

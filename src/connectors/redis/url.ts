@@ -1,5 +1,5 @@
 /** Which Redis a URL means. */
-import type { CheckProblem } from '../../contract/plugin.ts'
+import type { ConfigProblem } from '../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../generated/config-types.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 
@@ -87,8 +87,8 @@ export function nameOf(target: Target): string {
 export const scopeOf = (config: Pick<ConnectionConfig, 'url'>): string => nameOf(parseUrl(config.url))
 
 /** What the schema cannot say about the connection settings. */
-export function checkConnection(c: ConnectionConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   let target: Target | undefined
   try {
     target = parseUrl(c.url)

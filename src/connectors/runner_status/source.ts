@@ -1,7 +1,7 @@
 /** How the pipelines of this process, and those of other runners, are doing. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunnerStatusSourceConfig } from '../../generated/config-types.ts'
-import { defineSource, Message, type Origin, type Probe, type ProbeContext } from '../../contract/plugin.ts'
+import { defineSource, Message, type Origin, type CheckResult, type CheckContext } from '../../contract/plugin.ts'
 import { statusOfAll } from '../../runtime/telemetry/observed.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
@@ -10,13 +10,13 @@ export default defineSource<RunnerStatusSourceConfig>({
   schema,
   replayable: false,
   reason: 'how things were at a moment that is past cannot be asked again',
-  check({ every, urls }) {
+  validateConfig({ every, urls }) {
     const problems = every > 0 ? [] : [{ path: ['every'], message: 'must be more than 0' }]
     for (const url of listOf(urls))
       if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) problems.push({ path: ['urls'], message: `${url} is no http address` })
     return problems
   },
-  probe,
+  check: checkUrls,
 
   create({ every, urls, timeout, rounds }, ctx) {
     const lane = ctx.step
@@ -56,7 +56,7 @@ export default defineSource<RunnerStatusSourceConfig>({
 })
 
 /** Does each runner answer? One that is not ready is a runner all the same. */
-async function probe({ urls, timeout }: RunnerStatusSourceConfig, { signal }: ProbeContext): Promise<Probe[]> {
+async function checkUrls({ urls, timeout }: RunnerStatusSourceConfig, { signal }: CheckContext): Promise<CheckResult[]> {
   const others = listOf(urls)
   if (others.length === 0) return [{ what: 'pipelines of this process', ok: true, detail: 'are asked without a network' }]
   return Promise.all(

@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ScheduleSourceConfig } from '../../generated/config-types.ts'
 import {
   type Batch,
-  type CheckProblem,
+  type ConfigProblem,
   defineSource,
   Message,
   type Origin,
-  type Probe,
+  type CheckResult,
   type Source,
   type SourceContext,
 } from '../../contract/plugin.ts'
@@ -19,13 +19,13 @@ export default defineSource<ScheduleSourceConfig>({
   schema,
   replayable: true,
   reason: 'the times since any moment can be told again',
-  check,
-  probe,
+  validateConfig,
+  check: checkSchedule,
   create,
 })
 
-function check({ every, cron, timezone, from, until, value }: ScheduleSourceConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
+function validateConfig({ every, cron, timezone, from, until, value }: ScheduleSourceConfig): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   if (every === undefined && cron === undefined) problems.push({ path: [], message: 'needs every or cron' })
   if (every !== undefined && cron !== undefined) problems.push({ path: ['cron'], message: 'every says already when' })
   if (every === 0) problems.push({ path: ['every'], message: 'must be more than 0' })
@@ -45,7 +45,7 @@ function check({ every, cron, timezone, from, until, value }: ScheduleSourceConf
 }
 
 /** Longest sleep, ms: a wall clock may be set meanwhile. */
-const NAP = 250
+const MAX_SLEEP = 250
 const BATCH = 500
 /** Missed times are counted one by one up to here. */
 const COUNTED = 10_000
@@ -118,7 +118,7 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
         if (done !== before) return batch(fire)
         const t = next()
         if (t === undefined) return null
-        await sleep(Math.min(NAP, Math.max(1, t - now)), undefined, { signal }).catch(() => signal.throwIfAborted())
+        await sleep(Math.min(MAX_SLEEP, Math.max(1, t - now)), undefined, { signal }).catch(() => signal.throwIfAborted())
       }
     },
 
@@ -130,7 +130,7 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
   }
 }
 
-async function probe(config: ScheduleSourceConfig): Promise<Probe[]> {
+async function checkSchedule(config: ScheduleSourceConfig): Promise<CheckResult[]> {
   const { every, cron, timezone, from, until } = config
   const what = every === undefined ? `schedule ${cron} (${timezone})` : `schedule every ${every / 1000} s`
   const next = timesOf(config).next(Math.max(Date.now(), from === undefined ? 0 : time(from) - 1))

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { StdinSourceConfig } from '../../generated/config-types.ts'
 import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
-import { checkRecords, Records } from '../file/records.ts'
+import { validateRecords, Records } from '../file/records.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<StdinSourceConfig>({
@@ -9,8 +9,8 @@ export default defineSource<StdinSourceConfig>({
   schema,
   replayable: false,
   reason: 'what was read from a pipe is gone from it',
-  check: config => checkRecords(config, config.format),
-  probe: async () => [{ what: 'standard input', ok: true, detail: 'is there by nature' }],
+  validateConfig: config => validateRecords(config, config.format),
+  check: async () => [{ what: 'standard input', ok: true, detail: 'is there by nature' }],
   create: (config, ctx) => stdinSource(config, ctx, () => process.stdin),
 })
 

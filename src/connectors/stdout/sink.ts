@@ -8,10 +8,10 @@ import schema from './sink.schema.json' with { type: 'json' }
 export default defineSink<StdoutSinkConfig>({
   type: 'stdout',
   schema,
-  repeat: 'appends',
+  onRedelivery: 'appends',
   reason: 'a line that is printed again is a second line',
   readsValue: false,
-  probe: async () => [{ what: 'standard output', ok: true, detail: 'is there by nature' }],
+  check: async () => [{ what: 'standard output', ok: true, detail: 'is there by nature' }],
   create: config => stdoutSink(config, () => process.stdout),
 })
 

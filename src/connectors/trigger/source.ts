@@ -1,7 +1,7 @@
 /** Messages that somebody sends by hand with `runner trigger`. */
 import type { TriggerSourceConfig } from '../../generated/config-types.ts'
 import { defineSource, Message, type Origin } from '../../contract/plugin.ts'
-import { probeWritable } from '../../kit/probe-writable.ts'
+import { checkWritable } from '../../kit/check-writable.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import type { TriggerQueue } from './queue.ts'
 
@@ -12,9 +12,9 @@ export default defineSource<TriggerSourceConfig>({
   schema,
   replayable: true,
   reason: 'a trigger waits in a file until its effect is written',
-  async probe() {
+  async check() {
     const { triggerFile } = await import('./queue.ts')
-    return [probeWritable(`trigger file ${triggerFile()}`, triggerFile(), 'is there')]
+    return [checkWritable(`trigger file ${triggerFile()}`, triggerFile(), 'is there')]
   },
 
   create({ once }, ctx) {
@@ -53,7 +53,7 @@ export default defineSource<TriggerSourceConfig>({
 
       commit: (_, position) => queue!.forget(position as number),
       // Somebody may be waiting for it: `runner trigger --wait`.
-      prompt: true,
+      commitImmediately: true,
       caughtUp: () => queue!.after(done, 1).length === 0,
 
       async close() {

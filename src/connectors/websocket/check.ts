@@ -1,24 +1,65 @@
-/** What a schema cannot say of a feed's config. */
+/** `runner check`: does the feed answer the handshake, do snapshots come? */
 import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
-import type { CheckProblem, Json } from '../../contract/plugin.ts'
-import { mentions, symbolsOf } from './template.ts'
+import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
+import { Connection } from './connection.ts'
+import { httpGet } from './http-get.ts'
+import { expandUrl, symbolsOf } from './template.ts'
+import { tlsOptions, type TlsOptions } from './tls.ts'
 
-export function check(c: WebsocketSourceConfig): CheckProblem[] {
-  const problems: CheckProblem[] = []
-  const symbols = symbolsOf(c.symbols)
-  if (symbols.length === 0 && (c.subscribe as Json[]).some(m => mentions(m, true)))
-    problems.push({ path: ['subscribe'], message: '{symbol} stands for the entries of symbols, and there are none' })
-  if (c.ping?.every === 0) problems.push({ path: ['ping', 'every'], message: 'must be longer than 0' })
-  if (c.format !== 'json' && (c.sequence || c.checksum || c.control.length > 0))
-    problems.push({ path: ['format'], message: 'sequence, checksum and control look at fields, which only JSON has', suggestion: 'json' })
-  const s = c.sequence
-  if (s && c.checksum) problems.push({ path: ['checksum'], message: 'a feed has either sequence numbers or a checksum' })
-  if (s?.on_gap === 'snapshot' && !s.snapshot) problems.push({ path: ['sequence'], message: 'on_gap: snapshot needs snapshot' })
-  if (s?.snapshot && s.on_gap !== 'snapshot')
-    problems.push({ path: ['sequence', 'snapshot'], message: `is not used with on_gap: ${s.on_gap}`, suggestion: 'on_gap: snapshot' })
-  if (s?.on_gap === 'resubscribe' && !s.restart)
-    problems.push({ path: ['sequence'], message: 'on_gap: resubscribe needs restart, which tells the snapshot that ends the gap' })
-  if (s?.resubscribe && s.on_gap !== 'resubscribe')
-    problems.push({ path: ['sequence', 'resubscribe'], message: `is not used with on_gap: ${s.on_gap}`, suggestion: 'on_gap: resubscribe' })
-  return problems
+export async function checkFeed(config: WebsocketSourceConfig, { signal }: CheckContext): Promise<CheckResult[]> {
+  let tls: TlsOptions
+  try {
+    tls = tlsOptions(config)
+  } catch (error) {
+    return [{ what: 'TLS files', ok: false, detail: (error as Error).message }]
+  }
+  const [symbol] = symbolsOf(config.symbols)
+  const snapshot = config.sequence?.snapshot
+  return [await handshake(config, tls, signal), ...(snapshot && symbol ? [await get(snapshot, symbol, tls, signal)] : [])]
 }
+
+async function handshake(config: WebsocketSourceConfig, tls: TlsOptions, signal: AbortSignal): Promise<CheckResult> {
+  const { WebSocket } = await import('ws')
+  const what = `feed ${withoutQuery(config.url)}`
+  return await new Promise<CheckResult>(resolve => {
+    const done = (checkFeed: CheckResult): void => {
+      connection.close()
+      resolve(checkFeed)
+    }
+    const connection = new Connection(
+      WebSocket,
+      {
+        url: config.url,
+        client: { headers: config.headers, handshakeTimeout: config.connect_timeout, maxPayload: config.max_message_size, ...tls },
+        hello: [],
+        pingInterval: 0,
+        staleAfter: 0,
+      },
+      {
+        opened: () => done({ what, ok: true, detail: 'the handshake was answered' }),
+        frame: () => {},
+        ended: (_, detail) => resolve({ what, ok: false, detail, fix: 'is the url right, and reachable from here?' }),
+      },
+    )
+    signal.addEventListener('abort', () => done({ what, ok: false, detail: 'no answer in time' }), { once: true })
+  })
+}
+
+async function get(
+  s: NonNullable<NonNullable<WebsocketSourceConfig['sequence']>['snapshot']>,
+  symbol: string,
+  tls: TlsOptions,
+  signal: AbortSignal,
+): Promise<CheckResult> {
+  const url = expandUrl(s.url, symbol)
+  const what = `snapshot ${withoutQuery(url)}`
+  try {
+    const { body } = await httpGet(url, { headers: s.headers, tls, timeout: s.timeout, maxSize: s.max_size, signal })
+    return { what, ok: true, detail: `${body.length} bytes for ${symbol}` }
+  } catch (error) {
+    return { what, ok: false, detail: (error as Error).message, fix: `is ${symbol} a symbol of this exchange, and the url right?` }
+  }
+}
+
+/** Queries may carry keys. */
+const withoutQuery = (url: string): string => url.split('?')[0]

@@ -15,7 +15,7 @@ export interface Counters {
   reconnect(reason: ReconnectReason): void
   drop(reason: DropReason, n?: number): void
   snapshot(result: SnapshotResult): void
-  refused(): void
+  rejected(): void
 }
 
 export function countersOf({ metrics, pipeline, step }: SourceContext): Counters {
@@ -25,7 +25,7 @@ export function countersOf({ metrics, pipeline, step }: SourceContext): Counters
     const children = Object.fromEntries(values.map(v => [v, metrics.counter(`websocket_${name}_total`, help, { ...own, [label]: v })]))
     return (value, n = 1) => children[value].inc(n)
   }
-  const refused = plain('refused', 'Messages that a step or a sink refused for good.')
+  const rejected = plain('refused', 'Messages that a step or a sink refused for good.')
   return {
     messages: plain('messages', 'Messages received, control messages included.'),
     bytes: plain('bytes', 'Bytes of the messages received.'),
@@ -52,6 +52,6 @@ export function countersOf({ metrics, pipeline, step }: SourceContext): Counters
       'old',
       'error',
     ]),
-    refused: () => refused.inc(),
+    rejected: () => rejected.inc(),
   }
 }

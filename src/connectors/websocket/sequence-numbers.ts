@@ -3,7 +3,7 @@ import type { Message } from '../../contract/plugin.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import type { SequenceOptions } from './sequence.ts'
 
-export interface Entry {
+export interface SequencedMessage {
   readonly message: Message
   readonly first: number | undefined
   readonly last: number
@@ -24,7 +24,7 @@ export class NumbersReader {
   }
 
   /** @returns the numbers, or what is wrong with them. */
-  read(message: Message): Entry | string {
+  read(message: Message): SequencedMessage | string {
     const { value } = message
     const { options } = this
     const last = wholeNumber(this.last(value))
@@ -38,7 +38,7 @@ export class NumbersReader {
 }
 
 /** Does the message begin at or before the number that is due? One that has no first number is a single step. */
-export const bridges = (entry: Entry, last: number): boolean =>
+export const bridges = (entry: SequencedMessage, last: number): boolean =>
   entry.first === undefined && entry.previous !== undefined ? entry.previous <= last : (entry.first ?? entry.last) <= last + 1
 
 export function wholeNumber(raw: unknown): number | undefined {

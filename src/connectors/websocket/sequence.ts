@@ -9,7 +9,7 @@ import type { Message } from '../../contract/plugin.ts'
 import { getter } from '../../kit/values/fields.ts'
 import { type Match, matcher } from '../../kit/values/match.ts'
 import type { Counters, GapReason } from './counters.ts'
-import { bridges, type Entry, NumbersReader, wholeNumber } from './sequence-numbers.ts'
+import { bridges, type SequencedMessage, NumbersReader, wholeNumber } from './sequence-numbers.ts'
 
 export interface SequenceOptions {
   readonly match?: Match
@@ -57,7 +57,7 @@ class Stream {
   left = false
   /** The last one passed on was a snapshot, whose number may lie in the middle of a message. */
   fresh = false
-  held: Entry[] = []
+  held: SequencedMessage[] = []
 }
 
 export class Sequences implements Streams {
@@ -156,7 +156,7 @@ export class Sequences implements Streams {
   }
 
   /** The peer's own snapshot. */
-  private begin(stream: Stream, entry: Entry): void {
+  private begin(stream: Stream, entry: SequencedMessage): void {
     if (stream.waiting) this.counters.snapshot('ok')
     this.counters.drop('superseded', stream.held.length)
     Object.assign(stream, { held: [], waiting: false, fresh: true })
@@ -164,7 +164,7 @@ export class Sequences implements Streams {
     stream.fresh = true
   }
 
-  private follow(stream: Stream, key: string, entry: Entry): void {
+  private follow(stream: Stream, key: string, entry: SequencedMessage): void {
     if (stream.waiting) {
       this.hold(stream, entry)
       if (stream.left) this.fetch(stream, key)
@@ -182,14 +182,14 @@ export class Sequences implements Streams {
     else this.gap(stream, key, 'sequence', entry)
   }
 
-  private continues(stream: Stream, entry: Entry): boolean {
+  private continues(stream: Stream, entry: SequencedMessage): boolean {
     const last = stream.last!
     // By the number before it the peer may even begin to count anew.
     if (entry.previous !== undefined && !(stream.fresh && entry.first !== undefined)) return entry.previous === last
     return entry.last > last && bridges(entry, last)
   }
 
-  private gap(stream: Stream, key: string, reason: GapReason, entry?: Entry): void {
+  private gap(stream: Stream, key: string, reason: GapReason, entry?: SequencedMessage): void {
     this.counters.gap(reason)
     const { on_gap } = this.options
     if (on_gap === 'count') {
@@ -208,7 +208,7 @@ export class Sequences implements Streams {
     this.actions.fetch(key)
   }
 
-  private hold(stream: Stream, entry: Entry): void {
+  private hold(stream: Stream, entry: SequencedMessage): void {
     if (this.options.on_gap !== 'snapshot') this.counters.drop('superseded')
     else if (stream.held.length < this.options.max_buffered) stream.held.push(entry)
     else {
@@ -217,7 +217,7 @@ export class Sequences implements Streams {
     }
   }
 
-  private pass(stream: Stream, entry: Entry): void {
+  private pass(stream: Stream, entry: SequencedMessage): void {
     stream.last = entry.last
     stream.fresh = false
     this.actions.emit(entry.message)

@@ -9,19 +9,19 @@ import {
   defineSource,
   Message,
   type Origin,
-  type Refusal,
+  type Rejection,
   type Source,
   type SourceContext,
 } from '../../contract/plugin.ts'
 import { createPushQueue, type PushBatch, type QueuedRecord } from '../../kit/push-queue/queue.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 import { anyOf, type Match, matcher } from '../../kit/values/match.ts'
-import { check } from './check.ts'
+import { validateConfig } from './validate-config.ts'
 import { countersOf } from './counters.ts'
 import { Feed } from './feed.ts'
-import { Mender } from './mender.ts'
-import { probe } from './probe.ts'
-import { Refused } from './refused.ts'
+import { GapRecovery } from './gap-recovery.ts'
+import { checkFeed } from './check.ts'
+import { RejectionLog } from './rejection-log.ts'
 import type { Streams } from './sequence.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import { type TlsOptions, tlsOptions } from './tls.ts'
@@ -31,8 +31,8 @@ export default defineSource<WebsocketSourceConfig>({
   schema,
   replayable: false,
   reason: 'a feed does not repeat what it has sent; what is missed while disconnected or in memory at a crash is lost',
-  check,
-  probe,
+  validateConfig,
+  check: checkFeed,
   create: (config, ctx) => websocketSource(config, ctx, Math.random),
 })
 
@@ -43,7 +43,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
   const lane = ctx.step
   const origin: Origin = { lane, source: ctx.step, format: config.format }
   const counters = countersOf(ctx)
-  const refused = new Refused(ctx.log, counters)
+  const rejectionLog = new RejectionLog(ctx.log, counters)
   const isControl = anyOf(config.control as Match[])
   const pong = config.ping?.pong
   const pongText = typeof pong === 'string' ? Buffer.from(pong) : undefined
@@ -69,10 +69,10 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
     step: ctx.step,
     clock: ctx.clock,
   })
-  const feed = new Feed(config, ctx, counters, random, { opened: () => mender?.opened(), frame, lost: () => mender?.reset() })
-  const mender =
+  const feed = new Feed(config, ctx, counters, random, { opened: () => gapRecovery?.opened(), frame, lost: () => gapRecovery?.reset() })
+  const gapRecovery =
     config.sequence || config.checksum
-      ? new Mender(config, {
+      ? new GapRecovery(config, {
           ctx,
           counters,
           random,
@@ -82,7 +82,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
           emit: (message, problem) => (controls.delete(message) ? counters.drop('control') : emit(message, problem)),
         })
       : undefined
-  const streams = mender?.streams
+  const streams = gapRecovery?.streams
   const looks = config.format === 'json' && (config.control.length > 0 || typeof pong === 'object' || streams !== undefined)
 
   function makeMessage(payload: Buffer, key: string | null, time: number): Message {
@@ -169,19 +169,19 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
     caughtUp: () => queue.size === 0,
     healthy: () => feed.ended.aborted || feed.connection?.isOpen === true,
 
-    refuse(refusals: readonly Refusal[]) {
-      for (const refusal of refusals) {
-        refused.note(refusal)
+    reject(rejections: readonly Rejection[]) {
+      for (const rejection of rejections) {
+        rejectionLog.note(rejection)
         // A message that is gone is a gap, wherever it went.
-        const key = streams && streamOf(refusal.message, streams)
+        const key = streams && streamOf(rejection.message, streams)
         if (key !== undefined) streams!.lost('refused', key)
       }
       // There is no sender to tell.
-      return refusals
+      return rejections
     },
 
     async close() {
-      mender?.close()
+      gapRecovery?.close()
       feed.close()
       queue.close()
     },

@@ -4,7 +4,7 @@
  */
 import type { WebSocket } from 'ws'
 import { parseRequest, type Subscribe } from './protocol.ts'
-import type { Entry, Ring } from './ring.ts'
+import type { RingEntry, Ring } from './ring.ts'
 
 export interface ClientHost {
   readonly ring: Ring
@@ -36,22 +36,22 @@ export class Client {
   constructor(socket: WebSocket, host: ClientHost) {
     this.socket = socket
     this.host = host
-    this.tell({ type: 'hello', session: host.session, last_id: this.id(host.ring.last) })
+    this.notify({ type: 'hello', session: host.session, last_id: this.id(host.ring.last) })
   }
 
   hear(text: string): void {
     try {
       const request = parseRequest(text)
-      if (request.type === 'ping') this.tell({ type: 'pong' })
+      if (request.type === 'ping') this.notify({ type: 'pong' })
       else if (request.type === 'unsubscribe') this.wants = undefined
       else this.subscribe(request)
     } catch (error) {
-      this.tell({ type: 'error', message: (error as Error).message })
+      this.notify({ type: 'error', message: (error as Error).message })
     }
   }
 
   /** Sends what has come since, as far as the client takes it. */
-  pump(): void {
+  sendNext(): void {
     const { ring, buffer } = this.host
     while (this.wants && this.next <= ring.last) {
       if (this.onTheWay >= buffer) {
@@ -59,7 +59,7 @@ export class Client {
         return
       }
       if (this.missed > 0) {
-        this.tell({ type: 'gap', reason: 'slow', missed: this.missed })
+        this.notify({ type: 'gap', reason: 'slow', missed: this.missed })
         this.missed = 0
       }
       const entry = ring.get(this.next++)
@@ -71,7 +71,7 @@ export class Client {
   }
 
   /** The entry is about to leave the ring. */
-  leaving(entry: Entry): void {
+  leaving(entry: RingEntry): void {
     if (!this.wants || this.next > entry.n) return
     this.next = entry.n + 1
     if (!this.matches(entry)) return
@@ -101,17 +101,17 @@ export class Client {
       let wanted = request.last
       while (wanted > 0 && this.next > ring.first) if (this.matches(ring.get(--this.next))) wanted--
     }
-    this.tell({ type: 'subscribed', topics: list(request.topics), keys: list(request.keys), last_id: this.id(ring.last) })
-    if (gap) this.tell(gap)
-    this.pump()
+    this.notify({ type: 'subscribed', topics: list(request.topics), keys: list(request.keys), last_id: this.id(ring.last) })
+    if (gap) this.notify(gap)
+    this.sendNext()
   }
 
-  private matches({ topic, key }: Entry): boolean {
+  private matches({ topic, key }: RingEntry): boolean {
     const { topics, keys } = this.wants!
     return (!topics || topics.has(topic)) && (!keys || (key !== null && keys.has(key)))
   }
 
-  private tell(what: object): void {
+  private notify(what: object): void {
     this.send(JSON.stringify(what))
   }
 
@@ -121,7 +121,7 @@ export class Client {
       this.onTheWay -= text.length
       if (!this.blocked || this.onTheWay > this.host.buffer / 2) return
       this.blocked = false
-      this.pump()
+      this.sendNext()
     })
   }
 

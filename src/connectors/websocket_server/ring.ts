@@ -1,6 +1,6 @@
 /** The latest messages, numbered without gaps. Bounded by number and bytes. */
 
-export interface Entry {
+export interface RingEntry {
   readonly n: number
   readonly topic: string
   readonly key: string | null
@@ -12,14 +12,14 @@ export class Ring {
   private readonly limit: number
   private readonly maxBytes: number
   /** Called with what is about to be forgotten. */
-  private readonly evict: (entry: Entry) => void
-  private entries: Entry[] = []
+  private readonly evict: (entry: RingEntry) => void
+  private entries: RingEntry[] = []
   private head = 0
   private bytes = 0
   /** Number of the newest message, 0: none yet. */
   last = 0
 
-  constructor(limit: number, maxBytes: number, evict: (entry: Entry) => void) {
+  constructor(limit: number, maxBytes: number, evict: (entry: RingEntry) => void) {
     this.limit = limit
     this.maxBytes = maxBytes
     this.evict = evict
@@ -34,11 +34,11 @@ export class Ring {
     return this.entries.length - this.head
   }
 
-  get(n: number): Entry {
+  get(n: number): RingEntry {
     return this.entries[this.head + n - this.first]
   }
 
-  add(entry: Entry): void {
+  add(entry: RingEntry): void {
     while (this.size > 0 && (this.size >= this.limit || this.bytes + entry.text.length > this.maxBytes)) this.drop()
     this.entries.push(entry)
     this.bytes += entry.text.length

@@ -11,10 +11,10 @@ export interface Admission {
   /** A client that may come in. */
   accept(socket: WebSocket): void
   full(): boolean
-  refused(reason: Refusal['reason']): void
+  rejected(reason: HandshakeRejection['reason']): void
 }
 
-interface Refusal {
+interface HandshakeRejection {
   readonly status: string
   readonly reason: 'origin' | 'token' | 'full'
 }
@@ -32,10 +32,10 @@ export async function routes(config: WebsocketServerSinkConfig, owner: string, a
     listed: true,
     handle: (_, response) => void response.writeHead(426, { upgrade: 'websocket', 'content-type': 'text/plain' }).end('a WebSocket\n'),
     upgrade(request, connection, head) {
-      const refusal = refuse(config, request) ?? (admission.full() ? FULL : undefined)
-      if (!refusal) return sockets.handleUpgrade(request, connection, head, client => admission.accept(client))
-      admission.refused(refusal.reason)
-      connection.end(`HTTP/1.1 ${refusal.status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
+      const rejection = rejectionFor(config, request) ?? (admission.full() ? FULL : undefined)
+      if (!rejection) return sockets.handleUpgrade(request, connection, head, client => admission.accept(client))
+      admission.rejected(rejection.reason)
+      connection.end(`HTTP/1.1 ${rejection.status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
     },
   }
   if (config.page === undefined) return [socket]
@@ -43,9 +43,9 @@ export async function routes(config: WebsocketServerSinkConfig, owner: string, a
   return [socket, { methods: ['GET'], path: '/', owner, listed: true, handle: (_, response) => page(file, response) }]
 }
 
-const FULL: Refusal = { status: '503 Service Unavailable', reason: 'full' }
+const FULL: HandshakeRejection = { status: '503 Service Unavailable', reason: 'full' }
 
-function refuse(config: WebsocketServerSinkConfig, request: IncomingMessage): Refusal | undefined {
+function rejectionFor(config: WebsocketServerSinkConfig, request: IncomingMessage): HandshakeRejection | undefined {
   if (!allowedOrigin(config, request)) return { status: '403 Forbidden', reason: 'origin' }
   if (config.token !== '' && !sameSecret(shown(request), config.token)) return { status: '401 Unauthorized', reason: 'token' }
   return undefined

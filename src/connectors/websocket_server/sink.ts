@@ -6,19 +6,19 @@ import type { WebsocketServerSinkConfig } from '../../generated/config-types.ts'
 import { compile } from '../../expressions/index.ts'
 import {
   BatchError,
-  type CheckProblem,
+  type ConfigProblem,
   type Context,
   type Counter,
   DataError,
   defineSink,
   EnvironmentError,
   type Message,
-  type Probe,
+  type CheckResult,
   type Sink,
 } from '../../contract/plugin.ts'
 import type { Attachment } from '../../kit/http/listener.ts'
 import { isLoopback } from '../../kit/http/loopback.ts'
-import { probePort } from '../../kit/http/probe.ts'
+import { checkPort } from '../../kit/http/check-port.ts'
 import { show } from '../../kit/values/fields.ts'
 import { Client, type ClientHost } from './client.ts'
 import { Ring } from './ring.ts'
@@ -27,10 +27,10 @@ import schema from './sink.schema.json' with { type: 'json' }
 export default defineSink<WebsocketServerSinkConfig>({
   type: 'websocket_server',
   schema,
-  repeat: 'ephemeral',
+  onRedelivery: 'ephemeral',
   reason: 'clients that listen see it, and for a while those that come back; nobody else does',
-  check({ host, token, allow_unauthenticated, path, page }): CheckProblem[] {
-    const problems: CheckProblem[] = []
+  validateConfig({ host, token, allow_unauthenticated, path, page }): ConfigProblem[] {
+    const problems: ConfigProblem[] = []
     if (!isLoopback(host) && token === '' && !allow_unauthenticated) {
       const message = `${host} can be reached by others, and anybody could listen: set token, or allow_unauthenticated: true`
       problems.push({ path: ['host'], message, suggestion: '127.0.0.1' })
@@ -38,7 +38,7 @@ export default defineSink<WebsocketServerSinkConfig>({
     if (page !== undefined && path === '/') problems.push({ path: ['path'], message: 'the page is at /', suggestion: '/ws' })
     return problems
   },
-  probe,
+  check: checkServer,
   preview(config) {
     const topicOf = topicReader(config)
     return m => ({ topic: topicOf(m), key: m.encodeKey(), value: dataOf(m) })
@@ -47,7 +47,7 @@ export default defineSink<WebsocketServerSinkConfig>({
 })
 
 /** Of `close`, ms: clients that do not answer are cut off. */
-const FAREWELL = 500
+const CLOSE_TIMEOUT = 500
 
 /** Messages per turn of the event loop. */
 const TURN = 100
@@ -108,7 +108,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
       const admission = {
         accept,
         full: () => clients.size >= config.max_clients,
-        refused: (reason: string) => meters.refused(reason).inc(),
+        rejected: (reason: string) => meters.refused(reason).inc(),
       }
       attachment = await attach(config.host, config.port, await routes(config, owner, admission), {
         what: owner,
@@ -128,7 +128,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
           const data = dataOf(m)
           const head = JSON.stringify({ type: 'message', id: `${session}-${n}`, topic, key: m.key, time: m.time })
           ring.add({ n, topic, key: m.key, text: `${head.slice(0, -1)},"data":${data}}` })
-          for (const client of clients.values()) client.pump()
+          for (const client of clients.values()) client.sendNext()
         } catch (error) {
           if (!(error instanceof DataError)) throw error
           failed.set(i, error)
@@ -148,7 +148,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
       for (const socket of clients.keys()) socket.close(1001, 'going away')
       const cut = setTimeout(() => {
         for (const socket of clients.keys()) socket.terminate()
-      }, FAREWELL)
+      }, CLOSE_TIMEOUT)
       await Promise.all(gone)
       clearTimeout(cut)
       await closing.detach()
@@ -156,9 +156,9 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
   }
 }
 
-async function probe(config: WebsocketServerSinkConfig): Promise<Probe[]> {
+async function checkServer(config: WebsocketServerSinkConfig): Promise<CheckResult[]> {
   const { page } = config
-  const findings = await probePort(config)
+  const findings = await checkPort(config)
   if (page === undefined) return findings
   const there = existsSync(page)
   return [...findings, { what: `page ${page}`, ok: there, ...(there ? {} : { detail: 'does not exist', fix: `ls -l ${page}` }) }]

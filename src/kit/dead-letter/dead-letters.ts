@@ -29,9 +29,9 @@ export const replayOf = ({ origin }: Message): ReplayOrigin['replay'] | undefine
 export const ATTEMPTS = 'dlq_attempts'
 
 /** A header larger than this does not pay: the record can still be replayed from its source. Bytes. */
-const STEP_INPUT_MAX = 128 * 1024
+const MAX_STEP_INPUT = 128 * 1024
 /** Both together must fit where the record alone would; brokers take a megabyte unless told otherwise. */
-const LETTER_MAX = 768 * 1024
+const MAX_DEAD_LETTER = 768 * 1024
 
 /** `now`: epoch ms. */
 export function deadLetter(message: Message, failure: Failure, pipeline: string, now: number): Message {
@@ -77,7 +77,7 @@ function addStepInput(headers: Header[], message: Message, payload: Buffer | nul
   if (!sourced) return
   if (message.changed) {
     const input = stepInput(message.value)
-    if (input !== undefined && input.length <= STEP_INPUT_MAX && input.length + (payload?.length ?? 0) <= LETTER_MAX)
+    if (input !== undefined && input.length <= MAX_STEP_INPUT && input.length + (payload?.length ?? 0) <= MAX_DEAD_LETTER)
       headers.push(['step_input', input])
     else headers.push(['step_input_missing', input === undefined ? 'no JSON' : 'too large'])
   }

@@ -13,7 +13,7 @@ const BYTES: Record<string, number> = {
   TiB: 1024 ** 4,
 }
 
-/** For editors; `parseDuration` is the judge. */
+/** For editors; `parseDuration` decides. */
 export const DURATION_PATTERN = '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$'
 export const SIZE_PATTERN = '^[0-9]+(\\.[0-9]+)?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$'
 

@@ -5,7 +5,7 @@ import { resolve } from 'node:path'
 import type { ErrorObject, ValidateFunction } from 'ajv'
 import { suggest } from '../../kit/text/suggest.ts'
 import type { ValidateConfig } from '../../generated/config-types.ts'
-import type { CheckProblem } from '../../contract/plugin.ts'
+import type { ConfigProblem } from '../../contract/plugin.ts'
 
 /** Called with a value; when it returns false, `errors` holds all reasons. */
 export type Validate = ValidateFunction
@@ -29,7 +29,7 @@ export function loadSchema({ schema, schema_file }: ValidateConfig): { schema: R
 }
 
 /** Paths of problems are relative to the schema. */
-export function compileSchema(schema: Record<string, unknown>): { validate: Validate } | { problems: CheckProblem[] } {
+export function compileSchema(schema: Record<string, unknown>): { validate: Validate } | { problems: ConfigProblem[] } {
   const ajv = createAjv(schema)
   try {
     if (!ajv.validateSchema(schema)) return { problems: invalid(ajv.errors ?? []) }
@@ -78,13 +78,13 @@ function regExp(source: string, flags: string): { test(text: string): boolean; t
 }
 regExp.code = 'new RegExp'
 
-function invalid(errors: readonly ErrorObject[]): CheckProblem[] {
+function invalid(errors: readonly ErrorObject[]): ConfigProblem[] {
   // A keyword that takes this or that is reported by each alternative and by their anyOf; the deepest one says the most.
   const [deepest] = errors.toSorted((a, b) => b.instancePath.length - a.instancePath.length)
   return [{ path: pointer(deepest.instancePath), message: `not a JSON Schema: ${wording(deepest)}` }]
 }
 
-function uncompilable({ message }: Error, schema: Record<string, unknown>): CheckProblem {
+function uncompilable({ message }: Error, schema: Record<string, unknown>): ConfigProblem {
   const keyword = /unknown keyword: "(.+)"/.exec(message)?.[1]
   if (keyword !== undefined)
     return { path: find(schema, k => k === keyword) ?? [], message: `unknown keyword ${keyword}`, suggestion: suggest(keyword, KEYWORDS) }

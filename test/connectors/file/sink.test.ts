@@ -218,4 +218,4 @@ test.each<[Partial<FileSinkConfig>, string[]]>([
   [{ columns: ['a'] }, ['columns']],
   [{ path: 'a.csv', envelope: true }, ['envelope']],
   [{ delimiter: '\n' }, ['delimiter']],
-])('check: %j', (o, paths) => expect(file.check!(config({ path: 'a.jsonl', ...o })).map(p => p.path.join('.'))).toEqual(paths))
+])('check: %j', (o, paths) => expect(file.validateConfig!(config({ path: 'a.jsonl', ...o })).map(p => p.path.join('.'))).toEqual(paths))

@@ -279,5 +279,5 @@ describe('check', () => {
     [{ delimiter: ';;' }, ['delimiter']],
     [{ delimiter: '"' }, ['delimiter']],
     [{ max_line_size: 0 }, ['max_line_size']],
-  ])('%j', (o, paths) => expect(file.check!(config({ path: 'a.jsonl', ...o })).map(p => p.path.join('.'))).toEqual(paths))
+  ])('%j', (o, paths) => expect(file.validateConfig!(config({ path: 'a.jsonl', ...o })).map(p => p.path.join('.'))).toEqual(paths))
 })

@@ -102,4 +102,4 @@ test.each<[Partial<GenerateSourceConfig>, string[]]>([
   [{ fields: { x: { random: { min: 0.1, max: 0.9, decimals: 1 } } } }, []],
   [{ fields: Object.fromEntries([['__proto__', { value: 1 }]]) }, ['fields.__proto__']],
   [{ fields: { x: { walk: { start: 0, step: 1, min: 2, max: 1, decimals: 0 } } } }, ['fields.x.walk.min']],
-])('check: %j', (o, paths) => expect(generate.check!(config(o)).map(p => p.path.join('.'))).toEqual(paths))
+])('check: %j', (o, paths) => expect(generate.validateConfig!(config(o)).map(p => p.path.join('.'))).toEqual(paths))

@@ -218,7 +218,7 @@ test('the table of posts is reached as every other step reaches the database: wi
 })
 
 test('a key that is compared as text is no number', () => {
-  expect(sheets.check!(config({ numbers: ['amount', 'id'] }))).toEqual([
+  expect(sheets.validateConfig!(config({ numbers: ['amount', 'id'] }))).toEqual([
     { path: ['numbers', 1], message: expect.stringContaining('is the key') },
   ])
 })

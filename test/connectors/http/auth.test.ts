@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type AuthOptions, checkAuth, createAuth, isOpen } from '../../../src/connectors/http/source/auth.ts'
+import { type AuthOptions, validateAuth, createAuth, isOpen } from '../../../src/connectors/http/source/auth.ts'
 
 const none: AuthOptions = { bearer: [], webhook: [], hmac: [], hmac_header: 'X-Hub-Signature-256', tolerance: 300_000 }
 const run = (options: Partial<AuthOptions>, headers: Record<string, string>, body: string, now = 0): string | undefined => {
@@ -69,6 +69,6 @@ test('bearer tokens', () => {
 test('empty secrets are none; two ways at once are a mistake', () => {
   expect(isOpen({ ...none, bearer: [''], webhook: [''] })).toBe(true)
   expect(isOpen({ ...none, hmac: ['x'] })).toBe(false)
-  expect(checkAuth({ ...none, bearer: ['x'], hmac: ['y'] })[0].message).toMatch(/one way/)
-  expect(checkAuth({ ...none, webhook: ['whsec_c2hvcnQ='] })[0].message).toMatch(/at least 16 bytes/)
+  expect(validateAuth({ ...none, bearer: ['x'], hmac: ['y'] })[0].message).toMatch(/one way/)
+  expect(validateAuth({ ...none, webhook: ['whsec_c2hvcnQ='] })[0].message).toMatch(/at least 16 bytes/)
 })

@@ -337,7 +337,7 @@ function raw(port: number, text: string, hangUp = false): Promise<string> {
   })
 }
 
-test('probes', async () => {
+test('check', async () => {
   const [h, [free]] = [await hook(), await freePorts(1)]
   const ctx = {
     step: 's',
@@ -347,10 +347,10 @@ test('probes', async () => {
     log: fakeContext('s').log,
     signal: new AbortController().signal,
   } as const
-  expect(await source.probe!(sourceConfig({ port: free }), ctx)).toMatchObject([{ ok: true }])
-  expect(await source.probe!(sourceConfig({ port: h.port }), ctx)).toMatchObject([{ ok: false, detail: 'EADDRINUSE' }])
-  expect(await sink.probe!({ url: `http://127.0.0.1:${h.port}/{x}` } as HttpSinkConfig, ctx)).toMatchObject([{ ok: true }])
-  expect(await sink.probe!({ url: `http://127.0.0.1:${free}` } as HttpSinkConfig, ctx)).toMatchObject([
+  expect(await source.check!(sourceConfig({ port: free }), ctx)).toMatchObject([{ ok: true }])
+  expect(await source.check!(sourceConfig({ port: h.port }), ctx)).toMatchObject([{ ok: false, detail: 'EADDRINUSE' }])
+  expect(await sink.check!({ url: `http://127.0.0.1:${h.port}/{x}` } as HttpSinkConfig, ctx)).toMatchObject([{ ok: true }])
+  expect(await sink.check!({ url: `http://127.0.0.1:${free}` } as HttpSinkConfig, ctx)).toMatchObject([
     { ok: false, detail: 'ECONNREFUSED' },
   ])
 })

@@ -1,8 +1,8 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
 import { Batch, Call } from '../../../src/connectors/kafka/client/produce/batch.ts'
-import { Pump } from '../../../src/connectors/kafka/client/produce/pump.ts'
-import { PartitionQueue } from '../../../src/connectors/kafka/client/produce/queue.ts'
+import { Sender } from '../../../src/connectors/kafka/client/produce/sender.ts'
+import { PartitionQueue } from '../../../src/connectors/kafka/client/produce/partition-queue.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 
 afterEach(() => vi.useRealTimers())
@@ -19,15 +19,15 @@ test('a partition without a leader is not waited for for ever, though the broker
   } as unknown as Cluster
   const queue = new PartitionQueue('t', 0)
   const options = { lingerMs: 0, acks: -1, transactionalId: null, mayReidentify: true, log: fakeContext('out').log } as const
-  const pump = new Pump(cluster, options, () => [queue])
+  const sender = new Sender(cluster, options, () => [queue])
   const call = new Call(1)
   queue.open = new Batch(Date.now(), 'none')
   queue.open.add({ topic: 't', key: null, value: Buffer.from('1'), headers: [], time: 0 }, call, 0)
   const failed = expect(call.done).rejects.toMatchObject({ message: expect.stringContaining('t/0 has no leader'), retryable: true })
-  pump.activate(queue, Date.now())
-  pump.soon()
+  sender.activate(queue, Date.now())
+  sender.soon()
   await vi.advanceTimersByTimeAsync(10_000)
-  expect(pump.troubled).toBe(true)
+  expect(sender.troubled).toBe(true)
   await vi.advanceTimersByTimeAsync(120_000)
   await failed
 })

@@ -8,7 +8,7 @@ import type { KafkaSinkConfig, KafkaSourceConfig } from '../../../src/generated/
 import { codecIds } from '../../../src/connectors/kafka/codec/compression.ts'
 import { batchHeader } from '../../../src/connectors/kafka/codec/decode.ts'
 import { CONTROL } from '../../../src/connectors/kafka/codec/encode.ts'
-import { connect, type Lease } from '../../../src/connectors/kafka/connect.ts'
+import { connect, type KafkaLease } from '../../../src/connectors/kafka/connect.ts'
 import { type NewTopic, type OutRecord, tpKey } from '../../../src/connectors/kafka/driver.ts'
 import { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
 import { fetch } from '../../../src/connectors/kafka/client/consume/fetch.ts'
@@ -34,7 +34,7 @@ describe.each([
   ['kafka', brokers()],
   ['embedded', `embedded:${join(dir, 'log.db')}`],
 ])('%s', (name, address) => {
-  let lease: Lease
+  let lease: KafkaLease
   beforeAll(async () => {
     lease = await connect(sourceConfig({ brokers: address }), testLog)
   })
@@ -348,26 +348,30 @@ test.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)('the sink compress
 
 test('check finds what the schema cannot say', () => {
   const paths = (problems: { path: readonly (string | number)[] }[] = []): string[] => problems.map(p => p.path.join('.'))
-  expect(paths(sourcePlugin.check!(sourceConfig({ topics: ['t'] })))).toEqual([])
-  expect(paths(sourcePlugin.check!(sourceConfig({ topics: ['t'], brokers: 'localhost:9092, kafka-2:9092,[::1]:9092' })))).toEqual([])
-  expect(paths(sourcePlugin.check!(sourceConfig({ topics: ['t'], brokers: 'localhost' })))).toEqual(['brokers'])
-  expect(paths(sourcePlugin.check!(sourceConfig({ topics: ['t'], brokers: 'a:1', security_protocol: 'SASL_SSL' })))).toEqual([
+  expect(paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'] })))).toEqual([])
+  expect(paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'], brokers: 'localhost:9092, kafka-2:9092,[::1]:9092' })))).toEqual(
+    [],
+  )
+  expect(paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'], brokers: 'localhost' })))).toEqual(['brokers'])
+  expect(paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'], brokers: 'a:1', security_protocol: 'SASL_SSL' })))).toEqual([
     'sasl_username',
     'sasl_password',
   ])
   expect(
     paths(
-      sourcePlugin.check!(sourceConfig({ topics: ['t'], brokers: 'a:1', security_protocol: 'SASL_SSL', sasl_mechanism: 'OAUTHBEARER' })),
+      sourcePlugin.validateConfig!(
+        sourceConfig({ topics: ['t'], brokers: 'a:1', security_protocol: 'SASL_SSL', sasl_mechanism: 'OAUTHBEARER' }),
+      ),
     ),
   ).toEqual(['sasl_mechanism'])
-  expect(paths(sourcePlugin.check!(sourceConfig({ topics: ['t'], brokers: 'a:1', security_protocol: 'SSL', ssl_cert: 'c.pem' })))).toEqual([
-    'ssl_key',
-  ])
-  expect(paths(sourcePlugin.check!(sourceConfig({ topics: ['t'], session_timeout: 10 })))).toEqual(['session_timeout'])
-  expect(paths(sinkPlugin.check!(sinkConfig({})))).toEqual([''])
-  expect(paths(sinkPlugin.check!(sinkConfig({ topic: 'a', topic_from: 'source' })))).toEqual(['topic_from'])
-  expect(paths(sinkPlugin.check!(sinkConfig({ topic: 'a', acks: '1' })))).toEqual(['acks'])
-  expect(paths(sinkPlugin.check!(sinkConfig({ topic: 'a', partition: 1, keep_partition: true })))).toEqual(['keep_partition'])
+  expect(
+    paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'], brokers: 'a:1', security_protocol: 'SSL', ssl_cert: 'c.pem' }))),
+  ).toEqual(['ssl_key'])
+  expect(paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'], session_timeout: 10 })))).toEqual(['session_timeout'])
+  expect(paths(sinkPlugin.validateConfig!(sinkConfig({})))).toEqual([''])
+  expect(paths(sinkPlugin.validateConfig!(sinkConfig({ topic: 'a', topic_from: 'source' })))).toEqual(['topic_from'])
+  expect(paths(sinkPlugin.validateConfig!(sinkConfig({ topic: 'a', acks: '1' })))).toEqual(['acks'])
+  expect(paths(sinkPlugin.validateConfig!(sinkConfig({ topic: 'a', partition: 1, keep_partition: true })))).toEqual(['keep_partition'])
   expect(sinkPlugin.scope!(sinkConfig({ brokers: 'b:1,a:1' }))).toBe(
     sourcePlugin.transactions!.scope(sourceConfig({ brokers: 'a:1, b:1' })),
   )

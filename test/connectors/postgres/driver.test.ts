@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { connect, type Lease } from '../../../src/connectors/postgres/connect.ts'
+import { connect, type PostgresLease } from '../../../src/connectors/postgres/connect.ts'
 import { ConnectionError, DataError, EnvironmentError } from '../../../src/contract/plugin.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 import { database } from '../../support/postgres.ts'
@@ -19,7 +19,7 @@ const places = { server: database, pglite: async () => `pglite:${join(dir, 'db')
 
 describe.each(Object.entries(places))('%s', (kind, place) => {
   let dsn: string
-  let lease: Lease
+  let lease: PostgresLease
   beforeAll(async () => {
     dsn = await place()
     lease = await connect(settings(dsn), log)

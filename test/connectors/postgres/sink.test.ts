@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresSinkConfig } from '../../../src/generated/config-types.ts'
-import { connect, type Lease } from '../../../src/connectors/postgres/connect.ts'
+import { connect, type PostgresLease } from '../../../src/connectors/postgres/connect.ts'
 import plugin from '../../../src/connectors/postgres/sink.ts'
 import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
 import { type BatchError, EnvironmentError, Message } from '../../../src/contract/plugin.ts'
@@ -27,7 +27,7 @@ describe.each([
   ['pglite', async () => `pglite:${join(dir, 'db')}`],
 ])('%s', (name, place) => {
   let dsn: string
-  let lease: Lease
+  let lease: PostgresLease
   beforeAll(async () => {
     dsn = await place()
     lease = await connect(settings(dsn), fakeContext('x').log)
@@ -46,7 +46,7 @@ describe.each([
   }
   /** Writes, and closes. @returns indexes refused, with the reason. */
   const write = async (more: Partial<PostgresSinkConfig>, messages: Message[]): Promise<[number, string][]> => {
-    expect(plugin.check!(config(dsn, more))).toEqual([])
+    expect(plugin.validateConfig!(config(dsn, more))).toEqual([])
     const sink = await open(more)
     try {
       await sink.write(messages, writeContext())
@@ -211,7 +211,7 @@ describe.each([
     await sink.close!()
   })
 
-  test('probe: reachable, the table, the rights', async () => {
+  test('check: reachable, the table, the rights', async () => {
     const table = await make('id int primary key')
     const context = {
       step: 'out',
@@ -221,18 +221,18 @@ describe.each([
       log: fakeContext('x').log,
       signal: new AbortController().signal,
     } as const
-    const found = await plugin.probe!(config(dsn, { table, columns: ['id'], key: ['id'] }), context)
+    const found = await plugin.check!(config(dsn, { table, columns: ['id'], key: ['id'] }), context)
     expect(found.map(p => [p.ok, p.what.split(' ')[0]])).toEqual([
       [true, name === 'server' ? 'PostgreSQL' : expect.stringMatching(/^pglite:/)],
       [true, 'table'],
     ])
-    expect(await plugin.probe!(config(dsn, { table: 'missing', columns: ['id'] }), context)).toMatchObject([{ ok: true }, { ok: false }])
+    expect(await plugin.check!(config(dsn, { table: 'missing', columns: ['id'] }), context)).toMatchObject([{ ok: true }, { ok: false }])
   })
 })
 
 test('check finds what the schema cannot say', () => {
   const problems = (more: Partial<PostgresSinkConfig>) =>
-    plugin.check!(config('postgres://u:p@h/db', more)).map(p => `${p.path.join('.')}: ${p.message}`)
+    plugin.validateConfig!(config('postgres://u:p@h/db', more)).map(p => `${p.path.join('.')}: ${p.message}`)
   expect(problems({})).toEqual([': needs a table, or statements'])
   expect(problems({ table: 't', columns: ['a'], key: ['b'] })).toEqual(['key.0: b is a key but no column that is written'])
   expect(problems({ statements: [{ sql: 'select $1, $x, $batch', params: { y: '1' } }] })).toEqual([
@@ -240,5 +240,5 @@ test('check finds what the schema cannot say', () => {
     'statements.0.sql: $x has no value: add it to params (or use $batch, $envelopes)',
     'statements.0.params.y: $y does not occur in the statement',
   ])
-  expect(plugin.check!(config('mysql://x', { table: 't', columns: ['a'] }))[0].path).toEqual(['dsn'])
+  expect(plugin.validateConfig!(config('mysql://x', { table: 't', columns: ['a'] }))[0].path).toEqual(['dsn'])
 })

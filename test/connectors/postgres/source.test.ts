@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresSourceConfig } from '../../../src/generated/config-types.ts'
-import { connect, type Lease } from '../../../src/connectors/postgres/connect.ts'
+import { connect, type PostgresLease } from '../../../src/connectors/postgres/connect.ts'
 import plugin from '../../../src/connectors/postgres/source.ts'
 import { fakeContext, fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
@@ -23,7 +23,7 @@ describe.each([
   ['pglite', async () => `pglite:${join(dir, 'db')}`],
 ])('%s', (name, place) => {
   let dsn: string
-  let lease: Lease
+  let lease: PostgresLease
   beforeAll(async () => {
     dsn = await place()
     lease = await connect(settings(dsn), fakeContext('x').log)
@@ -35,7 +35,7 @@ describe.each([
     return table
   }
   const read = async (more: Partial<PostgresSourceConfig>) => {
-    expect(plugin.check!(config(dsn, more))).toEqual([])
+    expect(plugin.validateConfig!(config(dsn, more))).toEqual([])
     const source = plugin.create(config(dsn, more), fakeSourceContext('in'))
     await source.open!(new AbortController().signal)
     const batches = await readAll(source)

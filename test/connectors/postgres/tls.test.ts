@@ -2,7 +2,7 @@
 import { chmodSync, chownSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { checkConnection, connect, type ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
+import { validateConnection, connect, type ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 import { makeCa, makeCertificate } from '../../support/certificates.ts'
 import { tempDir } from '../../support/runner.ts'
@@ -57,7 +57,7 @@ test.each([
   ['', { ssl_mode: 'requre' as 'require' }, 'did you mean require?'],
 ])('what asks for TLS in wrong words (%s %j) does not go on without', async (query, more, told) => {
   const config = settings(`postgres://u:secret@127.0.0.1:1/d${query}`, more)
-  expect(checkConnection(config)).toEqual([{ path: ['dsn'], message: expect.stringContaining(told) }])
+  expect(validateConnection(config)).toEqual([{ path: ['dsn'], message: expect.stringContaining(told) }])
   await expect(connect(config, fakeContext('x').log)).rejects.toMatchObject({
     code: 'PIPE_ENVIRONMENT',
     message: expect.not.stringContaining('secret'),

@@ -6,7 +6,7 @@ import { afterEach, expect, test } from 'vitest'
 import redisSource from '../../../src/connectors/redis/source.ts'
 import redisSink from '../../../src/connectors/redis/sink.ts'
 import { ReplyError } from '../../../src/connectors/redis/driver.ts'
-import { ConnectionError, EnvironmentError, type ProbeContext } from '../../../src/contract/plugin.ts'
+import { ConnectionError, EnvironmentError, type CheckContext } from '../../../src/contract/plugin.ts'
 import { makeCa, makeCertificate } from '../../support/certificates.ts'
 import { cli } from '../../support/redis.ts'
 import { type RedisServer, type RedisOptions, startRedis } from '../../support/servers/redis.ts'
@@ -34,7 +34,7 @@ const probeContext = {
   version: 1,
   log: console,
   signal: new AbortController().signal,
-} as unknown as ProbeContext
+} as unknown as CheckContext
 
 /** The payloads that come on channel `c`. */
 async function subscribedTo(d: Awaited<ReturnType<typeof driver>>): Promise<string[]> {
@@ -49,7 +49,7 @@ async function subscribedTo(d: Awaited<ReturnType<typeof driver>>): Promise<stri
   return got
 }
 
-test('logins: password, user with few rights; the probe says what is missing', async () => {
+test('logins: password, user with few rights; the check says what is missing', async () => {
   const server = await redis({
     args: [
       '--requirepass',
@@ -75,7 +75,7 @@ test('logins: password, user with few rights; the probe says what is missing', a
   await expect(driver({ url: `${server.url}/99`, password: 'p@ss:1' })).rejects.toThrow(/DB index is out of range/)
   await expect(driver({ url: `redis://mirror:geheim@127.0.0.1:${server.port}/3` })).rejects.toThrow(EnvironmentError)
   const few = { url: `redis://mirror:geheim@127.0.0.1:${server.port}` }
-  expect(await redisSource.probe!(sourceConfig({ ...few, patterns: ['a.*'] }), probeContext)).toEqual([
+  expect(await redisSource.check!(sourceConfig({ ...few, patterns: ['a.*'] }), probeContext)).toEqual([
     expect.objectContaining({ ok: true, detail: 'answers' }),
     expect.objectContaining({ ok: true, detail: 'user mirror has them' }),
   ])
@@ -85,11 +85,11 @@ test('logins: password, user with few rights; the probe says what is missing', a
     await (await driver({ url: server.url, password: 'p@ss:1' })).run([['PUBLISH', 'c', 'x']])
     await eventually(() => expect(got).toEqual(['x']))
   }
-  const [, rights] = await redisSink.probe!(sinkConfig({ ...few, list: 'l' }), probeContext)
+  const [, rights] = await redisSink.check!(sinkConfig({ ...few, list: 'l' }), probeContext)
   expect(rights).toMatchObject({ ok: false, detail: expect.stringContaining('no permissions to run') })
   const [denied] = await (await driver(few)).run([['RPUSH', 'l', 'x']])
   expect((denied as ReplyError).kind).toBe('NOPERM')
-  expect(await redisSource.probe!(sourceConfig({ url: server.url, patterns: ['a'] }), probeContext)).toEqual([
+  expect(await redisSource.check!(sourceConfig({ url: server.url, patterns: ['a'] }), probeContext)).toEqual([
     expect.objectContaining({ ok: false, fix: expect.stringContaining('REDIS_PASSWORD') }),
   ])
 })

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
 import type { RedisSinkConfig, RedisSourceConfig } from '../../../src/generated/config-types.ts'
-import { connect, type Lease } from '../../../src/connectors/redis/connect.ts'
+import { connect, type RedisLease } from '../../../src/connectors/redis/connect.ts'
 import { redisUrl } from '../../support/redis.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'redis-embedded-'))
-const leases: Lease[] = []
+const leases: RedisLease[] = []
 freshState()
 
 afterAll(async () => {
@@ -56,7 +56,7 @@ export const sinkConfig = (config: Partial<RedisSinkConfig>): RedisSinkConfig =>
 })
 
 /** A driver that is given back when the test file ends. */
-export async function driver(config: Partial<RedisSourceConfig>): Promise<Lease['driver']> {
+export async function driver(config: Partial<RedisSourceConfig>): Promise<RedisLease['driver']> {
   const lease = await connect(sourceConfig(config))
   leases.push(lease)
   return lease.driver

@@ -118,7 +118,7 @@ test.each([
   [{ channel: 'a', ttl: 5 }, 'not for channel'],
   [{ channel: '<@symbol>' }, 'there are <@key>, <@topic>'],
 ])('check: %j', (config, message) => {
-  expect(redisSink.check!(sinkConfig(config)).map(p => p.message)).toEqual([expect.stringContaining(message)])
+  expect(redisSink.validateConfig!(sinkConfig(config)).map(p => p.message)).toEqual([expect.stringContaining(message)])
 })
 
 const message = (value: unknown): Message => new Message(value)

@@ -262,7 +262,7 @@ test.each([
   [{ list: 'a', url: 'redis+cluster://a/1' }, 'a cluster has only one'],
   [{ list: 'a', url: 'redis://a', tls_ca: 'x' }, 'rediss:// has it'],
 ])('check: %j', (config, message) => {
-  expect(redisSource.check!(sourceConfig(config)).map(p => p.message)).toEqual([expect.stringContaining(message)])
+  expect(redisSource.validateConfig!(sourceConfig(config)).map(p => p.message)).toEqual([expect.stringContaining(message)])
 })
 
 async function open(config: Parameters<typeof sourceConfig>[0], positions?: ReadonlyMap<string, Position>) {

@@ -85,6 +85,6 @@ describe('runner_status', () => {
   })
 
   test('what is wrong with a config', () => {
-    expect(status.check!(config({ every: 0, urls: ['a:8000', 'http://x'] })).map(p => p.path)).toEqual([['every'], ['urls']])
+    expect(status.validateConfig!(config({ every: 0, urls: ['a:8000', 'http://x'] })).map(p => p.path)).toEqual([['every'], ['urls']])
   })
 })

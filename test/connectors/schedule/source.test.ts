@@ -73,7 +73,7 @@ describe('schedule', () => {
   })
 
   test('what is wrong with a config', () => {
-    const messages = (c: Partial<ScheduleSourceConfig>) => schedule.check!(config(c)).map(p => `${p.path.join('.')}: ${p.message}`)
+    const messages = (c: Partial<ScheduleSourceConfig>) => schedule.validateConfig!(config(c)).map(p => `${p.path.join('.')}: ${p.message}`)
     expect(messages({})).toEqual([': needs every or cron'])
     expect(messages({ every: 1, cron: '* * * * *' })).toEqual(['cron: every says already when'])
     expect(messages({ every: 0 })).toEqual(['every: must be more than 0'])

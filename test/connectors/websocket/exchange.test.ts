@@ -34,7 +34,7 @@ async function flowConfig(name: Name, exchange: Exchange): Promise<WebsocketSour
   return pipeline!.sources[0].config as WebsocketSourceConfig
 }
 
-interface Rig {
+interface ExchangeTest {
   readonly exchange: Exchange
   readonly ctx: CountingContext
   readonly symbols: readonly string[]
@@ -46,7 +46,7 @@ interface Rig {
   readonly books: Map<string, FeedBook>
 }
 
-async function rig(name: Name, seed = 1): Promise<Rig> {
+async function setUp(name: Name, seed = 1): Promise<ExchangeTest> {
   const exchange = await new Exchange(name, seed).start()
   exchanges.push(exchange)
   const flow = await flowConfig(name, exchange)
@@ -97,7 +97,7 @@ async function rig(name: Name, seed = 1): Promise<Rig> {
     garbage,
     tickers,
     books,
-    refuse: message => source.refuse!([{ message, error: new Error('no'), step: 'x' }]),
+    refuse: message => source.reject!([{ message, error: new Error('no'), step: 'x' }]),
     async agree() {
       await eventually(
         () => {
@@ -113,7 +113,7 @@ async function rig(name: Name, seed = 1): Promise<Rig> {
 }
 
 const turn = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 3))
-const nudge = async ({ exchange, symbols }: Rig, n = 3): Promise<void> => {
+const nudge = async ({ exchange, symbols }: ExchangeTest, n = 3): Promise<void> => {
   for (let i = 0; i < n; i++) {
     for (const s of symbols) exchange.change(s)
     await turn()
@@ -122,7 +122,7 @@ const nudge = async ({ exchange, symbols }: Rig, n = 3): Promise<void> => {
 
 describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
   test('books and tickers as they are, without an accident', async () => {
-    const r = await rig(name)
+    const r = await setUp(name)
     await nudge(r, 20)
     r.exchange.trade(r.symbols[0])
     await r.agree()
@@ -134,7 +134,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
   })
 
   test('a lost connection: the book is right again', async () => {
-    const r = await rig(name)
+    const r = await setUp(name)
     await nudge(r)
     await r.agree()
     r.exchange.drop()
@@ -147,7 +147,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
   })
 
   test('garbage passes by with its bytes and hurts nothing', async () => {
-    const r = await rig(name)
+    const r = await setUp(name)
     await nudge(r)
     for (const text of ['{"e":"depthUpdate"', '\u00ff\u00fe{', '[]', '12', '{"channel":"nothing we know"}']) {
       r.exchange.garbage(Buffer.from(text, 'latin1'))
@@ -160,7 +160,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
 
 describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', name => {
   test('messages that never came are a gap, counted and mended; repeats are dropped', async () => {
-    const r = await rig(name)
+    const r = await setUp(name)
     await nudge(r)
     await r.agree()
     r.exchange.skip(1)
@@ -181,7 +181,7 @@ describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', n
 
   test('any mixture of accidents, from many seeds', async () => {
     for (let seed = 1; seed <= Number(process.env.EXCHANGE_SEEDS ?? 3); seed++) {
-      const r = await rig(name, seed * 100)
+      const r = await setUp(name, seed * 100)
       const random = randomOf(seed)
       for (let i = 0; i < 150; i++) {
         for (const s of r.symbols) if (random() < 0.7) r.exchange.change(s)
@@ -222,7 +222,7 @@ describe('kraken: checksum', () => {
   })
 
   test('a lost change of the best levels is a gap, and the book is right again', async () => {
-    const r = await rig('kraken')
+    const r = await setUp('kraken')
     await nudge(r)
     await r.agree()
     // One that only touched deeper levels does not show.
@@ -248,7 +248,7 @@ describe('kraken: checksum', () => {
 
 describe('binance: snapshots over HTTP', () => {
   test('refused and failing snapshots are tried again while the messages wait', async () => {
-    const r = await rig('binance')
+    const r = await setUp('binance')
     r.exchange.snapshotStatus = 429
     await nudge(r)
     await eventually(() => expect(r.ctx.counts['snapshots/error']).toBeGreaterThan(1))
@@ -260,7 +260,7 @@ describe('binance: snapshots over HTTP', () => {
   })
 
   test('a symbol that is silent after a lost connection is brought up to date, too', async () => {
-    const r = await rig('binance')
+    const r = await setUp('binance')
     await nudge(r)
     await r.agree()
     r.exchange.drop()
@@ -270,7 +270,7 @@ describe('binance: snapshots over HTTP', () => {
   })
 
   test('a message that a later step refuses is a gap too', async () => {
-    const r = await rig('binance')
+    const r = await setUp('binance')
     await nudge(r)
     await r.agree()
     r.books.get('BTCUSDT')!.bids.clear()

@@ -144,16 +144,16 @@ describe('websocket source', () => {
     const { url } = await peer(socket => socket.send('{"a":1}'))
     const { take, source, ctx } = await open(url)
     const [message] = await take(1)
-    source.refuse!(Array.from({ length: 50 }, () => ({ message, error: new Error('no good'), step: 'normalize' })))
+    source.reject!(Array.from({ length: 50 }, () => ({ message, error: new Error('no good'), step: 'normalize' })))
     expect(ctx.counts.refused).toBe(50)
     expect(ctx.warnings.filter(w => w.message === 'messages refused')).toHaveLength(1)
   })
 
-  test('probe: the handshake, or why not', async () => {
+  test('check: the handshake, or why not', async () => {
     const { url } = await peer()
     const gone = await startPeer()
     await gone.close()
-    const ask = (to: string) => websocket.probe!(configOf(to), { signal: AbortSignal.timeout(5000) } as never)
+    const ask = (to: string) => websocket.check!(configOf(to), { signal: AbortSignal.timeout(5000) } as never)
     expect(await ask(`${url}/?key=secret`)).toEqual([{ what: `feed ${url}/`, ok: true, detail: 'the handshake was answered' }])
     expect(await ask(gone.url)).toMatchObject([{ ok: false, detail: expect.stringContaining('ECONNREFUSED') }])
   })

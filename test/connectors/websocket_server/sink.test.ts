@@ -228,7 +228,7 @@ describe('websocket_server', () => {
   })
 
   test('what is wrong with a config', async () => {
-    const paths = async (c: Partial<WebsocketServerSinkConfig>) => plugin.check!(await config(c)).map(p => p.path.join('.'))
+    const paths = async (c: Partial<WebsocketServerSinkConfig>) => plugin.validateConfig!(await config(c)).map(p => p.path.join('.'))
     expect(await paths({ host: '0.0.0.0' })).toEqual(['host'])
     expect(await paths({ host: '0.0.0.0', token: 'x' })).toEqual([])
     expect(await paths({ host: '0.0.0.0', allow_unauthenticated: true })).toEqual([])

@@ -16,16 +16,28 @@ export interface ErrorDetails {
   readonly offset?: number
 }
 
-export function refusal(status: number, code: string, message: string, details: ErrorDetails = {}, headers?: Answer['headers']): Answer {
+export function rejectionAnswer(
+  status: number,
+  code: string,
+  message: string,
+  details: ErrorDetails = {},
+  headers?: Answer['headers'],
+): Answer {
   return { status, body: JSON.stringify({ error: { code, message, ...details } }), headers }
 }
 
 /** Nothing of it was taken: the same request may be sent again. */
-export const busy = (message: string): Answer => refusal(503, 'busy', message, {}, { 'retry-after': '1' })
+export const busy = (message: string): Answer => rejectionAnswer(503, 'busy', message, {}, { 'retry-after': '1' })
 export const stopping = (): Answer =>
-  refusal(503, 'stopping', 'the server is stopping; nothing of this request was taken', {}, { 'retry-after': '1', connection: 'close' })
+  rejectionAnswer(
+    503,
+    'stopping',
+    'the server is stopping; nothing of this request was taken',
+    {},
+    { 'retry-after': '1', connection: 'close' },
+  )
 export const unknown = (message: string): Answer =>
-  refusal(504, 'outcome_unknown', `${message}; it may be written or not: send it again`, {}, { 'retry-after': '1' })
+  rejectionAnswer(504, 'outcome_unknown', `${message}; it may be written or not: send it again`, {}, { 'retry-after': '1' })
 
 /** Resolves when the answer has left, or nobody is there to take it. */
 export function send(response: ServerResponse, { status, body, headers }: Answer, close = false): Promise<void> {

@@ -1,7 +1,7 @@
 /** Who may post: a bearer token, or a signature over the body. All comparisons take the same time, whatever differs. */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import type { CheckProblem } from '../../../contract/plugin.ts'
+import type { ConfigProblem } from '../../../contract/plugin.ts'
 
 export interface AuthOptions {
   readonly bearer: readonly string[]
@@ -20,8 +20,8 @@ export function isOpen(auth: AuthOptions): boolean {
   return given([...auth.bearer, ...auth.webhook, ...auth.hmac]).length === 0
 }
 
-export function checkAuth(auth: AuthOptions): CheckProblem[] {
-  const problems: CheckProblem[] = []
+export function validateAuth(auth: AuthOptions): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
   const used = (['bearer', 'webhook', 'hmac'] as const).filter(kind => given(auth[kind]).length > 0)
   if (used.length > 1) problems.push({ path: ['auth', used[1]], message: `one way of signing in at a time: ${used[0]} is set already` })
   given(auth.webhook).forEach((secret, i) => {

@@ -1,5 +1,5 @@
 /** Requests on their way: waiting to be read, then in the pipeline until the commit that covers them. */
-import type { Message, Position, Refusal } from '../../../contract/plugin.ts'
+import type { Message, Position, Rejection } from '../../../contract/plugin.ts'
 import { errorType } from '../../../kit/dead-letter/dead-letters.ts'
 import { accepted, type Answer, stopping, unknown } from './answer.ts'
 
@@ -103,12 +103,12 @@ export class Intake {
   }
 
   /** @returns those of no request on its way: made of rows that have been answered for already. */
-  refuse(refusals: readonly Refusal[]): Refusal[] {
-    const untold: Refusal[] = []
-    for (const refusal of refusals) {
-      const { message, error, step } = refusal
+  reject(rejections: readonly Rejection[]): Rejection[] {
+    const unreported: Rejection[] = []
+    for (const rejection of rejections) {
+      const { message, error, step } = rejection
       const call = this.find(message.offset)
-      if (!call) untold.push(refusal)
+      if (!call) unreported.push(rejection)
       call?.rejected.push({
         index: message.offset - call.first,
         ...(message.part !== undefined && { part: message.part }),
@@ -117,7 +117,7 @@ export class Intake {
         message: error.message.slice(0, 1000),
       })
     }
-    return untold
+    return unreported
   }
 
   /** Everything before `position` is durable: answers. */
@@ -126,7 +126,7 @@ export class Intake {
     while (n < this.running.length && this.running[n].end <= (position as number)) n++
     for (const call of this.running.splice(0, n)) {
       this.release(call)
-      call.answer(verdict(call))
+      call.answer(answerFor(call))
     }
   }
 
@@ -169,7 +169,7 @@ export class Intake {
 }
 
 /** One row may be refused in several places, and is one rejected row all the same. */
-function verdict({ messages, rejected }: Call): Answer {
+function answerFor({ messages, rejected }: Call): Answer {
   if (rejected.length === 0) return accepted(200, messages.length)
   // A part that was refused leaves the rest of its row accepted.
   const rows = new Set(rejected.filter(r => r.part === undefined).map(r => r.index)).size

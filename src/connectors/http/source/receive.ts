@@ -1,6 +1,6 @@
 /** Reads a request's body within its limits. What is turned away is not read, or read and forgotten for a moment, so that the sender sees why. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Answer, busy, refusal } from './answer.ts'
+import { type Answer, busy, rejectionAnswer } from './answer.ts'
 
 /** Bodies being received, together. */
 export interface Receiving {
@@ -24,7 +24,7 @@ export function receive(
   receiving: Receiving,
   { max, room }: BodyLimits,
 ): Promise<Buffer | Answer | undefined> {
-  const tooLarge = (): Answer => refusal(413, 'too_large', `a body may have ${max} bytes`)
+  const tooLarge = (): Answer => rejectionAnswer(413, 'too_large', `a body may have ${max} bytes`)
   const length = Number(request.headers['content-length'] ?? 0)
   if (length > max) return Promise.resolve(tooLarge())
   if (!room(receiving.bytes + length)) return Promise.resolve(busy('too much is waiting to be written'))

@@ -1,6 +1,6 @@
 /** Requests by their idempotency key: a repeat of a finished one gets its answer, a repeat of one on its way waits for it. */
 import { createHash } from 'node:crypto'
-import { type Answer, refusal } from './answer.ts'
+import { type Answer, rejectionAnswer } from './answer.ts'
 
 export interface RepeatOptions {
   /** ms that an answer is remembered. */
@@ -9,7 +9,7 @@ export interface RepeatOptions {
   readonly max: number
 }
 
-interface Entry {
+interface SeenRequest {
   readonly digest: string
   readonly outcome: Promise<Answer>
   /** Epoch ms; undefined: on its way. */
@@ -24,7 +24,7 @@ const MAX_BYTES = 16 * 1024 * 1024
 
 export class Repeats {
   /** In order of arrival. */
-  private readonly entries = new Map<string, Entry>()
+  private readonly entries = new Map<string, SeenRequest>()
   private readonly options: RepeatOptions
   private bytes = 0
 
@@ -39,11 +39,11 @@ export class Repeats {
     const known = this.entries.get(key)
     if (known) {
       if (known.digest === digest) return { outcome: known.outcome, repeated: true }
-      const answer = refusal(422, 'idempotency_key_reused', 'this key was used for another body: a new request needs a new key')
+      const answer = rejectionAnswer(422, 'idempotency_key_reused', 'this key was used for another body: a new request needs a new key')
       return { outcome: Promise.resolve(answer), repeated: true }
     }
     const outcome = run()
-    const entry: Entry = { digest, outcome, done: undefined, size: 0 }
+    const entry: SeenRequest = { digest, outcome, done: undefined, size: 0 }
     this.entries.set(key, entry)
     outcome.then(
       answer => {

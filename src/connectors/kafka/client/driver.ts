@@ -16,10 +16,10 @@ import {
   type TransactorOptions,
   tpKey,
 } from '../driver.ts'
-import { committedOffsets, createTopics, listOffsets, listTopics, PATIENCE } from './admin.ts'
+import { committedOffsets, createTopics, listOffsets, listTopics, ADMIN_TIMEOUT } from './topics-and-offsets.ts'
 import { Cluster } from './cluster.ts'
 import type { ClusterOptions } from './connections.ts'
-import { KafkaAdmin } from './operate/admin.ts'
+import { KafkaAdmin } from './operate/kafka-admin.ts'
 import { GroupConsumer } from './consume/consumer.ts'
 import { fetch } from './consume/fetch.ts'
 import { KafkaProducer } from './producer.ts'
@@ -94,7 +94,7 @@ export class KafkaDriver implements Driver {
   read(tp: TopicPartition, offset: number, options: ReadOptions): Promise<ConsumedBatch> {
     const committed = options.isolation === 'read_committed'
     let maxBytes = options.maxBytes ?? READ_BYTES
-    return this.shared.retry(`read ${tpKey(tp)}`, PATIENCE, async () => {
+    return this.shared.retry(`read ${tpKey(tp)}`, ADMIN_TIMEOUT, async () => {
       const broker = await this.shared.broker(await this.shared.leaderId(tp))
       try {
         // No waiting: this reads what is there.

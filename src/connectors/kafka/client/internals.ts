@@ -87,8 +87,8 @@ function load(): Internals {
   const framing = require.resolve('kafkajs/src/protocol/request')
   require(framing)
   require.cache[framing]!.exports = frame
-  mendRequestQueue(require('kafkajs/src/network/requestQueue'))
-  mendConnection(require('kafkajs/src/network/connection'))
+  patchRequestQueue(require('kafkajs/src/network/requestQueue'))
+  patchConnection(require('kafkajs/src/network/connection'))
   const assigner = require('kafkajs/src/consumer/assignerProtocol')
   return {
     Broker: require('kafkajs/src/broker'),
@@ -108,7 +108,7 @@ function load(): Internals {
  * Issue 1751: after every response a timer of a negative delay is started, which Node turns into a 1 ms loop with a
  * warning (3.7 % of a core when idle). A timer is needed only while something waits.
  */
-function mendRequestQueue(RequestQueue: { prototype: any }): void {
+function patchRequestQueue(RequestQueue: { prototype: any }): void {
   RequestQueue.prototype.scheduleCheckPendingRequests = function (this: any): void {
     if (this.throttleCheckTimeoutId || this.pending.length === 0) return
     const delay = Math.max(10, this.throttledUntil - Date.now())
@@ -120,7 +120,7 @@ function mendRequestQueue(RequestQueue: { prototype: any }): void {
 }
 
 /** Two callers that find a connection closed would both open a socket, and one would leak. */
-function mendConnection(Connection: { prototype: any }): void {
+function patchConnection(Connection: { prototype: any }): void {
   const connect = Connection.prototype.connect as () => Promise<boolean>
   const pending = new WeakMap<object, Promise<boolean>>()
   Connection.prototype.connect = function (this: object): Promise<boolean> {

@@ -4,23 +4,23 @@ import { ConnectionError } from '../../../contract/plugin.ts'
 import type { Identity } from '../codec/encode.ts'
 import type { OutRecord, Producer, ProducerOptions } from '../driver.ts'
 import type { Cluster } from './cluster.ts'
-import { Sender } from './produce/sender.ts'
+import { RecordAccumulator } from './produce/record-accumulator.ts'
 import { within } from './wait.ts'
 
 const CLOSE_BUDGET = 10_000
 const PING_INTERVAL = 2000
-const PING_PATIENCE = 3000
+const PING_TIMEOUT = 3000
 
 export class KafkaProducer implements Producer {
   private readonly cluster: Cluster
-  private readonly sender: Sender
+  private readonly sender: RecordAccumulator
   private reachable = true
   private pinging = false
   private pinged = Date.now()
 
   constructor(cluster: Cluster, options: ProducerOptions, log: Logger) {
     this.cluster = cluster
-    this.sender = new Sender(cluster, {
+    this.sender = new RecordAccumulator(cluster, {
       ...options,
       transactionalId: null,
       identify: options.idempotent ? () => identify(cluster) : undefined,
@@ -39,7 +39,7 @@ export class KafkaProducer implements Producer {
     if (!this.pinging && now - this.pinged > PING_INTERVAL) {
       this.pinging = true
       this.pinged = now
-      void within(this.ping(), PING_PATIENCE, false).then(reachable => {
+      void within(this.ping(), PING_TIMEOUT, false).then(reachable => {
         this.reachable = reachable
         this.pinging = false
       })
@@ -49,7 +49,7 @@ export class KafkaProducer implements Producer {
 
   async close(): Promise<void> {
     await within(this.sender.idle(), CLOSE_BUDGET, undefined)
-    this.sender.kill(new ConnectionError('the producer is closed'))
+    this.sender.fail(new ConnectionError('the producer is closed'))
     await this.cluster.close()
   }
 

@@ -6,7 +6,7 @@ import type { PostgresOutboxSourceConfig } from '../../../generated/config-types
 import { ConnectionError, type Position, type SourceContext } from '../../../contract/plugin.ts'
 import type { Session } from '../driver.ts'
 import { Bucket } from './bucket.ts'
-import type { Leases } from './leases.ts'
+import type { BucketLeases } from './bucket-leases.ts'
 import type { OutboxMeter } from './meter.ts'
 import type { Pump } from './pump.ts'
 import type { Statements } from './table.ts'
@@ -33,7 +33,7 @@ export class Connection {
   readonly pump: Pump
   /** Embedded database: the lock that its advisory locks are not. */
   readonly unlock: () => void
-  private readonly leases: Leases
+  private readonly leases: BucketLeases
   private readonly host: ConnectionHost
   private timer: NodeJS.Timeout | undefined
   /** Lost, or being closed: the buckets are not its to change any more. */
@@ -43,7 +43,7 @@ export class Connection {
   /** performance.now() at which the gauges are due. */
   private metering = 0
 
-  constructor(session: Session, leases: Leases, pump: Pump, unlock: () => void, host: ConnectionHost) {
+  constructor(session: Session, leases: BucketLeases, pump: Pump, unlock: () => void, host: ConnectionHost) {
     this.session = session
     this.leases = leases
     this.pump = pump

@@ -12,11 +12,11 @@ import {
   type Source,
   type SourceContext,
 } from '../../../contract/plugin.ts'
-import { connect, type Lease } from '../connect.ts'
+import { connect, type PostgresLease } from '../connect.ts'
 import { quoteTable } from '../driver.ts'
 import type { Bucket } from './bucket.ts'
 import { Connection, type ConnectionHost } from './connection.ts'
-import { alone, Leases } from './leases.ts'
+import { alone, BucketLeases } from './bucket-leases.ts'
 import { OutboxMeter } from './meter.ts'
 import { Pump } from './pump.ts'
 import { Signal } from './signal.ts'
@@ -30,7 +30,7 @@ export class Outbox implements Source {
   private readonly buckets = new Map<number, Bucket>()
   private readonly arrived = new Signal()
   private readonly host: ConnectionHost
-  private lease: Lease | undefined
+  private lease: PostgresLease | undefined
   private connection: Connection | undefined
   private failure: Error | undefined
   private turn = 0
@@ -129,7 +129,7 @@ export class Outbox implements Source {
       const oid = String(rows[0].oid)
       if (driver.embedded) unlock = alone(driver, oid)
       if (!driver.embedded) for (const name of PLANS) await session.query(`SET ${name}`)
-      const leases = new Leases(session, oid, config.buckets)
+      const leases = new BucketLeases(session, oid, config.buckets)
       await leases.join()
       const pump = new Pump(
         session,

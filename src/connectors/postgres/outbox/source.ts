@@ -1,8 +1,8 @@
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
-import { type CheckProblem, defineSource } from '../../../contract/plugin.ts'
-import { checkConnection } from '../connect.ts'
+import { type ConfigProblem, defineSource } from '../../../contract/plugin.ts'
+import { validateConnection } from '../connect.ts'
 import { Outbox } from './outbox.ts'
-import { probeOutbox } from './probe.ts'
+import { checkOutbox } from './check.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<PostgresOutboxSourceConfig>({
@@ -10,13 +10,13 @@ export default defineSource<PostgresOutboxSourceConfig>({
   schema,
   replayable: true,
   reason: 'a row is there until it is marked as published, and the position lists what is published and not marked yet',
-  check,
+  validateConfig,
   create: (config, ctx) => new Outbox(config, ctx),
-  probe: probeOutbox,
+  check: checkOutbox,
 })
 
-function check(config: PostgresOutboxSourceConfig): CheckProblem[] {
-  const problems = checkConnection(config)
+function validateConfig(config: PostgresOutboxSourceConfig): ConfigProblem[] {
+  const problems = validateConnection(config)
   if (config.lease_timeout < 3 * config.lease_interval)
     problems.push({ path: ['lease_timeout'], message: 'must be at least three times lease_interval, or a slow answer costs the leases' })
   const { id, processed_at } = config.columns

@@ -1,14 +1,14 @@
 /** Adds a row of a database table to each message. */
 import type { LookupConfig } from '../../../generated/config-types.ts'
-import { checkConnection, type ConnectionConfig } from '../connect.ts'
+import { validateConnection, type ConnectionConfig } from '../connect.ts'
 import type { Param } from '../driver.ts'
 import { jsonRow } from '../json.ts'
 import { LazyLease } from '../lazy.ts'
 import { parsePlaceholders } from '../placeholders.ts'
-import { probeDatabase } from '../probe.ts'
+import { checkDatabase } from '../check.ts'
 import { compile } from '../../../expressions/index.ts'
 import {
-  type CheckProblem,
+  type ConfigProblem,
   DataError,
   defineTransform,
   EnvironmentError,
@@ -30,14 +30,14 @@ type Found = Rows | DataError
 export default defineTransform<LookupConfig>({
   type: 'lookup',
   schema,
-  check,
+  validateConfig,
   create(config, ctx) {
     const lease = new LazyLease(connection(config), ctx.log)
     return lookup(config, ctx, finder(config, lease), () => lease.close())
   },
   stubbed: (config, ctx, answer) =>
     lookup(config, ctx, async keys => new Map(keys.map(key => [key, attempt(() => answer(key) as Rows)] as const))),
-  probe: (config, ctx) => probeDatabase(connection(config), ctx, []),
+  check: (config, ctx) => checkDatabase(connection(config), ctx, []),
 })
 
 /** Rows by key; a key may be missing when it has none. */
@@ -145,8 +145,8 @@ function finder(config: LookupConfig, lease: LazyLease): Find {
 
 const connection = (config: LookupConfig): ConnectionConfig => config as ConnectionConfig
 
-function check(config: LookupConfig): CheckProblem[] {
-  const problems = checkConnection(connection(config))
+function validateConfig(config: LookupConfig): ConfigProblem[] {
+  const problems = validateConnection(connection(config))
   const { names, numbered } = parsePlaceholders(config.query)
   if (names.length !== 1 || names[0] !== 'keys' || numbered.length > 0)
     problems.push({ path: ['query'], message: 'must have the parameter $keys and no other: ... where id = any($keys)' })

@@ -1,14 +1,14 @@
 /** Runs a query for the messages and goes on with its result. */
 import type { SqlConfig } from '../../../generated/config-types.ts'
-import { checkConnection, type ConnectionConfig } from '../connect.ts'
+import { validateConnection, type ConnectionConfig } from '../connect.ts'
 import type { Queryable, Result } from '../driver.ts'
 import { jsonRow } from '../json.ts'
 import { LazyLease } from '../lazy.ts'
-import { probeDatabase } from '../probe.ts'
-import { checkStatement, statementCommand } from '../statements.ts'
+import { checkDatabase } from '../check.ts'
+import { validateStatement, statementCommand } from '../statements.ts'
 import { compile } from '../../../expressions/index.ts'
 import {
-  type CheckProblem,
+  type ConfigProblem,
   DataError,
   defineTransform,
   EnvironmentError,
@@ -28,7 +28,7 @@ type Found = Rows | DataError
 export default defineTransform<SqlConfig>({
   type: 'sql',
   schema,
-  check,
+  validateConfig,
   create(config, ctx) {
     const lease = new LazyLease(connection(config), ctx.log)
     const find = finder(config)
@@ -44,7 +44,7 @@ export default defineTransform<SqlConfig>({
       (params.length > 0 ? Object.fromEntries(params.map(([name, e]) => [name, e.evaluate(m)])) : m.value) as Json
     return transform(config, async messages => messages.map(m => attempt(() => answer(question(m)) as Rows)))
   },
-  probe: (config, ctx) => probeDatabase(connection(config), ctx, []),
+  check: (config, ctx) => checkDatabase(connection(config), ctx, []),
 })
 
 const connection = (config: SqlConfig): ConnectionConfig => config as ConnectionConfig
@@ -161,10 +161,10 @@ function finisher({ result, as, on_missing }: SqlConfig): (m: Message, found: Fo
   }
 }
 
-function check(config: SqlConfig): CheckProblem[] {
-  const problems = checkConnection(connection(config))
+function validateConfig(config: SqlConfig): ConfigProblem[] {
+  const problems = validateConnection(connection(config))
   const { query: sql, params, per, result, as, on_missing } = config
-  for (const p of checkStatement({ sql, params, per })) problems.push({ ...p, path: p.path[0] === 'sql' ? ['query'] : p.path })
+  for (const p of validateStatement({ sql, params, per })) problems.push({ ...p, path: p.path[0] === 'sql' ? ['query'] : p.path })
   if (result === 'list' && as === undefined) problems.push({ path: ['as'], message: 'result: list needs a field for the list' })
   if (result === 'replace' && as !== undefined) problems.push({ path: ['as'], message: 'with result: replace the row is the whole value' })
   if (on_missing === 'null' && as === undefined) problems.push({ path: ['on_missing'], message: 'null needs a field to be in: as' })

@@ -8,7 +8,7 @@ interface Id {
   readonly ms: number
   readonly seq: number
 }
-interface Entry extends Id {
+interface StoredStreamEntry extends Id {
   readonly fields: string
 }
 
@@ -42,7 +42,12 @@ export const streamCommands: Readonly<Record<string, Implementation>> = {
     const low = str(from) === '-' ? { ms: 0, seq: 0 } : parseId(str(from), 0)
     const high = str(to) === '+' ? { ms: Number.MAX_SAFE_INTEGER, seq: 0 } : parseId(str(to), Number.MAX_SAFE_INTEGER)
     return db
-      .all<Entry>('SELECT ms, seq, fields FROM stream WHERE key = ? AND ms BETWEEN ? AND ? ORDER BY ms, seq', str(key), low.ms, high.ms)
+      .all<StoredStreamEntry>(
+        'SELECT ms, seq, fields FROM stream WHERE key = ? AND ms BETWEEN ? AND ? ORDER BY ms, seq',
+        str(key),
+        low.ms,
+        high.ms,
+      )
       .filter(e => (e.ms > low.ms || e.seq >= low.seq) && (e.ms < high.ms || e.seq <= high.seq))
       .map(reply)
   },
@@ -75,9 +80,9 @@ export const streamCommands: Readonly<Record<string, Implementation>> = {
         seq,
         limit,
       )
-      return [[Buffer.from(key), own.map(e => (e.fields === null ? [idOf(e), null] : reply(e as Entry)))]]
+      return [[Buffer.from(key), own.map(e => (e.fields === null ? [idOf(e), null] : reply(e as StoredStreamEntry)))]]
     }
-    const entries = db.all<Entry>(
+    const entries = db.all<StoredStreamEntry>(
       `SELECT ms, seq, fields FROM stream WHERE key = ? AND ${BEHIND} ORDER BY ms, seq LIMIT ?`,
       key,
       group.ms,
@@ -135,7 +140,11 @@ export const streamCommands: Readonly<Record<string, Implementation>> = {
     }
     const last = stale.at(-1)
     const next = stale.length < limit || last === undefined ? { ms: 0, seq: 0 } : { ms: last.ms, seq: last.seq + 1 }
-    return [idOf(next), stale.filter(e => e.fields !== null).map(e => reply(e as Entry)), stale.filter(e => e.fields === null).map(idOf)]
+    return [
+      idOf(next),
+      stale.filter(e => e.fields !== null).map(e => reply(e as StoredStreamEntry)),
+      stale.filter(e => e.fields === null).map(idOf),
+    ]
   },
 }
 
@@ -172,4 +181,4 @@ function parseId(id: string, seq: number): Id {
 
 const isBehind = (a: Id, b: Id): boolean => a.ms > b.ms || (a.ms === b.ms && a.seq > b.seq)
 const idOf = (e: Id): Buffer => Buffer.from(`${e.ms}-${e.seq}`)
-const reply = (e: Entry): Reply => [idOf(e), e.fields.split(' ').map(part => Buffer.from(part, 'base64'))]
+const reply = (e: StoredStreamEntry): Reply => [idOf(e), e.fields.split(' ').map(part => Buffer.from(part, 'base64'))]

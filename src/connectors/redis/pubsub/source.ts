@@ -6,7 +6,7 @@ import { Message, type Origin, type Source, type SourceContext } from '../../../
 import type { RedisSourceConfig } from '../../../generated/config-types.ts'
 import { createPushQueue } from '../../../kit/push-queue/queue.ts'
 import { inStateDir } from '../../../kit/state-dir.ts'
-import { connect, type Lease } from '../connect.ts'
+import { connect, type RedisLease } from '../connect.ts'
 import type { Subscription } from '../driver.ts'
 import { keyRule } from './channel-key.ts'
 import { Gaps } from './gaps.ts'
@@ -21,7 +21,7 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
   const gaps = new Gaps(ctx)
   const keyOf = keyRule(config.key_from_channel)
   const origins = new Map<string, Origin>()
-  let lease: Lease | undefined
+  let lease: RedisLease | undefined
   let subscription: Subscription | undefined
   let fatal: Error | undefined
   let interrupt = new AbortController()

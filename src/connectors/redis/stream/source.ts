@@ -5,9 +5,9 @@
 import { hostname } from 'node:os'
 import { type Batch, type Position, type Source, type SourceContext } from '../../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../../generated/config-types.ts'
-import { connect, type Lease } from '../connect.ts'
+import { connect, type RedisLease } from '../connect.ts'
 import type { Session } from '../driver.ts'
-import { StreamLane } from './lane.ts'
+import { StreamLane } from './stream-lane.ts'
 
 /** How long the server may wait for an entry before it says that there is none, ms. */
 const BLOCK = 500
@@ -24,7 +24,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
       step: ctx.step,
     }),
   }
-  let lease: Lease | undefined
+  let lease: RedisLease | undefined
   /** One per stream: each waits for its own. */
   let sessions: Session[] = []
   /** Reads under way, per lane: one that was given up is asked for again, not lost. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { PostgresOutboxSourceConfig } from '../../../../src/generated/config-types.ts'
-import { connect, type Lease } from '../../../../src/connectors/postgres/connect.ts'
+import { connect, type PostgresLease } from '../../../../src/connectors/postgres/connect.ts'
 import plugin from '../../../../src/connectors/postgres/outbox/source.ts'
 import { type Batch, EnvironmentError, type Position, type Source } from '../../../../src/contract/plugin.ts'
 import { fakeContext, fakeSourceContext, type FakeSourceContext } from '../../../conformance/lib/fake-context.ts'
@@ -22,18 +22,18 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
 /** Payloads are jsonb: written as PostgreSQL prints them. */
 const payload = (n: number): string => `{"n": ${n}}`
-const insert = async (db: Lease, rows: readonly (readonly [key: string, payload: string])[]): Promise<void> => {
+const insert = async (db: PostgresLease, rows: readonly (readonly [key: string, payload: string])[]): Promise<void> => {
   await db.driver.query(
     'INSERT INTO outbox (aggregate_id, type, payload) SELECT k, $3, p::jsonb FROM unnest($1::text[], $2::text[]) AS r(k, p)',
     [rows.map(([k]) => k), rows.map(([, p]) => p), 'Happened'],
   )
 }
-const unmarked = async (db: Lease): Promise<number> =>
+const unmarked = async (db: PostgresLease): Promise<number> =>
   Number((await db.driver.query('SELECT count(*) AS n FROM outbox WHERE processed_at IS NULL')).rows[0].n)
 
 describe.each(['server', 'embedded'])('%s', where => {
   let dsn: string
-  let db: Lease
+  let db: PostgresLease
   beforeAll(async () => {
     dsn = where === 'server' ? await database() : `pglite:${join(dir, 'db')}`
     db = await connect(outboxConfig(dsn), silent)
@@ -194,19 +194,19 @@ describe.each(['server', 'embedded'])('%s', where => {
     await other.close!()
   })
 
-  test('probe: what is there and what is missing', async () => {
+  test('check: what is there and what is missing', async () => {
     const ctx = { ...fakeContext('in'), role: 'source' as const, signal }
-    const good = await plugin.probe!(outboxConfig(dsn), ctx)
+    const good = await plugin.check!(outboxConfig(dsn), ctx)
     expect(good.map(p => p.ok)).toEqual([true, true, true, true])
     const { columns } = outboxConfig(dsn)
-    expect(await plugin.probe!(outboxConfig(dsn, { columns: { ...columns, type: 'kind' } }), ctx)).toContainEqual(
+    expect(await plugin.check!(outboxConfig(dsn, { columns: { ...columns, type: 'kind' } }), ctx)).toContainEqual(
       expect.objectContaining({ ok: false, detail: 'has no column kind' }),
     )
-    expect(await plugin.probe!(outboxConfig(dsn, { table: 'nowhere' }), ctx)).toContainEqual(
+    expect(await plugin.check!(outboxConfig(dsn, { table: 'nowhere' }), ctx)).toContainEqual(
       expect.objectContaining({ what: 'table nowhere', ok: false }),
     )
     await db.driver.script('CREATE TABLE IF NOT EXISTS slow (LIKE outbox)')
-    expect(await plugin.probe!(outboxConfig(dsn, { table: 'slow' }), ctx)).toContainEqual(
+    expect(await plugin.check!(outboxConfig(dsn, { table: 'slow' }), ctx)).toContainEqual(
       expect.objectContaining({ what: 'index of slow', ok: false, fix: expect.stringContaining('CREATE INDEX') }),
     )
   })

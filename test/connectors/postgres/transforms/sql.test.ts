@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { LookupConfig, SqlConfig } from '../../../../src/generated/config-types.ts'
-import { connect, type Lease } from '../../../../src/connectors/postgres/connect.ts'
+import { connect, type PostgresLease } from '../../../../src/connectors/postgres/connect.ts'
 import { ConnectionError, type Message } from '../../../../src/contract/plugin.ts'
 import lookup from '../../../../src/connectors/postgres/transforms/lookup.ts'
 import sql from '../../../../src/connectors/postgres/transforms/sql.ts'
@@ -28,7 +28,7 @@ describe.each([
   ['pglite', async () => `pglite:${join(dir, 'db')}`],
 ])('%s', (_name, place) => {
   let dsn: string
-  let lease: Lease
+  let lease: PostgresLease
   beforeAll(async () => {
     dsn = await place()
     lease = await connect(settings(dsn), fakeContext('x').log)
@@ -45,7 +45,7 @@ describe.each([
 
   test('lookup: one query for the keys of a batch, then the cache, until it is too old', async () => {
     const config = lookupConfig(dsn, { query: 'select id, name, fee, doc from company where id = any($keys)' })
-    expect(lookup.check!(config)).toEqual([])
+    expect(lookup.validateConfig!(config)).toEqual([])
     const clock = new VirtualClock(0)
     const run = await runTransform(lookup, config, [of({ id: 1 }, { id: '2' }, { id: 3 }, { id: 'x' }, {}, { id: 1 })], { clock })
     expect(values(run)).toEqual([
@@ -105,7 +105,7 @@ describe.each([
   test('sql per message: merge, replace, list, unnest; bad data undoes only its own', async () => {
     const run = (more: Partial<SqlConfig>, ...list: unknown[]) => {
       const config = sqlConfig(dsn, { query: 'select category from word where word = $w order by category', params: { w: 'w' }, ...more })
-      expect(sql.check!(config)).toEqual([])
+      expect(sql.validateConfig!(config)).toEqual([])
       return runTransform(sql, config, [of(...list)])
     }
     const merged = await run({}, { w: 'rent' }, { w: 'uber' }, { w: 'x' }, {})
@@ -160,6 +160,6 @@ describe('on a server', async () => {
 test('a server that is away is a ConnectionError; what is wrong for good is said', async () => {
   const away = sqlConfig('postgres://u:p@127.0.0.1:1/x', { query: 'select 1' })
   await expect(runTransform(sql, away, [messagesOf([{ value: {} }])])).rejects.toBeInstanceOf(ConnectionError)
-  expect(lookup.check!(lookupConfig('pglite:', { query: 'select 1' })).map(p => p.path)).toEqual([['query']])
-  expect(sql.check!(sqlConfig('pglite:', { query: 'select $x', result: 'list' })).map(p => p.path)).toEqual([['query'], ['as']])
+  expect(lookup.validateConfig!(lookupConfig('pglite:', { query: 'select 1' })).map(p => p.path)).toEqual([['query']])
+  expect(sql.validateConfig!(sqlConfig('pglite:', { query: 'select $x', result: 'list' })).map(p => p.path)).toEqual([['query'], ['as']])
 })

@@ -15,7 +15,7 @@ export interface Member {
   readonly owned: readonly TopicPartition[]
   /** …in this generation: of two claims the newer one counts. */
   readonly generation: number
-  /** Where it runs, as `peers.ts` writes it. */
+  /** Where it runs, as `dead-members.ts` writes it. */
   readonly process?: string
 }
 

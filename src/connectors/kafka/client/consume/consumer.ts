@@ -1,7 +1,7 @@
 /** A member of a consumer group: partitions come and go, `poll` hands out what was fetched of those that are ours. */
 import type { Logger } from '../../../../contract/plugin.ts'
 import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
-import { PATIENCE, unknownTopic } from '../admin.ts'
+import { ADMIN_TIMEOUT, unknownTopic } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
 import { Backoff } from '../wait.ts'
@@ -55,7 +55,7 @@ export class GroupConsumer implements Consumer {
     this.handlers = handlers
     const { topics, group, sessionTimeoutMs } = this.options
     for (const topic of topics) {
-      const partitions = await this.cluster.retry(`look up topic ${topic}`, PATIENCE, () => this.cluster.partitions(topic))
+      const partitions = await this.cluster.retry(`look up topic ${topic}`, ADMIN_TIMEOUT, () => this.cluster.partitions(topic))
       if (partitions.length === 0) throw unknownTopic(topic, this.cluster.options.brokers)
     }
     this.membership = new Membership(this.makeCluster(), {
@@ -68,7 +68,7 @@ export class GroupConsumer implements Consumer {
       lost: partitions => this.lost(partitions),
       onError: error => this.options.onError(error),
       onFatal: error => this.fail(error),
-      onDead: members => this.log.info({ group, members }, 'members whose processes are gone were put out of the group'),
+      onEvicted: members => this.log.info({ group, members }, 'members whose processes are gone were put out of the group'),
     })
     this.membership.start()
   }

@@ -195,7 +195,7 @@ export class Membership {
         contact: this.session.contact,
         beat: () => this.session.beat(),
         chores: async () => {
-          await this.session.farewellToPeers()
+          await this.session.evictDeadPeers()
           if (!this.session.leading || Date.now() - lastMetadata < METADATA_INTERVAL) return
           lastMetadata = Date.now()
           if (await this.session.outgrown()) this.joinAgain()

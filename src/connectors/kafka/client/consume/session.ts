@@ -7,7 +7,7 @@ import type { Cluster } from '../cluster.ts'
 import { type Broker, internals } from '../internals.ts'
 import { decodeAssignment, encodeMember, PROTOCOL } from './assign.ts'
 import { Leader } from './leader.ts'
-import { Farewell, processMark } from './peers.ts'
+import { DeadMemberEvictor, processMark } from './dead-members.ts'
 
 export interface SessionOptions {
   readonly group: string
@@ -16,7 +16,7 @@ export interface SessionOptions {
   /** For requests that must not wait behind a join. */
   readonly aside: Cluster
   /** Members were put out because their processes are gone. */
-  onDead(members: readonly string[]): void
+  onEvicted(members: readonly string[]): void
 }
 
 /** How long the coordinator lets a join wait for all members of before. */
@@ -34,7 +34,7 @@ export class Session {
   private readonly cluster: Cluster
   private readonly options: SessionOptions
   private readonly leader: Leader
-  private readonly farewell: Farewell
+  private readonly evictor: DeadMemberEvictor
   private memberId = ''
   /** Of the last assignment; -1: none that still counts. */
   generation = -1
@@ -49,7 +49,7 @@ export class Session {
     this.cluster = cluster
     this.options = options
     this.leader = new Leader(cluster)
-    this.farewell = new Farewell(options.group, members => options.onDead(members))
+    this.evictor = new DeadMemberEvictor(options.group, members => options.onEvicted(members))
   }
 
   /** @returns what is ours in the new generation. */
@@ -58,7 +58,7 @@ export class Session {
     let coordinator: Broker | undefined
     try {
       coordinator = await this.cluster.coordinator('group', group)
-      if (this.memberId === '') await this.farewell.toFormer(coordinator, this.cluster)
+      if (this.memberId === '') await this.evictor.evictFormer(coordinator, this.cluster)
       this.joining = true
       const joining = this.enter(coordinator, {
         groupId: group,
@@ -67,7 +67,7 @@ export class Session {
         protocolType: 'consumer',
         groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, owned, this.generation, processMark()) }],
       })
-      const joined = await this.farewell.during(joining, this.options.aside)
+      const joined = await this.evictor.during(joining, this.options.aside)
       this.memberId = joined.memberId
       this.contact.at = Date.now()
       this.leading = joined.leaderId === joined.memberId
@@ -79,11 +79,11 @@ export class Session {
         groupAssignment,
       })
       // The leader may have died between its join and its sync, which the others wait for.
-      const synced = await this.farewell.during(syncing, this.options.aside)
+      const synced = await this.evictor.during(syncing, this.options.aside)
       this.generation = joined.generationId
       this.contact.at = Date.now()
       const { partitions, members } = decodeAssignment(synced.memberAssignment)
-      this.farewell.members = members
+      this.evictor.members = members
       return [...partitions]
     } catch (error) {
       this.cluster.failed(coordinator, error)
@@ -147,8 +147,8 @@ export class Session {
   }
 
   /** To members whose processes are gone. */
-  async farewellToPeers(): Promise<void> {
-    await this.ask(this.cluster, coordinator => this.farewell.toPeers(coordinator, this.cluster))
+  async evictDeadPeers(): Promise<void> {
+    await this.ask(this.cluster, coordinator => this.evictor.evictPeers(coordinator, this.cluster))
   }
 
   /** Has a topic got partitions since we shared them out? For the leader only. */

@@ -4,7 +4,7 @@
  */
 import { UnknownOutcomeError } from '../../../../contract/plugin.ts'
 import { type ConsumerOptions, tpKey } from '../../driver.ts'
-import { committedOffsets, listOffsets } from '../admin.ts'
+import { committedOffsets, listOffsets } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
 import { Backoff } from '../wait.ts'

@@ -1,5 +1,5 @@
 /** Rights: who may do what with which topic, group or transactional id. */
-import type { Acl, AclOperation } from '../../admin.ts'
+import type { Acl, AclOperation } from '../../log-admin.ts'
 import type { Cluster } from '../cluster.ts'
 import { typeOf } from '../errors.ts'
 import { ask, brokerError } from './ask.ts'

@@ -1,16 +1,16 @@
 /** One request to a broker that may have to be asked again. */
-import { PATIENCE } from '../admin.ts'
+import { ADMIN_TIMEOUT } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { internals, type Broker, type Encoder, type KafkaJSError, type Request } from '../internals.ts'
 
-/** Asks the controller, or the broker `where` says, until it answers, refuses for good, or patience ends. */
+/** Asks the controller, or the broker `where` says, until it answers, rejects for good, or `ADMIN_TIMEOUT` ends. */
 export function ask<T>(
   cluster: Cluster,
   doing: string,
   request: (broker: Broker) => Promise<T>,
   where: () => Promise<Broker> = () => cluster.controller(),
 ): Promise<T> {
-  return cluster.retry(doing, PATIENCE, async () => {
+  return cluster.retry(doing, ADMIN_TIMEOUT, async () => {
     const broker = await where()
     try {
       return await request(broker)

@@ -1,7 +1,7 @@
 /** Settings of topics, read and changed, and topics deleted. */
 import { EnvironmentError } from '../../../../contract/plugin.ts'
-import type { TopicSetting } from '../../admin.ts'
-import { unknownTopic } from '../admin.ts'
+import type { TopicSetting } from '../../log-admin.ts'
+import { unknownTopic } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { typeOf } from '../errors.ts'
 import type { Broker } from '../internals.ts'

@@ -1,6 +1,6 @@
 /** Groups from outside: who is in one, and its offsets set by somebody who is not. */
 import { EnvironmentError } from '../../../../contract/plugin.ts'
-import type { GroupMember } from '../../admin.ts'
+import type { GroupMember } from '../../log-admin.ts'
 import type { TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { typeOf } from '../errors.ts'

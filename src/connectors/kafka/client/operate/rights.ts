@@ -1,5 +1,5 @@
 /** What this login may do, as the brokers themselves say: looks only. */
-import type { AclOperation } from '../../admin.ts'
+import type { AclOperation } from '../../log-admin.ts'
 import type { Cluster } from '../cluster.ts'
 import { typeOf } from '../errors.ts'
 import type { Broker } from '../internals.ts'
@@ -22,10 +22,10 @@ const UNKNOWN = 3
 const TOPIC_DENIED = 29
 const GROUP_DENIED = 30
 /** What stands where no rights were asked or told. */
-const UNTOLD = -2_147_483_648
+const NOT_REPORTED = -2_147_483_648
 
 const supports = (broker: Broker, api: number, version: number): boolean => (broker.versions?.[api]?.maxVersion ?? 0) >= version
-const rightsOf = (bits: number): Rights => (bits === UNTOLD ? undefined : operationsOf(bits))
+const rightsOf = (bits: number): Rights => (bits === NOT_REPORTED ? undefined : operationsOf(bits))
 
 export async function topicRights(cluster: Cluster, topic: string): Promise<TopicRights> {
   const doing = `look at topic ${topic}`

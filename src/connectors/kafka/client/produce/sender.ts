@@ -1,139 +1,245 @@
-/** Batches records per partition, in the order of the calls, for the pump to write. */
-import { DataError, type PipelineError } from '../../../../contract/plugin.ts'
-import type { Compression } from '../../codec/compression.ts'
-import { type OutRecord, TooLargeError, type TopicPartition } from '../../driver.ts'
+/**
+ * Writes batches in order per partition, several requests per broker at a time.
+ * Order and "once" hold because a partition with a failed batch sends nothing until all its requests have come back,
+ * then repeats them in the same order with the same sequence numbers, which the broker recognises.
+ */
+import type { Logger, PipelineError } from '../../../../contract/plugin.ts'
+import type { Identity } from '../../codec/encode.ts'
 import type { Cluster } from '../cluster.ts'
-import { Batch, Call } from './batch.ts'
-import { Pump, type PumpOptions } from './pump.ts'
-import { PartitionQueue } from './queue.ts'
-import { partitionFor, type Topic, Topics, turnSticky } from './topics.ts'
+import { toPipelineError } from '../errors.ts'
+import { Alarm, sleep } from '../wait.ts'
+import { type ResponseHost, DELIVERY_TIMEOUT, retryBatches, type Sent, handleProduceResponse } from './produce-response.ts'
+import { InFlightRequests } from './in-flight-requests.ts'
+import type { PartitionQueue } from './partition-queue.ts'
+import { produce } from './request.ts'
 
-export interface SenderOptions extends PumpOptions {
-  /** Of sends that do not say otherwise. */
-  readonly compression: Compression
-  /** Bytes of a batch before compression. */
-  readonly batchSize: number
+export interface SenderOptions {
+  readonly lingerMs: number
+  readonly acks: -1 | 0 | 1
+  readonly transactionalId: string | null
+  /** The producer id; undefined: not idempotent. Asked once, and again when the broker has forgotten it. */
+  readonly identify?: () => Promise<Identity>
+  /** May a new producer id be taken when the broker has lost its state? Not inside transactions. */
+  readonly mayReidentify: boolean
+  readonly log: Logger
 }
 
-/** A request larger than this the brokers cut off without an answer (socket.request.max.bytes). */
-const MAX_RECORD = 100_000_000
+const NOBODY: Identity = { producerId: -1, epoch: -1 }
+const REQUEST_BYTES = 1_048_576
 
 export class Sender {
+  private readonly cluster: Cluster
   private readonly options: SenderOptions
-  private readonly topics: Topics
-  private readonly pump: Pump
-  /** Keeps the order of calls while one of them waits for metadata. */
-  private gate: Promise<void> | undefined
+  private readonly allQueues: () => Iterable<PartitionQueue>
+  private readonly responseHost: ResponseHost
+  /** Queues with work. */
+  private readonly active = new Set<PartitionQueue>()
+  private readonly inFlight = new InFlightRequests()
+  private readonly alarm = new Alarm(() => this.run())
+  private turn: NodeJS.Immediate | undefined
+  private identity: Identity | undefined
+  private identifying = false
+  /** The producer id is void; once nothing is under way a new one is taken. */
+  private forgetting = false
+  private refreshing = false
+  private waiters: (() => void)[] = []
+  private fatal: PipelineError | undefined
 
-  constructor(cluster: Cluster, options: SenderOptions) {
+  constructor(cluster: Cluster, options: SenderOptions, allQueues: () => Iterable<PartitionQueue>) {
+    this.cluster = cluster
     this.options = options
-    this.topics = new Topics(cluster)
-    this.pump = new Pump(cluster, options, () => this.topics.queues())
-  }
-
-  /** @param enroll called with partitions that are new to the transaction before anything is sent to them. */
-  async send(
-    records: readonly OutRecord[],
-    enroll?: (partitions: TopicPartition[]) => Promise<void>,
-    compression: Compression = this.options.compression,
-  ): Promise<void> {
-    this.pump.check()
-    const call = new Call(records.length)
-    const fresh: PartitionQueue[] = []
-    const missing = this.topics.missing(records)
-    if (this.gate === undefined && missing.length === 0) this.append(records, call, fresh, compression)
-    else {
-      // Appending is part of the turn: whoever comes next must not overtake.
-      const turn = (this.gate ?? Promise.resolve()).then(async () => {
-        await this.topics.load(missing, () => this.pump.check())
-        this.pump.check()
-        this.append(records, call, fresh, compression)
-      })
-      const gate = turn.catch(() => {})
-      this.gate = gate
-      void gate.then(() => {
-        if (this.gate === gate) this.gate = undefined
-      })
-      await turn
+    this.allQueues = allQueues
+    if (options.identify === undefined) this.identity = NOBODY
+    this.responseHost = {
+      log: options.log,
+      stale: topic => cluster.stale([topic]),
+      forget: error => this.forget(error),
+      giveUp: error => this.giveUp(error),
+      fail: error => this.fail(error),
     }
-    if (enroll !== undefined && fresh.length > 0) {
-      try {
-        await enroll(fresh)
-      } catch (error) {
-        this.pump.abortAll(error as Error)
-        throw error
-      }
-      for (const queue of fresh) queue.enrolled = true
-    }
-    this.pump.soon()
-    return call.done
   }
 
-  /** A transaction begins: every partition has to be enrolled again. */
-  beginTransaction(): void {
-    for (const queue of this.topics.queues()) queue.enrolled = false
+  /** @throws what has ended the sender. */
+  check(): void {
+    if (this.fatal !== undefined) throw this.fatal
   }
 
-  /** Writes have been failing for longer than a leader election takes. */
+  /** The queue has begun a batch. */
+  activate(queue: PartitionQueue, now: number): void {
+    this.active.add(queue)
+    if (this.options.lingerMs > 0) this.alarm.at(now + this.options.lingerMs)
+  }
+
   get troubled(): boolean {
-    return this.pump.troubled
+    return this.fatal !== undefined || this.inFlight.troubled(Date.now())
   }
 
-  /** Resolves when nothing waits and nothing is under way. */
-  idle(): Promise<void> {
-    return this.pump.idle()
+  async idle(): Promise<void> {
+    while (this.active.size > 0) await new Promise<void>(resolve => this.waiters.push(resolve))
   }
 
-  /** Everything that is not acknowledged fails with `error`, and later calls too. */
-  kill(error: PipelineError): void {
-    this.pump.kill(error)
+  fail(error: PipelineError): void {
+    this.fatal ??= error
+    this.alarm.cancel()
+    this.abortAll(error)
   }
 
-  /** @param fresh gets the queues that are not part of the transaction yet. */
-  private append(records: readonly OutRecord[], call: Call, fresh: PartitionQueue[], compression: Compression): void {
-    const { batchSize } = this.options
+  /** Fails what is not acknowledged. */
+  abortAll(error: Error): void {
+    for (const queue of this.active) {
+      for (const batch of queue.takeAll()) batch.abort(error)
+      if (queue.outstanding === 0) this.active.delete(queue)
+    }
+    this.tellIdle()
+  }
+
+  /** Sends at the end of this turn of the event loop: what other lanes write in the same turn shares the requests. */
+  soon(): void {
+    this.turn ??= setImmediate(() => {
+      this.turn = undefined
+      this.run()
+    })
+  }
+
+  /** Sends whatever may be sent now. */
+  private run(): void {
+    if (this.active.size === 0 || this.forgetting || this.fatal !== undefined) return
+    if (this.identity === undefined) return this.identify()
+    for (let requests = this.collect(); requests.size > 0; requests = this.collect()) {
+      for (const [leader, request] of requests) void this.transmit(leader, request)
+    }
+  }
+
+  /** The next request for each broker: at most one batch per partition. */
+  private collect(): Map<number, Sent[]> {
     const now = Date.now()
-    const outside = new Set<PartitionQueue>()
-    let topic: Topic | undefined
-    for (let i = 0; i < records.length; i++) {
-      const record = records[i]
-      if (topic === undefined || topic.name !== record.topic) topic = this.topics.get(record.topic)
-      const partition = partitionFor(record, topic)
-      const problem = problemOf(record, topic, partition)
-      if (problem !== undefined) {
-        call.failRecord(i, problem)
+    const identity = this.identity!
+    const requests = new Map<number, Sent[]>()
+    const bytes = new Map<number, number>()
+    for (const queue of this.active) {
+      const due = queue.due(now, this.options.lingerMs, identity)
+      if (due > now) {
+        if (due < Infinity) this.alarm.at(due)
         continue
       }
-      const queue = (topic.queues[partition] ??= this.newQueue(topic.name, partition))
-      if (!queue.enrolled) outside.add(queue)
-      let batch = queue.open
-      if (batch !== undefined && (batch.size + sizeOf(record) > batchSize || batch.compression !== compression)) {
-        batch.seal()
-        queue.ready.push(batch)
-        batch = undefined
-        if (record.key === null) turnSticky(topic)
+      const leader = this.cluster.cached(queue.topic)?.find(p => p.partition === queue.partition)?.leader ?? -1
+      if (leader < 0) {
+        this.refresh()
+        continue
       }
-      if (batch === undefined) {
-        batch = queue.open = new Batch(now, compression)
-        this.pump.activate(queue, now)
-      }
-      batch.add(record, call, i)
+      if (this.inFlight.full(leader)) continue
+      const size = (bytes.get(leader) ?? 0) + (queue.ready[0] ?? queue.open!).size
+      if (bytes.has(leader) && size > REQUEST_BYTES) continue
+      bytes.set(leader, size)
+      const sent = { queue, batch: queue.take(identity, this.options.transactionalId !== null) }
+      const request = requests.get(leader)
+      if (request === undefined) requests.set(leader, [sent])
+      else request.push(sent)
     }
-    fresh.push(...outside)
+    return requests
   }
 
-  private newQueue(topic: string, partition: number): PartitionQueue {
-    const queue = new PartitionQueue(topic, partition)
-    queue.enrolled = this.options.transactionalId === null
-    return queue
+  private async transmit(leader: number, request: readonly Sent[]): Promise<void> {
+    const { acks, transactionalId } = this.options
+    const flight = this.inFlight.begin(leader, Date.now())
+    let broker: Awaited<ReturnType<Cluster['broker']>> | undefined
+    try {
+      broker = await this.cluster.broker(leader)
+      const batches = request.map(({ queue: { topic, partition }, batch }) => ({ topic, partition, bytes: batch.seal() }))
+      const results = await produce(broker, batches, { acks, transactionalId, timeoutMs: 30_000 })
+      this.inFlight.answered()
+      handleProduceResponse(request, results, this.responseHost)
+    } catch (error) {
+      this.inFlight.failed(Date.now())
+      const topics = request.map(r => r.queue.topic)
+      this.cluster.failed(broker, error, topics)
+      const mapped = toPipelineError(error, 'write to Kafka')
+      if (!mapped.retryable) this.fail(mapped)
+      else for (const { queue } of request) retryBatches(queue, mapped, this.responseHost)
+    }
+    this.inFlight.end(flight)
+    for (const { queue } of request) this.returned(queue)
+    this.reidentify()
+    this.run()
   }
-}
 
-const sizeOf = (record: OutRecord): number => 24 + (record.key?.length ?? 0) + (record.value?.length ?? 0)
+  private returned(queue: PartitionQueue): void {
+    queue.outstanding--
+    if (queue.outstanding > 0) return
+    if (queue.recovering) queue.requeue()
+    if (!queue.idle) return
+    this.active.delete(queue)
+    this.tellIdle()
+  }
 
-function problemOf(record: OutRecord, topic: Topic, partition: number): DataError | undefined {
-  if (topic.count === 0) return new DataError(`"${topic.name}" is not a valid topic name`)
-  if (!(partition >= 0 && partition < topic.count)) return new DataError(`topic ${topic.name} has no partition ${partition}`)
-  if (sizeOf(record) > MAX_RECORD) return new TooLargeError(`a record of ${sizeOf(record)} bytes is larger than a request may be`)
-  return undefined
+  private tellIdle(): void {
+    if (this.active.size === 0) for (const waiter of this.waiters.splice(0)) waiter()
+  }
+
+  private identify(): void {
+    if (this.identifying) return
+    this.identifying = true
+    this.options.identify!().then(
+      identity => {
+        this.identifying = false
+        this.identity = identity
+        this.run()
+      },
+      (error: PipelineError) => {
+        this.identifying = false
+        this.abortAll(error)
+      },
+    )
+  }
+
+  private forget(error: PipelineError): void {
+    if (!this.options.mayReidentify) return this.fail(error)
+    this.options.log.warn({ error: error.message }, 'a broker has lost the state of this producer; going on with a new producer id')
+    this.forgetting = true
+  }
+
+  /** What was sent may or may not be written, so its sequence numbers can't be used again. */
+  private giveUp(error: PipelineError): void {
+    if (!this.options.mayReidentify) return this.fail(error)
+    this.abortAll(error)
+    this.forgetting = this.options.identify !== undefined
+    this.reidentify()
+  }
+
+  private reidentify(): void {
+    if (!this.forgetting || this.inFlight.size > 0) return
+    for (const queue of this.allQueues()) queue.forget()
+    this.identity = undefined
+    this.forgetting = false
+  }
+
+  /** Looks for the leaders of partitions that have none in the cache. */
+  private refresh(): void {
+    if (this.refreshing) return
+    this.refreshing = true
+    const topics = new Set([...this.active].map(q => q.topic))
+    const work = async (): Promise<void> => {
+      try {
+        for (const topic of topics) await this.cluster.partitions(topic, { refresh: true })
+        // Brokers that answer, but not for this partition: its only replica may be down for good.
+        for (const queue of this.active) await this.cluster.leaderId(queue)
+      } catch (error) {
+        this.inFlight.failed(Date.now())
+        this.unreachable(toPipelineError(error, 'find the partition leaders'))
+      }
+      await sleep(50)
+    }
+    void work().finally(() => {
+      this.refreshing = false
+      this.run()
+    })
+  }
+
+  private unreachable(error: PipelineError): void {
+    if (!error.retryable) return this.fail(error)
+    for (const queue of this.active) {
+      const oldest = queue.ready[0] ?? queue.open
+      if (oldest !== undefined && queue.outstanding === 0 && Date.now() - oldest.createdAt > DELIVERY_TIMEOUT) return this.giveUp(error)
+    }
+  }
 }

@@ -3,7 +3,7 @@ import { ConnectionError, EnvironmentError } from '../../../../contract/plugin.t
 import type { OutRecord } from '../../driver.ts'
 import { partitionOf, stickyPartition } from '../../partitioner.ts'
 import { type Cluster, INVALID_TOPIC } from '../cluster.ts'
-import type { PartitionQueue } from './queue.ts'
+import type { PartitionQueue } from './partition-queue.ts'
 
 export interface Topic {
   readonly name: string
@@ -17,9 +17,9 @@ export interface Topic {
 }
 
 const REMEMBERED_KEYS = 4096
-const PATIENCE = 120_000
+const LOOKUP_TIMEOUT = 120_000
 /** A broker that creates topics on demand needs a moment. */
-const UNKNOWN_TOPIC_PATIENCE = 10_000
+const UNKNOWN_TOPIC_TIMEOUT = 10_000
 const TOPIC_AUTHORIZATION_FAILED = 29
 
 export class Topics {
@@ -51,8 +51,8 @@ export class Topics {
     for (const name of names) {
       // A call in front of this one may have found it meanwhile; its queues must stay.
       if (this.known.has(name)) continue
-      const deadline = Date.now() + UNKNOWN_TOPIC_PATIENCE
-      await this.cluster.retry(`look up topic ${name}`, PATIENCE, async () => {
+      const deadline = Date.now() + UNKNOWN_TOPIC_TIMEOUT
+      await this.cluster.retry(`look up topic ${name}`, LOOKUP_TIMEOUT, async () => {
         check()
         const { partitions, error } = await this.cluster.topic(name, { create: true })
         const count = partitions.length

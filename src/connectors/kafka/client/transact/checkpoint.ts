@@ -14,7 +14,7 @@ import { batchHeader, commitMarker } from '../../codec/decode.ts'
 import { decodeBatch } from '../../codec/records.ts'
 import { CONTROL, TRANSACTIONAL } from '../../codec/encode.ts'
 import { type OutRecord, type TopicPartition, tpKey } from '../../driver.ts'
-import { addPartitions, createTopics, listOffsets, PATIENCE } from '../admin.ts'
+import { addPartitions, createTopics, listOffsets, ADMIN_TIMEOUT } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { fetch } from '../consume/fetch.ts'
 
@@ -39,7 +39,7 @@ export const partitionOf = (lane: LaneInfo): number => (lane.topic === undefined
 export async function partitionFor(cluster: Cluster, topic: string, lane: LaneInfo): Promise<TopicPartition> {
   const partition = partitionOf(lane)
   const count = (name: string): Promise<number> =>
-    cluster.retry(`look up topic ${name}`, PATIENCE, async () => (await cluster.partitions(name)).length)
+    cluster.retry(`look up topic ${name}`, ADMIN_TIMEOUT, async () => (await cluster.partitions(name)).length)
   let have = await count(topic)
   if (have <= partition) {
     const need = Math.max(partition + 1, lane.topic === undefined ? 1 : await count(lane.topic))
@@ -74,7 +74,7 @@ export async function readCheckpoint(cluster: Cluster, tp: TopicPartition, lane:
   let offset = (await listOffsets(cluster, [tp], 'earliest', false)).get(tpKey(tp))!
   const found = new LaneState(tp, lane)
   while (offset < end) {
-    offset = await cluster.retry(`read ${tpKey(tp)}`, PATIENCE, async () => {
+    offset = await cluster.retry(`read ${tpKey(tp)}`, ADMIN_TIMEOUT, async () => {
       const broker = await cluster.broker(await cluster.leaderId(tp))
       try {
         const [part] = await fetch(broker, [{ ...tp, offset, maxBytes: FETCH_BYTES }], {

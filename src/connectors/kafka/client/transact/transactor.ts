@@ -10,10 +10,10 @@ import {
   type Transactor,
 } from '../../../../contract/plugin.ts'
 import type { LogTransaction, OutRecord, SendOptions, TopicPartition, TransactorOptions } from '../../driver.ts'
-import { PATIENCE } from '../admin.ts'
+import { ADMIN_TIMEOUT } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { checkpointTopic, encodeCheckpoint, partitionFor, partitionOf, readCheckpoint } from './checkpoint.ts'
-import { LaneProducer } from './lane.ts'
+import { LaneProducer } from './lane-producer.ts'
 
 interface Claimed {
   readonly producer: LaneProducer
@@ -63,7 +63,7 @@ export class KafkaTransactor implements Transactor {
 
   async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
     const tp = { topic: this.topic, partition: partitionOf(lane) }
-    const known = await this.cluster.retry(`look up topic ${tp.topic}`, PATIENCE, () =>
+    const known = await this.cluster.retry(`look up topic ${tp.topic}`, ADMIN_TIMEOUT, () =>
       this.cluster.partitions(tp.topic, { refresh: true }),
     )
     return known.length > tp.partition ? readCheckpoint(this.cluster, tp, lane) : undefined

@@ -1,0 +1,23 @@
+/** Can the files be read or written? Opens nothing for writing: looking changes nothing. */
+import { constants, existsSync, globSync, statSync } from 'node:fs'
+import type { FileSinkConfig, FileSourceConfig } from '../../generated/config-types.ts'
+import type { CheckResult } from '../../contract/plugin.ts'
+import { may, checkWritable } from '../../kit/check-writable.ts'
+
+export function checkSource({ path, follow }: FileSourceConfig): CheckResult[] {
+  const paths = /[*?[{]/.test(path) ? globSync(path).toSorted() : [path]
+  if (paths.length === 0) return [{ what: `files ${path}`, ok: false, detail: 'no file matches', fix: `ls ${path}` }]
+  return paths.map(file => {
+    const what = `file ${file}`
+    if (!existsSync(file))
+      return follow
+        ? { what, ok: true, detail: 'is not there yet; the source waits for it' }
+        : { what, ok: false, detail: `does not exist (looked in ${process.cwd()})`, fix: `ls -l ${file}` }
+    if (!statSync(file).isFile()) return { what, ok: false, detail: 'is not a file', fix: `ls -ld ${file}` }
+    return may(file, constants.R_OK)
+      ? { what, ok: true, detail: `${statSync(file).size} bytes` }
+      : { what, ok: false, detail: 'may not be read', fix: `chmod u+r ${file}` }
+  })
+}
+
+export const checkSink = ({ path }: FileSinkConfig): CheckResult[] => [checkWritable(`file ${path}`, path, 'is appended to')]

@@ -1,0 +1,212 @@
+/** `runner check` of the kafka plugins: brokers, login, topics, group, and the rights on them. Creates and joins nothing. */
+import { existsSync } from 'node:fs'
+import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
+import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
+import type { AclOperation } from './log-admin.ts'
+import { clusterOptions, connect, type ConnectionConfig, embeddedPath, isEmbedded, scopeOf } from './connect.ts'
+import type { KafkaDriver } from './client/driver.ts'
+
+export async function checkSource(config: KafkaSourceConfig, ctx: CheckContext): Promise<CheckResult[]> {
+  if (isEmbedded(config.brokers)) return checkEmbedded(config, ctx, config.topics)
+  return withBrokers(config, ctx, async look => {
+    const found: CheckResult[] = []
+    for (const topic of config.topics) found.push(await look.topic(topic, 'read'))
+    found.push(await look.group(config.group ?? ctx.pipeline))
+    if (ctx.checkpoints) found.push(...(await look.checkpoints(`${config.topics[0]}|0`)))
+    return found
+  })
+}
+
+export async function checkSink(config: KafkaSinkConfig, ctx: CheckContext): Promise<CheckResult[]> {
+  const topics = config.topic === undefined ? [] : [config.topic]
+  const named: CheckResult[] =
+    config.topic === undefined ? [{ what: 'topics', ok: true, detail: 'the messages name them: not checked' }] : []
+  if (isEmbedded(config.brokers)) return [...(await checkEmbedded(config, ctx, topics)), ...named]
+  return withBrokers(config, ctx, async look => {
+    for (const topic of topics) named.push(await look.topic(topic, 'write', config))
+    if (ctx.checkpoints) named.push(...(await look.checkpoints('check')))
+    return named
+  })
+}
+
+async function checkEmbedded(config: ConnectionConfig, ctx: CheckContext, topics: readonly string[]): Promise<CheckResult[]> {
+  const path = embeddedPath(config.brokers)
+  const what = `embedded log ${path}`
+  // Opening makes the file; looking must not.
+  if (!existsSync(path)) {
+    const { checkSink: probeFile } = await import('../file/check.ts')
+    return probeFile({ path } as Parameters<typeof probeFile>[0]).map(p => ({ ...p, what }))
+  }
+  try {
+    const { driver, release } = await connect(config, ctx.log)
+    try {
+      const known = new Map((await driver.topics()).map(t => [t.name, t.partitions]))
+      return [
+        { what, ok: true, detail: `${known.size} topic(s)` },
+        ...topics.map(topic => ({
+          what: `topic ${topic}`,
+          ok: true,
+          detail: known.has(topic) ? `${known.get(topic)} partition(s)` : 'will be created on first use',
+        })),
+      ]
+    } finally {
+      await release()
+    }
+  } catch (error) {
+    return [{ what, ok: false, detail: (error as Error).message, fix: `ls -l ${path}` }]
+  }
+}
+
+/** What is asked of brokers that answer. */
+class Look {
+  private readonly driver: KafkaDriver
+  private readonly config: ConnectionConfig
+  private readonly ctx: CheckContext
+
+  constructor(driver: KafkaDriver, config: ConnectionConfig, ctx: CheckContext) {
+    this.driver = driver
+    this.config = config
+    this.ctx = ctx
+  }
+
+  /** `made`: how the step makes the topic when it is missing, if it does. */
+  async topic(topic: string, operation: 'read' | 'write', made?: { create_topics: boolean; partitions: number }): Promise<CheckResult> {
+    const what = `topic ${topic}`
+    return this.finding(what, async () => {
+      const { topicRights } = await import('./client/operate/rights.ts')
+      const { found, partitions, rights } = await topicRights(this.driver.admin.cluster, topic)
+      const grant = this.grant(operation, `--topic ${topic}`)
+      if (found === 'denied')
+        return { what, ok: false, detail: `the login may not ${operation} it, nor know whether it exists`, fix: grant }
+      if (found === 'no') {
+        if (made?.create_topics) return { what, ok: true, detail: `will be created with ${made.partitions} partition(s)` }
+        const fix = `runner topics create ${topic}${(made?.partitions ?? 1) > 1 ? ` --partitions ${made!.partitions}` : ''}`
+        return { what, ok: false, detail: operation === 'read' ? 'does not exist' : 'does not exist, and create_topics is off', fix }
+      }
+      if (rights !== undefined && !rights.has(operation) && !rights.has('all'))
+        return { what, ok: false, detail: `${partitions} partition(s), but the login may not ${operation} it`, fix: grant }
+      return {
+        what,
+        ok: true,
+        detail: `${partitions} partition(s), may ${operation}${rights === undefined ? ': the brokers do not tell' : ''}`,
+      }
+    })
+  }
+
+  async group(group: string): Promise<CheckResult> {
+    const what = `group ${group}`
+    return this.finding(what, async () => {
+      const { groupRights } = await import('./client/operate/rights.ts')
+      const rights = await groupRights(this.driver.admin.cluster, group)
+      if (rights !== undefined && !rights.has('read') && !rights.has('all'))
+        return { what, ok: false, detail: 'the login may not join it', fix: this.grant('read', `--group ${group}`) }
+      return { what, ok: true, detail: `may join${rights === undefined ? ': the brokers do not tell' : ''}` }
+    })
+  }
+
+  /** @param lane one that the pipeline will have, as in its transactional ids. */
+  async checkpoints(lane: string): Promise<CheckResult[]> {
+    const { mayUseTransactionalId, topicRights } = await import('./client/operate/rights.ts')
+    const { checkpointTopic } = await import('./client/transact/checkpoint.ts')
+    const id = `${this.ctx.pipeline}.${this.ctx.version}`
+    const prefix = `transactional ids ${id}|*`
+    const topic = checkpointTopic(id)
+    const what = `checkpoint topic ${topic}`
+    const { cluster } = this.driver.admin
+    return [
+      await this.finding(prefix, async () =>
+        (await mayUseTransactionalId(cluster, `${id}|${lane}`))
+          ? { what: prefix, ok: true, detail: 'may be used' }
+          : {
+              what: prefix,
+              ok: false,
+              detail: 'the login may not use them',
+              fix: this.grant('write', `--transactional-id '${id}|' --resource-pattern-type prefixed`),
+            },
+      ),
+      await this.finding(what, async () => {
+        const { found, rights } = await topicRights(cluster, topic)
+        const missing = (['read', 'write'] as const).filter(o => rights !== undefined && !rights.has(o) && !rights.has('all'))
+        if (found === 'denied' || (found === 'yes' && missing.length > 0)) {
+          const lacking = found === 'denied' ? (['read', 'write', 'create'] as const) : missing
+          return { what, ok: false, detail: `the login may not ${lacking.join(', ')}`, fix: this.grants(lacking, `--topic ${topic}`) }
+        }
+        return { what, ok: true, detail: found === 'yes' ? 'exists, may read and write' : 'will be created' }
+      }),
+    ]
+  }
+
+  private grant(operation: AclOperation, resource: string): string {
+    return this.grants([operation], resource)
+  }
+
+  private grants(operations: readonly AclOperation[], resource: string): string {
+    const { brokers, sasl_username: user } = this.config
+    const flags = operations.map(o => `--operation ${o[0].toUpperCase()}${o.slice(1)}`).join(' ')
+    return `kafka-acls --bootstrap-server ${brokers} --add --allow-principal User:${user || 'ANONYMOUS'} ${flags} ${resource}`
+  }
+
+  private async finding(what: string, look: () => Promise<CheckResult>): Promise<CheckResult> {
+    try {
+      return await look()
+    } catch (error) {
+      return { what, ok: false, detail: (error as Error).message }
+    }
+  }
+}
+
+/** Each broker that is configured, each that the brokers name, and then what `ask` wants to know. */
+async function withBrokers(
+  config: ConnectionConfig,
+  ctx: CheckContext,
+  ask: (look: Look) => Promise<CheckResult[]>,
+): Promise<CheckResult[]> {
+  const [{ KafkaDriver }, options] = await Promise.all([
+    import('./client/driver.ts'),
+    clusterOptions(config, ctx.log).catch((error: Error) => error),
+  ])
+  if (options instanceof Error) return [{ what: 'TLS settings', ok: false, detail: options.message }]
+  const drivers: KafkaDriver[] = []
+  const close = (): void => drivers.forEach(d => void d.close())
+  ctx.signal.addEventListener('abort', close)
+  const dial = async (address: string, advertised: boolean): Promise<{ result: CheckResult; driver?: KafkaDriver }> => {
+    const driver = new KafkaDriver(scopeOf({ brokers: address }), { ...options, brokers: [address], connectTimeoutMs: 5000 })
+    drivers.push(driver)
+    const what = `broker ${address}${advertised ? ' (named by the brokers)' : ''}`
+    try {
+      await driver.connect()
+      return { result: { what, ok: true, detail: login(config) }, driver }
+    } catch (error) {
+      return {
+        result: { what, ok: false, detail: (error as Error).message, fix: whatToDo(config, address, (error as Error).message, advertised) },
+      }
+    }
+  }
+  try {
+    const dialled = await Promise.all(options.brokers.map(address => dial(address, false)))
+    const findings = dialled.map(d => d.result)
+    const driver = dialled.find(d => d.driver)?.driver
+    if (!driver) return findings
+    const named = driver.admin.cluster.advertised.map(a => `${a.host.includes(':') ? `[${a.host}]` : a.host}:${a.port}`)
+    const others = named.filter(address => !options.brokers.includes(address))
+    findings.push(...(await Promise.all(others.map(address => dial(address, true)))).map(d => d.result))
+    return [...findings, ...(await ask(new Look(driver, config, ctx)))]
+  } finally {
+    ctx.signal.removeEventListener('abort', close)
+    await Promise.all(drivers.map(d => d.close()))
+  }
+}
+
+const login = ({ security_protocol: protocol, sasl_mechanism: mechanism, sasl_username: user }: ConnectionConfig): string =>
+  protocol.startsWith('SASL') ? `${protocol}, ${mechanism}, logged in${user === '' ? '' : ` as ${user}`}` : protocol
+
+function whatToDo({ security_protocol: protocol }: ConnectionConfig, address: string, message: string, advertised: boolean): string {
+  const [host, port] = [address.slice(0, address.lastIndexOf(':')), address.slice(address.lastIndexOf(':') + 1)]
+  if (/sasl_|SASL|Authentication/.test(message) && protocol.startsWith('SASL'))
+    return 'check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD'
+  if (/security_protocol|TLS|certificate/.test(message))
+    return `openssl s_client -connect ${address} </dev/null; then set KAFKA_SECURITY_PROTOCOL and KAFKA_SSL_CA to what the port speaks`
+  if (advertised)
+    return `nc -vz ${host} ${port}; clients are sent there: set the brokers' advertised.listeners to what this machine can reach`
+  return `nc -vz ${host} ${port}; is a broker running there, and is KAFKA_BROKERS right?`
+}

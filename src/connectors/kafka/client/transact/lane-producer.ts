@@ -1,0 +1,254 @@
+/** One lane's transactional producer: one transactional id, one epoch. After any error it is dead and the lane is claimed anew. */
+import type { Logger } from '../../../../contract/plugin.ts'
+import {
+  BatchError,
+  ConnectionError,
+  FencedError,
+  type LaneInfo,
+  type PipelineError,
+  UnknownOutcomeError,
+} from '../../../../contract/plugin.ts'
+import type { Identity } from '../../codec/encode.ts'
+import type { OutRecord, ProducerOptions, TopicPartition } from '../../driver.ts'
+import type { Cluster } from '../cluster.ts'
+import { connectionBroke, FENCED, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
+import type { Broker } from '../internals.ts'
+import { RecordAccumulator } from '../produce/record-accumulator.ts'
+import { sleep, within } from '../wait.ts'
+
+/** The broker aborts a transaction that is open for longer. */
+const TRANSACTION_TIMEOUT = 60_000
+const BUDGET = 30_000
+/** The markers of the transaction before are still being written; kafkajs waits 300 ms here, Java 20. */
+const CONCURRENT_PAUSE = 20
+const AGAIN = new Set(['CONCURRENT_TRANSACTIONS', 'UNKNOWN_TOPIC_OR_PARTITION'])
+
+export class LaneProducer {
+  readonly lane: LaneInfo
+  readonly transactionalId: string
+  private readonly cluster: Cluster
+  private readonly identity: Identity
+  private readonly sender: RecordAccumulator
+  private readonly checkpoint: TopicPartition
+  private inTransaction = false
+  /** Something is enrolled: the coordinator knows of the transaction. */
+  private begun = false
+  private begunAt = 0
+  /** Requests to the transaction coordinator, one at a time: it refuses a second one while it writes down the first. */
+  private coordinating: Promise<void> = Promise.resolve()
+  private dead: PipelineError | undefined
+
+  /** @param checkpoint partition that every transaction of the lane writes to. */
+  constructor(
+    cluster: Cluster,
+    lane: LaneInfo,
+    transactionalId: string,
+    identity: Identity,
+    checkpoint: TopicPartition,
+    options: ProducerOptions,
+    log: Logger,
+  ) {
+    this.cluster = cluster
+    this.lane = lane
+    this.transactionalId = transactionalId
+    this.identity = identity
+    this.checkpoint = checkpoint
+    this.sender = new RecordAccumulator(cluster, {
+      compression: options.compression,
+      lingerMs: 0,
+      batchSize: options.batchSize,
+      acks: -1,
+      transactionalId,
+      identify: async () => identity,
+      mayReidentify: false,
+      log,
+    })
+  }
+
+  /** InitProducerId: fences the former owner and ends its open transaction. */
+  static async initialise(cluster: Cluster, transactionalId: string): Promise<Identity> {
+    const result = await onCoordinator(
+      cluster,
+      'transaction',
+      transactionalId,
+      2 * TRANSACTION_TIMEOUT,
+      `claim ${transactionalId}`,
+      broker => broker.initProducerId({ transactionalId, transactionTimeout: TRANSACTION_TIMEOUT }),
+      true,
+    )
+    return { producerId: Number(result.producerId), epoch: result.producerEpoch }
+  }
+
+  begin(): void {
+    if (this.dead !== undefined) throw this.dead
+    if (this.inTransaction) throw new Error(`lane ${this.lane.id} has an open transaction already`)
+    this.inTransaction = true
+    this.begun = false
+    this.sender.beginTransaction()
+  }
+
+  /** @throws {BatchError} for records that can never be written; any other error kills the producer. */
+  async send(records: readonly OutRecord[], compression?: ProducerOptions['compression']): Promise<void> {
+    if (this.dead !== undefined) throw this.dead
+    if (!this.inTransaction) throw new Error(`lane ${this.lane.id} has no open transaction`)
+    try {
+      await this.sender.send(records, partitions => this.enroll(partitions), compression)
+    } catch (error) {
+      if (error instanceof BatchError) throw error
+      throw this.fail(error, 'write')
+    }
+  }
+
+  async commit(position: number | undefined): Promise<void> {
+    try {
+      if (this.lane.group !== undefined && position !== undefined) await this.sendOffset(position)
+    } catch (error) {
+      throw this.fail(error, 'commit the offset of')
+    }
+    this.inTransaction = false
+    if (!this.begun) return
+    try {
+      await this.end(true)
+    } catch (error) {
+      const unknown = connectionBroke(error) || connectionBroke((error as Error).cause)
+      throw this.fail(unknown ? new UnknownOutcomeError(`lane ${this.lane.id}: the answer to the commit was lost`, error) : error, 'commit')
+    }
+  }
+
+  async abort(): Promise<void> {
+    if (!this.inTransaction) return
+    this.inTransaction = false
+    if (this.dead !== undefined || !this.begun) return
+    // A write that arrives after the abort would hang in the log; if one is still out, the next claim's new epoch refuses it.
+    const quiet = await within(
+      this.sender.idle().then(() => true),
+      5000,
+      false,
+    )
+    try {
+      if (!quiet) throw new ConnectionError('writes are still under way')
+      await this.coordinating
+      await this.end(false)
+    } catch (error) {
+      this.fail(error, 'abort')
+    }
+  }
+
+  /** For a lane that is given back or lost. */
+  discard(): void {
+    this.fail(new FencedError(`lane ${this.lane.id} has been released`), 'use')
+  }
+
+  private enroll(partitions: TopicPartition[]): Promise<void> {
+    const first = !this.begun
+    if (first) {
+      this.begun = true
+      this.begunAt = Date.now()
+      const { checkpoint } = this
+      if (!partitions.some(p => p.topic === checkpoint.topic && p.partition === checkpoint.partition))
+        partitions = [...partitions, checkpoint]
+    }
+    const topics = new Map<string, { topic: string; partitions: number[] }>()
+    for (const { topic, partition } of partitions) {
+      if (!topics.has(topic)) topics.set(topic, { topic, partitions: [] })
+      topics.get(topic)!.partitions.push(partition)
+    }
+    const enrolled = this.coordinate(broker => broker.addPartitionsToTxn({ ...this.ids(), topics: [...topics.values()] }))
+    // The next step is prepared while the records travel.
+    if (first && this.lane.group !== undefined)
+      void this.coordinate(broker => broker.addOffsetsToTxn({ ...this.ids(), groupId: this.lane.group }))
+    return enrolled
+  }
+
+  private coordinate(request: (broker: Broker) => Promise<unknown>): Promise<void> {
+    const turn = this.coordinating.then(() =>
+      onCoordinator(this.cluster, 'transaction', this.transactionalId, BUDGET, `begin a transaction of ${this.lane.id}`, request),
+    )
+    this.coordinating = turn
+    // Whoever needs it awaits it; until then a failure must not count as unhandled.
+    turn.catch(() => {})
+    return turn
+  }
+
+  private async sendOffset(position: number): Promise<void> {
+    if (!this.begun) await this.enroll([this.checkpoint])
+    await this.coordinating
+    const { group, topic, partition } = this.lane
+    const topics = [{ topic, partitions: [{ partition, offset: String(position), metadata: null }] }]
+    await onCoordinator(this.cluster, 'group', group!, BUDGET, `commit the offset of ${this.lane.id}`, broker =>
+      broker.txnOffsetCommit({ ...this.ids(), groupId: group, topics }),
+    )
+  }
+
+  private async end(commit: boolean): Promise<void> {
+    await onCoordinator(
+      this.cluster,
+      'transaction',
+      this.transactionalId,
+      BUDGET,
+      `${commit ? 'commit' : 'abort'} the transaction of ${this.lane.id}`,
+      broker => broker.endTxn({ ...this.ids(), transactionResult: commit }),
+    )
+  }
+
+  private ids() {
+    return { transactionalId: this.transactionalId, producerId: this.identity.producerId, producerEpoch: this.identity.epoch }
+  }
+
+  private fail(error: unknown, doing: string): PipelineError {
+    let mapped = toPipelineError(error, `${doing} ${this.lane.id}`)
+    // The coordinator fences a producer whose transaction was open for too long, too; then the lane still is ours.
+    if (mapped instanceof FencedError && this.begun && Date.now() - this.begunAt > TRANSACTION_TIMEOUT) {
+      mapped = new ConnectionError(
+        `the transaction of ${this.lane.id} was open for more than ${TRANSACTION_TIMEOUT / 1000} s and was aborted by the broker`,
+        mapped,
+      )
+    }
+    this.dead ??= mapped
+    this.inTransaction = false
+    this.sender.fail(mapped)
+    return mapped
+  }
+}
+
+/**
+ * Repeats a coordinator request through elections and while the transaction before is being finished.
+ * @param retry also when the answer was lost. Inside a transaction never: the first request may be late instead of lost, and would
+ * then act on the next transaction.
+ */
+async function onCoordinator(
+  cluster: Cluster,
+  kind: 'group' | 'transaction',
+  key: string,
+  budgetMs: number,
+  doing: string,
+  request: (broker: Broker) => Promise<any>,
+  retry = false,
+): Promise<any> {
+  const deadline = Date.now() + budgetMs
+  let pause = CONCURRENT_PAUSE
+  for (;;) {
+    let broker: Broker | undefined
+    try {
+      broker = await cluster.coordinator(kind, key)
+    } catch (error) {
+      const mapped = toPipelineError(error, doing)
+      if (!mapped.retryable || Date.now() > deadline) throw mapped
+      await sleep((pause = Math.min(500, pause * 2)))
+      continue
+    }
+    try {
+      return await request(broker)
+    } catch (error) {
+      cluster.failed(broker, error)
+      const type = typeOf(error)
+      if (FENCED.has(type) || (connectionBroke(error) && !retry)) throw error
+      const mapped = toPipelineError(error, doing)
+      if (!mapped.retryable || Date.now() > deadline) throw mapped
+      if (type === 'INVALID_TXN_STATE') throw mapped
+      const again = AGAIN.has(type)
+      if (!again && !NOT_COORDINATOR.has(type) && !(error as { retriable?: boolean }).retriable) throw mapped
+      await sleep(again ? CONCURRENT_PAUSE : (pause = Math.min(500, pause * 2)))
+    }
+  }
+}

@@ -1,0 +1,51 @@
+/** `runner check`: can this database be used, now, from here? */
+import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
+import { type ConnectionConfig, connect, isEmbedded, scopeOf } from './connect.ts'
+import { type Driver, quoteTable } from './driver.ts'
+
+export interface Wanted {
+  readonly table: string
+  readonly rights: readonly string[]
+}
+
+export async function checkDatabase(config: ConnectionConfig, ctx: CheckContext, tables: readonly Wanted[]): Promise<CheckResult[]> {
+  const what = isEmbedded(config.dsn) ? scopeOf(config) : `PostgreSQL ${scopeOf(config).slice('postgres:'.length)}`
+  try {
+    const lease = await connect(config, ctx.log)
+    try {
+      return [await version(lease.driver, what), ...(await Promise.all(tables.map(t => checkTable(lease.driver, t))))]
+    } finally {
+      await lease.release()
+    }
+  } catch (error) {
+    return [{ what, ok: false, detail: (error as Error).message, fix: 'check the DSN (PG_DSN_RW), and that the server runs' }]
+  }
+}
+
+async function version(driver: Driver, what: string): Promise<CheckResult> {
+  const sql = 'select version() as version, pg_is_in_recovery() as standby, current_user as name'
+  const [row] = (await driver.query(sql)).rows
+  const detail = `${String(row.version).split(' ').slice(0, 2).join(' ')}, user ${String(row.name)}`
+  if (row.standby === true) return { what, ok: false, detail: `${detail}, a standby`, fix: "point the DSN's host at the primary" }
+  return { what, ok: true, detail }
+}
+
+async function checkTable(driver: Driver, { table, rights }: Wanted): Promise<CheckResult> {
+  const what = `table ${table}`
+  const sql = 'select to_regclass($1) is not null as there'
+  const [{ there }] = (await driver.query(sql, [quoteTable(table)])).rows
+  if (there !== true) return { what, ok: false, detail: 'is not there', fix: 'runner sql apply FILE' }
+  const missing: string[] = []
+  for (const right of rights) {
+    const [{ may }] = (await driver.query('select has_table_privilege($1, $2) as may', [quoteTable(table), right])).rows
+    if (may !== true) missing.push(right)
+  }
+  if (missing.length === 0) return { what, ok: true, detail: rights.join(', ') }
+  const [{ name }] = (await driver.query('select current_user as name')).rows
+  return {
+    what,
+    ok: false,
+    detail: `no right to ${missing.join(', ')}`,
+    fix: `grant ${missing.join(', ')} on ${table} to "${String(name)}"`,
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Who publishes which bucket. A publisher is a connection that holds the membership lock (shared) and one advisory lock per bucket:
+ * the database drops them with the connection, however the publisher ends. Everybody sees all of them in `pg_locks` and computes
+ * the same fair shares.
+ */
+import { crc32 } from 'node:zlib'
+import { EnvironmentError } from '../../../contract/plugin.ts'
+import type { Queryable } from '../driver.ts'
+
+/** Membership locks lie above the buckets; which one says how many buckets the publisher counts. */
+const MEMBERS = 1_000_000
+
+const LOOK = `SELECT objid::int AS lock, array_agg(pid ORDER BY pid) AS pids, pg_backend_pid() AS me FROM pg_locks
+  WHERE locktype = 'advisory' AND objsubid = 2 AND classid::bigint = $1 AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY objid`
+
+export interface Shares {
+  /** How many buckets are ours by right. */
+  readonly share: number
+  /** Buckets that nobody holds. */
+  readonly free: number[]
+}
+
+export class BucketLeases {
+  readonly held = new Set<number>()
+  private readonly db: Queryable
+  private readonly key: number
+  private readonly buckets: number
+
+  /** @param oid of the outbox table: locks are per database, and a table's oid is its own there. */
+  constructor(db: Queryable, oid: string, buckets: number) {
+    this.db = db
+    this.key = crc32(`runner outbox ${oid}`) & 0x7fffffff
+    this.buckets = buckets
+  }
+
+  /** @throws {EnvironmentError} when another publisher spreads the aggregates over another number of buckets. */
+  async join(): Promise<void> {
+    const { key, buckets } = this
+    await this.db.query('SELECT pg_advisory_lock_shared($1::int, $2::int)', [key, MEMBERS + buckets])
+    const { rows } = await this.db.query(LOOK, [key])
+    const other = rows.map(row => Number(row.lock) - MEMBERS).find(n => n > 0 && n !== buckets)
+    if (other === undefined) return
+    await this.leave()
+    throw new EnvironmentError(`another publisher of this outbox has buckets: ${other}, this one ${buckets}; they must be the same`)
+  }
+
+  async leave(): Promise<void> {
+    await this.db.query('SELECT pg_advisory_unlock_shared($1::int, $2::int)', [this.key, MEMBERS + this.buckets])
+  }
+
+  async look(): Promise<Shares> {
+    const { rows } = await this.db.query(LOOK, [this.key], { prepare: true })
+    const taken = new Set<number>()
+    let share = this.buckets
+    for (const { lock, pids, me } of rows as unknown as { lock: number; pids: number[]; me: number }[]) {
+      if (lock < MEMBERS) taken.add(lock)
+      else if (lock === MEMBERS + this.buckets) share = fairShare(this.buckets, [...new Set(pids.map(Number))], Number(me))
+    }
+    const free = Array.from({ length: this.buckets }, (_, bucket) => bucket).filter(bucket => !taken.has(bucket))
+    return { share, free }
+  }
+
+  /** @returns which of them are ours now. */
+  async take(buckets: readonly number[]): Promise<number[]> {
+    if (buckets.length === 0) return []
+    const { rows } = await this.db.query('SELECT b FROM unnest($2::int[]) AS b WHERE pg_try_advisory_lock($1::int, b)', [this.key, buckets])
+    const got = rows.map(row => Number(row.b))
+    for (const bucket of got) this.held.add(bucket)
+    return got
+  }
+
+  async give(buckets: readonly number[]): Promise<void> {
+    if (buckets.length === 0) return
+    await this.db.query('SELECT pg_advisory_unlock($1::int, b) FROM unnest($2::int[]) AS b', [this.key, buckets])
+    for (const bucket of buckets) this.held.delete(bucket)
+  }
+}
+
+/** The shares of all members add up to the number of buckets; the first ones by pid have the odd ones. */
+function fairShare(buckets: number, members: readonly number[], me: number): number {
+  const rank = members.toSorted((a, b) => a - b).indexOf(me)
+  const count = Math.max(1, members.length)
+  return Math.floor(buckets / count) + (Math.max(0, rank) < buckets % count ? 1 : 0)
+}
+
+/** Outboxes in use on databases of this process, whose session locks exclude nobody. */
+const used = new WeakMap<object, Set<string>>()
+/** @returns what gives it up again. @throws {EnvironmentError} when it has a publisher */
+export function alone(driver: object, oid: string): () => void {
+  const here = used.get(driver) ?? new Set()
+  used.set(driver, here)
+  if (here.has(oid)) throw new EnvironmentError('the outbox has a publisher in this process already; several need a PostgreSQL server')
+  here.add(oid)
+  return () => void here.delete(oid)
+}

@@ -1,0 +1,122 @@
+/** What `runner check` finds out about a Redis: answer, login, rights, and whether a key holds what is expected. Changes nothing. */
+import { existsSync } from 'node:fs'
+import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
+import type { RedisSinkConfig, RedisSourceConfig } from '../../generated/config-types.ts'
+import { connect } from './connect.ts'
+import { type Command, type Driver, ReplyError, text } from './driver.ts'
+import { modeOf } from './sink-commands.ts'
+import { isFixed } from './template.ts'
+import { type ConnectionConfig, nameOf, parseUrl } from './url.ts'
+
+export function checkSource(config: RedisSourceConfig, ctx: CheckContext): Promise<CheckResult[]> {
+  return withDriver(config, async driver => {
+    if (config.patterns !== undefined) return [await rights(driver, [['PSUBSCRIBE', ...config.patterns]])]
+    if (config.streams !== undefined) {
+      const group = config.group ?? ctx.pipeline
+      const found = [
+        await rights(
+          driver,
+          config.streams.flatMap(key => [
+            ['XREADGROUP', 'GROUP', group, 'check', 'STREAMS', key, '>'],
+            ['XACK', key, group, '0-0'],
+            ['XAUTOCLAIM', key, group, 'check', '60000', '0-0'],
+          ]),
+        ),
+      ]
+      for (const key of config.streams) found.push(await typed(driver, key, 'stream', false))
+      return found
+    }
+    if (config.snapshot !== undefined)
+      return [await rights(driver, [['TYPE', config.snapshot], ...Object.values(READS).map(read => read(config.snapshot!))])]
+    const key = (config.list ?? config.hash ?? config.sorted_set)!
+    const type = config.list !== undefined ? 'list' : config.hash !== undefined ? 'hash' : 'zset'
+    return [await rights(driver, [READS[type](key)]), await typed(driver, key, type, true)]
+  })
+}
+
+export function checkSink(config: RedisSinkConfig): Promise<CheckResult[]> {
+  return withDriver(config, async driver => {
+    const mode = modeOf(config)
+    const name = config[mode]!
+    const found = [await rights(driver, [WRITES[mode](isFixed(name) ? name : name.replace(/<[^>]*>/g, 'x'))])]
+    if (mode !== 'channel' && isFixed(name)) found.push(await typed(driver, name, mode === 'sorted_set' ? 'zset' : mode, false))
+    return found
+  })
+}
+
+const READS: Record<string, (key: string) => Command> = {
+  list: key => ['LRANGE', key, '0', '0'],
+  hash: key => ['HGETALL', key],
+  zset: key => ['ZRANGE', key, '0', '0'],
+}
+const WRITES: Record<string, (key: string) => Command> = {
+  channel: key => ['PUBLISH', key, 'x'],
+  stream: key => ['XADD', key, '*', 'x', 'x'],
+  list: key => ['RPUSH', key, 'x'],
+  hash: key => ['HSET', key, 'x', 'x'],
+  sorted_set: key => ['ZADD', key, '0', 'x'],
+  string: key => ['SET', key, 'x'],
+}
+
+async function withDriver(config: ConnectionConfig, look: (driver: Driver) => Promise<CheckResult[]>): Promise<CheckResult[]> {
+  let what = 'redis'
+  try {
+    const target = parseUrl(config.url)
+    what = `redis ${nameOf(target)}`
+    if (target.kind === 'embedded' && !existsSync(target.path)) return [{ what, ok: true, detail: 'will be made' }]
+    const lease = await connect(config)
+    try {
+      const [pong] = await lease.driver.run([['PING']])
+      if (pong instanceof ReplyError) return [{ what, ok: false, detail: pong.message, fix: fixFor(pong) }]
+      return [{ what, ok: true, detail: 'answers' }, ...(await look(lease.driver))]
+    } finally {
+      await lease.release()
+    }
+  } catch (error) {
+    const { message } = error as Error
+    const login = /NOAUTH|WRONGPASS/.test(message)
+    return [
+      {
+        what,
+        ok: false,
+        detail: message,
+        fix: login ? 'set REDIS_URL=redis://user:password@host:port, or REDIS_PASSWORD' : 'start the server, or correct REDIS_URL',
+      },
+    ]
+  }
+}
+
+/** ACL DRYRUN (Redis 7) asks without doing. Where it is unknown or not allowed, nothing is claimed. */
+async function rights(driver: Driver, commands: readonly Command[]): Promise<CheckResult> {
+  const what = `rights for ${[...new Set(commands.map(c => c[0]))].join(', ')}`
+  const [user] = await driver.run([['ACL', 'WHOAMI']])
+  if (user instanceof ReplyError) return { what, ok: true, detail: 'not asked: the server does not tell' }
+  const replies = await driver.run(commands.map(c => ['ACL', 'DRYRUN', text(user), ...c]))
+  for (const reply of replies) {
+    if (reply instanceof ReplyError) return { what, ok: true, detail: 'not asked: the server does not tell' }
+    if (text(reply) !== 'OK') return { what, ok: false, detail: text(reply), fix: `give the user ${text(user)} the right with ACL SETUSER` }
+  }
+  return { what, ok: true, detail: `user ${text(user)} has them` }
+}
+
+async function typed(driver: Driver, key: string, wanted: string, needed: boolean): Promise<CheckResult> {
+  const what = `key ${key}`
+  const [reply] = await driver.run([['TYPE', key]])
+  if (reply instanceof ReplyError) return { what, ok: false, detail: reply.message, fix: fixFor(reply) }
+  const type = text(reply)
+  if (type === 'none')
+    return {
+      what,
+      ok: !needed,
+      detail: needed ? 'is not there' : 'is not there yet',
+      ...(needed && { fix: 'fill it first, or correct its name' }),
+    }
+  return type === wanted
+    ? { what, ok: true, detail: `a ${type}` }
+    : { what, ok: false, detail: `is a ${type}, not a ${wanted}`, fix: `choose another key, or delete it: redis-cli DEL ${key}` }
+}
+
+const fixFor = (error: ReplyError): string =>
+  error.kind === 'NOAUTH' || error.kind === 'WRONGPASS'
+    ? 'set REDIS_URL=redis://user:password@host:port, or REDIS_PASSWORD'
+    : 'give the user the right with ACL SETUSER'

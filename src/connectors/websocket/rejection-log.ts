@@ -1,0 +1,31 @@
+/** A feed has no sender to tell and nothing to read again: a message that is refused is counted and, now and then, logged. */
+import type { Logger, Rejection } from '../../contract/plugin.ts'
+import type { Counters } from './counters.ts'
+
+/** ms between two lines of log. */
+const INTERVAL = 10_000
+
+export class RejectionLog {
+  private readonly log: Logger
+  private readonly counters: Counters
+  private since = 0
+  private loggedAt = Number.NEGATIVE_INFINITY
+
+  constructor(log: Logger, counters: Counters) {
+    this.log = log
+    this.counters = counters
+  }
+
+  note({ message, error, step }: Rejection): void {
+    this.counters.rejected()
+    this.since++
+    const now = performance.now()
+    if (now - this.loggedAt < INTERVAL) return
+    this.log.warn(
+      { step, error: error.message, count: this.since, payload: message.payload?.toString('utf8', 0, 200) ?? null },
+      'messages refused',
+    )
+    this.loggedAt = now
+    this.since = 0
+  }
+}

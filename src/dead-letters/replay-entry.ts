@@ -1,0 +1,115 @@
+/** Where a dead letter goes on, with today's config; or why it has to stay. */
+import type { Format, Message, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
+import { Message as Msg } from '../contract/plugin.ts'
+import type { ReplayOrigin } from '../kit/dead-letter/dead-letters.ts'
+import type { Pipeline, SinkStep, Step } from '../config/model.ts'
+import { type FailureInfo, type DeadLetter, originalHeaders, revivedHeaders } from '../kit/dead-letter/read.ts'
+
+export type Way = 'step' | 'source'
+
+/** `stage`: index of the transform to enter at, -1: in front of all; `sink`: only this one gets it. */
+export interface ReplayEntry {
+  readonly stage: number
+  readonly sink?: string
+}
+
+export interface DeadLetterOrigin extends ReplayOrigin {
+  readonly entry: ReplayEntry
+  /** First of the offsets right before it that no record has. */
+  readonly gap: number
+}
+
+export const originOf = (m: Message): DeadLetterOrigin | undefined => m.origin as DeadLetterOrigin | undefined
+
+/** Past all transforms. */
+const SINKS = Number.MAX_SAFE_INTEGER
+
+export class ReplayEntries {
+  private readonly pipeline: Pipeline
+  private readonly way: Way
+  private readonly freshState: boolean
+
+  constructor(pipeline: Pipeline, way: Way, freshState: boolean) {
+    this.pipeline = pipeline
+    this.way = way
+    this.freshState = freshState
+  }
+
+  /** @returns the entry, or in words why the letter cannot be replayed this way. */
+  find(letter: DeadLetter): ReplayEntry | string {
+    const { failure } = letter
+    if (!failure) return 'no dead letter of a runner'
+    return this.way === 'source' ? this.toSource(failure) : this.toStep(failure)
+  }
+
+  message(letter: DeadLetter, entry: ReplayEntry, gap: number, taken: (message: Message) => void): Message {
+    const d = letter.failure!
+    const source = this.sourceOf(d)
+    const origin: DeadLetterOrigin = {
+      lane: d.topic,
+      source: source?.name ?? '',
+      topic: d.topic,
+      partition: d.partition,
+      format: d.offset < 0 ? 'json' : formatOf(source),
+      at: letter.offset,
+      replay: { attempts: d.attempts, firstFailedAt: d.firstFailedAt ?? d.failedAt, taken },
+      entry,
+      gap,
+    }
+    const headers = this.way === 'source' ? revivedHeaders(letter) : originalHeaders(letter.headers)
+    const m = Msg.fromRecord(letter.payload, letter.key, letter.time, headers.length > 0 ? headers : undefined, d.offset, origin)
+    if (this.way === 'source') return m
+    if (d.stepInput !== undefined) m.value = JSON.parse(d.stepInput)
+    if (d.stepKey !== undefined) m.key = d.stepKey
+    return m
+  }
+
+  private toSource(d: FailureInfo): ReplayEntry | string {
+    if (d.offset < 0) return `made by step '${d.step}', not read from anywhere: --to step`
+    if (d.cutFrom !== undefined) return 'the dlq has only the first part of the record'
+    const source = this.sourceOf(d)
+    if (!source) return `the file does not say from which source it came`
+    return source.plugin.writeBack
+      ? { stage: SINKS, sink: backName(source) }
+      : `its source is ${source.type}, which nothing can be written back to: --to step`
+  }
+
+  private toStep(d: FailureInfo): ReplayEntry | string {
+    const { transforms, sinks, sources } = this.pipeline
+    if (d.stepInput === undefined) {
+      if (d.stepInputMissing !== undefined) return `what step '${d.step}' had in hand is not kept (${d.stepInputMissing}): --to source`
+      if (d.cutFrom !== undefined) return 'the dlq has only the first part of the record'
+    }
+    const stage = transforms.findIndex(t => t.name === d.step)
+    if (stage < 0 && sinks.some(s => s.name === d.step)) return { stage: SINKS, sink: d.step }
+    if (stage < 0 && d.step !== d.sourceStep && !sources.some(s => s.name === d.step))
+      return `the file has no step '${d.step}' any more: --to source`
+    const keeper = transforms.slice(Math.max(0, stage)).find(t => t.plugin.stateful)
+    if (keeper && !this.freshState)
+      return `step '${keeper.name}' keeps state, which only the running pipeline has: --to source, or --fresh-state`
+    return { stage }
+  }
+
+  private sourceOf(d: FailureInfo): Step<SourcePlugin> | undefined {
+    const { sources } = this.pipeline
+    const reads = (s: Step<SourcePlugin>): boolean => (s.config as { topics?: unknown[] } | undefined)?.topics?.includes(d.topic) === true
+    return sources.find(s => s.name === d.sourceStep) ?? sources.find(reads) ?? (sources.length === 1 ? sources[0] : undefined)
+  }
+}
+
+const backName = (source: Step<SourcePlugin>): string => `back_to_${source.name}`
+
+/** Sinks that write records back to the pipeline's sources. */
+export function backSinks(sources: readonly Step<SourcePlugin>[]): SinkStep[] {
+  return sources.flatMap(source => {
+    const back = source.plugin.writeBack?.(source.config)
+    if (!back) return []
+    const plugin: SinkPlugin = back.plugin
+    return [{ ...source, type: plugin.type, name: backName(source), plugin, config: back.config }]
+  })
+}
+
+function formatOf(source: Step<SourcePlugin> | undefined): Format {
+  const format = (source?.config as { format?: unknown } | undefined)?.format
+  return format === 'text' || format === 'bytes' ? format : 'json'
+}

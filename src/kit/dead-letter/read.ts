@@ -1,0 +1,105 @@
+/** A dead letter, read back: the source record as it was, and what its headers say about its death. */
+import type { Header, Message } from '../../contract/plugin.ts'
+import { ATTEMPTS } from './dead-letters.ts'
+
+export interface DeadLetter {
+  /** `<partition>/<offset>` in the dlq. */
+  readonly id: string
+  readonly partition: number
+  readonly offset: number
+  /** Source record's bytes, key and headers; of a record that never had any, what was written. */
+  readonly payload: Buffer | null
+  readonly key: Buffer | null
+  readonly headers: readonly Header[]
+  /** Epoch ms: the record's own time at the step that refused it. */
+  readonly time: number
+  /** Undefined: this is no dead letter of a runner. */
+  readonly failure: FailureInfo | undefined
+}
+
+export interface FailureInfo {
+  readonly topic: string
+  readonly partition: number
+  /** -1: made by a step, not read from anywhere. */
+  readonly offset: number
+  readonly pipeline: string
+  readonly step: string
+  /** Name of the source step; letters of earlier versions do not have it. */
+  readonly sourceStep: string | undefined
+  readonly location: string
+  readonly errorType: string
+  readonly message: string
+  readonly attempts: number
+  /** ISO 8601. */
+  readonly failedAt: string | undefined
+  readonly firstFailedAt: string | undefined
+  /** JSON text of what the step had in hand, when it was not the source's bytes any more. */
+  readonly stepInput: string | undefined
+  /** Why there is none although it would be needed. */
+  readonly stepInputMissing: string | undefined
+  /** The key that a step gave it (null: took from it); undefined: the source's own. */
+  readonly stepKey: string | null | undefined
+  /** Original size in bytes, when `payload` is only as much of it as the dlq took. */
+  readonly cutFrom: number | undefined
+}
+
+/** The first header that a dead letter adds; what stands before its last occurrence came with the record. */
+const FIRST = 'source_topic'
+
+export function readDeadLetter(record: Message, partition: number): DeadLetter {
+  const all = record.headers ?? []
+  const from = all.findLastIndex(([name]) => name === FIRST)
+  const own = new Map(from < 0 ? [] : all.slice(from))
+  return {
+    id: `${partition}/${record.offset}`,
+    partition,
+    offset: record.offset,
+    payload: record.payload,
+    key: record.keyBytes,
+    headers: from < 0 ? all : all.slice(0, from),
+    time: Number(text(own, 'source_timestamp') ?? record.time),
+    failure: own.has('step') && own.has('error_type') ? failure(own) : undefined,
+  }
+}
+
+type Own = ReadonlyMap<string, Buffer | string | null>
+const text = (own: Own, name: string): string | undefined => own.get(name)?.toString()
+
+function failure(own: Own): FailureInfo {
+  return {
+    topic: text(own, FIRST) ?? '',
+    partition: Number(text(own, 'source_partition') ?? 0),
+    offset: Number(text(own, 'source_offset') ?? -1),
+    pipeline: text(own, 'pipeline') ?? '',
+    step: text(own, 'step') ?? '',
+    sourceStep: text(own, 'source_step'),
+    location: text(own, 'config_location') ?? '',
+    errorType: text(own, 'error_type') ?? '',
+    message: text(own, 'error_message') ?? '',
+    attempts: Number(text(own, 'attempts') ?? 1),
+    failedAt: text(own, 'failed_at'),
+    firstFailedAt: text(own, 'first_failed_at'),
+    stepInput: text(own, 'step_input'),
+    stepInputMissing: text(own, 'step_input_missing'),
+    stepKey: own.has('step_key') ? (text(own, 'step_key') ?? null) : undefined,
+    cutFrom: text(own, 'truncated') === 'true' ? Number(text(own, 'original_size') ?? 0) : undefined,
+  }
+}
+
+/** Epoch ms of its death; letters of earlier versions only have the record's own time. */
+export const failureTime = ({ failure: d, time }: DeadLetter): number => (d?.failedAt === undefined ? time : Date.parse(d.failedAt))
+
+/**
+ * Headers of a record that goes back to its topic: its own, and one that counts. What an earlier return has added is taken off.
+ */
+export function revivedHeaders({ headers, failure: d }: DeadLetter): Header[] {
+  return [...originalHeaders(headers), [ATTEMPTS, String(d?.attempts ?? 1)]]
+}
+
+/** Without the traces of an earlier return. */
+export function originalHeaders(headers: readonly Header[]): readonly Header[] {
+  const at = headers.findLastIndex(([name]) => name === ATTEMPTS)
+  if (at < 0) return headers
+  const traces = headers[at + 1]?.[0] === FIRST ? 2 : 1
+  return headers.toSpliced(at, traces)
+}

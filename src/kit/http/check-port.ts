@@ -1,0 +1,31 @@
+/** `runner check`: could it listen? Tries, and lets go again. */
+import { createServer } from 'node:net'
+import type { CheckResult } from '../../contract/plugin.ts'
+
+const asked = new Map<string, Promise<CheckResult>>()
+
+/** Steps may share a port: those that ask at the same time get one answer, and do not find it taken by each other. */
+export async function checkPort({ host, port }: { readonly host: string; readonly port: number }): Promise<CheckResult[]> {
+  const address = `${host === 'localhost' ? '127.0.0.1' : host}:${port}`
+  let answer = asked.get(address)
+  if (answer === undefined) {
+    answer = listen(host, port).finally(() => asked.delete(address))
+    asked.set(address, answer)
+  }
+  return [await answer]
+}
+
+function listen(host: string, port: number): Promise<CheckResult> {
+  const what = `listening on ${host}:${port}`
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const taken = error.code === 'EADDRINUSE'
+      const fix = taken
+        ? `is this pipeline running already? Else see who has it (ss -ltnp 'sport = :${port}'), or set another port`
+        : 'correct host and port'
+      resolve({ what, ok: false, detail: error.code, fix })
+    })
+    server.listen(port, host, () => server.close(() => resolve({ what, ok: true, detail: 'the port is free' })))
+  })
+}

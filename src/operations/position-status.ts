@@ -1,0 +1,100 @@
+/** Where the sources of a pipeline stand: what they remember themselves, and the checkpoint, which wins. Looks only. */
+import type {
+  Checkpoint,
+  CheckpointStore,
+  LanePosition,
+  Logger,
+  Position,
+  CheckContext,
+  SourceContext,
+  SourcePlugin,
+} from '../contract/plugin.ts'
+import { localCheckpoints } from '../runtime/checkpoints/local.ts'
+import { checkpointLocation } from '../runtime/checkpoints/location.ts'
+import type { Pipeline, Step } from '../config/model.ts'
+
+export interface PositionStatus {
+  readonly pipeline: string
+  readonly step: string
+  readonly lane: string
+  readonly group: string | undefined
+  readonly committed: Position | undefined
+  readonly checkpoint: Position | undefined
+  /** Keys of state in the checkpoint. */
+  readonly state: number
+  readonly first: Position | undefined
+  readonly end: Position | undefined
+  /** Records that are still to be read. */
+  readonly lag: number | undefined
+}
+
+export const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+const nothing = { inc: () => {}, set: () => {} }
+
+/** A source's store, or undefined when the source remembers its position itself. It must be closed. */
+export function storeOf(pipeline: Pipeline, step: Step<SourcePlugin>): CheckpointStore | undefined {
+  const unused = (): never => {
+    throw new Error('the source is not running')
+  }
+  const context: SourceContext = {
+    step: step.name,
+    pipeline: pipeline.name,
+    version: pipeline.version,
+    log: silent,
+    metrics: { counter: () => nothing, gauge: () => nothing },
+    clock: { now: Date.now },
+    report: () => {},
+    assign: unused,
+    revoke: unused,
+    lose: unused,
+  }
+  const source = step.plugin.create(step.config, context)
+  const location = checkpointLocation(step, pipeline, source, context, () =>
+    localCheckpoints({ id: `${pipeline.name}.${pipeline.version}` }),
+  )
+  return location.kind === 'source' ? undefined : location.store
+}
+
+/** Sources that cannot say are left to the caller: their names. */
+export async function positionStatuses(pipeline: Pipeline): Promise<{ rows: PositionStatus[]; notReported: string[] }> {
+  const rows: PositionStatus[] = []
+  const notReported: string[] = []
+  for (const step of pipeline.sources) {
+    if (!step.plugin.positions) {
+      notReported.push(step.name)
+      continue
+    }
+    const context: CheckContext = {
+      step: step.name,
+      role: 'source',
+      pipeline: pipeline.name,
+      version: pipeline.version,
+      delivery: pipeline.delivery,
+      log: silent,
+      signal: new AbortController().signal,
+    }
+    const positions = await step.plugin.positions(step.config, context)
+    const store = storeOf(pipeline, step)
+    try {
+      for (const position of positions) rows.push(positionStatus(pipeline.name, step.name, position, await store?.peek?.(position.lane)))
+    } finally {
+      await store?.close()
+    }
+  }
+  return { rows, notReported }
+}
+
+export function positionStatus(pipeline: string, step: string, p: LanePosition, checkpoint: Checkpoint | undefined): PositionStatus {
+  return {
+    pipeline,
+    step,
+    lane: p.lane.id,
+    group: p.lane.group,
+    committed: p.committed,
+    checkpoint: checkpoint?.position,
+    state: checkpoint?.state.length ?? 0,
+    first: p.first,
+    end: p.end,
+    lag: p.behind?.(checkpoint?.position ?? p.committed),
+  }
+}

@@ -1,0 +1,31 @@
+/** Where the position of a source is kept durable: decided in one place, for `run` and for the commands that look at it. */
+import type { CheckpointStore, Context, Source, SourcePlugin, Transactor } from '../../contract/plugin.ts'
+import type { Pipeline, Step } from '../../config/model.ts'
+import { isReplayable, transactionsOf } from '../../config/traits.ts'
+
+export type CheckpointLocation =
+  /** In one transaction with the outputs; `own`: the source's, else a sink's. */
+  | { readonly kind: 'transaction'; readonly store: Transactor; readonly scope: string; readonly own: boolean }
+  /** In a store beside the outputs; it wins over what the source remembers. */
+  | { readonly kind: 'store'; readonly store: CheckpointStore }
+  /** In the source's own memory only: a group's offsets. */
+  | { readonly kind: 'source' }
+
+/** @param local makes the store for sources that have none; called only when it is needed. */
+export function checkpointLocation(
+  step: Step<SourcePlugin>,
+  pipeline: Pick<Pipeline, 'delivery' | 'sinks' | 'transforms'>,
+  source: Source,
+  context: Context,
+  local: () => CheckpointStore,
+): CheckpointLocation {
+  if (pipeline.delivery === 'exactly_once') {
+    const { scope, own, create, config } = transactionsOf(step, pipeline.sinks)!
+    return { kind: 'transaction', store: create(config, context), scope, own }
+  }
+  const own = step.plugin.transactions
+  const stateful = pipeline.transforms.some(t => t.plugin.stateful)
+  if (own) return stateful ? { kind: 'store', store: own.create(step.config, context) } : { kind: 'source' }
+  if (source.commit && !stateful) return { kind: 'source' }
+  return isReplayable(step) ? { kind: 'store', store: local() } : { kind: 'source' }
+}

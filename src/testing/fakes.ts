@@ -1,0 +1,133 @@
+/** Puts a pipeline on the test's stage: sources, sinks and dlq become in-memory ones, everything between stays what it is. */
+import { BatchError, defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../contract/plugin.ts'
+import type { Pipeline, SinkStep, Step } from '../config/model.ts'
+import { type BatchSplit, Feed } from './feed.ts'
+import { answerer } from './stubs.ts'
+import { isReplayable, reportsRejections } from '../config/traits.ts'
+import type { InputRecord, TestCase } from './model.ts'
+import { plainPreview, type InMemorySinks, InMemoryTransaction, type Written, writtenOf } from './in-memory-sinks.ts'
+
+/** In a test, what a source would tell its senders is expected as dead letters. */
+export function withRejectionSink(pipeline: Pipeline): Pipeline {
+  if (pipeline.dlq || pipeline.sources.length === 0 || !pipeline.sources.every(reportsRejections)) return pipeline
+  const plugin = defineSink({ type: 'senders', schema: {}, onRedelivery: 'appends', reason: 'a sender is told once', create: never })
+  return { ...pipeline, dlq: { type: 'senders', name: 'senders', plugin, config: {}, at: pipeline.sources[0].at, secrets: [] } }
+}
+
+const never = (): never => {
+  throw new Error('only a stand-in')
+}
+
+export interface FakedPipeline {
+  readonly pipeline: Pipeline
+  readonly feeds: ReadonlyMap<string, Feed>
+  laneOf(record: InputRecord): { feed: Feed; lane: string }
+}
+
+const SCOPE = 'test'
+
+export function withFakes(pipeline: Pipeline, test: TestCase, sinks: InMemorySinks, cut: BatchSplit): FakedPipeline {
+  const records = test.steps.flatMap(s => (s.kind === 'input' ? s.records : []))
+  const sourceOf = (record: InputRecord): Step<SourcePlugin> =>
+    record.source === undefined ? pipeline.sources[0] : pipeline.sources.find(s => s.name === record.source)!
+  const feeds = new Map<string, Feed>()
+  for (const step of pipeline.sources) {
+    const lanes = new Map<string, LaneInfo>()
+    for (const record of records) {
+      if (sourceOf(record) !== step) continue
+      const info = laneInfo(step, record)
+      lanes.set(info.id, info)
+    }
+    if (lanes.size === 0) {
+      const info = laneInfo(step, undefined)
+      lanes.set(info.id, info)
+    }
+    feeds.set(
+      step.name,
+      new Feed({ source: step.name, lanes: [...lanes.values()], format: formatOf(step), replayable: isReplayable(step), cut }),
+    )
+  }
+  return {
+    pipeline: {
+      ...pipeline,
+      transforms: pipeline.transforms.map(step => transformFor(step, test)),
+      sources: pipeline.sources.map(step => ({ ...step, plugin: sourceFor(pipeline, step, feeds.get(step.name)!, sinks) })),
+      sinks: pipeline.sinks.map(step => ({ ...step, plugin: sinkFor(step, sinks) })),
+      dlq: pipeline.dlq && { ...pipeline.dlq, plugin: sinkFor(pipeline.dlq, sinks) },
+    },
+    feeds,
+    laneOf: record => {
+      const step = sourceOf(record)
+      return { feed: feeds.get(step.name)!, lane: laneInfo(step, record).id }
+    },
+  }
+}
+
+/** A step that asks a peer gets the test's answers. */
+function transformFor<S extends Pipeline['transforms'][number]>(step: S, test: TestCase): S {
+  const { plugin } = step
+  const stubs = test.stubs.get(step.name)
+  if (!plugin.stubbed || !stubs) return step
+  return { ...step, plugin: { ...plugin, create: (config, ctx) => plugin.stubbed!(config, ctx, answerer(stubs.list)) } }
+}
+
+/** What a source makes of its bytes; other words (`jsonl`, `csv`) give JSON values. */
+function formatOf(step: Step): Format {
+  const { format } = (step.config ?? {}) as { format?: string }
+  return format === 'text' || format === 'bytes' ? format : 'json'
+}
+
+/** As the source itself would name it: `<topic>/<partition>` where there are topics, else the lane's own name. */
+function laneInfo(step: Step, record: InputRecord | undefined): LaneInfo {
+  const { topics, topic: single, group, path } = (step.config ?? {}) as { topics?: string[]; topic?: string; group?: string; path?: string }
+  const topic = record?.topic ?? topics?.[0] ?? single
+  const partition = record?.partition ?? 0
+  if (topic === undefined || record?.lane !== undefined) return { id: record?.lane ?? path ?? step.name, source: step.name }
+  return { id: `${topic}/${partition}`, source: step.name, topic, partition, ...(group !== undefined && { group }) }
+}
+
+/** Keeps what decides about delivery: can it be read again, does its position take part in a transaction. */
+function sourceFor(pipeline: Pipeline, step: Step<SourcePlugin>, feed: Feed, sinks: InMemorySinks): SourcePlugin {
+  const { reason, transactions } = step.plugin
+  const replayable = isReplayable(step)
+  return defineSource({
+    type: step.type,
+    schema: step.plugin.schema,
+    replayable,
+    reason,
+    transactions:
+      transactions || (replayable && pipeline.delivery === 'exactly_once')
+        ? { scope: () => SCOPE, create: () => sinks.transactor() }
+        : undefined,
+    create: (_config, ctx) => feed.open(ctx),
+  }) as SourcePlugin
+}
+
+function sinkFor(step: SinkStep | Step<SinkPlugin>, sinks: InMemorySinks): SinkPlugin {
+  const { onRedelivery, reason, readsValue } = step.plugin
+  const preview = step.plugin.preview?.(step.config) ?? plainPreview
+  return defineSink({
+    type: step.type,
+    schema: step.plugin.schema,
+    onRedelivery,
+    reason,
+    readsValue,
+    scope: () => SCOPE,
+    create: () => ({
+      async write(messages, { lane, transaction }) {
+        const records: Written[] = []
+        const failed = new Map<number, Error>()
+        messages.forEach((m, i) => {
+          try {
+            records.push(writtenOf(m, preview(m), lane.id))
+          } catch (error) {
+            failed.set(i, error as Error)
+          }
+        })
+        if (transaction instanceof InMemoryTransaction) transaction.stage(step.name, records)
+        else sinks.write(step.name, records)
+        if (failed.size > 0) throw new BatchError(failed)
+      },
+    }),
+  }) as SinkPlugin
+}

@@ -1,0 +1,93 @@
+/** What outlives a crash of the pipeline under test: its checkpoints and everything that was written. */
+import type { CheckpointDelta, CheckpointStore, LaneInfo, Message, Preview, Transaction, Transactor } from '../contract/plugin.ts'
+import { type Memory, memoryCheckpoints } from '../runtime/checkpoints/memory.ts'
+
+/** One record as a sink or the dead-letter queue holds it. */
+export interface Written {
+  /** Lane of the source it came from. */
+  readonly lane: string
+  /** Where the sink writes to, when it says so. */
+  readonly topic: string | undefined
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: readonly (readonly [name: string, value: string | null])[]
+  /** Epoch ms. */
+  readonly time: number
+}
+
+export class InMemorySinks {
+  private readonly memory: Memory = new Map()
+  /** By the name of the sink or dlq step, in order of arrival. */
+  private readonly written = new Map<string, Written[]>()
+
+  /** Stays outside of transactions: visible at once, whatever becomes of the checkpoint. */
+  write(sink: string, records: readonly Written[]): void {
+    const list = this.written.get(sink)
+    if (list) list.push(...records)
+    else this.written.set(sink, [...records])
+  }
+
+  /** What a sink holds. There is no order between lanes, so it is told lane by lane; within a lane as it was written. */
+  read(sink: string, from: ReadonlyMap<string, number>): Map<string, Written[]> {
+    const byLane = new Map<string, Written[]>()
+    for (const record of this.written.get(sink) ?? []) {
+      const list = byLane.get(record.lane)
+      if (list) list.push(record)
+      else byLane.set(record.lane, [record])
+    }
+    for (const [lane, list] of byLane) byLane.set(lane, list.slice(from.get(lane) ?? 0))
+    return byLane
+  }
+
+  checkpoints(): CheckpointStore {
+    return memoryCheckpoints(this.memory)
+  }
+
+  transactor(): Transactor {
+    const store = this.checkpoints()
+    return { ...store, begin: async lane => new InMemoryTransaction(this, store, lane) }
+  }
+}
+
+/** Outputs wait here until the checkpoint they belong to is saved. */
+export class InMemoryTransaction implements Transaction {
+  private readonly sinks: InMemorySinks
+  private readonly store: CheckpointStore
+  private readonly lane: LaneInfo
+  private readonly staged: [sink: string, records: readonly Written[]][] = []
+
+  constructor(sinks: InMemorySinks, store: CheckpointStore, lane: LaneInfo) {
+    this.sinks = sinks
+    this.store = store
+    this.lane = lane
+  }
+
+  stage(sink: string, records: readonly Written[]): void {
+    this.staged.push([sink, records])
+  }
+
+  async commit(delta: CheckpointDelta): Promise<void> {
+    await this.store.save(this.lane, delta)
+    for (const [sink, records] of this.staged) this.sinks.write(sink, records)
+  }
+
+  async abort(): Promise<void> {
+    this.staged.length = 0
+  }
+}
+
+/** Encoded now, as a real sink would: what a step does to the value afterwards cannot show. */
+export function writtenOf(message: Message, preview: Preview, lane: string): Written {
+  return {
+    lane,
+    topic: preview.topic,
+    key: bytes(preview.key),
+    value: bytes(preview.value),
+    headers: (preview.headers ?? []).map(([name, value]) => [name, value === null ? null : value.toString()]),
+    time: message.time,
+  }
+}
+
+export const plainPreview = (m: Message): Preview => ({ key: m.encodeKey(), value: m.encode(), headers: m.headers })
+
+const bytes = (data: Buffer | string | null): Buffer | null => (typeof data === 'string' ? Buffer.from(data) : data)

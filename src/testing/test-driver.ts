@@ -1,0 +1,151 @@
+/** A pipeline under test, driven step by step on a virtual clock. Nothing here waits for real time: it waits for quiet. */
+import { build } from '../runtime/build.ts'
+import { VirtualClock } from '../kit/clock.ts'
+import type { Pipeline } from '../config/model.ts'
+import { PipelineRun } from '../runtime/pipeline.ts'
+import { silentLogger } from '../runtime/telemetry/log.ts'
+import type { BatchSplit } from './feed.ts'
+import type { InputRecord, TestCase } from './model.ts'
+import { type FakedPipeline, withFakes } from './fakes.ts'
+import { Totals } from './totals.ts'
+import { InMemorySinks } from './in-memory-sinks.ts'
+
+export class TestDriver {
+  readonly sinks = new InMemorySinks()
+  readonly clock: VirtualClock
+  readonly totals = new Totals()
+  private readonly faked: FakedPipeline
+  private readonly restTimeout: number
+  private run!: PipelineRun
+  private ended: { readonly error: Error | undefined } | undefined
+
+  /** @param restTimeout real ms after which a pipeline that never comes to rest fails the test: some promise is never resolved */
+  constructor(pipeline: Pipeline, test: TestCase, cut: BatchSplit, restTimeout: number) {
+    this.restTimeout = restTimeout
+    this.clock = new VirtualClock(test.clock)
+    this.faked = withFakes(pipeline, test, this.sinks, cut)
+  }
+
+  /** Why the pipeline has stopped by itself; undefined: it has not. */
+  get failure(): Error | undefined {
+    return this.ended?.error
+  }
+
+  /** Starts the pipeline from the checkpoints that the sinks kept. */
+  async start(): Promise<void> {
+    this.ended = undefined
+    const built = build(this.faked.pipeline, {
+      clock: this.clock,
+      log: silentLogger,
+      localCheckpoints: () => this.sinks.checkpoints(),
+    })
+    this.totals.add(built.meters)
+    this.run = new PipelineRun(built, { clock: this.clock, log: silentLogger, endAt: Number.POSITIVE_INFINITY, random: () => 0.5 })
+    const { run } = this
+    run.run().then(
+      () => this.finished(run, undefined),
+      error => this.finished(run, error as Error),
+    )
+    await this.quiet()
+  }
+
+  async input(records: readonly InputRecord[]): Promise<void> {
+    for (const record of records) {
+      const { feed, lane } = this.faked.laneOf(record)
+      const { key, headers, time, failure } = record
+      const payload = feed.format === 'text' ? (record.text ?? record.payload) : record.payload
+      feed.push(lane, { payload, key, headers, time: time ?? this.clock.now(), failure })
+    }
+    for (const feed of this.faked.feeds.values()) feed.flush()
+    await this.quiet()
+  }
+
+  /** Every timer on the way fires at its own time, and what it set off comes to rest before the next one. */
+  async advance(ms: number): Promise<void> {
+    const until = this.clock.now() + ms
+    while (this.clock.step(until)) await this.quiet()
+  }
+
+  /** What is not committed is gone, as if the process had been killed here. */
+  async crash(): Promise<void> {
+    if (!this.ended) {
+      this.run.abort(new Error('crash'))
+      await this.over()
+    }
+    await this.start()
+  }
+
+  /** Drains and ends as on SIGTERM, then starts again. */
+  async restart(): Promise<void> {
+    if (!this.ended) {
+      this.run.stop()
+      await this.over()
+    }
+    if (!this.failure) await this.start()
+  }
+
+  /** The input ends for good: windows close, everything is settled. */
+  async end(): Promise<void> {
+    for (const feed of this.faked.feeds.values()) {
+      feed.end()
+      feed.flush()
+    }
+    if (!this.ended) await this.over()
+  }
+
+  /** Everything read so far is written and committed. */
+  async settle(): Promise<void> {
+    if (this.ended) return
+    let done = false
+    const settled = this.run.settle().then(() => {
+      done = true
+    })
+    await this.until(() => done || this.ended !== undefined)
+    if (done) await settled
+    await this.quiet()
+  }
+
+  /** Throws the pipeline away. */
+  async close(): Promise<void> {
+    if (this.ended) return
+    this.run.abort(new Error('the test is over'))
+    await this.over()
+  }
+
+  private finished(run: PipelineRun, error: Error | undefined): void {
+    if (run === this.run) this.ended = { error }
+  }
+
+  private over(): Promise<void> {
+    return this.until(() => this.ended !== undefined)
+  }
+
+  private quiet(): Promise<void> {
+    return this.until(() => {
+      if (this.ended) return true
+      for (const feed of this.faked.feeds.values()) if (!feed.parked) return false
+      for (const lane of this.run.lanes.values()) if (!lane.quiet) return false
+      return true
+    })
+  }
+
+  /** Promises first; a step that does real I/O gets the event loop. */
+  private async until(condition: () => boolean): Promise<void> {
+    for (let turn = 0; turn < 100; turn++) {
+      if (condition()) return
+      await Promise.resolve()
+    }
+    const started = performance.now()
+    while (!condition()) {
+      if (performance.now() - started > this.restTimeout) throw new StuckError(this.stuck())
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  }
+
+  private stuck(): string {
+    const lanes = [...this.run.lanes.values()].filter(l => !l.quiet).map(l => l.info.id)
+    return `the pipeline did not come to rest within ${this.restTimeout / 1000} s of real time${lanes.length > 0 ? ` (lane ${lanes.join(', ')})` : ''}: does a step wait for something that never comes?`
+  }
+}
+
+class StuckError extends Error {}
