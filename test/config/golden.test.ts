@@ -27,7 +27,7 @@ beforeAll(() => {
   )
   writeFileSync(
     join(folder, 'checks.ts'),
-    `export default { kind: 'transform', type: 'checks', schema: { type: 'object', properties: { low: { type: 'integer' }, high: { type: 'integer' } } }, check: (c: any) => c.low > c.high ? [{ path: ['high'], message: 'must be above low' }] : c.low === undefined ? [{ path: [], message: 'needs low' }] : [], create() {} }`,
+    `export default { kind: 'transform', type: 'checks', schema: { type: 'object', properties: { low: { type: 'integer' }, high: { type: 'integer' } } }, validateConfig: (c: any) => c.low > c.high ? [{ path: ['high'], message: 'must be above low' }] : c.low === undefined ? [{ path: [], message: 'needs low' }] : [], create() {} }`,
   )
   writeFileSync(
     join(folder, 'table.ts'),

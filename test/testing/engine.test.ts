@@ -228,7 +228,7 @@ describe('a step that waits', () => {
 
   it('but not for ever', async () => {
     const never = waiting(() => new Promise(() => {}))
-    const failures = await one(input, pipelineOf([step('waiting', never)]), { patience: 100 })
+    const failures = await one(input, pipelineOf([step('waiting', never)]), { restTimeout: 100 })
     expect(failures).toMatchObject([
       { kind: 'error', at: { line: 6 }, text: expect.stringMatching(/did not come to rest within 0.1 s.*lane ticks\/0/) },
     ])

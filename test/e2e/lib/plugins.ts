@@ -5,7 +5,7 @@ export default {
   kind: 'sink',
   type: '${type}',
   schema: { type: 'object', description: 'For tests.', additionalProperties: false, properties: {} },
-  repeat: 'appends',
+  onRedelivery: 'appends',
   reason: 'a test',
   create: () => ({ write: ${write} }),
 }
