@@ -100,15 +100,15 @@ export const CODES = {
   },
   CONFIG_UNKNOWN_PLUGIN: {
     title: 'An unknown plugin',
-    help: '`runner list` shows all plugins. Your own are loaded from the files under `plugins:`.',
+    help: '`runner list` shows all plugins. Your own are loaded from the files and packages under `plugins:`.',
   },
   CONFIG_WRONG_SECTION: {
     title: 'A plugin in the wrong section',
     help: 'The plugin exists, but not of this kind: sources go under `sources`, transforms under `transforms`, sinks under `sinks` or `dlq`.',
   },
   CONFIG_PLUGIN_FILE: {
-    title: 'A plugin file does not load',
-    help: 'The file is missing, throws, has no plugin as its default export, or its schema does not compile. Paths are relative to the pipeline file.',
+    title: 'A plugin does not load',
+    help: 'The file is missing or the package not installed, the module throws or has a syntax error, its default export is not a plugin, or its schema does not compile. Paths are relative to the pipeline file; packages are looked up from its folder, then beside the runner. Steps with an unknown name are not reported until every plugin loads.',
   },
   CONFIG_PLUGIN_CLASH: {
     title: 'Two plugins of one name',

@@ -50,7 +50,7 @@ export async function loadPlugins(file: string): Promise<{ registry: Registry; p
   const own = parsed?.kind === 'map' ? parsed.entries.get('plugins')?.value : undefined
   if (own?.kind === 'seq') {
     const list = resolveTree(own, ['plugins'], process.env, dirname(file), problems)
-    if (list.kind === 'seq') await registry.addFiles(list, dirname(file), problems)
+    if (list.kind === 'seq') await registry.addListed(list, dirname(file), problems)
   }
   return { registry, problems: problems.list() }
 }
@@ -73,11 +73,14 @@ async function load(source: SourceText, problems: Problems, options: LoadOptions
   const root = resolveFrame(withMetrics(parsed), env, base, problems)
   const registry = new Registry()
   const own = root.entries.get('plugins')?.value
-  if (own?.kind === 'seq') await registry.addFiles(own, base, problems)
+  if (own?.kind === 'seq') await registry.addListed(own, base, problems)
+  else if (own) registry.incomplete = true
   const { value } = await checkFrame(root, env, base, problems)
   const steps = await checkSteps(root, { registry, env, base, problems })
   const names = nameSteps(steps, problems)
-  const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, problems)]))
+  // A step whose plugin could not be loaded is not there to be found; the plugin's own problem is all there is to say.
+  const wiring = registry.incomplete ? new Problems() : problems
+  const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, wiring)]))
   // A source that is itself wrong has no name to be found by.
   if (problems.empty) for (const step of steps) checkSourceNames(step, names, problems)
   await checkEndpoints(root, [...names.values()], problems)

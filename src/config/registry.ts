@@ -1,10 +1,8 @@
 /** Finds plugins by section and name: built-in ones by the generated map, a user's own by the files under `plugins:`. Nothing is loaded before it is used. */
-import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { type Loader, PLUGINS, VALIDATORS } from '../generated/plugins.ts'
 import type { Plugin } from '../contract/plugin.ts'
 import { type Quick, useQuick, validator } from './ajv.ts'
+import { importPlugins } from './plugin-modules.ts'
 import type { Problems } from './problems.ts'
 import type { Schema } from './schema.ts'
 import type { SeqNode, Span } from './tree.ts'
@@ -14,6 +12,8 @@ export const KINDS: readonly Kind[] = ['source', 'transform', 'sink']
 
 export class Registry {
   private readonly own = new Map<string, Plugin>()
+  /** Something under `plugins:` could not be loaded: a name that is not known may be one of its. */
+  incomplete = false
 
   async load(kind: Kind, type: string): Promise<Plugin | undefined> {
     const own = this.own.get(`${kind} ${type}`)
@@ -43,26 +43,28 @@ export class Registry {
     return [...this.own.values()]
   }
 
-  /** Loads the files of `plugins:`; paths are relative to `base`. */
-  async addFiles(list: SeqNode, base: string, problems: Problems): Promise<void> {
+  /** Loads what `plugins:` names, files and packages; `base` is the folder of the pipeline file. */
+  async addListed(list: SeqNode, base: string, problems: Problems): Promise<void> {
     for (const [i, item] of list.items.entries()) {
-      if (item.kind !== 'scalar' || typeof item.value !== 'string') continue // the frame's schema says so already
-      if (item.substitution?.unresolved) continue
-      const fail = (message: string): void => problems.add('CONFIG_PLUGIN_FILE', item.span, ['plugins', i], message)
-      if (!/\.[mc]?[jt]s$/.test(item.value)) {
-        fail(`${item.value} is not a .ts or .js file`)
+      if (item.kind !== 'scalar' || typeof item.value !== 'string' || item.substitution?.unresolved) {
+        this.incomplete = true // why is said elsewhere
         continue
       }
-      const plugins = await importPlugins(resolve(base, item.value)).catch((error: Error) => error)
-      if (plugins instanceof Error) fail(`${item.value} ${plugins.message}`)
+      const plugins = await importPlugins(item.value, base).catch((error: Error) => error)
+      if (plugins instanceof Error) this.fail(item.span, i, `${item.value} ${plugins.message}`, problems)
       else for (const plugin of plugins) await this.add(plugin, item.span, i, problems)
     }
+  }
+
+  private fail(span: Span, index: number, message: string, problems: Problems): void {
+    this.incomplete = true
+    problems.add('CONFIG_PLUGIN_FILE', span, ['plugins', index], message)
   }
 
   private async add(plugin: Plugin, span: Span, index: number, problems: Problems): Promise<void> {
     const wrong = shapeOf(plugin)
     if (wrong) {
-      problems.add('CONFIG_PLUGIN_FILE', span, ['plugins', index], wrong)
+      this.fail(span, index, wrong, problems)
       return
     }
     const id = `${plugin.kind} ${plugin.type}`
@@ -74,12 +76,7 @@ export class Registry {
     try {
       await validator(plugin.schema as Schema)
     } catch (error) {
-      problems.add(
-        'CONFIG_PLUGIN_FILE',
-        span,
-        ['plugins', index],
-        `the schema of ${plugin.kind} ${plugin.type} is not valid: ${(error as Error).message}`,
-      )
+      this.fail(span, index, `the schema of ${plugin.kind} ${plugin.type} is not valid: ${(error as Error).message}`, problems)
       return
     }
     this.own.set(id, plugin)
@@ -90,16 +87,6 @@ export class Registry {
 export async function loadQuick(id: string): Promise<Quick | undefined> {
   const loaders: Record<string, () => Promise<Quick>> = VALIDATORS
   return Object.hasOwn(loaders, id) ? loaders[id]() : undefined
-}
-
-async function importPlugins(file: string): Promise<Plugin[]> {
-  if (!existsSync(file)) throw new Error('does not exist')
-  const module: { default?: unknown } = await import(pathToFileURL(file).href).catch((error: unknown) => {
-    throw new Error(`does not load: ${error instanceof Error ? error.message : String(error)}`.split('\n')[0], { cause: error })
-  })
-  const exported = module.default
-  if (exported === undefined) throw new Error('has no default export: export a plugin, or a list of plugins')
-  return (Array.isArray(exported) ? exported : [exported]) as Plugin[]
 }
 
 /** What is wrong with the shape of something that should be a plugin. */

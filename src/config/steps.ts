@@ -73,6 +73,8 @@ function choosePlugin(
   const names = registry.names(kind)
   const elsewhere = others.find(k => registry.kindsOf(k).length > 0)
   const looksLike = others.find(k => suggest(k, names) !== undefined && suggest(k, common) === undefined)
+  // It may be one of a plugin that could not be loaded, which has been said where it is named.
+  if (registry.incomplete && !elsewhere && others.length > 0) return undefined
   const type = elsewhere ?? looksLike ?? others.find(k => node.entries.get(k)!.value.kind === 'map') ?? others[0]
   for (const other of others) {
     if (other === type && !(suggest(other, common) && !suggest(other, names) && others.length === 1)) continue

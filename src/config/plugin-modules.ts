@@ -1,0 +1,206 @@
+/**
+ * Loads the modules of `plugins:`, wherever they lie: files of a user's own and npm packages. Node's module hooks, registered with the
+ * first plugin that is loaded, make two things true for them:
+ *
+ * - `pipeline-runner` and its entries resolve to the package that is running, with or without a node_modules folder near, so that there is
+ *   one copy of the classes that decide things (errors, Message).
+ * - A file with ESM syntax is ESM, also below a package.json that says `"type": "commonjs"`, and types are stripped, also on a Node that
+ *   does not strip them by itself. Below node_modules nothing is stripped: a package publishes JavaScript.
+ */
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import module from 'node:module'
+import { basename, dirname, extname, isAbsolute, join, relative, resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { Script } from 'node:vm'
+import type { Plugin } from '../contract/plugin.ts'
+import { locate, shortPath } from '../kit/throw-site.ts'
+
+const HERE = import.meta.url
+/** `src/`, or `dist/src/`: our own modules, which need no hook. */
+const OWN = new URL('../', HERE).href
+
+/** What a plugin may import, beside this module: the same files that `exports` of package.json names. */
+export const ENTRIES: Readonly<Record<string, string>> = {
+  'pipeline-runner': '../contract/plugin',
+}
+
+const ownEntry = (specifier: string): string | undefined =>
+  Object.hasOwn(ENTRIES, specifier) ? new URL(`${ENTRIES[specifier]}${extname(fileURLToPath(HERE))}`, HERE).href : undefined
+
+/** `from` in a specifier of this scheme is the module that imports: what `import.meta.resolve` can't be told. */
+const FROM = 'runner-plugin:'
+
+let registered = false
+
+/** Files of users' own that were loaded, in order: the one with a syntax error is the last of them that does not parse. */
+const seen: string[] = []
+
+function registerHooks(): void {
+  if (registered) return
+  registered = true
+  module.registerHooks?.({
+    resolve(specifier, context, next) {
+      const own = context.parentURL?.startsWith(OWN) ? undefined : ownEntry(specifier)
+      if (own !== undefined) return { url: own, shortCircuit: true }
+      if (!specifier.startsWith(FROM)) return next(specifier, context)
+      const { pathname, searchParams } = new URL(specifier)
+      return next(decodeURIComponent(pathname), { ...context, parentURL: searchParams.get('from')! })
+    },
+    load(url, context, next) {
+      if (!url.startsWith('file:') || url.startsWith(OWN) || url.includes('/node_modules/')) return next(url, context)
+      const path = fileURLToPath(url)
+      const typescript = /\.[mc]?ts$/.test(path)
+      if (typescript || /\.[mc]?js$/.test(path)) seen.push(path)
+      const unstripped = typescript && process.features.typescript === false
+      const commonjs = /[^mc][jt]s$/.test(path) && context.format?.startsWith('commonjs') === true
+      if (!unstripped && !commonjs) return next(url, context)
+      const text = readFileSync(path, 'utf8')
+      const source = typescript ? strip(text, path) : text
+      const format = path.endsWith('.cts') || (!path.endsWith('.mts') && isCommonJs(source)) ? 'commonjs' : 'module'
+      return { format, source, shortCircuit: true }
+    },
+  })
+}
+
+/** Types become spaces, so places in the file stay what they are. */
+function strip(text: string, path: string): string {
+  const emit = process.emitWarning
+  // That the function is experimental concerns nobody who writes a plugin.
+  process.emitWarning = () => {}
+  try {
+    return module.stripTypeScriptTypes(text, { mode: 'strip', sourceUrl: path })
+  } finally {
+    process.emitWarning = emit
+  }
+}
+
+/** What only a module may say (import, export, top-level await) does not compile as the body of a function. */
+function isCommonJs(source: string): boolean {
+  try {
+    new Script(`(function (exports, require, module, __filename, __dirname) {${source.replace(/^#!.*/, '')}\n})`)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * The plugins that an item of `plugins:` stands for: one or several.
+ * @param item a file (`./discount.ts`) or a package (`@acme/runner-discount`)
+ * @param base folder of the pipeline file: files are relative to it, packages are looked up from it, then beside the runner
+ * @throws {Error} that says in one line what is wrong and what to do; its message goes on where `item` stops.
+ */
+export async function importPlugins(item: string, base: string): Promise<Plugin[]> {
+  registerHooks()
+  const url = find(item, resolve(base))
+  seen.length = 0
+  let exported: unknown
+  try {
+    exported = (await import(url)).default
+  } catch (error) {
+    throw new Error(`does not load: ${whyNot(error, fileURLToPath(url))}`, { cause: error })
+  }
+  // A package compiled to CommonJS has its default export one level deeper.
+  if (isObject(exported) && exported.__esModule === true) exported = exported.default
+  if (exported === undefined)
+    throw new Error('has no default export: write `export default defineTransform({…})`, or export a list of plugins')
+  return (Array.isArray(exported) ? exported : [exported]) as Plugin[]
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+const isCode = (item: string): boolean => /\.[mc]?[jt]s$/.test(item)
+
+/** @returns the module's URL. */
+function find(item: string, base: string): string {
+  const path = resolve(base, item)
+  const info = statSync(path, { throwIfNoEntry: false })
+  if (isCode(item) && info?.isFile()) {
+    if (/\.[mc]?ts$/.test(path) && path.includes('/node_modules/')) throw new Error(unpublished(path))
+    return pathToFileURL(path).href
+  }
+  const isPath = isAbsolute(item) || /^\.{1,2}(\/|$)/.test(item)
+  if (isPath || !/^(@[\w~.-]+\/)?[\w~.-]+(\/.*)?$/.test(item) || (isCode(item) && !item.includes('/'))) {
+    if (info?.isDirectory()) throw new Error('is a folder: name the .ts or .js file that exports the plugin')
+    if (info) throw new Error('is not a .ts or .js file')
+    throw new Error(`does not exist${near(path)}`)
+  }
+  let first: unknown
+  for (const from of [pathToFileURL(join(base, 'pipeline.yaml')).href, HERE]) {
+    try {
+      const url = import.meta.resolve(`${FROM}${encodeURIComponent(item)}?from=${encodeURIComponent(from)}`)
+      if (/\.[mc]?ts$/.test(url) && url.includes('/node_modules/')) throw new Error(unpublished(fileURLToPath(url)))
+      return url
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      // A package that is there, but broken, is the one that was meant.
+      if (code !== 'ERR_MODULE_NOT_FOUND' || /'[^']*node_modules[^']*' imported/.test((error as Error).message)) throw readable(error, base)
+      first ??= error
+    }
+  }
+  if (info?.isFile()) throw new Error('is not a .ts or .js file')
+  if (isCode(item)) throw new Error(`does not exist${near(path)}`)
+  const file = ['.ts', '.js'].find(ext => existsSync(path + ext))
+  const hint = file ? `; for the file beside the pipeline write ./${item}${file}` : ''
+  throw new Error(`is not installed: run \`npm install ${packageOf(item)}\` in ${base}${hint}`, { cause: first })
+}
+
+const packageOf = (specifier: string): string => specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
+const unpublished = (path: string): string =>
+  `is TypeScript below node_modules (${path}), which Node does not run: the package must publish JavaScript`
+
+function readable(error: unknown, base: string): Error {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === undefined) return error as Error
+  return new Error(`does not load: ${message.split('\n')[0].replaceAll(`${pathToFileURL(base).href}/`, '')}`, { cause: error })
+}
+
+/** The same file with the other extension, which is what most people meant. */
+function near(path: string): string {
+  const other = path.replace(/([jt])s$/, (_, c: string) => (c === 'j' ? 'ts' : 'js'))
+  return other !== path && existsSync(other) ? `; there is a ${basename(other)}` : ''
+}
+
+/** One line: what a module that does not load has thrown, and where. */
+function whyNot(thrown: unknown, entry: string): string {
+  if (!(thrown instanceof Error)) return `it threw ${String(thrown)}`
+  const { code } = thrown as NodeJS.ErrnoException
+  const text = thrown.message.split('\n')[0]
+  if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') return missing(text)
+  if (code === 'ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING')
+    return `a package it imports is TypeScript, which Node does not run below node_modules: ${text}`
+  const at = thrown instanceof SyntaxError ? syntaxSite(thrown) : locate(thrown)
+  const hint =
+    code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' ? '; types are only removed, so write no enum, namespace or parameter property' : ''
+  return `${thrown.name}: ${text}${hint} (${at ?? shortPath(entry)})`
+}
+
+function missing(text: string): string {
+  const [, name, from] = /^Cannot find (?:package|module) '([^']+)'(?: imported from (.+))?/.exec(text) ?? []
+  if (name === undefined) return text
+  const folder = from === undefined ? 'its folder' : dirname(from)
+  if (packageOf(name) === 'pipeline-runner') return `there is no such entry of pipeline-runner; it has ${Object.keys(ENTRIES).join(', ')}`
+  const local = name.startsWith('.') || isAbsolute(name)
+  if (!local) return `it imports ${name}, which is not installed: run \`npm install ${packageOf(name)}\` in ${folder}`
+  const file = ['.ts', '.js'].find(ext => existsSync(name + ext))
+  const hint = file
+    ? `; an import names the whole file: write ./${relative(dirname(from ?? name), name)}${file}`.replace('./../', '../')
+    : ''
+  return `it imports ${from === undefined ? name : `./${relative(folder, name)}`.replace('./../', '../')}, which does not exist${hint}${from ? ` (${shortPath(from)})` : ''}`
+}
+
+/** Node puts the place of a syntax error in front of the stack, and sometimes nowhere: then each file is parsed once more. */
+function syntaxSite(error: SyntaxError): string | undefined {
+  const [, path, line] = /^(?:file:\/\/)?(\/[^\n]+):(\d+)\n/.exec(error.stack ?? '') ?? []
+  if (path !== undefined) {
+    const caret = /\n( *)\^+\n/.exec(error.stack!)?.[1].length
+    return `${shortPath(decodeURI(path))}:${line}${caret === undefined ? '' : `:${caret + 1}`}`
+  }
+  for (const file of seen) {
+    try {
+      strip(readFileSync(file, 'utf8'), file)
+    } catch (again) {
+      if (again instanceof SyntaxError && /^\//.test(again.stack ?? '')) return syntaxSite(again)
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,162 @@
+/** Plugins from anywhere: folders without node_modules near, of another module system, npm packages; each through the command, as users start it. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { stripTypeScriptTypes } from 'node:module'
+import { dirname, join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { ENTRIES } from '../../src/config/plugin-modules.ts'
+import { runRunner, tempDir } from '../support/runner.ts'
+
+const PLUGIN = `
+import { DataError, defineTransform } from 'pipeline-runner'
+import { off } from './off.ts'
+export default defineTransform<{ percent: number }>({
+  type: 'discount',
+  schema: { type: 'object', additionalProperties: false, properties: { percent: { type: 'number', default: 10 } } },
+  create: ({ percent }: { percent: number }) => ({
+    process(messages, out): void {
+      for (const m of messages) {
+        const { price } = m.value as { price?: number }
+        if (typeof price !== 'number') out.fail(m, new DataError('price is missing'))
+        else out.emit(m.derive({ price: off(price, percent) }))
+      }
+    },
+  }),
+})
+`
+const OFF = 'export const off = (price: number, percent: number): number => (price * (100 - percent)) / 100\n'
+/** The same without types, in one file. */
+const JAVASCRIPT = stripTypeScriptTypes(PLUGIN.replace(/import { off.*/, OFF))
+const COMMONJS = JAVASCRIPT.replace(/import (.*) from (.*)/, 'const $1 = require($2)')
+  .replace(/export (const)/, '$1')
+  .replace('export default', 'module.exports =')
+
+const pipeline = (plugin: string, more = '') => `name: p
+plugins: [${plugin}]
+sources: [{ file: { path: in.jsonl } }]
+transforms: [{ discount: {} }]
+sinks: [{ stdout: {} }${more}]
+dlq: { file: { path: dlq.jsonl, envelope: true } }
+`
+
+function folder(files: Record<string, string>): string {
+  const dir = tempDir({ 'in.jsonl': '{"price":10}\n{}\n' })
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(dir, name)), { recursive: true })
+    writeFileSync(join(dir, name), text)
+  }
+  return dir
+}
+
+/** The plugin works, and its DataError is the one that the runner knows. */
+async function works(files: Record<string, string>): Promise<void> {
+  const cwd = folder(files)
+  const { code, stdout, stderr } = await runRunner(['run', 'p.yaml', '--log-level', 'warn'], { cwd })
+  expect([code, stdout, stderr]).toEqual([0, '{"price":9}\n', ''])
+  expect(JSON.parse(readFileSync(join(cwd, 'dlq.jsonl'), 'utf8')).headers).toMatchObject({
+    error_type: 'data',
+    error_message: 'price is missing',
+  })
+}
+
+/** What `validate` says of a plugin that does not load: one problem, at the item of `plugins:`. */
+async function problem(files: Record<string, string>, plugin: string, more?: string): Promise<string> {
+  const cwd = folder({ ...files, 'p.yaml': pipeline(plugin, more) })
+  const { code, stdout } = await runRunner(['validate', 'p.yaml', '--format', 'json'], { cwd })
+  const { problems } = JSON.parse(stdout).files[0]
+  expect(problems.map((p: any) => [p.line, p.column, p.code])).toEqual([[2, 11, 'CONFIG_PLUGIN_FILE']])
+  expect(code).toBe(2)
+  return problems[0].message.replaceAll(cwd, '<cwd>')
+}
+
+const p = { 'p.yaml': pipeline('./discount.ts') }
+const acme = (files: Record<string, string>, manifest: object): Record<string, string> => ({
+  'p.yaml': pipeline('"@acme/discount"'),
+  ...Object.fromEntries(Object.entries(files).map(([name, text]) => [`node_modules/@acme/discount/${name}`, text])),
+  'node_modules/@acme/discount/package.json': JSON.stringify({ name: '@acme/discount', ...manifest }),
+})
+
+describe('a plugin loads', () => {
+  test('TypeScript, with no package.json and no node_modules near', () => works({ ...p, 'discount.ts': PLUGIN, 'off.ts': OFF }))
+  test('TypeScript in a commonjs package', () =>
+    works({ ...p, 'package.json': '{"type":"commonjs"}', 'discount.ts': PLUGIN, 'off.ts': OFF }))
+  test('ESM syntax in a .js file of a commonjs package', () =>
+    works({ 'p.yaml': pipeline('discount.js'), 'package.json': '{"type":"commonjs"}', 'discount.js': JAVASCRIPT }))
+  test('CommonJS that requires the runner', () =>
+    works({ 'p.yaml': pipeline('./discount.js'), 'package.json': '{"type":"commonjs"}', 'discount.js': COMMONJS }))
+  test('from a package with an import condition only', () =>
+    works(acme({ 'i.js': JAVASCRIPT }, { type: 'module', exports: { import: './i.js' } })))
+  test('from a package compiled to CommonJS, as a list', () =>
+    works(
+      acme(
+        {
+          'i.js': `Object.defineProperty(exports, '__esModule', { value: true })\n${COMMONJS.replace('module.exports = ', 'exports.default = [')}]`,
+        },
+        { main: 'i.js' },
+      ),
+    ))
+})
+
+describe('one problem, at the item of plugins:, says what is wrong', () => {
+  test.each([
+    ['./discount.js', { 'discount.ts': PLUGIN }, './discount.js does not exist; there is a discount.ts'],
+    ['discount.ts', {}, 'discount.ts does not exist'],
+    [
+      'discount',
+      { 'discount.ts': PLUGIN },
+      'discount is not installed: run `npm install discount` in <cwd>; for the file beside the pipeline write ./discount.ts',
+    ],
+    ['"@acme/discount/sub"', {}, '@acme/discount/sub is not installed: run `npm install @acme/discount` in <cwd>'],
+    ['./lib', { 'lib/index.ts': PLUGIN }, './lib is a folder: name the .ts or .js file that exports the plugin'],
+    [
+      './a.ts',
+      { 'a.ts': 'import "./off"', 'off.ts': OFF },
+      './a.ts does not load: it imports ./off, which does not exist; an import names the whole file: write ./off.ts (a.ts)',
+    ],
+    [
+      './a.ts',
+      { 'a.ts': 'import "lodash/x.js"' },
+      './a.ts does not load: it imports lodash, which is not installed: run `npm install lodash` in <cwd>',
+    ],
+    [
+      './a.ts',
+      { 'a.ts': 'import "pipeline-runner/x"' },
+      /^\.\/a\.ts does not load: there is no such entry of pipeline-runner; it has pipeline-runner, /,
+    ],
+    ['./a.ts', { 'a.ts': 'const a: number = 1\nconst b = = 2\n' }, './a.ts does not load: SyntaxError: Expression expected (a.ts:2:11)'],
+    ['./a.js', { 'a.js': "import './b.js'\nexport default 1", 'b.js': 'export {}\n\nconst b = = 2\n' }, /SyntaxError: .* \(b\.js:3:11\)$/],
+    [
+      './a.ts',
+      { 'package.json': '{"type":"commonjs"}', 'a.ts': 'export default 1\nenum A { X }\n' },
+      /enum.*types are only removed.* \(a\.ts:2:1\)$/,
+    ],
+    ['./a.ts', { 'a.ts': "import { DataErrorr } from 'pipeline-runner'\n" }, /no.* export named 'DataErrorr' \(a\.ts:1:10\)$/],
+    [
+      './a.ts',
+      { 'a.ts': '\nconst o: any = undefined\no.x\n' },
+      "./a.ts does not load: TypeError: Cannot read properties of undefined (reading 'x') (a.ts:3:3)",
+    ],
+    ['./a.ts', { 'a.ts': 'throw undefined' }, './a.ts does not load: it threw undefined'],
+    ['./a.ts', { 'a.ts': 'export const x = 1' }, /^\.\/a\.ts has no default export: write `export default/],
+  ])('%s %#', async (plugin, files, message) => {
+    const said = await problem(files as Record<string, string>, plugin)
+    if (typeof message === 'string') expect(said).toBe(message)
+    else expect(said).toMatch(message)
+  })
+
+  test('TypeScript below node_modules', async () => {
+    const files = acme({ 'i.ts': PLUGIN, 'off.ts': OFF }, { exports: './i.ts' })
+    expect(await problem(files, '"@acme/discount"')).toMatch(/^@acme\/discount is TypeScript below node_modules .*must publish JavaScript$/)
+    expect(await problem(files, './node_modules/@acme/discount/i.ts')).toMatch(/is TypeScript below node_modules/)
+  })
+
+  test('and nothing of the steps that may be of a plugin that did not load', async () => {
+    expect(
+      await problem({ 'discount.ts': 'export default {}' }, './discount.ts', ', { name: b, from: discount.rest, stdout: {} }'),
+    ).toMatch(/^kind must be/)
+  })
+})
+
+test('what a plugin may import is what the package exports', () => {
+  const { exports } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  for (const entry of Object.keys(ENTRIES)) expect(Object.keys(exports)).toContain(entry.replace('pipeline-runner', '.'))
+})
