@@ -120,7 +120,7 @@ describe('one problem, at the item of plugins:, says what is wrong', () => {
     [
       './a.ts',
       { 'a.ts': 'import "pipeline-runner/x"' },
-      /^\.\/a\.ts does not load: there is no such entry of pipeline-runner; it has pipeline-runner, /,
+      /^\.\/a\.ts does not load: there is no such entry of pipeline-runner; it has pipeline-runner/,
     ],
     ['./a.ts', { 'a.ts': 'const a: number = 1\nconst b = = 2\n' }, './a.ts does not load: SyntaxError: Expression expected (a.ts:2:11)'],
     ['./a.js', { 'a.js': "import './b.js'\nexport default 1", 'b.js': 'export {}\n\nconst b = = 2\n' }, /SyntaxError: .* \(b\.js:3:11\)$/],
