@@ -199,7 +199,7 @@ function syntaxSite(error: SyntaxError): string | undefined {
     try {
       strip(readFileSync(file, 'utf8'), file)
     } catch (again) {
-      if (again instanceof SyntaxError && /^\//.test(again.stack ?? '')) return syntaxSite(again)
+      if (again instanceof SyntaxError && again.stack?.startsWith('/')) return syntaxSite(again)
     }
   }
   return undefined
