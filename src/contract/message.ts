@@ -40,6 +40,8 @@ export const laneOffset = (m: Message): number => m.origin?.at ?? m.offset
 export class Message {
   /** Event time in epoch milliseconds: the source's best guess (a Kafka record's timestamp, else the time of reading). */
   time: number
+  /** The source record's own time in epoch milliseconds, whatever `time` became on the way; of a message made of several records, the newest one's. */
+  readonly recordTime: number
   headers: readonly Header[] | undefined
   /** Source record's bytes; `null`: a tombstone, or a message that has no source record. */
   readonly payload: Buffer | null
@@ -52,6 +54,8 @@ export class Message {
   failure: Error | undefined
   /** Which part of the source record it was made of, e.g. `rows[3]`; undefined: all of it. */
   part: string | undefined
+  /** Of the result of a window: where the window ends (exclusive, epoch ms). A back-fill keeps the windows that end within its bounds. */
+  windowEnd: number | undefined
   private _value: unknown
   private _key: string | null | undefined
   /** The key is ours, not the source record's bytes. */
@@ -71,8 +75,10 @@ export class Message {
     origin?: Origin,
     payload: Buffer | null = null,
     keyBytes: Buffer | null = null,
+    recordTime = time,
   ) {
     this.time = time
+    this.recordTime = recordTime
     this.headers = headers
     this.payload = payload
     this.keyBytes = keyBytes
@@ -80,6 +86,7 @@ export class Message {
     this.origin = origin
     this.failure = undefined
     this.part = undefined
+    this.windowEnd = undefined
     this._value = value
     this._key = key
     this._ownKey = key !== undefined
@@ -134,7 +141,7 @@ export class Message {
 
   /** A new message from the same source record: same key and time unless given, same headers. */
   derive(value: unknown, key: string | null | undefined = this._ownKey ? this._key : undefined, time: number = this.time): Message {
-    const m = new Message(value, key, time, this.headers, this.offset, this.origin, this.payload, this.keyBytes)
+    const m = new Message(value, key, time, this.headers, this.offset, this.origin, this.payload, this.keyBytes, this.recordTime)
     m.part = this.part
     return m
   }

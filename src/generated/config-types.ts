@@ -1100,6 +1100,10 @@ export interface BarsConfig {
    */
   retain: number
   /**
+   * What `fields.ts` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
+   */
+  time_unit?: 's' | 'ms' | 'us' | 'ns'
+  /**
    * A trade that claims to be further ahead of its own record's time than this goes to the dead letters: one wrong clock would close every open bar. The record's time (a Kafka record's timestamp) is used, not the wall clock, so a replay decides the same. In ms.
    */
   max_future: number
@@ -1154,6 +1158,10 @@ export interface DedupeConfig {
    * Field with the event time: epoch milliseconds, as a number or a string of digits. Default: the message's own time.
    */
   time?: string
+  /**
+   * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
+   */
+  time_unit?: 's' | 'ms' | 'us' | 'ns'
   /**
    * A message whose time field is further ahead of its record's own time than this goes to the dead letters: one wrong clock would make every key too old. In ms.
    */
@@ -1582,6 +1590,10 @@ export interface ThrottleConfig {
    */
   time?: string
   /**
+   * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
+   */
+  time_unit?: 's' | 'ms' | 'us' | 'ns'
+  /**
    * A message whose time field is further ahead of its record's own time than this goes to the dead letters: one wrong clock would end every interval. In ms.
    */
   max_future: number
@@ -1714,6 +1726,10 @@ export interface WindowConfig {
    * What happens to a message whose windows have all closed. `drop`: counted in `runner_late_messages_total`. `dlq`: goes to the dead letters.
    */
   on_late: 'drop' | 'dlq'
+  /**
+   * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
+   */
+  time_unit?: 's' | 'ms' | 'us' | 'ns'
   /**
    * A message whose time field is further ahead of its record's own time than this goes to the dead letters: one wrong clock would close every open window. In ms.
    */
@@ -1915,6 +1931,10 @@ export interface KafkaSinkConfig {
    * Pass the message's own headers on.
    */
   keep_headers: boolean
+  /**
+   * Date of the written record. `event`: the message's event time; the result of a window has that of its newest record. `record`: the time of the source record, whatever a step made of it. `now`: the time of writing.
+   */
+  timestamp: 'event' | 'record' | 'now'
   /**
    * Compression of the record batches.
    */

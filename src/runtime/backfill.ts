@@ -28,7 +28,10 @@ export const widen = ({ from, to }: Range, span: number): Range => ({
 
 /** Lets out only what ends within the bounds: its windows are whole. */
 export function keepWithin(transform: Transform, { from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY }: Range): Transform {
-  const within = (m: Message): boolean => m.time > from && m.time <= to
+  const within = (m: Message): boolean => {
+    const end = m.windowEnd ?? m.time
+    return end > from && end <= to
+  }
   const outputs = new WeakMap<Output, Output>()
   const limited = (out: Output): Output => {
     let limit = outputs.get(out)

@@ -4,7 +4,7 @@ import { type ConfigProblem, defineTransform, Message, type Output, type Transfo
 import { EventClock } from '../kit/event-clock.ts'
 import schema from './bars.schema.json' with { type: 'json' }
 import type { Bar } from './bars/bar.ts'
-import { BarBook } from './bars/bar-book.ts'
+import { BarBook, type DatedBar } from './bars/bar-book.ts'
 import { lateCounters, LateError } from './lib/late.ts'
 import { claimShape } from './lib/shape.ts'
 import { TickReader } from './bars/tick.ts'
@@ -42,14 +42,14 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
     retain: revise ? retain : 0,
     gapLimit: config.gap_limit,
   })
-  const tick = new TickReader(config.fields, config.max_future)
+  const tick = new TickReader(config.fields, config.max_future, config.time_unit)
   const late = lateCounters(ctx)
 
   const emit = (bar: Bar, out: Output): void => {
-    for (const record of book.publish(bar)) out.emit(new Message(record, record.symbol, record.end))
+    for (const published of book.publish(bar)) emitDated(published, out)
   }
   const close = (out: Output): void => {
-    for (const record of book.close(clock.watermark)) out.emit(new Message(record, record.symbol, record.end))
+    for (const closed of book.close(clock.watermark)) emitDated(closed, out)
   }
   const save = (): void => {
     book.flush()
@@ -112,4 +112,11 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
       save()
     },
   }
+}
+
+/** A bar is dated by its newest trade, so that it lies in its own window for what comes after, and never ahead of its input. */
+function emitDated({ record, newest }: DatedBar, out: Output): void {
+  const message = new Message(record, record.symbol, newest)
+  message.windowEnd = record.end
+  out.emit(message)
 }

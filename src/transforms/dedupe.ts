@@ -19,7 +19,7 @@ export default defineTransform<DedupeConfig>({
 
 function create(config: DedupeConfig, ctx: TransformContext): Transform {
   const expression = compile(config.key)
-  const timeOf = timeReader(config.time, config.max_future)
+  const timeOf = timeReader(config.time, config.max_future, config.time_unit)
   // A key is too old when the newest event time is `ttl` past it: the watermark of a clock that allows so much lateness.
   const clock = new EventClock(ctx.state('clock'), { allowed_lateness: config.ttl, idle_timeout: 0 })
   const seen = new Seen(ctx.state<[number, number]>('seen'), config.max_keys)

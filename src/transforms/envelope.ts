@@ -1,7 +1,7 @@
 /** Puts the value into an envelope `{timestamp, producer_service, data}`, or takes it out of one. */
 import type { EnvelopeConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform, type Message } from '../contract/plugin.ts'
-import { parseTime, wrong } from '../kit/values/event-time.ts'
+import { otherUnit, parseTime, wrong } from '../kit/values/event-time.ts'
 import { failOn } from '../kit/fail.ts'
 import { show } from '../kit/values/fields.ts'
 import { isRecord } from '../kit/values/records.ts'
@@ -59,7 +59,8 @@ function unwrapper({ names, producers, set_time }: EnvelopeConfig): (m: Message)
     if (!isRecord(envelope)) throw new DataError(`the value is no envelope: must be an object, is ${show(envelope)}`)
     const own = (name: string): unknown => (Object.hasOwn(envelope, name) ? envelope[name] : undefined)
     const time = readTime(own(timestamp))
-    if (Number.isNaN(time)) throw wrong(timestamp, own(timestamp), 'an ISO 8601 time with its zone, or epoch milliseconds')
+    if (Number.isNaN(time) || otherUnit(own(timestamp)) !== undefined)
+      throw wrong(timestamp, own(timestamp), 'an ISO 8601 time with its zone, or epoch milliseconds')
     const producer = own(producer_service)
     if (typeof producer !== 'string' || producer === '') throw wrong(producer_service, producer, 'the name of a service')
     if (allowed && !allowed.has(producer)) throw wrong(producer_service, producer, producers!.join(', '))

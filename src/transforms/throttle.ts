@@ -32,7 +32,7 @@ type Slot = [end: number, count: number, held: StoredMessage[]]
 function create(config: ThrottleConfig, ctx: TransformContext): Transform {
   const { interval, max, max_keys, keep } = config
   const keyOf = keyReader(config.key)
-  const timeOf = timeReader(config.time, config.max_future)
+  const timeOf = timeReader(config.time, config.max_future, config.time_unit)
   const clock = new EventClock(ctx.state('clock'), { allowed_lateness: 0, idle_timeout: config.idle_timeout })
   const slots = new Slots(ctx.state<Slot>('slots'))
   const dropped = ctx.metrics.counter('runner_throttled_total', 'Messages dropped because their key had its share of the interval', {

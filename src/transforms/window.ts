@@ -75,7 +75,12 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
   const late = lateCounters(ctx)
 
   const close = (out: Output): void => {
-    for (const group of windows.take(clock.watermark)) out.emit(new Message(group.record(specs), group.key, group.end))
+    for (const group of windows.take(clock.watermark)) {
+      // Dated by its newest message, never ahead of its input: what comes after places it in the window it belongs to.
+      const message = new Message(group.record(specs), group.key, group.newest)
+      message.windowEnd = group.end
+      out.emit(message)
+    }
   }
   const save = (): void => {
     store.flush()
@@ -146,7 +151,7 @@ interface Input {
 }
 
 /** Everything a message is asked for, before it changes anything. The function throws {DataError}. */
-function reader({ by, time: field, max_future }: WindowConfig, specs: readonly Spec[]): (message: Message) => Input {
+function reader({ by, time: field, time_unit, max_future }: WindowConfig, specs: readonly Spec[]): (message: Message) => Input {
   const expression = by === undefined ? undefined : compile(by)
   const getTime = field === undefined ? undefined : getter(field)
   return message => {
@@ -155,8 +160,8 @@ function reader({ by, time: field, max_future }: WindowConfig, specs: readonly S
     let { time } = message
     if (getTime !== undefined) {
       const raw = getTime(value)
-      time = parseTime(raw)
-      const problem = timeProblem(field!, raw, time, message, max_future)
+      time = parseTime(raw, time_unit)
+      const problem = timeProblem(field!, raw, time, message, max_future, time_unit)
       if (problem) throw problem
     }
     return { key, time, values: specs.map(spec => spec.read(value)) }

@@ -38,10 +38,10 @@ describe('fixed windows', () => {
       { end: true },
     )
     expect(seen(run)).toEqual([
-      'a @10000 {"key":"a","start":0,"end":10000,"n":2}',
-      'b @10000 {"key":"b","start":0,"end":10000,"n":1}',
-      'b @20000 {"key":"b","start":10000,"end":20000,"n":1}',
-      'null @30000 {"key":null,"start":20000,"end":30000,"n":1}',
+      'a @9999 {"key":"a","start":0,"end":10000,"n":2}',
+      'b @1 {"key":"b","start":0,"end":10000,"n":1}',
+      'b @10000 {"key":"b","start":10000,"end":20000,"n":1}',
+      'null @20000 {"key":null,"start":20000,"end":30000,"n":1}',
     ])
   })
 
@@ -122,7 +122,7 @@ describe('fixed windows', () => {
       [messagesOf([at(1000, { t: 500 }), at(1000, { t: '6000' }), at(1000, { t: 6001 }), at(1000, { t: 1.5 })])],
       { end: true },
     )
-    expect(run.out.map(m => m.time)).toEqual([1000, 7000])
+    expect(run.out.map(m => m.time)).toEqual([500, 6000])
     expect(run.failures.map(f => f.message.offset)).toEqual([2, 3])
   })
 

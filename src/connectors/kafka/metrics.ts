@@ -25,6 +25,14 @@ export class Meter {
   deadLetters(dlq_topic: string, source_topic: string, error_type: string): Counter {
     return this.child('kafka_dlq_published_total', 'Dead letters written.', { dlq_topic, source_topic, error_type })
   }
+  rejectedDates(topic: string): Counter {
+    return this.child('kafka_records_rejected_by_date_total', 'Records that their topic rejects because of their timestamp.', { topic })
+  }
+  expiredDates(topic: string): Counter {
+    return this.child('kafka_records_past_retention_total', 'Records written with a timestamp older than the retention of their topic.', {
+      topic,
+    })
+  }
   commits(topic: string): Counter {
     return this.child('kafka_consumer_commits_total', 'Offset commits.', { topic })
   }

@@ -6,17 +6,24 @@ import { keyField, keyText } from '../../kit/values/key.ts'
 import type { OutRecord } from './driver.ts'
 
 /** @throws {DataError} a message without the topic or the key that the config wants */
-export function recordMaker(config: KafkaSinkConfig): (m: Message) => OutRecord {
+export function recordMaker(config: KafkaSinkConfig, now: () => number = Date.now): (m: Message) => OutRecord {
   const topicOf = topicGetter(config)
   const keyOf = keyGetter(config.key)
+  const dateOf = DATES[config.timestamp]
   const own: readonly Header[] = Object.entries(config.headers ?? {})
   const { keep_headers, keep_partition } = config
   return m => {
     let headers: readonly Header[] | undefined = keep_headers ? m.headers : undefined
     if (own.length > 0) headers = headers === undefined ? own : [...headers, ...own]
     const partition = config.partition ?? (keep_partition ? m.origin?.partition : undefined)
-    return { topic: topicOf(m), key: keyOf(m), value: m.encode(), headers, time: wholeMs(m.time), partition }
+    return { topic: topicOf(m), key: keyOf(m), value: m.encode(), headers, time: wholeMs(dateOf(m, now)), partition }
   }
+}
+
+const DATES: Record<KafkaSinkConfig['timestamp'], (m: Message, now: () => number) => number> = {
+  event: m => m.time,
+  record: m => m.recordTime,
+  now: (_, now) => now(),
 }
 
 function topicGetter({ topic, topic_from: from }: KafkaSinkConfig): (m: Message) => string {

@@ -11,7 +11,8 @@ import {
 } from '../../contract/plugin.ts'
 import type { KafkaSinkConfig } from '../../generated/config-types.ts'
 import { getter } from '../../kit/values/fields.ts'
-import { validateConnection, connect, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
+import { validateConnection, connect, isEmbedded, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
+import { DateLimits } from './dates.ts'
 import { type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
 import { readTopicDeadLetters } from './dead-letters.ts'
 import { Meter } from './metrics.ts'
@@ -66,6 +67,8 @@ class KafkaSink implements Sink {
   private readonly exchangeOf: (value: unknown) => unknown
   private readonly truncates: boolean
   private readonly topics: NewTopics
+  private readonly topicSet: ReadonlySet<string>
+  private dates: DateLimits | undefined
   private lease: KafkaLease | undefined
   private opening: Promise<Producer> | undefined
   private producer: Producer | undefined
@@ -74,21 +77,25 @@ class KafkaSink implements Sink {
     this.config = config
     this.ctx = ctx
     this.meter = new Meter(ctx.metrics)
-    this.record = recordMaker(config)
+    this.record = recordMaker(config, () => ctx.clock.now())
     this.typeOf = labelGetter(config.count_by?.type)
     this.exchangeOf = labelGetter(config.count_by?.exchange)
     this.topics = new NewTopics(config, ctx.log)
+    this.topicSet = new Set(config.topic === undefined ? [] : [config.topic])
     this.truncates = config.on_too_large === 'truncate' || ctx.dlq === true
   }
 
   async open(): Promise<void> {
     const { config, meter } = this
     this.lease ??= await connect(config, this.ctx.log)
+    // The embedded log counts the age of a record from when it was written, and takes any date.
+    if (!isEmbedded(config.brokers)) this.dates ??= new DateLimits(this.lease.driver, () => this.ctx.clock.now(), this.ctx.log, meter)
     if (config.topic === undefined) return
     meter.published(config.topic, '', '')
     meter.deliveryErrors(config.topic)
     meter.drops(config.topic)
     await this.topics.own(this.lease.driver, config.topic)
+    await this.dates?.know(this.topicSet)
   }
 
   async write(messages: readonly Message[], context: WriteContext): Promise<void> {
@@ -109,6 +116,7 @@ class KafkaSink implements Sink {
       }
     }
     if (this.config.topic === undefined && this.lease !== undefined) await this.topics.named(this.lease.driver, records)
+    indexes = await this.rejectByDate(records, indexes, failed)
     const transaction = context.transaction as LogTransaction | undefined
     const send = transaction
       ? (list: readonly OutRecord[]) => transaction.send(list, { compression: this.config.compression })
@@ -129,6 +137,37 @@ class KafkaSink implements Sink {
     }
     this.count(messages, records, indexes, failed)
     if (failed.size > 0) throw new BatchError(failed)
+  }
+
+  /** Takes out what the topic would reject because of its date. @returns the index of each record's message, as `write` keeps it. */
+  private async rejectByDate(
+    records: OutRecord[],
+    indexes: number[] | undefined,
+    failed: Map<number, Error>,
+  ): Promise<number[] | undefined> {
+    const { dates, config } = this
+    if (dates === undefined) return indexes
+    const asked = dates.know(config.topic === undefined ? new Set(records.map(r => r.topic)) : this.topicSet)
+    if (asked) await asked
+    let kept = 0
+    let left = indexes
+    for (let n = 0; n < records.length; n++) {
+      const problem = dates.problem(records[n])
+      if (problem !== undefined) {
+        left ??= Array.from({ length: records.length }, (_, i) => i)
+        failed.set(left[n], problem)
+        continue
+      }
+      if (kept < n) {
+        records[kept] = records[n]
+        left![kept] = left![n]
+      }
+      kept++
+    }
+    if (kept === records.length) return left
+    records.length = kept
+    left!.length = kept
+    return left
   }
 
   healthy(): boolean {

@@ -137,6 +137,7 @@ function backTo(config: KafkaSourceConfig): KafkaSinkConfig {
     ...config,
     topic_from: 'source',
     keep_partition: false,
+    timestamp: 'event',
     keep_headers: true,
     compression: 'zstd',
     linger_ms: 10,

@@ -62,7 +62,8 @@ export function deadLetter(message: Message, failure: Failure, pipeline: string,
   return new Message(
     payload,
     message.offset >= 0 || origin ? undefined : message.key,
-    message.time,
+    // Dated by its death: with the record's date a topic would delete it at once, or refuse it as it refused the record.
+    now,
     headers,
     message.offset,
     origin,

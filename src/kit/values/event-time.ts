@@ -6,15 +6,70 @@ import { formatDuration } from './time.ts'
 /** The last instant a JavaScript date can hold. */
 const MAX_TIME = 8.64e15
 
-/** Epoch ms out of an integer or a string of digits; NaN: it is neither. */
-export function parseTime(raw: unknown): number {
-  const time = typeof raw === 'string' && /^\d{1,16}$/.test(raw) ? Number(raw) : raw
-  return typeof time === 'number' && Number.isInteger(time) && time >= 0 && time <= MAX_TIME ? time : Number.NaN
+export type TimeUnit = 's' | 'ms' | 'us' | 'ns'
+
+/** One of the unit in ms. */
+const UNITS: Record<TimeUnit, number> = { s: 1000, ms: 1, us: 1e-3, ns: 1e-6 }
+const NAMES: Record<TimeUnit, string> = { s: 'seconds', ms: 'milliseconds', us: 'microseconds', ns: 'nanoseconds' }
+
+/**
+ * Epoch ms out of a number or a string of digits; NaN: it is neither. Without a `unit` it must be whole milliseconds; a fraction of
+ * a second is allowed in seconds, and what is finer than a millisecond is cut off.
+ */
+export function parseTime(raw: unknown, unit?: TimeUnit): number {
+  if (typeof raw === 'string' && (unit === 'us' || unit === 'ns') && /^\d{7,19}$/.test(raw))
+    return Number(raw.slice(0, unit === 'us' ? -3 : -6))
+  const given = typeof raw === 'string' && /^\d{1,16}(\.\d{1,9})?$/.test(raw) ? Number(raw) : raw
+  if (typeof given !== 'number') return Number.NaN
+  // Rounded to the microsecond first: 1700000000.123 s is 1700000000123 ms, although the product is a hair less.
+  const time = unit === undefined || unit === 'ms' ? given : Math.floor(Math.round(given * UNITS[unit] * 1000) / 1000)
+  return Number.isInteger(time) && time >= 0 && time <= MAX_TIME ? time : Number.NaN
 }
 
-/** What is wrong with a time in `field`; undefined: nothing. A record whose own time is unknown (0) allows any time. */
-export function timeProblem(field: string, raw: unknown, time: number, message: Message, maxFuture: number): DataError | undefined {
-  if (Number.isNaN(time)) return wrong(field, raw, 'an integer, epoch milliseconds, or one as a string of digits')
+/** Milliseconds of January and February 1970 are seconds of our days; those beyond the year 5138, micro- or nanoseconds. */
+const SECONDS_FROM = 5e8
+const SECONDS_TO = 5e9
+const MICROSECONDS_FROM = 1e14
+const NANOSECONDS_FROM = 1e17
+
+/** The unit that a number must have been meant in, when that is not milliseconds. */
+export function otherUnit(raw: unknown): TimeUnit | undefined {
+  const time = typeof raw === 'string' ? Number(raw) : raw
+  if (typeof time !== 'number') return undefined
+  const unit =
+    time >= SECONDS_FROM && time < SECONDS_TO ? 's' : time >= NANOSECONDS_FROM ? 'ns' : time >= MICROSECONDS_FROM ? 'us' : undefined
+  return unit === undefined || Number.isNaN(parseTime(raw, unit)) ? undefined : unit
+}
+
+/**
+ * What is wrong with a time in `field`; undefined: nothing. A record whose own time is unknown (0) allows any time.
+ * @param unit what the file says the field counts; undefined: milliseconds, and a number that can only be another unit is an error
+ */
+export function timeProblem(
+  field: string,
+  raw: unknown,
+  time: number,
+  message: Message,
+  maxFuture: number,
+  unit?: TimeUnit,
+): DataError | undefined {
+  if (unit === undefined && !(time >= SECONDS_TO && time < MICROSECONDS_FROM)) {
+    const likely = otherUnit(raw)
+    if (likely !== undefined) {
+      const fix = `set \`time_unit: ${likely}\`, or \`time_unit: ms\` if it counts milliseconds`
+      return new DataError(
+        `${field} is ${show(raw)}, which looks like ${NAMES[likely]} (${new Date(parseTime(raw, likely)).toISOString()}): ${fix}`,
+      )
+    }
+  }
+  if (Number.isNaN(time))
+    return wrong(
+      field,
+      raw,
+      unit === undefined
+        ? 'an integer, epoch milliseconds, or one as a string of digits'
+        : `epoch ${NAMES[unit]} (time_unit), as a number or a string of digits`,
+    )
   const recordTime = message.time
   if (recordTime <= 0 || time <= recordTime + maxFuture) return undefined
   const limit = `at most ${formatDuration(maxFuture)} after the record's own time ${recordTime}`
@@ -22,13 +77,13 @@ export function timeProblem(field: string, raw: unknown, time: number, message: 
 }
 
 /** Reads a message's event time from a field, or takes its own. The reader throws a `DataError` for a time that is none. */
-export function timeReader(field: string | undefined, maxFuture: number): (message: Message) => number {
+export function timeReader(field: string | undefined, maxFuture: number, unit?: TimeUnit): (message: Message) => number {
   if (field === undefined) return message => message.time
   const get = getter(field)
   return message => {
     const raw = get(message.value)
-    const time = parseTime(raw)
-    const problem = timeProblem(field, raw, time, message, maxFuture)
+    const time = parseTime(raw, unit)
+    const problem = timeProblem(field, raw, time, message, maxFuture, unit)
     if (problem) throw problem
     return time
   }

@@ -23,6 +23,12 @@ export interface BookOptions {
   readonly gapLimit: number
 }
 
+/** A bar as it comes out, with the event time of its newest trade; of an empty bar, the last millisecond of its window. */
+export interface DatedBar {
+  readonly record: BarRecord
+  readonly newest: number
+}
+
 export class BarBook {
   /** `close` has nothing to do while the watermark is below. */
   nextDue = Number.POSITIVE_INFINITY
@@ -76,7 +82,7 @@ export class BarBook {
   }
 
   /** Closes what ends at or before the watermark. @returns what comes out, by end and symbol. */
-  close(watermark: number): BarRecord[] {
+  close(watermark: number): DatedBar[] {
     const due: Bar[] = []
     this.nextDue = Number.POSITIVE_INFINITY
     for (const series of this.series.values()) {
@@ -95,12 +101,12 @@ export class BarBook {
     }
     due.sort(byEndAndSymbol)
     const out = due.flatMap(bar => this.publish(bar))
-    return this.lasts ? out.toSorted(byEndAndSymbol) : out
+    return this.lasts ? out.toSorted((a, b) => byEndAndSymbol(a.record, b.record)) : out
   }
 
   /** The bar as it comes out, behind the empty ones that fill the gap before it. */
-  publish(bar: Bar): BarRecord[] {
-    const record = bar.record(this.options.label)
+  publish(bar: Bar): DatedBar[] {
+    const record = { record: bar.record(this.options.label), newest: bar.closeTs }
     if (this.lasts === undefined) return [record]
     const series = this.of(bar.symbol)
     const { last } = series
@@ -128,11 +134,14 @@ export class BarBook {
     this.dirty = []
   }
 
-  private gap(bar: Bar, [end, close]: [number, Exact]): BarRecord[] {
+  private gap(bar: Bar, [end, close]: [number, Exact]): DatedBar[] {
     const { interval, label, gapLimit } = this.options
     if ((bar.start - end) / interval > gapLimit) return []
-    const fill: BarRecord[] = []
-    for (let start = end; start < bar.start; start += interval) fill.push(emptyBar(bar.symbol, label, start, start + interval, close))
+    const fill: DatedBar[] = []
+    for (let start = end; start < bar.start; start += interval) {
+      const last = start + interval
+      fill.push({ record: emptyBar(bar.symbol, label, start, last, close), newest: last - 1 })
+    }
     return fill
   }
 

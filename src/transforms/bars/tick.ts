@@ -1,7 +1,7 @@
 /** Reads and checks one tick. One reader is reused for all messages, so the hot path allocates nothing. */
 import { DataError, type Message } from '../../contract/plugin.ts'
 import { type Exact, readDecimal } from '../../kit/values/decimal.ts'
-import { parseTime, timeProblem, wrong } from '../../kit/values/event-time.ts'
+import { parseTime, timeProblem, type TimeUnit, wrong } from '../../kit/values/event-time.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 
 export interface TickFields {
@@ -19,14 +19,16 @@ export class TickReader {
   ts = 0
   private readonly fields: TickFields
   private readonly maxFuture: number
+  private readonly unit: TimeUnit | undefined
   private readonly getSymbol
   private readonly getPrice
   private readonly getVolume
   private readonly getTs
 
-  constructor(fields: TickFields, maxFuture: number) {
+  constructor(fields: TickFields, maxFuture: number, unit?: TimeUnit) {
     this.fields = fields
     this.maxFuture = maxFuture
+    this.unit = unit
     this.getSymbol = getter(fields.symbol)
     this.getPrice = getter(fields.price)
     this.getVolume = getter(fields.volume)
@@ -60,7 +62,7 @@ export class TickReader {
     this.volume = volume as Exact
 
     const raw = this.getTs(value)
-    this.ts = parseTime(raw)
-    return timeProblem(this.fields.ts, raw, this.ts, message, this.maxFuture)
+    this.ts = parseTime(raw, this.unit)
+    return timeProblem(this.fields.ts, raw, this.ts, message, this.maxFuture, this.unit)
   }
 }

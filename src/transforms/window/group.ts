@@ -11,25 +11,37 @@ export class Group {
   readonly aggregates: readonly Aggregate[]
   /** Messages. */
   size: number
+  /** Event time of the newest message, epoch ms: the time of the result. */
+  newest: number
   dirty = false
   saved = false
 
-  constructor(key: string | null, start: number, end: number, aggregates: readonly Aggregate[], size = 0) {
+  constructor(
+    key: string | null,
+    start: number,
+    end: number,
+    aggregates: readonly Aggregate[],
+    size = 0,
+    newest = Number.NEGATIVE_INFINITY,
+  ) {
     this.key = key
     this.start = start
     this.end = end
     this.aggregates = aggregates
     this.size = size
+    this.newest = newest
   }
 
   add(values: readonly Json[], time: number): void {
     this.size++
+    if (time > this.newest) this.newest = time
     for (let i = 0; i < values.length; i++) this.aggregates[i].add(values[i], time)
   }
 
   /** Takes over a disjoint group of the same key. */
   absorb(other: Group): void {
     this.size += other.size
+    if (other.newest > this.newest) this.newest = other.newest
     this.aggregates.forEach((a, i) => a.merge(other.aggregates[i]))
   }
 
@@ -47,12 +59,15 @@ export class Group {
   }
 
   encode(): Json {
-    return [this.end, this.size, ...this.aggregates.map(a => a.encode())]
+    return [this.end, this.size, this.newest, ...this.aggregates.map(a => a.encode())]
   }
 
   static decode(id: string, state: Json, specs: readonly Spec[]): Group {
     const cut = id.indexOf('|')
-    const [end, size, ...aggregates] = state as [number, number, ...Json[]]
+    const [end, size, ...rest] = state as [number, number, ...Json[]]
+    // Checkpoints of 0.1.0 have no time of the newest message: the last instant of the window stands in for it.
+    const newest = rest.length > specs.length ? (rest[0] as number) : end - 1
+    const aggregates = rest.length > specs.length ? rest.slice(1) : rest
     const key = JSON.parse(id.slice(cut + 1)) as string | null
     const group = new Group(
       key,
@@ -60,6 +75,7 @@ export class Group {
       end,
       specs.map((spec, i) => spec.decode(aggregates[i])),
       size,
+      newest,
     )
     group.saved = true
     return group

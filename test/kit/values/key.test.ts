@@ -40,7 +40,7 @@ describe('keys', () => {
 
   test('two records whose ids differ in the last digit have two keys, in Kafka and in Redis', () => {
     const records = ['9007199254740992', '9007199254740993'].map(id => read(`{"id":${id}}`))
-    const made = recordMaker({ topic: 't', key: 'id', keep_headers: false, keep_partition: false } as never)
+    const made = recordMaker({ topic: 't', key: 'id', keep_headers: false, keep_partition: false, timestamp: 'event' } as never)
     expect(records.map(m => made(m).key)).toEqual(['9007199254740992', '9007199254740993'])
     expect(records.map(template('user:<id>'))).toEqual(['user:9007199254740992', 'user:9007199254740993'])
   })

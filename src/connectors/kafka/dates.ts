@@ -1,0 +1,116 @@
+/**
+ * Which dates a topic accepts and keeps. Kafka 4 rejects records dated more than an hour ahead, and deletes at its next check what is
+ * older than `retention.ms`; both are found out here, before the record is written.
+ */
+import { DataError, type Logger } from '../../contract/plugin.ts'
+import { formatDuration } from '../../kit/values/time.ts'
+import type { TopicSetting } from './admin.ts'
+import type { Driver, OutRecord } from './driver.ts'
+import type { Meter } from './metrics.ts'
+
+/** Settings are asked for again after this, ms: an operator may change them. */
+const REFRESH = 60_000
+
+interface Limits {
+  readonly askedAt: number
+  /** ms after and before now that the topic accepts; Infinity: any. */
+  readonly after: number
+  readonly before: number
+  /** ms that the topic keeps records; Infinity: for good, or by size only. */
+  readonly keeps: number
+}
+
+const ANY = { after: Number.POSITIVE_INFINITY, before: Number.POSITIVE_INFINITY, keeps: Number.POSITIVE_INFINITY }
+
+export class DateLimits {
+  private readonly limits = new Map<string, Limits>()
+  private readonly warned = new Set<string>()
+  private readonly driver: Driver
+  private readonly now: () => number
+  private readonly log: Logger
+  private readonly meter: Meter
+
+  constructor(driver: Driver, now: () => number, log: Logger, meter: Meter) {
+    this.driver = driver
+    this.now = now
+    this.log = log
+    this.meter = meter
+  }
+
+  /** Asks for the settings of topics that are not known yet; known ones are refreshed in the background. Never throws. */
+  know(topics: ReadonlySet<string>): Promise<void> | undefined {
+    let missing: string[] | undefined
+    let old: string[] | undefined
+    const now = this.now()
+    for (const topic of topics) {
+      const known = this.limits.get(topic)
+      if (known === undefined) (missing ??= []).push(topic)
+      else if (Math.abs(now - known.askedAt) > REFRESH) (old ??= []).push(topic)
+    }
+    if (old) void this.ask(old)
+    return missing && this.ask(missing)
+  }
+
+  /** @returns why the topic would reject the record; undefined: it accepts it. A record that it would delete at once is counted. */
+  problem(record: OutRecord): DataError | undefined {
+    const limits = this.limits.get(record.topic)
+    if (limits === undefined) return undefined
+    const age = this.now() - record.time
+    if (-age > limits.after) return this.reject(record, `more than ${formatDuration(limits.after)} ahead`, 'message.timestamp.after.max.ms')
+    if (age > limits.before) return this.reject(record, `more than ${formatDuration(limits.before)} old`, 'message.timestamp.before.max.ms')
+    if (age > limits.keeps) this.noteExpired(record, limits.keeps)
+    return undefined
+  }
+
+  private reject(record: OutRecord, what: string, setting: string): DataError {
+    this.meter.rejectedDates(record.topic).inc()
+    const text = `topic ${record.topic} rejects records dated ${what} (${setting}); this one is dated ${iso(record.time)}`
+    const fix = `set \`timestamp: record\` or \`timestamp: now\` on the sink, or raise ${setting} of the topic`
+    this.warnOnce(`${record.topic} ${setting}`, record, `${text}: ${fix}`)
+    return new DataError(`${text}; ${fix}`)
+  }
+
+  private noteExpired(record: OutRecord, keeps: number): void {
+    this.meter.expiredDates(record.topic).inc()
+    this.warnOnce(
+      `${record.topic} retention`,
+      record,
+      `records dated ${iso(record.time)} are older than retention.ms of topic ${record.topic} (${formatDuration(keeps)}), so Kafka deletes them at its next check: raise retention.ms, or set \`timestamp: now\` on the sink`,
+    )
+  }
+
+  private warnOnce(id: string, { topic }: OutRecord, text: string): void {
+    if (this.warned.has(id)) return
+    this.warned.add(id)
+    this.log.warn({ topic }, text)
+  }
+
+  private async ask(topics: readonly string[]): Promise<void> {
+    const askedAt = this.now()
+    // Nothing is known of a topic until its answer is here; one that cannot be asked about (rights, not made yet) is asked about again later.
+    for (const topic of topics) if (!this.limits.has(topic)) this.limits.set(topic, { ...ANY, askedAt })
+    try {
+      for (const [topic, settings] of await this.driver.admin.configs(topics)) this.limits.set(topic, { ...limitsOf(settings), askedAt })
+    } catch (error) {
+      this.log.debug({ topics, error: (error as Error).message }, 'the date limits of the topics are not known')
+    }
+  }
+}
+
+function limitsOf(settings: ReadonlyMap<string, TopicSetting>): Omit<Limits, 'askedAt'> {
+  // With LogAppendTime the broker dates the record itself.
+  if (settings.get('message.timestamp.type')?.value === 'LogAppendTime') return ANY
+  const ms = (name: string): number => {
+    const value = Number(settings.get(name)?.value || Number.POSITIVE_INFINITY)
+    return value < 0 || value >= Number.MAX_SAFE_INTEGER ? Number.POSITIVE_INFINITY : value
+  }
+  const deletes = settings.get('cleanup.policy')?.value.includes('delete') ?? true
+  return {
+    after: ms('message.timestamp.after.max.ms'),
+    before: ms('message.timestamp.before.max.ms'),
+    keeps: deletes ? ms('retention.ms') : Number.POSITIVE_INFINITY,
+  }
+}
+
+/** An instant as people read it; one that no date can hold, as its number. */
+const iso = (time: number): string => (Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : `${time} ms`)

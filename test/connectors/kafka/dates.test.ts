@@ -1,0 +1,76 @@
+/** Dates that a topic of Kafka 4 rejects or deletes at once: nothing ends, nothing is lost without a word. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { brokers, consumeAll, createTopic, unique } from '../../support/kafka.ts'
+import { runRunner, tempDir } from '../../support/runner.ts'
+
+const HOUR = 3_600_000
+
+/** Runs a pipeline over these records with a real broker. @returns what it wrote, with dates. */
+async function flow(name: string, records: readonly object[], steps: string, sink = '', config: Record<string, string> = {}) {
+  // Kafka's own default since 4.0; the shared broker of the tests allows any date.
+  const hourAhead = { 'message.timestamp.after.max.ms': String(HOUR) }
+  const out = await createTopic(unique(`${name}.out`), { config: { ...hourAhead, ...config } })
+  const dlq = await createTopic(unique(`${name}.dlq`), { config: hourAhead })
+  const dir = tempDir({ 'in.jsonl': records.map(r => `${JSON.stringify(r)}\n`).join('') })
+  writeFileSync(
+    join(dir, 'p.yaml'),
+    `name: ${unique(name)}
+sources: [{ file: in.jsonl }]
+transforms: [${steps}]
+sinks: [{ kafka: { topic: ${out}${sink} } }]
+dlq: { kafka: { topic: ${dlq} } }
+`,
+  )
+  const run = await runRunner(['run', 'p.yaml'], { cwd: dir, env: { KAFKA_BROKERS: brokers() } })
+  return { run, out: await consumeAll(out), dlq: await consumeAll(dlq, { headers: true }) }
+}
+
+test('a daily bar of today is dated by its newest trade, which the broker takes', async () => {
+  const now = Date.now()
+  const { run, out } = await flow('daily', [{ symbol: 'A', price: 1, volume: 1, ts: now }], '{ bars: { interval: 1d } }')
+  expect(run.code, run.stderr).toBe(0)
+  expect(out.map(r => r.time)).toEqual([now])
+})
+
+const ahead = { timestamp: '2199-06-01T00:00:00Z', producer_service: 'x', data: { a: 1 } }
+
+test('a record dated too far ahead goes to the dead-letter queue, whose record is dated now', async () => {
+  const before = Date.now()
+  const { run, out, dlq } = await flow(
+    'ahead',
+    [ahead, { ...ahead, timestamp: new Date().toISOString() }],
+    '{ envelope: { unwrap: true } }',
+  )
+  expect(run.code, run.stderr).toBe(0)
+  expect(out).toHaveLength(1)
+  expect(dlq).toHaveLength(1)
+  expect(dlq[0].time).toBeGreaterThanOrEqual(before - 1000)
+  expect(dlq[0].value?.toString()).toBe(JSON.stringify(ahead))
+  expect(run.stderr).toMatch(/rejects records dated more than 1h ahead.*2199-06-01.*timestamp: record/)
+})
+
+test.each(['record', 'now'])('with timestamp: %s it is written', async timestamp => {
+  const { run, out, dlq } = await flow('ahead', [ahead], '{ envelope: { unwrap: true } }', `, timestamp: ${timestamp}`)
+  expect(run.code, run.stderr).toBe(0)
+  expect([out.length, dlq.length]).toEqual([1, 0])
+  expect(Math.abs(out[0].time - Date.now())).toBeLessThan(HOUR)
+})
+
+test('a record older than the retention is written, and one warning says that it will be deleted', async () => {
+  const old = [1, 2, 3].map(a => ({ timestamp: '2020-01-01T00:00:00Z', producer_service: 'x', data: { a } }))
+  const { run, out } = await flow('old', old, '{ envelope: { unwrap: true } }', '', { 'retention.ms': String(24 * HOUR) })
+  expect(run.code, run.stderr).toBe(0)
+  expect(out).toHaveLength(3)
+  expect(run.stderr.match(/older than retention.ms/g)).toHaveLength(1)
+})
+
+test('a dead letter of an old record is dated by its death, with the time of the record in a header', async () => {
+  const before = Date.now()
+  const old = { timestamp: '2020-01-01T00:00:00Z', producer_service: 'x', data: { symbol: 'A', price: 'bad', volume: 1, ts: 1 } }
+  const { run, dlq } = await flow('dead', [old], '{ envelope: { unwrap: true } }, { bars: { interval: 1m } }')
+  expect(run.code, run.stderr).toBe(0)
+  expect(dlq[0].time).toBeGreaterThanOrEqual(before - 1000)
+  expect(dlq[0].headers!.find(([name]) => name === 'source_timestamp')?.[1]?.toString()).toBe(String(Date.UTC(2020, 0, 1)))
+})

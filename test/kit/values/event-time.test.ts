@@ -1,0 +1,45 @@
+import { describe, expect, test } from 'vitest'
+import { Message } from '../../../src/contract/plugin.ts'
+import { parseTime, timeReader } from '../../../src/kit/values/event-time.ts'
+
+const MS = Date.UTC(2026, 0, 1, 12, 30, 15, 678)
+
+describe('time units', () => {
+  test.each([
+    ['s', 1767270615.678],
+    ['s', '1767270615.678'],
+    ['ms', MS],
+    ['us', MS * 1000 + 999],
+    ['us', `${MS}999`],
+    ['ns', `${MS}999999`],
+    ['ns', MS * 1e6],
+    [undefined, MS],
+    [undefined, String(MS)],
+  ] as const)('%s: %s is the instant', (unit, raw) => {
+    expect(parseTime(raw, unit)).toBe(MS)
+  })
+
+  test('every millisecond of a second survives the way through fractional seconds', () => {
+    for (let ms = 0; ms < 1000; ms++) expect(parseTime((MS - 678 + ms) / 1000, 's')).toBe(MS - 678 + ms)
+  })
+
+  test.each([
+    [1767270615, /looks like seconds \(2026-01-01T12:30:15.000Z\).*time_unit: s/],
+    ['1767270615', /looks like seconds/],
+    [MS * 1000, /looks like microseconds \(2026-01-01T12:30:15.678Z\).*time_unit: us/],
+    [MS * 1e6, /looks like nanoseconds/],
+    ['soon', /epoch milliseconds/],
+    [-1, /epoch milliseconds/],
+  ])('without a unit %s is an error that says what to write', (raw, words) => {
+    const read = timeReader('ts', 3_600_000)
+    expect(() => read(new Message({ ts: raw }, null, MS))).toThrow(words)
+  })
+
+  test('a unit that is set is believed', () => {
+    expect(timeReader('ts', 3_600_000, 'ms')(new Message({ ts: 1_767_270_615 }, null, MS))).toBe(1_767_270_615)
+  })
+
+  test('small numbers stay milliseconds: tests and simulations count from 0', () => {
+    expect(timeReader('ts', 3_600_000)(new Message({ ts: 60_000 }, null, 0))).toBe(60_000)
+  })
+})
