@@ -4,7 +4,7 @@
  */
 import { DataError, type Logger } from '../../contract/plugin.ts'
 import { formatDuration } from '../../kit/values/time.ts'
-import type { TopicSetting } from './admin.ts'
+import type { TopicSetting } from './log-admin.ts'
 import type { Driver, OutRecord } from './driver.ts'
 import type { Meter } from './metrics.ts'
 
