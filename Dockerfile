@@ -2,7 +2,18 @@
 FROM node:24-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund && npm cache clean --force
+COPY scripts scripts
+RUN node scripts/image-packages.js && npm install --ignore-scripts --no-audit --no-fund && npm cache clean --force
+
+FROM node:24-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts scripts
+COPY schemas schemas
+COPY src src
+RUN npm run build
 
 FROM node:24-slim
 ENV NODE_ENV=production \
@@ -12,9 +23,9 @@ ENV NODE_ENV=production \
     RUNNER_STATE_DIR=/data
 WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
+COPY --from=build /app/dist dist
 COPY package.json ./
 COPY bin bin
-COPY src src
 COPY schemas schemas
 COPY examples examples
 COPY topics topics

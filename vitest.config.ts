@@ -1,6 +1,16 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
+const source = (path: string): string => fileURLToPath(new URL(`src/${path}`, import.meta.url))
+
 export default defineConfig({
+  resolve: {
+    // In this repository the package is its sources: tsconfig.json and scripts/source.js say the same.
+    alias: [
+      { find: /^pipeline-runner$/, replacement: source('index.ts') },
+      { find: /^pipeline-runner\/(kit|testing)$/, replacement: source('$1/index.ts') },
+    ],
+  },
   test: {
     include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
     globalSetup: ['test/setup.ts'],

@@ -1,34 +1,72 @@
 #!/usr/bin/env node
-// Plain JavaScript that any Node from 18 on can read: the runner itself needs Node 24 (it runs TypeScript as it is, and
-// node:sqlite). On an older one it starts again under the Node that npm has installed beside it.
+// Plain JavaScript that any Node from 18 on can read: an old one must be able to say that it is too old.
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import module, { createRequire } from 'node:module'
+import { existsSync, lstatSync, mkdirSync } from 'node:fs'
+import module from 'node:module'
+import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const here = dirname(fileURLToPath(import.meta.url))
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const MARK = 'RUNNER_STARTED_AGAIN'
-const [major] = process.versions.node.split('.').map(Number)
+// The package has JavaScript in dist/ and no src/. A checkout runs its TypeScript, on Node 24, which npm has installed in it.
+const checkout = existsSync(join(root, 'src/cli/main.ts'))
+const own = join(root, 'node_modules/node/bin', process.platform === 'win32' ? 'node.exe' : 'node')
 
-if (major >= 24) {
+if (checkout ? newer(24, 0) : newer(22, 15)) {
   dieWithParent()
-  // Compiled code and stripped types are kept between starts; half of the start-up time.
-  module.enableCompileCache?.()
-  // A published package has JavaScript in dist/: Node does not strip types below node_modules.
-  const source = join(here, '../src/cli/main.ts')
-  await import(existsSync(source) && !here.includes('node_modules') ? '../src/cli/main.ts' : '../dist/src/cli/main.js')
-} else startAgain()
+  keepCompiledCode()
+  if (checkout) await import('../scripts/source.js')
+  await import(checkout ? '../src/cli/main.ts' : '../dist/cli/main.js')
+} else if (checkout && existsSync(own)) startAgain(own)
+else {
+  process.stderr.write(
+    `pipeline-runner needs Node.js ${checkout ? '24' : '22.15'} or later; this is ${process.version} (${process.execPath}).\n${
+      checkout ? 'Run npm install, which installs one in this checkout.' : 'Install a newer one: https://nodejs.org/en/download'
+    }\n`,
+  )
+  process.exitCode = 3
+}
 
-function startAgain() {
-  const node = findNode()
-  if (!node) {
-    process.stderr.write(
-      `runner needs Node 24 or later, this is ${process.version}; install it, or run \`npm install\` in the project, which brings one\n`,
-    )
-    process.exitCode = 3
-    return
+function newer(major, minor) {
+  const [ownMajor, ownMinor] = process.versions.node.split('.').map(Number)
+  return ownMajor > major || (ownMajor === major && ownMinor >= minor)
+}
+
+/**
+ * Compiled code, kept between starts, is half of the start-up time. It is code: whoever can write it can run anything as this
+ * user. So it is in a folder that only this user can write to, and never in Node's default, which is shared in /tmp.
+ */
+function keepCompiledCode() {
+  // Node has read NODE_COMPILE_CACHE itself.
+  if (process.env.NODE_COMPILE_CACHE || !module.enableCompileCache) return
+  try {
+    const home = homedir()
+    const caches =
+      process.env.XDG_CACHE_HOME ||
+      (process.platform === 'win32' ? process.env.LOCALAPPDATA : join(home, process.platform === 'darwin' ? 'Library/Caches' : '.cache'))
+    if (!caches) return
+    mkdirSync(caches, { recursive: true, mode: 0o700 })
+    const folder = join(caches, 'pipeline-runner')
+    try {
+      mkdirSync(folder, { mode: 0o700 })
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error
+    }
+    if (ownedByMe(caches) && ownedByMe(folder)) module.enableCompileCache(folder)
+  } catch {
+    // No home, or none that can be written: it starts slower.
   }
+}
+
+/** A real folder of this user that nobody else can write to. Windows has no such bits: its folder of local data is the user's own. */
+function ownedByMe(folder) {
+  if (process.platform === 'win32') return true
+  const stat = lstatSync(folder)
+  return stat.isDirectory() && stat.uid === process.getuid() && (stat.mode & 0o022) === 0
+}
+
+function startAgain(node) {
   const child = spawn(node, [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     // The channel carries nothing: it closes when this process dies, however it dies.
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
@@ -57,18 +95,4 @@ function dieWithParent() {
   delete process.env[MARK]
   process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
   process.channel.unref()
-}
-
-/** The binary of the npm package `node`. */
-function findNode() {
-  try {
-    const path = join(
-      dirname(createRequire(import.meta.url).resolve('node/package.json')),
-      'bin',
-      process.platform === 'win32' ? 'node.exe' : 'node',
-    )
-    return existsSync(path) ? path : undefined
-  } catch {
-    return undefined
-  }
 }

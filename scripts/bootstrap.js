@@ -106,7 +106,8 @@ function onPath(command) {
  */
 export function runProject(script, args) {
   // kafkajs on Node 24 computes a timer in the past and Node says so.
-  const child = spawn(projectNode(), ['--disable-warning=TimeoutNegativeWarning', join(root, script), ...args], { stdio: 'inherit' })
+  const options = ['--disable-warning=TimeoutNegativeWarning', '--import', new URL('source.js', import.meta.url).href]
+  const child = spawn(projectNode(), [...options, join(root, script), ...args], { stdio: 'inherit' })
   // Ctrl-C reaches the child by the terminal; it decides, and we end as it does.
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => child.kill('SIGTERM'))

@@ -2,6 +2,7 @@
 import { styleText } from 'node:util'
 import { type Command, Option } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
+import { runCommand } from './command.ts'
 import type { Paint, Style } from '../explain/text.ts'
 import { loadAll } from './load.ts'
 
@@ -19,7 +20,7 @@ export function register(program: Command): void {
     .option('--set <path=value>', 'override a value, e.g. delivery=at_least_once', (v, all: string[]) => [...all, v], [] as string[])
     .addHelpText('after', '\nExample:\n  $ runner explain pipelines/bars.yaml --format svg > bars.svg')
     .action(async (file: string, flags: ExplainFlags) => {
-      process.exitCode = await explain(file, flags)
+      await runCommand(() => explain(file, flags))
     })
 }
 

@@ -1,5 +1,6 @@
 /** The pipeline's graph as Mermaid text, and that as SVG. */
 import type { Guarantee } from '../contract/plugin.ts'
+import { needsPackage } from '../kit/optional-package.ts'
 import type { Edge, Explanation, StepInfo } from './describe.ts'
 
 const COLOURS: Record<Guarantee, string> = {
@@ -38,7 +39,7 @@ export function toMermaid(e: Explanation): string {
 }
 
 export async function toSvg(e: Explanation): Promise<string> {
-  const { renderMermaidSVG } = await import('beautiful-mermaid')
+  const { renderMermaidSVG } = await import('beautiful-mermaid').catch(needsPackage('beautiful-mermaid', 'explain --format svg'))
   const svg = renderMermaidSVG(toMermaid(e), {
     bg: '#ffffff',
     fg: '#1e293b',

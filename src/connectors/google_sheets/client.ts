@@ -1,6 +1,7 @@
 /** The Sheets API as this sink needs it: what a tab holds, and one batchUpdate. Every error says whether the call may have worked. */
 import type { sheets_v4 } from '@googleapis/sheets'
 import { ConnectionError, DataError, EnvironmentError } from '../../contract/plugin.ts'
+import { needsPackage } from '../../kit/optional-package.ts'
 
 export interface ClientOptions {
   readonly endpoint: string
@@ -35,7 +36,9 @@ export interface SheetsClient {
 const SCOPE = 'https://www.googleapis.com/auth/spreadsheets'
 
 export async function sheetsClient(options: ClientOptions): Promise<SheetsClient> {
-  const [{ sheets, auth }, { default: Queue }] = await Promise.all([import('@googleapis/sheets'), import('p-queue')])
+  const [{ sheets, auth }, { default: Queue }] = await Promise.all([import('@googleapis/sheets').catch(needsPackage('@googleapis/sheets', 'sink google_sheets')),
+    import('p-queue'),
+  ])
   const authorised =
     options.accessToken === '' ? new auth.GoogleAuth({ keyFile: options.credentials || undefined, scopes: [SCOPE] }) : new auth.OAuth2()
   if (authorised instanceof auth.OAuth2) authorised.setCredentials({ access_token: options.accessToken })

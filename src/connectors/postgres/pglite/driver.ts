@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { PGlite } from '@electric-sql/pglite'
 import { EnvironmentError } from '../../../contract/plugin.ts'
 import { makeDirs } from '../../../kit/make-dirs.ts'
+import { needsPackage } from '../../../kit/optional-package.ts'
 import {
   type Driver,
   inTransaction,
@@ -19,12 +20,9 @@ import { ARRAYS, decode, encode } from '../types.ts'
 
 /** @throws {EnvironmentError} when PGlite is not installed, or another process has the database open. */
 export async function openPglite(path: string): Promise<Driver> {
-  const { PGlite: Database } = await import('@electric-sql/pglite').catch((error: unknown) => {
-    throw new EnvironmentError(
-      'pglite: needs the package @electric-sql/pglite (npm install @electric-sql/pglite), or give the DSN of a server',
-      error,
-    )
-  })
+  const { PGlite: Database } = await import('@electric-sql/pglite').catch(
+    needsPackage('@electric-sql/pglite', 'dsn: pglite: (PostgreSQL in this process; or give the DSN of a server)'),
+  )
   let unlock: (() => void) | undefined
   try {
     makeDirs(dirname(path))

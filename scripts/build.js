@@ -1,0 +1,58 @@
+/**
+ * `npm run build`: `dist/` from `src/`, as the package holds it. npm runs it before `npm pack` and `npm publish`.
+ * Plain JavaScript for any Node from 20 on, like the other scripts.
+ */
+import { spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const dist = join(root, 'dist')
+const typescript = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+
+await build()
+
+async function build() {
+  rmSync(dist, { recursive: true, force: true })
+  const { status } = spawnSync(process.execPath, [typescript, '-p', join(root, 'tsconfig.build.json')], { stdio: 'inherit' })
+  if (status !== 0) process.exit(1)
+  await shortenMaps()
+  keepPublicTypes()
+}
+
+/** One position a line is what a stack trace needs; a map of every token is as large as the program. Generated code has no source to look at. */
+async function shortenMaps() {
+  const { decode, encode } = await import('@jridgewell/sourcemap-codec')
+  for (const path of files('.js.map')) {
+    if (path.includes(join('generated', 'validators'))) {
+      const code = path.slice(0, -'.map'.length)
+      writeFileSync(code, readFileSync(code, 'utf8').replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n'))
+      rmSync(path)
+      continue
+    }
+    const map = JSON.parse(readFileSync(path, 'utf8'))
+    map.mappings = encode(decode(map.mappings).map(line => line.slice(0, 1)))
+    writeFileSync(path, JSON.stringify(map))
+  }
+}
+
+/** Declarations that no entry of the package leads to describe what cannot be imported. */
+function keepPublicTypes() {
+  const kept = new Set()
+  const keep = path => {
+    if (kept.has(path)) return
+    kept.add(path)
+    for (const [, specifier] of readFileSync(path, 'utf8').matchAll(/(?:from |import\()['"](\.[^'"]+)['"]/g))
+      if (!specifier.endsWith('.json')) keep(resolve(dirname(path), specifier.replace(/\.[jt]s$/, '.d.ts')))
+  }
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  for (const { types } of Object.values(exports)) if (types !== undefined) keep(join(root, types))
+  for (const path of files('.d.ts')) if (!kept.has(path)) rmSync(path)
+}
+
+function files(suffix) {
+  return readdirSync(dist, { recursive: true })
+    .filter(name => name.endsWith(suffix))
+    .map(name => join(dist, name))
+}

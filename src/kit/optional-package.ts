@@ -1,0 +1,18 @@
+import { EnvironmentError } from '../contract/plugin.ts'
+
+/**
+ * For packages that most users do not need, which are optional peers: `await import('x').catch(needsPackage('x', 'sink x'))`.
+ * The import stays where a bundler sees it, and the `catch` tells a bundler that the package may be absent.
+ * @param what the setting or command that needs it
+ * @throws {EnvironmentError} with the command that installs it; any other error as it is
+ */
+export function needsPackage(name: string, what: string): (error: unknown) => never {
+  return error => {
+    const { code, message } = error as NodeJS.ErrnoException
+    // Another package, which this one needs, may be the missing one. Vitest and a single executable have codes of their own.
+    const absent =
+      (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND' || code === 'ERR_UNKNOWN_BUILTIN_MODULE') && message.includes(name)
+    if (!absent) throw error
+    throw new EnvironmentError(`${what} needs the package ${name}, which is not installed; run: npm install ${name}`, error)
+  }
+}

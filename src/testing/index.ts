@@ -1,0 +1,2 @@
+/** `pipeline-runner/testing`: running test files from a program. */
+export { runTestFile } from './engine.ts'
