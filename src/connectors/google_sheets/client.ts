@@ -36,7 +36,8 @@ export interface SheetsClient {
 const SCOPE = 'https://www.googleapis.com/auth/spreadsheets'
 
 export async function sheetsClient(options: ClientOptions): Promise<SheetsClient> {
-  const [{ sheets, auth }, { default: Queue }] = await Promise.all([import('@googleapis/sheets').catch(needsPackage('@googleapis/sheets', 'sink google_sheets')),
+  const [{ sheets, auth }, { default: Queue }] = await Promise.all([
+    import('@googleapis/sheets').catch(needsPackage('@googleapis/sheets', 'sink google_sheets')),
     import('p-queue'),
   ])
   const authorised =
