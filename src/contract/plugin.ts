@@ -42,8 +42,8 @@ export interface Context {
   readonly version: number
   readonly log: Logger
   readonly metrics: Metrics
-  /** The only clock a plugin may read; tests drive it by hand. */
-  readonly clock: { now(): number }
+  /** `now`: wall clock, epoch ms, to date things. `monotonic`: ms that no one can set, to measure how long something takes. Tests drive both. */
+  readonly clock: { now(): number; monotonic(): number }
   /** True for the sink that is the pipeline's dlq: what it refuses has nowhere else to go. */
   readonly dlq?: boolean
   /** The result of a one-shot pipeline: printed when the run has ended; one that is not `ok` makes the command exit with 4. A later one of the step replaces it. */
@@ -89,8 +89,11 @@ export interface Source {
   seek?(lane: string, position: Position | undefined): Promise<void>
   /** Everything before `position` is durable downstream. Monotonic per lane, coalesced, at most once per `commit_interval`. */
   commit?(lane: string, position: Position): Promise<void>
-  /** True when the lane's last successful poll found nothing more to read: only then may silence be taken for idleness. */
-  caughtUp?(lane: string): boolean
+  /**
+   * Has the lane's last successful poll found nothing more to read? Only then may silence be taken for idleness. A source that polls
+   * answers with the `clock.monotonic()` at which that poll began: what came after it is not known yet, and counts neither as silence.
+   */
+  caughtUp?(lane: string): boolean | number
   /** Where another's checkpoint decides where reading goes on, `commit` is for others to see: it is enough to be told so often, ms. Default: each time. */
   readonly commitNotifyInterval?: number
   /** Somebody waits for each `commit` (an HTTP caller, say): cycles are settled at once instead of every `commit_interval`. */

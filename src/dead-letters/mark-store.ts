@@ -2,6 +2,7 @@
  * Where a pipeline keeps which of its dead letters are done: in the checkpoints of a pipeline of its own, `<name>-dlq-replay`. Where
  * outputs can be committed in one transaction with them, they are; the place is the same for every way of getting rid of a letter.
  */
+import { systemClock } from '../kit/clock.ts'
 import type { CheckpointStore, Context, LaneInfo, Logger, SinkPlugin, Transactor } from '../contract/plugin.ts'
 import { localCheckpoints } from '../runtime/checkpoints/local.ts'
 import type { Pipeline, Step } from '../config/model.ts'
@@ -43,7 +44,7 @@ export const markLane = (id: string, source: string): LaneInfo => ({ id, source 
 /** For a command that looks on: no metrics, and no result to report. */
 export const quietContext = (log: Logger): Omit<Context, 'pipeline' | 'version' | 'step'> => ({
   log,
-  clock: { now: Date.now },
+  clock: systemClock,
   metrics: { counter: () => ({ inc() {} }), gauge: () => ({ set() {} }) },
   report() {},
 })

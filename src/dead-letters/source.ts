@@ -100,7 +100,7 @@ export class LetterSource implements Source {
     lane.rest = lane.rest.slice(size)
     const messages = piece.flatMap(scanned => this.message(lane, scanned))
     if (messages.length === 0) return undefined
-    this.notBefore = this.ctx.clock.now() + (messages.length * 1000) / rate
+    this.notBefore = this.ctx.clock.monotonic() + (messages.length * 1000) / rate
     return { lane: info.id, messages, position: piece.at(-1)!.letter.offset + 1 }
   }
 
@@ -121,7 +121,7 @@ export class LetterSource implements Source {
   }
 
   private async pace(signal: AbortSignal): Promise<void> {
-    const wait = this.notBefore - this.ctx.clock.now()
+    const wait = this.notBefore - this.ctx.clock.monotonic()
     if (!(wait > 0)) return
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, wait)

@@ -1088,7 +1088,7 @@ export interface BarsConfig {
    */
   allowed_lateness: number
   /**
-   * After this much silence on a lane that has been read to its end, event time goes on with the wall clock, so that the last bar closes too. `0s`: never. In ms.
+   * After this much silence on a lane that has been read to its end, event time goes on as long as the silence lasts, so that the last bar closes too. `0s`: never. In ms.
    */
   idle_timeout: number
   /**
@@ -1598,7 +1598,7 @@ export interface ThrottleConfig {
    */
   max_future: number
   /**
-   * With `keep: last`: after this much silence on a lane that has been read to its end, event time goes on with the wall clock. `0s`: never. In ms.
+   * With `keep: last`: after this much silence on a lane that has been read to its end, event time goes on as long as the silence lasts. `0s`: never. In ms.
    */
   idle_timeout: number
   /**
@@ -1719,7 +1719,7 @@ export interface WindowConfig {
    */
   allowed_lateness: number
   /**
-   * After this much silence on a lane that has been read to its end, event time goes on with the wall clock, so that the last window closes too. `0s`: never. In ms.
+   * After this much silence on a lane that has been read to its end, event time goes on as long as the silence lasts, so that the last window closes too. `0s`: never. In ms.
    */
   idle_timeout: number
   /**

@@ -1,13 +1,23 @@
-/** Time is handed in, so that a test can drive it: the runtime and its plugins never call `Date.now` or `setTimeout` themselves. */
+/**
+ * Two times. The wall clock dates records and event time, and may be set forward or back at any moment. The monotonic clock measures
+ * how long something takes: intervals, deadlines, silence, leases. Never subtract one wall-clock time from another to wait.
+ * The runtime and its transforms get both handed in, so that tests can drive them.
+ */
 export interface Clock {
-  /** Epoch milliseconds. */
+  /** Wall clock, epoch ms. */
   now(): number
+  /** Never set back or forward; only differences mean something, and only within this process. ms */
+  monotonic(): number
   /** Calls `fn` once after `ms`; returns a function that cancels it. */
   after(ms: number, fn: () => void): () => void
 }
 
+/** ms. Starts near the epoch time of the process start, so that 0 is long ago. */
+export const monotonic = (): number => performance.timeOrigin + performance.now()
+
 export const systemClock: Clock = {
   now: Date.now,
+  monotonic,
   after(ms, fn) {
     const timer = setTimeout(fn, ms)
     return () => clearTimeout(timer)
@@ -17,6 +27,8 @@ export const systemClock: Clock = {
 /** Moves only when told to. Timers fire in order of their due time, at that time. */
 export class VirtualClock implements Clock {
   private time: number
+  /** By how much the wall clock has been set away from `time`. */
+  private offset = 0
   private timers: { due: number; seq: number; fn: () => void }[] = []
   private seq = 0
 
@@ -25,7 +37,16 @@ export class VirtualClock implements Clock {
   }
 
   now(): number {
+    return this.time + this.offset
+  }
+
+  monotonic(): number {
     return this.time
+  }
+
+  /** Somebody sets the wall clock, by so many ms forward or back. Timers do not notice. */
+  setWallClock(by: number): void {
+    this.offset += by
   }
 
   after(ms: number, fn: () => void): () => void {
@@ -34,6 +55,11 @@ export class VirtualClock implements Clock {
     return () => {
       this.timers = this.timers.filter(t => t !== timer)
     }
+  }
+
+  /** Time passes without the process: timers that were due meanwhile fire late, at the next step. */
+  skip(ms: number): void {
+    this.time += ms
   }
 
   /** Steps to the next timer due at or before `until` and fires it; false when there is none (the clock then stands at `until`). */

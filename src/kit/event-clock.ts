@@ -1,7 +1,7 @@
 /**
  * Event time of one transform on one lane. The watermark says: nothing older than this is expected any more. It follows the
  * messages alone (largest time seen, minus the allowed lateness), one message after the other, so that what it decides never depends on
- * batching or speed. The one exception is silence on a caught-up lane: then event time goes on with the wall clock, and
+ * batching or speed. The one exception is silence on a caught-up lane: then event time goes on as long as the silence lasts, and
  * because the watermark is part of the state, a restart judges late messages as the first run did.
  */
 import type { Json, State } from '../contract/plugin.ts'
@@ -41,16 +41,18 @@ export class EventClock {
   }
 
   /**
-   * Silence moves the watermark only when that closes something, at or before `due`: a move that nothing came of would not be worth a
-   * checkpoint, and one that no checkpoint holds would be forgotten by a restart.
+   * Silence moves the watermark only to the end of what it closes, and no further: a message that comes later is judged by what
+   * was seen, not by how long nothing was.
+   * @param due smallest end of what is open
+   * @param lastEnd largest end of what is open, at or before a time
    * @returns true when it moved.
    */
-  idle(silence: number, due: number): boolean {
+  idle(silence: number, due: number, lastEnd: (until: number) => number): boolean {
     if (this.idleTimeout === 0 || silence < this.idleTimeout || this.max === Number.NEGATIVE_INFINITY) return false
-    const target = this.max + silence - this.lateness
-    if (target < due) return false
+    const until = this.max + silence - this.lateness
+    if (until < due) return false
     const before = this.watermark
-    return this.advance(target) > before
+    return this.advance(lastEnd(until)) > before
   }
 
   /** Everything up to `time` is closed: what comes later for it is late. */

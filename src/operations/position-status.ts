@@ -1,4 +1,5 @@
 /** Where the sources of a pipeline stand: what they remember themselves, and the checkpoint, which wins. Looks only. */
+import { systemClock } from '../kit/clock.ts'
 import type {
   Checkpoint,
   CheckpointStore,
@@ -42,7 +43,7 @@ export function storeOf(pipeline: Pipeline, step: Step<SourcePlugin>): Checkpoin
     version: pipeline.version,
     log: silent,
     metrics: { counter: () => nothing, gauge: () => nothing },
-    clock: { now: Date.now },
+    clock: systemClock,
     report: () => {},
     assign: unused,
     revoke: unused,

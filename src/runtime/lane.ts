@@ -16,6 +16,9 @@ import { Rewinder } from './rewinder.ts'
 import { Settler } from './settler.ts'
 import { LaneState } from './state.ts'
 
+/** Ticks come every 250 ms; after so long without one the process did not run, ms. */
+const FROZEN = 1000
+
 export class Lane {
   readonly info: LaneInfo
   /** How often the source was sent back: after that it has something to read again. */
@@ -31,8 +34,10 @@ export class Lane {
   private busy: Promise<void> | undefined
   /** What was read before a rewind is void after it. */
   private generation = 0
-  /** Clock time since when the lane has been silent and caught up. */
+  /** `clock.monotonic()` from and until when the lane is known to have been silent and caught up. */
   private silentSince: number
+  private silentUntil: number
+  private lastTick: number
   /** Ends the wait for a transform's peer. */
   private readonly dropped = new AbortController()
 
@@ -59,7 +64,7 @@ export class Lane {
       },
       giveBack: () => this.giveBack(),
     })
-    this.silentSince = host.clock.now()
+    this.silentSince = this.silentUntil = this.lastTick = host.clock.monotonic()
   }
 
   /** Takes the lane over. @returns where to read from; undefined: never checkpointed. */
@@ -93,25 +98,31 @@ export class Lane {
     } finally {
       done()
     }
-    if (batch.messages.length > 0) this.silentSince = this.host.clock.now()
+    if (batch.messages.length > 0) this.silentSince = this.silentUntil = this.host.clock.monotonic()
     this.rewinder.succeeded()
     this.settler.advance(batch.position, batch.messages.length)
   }
 
-  /** Wall-clock tick. Silence counts only while the source says that there is nothing more to read. */
-  async tick(caughtUp: boolean): Promise<void> {
-    const now = this.host.clock.now()
-    if (!caughtUp || this.status !== 'running') {
-      this.silentSince = now
+  /**
+   * Silence counts only as far as the source knows that there is nothing more to read. Of a time in which this process was stopped
+   * or busy a source that is pushed to knows nothing: what came meanwhile still waits in a socket.
+   */
+  async tick(caughtUp: boolean | number): Promise<void> {
+    const now = this.host.clock.monotonic()
+    const frozen = now - this.lastTick > FROZEN
+    this.lastTick = now
+    if (caughtUp === false || (caughtUp === true && frozen) || this.status !== 'running') {
+      this.silentSince = this.silentUntil = now
       return
     }
-    if (this.busy || !this.chain.wantsIdle || now <= this.silentSince) return
-    await this.lifecycle(() => this.chain.onIdle(now - this.silentSince))
+    this.silentUntil = caughtUp === true ? now : caughtUp
+    if (this.busy || !this.chain.wantsIdle || this.silence <= 0) return
+    await this.lifecycle(() => this.chain.onIdle(this.silence))
   }
 
   /** ms of caught-up silence. */
   get silence(): number {
-    return this.host.clock.now() - this.silentSince
+    return Math.max(0, this.silentUntil - this.silentSince)
   }
 
   /** Nothing read and not yet settled. */
@@ -215,7 +226,7 @@ export class Lane {
     const exit = exitInto(cycle, this.info, this.host, this.dropped.signal, (message, failure) => this.failures.kill(message, failure))
     this.chain = new Chain([this.host.inlet, ...stages], exit)
     this.settler.reset(this.state, checkpoint?.position)
-    this.silentSince = this.host.clock.now()
+    this.silentSince = this.silentUntil = this.host.clock.monotonic()
     return checkpoint?.position
   }
 

@@ -37,7 +37,7 @@ export class PipelineRun {
   private stopping = false
   private cancelTick: (() => void) | undefined
   private cancelDeadline: (() => void) | undefined
-  /** Clock time since when every source has been reachable. */
+  /** `clock.monotonic()` since when every source has been reachable. */
   private reachableSince: number
   private opened = false
 
@@ -55,7 +55,7 @@ export class PipelineRun {
       fatal: error => this.fatal(error),
     })
     this.lanes = this.assignment.lanes
-    this.reachableSince = options.clock.now()
+    this.reachableSince = options.clock.monotonic()
   }
 
   /** Runs to the end. Resolves when everything is settled and closed. @throws what made the pipeline stop. */
@@ -145,21 +145,21 @@ export class PipelineRun {
   private tick(): void {
     this.cancelTick = this.options.clock.after(TICK, () => {
       const { untilIdle } = this.options
-      if (this.built.sources.some(({ source }) => source.healthy?.() === false)) this.reachableSince = this.options.clock.now()
+      if (this.built.sources.some(({ source }) => source.healthy?.() === false)) this.reachableSince = this.options.clock.monotonic()
       if (untilIdle !== undefined && !this.stopping && this.idleFor() >= untilIdle) this.stop()
       else for (const lane of this.lanes.values()) void lane.tick(this.caughtUp(lane)).catch(error => this.fatal(error as Error))
       this.tick()
     })
   }
 
-  private caughtUp(lane: Lane): boolean {
+  private caughtUp(lane: Lane): boolean | number {
     const entry = this.built.sources.find(s => s.step.name === lane.info.source)
     return entry?.source.caughtUp?.(lane.info.id) ?? true
   }
 
   /** ms without input from reachable sources and with nothing being written; what only waits for its commit interval is drained at the end. */
   private idleFor(): number {
-    let silence = this.options.clock.now() - this.reachableSince
+    let silence = this.options.clock.monotonic() - this.reachableSince
     for (const lane of this.lanes.values()) silence = Math.min(silence, lane.quiet ? lane.silence : 0)
     return silence
   }

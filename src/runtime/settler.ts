@@ -45,7 +45,7 @@ export class Settler {
     this.host = host
     this.onFailure = onFailure
     this.cycle = new Cycle(host.writers.length)
-    this.lastCommit = host.clock.now()
+    this.lastCommit = host.clock.monotonic()
   }
 
   /** Starts over from a checkpoint: everything in memory is forgotten. */
@@ -55,7 +55,7 @@ export class Settler {
     this.position = position
     this.cycle = new Cycle(this.host.writers.length)
     this.unsaved = false
-    this.lastCommit = this.host.clock.now()
+    this.lastCommit = this.host.clock.monotonic()
   }
 
   /** Nothing more is written or committed; waiters go on. */
@@ -124,7 +124,7 @@ export class Settler {
 
   private schedule(): void {
     if (this.flushing || this.stopped || this.held || (this.cycle.empty && !this.unsaved)) return
-    const wait = this.lastCommit + this.host.commitInterval - this.host.clock.now()
+    const wait = this.lastCommit + this.host.commitInterval - this.host.clock.monotonic()
     const pressing = this.fill >= 0.5
     if (wait <= 0 || pressing || this.draining || (!this.host.committer.atomic && this.cycle.hasOutput)) {
       this.flush()
@@ -142,10 +142,10 @@ export class Settler {
     const cycle = this.cycle
     this.cycle = new Cycle(this.host.writers.length)
     this.inFlight = cycle.size
-    const due = committer.atomic || this.draining || clock.now() - this.lastCommit >= commitInterval
+    const due = committer.atomic || this.draining || clock.monotonic() - this.lastCommit >= commitInterval
     const delta = due && this.position !== undefined ? { position: this.position, state: this.state.takeChanges() } : undefined
     if (due) {
-      this.lastCommit = clock.now()
+      this.lastCommit = clock.monotonic()
       this.unsaved = false
     }
     this.flushing = committer

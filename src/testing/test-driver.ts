@@ -62,7 +62,7 @@ export class TestDriver {
 
   /** Every timer on the way fires at its own time, and what it set off comes to rest before the next one. */
   async advance(ms: number): Promise<void> {
-    const until = this.clock.now() + ms
+    const until = this.clock.monotonic() + ms
     while (this.clock.step(until)) await this.quiet()
   }
 

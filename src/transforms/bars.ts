@@ -101,7 +101,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
     },
 
     onIdle(silence, out) {
-      if (clock.idle(silence, book.nextDue)) close(out)
+      if (clock.idle(silence, book.nextDue, until => book.lastDue(until))) close(out)
       save()
     },
 

@@ -94,7 +94,7 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
     else giveUp(w.message, w.key, out)
   }
   const settleDue = (out: Output): void => {
-    const now = ctx.clock.now()
+    const now = ctx.clock.monotonic()
     for (const w of queue.all()) settle(w, out, now - w.since >= wait)
   }
 
@@ -150,7 +150,12 @@ class Queue {
     this.state = state
     this.ctx = ctx
     const entries = [...state.entries()].toSorted(([a], [b]) => Number(a) - Number(b))
-    for (const [id, [parked, key, since]] of entries) this.waiting.set(id, { id, message: unpark(parked, ctx.lane), key, since })
+    const { clock } = ctx
+    for (const [id, [parked, key, at]] of entries) {
+      // Only the wall clock outlives the process. If it was set back, they wait anew.
+      const since = clock.monotonic() - Math.max(0, clock.now() - at)
+      this.waiting.set(id, { id, message: unpark(parked, ctx.lane), key, since })
+    }
     this.next = Number(entries.at(-1)?.[0] ?? -1) + 1
   }
 
@@ -165,9 +170,9 @@ class Queue {
   add(message: Message, key: string): void {
     if (this.waiting.size === 0) this.next = 0
     const id = String(this.next++)
-    const since = this.ctx.clock.now()
-    this.state.set(id, [park(message), key, since])
-    this.waiting.set(id, { id, message, key, since })
+    const { clock } = this.ctx
+    this.state.set(id, [park(message), key, clock.now()])
+    this.waiting.set(id, { id, message, key, since: clock.monotonic() })
   }
 
   remove({ id }: Waiting): void {

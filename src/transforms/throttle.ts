@@ -86,13 +86,13 @@ function create(config: ThrottleConfig, ctx: TransformContext): Transform {
     },
 
     onIdle(silence, out) {
-      if (keep === 'last' && clock.idle(silence, slots.nextDue)) close(out)
+      if (keep === 'last' && clock.idle(silence, slots.nextDue, until => slots.lastEnd(until))) close(out)
       clock.save()
     },
 
     onEnd(out, until) {
       if (keep !== 'last') return
-      clock.advance(Math.min(until, slots.lastDue))
+      clock.advance(slots.lastEnd(until))
       close(out)
       clock.save()
     },
@@ -114,9 +114,10 @@ class Slots {
     return this.state.size
   }
 
-  get lastDue(): number {
+  /** Largest end of an open interval, at or before `until`. */
+  lastEnd(until: number): number {
     let last = Number.NEGATIVE_INFINITY
-    for (const [, [end]] of this.state.entries()) last = Math.max(last, end)
+    for (const [, [end]] of this.state.entries()) if (end <= until && end > last) last = end
     return last
   }
 

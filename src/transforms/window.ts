@@ -127,7 +127,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
     },
 
     onIdle(silence, out) {
-      if (clock.idle(silence, windows.nextDue)) close(out)
+      if (clock.idle(silence, windows.nextDue, until => windows.lastEnd(until))) close(out)
       save()
     },
 

@@ -75,8 +75,8 @@ function create(config: GenerateSourceConfig, ctx: SourceContext): Source {
   /** Records that may go now. */
   const due = (): number => {
     if (rate === undefined) return BATCH
-    pace ??= { since: ctx.clock.now(), from: next }
-    return pace.from + 1 + Math.floor(((ctx.clock.now() - pace.since) * rate) / 1000) - next
+    pace ??= { since: ctx.clock.monotonic(), from: next }
+    return pace.from + 1 + Math.floor(((ctx.clock.monotonic() - pace.since) * rate) / 1000) - next
   }
 
   return {

@@ -76,8 +76,8 @@ export interface Consumer {
   seek(tp: TopicPartition, offset: number | undefined): Promise<void>
   /** Offset of the next record to read, with free text that is stored beside it. */
   commit(offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void>
-  /** The last successful poll of the broker for this partition returned nothing, and it was recent. */
-  caughtUp(tp: TopicPartition): boolean
+  /** The last successful poll of the broker for this partition found nothing: the `monotonic` time at which it was sent, or true when the log itself was looked at. */
+  caughtUp(tp: TopicPartition): boolean | number
   healthy(): boolean
   close(): Promise<void>
 }

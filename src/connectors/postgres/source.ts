@@ -44,7 +44,8 @@ class PostgresSource implements Source {
   private readonly sql: (first: boolean, limit: number) => string
   private lease: PostgresLease | undefined
   private cursor: Cursor = { after: null, row: 0 }
-  private behind = true
+  /** When the last question, which left nothing, was asked: `clock.monotonic()`. */
+  private emptyAt: number | undefined
   private seeks = 0
 
   constructor(config: PostgresSourceConfig, ctx: SourceContext) {
@@ -72,7 +73,6 @@ class PostgresSource implements Source {
         this.cursor = batch.position as unknown as Cursor
         return batch
       }
-      this.behind = false
       if (this.config.mode === 'once') return null
       await pause(this.config.interval, signal)
     }
@@ -80,13 +80,13 @@ class PostgresSource implements Source {
 
   seek(_lane: string, position: Position | undefined): Promise<void> {
     this.seeks++
-    this.behind = true
+    this.emptyAt = undefined
     this.cursor = (position as Cursor | undefined) ?? { after: null, row: 0 }
     return Promise.resolve()
   }
 
-  caughtUp(): boolean {
-    return !this.behind
+  caughtUp(): number | false {
+    return this.emptyAt ?? false
   }
 
   healthy(): boolean {
@@ -105,12 +105,13 @@ class PostgresSource implements Source {
     const { after, row: from } = this.cursor
     const start = this.config.start === undefined ? undefined : [this.config.start].flat().map(String)
     const values: readonly Param[] = after ?? start ?? []
+    const asked = this.ctx.clock.monotonic()
     // One more than wanted: a batch must not end between rows that the cursor cannot tell apart.
     const found = await this.lease.driver.query(this.sql(values.length === 0, limit + 1), values, { prepare: true })
     const columns = [cursor].flat()
     const rows = whole(found, columns, limit)
+    this.emptyAt = found.rows.length > rows.length ? undefined : asked
     if (rows.length === 0) return undefined
-    this.behind = found.rows.length > rows.length
     const origin = { lane: this.lane, source: this.ctx.step, format: 'json' as const }
     const fields = found.fields.filter(f => !f.name.startsWith(CURSOR) && f.name !== TIME)
     const now = this.ctx.clock.now()

@@ -24,7 +24,7 @@ export default defineSource<RunnerStatusSourceConfig>({
     const others = listOf(urls)
     let offset = 0
     let round = 0
-    let due = 0
+    let due = Number.NEGATIVE_INFINITY
 
     return {
       async open() {
@@ -36,13 +36,13 @@ export default defineSource<RunnerStatusSourceConfig>({
         for (;;) {
           signal.throwIfAborted()
           if (rounds > 0 && round >= rounds) return null
-          const now = ctx.clock.now()
+          const now = ctx.clock.monotonic()
           if (now >= due) break
           await sleep(Math.min(250, due - now), undefined, { signal }).catch(() => signal.throwIfAborted())
         }
         const asked = await Promise.all(others.map(url => ask(url, timeout, signal)))
         const now = ctx.clock.now()
-        due = now + every
+        due = ctx.clock.monotonic() + every
         round++
         const messages = [...statusOfAll(), ...asked.flat()].map(
           status => new Message(status, status.pipeline ?? (status as Answer).url, now, undefined, offset++, origin),
@@ -50,7 +50,7 @@ export default defineSource<RunnerStatusSourceConfig>({
         return { lane, messages, position: offset }
       },
 
-      caughtUp: () => ctx.clock.now() < due,
+      caughtUp: () => ctx.clock.monotonic() < due,
     }
   },
 })

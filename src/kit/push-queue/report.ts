@@ -9,7 +9,7 @@ export interface ReportOptions {
   readonly log: Logger
   /** Step's name, for the metrics. */
   readonly step: string
-  readonly clock: { now(): number }
+  readonly clock: { now(): number; monotonic(): number }
 }
 
 /** No room in memory, none on disk, or none any more: the queue is closed. */
@@ -56,7 +56,7 @@ export class Report {
   }
 
   private warn(details: object, message: string): void {
-    const now = this.options.clock.now()
+    const now = this.options.clock.monotonic()
     if (now - this.loggedAt < INTERVAL) return
     this.loggedAt = now
     this.options.log.warn({ step: this.options.step, ...details }, message)

@@ -123,6 +123,14 @@ export class BarBook {
     return end
   }
 
+  /** The largest time at or before `until` at which something of an open or retained bar is due. */
+  lastDue(until: number): number {
+    let last = Number.NEGATIVE_INFINITY
+    for (const { bars } of this.series.values())
+      for (const bar of bars) if (this.dueTime(bar) <= until && this.dueTime(bar) > last) last = this.dueTime(bar)
+    return last
+  }
+
   /** Tells the state what has changed; the runtime cuts only between calls of the transform, so once per call is enough. */
   flush(): void {
     for (const bar of this.dirty) {

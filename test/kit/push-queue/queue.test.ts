@@ -36,7 +36,7 @@ function queue(options: Partial<PushQueueOptions> = {}): PushQueue {
     metrics: meters,
     log: { debug: warn, info: warn, warn, error: warn },
     step: 'in',
-    clock: { now: () => now },
+    clock: { now: () => now, monotonic: () => now },
     ...options,
   })
   queues.push(q)
@@ -240,7 +240,7 @@ describe('push queue', () => {
     first.push({ payload: body(1), time: 1 })
     expect(metric('runner_push_dropped_total', 'closed')).toBe(1)
     now += 1000
-    const second = queue({ clock: { now: () => now } })
+    const second = queue({ clock: { now: () => now, monotonic: () => now } })
     now -= 1000
     fill(second, 3000, 3100)
     expect(await drain(second)).toEqual(range(records.length, 3100))

@@ -10,7 +10,7 @@ const queue = createPushQueue({
   metrics: { counter: () => ({ inc: silent }), gauge: () => ({ set: silent }) },
   log: { debug: silent, info: silent, warn: silent, error: silent },
   step: 'in',
-  clock: { now: () => 1_000_000 },
+  clock: { now: () => 1_000_000, monotonic: () => 1_000_000 },
 })
 queue.open()
 for (let n = 0; n < 4000; n++) queue.push({ payload: Buffer.from(`${n}:${'x'.repeat(n % 300)}`), time: n })

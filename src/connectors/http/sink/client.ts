@@ -81,7 +81,7 @@ export class Client {
     const problem = `${host} answered ${status}${text === '' ? '' : `: ${text.trim().slice(0, SHOWN)}`}`
     const meaning = meaningOf(status, this.recordStatuses)
     if (meaning === 'later') {
-      this.pausedUntil = this.ctx.clock.now() + delayOf(after, this.ctx.clock.now())
+      this.pausedUntil = this.ctx.clock.monotonic() + delayOf(after, this.ctx.clock.now())
       throw new ConnectionError(problem)
     }
     if (meaning === 'configuration') throw new EnvironmentError(`${problem}\n  ${adviceFor(status, config)}`)
@@ -98,7 +98,7 @@ export class Client {
   }
 
   private async pause(signal: AbortSignal): Promise<void> {
-    const wait = Math.min(this.pausedUntil - this.ctx.clock.now(), MAX_PAUSE)
+    const wait = Math.min(this.pausedUntil - this.ctx.clock.monotonic(), MAX_PAUSE)
     if (wait <= 0) return
     await new Promise<void>(resolve => {
       const done = (): void => {

@@ -5,6 +5,7 @@ import { connectionBroke, NOT_COORDINATOR, STALE, toPipelineError, typeOf } from
 import { type Address, type ClusterOptions, Connections, parseAddress } from './connections.ts'
 import { type Broker, internals, type Request } from './internals.ts'
 import { Backoff } from './wait.ts'
+import { monotonic } from '../../../kit/clock.ts'
 
 export interface PartitionInfo {
   readonly partition: number
@@ -72,17 +73,17 @@ export class Cluster {
 
   async topic(topic: string, { refresh = false, create = false } = {}): Promise<TopicEntry> {
     let entry = this.topics.get(topic)
-    if (refresh || entry === undefined || entry.partitions.length === 0 || Date.now() - entry.at > METADATA_MAX_AGE) {
+    if (refresh || entry === undefined || entry.partitions.length === 0 || monotonic() - entry.at > METADATA_MAX_AGE) {
       await this.metadata([topic], create)
       entry = this.topics.get(topic)
     }
-    return entry ?? { partitions: [], error: UNKNOWN_TOPIC, at: Date.now() }
+    return entry ?? { partitions: [], error: UNKNOWN_TOPIC, at: monotonic() }
   }
 
   /** Number of partitions if cached, else undefined: for the producer's fast path. */
   cached(topic: string): readonly PartitionInfo[] | undefined {
     const entry = this.topics.get(topic)
-    return entry !== undefined && entry.partitions.length > 0 && Date.now() - entry.at < METADATA_MAX_AGE ? entry.partitions : undefined
+    return entry !== undefined && entry.partitions.length > 0 && monotonic() - entry.at < METADATA_MAX_AGE ? entry.partitions : undefined
   }
 
   /** Forget leaders of these topics, because one of them turned out to be wrong. */
@@ -176,7 +177,7 @@ export class Cluster {
    * @throws {PipelineError}
    */
   async retry<T>(doing: string, budgetMs: number, attempt: () => Promise<T>, fatal: (error: unknown) => boolean = () => false): Promise<T> {
-    const deadline = Date.now() + budgetMs
+    const deadline = monotonic() + budgetMs
     const backoff = new Backoff(20, 1000)
     for (;;) {
       try {
@@ -184,7 +185,7 @@ export class Cluster {
       } catch (error) {
         if (fatal(error)) throw error
         const mapped = toPipelineError(error, doing)
-        if (!mapped.retryable || this.closed || Date.now() > deadline) throw mapped
+        if (!mapped.retryable || this.closed || monotonic() > deadline) throw mapped
         await backoff.wait()
       }
     }
@@ -200,7 +201,7 @@ export class Cluster {
     try {
       // An empty list means every topic in kafkajs' encoding; one that can't exist asks for the brokers only.
       const found = await this.requestMetadata(broker, topics.length === 0 ? ['-'] : topics, create)
-      const at = Date.now()
+      const at = monotonic()
       if (topics.length > 0) for (const t of found) this.topics.set(t.topic, { partitions: t.partitions, error: t.error, at })
     } catch (error) {
       this.failed(broker, error)

@@ -5,6 +5,7 @@
  */
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
+import { monotonic } from '../../../kit/clock.ts'
 
 const VERSION = '2.2.4'
 
@@ -87,7 +88,7 @@ function load(): Internals {
   const framing = require.resolve('kafkajs/src/protocol/request')
   require(framing)
   require.cache[framing]!.exports = frame
-  patchRequestQueue(require('kafkajs/src/network/requestQueue'))
+  patchRequestQueue(require('kafkajs/src/network/requestQueue'), require('kafkajs/src/network/requestQueue/socketRequest'))
   patchConnection(require('kafkajs/src/network/connection'))
   const assigner = require('kafkajs/src/consumer/assignerProtocol')
   return {
@@ -107,11 +108,36 @@ function load(): Internals {
 /**
  * Issue 1751: after every response a timer of a negative delay is started, which Node turns into a 1 ms loop with a
  * warning (3.7 % of a core when idle). A timer is needed only while something waits.
+ * Timeouts and throttling go by the wall clock: set back by an hour it would let a lost request wait for an hour.
  */
-function patchRequestQueue(RequestQueue: { prototype: any }): void {
+function patchRequestQueue(RequestQueue: { prototype: any }, SocketRequest: { prototype: any }): void {
+  const send = SocketRequest.prototype.send as () => void
+  SocketRequest.prototype.send = function (this: any): void {
+    send.call(this)
+    this.sentAt = monotonic()
+  }
+  RequestQueue.prototype.scheduleRequestTimeoutCheck = function (this: any): void {
+    if (!this.enforceRequestTimeout) return
+    this.destroy()
+    this.requestTimeoutIntervalId = setInterval(
+      () => {
+        const now = monotonic()
+        for (const request of this.inflight.values()) if (now - request.sentAt > request.requestTimeout) request.timeoutRequest()
+        if (!this.isConnected()) this.destroy()
+      },
+      Math.min(this.requestTimeout, 100),
+    )
+  }
+  RequestQueue.prototype.maybeThrottle = function (this: any, ms: number | null): void {
+    if (ms !== null && ms > 0) this.throttledUntil = Math.max(this.throttledUntil, monotonic() + ms)
+  }
+  RequestQueue.prototype.canSendSocketRequestImmediately = function (this: any): boolean {
+    const full = this.maxInFlightRequests != null && this.inflight.size >= this.maxInFlightRequests
+    return !full && this.throttledUntil <= monotonic()
+  }
   RequestQueue.prototype.scheduleCheckPendingRequests = function (this: any): void {
     if (this.throttleCheckTimeoutId || this.pending.length === 0) return
-    const delay = Math.max(10, this.throttledUntil - Date.now())
+    const delay = Math.max(10, this.throttledUntil - monotonic())
     this.throttleCheckTimeoutId = setTimeout(() => {
       this.throttleCheckTimeoutId = null
       this.checkPendingRequests()

@@ -6,6 +6,7 @@ import type { OutRecord, Producer, ProducerOptions } from '../driver.ts'
 import type { Cluster } from './cluster.ts'
 import { RecordAccumulator } from './produce/record-accumulator.ts'
 import { within } from './wait.ts'
+import { monotonic } from '../../../kit/clock.ts'
 
 const CLOSE_BUDGET = 10_000
 const PING_INTERVAL = 2000
@@ -16,7 +17,7 @@ export class KafkaProducer implements Producer {
   private readonly sender: RecordAccumulator
   private reachable = true
   private pinging = false
-  private pinged = Date.now()
+  private pinged = monotonic()
 
   constructor(cluster: Cluster, options: ProducerOptions, log: Logger) {
     this.cluster = cluster
@@ -35,7 +36,7 @@ export class KafkaProducer implements Producer {
 
   /** Asked now and then; a producer that has nothing to write looks after its brokers meanwhile. */
   healthy(): boolean {
-    const now = Date.now()
+    const now = monotonic()
     if (!this.pinging && now - this.pinged > PING_INTERVAL) {
       this.pinging = true
       this.pinged = now

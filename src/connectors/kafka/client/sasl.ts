@@ -1,6 +1,7 @@
 /** kafkajs' `sasl` object from our settings. */
 import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
 import type { ConnectionConfig } from '../connect.ts'
+import { monotonic } from '../../../kit/clock.ts'
 
 export function saslOptions(c: ConnectionConfig): object {
   if (c.sasl_mechanism !== 'OAUTHBEARER')
@@ -45,7 +46,7 @@ const bearer =
 function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }> {
   let token: { value: string; until: number } | undefined
   return async () => {
-    if (token !== undefined && Date.now() < token.until) return token
+    if (token !== undefined && monotonic() < token.until) return token
     const body = new URLSearchParams({ grant_type: 'client_credentials', ...(c.sasl_oauth_scope ? { scope: c.sasl_oauth_scope } : {}) })
     const authorization = `Basic ${Buffer.from(`${encodeURIComponent(c.sasl_username)}:${encodeURIComponent(c.sasl_password)}`).toString('base64')}`
     let response: Response
@@ -65,7 +66,7 @@ function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }
     }
     const answer = (await response.json()) as { access_token?: string; expires_in?: number }
     if (typeof answer.access_token !== 'string') throw new EnvironmentError(`${c.sasl_oauth_token_url} gave no access_token`)
-    token = { value: answer.access_token, until: Date.now() + (answer.expires_in ?? 300) * 800 }
+    token = { value: answer.access_token, until: monotonic() + (answer.expires_in ?? 300) * 800 }
     return token
   }
 }

@@ -1,4 +1,5 @@
 /** Small helpers around promises that never leave one unhandled. */
+import { monotonic } from '../../../kit/clock.ts'
 
 export const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
   new Promise(resolve => {
@@ -83,7 +84,7 @@ export class Alarm {
     this.ring = ring
   }
 
-  /** @param time epoch ms */
+  /** @param time `monotonic` ms */
   at(time: number): void {
     if (time >= this.due) return
     clearTimeout(this.timer)
@@ -93,7 +94,7 @@ export class Alarm {
         this.due = Infinity
         this.ring()
       },
-      Math.max(1, time - Date.now()),
+      Math.max(1, time - monotonic()),
     )
   }
 

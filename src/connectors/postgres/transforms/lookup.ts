@@ -71,7 +71,7 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
   }
   const ask = async (keys: readonly string[], into: Map<string, Found>): Promise<void> => {
     const rows = await find(keys)
-    const until = ctx.clock.now() + ttl
+    const until = ctx.clock.monotonic() + ttl
     for (const key of keys) {
       const found = rows.get(key) ?? []
       into.set(key, found)
@@ -92,7 +92,7 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
 
   return {
     process(messages, out) {
-      const now = ctx.clock.now()
+      const now = ctx.clock.monotonic()
       const found = new Map<string, Found>()
       const missing = new Set<string>()
       const keys = messages.map(m => {

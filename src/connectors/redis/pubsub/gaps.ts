@@ -25,9 +25,9 @@ export class Gaps {
 
   begin(error: Error): void {
     if (this.since !== undefined) return
-    this.since = this.ctx.clock.now()
+    this.since = this.ctx.clock.monotonic()
     this.count.inc()
-    this.timer = setInterval(() => this.seconds.set((this.ctx.clock.now() - this.since!) / 1000), 500)
+    this.timer = setInterval(() => this.seconds.set((this.ctx.clock.monotonic() - this.since!) / 1000), 500)
     this.timer.unref()
     this.ctx.log.warn(
       { step: this.ctx.step, error: error.message },
@@ -37,14 +37,14 @@ export class Gaps {
 
   end(): void {
     if (this.since === undefined) return
-    const seconds = (this.ctx.clock.now() - this.since) / 1000
+    const seconds = (this.ctx.clock.monotonic() - this.since) / 1000
     this.close()
     this.ctx.log.info({ step: this.ctx.step, seconds }, 'Pub/Sub gap is over: subscribed again')
   }
 
   close(): void {
     if (this.since === undefined) return
-    this.total.inc((this.ctx.clock.now() - this.since) / 1000)
+    this.total.inc((this.ctx.clock.monotonic() - this.since) / 1000)
     this.since = undefined
     clearInterval(this.timer)
     this.seconds.set(0)

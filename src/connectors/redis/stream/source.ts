@@ -85,7 +85,10 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
       await lanes.find(l => l.id === id)?.commit(position)
     },
 
-    caughtUp: id => lanes.some(l => l.id === id && l.caughtUp && !waiting.has(l)),
+    caughtUp(id) {
+      const found = lanes.find(l => l.id === id)
+      return found !== undefined && !waiting.has(found) && found.caughtUp
+    },
     healthy: () => lease?.driver.healthy() ?? false,
 
     async close() {

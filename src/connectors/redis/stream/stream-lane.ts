@@ -33,8 +33,8 @@ const ACK = 5000
 export class StreamLane {
   readonly id: string
   readonly key: string
-  /** The last look at the stream left nothing. */
-  caughtUp = false
+  /** When the last look at the stream, which left nothing, was sent: `clock.monotonic()`. */
+  caughtUp: number | false = false
   private readonly o: LaneOptions
   private readonly origin: Origin
   private delivered: Delivered[] = []
@@ -88,7 +88,7 @@ export class StreamLane {
   async next(session: Session, block: number): Promise<Batch> {
     const { generation } = this
     if (this.own !== undefined) return await this.nextOwn(this.own, generation)
-    const now = this.o.ctx.clock.now()
+    const now = this.o.ctx.clock.monotonic()
     if (now - this.lastClaim >= this.o.config.claim_idle / 2) {
       this.lastClaim = now
       const entries = await this.claim()
@@ -106,7 +106,7 @@ export class StreamLane {
       else throw sortError(reply, `stream ${this.key}`)
     }
     const entries = reply instanceof ReplyError ? [] : entriesOf(reply)
-    this.caughtUp = entries.length < this.o.config.batch_size
+    this.caughtUp = entries.length < this.o.config.batch_size && now
     return this.batch(entries, generation, [entries[0]?.[0], entries.at(-1)?.[0] as string])
   }
 

@@ -9,6 +9,7 @@ import { Fetcher } from './fetcher.ts'
 import { Membership } from './membership.ts'
 import { PartitionState } from './partition.ts'
 import { StartPositions } from './start.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 /** A broker that has not answered for this long is away. */
 const HEALTHY_MS = 10_000
@@ -99,15 +100,14 @@ export class GroupConsumer implements Consumer {
     await this.membership!.commit(this.cluster, offsets)
   }
 
-  caughtUp(tp: TopicPartition): boolean {
-    const state = this.states.get(tpKey(tp))
-    return state !== undefined && state.caughtUp(Date.now(), this.options.maxWaitMs + 2000)
+  caughtUp(tp: TopicPartition): boolean | number {
+    return this.states.get(tpKey(tp))?.caughtUp() ?? false
   }
 
   healthy(): boolean {
     if (this.fatal !== undefined || this.membership === undefined) return false
     const contact = this.states.size > 0 ? this.fetcher.lastContact : this.membership.lastContact
-    return Date.now() - contact < HEALTHY_MS
+    return monotonic() - contact < HEALTHY_MS
   }
 
   async close(): Promise<void> {

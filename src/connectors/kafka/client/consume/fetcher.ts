@@ -5,6 +5,7 @@ import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
 import { fetch, type Fetched } from './fetch.ts'
 import type { PartitionState } from './partition.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 export interface FetcherOptions {
   readonly maxBytes: number
@@ -31,7 +32,7 @@ const WATCH_INTERVAL = 5000
 export class Fetcher {
   private readonly cluster: Cluster
   private readonly options: FetcherOptions
-  /** Fetches under way: when each broker was asked, epoch ms. */
+  /** Fetches under way: when each broker was asked, `monotonic` ms. */
   private readonly busy = new Map<number, number>()
   private readonly watchdog: NodeJS.Timeout
   private timer: NodeJS.Timeout | undefined
@@ -46,7 +47,7 @@ export class Fetcher {
     this.watchdog = setInterval(() => this.watch(), WATCH_INTERVAL).unref()
   }
 
-  /** Epoch ms of the last good answer; 0 after a failure. */
+  /** `monotonic` ms of the last good answer; 0 after a failure. */
   get lastContact(): number {
     return this.broken ? 0 : this.contact
   }
@@ -54,7 +55,7 @@ export class Fetcher {
   /** Call whenever a partition has room again or is new. */
   kick(): void {
     if (this.closed) return
-    const now = Date.now()
+    const now = monotonic()
     const groups = new Map<number, PartitionState[]>()
     let full = false
     for (const state of this.options.partitions()) {
@@ -86,7 +87,7 @@ export class Fetcher {
   }
 
   private async fetch(leader: number, states: PartitionState[], full: boolean): Promise<void> {
-    const since = Date.now()
+    const since = monotonic()
     this.busy.set(leader, since)
     const { maxBytes, maxWaitMs, committed } = this.options
     // Whoever comes first in the request is served first when maxBytes is short.
@@ -98,11 +99,11 @@ export class Fetcher {
       broker = await this.cluster.broker(leader)
       const request = states.map((s, i) => ({ ...s.tp, offset: offsets[i], maxBytes: s.maxBytes }))
       const answer = await fetch(broker, request, { maxBytes, maxWaitMs: full ? Math.min(SHORT_WAIT, maxWaitMs) : maxWaitMs, committed })
-      this.contact = Date.now()
+      this.contact = monotonic()
       this.broken = false
       for (const part of answer) {
         const i = states.findIndex(s => s.tp.partition === part.partition && s.tp.topic === part.topic)
-        if (i >= 0 && states[i].epoch === epochs[i]) this.take(states[i], part)
+        if (i >= 0 && states[i].epoch === epochs[i]) this.take(states[i], part, since)
       }
     } catch (error) {
       this.cluster.failed(
@@ -120,7 +121,7 @@ export class Fetcher {
 
   /** A fetch that is never answered nor failed would stop its partitions for good and look like silence. */
   private watch(): void {
-    const limit = Date.now() - STUCK_MS - this.options.maxWaitMs
+    const limit = monotonic() - STUCK_MS - this.options.maxWaitMs
     const stuck = [...this.busy].filter(([, since]) => since < limit)
     if (stuck.length === 0) return
     for (const [leader] of stuck) this.busy.delete(leader)
@@ -134,15 +135,15 @@ export class Fetcher {
     this.kick()
   }
 
-  private take(state: PartitionState, part: Fetched): void {
-    if (part.errorCode === 0) return state.take(part, Date.now())
+  private take(state: PartitionState, part: Fetched, asked: number): void {
+    if (part.errorCode === 0) return state.take(part, asked)
     if (part.errorCode === OUT_OF_RANGE) return this.options.onOutOfRange(state)
     if (part.errorCode === 29) {
       return this.options.onFatal(new EnvironmentError(`cannot read topic ${state.tp.topic}: the broker's ACLs do not allow it`))
     }
     // 3, 5, 6, 9, 56, 74, 75, 76: the leader is elsewhere, or not there for the moment.
     this.cluster.stale([state.tp.topic])
-    state.notBefore = Date.now() + ERROR_PAUSE
+    state.notBefore = monotonic() + ERROR_PAUSE
     if (part.errorCode === 3) this.options.onError(new ConnectionError(`${tpKey(state.tp)} is not there`))
   }
 
@@ -150,7 +151,7 @@ export class Fetcher {
     if (this.closed) return
     this.broken = true
     if (!error.retryable) return this.options.onFatal(error)
-    for (const state of states) state.notBefore = Date.now() + ERROR_PAUSE
+    for (const state of states) state.notBefore = monotonic() + ERROR_PAUSE
     this.options.onError(error)
   }
 
@@ -163,7 +164,7 @@ export class Fetcher {
         this.looking = false
         const found = partitions.find(p => p.partition === state.tp.partition)
         if (found === undefined || found.leader < 0) {
-          state.notBefore = Date.now() + ERROR_PAUSE
+          state.notBefore = monotonic() + ERROR_PAUSE
           if (found === undefined) this.options.onError(new ConnectionError(`${tpKey(state.tp)} is not there`))
         }
         this.kick()

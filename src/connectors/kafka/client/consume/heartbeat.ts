@@ -1,12 +1,13 @@
 /** Keeps a session alive on a timer of its own, and says what the answers mean. */
 import { connectionBroke, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
 import { sleep, within } from '../wait.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 export interface HeartbeatHost {
   readonly group: string
   readonly intervalMs: number
   readonly sessionMs: number
-  /** When the coordinator's last good answer came, epoch ms. */
+  /** When the coordinator's last good answer came, `monotonic` ms. */
   readonly contact: { at: number }
   /** One request. Throws kafkajs' errors. */
   beat(): Promise<void>
@@ -29,7 +30,7 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
   for (;;) {
     await sleep(host.intervalMs, signal)
     if (signal.aborted) return
-    const left = host.contact.at + host.sessionMs - Date.now()
+    const left = host.contact.at + host.sessionMs - monotonic()
     // The process may have been stopped for longer than its session.
     if (left < 0) return host.onExpelled('silence')
     try {
@@ -41,7 +42,7 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
       )
       if (signal.aborted) return
       if (!answered) return host.onExpelled('silence')
-      host.contact.at = Date.now()
+      host.contact.at = monotonic()
       chores ??= host
         .chores()
         .catch((error: unknown) => {
@@ -56,7 +57,7 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
       if (EXPELLED.has(type)) return host.onExpelled(type === 'UNKNOWN_MEMBER_ID' ? 'unknown' : 'generation')
       if (type === REBALANCING) {
         // An answer all the same: it keeps the session alive while the handlers still work for the old generation.
-        host.contact.at = Date.now()
+        host.contact.at = monotonic()
         host.onRebalance()
         continue
       }

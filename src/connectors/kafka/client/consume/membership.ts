@@ -9,6 +9,7 @@ import { NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
 import { Backoff, sleep, Wakeup, within } from '../wait.ts'
 import { EXPELLED, heartbeats, REBALANCING } from './heartbeat.ts'
 import { REBALANCE_TIMEOUT, Session, type SessionOptions } from './session.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 export interface MembershipOptions extends SessionOptions {
   assigned(partitions: readonly TopicPartition[]): Promise<void>
@@ -52,7 +53,7 @@ export class Membership {
     this.running = this.loop().catch((error: Error) => this.options.onFatal(error))
   }
 
-  /** Epoch ms of the coordinator's last good answer; 0 before the group has said what is ours. */
+  /** `monotonic` ms of the coordinator's last good answer; 0 before the group has said what is ours. */
   get lastContact(): number {
     return this.session.generation === -1 ? 0 : this.session.contact.at
   }
@@ -146,7 +147,7 @@ export class Membership {
       return false
     }
     if (!NOT_COORDINATOR.has(type)) this.options.onError(mapped)
-    if (this.owned.length > 0 && Date.now() - this.session.contact.at > this.options.sessionTimeoutMs) this.drop()
+    if (this.owned.length > 0 && monotonic() - this.session.contact.at > this.options.sessionTimeoutMs) this.drop()
     return true
   }
 
@@ -186,7 +187,7 @@ export class Membership {
   private heartbeat(): void {
     this.beating.abort()
     this.beating = new AbortController()
-    let lastMetadata = Date.now()
+    let lastMetadata = monotonic()
     void heartbeats(
       {
         group: this.options.group,
@@ -196,8 +197,8 @@ export class Membership {
         beat: () => this.session.beat(),
         chores: async () => {
           await this.session.evictDeadPeers()
-          if (!this.session.leading || Date.now() - lastMetadata < METADATA_INTERVAL) return
-          lastMetadata = Date.now()
+          if (!this.session.leading || monotonic() - lastMetadata < METADATA_INTERVAL) return
+          lastMetadata = monotonic()
           if (await this.session.outgrown()) this.joinAgain()
         },
         onRebalance: () => this.joinAgain(),

@@ -18,8 +18,8 @@ export class PartitionState {
   endOffset = -1
   /** Fetches that were asked for before a seek are not for us. */
   epoch = 0
-  /** When a fetch last found nothing left, epoch ms. */
-  private emptyAt = 0
+  /** When the last fetch, which found nothing left, was sent, `monotonic` ms; undefined: there was more. */
+  private emptyAt: number | undefined
   /** Bytes to ask for; grows when a record batch does not fit. */
   maxBytes: number
   /** No fetch before this time, after an error. */
@@ -47,15 +47,16 @@ export class PartitionState {
     this.epoch++
     this.buffered.length = 0
     this.fetchFrom = offset
-    this.emptyAt = 0
+    this.emptyAt = undefined
     this.notBefore = 0
   }
 
-  take(fetched: Fetched, now: number): void {
+  /** @param asked when the fetch was sent */
+  take(fetched: Fetched, asked: number): void {
     this.endOffset = this.committed ? fetched.lastStableOffset : fetched.highWatermark
     const { records } = fetched
     if (records.length === 0) {
-      if (this.fetchFrom! >= this.endOffset) this.emptyAt = now
+      if (this.fetchFrom! >= this.endOffset) this.emptyAt = asked
       return
     }
     const reader = new SetReader(records, this.fetchFrom!, this.origin, this.committed ? fetched.aborted : undefined)
@@ -64,7 +65,7 @@ export class PartitionState {
       this.maxBytes *= 2
       return
     }
-    this.emptyAt = 0
+    this.emptyAt = undefined
     this.buffered.push(reader)
     this.fetchFrom = Math.max(this.fetchFrom!, last + 1)
   }
@@ -77,7 +78,8 @@ export class PartitionState {
     return { ...this.tp, messages, nextOffset: reader.nextOffset, endOffset: Math.max(this.endOffset, reader.nextOffset) }
   }
 
-  caughtUp(now: number, recentMs: number): boolean {
-    return this.buffered.length === 0 && this.emptyAt > 0 && now - this.emptyAt <= recentMs
+  /** When the last fetch was sent, if it found nothing and nothing is buffered. */
+  caughtUp(): number | false {
+    return this.buffered.length === 0 && this.emptyAt !== undefined && this.emptyAt
   }
 }

@@ -8,6 +8,7 @@ import { type Broker, internals } from '../internals.ts'
 import { decodeAssignment, encodeMember, PROTOCOL } from './assign.ts'
 import { Leader } from './leader.ts'
 import { DeadMemberEvictor, processMark } from './dead-members.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 export interface SessionOptions {
   readonly group: string
@@ -41,7 +42,7 @@ export class Session {
   leading = false
   /** The coordinator has our join or sync and may keep it, and our connection with it, until the others have come. */
   private joining = false
-  /** When the coordinator's last good answer came, epoch ms. */
+  /** When the coordinator's last good answer came, `monotonic` ms. */
   readonly contact = { at: 0 }
 
   /** @param cluster of its own: a join may block its connection for a minute. */
@@ -69,7 +70,7 @@ export class Session {
       })
       const joined = await this.evictor.during(joining, this.options.aside)
       this.memberId = joined.memberId
-      this.contact.at = Date.now()
+      this.contact.at = monotonic()
       this.leading = joined.leaderId === joined.memberId
       const groupAssignment = this.leading ? await this.leader.lead(joined.members) : []
       const syncing: Promise<{ memberAssignment: Buffer }> = coordinator.syncGroup({
@@ -81,7 +82,7 @@ export class Session {
       // The leader may have died between its join and its sync, which the others wait for.
       const synced = await this.evictor.during(syncing, this.options.aside)
       this.generation = joined.generationId
-      this.contact.at = Date.now()
+      this.contact.at = monotonic()
       const { partitions, members } = decodeAssignment(synced.memberAssignment)
       this.evictor.members = members
       return [...partitions]

@@ -8,14 +8,14 @@ const SILENCE_MS = 5000
 
 interface InFlightRequest {
   readonly leader: number
-  /** Epoch ms. */
+  /** `monotonic` ms. */
   readonly since: number
 }
 
 export class InFlightRequests {
   private readonly flights = new Set<InFlightRequest>()
   private readonly perBroker = new Map<number, number>()
-  /** Since when requests fail, epoch ms; 0: the last one was answered. */
+  /** Since when requests fail, `monotonic` ms; 0: the last one was answered. */
   private troubleSince = 0
 
   get size(): number {

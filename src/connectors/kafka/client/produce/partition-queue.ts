@@ -18,7 +18,7 @@ export class PartitionQueue {
   recovering = false
   /** A batch was refused for good, so the sequence numbers behind it are void. */
   resequenceFrom = -1
-  /** When a repetition may start, epoch ms. */
+  /** When a repetition may start, `monotonic` ms. */
   notBefore = 0
   nextSequence = 0
   /** The broker has accepted a batch of this producer; before that it takes any sequence number, so only one may be under way. */

@@ -5,6 +5,7 @@ import type { Batch } from './batch.ts'
 import type { PartitionQueue } from './partition-queue.ts'
 import type { ProduceResult } from './request.ts'
 import { batchOutcome } from './batch-outcome.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 /** Kafka's default `delivery.timeout.ms`. */
 export const DELIVERY_TIMEOUT = 120_000
@@ -53,8 +54,8 @@ export function retryBatches(queue: PartitionQueue, error: PipelineError, host: 
   if (oldest.attempts === WARN_AFTER_ATTEMPTS) {
     host.log.warn({ topic: queue.topic, partition: queue.partition, error: error.message }, 'Kafka producer: still trying')
   }
-  queue.notBefore = Date.now() + Math.min(1000, 20 * 2 ** Math.min(oldest.attempts, 6))
-  if (Date.now() - oldest.createdAt < DELIVERY_TIMEOUT) return
+  queue.notBefore = monotonic() + Math.min(1000, 20 * 2 ** Math.min(oldest.attempts, 6))
+  if (monotonic() - oldest.createdAt < DELIVERY_TIMEOUT) return
   // Later records must not overtake the ones given up, so all go.
   host.giveUp(new ConnectionError(`not acknowledged within ${DELIVERY_TIMEOUT / 1000} s: ${error.message}`, error))
 }

@@ -7,6 +7,7 @@ import { Batch, Call } from './batch.ts'
 import { Sender, type SenderOptions } from './sender.ts'
 import { PartitionQueue } from './partition-queue.ts'
 import { partitionFor, type Topic, Topics, turnSticky } from './topics.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 export interface AccumulatorOptions extends SenderOptions {
   /** Of sends that do not say otherwise. */
@@ -92,7 +93,7 @@ export class RecordAccumulator {
   /** @param fresh gets the queues that are not part of the transaction yet. */
   private append(records: readonly OutRecord[], call: Call, fresh: PartitionQueue[], compression: Compression): void {
     const { batchSize } = this.options
-    const now = Date.now()
+    const now = monotonic()
     const outside = new Set<PartitionQueue>()
     let topic: Topic | undefined
     for (let i = 0; i < records.length; i++) {

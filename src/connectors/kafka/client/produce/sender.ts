@@ -12,6 +12,7 @@ import { type ResponseHost, DELIVERY_TIMEOUT, retryBatches, type Sent, handlePro
 import { InFlightRequests } from './in-flight-requests.ts'
 import type { PartitionQueue } from './partition-queue.ts'
 import { produce } from './request.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 export interface SenderOptions {
   readonly lingerMs: number
@@ -71,7 +72,7 @@ export class Sender {
   }
 
   get troubled(): boolean {
-    return this.fatal !== undefined || this.inFlight.troubled(Date.now())
+    return this.fatal !== undefined || this.inFlight.troubled(monotonic())
   }
 
   async idle(): Promise<void> {
@@ -112,7 +113,7 @@ export class Sender {
 
   /** The next request for each broker: at most one batch per partition. */
   private collect(): Map<number, Sent[]> {
-    const now = Date.now()
+    const now = monotonic()
     const identity = this.identity!
     const requests = new Map<number, Sent[]>()
     const bytes = new Map<number, number>()
@@ -141,7 +142,7 @@ export class Sender {
 
   private async transmit(leader: number, request: readonly Sent[]): Promise<void> {
     const { acks, transactionalId } = this.options
-    const flight = this.inFlight.begin(leader, Date.now())
+    const flight = this.inFlight.begin(leader, monotonic())
     let broker: Awaited<ReturnType<Cluster['broker']>> | undefined
     try {
       broker = await this.cluster.broker(leader)
@@ -150,7 +151,7 @@ export class Sender {
       this.inFlight.answered()
       handleProduceResponse(request, results, this.responseHost)
     } catch (error) {
-      this.inFlight.failed(Date.now())
+      this.inFlight.failed(monotonic())
       const topics = request.map(r => r.queue.topic)
       this.cluster.failed(broker, error, topics)
       const mapped = toPipelineError(error, 'write to Kafka')
@@ -224,7 +225,7 @@ export class Sender {
         // Brokers that answer, but not for this partition: its only replica may be down for good.
         for (const queue of this.active) await this.cluster.leaderId(queue)
       } catch (error) {
-        this.inFlight.failed(Date.now())
+        this.inFlight.failed(monotonic())
         this.unreachable(toPipelineError(error, 'find the partition leaders'))
       }
       await sleep(50)
@@ -239,7 +240,7 @@ export class Sender {
     if (!error.retryable) return this.fail(error)
     for (const queue of this.active) {
       const oldest = queue.ready[0] ?? queue.open
-      if (oldest !== undefined && queue.outstanding === 0 && Date.now() - oldest.createdAt > DELIVERY_TIMEOUT) return this.giveUp(error)
+      if (oldest !== undefined && queue.outstanding === 0 && monotonic() - oldest.createdAt > DELIVERY_TIMEOUT) return this.giveUp(error)
     }
   }
 }

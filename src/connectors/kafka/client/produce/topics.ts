@@ -4,6 +4,7 @@ import type { OutRecord } from '../../driver.ts'
 import { partitionOf, stickyPartition } from '../../partitioner.ts'
 import { type Cluster, INVALID_TOPIC } from '../cluster.ts'
 import type { PartitionQueue } from './partition-queue.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 export interface Topic {
   readonly name: string
@@ -51,7 +52,7 @@ export class Topics {
     for (const name of names) {
       // A call in front of this one may have found it meanwhile; its queues must stay.
       if (this.known.has(name)) continue
-      const deadline = Date.now() + UNKNOWN_TOPIC_TIMEOUT
+      const deadline = monotonic() + UNKNOWN_TOPIC_TIMEOUT
       await this.cluster.retry(`look up topic ${name}`, LOOKUP_TIMEOUT, async () => {
         check()
         const { partitions, error } = await this.cluster.topic(name, { create: true })
@@ -63,7 +64,7 @@ export class Topics {
         if (error === TOPIC_AUTHORIZATION_FAILED) {
           throw new EnvironmentError(`cannot write to topic ${name}: the broker's ACLs do not allow it`)
         }
-        if (Date.now() > deadline) {
+        if (monotonic() > deadline) {
           throw new EnvironmentError(`topic ${name} does not exist on ${this.cluster.options.brokers.join(',')}; create it first`)
         }
         throw new ConnectionError(`topic ${name} does not exist`)

@@ -15,6 +15,7 @@ import { connectionBroke, FENCED, NOT_COORDINATOR, toPipelineError, typeOf } fro
 import type { Broker } from '../internals.ts'
 import { RecordAccumulator } from '../produce/record-accumulator.ts'
 import { sleep, within } from '../wait.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 
 /** The broker aborts a transaction that is open for longer. */
 const TRANSACTION_TIMEOUT = 60_000
@@ -143,7 +144,7 @@ export class LaneProducer {
     const first = !this.begun
     if (first) {
       this.begun = true
-      this.begunAt = Date.now()
+      this.begunAt = monotonic()
       const { checkpoint } = this
       if (!partitions.some(p => p.topic === checkpoint.topic && p.partition === checkpoint.partition))
         partitions = [...partitions, checkpoint]
@@ -198,7 +199,7 @@ export class LaneProducer {
   private fail(error: unknown, doing: string): PipelineError {
     let mapped = toPipelineError(error, `${doing} ${this.lane.id}`)
     // The coordinator fences a producer whose transaction was open for too long, too; then the lane still is ours.
-    if (mapped instanceof FencedError && this.begun && Date.now() - this.begunAt > TRANSACTION_TIMEOUT) {
+    if (mapped instanceof FencedError && this.begun && monotonic() - this.begunAt > TRANSACTION_TIMEOUT) {
       mapped = new ConnectionError(
         `the transaction of ${this.lane.id} was open for more than ${TRANSACTION_TIMEOUT / 1000} s and was aborted by the broker`,
         mapped,
@@ -225,7 +226,7 @@ async function onCoordinator(
   request: (broker: Broker) => Promise<any>,
   retry = false,
 ): Promise<any> {
-  const deadline = Date.now() + budgetMs
+  const deadline = monotonic() + budgetMs
   let pause = CONCURRENT_PAUSE
   for (;;) {
     let broker: Broker | undefined
@@ -233,7 +234,7 @@ async function onCoordinator(
       broker = await cluster.coordinator(kind, key)
     } catch (error) {
       const mapped = toPipelineError(error, doing)
-      if (!mapped.retryable || Date.now() > deadline) throw mapped
+      if (!mapped.retryable || monotonic() > deadline) throw mapped
       await sleep((pause = Math.min(500, pause * 2)))
       continue
     }
@@ -244,7 +245,7 @@ async function onCoordinator(
       const type = typeOf(error)
       if (FENCED.has(type) || (connectionBroke(error) && !retry)) throw error
       const mapped = toPipelineError(error, doing)
-      if (!mapped.retryable || Date.now() > deadline) throw mapped
+      if (!mapped.retryable || monotonic() > deadline) throw mapped
       if (type === 'INVALID_TXN_STATE') throw mapped
       const again = AGAIN.has(type)
       if (!again && !NOT_COORDINATOR.has(type) && !(error as { retriable?: boolean }).retriable) throw mapped
