@@ -1,17 +1,13 @@
 /** Results of one-shot pipelines (`Context.report`): a table for people, JSON or JUnit XML for programs. */
 import { writeFileSync } from 'node:fs'
 import { EnvironmentError, type Report } from '../contract/plugin.ts'
+import type { StepReport } from '../engine/launch.ts'
 import { escapeXml } from '../testing/xml.ts'
-
-export interface PipelineReport extends Report {
-  readonly pipeline: string
-  readonly step: string
-}
 
 /** Rows of a table: the rest is counted, and all of it is in the JSON. */
 const MAX_ROWS = 50
 
-export async function formatReports(reports: readonly PipelineReport[], json: boolean): Promise<string> {
+export async function formatReports(reports: readonly StepReport[], json: boolean): Promise<string> {
   if (json) return `${JSON.stringify({ ok: reports.every(r => r.ok), reports }, null, 2)}\n`
   const { default: Table } = await import('cli-table3')
   return reports
@@ -36,7 +32,7 @@ const shown = (value: unknown): string =>
   value === undefined ? '' : value === null ? '-' : typeof value === 'string' ? value : JSON.stringify(value)
 
 /** A suite per report, a case per thing that is wrong, and one for the verdict. @throws {EnvironmentError} when the file cannot be written. */
-export function writeJunit(path: string, reports: readonly PipelineReport[]): void {
+export function writeJunit(path: string, reports: readonly StepReport[]): void {
   const suites = reports.map(({ pipeline, step, title, ok, verdict, findings }) => {
     const name = escapeXml(`${pipeline}.${step}`)
     const cases = findings.map(

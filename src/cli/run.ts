@@ -2,15 +2,9 @@
 import { type Command, Option } from 'commander'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { type Logger, VerdictError } from '../contract/plugin.ts'
-import type { Range } from '../runtime/backfill.ts'
-import { build } from '../runtime/build.ts'
-import { localCheckpoints } from '../runtime/checkpoints/local.ts'
-import { systemClock } from '../kit/clock.ts'
 import type { Pipeline } from '../config/model.ts'
-import { PipelineRun } from '../runtime/pipeline.ts'
-import { observe } from '../runtime/telemetry/observed.ts'
+import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
 import { createLogger } from '../runtime/telemetry/log.ts'
-import { asDryRun } from '../runtime/dry-run.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
 import { parseDurationOption, parseTimeOption } from './options.ts'
@@ -67,33 +61,33 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   let status: StatusLine | undefined
   const pretty = flags.logFormat === 'pretty' || (flags.logFormat === 'auto' && tty)
   const log = await createLogger({ level: flags.logLevel, pretty, before: () => status?.clear() })
-  const range: Range | undefined =
-    flags.from !== undefined || flags.to !== undefined ? { from: flags.from, to: flags.to } : flags.dryRun ? {} : undefined
-  const runs = pipelines.map(pipeline => prepare(pipeline, range, flags, log))
-  const servers = await serve(runs).catch((error: Error) => {
+  const range = flags.from !== undefined || flags.to !== undefined ? { from: flags.from, to: flags.to } : flags.dryRun ? {} : undefined
+  const dryRun = flags.dryRun ? (line: string) => void process.stdout.write(`${line}\n`) : undefined
+  const launched = await launch(pipelines, { log, range, dryRun, untilIdle: flags.untilIdle }).catch((error: Error) => {
     log.error({}, error.message)
     return error
   })
-  if (servers instanceof Error) return exitCodeOf(servers)
-  const forget = onSignals(runs, log)
-  const unobserve = observe(runs)
+  if (launched instanceof Error) return exitCodeOf(launched)
+  const { handles, runs } = launched
+  const forget = onSignals(handles, log)
+  const ends = handles.map(handle =>
+    handle.completed.then(
+      () => undefined,
+      (error: Error) => error,
+    ),
+  )
   if (tty && flags.logFormat !== 'json' && !flags.dryRun) status = await (await import('../runtime/telemetry/status.ts')).showStatus(runs)
-  let running = runs.length
+  let running = handles.length
   const codes = await Promise.all(
-    runs.map(async r => {
-      const error = await r.run().then(
-        () => undefined,
-        (e: Error) => e,
-      )
+    handles.map(async (handle, i) => {
+      const error = await ends[i]
       if (--running === 0) status?.done()
       // At once: the others may run for weeks.
-      return report(r, error, log)
+      return report(handle, error, log)
     }),
   )
   forget()
-  unobserve()
-  await Promise.all(servers.map(server => server.detach()))
-  return Math.max(...codes, await printReports(runs, flags, log))
+  return Math.max(...codes, await printReports(handles, flags, log))
 }
 
 /** What is wrong with the command line, although each file is right. */
@@ -103,52 +97,19 @@ function misuse(pipelines: readonly Pipeline[], { from, to }: RunFlags): string 
   if (twice) return `${twice.file}: a pipeline named ${twice.name} is there already; in one process each needs a name of its own`
   if (from === undefined && to === undefined) return undefined
   if (from !== undefined && to !== undefined && from >= to) return '--from is not before --to: nothing lies between them'
-  for (const { file, sources } of pipelines) {
-    const whole = sources.find(({ plugin: { ranged }, config }) => !(typeof ranged === 'function' ? ranged(config) : ranged))
-    if (whole) return `${file}: source ${whole.name} has no times to read from: --from and --to are for topics, and for tables with time`
+  for (const pipeline of pipelines) {
+    const whole = withoutTimes(pipeline)
+    if (whole)
+      return `${pipeline.file}: source ${whole.name} has no times to read from: --from and --to are for topics, and for tables with time`
   }
   return undefined
-}
-
-function prepare(pipeline: Pipeline, range: Range | undefined, flags: RunFlags, log: Logger): PipelineRun {
-  const built = build(flags.dryRun ? asDryRun(pipeline, line => process.stdout.write(`${line}\n`)) : pipeline, {
-    clock: systemClock,
-    log,
-    range,
-    localCheckpoints: p => localCheckpoints({ id: `${p.name}.${p.version}` }),
-  })
-  return new PipelineRun(built, {
-    clock: systemClock,
-    log,
-    untilIdle: flags.untilIdle,
-    // A back-fill that ends in the middle of a window must not emit half of it.
-    endAt: range ? (range.to ?? Number.NEGATIVE_INFINITY) : Number.POSITIVE_INFINITY,
-  })
-}
-
-/** Metrics of all pipelines on one address are one page; status endpoints are each pipeline's own. */
-async function serve(runs: readonly PipelineRun[]): Promise<import('../kit/http/listener.ts').Attachment[]> {
-  const byAddress = Map.groupBy(
-    runs.filter(r => r.built.pipeline.metrics?.enabled),
-    r => `${r.built.pipeline.metrics!.host} ${r.built.pipeline.metrics!.port}`,
-  )
-  const withEndpoints = runs.filter(r => (r.built.pipeline.endpoints ?? []).length > 0)
-  if (byAddress.size === 0 && withEndpoints.length === 0) return []
-  const { serveTelemetry } = await import('../runtime/telemetry/server.ts')
-  const { serveEndpoints } = await import('../runtime/telemetry/endpoints.ts')
-  const metrics = [...byAddress.values()].map(group => {
-    const { host, port } = group[0].built.pipeline.metrics!
-    return serveTelemetry(host, port, group)
-  })
-  const endpoints = await Promise.all(withEndpoints.map(r => serveEndpoints(r)))
-  return [...(await Promise.all(metrics)), ...endpoints.flat()]
 }
 
 /** ms. A terminal and the tool in between (npm, timeout) may both pass on the one signal that somebody sent. */
 const ECHO = 250
 
 /** The first signal drains, the second ends at once. */
-function onSignals(runs: readonly PipelineRun[], log: Logger): () => void {
+function onSignals(handles: readonly PipelineHandle[], log: Logger): () => void {
   let first: number | undefined
   const onSignal = (signal: NodeJS.Signals): void => {
     if (first !== undefined && performance.now() - first < ECHO) return
@@ -158,7 +119,8 @@ function onSignals(runs: readonly PipelineRun[], log: Logger): () => void {
     }
     first = performance.now()
     log.info({ signal }, 'draining; a second signal ends at once')
-    for (const r of runs) r.stop()
+    // How it ends, `completed` says.
+    for (const handle of handles) void handle.stop().catch(() => {})
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
@@ -169,8 +131,8 @@ function onSignals(runs: readonly PipelineRun[], log: Logger): () => void {
 }
 
 /** @returns the exit code as far as printing decides it. */
-async function printReports(runs: readonly PipelineRun[], flags: RunFlags, log: Logger): Promise<number> {
-  const reports = runs.flatMap(({ built }) => [...built.reports].map(([step, r]) => ({ pipeline: built.pipeline.name, step, ...r })))
+async function printReports(handles: readonly PipelineHandle[], flags: RunFlags, log: Logger): Promise<number> {
+  const reports = handles.flatMap(h => h.reports)
   if (reports.length === 0) return EXIT.ok
   const { formatReports, writeJunit } = await import('./run-report.ts')
   const text = await formatReports(reports, flags.json === true)
@@ -185,13 +147,9 @@ async function printReports(runs: readonly PipelineRun[], flags: RunFlags, log: 
   }
 }
 
-function report({ built: { meters, pipeline } }: PipelineRun, error: Error | undefined, log: Logger): number {
-  const counts = {
-    pipeline: pipeline.name,
-    in: meters.sum('source', 'in'),
-    out: meters.sum('sink', 'out'),
-    dead: meters.steps.reduce((n, m) => n + m.dead, 0),
-  }
+function report(handle: PipelineHandle, error: Error | undefined, log: Logger): number {
+  const { pipeline, in: read, out, dead } = handle.status()
+  const counts = { pipeline, in: read, out, dead }
   // A verdict is said by the report that follows.
   if (error === undefined || error instanceof VerdictError) log.info(counts, 'pipeline ended')
   else log.error({ ...counts, error: error.name }, error.message)

@@ -2,6 +2,7 @@
 import { styleText } from 'node:util'
 import type { Problem } from './model.ts'
 import { excerptOf } from './problems.ts'
+import { OBJECT } from './tree.ts'
 
 export interface TextOptions {
   /** Default: no colours. */
@@ -16,12 +17,15 @@ export function formatText(problems: readonly Problem[], options: TextOptions = 
     options.color ? styleText(format, text, { validateStream: false }) : text
   return problems
     .map(p => {
-      const head = `${paint('bold', `${p.file}:${p.line}:${p.column}`)} ${paint(p.severity === 'error' ? 'red' : 'yellow', p.code)} ${p.message}${p.path === '' ? '' : paint('dim', ` (at ${p.path})`)}`
+      const inObject = p.file === OBJECT
+      const place = inObject ? p.path || 'the object' : `${p.file}:${p.line}:${p.column}`
+      const path = p.path === '' || inObject ? '' : paint('dim', ` (at ${p.path})`)
+      const head = `${paint('bold', place)} ${paint(p.severity === 'error' ? 'red' : 'yellow', p.code)} ${p.message}${path}`
       const meant =
         p.suggestion === undefined
           ? ''
           : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : 'did you mean'}: ${paint('green', p.suggestion)}`
-      return `${head}${caret(p, paint)}${meant}\n`
+      return `${head}${inObject ? '' : caret(p, paint)}${meant}\n`
     })
     .join('\n')
 }

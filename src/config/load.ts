@@ -1,5 +1,6 @@
 /** A pipeline file from text to a checked `Pipeline`. Needs no network; reports everything it finds, each at its place. */
 import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
 import { obstacles } from './delivery.ts'
 import { checkEndpoints } from './endpoints.ts'
@@ -7,6 +8,7 @@ import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
 import type { Pipeline, Problem, SinkStep, Step } from './model.ts'
+import { parseObject } from './object.ts'
 import { parseText } from './parse.ts'
 import { Problems } from './problems.ts'
 import { readText } from './read.ts'
@@ -21,7 +23,12 @@ export interface LoadOptions {
   readonly env?: Env
   /** Overrides, each `path=value`. */
   readonly set?: readonly string[]
+  /** Folder that relative paths in the pipeline start from. Default: that of the file. */
+  readonly base?: string
 }
+
+/** A pipeline from code: the path or `file:` URL of a file, YAML text (it has a line break, or begins with `{`), or the parsed file as plain data. */
+export type PipelineInput = string | URL | object
 
 export interface Loaded {
   /** Present exactly when no problem is an error. */
@@ -35,6 +42,20 @@ export async function loadPipeline(file: string, options: LoadOptions = {}): Pro
   const text = await readText(file, problems)
   return text === undefined ? { problems: problems.list() } : load(new SourceText(file, text), problems, options)
 }
+
+/** As `loadPipeline`, of whatever code has at hand. Relative paths in a text or an object start from `base`, or else the working directory. */
+export async function loadInput(input: PipelineInput, options: LoadOptions = {}): Promise<Loaded> {
+  const base = options.base ?? process.cwd()
+  if (input instanceof URL) return loadPipeline(fileURLToPath(input), options)
+  if (typeof input === 'object') {
+    const problems = new Problems()
+    const parsed = parseObject(input, problems)
+    return parsed ? loadTree(parsed.source, parsed.root, problems, { ...options, base }) : { problems: problems.list() }
+  }
+  return isText(input) ? loadText('(text)', input, { ...options, base }) : loadPipeline(input, options)
+}
+
+export const isText = (input: string): boolean => /[\r\n]|^\s*\{/.test(input)
 
 /** As `loadPipeline`, of a text at hand; `file` is what problems and relative paths refer to. */
 export function loadText(file: string, text: string, options: LoadOptions = {}): Promise<Loaded> {
@@ -56,10 +77,13 @@ export async function loadPlugins(file: string): Promise<{ registry: Registry; p
 }
 
 async function load(source: SourceText, problems: Problems, options: LoadOptions): Promise<Loaded> {
-  const env = options.env ?? process.env
-  const base = dirname(source.file)
   const parsed = parseText(source, problems)
-  if (!parsed) return { problems: problems.list() }
+  return parsed ? loadTree(source, parsed, problems, options) : { problems: problems.list() }
+}
+
+async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems, options: LoadOptions): Promise<Loaded> {
+  const env = options.env ?? process.env
+  const base = options.base ?? dirname(source.file)
   if (parsed.kind !== 'map') {
     problems.add(
       'CONFIG_TYPE',

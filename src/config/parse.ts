@@ -32,12 +32,12 @@ import { type Marks, reportYamlErrors } from './yaml-errors.ts'
 export const MAX_BYTES = 1_000_000
 /** The yaml library needs up to 7 µs a token, and its composer recurses once per level. */
 const MAX_TOKENS = 30_000
-const MAX_DEPTH = 64
+export const MAX_DEPTH = 64
 const MAX_SCALAR = 65_536
 /** Values that aliases may stand for, all together. */
 const MAX_ALIASED = 10_000
 
-const FORBIDDEN = new Set(['__proto__', 'constructor', 'prototype'])
+export const FORBIDDEN = new Set(['__proto__', 'constructor', 'prototype'])
 
 const STYLES: Record<string, ScalarStyle> = {
   PLAIN: 'plain',

@@ -21,7 +21,9 @@ const OWN = new URL('../', HERE).href
 
 /** What a plugin may import, beside this module: the same files that `exports` of package.json names. */
 export const ENTRIES: Readonly<Record<string, string>> = {
-  'pipeline-runner': '../contract/plugin',
+  'pipeline-runner': '../index',
+  'pipeline-runner/kit': '../kit/index',
+  'pipeline-runner/testing': '../testing/index',
 }
 
 const ownEntry = (specifier: string): string | undefined =>

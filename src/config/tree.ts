@@ -36,6 +36,9 @@ export class SourceText {
   }
 }
 
+/** The `file` of a pipeline that is given as plain data: its problems are at a path, not at a line. */
+export const OBJECT = '(object)'
+
 /** Half open, in characters of `source`. */
 export interface Span {
   readonly source: SourceText

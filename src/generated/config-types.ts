@@ -360,7 +360,7 @@ export interface KafkaSourceConfig {
 }
 
 /**
- * Reads a named channel in this process, for tests and for programs that embed the runner: `channel('in').push({ value })` in `src/connectors/memory/channels.ts`.
+ * Reads a channel in this process, for tests and for programs that embed the runner: `run(file, { memory: { in: new MemoryChannel() } })` gives the channel `in` its object.
  */
 export interface MemorySourceConfig {
   /**
@@ -2043,7 +2043,7 @@ export interface KafkaSinkConfig {
 }
 
 /**
- * Writes to a named channel in this process, for tests and for programs that embed the runner: `channel('out').take()` in `src/connectors/memory/channels.ts`.
+ * Writes to a channel in this process, for tests and for programs that embed the runner: `run(file, { memory: { out: new MemoryChannel() } })` gives the channel `out` its object.
  */
 export interface MemorySinkConfig {
   /**

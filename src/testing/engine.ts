@@ -1,11 +1,12 @@
 /** Runs test files: finds them, loads their pipelines, repeats, sums up. */
 import type { Pipeline, Problem } from '../config/model.ts'
+import type { PipelineInput } from '../config/load.ts'
 import type { Code } from '../config/codes.ts'
 import { excerptOf, Problems } from '../config/problems.ts'
 import { checkTest } from './check.ts'
 import { align } from './align.ts'
 import type { BatchSplit } from './feed.ts'
-import { loadTests } from './load.ts'
+import { type LoadTestsOptions, loadTests } from './load.ts'
 import type { TestCase, TestFile } from './model.ts'
 import type { TestSource } from './source.ts'
 import { withRejectionSink } from './fakes.ts'
@@ -42,8 +43,12 @@ export async function checkTestFile(file: string, load: TestOptions['load'], loa
   return found.problems.filter(p => !known.has(JSON.stringify(p)))
 }
 
-export async function runTestFile(file: string, options: TestOptions): Promise<FileResult> {
-  const { tests, problems, source } = await loadTests(file)
+export const runTestFile = (file: string, options: TestOptions): Promise<FileResult> => runTests(file, options)
+
+/** Tests from wherever they are: a file, a text, an object. */
+export async function runTests(input: PipelineInput, options: TestOptions & LoadTestsOptions): Promise<FileResult> {
+  const { tests, problems, source } = await loadTests(input, options)
+  const { file } = source
   if (!tests) return { file, problems, results: [] }
   const prepared = await prepare(tests, source, options.load)
   if (prepared.problems.length > 0) return { file, problems: prepared.problems, results: [] }

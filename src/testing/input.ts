@@ -1,6 +1,6 @@
 /** What a test's `input` step puts in: records written in the test file, or read from a file beside it. */
 import { readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type { Problems } from '../config/problems.ts'
 import type { Path } from '../config/tree.ts'
 import type { InputRecord } from './model.ts'
@@ -58,7 +58,7 @@ export class InputReader {
   }
 
   private lines(path: Path): Buffer[] {
-    const file = join(dirname(this.source.file), String(this.source.value(path)))
+    const file = join(this.source.base, String(this.source.value(path)))
     try {
       const text = readFileSync(file)
       const lines: Buffer[] = []

@@ -1,11 +1,49 @@
 /** The report for machines. */
+import type { Problem } from '../config/model.ts'
 import type { Difference } from './compare.ts'
 import { header, valueOf } from './compare.ts'
 import type { FileResult } from './engine.ts'
 import type { Row } from './align.ts'
 import type { Failure } from './run.ts'
 
-export function toJson(files: readonly FileResult[]): unknown {
+/** The tests of one file. */
+export interface TestFileReport {
+  readonly file: string
+  readonly ok: boolean
+  readonly problems: readonly Problem[]
+  readonly tests: readonly TestReport[]
+}
+export interface TestReport {
+  readonly name: string
+  readonly ok: boolean
+  /** Where it begins in the file. */
+  readonly line: number
+  /** Real time. */
+  readonly seconds: number
+  /** Of everything that was written. */
+  readonly hash: string
+  readonly failures: readonly TestFailure[]
+}
+export interface TestFailure {
+  readonly kind: Failure['kind']
+  /** What is not as expected: `outputs.kafka`, `dead_letters`, `metrics.filter.out`, `error`. */
+  readonly what: string
+  readonly file: string
+  readonly line: number
+  readonly column: number
+  readonly message?: string
+  readonly expected?: number
+  readonly actual?: number | null
+  /** Records that are missing, unexpected, or differ. */
+  readonly messages?: readonly unknown[]
+}
+export interface TestsReport {
+  readonly ok: boolean
+  readonly summary: Readonly<Record<'files' | 'tests' | 'passed' | 'failed' | 'problems', number>>
+  readonly files: readonly TestFileReport[]
+}
+
+export function toJson(files: readonly FileResult[]): TestsReport {
   const tests = files.flatMap(f => f.results)
   const failed = tests.filter(t => t.failures.length > 0).length
   const problems = files.reduce((n, f) => n + f.problems.length, 0)
@@ -28,7 +66,7 @@ export function toJson(files: readonly FileResult[]): unknown {
   }
 }
 
-function failureOf(failure: Failure): unknown {
+function failureOf(failure: Failure): TestFailure {
   const { kind, what, at } = failure
   const base = { kind, what, ...at }
   if (failure.kind === 'metric') return { ...base, expected: failure.expected, actual: failure.actual ?? null }

@@ -1,12 +1,15 @@
 /** A test file from disk: parsed, judged by its schema, turned into what the engine runs. Problems carry their place, as for a pipeline file. */
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { diagnose } from '../config/diagnose.ts'
 import type { Problem } from '../config/model.ts'
+import { isText, type PipelineInput } from '../config/load.ts'
+import { parseObject } from '../config/object.ts'
 import { parseText } from '../config/parse.ts'
 import { Problems } from '../config/problems.ts'
 import type { Schema } from '../config/schema.ts'
-import { SourceText, type TreeNode, toValue } from '../config/tree.ts'
+import { OBJECT, SourceText, type TreeNode, toValue } from '../config/tree.ts'
 import schema from '../../schemas/test.schema.json' with { type: 'json' }
 import type { TestFile } from './model.ts'
 import { readTests } from './read.ts'
@@ -25,25 +28,58 @@ export const TEST_FILE = /\.test\.ya?ml$/
 /** `pipelines/bars.test.yaml` tests `pipelines/bars.yaml`. */
 export const pipelineOf = (file: string): string => file.replace(TEST_FILE, match => (match.endsWith('.yml') ? '.yml' : '.yaml'))
 
-export async function loadTests(file: string): Promise<LoadedTests> {
+export interface LoadTestsOptions {
+  /** Of a text or an object: folder that relative paths start from. Default: the working directory. */
+  readonly base?: string
+  /** The caller has the pipeline: the tests need not name its file. */
+  readonly pipelineGiven?: boolean
+}
+
+/** @param input the path or URL of a test file, its YAML text, or the parsed file as plain data */
+export async function loadTests(input: PipelineInput, options: LoadTestsOptions = {}): Promise<LoadedTests> {
   const problems = new Problems()
-  const read = readText(file)
-  const text = new SourceText(file, typeof read === 'string' ? read : '')
-  const nothing = { source: text, start: 0, end: 0 }
-  if (typeof read !== 'string') problems.add('CONFIG_READ', nothing, [], `${file} cannot be read: ${read.message}`)
-  else if (/^(\s*(#[^\n]*)?(\n|$))*$/.test(read))
-    problems.add('CONFIG_EMPTY', nothing, [], 'the file is empty: a test file needs at least tests')
-  const root = problems.empty ? parseText(text, problems) : undefined
-  const source = new TestSource(text, root)
+  const { text, root, base, isFile } = read(input, options.base ?? process.cwd(), problems)
+  const source = new TestSource(text, root, base)
   if (!root || !problems.empty) return { tests: undefined, problems: problems.list(), source }
 
   for (const j of await diagnose(toValue(root), schema as unknown as Schema)) {
     const span = j.on === 'parent' ? source.span(j.path.slice(0, -1), 'key') : source.span(j.path, j.on)
     problems.add(j.code, span, j.path, j.message, j.suggestion)
   }
+  if (!isFile && !options.pipelineGiven && source.node(['pipeline']) === undefined)
+    problems.add(
+      'CONFIG_MISSING_KEY',
+      source.span([]),
+      [],
+      'the key pipeline is missing: tests that are no file must name their pipeline file',
+    )
   if (!problems.empty) return { tests: undefined, problems: problems.list(), source }
-  const tests = readTests(source, join(dirname(file), pipelineName(file, root)), problems)
+  const tests = readTests(source, join(base, pipelineName(text.file, root)), problems)
   return { tests: problems.empty ? tests : undefined, problems: problems.list(), source }
+}
+
+interface Read {
+  readonly text: SourceText
+  /** undefined: it cannot be read as a whole, and the problems say why. */
+  readonly root: TreeNode | undefined
+  readonly base: string
+  readonly isFile: boolean
+}
+
+function read(input: PipelineInput, base: string, problems: Problems): Read {
+  if (typeof input === 'object' && !(input instanceof URL)) {
+    const parsed = parseObject(input, problems)
+    return { text: parsed?.source ?? new SourceText(OBJECT, ''), root: parsed?.root, base, isFile: false }
+  }
+  const given = typeof input === 'string' && isText(input)
+  const file = given ? '(text)' : input instanceof URL ? fileURLToPath(input) : (input as string)
+  const content = given ? (input as string) : readText(file)
+  const text = new SourceText(file, typeof content === 'string' ? content : '')
+  const nothing = { source: text, start: 0, end: 0 }
+  if (typeof content !== 'string') problems.add('CONFIG_READ', nothing, [], `${file} cannot be read: ${content.message}`)
+  else if (/^(\s*(#[^\n]*)?(\n|$))*$/.test(content))
+    problems.add('CONFIG_EMPTY', nothing, [], 'the file is empty: a test file needs at least tests')
+  return { text, root: problems.empty ? parseText(text, problems) : undefined, base: given ? base : dirname(file), isFile: !given }
 }
 
 function pipelineName(file: string, root: TreeNode): string {

@@ -15,12 +15,15 @@ import {
 export class TestSource {
   readonly file: string
   readonly root: TreeNode | undefined
+  /** Folder that paths in it start from. */
+  readonly base: string
   private readonly text: SourceText
 
-  constructor(text: SourceText, root: TreeNode | undefined) {
+  constructor(text: SourceText, root: TreeNode | undefined, base: string) {
     this.file = text.file
     this.text = text
     this.root = root
+    this.base = base
   }
 
   /** The value at a path; undefined: the file has none. */

@@ -154,7 +154,7 @@ sinks: [{ kafka: { topic: ${output}, keep_partition: true, keep_headers: true } 
       'kafka -> map -> kafka',
     ]
   })
-  const server = await serveTelemetry('127.0.0.1', 0, [run])
+  const server = await serveTelemetry('127.0.0.1', 0, run)
   try {
     const late = setTimeout(() => run.abort(new Wrong(`not done within ${timeout} ms`)), timeout)
     await step('Pipeline-ran', async () => {

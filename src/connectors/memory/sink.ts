@@ -1,9 +1,9 @@
 import type { MemorySinkConfig } from '../../generated/config-types.ts'
 import { defineSink } from '../../contract/plugin.ts'
-import { channel } from './channels.ts'
+import { channel, type Given } from './channel.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
-export default defineSink<MemorySinkConfig>({
+export default defineSink<MemorySinkConfig & Given>({
   type: 'memory',
   schema,
   onRedelivery: 'appends',
@@ -11,12 +11,14 @@ export default defineSink<MemorySinkConfig>({
   readsValue: false,
   check: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
 
-  create({ channel: name }) {
-    const output = channel(name)
+  create({ channel: name, given }) {
+    const output = given ?? channel(name)
     return {
-      async write(messages) {
-        output.push(...messages.map(m => ({ payload: m.encode(), key: m.encodeKey(), time: m.time, headers: m.headers })))
-      },
+      write: (messages, { signal }) =>
+        output.write(
+          messages.map(m => ({ payload: m.encode(), key: m.encodeKey(), time: m.time, headers: m.headers })),
+          signal,
+        ),
     }
   },
 })

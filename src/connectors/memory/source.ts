@@ -1,37 +1,39 @@
 import type { MemorySourceConfig } from '../../generated/config-types.ts'
 import { defineSource, Message, type Origin } from '../../contract/plugin.ts'
-import { channel } from './channels.ts'
+import { channel, type Given } from './channel.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
-export default defineSource<MemorySourceConfig>({
+export default defineSource<MemorySourceConfig & Given>({
   type: 'memory',
   schema,
   replayable: true,
   reason: 'a channel keeps its records as long as the process lives',
   check: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
 
-  create({ channel: name, format, batch_size }, ctx) {
-    const input = channel(name)
-    const lane = `memory/${name}`
-    const origin: Origin = { lane, source: ctx.step, topic: name, partition: 0, format }
+  create({ channel: topic, format, batch_size, given }, ctx) {
+    const input = given ?? channel(topic)
+    const lane = `memory/${topic}`
+    const reader = `step '${ctx.step}' of pipeline '${ctx.pipeline}' (version ${ctx.version})`
+    const origin: Origin = { lane, source: ctx.step, topic, partition: 0, format }
     let next = 0
 
     return {
+      // Room in a channel that has a limit comes with each commit, and `flushed` waits for it.
+      commitImmediately: given !== undefined,
+
       async open() {
-        const positions = await ctx.assign([{ id: lane, source: ctx.step, topic: name, partition: 0 }])
-        next = (positions.get(lane) as number | undefined) ?? 0
+        const positions = await ctx.assign([{ id: lane, source: ctx.step, topic, partition: 0 }])
+        next = input.attach(reader, positions.get(lane))
       },
 
       async read(signal) {
         for (;;) {
           signal.throwIfAborted()
-          if (next < input.records.length) {
-            const end = Math.min(next + batch_size, input.records.length)
-            const messages = input.records
-              .slice(next, end)
-              .map((r, i) => Message.fromRecord(r.payload, r.key, r.time, r.headers, next + i, origin))
-            next = end
-            return { lane, messages, position: end, lag: input.records.length - end }
+          const records = input.read(next, batch_size)
+          if (records.length > 0) {
+            const messages = records.map((r, i) => Message.fromRecord(r.payload, r.keyBytes, r.time, r.headers, next + i, origin))
+            next += records.length
+            return { lane, messages, position: [input.id, next], lag: input.behind(next) }
           }
           if (input.ended) return null
           await input.change(signal)
@@ -39,10 +41,15 @@ export default defineSource<MemorySourceConfig>({
       },
 
       async seek(_, position) {
-        next = (position as number | undefined) ?? 0
+        next = input.placeOf(reader, position)
       },
 
-      caughtUp: () => next >= input.records.length,
+      async commit(_, position) {
+        input.commit(reader, (position as [string, number])[1])
+      },
+
+      caughtUp: () => input.behind(next) <= 0,
+      close: async () => input.detach(reader, ctx.pipeline),
     }
   },
 })

@@ -29,7 +29,7 @@ export function observe(runs: readonly PipelineRun[]): () => void {
 
 export const statusOfAll = (): PipelineStatus[] => [...observed].map(statusOf)
 
-function statusOf(run: PipelineRun): PipelineStatus {
+export function statusOf(run: PipelineRun): PipelineStatus {
   const { pipeline, meters } = run.built
   const problems = run.notReady()
   const total = (field: 'dead' | 'retries'): number => meters.steps.reduce((n, m) => n + m[field], 0)

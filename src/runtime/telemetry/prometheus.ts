@@ -12,10 +12,11 @@ const STEP_COUNTERS: readonly (readonly [field: StepField, name: string, help: s
   ['retries', 'runner_step_retries_total', 'Writes that were tried again'],
 ]
 
-export async function createRegistry(runs: readonly PipelineRun[]): Promise<Registry> {
+/** @param runs looked at in every scrape: they may come and go. `process`: with CPU, memory and event loop of the process. */
+export async function createRegistry(runs: Iterable<PipelineRun>, options: { readonly process: boolean }): Promise<Registry> {
   const prom = await import('prom-client')
   const registry = new prom.Registry()
-  prom.collectDefaultMetrics({ register: registry })
+  if (options.process) prom.collectDefaultMetrics({ register: registry })
   const registers = [registry]
 
   for (const [field, name, help] of STEP_COUNTERS) {
@@ -65,24 +66,32 @@ export async function createRegistry(runs: readonly PipelineRun[]): Promise<Regi
   gauge('runner_ready', '1 when the pipeline is ready', [], (set, run) => set({}, run.notReady().length === 0 ? 1 : 0))
 
   // Plugins make their meters while they run: those families are looked up at every scrape.
-  const plugins = new Map<string, ReturnType<typeof pluginMetric>>()
-  const pluginMetric = (family: Family, labelNames: string[]) => {
-    const config = { name: family.name, help: family.help, labelNames, registers }
-    return family.type === 'counter' ? new prom.Counter(config) : new prom.Gauge(config)
+  const plugins = new Set<string>()
+  const addFamilies = (): void => {
+    for (const { built } of runs) for (const family of built.meters.families.values()) if (!plugins.has(family.name)) addFamily(family)
   }
-  const scrape = registry.metrics.bind(registry)
-  registry.metrics = async () => {
-    for (const metric of plugins.values()) metric.reset()
-    for (const { built } of runs) {
-      for (const family of built.meters.families.values()) {
-        for (const { labels, value } of family.samples.values()) {
-          let metric = plugins.get(family.name)
-          if (!metric) plugins.set(family.name, (metric = pluginMetric(family, Object.keys(labels))))
-          metric.inc(labels, value)
-        }
-      }
+  const addFamily = (family: Family): void => {
+    const [sample] = family.samples.values()
+    if (!sample) return
+    plugins.add(family.name)
+    const metric = new (family.type === 'counter' ? prom.Counter : prom.Gauge)({
+      name: family.name,
+      help: family.help,
+      labelNames: Object.keys(sample.labels),
+      registers,
+      collect: () => {
+        metric.reset()
+        for (const { built } of runs)
+          for (const { labels, value } of built.meters.families.get(family.name)?.samples.values() ?? []) metric.inc(labels, value)
+      },
+    })
+  }
+  for (const name of ['metrics', 'getMetricsAsArray', 'getMetricsAsJSON'] as const) {
+    const original = registry[name].bind(registry) as () => never
+    registry[name] = () => {
+      addFamilies()
+      return original()
     }
-    return scrape()
   }
   return registry
 }

@@ -3,13 +3,46 @@ import { attach, type Attachment, type Route } from '../../kit/http/listener.ts'
 import type { PipelineRun } from '../pipeline.ts'
 import { createRegistry } from './prometheus.ts'
 
+/** Metrics of all pipelines on one address are one page. */
+const pages = new Map<string, { readonly runs: Set<PipelineRun>; readonly opening: Promise<Attachment> }>()
+
 /** @throws {EnvironmentError} when the port is taken: a pipeline that nobody can watch must not look fine. */
-export async function serveTelemetry(host: string, port: number, runs: readonly PipelineRun[]): Promise<Attachment> {
-  const registry = await createRegistry(runs)
+export async function serveTelemetry(host: string, port: number, run: PipelineRun): Promise<Attachment> {
+  // A free port is somebody's own.
+  if (port === 0) return open(host, port, new Set([run]))
+  const address = `${host} ${port}`
+  let page = pages.get(address)
+  if (page) page.runs.add(run)
+  else {
+    const runs = new Set([run])
+    page = { runs, opening: open(host, port, runs) }
+    pages.set(address, page)
+  }
+  const { runs, opening } = page
+  const leave = (): boolean => {
+    runs.delete(run)
+    if (runs.size > 0 || pages.get(address)?.runs !== runs) return false
+    pages.delete(address)
+    return true
+  }
+  const attachment = await opening.catch(error => {
+    leave()
+    throw error
+  })
+  return {
+    port: attachment.port,
+    detach: async () => {
+      if (leave()) await attachment.detach()
+    },
+  }
+}
+
+async function open(host: string, port: number, runs: ReadonlySet<PipelineRun>): Promise<Attachment> {
+  const registry = await createRegistry(runs, { process: true })
   const route = (path: string, handle: Route['handle']): Route => ({ methods: ['GET'], path, owner: 'metrics', listed: true, handle })
   const state = (path: string, problemsOf: (run: PipelineRun) => string[]): Route =>
     route(path, (_request, response) => {
-      const pipelines = runs.map(run => ({ pipeline: run.built.pipeline.name, problems: problemsOf(run) }))
+      const pipelines = [...runs].map(run => ({ pipeline: run.built.pipeline.name, problems: problemsOf(run) }))
       const ok = pipelines.every(p => p.problems.length === 0)
       response.writeHead(ok ? 200 : 503, { 'content-type': 'application/json' })
       response.end(JSON.stringify({ status: ok ? 'ok' : 'not ready', pipelines }))

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { MemorySourceConfig } from '../../../src/generated/config-types.ts'
-import { channel, removeChannel } from '../../../src/connectors/memory/channels.ts'
+import { channel, removeChannel } from '../../../src/connectors/memory/channel.ts'
 import memorySink from '../../../src/connectors/memory/sink.ts'
 import memorySource from '../../../src/connectors/memory/source.ts'
 import { Message, type Origin } from '../../../src/contract/plugin.ts'
@@ -43,7 +43,7 @@ describe('memory', () => {
       ['{"a":1}', 'k', 5, [['h', 'x']], 0],
       [undefined, null, 0, undefined, 1],
     ])
-    expect([batch.position, batch.lag, source.caughtUp!(batch.lane)]).toEqual([2, 0, true])
+    expect([batch.position, batch.lag, source.caughtUp!(batch.lane)]).toEqual([[channel(name).id, 2], 0, true])
     const end = source.read(signal)
     channel(name).end()
     expect(await end).toBe(null)
@@ -56,7 +56,7 @@ describe('memory', () => {
     const key = Buffer.from([0xff, 0x00])
     await sink.write([Message.fromRecord(Buffer.from('{ }'), key, 9, [['h', null]], 3, origin), new Message(null, null, 1)], writeContext())
     const taken = channel(name).take()
-    expect(taken.map(r => [r.payload?.toString() ?? null, r.key, r.time, r.headers])).toEqual([
+    expect(taken.map(r => [r.payload?.toString() ?? null, r.keyBytes, r.time, r.headers])).toEqual([
       ['{ }', key, 9, [['h', null]]],
       [null, null, 1, undefined],
     ])

@@ -1,0 +1,320 @@
+/** Records in this process that the `memory` source reads and the `memory` sink writes. For tests and for programs that embed the runner. */
+import { randomUUID } from 'node:crypto'
+import { DecodeError, type Header, type Json, PipelineError } from '../../contract/plugin.ts'
+
+/** `payload` (bytes or text) or `value` (written as JSON); neither: a tombstone. */
+export interface MemoryRecord {
+  readonly payload?: Buffer | string | null
+  readonly value?: Json
+  readonly key?: Buffer | string | null
+  /** Epoch ms. Default: 0. */
+  readonly time?: number
+  readonly headers?: readonly Header[]
+}
+
+/** One record of a channel, as it was sent or as a sink wrote it. */
+export class StoredRecord {
+  /** `null`: a tombstone. */
+  readonly payload: Buffer | null
+  readonly keyBytes: Buffer | null
+  /** Epoch ms. */
+  readonly time: number
+  readonly headers: readonly Header[] | undefined
+
+  constructor({ payload, value, key = null, time = 0, headers }: MemoryRecord) {
+    this.payload = bytes(payload === undefined ? (value === undefined ? null : JSON.stringify(value)) : payload)
+    this.keyBytes = bytes(key)
+    this.time = time
+    this.headers = headers
+  }
+
+  get key(): string | null {
+    return this.keyBytes === null ? null : this.keyBytes.toString()
+  }
+
+  /** The payload, parsed as JSON; `null` for a tombstone. @throws {DecodeError} when it is not JSON. */
+  get value(): Json {
+    if (this.payload === null) return null
+    try {
+      return JSON.parse(this.payload.toString()) as Json
+    } catch (error) {
+      throw new DecodeError(`malformed JSON: ${(error as Error).message}`, error)
+    }
+  }
+}
+
+export interface ChannelOptions {
+  /** Records that it holds at most: further ones wait, and with them who sends them. Default: 10,000. */
+  readonly capacity?: number
+}
+
+/**
+ * A queue between a pipeline and the program around it, or between two pipelines: an input that the program sends to, or an output
+ * that it iterates over. It holds `capacity` records; who is faster waits.
+ *
+ * A record leaves an input when the pipeline has committed it, so a lane that is rewound reads it again. A record of an output leaves
+ * it when it is taken. What a channel holds is gone when the process ends.
+ *
+ * @example
+ * const orders = new MemoryChannel()
+ * const alerts = new MemoryChannel({ capacity: 100 })
+ * const pipeline = await run('pipelines/alerts.yaml', { memory: { orders, alerts } })
+ * await orders.send({ value: { id: 1, amount: 250 }, key: 'acme' })
+ * orders.end()
+ * for await (const alert of alerts) console.log(alert.value)
+ * await pipeline.completed
+ */
+export class MemoryChannel {
+  /** Positions in checkpoints count from the beginning of this channel, and mean nothing in another. */
+  readonly id = randomUUID()
+  readonly capacity: number
+  /** Keeps everything, for any number of readers. */
+  private readonly keeps: boolean
+  private list: StoredRecord[] = []
+  /** Records of `list` in front of it are gone. */
+  private head = 0
+  /** Offset of `list[0]`. */
+  private base = 0
+  /** `take` has given out everything before this offset. */
+  private taken = 0
+  private waiting: (() => void)[] = []
+  /** The last `send`: the next one goes behind it. */
+  private sending: Promise<void> | undefined
+  private over = false
+  private failure: Error | undefined
+  /** By reader: everything before is durable. */
+  private readonly committed = new Map<string, number>()
+  private reader: string | undefined
+  /** The pipeline that read it has ended. */
+  private deserted: Error | undefined
+  private writers = 0
+
+  constructor({ capacity = 10_000 }: ChannelOptions = {}, keeps = false) {
+    if (!(capacity >= 1)) throw new RangeError(`capacity must be at least 1, got ${capacity}`)
+    this.capacity = capacity
+    this.keeps = keeps
+  }
+
+  /**
+   * Puts records in, in order, as soon as there is room for each. Resolves when all are in the channel; `flushed` says when they are through.
+   * @throws {PipelineError} `PIPE_CHANNEL`: the channel was ended, or the pipeline that reads it has ended.
+   */
+  send(records: MemoryRecord | readonly MemoryRecord[]): Promise<void> {
+    const list = (Array.isArray(records) ? records : [records]) as readonly MemoryRecord[]
+    const stored = list.map(r => new StoredRecord(r))
+    const before = this.sending
+    const mine = before ? before.then(() => this.fill(stored)) : this.fill(stored)
+    // A failure is told to who sent it; the next send looks for itself.
+    const settled = mine
+      .catch(() => {})
+      .then(() => {
+        if (this.sending === settled) this.sending = undefined
+      })
+    this.sending = settled
+    return mine
+  }
+
+  /**
+   * Resolves when everything sent so far has been written by every sink, or dead-lettered, and is committed.
+   * @throws {PipelineError} `PIPE_CHANNEL`: the pipeline has ended before.
+   */
+  async flushed(): Promise<void> {
+    await this.sending
+    const until = this.next
+    while (!this.through(until)) {
+      if (this.deserted) throw this.deserted
+      await this.change()
+    }
+  }
+
+  /** No more will come: the pipeline that reads it ends when it has read everything. */
+  end(): void {
+    this.over = true
+    this.wake()
+  }
+
+  /** Everything that is in it now and has not been taken. */
+  take(): StoredRecord[] {
+    const from = Math.max(this.taken, this.start)
+    const news = this.list.slice(from - this.base)
+    this.taken = this.next
+    if (!this.keeps) this.release(this.next)
+    return news
+  }
+
+  /** Takes records as they come. Ends when the pipeline that writes it has ended and everything is taken. @throws what the pipeline failed with. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<StoredRecord, void, undefined> {
+    for (;;) {
+      const at = Math.max(this.taken, this.start)
+      if (at < this.next) {
+        this.taken = at + 1
+        const record = this.list[at - this.base]
+        if (!this.keeps) this.release(at + 1)
+        yield record
+      } else if (this.failure) throw this.failure
+      else if (this.over) return
+      else await this.change()
+    }
+  }
+
+  // For the source and the sink.
+
+  /** Without a limit: for a test that has it all at hand. */
+  push(...records: readonly MemoryRecord[]): void {
+    for (const record of records) this.list.push(new StoredRecord(record))
+    this.wake()
+  }
+
+  /** What it holds. */
+  get records(): readonly StoredRecord[] {
+    return this.head === 0 ? this.list : this.list.slice(this.head)
+  }
+
+  get ended(): boolean {
+    return this.over
+  }
+
+  /** Records that lie at `from` and behind, up to `limit`. @throws what the pipeline that writes it failed with, once all is read. */
+  read(from: number, limit: number): readonly StoredRecord[] {
+    const at = from - this.base
+    if (at >= this.list.length && this.failure) throw this.failure
+    return this.list.slice(at, at + limit)
+  }
+
+  behind(position: number): number {
+    return this.next - position
+  }
+
+  /** @returns where this reader goes on: at `position` when that is of this channel, else behind what it has committed. */
+  attach(reader: string, position: unknown): number {
+    if (!this.keeps && this.reader !== undefined && this.reader !== reader)
+      throw new PipelineError('PIPE_CHANNEL', `${this.reader} reads this channel already: give ${reader} a channel of its own`)
+    this.reader = reader
+    this.deserted = undefined
+    return this.placeOf(reader, position)
+  }
+
+  placeOf(reader: string, position: unknown): number {
+    const own = Array.isArray(position) && position[0] === this.id ? (position[1] as number) : undefined
+    return Math.max(this.start, own ?? this.committed.get(reader) ?? 0)
+  }
+
+  commit(reader: string, position: number): void {
+    this.committed.set(reader, position)
+    if (!this.keeps) this.release(position)
+    this.wake()
+  }
+
+  detach(reader: string, pipeline: string): void {
+    if (this.keeps || (this.reader !== undefined && this.reader !== reader)) return
+    this.reader = undefined
+    this.deserted = new PipelineError('PIPE_CHANNEL', `pipeline '${pipeline}', which reads this channel, has ended`)
+    this.wake()
+  }
+
+  /** Puts in what a sink writes, as soon as there is room for each record. */
+  async write(records: readonly MemoryRecord[], signal: AbortSignal): Promise<void> {
+    for (const record of records) {
+      while (!this.room) {
+        signal.throwIfAborted()
+        await this.change(signal)
+      }
+      this.list.push(new StoredRecord(record))
+      this.wake()
+    }
+  }
+
+  /** A pipeline writes to it: when the last one has ended, the channel has. */
+  addWriter(): void {
+    this.writers++
+    this.over = false
+    this.failure = undefined
+  }
+
+  removeWriter(error: Error | undefined): void {
+    this.failure ??= error
+    if (--this.writers === 0 || error) this.end()
+  }
+
+  /** Resolves at the next change, or when the signal is aborted. */
+  async change(signal?: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const aborted = (): void => resolve()
+    this.waiting.push(resolve)
+    signal?.addEventListener('abort', aborted, { once: true })
+    await promise
+    signal?.removeEventListener('abort', aborted)
+  }
+
+  private async fill(records: readonly StoredRecord[]): Promise<void> {
+    for (const record of records) {
+      for (;;) {
+        if (this.deserted) throw this.deserted
+        if (this.over) throw new PipelineError('PIPE_CHANNEL', 'the channel has been ended: nothing can be sent to it any more')
+        if (this.room) break
+        await this.change()
+      }
+      this.list.push(record)
+      this.wake()
+    }
+  }
+
+  private get room(): boolean {
+    return this.next - this.start < this.capacity
+  }
+
+  /** Offset of the first record that it holds. */
+  private get start(): number {
+    return this.base + this.head
+  }
+
+  /** Offset behind the last one. */
+  private get next(): number {
+    return this.base + this.list.length
+  }
+
+  private through(offset: number): boolean {
+    if (!this.keeps) return this.start >= offset
+    return this.committed.size > 0 && [...this.committed.values()].every(c => c >= offset)
+  }
+
+  private release(to: number): void {
+    if (to <= this.start) return
+    this.list.fill(undefined as unknown as StoredRecord, this.head, to - this.base)
+    this.head = to - this.base
+    if (this.head > 1024 && this.head * 2 > this.list.length) {
+      this.list = this.list.slice(this.head)
+      this.base += this.head
+      this.head = 0
+    }
+    this.wake()
+  }
+
+  private wake(): void {
+    const { waiting } = this
+    if (waiting.length === 0) return
+    this.waiting = []
+    for (const resolve of waiting) resolve()
+  }
+}
+
+const bytes = (text: Buffer | string | null): Buffer | null => (typeof text === 'string' ? Buffer.from(text) : text)
+
+const channels = new Map<string, MemoryChannel>()
+
+/** The channel of that name in this process, made on first use. It keeps everything that was ever in it. */
+export function channel(name: string): MemoryChannel {
+  let found = channels.get(name)
+  if (!found) channels.set(name, (found = new MemoryChannel({ capacity: Number.POSITIVE_INFINITY }, true)))
+  return found
+}
+
+/** What an embedding program adds to a step's config: the channel that the name stands for. */
+export interface Given {
+  readonly given?: MemoryChannel
+}
+
+/** Forgets a channel; whoever holds it keeps what is in it. */
+export function removeChannel(name: string): void {
+  channels.delete(name)
+}

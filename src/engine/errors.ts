@@ -1,0 +1,23 @@
+/** What the engine refuses to run. */
+import { PipelineError } from '../contract/plugin.ts'
+import { formatText } from '../config/format.ts'
+import type { Problem } from '../config/model.ts'
+
+/**
+ * The pipeline cannot be run as it is written. `problems` has every finding with its path, line and column; the message shows them as
+ * `runner validate` does.
+ *
+ * @example
+ * try {
+ *   await run({ name: 'x', sources: [{ kafak: {} }], sinks: [{ stdout: {} }] })
+ * } catch (error) {
+ *   if (error instanceof ConfigError) for (const p of error.problems) console.error(p.path, p.message, p.suggestion)
+ * }
+ */
+export class ConfigError extends PipelineError {
+  readonly problems: readonly Problem[]
+  constructor(problems: readonly Problem[]) {
+    super('PIPE_CONFIG', formatText(problems).trimEnd())
+    this.problems = problems
+  }
+}

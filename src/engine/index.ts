@@ -1,0 +1,129 @@
+/** The engine for programs that embed it, on the same ground as the command line. What it promises is documented in the entry, src/index.ts. */
+import { type LoadOptions as ConfigOptions, loadInput, type PipelineInput } from '../config/load.ts'
+import type { Pipeline, Problem } from '../config/model.ts'
+import { type Logger, PipelineError } from '../contract/plugin.ts'
+import type { Explanation } from '../explain/describe.ts'
+import { parseDuration } from '../kit/text/units.ts'
+import { silentLogger } from '../runtime/telemetry/log.ts'
+import { type TestFileReport, toJson } from '../testing/json.ts'
+import { ConfigError } from './errors.ts'
+import { launch, type LaunchOptions, type PipelineHandle, withoutTimes } from './launch.ts'
+import type { MemoryChannels } from './memory.ts'
+
+export interface LoadOptions {
+  /** Variables for `${NAME}` in the pipeline. Default: `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Overrides as `--set` takes them, e.g. `sinks[0].kafka.topic=bars.test`. */
+  readonly set?: readonly string[]
+  /** Folder that relative paths of a text or an object start from. Default: the working directory. A file's start from its folder. */
+  readonly base?: string
+}
+
+export interface RunOptions extends LoadOptions {
+  /** Channels of the pipeline's `memory` sources and sinks, by their name. */
+  readonly memory?: MemoryChannels
+  /** Gets what the pipeline logs. Default: nothing is logged. A pino or Fastify logger fits. */
+  readonly logger?: Logger
+  /** When it is aborted, the pipeline stops as by `stop()`. */
+  readonly signal?: AbortSignal
+  /** End once nothing more came for so long: ms, or text such as `5s`. Default: run until the input ends. */
+  readonly untilIdle?: number | string
+  /** Back-fill: read without a group from this time, and commit nothing. */
+  readonly from?: Date | number
+  /** Back-fill: up to this time, exclusive. */
+  readonly to?: Date | number
+}
+
+export interface Validation {
+  readonly ok: boolean
+  readonly problems: readonly Problem[]
+}
+
+export interface TestOptions {
+  /** Only tests whose name contains this. */
+  readonly filter?: string
+  /** Run every test so often; from the second time on, batches are cut at other places. All runs must give the same. Default: 1. */
+  readonly repeat?: number
+  /** Real ms that one step of a test may take. Default: 10,000. */
+  readonly timeout?: number
+  /** Folder that relative paths of a text or an object start from. Default: the working directory. */
+  readonly base?: string
+  /** The pipeline under test. Default: the file that the tests name. */
+  readonly pipeline?: PipelineInput
+}
+
+export async function run(input: PipelineInput, options: RunOptions = {}): Promise<PipelineHandle> {
+  const { signal, memory, logger = silentLogger } = options
+  signal?.throwIfAborted()
+  const pipeline = await load(input, options)
+  const launchOptions: LaunchOptions = {
+    log: logger,
+    memory: memory ?? {},
+    untilIdle: durationOf(options.untilIdle),
+    range: rangeOf(pipeline, options),
+  }
+  const { handles } = await launch([pipeline], launchOptions)
+  const [handle] = handles
+  if (signal) {
+    const stop = (): void => void handle.stop().catch(() => {})
+    if (signal.aborted) stop()
+    else signal.addEventListener('abort', stop, { once: true })
+    const forget = (): void => signal.removeEventListener('abort', stop)
+    handle.completed.then(forget, forget)
+  }
+  return handle
+}
+
+export async function validate(input: PipelineInput, options: LoadOptions = {}): Promise<Validation> {
+  const { problems } = await loadInput(input, options satisfies ConfigOptions)
+  return { ok: !problems.some(p => p.severity === 'error'), problems }
+}
+
+export async function explain(input: PipelineInput, options: LoadOptions = {}): Promise<Explanation> {
+  const pipeline = await load(input, options)
+  const { describe } = await import('../explain/describe.ts')
+  return describe(pipeline)
+}
+
+export async function test(input: PipelineInput, options: TestOptions = {}): Promise<TestFileReport> {
+  const { runTests } = await import('../testing/engine.ts')
+  const result = await runTests(input, {
+    repeat: options.repeat ?? 1,
+    restTimeout: options.timeout,
+    filter: options.filter,
+    base: options.base,
+    pipelineGiven: options.pipeline !== undefined,
+    load: (file, { env, set }) => loadInput(options.pipeline ?? file, { env, set: set.map(s => s.argument), base: options.base }),
+  })
+  if (result.problems.length > 0) throw new ConfigError(result.problems)
+  return toJson([result]).files[0]
+}
+
+async function load(input: PipelineInput, { env, set, base }: LoadOptions): Promise<Pipeline> {
+  const { pipeline, problems } = await loadInput(input, { env, set, base })
+  if (!pipeline) throw new ConfigError(problems)
+  return pipeline
+}
+
+function durationOf(given: number | string | undefined): number | undefined {
+  const ms = typeof given === 'string' ? parseDuration(given) : given
+  if (given !== undefined && !(ms !== undefined && ms >= 0))
+    throw new PipelineError('PIPE_SETTINGS', `untilIdle is ${given}: write milliseconds, or a number with its unit, such as 5s`)
+  return ms
+}
+
+function rangeOf(pipeline: Pipeline, { from, to }: RunOptions): LaunchOptions['range'] {
+  if (from === undefined && to === undefined) return undefined
+  const range = { from: from?.valueOf(), to: to?.valueOf() }
+  for (const [name, time] of Object.entries(range))
+    if (time !== undefined && !Number.isFinite(time)) throw new PipelineError('PIPE_SETTINGS', `${name} is not a time`)
+  if (range.from !== undefined && range.to !== undefined && range.from >= range.to)
+    throw new PipelineError('PIPE_SETTINGS', 'from must be earlier than to')
+  const source = withoutTimes(pipeline)
+  if (source)
+    throw new PipelineError(
+      'PIPE_SETTINGS',
+      `source '${source.name}' cannot read from a time: from and to are for topics, and for tables with time`,
+    )
+  return range
+}

@@ -1,0 +1,206 @@
+/**
+ * Starts checked pipelines in this process: what the command line and `run` of the package have in common. It ends no process and
+ * handles no signal; both are the caller's.
+ */
+import type { Registry } from 'prom-client'
+import type { Pipeline } from '../config/model.ts'
+import { type Logger, PipelineError, type Report } from '../contract/plugin.ts'
+import { systemClock } from '../kit/clock.ts'
+import type { Attachment } from '../kit/http/listener.ts'
+import type { Range } from '../runtime/backfill.ts'
+import { build } from '../runtime/build.ts'
+import { localCheckpoints } from '../runtime/checkpoints/local.ts'
+import { asDryRun } from '../runtime/dry-run.ts'
+import { PipelineRun } from '../runtime/pipeline.ts'
+import { observe, type PipelineStatus, statusOf } from '../runtime/telemetry/observed.ts'
+import { givenChannels, type MemoryChannels } from './memory.ts'
+
+export interface LaunchOptions {
+  readonly log: Logger
+  /** End once nothing more came for so long, ms. */
+  readonly untilIdle?: number
+  /** Bounds of a back-fill: read without a group, commit nothing. */
+  readonly range?: Range
+  /** Gets a line for each record that would be written; nothing is written or committed. */
+  readonly dryRun?: (line: string) => void
+  /** By channel name. When it is there, every `memory` source and sink must find its channel in it. */
+  readonly memory?: MemoryChannels
+}
+
+/** Counts of a pipeline since its start. */
+export interface RunCounts {
+  readonly pipeline: string
+  /** Records read by sources. */
+  readonly in: number
+  /** Records written by sinks. */
+  readonly out: number
+  /** Records sent to the dead-letter queue. */
+  readonly dead: number
+}
+
+export interface StepReport extends Report {
+  readonly pipeline: string
+  readonly step: string
+}
+
+export interface RunResult extends RunCounts {
+  /** Results of steps that compare or check, such as `reconcile`. */
+  readonly reports: readonly StepReport[]
+}
+
+export interface RunStatus extends PipelineStatus {
+  readonly state: 'running' | 'stopping' | 'ended' | 'failed'
+}
+
+/** A pipeline that was started. */
+export class PipelineHandle implements AsyncDisposable {
+  readonly name: string
+  /**
+   * Resolves when the pipeline has ended (its input has, or `stop` was called) and everything is written and committed; rejects with
+   * the error that stopped it. Handle it: a rejection that nobody handles ends a Node process.
+   */
+  readonly completed: Promise<RunResult>
+  private readonly execution: PipelineRun
+  private state: RunStatus['state'] = 'running'
+  private registered: Promise<Registry> | undefined
+
+  /** @param ended called when the pipeline has ended, before `completed` settles. */
+  constructor(execution: PipelineRun, ended: (error: Error | undefined) => Promise<void>) {
+    this.execution = execution
+    this.name = execution.built.pipeline.name
+    this.completed = this.complete(ended)
+  }
+
+  /** How it is doing now; after its end, how it did. */
+  status(): RunStatus {
+    const status = statusOf(this.execution)
+    const { state } = this
+    if (state === 'running' || state === 'failed') return { ...status, state }
+    const problems = [...status.problems, `the pipeline ${state === 'ended' ? 'has ended' : 'is stopping'}`]
+    return { ...status, state, status: 'not_ready', problems }
+  }
+
+  /**
+   * Its metrics as a prom-client registry, without those of the process: `(await handle.registry()).metrics()` is the text, and
+   * `Registry.merge([yours, await handle.registry()])` at every scrape is one page with yours.
+   */
+  async registry(): Promise<Registry> {
+    this.registered ??= import('../runtime/telemetry/prometheus.ts').then(m => m.createRegistry([this.execution], { process: false }))
+    return this.registered
+  }
+
+  /** Results of steps that compare or check, so far. */
+  get reports(): readonly StepReport[] {
+    return [...this.execution.built.reports].map(([step, report]) => ({ pipeline: this.name, step, ...report }))
+  }
+
+  /** Stops reading, writes and commits what was read within `shutdown_timeout`, and ends. @returns `completed` */
+  stop(): Promise<RunResult> {
+    if (this.state === 'running') this.state = 'stopping'
+    this.execution.stop()
+    return this.completed
+  }
+
+  /** Ends at once: what is in flight is neither written nor committed, and will be read again. `completed` rejects with the reason. */
+  abort(reason: Error = new Error('aborted')): void {
+    this.execution.abort(reason)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop().then(() => {})
+  }
+
+  private async complete(ended: (error: Error | undefined) => Promise<void>): Promise<RunResult> {
+    let error: Error | undefined
+    try {
+      await this.execution.run()
+      this.state = 'ended'
+    } catch (reason) {
+      error = reason as Error
+      this.state = 'failed'
+    }
+    await ended(error)
+    if (error) throw error
+    const { pipeline, in: read, out, dead } = this.status()
+    return { pipeline, in: read, out, dead, reports: this.reports }
+  }
+}
+
+/** Names of the pipelines that run in this process. */
+const names = new Set<string>()
+
+/**
+ * Starts all of them, or none. Metrics and endpoints are served until the last one has ended: one that failed stays visible as not ready.
+ * @throws {EnvironmentError} when a port is taken. @throws {PipelineError} when a name is taken, or a channel is missing.
+ */
+export async function launch(
+  pipelines: readonly Pipeline[],
+  options: LaunchOptions,
+): Promise<{ handles: PipelineHandle[]; runs: PipelineRun[] }> {
+  const given = pipelines.map(p => givenChannels(p, options.memory))
+  const runs = given.map(({ pipeline }) => prepare(pipeline, options))
+  const taken: string[] = []
+  let servers: Attachment[]
+  try {
+    for (const { name } of pipelines) {
+      // Checkpoints, transactions and metrics go by the name: each would take them from the other.
+      if (names.has(name))
+        throw new PipelineError('PIPE_NAME', `a pipeline named '${name}' runs in this process already: each needs a name of its own`)
+      names.add(name)
+      taken.push(name)
+    }
+    servers = await serve(runs)
+  } catch (error) {
+    for (const name of taken) names.delete(name)
+    throw error
+  }
+  const unobserve = observe(runs)
+  for (const { start } of given) start()
+  let running = runs.length
+  const handles = runs.map(
+    (run, i) =>
+      new PipelineHandle(run, async error => {
+        names.delete(run.built.pipeline.name)
+        given[i].end(error)
+        if (--running > 0) return
+        unobserve()
+        await Promise.all(servers.map(server => server.detach()))
+      }),
+  )
+  return { handles, runs }
+}
+
+/** The first source that cannot read from a time to a time. */
+export const withoutTimes = ({ sources }: Pipeline): Pipeline['sources'][number] | undefined =>
+  sources.find(({ plugin: { ranged }, config }) => !(typeof ranged === 'function' ? ranged(config) : ranged))
+
+function prepare(pipeline: Pipeline, { log, range, dryRun, untilIdle }: LaunchOptions): PipelineRun {
+  const built = build(dryRun ? asDryRun(pipeline, dryRun) : pipeline, {
+    clock: systemClock,
+    log,
+    range,
+    localCheckpoints: p => localCheckpoints({ id: `${p.name}.${p.version}` }),
+  })
+  // A back-fill that ends in the middle of a window must not emit half of it.
+  const endAt = range ? (range.to ?? Number.NEGATIVE_INFINITY) : Number.POSITIVE_INFINITY
+  return new PipelineRun(built, { clock: systemClock, log, untilIdle, endAt })
+}
+
+/** Metrics of all pipelines on one address are one page; status endpoints are each pipeline's own. */
+async function serve(runs: readonly PipelineRun[]): Promise<Attachment[]> {
+  const withMetrics = runs.filter(r => r.built.pipeline.metrics?.enabled)
+  const withEndpoints = runs.filter(r => (r.built.pipeline.endpoints ?? []).length > 0)
+  if (withMetrics.length === 0 && withEndpoints.length === 0) return []
+  const { serveTelemetry } = await import('../runtime/telemetry/server.ts')
+  const { serveEndpoints } = await import('../runtime/telemetry/endpoints.ts')
+  const attaching = [
+    ...withMetrics.map(async r => [await serveTelemetry(r.built.pipeline.metrics!.host, r.built.pipeline.metrics!.port, r)]),
+    ...withEndpoints.map(r => serveEndpoints(r)),
+  ]
+  const results = await Promise.allSettled(attaching)
+  const attached = results.flatMap(r => (r.status === 'fulfilled' ? r.value : []))
+  const failed = results.find(r => r.status === 'rejected')
+  if (!failed) return attached
+  await Promise.all(attached.map(a => a.detach()))
+  throw failed.reason
+}
