@@ -69,7 +69,12 @@ test('pipelines share a port with each other and with metrics; a path can be had
   const [port] = await freePorts(1)
   const at = (path: string): EndpointConfig => ({ path, host: '127.0.0.1', port, healthy: 'true', body: { name: 'pipeline' } })
   const [a, b] = [runWith([at('/a')], 'a').run, runWith([at('/b')], 'b').run]
-  open.push(...(await serveEndpoints(a)), ...(await serveEndpoints(b)), await serveTelemetry('127.0.0.1', port, a), await serveTelemetry('127.0.0.1', port, b))
+  open.push(
+    ...(await serveEndpoints(a)),
+    ...(await serveEndpoints(b)),
+    await serveTelemetry('127.0.0.1', port, a),
+    await serveTelemetry('127.0.0.1', port, b),
+  )
   const get = async (path: string): Promise<unknown> => (await fetch(`http://127.0.0.1:${port}${path}`)).json()
   expect(await get('/a')).toEqual({ name: 'a' })
   expect(await get('/b')).toEqual({ name: 'b' })
