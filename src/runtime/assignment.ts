@@ -1,36 +1,28 @@
 /** The lanes of a running pipeline: made when a source is assigned them, drained before it gives them up, forgotten when it has lost them. */
-import type { Context, LaneInfo, Logger, Position, SourceContext } from '../contract/plugin.ts'
-import type { Built, BuiltSource } from './build.ts'
-import type { Clock } from '../kit/clock.ts'
-import { Lane } from './lane.ts'
-import type { LaneHost } from './lane-host.ts'
+import type { Context, LaneInfo, Position, SourceContext } from '../contract/plugin.ts'
+import type { BuiltSource } from './build.ts'
+import { Lane, type LaneRun } from './lane.ts'
 
-/** Source bytes that the cycles being filled may hold; those being written hold up to as much again. */
+/** Source bytes that the commit batches being filled may hold; those being written hold up to as much again. */
 const HELD_BYTES = 16 * 1024 * 1024
 
-export interface AssignmentHost {
-  readonly built: Built
-  readonly clock: Clock
-  readonly log: Logger
-  readonly random: () => number
-  /** Aborted when nothing more is to be written. */
-  readonly signal: AbortSignal
-  /** Aborted when nothing more is to be read. */
-  readonly stopping: AbortSignal
+/** A lane run, and what only assigning needs. */
+export interface AssignmentHost extends Omit<LaneRun, 'maxBytes'> {
   /** Tries again while a peer is away, until the run ends. */
   retrying<T>(fn: () => Promise<T>): Promise<T>
-  fatal(error: Error): void
 }
 
 export class Assignment {
   readonly lanes = new Map<string, Lane>()
   private readonly host: AssignmentHost
+  private readonly run: LaneRun
 
   constructor(host: AssignmentHost) {
     this.host = host
+    this.run = { ...host, maxBytes: () => HELD_BYTES / Math.max(1, this.lanes.size) }
   }
 
-  /** What a source tells of its lanes. */
+  /** A source's side of the assignment: it claims, revokes and loses lanes. */
   contextFor(entry: BuiltSource): Omit<SourceContext, keyof Context> {
     return {
       range: entry.range,
@@ -50,7 +42,7 @@ export class Assignment {
     await Promise.all(
       infos.map(async info => {
         this.lanes.get(info.id)?.drop()
-        const lane = new Lane(info, this.hostOf(entry))
+        const lane = new Lane(info, entry, this.run)
         this.lanes.set(info.id, lane)
         positions.set(info.id, await this.host.retrying(() => lane.open()))
       }),
@@ -73,32 +65,5 @@ export class Assignment {
   private forget(id: string): void {
     this.lanes.delete(id)
     this.host.built.meters.forgetLane(id)
-  }
-
-  private hostOf({ source, committer, inlet }: BuiltSource): LaneHost {
-    const { built, clock, log, random, signal, stopping } = this.host
-    const { pipeline } = built
-    return {
-      pipeline: pipeline.name,
-      clock,
-      committer,
-      source,
-      router: built.router,
-      writers: built.writers,
-      dlq: built.dlq,
-      dropsDead: pipeline.drops_dead === true,
-      log,
-      signal,
-      stopping,
-      bounds: built.bounds,
-      commitInterval: source.commitImmediately ? 0 : pipeline.commit_interval,
-      maxInFlight: pipeline.max_in_flight,
-      maxBytes: () => HELD_BYTES / Math.max(1, this.lanes.size),
-      backoff: pipeline.retry,
-      random,
-      stages: (lane, state) => built.stages(lane, state),
-      inlet,
-      fatal: error => this.host.fatal(error),
-    }
   }
 }

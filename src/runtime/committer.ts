@@ -1,17 +1,18 @@
-/** How a lane's cycle becomes durable: the three modes of delivery behind one face. */
+/** How a lane's commit batch becomes durable: the delivery modes behind one interface. */
 import {
   type Checkpoint,
   type CheckpointDelta,
   type CheckpointStore,
+  EnvironmentError,
   FencedError,
   type LaneInfo,
   type Logger,
   PipelineError,
+  type Position,
   type Source,
   type Transaction,
   type Transactor,
 } from '../contract/plugin.ts'
-import { Teller, tellSource } from './teller.ts'
 
 export interface Committer {
   /** Outputs, state and position are one transaction. */
@@ -19,27 +20,27 @@ export interface Committer {
   /** Of the transactions: sinks of another scope (a dlq) are written beside them. Undefined: every sink takes part. */
   readonly scope?: string
   claim(lane: LaneInfo): Promise<Checkpoint | undefined>
-  /** Writes a cycle by `writeAll`, then makes `delta` durable (undefined: no checkpoint is due). */
+  /** Writes a commit batch by `writeAll`, then makes `delta` durable (undefined: no checkpoint is due). */
   write(lane: LaneInfo, delta: CheckpointDelta | undefined, writeAll: (transaction?: Transaction) => Promise<void>): Promise<void>
   release(lane: LaneInfo): Promise<void>
-  /** Rewinding the lane may help. */
+  /** Restoring the checkpoint and reading again may help. */
   retryable(error: Error): boolean
   close(): Promise<void>
 }
 
-const rewindable = (error: Error): boolean => error instanceof FencedError || (error instanceof PipelineError && error.retryable)
+const recoverable = (error: Error): boolean => error instanceof FencedError || (error instanceof PipelineError && error.retryable)
 
 /**
  * `exactly_once`: sinks write into the lane's transaction, the checkpoint commits it. Where the transactions are a sink's, the
- * `source` hears afterwards what is durable, and may miss it: the checkpoint decides where reading goes on.
+ * `source` is notified afterwards of what is durable. It may miss a notification: the checkpoint decides where reading goes on.
  */
 export function atomicCommitter(transactor: Transactor, scope?: string, source?: Source, log?: Logger): Committer {
-  const teller = source && new Teller(source, log)
+  const offsets = source && new OffsetCommitter(source, log)
   return {
     atomic: true,
     scope,
     claim: lane => {
-      teller?.forget(lane.id)
+      offsets?.discard(lane.id)
       return transactor.claim(lane)
     },
     async write(lane, delta, writeAll) {
@@ -48,20 +49,20 @@ export function atomicCommitter(transactor: Transactor, scope?: string, source?:
       try {
         await writeAll(transaction)
       } catch (error) {
-        // The transaction's own end decides nothing here: the lane is rewound or the pipeline stops, whatever abort says.
+        // The transaction's own end decides nothing here: the lane restores its checkpoint or the pipeline stops, whatever abort says.
         await transaction.abort().catch(() => {})
         throw error
       }
       await transaction.commit(delta)
-      await teller?.tell(lane, delta.position)
+      await offsets?.commit(lane, delta.position)
     },
     async release(lane) {
-      await teller?.flush(lane.id)
+      await offsets?.flush(lane.id)
       await transactor.release(lane)
     },
-    retryable: error => rewindable(error) && (source === undefined || source.seek !== undefined),
+    retryable: error => recoverable(error) && (source === undefined || source.seek !== undefined),
     async close() {
-      teller?.close()
+      offsets?.close()
       await transactor.close()
     },
   }
@@ -79,7 +80,7 @@ export function storedCommitter(store: CheckpointStore, source: Source): Committ
       await source.commit?.(lane.id, delta.position)
     },
     release: lane => store.release(lane),
-    retryable: error => rewindable(error) && source.seek !== undefined,
+    retryable: error => recoverable(error) && source.seek !== undefined,
     close: () => store.close(),
   }
 }
@@ -91,10 +92,10 @@ export function sourceCommitter(source: Source, log: Logger): Committer {
     claim: async () => undefined,
     async write(lane, delta, writeAll) {
       await writeAll()
-      if (delta) await tellSource(source, lane.id, delta.position, log)
+      if (delta) await commitNow(source, lane.id, delta.position, log)
     },
     release: async () => {},
-    retryable: error => rewindable(error) && source.seek !== undefined,
+    retryable: error => recoverable(error) && source.seek !== undefined,
     close: async () => {},
   }
 }
@@ -109,4 +110,68 @@ export function ephemeralCommitter(): Committer {
     retryable: () => false,
     close: async () => {},
   }
+}
+
+/**
+ * Commits a source's own offsets where the checkpoint decides where reading goes on, so that they are for others to see: a group's lag,
+ * for example. A source that sets `commitNotifyInterval` is notified that often, and nothing waits for it; others are notified at once.
+ */
+class OffsetCommitter {
+  private readonly source: Source
+  private readonly log: Logger | undefined
+  /** By lane: the position of the next commit. Set by `commit`, taken by `flush`. */
+  private readonly pending = new Map<string, Position>()
+  private timer: NodeJS.Timeout | undefined
+
+  constructor(source: Source, log: Logger | undefined) {
+    this.source = source
+    this.log = log
+  }
+
+  /** @throws {EnvironmentError} from a source that is notified at once. */
+  async commit(lane: LaneInfo, position: Position): Promise<void> {
+    const { commitNotifyInterval } = this.source
+    if (commitNotifyInterval === undefined) return commitNow(this.source, lane.id, position, this.log)
+    this.pending.set(lane.id, position)
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined
+      for (const id of this.pending.keys()) void this.flush(id)
+    }, commitNotifyInterval)
+  }
+
+  /** Commits what is pending for the lane. Never throws. */
+  async flush(lane: string): Promise<void> {
+    const position = this.pending.get(lane)
+    if (position === undefined) return
+    this.pending.delete(lane)
+    // Another instance may own the lane by now: then the commit is not needed.
+    await this.source.commit?.(lane, position).catch((error: Error) => {
+      if (!(error instanceof FencedError)) warnNotCommitted(lane, error, this.log)
+    })
+  }
+
+  /** The lane is claimed anew: what is pending is outdated. */
+  discard(lane: string): void {
+    this.pending.delete(lane)
+  }
+
+  close(): void {
+    clearTimeout(this.timer)
+    this.pending.clear()
+  }
+}
+
+/** @throws {EnvironmentError} */
+async function commitNow(source: Source, lane: string, position: Position, log: Logger | undefined): Promise<void> {
+  try {
+    await source.commit?.(lane, position)
+  } catch (error) {
+    if (error instanceof EnvironmentError) throw error
+    warnNotCommitted(lane, error as Error, log)
+  }
+}
+
+/** The next commit covers this one; until then a crash only repeats records. */
+function warnNotCommitted(lane: string, error: Error, log: Logger | undefined): void {
+  log?.warn({ lane, error: error.message }, 'the source could not commit its position')
 }

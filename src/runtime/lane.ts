@@ -1,114 +1,137 @@
 /**
- * One lane: what its source keeps in order. It owns its transforms and their state; its `settler` writes what they emit, its
- * `failures` say what becomes of what they cannot process. Lane and settler, with `writer`, are where the runtime waits.
+ * One lane: what its source keeps in order (a Kafka partition, a file, a socket). It owns its transforms, their state, and a
+ * `BatchWriter`, which writes and commits what they emit. Lane, batch writer and sink writer are the only places where the runtime waits.
  *
- * The chain fills one cycle while at most one earlier cycle is being written, so cycles settle in order and the settled prefix
- * needs no tracking. Every recovery is the same: rewind, that is forget everything in memory, claim the checkpoint again
- * and read on from its position.
+ * The chain fills one commit batch while at most one earlier batch is being written, so batches commit in order, and the committed prefix
+ * needs no tracking. Every recovery is the same: *restore the checkpoint*, that is, discard everything in memory, claim the checkpoint
+ * again, and read on from its position.
+ *
+ * Three races, each decided by `status` and `generation`:
+ *
+ * 1. *A batch arrives while a restore runs.* The source read it before the seek, so it belongs to the old reading. `accept` compares the
+ *    generation from before its waits with the present one and drops the batch; the source delivers the records again after the seek.
+ * 2. *A transform still waits for its peer when the lane restores.* Its chain is that of an old generation. `exit` is bound to the
+ *    generation of its claim: whatever the old chain emits afterwards leaves nowhere.
+ * 3. *Another instance has taken the lane over, and this one does not know yet.* Its write or commit is fenced before its group's next
+ *    heartbeat tells it. It must not fence the new owner in turn, so a fenced lane waits `FENCED_GRACE` to be revoked before it claims again.
  */
-import type { Batch, LaneInfo, Position } from '../contract/plugin.ts'
-import { Chain } from './chain.ts'
-import { exitInto } from './exit.ts'
-import { Failures } from './failures.ts'
-import type { LaneHost } from './lane-host.ts'
-import { GivenBack } from './poison.ts'
-import { Rewinder } from './rewinder.ts'
-import { Settler } from './settler.ts'
+import {
+  type Batch,
+  EnvironmentError,
+  FencedError,
+  type LaneInfo,
+  laneOffset,
+  type Logger,
+  type Message,
+  type Position,
+} from '../contract/plugin.ts'
+import type { Clock } from '../kit/clock.ts'
+import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
+import { backoff, pause } from '../kit/pause.ts'
+import { isOutside } from './backfill.ts'
+import { BatchWriter } from './batch-writer.ts'
+import type { Built, BuiltSource } from './build.ts'
+import { Chain, type Exit, type Stage } from './chain.ts'
+import { BatchAbandoned, PoisonSearch, processOneByOne } from './poison.ts'
 import { LaneState } from './state.ts'
 
+/** What the lanes of a running pipeline share. */
+export interface LaneRun {
+  readonly built: Built
+  readonly clock: Clock
+  readonly log: Logger
+  readonly random: () => number
+  /** Aborted when nothing more is to be written. */
+  readonly signal: AbortSignal
+  /** Aborted when nothing more is to be read. */
+  readonly stopping: AbortSignal
+  /** Source bytes that a commit batch may keep in memory: the lanes of a pipeline share them. */
+  maxBytes(): number
+  /** The pipeline can't go on. */
+  fatal(error: Error): void
+}
+
+/** A fenced lane waits this long to be revoked before it claims again, ms. */
+const FENCED_GRACE = 10_000
 /** Ticks come every 250 ms; after so long without one the process did not run, ms. */
 const FROZEN = 1000
 
 export class Lane {
   readonly info: LaneInfo
-  /** How often the source was sent back: after that it has something to read again. */
+  /** Number of seeks: after each the source has something to read again. */
   seeks = 0
-  private readonly host: LaneHost
-  private readonly settler: Settler
-  private readonly rewinder: Rewinder
-  private readonly failures: Failures
+  private readonly entry: BuiltSource
+  private readonly run: LaneRun
+  private readonly writer: BatchWriter
+  private readonly poison = new PoisonSearch()
   private chain!: Chain
   private state = new LaneState()
-  private status: 'running' | 'rewinding' | 'dropped' = 'rewinding'
-  /** Resolves when the chain has done with what it is running. While it runs no cycle is cut: half a batch's state is nobody's. */
+  private status: 'running' | 'restoring' | 'dropped' = 'restoring'
+  /** Resolves when the chain is done with the batch that it runs. Until then no commit batch is cut: half a source batch has no position. */
   private busy: Promise<void> | undefined
-  /** What was read before a rewind is void after it. */
+  /** Counts restores: what was read before one is void after it. */
   private generation = 0
+  /** The restore under way. */
+  private restoring: Promise<void> | undefined
+  /** Restores in a row without a batch accepted in between: from the second on they wait. */
+  private restores = 0
   /** `clock.monotonic()` from and until when the lane is known to have been silent and caught up. */
   private silentSince: number
   private silentUntil: number
   private lastTick: number
-  /** Ends the wait for a transform's peer. */
+  /** Aborted by `drop`: ends the wait for a transform's peer. */
   private readonly dropped = new AbortController()
 
-  constructor(info: LaneInfo, host: LaneHost) {
+  constructor(info: LaneInfo, entry: BuiltSource, run: LaneRun) {
     this.info = info
-    this.host = host
-    this.settler = new Settler(info, host, error => this.recover(error))
-    this.rewinder = new Rewinder(info, host, {
-      rewinding: () => this.status === 'rewinding',
-      claim: () => this.claim(),
-      resume: () => {
-        this.seeks++
-        // Batches that arrived before the seek belonged to the old reading and were dropped by `accept`.
-        if (this.status === 'rewinding') this.status = 'running'
-      },
-      drop: () => this.drop(),
-    })
-    this.failures = new Failures(host, this.settler, {
-      chain: () => this.chain,
-      stateful: () => this.state.opened,
-      rewind: async cause => {
-        this.rewinder.succeeded()
-        if (this.status === 'running') await this.rewind(cause)
-      },
-      giveBack: () => this.giveBack(),
-    })
-    this.silentSince = this.silentUntil = this.lastTick = host.clock.monotonic()
+    this.entry = entry
+    this.run = run
+    this.writer = new BatchWriter(info, entry, run, error => this.recover(error))
+    this.silentSince = this.silentUntil = this.lastTick = run.clock.monotonic()
   }
 
   /** Takes the lane over. @returns where to read from; undefined: never checkpointed. */
   async open(): Promise<Position | undefined> {
-    // Lost since the last try: a claim would shut out whoever has it now.
+    // Lost since the last try: a claim would fence its new owner.
     if (this.status === 'dropped') return undefined
     const position = await this.claim()
-    if (this.status === 'rewinding') this.status = 'running'
+    if (this.status === 'restoring') this.status = 'running'
     return position
   }
 
-  /** Runs a batch through the chain; waits while the lane has too much on its way. */
+  /** Runs a batch through the chain; waits while the lane holds too much. */
   async accept(batch: Batch): Promise<void> {
     const generation = this.generation
     const stale = (): boolean => this.status !== 'running' || generation !== this.generation
-    while (!stale() && this.settler.full) await this.settler.room()
+    while (!stale() && this.writer.full) await this.writer.room()
     if (stale()) return
-    const mark = this.settler.cycle.mark()
+    const mark = this.writer.batch.mark()
     const done = this.begin()
     try {
-      const wait = this.failures.run(batch.messages)
+      const wait = this.process(batch.messages)
       if (wait) await wait
-      this.failures.check()
+      this.writer.throwUnhandled()
       if (stale()) return
     } catch (error) {
       if (stale()) return
-      this.settler.cycle.undo(mark)
+      this.writer.batch.undo(mark)
       this.chain.discard()
-      if (error instanceof GivenBack) return await this.giveBack()
-      if (!(await this.failures.survive(batch.messages, error as Error, stale)) || stale()) return
+      if (error instanceof BatchAbandoned) return await this.stopBeforeBatch()
+      if (!(await this.recoverBatch(batch.messages, error as Error, stale)) || stale()) return
     } finally {
       done()
     }
-    if (batch.messages.length > 0) this.silentSince = this.silentUntil = this.host.clock.monotonic()
-    this.rewinder.succeeded()
-    this.settler.advance(batch.position, batch.messages.length)
+    if (batch.messages.length > 0) this.silentSince = this.silentUntil = this.run.clock.monotonic()
+    this.restores = 0
+    this.writer.advance(batch.position, batch.messages.length)
   }
 
   /**
-   * Silence counts only as far as the source knows that there is nothing more to read. Of a time in which this process was stopped
-   * or busy a source that is pushed to knows nothing: what came meanwhile still waits in a socket.
+   * Silence counts only as far as the source knows that there is nothing more to read. A source that is pushed to knows nothing of a time
+   * in which this process was stopped or busy: what came meanwhile still waits in a socket.
    */
   async tick(caughtUp: boolean | number): Promise<void> {
-    const now = this.host.clock.monotonic()
+    const now = this.run.clock.monotonic()
     const frozen = now - this.lastTick > FROZEN
     this.lastTick = now
     if (caughtUp === false || (caughtUp === true && frozen) || this.status !== 'running') {
@@ -125,64 +148,113 @@ export class Lane {
     return Math.max(0, this.silentUntil - this.silentSince)
   }
 
-  /** Nothing read and not yet settled. */
-  get settled(): boolean {
-    return this.settler.settled && !this.busy
+  /** Nothing is read and not yet committed. */
+  get flushed(): boolean {
+    return this.writer.flushed && !this.busy
   }
 
   /** Nothing is on the move: what is left waits for input or for the clock. Tests on a virtual clock go on from here. */
   get quiet(): boolean {
-    return this.status === 'dropped' || (this.status === 'running' && !this.settler.flushing && !this.busy)
+    return this.status === 'dropped' || (this.status === 'running' && !this.writer.flushing && !this.busy)
   }
 
   get load(): { inFlight: number; stateKeys: number } {
-    return { inFlight: this.settler.load, stateKeys: this.state.size }
+    return { inFlight: this.writer.load, stateKeys: this.state.size }
   }
 
-  /** The input has ended: closes windows up to `until` and settles everything. */
+  /** The input has ended: closes windows up to `until` and commits everything. */
   async end(until: number): Promise<void> {
     if (this.status === 'running') await this.lifecycle(() => this.chain.onEnd(until))
     await this.drain()
   }
 
-  /** Writes and commits what is in memory; a lane that is being rewound has nothing that counts. */
+  /** Writes and commits what is in memory; a lane that restores its checkpoint has nothing that counts. */
   async drain(): Promise<void> {
-    while (this.status === 'running' && !this.settled) {
+    while (this.status === 'running' && !this.flushed) {
       await this.busy
-      if (this.status === 'running') await this.settler.drain()
+      if (this.status === 'running') await this.writer.drain()
     }
   }
 
-  /** Resolves when a rewind that is under way is done. */
-  async recovered(): Promise<void> {
-    await this.rewinder.done()
+  /** Resolves when a restore that is under way is done. */
+  async restored(): Promise<void> {
+    await this.restoring
   }
 
   async release(): Promise<void> {
     this.drop()
     await this.chain?.close()
-    await this.host.committer.release(this.info)
+    await this.entry.committer.release(this.info)
   }
 
-  /** The lane is somebody else's already: it is forgotten at once, and its transforms let go of what they hold. */
+  /** Another instance owns the lane already: it is dropped at once, and its transforms release what they hold. */
   abandon(): void {
     this.drop()
     void Promise.resolve(this.busy)
       .then(() => this.chain?.close())
-      .catch((error: Error) => this.host.log.warn({ lane: this.info.id, error: error.message }, 'closing the steps of a lost lane failed'))
+      .catch((error: Error) => this.run.log.warn({ lane: this.info.id, error: error.message }, 'closing the steps of a lost lane failed'))
   }
 
-  /** Forgets the lane at once: nothing more is written or committed for it. */
+  /** Drops the lane at once: nothing more is written or committed for it. */
   drop(): void {
     this.status = 'dropped'
-    this.settler.stop()
+    this.writer.stop()
     this.dropped.abort()
   }
 
-  /** The run is ending. Without state what came before the batch is still settled; with state half a batch is in it. */
-  private async giveBack(): Promise<void> {
+  private process(messages: Message[]): void | Promise<void> {
+    if (!this.poison.active) return this.chain.run(messages)
+    return this.poison.run(messages, this.chain, (message, failure) => this.deadLetter(message, failure))
+  }
+
+  /** @throws {UnhandledRecord} when there is nowhere to put it. */
+  private deadLetter(message: Message, failure: Failure): void {
+    const { bounds } = this.run.built
+    if (bounds && isOutside(message, bounds)) return
+    this.writer.deadLetter(this.writer.batch, message, failure)
+  }
+
+  /** A transform threw. True: the batch was processed after all, message by message. */
+  private async recoverBatch(messages: readonly Message[], error: Error, stale: () => boolean): Promise<boolean> {
+    const end = messages.at(-1)
+    const last = end ? laneOffset(end) : -1
+    const stateful = this.state.opened
+    const hopeless =
+      error instanceof UnhandledRecord ||
+      error instanceof EnvironmentError ||
+      !this.writer.handlesFailures ||
+      (stateful && (!this.entry.source.seek || last < 0))
+    if (hopeless) {
+      this.run.fatal(error)
+      return false
+    }
+    if (stateful || this.poison.active) {
+      // The state holds half a batch: back to the checkpoint, then message by message up to the end of this batch.
+      this.poison.start(last)
+      await this.writer.flushing
+      this.restores = 0
+      if (this.status === 'running') await this.restore(error)
+      return false
+    }
+    // Without state nothing needs to be undone: the batch runs again, message by message.
+    try {
+      await processOneByOne(messages, this.chain, this.writer.batch, (message, failure) => {
+        if (!stale()) this.deadLetter(message, failure)
+      })
+      return true
+    } catch (cause) {
+      if (cause instanceof UnhandledRecord) throw cause
+      this.chain.discard()
+      if (cause instanceof BatchAbandoned) await this.stopBeforeBatch()
+      else this.run.fatal(cause as Error)
+      return false
+    }
+  }
+
+  /** The run is ending and a batch was abandoned. Without state what came before it is still committed; state holds half of the batch. */
+  private async stopBeforeBatch(): Promise<void> {
     if (!this.state.opened) return
-    await this.settler.flushing
+    await this.writer.flushing
     this.drop()
   }
 
@@ -190,58 +262,124 @@ export class Lane {
     let resolve!: () => void
     const busy = new Promise<void>(r => (resolve = r))
     this.busy = busy
-    this.settler.held = true
+    this.writer.held = true
     return () => {
       if (this.busy === busy) {
         this.busy = undefined
-        this.settler.held = false
+        this.writer.held = false
       }
       resolve()
     }
   }
 
   private async lifecycle(hook: () => void | Promise<void>): Promise<void> {
-    const before = this.settler.cycle.size
+    const before = this.writer.batch.size
     const done = this.begin()
     try {
       await hook()
-      this.failures.check()
+      this.writer.throwUnhandled()
     } catch (error) {
-      if (error instanceof GivenBack) this.drop()
-      else this.host.fatal(error as Error)
+      if (error instanceof BatchAbandoned) this.drop()
+      else this.run.fatal(error as Error)
       return
     } finally {
       done()
     }
-    if (this.settler.cycle.size !== before) this.settler.touch()
+    if (this.writer.batch.size !== before) this.writer.touch()
   }
 
   private async claim(): Promise<Position | undefined> {
-    const checkpoint = await this.host.committer.claim(this.info)
+    const checkpoint = await this.entry.committer.claim(this.info)
     await this.chain?.close()
     this.state = new LaneState(checkpoint)
-    const stages = this.host.stages(this.info, this.state)
-    const { generation } = this
-    const cycle = () => (generation === this.generation && this.status === 'running' ? this.settler.cycle : undefined)
-    const exit = exitInto(cycle, this.info, this.host, this.dropped.signal, (message, failure) => this.failures.kill(message, failure))
-    this.chain = new Chain([this.host.inlet, ...stages], exit)
-    this.settler.reset(this.state, checkpoint?.position)
-    this.silentSince = this.silentUntil = this.host.clock.monotonic()
+    const stages = this.run.built.stages(this.info, this.state)
+    this.chain = new Chain([this.entry.inlet, ...stages], this.exit(this.generation))
+    this.writer.reset(this.state, checkpoint?.position)
+    this.silentSince = this.silentUntil = this.run.clock.monotonic()
     return checkpoint?.position
+  }
+
+  /** Where the chain of this generation puts what leaves it: the commit batch. See race 2. */
+  private exit(generation: number): Exit {
+    const { router } = this.run.built
+    const open = (): boolean => generation === this.generation && this.status === 'running'
+    const fail = (message: Message, failure: Failure): void => {
+      if (open()) this.deadLetter(message, failure)
+    }
+    return {
+      emit: messages => {
+        if (open()) router.route(messages, this.writer.batch, fail)
+      },
+      emitTo: (stage, port, message) => {
+        if (open()) router.routePort(stage, port, message, this.writer.batch, fail)
+      },
+      fail,
+      mark: () => {
+        if (!open()) return () => {}
+        const { batch } = this.writer
+        const mark = batch.mark()
+        return () => batch.undo(mark)
+      },
+      hold: (stage, error, attempt) => this.hold(stage, error, attempt, open),
+    }
+  }
+
+  /** A transform's peer is away. Nothing is dropped for it: the batch waits, and with it the source. */
+  private async hold(stage: Stage, error: Error, attempt: number, open: () => boolean): Promise<void> {
+    const { built, clock, log, stopping, random } = this.run
+    stage.meter.retries++
+    log.warn({ step: stage.name, lane: this.info.id, error: error.message }, 'transform failed, trying again')
+    // What can be read again need not delay the end of the run. What cannot is tried for as long as there is time.
+    const leaves = (): boolean => stopping.aborted && this.entry.source.seek !== undefined
+    if (open() && !leaves()) {
+      const signals = stopping.aborted ? [this.dropped.signal] : [stopping, this.dropped.signal]
+      await pause(clock, backoff(built.pipeline.retry, attempt, random), ...signals)
+    }
+    if (!open() || leaves()) throw new BatchAbandoned(`abandoned while ${stage.name} waited: ${error.message}`)
   }
 
   /** A write or a commit failed. */
   private async recover(error: Error): Promise<void> {
     if (this.status === 'dropped') return
-    if (this.host.signal.aborted) return this.drop()
-    if (!this.host.committer.retryable(error)) return this.host.fatal(error)
-    this.host.log.warn({ lane: this.info.id, error: error.message }, 'rewinding the lane to its checkpoint')
-    await this.rewind(error)
+    if (this.run.signal.aborted) return this.drop()
+    if (!this.entry.committer.retryable(error)) return this.run.fatal(error)
+    this.run.log.warn({ lane: this.info.id, error: error.message }, 'restoring the lane from its checkpoint')
+    await this.restore(error)
   }
 
-  private rewind(cause: Error): Promise<void> {
-    this.status = 'rewinding'
+  private restore(cause: Error): Promise<void> {
+    this.status = 'restoring'
     this.generation++
-    return this.rewinder.run(cause)
+    this.restoring = this.restoreCheckpoint(cause).finally(() => (this.restoring = undefined))
+    return this.restoring
+  }
+
+  /** Discard, claim, seek; again with back-off until it works or the lane is dropped. */
+  private async restoreCheckpoint(first: Error): Promise<void> {
+    const { clock, log, random, signal, built } = this.run
+    const { committer, source } = this.entry
+    // Read through a function: the status changes during the awaits.
+    const restoring = (): boolean => this.status === 'restoring'
+    let cause = first
+    while (restoring()) {
+      const growing = this.restores++ === 0 ? 0 : backoff(built.pipeline.retry, this.restores, random)
+      // Race 3: the group gets time to revoke the lane before it is claimed again.
+      const delay = cause instanceof FencedError ? FENCED_GRACE : growing
+      if (delay > 0) await pause(clock, delay)
+      if (signal.aborted) return this.drop()
+      if (!restoring()) return
+      try {
+        const position = await this.claim()
+        if (!restoring()) return
+        await source.seek!(this.info.id, position)
+        this.seeks++
+        // Race 1: batches that arrived before the seek were dropped by `accept`.
+        if (restoring()) this.status = 'running'
+      } catch (error) {
+        cause = error as Error
+        if (!committer.retryable(cause)) return this.run.fatal(cause)
+        log.warn({ lane: this.info.id, error: cause.message }, 'restore failed, trying again')
+      }
+    }
   }
 }

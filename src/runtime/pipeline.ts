@@ -3,7 +3,6 @@ import { FencedError, type Logger, VerdictError } from '../contract/plugin.ts'
 import { Assignment } from './assignment.ts'
 import type { Built, BuiltSource } from './build.ts'
 import type { Clock } from '../kit/clock.ts'
-import { type Closing, closeAll } from './closing.ts'
 import type { Lane } from './lane.ts'
 import { pause } from '../kit/pause.ts'
 import { Reader } from './reader.ts'
@@ -105,8 +104,8 @@ export class PipelineRun {
     return this.options.clock.now()
   }
 
-  /** Resolves when nothing read is unsettled: tests on a virtual clock wait for it between two steps. */
-  async settle(): Promise<void> {
+  /** Resolves when everything read is committed: tests on a virtual clock wait for it between two steps. */
+  async flush(): Promise<void> {
     await Promise.all([...this.lanes.values()].map(l => l.drain()))
   }
 
@@ -209,4 +208,20 @@ export class PipelineRun {
   private get sinks(): Writer[] {
     return this.built.writers.concat(this.built.dlq ?? [])
   }
+}
+
+type Closing = readonly [what: string, close: () => Promise<unknown> | undefined | void]
+
+/** Closes one after the other within `budget` ms in all. What fails or takes longer is left and logged. */
+async function closeAll(closings: Iterable<Closing>, budget: number, clock: Clock, log: Logger): Promise<void> {
+  const late = Promise.withResolvers<'late'>()
+  const cancel = clock.after(budget, () => late.resolve('late'))
+  for (const [what, close] of closings) {
+    try {
+      if ((await Promise.race([close(), late.promise])) === 'late') log.warn({}, `closing ${what} takes too long; leaving it`)
+    } catch (error) {
+      log.warn({ error: (error as Error).message }, `closing ${what} failed`)
+    }
+  }
+  cancel()
 }

@@ -60,16 +60,16 @@ export class Reader {
     }
   }
 
-  /** Settles the source's lanes for good. False: a lane was sent back since the read that found the end, so the source has to be read again. */
+  /** Flushes the source's lanes for good. False: a lane was restored since the read that found the end, so the source has to be read again. */
   private async end(seeks: number): Promise<boolean> {
     const { lanes, host } = this
     await Promise.all(lanes.map(l => l.drain()))
-    await Promise.all(lanes.map(l => l.recovered()))
+    await Promise.all(lanes.map(l => l.restored()))
     if (host.failed()) return true
     if (this.seeks !== seeks) return false
     // A back-fill without `--to` ends in the middle of windows: half a window must not leave.
     if (host.endAt !== Number.NEGATIVE_INFINITY) await Promise.all(lanes.map(l => l.end(host.endAt)))
-    await Promise.all(lanes.map(l => l.recovered()))
+    await Promise.all(lanes.map(l => l.restored()))
     return host.failed() || this.seeks === seeks
   }
 

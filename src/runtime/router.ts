@@ -3,7 +3,7 @@ import type { Expression } from '../expressions/types.ts'
 import type { Message } from '../contract/plugin.ts'
 import { test } from './chain.ts'
 import type { Location, SinkStep } from '../config/model.ts'
-import type { Cycle } from './cycle.ts'
+import type { CommitBatch } from './commit-batch.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
@@ -38,28 +38,28 @@ export class Router {
     })
   }
 
-  route(messages: readonly Message[], cycle: Cycle, fail: Fail): void {
+  route(messages: readonly Message[], batch: CommitBatch, fail: Fail): void {
     for (const target of this.end) {
-      for (const m of messages) if (this.sinkOf?.(m) === undefined) deliver(target, m, cycle, fail)
+      for (const m of messages) if (this.sinkOf?.(m) === undefined) deliver(target, m, batch, fail)
     }
-    if (this.sinkOf) this.routeSome(messages, cycle, fail, this.sinkOf)
+    if (this.sinkOf) this.routeSome(messages, batch, fail, this.sinkOf)
   }
 
-  private routeSome(messages: readonly Message[], cycle: Cycle, fail: Fail, sinkOf: (message: Message) => string | undefined): void {
+  private routeSome(messages: readonly Message[], batch: CommitBatch, fail: Fail, sinkOf: (message: Message) => string | undefined): void {
     const all = [...this.end, ...[...this.ports.values()].flat()]
     for (const m of messages) {
       const name = sinkOf(m)
       const target = name === undefined ? undefined : all.find(t => t.step === name)
-      if (target) deliver(target, m, cycle, fail)
+      if (target) deliver(target, m, batch, fail)
     }
   }
 
-  routePort(step: string, port: string, message: Message, cycle: Cycle, fail: Fail): void {
-    for (const target of this.ports.get(`${step}.${port}`) ?? []) deliver(target, message, cycle, fail)
+  routePort(step: string, port: string, message: Message, batch: CommitBatch, fail: Fail): void {
+    for (const target of this.ports.get(`${step}.${port}`) ?? []) deliver(target, message, batch, fail)
   }
 }
 
-function deliver(target: Target, message: Message, cycle: Cycle, fail: Fail): void {
+function deliver(target: Target, message: Message, batch: CommitBatch, fail: Fail): void {
   if (target.when) {
     const pass = test(target.when, message, (m, error) => {
       target.meter.dead++
@@ -67,5 +67,5 @@ function deliver(target: Target, message: Message, cycle: Cycle, fail: Fail): vo
     })
     if (!pass) return
   }
-  cycle.outputs[target.index].push(message)
+  batch.outputs[target.index].push(message)
 }

@@ -113,7 +113,7 @@ class Trial {
         at = step.at
         await this.step(step)
       }
-      await this.driver.settle()
+      await this.driver.flush()
       this.leftOver()
       await this.driver.close()
     } catch (error) {
@@ -132,7 +132,7 @@ class Trial {
       case 'advance':
         return this.driver.advance(step.ms)
       case 'expect':
-        await this.driver.settle()
+        await this.driver.flush()
         return this.expect(step.expectation, step.at)
       default:
         return this.driver[step.kind]()

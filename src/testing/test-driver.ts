@@ -84,7 +84,7 @@ export class TestDriver {
     if (!this.failure) await this.start()
   }
 
-  /** The input ends for good: windows close, everything is settled. */
+  /** The input ends for good: windows close, everything is flushed. */
   async end(): Promise<void> {
     for (const feed of this.faked.feeds.values()) {
       feed.end()
@@ -94,14 +94,14 @@ export class TestDriver {
   }
 
   /** Everything read so far is written and committed. */
-  async settle(): Promise<void> {
+  async flush(): Promise<void> {
     if (this.ended) return
     let done = false
-    const settled = this.run.settle().then(() => {
+    const flushed = this.run.flush().then(() => {
       done = true
     })
     await this.until(() => done || this.ended !== undefined)
-    if (done) await settled
+    if (done) await flushed
     await this.quiet()
   }
 

@@ -1,14 +1,14 @@
-/** What one lane has produced and not yet written: the unit that is written, committed, and forgotten together. */
+/** What one lane has produced and not yet written: written, committed and discarded as a unit. */
 import type { Message, Position, Rejection } from '../contract/plugin.ts'
 import type { Location } from '../config/model.ts'
 
-export class Cycle {
+export class CommitBatch {
   /** Per sink, in the order of the pipeline's sinks. */
   readonly outputs: Message[][]
   readonly dead: Message[] = []
-  /** For a source that tells its senders. */
-  readonly refused: (Rejection & { readonly at: Location })[] = []
-  /** Where the source goes on after this cycle; undefined: nothing was read. */
+  /** For a source that reports rejections to its senders. */
+  readonly rejected: (Rejection & { readonly at: Location })[] = []
+  /** Where the source reads on after this batch; undefined: nothing was read. */
   position: Position | undefined
   /** Source messages read into it. */
   inputs = 0
@@ -52,17 +52,17 @@ export class Cycle {
 
   /** Something has to be written, not only a position moved. */
   get hasOutput(): boolean {
-    return this.dead.length + this.refused.length > 0 || this.outputs.some(list => list.length > 0)
+    return this.dead.length + this.rejected.length > 0 || this.outputs.some(list => list.length > 0)
   }
 
   /** Lengths to go back to when a batch has to be undone. */
   mark(): number[] {
-    return [...this.outputs.map(list => list.length), this.dead.length, this.refused.length]
+    return [...this.outputs.map(list => list.length), this.dead.length, this.rejected.length]
   }
 
   undo(mark: number[]): void {
     this.outputs.forEach((list, i) => (list.length = mark[i]))
     this.dead.length = mark[this.outputs.length]
-    this.refused.length = mark[this.outputs.length + 1]
+    this.rejected.length = mark[this.outputs.length + 1]
   }
 }

@@ -1,0 +1,235 @@
+/**
+ * The writing half of a lane: holds the commit batch that the chain fills, writes one commit batch at a time, and commits it. It decides
+ * when: under a transaction at every commit interval, otherwise as soon as no write is under way.
+ */
+import {
+  EnvironmentError,
+  type LaneInfo,
+  laneOffset,
+  type Message,
+  type Position,
+  type Transaction,
+  type WriteContext,
+} from '../contract/plugin.ts'
+import { deadLetter, type Failure, replayOf, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
+import type { BuiltSource } from './build.ts'
+import { CommitBatch } from './commit-batch.ts'
+import type { LaneRun } from './lane.ts'
+import type { LaneState } from './state.ts'
+import type { Writer } from './writer.ts'
+
+export class BatchWriter {
+  /** Filled by the chain. */
+  batch: CommitBatch
+  /** Resolves when the batch being written is committed, or its failure handled. Set by `flush`, cleared when it ends. */
+  flushing: Promise<void> | undefined
+  /** The chain is in the middle of a source batch: the commit batch must not be cut. Set and read by the lane. */
+  held = false
+  private readonly info: LaneInfo
+  private readonly entry: BuiltSource
+  private readonly run: LaneRun
+  /** Called with the error of a failed write or commit; resolves when it is handled. */
+  private readonly onFailure: (error: Error) => Promise<void>
+  private readonly commitInterval: number
+  private state!: LaneState
+  private position: Position | undefined
+  /** The position moved or state changed since the last durable checkpoint. */
+  private unsaved = false
+  private lastCommit: number
+  private inFlight = 0
+  private cancelTimer: (() => void) | undefined
+  private wake: (() => void) | undefined
+  private draining = false
+  private stopped = false
+  /** What was flushed before a reset is void after it. */
+  private generation = 0
+  /** Kept beside the throw, in case a plugin swallows it. */
+  private unhandled: UnhandledRecord | undefined
+
+  constructor(info: LaneInfo, entry: BuiltSource, run: LaneRun, onFailure: (error: Error) => Promise<void>) {
+    this.info = info
+    this.entry = entry
+    this.run = run
+    this.onFailure = onFailure
+    this.commitInterval = entry.source.commitImmediately ? 0 : run.built.pipeline.commit_interval
+    this.batch = this.newBatch()
+    this.lastCommit = run.clock.monotonic()
+  }
+
+  /** Starts over from a checkpoint: everything in memory is discarded. */
+  reset(state: LaneState, position: Position | undefined): void {
+    this.generation++
+    this.state = state
+    this.position = position
+    this.batch = this.newBatch()
+    this.unsaved = false
+    this.unhandled = undefined
+    this.lastCommit = this.run.clock.monotonic()
+  }
+
+  /** Nothing more is written or committed; waiters go on. */
+  stop(): void {
+    this.stopped = true
+    this.batch = this.newBatch()
+    this.cancelTimer?.()
+    this.wake?.()
+  }
+
+  /** A source batch went through the chain. */
+  advance(position: Position, inputs: number): void {
+    this.batch.inputs += inputs
+    this.position = this.batch.position = position
+    this.batch.weigh()
+    this.unsaved = true
+    this.schedule()
+  }
+
+  /** Something was emitted without input: it belongs to the checkpoint at the position the lane already has. */
+  touch(): void {
+    this.unsaved = true
+    this.batch.position = this.position
+    this.batch.weigh()
+    this.schedule()
+  }
+
+  get full(): boolean {
+    return this.fill >= 1
+  }
+
+  /** Part of what a lane may hold that the batch takes up, by messages or by bytes. */
+  private get fill(): number {
+    return Math.max(this.batch.size / this.run.built.pipeline.max_in_flight, this.batch.bytes / this.run.maxBytes())
+  }
+
+  /** Everything is written and committed. */
+  get flushed(): boolean {
+    return this.batch.empty && !this.flushing && !this.unsaved
+  }
+
+  /** Messages read and not yet committed. */
+  get load(): number {
+    return this.inFlight + this.batch.size
+  }
+
+  /** Resolves when a batch has been committed, or the lane stopped. */
+  room(): Promise<void> {
+    return new Promise(resolve => {
+      this.wake = () => {
+        this.wake = undefined
+        resolve()
+      }
+      this.schedule()
+    })
+  }
+
+  /** Writes and commits everything held. Ends early when the lane stops or restores its checkpoint. */
+  async drain(): Promise<void> {
+    const generation = this.generation
+    this.draining = true
+    while (!this.stopped && !this.held && generation === this.generation && !this.flushed) {
+      if (!this.flushing) this.flush()
+      await this.flushing
+    }
+    this.draining = false
+  }
+
+  /** Failed messages have somewhere to go: a dlq, a source that reports rejections to its senders, or the file says to drop them. */
+  get handlesFailures(): boolean {
+    return this.run.built.dlq !== undefined || this.entry.source.reject !== undefined || this.dropsFailures
+  }
+
+  /**
+   * The one way of a message that cannot be processed, from a step or a sink: into the commit batch, which writes it to the dlq with the
+   * outputs of its neighbours.
+   * @throws {UnhandledRecord} when there is nowhere to put it.
+   */
+  deadLetter(batch: CommitBatch, message: Message, failure: Failure): void {
+    const { built, clock } = this.run
+    replayOf(message)?.taken(message)
+    if (built.dlq) batch.dead.push(deadLetter(message, failure, built.pipeline.name, clock.now()))
+    if (this.entry.source.reject) batch.rejected.push({ message, ...failure })
+    if (!this.handlesFailures) throw (this.unhandled ??= new UnhandledRecord(message, failure))
+  }
+
+  /** @throws {UnhandledRecord} that `deadLetter` has thrown before, whoever caught it. */
+  throwUnhandled(): void {
+    if (this.unhandled) throw this.unhandled
+  }
+
+  /** Without a dlq: messages that cannot be processed are counted and dropped. */
+  private get dropsFailures(): boolean {
+    return this.run.built.pipeline.drops_dead === true
+  }
+
+  private newBatch(): CommitBatch {
+    return new CommitBatch(this.run.built.writers.length)
+  }
+
+  private schedule(): void {
+    if (this.flushing || this.stopped || this.held || (this.batch.empty && !this.unsaved)) return
+    const wait = this.lastCommit + this.commitInterval - this.run.clock.monotonic()
+    const pressing = this.fill >= 0.5
+    if (wait <= 0 || pressing || this.draining || (!this.entry.committer.atomic && this.batch.hasOutput)) {
+      this.flush()
+    } else if (!this.cancelTimer) {
+      this.cancelTimer = this.run.clock.after(wait, () => {
+        this.cancelTimer = undefined
+        this.schedule()
+      })
+    }
+  }
+
+  /**
+   * The chain fills a new batch while this one is written. State changes are taken now, not when the write is done: what the chain changes
+   * meanwhile belongs to the next batch. When the lane stops or restores its checkpoint during the write, the write's failure is nobody's.
+   */
+  private flush(): void {
+    const { committer } = this.entry
+    const { clock } = this.run
+    const generation = this.generation
+    const batch = this.batch
+    this.batch = this.newBatch()
+    this.inFlight = batch.size
+    const due = committer.atomic || this.draining || clock.monotonic() - this.lastCommit >= this.commitInterval
+    const delta = due && this.position !== undefined ? { position: this.position, state: this.state.takeChanges() } : undefined
+    if (due) {
+      this.lastCommit = clock.monotonic()
+      this.unsaved = false
+    }
+    this.flushing = committer
+      .write(this.info, delta, transaction => this.writeAll(batch, transaction))
+      .catch((error: Error) => (this.stopped || generation !== this.generation ? undefined : this.onFailure(error)))
+      .finally(() => {
+        this.flushing = undefined
+        this.inFlight = 0
+        this.wake?.()
+        this.schedule()
+      })
+  }
+
+  /** Sinks first, all at once; then the dlq, with what the sinks rejected; then the source's own senders. The checkpoint follows. */
+  private async writeAll(batch: CommitBatch, transaction?: Transaction): Promise<void> {
+    const { source, committer } = this.entry
+    const { writers, dlq } = this.run.built
+    const alone = { signal: this.run.signal, lane: this.info }
+    const together = { ...alone, transaction }
+    const contextOf = (writer: Writer): WriteContext => (writer.joins(committer.scope) ? together : alone)
+    const rejected = await Promise.all(writers.map((writer, i) => writer.write(batch.outputs[i], contextOf(writer))))
+    rejected.forEach((messages, i) => {
+      const { name, at } = writers[i].step
+      for (const { message, error } of messages) this.deadLetter(batch, message, { step: name, at, error })
+    })
+    if (batch.dead.length > 0) {
+      // Steps fail one after the other; a replay needs the order of reading. Messages without a source record come last.
+      batch.dead.sort((a, b) => rank(a) - rank(b))
+      const [lost] = await dlq!.write(batch.dead, contextOf(dlq!))
+      if (lost) throw new EnvironmentError(`the dead-letter queue rejected a record: ${lost.error.message}`, lost.error)
+    }
+    if (batch.rejected.length === 0) return
+    const [unreported] = source.reject!(batch.rejected) ?? []
+    if (!unreported || dlq || this.dropsFailures) return
+    throw new UnhandledRecord(unreported.message, batch.rejected.find(r => r.message === unreported.message)!)
+  }
+}
+
+const rank = (m: Message): number => (laneOffset(m) < 0 ? Number.MAX_SAFE_INTEGER : laneOffset(m))
