@@ -54,7 +54,7 @@ export async function gen(root: string, check: boolean): Promise<number> {
 async function generate(root: string): Promise<Map<string, string>> {
   const frame = JSON.parse(readFileSync(join(root, 'schemas/frame.schema.json'), 'utf8')) as Schema
   const catalogue = JSON.parse(readFileSync(join(root, 'schemas/topics.schema.json'), 'utf8')) as Schema
-  const plugins = discover(root)
+  const plugins = await discover(root)
   for (const folder of ['docs/reference', 'src/generated/validators']) mkdirSync(join(root, folder), { recursive: true })
   const validators = new Map<string, string>()
   for (const [id, schema] of [['frame', frame] as const, ...plugins.map(p => [`${p.kind}.${p.type}`, p.schema] as const)]) {

@@ -4,17 +4,28 @@ import { loadPipeline } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
 
 /** `pipelines/*.yaml` of a shell names the tests beside them, too: these are left out. `brokers` stands in for KAFKA_BROKERS. The pipelines, or the exit code when a file has problems, which are printed. */
-export async function loadAll(files: readonly string[], set: readonly string[], brokers?: string): Promise<Pipeline[] | number> {
+export async function loadAll(
+  files: readonly string[],
+  set: readonly string[],
+  brokers?: string,
+  warn: (warnings: readonly Problem[]) => void | Promise<void> = printProblems,
+): Promise<Pipeline[] | number> {
   const env = brokers === undefined ? process.env : { ...process.env, KAFKA_BROKERS: brokers }
   const wanted = files.filter(file => !/\.test\.ya?ml$/.test(file))
   const loaded = await Promise.all((wanted.length > 0 ? wanted : files).map(file => loadPipeline(file, { env, set })))
   const problems = loaded.flatMap(l => l.problems)
-  return problems.length > 0 ? await reportProblems(problems) : loaded.map(l => l.pipeline!)
+  if (problems.some(p => p.severity === 'error')) return await reportProblems(problems)
+  if (problems.length > 0) await warn(problems)
+  return loaded.map(l => l.pipeline!)
 }
 
 /** Prints the problems. @returns the exit code: a file that cannot be read is the environment's fault. */
 export async function reportProblems(problems: readonly Problem[]): Promise<number> {
+  await printProblems(problems)
+  return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config
+}
+
+async function printProblems(problems: readonly Problem[]): Promise<void> {
   const { formatText } = await import('../config/format.ts')
   process.stderr.write(formatText(problems, { color: process.stderr.isTTY === true && process.env.NO_COLOR === undefined }))
-  return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config
 }

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { type Logger, VerdictError } from '../contract/plugin.ts'
-import type { Pipeline } from '../config/model.ts'
+import type { Pipeline, Problem } from '../config/model.ts'
 import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
 import { createLogger } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
@@ -50,7 +50,8 @@ export function register(program: Command): void {
 
 /** @returns the exit code. */
 export async function run(files: readonly string[], flags: RunFlags): Promise<number> {
-  const pipelines = await loadAll(files, flags.set)
+  const warnings: Problem[] = []
+  const pipelines = await loadAll(files, flags.set, undefined, found => void warnings.push(...found))
   if (typeof pipelines === 'number') return pipelines
   const wrong = misuse(pipelines, flags)
   if (wrong !== undefined) {
@@ -61,6 +62,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   let status: StatusLine | undefined
   const pretty = flags.logFormat === 'pretty' || (flags.logFormat === 'auto' && tty)
   const log = await createLogger({ level: flags.logLevel, pretty, before: () => status?.clear() })
+  for (const w of warnings) log.warn({ code: w.code }, `${w.file}:${w.line}:${w.column} ${w.message}`)
   const range = flags.from !== undefined || flags.to !== undefined ? { from: flags.from, to: flags.to } : flags.dryRun ? {} : undefined
   const dryRun = flags.dryRun ? (line: string) => void process.stdout.write(`${line}\n`) : undefined
   const launched = await launch(pipelines, { log, range, dryRun, untilIdle: flags.untilIdle }).catch((error: Error) => {

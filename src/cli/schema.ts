@@ -25,7 +25,7 @@ export function register(program: Command): void {
 
 async function schema(file: string | undefined): Promise<number> {
   const { registry, problems } = file === undefined ? { registry: new Registry(), problems: [] } : await loadPlugins(file)
-  if (problems.length > 0) return await reportProblems(problems)
+  if (problems.some(p => p.severity === 'error')) return await reportProblems(problems)
   const described: DescribedPlugin[] = []
   for (const kind of KINDS) {
     for (const type of registry.names(kind)) {

@@ -27,14 +27,22 @@ export function register(program: Command): void {
       (v, all: string[]) => [...all, v],
       [] as string[],
     )
+    .option('--strict', 'warnings count as problems')
     .option('-q, --quiet', 'text: print nothing for files without problems')
     .addHelpText(
       'after',
-      '\nExit codes: 0 fine, 2 problems found, 3 a path cannot be read.\n\nExample:\n  $ runner validate pipelines/ --format github',
+      '\nExit codes: 0 fine (warnings allowed, without --strict), 2 problems found, 3 a path cannot be read.\n\nExample:\n  $ runner validate pipelines/ --format github',
     )
-    .action(async (paths: string[], flags: { format: Format; set: string[]; quiet?: boolean }) => {
+    .action(async (paths: string[], flags: ValidateFlags) => {
       process.exitCode = await validate(paths, flags)
     })
+}
+
+export interface ValidateFlags {
+  readonly format: Format
+  readonly set: readonly string[]
+  readonly strict?: boolean
+  readonly quiet?: boolean
 }
 
 function checkFormat(value: string): Format {
@@ -43,27 +51,24 @@ function checkFormat(value: string): Format {
 }
 
 /** @returns the exit code. */
-export async function validate(
-  paths: readonly string[],
-  flags: { format: Format; set: readonly string[]; quiet?: boolean },
-): Promise<number> {
+export async function validate(paths: readonly string[], flags: ValidateFlags): Promise<number> {
   const files = await findFiles(paths)
   // One after the other: each is quick, and memory stays that of one file.
   const results: FileResult[] = []
-  for (const file of files) results.push(await validateFile(file, flags.set))
+  for (const file of files) results.push(await validateFile(file, flags))
   process.stdout.write(await render(results, flags))
   if (results.some(r => r.problems.some(p => p.code === 'CONFIG_READ'))) return EXIT.environment
   return results.every(r => r.ok) ? EXIT.ok : EXIT.config
 }
 
-async function validateFile(file: string, set: readonly string[]): Promise<FileResult> {
+async function validateFile(file: string, { set, strict }: ValidateFlags): Promise<FileResult> {
   const isTest = /\.test\.ya?ml$/.test(file)
   const { problems } = isTest
     ? await (await import('./validate/test-file.ts')).validateTestFile(file)
     : (await isCatalogue(file))
       ? await (await import('../operations/catalogue.ts')).loadCatalogue(file)
       : await loadPipeline(file, { set })
-  return { file, ok: !problems.some(p => p.severity === 'error'), problems }
+  return { file, ok: !problems.some(p => strict === true || p.severity === 'error'), problems }
 }
 
 /** Topic catalogues are checked, too. What cannot be read is left to the loader, which says why. */
@@ -82,7 +87,7 @@ function inFile(result: FileResult): FileResult {
   return { ...result, problems }
 }
 
-async function render(results: readonly FileResult[], flags: { format: Format; quiet?: boolean }): Promise<string> {
+async function render(results: readonly FileResult[], flags: ValidateFlags): Promise<string> {
   if (flags.format === 'json') return (await import('./validate/json.ts')).formatJson(results.map(inFile))
   if (flags.format === 'sarif') return (await import('./validate/sarif.ts')).formatSarif(results.map(inFile))
   if (flags.format === 'github') return (await import('./validate/github.ts')).formatGithub(results.map(inFile))
@@ -93,14 +98,16 @@ async function render(results: readonly FileResult[], flags: { format: Format; q
     { color },
   )
   const bad = results.filter(r => !r.ok).length
-  const count = results.reduce((n, r) => n + r.problems.length, 0)
+  const count = results.reduce((n, r) => n + (r.ok ? 0 : r.problems.length), 0)
   const fine = flags.quiet
     ? ''
     : results
         .filter(r => r.ok)
-        .map(r => `${r.file}: ok\n`)
+        .map(r => `${r.file}: ok${warnings(r.problems.length)}\n`)
         .join('')
   const verdict =
     bad === 0 ? '' : `${count} problem${count === 1 ? '' : 's'} in ${bad} of ${results.length} file${results.length === 1 ? '' : 's'}\n`
   return text + (text && (fine || verdict) ? '\n' : '') + fine + verdict
 }
+
+const warnings = (count: number): string => (count === 0 ? '' : `, ${count} warning${count === 1 ? '' : 's'}`)

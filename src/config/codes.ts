@@ -34,6 +34,10 @@ export const CODES = {
     help: 'There is nothing but comments. A pipeline needs at least `name`, `sources` and `sinks`, a catalogue `topics`.',
   },
   CONFIG_DUPLICATE_KEY: { title: 'A key stands twice', help: 'One of the two values would be lost. Remove or rename one.' },
+  CONFIG_OLD_NAME: {
+    title: 'A key has a new name',
+    help: 'A warning: the old name still works. Write the new one, which the message says. `validate --strict` makes it an error.',
+  },
   CONFIG_KEY: {
     title: 'A key that may not be used',
     help: 'Keys are plain strings. Lists, maps and aliases as keys are refused, and so are `__proto__`, `constructor` and `prototype`.',

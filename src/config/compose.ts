@@ -1,6 +1,6 @@
 /** One schema for a whole pipeline file, out of the frame and the plugins' own: what an editor completes, hovers and checks from. */
 import { FORMATS } from './formats.ts'
-import type { Schema } from './schema.ts'
+import { OWN_KEYWORDS, type Schema } from './schema.ts'
 import type { Kind } from './registry.ts'
 import { DURATION_PATTERN, SIZE_PATTERN } from '../kit/text/units.ts'
 
@@ -70,15 +70,28 @@ function editorSchema(schema: unknown, base: string): unknown {
   if (typeof schema !== 'object' || schema === null) return schema
   const out: Mutable = {}
   for (const [key, value] of Object.entries(schema as Mutable)) {
-    if (key === 'secret' || key === 'returns' || key === 'shorthand') continue
+    if (OWN_KEYWORDS.includes(key)) continue
     if (['default', 'examples', 'enum', 'const', 'required'].includes(key)) out[key] = value
     else if (key === '$ref' && typeof value === 'string' && value.startsWith('#/') && base !== '') out[key] = base + value.slice(1)
     else if (['properties', 'patternProperties', '$defs', 'definitions'].includes(key)) {
-      out[key] = Object.fromEntries(Object.entries(value as Mutable).map(([k, v]) => [k, editorSchema(v, base)]))
+      out[key] = Object.fromEntries(
+        Object.entries(value as Mutable).flatMap(([k, v]) => [
+          [k, editorSchema(v, base)],
+          ...(key === 'properties' ? oldNames(k, v, base) : []),
+        ]),
+      )
     } else out[key] = editorSchema(value, base)
   }
   return out.type === undefined ? out : withReferences(out)
 }
+
+/** An editor strikes them through and says what to write. */
+const oldNames = (name: string, property: Mutable, base: string): [string, Mutable][] =>
+  (property.aliases ?? []).map((alias: string) => {
+    const { default: _, examples: __, ...rest } = editorSchema(property, base) as Mutable
+    const why = `Old name of \`${name}\`.`
+    return [alias, { ...rest, description: why, deprecated: true, deprecationMessage: why }]
+  })
 
 function withReferences(schema: Mutable): Mutable {
   const out = { ...schema }

@@ -47,6 +47,7 @@ function meaning(p: Schema): string {
   const parts = [p.description ?? '']
   if (p.secret) parts.push('Secret: never printed.')
   if (limits) parts.push(`${limits[0].toUpperCase()}${limits.slice(1)}.`)
+  if (p.aliases) parts.push(`Old name: ${p.aliases.map(code).join(', ')}.`)
   if (p.examples && p.examples.length > 0) parts.push(`For example ${p.examples.map(code).join(', ')}.`)
   return parts.join(' ').trim()
 }

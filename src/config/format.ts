@@ -20,11 +20,12 @@ export function formatText(problems: readonly Problem[], options: TextOptions = 
       const inObject = p.file === OBJECT
       const place = inObject ? p.path || 'the object' : `${p.file}:${p.line}:${p.column}`
       const path = p.path === '' || inObject ? '' : paint('dim', ` (at ${p.path})`)
-      const head = `${paint('bold', place)} ${paint(p.severity === 'error' ? 'red' : 'yellow', p.code)} ${p.message}${path}`
+      const warning = p.severity === 'warning' ? `${paint('yellow', 'warning')} ` : ''
+      const head = `${paint('bold', place)} ${warning}${paint(p.severity === 'error' ? 'red' : 'yellow', p.code)} ${p.message}${path}`
       const meant =
         p.suggestion === undefined
           ? ''
-          : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : 'did you mean'}: ${paint('green', p.suggestion)}`
+          : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : p.severity === 'warning' ? 'write' : 'did you mean'}: ${paint('green', p.suggestion)}`
       return `${head}${inObject ? '' : caret(p, paint)}${meant}\n`
     })
     .join('\n')

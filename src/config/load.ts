@@ -110,7 +110,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   await checkEndpoints(root, [...names.values()], problems)
   const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms) : undefined
   if (pipeline) checkWhole(pipeline, root, problems)
-  return problems.empty ? { pipeline, problems: [] } : { problems: problems.list() }
+  return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
 
 async function checkSteps(root: MapNode, context: Parameters<typeof checkStep>[4]): Promise<CheckedStep[]> {

@@ -30,16 +30,22 @@ export class Problems {
     if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion })
   }
 
+  /** Worth saying, and no reason to refuse the file. */
+  warn(code: Code, span: Span, path: Path, message: string, suggestion?: string): void {
+    if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion, severity: 'warning' })
+  }
+
   /** The text here is a secret: never show it in an excerpt. */
   mask(span: Span): void {
     this.secrets.push(span)
   }
 
+  /** No errors; there may be warnings. */
   get empty(): boolean {
-    return this.findings.length === 0
+    return this.added === 0
   }
 
-  /** Also those that are too many to be listed. */
+  /** Of errors, also those that are too many to be listed. */
   get count(): number {
     return this.added
   }

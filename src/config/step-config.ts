@@ -1,5 +1,6 @@
 /** The config of one step, checked by its plugin's own schema, expressions and check. */
 import type { Plugin } from '../contract/plugin.ts'
+import { renameOldKeys } from './aliases.ts'
 import { convert } from './convert.ts'
 import type { Env } from './env.ts'
 import { checkExpressions } from './expressions.ts'
@@ -35,7 +36,8 @@ export async function checkConfig(
 ): Promise<CheckedConfig> {
   const { problems } = context
   const schema = plugin.schema as Schema
-  const { node, short } = expandShorthand(entry, schema)
+  const { node: written, short } = expandShorthand(entry, schema)
+  const node = renameOldKeys(written, schema, schema, path, problems)
   const unresolved = new Set<string>()
   const filled = fill(node, schema, [], { ...context, root: schema, at: entry.key, unresolved, lenient: !enabled })
   const { value, expressions, secrets } = convert(filled, schema, schema, context.base)

@@ -338,25 +338,25 @@ export interface KafkaSourceConfig {
    */
   sasl_oauth_scope: string
   /**
-   * TLS: file with the CA certificates (PEM) that signed the brokers' ones. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
-  ssl_ca: string
+  tls_ca: string
   /**
-   * TLS: file with this client's certificate (PEM), when the brokers ask for one.
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
    */
-  ssl_cert: string
+  tls_cert: string
   /**
-   * TLS: file with the private key (PEM) of `ssl_cert`.
+   * TLS: file with the private key (PEM) of `tls_cert`.
    */
-  ssl_key: string
+  tls_key: string
   /**
-   * TLS: password of `ssl_key`.
+   * TLS: password of `tls_key`.
    */
-  ssl_key_password: string
+  tls_key_password: string
   /**
    * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
    */
-  ssl_insecure_skip_verify: boolean
+  tls_insecure_skip_verify: boolean
 }
 
 /**
@@ -428,19 +428,23 @@ export interface PostgresSourceConfig {
   /**
    * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
    */
-  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  tls_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
   /**
-   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
-  ssl_ca: string
+  tls_ca: string
   /**
    * TLS: file with this client's certificate (PEM), when the server asks for one.
    */
-  ssl_cert: string
+  tls_cert: string
   /**
-   * TLS: file with the private key (PEM) of `ssl_cert`.
+   * TLS: file with the private key (PEM) of `tls_cert`.
    */
-  ssl_key: string
+  tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
   /**
    * Name under which the server sees this client, in pg_stat_activity and its log.
    */
@@ -547,19 +551,23 @@ export interface PostgresOutboxSourceConfig {
   /**
    * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
    */
-  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  tls_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
   /**
-   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
-  ssl_ca: string
+  tls_ca: string
   /**
    * TLS: file with this client's certificate (PEM), when the server asks for one.
    */
-  ssl_cert: string
+  tls_cert: string
   /**
-   * TLS: file with the private key (PEM) of `ssl_cert`.
+   * TLS: file with the private key (PEM) of `tls_cert`.
    */
-  ssl_key: string
+  tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
   /**
    * Name under which the server sees this client, in pg_stat_activity and its log.
    */
@@ -688,7 +696,7 @@ export interface RedisSourceConfig {
    */
   password: string
   /**
-   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
   tls_ca: string
   /**
@@ -699,6 +707,10 @@ export interface RedisSourceConfig {
    * TLS: file with the private key (PEM) of `tls_cert`.
    */
   tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
   /**
    * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
    */
@@ -1024,25 +1036,25 @@ export interface WebsocketSourceConfig {
     on_spill_full: 'block' | 'drop_oldest' | 'drop_newest' | 'fail'
   }
   /**
-   * TLS: file with the CA certificates (PEM) that signed the peer's one. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
-  ssl_ca: string
+  tls_ca: string
   /**
-   * TLS: file with this client's certificate (PEM), when the peer asks for one.
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
    */
-  ssl_cert: string
+  tls_cert: string
   /**
-   * TLS: file with the private key (PEM) of `ssl_cert`.
+   * TLS: file with the private key (PEM) of `tls_cert`.
    */
-  ssl_key: string
+  tls_key: string
   /**
-   * TLS: password of `ssl_key`.
+   * TLS: password of `tls_key`.
    */
-  ssl_key_password: string
+  tls_key_password: string
   /**
    * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
    */
-  ssl_insecure_skip_verify: boolean
+  tls_insecure_skip_verify: boolean
 }
 /**
  * Field paths and what they must be: a value, one of several, or `*` for anything that is there.
@@ -1155,6 +1167,10 @@ export interface DedupeConfig {
    */
   max_keys: number
   /**
+   * A message whose time field is further ahead of its record's own time than this goes to the dead letters: one wrong clock would make every key too old. In ms.
+   */
+  max_future: number
+  /**
    * Field with the event time: epoch milliseconds, as a number or a string of digits. Default: the message's own time.
    */
   time?: string
@@ -1162,10 +1178,6 @@ export interface DedupeConfig {
    * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
    */
   time_unit?: 's' | 'ms' | 'us' | 'ns'
-  /**
-   * A message whose time field is further ahead of its record's own time than this goes to the dead letters: one wrong clock would make every key too old. In ms.
-   */
-  max_future: number
 }
 
 /**
@@ -1330,10 +1342,6 @@ export interface LookupConfig {
    */
   many: boolean
   /**
-   * What becomes of a message without a row: a dead letter (`fail`), on as it is (`pass`), or on with null in `as` (`null`).
-   */
-  on_missing: 'fail' | 'pass' | 'null'
-  /**
    * How long a row is kept before it is looked up again; `0s`: only within a batch. In ms.
    */
   ttl: number
@@ -1342,25 +1350,33 @@ export interface LookupConfig {
    */
   max_entries: number
   /**
+   * What becomes of a message without a row: a dead letter (`fail`), on as it is (`pass`), or on with null in `as` (`null`).
+   */
+  on_missing: 'fail' | 'pass' | 'null'
+  /**
    * Address of the database: `postgres://user:password@host:5432/database`, with libpq's `sslmode` and `options` where needed; or `pglite:` (or `pglite:<path>`) for PostgreSQL in this process, with its files in `.runner/pglite` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
    */
   dsn: string
   /**
    * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
    */
-  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  tls_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
   /**
-   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
-  ssl_ca: string
+  tls_ca: string
   /**
    * TLS: file with this client's certificate (PEM), when the server asks for one.
    */
-  ssl_cert: string
+  tls_cert: string
   /**
-   * TLS: file with the private key (PEM) of `ssl_cert`.
+   * TLS: file with the private key (PEM) of `tls_cert`.
    */
-  ssl_key: string
+  tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
   /**
    * Name under which the server sees this client, in pg_stat_activity and its log.
    */
@@ -1530,19 +1546,23 @@ export interface SqlConfig {
   /**
    * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
    */
-  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  tls_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
   /**
-   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
-  ssl_ca: string
+  tls_ca: string
   /**
    * TLS: file with this client's certificate (PEM), when the server asks for one.
    */
-  ssl_cert: string
+  tls_cert: string
   /**
-   * TLS: file with the private key (PEM) of `ssl_cert`.
+   * TLS: file with the private key (PEM) of `tls_cert`.
    */
-  ssl_key: string
+  tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
   /**
    * Name under which the server sees this client, in pg_stat_activity and its log.
    */
@@ -1586,14 +1606,6 @@ export interface ThrottleConfig {
    */
   keep: 'first' | 'last'
   /**
-   * Field with the event time: epoch milliseconds, as a number or a string of digits. Default: the message's own time.
-   */
-  time?: string
-  /**
-   * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
-   */
-  time_unit?: 's' | 'ms' | 'us' | 'ns'
-  /**
    * A message whose time field is further ahead of its record's own time than this goes to the dead letters: one wrong clock would end every interval. In ms.
    */
   max_future: number
@@ -1605,6 +1617,14 @@ export interface ThrottleConfig {
    * Keys remembered per lane, those whose interval has ended are forgotten. Beyond that messages of further keys go to the dead letters.
    */
   max_keys: number
+  /**
+   * Field with the event time: epoch milliseconds, as a number or a string of digits. Default: the message's own time.
+   */
+  time?: string
+  /**
+   * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
+   */
+  time_unit?: 's' | 'ms' | 'us' | 'ns'
 }
 
 /**
@@ -1727,13 +1747,13 @@ export interface WindowConfig {
    */
   on_late: 'drop' | 'dlq'
   /**
-   * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
-   */
-  time_unit?: 's' | 'ms' | 'us' | 'ns'
-  /**
    * A message whose time field is further ahead of its record's own time than this goes to the dead letters: one wrong clock would close every open window. In ms.
    */
   max_future: number
+  /**
+   * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
+   */
+  time_unit?: 's' | 'ms' | 'us' | 'ns'
 }
 
 /**
@@ -2021,25 +2041,25 @@ export interface KafkaSinkConfig {
    */
   sasl_oauth_scope: string
   /**
-   * TLS: file with the CA certificates (PEM) that signed the brokers' ones. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
-  ssl_ca: string
+  tls_ca: string
   /**
-   * TLS: file with this client's certificate (PEM), when the brokers ask for one.
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
    */
-  ssl_cert: string
+  tls_cert: string
   /**
-   * TLS: file with the private key (PEM) of `ssl_cert`.
+   * TLS: file with the private key (PEM) of `tls_cert`.
    */
-  ssl_key: string
+  tls_key: string
   /**
-   * TLS: password of `ssl_key`.
+   * TLS: password of `tls_key`.
    */
-  ssl_key_password: string
+  tls_key_password: string
   /**
    * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
    */
-  ssl_insecure_skip_verify: boolean
+  tls_insecure_skip_verify: boolean
 }
 
 /**
@@ -2110,19 +2130,23 @@ export interface PostgresSinkConfig {
   /**
    * TLS as in libpq: `require` encrypts, `verify-ca` also checks who signed the server's certificate, `verify-full` also its host name. Empty: what the DSN's `sslmode` says, else no TLS.
    */
-  ssl_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
+  tls_mode: '' | 'disable' | 'require' | 'verify-ca' | 'verify-full'
   /**
-   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
-  ssl_ca: string
+  tls_ca: string
   /**
    * TLS: file with this client's certificate (PEM), when the server asks for one.
    */
-  ssl_cert: string
+  tls_cert: string
   /**
-   * TLS: file with the private key (PEM) of `ssl_cert`.
+   * TLS: file with the private key (PEM) of `tls_cert`.
    */
-  ssl_key: string
+  tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
   /**
    * Name under which the server sees this client, in pg_stat_activity and its log.
    */
@@ -2218,7 +2242,7 @@ export interface RedisSinkConfig {
    */
   password: string
   /**
-   * TLS: file with the CA certificates (PEM) that signed the server's one. Empty: the CAs that Node.js trusts.
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
   tls_ca: string
   /**
@@ -2229,6 +2253,10 @@ export interface RedisSinkConfig {
    * TLS: file with the private key (PEM) of `tls_cert`.
    */
   tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
   /**
    * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
    */

@@ -82,7 +82,7 @@ export async function loadCatalogue(
   if (!problems.empty) return { problems: problems.list() }
   const content = convert(filled, SCHEMA, SCHEMA).value as Content
   checkContent(content, root, problems)
-  return problems.empty ? { catalogue: toCatalogue(file, content), problems: [] } : { problems: problems.list() }
+  return problems.empty ? { catalogue: toCatalogue(file, content), problems: problems.list() } : { problems: problems.list() }
 }
 
 /** What JSON Schema cannot say. */

@@ -1,8 +1,7 @@
 /** The log a command works on: the environment variables that the kafka plugins take their defaults from, or `--brokers`. */
 import type { Logger } from '../contract/plugin.ts'
 import { PipelineError } from '../contract/plugin.ts'
-import { validateConnection, connect, type ConnectionConfig, type KafkaLease } from '../connectors/kafka/connect.ts'
-import schema from '../connectors/kafka/source.schema.json' with { type: 'json' }
+import { validateConnection, connect, type ConnectionConfig, connectionKeys, type KafkaLease } from '../connectors/kafka/connect.ts'
 import { convert } from '../config/convert.ts'
 import type { Env } from '../config/env.ts'
 import { fill, fromJson } from '../config/fill.ts'
@@ -18,16 +17,9 @@ class SettingsError extends PipelineError {
   }
 }
 
-/** Only what says how to connect: the keys behind `brokers` in the schema. */
-function connectionSchema(): Schema {
-  const { properties, required: _, ...rest } = schema as unknown as Schema & { required: unknown }
-  const keys = Object.keys(properties!)
-  return { ...rest, properties: Object.fromEntries(keys.slice(keys.indexOf('brokers')).map(key => [key, properties![key]])) }
-}
-
 /** @throws {SettingsError} that names every wrong setting, and the variable it came from. */
 export async function connectionSettings(brokers: string | undefined, env: Env = process.env): Promise<ConnectionConfig> {
-  const own = connectionSchema()
+  const own = connectionKeys as unknown as Schema
   const problems = new Problems()
   const at = { source: new SourceText('environment', ''), start: 0, end: 0 }
   const node = fromJson(brokers === undefined ? {} : { brokers }, at)

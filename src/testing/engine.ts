@@ -82,9 +82,10 @@ async function prepare(tests: TestFile, source: TestSource, load: TestOptions['l
     for (const p of problems) {
       // What a test overrides is wrong where the test says it.
       const override = p.file === '--set' ? test.set.find(s => s.argument === excerptOf(p)) : undefined
+      if (p.severity === 'warning') continue
       if (override) own.add(p.code as Code, source.span(override.path), override.path, p.message, p.suggestion)
       else if (p.code === 'CONFIG_READ') own.add('CONFIG_VALUE', source.span(['pipeline']), ['pipeline'], `the pipeline file ${p.message}`)
-      else if (p.severity === 'error') found.add(p)
+      else found.add(p)
     }
     if (!pipeline) continue
     cases.push({ test, pipeline })

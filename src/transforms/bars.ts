@@ -2,6 +2,8 @@
 import type { BarsConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, defineTransform, Message, type Output, type Transform, type TransformContext } from '../contract/plugin.ts'
 import { EventClock } from '../kit/event-clock.ts'
+import { withKeys } from '../kit/keys/with-keys.ts'
+import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
 import schema from './bars.schema.json' with { type: 'json' }
 import type { Bar } from './bars/bar.ts'
 import { BarBook, type DatedBar } from './bars/bar-book.ts'
@@ -12,7 +14,7 @@ import { DAY, formatDuration } from '../kit/values/time.ts'
 
 export default defineTransform<BarsConfig>({
   type: 'bars',
-  schema,
+  schema: withKeys(schema, eventTime, ['time_unit']),
   stateful: true,
   windowSpan: c => c.interval + c.allowed_lateness + c.max_future,
   validateConfig,

@@ -3,6 +3,8 @@ import type { DedupeConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import { type ConfigProblem, DataError, defineTransform, type State, type Transform, type TransformContext } from '../contract/plugin.ts'
 import { EventClock } from '../kit/event-clock.ts'
+import { withKeys } from '../kit/keys/with-keys.ts'
+import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
 import schema from './dedupe.schema.json' with { type: 'json' }
 import { timeReader } from '../kit/values/event-time.ts'
 import { failOn } from '../kit/fail.ts'
@@ -11,7 +13,7 @@ import { keyJson } from '../kit/values/key.ts'
 
 export default defineTransform<DedupeConfig>({
   type: 'dedupe',
-  schema,
+  schema: withKeys(schema, eventTime),
   stateful: true,
   validateConfig: ({ ttl }): ConfigProblem[] => (ttl > 0 ? [] : [{ path: ['ttl'], message: 'a key must be remembered for longer than 0' }]),
   create,

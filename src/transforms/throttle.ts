@@ -12,6 +12,8 @@ import {
   type TransformContext,
 } from '../contract/plugin.ts'
 import { EventClock } from '../kit/event-clock.ts'
+import { withKeys } from '../kit/keys/with-keys.ts'
+import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
 import schema from './throttle.schema.json' with { type: 'json' }
 import { timeReader } from '../kit/values/event-time.ts'
 import { failOn } from '../kit/fail.ts'
@@ -20,7 +22,7 @@ import { keyJson } from '../kit/values/key.ts'
 
 export default defineTransform<ThrottleConfig>({
   type: 'throttle',
-  schema,
+  schema: withKeys(schema, eventTime),
   stateful: true,
   validateConfig: ({ interval }): ConfigProblem[] => (interval > 0 ? [] : [{ path: ['interval'], message: 'must be longer than 0' }]),
   create,

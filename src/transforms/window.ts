@@ -22,11 +22,13 @@ import { LateError, lateCounters } from './lib/late.ts'
 import { claimShape } from './lib/shape.ts'
 import { formatDuration } from '../kit/values/time.ts'
 import { FixedWindows, SessionWindows, type Windows } from './window/windows.ts'
+import { withKeys } from '../kit/keys/with-keys.ts'
+import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
 import schema from './window.schema.json' with { type: 'json' }
 
 export default defineTransform<WindowConfig>({
   type: 'window',
-  schema,
+  schema: withKeys(schema, eventTime),
   stateful: true,
   // A session can be longer than its gap; one that begins earlier than this before a back-fill comes out shorter.
   windowSpan: c => (c.size ?? c.gap ?? 0) + c.allowed_lateness + c.max_future,

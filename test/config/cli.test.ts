@@ -38,6 +38,10 @@ transforms:
 sinks: [{ stdout: {} }]
 commit_interval: 5 sec
 `
+const OLD = `name: old
+sources: [{ kafka: { topics: [t], ssl_ca: x.pem } }]
+sinks: [{ stdout: {} }]
+`
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'cli-'))
@@ -45,6 +49,7 @@ beforeAll(() => {
   mkdirSync(join(folder, 'empty'))
   writeFileSync(join(folder, 'good.yaml'), GOOD)
   writeFileSync(join(folder, 'bad.yaml'), BAD)
+  writeFileSync(join(folder, 'old.yaml'), OLD)
   writeFileSync(join(folder, 'dir/one.yaml'), GOOD)
   writeFileSync(join(folder, 'dir/deep/two.yml'), GOOD)
   writeFileSync(join(folder, 'dir/notes.txt'), 'x')
@@ -73,6 +78,29 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
 
 3 problems in 1 of 1 file
 `)
+  })
+
+  test('warnings are printed and do not fail, unless --strict', async () => {
+    const lax = await runner(['validate', 'old.yaml', 'good.yaml'])
+    expect(lax.code).toBe(0)
+    expect(
+      lax.out,
+    ).toBe(`old.yaml:2:35 warning CONFIG_OLD_NAME ssl_ca is now called tls_ca; the old name still works (at sources[0].kafka.ssl_ca)
+    2 | sources: [{ kafka: { topics: [t], ssl_ca: x.pem } }]
+      |                                   ^^^^^^
+      write: tls_ca
+
+old.yaml: ok, 1 warning
+good.yaml: ok
+`)
+    const strict = await runner(['validate', '--strict', 'old.yaml', 'good.yaml'])
+    expect(strict.code).toBe(2)
+    expect(strict.out).toContain('good.yaml: ok\n1 problem in 1 of 2 files\n')
+    const json = JSON.parse((await runner(['validate', 'old.yaml', '--format', 'json'])).out)
+    expect(json).toMatchObject({
+      ok: true,
+      files: [{ ok: true, problems: [{ code: 'CONFIG_OLD_NAME', severity: 'warning', suggestion: 'tls_ca' }] }],
+    })
   })
 
   test('json: the promised shape', async () => {

@@ -54,7 +54,7 @@ test('metrics are on when the key is written, else as the environment says', asy
 test('durations and sizes are numbers, texts of variables become what is wanted, defaults of plugins are in', async () => {
   const p = await pipelineOf(
     `name: x
-sources: [{ kafka: { topics: ["\${T}"], group: "\${G}", max_bytes: 3MiB, max_poll_records: "\${N:-7}", ssl_insecure_skip_verify: "\${S:-yes}" } }]
+sources: [{ kafka: { topics: ["\${T}"], group: "\${G}", max_bytes: 3MiB, max_poll_records: "\${N:-7}", tls_insecure_skip_verify: "\${S:-yes}" } }]
 transforms: [{ bars: 1m }]
 sinks: [{ kafka: { topic: b, key: "\${K:-123}" } }]
 `,
@@ -65,7 +65,7 @@ sinks: [{ kafka: { topic: b, key: "\${K:-123}" } }]
     group: '42',
     max_bytes: 3 * 1024 ** 2,
     max_poll_records: 7,
-    ssl_insecure_skip_verify: true,
+    tls_insecure_skip_verify: true,
     session_timeout: 30_000,
     brokers: 'h:1',
   })

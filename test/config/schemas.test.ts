@@ -7,6 +7,7 @@ import { parse } from 'yaml'
 import frame from '../../schemas/frame.schema.json' with { type: 'json' }
 import { gen } from '../../src/cli/gen.ts'
 import { discover } from '../../src/cli/gen/discover.ts'
+import tlsKeys from '../../src/kit/keys/tls.schema.json' with { type: 'json' }
 import { PLUGINS } from '../../src/generated/plugins.ts'
 import { ajvOptions, prepareAjv, quicklyValid, useQuick, validator } from '../../src/config/ajv.ts'
 import { CODES } from '../../src/config/codes.ts'
@@ -20,12 +21,39 @@ import { SourceText } from '../../src/config/tree.ts'
 import { mutationsOf } from './mutations.ts'
 
 const root = resolve(import.meta.dirname, '../..')
-const plugins = discover(root)
+const plugins = await discover(root)
 const FRAME = frame as unknown as Schema
 const described: [string, Schema][] = [['frame', FRAME], ...plugins.map(p => [`${p.kind}.${p.type}`, p.schema] as [string, Schema])]
 
 test('what is generated is fresh', async () => {
   expect(await gen(root, true)).toBe(0)
+})
+
+test('no schema file repeats a key of another one: what is shared is written once', () => {
+  const seen = new Map<string, string>()
+  const copies: string[] = []
+  for (const file of globSync('src/**/*.schema.json')) {
+    const { properties = {} } = JSON.parse(readFileSync(file, 'utf8')) as Schema
+    for (const [key, property] of Object.entries(properties)) {
+      // Without a text it only adds to a shared key.
+      if (property.description === undefined) continue
+      const id = `${key}: ${JSON.stringify(property)}`
+      if (seen.has(id)) copies.push(`${key} of ${file} is the one of ${seen.get(id)}`)
+      seen.set(id, file)
+    }
+  }
+  expect(copies).toEqual([])
+})
+
+test('TLS keys have one set of names and texts', () => {
+  for (const p of plugins) {
+    for (const [key, property] of Object.entries(p.schema.properties ?? {})) {
+      expect(key, p.type).not.toMatch(/^ssl/)
+      if (!key.startsWith('tls_') || key === 'tls_mode') continue
+      const shared = (tlsKeys.properties as Record<string, Schema>)[key]
+      expect({ ...property, default: 0 }, `${p.type}.${key}`).toMatchObject({ description: shared.description, type: shared.type })
+    }
+  }
 })
 
 test('every plugin folder is in the map, and its module says the same kind and type', async () => {

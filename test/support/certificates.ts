@@ -18,3 +18,8 @@ export function makeCertificate(dir: string, name: string, extension: string): v
   const signing = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', `${name}.ext`]
   openssl(dir, 'x509', '-req', '-in', `${name}.csr`, ...signing, '-out', `${name}.pem`)
 }
+
+/** Makes `NAME.encrypted.key` of `NAME.key`. */
+export function encryptKey(dir: string, name: string, password: string): void {
+  openssl(dir, 'rsa', '-aes256', '-passout', `pass:${password}`, '-in', `${name}.key`, '-out', `${name}.encrypted.key`)
+}

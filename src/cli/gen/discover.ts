@@ -1,6 +1,8 @@
-/** Finds the built-in plugins on disk: a schema file with the plugin's module beside it. */
-import { existsSync, globSync, readFileSync } from 'node:fs'
+/** Finds the built-in plugins on disk: a schema file with the plugin's module beside it, which says the schema, shared keys included. */
+import { existsSync, globSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Plugin } from '../../contract/plugin.ts'
 import type { DescribedPlugin } from '../../config/compose.ts'
 import type { Kind } from '../../config/registry.ts'
 import type { Schema } from '../../config/schema.ts'
@@ -13,7 +15,7 @@ export interface FoundPlugin extends DescribedPlugin {
 const ORDER: readonly Kind[] = ['source', 'transform', 'sink']
 
 /** @param root the project's folder. Sorted by kind, then name. */
-export function discover(root: string): FoundPlugin[] {
+export async function discover(root: string): Promise<FoundPlugin[]> {
   const src = join(root, 'src')
   const found: FoundPlugin[] = []
   for (const path of globSync(['connectors/**/{source,sink}.schema.json', '{transforms,connectors/*/transforms}/*.schema.json'], {
@@ -28,7 +30,8 @@ export function discover(root: string): FoundPlugin[] {
     const kind: Kind = parts.at(-2) === 'transforms' ? 'transform' : (name as 'source' | 'sink')
     // `connectors/postgres/outbox/source` is `postgres_outbox`.
     const type = kind === 'transform' ? name : parts.slice(1, -1).join('_')
-    found.push({ kind, type, module, schema: JSON.parse(readFileSync(join(src, file), 'utf8')) as Schema })
+    const { default: plugin } = (await import(pathToFileURL(join(src, module)).href)) as { default: Plugin }
+    found.push({ kind, type, module, schema: plugin.schema as Schema })
   }
   return found.sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind) || (a.type < b.type ? -1 : 1))
 }

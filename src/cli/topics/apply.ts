@@ -80,7 +80,7 @@ const errorsOf = (failed: readonly Failed[]): object =>
 async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
   const loaded = await Promise.all((await findFiles(paths)).map(file => loadCatalogue(file)))
   const problems = loaded.flatMap(l => l.problems)
-  if (problems.length > 0) return await reportProblems(problems)
+  if (problems.some(p => p.severity === 'error')) return await reportProblems(problems)
   const catalogues = loaded.map(l => l.catalogue!)
   const clash = clashOf(catalogues)
   if (clash === undefined) return catalogues

@@ -15,12 +15,14 @@ import { jsonLine, textLine } from './encode.ts'
 import { envelopeLine } from './envelope.ts'
 import { readFileDeadLetters } from './dead-letters.ts'
 import { DELIMITER_RULE, formatOf, isDelimiter } from './records.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
+import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './sink.schema.json' with { type: 'json' }
 import { FileWriter } from './writer.ts'
 
 export default defineSink<FileSinkConfig>({
   type: 'file',
-  schema,
+  schema: withKeys(schema, lines, ['delimiter']),
   onRedelivery: 'appends',
   reason: 'a line that is written again is a second line',
   readsValue: config => formatOf(config.format, config.path) === 'csv',

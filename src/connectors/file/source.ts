@@ -4,11 +4,13 @@ import type { FileSourceConfig } from '../../generated/config-types.ts'
 import { type ConfigProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
 import { FileLane } from './file-lane.ts'
 import { validateRecords, formatOf } from './records.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
+import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<FileSourceConfig>({
   type: 'file',
-  schema,
+  schema: withKeys(schema, lines),
   replayable: true,
   reason: 'a file can be read again from any byte',
   validateConfig,

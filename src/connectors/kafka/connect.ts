@@ -11,29 +11,17 @@ import {
 } from '../../contract/plugin.ts'
 import type { KafkaSourceConfig } from '../../generated/config-types.ts'
 import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
-import { tlsFile } from '../../kit/tls-file.ts'
+import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
+import { validateTlsFiles, readTlsFiles } from '../../kit/keys/tls.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
 import type { Driver, ProducerOptions } from './driver.ts'
 import type { ClusterOptions } from './client/connections.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
+import connection from './connection.schema.json' with { type: 'json' }
 
 /** What source and sink have in common. */
-export type ConnectionConfig = Pick<
-  KafkaSourceConfig,
-  | 'brokers'
-  | 'client_id'
-  | 'security_protocol'
-  | 'sasl_mechanism'
-  | 'sasl_username'
-  | 'sasl_password'
-  | 'sasl_oauth_token'
-  | 'sasl_oauth_token_url'
-  | 'sasl_oauth_scope'
-  | 'ssl_ca'
-  | 'ssl_cert'
-  | 'ssl_key'
-  | 'ssl_key_password'
-  | 'ssl_insecure_skip_verify'
->
+export const connectionKeys = withKeys(connection, tlsKeys)
+export type ConnectionConfig = Pick<KafkaSourceConfig, keyof typeof connectionKeys.properties>
 
 export const isEmbedded = (brokers: string): boolean => /^embedded(:|$)/.test(brokers)
 export const embeddedPath = (brokers: string): string => brokers.slice('embedded:'.length) || inStateDir('log.db')
@@ -74,8 +62,7 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
     }
     if (c.sasl_oauth_token_url !== '' && !URL.canParse(c.sasl_oauth_token_url)) add('sasl_oauth_token_url', 'is no URL')
   }
-  if ((c.ssl_cert === '') !== (c.ssl_key === '')) add(c.ssl_cert === '' ? 'ssl_cert' : 'ssl_key', 'ssl_cert and ssl_key go together')
-  return problems
+  return [...problems, ...validateTlsFiles(c)]
 }
 
 export type KafkaLease = SharedLease<Driver>
@@ -90,21 +77,9 @@ export function connect(config: ConnectionConfig, log: Logger): Promise<KafkaLea
   return share(key, () => open(config, log))
 }
 
-const settings = (c: ConnectionConfig): unknown[] => [
-  c.client_id,
-  c.security_protocol,
-  c.sasl_mechanism,
-  c.sasl_username,
-  c.sasl_password,
-  c.sasl_oauth_token,
-  c.sasl_oauth_token_url,
-  c.sasl_oauth_scope,
-  c.ssl_ca,
-  c.ssl_cert,
-  c.ssl_key,
-  c.ssl_key_password,
-  c.ssl_insecure_skip_verify,
-]
+/** Everything but the brokers, which the scope has in one order. */
+const settings = (c: ConnectionConfig): unknown[] =>
+  Object.keys(connectionKeys.properties).map(key => key !== 'brokers' && c[key as keyof ConnectionConfig])
 
 async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
   if (isEmbedded(config.brokers)) {
@@ -128,19 +103,11 @@ export async function clusterOptions(config: ConnectionConfig, log: Logger): Pro
   return {
     brokers: addresses(config.brokers),
     clientId: config.client_id,
-    ssl: config.security_protocol.endsWith('SSL') ? tlsOptions(config) : undefined,
+    ssl: config.security_protocol.endsWith('SSL')
+      ? { ...readTlsFiles(config), rejectUnauthorized: !config.tls_insecure_skip_verify }
+      : undefined,
     sasl: config.security_protocol.startsWith('SASL') ? saslOptions(config) : undefined,
     log,
-  }
-}
-
-function tlsOptions(c: ConnectionConfig): object {
-  return {
-    ca: tlsFile(c, 'ssl_ca'),
-    cert: tlsFile(c, 'ssl_cert'),
-    key: tlsFile(c, 'ssl_key'),
-    passphrase: c.ssl_key_password || undefined,
-    rejectUnauthorized: !c.ssl_insecure_skip_verify,
   }
 }
 

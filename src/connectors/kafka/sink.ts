@@ -11,18 +11,19 @@ import {
 } from '../../contract/plugin.ts'
 import type { KafkaSinkConfig } from '../../generated/config-types.ts'
 import { getter } from '../../kit/values/fields.ts'
-import { validateConnection, connect, isEmbedded, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
+import { validateConnection, connectionKeys, connect, isEmbedded, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
 import { DateLimits } from './dates.ts'
 import { type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
 import { readTopicDeadLetters } from './dead-letters.ts'
 import { Meter } from './metrics.ts'
 import { NewTopics } from './new-topics.ts'
 import { header, recordMaker } from './out-record.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<KafkaSinkConfig>({
   type: 'kafka',
-  schema,
+  schema: withKeys(schema, connectionKeys),
   onRedelivery: 'appends',
   reason: 'a record that is written again is a second record; in a transaction of the same brokers it is written once',
   scope: scopeOf,

@@ -1,15 +1,16 @@
 import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
-import { validateConnection, connect, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
+import { validateConnection, connectionKeys, connect, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
 import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
 import { Meter } from './metrics.ts'
 import { rangeSource } from './range.ts'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
 import kafkaSink from './sink.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<KafkaSourceConfig>({
   type: 'kafka',
-  schema,
+  schema: withKeys(schema, connectionKeys),
   replayable: true,
   ranged: true,
   reason: 'a topic can be read again from any offset, and the group remembers its position',

@@ -3,16 +3,23 @@ import { type ConfigProblem, EnvironmentError, type Logger } from '../../contrac
 import { suggest } from '../../kit/text/suggest.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
-import { tlsFile } from '../../kit/tls-file.ts'
+import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
+import { validateTlsFiles, readTlsFiles } from '../../kit/keys/tls.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
+import connection from './connection.schema.json' with { type: 'json' }
 import type { Driver } from './driver.ts'
+
+/** Keys of all plugins on PostgreSQL; `tls_mode` says what is verified. */
+export const connectionKeys = withKeys(connection, tlsKeys, ['tls_ca', 'tls_cert', 'tls_key', 'tls_key_password'])
 
 /** What all plugins on PostgreSQL have in common; durations in ms, 0: no limit. */
 export interface ConnectionConfig {
   readonly dsn: string
-  readonly ssl_mode: 'disable' | 'require' | 'verify-ca' | 'verify-full' | ''
-  readonly ssl_ca: string
-  readonly ssl_cert: string
-  readonly ssl_key: string
+  readonly tls_mode: 'disable' | 'require' | 'verify-ca' | 'verify-full' | ''
+  readonly tls_ca: string
+  readonly tls_cert: string
+  readonly tls_key: string
+  readonly tls_key_password: string
   readonly application_name: string
   readonly pool_size: number
   readonly statement_timeout: number
@@ -23,10 +30,11 @@ export interface ConnectionConfig {
 /** For commands: the environment's settings, as a pipeline's schema would fill them in. */
 export const connectionFor = (dsn = process.env.PG_DSN_RW || 'pglite:', env = process.env): ConnectionConfig => ({
   dsn,
-  ssl_mode: (env.PG_SSL_MODE ?? '') as ConnectionConfig['ssl_mode'],
-  ssl_ca: env.PG_SSL_CA ?? '',
-  ssl_cert: env.PG_SSL_CERT ?? '',
-  ssl_key: env.PG_SSL_KEY ?? '',
+  tls_mode: (env.PG_SSL_MODE ?? '') as ConnectionConfig['tls_mode'],
+  tls_ca: env.PG_SSL_CA ?? '',
+  tls_cert: env.PG_SSL_CERT ?? '',
+  tls_key: env.PG_SSL_KEY ?? '',
+  tls_key_password: env.PG_SSL_KEY_PASSWORD ?? '',
   application_name: env.PG_APPLICATION_NAME || 'pipeline-runner',
   pool_size: 2,
   // A migration may take its time.
@@ -52,9 +60,7 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
     problems.push({ path: ['dsn'], message: 'is no PostgreSQL address; write postgres://user:password@host:5432/database, or pglite:' })
   const tls = tlsMistake(c)
   if (tls !== undefined) problems.push({ path: ['dsn'], message: tls })
-  if ((c.ssl_cert === '') !== (c.ssl_key === ''))
-    problems.push({ path: [c.ssl_cert === '' ? 'ssl_cert' : 'ssl_key'], message: 'ssl_cert and ssl_key go together' })
-  return problems
+  return [...problems, ...validateTlsFiles(c)]
 }
 
 export type PostgresLease = SharedLease<Driver>
@@ -71,10 +77,11 @@ export function connect(config: ConnectionConfig, log: Logger): Promise<Postgres
 
 const settings = (c: ConnectionConfig): unknown[] => [
   c.dsn,
-  c.ssl_mode,
-  c.ssl_ca,
-  c.ssl_cert,
-  c.ssl_key,
+  c.tls_mode,
+  c.tls_ca,
+  c.tls_cert,
+  c.tls_key,
+  c.tls_key_password,
   c.application_name,
   c.pool_size,
   c.statement_timeout,
@@ -98,7 +105,7 @@ async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
       dsn: address.dsn,
       place: address.shown,
       options: address.options,
-      ssl: tlsOptions(config, config.ssl_mode || address.sslMode),
+      ssl: tlsOptions(config, config.tls_mode || address.sslMode),
       applicationName: config.application_name,
       poolSize: config.pool_size,
       statementTimeout: config.statement_timeout,
@@ -134,10 +141,10 @@ function parse(dsn: string): Address | undefined {
 const SSL_MODES = ['verify-full', 'verify-ca', 'require', 'prefer', 'allow', 'disable']
 
 /** What asks for TLS and would not get it must not go on without. */
-function tlsMistake({ dsn, ssl_mode }: ConnectionConfig): string | undefined {
+function tlsMistake({ dsn, tls_mode }: ConnectionConfig): string | undefined {
   if (isEmbedded(dsn) || !URL.canParse(dsn)) return undefined
   const { searchParams } = new URL(dsn)
-  for (const mode of [ssl_mode, searchParams.get('sslmode') ?? '']) {
+  for (const mode of [tls_mode, searchParams.get('sslmode') ?? '']) {
     if (mode === '' || SSL_MODES.includes(mode)) continue
     const near = suggest(mode, SSL_MODES)
     return `has sslmode=${mode}, which is none of ${SSL_MODES.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`
@@ -149,12 +156,10 @@ function tlsMistake({ dsn, ssl_mode }: ConnectionConfig): string | undefined {
 
 /** As libpq: `require` encrypts but trusts anybody, unless a CA is given. */
 function tlsOptions(c: ConnectionConfig, mode: string): object | false {
-  if (mode === '' ? c.ssl_ca === '' : !['require', 'verify-ca', 'verify-full'].includes(mode)) return false
+  if (mode === '' ? c.tls_ca === '' : !['require', 'verify-ca', 'verify-full'].includes(mode)) return false
   return {
-    ca: tlsFile(c, 'ssl_ca'),
-    cert: tlsFile(c, 'ssl_cert'),
-    key: tlsFile(c, 'ssl_key'),
-    rejectUnauthorized: mode !== 'require' || c.ssl_ca !== '',
+    ...readTlsFiles(c),
+    rejectUnauthorized: mode !== 'require' || c.tls_ca !== '',
     ...(mode === 'verify-full' || mode === '' ? {} : { checkServerIdentity: () => undefined }),
   }
 }

@@ -10,10 +10,11 @@ import {
   type Sink,
   type WriteContext,
 } from '../../contract/plugin.ts'
-import { validateConnection, type ConnectionConfig, connect, type PostgresLease, scopeOf } from './connect.ts'
+import { validateConnection, connectionKeys, type ConnectionConfig, connect, type PostgresLease, scopeOf } from './connect.ts'
 import { checkDatabase } from './check.ts'
 import { bodyOf, validateTable, columnNames, rowPreview, tableCommand } from './rows.ts'
 import { validateStatement, jsonOf, statementCommand } from './statements.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 import { assertTable } from './table.ts'
 import type { PostgresTransaction } from './transaction.ts'
@@ -22,7 +23,7 @@ import { type Command, execute, executeApart, portions } from './write.ts'
 
 export default defineSink<PostgresSinkConfig>({
   type: 'postgres',
-  schema,
+  schema: withKeys(schema, connectionKeys),
   onRedelivery: c => (c.key !== undefined || c.idempotent ? 'idempotent' : 'appends'),
   reason: c =>
     c.key !== undefined

@@ -11,15 +11,16 @@ import {
   type Source,
   type SourceContext,
 } from '../../contract/plugin.ts'
-import { validateConnection, type ConnectionConfig, connect, type PostgresLease } from './connect.ts'
+import { validateConnection, connectionKeys, type ConnectionConfig, connect, type PostgresLease } from './connect.ts'
 import { quoteName, quoteTable, type Param, type Result } from './driver.ts'
 import { jsonText } from './json.ts'
 import { checkDatabase } from './check.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<PostgresSourceConfig>({
   type: 'postgres',
-  schema,
+  schema: withKeys(schema, connectionKeys),
   replayable: true,
   ranged: config => config.time !== undefined,
   reason: 'rows are found again by their cursor',

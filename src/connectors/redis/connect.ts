@@ -1,16 +1,15 @@
 /** One shared driver per Redis in this process. */
 import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
-import { tlsFile } from '../../kit/tls-file.ts'
+import { readTlsFiles } from '../../kit/keys/tls.ts'
 import type { Driver } from './driver.ts'
-import { type ConnectionConfig, parseUrl } from './url.ts'
+import { type ConnectionConfig, connectionKeys, parseUrl } from './url.ts'
 
 export type RedisLease = SharedLease<Driver>
 const share = shareDrivers<Driver>()
 
 /** @throws {EnvironmentError} for wrong credentials, TLS settings or a file that cannot be opened, {ConnectionError} when nobody answers now */
 export function connect(config: ConnectionConfig): Promise<RedisLease> {
-  const { url, username, password, tls_ca, tls_cert, tls_key, tls_insecure_skip_verify, client_name } = config
-  const key = JSON.stringify([url, username, password, tls_ca, tls_cert, tls_key, tls_insecure_skip_verify, client_name])
+  const key = JSON.stringify(Object.keys(connectionKeys.properties).map(name => config[name as keyof ConnectionConfig]))
   return share(key, () => open(config))
 }
 
@@ -25,7 +24,7 @@ async function open(config: ConnectionConfig): Promise<Driver> {
     ...target,
     username: config.username || target.username,
     password: config.password || target.password,
-    tls: target.tls ? tlsOptions(config) : undefined,
+    tls: target.tls ? { ...readTlsFiles(config), rejectUnauthorized: !config.tls_insecure_skip_verify } : undefined,
     clientName: config.client_name,
   })
   try {
@@ -35,13 +34,4 @@ async function open(config: ConnectionConfig): Promise<Driver> {
     throw error
   }
   return driver
-}
-
-function tlsOptions(c: ConnectionConfig): object {
-  return {
-    ca: tlsFile(c, 'tls_ca'),
-    cert: tlsFile(c, 'tls_cert'),
-    key: tlsFile(c, 'tls_key'),
-    rejectUnauthorized: !c.tls_insecure_skip_verify,
-  }
 }

@@ -14,13 +14,14 @@ import { connect, type RedisLease } from './connect.ts'
 import { type Command, ReplyError, sortError } from './driver.ts'
 import { checkSink } from './check.ts'
 import { MODES, type Mode, modeOf, trimmer, type Write, writer } from './sink-commands.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 import { checkTemplate, isFixed, readsFields } from './template.ts'
-import { validateConnection } from './url.ts'
+import { validateConnection, connectionKeys } from './url.ts'
 
 export default defineSink<RedisSinkConfig>({
   type: 'redis',
-  schema,
+  schema: withKeys(schema, connectionKeys),
   onRedelivery: config => REDELIVERY[modeOf(config)][0],
   reason: config => REDELIVERY[modeOf(config)][1],
   readsValue: c => c.hash_field !== undefined || c.score !== undefined || c.entry === 'fields' || readsFields(c[modeOf(c)] ?? ''),

@@ -4,13 +4,14 @@ import { checkSource } from './check.ts'
 import { checkKeyRule } from './pubsub/channel-key.ts'
 import { pubsubSource } from './pubsub/source.ts'
 import { snapshotSource } from './snapshot.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import { streamSource } from './stream/source.ts'
-import { validateConnection } from './url.ts'
+import { validateConnection, connectionKeys } from './url.ts'
 
 export default defineSource<RedisSourceConfig>({
   type: 'redis',
-  schema,
+  schema: withKeys(schema, connectionKeys),
   replayable: config => config.patterns === undefined,
   reason: config =>
     config.patterns !== undefined

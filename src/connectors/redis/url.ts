@@ -1,13 +1,15 @@
 /** Which Redis a URL means. */
 import type { ConfigProblem } from '../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../generated/config-types.ts'
+import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
+import { validateTlsFiles } from '../../kit/keys/tls.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
+import connection from './connection.schema.json' with { type: 'json' }
 
 /** What source and sink have in common. */
-export type ConnectionConfig = Pick<
-  RedisSourceConfig,
-  'url' | 'username' | 'password' | 'tls_ca' | 'tls_cert' | 'tls_key' | 'tls_insecure_skip_verify' | 'client_name'
->
+export const connectionKeys = withKeys(connection, tlsKeys)
+export type ConnectionConfig = Pick<RedisSourceConfig, keyof typeof connectionKeys.properties>
 
 export interface Target {
   readonly kind: 'embedded' | 'single' | 'sentinel' | 'cluster'
@@ -96,8 +98,7 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
     const suggestion = /^[\w.-]+(:\d+)?$/.test(c.url) ? `redis://${c.url}` : undefined
     problems.push({ path: ['url'], message: (error as Error).message, suggestion })
   }
-  if ((c.tls_cert === '') !== (c.tls_key === ''))
-    problems.push({ path: [c.tls_cert === '' ? 'tls_cert' : 'tls_key'], message: 'tls_cert and tls_key go together' })
+  problems.push(...validateTlsFiles(c))
   if (target !== undefined && target.kind !== 'embedded' && !target.tls && (c.tls_ca !== '' || c.tls_cert !== ''))
     problems.push({ path: ['url'], message: 'has no TLS, and there are TLS settings; rediss:// has it' })
   return problems

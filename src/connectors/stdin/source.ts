@@ -2,11 +2,13 @@ import type { Readable } from 'node:stream'
 import type { StdinSourceConfig } from '../../generated/config-types.ts'
 import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
 import { validateRecords, Records } from '../file/records.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
+import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<StdinSourceConfig>({
   type: 'stdin',
-  schema,
+  schema: withKeys(schema, lines),
   replayable: false,
   reason: 'what was read from a pipe is gone from it',
   validateConfig: config => validateRecords(config, config.format),

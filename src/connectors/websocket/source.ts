@@ -23,12 +23,14 @@ import { GapRecovery } from './gap-recovery.ts'
 import { checkFeed } from './check.ts'
 import { RejectionLog } from './rejection-log.ts'
 import type { Streams } from './sequence.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
+import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }
 import { type TlsOptions, tlsOptions } from './tls.ts'
 
 export default defineSource<WebsocketSourceConfig>({
   type: 'websocket',
-  schema,
+  schema: withKeys(schema, tlsKeys),
   replayable: false,
   reason: 'a feed does not repeat what it has sent; what is missed while disconnected or in memory at a crash is lost',
   validateConfig,

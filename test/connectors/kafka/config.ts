@@ -1,7 +1,7 @@
 /** A plugin's config as the config layer would fill it in: defaults from the schema, without the environment. */
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../../src/generated/config-types.ts'
-import sink from '../../../src/connectors/kafka/sink.schema.json' with { type: 'json' }
-import source from '../../../src/connectors/kafka/source.schema.json' with { type: 'json' }
+import sink from '../../../src/connectors/kafka/sink.ts'
+import source from '../../../src/connectors/kafka/source.ts'
 import { convert } from '../../../src/config/convert.ts'
 
 function defaults(schema: any): Record<string, unknown> {
@@ -15,5 +15,6 @@ function defaults(schema: any): Record<string, unknown> {
 }
 
 export const sourceConfig = (own: Partial<KafkaSourceConfig>): KafkaSourceConfig =>
-  ({ ...defaults(source), ...own }) as unknown as KafkaSourceConfig
-export const sinkConfig = (own: Partial<KafkaSinkConfig>): KafkaSinkConfig => ({ ...defaults(sink), ...own }) as unknown as KafkaSinkConfig
+  ({ ...defaults(source.schema), ...own }) as unknown as KafkaSourceConfig
+export const sinkConfig = (own: Partial<KafkaSinkConfig>): KafkaSinkConfig =>
+  ({ ...defaults(sink.schema), ...own }) as unknown as KafkaSinkConfig

@@ -365,8 +365,8 @@ test('check finds what the schema cannot say', () => {
     ),
   ).toEqual(['sasl_mechanism'])
   expect(
-    paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'], brokers: 'a:1', security_protocol: 'SSL', ssl_cert: 'c.pem' }))),
-  ).toEqual(['ssl_key'])
+    paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'], brokers: 'a:1', security_protocol: 'SSL', tls_cert: 'c.pem' }))),
+  ).toEqual(['tls_key'])
   expect(paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'], session_timeout: 10 })))).toEqual(['session_timeout'])
   expect(paths(sinkPlugin.validateConfig!(sinkConfig({})))).toEqual([''])
   expect(paths(sinkPlugin.validateConfig!(sinkConfig({ topic: 'a', topic_from: 'source' })))).toEqual(['topic_from'])

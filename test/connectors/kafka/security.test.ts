@@ -95,7 +95,7 @@ const secure = (own: Partial<KafkaSourceConfig> = {}) =>
     security_protocol: 'SASL_SSL',
     sasl_username: 'alice',
     sasl_password: 'right',
-    ssl_ca: path('ca.pem'),
+    tls_ca: path('ca.pem'),
     ...own,
   })
 const token = (sasl_password: string) =>
@@ -173,8 +173,8 @@ test('OAUTHBEARER, with tokens from a token URL', async () => {
 test('TLS with a login; certificates are checked', async () => {
   await works(secure())
   for (const [own, text] of [
-    [{ ssl_ca: '' }, /certificate/],
-    [{ ssl_ca: path('other-ca.pem') }, /certificate/],
+    [{ tls_ca: '' }, /certificate/],
+    [{ tls_ca: path('other-ca.pem') }, /certificate/],
     [{ brokers: `localhost:${ports.saslTls}` }, /altnames|localhost/i],
   ] as const) {
     const error = await refused(secure(own))
@@ -182,19 +182,19 @@ test('TLS with a login; certificates are checked', async () => {
     expect(error.message).toMatch(text)
     expect(error.message).toMatch(/security_protocol and the TLS settings/)
   }
-  await works(secure({ ssl_ca: '', ssl_insecure_skip_verify: true }))
-  const missing = await refused(secure({ ssl_ca: path('nothing.pem') }))
-  expect(missing.message).toMatch(/cannot read ssl_ca/)
+  await works(secure({ tls_ca: '', tls_insecure_skip_verify: true }))
+  const missing = await refused(secure({ tls_ca: path('nothing.pem') }))
+  expect(missing.message).toMatch(/cannot read tls_ca/)
 })
 
 test('TLS with a certificate of the client', async () => {
-  const tls = { brokers: `127.0.0.1:${ports.tls}`, security_protocol: 'SSL', ssl_ca: path('ca.pem') } as const
-  await works(config({ ...tls, ssl_cert: path('client.pem'), ssl_key: path('client.key') }))
+  const tls = { brokers: `127.0.0.1:${ports.tls}`, security_protocol: 'SSL', tls_ca: path('ca.pem') } as const
+  await works(config({ ...tls, tls_cert: path('client.pem'), tls_key: path('client.key') }))
   expect(await refused(config(tls))).toBeInstanceOf(EnvironmentError)
 })
 
 test('the wrong protocol for a port is said, not waited for', async () => {
-  expect(await refused(config({ brokers: kafka.brokers, security_protocol: 'SSL', ssl_ca: path('ca.pem') }))).toBeInstanceOf(
+  expect(await refused(config({ brokers: kafka.brokers, security_protocol: 'SSL', tls_ca: path('ca.pem') }))).toBeInstanceOf(
     EnvironmentError,
   )
   const login = await refused(config({ brokers: `127.0.0.1:${ports.sasl}` }))

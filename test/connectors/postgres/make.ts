@@ -3,10 +3,11 @@ import type { ConnectionConfig } from '../../../src/connectors/postgres/connect.
 /** Connection settings as the schema would fill them in. */
 export const settings = (dsn: string, more: Partial<ConnectionConfig> = {}): ConnectionConfig => ({
   dsn,
-  ssl_mode: '',
-  ssl_ca: '',
-  ssl_cert: '',
-  ssl_key: '',
+  tls_mode: '',
+  tls_ca: '',
+  tls_cert: '',
+  tls_key: '',
+  tls_key_password: '',
   application_name: 'pipeline-runner',
   pool_size: 10,
   statement_timeout: 30_000,

@@ -37,16 +37,16 @@ describe('TLS', () => {
 
   test('modes', async () => {
     expect(await encrypted({})).toBe(false)
-    expect(await encrypted({ ssl_mode: 'require' })).toBe(true)
+    expect(await encrypted({ tls_mode: 'require' })).toBe(true)
     expect(await encrypted({}, dsn => `${dsn}?sslmode=require`)).toBe(true)
-    expect(await encrypted({ ssl_mode: 'verify-ca', ssl_ca: ca })).toBe(true)
-    expect(await encrypted({ ssl_mode: 'verify-full', ssl_ca: ca }, dsn => dsn.replace('127.0.0.1', 'localhost'))).toBe(true)
+    expect(await encrypted({ tls_mode: 'verify-ca', tls_ca: ca })).toBe(true)
+    expect(await encrypted({ tls_mode: 'verify-full', tls_ca: ca }, dsn => dsn.replace('127.0.0.1', 'localhost'))).toBe(true)
   })
 
   test('who cannot be trusted ends the run', async () => {
-    await expect(encrypted({ ssl_mode: 'verify-ca' })).rejects.toMatchObject({ name: 'EnvironmentError' })
-    await expect(encrypted({ ssl_mode: 'verify-full', ssl_ca: ca })).rejects.toThrow(/does not match certificate/)
-    await expect(encrypted({ ssl_mode: 'verify-full', ssl_ca: '/nowhere' })).rejects.toThrow(/cannot read ssl_ca/)
+    await expect(encrypted({ tls_mode: 'verify-ca' })).rejects.toMatchObject({ name: 'EnvironmentError' })
+    await expect(encrypted({ tls_mode: 'verify-full', tls_ca: ca })).rejects.toThrow(/does not match certificate/)
+    await expect(encrypted({ tls_mode: 'verify-full', tls_ca: '/nowhere' })).rejects.toThrow(/cannot read tls_ca/)
   })
 })
 
@@ -54,7 +54,7 @@ test.each([
   ['?sslmode=verify-ful', {}, 'did you mean verify-full?'],
   ['?sslmode=REQUIRE', {}, 'did you mean require?'],
   ['?ssl=true', {}, 'write sslmode=require'],
-  ['', { ssl_mode: 'requre' as 'require' }, 'did you mean require?'],
+  ['', { tls_mode: 'requre' as 'require' }, 'did you mean require?'],
 ])('what asks for TLS in wrong words (%s %j) does not go on without', async (query, more, told) => {
   const config = settings(`postgres://u:secret@127.0.0.1:1/d${query}`, more)
   expect(validateConnection(config)).toEqual([{ path: ['dsn'], message: expect.stringContaining(told) }])

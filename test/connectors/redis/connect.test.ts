@@ -7,7 +7,7 @@ import redisSource from '../../../src/connectors/redis/source.ts'
 import redisSink from '../../../src/connectors/redis/sink.ts'
 import { ReplyError } from '../../../src/connectors/redis/driver.ts'
 import { ConnectionError, EnvironmentError, type CheckContext } from '../../../src/contract/plugin.ts'
-import { makeCa, makeCertificate } from '../../support/certificates.ts'
+import { encryptKey, makeCa, makeCertificate } from '../../support/certificates.ts'
 import { cli } from '../../support/redis.ts'
 import { type RedisServer, type RedisOptions, startRedis } from '../../support/servers/redis.ts'
 import { driver, sinkConfig, sourceConfig } from './make.ts'
@@ -119,6 +119,10 @@ test('TLS: with the CA it works, without it says why', async () => {
   await (await driver({ url, ...mutual })).run(Array.from({ length: 100 }, (_, i) => ['PUBLISH', 'c', 'x'.repeat(i * 1000)] as const))
   await eventually(() => expect(got.map(g => g.length)).toEqual(Array.from({ length: 100 }, (_, i) => i * 1000)))
   await expect(driver({ url, tls_cert: mutual.tls_cert, tls_key: mutual.tls_key })).rejects.toThrow(/TLS failed/)
+  encryptKey(dir, 'server', 'hunter2')
+  const locked = { ...mutual, tls_key: file('server.encrypted.key') }
+  expect(String((await (await driver({ url, ...locked, tls_key_password: 'hunter2' })).run([['PING']]))[0])).toBe('PONG')
+  await expect(driver({ url, ...locked })).rejects.toThrow(/is encrypted: set tls_key_password/)
   await expect(driver({ url, ...mutual, tls_ca: file('none.pem') })).rejects.toThrow(/cannot read tls_ca/)
 })
 

@@ -33,6 +33,7 @@ const connection = {
   tls_ca: '',
   tls_cert: '',
   tls_key: '',
+  tls_key_password: '',
   tls_insecure_skip_verify: false,
   client_name: 'test',
 }

@@ -62,11 +62,11 @@ export const configOf = (url: string, o: Partial<WebsocketSourceConfig> = {}): W
   max_message_size: 1 << 24,
   // What is not committed must not turn up in the next test.
   queue: { max_bytes: 1 << 24, on_full: 'block', max_spill: 1 << 24, on_spill_full: 'drop_oldest' },
-  ssl_ca: '',
-  ssl_cert: '',
-  ssl_key: '',
-  ssl_key_password: '',
-  ssl_insecure_skip_verify: false,
+  tls_ca: '',
+  tls_cert: '',
+  tls_key: '',
+  tls_key_password: '',
+  tls_insecure_skip_verify: false,
   ...o,
 })
 

@@ -1,13 +1,14 @@
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import { type ConfigProblem, defineSource } from '../../../contract/plugin.ts'
-import { validateConnection } from '../connect.ts'
+import { validateConnection, connectionKeys } from '../connect.ts'
 import { Outbox } from './outbox.ts'
 import { checkOutbox } from './check.ts'
+import { withKeys } from '../../../kit/keys/with-keys.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<PostgresOutboxSourceConfig>({
   type: 'postgres_outbox',
-  schema,
+  schema: withKeys(schema, connectionKeys),
   replayable: true,
   reason: 'a row is there until it is marked as published, and the position lists what is published and not marked yet',
   validateConfig,

@@ -1,6 +1,6 @@
 /** Adds a row of a database table to each message. */
 import type { LookupConfig } from '../../../generated/config-types.ts'
-import { validateConnection, type ConnectionConfig } from '../connect.ts'
+import { validateConnection, connectionKeys, type ConnectionConfig } from '../connect.ts'
 import type { Param } from '../driver.ts'
 import { jsonRow } from '../json.ts'
 import { LazyLease } from '../lazy.ts'
@@ -21,6 +21,8 @@ import { attempt } from '../../../kit/fail.ts'
 import { show } from '../../../kit/values/fields.ts'
 import { keyText } from '../../../kit/values/key.ts'
 import { isRecord } from '../../../kit/values/records.ts'
+import { withKeys } from '../../../kit/keys/with-keys.ts'
+import onMissing from './on-missing.schema.json' with { type: 'json' }
 import schema from './lookup.schema.json' with { type: 'json' }
 
 type Rows = readonly Record<string, unknown>[]
@@ -29,7 +31,7 @@ type Found = Rows | DataError
 
 export default defineTransform<LookupConfig>({
   type: 'lookup',
-  schema,
+  schema: withKeys(withKeys(schema, onMissing), connectionKeys),
   validateConfig,
   create(config, ctx) {
     const lease = new LazyLease(connection(config), ctx.log)

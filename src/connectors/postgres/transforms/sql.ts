@@ -1,6 +1,6 @@
 /** Runs a query for the messages and goes on with its result. */
 import type { SqlConfig } from '../../../generated/config-types.ts'
-import { validateConnection, type ConnectionConfig } from '../connect.ts'
+import { validateConnection, connectionKeys, type ConnectionConfig } from '../connect.ts'
 import type { Queryable, Result } from '../driver.ts'
 import { jsonRow } from '../json.ts'
 import { LazyLease } from '../lazy.ts'
@@ -20,6 +20,8 @@ import {
 import { attempt } from '../../../kit/fail.ts'
 import { show } from '../../../kit/values/fields.ts'
 import { isRecord } from '../../../kit/values/records.ts'
+import { withKeys } from '../../../kit/keys/with-keys.ts'
+import onMissing from './on-missing.schema.json' with { type: 'json' }
 import schema from './sql.schema.json' with { type: 'json' }
 
 type Rows = Record<string, unknown>[]
@@ -27,7 +29,7 @@ type Found = Rows | DataError
 
 export default defineTransform<SqlConfig>({
   type: 'sql',
-  schema,
+  schema: withKeys(withKeys(schema, onMissing), connectionKeys),
   validateConfig,
   create(config, ctx) {
     const lease = new LazyLease(connection(config), ctx.log)
