@@ -46,6 +46,18 @@ export const cases: readonly Case[] = [
     codes: ['CONFIG_DUPLICATE_KEY'],
     paths: ['transforms[0].bars.interval'],
   },
+  {
+    title: 'old name of a key',
+    yaml: `name: x\nsources: [{ kafka: { topics: [a], «ssl_ca»: x.pem } }]\n${SINK}`,
+    codes: ['CONFIG_OLD_NAME'],
+    suggestions: ['tls_ca'],
+    paths: ['sources[0].kafka.ssl_ca'],
+  },
+  {
+    title: 'old and new name of a key',
+    yaml: `name: x\nsources: [{ kafka: { topics: [a], tls_ca: x.pem, «ssl_ca»: y.pem } }]\n${SINK}`,
+    codes: ['CONFIG_DUPLICATE_KEY'],
+  },
   { title: 'key that is no string', yaml: whole('«[a]»: b\n'), codes: ['CONFIG_KEY'] },
   { title: 'prototype', yaml: whole('«__proto__»: { a: 1 }\n'), codes: ['CONFIG_KEY'] },
   { title: 'merge key', yaml: step('bars: { «<<»: { interval: 1m }, interval: 1m }'), codes: ['CONFIG_MERGE'] },
