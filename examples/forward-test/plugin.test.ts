@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { messagesOf, runTransform, transformConformance } from '../../test/conformance/transform.ts'
+import { messagesOf, runTransform, transformConformance } from 'pipeline-runner/testing'
 import plugin from './plugin.ts'
 
 const config = { cash: 100 }
@@ -62,12 +62,10 @@ const orders = fc.record({
   price: fc.integer({ min: 0, max: 30 }),
   symbol: fc.constantFrom('A', 'B'),
 })
-transformConformance(
-  'paper_trade',
-  plugin,
-  config,
-  fc.array(
-    orders.map(o => order(o.action, o.quantity, o.price, o.symbol)),
-    { maxLength: 40 },
-  ),
+const inputs = fc.array(
+  orders.map(o => order(o.action, o.quantity, o.price, o.symbol)),
+  { maxLength: 40 },
 )
+describe('paper_trade: conformance', () => {
+  for (const { name, run: check } of transformConformance({ plugin, config, inputs })) test(name, check)
+})

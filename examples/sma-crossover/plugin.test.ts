@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { messagesOf, runTransform, transformConformance } from '../../test/conformance/transform.ts'
+import { messagesOf, runTransform, transformConformance } from 'pipeline-runner/testing'
 import plugin from './plugin.ts'
 
 const config = { session_id: 's', strategy_id: 'x', fast: 2, slow: 3, quantity: 5 }
@@ -70,4 +70,7 @@ describe('sma_crossover', () => {
 })
 
 const tick = fc.record({ symbol: fc.constantFrom('A', 'B'), price: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constant('bad')) })
-transformConformance('sma_crossover', plugin, config, fc.array(fc.record({ value: tick }), { maxLength: 60 }))
+const inputs = fc.array(fc.record({ value: tick }), { maxLength: 60 })
+describe('sma_crossover: conformance', () => {
+  for (const { name, run } of transformConformance({ plugin, config, inputs })) test(name, run)
+})

@@ -58,7 +58,10 @@ export function withFakes(pipeline: Pipeline, test: TestCase, sinks: InMemorySin
     feeds,
     laneOf: record => {
       const step = sourceOf(record)
-      return { feed: feeds.get(step.name)!, lane: laneInfo(step, record).id }
+      const feed = feeds.get(step.name)!
+      const info = laneInfo(step, record)
+      feed.addLane(info)
+      return { feed, lane: info.id }
     },
   }
 }

@@ -52,7 +52,12 @@ export class Feed {
     this.format = options.format
     this.replayable = options.replayable
     this.cut = options.cut
-    for (const info of options.lanes) this.lanes.set(info.id, { info, records: [], next: 0 })
+    for (const info of options.lanes) this.addLane(info)
+  }
+
+  /** What runs claims it before it reads on. */
+  addLane(info: LaneInfo): void {
+    if (!this.lanes.has(info.id)) this.lanes.set(info.id, { info, records: [], next: 0 })
   }
 
   /** Its reader waits: everything so far has been handed to the runtime. */
@@ -80,14 +85,20 @@ export class Feed {
 
   /** The reading side: one per run of the pipeline. */
   open(ctx: SourceContext): Source {
+    const claimed = new Set<FeedLane>()
+    const claim = async (): Promise<void> => {
+      const news = [...this.lanes.values()].filter(lane => !claimed.has(lane))
+      if (news.length === 0) return
+      for (const lane of news) claimed.add(lane)
+      const positions = await ctx.assign(news.map(l => l.info))
+      if (this.replayable) for (const lane of news) this.rewind(lane, positions.get(lane.info.id))
+    }
     const source: Source = {
-      open: async () => {
-        const positions = await ctx.assign([...this.lanes.values()].map(l => l.info))
-        for (const lane of this.lanes.values()) if (this.replayable) this.rewind(lane, positions.get(lane.info.id))
-      },
+      open: claim,
       read: async signal => {
         for (;;) {
           signal.throwIfAborted()
+          if (claimed.size < this.lanes.size) await claim()
           const batch = this.next()
           if (batch) return batch
           if (this.ended) return null

@@ -217,7 +217,7 @@ const byName = new Intl.Collator('en', { numeric: true })
  * Lane by lane; dead letters by their place in the lane, because a batch's records meet the first step together: the order in
  * which different steps refuse them says nothing.
  */
-function inOrder(id: ChannelId, byLane: ReadonlyMap<string, readonly Written[]>): Written[] {
+export function inOrder(id: ChannelId, byLane: ReadonlyMap<string, readonly Written[]>): Written[] {
   return [...byLane]
     .toSorted(([a], [b]) => byName.compare(a, b))
     .flatMap(([, records]) => (id.kind === 'dlq' ? records.toSorted((a, b) => offset(a) - offset(b)) : records))

@@ -1,90 +1,11 @@
-/** What every sink promises: whatever `write` resolved for is there, once, in the lane's order, byte for byte. */
-import { afterEach, describe, expect, test } from 'vitest'
-import { Message, type Sink, type SinkPlugin } from '../../src/contract/plugin.ts'
-import { fakeContext, writeContext } from './lib/fake-context.ts'
+/** The sink suite of `pipeline-runner/testing`, for vitest. */
+import { describe, test } from 'vitest'
+import { type SinkCase, sinkConformance as suite } from '../../src/testing/conformance/sink.ts'
 
-export interface SinkCase<C> {
-  readonly plugin: SinkPlugin<C>
-  /** A fresh place to write to, and a way to read back what is there: the value of each message, as text. */
-  prepare(): Promise<{ config: C; read(): Promise<string[]> }>
-  cleanup?(): Promise<void> | void
-  create?(config: C): Sink
-  /** What a message with this JSON value looks like when it is read back; default: its JSON. */
-  show?(value: unknown): string
-  /** Does what is there survive closing and opening again? Default true. */
-  persists?: boolean
-}
+export type { SinkCase }
 
 export function sinkConformance<C>(title: string, one: SinkCase<C>): void {
-  const show = one.show ?? ((value: unknown) => JSON.stringify(value))
-  const open = async (config: C): Promise<Sink> => {
-    const sink = one.create ? one.create(config) : one.plugin.create(config, fakeContext(one.plugin.type))
-    await sink.open?.(new AbortController().signal)
-    return sink
-  }
-
   describe(`${title}: sink conformance`, () => {
-    afterEach(() => one.cleanup?.())
-
-    test('create does no I/O: a sink that is never opened can be thrown away', async () => {
-      const { config } = await one.prepare()
-      await (one.create ? one.create(config) : one.plugin.create(config, fakeContext(one.plugin.type))).close?.()
-    })
-
-    test('what write resolved for is there, in order; an empty write is nothing', async () => {
-      const { config, read } = await one.prepare()
-      const sink = await open(config)
-      const values = Array.from({ length: 300 }, (_, i) => ({ n: i, text: `é"\\,;\n${'x'.repeat(i)}` }))
-      await sink.write([], writeContext())
-      for (let i = 0; i < values.length; i += 77) {
-        await sink.write(
-          values.slice(i, i + 77).map(v => new Message(v, 'k')),
-          writeContext(),
-        )
-        expect(await read()).toEqual(values.slice(0, i + 77).map(v => show(v)))
-      }
-      await sink.close?.()
-    })
-
-    test('untouched messages leave with the bytes they came with', async () => {
-      const { config, read } = await one.prepare()
-      const sink = await open(config)
-      const bytes = '{"n" : 1.0, "text":"\\u00e9"}'
-      const origin = { lane: 'in/0', source: 'in', format: 'json' } as const
-      await sink.write([Message.fromRecord(Buffer.from(bytes), null, 1, undefined, 0, origin)], writeContext())
-      expect(await read()).toEqual([one.show ? one.show(JSON.parse(bytes)) : bytes])
-      await sink.close?.()
-    })
-
-    test('overlapping writes of two lanes keep the order of each, and every message whole', async () => {
-      const { config, read } = await one.prepare()
-      const sink = await open(config)
-      const lane = async (name: string): Promise<void> => {
-        for (let i = 0; i < 30; i++)
-          await sink.write(
-            [2 * i, 2 * i + 1].map(n => new Message({ n, text: name })),
-            writeContext(name),
-          )
-      }
-      await Promise.all([lane('a/0'), lane('b/1')])
-      const got = await read()
-      expect(got).toHaveLength(120)
-      for (const name of ['a/0', 'b/1']) {
-        const mine = Array.from({ length: 60 }, (_, n) => show({ n, text: name }))
-        expect(got.filter(line => mine.includes(line))).toEqual(mine)
-      }
-      await sink.close?.()
-    })
-
-    test('closing twice is fine, and another sink on the same place goes on behind what is there', async () => {
-      const { config, read } = await one.prepare()
-      for (const n of [1, 2]) {
-        const sink = await open(config)
-        await sink.write([new Message({ n, text: '' })], writeContext())
-        await sink.close?.()
-        await sink.close?.()
-      }
-      if (one.persists !== false) expect(await read()).toEqual([1, 2].map(n => show({ n, text: '' })))
-    })
+    for (const { name, run } of suite(one)) test(name, run)
   })
 }

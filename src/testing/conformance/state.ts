@@ -1,0 +1,49 @@
+/** State stores of a lane without a runtime. */
+import type { Json, State } from '../../contract/plugin.ts'
+
+/** store -> key -> JSON text: what a checkpoint holds. */
+export type Durable = Map<string, Map<string, string>>
+
+/** Live values as the plugin left them; only what it passed to `set` and `delete` reaches the durable side, at the cut, as JSON. */
+export class FakeStore implements State {
+  readonly name: string
+  private live: Map<string, Json>
+  private dirty = new Set<string>()
+  private durable: Durable
+
+  constructor(name: string, durable: Durable) {
+    this.name = name
+    this.durable = durable
+    // Backwards: a store restored from a topic or a table promises no order.
+    this.live = new Map([...(durable.get(name) ?? [])].toReversed().map(([k, v]) => [k, JSON.parse(v)]))
+  }
+
+  get size() {
+    return this.live.size
+  }
+  get(key: string) {
+    return this.live.get(key)
+  }
+  set(key: string, value: Json) {
+    this.live.set(key, value)
+    this.dirty.add(key)
+  }
+  delete(key: string) {
+    this.live.delete(key)
+    this.dirty.add(key)
+  }
+  entries() {
+    return this.live.entries()
+  }
+
+  save() {
+    let saved = this.durable.get(this.name)
+    if (!saved) this.durable.set(this.name, (saved = new Map()))
+    for (const key of this.dirty) {
+      const value = this.live.get(key)
+      if (value === undefined) saved.delete(key)
+      else saved.set(key, JSON.stringify(value))
+    }
+    this.dirty.clear()
+  }
+}

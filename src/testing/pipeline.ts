@@ -1,0 +1,301 @@
+/** `testPipeline`: a pipeline under test for any test runner, driven by hand on a virtual clock. */
+import { loadInput, type PipelineInput } from '../config/load.ts'
+import { formatText } from '../config/format.ts'
+import type { Pipeline } from '../config/model.ts'
+import { type Json, PipelineError } from '../contract/plugin.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import { parseDuration } from '../kit/text/units.ts'
+import { header } from './compare.ts'
+import { withRejectionSink } from './fakes.ts'
+import type { Written } from './in-memory-sinks.ts'
+import { parseMetric } from './metrics.ts'
+import type { InputRecord, Stub } from './model.ts'
+import { inOrder, wholeBatches } from './run.ts'
+import { TestDriver } from './test-driver.ts'
+import type { StepCounts } from './totals.ts'
+import { time as timeOf } from './values.ts'
+
+export interface TestPipelineOptions {
+  /** Variables for `${NAME}` in the pipeline. Default: none, so that no shell decides a test. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Overrides as `--set` takes them. */
+  readonly set?: readonly string[]
+  /** Folder that relative paths of a text or an object start from. Default: the working directory. */
+  readonly base?: string
+  /** Where the virtual clock starts: epoch ms, a date, or ISO 8601. Default: 0. */
+  readonly clock?: number | Date | string
+  /** Answers of peers, by the name of the step that asks (`sql`, `lookup`). The first one whose key fits answers. */
+  readonly stubs?: Readonly<Record<string, readonly TestStub[]>>
+  /** Real ms that a pipeline may take to come to rest. Default: 10,000. */
+  readonly timeout?: number
+}
+
+export interface TestStub {
+  /** The question it answers; undefined: any. */
+  readonly key?: Json
+  readonly rows?: readonly Record<string, Json>[]
+  /** The peer refuses the question, with this message. */
+  readonly error?: string
+}
+
+/** One record for a source: `value` (sent as JSON), or `payload` (bytes as they are); neither: a tombstone. */
+export interface TestRecord {
+  readonly value?: unknown
+  readonly payload?: Buffer | string | null
+  readonly key?: string | Buffer | null
+  readonly headers?: Readonly<Record<string, string | null>>
+  /** Epoch ms, a date, or ISO 8601. Default: the virtual clock's time. */
+  readonly time?: number | Date | string
+  /** Name of the source. Default: the first. */
+  readonly source?: string
+  readonly topic?: string
+  /** Default: 0. */
+  readonly partition?: number
+  /** Of a source without topics: which of its lanes. */
+  readonly lane?: string
+}
+
+/** One record that a sink, or the dead-letter queue, holds. */
+export interface OutputRecord {
+  /** Parsed JSON; text that is not JSON as it is; `null` for a tombstone. */
+  readonly value: any
+  readonly payload: Buffer | null
+  readonly key: string | null
+  readonly headers: Readonly<Record<string, string | null>>
+  /** Epoch ms. */
+  readonly time: number
+  /** Lane of the source that it came from. */
+  readonly lane: string
+  /** Where the sink writes it to, when it says so. */
+  readonly topic: string | undefined
+}
+
+export interface DeadLetter extends OutputRecord {
+  /** `decode`, `data`, `late`… */
+  readonly errorType: string | undefined
+  readonly message: string | undefined
+  /** The step that failed. */
+  readonly step: string | undefined
+}
+
+/**
+ * Starts a pipeline with its sources, sinks and dlq in memory, and everything between as it is. No real time passes: the clock moves by
+ * `advance`. Every call waits until the pipeline is at rest, and throws what the pipeline stopped with.
+ *
+ * @throws {PipelineError} `PIPE_CONFIG` with every problem of the pipeline.
+ *
+ * @example
+ * import { testPipeline } from 'pipeline-runner/testing'
+ *
+ * test('a late tick goes to the dead letters', async () => {
+ *   await using pipeline = await testPipeline('pipelines/bars.yaml', { set: ['transforms[0].bars.on_late=dlq'] })
+ *   await pipeline.send([{ value: { symbol: 'BTC', price: 1, ts: 120_000 } }, { value: { symbol: 'BTC', price: 2, ts: 0 } }])
+ *   await pipeline.crash()
+ *   await pipeline.end()
+ *   expect((await pipeline.outputs()).map(r => r.value.close)).toEqual([1])
+ *   expect((await pipeline.deadLetters()).map(d => d.errorType)).toEqual(['late'])
+ * })
+ */
+export async function testPipeline(input: PipelineInput, options: TestPipelineOptions = {}): Promise<PipelineTest> {
+  const { env = {}, set, base } = options
+  const { pipeline, problems } = await loadInput(input, { env, set, base })
+  if (!pipeline) throw new PipelineError('PIPE_CONFIG', formatText(problems).trimEnd())
+  const test = new PipelineTest(withRejectionSink(pipeline), options)
+  await test.start()
+  return test
+}
+
+export class PipelineTest implements AsyncDisposable {
+  private readonly pipeline: Pipeline
+  private readonly driver: TestDriver
+  private readonly names: readonly string[]
+  /** By sink and lane: how many records were given out. */
+  private readonly seen = new Map<string, Map<string, number>>()
+  private told: Error | undefined
+
+  /** Use `testPipeline`. */
+  constructor(pipeline: Pipeline, { clock = 0, stubs = {}, timeout = 10_000 }: TestPipelineOptions) {
+    this.pipeline = pipeline
+    this.names = pipeline.sinks.map(s => s.name)
+    const at = { file: pipeline.file, line: 1, column: 1 }
+    const test = { name: 'test', index: 0, at, env: {}, set: [], clock: epoch(clock, 'clock'), stubs: stubsOf(pipeline, stubs), steps: [] }
+    this.driver = new TestDriver(pipeline, test, wholeBatches, timeout)
+  }
+
+  /** Part of `testPipeline`. */
+  async start(): Promise<void> {
+    await this.driver.start()
+    this.check()
+  }
+
+  /** Virtual time, epoch ms. */
+  get now(): number {
+    return this.driver.clock.now()
+  }
+
+  /** Why the pipeline has stopped by itself; undefined: it has not. */
+  get failure(): Error | undefined {
+    return this.driver.failure
+  }
+
+  /** Records for its sources, in order. */
+  async send(records: TestRecord | readonly TestRecord[]): Promise<void> {
+    const list = (Array.isArray(records) ? records : [records]) as readonly TestRecord[]
+    await this.driver.input(list.map(r => this.record(r)))
+    this.check()
+  }
+
+  /** Moves the clock: ms, or text such as `1m`. Every timer on the way fires at its time. */
+  async advance(duration: number | string): Promise<void> {
+    const ms = typeof duration === 'string' ? parseDuration(duration) : duration
+    if (ms === undefined || !(ms >= 0))
+      throw new RangeError(`${duration} is not a duration: write ms, or a number with its unit, such as 5s`)
+    await this.driver.advance(ms)
+    this.check()
+  }
+
+  /** Forgets what is not committed, as if the process had been killed, and starts again. */
+  async crash(): Promise<void> {
+    await this.driver.crash()
+    this.check()
+  }
+
+  /** Drains and ends as on SIGTERM, and starts again. */
+  async restart(): Promise<void> {
+    await this.driver.restart()
+    this.check()
+  }
+
+  /** The input ends for good: windows close, and everything is written. */
+  async end(): Promise<void> {
+    await this.driver.end()
+    this.check()
+  }
+
+  /** What a sink got since the last call, lane by lane. @param sink its name; default: the only one */
+  async outputs(sink?: string): Promise<OutputRecord[]> {
+    if (sink === undefined && this.names.length > 1) throw new Error(`which sink? outputs('${this.names.join("'), outputs('")}')`)
+    const name = sink ?? this.names[0]
+    if (!this.names.includes(name)) throw new Error(unknown('sink', name, this.names))
+    return (await this.take('sink', name)).map(outputOf)
+  }
+
+  /** What the dead-letter queue got since the last call, in the order of the input. */
+  async deadLetters(): Promise<DeadLetter[]> {
+    const { dlq } = this.pipeline
+    if (!dlq) throw new Error('the pipeline has no dlq: a record that fails stops it')
+    const records = await this.take('dlq', dlq.name)
+    return records.map(r => ({
+      ...outputOf(r),
+      errorType: header(r, 'error_type') ?? undefined,
+      message: header(r, 'error_message') ?? undefined,
+      step: header(r, 'step') ?? undefined,
+    }))
+  }
+
+  /** What each step counted, crashes and restarts included. */
+  get steps(): Readonly<Record<string, StepCounts>> {
+    return Object.fromEntries(this.driver.totals.steps())
+  }
+
+  /** Value of a counter or gauge: `name`, or `name{label="value"}`; without labels the sum. undefined: it was never set. */
+  metric(metric: string): number | undefined {
+    const parsed = parseMetric(metric)
+    if (!parsed) throw new Error(`${metric} is not a metric: write name or name{label="value"}`)
+    return this.driver.totals.value(parsed.name, parsed.labels)
+  }
+
+  /** Throws the pipeline away. */
+  async close(): Promise<void> {
+    await this.driver.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  private async take(kind: 'sink' | 'dlq', name: string): Promise<Written[]> {
+    await this.driver.settle()
+    this.check()
+    let seen = this.seen.get(name)
+    if (!seen) this.seen.set(name, (seen = new Map<string, number>()))
+    const byLane = this.driver.sinks.read(name, seen)
+    for (const [lane, records] of byLane) seen.set(lane, (seen.get(lane) ?? 0) + records.length)
+    return inOrder({ kind, name }, byLane)
+  }
+
+  /** The stop of a pipeline is thrown once: afterwards a test may look at what it left. */
+  private check(): void {
+    const { failure } = this.driver
+    if (failure === undefined || failure === this.told) return
+    this.told = failure
+    throw failure
+  }
+
+  private record({ value, payload, key = null, headers, time, source, topic, partition, lane }: TestRecord): InputRecord {
+    const names = this.pipeline.sources.map(s => s.name)
+    if (source !== undefined && !names.includes(source)) throw new Error(unknown('source', source, names))
+    const bytes = payload !== undefined ? payload : value === undefined ? null : JSON.stringify(value)
+    return {
+      at: { file: this.pipeline.file, line: 1, column: 1 },
+      source,
+      topic,
+      partition,
+      lane,
+      payload: bufferOf(bytes),
+      text: payload === undefined && typeof value === 'string' ? Buffer.from(value) : undefined,
+      key: bufferOf(key),
+      headers: headers && Object.entries(headers).map(([n, v]) => [n, v === null ? null : Buffer.from(v)] as const),
+      time: time === undefined ? undefined : epoch(time, 'time'),
+      failure: undefined,
+    }
+  }
+}
+
+function stubsOf(pipeline: Pipeline, stubs: NonNullable<TestPipelineOptions['stubs']>): Map<string, { path: []; list: Stub[] }> {
+  const askers = pipeline.transforms.filter(t => t.plugin.stubbed).map(t => t.name)
+  for (const name of Object.keys(stubs)) if (!askers.includes(name)) throw new Error(unknown('step that asks a peer', name, askers))
+  const without = askers.find(name => !Object.hasOwn(stubs, name))
+  if (without !== undefined)
+    throw new Error(`step '${without}' asks a peer, which a test does not have: give its answers in stubs.${without}`)
+  return new Map(
+    Object.entries(stubs).map(([name, list]) => [
+      name,
+      { path: [], list: list.map(({ key, rows = [], error }) => ({ key, rows, error })) },
+    ]),
+  )
+}
+
+function outputOf(record: Written): OutputRecord {
+  const { value: payload, key, headers, time, lane, topic } = record
+  return {
+    value: payload === null ? null : parsed(payload.toString()),
+    payload,
+    key: key === null ? null : key.toString(),
+    headers: Object.fromEntries(headers),
+    time,
+    lane,
+    topic,
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+function unknown(what: string, name: string, names: readonly string[]): string {
+  const near = suggest(name, names)
+  return `the pipeline has no ${what} '${name}'${near ? `; did you mean '${near}'?` : names.length > 0 ? `: it has ${names.join(', ')}` : ''}`
+}
+
+function epoch(given: number | Date | string, what: string): number {
+  const ms = given instanceof Date ? given.getTime() : timeOf(given)
+  if (!Number.isFinite(ms)) throw new RangeError(`${what} is ${String(given)}: write epoch ms, a Date, or ISO 8601`)
+  return ms
+}
+
+const bufferOf = (text: Buffer | string | null): Buffer | null => (typeof text === 'string' ? Buffer.from(text) : text)
