@@ -215,7 +215,7 @@ export class PipelineTest implements AsyncDisposable {
   }
 
   private async take(kind: 'sink' | 'dlq', name: string): Promise<Written[]> {
-    await this.driver.settle()
+    await this.driver.flush()
     this.check()
     let seen = this.seen.get(name)
     if (!seen) this.seen.set(name, (seen = new Map<string, number>()))
