@@ -1,6 +1,7 @@
 /** The message: one event, with the bytes it came with. */
 import { isAscii } from 'node:buffer'
 import { DecodeError } from './errors.ts'
+import { DEFAULT_DEPTH, encodeJson, inspect, Need, parseJson, tooDeep } from './json.ts'
 
 /** One header: name and bytes. A list, not a map: Kafka allows a name twice, and a mirror must not change that. */
 export type Header = readonly [name: string, value: Buffer | string | null]
@@ -112,10 +113,17 @@ export class Message {
   /** Decoded value. @throws {DecodeError} when the bytes are not what the source's `format` says. */
   get value(): unknown {
     if (this._state === RAW) {
-      this._value = decode(this.payload, this.origin!.format)
+      this._value = decode(this.payload, this.origin!.format, DEFAULT_DEPTH)
       this._state = READ
     }
     return this._value
+  }
+
+  /** Reads the value, unless that has been done, with a bound of its own for nesting. @throws {DecodeError} as `value` does. */
+  decode(depth: number): void {
+    if (this._state !== RAW) return
+    this._value = decode(this.payload, this.origin!.format, depth)
+    this._state = READ
   }
 
   set value(v: unknown) {
@@ -146,14 +154,17 @@ export class Message {
     return m
   }
 
-  /** What a sink writes: the untouched source bytes, or the value as JSON text (Buffers, and strings of a `text` source, as they are; null: a tombstone). */
+  /**
+   * What a sink writes: the untouched source bytes, or the value as JSON text (Buffers, and strings of a `text` source, as they are; null: a tombstone).
+   * @throws {DataError} for a value that cannot be written as JSON
+   */
   encode(): Buffer | string | null {
     if (this._state !== CHANGED) return this.payload
     const v = this._value
     if (v === null || v === undefined) return null
     if (typeof v === 'string' && this.origin?.format === 'text') return v
     if (Buffer.isBuffer(v)) return v
-    return JSON.stringify(v)
+    return encodeJson(v)
   }
 
   /** The key a sink writes: the source record's bytes unless `key` was assigned. */
@@ -168,19 +179,23 @@ const CHANGED = 2
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-function decode(payload: Buffer | null, format: Format): unknown {
+function decode(payload: Buffer | null, format: Format, depth: number): unknown {
   if (format === 'bytes') return payload
   if (payload === null) throw new DecodeError('the record is a tombstone (null payload)')
   if (payload.length === 0) throw new DecodeError('the payload is empty')
-  // latin1 is several times faster than UTF-8; it is right whenever no byte has its high bit set, which isAscii checks natively.
-  const text = isAscii(payload) ? payload.toString('latin1') : decodeUtf8(payload)
-  if (format === 'text') return text
+  if (format === 'text') return decodeText(payload)
+  const need = inspect(payload, depth)
+  if (need === Need.tooDeep) throw tooDeep(depth)
+  // latin1 is several times faster than UTF-8, and right whenever no byte has its high bit set.
+  const text = need === Need.plain ? payload.toString('latin1') : decodeText(payload)
   try {
-    return JSON.parse(text)
+    return need === Need.exact ? parseJson(text, depth) : JSON.parse(text)
   } catch (error) {
-    throw new DecodeError(`malformed JSON: ${(error as Error).message}`)
+    throw error instanceof DecodeError ? error : new DecodeError(`malformed JSON: ${(error as Error).message}`)
   }
 }
+
+const decodeText = (payload: Buffer): string => (isAscii(payload) ? payload.toString('latin1') : decodeUtf8(payload))
 
 function decodeUtf8(payload: Buffer): string {
   try {

@@ -2,12 +2,16 @@
  * Everything a plugin author imports: the message, the three plugin kinds, and the errors.
  * No runtime code lives here except the `define*` identities. Longer than other files, because it is one contract, read as a whole.
  */
+import type { ExactNumber } from './exact-number.ts'
 import type { Header, Message } from './message.ts'
 
 export * from './message.ts'
 export * from './errors.ts'
+export * from './exact-number.ts'
+export { encodeJson, parseJson } from './json.ts'
 
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
+/** A value of a record. A number that a JavaScript number cannot carry is an `ExactNumber`. */
+export type Json = null | boolean | number | string | ExactNumber | Json[] | { [key: string]: Json }
 
 /** Where to read on from: an offset, an LSN, a stream id. Opaque to the runtime, which only stores it and hands it back. */
 export type Position = Json

@@ -1,6 +1,6 @@
 /** Where a dead letter goes on, with today's config; or why it has to stay. */
 import type { Format, Message, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
-import { Message as Msg } from '../contract/plugin.ts'
+import { Message as Msg, parseJson } from '../contract/plugin.ts'
 import type { ReplayOrigin } from '../kit/dead-letter/dead-letters.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { type FailureInfo, type DeadLetter, originalHeaders, revivedHeaders } from '../kit/dead-letter/read.ts'
@@ -59,7 +59,7 @@ export class ReplayEntries {
     const headers = this.way === 'source' ? revivedHeaders(letter) : originalHeaders(letter.headers)
     const m = Msg.fromRecord(letter.payload, letter.key, letter.time, headers.length > 0 ? headers : undefined, d.offset, origin)
     if (this.way === 'source') return m
-    if (d.stepInput !== undefined) m.value = JSON.parse(d.stepInput)
+    if (d.stepInput !== undefined) m.value = parseJson(d.stepInput)
     if (d.stepKey !== undefined) m.key = d.stepKey
     return m
   }

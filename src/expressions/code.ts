@@ -28,13 +28,24 @@ interface Scope {
   readonly present: Set<string>
   /** `variable.field` -> the variable that holds it. */
   readonly fields: Map<string, string>
+  /** Variable -> the variable with its number as a double. */
+  readonly numbers: Map<string, string>
 }
+
+const emptyScope = (): Scope => ({ kinds: new Map(), records: new Set(), present: new Set(), fields: new Map(), numbers: new Map() })
+const copyOf = (scope: Scope): Scope => ({
+  kinds: new Map(scope.kinds),
+  records: new Set(scope.records),
+  present: new Set(scope.present),
+  fields: new Map(scope.fields),
+  numbers: new Map(scope.numbers),
+})
 
 const TYPEOF: Partial<Record<Kind, string>> = { num: 'number', str: 'string', bool: 'boolean' }
 
 export class Code {
   private lines: string[] = []
-  private scope: Scope = { kinds: new Map(), records: new Set(), present: new Set(), fields: new Map() }
+  private scope = emptyScope()
   private count = 0
   /** Field of the record -> variable, loaded at the top. */
   private readonly loads = new Map<string, string>()
@@ -70,12 +81,7 @@ export class Code {
   branch<T>(emit: () => T): { statements: string[]; result: T } {
     const { lines, scope } = this
     this.lines = []
-    this.scope = {
-      kinds: new Map(scope.kinds),
-      records: new Set(scope.records),
-      present: new Set(scope.present),
-      fields: new Map(scope.fields),
-    }
+    this.scope = copyOf(scope)
     try {
       const result = emit()
       return { statements: this.lines, result }
@@ -89,12 +95,7 @@ export class Code {
   attempt<T>(emit: () => T): T | undefined {
     const { lines, scope } = this
     this.lines = [...lines]
-    this.scope = {
-      kinds: new Map(scope.kinds),
-      records: new Set(scope.records),
-      present: new Set(scope.present),
-      fields: new Map(scope.fields),
-    }
+    this.scope = copyOf(scope)
     try {
       return emit()
     } catch (error) {
@@ -114,9 +115,27 @@ export class Code {
     const known = this.kindOf(atom)
     if (known === kind) return atom.js
     if (known !== 'dyn') throw UNSUPPORTED
+    if (kind === 'num') return this.double(atom.js)
     this.bailIf(`typeof ${atom.js} !== '${TYPEOF[kind]}'`)
     this.scope.kinds.set(atom.js, kind)
     return atom.js
+  }
+
+  /** The variable with a number of the record as a double, which has its exact value. */
+  private double(x: string): string {
+    let n = this.scope.numbers.get(x)
+    if (n === undefined) {
+      n = this.store(`typeof ${x} === 'number' ? ${x} : plainOf(${x})`)
+      // Only what is not a number is not equal to itself.
+      this.bailIf(`${n} !== ${n}`)
+      this.scope.numbers.set(x, n)
+    }
+    return n
+  }
+
+  /** A `dyn` as a primitive where it is a number that a double has; other values stay. */
+  light(atom: Atom): string {
+    return this.scope.numbers.get(atom.js) ?? this.store(`typeof ${atom.js} === 'object' ? lightOf(${atom.js}) : ${atom.js}`)
   }
 
   /** A number, be it an integer or a double. */
@@ -125,10 +144,11 @@ export class Code {
   }
 
   /** A `dyn` that is a number, text or boolean, or null when that is fine. */
-  primitive(atom: Atom, orNull: boolean): void {
-    if (this.kindOf(atom) !== 'dyn') return
-    const x = atom.js
+  primitive(atom: Atom, orNull: boolean): string {
+    if (this.kindOf(atom) !== 'dyn') return atom.js
+    const x = this.light(atom)
     this.bailIf(`typeof ${x} !== 'number' && typeof ${x} !== 'string' && typeof ${x} !== 'boolean'${orNull ? ` && ${x} !== null` : ''}`)
+    return x
   }
 
   /** The value of a top-level field. Whether it is there is checked where it is used: `false && missing` is false. */

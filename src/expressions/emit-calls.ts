@@ -12,15 +12,22 @@ export function emitFunction(name: string, args: CelNode[], code: Code, emit: Em
   switch (name) {
     case 'round':
       if (args.length === 1) return num(`round(${code.numeric(x)}, 0)`)
-      if (args[1].op !== 'value' || !Number.isInteger(Number(args[1].args)) || args[1].args > 15) throw UNSUPPORTED
+      if (args[1].op !== 'value' || !(Number(args[1].args) >= 0 && Number(args[1].args) <= 15) || !Number.isInteger(Number(args[1].args)))
+        throw UNSUPPORTED
       return num(`round(${code.numeric(x)}, ${args[1].args})`)
     case 'floor':
     case 'ceil':
     case 'abs':
       return num(`Math.${name}(${code.numeric(x)})`)
     case 'min':
-    case 'max':
-      return num(`Math.${name}(${code.numeric(x)}, ${code.numeric(y)})`)
+    case 'max': {
+      // The one of the two that it is, with its digits.
+      const [a, b] = [code.numeric(x), code.numeric(y)]
+      return {
+        js: code.store(`${a} ${name === 'min' ? '<=' : '>='} ${b} ? ${x.js} : ${y.js}`),
+        kind: x.kind === 'num' && y.kind === 'num' ? 'num' : 'dyn',
+      }
+    }
     case 'dyn':
       if (x.kind === 'dyn' || x.kind === 'out') return x
       return { js: code.store(x.js), kind: x.kind === 'int' || x.kind === 'strs' ? 'out' : 'dyn' }

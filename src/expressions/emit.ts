@@ -2,6 +2,7 @@
 import { type CelNode, FIELD, META, VALUE } from './cel.ts'
 import { type Atom, type Code, type Kind, UNSUPPORTED } from './code.ts'
 import { emitFunction, emitMethod } from './emit-calls.ts'
+import { isBinary } from './numbers.ts'
 
 export function emit(node: CelNode, code: Code): Atom {
   if (node.meta.alternate) throw UNSUPPORTED
@@ -37,7 +38,7 @@ export function emit(node: CelNode, code: Code): Atom {
     case '*':
     case '/':
     case '%':
-      return arithmetic(op, emit(args[0], code), emit(args[1], code), code)
+      return arithmetic(op, emit(args[0], code), emit(args[1], code), isBinary(node), code)
     case 'in':
       return member(args[0], args[1], code)
     case 'call':
@@ -168,13 +169,12 @@ function equal(op: '==' | '!=', a: Atom, b: Atom, code: Code): Atom {
   if (ka === 'null' || kb === 'null') {
     const other = ka === 'null' ? b : a
     if (code.kindOf(other) !== 'dyn') throw UNSUPPORTED
-    code.primitive(other, true)
-    return same(op, a.js, b.js)
+    return same(op, code.primitive(other, true), 'null')
   }
   if (ka === 'dyn' && kb === 'dyn') {
-    code.primitive(a, false)
-    code.bailIf(`typeof ${a.js} !== typeof ${b.js}`)
-    return same(op, a.js, b.js)
+    const [x, y] = [code.primitive(a, false), code.light(b)]
+    code.bailIf(`typeof ${x} !== typeof ${y}`)
+    return same(op, x, y)
   }
   if (number(ka) || number(kb)) return same(op, code.numeric(a), code.numeric(b))
   const kind = ka === 'dyn' ? kb : ka
@@ -186,23 +186,40 @@ const same = (op: '==' | '!=', a: string, b: string): Atom => ({ js: `(${a} ${op
 
 function compare(op: string, a: Atom, b: Atom, code: Code): Atom {
   const [ka, kb] = [code.kindOf(a), code.kindOf(b)]
-  if (ka === 'dyn' && kb === 'dyn')
-    code.bailIf(`typeof ${a.js} !== typeof ${b.js} || (typeof ${a.js} !== 'number' && typeof ${a.js} !== 'string')`)
-  else if (ka === 'str' || kb === 'str') for (const x of [a, b]) code.need(x, 'str')
-  else for (const x of [a, b]) code.numeric(x)
-  return { js: `(${a.js} ${op} ${b.js})`, kind: 'bool' }
+  if (ka === 'dyn' && kb === 'dyn') {
+    const [x, y] = lightPair(a, b, code)
+    return { js: `(${x} ${op} ${y})`, kind: 'bool' }
+  }
+  const [x, y] = ka === 'str' || kb === 'str' ? [code.need(a, 'str'), code.need(b, 'str')] : [code.numeric(a), code.numeric(b)]
+  return { js: `(${x} ${op} ${y})`, kind: 'bool' }
 }
 
-function arithmetic(op: string, a: Atom, b: Atom, code: Code): Atom {
+/** Two texts or two numbers. */
+function lightPair(a: Atom, b: Atom, code: Code): [string, string] {
+  const [x, y] = [code.light(a), code.light(b)]
+  code.bailIf(`typeof ${x} !== typeof ${y} || (typeof ${x} !== 'number' && typeof ${x} !== 'string')`)
+  return [x, y]
+}
+
+function arithmetic(op: string, a: Atom, b: Atom, binary: boolean, code: Code): Atom {
   const [ka, kb] = [code.kindOf(a), code.kindOf(b)]
   if (op === '+' && (ka === 'str' || kb === 'str')) return { js: `(${code.need(a, 'str')} + ${code.need(b, 'str')})`, kind: 'str' }
   if (op === '+' && ka === 'dyn' && kb === 'dyn') {
-    code.bailIf(`typeof ${a.js} !== typeof ${b.js} || (typeof ${a.js} !== 'number' && typeof ${a.js} !== 'string')`)
-    return { js: code.store(`${a.js} + ${b.js}`), kind: 'dyn' }
+    const [x, y] = lightPair(a, b, code)
+    const sum = code.store(binary ? `${x} + ${y}` : `typeof ${x} === 'number' ? fastAdd(${x}, ${y}) : ${x} + ${y}`)
+    code.bailIf(`${sum} !== ${sum}`)
+    return { js: sum, kind: 'dyn' }
   }
   if (ka === 'int' && kb === 'int') return integer(op, a.js, b.js, code)
-  return { js: `(${code.numeric(a)} ${op} ${code.numeric(b)})`, kind: 'num' }
+  const [x, y] = [code.numeric(a), code.numeric(b)]
+  if (binary) return { js: `(${x} ${op} ${y})`, kind: 'num' }
+  const result = code.store(`${EXACT[op]}(${x}, ${y})`)
+  // More digits than a double has: for the interpreter.
+  code.bailIf(`${result} !== ${result}`)
+  return { js: result, kind: 'num' }
 }
+
+const EXACT: Readonly<Record<string, string>> = { '+': 'fastAdd', '-': 'fastSubtract', '*': 'fastMultiply', '%': 'fastRemainder' }
 
 /** 64-bit integers of CEL on doubles: exact as long as operands and result are safe (division by zero is not). */
 function integer(op: string, left: string, right: string, code: Code): Atom {

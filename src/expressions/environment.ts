@@ -1,6 +1,8 @@
 /** The CEL environment: the library with our functions, and with operators that mix integers and doubles. */
 import type { Environment } from '@marcbachmann/cel-js'
 import { type CelNode, loadCel, type Program } from './cel.ts'
+import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
+import type { Numeric } from '../kit/values/arithmetic.ts'
 import { FUNCTIONS } from './functions.ts'
 
 /** Far more than anybody writes by hand, and little enough that no text can hang or overflow the checker. */
@@ -36,12 +38,38 @@ function create(): Environment {
     env.registerOperator(`int ${op} double: double`, (a: bigint, b: number) => f(Number(a), b))
   }
   env.registerOperator('double % double: double', (a: number, b: number) => a % b)
+  // A number that no double has. What the operators do with it is in `numbers.ts`; here they are declared.
+  env.registerType('decimal', { ctor: ExactNumber, fields: {} } as never)
+  for (const other of ['double', 'int']) {
+    for (const op of ['+', '-', '*', '%']) both(env, op, other, 'decimal')
+    both(env, '/', other, 'double')
+    for (const op of ['<', '<=', '>', '>=', '==']) both(env, op, other, 'bool')
+  }
+  for (const op of ['+', '-', '*', '%']) env.registerOperator(`decimal ${op} decimal: decimal`, replaced)
+  env.registerOperator('decimal / decimal: double', replaced)
+  for (const op of ['<', '<=', '>', '>=']) env.registerOperator(`decimal ${op} decimal: bool`, replaced)
+  env.registerOperator('decimal == decimal', (a: Numeric, b: Numeric) => sameNumber(a, b))
+  env.registerOperator('-decimal: decimal', replaced)
   // biome-ignore lint: a number equals a bigint of the same value only with ==
   env.registerOperator('double == int', (a: number, b: bigint) => a == (b as unknown))
   for (const { overloads } of FUNCTIONS)
     for (const [signature, handler] of overloads ?? []) env.registerFunction(signature, guarded(handler), { async: false })
   return env
 }
+
+/** Declares an operator of decimals and other numbers, either way round. */
+function both(env: Environment, op: string, other: string, result: string): void {
+  env.registerOperator(`decimal ${op} ${other}: ${result}`, op === '==' ? sameNumber : replaced)
+  // The library turns equality round itself.
+  if (op !== '==') env.registerOperator(`${other} ${op} decimal: ${result}`, replaced)
+}
+
+const replaced = (): never => {
+  throw new Error('not replaced')
+}
+
+const sameNumber = (a: Numeric, b: Numeric): boolean =>
+  compareNumbers(typeof a === 'bigint' ? new ExactNumber(String(a)) : a, typeof b === 'bigint' ? new ExactNumber(String(b)) : b) === 0
 
 const MIXED: readonly (readonly [string, (a: number, b: number) => number])[] = [
   ['+', (a, b) => a + b],

@@ -1,20 +1,28 @@
 /** Functions that stand alone: `round(x)`. */
+import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
+import { absolute, divide, type Numeric, roundTo, toWhole } from '../kit/values/arithmetic.ts'
 import type { FunctionEntry } from './function-entry.ts'
 import * as impl from './implementations.ts'
 
 /**
- * A function of numbers, be they integers or doubles. It gives a double even for integers: the library takes the result type from
- * the overload it finds first, so overloads with different ones would have it wrong for values whose type shows at run time only.
+ * A function of numbers, be they integers, doubles or decimals. It is declared to give a double: the library takes the result type
+ * from the overload it finds first, so overloads with different ones would have it wrong for values whose type shows at run time only.
  */
-const ofTwoNumbers = (name: string, f: (a: number, b: number) => number) =>
-  ['double', 'int'].flatMap(a =>
-    ['double', 'int'].map(
-      b => [`${name}(${a}, ${b}): double`, (x: number | bigint, y: number | bigint) => f(Number(x), Number(y))] as const,
-    ),
-  )
+const NUMBERS = ['double', 'int', 'decimal']
+type OfTwo = (a: Numeric, b: Numeric) => number | ExactNumber
+const ofTwoNumbers = (name: string, f: OfTwo) => NUMBERS.flatMap(a => NUMBERS.map(b => [`${name}(${a}, ${b}): double`, f] as const))
 
-const ofOneNumber = (name: string, f: (x: number) => number) =>
-  ['double', 'int'].map(a => [`${name}(${a}): double`, (x: number | bigint) => f(Number(x))] as const)
+/** `f` for what a double holds, `exact` for the rest. */
+const ofOneNumber = (name: string, f: (x: number) => number, exact: (x: Numeric) => number | ExactNumber) =>
+  NUMBERS.map(a => [`${name}(${a}): double`, (x: Numeric) => (isPlain(x) ? f(Number(x)) : exact(x))] as const)
+
+const isPlain = (x: Numeric): boolean => typeof x === 'number' || (typeof x === 'bigint' && Number.isSafeInteger(Number(x)))
+/** An argument as a number of a record. */
+const asNumber = (x: Numeric): number | ExactNumber => (typeof x !== 'bigint' ? x : isPlain(x) ? Number(x) : new ExactNumber(String(x)))
+const least: OfTwo = (a, b) => (compareNumbers(asNumber(a), asNumber(b)) <= 0 ? asNumber(a) : asNumber(b))
+const greatest: OfTwo = (a, b) => (compareNumbers(asNumber(a), asNumber(b)) >= 0 ? asNumber(a) : asNumber(b))
+const rounded: OfTwo = (x, places) =>
+  isPlain(x) && Number(places) <= 15 ? impl.round(Number(x), Number(places)) : roundTo(x, Number(places))
 
 export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
   {
@@ -23,14 +31,21 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1, 2],
     usage: 'round(x), round(x, places)',
     description:
-      'To the nearest whole number, or to 0 to 15 decimal places; a half goes away from zero. Rounds the number as it is written, so `round(1.005, 2)` is 1.01.',
+      'To the nearest whole number, or to 0 to 100 decimal places; a half goes away from zero. Rounds the number as it is written, so `round(1.005, 2)` is 1.01.',
     examples: [
       ['round(2.5)', 3],
       ['round(-2.5)', -3],
       ['round(1.005, 2)', 1.01],
       ['round(1234.5678, 1)', 1234.6],
     ],
-    overloads: [...ofOneNumber('round', x => impl.round(x, 0)), ...ofTwoNumbers('round', impl.round)],
+    overloads: [
+      ...ofOneNumber(
+        'round',
+        x => impl.round(x, 0),
+        x => roundTo(x, 0),
+      ),
+      ...ofTwoNumbers('round', rounded),
+    ],
   },
   {
     name: 'floor',
@@ -42,7 +57,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
       ['floor(2.7)', 2],
       ['floor(-2.1)', -3],
     ],
-    overloads: ofOneNumber('floor', Math.floor),
+    overloads: ofOneNumber('floor', Math.floor, x => toWhole(x, -1)),
   },
   {
     name: 'ceil',
@@ -51,7 +66,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     usage: 'ceil(x)',
     description: 'The smallest whole number that is not below x.',
     examples: [['ceil(2.1)', 3]],
-    overloads: ofOneNumber('ceil', Math.ceil),
+    overloads: ofOneNumber('ceil', Math.ceil, x => toWhole(x, 1)),
   },
   {
     name: 'abs',
@@ -63,7 +78,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
       ['abs(-2.5)', 2.5],
       ['abs(-2)', 2],
     ],
-    overloads: ofOneNumber('abs', Math.abs),
+    overloads: ofOneNumber('abs', Math.abs, absolute),
   },
   {
     name: 'min',
@@ -72,7 +87,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     usage: 'min(a, b)',
     description: 'The smaller of two numbers.',
     examples: [['min(2.5, 3)', 2.5]],
-    overloads: ofTwoNumbers('min', Math.min),
+    overloads: ofTwoNumbers('min', least),
   },
   {
     name: 'max',
@@ -81,7 +96,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     usage: 'max(a, b)',
     description: 'The larger of two numbers.',
     examples: [['max(2.5, 3)', 3]],
-    overloads: ofTwoNumbers('max', Math.max),
+    overloads: ofTwoNumbers('max', greatest),
   },
   {
     name: 'string',
@@ -93,6 +108,41 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
       ['string(1.5) + "%"', '1.5%'],
       ['string(true)', 'true'],
     ],
+    overloads: [['string(decimal): string', (x: ExactNumber | number) => String(x)]],
+  },
+  {
+    name: 'decimal',
+    form: 'function',
+    arity: [1],
+    usage: 'decimal(x)',
+    as: 'to_decimal',
+    description:
+      'A number from decimal text, with all its digits, for exact arithmetic: prices often come as texts. A number stays as it is.',
+    examples: [
+      ['decimal("100.49") * decimal("0.22")', 22.1078],
+      ['decimal("0.1") + 0.2', 0.3],
+    ],
+    overloads: [['to_decimal(string): decimal', impl.parseDecimal], ...NUMBERS.map(a => [`to_decimal(${a}): decimal`, asNumber] as const)],
+  },
+  {
+    name: 'div',
+    form: 'function',
+    arity: [3],
+    usage: 'div(x, y, places)',
+    description:
+      'x / y to 0 to 100 decimal places, a half away from zero. Exact decimal arithmetic, where `/` gives the nearest binary double.',
+    examples: [
+      ['div(100, 3, 2)', 33.33],
+      ['div(2.5, 0.5, 0)', 5],
+    ],
+    overloads: NUMBERS.flatMap(a =>
+      NUMBERS.flatMap(b =>
+        ['int', 'double'].map(
+          c =>
+            [`div(${a}, ${b}, ${c}): double`, (x: Numeric, y: Numeric, places: number | bigint) => divide(x, y, Number(places))] as const,
+        ),
+      ),
+    ),
   },
   {
     name: 'double',
@@ -106,6 +156,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
       ['to_double(double): double', (x: number) => x],
       ['to_double(int): double', (x: bigint) => Number(x)],
       ['to_double(string): double', impl.parseDouble],
+      ['to_double(decimal): double', impl.nearest],
     ],
   },
   {
@@ -124,6 +175,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
       ['to_int(int): int', (x: bigint) => x],
       ['to_int(double): int', impl.truncate],
       ['to_int(string): int', impl.parseInteger],
+      ['to_int(decimal): int', impl.truncate],
     ],
   },
   {
@@ -175,6 +227,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     overloads: [
       ['format_time(double): string', impl.formatTime],
       ['format_time(int): string', (x: bigint) => impl.formatTime(Number(x))],
+      ['format_time(decimal): string', (x: ExactNumber) => impl.formatTime(Number(x))],
     ],
   },
 ]

@@ -1,5 +1,6 @@
 /** Generated functions: built once per pipeline start out of code that `emit` wrote, run per record. */
-import type { Message } from '../contract/plugin.ts'
+import { ExactNumber, type Message } from '../contract/plugin.ts'
+import { fastAdd, fastMultiply, fastRemainder, fastSubtract } from '../kit/values/arithmetic.ts'
 import type { Code } from './code.ts'
 import { characters, formatTime, parseDouble, replace, round } from './implementations.ts'
 import { isJson, isJsonType } from './interpreter.ts'
@@ -24,6 +25,13 @@ const helpers = {
   formatTime,
   replace,
   characters,
+  fastAdd,
+  fastSubtract,
+  fastMultiply,
+  fastRemainder,
+  /** A number of a record as the double of its value; NaN: it is none, or no double has it. */
+  plainOf: (x: unknown): number => (x instanceof ExactNumber ? (x.plain ?? Number.NaN) : Number.NaN),
+  lightOf: (x: unknown): unknown => (x instanceof ExactNumber ? (x.plain ?? x) : x),
   readDouble(text: string): number {
     try {
       return parseDouble(text)

@@ -1,4 +1,6 @@
 /** What our own functions do. Pure, and the same in the interpreter and in generated code. They throw `Error` for bad arguments. */
+import { ExactNumber } from '../contract/plugin.ts'
+import { type Numeric, toWhole } from '../kit/values/arithmetic.ts'
 import { loadRe2 } from './cel.ts'
 
 /** Half away from zero, on the number as it is written. @throws when places is not 0 to 15. */
@@ -42,10 +44,33 @@ export function parseDouble(text: string): number {
   return x
 }
 
-export function truncate(x: number): bigint {
-  if (Math.abs(x) < 2 ** 63) return BigInt(Math.trunc(x))
+/** @throws for what a double's range does not hold */
+export function nearest(x: Numeric): number {
+  const n = Number(x)
+  if (!Number.isFinite(n)) throw new Error(`double() cannot hold ${x}`)
+  return n
+}
+
+/** A 64-bit integer. */
+export function truncate(x: number | ExactNumber): bigint {
+  if (typeof x === 'number' ? Math.abs(x) < 2 ** 63 : Math.abs(Number(x)) < 2 ** 64) {
+    const whole = BigInt(typeof x === 'number' ? Math.trunc(x) : String(toWhole(x, x.text.startsWith('-') ? 1 : -1)))
+    if (BigInt.asIntN(64, whole) === whole) return whole
+  }
   throw new Error(`int() cannot hold ${x}`)
 }
+
+/** Decimal text as a number with all its digits. */
+export function parseDecimal(text: string): number | ExactNumber {
+  const match = DECIMAL.exec(text)
+  if (!match || text.length > 2000) throw new Error(`decimal() cannot read ${quote(text)} as a number`)
+  const [, sign, whole, fraction, exponent = ''] = match
+  const written = `${sign === '-' ? '-' : ''}${whole.replace(/^0+(?=\d)/, '') || '0'}${fraction ? `.${fraction}` : ''}${exponent}`
+  const n = Number(written)
+  return String(n) === written ? n : new ExactNumber(written)
+}
+
+const DECIMAL = /^([+-]?)(?=\.?\d)(\d*)(?:\.(\d*))?([eE][+-]?\d{1,9})?$/
 
 export function parseInteger(text: string): bigint {
   if (/^[+-]?\d{1,19}$/.test(text)) {

@@ -1,5 +1,5 @@
 /** Evaluation by the library: what an expression means. Generated code must agree with it or leave the record to it. */
-import { DataError, type Message } from '../contract/plugin.ts'
+import { DataError, ExactNumber, type Message } from '../contract/plugin.ts'
 import type { Analysis } from './analyze.ts'
 import { type CelError, FIELD, isCelError, META, type Program, VALUE } from './cel.ts'
 import { overload, plain, typeName } from './problems.ts'
@@ -68,10 +68,9 @@ function toJson(v: unknown, text: string): unknown {
       if (Number.isFinite(v)) return v
       throw new DataError(`'${shorten(text)}' gave ${v}, which is no JSON number`)
     case 'bigint':
-      if (Number.isSafeInteger(Number(v))) return Number(v)
-      throw new DataError(`'${shorten(text)}' gave ${v}, which is too large to be an exact JSON number; string(x) keeps it`)
+      return Number.isSafeInteger(Number(v)) ? Number(v) : new ExactNumber(String(v))
     case 'object':
-      if (v === null) return null
+      if (v === null || v instanceof ExactNumber) return v
       if (Array.isArray(v)) return listToJson(v, text)
       if (v instanceof Map) return Object.fromEntries([...v].map(([k, x]) => [k, toJson(x, text)]))
       if (isRecord(v)) return recordToJson(v, text)
@@ -97,8 +96,8 @@ export function isRecord(v: object): v is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null
 }
 
-/** Null, a list, or an object that JSON.parse could have made; what is in it is not looked at. */
-export const isJsonType = (v: object | null): boolean => v === null || Array.isArray(v) || isRecord(v)
+/** Null, a list, a number, or an object that JSON.parse could have made; what is in it is not looked at. */
+export const isJsonType = (v: object | null): boolean => v === null || Array.isArray(v) || v instanceof ExactNumber || isRecord(v)
 
 /** True when `toJson` would return the very same value. */
 export function isJson(v: unknown): boolean {
@@ -109,7 +108,7 @@ export function isJson(v: unknown): boolean {
     case 'number':
       return Number.isFinite(v)
     case 'object':
-      if (v === null) return true
+      if (v === null || v instanceof ExactNumber) return true
       if (Array.isArray(v)) return v.every(isJson)
       if (!isRecord(v)) return false
       for (const key in v) if (!isJson(v[key])) return false
@@ -175,6 +174,7 @@ function contents(value: unknown): string {
 function describe(v: unknown): string {
   if (v === null) return 'null'
   if (Array.isArray(v)) return 'a list'
+  if (v instanceof ExactNumber) return 'a number'
   if (v instanceof Uint8Array) return 'bytes'
   if (typeof v === 'object') return `a value of class ${v.constructor?.name ?? 'unknown'}`
   return { string: 'text', number: 'a number', boolean: 'a boolean' }[typeof v as string] ?? typeof v

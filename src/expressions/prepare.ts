@@ -2,6 +2,7 @@
 import { type Analysis, analyze } from './analyze.ts'
 import type { Program } from './cel.ts'
 import { LIMITS, parse, typeOf } from './environment.ts'
+import { makeExact } from './numbers.ts'
 import { problemOf, wrongArgument } from './problems.ts'
 import type { ExpressionProblem, ExpressionType } from './types.ts'
 
@@ -32,6 +33,7 @@ export function prepare(text: string): Prepared | { readonly problems: readonly 
       const suggestion = checked.type.startsWith('optional') ? `${text.trim()}.orValue(default)` : undefined
       return { problems: [{ message, start: 0, end: text.length, ...(suggestion === undefined ? {} : { suggestion }) }] }
     }
+    makeExact(program.ast)
     return { text, program, analysis, type }
   } catch (error) {
     return { problems: [problemOf(error, text)] }
@@ -43,6 +45,7 @@ const TYPES: Readonly<Record<string, ExpressionType>> = {
   string: 'string',
   double: 'double',
   int: 'int',
+  decimal: 'decimal',
   list: 'list',
   map: 'map',
   null: 'null',

@@ -152,6 +152,7 @@ export function typeName(type: string): string {
 
 const NAMES: Record<string, string> = {
   double: 'a number',
+  decimal: 'a number',
   int: 'an integer',
   string: 'text',
   bool: 'a boolean',

@@ -1,7 +1,19 @@
 /** Our own face over the expression language (CEL), so that the library behind it can be replaced. */
 import type { Message } from '../contract/plugin.ts'
 
-export type ExpressionType = 'bool' | 'string' | 'double' | 'int' | 'bytes' | 'list' | 'map' | 'null' | 'timestamp' | 'duration' | 'dyn'
+export type ExpressionType =
+  | 'bool'
+  | 'string'
+  | 'double'
+  | 'int'
+  | 'decimal'
+  | 'bytes'
+  | 'list'
+  | 'map'
+  | 'null'
+  | 'timestamp'
+  | 'duration'
+  | 'dyn'
 
 /** `start` and `end` are character offsets in the expression's text, end exclusive. */
 export interface ExpressionProblem {
@@ -17,7 +29,7 @@ export interface Expression {
   /**
    * Evaluate over one message: its value's top-level fields are variables, `value` is the whole value, `meta` has
    * key, time (epoch ms), topic, partition, offset, headers.
-   * @returns plain JSON values; integers as numbers, never BigInt.
+   * @returns JSON values: plain numbers where a double has the value, else `ExactNumber`; never BigInt.
    * @throws {DataError} when the data does not fit (missing field, wrong operand types).
    */
   evaluate(message: Message): unknown

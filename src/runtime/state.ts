@@ -1,5 +1,5 @@
 /** Keyed state of one lane: lives in memory, becomes durable with the lane's checkpoint. */
-import type { Checkpoint, CheckpointDelta, Json, State } from '../contract/plugin.ts'
+import { type Checkpoint, type CheckpointDelta, encodeJson, type Json, parseJson, type State } from '../contract/plugin.ts'
 
 class Store<V extends Json> implements State<V> {
   readonly map = new Map<string, V>()
@@ -31,7 +31,7 @@ export class LaneState {
   private readonly stores = new Map<string, Store<Json>>()
 
   constructor(checkpoint?: Checkpoint) {
-    for (const [store, key, json] of checkpoint?.state ?? []) this.store(store).map.set(key, JSON.parse(json))
+    for (const [store, key, json] of checkpoint?.state ?? []) this.store(store).map.set(key, parseJson(json) as Json)
   }
 
   /** Opens a store, already holding what the checkpoint held. */
@@ -45,7 +45,7 @@ export class LaneState {
     for (const [name, store] of this.stores) {
       for (const key of store.dirty) {
         const value = store.map.get(key)
-        changes.push([name, key, value === undefined ? null : JSON.stringify(value)])
+        changes.push([name, key, value === undefined ? null : encodeJson(value)])
       }
       store.dirty.clear()
     }

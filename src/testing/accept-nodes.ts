@@ -1,6 +1,6 @@
 /** YAML nodes to text that fits into a file at its place, and values to nodes: the tools of `--accept`. */
 import { Document, isMap, isScalar, isSeq, type Pair, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
-import type { Json } from '../contract/plugin.ts'
+import { ExactNumber, type Json } from '../contract/plugin.ts'
 
 export interface Edit {
   readonly start: number
@@ -29,7 +29,7 @@ export function nodeAt(doc: Document, path: readonly (string | number)[]): NodeP
 
 /** The node with another value: comments, styles and the order of keys stay where they can. With `subset` no keys are added. */
 export function updated(node: unknown, value: Json | undefined, subset: boolean): unknown {
-  if (isMap(node) && typeof value === 'object' && value !== null && !Array.isArray(value)) {
+  if (isMap(node) && typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof ExactNumber)) {
     node.items = node.items.filter(p => Object.hasOwn(value, keyOf(p)))
     for (const pair of node.items) pair.value = updated(pair.value, value[keyOf(pair)], subset)
     if (!subset) for (const [k, v] of Object.entries(value)) if (!node.has(k)) node.set(k, nodeOf(v))

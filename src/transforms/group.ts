@@ -1,10 +1,10 @@
 /** One message per key, with the list of what has that key; never across source records. */
 import type { GroupConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
-import { type ConfigProblem, DataError, defineTransform, Message, type Output, type Transform } from '../contract/plugin.ts'
+import { type ConfigProblem, DataError, defineTransform, ExactNumber, Message, type Output, type Transform } from '../contract/plugin.ts'
 import { failOn } from '../kit/fail.ts'
 import { getter, show } from '../kit/values/fields.ts'
-import { distinct } from '../kit/values/key.ts'
+import { keyText, sameKeyText } from '../kit/values/key.ts'
 import schema from './group.schema.json' with { type: 'json' }
 
 export default defineTransform<GroupConfig>({
@@ -30,7 +30,7 @@ function validateConfig({ keep = [], key_as, as, field }: GroupConfig): ConfigPr
 }
 
 interface Group {
-  readonly key: string | number | boolean
+  readonly key: string | number | boolean | ExactNumber
   /** Its first message. */
   readonly first: Message
   readonly kept: Record<string, unknown>
@@ -104,7 +104,7 @@ function keyIn(keyOf: (m: Message) => Group['key'], element: Message, at: string
 
 function add(groups: Map<string, Group>, key: Group['key'], first: Message, kept: Group['kept'], item: unknown): void {
   // The key of the record is text: 1 and "1" would be written to one key, so they are one group.
-  const id = String(key)
+  const id = sameKeyText(key)!
   const group = groups.get(id)
   if (group) group.items.push(item)
   else groups.set(id, { key, first, kept, items: [item] })
@@ -112,8 +112,8 @@ function add(groups: Map<string, Group>, key: Group['key'], first: Message, kept
 
 function emitter({ key_as, as }: GroupConfig): (groups: ReadonlyMap<string, Group>, out: Output) => void {
   return (groups, out) => {
-    for (const [id, { key, first, kept, items }] of groups) {
-      const group = first.derive({ [key_as]: key, ...kept, [as]: items }, id)
+    for (const { key, first, kept, items } of groups.values()) {
+      const group = first.derive({ [key_as]: key, ...kept, [as]: items }, keyText(key))
       // It stands for more than its first message.
       group.part = undefined
       out.emit(group)
@@ -138,8 +138,7 @@ function keyReader(text: string): (m: Message) => Group['key'] {
   const expression = compile(text)
   return m => {
     const key = expression.evaluate(m)
-    if (typeof key === 'number') return distinct(key)
-    if (typeof key === 'string' || typeof key === 'boolean') return key
+    if (typeof key === 'string' || typeof key === 'number' || typeof key === 'boolean' || key instanceof ExactNumber) return key
     throw new DataError(`'${text}' gave ${show(key)}, which is no key`)
   }
 }

@@ -14,7 +14,7 @@ import {
 } from '../contract/plugin.ts'
 import { failOn } from '../kit/fail.ts'
 import { show } from '../kit/values/fields.ts'
-import { keyText } from '../kit/values/key.ts'
+import { sameKeyText } from '../kit/values/key.ts'
 import { type Parked, park, unpark } from './join_latest/parked.ts'
 import { isRecord } from '../kit/values/records.ts'
 import schema from './join_latest.schema.json' with { type: 'json' }
@@ -195,7 +195,7 @@ function keyReader(text: string): (m: Message) => string {
   const expression = compile(text)
   return m => {
     const key = expression.evaluate(m)
-    const found = keyText(key)
+    const found = sameKeyText(key)
     if (found !== undefined) return found
     throw new DataError(`'${text}' gave ${show(key)}, which is no key`)
   }

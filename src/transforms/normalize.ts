@@ -1,7 +1,6 @@
 /** An exchange's messages to tickers and order books of one shape. */
 import type { NormalizeConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, type Counter, defineTransform, EnvironmentError, type TransformContext } from '../contract/plugin.ts'
-import { exactValue } from '../kit/values/exact-json.ts'
 import { readFormat } from './normalize/exchange-format.ts'
 import { exchangeReader, type Normalized } from './normalize/exchange-reader.ts'
 import { failOn } from '../kit/fail.ts'
@@ -26,7 +25,7 @@ export default defineTransform<NormalizeConfig>({
         for (const m of messages) {
           let made: Normalized[] | undefined
           try {
-            made = reader.read(exactValue(m), m)
+            made = reader.read(m.value, m)
           } catch (error) {
             failOn(m, error, out)
             continue

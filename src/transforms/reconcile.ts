@@ -3,7 +3,17 @@
  * everything. For one-shot pipelines: inputs must end.
  */
 import type { ReconcileConfig } from '../generated/config-types.ts'
-import { type ConfigProblem, DataError, defineTransform, type Json, Message, type Report } from '../contract/plugin.ts'
+import {
+  canonicalText,
+  type ConfigProblem,
+  compareNumbers,
+  DataError,
+  defineTransform,
+  ExactNumber,
+  type Json,
+  Message,
+  type Report,
+} from '../contract/plugin.ts'
 import { compareRecords, type Difference } from './reconcile/differences.ts'
 import { failOn } from '../kit/fail.ts'
 import { getter, show } from '../kit/values/fields.ts'
@@ -25,7 +35,7 @@ export default defineTransform<ReconcileConfig>({
       process(messages, out) {
         for (const m of messages) {
           try {
-            rows.put(readKey(keyOf(m.value), config.key), record(m.value))
+            rows.put(readKey(keyOf(m.value), config), record(m.value))
           } catch (error) {
             failOn(m, error, out)
           }
@@ -45,7 +55,7 @@ export default defineTransform<ReconcileConfig>({
   },
 })
 
-type Key = number | string
+type Key = number | string | ExactNumber
 type Fields = Record<string, unknown>
 
 interface LaneRows {
@@ -84,22 +94,25 @@ function merged(lanes: readonly Rows[]): Map<Key, Fields> {
 }
 
 /** Numbers as numbers, and in front of texts. */
-const ascending = (a: Key, b: Key): number =>
-  typeof a === 'number' && typeof b === 'number'
-    ? a - b
-    : typeof a === typeof b
-      ? a < b
-        ? -1
-        : a > b
-          ? 1
-          : 0
-      : typeof a === 'number'
-        ? -1
-        : 1
+function ascending(a: Key, b: Key): number {
+  if (typeof a === 'string') return typeof b !== 'string' ? 1 : a < b ? -1 : a > b ? 1 : 0
+  return typeof b === 'string' ? -1 : compareNumbers(a, b)
+}
 
-function readKey(key: unknown, field: string): Key {
+/** One object for each value that no double has, so that a map finds it. */
+const exactKeys = new WeakMap<ReconcileConfig, Map<string, ExactNumber>>()
+
+function readKey(key: unknown, config: ReconcileConfig): Key {
   if (typeof key === 'string' || (typeof key === 'number' && Number.isFinite(key))) return key
-  throw new DataError(`the key field ${field} is ${show(key)}; it must be a text or a number`)
+  if (key instanceof ExactNumber) {
+    if (key.plain !== undefined) return key.plain
+    let known = exactKeys.get(config)
+    if (!known) exactKeys.set(config, (known = new Map()))
+    const id = canonicalText(key)
+    if (!known.has(id)) known.set(id, key)
+    return known.get(id)!
+  }
+  throw new DataError(`the key field ${config.key} is ${show(key)}; it must be a text or a number`)
 }
 
 function record(value: unknown): Fields {

@@ -17,7 +17,7 @@ import { parseTime, timeProblem } from '../kit/values/event-time.ts'
 import { failOn } from '../kit/fail.ts'
 import { getter, show } from '../kit/values/fields.ts'
 import { GroupStore } from './window/group.ts'
-import { keyText } from '../kit/values/key.ts'
+import { sameKeyText } from '../kit/values/key.ts'
 import { LateError, lateCounters } from './lib/late.ts'
 import { claimShape } from './lib/shape.ts'
 import { formatDuration } from '../kit/values/time.ts'
@@ -171,7 +171,7 @@ function reader({ by, time: field, time_unit, max_future }: WindowConfig, specs:
 }
 
 function keyOf(key: unknown, text: string): string {
-  const found = keyText(key)
+  const found = sameKeyText(key)
   if (found !== undefined) return found
   throw new DataError(`by: '${text}' gave ${show(key)}; allowed: a string, a number, true or false`)
 }

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { styleText } from 'node:util'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { type DeadLetter, readDeadLetter } from '../../kit/dead-letter/read.ts'
-import type { Message } from '../../contract/plugin.ts'
+import { type Message, parseJson } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import type { SelectFlags } from '../dlq.ts'
 import { toJson } from './ls.ts'
@@ -46,7 +46,7 @@ function asJson(letter: DeadLetter, done: boolean, record: Message): object {
     ...toJson({ letter, done }),
     headers: (record.headers ?? []).map(([name, value]) => [name, value?.toString() ?? null]),
     ...(text ? { value: payload?.toString() ?? null } : { value_base64: payload.toString('base64') }),
-    ...(d?.stepInput !== undefined && { step_input: JSON.parse(d.stepInput) as unknown }),
+    ...(d?.stepInput !== undefined && { step_input: parseJson(d.stepInput) }),
     ...(d?.stepKey !== undefined && { step_key: d.stepKey }),
     ...(d?.cutFrom !== undefined && { original_size: d.cutFrom }),
   }

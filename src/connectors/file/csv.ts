@@ -1,5 +1,5 @@
 /** CSV as in RFC 4180: quoted fields, doubled quotes, line breaks inside quotes. */
-import { DecodeError } from '../../contract/plugin.ts'
+import { DecodeError, encodeJson } from '../../contract/plugin.ts'
 
 /** Fields of one record. @throws {DecodeError} for quotes that do not match. */
 export function parseRecord(text: string, delimiter: string): string[] {
@@ -35,7 +35,7 @@ export function formatRecord(values: readonly unknown[], delimiter: string): str
   return values
     .map(value => {
       if (value === null || value === undefined) return ''
-      const text = typeof value === 'string' ? value : typeof value === 'object' ? JSON.stringify(value) : String(value)
+      const text = typeof value === 'string' ? value : typeof value === 'object' ? encodeJson(value) : String(value)
       // Spaces at the ends and an empty string would not come back as they were in every reader.
       const plain = !/["\r\n]/.test(text) && !text.includes(delimiter) && text !== '' && text.trim() === text
       return plain ? text : `"${text.replaceAll('"', '""')}"`

@@ -1,5 +1,5 @@
 /** From messages to lines. */
-import type { Message } from '../../contract/plugin.ts'
+import { encodeJson, type Message } from '../../contract/plugin.ts'
 
 /**
  * One line of JSON: the source's bytes as they are (also when they are no JSON: a mirror changes nothing) unless a line break is in them.
@@ -7,7 +7,7 @@ import type { Message } from '../../contract/plugin.ts'
  */
 export function jsonLine(message: Message): Buffer | string {
   if (!message.changed && message.payload !== null && message.origin?.format === 'text') return JSON.stringify(message.payload.toString())
-  if (message.changed && typeof message.value === 'string') return JSON.stringify(message.value)
+  if (message.changed && typeof message.value === 'string') return encodeJson(message.value)
   const encoded = message.encode()
   if (encoded === null) return 'null'
   return hasBreak(encoded) ? asJson(encoded) : encoded

@@ -1,6 +1,6 @@
 /** From a message to the rows of a sheet. */
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
-import { DataError } from '../../contract/plugin.ts'
+import { DataError, encodeJson, ExactNumber } from '../../contract/plugin.ts'
 import { readDecimal } from '../../kit/values/decimal.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { keyText } from '../../kit/values/key.ts'
@@ -25,7 +25,7 @@ export function rowsReader(config: GoogleSheetsSinkConfig): (value: unknown) => 
   const row = (value: unknown): Row => {
     if (!isRecord(value)) throw new DataError(`a row must be an object, is ${show(value)}`)
     const key = keyOf(value)
-    if ((typeof key !== 'string' || key === '') && typeof key !== 'number')
+    if ((typeof key !== 'string' || key === '') && typeof key !== 'number' && !(key instanceof ExactNumber))
       throw new DataError(`the key ${config.key} of a row is ${show(key)}; it must be a text or a number`)
     const id = keyText(key)!
     if (id.length > MAX_KEY)
@@ -45,13 +45,13 @@ export function rowsReader(config: GoogleSheetsSinkConfig): (value: unknown) => 
 function cellOf(value: unknown, name: string, number: boolean): Cell {
   if (value === undefined || value === null) return null
   if (number) {
-    const decimal = typeof value === 'string' ? readDecimal(value) : value
+    const decimal = typeof value === 'string' ? readDecimal(value) : value instanceof ExactNumber ? value.text : value
     if (typeof decimal !== 'number' && typeof decimal !== 'string')
       throw new DataError(`${name} is ${show(value)}, and is to be written as a number`)
     return Number(decimal)
   }
   if (typeof value === 'number' || typeof value === 'boolean') return value
-  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  const text = typeof value === 'string' ? value : encodeJson(value)
   if (text.length > MAX_TEXT) throw new DataError(`${name} has ${text.length} characters; a cell holds ${MAX_TEXT}`)
   return text
 }

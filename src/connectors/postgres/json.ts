@@ -1,4 +1,5 @@
 /** Rows as JSON: exact numbers as texts, times in ISO 8601. */
+import { parseJson } from '../../contract/plugin.ts'
 import type { Field, Row, Value } from './driver.ts'
 import { ARRAYS, OID } from './types.ts'
 
@@ -13,7 +14,7 @@ function jsonValue(type: number, value: Value): unknown {
   if (value === null) return null
   if (Array.isArray(value)) return value.map(v => jsonValue(ARRAYS[type] ?? type, v))
   if (Buffer.isBuffer(value)) return value.toString('base64')
-  if (type === OID.json || type === OID.jsonb) return JSON.parse(value as string) as unknown
+  if (type === OID.json || type === OID.jsonb) return parseJson(value as string)
   return typeof value === 'string' ? isoTime(type, value) : value
 }
 

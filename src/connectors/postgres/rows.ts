@@ -3,7 +3,7 @@
  * columns' types: a number in a body reaches a numeric column digit by digit, without ever being a float.
  */
 import { compileObject } from '../../expressions/index.ts'
-import { type ConfigProblem, DataError, type Message } from '../../contract/plugin.ts'
+import { type ConfigProblem, DataError, encodeJson, type Message } from '../../contract/plugin.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { isRecord } from '../../kit/values/records.ts'
 import { type Param, quoteName, quoteTable } from './driver.ts'
@@ -66,7 +66,7 @@ export function tableCommand(config: TableConfig): Command {
   return {
     sql,
     params: make
-      ? messages => [jsonArray(messages.map(bodyOf)), jsonArray(messages.map(m => JSON.stringify(make(m))))]
+      ? messages => [jsonArray(messages.map(bodyOf)), jsonArray(messages.map(m => encodeJson(make(m))))]
       : messages => [jsonArray(messages.map(bodyOf))],
   }
 }
@@ -117,4 +117,4 @@ export function rowPreview(config: TableConfig): (m: Message) => { key: string |
   }
 }
 
-const text = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
+const text = (value: unknown): string => (typeof value === 'string' ? value : encodeJson(value))

@@ -6,6 +6,7 @@ import {
   type Context,
   DataError,
   defineSink,
+  encodeJson,
   type Message,
   type Sink,
   type WriteContext,
@@ -146,7 +147,7 @@ function previewOf(config: PostgresSinkConfig): (m: Message) => { topic?: string
   const row = rowPreview(config)
   return m => {
     const { key, row: value } = row(m)
-    return { topic: config.table, key, value: JSON.stringify(value) }
+    return { topic: config.table, key, value: encodeJson(value) }
   }
 }
 

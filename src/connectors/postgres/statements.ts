@@ -1,6 +1,6 @@
 /** The user's own SQL, with named parameters. */
 import { compile } from '../../expressions/index.ts'
-import { type ConfigProblem, DataError, type Message } from '../../contract/plugin.ts'
+import { type ConfigProblem, DataError, encodeJson, type Message } from '../../contract/plugin.ts'
 import type { Param } from './driver.ts'
 import { parsePlaceholders } from './placeholders.ts'
 import { jsonArray } from './rows.ts'
@@ -67,7 +67,7 @@ export function statementCommand(config: StatementConfig): Command {
 /** JSON values as they are, lists and objects as JSON text. */
 function paramOf(value: unknown): Param {
   if (value === null || value === undefined) return null
-  if (typeof value === 'object' && !Buffer.isBuffer(value)) return JSON.stringify(value)
+  if (typeof value === 'object' && !Buffer.isBuffer(value)) return encodeJson(value)
   return value as Param
 }
 

@@ -1,9 +1,9 @@
 /** What a message becomes, per mode of the sink. */
-import { DataError, type Message } from '../../contract/plugin.ts'
+import { DataError, encodeJson, type Message, toDouble } from '../../contract/plugin.ts'
 import type { RedisSinkConfig } from '../../generated/config-types.ts'
-import { exactValue } from '../../kit/values/exact-json.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { keyField, keyText } from '../../kit/values/key.ts'
+import { isRecord } from '../../kit/values/records.ts'
 import type { Arg, Command } from './driver.ts'
 import { template } from './template.ts'
 
@@ -87,7 +87,7 @@ function valueOf(m: Message): Buffer | string {
 }
 
 function scoreOf(value: unknown, path: string): number {
-  const score = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
+  const score = typeof value === 'string' && value.trim() !== '' ? Number(value) : toDouble(value)
   if (typeof score === 'number' && Number.isFinite(score)) return score
   throw new DataError(`field "${path}" is ${show(value)} and can be no score; a score is a number`)
 }
@@ -100,12 +100,6 @@ function nameOf(value: unknown, path: string): string {
 
 function entryFields(m: Message): Arg[] {
   const { value } = m
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || Object.keys(value).length === 0)
-    throw new DataError('entry: fields needs an object with at least one field')
-  const exact = exactValue(m) as Record<string, unknown>
-  // A number keeps its digits; inside of an object or a list it stays a number.
-  return Object.entries(value).flatMap(([name, v]) => {
-    const text = typeof v === 'number' ? exact[name] : v
-    return [name, typeof text === 'string' ? text : (JSON.stringify(text) ?? 'null')]
-  })
+  if (!isRecord(value) || Object.keys(value).length === 0) throw new DataError('entry: fields needs an object with at least one field')
+  return Object.entries(value).flatMap(([name, v]) => [name, typeof v === 'string' ? v : v === undefined ? 'null' : encodeJson(v)])
 }

@@ -1,7 +1,6 @@
 /** Order books whose messages carry a checksum instead of a number: keeps the books, and compares. */
 import { crc32 } from 'node:zlib'
 import type { Message } from '../../contract/plugin.ts'
-import { exactValue } from '../../kit/values/exact-json.ts'
 import { getter } from '../../kit/values/fields.ts'
 import { type Match, matcher } from '../../kit/values/match.ts'
 import type { Counters, GapReason } from './counters.ts'
@@ -86,7 +85,7 @@ export class OrderBookChecksum implements Streams {
   }
 
   accept(message: Message, key: string): void {
-    const value = exactValue(message)
+    const { value } = message
     const restart = this.restarts(value)
     let book = this.books.get(key)
     if (restart) {

@@ -11,6 +11,7 @@ import {
   type Counter,
   DataError,
   defineSink,
+  encodeJson,
   EnvironmentError,
   type Message,
   type CheckResult,
@@ -178,7 +179,7 @@ function dataOf(m: Message): string {
   if (!m.changed && m.origin?.format === 'json' && m.payload !== null) return m.payload.toString()
   const { value } = m
   if (Buffer.isBuffer(value)) throw new DataError('bytes cannot be sent as JSON')
-  return JSON.stringify(value ?? null)
+  return encodeJson(value ?? null)
 }
 
 interface Meters {

@@ -2,6 +2,8 @@
  * Exact decimals. A value travels as a JSON number when a double carries it exactly (its shortest digits are the decimal),
  * else as a string of digits; docs/adr/0005-exact-decimals.md says why. Arithmetic is `m / 10^k` with a BigInt `m`.
  */
+import type { ExactNumber } from '../../contract/plugin.ts'
+
 export type Exact = number | string
 
 export interface Decimal {
@@ -16,13 +18,15 @@ export const FAST_LIMIT = 1e15
 export const POW10 = Array.from({ length: 23 }, (_, i) => Number(`1e${i}`))
 
 const NUMBER = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,3}))?$/
+/** Of text that people write; a JSON number may be longer. */
 const MAX_LENGTH = 64
+export const MAX_NUMBER_LENGTH = 400
 
 /**
  * Reads decimal text as people and exchanges write it (`27123.45`, `1e-7`) into its one exact form: a number if a double carries it, else
- * plain digits. Undefined for anything else: NaN, hex, spaces, more than 64 characters, and what a double's range does not hold.
+ * plain digits. Undefined for anything else: NaN, hex, spaces, more than 64 characters (or `maxLength`), and what a double's range does not hold.
  */
-export function readDecimal(text: string): Exact | undefined {
+export function readDecimal(text: string, maxLength = MAX_LENGTH): Exact | undefined {
   const { length } = text
   // Up to 15 digits: an integer divided by a power of ten, both exact, is rounded once and therefore right.
   if (length <= 16) {
@@ -37,11 +41,11 @@ export function readDecimal(text: string): Exact | undefined {
     }
     if (i === length && length > 0 && m < FAST_LIMIT) return point < 0 ? m : m / POW10[length - 1 - point]
   }
-  return readSlowly(text)
+  return readSlowly(text, maxLength)
 }
 
-function readSlowly(text: string): Exact | undefined {
-  if (text.length > MAX_LENGTH || !NUMBER.test(text) || !Number.isFinite(Number(text))) return undefined
+function readSlowly(text: string, maxLength: number): Exact | undefined {
+  if (text.length > maxLength || !NUMBER.test(text) || !Number.isFinite(Number(text))) return undefined
   const { m, k } = decimalOf(text)
   // Too small for a double, yet not zero.
   if (m !== 0n && Number(text) === 0) return undefined
@@ -131,3 +135,7 @@ export const encodeInteger = (n: bigint): number | string => {
   const small = Number(n)
   return Number.isSafeInteger(small) ? small : n.toString()
 }
+
+/** The decimal of a JSON number, whichever form it has. */
+export const exactOf = (x: number | ExactNumber): Exact | undefined =>
+  typeof x === 'number' ? x : (x.plain ?? readDecimal(x.text, MAX_NUMBER_LENGTH))

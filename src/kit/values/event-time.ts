@@ -1,5 +1,5 @@
 /** Reading event times from records. */
-import { DataError, type Message } from '../../contract/plugin.ts'
+import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
 import { getter, show } from './fields.ts'
 import { formatDuration } from './time.ts'
 
@@ -17,6 +17,7 @@ const NAMES: Record<TimeUnit, string> = { s: 'seconds', ms: 'milliseconds', us: 
  * a second is allowed in seconds, and what is finer than a millisecond is cut off.
  */
 export function parseTime(raw: unknown, unit?: TimeUnit): number {
+  if (raw instanceof ExactNumber) return parseTime(raw.plain ?? raw.text, unit)
   if (typeof raw === 'string' && (unit === 'us' || unit === 'ns') && /^\d{7,19}$/.test(raw))
     return Number(raw.slice(0, unit === 'us' ? -3 : -6))
   const given = typeof raw === 'string' && /^\d{1,16}(\.\d{1,9})?$/.test(raw) ? Number(raw) : raw
@@ -34,7 +35,7 @@ const NANOSECONDS_FROM = 1e17
 
 /** The unit that a number must have been meant in, when that is not milliseconds. */
 export function otherUnit(raw: unknown): TimeUnit | undefined {
-  const time = typeof raw === 'string' ? Number(raw) : raw
+  const time = typeof raw === 'string' || raw instanceof ExactNumber ? Number(raw) : raw
   if (typeof time !== 'number') return undefined
   const unit =
     time >= SECONDS_FROM && time < SECONDS_TO ? 's' : time >= NANOSECONDS_FROM ? 'ns' : time >= MICROSECONDS_FROM ? 'us' : undefined

@@ -1,4 +1,5 @@
 /** Field paths: `price`, `data.price`. Values of records may be anything, so nothing here throws. */
+import { ExactNumber } from '../../contract/plugin.ts'
 
 /** Reads a field of a JSON value; undefined when it, or anything on the way, is missing. */
 export type Getter = (value: unknown) => unknown
@@ -14,12 +15,21 @@ export function getter(path: string): Getter {
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
+  return typeof value === 'object' && value !== null && !(value instanceof ExactNumber)
 }
 
 /** A value as an error message shows it: JSON, shortened. */
 export function show(value: unknown): string {
   if (value === undefined) return 'missing'
-  const text = typeof value === 'number' || typeof value === 'bigint' ? `${value}` : (JSON.stringify(value) ?? String(value))
+  const text = typeof value === 'number' || typeof value === 'bigint' ? `${value}` : json(value)
   return text.length > 80 ? `${text.slice(0, 77)}...` : text
+}
+
+/** A value of a plugin may be something that JSON cannot say. */
+function json(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value)
+  } catch {
+    return `a value that is not JSON (${(value as object).constructor?.name ?? 'object'})`
+  }
 }

@@ -1,46 +1,39 @@
 /** Keys out of values. */
-import { DataError, type Message } from '../../contract/plugin.ts'
-import { exactValue } from './exact-json.ts'
+import { canonicalText, encodeJson, ExactNumber, type Message } from '../../contract/plugin.ts'
 import { getter } from './fields.ts'
 
-/**
- * A text, a number, true or false as a key; undefined: it is something else.
- * @throws {DataError} for a number from 2^53 on: others are read as the same one, and would be taken for it
- */
+/** A text, a number, true or false as a key that is written: numbers with the digits they came with. Undefined: it is something else. */
 export function keyText(value: unknown): string | undefined {
   if (typeof value === 'string') return value
-  if (typeof value === 'number') return String(distinct(value))
-  return typeof value === 'boolean' || typeof value === 'bigint' ? String(value) : undefined
+  if (value instanceof ExactNumber) return value.text
+  return typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint' ? String(value) : undefined
 }
 
-/** NaN and the infinities are not. */
-const isDistinct = (value: number): boolean => Math.abs(value) <= Number.MAX_SAFE_INTEGER
+/** The same as a key to compare with others: numbers of one value are one key, however they are written (`1.10`, `1.1`). */
+export const sameKeyText = (value: unknown): string | undefined => (value instanceof ExactNumber ? canonicalText(value) : keyText(value))
 
-/** @throws {DataError} see `keyText` */
-export function distinct(value: number): number {
-  if (isDistinct(value)) return value
-  throw new DataError(`${value} can be no key: numbers from 2^53 on cannot be told apart; write them as texts`)
-}
-
-/** Any JSON value as a key. @throws {DataError} see `keyText` */
+/** Any JSON value as a key to compare with others. @throws {DataError} for what is not JSON */
 export function keyJson(value: unknown): string {
-  check(value)
-  return JSON.stringify(value)
+  if (typeof value === 'number') return String(value)
+  if (value instanceof ExactNumber) return canonicalText(value)
+  return encodeJson(typeof value === 'object' ? canonical(value) : value)
 }
 
-function check(value: unknown): void {
-  if (typeof value === 'number') distinct(value)
-  else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) check(part)
+/** The same value with one spelling for each number; the very same when there is nothing to change. */
+function canonical(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (value instanceof ExactNumber) return value.plain ?? new ExactNumber(canonicalText(value))
+  if (Array.isArray(value)) {
+    const items = value.map(canonical)
+    return items.some((item, i) => item !== value[i]) ? items : value
+  }
+  const entries = Object.entries(value)
+  const parts = entries.map(([, item]) => canonical(item))
+  return parts.some((part, i) => part !== entries[i][1]) ? Object.fromEntries(entries.map(([name], i) => [name, parts[i]])) : value
 }
 
-/** Reads what is to be a key at a path of the value; of numbers that a double cannot hold it has the digits, as text. */
+/** Reads what is to be a key at a path of the value. */
 export function keyField(path: string): (m: Message) => unknown {
   const get = getter(path)
-  return m => {
-    const value = get(m.value)
-    if (typeof value !== 'number' || isDistinct(value)) return value
-    const exact = exactValue(m)
-    // The same: it was changed since it was read, and the digits are gone.
-    return exact === m.value ? value : String(get(exact))
-  }
+  return m => get(m.value)
 }

@@ -1,4 +1,5 @@
 /** Conditions on a few fields of a value: cheap enough for every message, and never an error for what is not there. */
+import { ExactNumber } from '../../contract/plugin.ts'
 import { getter } from './fields.ts'
 
 type Scalar = string | number | boolean | null
@@ -9,13 +10,16 @@ export function matcher(match: Match): (value: unknown) => boolean {
   const tests = Object.entries(match).map(([path, wanted]) => {
     const get = getter(path)
     const allowed = new Set(Array.isArray(wanted) ? (wanted as unknown[]) : [wanted])
-    return wanted === '*' ? (value: unknown) => get(value) !== undefined : (value: unknown) => allowed.has(get(value))
+    return wanted === '*' ? (value: unknown) => get(value) !== undefined : (value: unknown) => allowed.has(plain(get(value)))
   })
   return value => {
     for (const test of tests) if (!test(value)) return false
     return true
   }
 }
+
+/** `1.10` is the 1.1 of a condition. */
+const plain = (value: unknown): unknown => (value instanceof ExactNumber ? (value.plain ?? value.text) : value)
 
 /** Does one of them hold? None: no. */
 export function anyOf(matches: readonly Match[]): (value: unknown) => boolean {

@@ -1,6 +1,6 @@
 /** Reads and checks one tick. One reader is reused for all messages, so the hot path allocates nothing. */
-import { DataError, type Message } from '../../contract/plugin.ts'
-import { type Exact, readDecimal } from '../../kit/values/decimal.ts'
+import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
+import { type Exact, exactOf, readDecimal } from '../../kit/values/decimal.ts'
 import { parseTime, timeProblem, type TimeUnit, wrong } from '../../kit/values/event-time.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 
@@ -46,13 +46,13 @@ export class TickReader {
     this.symbol = symbol
 
     const rawPrice = this.getPrice(value)
-    const price = typeof rawPrice === 'string' ? readDecimal(rawPrice) : rawPrice
+    const price = decimal(rawPrice)
     if (typeof price === 'number' ? !(price > 0 && price < Number.POSITIVE_INFINITY) : typeof price !== 'string' || price.startsWith('-'))
       return wrong(this.fields.price, rawPrice, 'a finite number > 0, or one as a decimal string')
     this.price = price as Exact
 
     const rawVolume = this.getVolume(value)
-    const volume = typeof rawVolume === 'string' ? readDecimal(rawVolume) : rawVolume
+    const volume = decimal(rawVolume)
     if (
       typeof volume === 'number'
         ? !(volume >= 0 && volume < Number.POSITIVE_INFINITY)
@@ -66,3 +66,6 @@ export class TickReader {
     return timeProblem(this.fields.ts, raw, this.ts, message, this.maxFuture, this.unit)
   }
 }
+
+const decimal = (raw: unknown): unknown =>
+  typeof raw === 'number' ? raw : typeof raw === 'string' ? readDecimal(raw) : raw instanceof ExactNumber ? exactOf(raw) : raw

@@ -1,5 +1,5 @@
 /** Makes tickers and order books out of an exchange's messages, as its format says. */
-import { DataError, type Message } from '../../contract/plugin.ts'
+import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
 import { readDecimal } from '../../kit/values/decimal.ts'
 import { parseTime, wrong } from '../../kit/values/event-time.ts'
 import type { BookFormat, ExchangeFormat, Levels, MessageFormat, TickerFormat } from './exchange-format.ts'
@@ -22,7 +22,7 @@ export interface OrderBook {
   readonly symbol: string
   readonly bids: [price: string, size: string][]
   readonly asks: [price: string, size: string][]
-  readonly sequence: number | string | null
+  readonly sequence: number | string | ExactNumber | null
   readonly snapshot: boolean
   readonly ts: number
 }
@@ -137,7 +137,7 @@ function levels(from: Levels): (c: Context) => [string, string][] {
 
 /** As the exchange wrote it, and a number all the same. */
 function decimal(raw: unknown, path: string, positive: boolean): string {
-  const text = typeof raw === 'number' ? String(raw) : raw
+  const text = typeof raw === 'number' || raw instanceof ExactNumber ? String(raw) : raw
   const value = typeof text === 'string' ? readDecimal(text) : undefined
   const isWrong = value === undefined || (typeof value === 'number' ? value < 0 || (positive && value === 0) : value.startsWith('-'))
   if (isWrong) throw wrong(path, raw, `a decimal number ${positive ? '> 0' : '>= 0'}`)
@@ -150,9 +150,10 @@ function optional(raw: unknown, path: string | undefined): string | null {
   return decimal(raw, path!, false)
 }
 
-function number(raw: unknown, path: string | undefined): number | string | null {
+function number(raw: unknown, path: string | undefined): number | string | ExactNumber | null {
   if (raw === null && path === undefined) return null
   if (typeof raw === 'number' && Number.isSafeInteger(raw)) return raw
+  if (raw instanceof ExactNumber && /^-?\d{1,40}$/.test(raw.text)) return raw
   if (typeof raw === 'string' && /^-?\d{1,40}$/.test(raw)) return Number.isSafeInteger(Number(raw)) ? Number(raw) : raw
   throw wrong(path!, raw, 'a whole number')
 }

@@ -1,7 +1,9 @@
 /** Fields in which two records differ. */
 import { isDeepStrictEqual } from 'node:util'
-import { decimalOf, type Exact, readDecimal } from '../../kit/values/decimal.ts'
+import { canonicalText, ExactNumber } from '../../contract/plugin.ts'
+import { decimalOf, type Exact, exactOf, readDecimal } from '../../kit/values/decimal.ts'
 import { getter } from '../../kit/values/fields.ts'
+import { isRecord } from '../../kit/values/records.ts'
 
 export interface Difference {
   readonly field: string
@@ -33,12 +35,13 @@ export function compareRecords(left: Fields, right: Fields, { fields, tolerance,
 function same(left: unknown, right: unknown, tolerance: number): boolean {
   if (left === right) return true
   const [l, r] = [exact(left), exact(right)]
-  return l === undefined || r === undefined ? isDeepStrictEqual(left, right) : within(l, r, tolerance)
+  return l === undefined || r === undefined ? isDeepStrictEqual(canonical(left), canonical(right)) : within(l, r, tolerance)
 }
 
 /** A number, or a decimal as text: one side may print what the other counts. */
 function exact(value: unknown): Exact | undefined {
   if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
+  if (value instanceof ExactNumber) return exactOf(value)
   return typeof value === 'string' ? readDecimal(value) : undefined
 }
 
@@ -48,4 +51,12 @@ function within(left: Exact, right: Exact, tolerance: number): boolean {
   const [x, y, z] = [l, r, t].map(d => d.m * 10n ** BigInt(k - d.k))
   const apart = x > y ? x - y : y - x
   return apart <= z
+}
+
+/** Numbers in one spelling: 1.10 in a list is 1.1. */
+function canonical(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (value instanceof ExactNumber) return value.plain ?? new ExactNumber(canonicalText(value))
+  if (Array.isArray(value)) return value.map(canonical)
+  return isRecord(value) ? Object.fromEntries(Object.entries(value).map(([name, v]) => [name, canonical(v)])) : value
 }

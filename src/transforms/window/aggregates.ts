@@ -1,8 +1,8 @@
 /** What a window keeps of its messages: one small accumulator per output field, JSON-able at any moment. */
-import { DataError, type Json } from '../../contract/plugin.ts'
-import { compareExact, type Exact, readDecimal } from '../../kit/values/decimal.ts'
+import { compareNumbers, DataError, ExactNumber, type Json } from '../../contract/plugin.ts'
+import { type Exact, exactOf, readDecimal } from '../../kit/values/decimal.ts'
 import { ExactSum, type SumState } from './exact-sum.ts'
-import { type Getter, getter, show } from '../../kit/values/fields.ts'
+import { getter, show } from '../../kit/values/fields.ts'
 
 export type AggregateKind = 'count' | 'sum' | 'min' | 'max' | 'avg' | 'first' | 'last' | 'collect'
 
@@ -36,15 +36,18 @@ export function compileAggregates(config: AggregatesConfig): Spec[] {
     const get = field === '*' ? () => true : getter(field)
     return {
       name,
-      read: decimal ? value => readNumber(get, value, kind, field) : value => (get(value) ?? null) as Json,
+      read: decimal ? value => readNumber(get(value), kind, field) : value => (get(value) ?? null) as Json,
       create: () => make(),
       decode: state => make(state),
     }
   })
 }
 
-function readNumber(get: Getter, value: unknown, kind: string, field: string): Exact {
-  const raw = get(value)
+/** What a number is to an aggregate; an `ExactNumber` came as a JSON number, a text as text. */
+type Decimal = Exact | ExactNumber
+
+function readNumber(raw: unknown, kind: string, field: string): Decimal {
+  if (raw instanceof ExactNumber && exactOf(raw) !== undefined) return raw
   const n = typeof raw === 'string' ? readDecimal(raw) : raw
   if (typeof n === 'string' || (typeof n === 'number' && Number.isFinite(n))) return n
   throw new DataError(`${field} is ${show(raw)}; allowed for ${kind}: a finite number, or one as a decimal string`)
@@ -69,22 +72,31 @@ class Count implements Aggregate {
   }
 }
 
+/** For a sum: a double, or the digits. */
+const addend = (value: Json): Exact => (value instanceof ExactNumber ? exactOf(value)! : (value as Exact))
+
 class Sum implements Aggregate {
   private readonly sum: ExactSum
+  /** A JSON number that no double has was added: the sum is one, too. */
+  private exact: boolean
   constructor(state?: Json) {
     this.sum = state === undefined ? new ExactSum() : ExactSum.decode(state as SumState)
+    this.exact = Array.isArray(state) && state.length > 2
   }
   add(value: Json): void {
-    this.sum.add(value as Exact)
+    if (value instanceof ExactNumber && value.plain === undefined) this.exact = true
+    this.sum.add(addend(value))
   }
   merge(other: Sum): void {
     this.sum.merge(other.sum)
+    this.exact ||= other.exact
   }
   result(): Json {
-    return this.sum.value
+    const sum = this.sum.value
+    return typeof sum === 'string' && this.exact ? new ExactNumber(sum) : sum
   }
   encode(): Json {
-    return this.sum.encode()
+    return this.exact ? [...this.sum.encode(), true] : this.sum.encode()
   }
 }
 
@@ -98,7 +110,7 @@ class Average implements Aggregate {
   }
   add(value: Json): void {
     this.n++
-    this.sum.add(value as Exact)
+    this.sum.add(addend(value))
   }
   merge(other: Average): void {
     this.n += other.n
@@ -112,16 +124,20 @@ class Average implements Aggregate {
   }
 }
 
+const compare = (a: Decimal, b: Decimal): number =>
+  typeof a === 'number' && typeof b === 'number' ? a - b : compareNumbers(numeric(a), numeric(b))
+const numeric = (x: Decimal): number | ExactNumber => (typeof x === 'string' ? new ExactNumber(x) : x)
+
 /** min and max: the value whose comparison with the present one has this sign takes over. */
 class Extreme implements Aggregate {
-  private best: Exact | null
+  private best: Decimal | null
   private readonly sign: 1 | -1
   constructor(sign: 1 | -1, state: Json = null) {
     this.sign = sign
-    this.best = state as Exact | null
+    this.best = state as Decimal | null
   }
   add(value: Json): void {
-    if (this.best === null || compareExact(value as Exact, this.best) * this.sign > 0) this.best = value as Exact
+    if (this.best === null || compare(value as Decimal, this.best) * this.sign > 0) this.best = value as Decimal
   }
   merge(other: Extreme): void {
     if (other.best !== null) this.add(other.best)

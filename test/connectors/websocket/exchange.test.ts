@@ -6,7 +6,6 @@ import { Exchange } from '../../../examples/exchange/exchange.ts'
 import type { WebsocketSourceConfig } from '../../../src/generated/config-types.ts'
 import type { Message } from '../../../src/contract/plugin.ts'
 import { loadPipeline } from '../../../src/config/load.ts'
-import { exactValue } from '../../../src/kit/values/exact-json.ts'
 import { readFormat } from '../../../src/transforms/normalize/exchange-format.ts'
 import { exchangeReader } from '../../../src/transforms/normalize/exchange-reader.ts'
 import { type BookMessage, FeedBook, sides } from '../../support/feed-book.ts'
@@ -65,7 +64,7 @@ async function setUp(name: Name, seed = 1): Promise<ExchangeTest> {
   const consume = (m: Message): void => {
     let made
     try {
-      made = reader.read(exactValue(m), m)
+      made = reader.read(m.value, m)
     } catch {
       garbage.push(m.payload!.toString('latin1'))
       return

@@ -1,5 +1,5 @@
 /** A request's body as messages: one per element of a JSON array, one per line, or one in all. */
-import { DataError, DecodeError, type Format, type Header, Message, type Origin } from '../../../contract/plugin.ts'
+import { DataError, DecodeError, ExactNumber, type Format, type Header, Message, type Origin, parseJson } from '../../../contract/plugin.ts'
 import { getter, show } from '../../../kit/values/fields.ts'
 import { elements, JsonError } from './scan.ts'
 
@@ -51,7 +51,7 @@ export function messagesOf(rows: readonly Buffer[], options: RowOptions, facts: 
     let failure: Error | undefined
     try {
       if (options.format === 'ndjson') elements(row)
-      if (keyOf) key = keyBytes(keyOf(JSON.parse(row.toString())), options.key!)
+      if (keyOf) key = keyBytes(keyOf(parseJson(row.toString())), options.key!)
     } catch (error) {
       failure =
         error instanceof JsonError ? new DecodeError(`malformed JSON at column ${error.column}: ${error.message}`) : (error as Error)
@@ -66,7 +66,7 @@ export const formatOf = (format: RowOptions['format']): Format => (format === 'n
 
 function keyBytes(value: unknown, field: string): Buffer {
   if (typeof value === 'string' && value !== '') return Buffer.from(value)
-  if (Number.isSafeInteger(value)) return Buffer.from(String(value))
+  if (Number.isSafeInteger(value) || (value instanceof ExactNumber && /^-?\d+$/.test(value.text))) return Buffer.from(String(value))
   throw new DataError(`${field} is the key and must be a string or a whole number, not ${show(value)}`)
 }
 

@@ -1,0 +1,111 @@
+/** JSON numbers that a JavaScript number cannot carry: the value would be rounded, or written with other digits. */
+
+/** The grammar of a JSON number. */
+const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/
+
+/**
+ * A number of a record as it was written: `9007199254740993`, `12345678901234567.89`, `1.10`, `1e400`, `-0`.
+ *
+ * A decoded value holds one only where a plain JavaScript number would lose something, be it the value or only the text; all
+ * other numbers are plain. It is written back digit for digit by `JSON.stringify`. `Number(x)`, `x + 1` and `x < y` use the
+ * nearest double; use `compareNumbers` where digits matter, and `toDouble` instead of `typeof x === 'number'`.
+ */
+export class ExactNumber {
+  /** A JSON number. */
+  readonly text: string
+  private known: number | undefined | null = null
+
+  /** @throws {TypeError} when the text is not a JSON number */
+  constructor(text: string) {
+    if (!NUMBER.test(text)) throw new TypeError(`not a JSON number: ${text.slice(0, 80)}`)
+    this.text = text
+  }
+
+  /** The double of the same decimal value (`1.1` for `1.10`); undefined: no double has it. */
+  get plain(): number | undefined {
+    if (this.known === null) {
+      const nearest = Number(this.text)
+      this.known = Number.isFinite(nearest) && sameParts(partsOf(this.text), partsOf(String(nearest))) ? nearest + 0 : undefined
+    }
+    return this.known
+  }
+
+  /** The nearest double; an infinity for a number beyond its range. */
+  valueOf(): number {
+    return Number(this.text)
+  }
+
+  toString(): string {
+    return this.text
+  }
+
+  toJSON(): unknown {
+    return raw(this.text)
+  }
+}
+
+const raw = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
+
+export const isJsonNumber = (text: string): boolean => NUMBER.test(text)
+
+/** The nearest double of a number of a record, be it plain or exact; undefined: the value is something else. */
+export function toDouble(value: unknown): number | undefined {
+  if (typeof value === 'number') return value
+  return value instanceof ExactNumber ? Number(value.text) : undefined
+}
+
+/** The plain number where it has the same decimal value, else the exact one. */
+export function simplest(x: ExactNumber): number | ExactNumber {
+  return x.plain ?? x
+}
+
+/** By decimal value, where that of a plain number is its shortest digits: `1.10` equals 1.1, 2^53 + 1 is above 2^53. NaN is below all. */
+export function compareNumbers(a: number | ExactNumber, b: number | ExactNumber): number {
+  const [x, y] = [typeof a === 'number' ? a : a.plain, typeof b === 'number' ? b : b.plain]
+  if (x !== undefined && y !== undefined) return x < y ? -1 : x > y ? 1 : x === y ? 0 : Number.isNaN(x) ? (Number.isNaN(y) ? 0 : -1) : 1
+  if (x !== undefined && !Number.isFinite(x)) return Number.isNaN(x) ? -1 : Math.sign(x)
+  if (y !== undefined && !Number.isFinite(y)) return Number.isNaN(y) ? 1 : -Math.sign(y)
+  return compareParts(partsOf(String(a)), partsOf(String(b)))
+}
+
+/** One text for all spellings of a value, for keys of state: `1.10`, `1.1` and `11e-1` give `1.1`. */
+export function canonicalText(x: number | ExactNumber): string {
+  const plain = typeof x === 'number' ? x : x.plain
+  if (plain !== undefined) return String(plain)
+  const { negative, digits, point } = partsOf(String(x))
+  const sign = negative ? '-' : ''
+  if (point >= digits.length && point <= 100) return sign + digits.padEnd(point, '0')
+  if (point > 0 && point <= 100) return `${sign}${digits.slice(0, point)}.${digits.slice(point)}`
+  if (point <= 0 && point > -100) return `${sign}0.${'0'.repeat(-point)}${digits}`
+  return `${sign}${digits[0]}${digits.length > 1 ? `.${digits.slice(1)}` : ''}e${point - 1}`
+}
+
+/** `0.DIGITS * 10^point`; digits without zeros at either end, empty for zero. */
+export interface Parts {
+  readonly negative: boolean
+  readonly digits: string
+  readonly point: number
+}
+
+/** Of a JSON number, or of a finite number as JavaScript prints it. */
+export function partsOf(text: string): Parts {
+  const match = NUMBER.exec(text)
+  if (!match) throw new TypeError(`not a number: ${text.slice(0, 80)}`)
+  const [, sign, whole, fraction = '', exponent = '0'] = match
+  const all = whole + fraction
+  let from = 0
+  let to = all.length
+  while (from < to && all.charCodeAt(from) === 48) from++
+  while (to > from && all.charCodeAt(to - 1) === 48) to--
+  if (from === to) return { negative: false, digits: '', point: 0 }
+  return { negative: sign === '-', digits: all.slice(from, to), point: whole.length - from + Number(exponent) }
+}
+
+const sameParts = (a: Parts, b: Parts): boolean => a.negative === b.negative && a.point === b.point && a.digits === b.digits
+
+function compareParts(a: Parts, b: Parts): number {
+  const [x, y] = [a, b].map(p => (p.digits === '' ? 0 : p.negative ? -1 : 1))
+  if (x !== y || x === 0) return x < y ? -1 : x > y ? 1 : 0
+  const size = a.point !== b.point ? a.point - b.point : a.digits === b.digits ? 0 : a.digits < b.digits ? -1 : 1
+  return size === 0 ? 0 : size > 0 === x > 0 ? 1 : -1
+}

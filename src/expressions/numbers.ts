@@ -1,0 +1,144 @@
+/**
+ * Numbers in the interpreter. `+ - * %` are exact decimal arithmetic, comparison is by value; `/` and `double()` give binary
+ * doubles, and so does arithmetic on what they gave. The library knows doubles and 64-bit integers only, so the handlers of the
+ * operators in a checked tree are replaced. docs/adr/0027 says why.
+ */
+import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
+import { exactly, isNumeric, negative, type Numeric, type Operator } from '../kit/values/arithmetic.ts'
+import type { CelNode } from './cel.ts'
+
+type Handle = (a: unknown, b: unknown, ast: CelNode, ev: unknown) => unknown
+interface Handled {
+  handle: Handle
+}
+
+/**
+ * Is the number that a node gives binary rather than a decimal? Known from the text alone, so that the same expression computes
+ * alike for every record.
+ */
+export function isBinary(node: CelNode): boolean {
+  const { op, args } = node.meta.alternate ?? node
+  switch (op) {
+    case '/':
+      return node.checkedType?.name !== 'int'
+    case '+':
+    case '-':
+    case '*':
+    case '%':
+      return isBinary(args[0]) || isBinary(args[1])
+    case '-_':
+      return isBinary(args)
+    case '?:':
+      return isBinary(args[1]) || isBinary(args[2])
+    case 'call':
+      if (args[0] === 'to_double') return true
+      return PASSES.has(args[0]) && (args[1] as CelNode[]).some(isBinary)
+    case 'rcall':
+      return args[0] === 'orValue' && isBinary(args[2][0])
+    default:
+      return false
+  }
+}
+
+/** Functions that give one of their arguments, or its size. */
+const PASSES = new Set(['min', 'max', 'abs', 'dyn'])
+
+/** Once per checked tree. */
+export function makeExact(root: CelNode): void {
+  const seen = new Set<CelNode>()
+  const visit = (node: unknown): void => {
+    if (Array.isArray(node)) return node.forEach(visit)
+    if (typeof node !== 'object' || node === null) return
+    if (!isNode(node)) {
+      // Operands of a comprehension.
+      if (Object.getPrototypeOf(node) === Object.prototype) Object.values(node).forEach(visit)
+      return
+    }
+    if (seen.has(node)) return
+    seen.add(node)
+    replace(node)
+    visit(node.args)
+    visit(node.meta.alternate)
+    const { macro } = node.meta
+    if (macro) visit([macro.args, macro.receiver, macro.arg])
+  }
+  visit(root)
+}
+
+const isNode = (v: object): v is CelNode => 'op' in v && 'args' in v && 'meta' in v
+
+function replace(node: CelNode): void {
+  const given = (node as unknown as Handled).handle
+  if (given === undefined) return
+  const handle = handler(node, given)
+  if (handle) (node as unknown as Handled).handle = handle
+}
+
+function handler(node: CelNode, given: Handle): Handle | undefined {
+  const { op } = node
+  switch (op) {
+    case '+':
+    case '-':
+    case '*':
+    case '%': {
+      const compute = isBinary(node) ? BINARY[op] : (a: Numeric, b: Numeric) => exactly(op as Operator, a, b)
+      return (a, b, ast, ev) => (isMixed(a, b) ? compute(a as Numeric, b as Numeric) : given(a, b, ast, ev))
+    }
+    case '/':
+      return (a, b, ast, ev) => (isMixed(a, b) ? Number(a) / Number(b) : given(a, b, ast, ev))
+    case '<':
+    case '<=':
+    case '>':
+    case '>=': {
+      const test = TESTS[op]
+      return (a, b, ast, ev) => (isExact(a, b) ? test(compareNumbers(widened(a), widened(b))) : given(a, b, ast, ev))
+    }
+    case '==':
+    case '!=':
+    case 'in':
+      return (a, b, ast, ev) => given(comparable(a), comparable(b), ast, ev)
+    case '-_':
+      // Unary: the operand comes first, too.
+      return (a, ...rest) => (a instanceof ExactNumber ? negative(a) : given(a, ...rest))
+    default:
+      return undefined
+  }
+}
+
+/** Two numbers of which not both are 64-bit integers; those are the library's. */
+const isMixed = (a: unknown, b: unknown): boolean => isNumeric(a) && isNumeric(b) && !(typeof a === 'bigint' && typeof b === 'bigint')
+const isExact = (a: unknown, b: unknown): boolean =>
+  (a instanceof ExactNumber && isNumeric(b)) || (b instanceof ExactNumber && isNumeric(a))
+const widened = (x: unknown): number | ExactNumber => (typeof x === 'bigint' ? new ExactNumber(String(x)) : (x as number | ExactNumber))
+
+const BINARY: Record<string, (a: Numeric, b: Numeric) => number> = {
+  '+': (a, b) => Number(a) + Number(b),
+  '-': (a, b) => Number(a) - Number(b),
+  '*': (a, b) => Number(a) * Number(b),
+  '%': (a, b) => Number(a) % Number(b),
+}
+const TESTS: Record<string, (order: number) => boolean> = {
+  '<': order => order < 0,
+  '<=': order => order <= 0,
+  '>': order => order > 0,
+  '>=': order => order >= 0,
+}
+
+/** The same value in the one form that the library compares by value; the very same when there is nothing exact in it. */
+function comparable(v: unknown): unknown {
+  if (typeof v !== 'object' || v === null) return v
+  if (v instanceof ExactNumber) {
+    if (v.plain !== undefined) return v.plain
+    return /^-?\d+$/.test(v.text) ? BigInt(v.text) : v
+  }
+  if (Array.isArray(v)) {
+    const items = v.map(comparable)
+    return items.some((item, i) => item !== v[i]) ? items : v
+  }
+  if (v instanceof Map) return new Map([...v].map(([name, item]) => [name, comparable(item)]))
+  const prototype = Object.getPrototypeOf(v)
+  if (prototype !== Object.prototype && prototype !== null) return v
+  const entries = Object.entries(v)
+  const parts = entries.map(([, item]) => comparable(item))
+  return parts.some((part, i) => part !== entries[i][1]) ? Object.fromEntries(entries.map(([name], i) => [name, parts[i]])) : v
+}
