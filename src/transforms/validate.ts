@@ -2,6 +2,7 @@
 import type { ValidateConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
 import { compileSchema, explain, loadSchema, type Validate } from './validate/json-schema.ts'
+import { withPlainNumbers } from '../kit/values/records.ts'
 import schema from './validate.schema.json' with { type: 'json' }
 
 export default defineTransform<ValidateConfig>({
@@ -13,7 +14,7 @@ export default defineTransform<ValidateConfig>({
     return {
       process(messages, out) {
         for (const m of messages) {
-          if (fits(m.value)) out.emit(m)
+          if (fits(withPlainNumbers(m.value))) out.emit(m)
           else out.fail(m, new DataError(explain(fits.errors!)))
         }
       },
