@@ -1,6 +1,6 @@
 /** Records in this process that the `memory` source reads and the `memory` sink writes. For tests and for programs that embed the runner. */
 import { randomUUID } from 'node:crypto'
-import { DecodeError, type Header, type Json, PipelineError } from '../../contract/plugin.ts'
+import { DecodeError, encodeJson, type Header, type Json, PipelineError } from '../../contract/plugin.ts'
 
 /** `payload` (bytes or text) or `value` (written as JSON); neither: a tombstone. */
 export interface MemoryRecord {
@@ -22,7 +22,7 @@ export class StoredRecord {
   readonly headers: readonly Header[] | undefined
 
   constructor({ payload, value, key = null, time = 0, headers }: MemoryRecord) {
-    this.payload = bytes(payload === undefined ? (value === undefined ? null : JSON.stringify(value)) : payload)
+    this.payload = bytes(payload === undefined ? (value === undefined ? null : encodeJson(value)) : payload)
     this.keyBytes = bytes(key)
     this.time = time
     this.headers = headers
