@@ -21,7 +21,8 @@ const read = (json: string | Buffer): Message => Message.fromRecord(Buffer.from(
 /** Decoded and written again. */
 function rewritten(json: string): string {
   const m = read(json)
-  m.value = m.value as object
+  const { value } = m
+  m.value = value
   return String(m.encode())
 }
 
@@ -117,7 +118,7 @@ describe('numbers keep the digits they came with', () => {
     const noise = fc.oneof(
       jsonText,
       fc.string(),
-      fc.array(fc.constantFrom(...'{}[]:,"\\ \n1.0e-+tfn'), { maxLength: 12 }).map(c => c.join('')),
+      fc.array(fc.constantFrom(...'{}[]:,"\\ \n1.0e-+tfn'.split('')), { maxLength: 12 }).map(c => c.join('')),
     )
     fc.assert(
       fc.property(noise, fc.constantFrom('', ' ', '\n\t'), (json, space) => {
@@ -223,7 +224,6 @@ describe('depth and what JSON cannot say', () => {
     ['a cycle', cycle, /contains itself/],
     ['too deep', deep, /nested too deeply/],
     ['a function', () => 1, /a function/],
-    ['a text of more than half a gigabyte', Array(600).fill('x'.repeat(1024 * 1024)), /too long/],
   ])('%s is a DataError of its record', (_, value, message) => {
     expect(() => new Message(value).encode()).toThrow(DataError)
     expect(() => new Message(value).encode()).toThrow(message)
