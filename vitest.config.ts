@@ -14,6 +14,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
     globalSetup: ['test/setup.ts'],
+    setupFiles: ['src/built-in.ts'],
     // Processes, not threads: tests change directory, environment and signals.
     pool: 'forks',
     // kafkajs on Node 24 computes a timer in the past and Node says so.

@@ -1,5 +1,6 @@
 /** Entry of the command line. Only the module of the command that runs is loaded: `validate` must not pay for `run`. */
 import { Command } from 'commander'
+import '../built-in.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 
 /** Each module registers its command; the order is that of `--help`. */

@@ -1,7 +1,7 @@
 /** Finds plugins by section and name: built-in ones by the generated map, a user's own by the files under `plugins:`. Nothing is loaded before it is used. */
-import { type Loader, PLUGINS, VALIDATORS } from '../generated/plugins.ts'
 import type { Plugin } from '../contract/plugin.ts'
-import { type Quick, useQuick, validator } from './ajv.ts'
+import { useQuick, validator } from './ajv.ts'
+import { builtIns, loadQuick } from './built-ins.ts'
 import { importPlugins } from './plugin-modules.ts'
 import type { Problems } from './problems.ts'
 import type { Schema } from './schema.ts'
@@ -18,7 +18,7 @@ export class Registry {
   async load(kind: Kind, type: string): Promise<Plugin | undefined> {
     const own = this.own.get(`${kind} ${type}`)
     if (own) return own
-    const loaders: Record<string, Loader> = PLUGINS[kind]
+    const loaders = builtIns().plugins[kind]
     if (!Object.hasOwn(loaders, type)) return undefined
     const [{ default: plugin }, made] = await Promise.all([loaders[type](), loadQuick(`${kind}.${type}`)])
     if (made) useQuick(plugin.schema as Schema, made)
@@ -26,12 +26,12 @@ export class Registry {
   }
 
   has(kind: Kind, type: string): boolean {
-    return this.own.has(`${kind} ${type}`) || Object.hasOwn(PLUGINS[kind], type)
+    return this.own.has(`${kind} ${type}`) || Object.hasOwn(builtIns().plugins[kind], type)
   }
 
   names(kind: Kind): string[] {
     const own = [...this.own.values()].filter(p => p.kind === kind).map(p => p.type)
-    return [...Object.keys(PLUGINS[kind]), ...own].sort()
+    return [...Object.keys(builtIns().plugins[kind]), ...own].sort()
   }
 
   /** Kinds in which the name exists. */
@@ -81,12 +81,6 @@ export class Registry {
     }
     this.own.set(id, plugin)
   }
-}
-
-/** The validator made ahead for a schema: `source.kafka`, or `frame`. */
-export async function loadQuick(id: string): Promise<Quick | undefined> {
-  const loaders: Record<string, () => Promise<Quick>> = VALIDATORS
-  return Object.hasOwn(loaders, id) ? loaders[id]() : undefined
 }
 
 /** What is wrong with the shape of something that should be a plugin. */

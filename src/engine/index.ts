@@ -1,4 +1,5 @@
 /** The engine for programs that embed it, on the same ground as the command line. What it promises is documented in the entry, src/index.ts. */
+import '../built-in.ts'
 import { type LoadOptions as ConfigOptions, loadInput, type PipelineInput } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
 import { type Logger, PipelineError } from '../contract/plugin.ts'

@@ -12,7 +12,8 @@ import { build } from '../runtime/build.ts'
 import { localCheckpoints } from '../runtime/checkpoints/local.ts'
 import { asDryRun } from '../runtime/dry-run.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
-import { observe, type PipelineStatus, statusOf } from '../runtime/telemetry/observed.ts'
+import type { PipelineStatus } from '../kit/pipeline-status.ts'
+import { observe, statusOf } from '../runtime/telemetry/observed.ts'
 import { givenChannels, type MemoryChannels } from './memory.ts'
 
 export interface LaunchOptions {

@@ -1,13 +1,13 @@
 /** What one lane has produced and not yet written: written, committed and discarded as a unit. */
 import type { Message, Position, Rejection } from '../contract/plugin.ts'
-import type { Location } from '../config/model.ts'
+import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 
 export class CommitBatch {
   /** Per sink, in the order of the pipeline's sinks. */
   readonly outputs: Message[][]
   readonly dead: Message[] = []
   /** For a source that reports rejections to its senders. */
-  readonly rejected: (Rejection & { readonly at: Location })[] = []
+  readonly rejected: (Rejection & Failure)[] = []
   /** Where the source reads on after this batch; undefined: nothing was read. */
   position: Position | undefined
   /** Source messages read into it. */

@@ -1,7 +1,7 @@
 /** Exactly once with nothing installed: the log and the database are both in the runner's process, which is killed. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { openPglite } from '../../src/connectors/postgres/pglite/driver.ts'
+import { openPglite } from '../../src/kit/postgres/pglite/driver.ts'
 import { runRunner, startRunner, tempDir } from '../support/runner.ts'
 import { embeddedBackend } from './lib/backend.ts'
 

@@ -2,8 +2,8 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { EnvironmentError, Message, type DeadLetterReader, type Origin } from '../../contract/plugin.ts'
-import { readEnvelope } from './envelope.ts'
-import { type Line, Splitter } from './splitter.ts'
+import { readEnvelope } from '../../kit/lines/envelope.ts'
+import { type Line, Splitter } from '../../kit/lines/splitter.ts'
 
 const CHUNK = 256 * 1024
 /** More than any broker would take. */

@@ -2,7 +2,7 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { type Batch, EnvironmentError, type Logger, type Position } from '../../contract/plugin.ts'
-import { type RecordOptions, Records } from './records.ts'
+import { type RecordOptions, Records } from '../../kit/lines/records.ts'
 
 export interface FileLaneOptions extends RecordOptions {
   readonly path: string

@@ -10,11 +10,11 @@ import {
   type Message,
   type Sink,
 } from '../../contract/plugin.ts'
-import { formatRecord, parseRecord } from './csv.ts'
-import { jsonLine, textLine } from './encode.ts'
-import { envelopeLine } from './envelope.ts'
+import { formatRecord, parseRecord } from '../../kit/lines/csv.ts'
+import { jsonLine, textLine } from '../../kit/lines/encode.ts'
+import { envelopeLine } from '../../kit/lines/envelope.ts'
 import { readFileDeadLetters } from './dead-letters.ts'
-import { DELIMITER_RULE, formatOf, isDelimiter } from './records.ts'
+import { DELIMITER_RULE, formatOf, isDelimiter } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './sink.schema.json' with { type: 'json' }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FileSourceConfig } from '../../generated/config-types.ts'
 import { type ConfigProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
 import { FileLane } from './file-lane.ts'
-import { validateRecords, formatOf } from './records.ts'
+import { validateRecords, formatOf } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }

@@ -3,8 +3,8 @@
  * spreadsheet is held, so that a claim somebody finds under the lock is one that a crash or a lost answer has left.
  */
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
-import { connect, type ConnectionConfig, connectionFor, type PostgresLease } from '../postgres/connect.ts'
-import { quoteTable, type Session } from '../postgres/driver.ts'
+import { connect, type ConnectionConfig, connectionFor, type PostgresLease } from '../../kit/postgres/connect.ts'
+import { quoteTable, type Session } from '../../kit/postgres/driver.ts'
 import type { Logger } from '../../contract/plugin.ts'
 
 export interface RowKey {

@@ -11,7 +11,7 @@ import {
   PipelineError,
   type Sink,
 } from '../../contract/plugin.ts'
-import { validateConnection } from '../postgres/connect.ts'
+import { validateConnection } from '../../kit/postgres/connect.ts'
 import { RejectedPost, type SheetsClient, sheetsClient } from './client.ts'
 import { connectionOf, Posts, type RowKey, type SheetClaims } from './posts.ts'
 import { checkSheets } from './check.ts'

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
+import { checkWritable } from '../../kit/check-writable.ts'
 import type { AclOperation } from './log-admin.ts'
 import { clusterOptions, connect, type ConnectionConfig, embeddedPath, isEmbedded, scopeOf } from './connect.ts'
 import type { KafkaDriver } from './client/driver.ts'
@@ -34,8 +35,7 @@ async function checkEmbedded(config: ConnectionConfig, ctx: CheckContext, topics
   const what = `embedded log ${path}`
   // Opening makes the file; looking must not.
   if (!existsSync(path)) {
-    const { checkSink: probeFile } = await import('../file/check.ts')
-    return probeFile({ path } as Parameters<typeof probeFile>[0]).map(p => ({ ...p, what }))
+    return [checkWritable(what, path, 'is appended to')]
   }
   try {
     const { driver, release } = await connect(config, ctx.log)

@@ -1,7 +1,7 @@
 /** `runner check`: can this database be used, now, from here? */
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
-import { type ConnectionConfig, connect, isEmbedded, scopeOf } from './connect.ts'
-import { type Driver, quoteTable } from './driver.ts'
+import { type ConnectionConfig, connect, isEmbedded, scopeOf } from '../../kit/postgres/connect.ts'
+import { type Driver, quoteTable } from '../../kit/postgres/driver.ts'
 
 export interface Wanted {
   readonly table: string

@@ -1,7 +1,7 @@
 /** Rows as JSON: exact numbers as texts, times in ISO 8601. */
 import { parseJson } from '../../contract/plugin.ts'
-import type { Field, Row, Value } from './driver.ts'
-import { ARRAYS, OID } from './types.ts'
+import type { Field, Row, Value } from '../../kit/postgres/driver.ts'
+import { ARRAYS, OID } from '../../kit/postgres/types.ts'
 
 /** A row as a value for messages. JSON columns become what they hold. */
 export function jsonRow(fields: readonly Field[], row: Row): Record<string, unknown> {

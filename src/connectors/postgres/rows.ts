@@ -6,7 +6,7 @@ import { compileObject } from '../../expressions/index.ts'
 import { type ConfigProblem, DataError, encodeJson, type Message } from '../../contract/plugin.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { isRecord } from '../../kit/values/records.ts'
-import { type Param, quoteName, quoteTable } from './driver.ts'
+import { type Param, quoteName, quoteTable } from '../../kit/postgres/driver.ts'
 import type { Command } from './write.ts'
 
 export interface TableConfig {

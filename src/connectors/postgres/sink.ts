@@ -11,7 +11,14 @@ import {
   type Sink,
   type WriteContext,
 } from '../../contract/plugin.ts'
-import { validateConnection, connectionKeys, type ConnectionConfig, connect, type PostgresLease, scopeOf } from './connect.ts'
+import {
+  validateConnection,
+  connectionKeys,
+  type ConnectionConfig,
+  connect,
+  type PostgresLease,
+  scopeOf,
+} from '../../kit/postgres/connect.ts'
 import { checkDatabase } from './check.ts'
 import { bodyOf, validateTable, columnNames, rowPreview, tableCommand } from './rows.ts'
 import { validateStatement, jsonOf, statementCommand } from './statements.ts'

@@ -11,8 +11,8 @@ import {
   type Source,
   type SourceContext,
 } from '../../contract/plugin.ts'
-import { validateConnection, connectionKeys, type ConnectionConfig, connect, type PostgresLease } from './connect.ts'
-import { quoteName, quoteTable, type Param, type Result } from './driver.ts'
+import { validateConnection, connectionKeys, type ConnectionConfig, connect, type PostgresLease } from '../../kit/postgres/connect.ts'
+import { quoteName, quoteTable, type Param, type Result } from '../../kit/postgres/driver.ts'
 import { jsonText } from './json.ts'
 import { checkDatabase } from './check.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'

@@ -1,7 +1,7 @@
 /** The user's own SQL, with named parameters. */
 import { compile } from '../../expressions/index.ts'
 import { type ConfigProblem, DataError, encodeJson, type Message } from '../../contract/plugin.ts'
-import type { Param } from './driver.ts'
+import type { Param } from '../../kit/postgres/driver.ts'
 import { parsePlaceholders } from './placeholders.ts'
 import { jsonArray } from './rows.ts'
 import type { Command } from './write.ts'

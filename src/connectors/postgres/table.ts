@@ -1,6 +1,6 @@
 /** What a table looks like: found out before the first row, so that a wrong name ends the run at its start. */
 import { EnvironmentError } from '../../contract/plugin.ts'
-import { quoteTable, type Queryable } from './driver.ts'
+import { quoteTable, type Queryable } from '../../kit/postgres/driver.ts'
 
 async function columnsOfTable(db: Queryable, table: string): Promise<string[] | undefined> {
   const { rows } = await db.query(

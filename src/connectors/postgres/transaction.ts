@@ -1,6 +1,6 @@
 /** A transaction of a lane: what sinks write, the lane's state and its position. */
 import { type CheckpointDelta, ConnectionError, DataError, type Transaction } from '../../contract/plugin.ts'
-import type { OpenTransaction, Queryable } from './driver.ts'
+import type { OpenTransaction, Queryable } from '../../kit/postgres/driver.ts'
 
 const SAVE = 'update runner_checkpoint set position = $2, updated_at = clock_timestamp() where id = $1'
 const PUT_STATE = `

@@ -3,9 +3,9 @@
  * the transaction is open, and its epoch tells whose the lane is.
  */
 import { type Checkpoint, type CheckpointDelta, type Context, type Json, type LaneInfo, type Transactor } from '../../contract/plugin.ts'
-import { type ConnectionConfig, connect, type PostgresLease } from './connect.ts'
+import { type ConnectionConfig, connect, type PostgresLease } from '../../kit/postgres/connect.ts'
 import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
-import type { Driver, Queryable } from './driver.ts'
+import type { Driver, Queryable } from '../../kit/postgres/driver.ts'
 import { type Claim, PostgresTransaction, unescape } from './transaction.ts'
 
 const TABLES = `

@@ -1,6 +1,6 @@
 /** Writes messages by statements; of a batch in which the data of some is wrong, all the others. */
 import { DataError, type Message } from '../../contract/plugin.ts'
-import type { Param, Queryable } from './driver.ts'
+import type { Param, Queryable } from '../../kit/postgres/driver.ts'
 
 /** One statement, for a whole batch or for each message. */
 export type Command = { readonly sql: string } & (

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunnerStatusSourceConfig } from '../../generated/config-types.ts'
 import { defineSource, Message, type Origin, type CheckResult, type CheckContext } from '../../contract/plugin.ts'
-import { statusOfAll } from '../../runtime/telemetry/observed.ts'
+import { statusOfAll } from '../../kit/pipeline-status.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<RunnerStatusSourceConfig>({

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { StdinSourceConfig } from '../../generated/config-types.ts'
 import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
-import { validateRecords, Records } from '../file/records.ts'
+import { validateRecords, Records } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }

@@ -1,8 +1,8 @@
 import type { Writable } from 'node:stream'
 import type { StdoutSinkConfig } from '../../generated/config-types.ts'
 import { ConnectionError, defineSink, EnvironmentError, type Sink } from '../../contract/plugin.ts'
-import { jsonLine, textLine } from '../file/encode.ts'
-import { envelopeLine } from '../file/envelope.ts'
+import { jsonLine, textLine } from '../../kit/lines/encode.ts'
+import { envelopeLine } from '../../kit/lines/envelope.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<StdoutSinkConfig>({

@@ -1,10 +1,10 @@
 /** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it died. */
 import { type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
-import type { Location } from '../../config/model.ts'
 
 export interface Failure {
   readonly step: string
-  readonly at: Location
+  /** Where the step is configured. */
+  readonly at: { readonly file: string; readonly line: number }
   readonly error: Error
 }
 

@@ -1,7 +1,7 @@
 import { appendFileSync, mkdirSync, renameSync, truncateSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { FileSourceConfig } from '../../../src/generated/config-types.ts'
-import { formatRecord } from '../../../src/connectors/file/csv.ts'
+import { formatRecord } from '../../../src/kit/lines/csv.ts'
 import file from '../../../src/connectors/file/source.ts'
 import type { Batch, Position, Source } from '../../../src/contract/plugin.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'

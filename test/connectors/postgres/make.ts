@@ -1,4 +1,4 @@
-import type { ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
+import type { ConnectionConfig } from '../../../src/kit/postgres/connect.ts'
 
 /** Connection settings as the schema would fill them in. */
 export const settings = (dsn: string, more: Partial<ConnectionConfig> = {}): ConnectionConfig => ({

@@ -5,7 +5,7 @@
  */
 import { crc32 } from 'node:zlib'
 import { EnvironmentError } from '../../../contract/plugin.ts'
-import type { Queryable } from '../driver.ts'
+import type { Queryable } from '../../../kit/postgres/driver.ts'
 
 /** Membership locks lie above the buckets; which one says how many buckets the publisher counts. */
 const MEMBERS = 1_000_000

@@ -1,8 +1,8 @@
 /** Can this outbox be published from here? Looks at the table, its columns, its index and our rights. */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../../contract/plugin.ts'
-import { connect } from '../connect.ts'
-import { type Queryable, quoteTable } from '../driver.ts'
+import { connect } from '../../../kit/postgres/connect.ts'
+import { type Queryable, quoteTable } from '../../../kit/postgres/driver.ts'
 
 export async function checkOutbox(config: PostgresOutboxSourceConfig, ctx: CheckContext): Promise<CheckResult[]> {
   const results: CheckResult[] = []

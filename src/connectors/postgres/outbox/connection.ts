@@ -4,7 +4,7 @@
  */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import { ConnectionError, type Position, type SourceContext } from '../../../contract/plugin.ts'
-import type { Session } from '../driver.ts'
+import type { Session } from '../../../kit/postgres/driver.ts'
 import { Bucket } from './bucket.ts'
 import type { BucketLeases } from './bucket-leases.ts'
 import type { OutboxMeter } from './meter.ts'

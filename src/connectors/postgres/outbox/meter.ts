@@ -1,7 +1,7 @@
 /** What the operator sees of an outbox. */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import type { Counter, Metrics } from '../../../contract/plugin.ts'
-import type { Queryable } from '../driver.ts'
+import type { Queryable } from '../../../kit/postgres/driver.ts'
 import { COUNTED, lastId, statements } from './table.ts'
 
 type Gauge = ReturnType<Metrics['gauge']>

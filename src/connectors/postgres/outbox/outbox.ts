@@ -12,8 +12,8 @@ import {
   type Source,
   type SourceContext,
 } from '../../../contract/plugin.ts'
-import { connect, type PostgresLease } from '../connect.ts'
-import { quoteTable } from '../driver.ts'
+import { connect, type PostgresLease } from '../../../kit/postgres/connect.ts'
+import { quoteTable } from '../../../kit/postgres/driver.ts'
 import type { Bucket } from './bucket.ts'
 import { Connection, type ConnectionHost } from './connection.ts'
 import { alone, BucketLeases } from './bucket-leases.ts'

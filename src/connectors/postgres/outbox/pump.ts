@@ -4,7 +4,7 @@
  */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import { PipelineError } from '../../../contract/plugin.ts'
-import { quoteName, type Session } from '../driver.ts'
+import { quoteName, type Session } from '../../../kit/postgres/driver.ts'
 import type { Bucket } from './bucket.ts'
 import { Signal } from './signal.ts'
 import type { OutboxRow, Statements } from './table.ts'

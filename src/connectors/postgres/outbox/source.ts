@@ -1,6 +1,6 @@
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import { type ConfigProblem, defineSource } from '../../../contract/plugin.ts'
-import { validateConnection, connectionKeys } from '../connect.ts'
+import { validateConnection, connectionKeys } from '../../../kit/postgres/connect.ts'
 import { Outbox } from './outbox.ts'
 import { checkOutbox } from './check.ts'
 import { withKeys } from '../../../kit/keys/with-keys.ts'

@@ -1,6 +1,6 @@
 /** The statements on the outbox table, made once from the configured names. */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
-import { quoteName, quoteTable } from '../driver.ts'
+import { quoteName, quoteTable } from '../../../kit/postgres/driver.ts'
 
 /** A row, in the order of the columns that `step` selects. */
 export interface OutboxRow {

@@ -1,9 +1,9 @@
 /** Adds a row of a database table to each message. */
 import type { LookupConfig } from '../../../generated/config-types.ts'
-import { validateConnection, connectionKeys, type ConnectionConfig } from '../connect.ts'
-import type { Param } from '../driver.ts'
+import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
+import type { Param } from '../../../kit/postgres/driver.ts'
 import { jsonRow } from '../json.ts'
-import { LazyLease } from '../lazy.ts'
+import { LazyLease } from '../../../kit/postgres/lazy.ts'
 import { parsePlaceholders } from '../placeholders.ts'
 import { checkDatabase } from '../check.ts'
 import { compile } from '../../../expressions/index.ts'

@@ -1,9 +1,9 @@
 /** Runs a query for the messages and goes on with its result. */
 import type { SqlConfig } from '../../../generated/config-types.ts'
-import { validateConnection, connectionKeys, type ConnectionConfig } from '../connect.ts'
-import type { Queryable, Result } from '../driver.ts'
+import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
+import type { Queryable, Result } from '../../../kit/postgres/driver.ts'
 import { jsonRow } from '../json.ts'
-import { LazyLease } from '../lazy.ts'
+import { LazyLease } from '../../../kit/postgres/lazy.ts'
 import { checkDatabase } from '../check.ts'
 import { validateStatement, statementCommand } from '../statements.ts'
 import { compile } from '../../../expressions/index.ts'

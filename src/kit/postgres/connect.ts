@@ -1,11 +1,11 @@
 /** Which database a config means, and one shared driver per database in this process. */
 import { type ConfigProblem, EnvironmentError, type Logger } from '../../contract/plugin.ts'
-import { suggest } from '../../kit/text/suggest.ts'
-import { inStateDir } from '../../kit/state-dir.ts'
-import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
-import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
-import { validateTlsFiles, readTlsFiles } from '../../kit/keys/tls.ts'
-import { withKeys } from '../../kit/keys/with-keys.ts'
+import { suggest } from '../text/suggest.ts'
+import { inStateDir } from '../state-dir.ts'
+import { type Lease as SharedLease, shareDrivers } from '../share-drivers.ts'
+import tlsKeys from '../keys/tls.schema.json' with { type: 'json' }
+import { validateTlsFiles, readTlsFiles } from '../keys/tls.ts'
+import { withKeys } from '../keys/with-keys.ts'
 import connection from './connection.schema.json' with { type: 'json' }
 import type { Driver } from './driver.ts'
 

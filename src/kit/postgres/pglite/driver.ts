@@ -3,8 +3,8 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { PGlite } from '@electric-sql/pglite'
 import { EnvironmentError } from '../../../contract/plugin.ts'
-import { makeDirs } from '../../../kit/make-dirs.ts'
-import { needsPackage } from '../../../kit/optional-package.ts'
+import { makeDirs } from '../../make-dirs.ts'
+import { needsPackage } from '../../optional-package.ts'
 import {
   type Driver,
   inTransaction,

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatRecord, parseRecord } from '../../../src/connectors/file/csv.ts'
-import { type Line, Splitter } from '../../../src/connectors/file/splitter.ts'
+import { formatRecord, parseRecord } from '../../../src/kit/lines/csv.ts'
+import { type Line, Splitter } from '../../../src/kit/lines/splitter.ts'
 
 /** Pushes the bytes in pieces cut at these fractions. */
 function run(splitter: Splitter, bytes: Buffer, at: readonly number[] = []): Line[] {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { envelopeLine, readEnvelope } from '../../../src/connectors/file/envelope.ts'
+import { envelopeLine, readEnvelope } from '../../../src/kit/lines/envelope.ts'
 import { type Header, Message } from '../../../src/contract/plugin.ts'
 
 const record = (value: Buffer | string | null, key: Buffer | string | null = 'k', headers: readonly Header[] = [['a', '1']]) => {

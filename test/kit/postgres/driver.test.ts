@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { connect, type PostgresLease } from '../../../src/connectors/postgres/connect.ts'
+import { connect, type PostgresLease } from '../../../src/kit/postgres/connect.ts'
 import { ConnectionError, DataError, EnvironmentError } from '../../../src/contract/plugin.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 import { database } from '../../support/postgres.ts'
-import { settings } from './make.ts'
+import { settings } from '../../connectors/postgres/make.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'pglite-'))
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
@@ -178,7 +178,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     })
 
     test('another process is told that the database is in use', async () => {
-      const code = `const { openPglite } = await import(${JSON.stringify(new URL('../../../src/connectors/postgres/pglite/driver.ts', import.meta.url).href)})
+      const code = `const { openPglite } = await import(${JSON.stringify(new URL('../../../src/kit/postgres/pglite/driver.ts', import.meta.url).href)})
         try { await openPglite(${JSON.stringify(dsn.slice(7))}); console.log('opened') } catch (e) { console.log(e.name, e.message) }`
       const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code])
       expect(stdout).toMatch(/EnvironmentError .*in use by another process/)

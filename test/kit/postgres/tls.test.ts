@@ -2,12 +2,12 @@
 import { chmodSync, chownSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { validateConnection, connect, type ConnectionConfig } from '../../../src/connectors/postgres/connect.ts'
+import { validateConnection, connect, type ConnectionConfig } from '../../../src/kit/postgres/connect.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 import { makeCa, makeCertificate } from '../../support/certificates.ts'
 import { tempDir } from '../../support/runner.ts'
 import { type PostgresServer, startPostgres } from '../../support/servers/postgres.ts'
-import { settings } from './make.ts'
+import { settings } from '../../connectors/postgres/make.ts'
 
 describe('TLS', () => {
   let server: PostgresServer

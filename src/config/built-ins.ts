@@ -1,0 +1,31 @@
+/**
+ * The built-in plugins. Config lies below the plugins and does not import them: the program hands them in (`src/built-in.ts`), before
+ * anything is loaded.
+ */
+import type { Plugin } from '../contract/plugin.ts'
+import type { Quick } from './ajv.ts'
+
+export interface BuiltIns {
+  /** By kind and type. */
+  readonly plugins: Readonly<Record<Plugin['kind'], Readonly<Record<string, () => Promise<{ default: Plugin }>>>>>
+  /** Validators made ahead, by `<kind>.<type>`, and `frame`. */
+  readonly validators: Readonly<Record<string, () => Promise<Quick>>>
+}
+
+let provided: BuiltIns | undefined
+
+export function provideBuiltIns(builtIns: BuiltIns): void {
+  provided = builtIns
+}
+
+/** @throws {Error} when the program did not provide them: without them every plugin would be reported as unknown. */
+export function builtIns(): BuiltIns {
+  if (!provided) throw new Error('the built-in plugins are not provided: import src/built-in.ts first')
+  return provided
+}
+
+/** The validator made ahead for a schema: `source.kafka`, or `frame`. */
+export async function loadQuick(id: string): Promise<Quick | undefined> {
+  const { validators } = builtIns()
+  return Object.hasOwn(validators, id) ? validators[id]() : undefined
+}

@@ -1,0 +1,42 @@
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { expect, test } from 'vitest'
+import { violations } from '../../scripts/floors.js'
+
+const root = join(import.meta.dirname, '../..')
+
+function tree(files: Record<string, string>): string {
+  const folder = mkdtempSync(join(tmpdir(), 'floors-'))
+  for (const [file, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, 'src', file)), { recursive: true })
+    writeFileSync(join(folder, 'src', file), text)
+  }
+  return folder
+}
+
+test('no import in src/ goes against the floors', () => {
+  expect(violations(root)).toEqual([])
+})
+
+test.each([
+  ['kit/a.ts', "import { x } from '../config/load.ts'", 'config/ is not below kit/'],
+  ['config/a.ts', "const x = await import('../runtime/lane.ts')", 'runtime/ is not below config/'],
+  ['runtime/a.ts', "export type { X } from '../connectors/kafka/x.ts'", 'connectors/ is not below runtime/'],
+  ['transforms/a.ts', "import { x } from '../runtime/build.ts'", 'runtime/ is not below transforms/'],
+  ['connectors/kafka/a.ts', "import { x } from '../redis/connect.ts'", 'connectors do not import each other'],
+  ['connectors/kafka/client/a.ts', "let x: import('../../file/check.ts').X", 'connectors do not import each other'],
+  ['config/a.ts', "import { PLUGINS } from '../generated/plugins.ts'", 'only src/built-in.ts'],
+  ['attic/a.ts', "import { x } from '../kit/clock.ts'", 'no floor is known for attic'],
+])('%s: %s is reported with its line', (file, line, why) => {
+  expect(violations(tree({ [file]: `// head\n${line}\n` }))).toEqual([expect.stringContaining(`src/${file}:2: `)])
+  expect(violations(tree({ [file]: line }))[0]).toContain(why)
+})
+
+test('imports downwards, within a floor, and of generated types are allowed', () => {
+  const files = {
+    'connectors/kafka/a.ts': "import '../../kit/clock.ts'\nimport './client/b.ts'\nimport '../../generated/config-types.ts'\n",
+    'cli/a.ts': "import '../testing/x.ts'\nimport '../built-in.ts'\n",
+  }
+  expect(violations(tree(files))).toEqual([])
+})
