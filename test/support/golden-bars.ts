@@ -21,8 +21,8 @@ export interface GoldenOptions {
   readonly places?: number
 }
 
-/** The lines a run with `on_late: drop` must produce, in their order, and how many ticks were late. Ticks in arrival order, all valid. */
-export function goldenBars(ticks: readonly GoldenTick[], options: GoldenOptions): { lines: string[]; late: number } {
+/** The lines a run with `on_late: drop` must produce, in their order, the time of the newest tick in each, and how many ticks were late. Ticks in arrival order, all valid. */
+export function goldenBars(ticks: readonly GoldenTick[], options: GoldenOptions): { lines: string[]; newest: number[]; late: number } {
   let newest = -Infinity
   let late = 0
   const windows = new Map<string, { symbol: string; start: number; ticks: GoldenTick[] }>()
@@ -38,7 +38,11 @@ export function goldenBars(ticks: readonly GoldenTick[], options: GoldenOptions)
     windows.get(id)!.ticks.push(tick)
   }
   const sorted = [...windows.values()].toSorted((a, b) => a.start - b.start || (a.symbol < b.symbol ? -1 : 1))
-  return { lines: sorted.map(w => line(w.symbol, w.start, w.ticks, options)), late }
+  return {
+    lines: sorted.map(w => line(w.symbol, w.start, w.ticks, options)),
+    newest: sorted.map(w => Math.max(...w.ticks.map(t => t.ts))),
+    late,
+  }
 }
 
 function line(symbol: string, start: number, ticks: GoldenTick[], { interval, label, places = 60 }: GoldenOptions): string {

@@ -83,10 +83,10 @@ export function expectedBars(ticks: readonly PartitionedTick[]): { bars: Map<str
     const golden = goldenBars(list, { interval: BAR_INTERVAL, label: BAR_LABEL, lateness: LATENESS, places: 20 })
     late += golden.late
     count += golden.lines.length
-    for (const value of golden.lines) {
-      const { symbol, end } = JSON.parse(value) as { symbol: string; end: number }
+    for (const [i, value] of golden.lines.entries()) {
+      const { symbol } = JSON.parse(value) as { symbol: string }
       if (!bars.has(symbol)) bars.set(symbol, [])
-      bars.get(symbol)!.push({ key: symbol, value, time: end })
+      bars.get(symbol)!.push({ key: symbol, value, time: golden.newest[i] })
     }
   }
   return { bars, count, late }
