@@ -146,7 +146,7 @@ export class Chain {
     return produced
   }
 
-  /** Messages for which `when` is not true pass by the stage, in order. */
+  /** The runs behind one that had to wait: the rest of `runWhere`, in order. */
   private async runWhereAsync(runs: [boolean, Message[]][], stage: Stage, out: StageOutput): Promise<void> {
     for (const [inside, run] of runs) {
       if (inside) await this.process(stage, run, out)
@@ -154,6 +154,7 @@ export class Chain {
     }
   }
 
+  /** Messages for which `when` is not true pass by the stage, in order. */
   private runWhere(stage: Stage, messages: Message[], out: StageOutput): void | Promise<void> {
     const runs = splitRuns(stage, messages, (m, error) => out.fail(m, error))
     for (let i = 0; i < runs.length; i++) {

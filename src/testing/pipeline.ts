@@ -1,4 +1,5 @@
 /** `testPipeline`: a pipeline under test for any test runner, driven by hand on a virtual clock. */
+import '../built-in.ts'
 import { loadInput, type PipelineInput } from '../config/load.ts'
 import { formatText } from '../config/format.ts'
 import type { Pipeline } from '../config/model.ts'

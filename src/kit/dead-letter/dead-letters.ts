@@ -8,7 +8,7 @@ export interface Failure {
   readonly error: Error
 }
 
-/** `decode`, `data`, `sink_batch`… from our codes; a foreign error's class name. */
+/** `decode`, `data`, `connection`… from our codes; a foreign error's class name. */
 export function errorType(error: Error): string {
   return error instanceof PipelineError ? error.code.replace(/^PIPE_/, '').toLowerCase() : error.name
 }
