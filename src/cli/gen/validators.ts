@@ -1,5 +1,4 @@
 /** `src/generated/validators/*.ts`: ajv's own code for each schema, made ahead, so that `validate` need not load and run a compiler. */
-import { createRequire } from 'node:module'
 import { ajvOptions, foreignFormats, prepareAjv } from '../../config/ajv.ts'
 import { fingerprint } from '../../config/fingerprint.ts'
 import type { Schema } from '../../config/schema.ts'
@@ -8,13 +7,12 @@ import type { Schema } from '../../config/schema.ts'
 export async function validatorModule(schema: Schema, label: string): Promise<string | undefined> {
   if (foreignFormats(schema).size > 0) return undefined
   const { _, Ajv } = await import('ajv')
-  const require = createRequire(import.meta.url)
-  const { default: standalone } = require('ajv/dist/standalone') as typeof import('ajv/dist/standalone/index.js')
+  const { default: standalone } = await import('ajv/dist/standalone/index.js')
   const ajv = prepareAjv(
     new Ajv({ ...ajvOptions, allErrors: false, verbose: false, code: { source: true, esm: true, formats: _`FORMATS` } }),
   )
   const { $schema: _schema, $id: _id, ...own } = schema
-  const code = (standalone as unknown as (a: object, f: object) => string)(ajv, ajv.compile(own))
+  const code = standalone.default(ajv, ajv.compile(own))
   // Imports, which a bundler sees, instead of ajv's require.
   const imports = new Map<string, string>()
   const bound = code.replaceAll(/\brequire\("([^"]+)"\)/g, (_, path: string) => {

@@ -2,14 +2,14 @@
  * kafkajs copies every request three times through buffers that it zeroes first. Its module that frames requests is replaced
  * before the one that uses it is loaded. A bundle has the two joined already, and keeps the slower framing: only speed differs.
  */
-import { createRequire } from 'node:module'
+import module from 'node:module'
 import type { Request } from './internals.ts'
 
-const require = createRequire(import.meta.url)
+const load = module.createRequire(import.meta.url)
 try {
-  const path = require.resolve('kafkajs/src/protocol/request')
-  require(path)
-  require.cache[path]!.exports = frame
+  const path = load.resolve('kafkajs/src/protocol/request')
+  load(path)
+  load.cache[path]!.exports = frame
 } catch (error) {
   if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error
 }
