@@ -9,7 +9,7 @@ import { BarsPipeline, byKey, expectBars, header } from './lib/bars-run.ts'
 import { get, metric, untilStatus } from './lib/http.ts'
 
 /** A window that lies between the bounds as a whole. */
-function within(bar: string, from: number, to: number): boolean {
+function liesWithin(bar: string, from: number, to: number): boolean {
   const { start, end } = JSON.parse(bar) as { start: number; end: number }
   return start >= from && end <= to
 }
@@ -63,7 +63,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       const args = ['--from', new Date(from).toISOString(), '--to', String(to), '--set', 'transforms[0].bars.max_future=30s']
       await fill.start(args).exit(0)
       const within = new Map(
-        [...expectedBars(ticks).bars].map(([key, bars]) => [key, bars.filter(b => within(b.value, from, to))]),
+        [...expectedBars(ticks).bars].map(([key, bars]) => [key, bars.filter(b => liesWithin(b.value, from, to))]),
       )
       expectBars(await backend.readAll(fill.output), within)
       const late = (records: ConsumedRecord[]) =>
