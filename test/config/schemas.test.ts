@@ -10,7 +10,6 @@ import { discover } from '../../src/cli/gen/discover.ts'
 import tlsKeys from '../../src/kit/keys/tls.schema.json' with { type: 'json' }
 import { PLUGINS } from '../../src/generated/plugins.ts'
 import { ajvOptions, prepareAjv, quicklyValid, useQuick, validator } from '../../src/config/ajv.ts'
-import { CODES } from '../../src/config/codes.ts'
 import { composeSchema } from '../../src/config/compose.ts'
 import { fill } from '../../src/config/fill.ts'
 import { diagnose } from '../../src/config/diagnose.ts'
@@ -183,12 +182,6 @@ describe('the composed schema, as an editor sees it', () => {
     expect(validate(value)).toBe(true)
     expect(validate({ ...value, plugins: [] })).toBe(false)
   })
-})
-
-test('the page of errors lists every code once', () => {
-  const page = readFileSync(resolve(root, 'docs/errors.md'), 'utf8')
-  const listed = [...page.matchAll(/^## (CONFIG_\w+)$/gm)].map(m => m[1])
-  expect(listed).toEqual(Object.keys(CODES))
 })
 
 test('the options of ajv are strict', () => {

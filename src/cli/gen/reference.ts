@@ -20,7 +20,7 @@ function indexPage(plugins: readonly DescribedPlugin[]): string {
       .filter(p => p.kind === kind)
       .map(p => `- [${p.type}](${p.kind}-${p.type}.md): ${firstSentence(p.schema.description ?? '')}`)
       .join('\n')}\n`
-  return `${NOTE}\n# Reference\n\n- [The pipeline file](pipeline.md): every key outside the plugins\n- [The topic catalogue](topics.md): what \`runner topics apply\` brings about\n- [Errors of validate](../errors.md)\n\n${[section('source', 'Sources'), section('transform', 'Transforms'), section('sink', 'Sinks')].join('\n')}`
+  return `${NOTE}\n# Reference\n\n- [The pipeline file](pipeline.md): every key outside the plugins\n- [The topic catalogue](topics.md): what \`runner topics apply\` brings about\n- [Errors](../errors.md)\n\n${[section('source', 'Sources'), section('transform', 'Transforms'), section('sink', 'Sinks')].join('\n')}`
 }
 
 function pipelinePage(frame: Schema): string {

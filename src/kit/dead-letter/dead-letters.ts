@@ -1,4 +1,5 @@
 /** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it died. */
+import { typeOfCode } from '../../contract/error-codes.ts'
 import { type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
 
 export interface Failure {
@@ -8,9 +9,9 @@ export interface Failure {
   readonly error: Error
 }
 
-/** `decode`, `data`, `connection`… from our codes; a foreign error's class name. */
+/** `decode`, `data`, `late`: the codes of docs/errors.md; of any other error its class name. */
 export function errorType(error: Error): string {
-  return error instanceof PipelineError ? error.code.replace(/^PIPE_/, '').toLowerCase() : error.name
+  return error instanceof PipelineError ? typeOfCode(error.code) : error.name
 }
 
 /**

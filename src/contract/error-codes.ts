@@ -1,0 +1,170 @@
+/** Every error that is thrown on purpose: the one table behind its code, `retryable`, the exit code, `error_type` and its entry in docs/errors.md. */
+
+export interface ErrorDoc {
+  /** The class to throw or catch; `PipelineError` where there is none of its own. */
+  readonly class: string
+  /** One line. */
+  readonly title: string
+  /** A message as it is printed. */
+  readonly example: string
+  /** The runtime tries again with back-off. */
+  readonly retryable: boolean
+  /** Exit code of a command that ends with it. */
+  readonly exit: 1 | 2 | 3 | 4
+  /** `record`: the record goes to the dead-letter queue with `error_type`, and the pipeline goes on. */
+  readonly ends: 'record' | 'lane' | 'pipeline' | 'command' | 'nothing'
+  /** What it means and what to do. */
+  readonly help: string
+}
+
+export const ERRORS = {
+  PIPE_DECODE: {
+    class: 'DecodeError',
+    title: 'A record cannot be decoded',
+    example: 'field 3: text follows the closing quote',
+    retryable: false,
+    exit: 1,
+    ends: 'record',
+    help: 'The bytes are not what `format` says: JSON that does not parse, text that is not UTF-8, a CSV line with a broken quote. Without a dlq the pipeline stops. Fix the producer, or set another `format`; `runner dlq show` prints the original bytes.',
+  },
+  PIPE_DATA: {
+    class: 'DataError',
+    title: 'A record breaks a rule of a step',
+    example: 'data.price is missing',
+    retryable: false,
+    exit: 1,
+    ends: 'record',
+    help: 'The record was decoded, but a step or a sink cannot take it: a missing field, a wrong type, a value that a database or an API refuses. Without a dlq the pipeline stops. Fix the producer or the step, then `runner dlq replay`.',
+  },
+  PIPE_LATE: {
+    class: 'LateError',
+    title: 'A record came after its window had closed',
+    example: 'late: 1767225600000 belongs to the window 1767225600000-1767225660000, which closed when event time reached 1767225660000; …',
+    retryable: false,
+    exit: 1,
+    ends: 'record',
+    help: 'Only with `on_late: dlq`. Raise `allowed_lateness` when late records are ordinary.',
+  },
+  PIPE_BATCH: {
+    class: 'BatchError',
+    title: 'Some messages of a batch failed for good',
+    example: '2 message(s) of the batch failed: …',
+    retryable: false,
+    exit: 1,
+    ends: 'record',
+    help: 'Thrown by a sink: it names the messages that failed, and the others are written. Each of them becomes a dead letter under the type of its own error, never under this one.',
+  },
+  PIPE_CONNECTION: {
+    class: 'ConnectionError',
+    title: 'A peer is gone or not ready',
+    example: 'cannot write to ticks: connect ECONNREFUSED 127.0.0.1:9092',
+    retryable: true,
+    exit: 1,
+    ends: 'nothing',
+    help: 'Tried again with back-off; `retry` sets how. A running pipeline waits, and `/ready` says for whom. A command such as `runner topics` does not wait and ends with exit code 3. `runner check` names the peer and what to do.',
+  },
+  PIPE_ENVIRONMENT: {
+    class: 'EnvironmentError',
+    title: 'Something outside the file is wrong, and waiting does not help',
+    example: 'cannot read tls_ca: ENOENT: no such file or directory',
+    retryable: false,
+    exit: 3,
+    ends: 'pipeline',
+    help: 'Wrong credentials, a missing right, a port that is taken, a file that cannot be read. Nothing is dead-lettered. Fix what the message names and start again; `runner check` looks at all of it at once.',
+  },
+  PIPE_FENCED: {
+    class: 'FencedError',
+    title: 'Another instance owns the lane now',
+    example: 'ticks/0 was taken from this member of group bars',
+    retryable: false,
+    exit: 1,
+    ends: 'lane',
+    help: 'The instance drops the lane and commits nothing of it; the other one goes on from the last commit. Ordinary in a rebalance. When it goes on: two instances with the same pipeline name run in different groups.',
+  },
+  PIPE_UNKNOWN_OUTCOME: {
+    class: 'UnknownOutcomeError',
+    title: 'It is not known whether a transaction was committed',
+    example: 'the connection was lost during COMMIT: read ECONNRESET',
+    retryable: true,
+    exit: 1,
+    ends: 'nothing',
+    help: 'The lane goes back to its checkpoint, which says whether the transaction was committed. Nothing to do.',
+  },
+  PIPE_OFFSET_OUT_OF_RANGE: {
+    class: 'PipelineError',
+    title: 'A position is outside what the log holds',
+    example: 'ticks/0: offset 5 is not there (any more), the log has 9 to 20; reading goes on at 9',
+    retryable: false,
+    exit: 1,
+    ends: 'nothing',
+    help: 'Logged as a warning: records between the position and the first offset were deleted before they were read. Raise the retention of the topic above the longest time a pipeline may stand still.',
+  },
+  PIPE_VERDICT: {
+    class: 'VerdictError',
+    title: 'A pipeline that ran to its end says no',
+    example: 'parity 83 % is below 100 %',
+    retryable: false,
+    exit: 4,
+    ends: 'pipeline',
+    help: 'The report that is printed lists what was found. The run itself worked.',
+  },
+  PIPE_CONFIG: {
+    class: 'ConfigError',
+    title: 'A pipeline cannot be loaded',
+    example: "p.yaml:2:23 CONFIG_UNKNOWN_KEY unknown key 'chanel'; …",
+    retryable: false,
+    exit: 2,
+    ends: 'command',
+    help: 'Thrown by the functions of the library; `problems` has every problem with its code, see above.',
+  },
+  PIPE_SETTINGS: {
+    class: 'PipelineError',
+    title: 'An option or a variable of a command is wrong',
+    example: 'KAFKA_SECURITY_PROTOCOL: security_protocol must be one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL',
+    retryable: false,
+    exit: 2,
+    ends: 'command',
+    help: 'The message names the option or the environment variable.',
+  },
+  PIPE_NAME: {
+    class: 'PipelineError',
+    title: 'Two pipelines of one name in one process',
+    example: "a pipeline named 'bars' runs in this process already: each needs a name of its own",
+    retryable: false,
+    exit: 1,
+    ends: 'command',
+    help: 'Checkpoints, transactional ids and metrics go by the name. Give one of them another `name`.',
+  },
+  PIPE_CHANNEL: {
+    class: 'PipelineError',
+    title: 'A memory channel is not there, or used twice',
+    example: "step 'in' uses the channel 'ticks', which is not given: add it to the option memory",
+    retryable: false,
+    exit: 1,
+    ends: 'command',
+    help: 'Of programs that embed the runner: the channels of the option `memory` and those of the file must be the same, and a channel has one reader.',
+  },
+  PIPE_SMOKE: {
+    class: 'PipelineError',
+    title: 'A step of `runner smoke` failed',
+    example: 'smoke.out/0 has 98 records, not 100',
+    retryable: false,
+    exit: 1,
+    ends: 'command',
+    help: 'The line of the step says what was expected. `runner check` looks at connections and rights one by one.',
+  },
+  PIPE_INTERNAL: {
+    class: 'PipelineError',
+    title: 'A bug',
+    example: 'cannot fetch: Cannot read properties of undefined',
+    retryable: false,
+    exit: 1,
+    ends: 'pipeline',
+    help: 'Trying again would not help, so the pipeline stops. Please report it with the log at `--log-level debug`, which has the stack.',
+  },
+} as const satisfies Record<string, ErrorDoc>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** `error_type` of a dead letter, and `code` of a refused row: `PIPE_DATA` => `data`. */
+export const typeOfCode = (code: string): string => code.replace(/^PIPE_/, '').toLowerCase()
