@@ -62,9 +62,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       // Small, so that the stretch and what has to be read around it are a part of the topic only.
       const args = ['--from', new Date(from).toISOString(), '--to', String(to), '--set', 'transforms[0].bars.max_future=30s']
       await fill.start(args).exit(0)
-      const within = new Map(
-        [...expectedBars(ticks).bars].map(([key, bars]) => [key, bars.filter(b => liesWithin(b.value, from, to))]),
-      )
+      const within = new Map([...expectedBars(ticks).bars].map(([key, bars]) => [key, bars.filter(b => liesWithin(b.value, from, to))]))
       expectBars(await backend.readAll(fill.output), within)
       const late = (records: ConsumedRecord[]) =>
         records
