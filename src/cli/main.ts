@@ -55,3 +55,5 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = exitCode === 0 ? EXIT.ok : EXIT.config
   }
 }
+
+await main(process.argv.slice(2))

@@ -123,7 +123,6 @@ export class LazyTransactor implements Transactor {
 
   constructor(config: ConnectionConfig, context: Context, foreign = false) {
     this.config = config
-    // Parentheses: esbuild takes `): lane =>` for a type.
     this.own = foreign ? ({ id, source }) => ({ id, source }) : lane => lane
     this.context = context
   }

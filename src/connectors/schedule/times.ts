@@ -1,5 +1,6 @@
 /** When a schedule fires: pure functions of a time, all in epoch ms. */
-import { Cron } from 'croner'
+import { createRequire } from 'node:module'
+import type { Cron } from 'croner'
 
 export interface Times {
   /** The first time after this one; undefined: there is none. */
@@ -14,7 +15,9 @@ export function intervals(every: number): Times {
 
 /** @throws {Error} the expression or the zone is wrong */
 export function cronTimes(expression: string, timezone: string): Times {
-  const job = new Cron(expression, { timezone, paused: true })
+  const require = createRequire(import.meta.url)
+  const { Cron: Job } = require('croner') as { Cron: typeof Cron }
+  const job = new Job(expression, { timezone, paused: true })
   // A wrong zone shows only when it is used.
   job.nextRun(new Date(0))
   return {

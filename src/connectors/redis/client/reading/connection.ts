@@ -1,6 +1,5 @@
 /** The main thread's side of the thread that reads. */
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
-import { READING_THREAD } from '../../../../generated/reading-thread.ts'
 import { type Address, type Attempt, FULL, type FromThread, MAX_WAITING, type ToThread, WAITING } from './protocol.ts'
 
 export interface Connection {
@@ -71,9 +70,9 @@ export class ReadingThread {
   }
 
   private start(): Worker {
-    // thread.ts as text: a bundle or a single executable has no file of it.
-    const worker = new Worker(READING_THREAD, {
-      eval: true,
+    // Published as JavaScript, developed as TypeScript.
+    const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'
+    const worker = new Worker(new URL(file, import.meta.url), {
       name: 'redis-pubsub',
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
     })
