@@ -18,6 +18,7 @@ import { checkpointLocation } from './checkpoints/location.ts'
 import type { Clock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from '../config/model.ts'
+import { create } from './guard.ts'
 import { Router } from './router.ts'
 import type { LaneState } from './state.ts'
 import { Meters, type StepMeter } from './telemetry/meters.ts'
@@ -76,7 +77,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const writer = (step: Step<any>, kind: 'sink' | 'dlq'): Writer =>
     new Writer(
       step,
-      step.plugin.create(step.config, { ...context(step.name), dlq: kind === 'dlq' }) as Sink,
+      create(step, 'write', options.log, () => step.plugin.create(step.config, { ...context(step.name), dlq: kind === 'dlq' }) as Sink),
       meters.step(step.name, kind),
       pipeline.retry,
       options.log,
@@ -102,7 +103,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
         },
         watermark: time => meters.watermarks.set(`${step.name}\0${lane.id}`, { step: step.name, lane: lane.id, time }),
       }
-      const transform = step.plugin.create(step.config, ctx)
+      const transform = create(step, 'process', options.log, () => step.plugin.create(step.config, ctx))
       return {
         name: step.name,
         at: step.at,
@@ -133,13 +134,15 @@ function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: Buil
     if (!runtime) throw new Error(`source '${step.name}' used its context before open`)
     return runtime
   }
-  const source = step.plugin.create(step.config, {
-    ...context,
-    range: options.range,
-    assign: lanes => connected().assign(lanes),
-    revoke: lanes => connected().revoke(lanes),
-    lose: lanes => connected().lose(lanes),
-  })
+  const source = create(step, 'read', options.log, () =>
+    step.plugin.create(step.config, {
+      ...context,
+      range: options.range,
+      assign: lanes => connected().assign(lanes),
+      revoke: lanes => connected().revoke(lanes),
+      lose: lanes => connected().lose(lanes),
+    }),
+  )
   const meter = meters.step(step.name, 'source')
   return {
     step,

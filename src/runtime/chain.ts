@@ -5,6 +5,7 @@
 import type { Expression } from '../expressions/types.ts'
 import { DataError, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
 import type { Location } from '../config/model.ts'
+import { toError } from '../kit/plugin-error.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
@@ -49,7 +50,7 @@ class StageOutput implements Output {
 
   fail(message: Message, error: Error): void {
     this.stage.meter.dead++
-    this.exit.fail(message, { step: this.stage.name, at: this.stage.at, error })
+    this.exit.fail(message, { step: this.stage.name, at: this.stage.at, error: error instanceof Error ? error : toError(error) })
   }
 
   take(): Message[] {

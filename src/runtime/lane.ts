@@ -222,7 +222,6 @@ export class Lane {
     const hopeless =
       error instanceof UnhandledRecord ||
       error instanceof EnvironmentError ||
-      !this.writer.handlesFailures ||
       (stateful && (!this.entry.source.seek || last < 0))
     if (hopeless) {
       this.run.fatal(error)

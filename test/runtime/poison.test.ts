@@ -137,3 +137,88 @@ it.each([true, false])('dead-letters what a source could not unpack (steps read 
   ])
   expect(log.committed.length).toBe(99)
 })
+
+/** A plugin's own code, and what is said of what it throws. */
+describe('what a plugin throws without a rule of the contract', () => {
+  const transform = (process: (m: any, out: any) => unknown, more: object = {}): TransformPlugin =>
+    defineTransform({
+      type: 'own',
+      schema: {},
+      create: () => ({
+        process: (messages: any[], out: any) => {
+          const waits = messages.map(m => process(m, out)).filter(wait => wait !== undefined)
+          return waits.length > 0 ? Promise.all(waits).then(() => {}) : undefined
+        },
+        ...more,
+      }),
+    }) as TransformPlugin
+  const failed = async (plugins: TransformPlugin[], options: object = {}, log = new MemoryLog({ lanes: input, batch: () => 30 })) =>
+    (await start(pipelineOf(log, plugins, { dlq: undefined, commit_interval: 0, ...options }))
+      .run()
+      .then(() => 'ended')
+      .catch((e: Error) => e.message)) as string
+  const oops = (m: any): void => {
+    if (m.value.v === 41) m.value.nothing.x
+  }
+  const asOops = async (m: any, out: any): Promise<void> => {
+    await undefined
+    oops(m)
+    out.emit(m)
+  }
+
+  it.each([
+    ['sync', oops],
+    ['async', asOops],
+  ])('%s, without a dlq: step, place in the plugin, record, what to do', async (_, process) => {
+    const said = await failed([transform(process)])
+    expect(said).toMatch(
+      /^step 't0' \(test\.yaml:1\): process threw TypeError at test\/runtime\/poison\.test\.ts:\d+:\d+ on a offset 41: Cannot read properties/,
+    )
+    expect(said).toMatch(/There is no dlq .* nothing past this record is committed\. Correct the plugin, or add a 'dlq:' section/)
+  })
+
+  it('with state, without a dlq: the same, after a rewind', async () => {
+    const log = new MemoryLog({ lanes: input, batch: () => 30 })
+    expect(await failed([throwing(true)], {}, log)).toMatch(
+      /process threw TypeError at .*poison\.test\.ts:\d+:\d+ on a offset 41: cannot take 41/,
+    )
+    expect(log.committed.length).toBeLessThanOrEqual(41)
+  })
+
+  it('with a dlq: the letter has the error itself and its place', async () => {
+    const log = new MemoryLog({ lanes: input, batch: () => 30 })
+    await start(pipelineOf(log, [throwing(false)])).run()
+    expect(header(log.dead[0], 'error_message')).toBe('cannot take 41')
+    expect(header(log.dead[0], 'error_location')).toMatch(/^test\/runtime\/poison\.test\.ts:\d+:\d+$/)
+  })
+
+  it.each([['a text'], [undefined], [null], [{ code: 7 }]])('%j is no Error, and is told all the same', async thrown => {
+    const throwIt = (m: any): void => {
+      if (m.value.v === 41) throw thrown
+    }
+    expect(await failed([transform(throwIt)])).toMatch(/on a offset 41: .*, which is not an Error/)
+    const log = new MemoryLog({ lanes: input, batch: () => 30 })
+    await start(pipelineOf(log, [transform(throwIt)])).run()
+    expect(log.dead.length).toBe(1)
+    await start(pipelineOf(new MemoryLog({ lanes: input, batch: () => 30 }), [transform((m, out) => out.fail(m, thrown))])).run()
+  })
+
+  it('in create, and a create that returns nothing', async () => {
+    const make = (create: any) => defineTransform({ type: 'own', schema: {}, create }) as TransformPlugin
+    expect(
+      await failed([
+        make(() => {
+          throw new TypeError('no')
+        }),
+      ]),
+    ).toMatch(/^step 't0' \(test\.yaml:1\): create threw TypeError at .*poison\.test\.ts:\d+:\d+: no\n/)
+    expect(await failed([make(() => undefined)])).toMatch(/create returned nothing that has process\(\)/)
+  })
+
+  it('in onEnd', async () => {
+    const onEnd = (): void => {
+      throw new RangeError('no end')
+    }
+    expect(await failed([transform((m, out) => void out.emit(m), { onEnd })])).toMatch(/step 't0' .*: onEnd threw RangeError at .*: no end/)
+  })
+})

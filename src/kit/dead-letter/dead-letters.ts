@@ -1,6 +1,7 @@
 /** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it died. */
 import { typeOfCode } from '../../contract/error-codes.ts'
 import { type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
+import { PluginError } from '../plugin-error.ts'
 
 export interface Failure {
   readonly step: string
@@ -11,6 +12,7 @@ export interface Failure {
 
 /** `decode`, `data`, `late`: the codes of docs/errors.md; of any other error its class name. */
 export function errorType(error: Error): string {
+  if (error instanceof PluginError) return error.thrown.name
   return error instanceof PipelineError ? typeOfCode(error.code) : error.name
 }
 
@@ -36,7 +38,8 @@ const MAX_DEAD_LETTER = 768 * 1024
 
 /** `now`: epoch ms. */
 export function deadLetter(message: Message, failure: Failure, pipeline: string, now: number): Message {
-  const origin = message.origin
+  const { origin } = message
+  const { error } = failure
   const replay = replayOf(message)
   const before = replay?.attempts ?? (Number(lastHeader(message.headers, ATTEMPTS)) || 0)
   const payload = original(message)
@@ -53,7 +56,9 @@ export function deadLetter(message: Message, failure: Failure, pipeline: string,
     ['config_location', `${failure.at.file}:${failure.at.line}`],
     ['error_type', errorType(failure.error)],
     // Header values are one line: brokers' tools and logs print them as such.
-    ['error_message', failure.error.message.replace(/\s*\n\s*/g, ' ').slice(0, 2000)],
+    ['error_message', (error instanceof PluginError ? error.thrown : error).message.replace(/\s*\n\s*/g, ' ').slice(0, 2000)],
+    // Where a plugin threw what it did not mean to throw.
+    ...(error instanceof PluginError && error.location !== undefined ? [['error_location', error.location] as const] : []),
     ['attempts', String(before + 1)],
     ['failed_at', failedAt],
   ]
@@ -113,10 +118,16 @@ export class UnhandledRecord extends Error {
   constructor(message: Message, failure: Failure) {
     const { step, at, error } = failure
     const where = message.origin ? `${message.origin.lane} offset ${message.offset}` : 'a record without a source position'
-    super(
-      `step '${step}' (${at.file}:${at.line}) refused ${where}: ${error.message}\n  There is no dlq to put it in, so the pipeline stops; nothing past this record is committed. Add a 'dlq:' section, or mend the record.`,
-      { cause: error },
-    )
+    const [what, remedy] =
+      error instanceof PluginError
+        ? [
+            error.headline(where),
+            "Correct the plugin, or add a 'dlq:' section. To reject a record on purpose, call out.fail(message, new DataError('…')).",
+          ]
+        : [`step '${step}' (${at.file}:${at.line}) refused ${where}: ${error.message}`, "Add a 'dlq:' section, or mend the record."]
+    super(`${what}\n  There is no dlq to put it in, so the pipeline stops; nothing past this record is committed. ${remedy}`, {
+      cause: error,
+    })
     this.name = 'UnhandledRecord'
   }
 }

@@ -1,0 +1,80 @@
+/** What a plugin throws that no rule of the contract covers: told with the step, the call, the place in the plugin's own code, and what to do. */
+import { inspect, types } from 'node:util'
+import { DataError, DecodeError, PipelineError } from '../contract/errors.ts'
+import type { Message } from '../contract/message.ts'
+import { locate } from './throw-site.ts'
+
+export interface PluginCall {
+  readonly step: string
+  readonly at: { readonly file: string; readonly line: number }
+  /** `process`, `write`, `read`… */
+  readonly method: string
+}
+
+const ADVICE: Readonly<Record<string, string>> = {
+  create: 'Correct the plugin: `create` only builds the instance. What is wrong with a config is for `validateConfig` to say.',
+  process: "Correct the plugin. To reject a record on purpose, call out.fail(message, new DataError('…')).",
+  write:
+    'Correct the plugin. Throw a BatchError to reject records of the batch, a ConnectionError to have the call tried again, an EnvironmentError when waiting does not help.',
+}
+const OTHER = 'Correct the plugin. Throw a ConnectionError to have the call tried again, an EnvironmentError when waiting does not help.'
+
+export class PluginError extends Error {
+  readonly call: PluginCall
+  /** The error itself; one is made of anything else that was thrown. */
+  readonly thrown: Error
+  /** `plugin.ts:14:22`; undefined when the stack does not say. */
+  readonly location: string | undefined
+
+  constructor(call: PluginCall, thrown: unknown, records?: string) {
+    const error = toError(thrown)
+    const location = locate(error)
+    super(
+      `${headline(call, error, location)}${records === undefined ? '' : `\n  In hand: ${records}.`}\n  ${ADVICE[call.method] ?? OTHER}`,
+      { cause: error },
+    )
+    this.name = 'PluginError'
+    this.call = call
+    this.thrown = error
+    this.location = location
+  }
+
+  /** One line, without advice. @param where what it happened on */
+  headline(where?: string): string {
+    return headline(this.call, this.thrown, this.location, where)
+  }
+}
+
+function headline({ step, at, method }: PluginCall, error: Error, location: string | undefined, where?: string): string {
+  const place = location === undefined ? '' : ` at ${location}`
+  return `step '${step}' (${at.file}:${at.line}): ${method} threw ${error.name}${place}${where === undefined ? '' : ` on ${where}`}: ${error.message}`
+}
+
+/** JavaScript throws anything. */
+export function toError(thrown: unknown): Error {
+  if (thrown instanceof Error || types.isNativeError(thrown)) return thrown as Error
+  const error = new Error(
+    `${inspect(thrown, { depth: 1, breakLength: Infinity }).slice(0, 200)}, which is not an Error: throw new Error('…'), so that its place is known`,
+  )
+  error.stack = undefined
+  return error
+}
+
+/**
+ * @returns what the runtime gets instead of what a plugin has thrown: errors for which the contract has a rule stay as they are.
+ * @param records what the call had in hand
+ */
+export function attribute(thrown: unknown, call: PluginCall, records?: () => string | undefined): Error {
+  if (thrown instanceof PluginError || (thrown instanceof Error && thrown.name === 'UnhandledRecord')) return thrown
+  const data = thrown instanceof DataError || thrown instanceof DecodeError
+  if (thrown instanceof PipelineError && !(data && call.method !== 'process')) return thrown
+  return new PluginError(call, thrown, records?.())
+}
+
+/** `orders/0 offsets 17 to 42`, for messages of one lane. */
+export function recordsOf(messages: readonly Message[]): string | undefined {
+  const placed = messages.filter(m => m?.origin && m.offset >= 0)
+  if (placed.length === 0) return undefined
+  const [first, last] = [placed[0], placed.at(-1)!]
+  return `${first.origin!.lane} ${first.offset === last.offset ? `offset ${first.offset}` : `offsets ${first.offset} to ${last.offset}`}`
+}

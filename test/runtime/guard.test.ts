@@ -1,0 +1,129 @@
+/** The guard around sources and sinks: what arrives at the runtime of what they throw. */
+import { describe, expect, it } from 'vitest'
+import { BatchError, ConnectionError, DataError, Message, type Sink, type Source } from '../../src/contract/plugin.ts'
+import { create } from '../../src/runtime/guard.ts'
+
+const lines: string[] = []
+const note = (_: object, text: string): void => void lines.push(text)
+const log = { debug: note, info: note, warn: note, error: note }
+const step = { name: 's', at: { file: 'p.yaml', line: 7, column: 3 } }
+const origin = { lane: 'orders/0', source: 'in', topic: 'orders', partition: 0, format: 'json' as const }
+const batch = [17, 18].map(offset => Message.fromRecord(Buffer.from('{}'), null, 0, undefined, offset, origin))
+const signal = new AbortController().signal
+const thrown = (work: () => unknown): Promise<any> =>
+  Promise.resolve()
+    .then(work)
+    .then(
+      () => undefined,
+      e => e,
+    )
+
+const writing = (write: () => unknown): Promise<any> => {
+  const sink = create(step, 'write', log, () => ({ write }) as unknown as Sink)
+  return thrown(() => sink.write(batch, { signal, lane: { id: 'orders/0', source: 'in' } }))
+}
+const reading = (read: () => unknown): Promise<any> => {
+  const source = create(step, 'read', log, () => ({ read }) as unknown as Source)
+  return thrown(() => source.read(signal))
+}
+
+describe('a sink', () => {
+  it('throws what no rule covers: step, place, records, advice', async () => {
+    for (const write of [
+      () => {
+        throw new TypeError('no')
+      },
+      async () => {
+        throw new TypeError('no')
+      },
+    ]) {
+      const { message } = await writing(write)
+      expect(message).toMatch(
+        /^step 's' \(p\.yaml:7\): write threw TypeError at test\/runtime\/guard\.test\.ts:\d+:\d+: no\n  In hand: orders\/0 offsets 17 to 18\.\n  Correct the plugin\. Throw a BatchError/,
+      )
+    }
+    expect((await writing(() => Promise.reject())).message).toMatch(/write threw Error: undefined, which is not an Error/)
+    expect(
+      (
+        await writing(() => {
+          throw new DataError('bad')
+        })
+      ).message,
+    ).toMatch(/Throw a BatchError to reject records/)
+  })
+
+  it('throws what a rule covers: as it is', async () => {
+    const gone = new ConnectionError('gone')
+    expect(
+      await writing(async () => {
+        throw gone
+      }),
+    ).toBe(gone)
+    const some = new BatchError(new Map([[1, new DataError('bad')]]))
+    expect(
+      await writing(() => {
+        throw some
+      }),
+    ).toBe(some)
+  })
+
+  it('names a message that is not in the batch', async () => {
+    expect(
+      (
+        await writing(() => {
+          throw new BatchError(new Map([[2, new Error('x')]]))
+        })
+      ).message,
+    ).toMatch(/the BatchError names message 2 of a batch of 2/)
+    const odd = await writing(() => {
+      throw new BatchError(new Map([[0, 'text' as never]]))
+    })
+    expect(odd.failed.get(0).message).toMatch(/^'text', which is not an Error/)
+  })
+})
+
+describe('a source', () => {
+  it.each([undefined, {}, 5, { lane: 'x' }])('reads %j, which is no batch', async value => {
+    expect((await reading(async () => value)).message).toMatch(/^step 's' \(p\.yaml:7\): read threw TypeError.*must resolve to a batch/)
+  })
+  it('ends, or reads a batch', async () => {
+    expect(await reading(async () => null)).toBeUndefined()
+    expect(await reading(async () => ({ lane: 'a', messages: [], position: 1 }))).toBeUndefined()
+  })
+  it('whose healthy throws is not healthy, and says so once', async () => {
+    lines.length = 0
+    const source = create(
+      step,
+      'read',
+      log,
+      () =>
+        ({
+          read: async () => null,
+          healthy: () => {
+            throw new Error('who knows')
+          },
+        }) as Source,
+    )
+    expect([source.healthy!(), source.healthy!()]).toEqual([false, false])
+    expect(lines).toEqual([expect.stringMatching(/healthy threw Error .*who knows/)])
+  })
+})
+
+it('keeps the instance, its private fields and its getters', async () => {
+  class Own {
+    #n = 0
+    get commitImmediately() {
+      return this.#n === 0
+    }
+    async read() {
+      this.#n++
+      return null
+    }
+  }
+  const made = new Own()
+  const source = create(step, 'read', log, () => made as unknown as Source)
+  expect(source).toBe(made)
+  expect(source.commitImmediately).toBe(true)
+  await source.read(signal)
+  expect(source.commitImmediately).toBe(false)
+})
