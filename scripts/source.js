@@ -6,7 +6,7 @@ import { registerHooks } from 'node:module'
 
 const ENTRIES = {
   'pipeline-runner': new URL('../src/index.ts', import.meta.url).href,
-  'pipeline-runner/kit': new URL('../src/kit/index.ts', import.meta.url).href,
+  'pipeline-runner/kit': new URL('../src/kit.ts', import.meta.url).href,
   'pipeline-runner/testing': new URL('../src/testing/index.ts', import.meta.url).href,
 }
 

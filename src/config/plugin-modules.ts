@@ -22,7 +22,7 @@ const OWN = new URL('../', HERE).href
 /** What a plugin may import, beside this module: the same files that `exports` of package.json names. */
 export const ENTRIES: Readonly<Record<string, string>> = {
   'pipeline-runner': '../index',
-  'pipeline-runner/kit': '../kit/index',
+  'pipeline-runner/kit': '../kit',
   'pipeline-runner/testing': '../testing/index',
 }
 

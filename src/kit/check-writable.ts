@@ -19,6 +19,7 @@ export function checkWritable(what: string, path: string, detail: string): Check
     : { what, ok: false, detail: `cannot be made: ${folder} may not be written`, fix: `chmod u+w ${folder}` }
 }
 
+/** Does this process have the right `mode` (`constants.W_OK` of node:fs) on `path`? Never throws. */
 export function may(path: string, mode: number): boolean {
   try {
     accessSync(path, mode)

@@ -15,6 +15,7 @@ export interface Clock {
 /** ms. Starts near the epoch time of the process start, so that 0 is long ago. */
 export const monotonic = (): number => performance.timeOrigin + performance.now()
 
+/** Wall-clock time and real timers: what a pipeline outside of tests runs on. */
 export const systemClock: Clock = {
   now: Date.now,
   monotonic,

@@ -6,6 +6,7 @@
  */
 import type { Json, State } from '../contract/plugin.ts'
 
+/** All in ms; `lateness` is how far a record may lie behind the newest one. */
 export interface EventClockOptions {
   /** ms by which a message may be older than the newest one. */
   readonly allowed_lateness: number
@@ -15,6 +16,7 @@ export interface EventClockOptions {
 
 const KEY = 'time'
 
+/** The watermark of a lane: the time up to which no record is expected any more. One per lane, fed with each record's time (epoch ms). */
 export class EventClock {
   /** Largest event time seen, epoch ms; -Infinity before the first message. */
   max = Number.NEGATIVE_INFINITY

@@ -14,6 +14,7 @@ export function pause(clock: Clock, ms: number, ...signals: readonly AbortSignal
   })
 }
 
+/** Delays between tries, ms: doubled from `initial_delay` up to `max_delay`. The shape of the pipeline's `retry`. */
 export interface Backoff {
   /** First and longest wait, ms. */
   readonly initial_delay: number

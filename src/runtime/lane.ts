@@ -220,9 +220,7 @@ export class Lane {
     const last = end ? laneOffset(end) : -1
     const stateful = this.state.opened
     const hopeless =
-      error instanceof UnhandledRecord ||
-      error instanceof EnvironmentError ||
-      (stateful && (!this.entry.source.seek || last < 0))
+      error instanceof UnhandledRecord || error instanceof EnvironmentError || (stateful && (!this.entry.source.seek || last < 0))
     if (hopeless) {
       this.run.fatal(error)
       return false

@@ -3,6 +3,7 @@ import { typeOfCode } from '../../contract/error-codes.ts'
 import { type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
 import { PluginError } from '../plugin-error.ts'
 
+/** Why a record is dead-lettered: the step, its line in the pipeline file, the error. */
 export interface Failure {
   readonly step: string
   /** Where the step is configured. */
@@ -26,6 +27,7 @@ export interface ReplayOrigin extends Origin {
   readonly replay: { readonly attempts: number; readonly firstFailedAt: string | undefined; taken(message: Message): void }
 }
 
+/** Set on a message that was a dead letter and runs again. */
 export const replayOf = ({ origin }: Message): ReplayOrigin['replay'] | undefined => (origin as ReplayOrigin | undefined)?.replay
 
 /** Of a record that was written back to its topic: how often it has been a dead letter. */

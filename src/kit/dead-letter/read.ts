@@ -2,6 +2,7 @@
 import type { Header, Message } from '../../contract/plugin.ts'
 import { ATTEMPTS } from './dead-letters.ts'
 
+/** A record of a dlq: the source record, and what its headers say of its failure. */
 export interface DeadLetter {
   /** `<partition>/<offset>` in the dlq. */
   readonly id: string
@@ -17,6 +18,7 @@ export interface DeadLetter {
   readonly failure: FailureInfo | undefined
 }
 
+/** The headers that a dead letter adds, as values: `step`, `error_type`, `error_message`, `attempts`… */
 export interface FailureInfo {
   readonly topic: string
   readonly partition: number
@@ -46,6 +48,7 @@ export interface FailureInfo {
 /** The first header that a dead letter adds; what stands before its last occurrence came with the record. */
 const FIRST = 'source_topic'
 
+/** The dead letter that `record`, read from a dlq in format `bytes`, holds. */
 export function readDeadLetter(record: Message, partition: number): DeadLetter {
   const all = record.headers ?? []
   const from = all.findLastIndex(([name]) => name === FIRST)

@@ -7,8 +7,10 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { EnvironmentError } from '../../contract/plugin.ts'
 
+/** Answers one request. */
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
 
+/** A method and a path of a shared listener. */
 export interface Route {
   /** GET answers HEAD as well. */
   readonly methods: readonly string[]
@@ -23,6 +25,7 @@ export interface Route {
   readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 }
 
+/** What `attach` gives back; `detach` resolves when the route takes no more requests, and closes the listener with its last route. */
 export interface Attachment {
   /** The one that was taken when port 0 was asked for. */
   readonly port: number

@@ -9,6 +9,7 @@ import { Report, type ReportOptions } from './report.ts'
 
 export type { PushRecord, QueuedRecord } from './chunk.ts'
 
+/** Bounds are in bytes; `clock`, `log`, `metrics`, `step` are those of the source's context. */
 export interface PushQueueOptions extends ReportOptions {
   /** Directory for what is spilled, of this pipeline and step alone (several processes may share it): `inStateDir('push/<pipeline>.<version>/<step>')`. */
   readonly dir: string
@@ -24,6 +25,7 @@ export interface PushQueueOptions extends ReportOptions {
   onBlock?(blocked: boolean): void
 }
 
+/** Records in the order in which they were pushed. */
 export interface PushBatch {
   readonly records: QueuedRecord[]
   /** Number behind the last record: for `commit` and `seek`. */
@@ -36,8 +38,10 @@ const CHUNK_BYTES = 256 * 1024
 /** Records per ms that a restarted process leaves room for: numbers never come twice, not even across restarts. */
 const NUMBERS_PER_MS = 1024
 
+/** A queue for one lane. Call `open` before the first `push`, `close` at the end. */
 export const createPushQueue = (options: PushQueueOptions): PushQueue => new PushQueue(options)
 
+/** Made by `createPushQueue`. */
 export class PushQueue {
   private readonly options: PushQueueOptions
   private readonly report: Report

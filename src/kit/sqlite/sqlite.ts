@@ -3,13 +3,14 @@
  * another process holds the write lock, errors in our own words, and a cheap "something was committed" signal.
  */
 import { dirname, resolve } from 'node:path'
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EnvironmentError, UnknownOutcomeError } from '../../contract/plugin.ts'
 import { makeDirs } from '../make-dirs.ts'
 import { explain, IOERR, isBusy, primary } from './sqlite-errors.ts'
 import { CommitWatch } from './sqlite-watch.ts'
 
+/** What a SQLite file is, and how an empty one is built. */
 export interface SqliteKind {
   /** What the file is, for error texts: `event log`. */
   readonly what: string
@@ -49,11 +50,12 @@ export async function openSqlite(path: string, kind: SqliteKind, durability: Dur
 
 async function connect(file: string, kind: SqliteKind, durability: Durability): Promise<Sqlite> {
   const started = performance.now()
+  const { DatabaseSync: Database } = await import('node:sqlite')
   for (;;) {
     let db: DatabaseSync | undefined
     try {
       makeDirs(dirname(file))
-      db = new DatabaseSync(file, { timeout: BUSY_BLOCK_MS })
+      db = new Database(file, { timeout: BUSY_BLOCK_MS })
       prepareFile(db, file, kind, durability)
       return new Sqlite(db, file, kind.what)
     } catch (error) {

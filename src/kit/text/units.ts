@@ -15,6 +15,7 @@ const BYTES: Record<string, number> = {
 
 /** For editors; `parseDuration` decides. */
 export const DURATION_PATTERN = '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$'
+/** `512B`, `128KiB`, `10MB`: what `format: size` takes. */
 export const SIZE_PATTERN = '^[0-9]+(\\.[0-9]+)?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$'
 
 /** A hundred years: longer is a typo, and far from where numbers lose precision. */
@@ -69,6 +70,7 @@ export function guessDuration(written: string | number): string | undefined {
   return guess && parseDuration(guess) !== undefined && guess !== written ? guess : undefined
 }
 
+/** What was probably meant by a size without a unit, or with another one; for suggestions. */
 export function guessSize(written: string | number): string | undefined {
   const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$/.exec(String(written))
   if (!match) return undefined
