@@ -1,4 +1,4 @@
-/** What built-in plugins are made of, floor by floor; `src/kit.ts` is the entry `pipeline-runner/kit`, with the expressions. */
+/** What built-in plugins are made of; `src/kit.ts` is the entry `pipeline-runner/kit`, with the expressions. Not here: kit/postgres, the client of our own connectors, for which plugins use a client library. */
 export * from './check-writable.ts'
 export * from './clock.ts'
 export * from './dead-letter/dead-letters.ts'
@@ -10,6 +10,11 @@ export * from './http/listener.ts'
 export * from './http/loopback.ts'
 export * from './keys/tls.ts'
 export * from './keys/with-keys.ts'
+export * from './lines/csv.ts'
+export * from './lines/encode.ts'
+export * from './lines/envelope.ts'
+export * from './lines/records.ts'
+export * from './lines/splitter.ts'
 export * from './make-dirs.ts'
 export * from './optional-package.ts'
 export * from './pause.ts'
@@ -20,11 +25,14 @@ export * from './sqlite/sqlite.ts'
 export * from './state-dir.ts'
 export * from './text/suggest.ts'
 export * from './text/units.ts'
+export * from './values/arithmetic.ts'
 export * from './values/decimal.ts'
 export * from './values/event-time.ts'
-export * from './values/arithmetic.ts'
 export * from './values/fields.ts'
 export * from './values/key.ts'
 export * from './values/match.ts'
 export * from './values/records.ts'
 export * from './values/time.ts'
+export { default as eventTimeKeys } from './keys/event-time.schema.json' with { type: 'json' }
+export { default as lineKeys } from './keys/lines.schema.json' with { type: 'json' }
+export { default as tlsKeys } from './keys/tls.schema.json' with { type: 'json' }

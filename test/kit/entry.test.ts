@@ -12,10 +12,14 @@ const files = execFileSync('git', ['ls-files', 'src/connectors', 'src/transforms
   .filter(f => f.endsWith('.ts'))
 const exported = readFileSync(join(root, 'src/kit/index.ts'), 'utf8')
 
+/** A stranger takes a client library for the one; the other is about the process of the runner itself. */
+const OURS = ['src/kit/postgres/', 'src/kit/pipeline-status.ts']
+
 test.each(files)('%s imports nothing of the kit that is not exported', file => {
   const text = readFileSync(join(root, file), 'utf8')
   for (const [, path] of text.matchAll(/from '(\.[^']+)'/g)) {
     const target = normalize(join(dirname(file), path))
+    if (OURS.some(folder => target.startsWith(folder))) continue
     if (target.startsWith('src/kit/')) expect(exported).toContain(`'./${target.slice('src/kit/'.length)}'`)
     if (target.startsWith('src/expressions/')) expect(target).toBe('src/expressions/index.ts')
   }
@@ -23,8 +27,7 @@ test.each(files)('%s imports nothing of the kit that is not exported', file => {
 
 test('every export of the kit has a comment that says what it is', () => {
   const bare: string[] = []
-  for (const [, path] of exported.matchAll(/from '\.\/([^']+)'/g)) {
-    if (path.startsWith('values/')) continue // their texts follow
+  for (const [, path] of exported.matchAll(/from '\.\/([^']+\.ts)'/g)) {
     const lines = readFileSync(join(root, 'src/kit', path), 'utf8').split('\n')
     lines.forEach((line, i) => {
       if (/^export (?!type \{|\{)/.test(line) && !lines[i - 1]?.trimEnd().endsWith('*/')) bare.push(`${path}: ${line}`)

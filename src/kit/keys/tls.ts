@@ -3,6 +3,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type ConfigProblem, EnvironmentError } from '../../contract/plugin.ts'
 
+/** Paths of PEM files, as the shared TLS keys give them; an empty text: none. */
 export interface TlsFiles {
   readonly tls_ca: string
   readonly tls_cert: string

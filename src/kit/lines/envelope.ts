@@ -6,6 +6,7 @@ import { isUtf8 } from 'node:buffer'
 import type { Header, Message } from '../../contract/plugin.ts'
 import { asJson } from './encode.ts'
 
+/** A line of an `envelope` file: every byte of a record, its key and its headers. */
 export interface Enveloped {
   /** Epoch ms; 0: none. */
   readonly time: number
@@ -22,6 +23,7 @@ interface Head {
   readonly headers_base64?: readonly (readonly [string, string | null])[]
 }
 
+/** The line for a message, without its line break. */
 export function envelopeLine(message: Message): string {
   const key = message.encodeKey()
   const headers = message.headers ?? []

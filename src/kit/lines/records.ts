@@ -3,8 +3,10 @@ import { type ConfigProblem, DecodeError, EnvironmentError, Message, type Origin
 import { parseRecord } from './csv.ts'
 import { type Line, Splitter } from './splitter.ts'
 
+/** How a file is cut into records. */
 export type LineFormat = 'jsonl' | 'csv' | 'text'
 
+/** What a text is, for the reader of its records. */
 export interface RecordOptions {
   readonly format: LineFormat
   /** CSV: column names of a file that has no header line. */
@@ -149,5 +151,7 @@ export function validateRecords(config: Omit<RecordOptions, 'format'>, format: L
   return problems
 }
 
+/** For the problem of a delimiter that `isDelimiter` refuses. */
 export const DELIMITER_RULE = 'must be one ASCII character, and no quote or line break'
+/** Can it separate the columns of a CSV file? */
 export const isDelimiter = (text: string): boolean => text.length === 1 && text > '\0' && text <= '~' && !'"\r\n'.includes(text)

@@ -1,5 +1,6 @@
 /** Cuts a stream of bytes into lines (or CSV records, whose quoted fields may contain line breaks) with bounded memory. */
 
+/** A line of a file, with where it ends, in bytes. */
 export interface Line {
   /** Without its line break. Of an oversized line only the first `maxBytes`. */
   readonly bytes: Buffer
@@ -17,6 +18,7 @@ const LF = 10
 const CR = 13
 const QUOTE = 34
 
+/** Cuts chunks of bytes into lines; a line may come in many chunks. */
 export class Splitter {
   /** Offset of the next byte to be pushed. */
   private offset: number

@@ -5,11 +5,13 @@
 import { ExactNumber, partsOf } from '../../contract/plugin.ts'
 import { type Decimal, FAST_LIMIT, fastScale, POW10, pow10, toExact } from './decimal.ts'
 
+/** Every form in which a number comes. */
 export type Numeric = number | bigint | ExactNumber
 
 /** Digits a result may have: `1e400 * 1e400` is fine, `1e999999999 + 1` would fill the memory. */
 const MAX_DIGITS = 2000
 
+/** Is it a number, in any of its forms? */
 export const isNumeric = (x: unknown): x is Numeric => typeof x === 'number' || typeof x === 'bigint' || x instanceof ExactNumber
 
 /** @throws {RangeError} for what is not finite, or too large to be written out */
@@ -30,6 +32,7 @@ export function numberOf({ m, k }: Decimal): number | ExactNumber {
   return typeof exact === 'number' ? exact : new ExactNumber(exact)
 }
 
+/** What `exactly` calculates; division has its own function, for it needs to know how many places. */
 export type Operator = '+' | '-' | '*' | '%'
 
 /** @throws {RangeError} see `decimal`, and for a remainder of division by zero */
@@ -74,11 +77,13 @@ export function toWhole(x: Numeric, side: -1 | 1): number | ExactNumber {
   return numberOf({ m: whole + step, k: 0 })
 }
 
+/** `-x`. */
 export function negative(x: ExactNumber): number | ExactNumber {
   const { m, k } = decimal(x)
   return numberOf({ m: -m, k })
 }
 
+/** `x` without its sign. */
 export const absolute = (x: Numeric): number | ExactNumber => {
   const { m, k } = decimal(x)
   return numberOf({ m: m < 0n ? -m : m, k })
@@ -114,8 +119,10 @@ export function fastAdd(a: number, b: number): number {
     : Number.NaN
 }
 
+/** As `fastAdd`. */
 export const fastSubtract = (a: number, b: number): number => fastAdd(a, -b)
 
+/** As `fastAdd`. */
 export function fastMultiply(a: number, b: number): number {
   const [x, y] = [fastScale(a), fastScale(b)]
   if (x < 0 || y < 0 || x + y >= POW10.length) return Number.NaN
@@ -123,6 +130,7 @@ export function fastMultiply(a: number, b: number): number {
   return m < FAST_LIMIT && m > -FAST_LIMIT ? m / POW10[x + y] + 0 : Number.NaN
 }
 
+/** As `fastAdd`. */
 export function fastRemainder(a: number, b: number): number {
   const [x, y] = [fastScale(a), fastScale(b)]
   if (x < 0 || y < 0 || b === 0) return Number.NaN

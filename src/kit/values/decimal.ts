@@ -4,8 +4,10 @@
  */
 import type { ExactNumber } from '../../contract/plugin.ts'
 
+/** A decimal: a number while its shortest digits are exact, else its digits as text. */
 export type Exact = number | string
 
+/** `m / 10^k`. */
 export interface Decimal {
   readonly m: bigint
   /** >= 0 */
@@ -20,6 +22,7 @@ export const POW10 = Array.from({ length: 23 }, (_, i) => Number(`1e${i}`))
 const NUMBER = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,3}))?$/
 /** Of text that people write; a JSON number may be longer. */
 const MAX_LENGTH = 64
+/** Characters of a JSON number that are read exactly. */
 export const MAX_NUMBER_LENGTH = 400
 
 /**
@@ -62,6 +65,7 @@ export function decimalOf(x: Exact): Decimal {
   return k >= 0 ? { m, k } : { m: m * pow10(-k), k: 0 }
 }
 
+/** The decimal `m / 10^k`. */
 export function toExact(m: bigint, k: number): Exact {
   if (m === 0n) return 0
   if (k < POW10.length && m < 1_000_000_000_000_000n && m > -1_000_000_000_000_000n) return Number(m) / POW10[k]
@@ -73,6 +77,7 @@ export function toExact(m: bigint, k: number): Exact {
   return same ? n : text
 }
 
+/** Negative, zero or positive, as `sort` wants it; exact for any two decimals. */
 export function compareExact(a: Exact, b: Exact): number {
   if (typeof a === 'number' && typeof b === 'number') return a - b
   const [x, y] = align(decimalOf(a), decimalOf(b))
@@ -118,6 +123,7 @@ function plainText(m: bigint, k: number): string {
 }
 
 const powers = Array.from({ length: 64 }, (_, i) => 10n ** BigInt(i))
+/** `10^k`, for `k` from 0 on. */
 export const pow10 = (k: number): bigint => powers[k] ?? 10n ** BigInt(k)
 
 /** The smallest power of ten that makes `x` an integer of at most 15 digits; -1: none does. */

@@ -6,6 +6,7 @@ import { formatDuration } from './time.ts'
 /** The last instant a JavaScript date can hold. */
 const MAX_TIME = 8.64e15
 
+/** Unit of a number that is a time. */
 export type TimeUnit = 's' | 'ms' | 'us' | 'ns'
 
 /** One of the unit in ms. */
@@ -90,6 +91,7 @@ export function timeReader(field: string | undefined, maxFuture: number, unit?: 
   }
 }
 
+/** The error for a field whose value is none of the allowed ones. */
 export function wrong(field: string, value: unknown, allowed: string): DataError {
   return new DataError(`${field} is ${show(value)}; allowed: ${allowed}`)
 }

@@ -4,6 +4,7 @@ import { ExactNumber } from '../../contract/plugin.ts'
 /** Reads a field of a JSON value; undefined when it, or anything on the way, is missing. */
 export type Getter = (value: unknown) => unknown
 
+/** Reads a field path such as `data.price`; undefined where the path leads nowhere. Make it once, in `create`. */
 export function getter(path: string): Getter {
   const parts = path.split('.')
   if (parts.length === 1 && !(path in Object.prototype)) return value => (isObject(value) ? value[path] : undefined)

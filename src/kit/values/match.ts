@@ -6,6 +6,7 @@ type Scalar = string | number | boolean | null
 /** Field path -> what it must be: a value, one of several, or `*` for anything that is there. All must hold. */
 export type Match = Readonly<Record<string, Scalar | readonly Scalar[]>>
 
+/** True for values in which every field has the value, or one of the values, that `match` says. */
 export function matcher(match: Match): (value: unknown) => boolean {
   const tests = Object.entries(match).map(([path, wanted]) => {
     const get = getter(path)

@@ -1,3 +1,4 @@
+/** ms. */
 export const DAY = 86_400_000
 
 const UNITS = [
