@@ -1,7 +1,7 @@
 /** A pipeline file from text to a checked `Pipeline`. Needs no network; reports everything it finds, each at its place. */
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
+import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
 import { obstacles } from './delivery.ts'
 import { checkEndpoints } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
@@ -108,7 +108,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   // A source that is itself wrong has no name to be found by.
   if (problems.empty) for (const step of steps) checkSourceNames(step, names, problems)
   await checkEndpoints(root, [...names.values()], problems)
-  const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms) : undefined
+  const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms, new Set(registry.loaded)) : undefined
   if (pipeline) checkWhole(pipeline, root, problems)
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
@@ -133,6 +133,7 @@ function assemble(
   steps: readonly CheckedStep[],
   names: ReadonlyMap<CheckedStep, string>,
   froms: ReadonlyMap<CheckedStep, SinkStep['from']>,
+  foreign: ReadonlySet<Plugin>,
 ): Pipeline {
   const step = (s: CheckedStep): Step<any> => {
     const { source, start } = s.key
@@ -144,6 +145,7 @@ function assemble(
       config: s.config,
       ...(frameStep.when === undefined ? {} : { when: frameStep.when }),
       at: { file: source.file, ...source.position(start) },
+      ...(foreign.has(s.plugin) ? { foreign: true } : {}),
       secrets: s.secrets,
     }
   }
@@ -164,6 +166,7 @@ function assemble(
     max_in_flight: value.max_in_flight,
     shutdown_timeout: value.shutdown_timeout,
     retry: value.retry,
+    ...(value.limits === undefined ? {} : { limits: value.limits }),
     metrics: value.metrics,
     endpoints: value.endpoints,
   }

@@ -33,6 +33,8 @@ export interface Step<P extends Plugin = Plugin> {
   /** CEL condition; only messages for which it is true enter the step (transform: others pass by; sink: others are not written). */
   readonly when?: string
   readonly at: Location
+  /** The plugin is not built in: what it emits is checked to be JSON. */
+  readonly foreign?: boolean
   /** Paths (relative to config, dotted) of values marked `secret` in the schema: print `***` for them. */
   readonly secrets: readonly string[]
 }
@@ -51,6 +53,11 @@ export interface RetryConfig {
   readonly breaker_failures: number
   /** ms the circuit stays open before one probe. */
   readonly breaker_reset: number
+}
+
+export interface LimitsConfig {
+  /** Levels of nesting of a record. */
+  readonly depth?: number
 }
 
 export interface MetricsConfig {
@@ -90,6 +97,7 @@ export interface Pipeline {
   /** ms a shutdown may spend on draining. */
   readonly shutdown_timeout: number
   readonly retry: RetryConfig
+  readonly limits?: LimitsConfig
   readonly metrics?: MetricsConfig
   readonly endpoints?: readonly EndpointConfig[]
   /** Hash of everything above that changes what the pipeline computes. */

@@ -107,7 +107,7 @@ function put(root: MapNode, parts: readonly Part[], value: TreeNode, problems: P
       let entry = node.entries.get(key)
       if (!entry || (entry.value.kind === 'scalar' && entry.value.value === null)) {
         // `metrics.port=9000` may make the map that is not there yet, but a step or a section must exist.
-        if (i > 0 || entry || key === 'metrics' || key === 'retry') {
+        if (i > 0 || entry || key === 'metrics' || key === 'retry' || key === 'limits') {
           entry = {
             key: entry?.key ?? span,
             value: { kind: 'map', span: { ...span, start: span.end }, entries: new Map(), implicit: true },

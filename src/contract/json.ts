@@ -179,9 +179,51 @@ export function encodeJson(value: unknown): string {
   return text
 }
 
+/** Far beyond any record; a value that contains itself gets there, too. */
+const PLUGIN_DEPTH = 1000
+
+/**
+ * Why a value that a plugin made is not JSON, or would not be what it was: NaN becomes null, a Map `{}`. Undefined: it is JSON.
+ * What a step emits is checked once, where it is made, so that no sink and no state has to expect anything else.
+ */
+export function jsonProblem(value: unknown, depth = 0): string | undefined {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+    case 'undefined':
+      return undefined
+    case 'number':
+      return Number.isFinite(value) ? undefined : `it contains ${value}, which JSON cannot say`
+    case 'bigint':
+      return BIGINT
+    case 'object':
+      break
+    default:
+      return `it contains a ${typeof value}`
+  }
+  if (value === null || value instanceof ExactNumber || (depth === 0 && Buffer.isBuffer(value))) return undefined
+  if (depth >= PLUGIN_DEPTH) return 'it contains itself, or is nested more than 1000 levels deep'
+  if (Array.isArray(value)) {
+    for (const item of value) {
+      const problem = jsonProblem(item, depth + 1)
+      if (problem !== undefined) return problem
+    }
+    return undefined
+  }
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return undefined
+  if (value instanceof Map || value instanceof Set) return `it contains a ${value.constructor.name}, which JSON cannot say`
+  for (const name in value) {
+    const problem = jsonProblem((value as Record<string, unknown>)[name], depth + 1)
+    if (problem !== undefined) return problem
+  }
+  return undefined
+}
+
+const BIGINT = 'it contains a BigInt; ExactNumber holds integers of any size'
+
 function reason(error: unknown): string {
   const { message } = error as Error
   if (error instanceof RangeError) return /string length/i.test(message) ? 'the text would be too long' : 'it is nested too deeply'
   if (/circular/i.test(message)) return 'it contains itself'
-  return /BigInt/.test(message) ? 'it contains a BigInt; ExactNumber holds integers of any size' : message
+  return /BigInt/.test(message) ? BIGINT : message
 }

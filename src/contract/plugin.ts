@@ -8,7 +8,7 @@ import type { Header, Message } from './message.ts'
 export * from './message.ts'
 export * from './errors.ts'
 export * from './exact-number.ts'
-export { encodeJson, parseJson } from './json.ts'
+export { DEFAULT_DEPTH, encodeJson, jsonProblem, parseJson } from './json.ts'
 
 /** A value of a record. A number that a JavaScript number cannot carry is an `ExactNumber`. */
 export type Json = null | boolean | number | string | ExactNumber | Json[] | { [key: string]: Json }

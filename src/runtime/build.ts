@@ -1,16 +1,17 @@
 /** From a checked pipeline to plugin instances: pure, no I/O. What can still fail from here on is the environment. */
 import { compile } from '../expressions/index.ts'
-import type {
-  CheckpointStore,
-  Context,
-  LaneInfo,
-  Logger,
-  Report,
-  Sink,
-  Source,
-  SourceContext,
-  SourcePlugin,
-  TransformContext,
+import {
+  type CheckpointStore,
+  type Context,
+  DEFAULT_DEPTH,
+  type LaneInfo,
+  type Logger,
+  type Report,
+  type Sink,
+  type Source,
+  type SourceContext,
+  type SourcePlugin,
+  type TransformContext,
 } from '../contract/plugin.ts'
 import { keepWithin, type Range, windowSpanOf, widen } from './backfill.ts'
 import { decodeTransform, intactTransform, type Stage } from './chain.ts'
@@ -110,6 +111,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
         transform: range && step.plugin.windowSpan ? keepWithin(transform, range) : transform,
         when: expressions.get(step.name),
         meter: meters.step(step.name, 'transform'),
+        foreign: step.foreign,
       }
     })
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
@@ -144,13 +146,14 @@ function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: Buil
     }),
   )
   const meter = meters.step(step.name, 'source')
+  const decode = decodeTransform(pipeline.limits?.depth ?? DEFAULT_DEPTH)
   return {
     step,
     source,
     meter,
     range: options.range,
     committer: options.committer ?? chooseCommitter(step, pipeline, source, options, context),
-    inlet: { name: step.name, at: step.at, transform: readsValues(pipeline) ? decodeTransform : intactTransform, meter },
+    inlet: { name: step.name, at: step.at, transform: readsValues(pipeline) ? decode : intactTransform, meter, foreign: step.foreign },
     connect(r) {
       runtime = r
     },

@@ -3,7 +3,7 @@
  * for a transform that returned a promise.
  */
 import type { Expression } from '../expressions/types.ts'
-import { DataError, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
+import { DataError, jsonProblem, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
 import type { Location } from '../config/model.ts'
 import { toError } from '../kit/plugin-error.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
@@ -17,6 +17,8 @@ export interface Stage {
   /** Messages for which it is false pass by, before anything else: they enter the chain further on. */
   readonly enters?: (message: Message) => boolean
   readonly meter: StepMeter
+  /** Of a plugin that is not built in: what it emits is checked to be JSON. */
+  readonly foreign?: boolean
 }
 
 /** What leaves the chain. */
@@ -41,16 +43,23 @@ class StageOutput implements Output {
   }
 
   emit(message: Message): void {
-    this.messages.push(message)
+    if (!this.stage.foreign || this.isJson(message)) this.messages.push(message)
   }
 
   emitTo(port: string, message: Message): void {
-    this.exit.emitTo(this.stage.name, port, message)
+    if (!this.stage.foreign || this.isJson(message)) this.exit.emitTo(this.stage.name, port, message)
   }
 
   fail(message: Message, error: Error): void {
     this.stage.meter.dead++
     this.exit.fail(message, { step: this.stage.name, at: this.stage.at, error: error instanceof Error ? error : toError(error) })
+  }
+
+  /** What no sink and no state could write is this message's failure, here and now. */
+  private isJson(message: Message): boolean {
+    const problem = message.changed ? jsonProblem(message.value) : undefined
+    if (problem !== undefined) this.fail(message, new DataError(`the step emitted a value that is not JSON: ${problem}`))
+    return problem === undefined
   }
 
   take(): Message[] {
@@ -206,12 +215,12 @@ export function test(when: Expression, message: Message, fail: (m: Message, e: E
 }
 
 /** Put in front of a chain whose steps read values: what can't be decoded goes to the dead letters, under the source's name. */
-export const decodeTransform: Transform = {
+export const decodeTransform = (depth: number): Transform => ({
   process(messages, out) {
     for (const m of messages) {
       try {
         if (m.failure) throw m.failure
-        void m.value
+        m.decode(depth)
       } catch (error) {
         out.fail(m, error as Error)
         continue
@@ -219,7 +228,7 @@ export const decodeTransform: Transform = {
       out.emit(m)
     }
   },
-}
+})
 
 /** The same where nobody reads values: bytes pass as they are, except those that are no record of the source's. */
 export const intactTransform: Transform = {

@@ -1,6 +1,6 @@
 /** A sink with its retry policy and circuit breaker: one per sink step, shared by all lanes. */
 import type { Logger, Message, Sink, SinkPlugin, WriteContext } from '../contract/plugin.ts'
-import { BatchError, PipelineError } from '../contract/plugin.ts'
+import { BatchError, DataError, PipelineError } from '../contract/plugin.ts'
 import type { RetryConfig, SinkStep, Step } from '../config/model.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
@@ -38,17 +38,30 @@ export class Writer {
     if (messages.length === 0) return []
     const started = performance.now()
     this.meter.in += messages.length
-    let refused: readonly Refused[] = []
-    try {
-      await (context.transaction ? this.sink.write(messages, context) : this.writeWithRetry(messages, context))
-    } catch (error) {
-      if (!(error instanceof BatchError)) throw error
-      refused = [...error.failed].map(([i, cause]) => ({ message: messages[i], error: cause }))
-      this.meter.dead += refused.length
-    }
+    const refused = await this.attempt(messages, context)
+    this.meter.dead += refused.length
     this.meter.out += messages.length - refused.length
     this.meter.seconds += (performance.now() - started) / 1000
     return refused
+  }
+
+  /** A sink that fails as a whole because a message cannot be written as JSON gets the others again. */
+  private async attempt(messages: readonly Message[], context: WriteContext): Promise<readonly Refused[]> {
+    try {
+      await (context.transaction ? this.sink.write(messages, context) : this.writeWithRetry(messages, context))
+      return []
+    } catch (error) {
+      if (error instanceof BatchError) return [...error.failed].map(([i, cause]) => ({ message: messages[i], error: cause }))
+      if (!(error instanceof DataError)) throw error
+      const refused: Refused[] = []
+      const rest = messages.filter(message => {
+        const problem = encodeProblem(message)
+        if (problem) refused.push({ message, error: problem })
+        return !problem
+      })
+      if (refused.length === 0) throw error
+      return rest.length === 0 ? refused : [...refused, ...(await this.attempt(rest, context))]
+    }
   }
 
   /** Does it write into transactions of this scope? Undefined: into any. */
@@ -114,4 +127,14 @@ export class Writer {
 
 export function isRetryable(error: unknown): boolean {
   return error instanceof PipelineError && error.retryable
+}
+
+function encodeProblem(message: Message): DataError | undefined {
+  try {
+    message.encode()
+    return undefined
+  } catch (error) {
+    if (error instanceof DataError) return error
+    throw error
+  }
 }
