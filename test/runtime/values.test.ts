@@ -54,6 +54,7 @@ describe('a plugin that emits what is not JSON', () => {
       type: 'whole',
       schema: {},
       onRedelivery: 'appends',
+      reason: 'a list',
       create: () => ({
         async write(messages) {
           const lines = messages.map(m => String(m.encode()))
@@ -66,7 +67,7 @@ describe('a plugin that emits what is not JSON', () => {
     // NaN, functions and a Map are something else in JSON: only the check of a plugin's output finds them.
     expect(log.dead.map(m => header(m, 'source_offset'))).toEqual(['0', '2', '10', '12'])
     expect(log.dead.map(m => header(m, 'step'))).toEqual(Array(4).fill('out'))
-    expect(written.filter(line => !line.includes('odd')).length).toBe(10)
+    expect(written.filter(line => /[13579]}$/.test(line)).length).toBe(10)
   })
 })
 
