@@ -1,11 +1,11 @@
 /** `runner check FILE...`: asks every step whether it could run now, from here. Looks only. */
 import type { Command } from 'commander'
 import { runCommand } from './command.ts'
-import { parseDurationOption } from './options.ts'
+import { durationOption, setOption } from './options.ts'
 import { BROKERS } from './topics.ts'
 
 export interface CheckFlags {
-  readonly set: string[]
+  readonly set?: string[]
   readonly brokers?: string
   readonly timeout: number
   readonly json?: boolean
@@ -16,9 +16,9 @@ export function register(program: Command): void {
     .command('check')
     .description('look whether everything that pipelines need is there: peers, logins, topics, tables, rights')
     .argument('<file...>', 'pipeline files')
-    .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])
+    .addOption(setOption())
     .option(...BROKERS)
-    .option('--timeout <duration>', 'how long a step may take to find out', parseDurationOption, 10_000)
+    .addOption(durationOption('--timeout <duration>', 'how long a step may take to find out', '10s'))
     .option('--json', 'as JSON')
     .addHelpText(
       'after',

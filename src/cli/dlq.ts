@@ -1,11 +1,11 @@
 /** `runner dlq ls|show|replay|discard`: what to do with dead letters. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { parseDuration } from '../kit/text/units.ts'
-import { parseTimeOption } from './options.ts'
+import { collect, parseTimeOption, setOption } from './options.ts'
 
 /** What picks dead letters; the same for every command. */
 export interface SelectFlags {
-  readonly set: string[]
+  readonly set?: string[]
   readonly topic?: string
   readonly pipeline?: string
   readonly step?: string[]
@@ -125,10 +125,7 @@ Examples:
   for (const command of dlq.commands) command.exitOverride().showSuggestionAfterError()
 }
 
-const common = (command: Command): Command =>
-  command
-    .option('--set <path=value>', 'override a value of the file', (v, all: string[]) => [...all, v], [] as string[])
-    .option('--json', 'as JSON')
+const common = (command: Command): Command => command.addOption(setOption('override a value of the file')).option('--json', 'as JSON')
 
 const selecting = (command: Command): Command =>
   common(command)
@@ -139,8 +136,6 @@ const selecting = (command: Command): Command =>
     .option('--since <time>', 'died at or after: ISO 8601, epoch ms, or how long ago (2h)', parseAgo)
     .option('--until <time>', 'died before', parseAgo)
     .option('--pipeline <name>', 'letters of this pipeline; default: that of the file')
-
-const collect = (value: string, all: string[] = []): string[] => [...all, value]
 
 function parseAgo(text: string): number {
   const ago = parseDuration(text)

@@ -5,10 +5,11 @@ import { EXIT } from '../kit/exit-codes.ts'
 import { runCommand } from './command.ts'
 import type { Paint, Style } from '../explain/text.ts'
 import { loadAll } from './load.ts'
+import { setOption } from './options.ts'
 
 export interface ExplainFlags {
   readonly format: 'text' | 'mermaid' | 'svg' | 'json'
-  readonly set: string[]
+  readonly set?: string[]
 }
 
 export function register(program: Command): void {
@@ -17,7 +18,7 @@ export function register(program: Command): void {
     .description("show a pipeline's graph, its resolved config and what it guarantees")
     .argument('<file>', 'pipeline file')
     .addOption(new Option('--format <format>', 'how to show it').choices(['text', 'mermaid', 'svg', 'json']).default('text'))
-    .option('--set <path=value>', 'override a value, e.g. delivery=at_least_once', (v, all: string[]) => [...all, v], [] as string[])
+    .addOption(setOption('override a value, e.g. delivery=at_least_once'))
     .addHelpText('after', '\nExample:\n  $ runner explain pipelines/bars.yaml --format svg > bars.svg')
     .action(async (file: string, flags: ExplainFlags) => {
       await runCommand(() => explain(file, flags))

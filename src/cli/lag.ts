@@ -1,11 +1,11 @@
 /** `runner lag [FILE...]`: how far behind each lane is, running or not. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { runCommand } from './command.ts'
-import { collectDistinct, parseDurationOption } from './options.ts'
+import { collectDistinct, parseDurationOption, setOption } from './options.ts'
 import { BROKERS } from './topics.ts'
 
 export interface LagFlags {
-  readonly set: string[]
+  readonly set?: string[]
   readonly group?: string
   readonly topic?: string[]
   readonly failAbove?: number
@@ -23,7 +23,7 @@ export function register(program: Command): void {
     .option('--topic <name>', 'a topic of that group; may be given several times', collectDistinct)
     .option('--fail-above <n>', 'exit 4 when a lane is further behind', records)
     .option('--watch <duration>', 'print again every so often, until it is ended', parseDurationOption)
-    .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])
+    .addOption(setOption())
     .option(...BROKERS)
     .option('--json', 'as JSON')
     .addHelpText(

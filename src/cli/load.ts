@@ -6,7 +6,7 @@ import type { Pipeline, Problem } from '../config/model.ts'
 /** `pipelines/*.yaml` of a shell names the tests beside them, too: these are left out. `brokers` stands in for KAFKA_BROKERS. The pipelines, or the exit code when a file has problems, which are printed. */
 export async function loadAll(
   files: readonly string[],
-  set: readonly string[],
+  set: readonly string[] | undefined,
   brokers?: string,
   warn: (warnings: readonly Problem[]) => void | Promise<void> = printProblems,
 ): Promise<Pipeline[] | number> {

@@ -1,14 +1,14 @@
 /** `runner offsets show|reset`: where a group and its pipeline stand, and sending them elsewhere. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { runCommand } from './command.ts'
-import { collectDistinct, parseTimeOption } from './options.ts'
+import { collectDistinct, parseTimeOption, setOption } from './options.ts'
 import { BROKERS } from './topics.ts'
 
 export interface OffsetsFlags {
   readonly source?: string
   readonly group?: string
   readonly topic?: string[]
-  readonly set: string[]
+  readonly set?: string[]
   readonly brokers?: string
   readonly json?: boolean
 }
@@ -31,7 +31,7 @@ export function register(program: Command): void {
       .option('--source <step>', 'a source of the file; needed when it reads several groups')
       .option('--group <name>', 'a consumer group, without a file')
       .option('--topic <name>', 'a topic; may be given several times', collectDistinct)
-      .option('--set <path=value>', 'override a value, as for run', (v, all: string[]) => [...all, v], [] as string[])
+      .addOption(setOption())
       .option(...BROKERS)
       .option('--json', 'as JSON')
   common('show', 'committed offset, checkpoint, first and last offset of each lane')

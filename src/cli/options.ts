@@ -1,5 +1,5 @@
 /** Parsers of command-line values shared by commands. */
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import { parseDuration, parseTimestamp } from '../kit/text/units.ts'
 
 export function parseDurationOption(text: string): number {
@@ -8,7 +8,17 @@ export function parseDurationOption(text: string): number {
   return ms
 }
 
-/** Of an option that may be given several times; the same value counts once. */
+/** With a default that is printed as it would be typed. */
+export const durationOption = (flags: string, text: string, fallback: string): Option =>
+  new Option(flags, text).argParser(parseDurationOption).default(parseDurationOption(fallback), fallback)
+
+/** `--set`, may be given several times. */
+export const setOption = (text = 'override a value, as for run'): Option => new Option('--set <path=value>', text).argParser(collect)
+
+/** Of an option that may be given several times. */
+export const collect = (value: string, all: string[] | undefined): string[] => [...(all ?? []), value]
+
+/** As `collect`; the same value counts once. */
 export const collectDistinct = (value: string, all: string[] | undefined): string[] => [...new Set([...(all ?? []), value])]
 
 /** ISO 8601 or epoch milliseconds. Four digits are refused: they could be a year. */

@@ -7,10 +7,10 @@ import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
 import { createLogger } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
-import { parseDurationOption, parseTimeOption } from './options.ts'
+import { parseDurationOption, parseTimeOption, setOption } from './options.ts'
 
 export interface RunFlags {
-  readonly set: string[]
+  readonly set?: string[]
   readonly untilIdle?: number
   readonly from?: number
   readonly to?: number
@@ -26,12 +26,7 @@ export function register(program: Command): void {
     .command('run')
     .description('run pipelines until their input ends or a signal comes')
     .argument('<file...>', 'pipeline files; several run in one process')
-    .option(
-      '--set <path=value>',
-      'override a value, e.g. sinks[0].kafka.topic=bars.test',
-      (v, all: string[]) => [...all, v],
-      [] as string[],
-    )
+    .addOption(setOption('override a value, e.g. sinks[0].kafka.topic=bars.test'))
     .option('--until-idle <duration>', 'end once nothing more came for so long, e.g. 5s', parseDurationOption)
     .option('--from <time>', 'back-fill: read without a group from this time (ISO 8601 or epoch ms)', parseTimeOption)
     .option('--to <time>', 'back-fill: up to this time, exclusive', parseTimeOption)

@@ -1,7 +1,7 @@
 /** `runner smoke`: does the whole way work here, from a topic through a pipeline into another topic? */
 import type { Command } from 'commander'
 import { runCommand } from './command.ts'
-import { parseDurationOption } from './options.ts'
+import { durationOption } from './options.ts'
 import { BROKERS } from './topics.ts'
 
 export interface SmokeFlags {
@@ -15,7 +15,7 @@ export function register(program: Command): void {
     .command('smoke')
     .description('end to end with Kafka; without a broker the wiring only, on the embedded log')
     .option(...BROKERS)
-    .option('--timeout <duration>', 'how long the pipeline may take', parseDurationOption, 30_000)
+    .addOption(durationOption('--timeout <duration>', 'how long the pipeline may take', '30s'))
     .option('--json', 'as JSON')
     .addHelpText(
       'after',

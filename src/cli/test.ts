@@ -1,9 +1,9 @@
 /** `runner test [PATH...]`: runs pipeline tests on a virtual clock. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { styleText } from 'node:util'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { Argument, type Command, InvalidArgumentError } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
-import { parseDurationOption } from './options.ts'
+import { durationOption } from './options.ts'
 import type { FileResult, TestOptions } from '../testing/engine.ts'
 import type { Paint, Style } from '../testing/report.ts'
 
@@ -20,7 +20,7 @@ export function register(program: Command): void {
   program
     .command('test')
     .description('run pipeline tests (*.test.yaml) on a virtual clock')
-    .argument('[path...]', 'test files, pipeline files that have tests beside them, or directories', ['.'])
+    .addArgument(new Argument('[path...]', 'test files, pipeline files that have tests beside them, or directories').default(['.'], '.'))
     .option('--filter <text>', 'only tests whose name contains this')
     .option(
       '--repeat <n>',
@@ -28,11 +28,7 @@ export function register(program: Command): void {
       parseCount,
       1,
     )
-    .addOption(
-      new Option('--timeout <duration>', 'real time that one step of a test may take')
-        .argParser(parseDurationOption)
-        .default(10_000, '10s'),
-    )
+    .addOption(durationOption('--timeout <duration>', 'real time that one step of a test may take', '10s'))
     .option('--accept', 'write what came into the expectations that failed')
     .option('--junit <file>', 'write a JUnit XML report')
     .option('--json', 'print the report as JSON')

@@ -10,7 +10,7 @@ export interface CreateFlags extends ConnectionFlags {
   readonly partitions: number
   readonly replication?: number
   readonly retentionMs?: number
-  readonly config: Record<string, string>
+  readonly config?: Record<string, string>
 }
 export interface PlanFlags extends ConnectionFlags {
   readonly prune?: boolean
@@ -38,7 +38,7 @@ export function register(program: Command): void {
     .option('--partitions <n>', 'number of partitions', whole, 1)
     .option('--replication <n>', "copies of each partition; default: the brokers' default", whole)
     .option('--retention-ms <ms>', 'how long records are kept; -1: forever', retention)
-    .option('--config <key=value>', 'a topic setting of Kafka; may be given several times', setting, {})
+    .option('--config <key=value>', 'a topic setting of Kafka; may be given several times', setting)
     .option(...BROKERS)
     .option('--json', 'as JSON')
     .addHelpText('after', `${CONNECTION}${CODES}\nExample:\n  $ runner topics create ticks.v1.raw --partitions 6 --retention-ms 86400000`)
@@ -78,7 +78,7 @@ function retention(text: string): number {
   return Number(text)
 }
 
-function setting(text: string, all: Record<string, string>): Record<string, string> {
+function setting(text: string, all: Record<string, string> | undefined): Record<string, string> {
   const at = text.indexOf('=')
   if (at < 1) throw new InvalidArgumentError('write key=value, e.g. cleanup.policy=compact.')
   return { ...all, [text.slice(0, at)]: text.slice(at + 1) }

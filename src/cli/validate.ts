@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import { loadPipeline } from '../config/load.ts'
 import type { Problem } from '../config/model.ts'
+import { setOption } from './options.ts'
 import { findFiles } from './validate/files.ts'
 
 const FORMATS = ['text', 'json', 'sarif', 'github'] as const
@@ -21,12 +22,7 @@ export function register(program: Command): void {
     .description('check pipeline files and topic catalogues; every problem at its line and column')
     .argument('<path...>', 'files, folders (all .yaml and .yml in them) or globs')
     .option('--format <format>', 'text, json, sarif or github', checkFormat, 'text')
-    .option(
-      '--set <path=value>',
-      'override a value, e.g. sinks[0].kafka.topic=bars.test',
-      (v, all: string[]) => [...all, v],
-      [] as string[],
-    )
+    .addOption(setOption('override a value, e.g. sinks[0].kafka.topic=bars.test'))
     .option('--strict', 'warnings count as problems')
     .option('-q, --quiet', 'text: print nothing for files without problems')
     .addHelpText(
@@ -40,7 +36,7 @@ export function register(program: Command): void {
 
 export interface ValidateFlags {
   readonly format: Format
-  readonly set: readonly string[]
+  readonly set?: readonly string[]
   readonly strict?: boolean
   readonly quiet?: boolean
 }
