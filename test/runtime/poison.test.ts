@@ -146,7 +146,7 @@ describe('what a plugin throws without a rule of the contract', () => {
       schema: {},
       create: () => ({
         process: (messages: any[], out: any) => {
-          const waits = messages.map(m => process(m, out)).filter(wait => wait !== undefined)
+          const waits = messages.map(m => process(m, out)).filter((wait): wait is Promise<void> => wait !== undefined)
           return waits.length > 0 ? Promise.all(waits).then(() => {}) : undefined
         },
         ...more,
@@ -158,10 +158,10 @@ describe('what a plugin throws without a rule of the contract', () => {
       .then(() => 'ended')
       .catch((e: Error) => e.message)) as string
   const oops = (m: any): void => {
-    if (m.value.v === 41) m.value.nothing.x
+    if (m.value.v === 41) void m.value.nothing.x
   }
   const asOops = async (m: any, out: any): Promise<void> => {
-    await undefined
+    await Promise.resolve()
     oops(m)
     out.emit(m)
   }
