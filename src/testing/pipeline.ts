@@ -89,11 +89,12 @@ export interface DeadLetter extends OutputRecord {
  * import { testPipeline } from 'pipeline-runner/testing'
  *
  * test('a late tick goes to the dead letters', async () => {
- *   await using pipeline = await testPipeline('pipelines/bars.yaml', { set: ['transforms[0].bars.on_late=dlq'] })
- *   await pipeline.send([{ value: { symbol: 'BTC', price: 1, ts: 120_000 } }, { value: { symbol: 'BTC', price: 2, ts: 0 } }])
+ *   const tick = (price, ts) => ({ value: { symbol: 'BTC', price, volume: 1, ts } })
+ *   await using pipeline = await testPipeline('pipelines/bars.yaml', { env: { KAFKA_BROKERS: 'embedded' } })
+ *   await pipeline.send([tick(1, 0), tick(2, 120_000), tick(3, 0)])
  *   await pipeline.crash()
  *   await pipeline.end()
- *   expect((await pipeline.outputs()).map(r => r.value.close)).toEqual([1])
+ *   expect((await pipeline.outputs()).map(r => r.value.close)).toEqual([1, 2])
  *   expect((await pipeline.deadLetters()).map(d => d.errorType)).toEqual(['late'])
  * })
  */

@@ -66,6 +66,25 @@ describe('testPipeline', () => {
     expect((await pipeline.deadLetters()).map(d => d.errorType)).toEqual(['late'])
   })
 
+  test('the examples of the guide and of the doc comment hold', async () => {
+    const bars = new URL('../../pipelines/bars.yaml', import.meta.url)
+    await using one = await testPipeline(bars, { env })
+    await one.send({ value: { symbol: 'BTC', price: 1, volume: 2, ts: 0 } })
+    await one.crash()
+    await one.advance('2m')
+    await one.end()
+    expect(await one.outputs()).toMatchObject([{ key: 'BTC', value: { close: 1, volume: 2 } }])
+    expect(await one.deadLetters()).toEqual([])
+
+    const tick = (price: number, ts: number) => ({ value: { symbol: 'BTC', price, volume: 1, ts } })
+    await using two = await testPipeline(bars, { env })
+    await two.send([tick(1, 0), tick(2, 120_000), tick(3, 0)])
+    await two.crash()
+    await two.end()
+    expect((await two.outputs()).map(r => r.value.close)).toEqual([1, 2])
+    expect((await two.deadLetters()).map(d => d.errorType)).toEqual(['late'])
+  })
+
   test('throws what the pipeline stopped with, once; what it left can be looked at', async () => {
     await using pipeline = await testPipeline({ ...doubling, dlq: undefined })
     await expect(pipeline.send([{ value: { n: 1 } }, { value: 'bad' }])).rejects.toThrow()

@@ -1,0 +1,19 @@
+import 'reflect-metadata'
+import { NestFactory } from '@nestjs/core'
+import { expect, test } from 'vitest'
+import { AppModule, OrdersService } from './app.module.ts'
+import { PipelineService } from './pipeline.module.ts'
+
+test('the pipeline starts with the application, and has drained when it has closed', async () => {
+  const app = await NestFactory.createApplicationContext(AppModule.forRoot(), { logger: false })
+  const orders = app.get(OrdersService)
+  const pipeline = app.get(PipelineService)
+  await orders.place({ customer: 'small', amount: 1 })
+  expect(pipeline.status()).toMatchObject({ pipeline: 'nest-orders', state: 'running', in: 1, out: 0 })
+  const placing = Promise.all(['a', 'b', 'c'].map(customer => orders.place({ customer, amount: 1000 })))
+  await placing
+  await app.close()
+  await orders.finished()
+  expect(orders.alerts).toEqual(['a', 'b', 'c'].map(customer => ({ customer, text: `large order of ${customer}` })))
+  expect(pipeline.status()).toMatchObject({ state: 'ended', in: 4, out: 3 })
+})
