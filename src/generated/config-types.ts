@@ -9,11 +9,15 @@ export interface FileSourceConfig {
    */
   path: string
   /**
-   * `jsonl`: a JSON value per line. `csv`: records with a header line, every field a string. `text`: each line is a string. `auto`: by the name, `.csv`, `.txt` and `.log`, else jsonl.
+   * `jsonl`: a JSON value per line. `csv`: records with a header line, every field a string. `text`: each line is a string. `auto`: by the name, `.csv` and `.tsv`, `.txt` and `.log`, else jsonl; `.gz` and `.zst` behind it are no matter.
    */
   format: 'auto' | 'jsonl' | 'csv' | 'text'
   /**
-   * Wait for more at the end, as `tail -F` does: also for a file that is not there yet, and for a new one after a rotation. Without it the input ends there.
+   * `auto`: by the name, `.gz` and `.zst`, else none.
+   */
+  compression: 'auto' | 'none' | 'gzip' | 'zstd'
+  /**
+   * Wait for more at the end, as `tail -F` does: also for a file that is not there yet, and through rotations. A renamed file is read to its end before the new one, the copy of a truncated one (`copytruncate`) too, also after a restart. What is not found is logged and counted in `file_gaps_total`. Without it the input ends at the end of the file.
    */
   follow: boolean
   /**
@@ -21,15 +25,51 @@ export interface FileSourceConfig {
    */
   poll_interval: number
   /**
-   * For `csv`: names of the columns of a file that has no header line.
+   * With `follow`: after a rotation the renamed file is read until it has not grown for this long, then the new one. Lines that its writer still has are in order then. In ms.
+   */
+  rotate_wait: number
+  /**
+   * For `csv`: names of the columns. Of an input without a header line, or with `header: skip` instead of the header's.
    *
    * @minItems 1
    */
   columns?: string[]
   /**
-   * For `csv`: what separates the fields, one ASCII character.
+   * For `csv`. `names`: the first line has a different name for each column; default without `columns`. `rename`: as `names`, but a column without a name becomes `column_N`, and the second `price` `price_2`. `skip`: the first line is left out, `columns` has the names. `none`: there is no header line; columns are called as in `columns`, else `column_1`, `column_2`…; default with `columns`.
    */
-  delimiter: string
+  header?: 'names' | 'rename' | 'skip' | 'none'
+  /**
+   * For `csv`: the character between fields, one ASCII character or `comma`, `semicolon`, `tab`, `pipe`, `space`, `colon`. Default: `comma`, for files called `.tsv` `tab`.
+   */
+  delimiter?: string
+  /**
+   * For `csv`. `double`: a quote inside a quoted field is written twice. `backslash`: it has a backslash in front. `none`: quotes are part of the data, and a field has no line breaks.
+   */
+  quoting: 'double' | 'backslash' | 'none'
+  /**
+   * For `csv`: the character that encloses fields. Default: `"`.
+   */
+  quote?: string
+  /**
+   * For `csv`: every line, the header included, ends with a delimiter that begins no field.
+   */
+  trailing_delimiter: boolean
+  /**
+   * For `csv`: lines before the header that are not part of the table, blank ones included.
+   */
+  skip_lines: number
+  /**
+   * For `csv`: lines that begin with this character are left out.
+   */
+  comment?: string
+  /**
+   * `lf`: lines end with LF or CR LF. `cr`: with CR alone. `auto`: by the first line; of `text` always `lf`.
+   */
+  line_break: 'auto' | 'lf' | 'cr'
+  /**
+   * How the input writes characters. `auto`: UTF-8, or UTF-16 if a file begins with its byte order mark. What is not valid becomes a dead letter.
+   */
+  encoding: 'auto' | 'utf-8' | 'utf-16le' | 'utf-16be' | 'windows-1252' | 'latin1'
   /**
    * A longer line goes to the dead letters, cut to this size. In bytes.
    */
@@ -792,15 +832,47 @@ export interface StdinSourceConfig {
    */
   format: 'jsonl' | 'csv' | 'text'
   /**
-   * For `csv`: names of the columns of an input that has no header line.
+   * For `csv`: names of the columns. Of an input without a header line, or with `header: skip` instead of the header's.
    *
    * @minItems 1
    */
   columns?: string[]
   /**
-   * For `csv`: what separates the fields, one ASCII character.
+   * For `csv`. `names`: the first line has a different name for each column; default without `columns`. `rename`: as `names`, but a column without a name becomes `column_N`, and the second `price` `price_2`. `skip`: the first line is left out, `columns` has the names. `none`: there is no header line; columns are called as in `columns`, else `column_1`, `column_2`…; default with `columns`.
    */
-  delimiter: string
+  header?: 'names' | 'rename' | 'skip' | 'none'
+  /**
+   * For `csv`: the character between fields, one ASCII character or `comma`, `semicolon`, `tab`, `pipe`, `space`, `colon`. Default: `comma`, for files called `.tsv` `tab`.
+   */
+  delimiter?: string
+  /**
+   * For `csv`. `double`: a quote inside a quoted field is written twice. `backslash`: it has a backslash in front. `none`: quotes are part of the data, and a field has no line breaks.
+   */
+  quoting: 'double' | 'backslash' | 'none'
+  /**
+   * For `csv`: the character that encloses fields. Default: `"`.
+   */
+  quote?: string
+  /**
+   * For `csv`: every line, the header included, ends with a delimiter that begins no field.
+   */
+  trailing_delimiter: boolean
+  /**
+   * For `csv`: lines before the header that are not part of the table, blank ones included.
+   */
+  skip_lines: number
+  /**
+   * For `csv`: lines that begin with this character are left out.
+   */
+  comment?: string
+  /**
+   * `lf`: lines end with LF or CR LF. `cr`: with CR alone. `auto`: by the first line; of `text` always `lf`.
+   */
+  line_break: 'auto' | 'lf' | 'cr'
+  /**
+   * How the input writes characters. `auto`: UTF-8, or UTF-16 if a file begins with its byte order mark. What is not valid becomes a dead letter.
+   */
+  encoding: 'auto' | 'utf-8' | 'utf-16le' | 'utf-16be' | 'windows-1252' | 'latin1'
   /**
    * A longer line goes to the dead letters, cut to this size. In bytes.
    */
@@ -1783,9 +1855,9 @@ export interface FileSinkConfig {
    */
   columns?: string[]
   /**
-   * For `csv`: what separates the fields, one ASCII character.
+   * For `csv`: the character between fields, one ASCII character or `comma`, `semicolon`, `tab`, `pipe`, `space`, `colon`. Default: `comma`, for files called `.tsv` `tab`.
    */
-  delimiter: string
+  delimiter?: string
 }
 
 /**

@@ -10,11 +10,11 @@ import {
   type Message,
   type Sink,
 } from '../../contract/plugin.ts'
-import { formatRecord, parseRecord } from '../../kit/lines/csv.ts'
+import { DELIMITER_RULE, delimiterOf, formatRecord, isDelimiter, parseRecord, standard } from '../../kit/lines/csv.ts'
 import { jsonLine, textLine } from '../../kit/lines/encode.ts'
 import { envelopeLine } from '../../kit/lines/envelope.ts'
 import { readFileDeadLetters } from './dead-letters.ts'
-import { DELIMITER_RULE, formatOf, isDelimiter } from '../../kit/lines/records.ts'
+import { delimiterFor, formatOf } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './sink.schema.json' with { type: 'json' }
@@ -39,7 +39,7 @@ function validateConfig(config: FileSinkConfig): ConfigProblem[] {
     problems.push({ path: ['columns'], message: `only csv has columns; this is written as ${format}` })
   if (config.envelope && format !== 'jsonl')
     problems.push({ path: ['envelope'], message: `an envelope is JSON; this is written as ${format}` })
-  if (!isDelimiter(config.delimiter)) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
+  if (!isDelimiter(config.delimiter ?? ',')) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
   return problems
 }
 
@@ -77,7 +77,7 @@ function isWholeJson(line: string): boolean {
 
 /** Columns come from the config, or from the file's header, or from the first record. */
 function csvSink(config: FileSinkConfig, ctx: Context): Sink {
-  const { delimiter } = config
+  const delimiter = delimiterOf(delimiterFor(config.delimiter, config.path))
   const file = new FileWriter({ path: config.path, sync: config.fsync === 'always', isWhole: () => false, log: ctx.log })
   let columns: readonly string[] | undefined
 
@@ -133,7 +133,7 @@ function csvSink(config: FileSinkConfig, ctx: Context): Sink {
 
   function parseHeader(header: string): string[] {
     try {
-      return parseRecord(header, delimiter)
+      return parseRecord(header, standard(delimiter))
     } catch (error) {
       throw new EnvironmentError(`${config.path}: the header line can't be read: ${(error as Error).message}`)
     }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FileSourceConfig } from '../../generated/config-types.ts'
 import { type ConfigProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
 import { FileLane } from './file-lane.ts'
-import { validateRecords, formatOf } from '../../kit/lines/records.ts'
+import { delimiterFor, formatOf, plainName, validateRecords } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }
@@ -19,7 +19,15 @@ export default defineSource<FileSourceConfig>({
 })
 
 function validateConfig(config: FileSourceConfig): ConfigProblem[] {
-  return validateRecords(config, formatOf(config.format, config.path))
+  const problems = validateRecords(config, formatOf(config.format, config.path))
+  const { follow, compression, path } = config
+  if (follow && (compression === 'gzip' || compression === 'zstd' || (compression === 'auto' && plainName(path) !== path)))
+    problems.push({
+      path: ['follow'],
+      message: 'a compressed file does not grow: follow is for files that are still written to',
+      suggestion: 'false',
+    })
+  return problems
 }
 
 function create(config: FileSourceConfig, ctx: SourceContext): Source {
@@ -30,7 +38,11 @@ function create(config: FileSourceConfig, ctx: SourceContext): Source {
     async open() {
       const paths = /[*?[{]/.test(config.path) ? globSync(config.path).toSorted() : [config.path]
       if (paths.length === 0) throw new EnvironmentError(`no file matches ${config.path}`)
-      lanes = paths.map(path => new FileLane({ ...config, format: formatOf(config.format, path), path, source: ctx.step, log: ctx.log }))
+      const { log, metrics, step } = ctx
+      lanes = paths.map(path => {
+        const format = formatOf(config.format, path)
+        return new FileLane({ ...config, format, delimiter: delimiterFor(config.delimiter, path), path, source: step, log, metrics })
+      })
       const positions = await ctx.assign(lanes.map(({ path }) => ({ id: path, source: ctx.step })))
       for (const lane of lanes) await lane.seek(positions.get(lane.path))
     },

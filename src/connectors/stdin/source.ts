@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import type { StdinSourceConfig } from '../../generated/config-types.ts'
 import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
-import { validateRecords, Records } from '../../kit/lines/records.ts'
+import { Transcoder } from '../../kit/lines/encoding.ts'
+import { delimiterFor, Records, validateRecords } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }
@@ -22,6 +24,7 @@ const LANE = 'stdin'
 export function stdinSource(config: StdinSourceConfig, ctx: SourceContext, input: () => Readable): Source {
   let stream: Readable | undefined
   let records: Records
+  const transcoder = new Transcoder(config.encoding === 'auto' ? 'utf-8' : config.encoding)
   let waiting = false
   let ended = false
 
@@ -29,7 +32,9 @@ export function stdinSource(config: StdinSourceConfig, ctx: SourceContext, input
 
   return {
     async open() {
-      records = new Records(config, LANE, ctx.step, 'stdin')
+      records = new Records({ ...config, delimiter: delimiterFor(config.delimiter, '') }, LANE, ctx.step, 'stdin')
+      // Line numbers begin again with each run.
+      records.generation = randomUUID()
       stream = input()
       await ctx.assign([{ id: LANE, source: ctx.step }])
     },
@@ -41,7 +46,8 @@ export function stdinSource(config: StdinSourceConfig, ctx: SourceContext, input
         })
         ended = chunk === null
         const now = ctx.clock.now()
-        const messages = chunk === null ? records.end(now) : records.push(chunk, now)
+        const messages =
+          chunk === null ? [...records.push(transcoder.end(), now), ...records.end(now)] : records.push(transcoder.push(chunk), now)
         if (messages.length > 0) return batch(messages)
       }
       return null

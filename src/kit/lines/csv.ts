@@ -1,25 +1,52 @@
-/** CSV as in RFC 4180: quoted fields, doubled quotes, line breaks inside quotes. */
+/** CSV as in RFC 4180 (quoted fields, doubled quotes, line breaks inside quotes), and as other programs write it. */
 import { DecodeError, encodeJson } from '../../contract/plugin.ts'
 
-/** Fields of one record. @throws {DecodeError} for quotes that do not match. */
-export function parseRecord(text: string, delimiter: string): string[] {
-  if (!text.includes('"')) return text.split(delimiter)
+export interface Dialect {
+  /** One ASCII character. */
+  readonly delimiter: string
+  /** One ASCII character; undefined: quotes are part of the data. */
+  readonly quote?: string
+  /** How a quote is written inside a quoted field. */
+  readonly escape: 'double' | 'backslash'
+}
+
+export const standard = (delimiter: string): Dialect => ({ delimiter, quote: '"', escape: 'double' })
+
+const NAMED: Readonly<Record<string, string>> = { comma: ',', semicolon: ';', tab: '\t', pipe: '|', space: ' ', colon: ':' }
+
+/** The character for what a pipeline file says: itself, or its name. */
+export const delimiterOf = (written: string): string => NAMED[written] ?? written
+export const DELIMITER_RULE = `must be one ASCII character that is no quote or line break, or one of ${Object.keys(NAMED).join(', ')}`
+export const isDelimiter = (written: string): boolean => {
+  const text = delimiterOf(written)
+  return text.length === 1 && text > '\0' && text <= '~' && !'"\r\n'.includes(text)
+}
+
+/** Where in the record it is wrong. */
+export class CsvError extends DecodeError {
+  /** Index into the text of the record. */
+  readonly at: number
+  constructor(message: string, at: number) {
+    super(message)
+    this.at = at
+  }
+}
+
+/** Fields of one record; `starts` gets where each begins. @throws {CsvError} for quotes that do not match. */
+export function parseRecord(text: string, { delimiter, quote, escape }: Dialect, starts?: number[]): string[] {
+  if (!starts && (quote === undefined || !text.includes(quote))) return text.split(delimiter)
   const fields: string[] = []
   let at = 0
   for (;;) {
-    if (text[at] === '"') {
-      let field = ''
-      let close = text.indexOf('"', ++at)
-      while (close >= 0 && text[close + 1] === '"') {
-        field += text.slice(at, close + 1)
-        at = close + 2
-        close = text.indexOf('"', at)
-      }
-      if (close < 0) throw new DecodeError(`field ${fields.length + 1} begins with a quote that is never closed`)
-      fields.push(field + text.slice(at, close))
-      at = close + 1
+    starts?.push(at)
+    if (quote !== undefined && text[at] === quote) {
+      const opened = at
+      const field = escape === 'double' ? doubled(text, at + 1, quote) : escaped(text, at + 1, quote)
+      if (!field) throw new CsvError(`field ${fields.length + 1} begins with a quote that is never closed`, opened)
+      fields.push(field.value)
+      at = field.end
       if (at === text.length) return fields
-      if (text[at] !== delimiter) throw new DecodeError(`field ${fields.length}: text follows the closing quote`)
+      if (text[at] !== delimiter) throw new CsvError(`field ${fields.length}: text follows the closing quote`, at)
       at++
     } else {
       const end = text.indexOf(delimiter, at)
@@ -28,6 +55,30 @@ export function parseRecord(text: string, delimiter: string): string[] {
       at = end + 1
     }
   }
+}
+
+/** Up to the closing quote, where `""` is one; undefined: it is not closed. */
+function doubled(text: string, from: number, quote: string): { value: string; end: number } | undefined {
+  let value = ''
+  let at = from
+  let close = text.indexOf(quote, at)
+  while (close >= 0 && text[close + 1] === quote) {
+    value += text.slice(at, close + 1)
+    at = close + 2
+    close = text.indexOf(quote, at)
+  }
+  return close < 0 ? undefined : { value: value + text.slice(at, close), end: close + 1 }
+}
+
+/** Up to the closing quote, where `\"` is one and `\\` a backslash; undefined: it is not closed. */
+function escaped(text: string, from: number, quote: string): { value: string; end: number } | undefined {
+  let value = ''
+  for (let at = from; at < text.length; at++) {
+    if (text[at] === quote) return { value, end: at + 1 }
+    if (text[at] === '\\' && (text[at + 1] === quote || text[at + 1] === '\\')) at++
+    value += text[at]
+  }
+  return undefined
 }
 
 /** One record, without a line break. `null` and `undefined` are empty fields; objects and lists are written as JSON. */

@@ -1,86 +1,199 @@
 /** From lines to messages: JSON and text lines stay bytes until somebody reads them, CSV records become objects at once. */
 import { type ConfigProblem, DecodeError, EnvironmentError, Message, type Origin } from '../../contract/plugin.ts'
-import { parseRecord } from './csv.ts'
-import { type Line, Splitter } from './splitter.ts'
-
-/** How a file is cut into records. */
-export type LineFormat = 'jsonl' | 'csv' | 'text'
+import { CsvError, DELIMITER_RULE, delimiterOf, type Dialect, isDelimiter, parseRecord } from './csv.ts'
+import { byteOrderMark, type Encoding } from './encoding.ts'
+import { type CsvBytes, type Line, Splitter } from './splitter.ts'
 
 /** What a text is, for the reader of its records. */
+export type LineFormat = 'jsonl' | 'csv' | 'text'
+
+/** How a file is cut into records. */
 export interface RecordOptions {
   readonly format: LineFormat
-  /** CSV: column names of a file that has no header line. */
+  /** CSV: names of the columns. */
   readonly columns?: readonly string[]
-  /** CSV: one character. */
+  /** CSV: default `none` with `columns`, else `names`. */
+  readonly header?: 'names' | 'rename' | 'skip' | 'none'
+  /** CSV: one character, or its name. */
   readonly delimiter: string
+  /** CSV. */
+  readonly quoting?: 'double' | 'backslash' | 'none'
+  /** CSV: one character. */
+  readonly quote?: string
+  /** CSV: every line ends with a delimiter that begins no field. */
+  readonly trailing_delimiter?: boolean
+  /** CSV: lines before the header. */
+  readonly skip_lines?: number
+  /** CSV: one character. */
+  readonly comment?: string
+  readonly line_break?: 'auto' | 'lf' | 'cr'
+  readonly encoding?: Encoding | 'auto'
   /** Bytes. */
   readonly max_line_size: number
 }
 
+/** The name without what says that it is compressed: `in.csv.gz` is CSV. */
+export const plainName = (path: string): string => path.replace(/\.(gz|zst)$/i, '')
+
 /** `auto` by the name of the file. */
 export function formatOf(format: LineFormat | 'auto', path: string): LineFormat {
   if (format !== 'auto') return format
-  if (/\.csv$/i.test(path)) return 'csv'
-  return /\.(txt|log)$/i.test(path) ? 'text' : 'jsonl'
+  const name = plainName(path)
+  if (/\.(csv|tsv)$/i.test(name)) return 'csv'
+  return /\.(txt|log)$/i.test(name) ? 'text' : 'jsonl'
 }
+
+/** A file called .tsv has tabs, unless the pipeline says otherwise. */
+export const delimiterFor = (delimiter: string | undefined, path: string): string =>
+  delimiter ?? (/\.tsv$/i.test(plainName(path)) ? 'tab' : 'comma')
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const BOM = Buffer.from([0xef, 0xbb, 0xbf])
+const LF = 10
+const CR = 13
+/** Within so many bytes the first line break is looked for. */
+const LOOK = 64 * 1024
 
 /** One input, front to back or from a line on. */
 export class Records {
+  /** Called with the first line; what it returns distinguishes this content from others of the same name. */
+  identify: ((first: Buffer) => string) | undefined
   private readonly options: RecordOptions
-  private readonly origin: Origin
+  private readonly dialect: Dialect
   private readonly what: string
+  private origin: Origin
   private columns: readonly string[] | undefined
+  /** The header line has been read, or there is none. */
+  private headed = false
+  /** The first bytes, as long as they do not say how lines end. */
+  private beginning: Buffer | undefined = Buffer.alloc(0)
+  private cr = false
+  /** Position of the first byte. */
+  private base = 0
   private splitter: Splitter
   /** Behind the last line taken. */
-  position = { byte: 0, line: 0 }
+  position: { byte: number; line: number; cr?: true } = { byte: 0, line: 0 }
 
   /** `what` names the input in messages. */
   constructor(options: RecordOptions, lane: string, source: string, what: string) {
     this.options = options
     this.what = what
-    this.columns = options.columns && this.checked(options.columns)
-    this.origin = { lane, source, format: options.format === 'text' ? 'text' : 'json' }
+    const { delimiter, quoting = 'double', quote = '"', columns, format } = options
+    this.dialect = {
+      delimiter: delimiterOf(delimiter),
+      quote: quoting === 'none' ? undefined : quote,
+      escape: quoting === 'backslash' ? 'backslash' : 'double',
+    }
+    this.columns = columns
+    this.origin = { lane, source, format: format === 'text' ? 'text' : 'json' }
     this.splitter = this.split(0, 0)
   }
 
-  /** A CSV without `columns` needs its header line before it can go on elsewhere. */
+  get generation(): string | undefined {
+    return this.origin.generation
+  }
+
+  set generation(generation: string | undefined) {
+    this.origin = { ...this.origin, generation }
+  }
+
+  /** A CSV without `columns` needs its first line before it can go on elsewhere. */
   get needsHeader(): boolean {
     return this.options.format === 'csv' && this.columns === undefined
   }
 
   /** Goes on at another place. */
-  restart(byte: number, line: number): void {
+  restart(byte: number, line: number, cr = this.cr): void {
+    this.cr = cr
+    this.beginning = byte === 0 ? Buffer.alloc(0) : undefined
+    this.headed = byte > 0
     this.splitter = this.split(byte, line)
-    this.position = { byte, line }
+    this.position = { byte, line, ...(cr && { cr }) }
+  }
+
+  /** What comes next lies at another place, and continues the line that is not complete. */
+  continueAt(byte: number, line: number): void {
+    this.base = byte
+    this.splitter.continueAt(byte, line)
+    this.position = { ...this.position, byte, line }
   }
 
   /** Messages that end in this chunk; `time` becomes theirs. @throws {EnvironmentError} for a CSV header that cannot be one. */
   push(chunk: Buffer, time: number): Message[] {
-    return this.messages(this.splitter.push(chunk), time)
+    if (this.beginning === undefined) return this.messages(this.splitter.push(chunk), time)
+    this.beginning = this.beginning.length === 0 ? chunk : Buffer.concat([this.beginning, chunk])
+    return this.begin(false, time)
   }
 
   /** A last line that no line break ends. */
   end(time: number): Message[] {
+    const begun = this.beginning === undefined ? [] : this.begin(true, time)
     const line = this.splitter.end()
-    return line ? this.messages([line], time) : []
+    return line ? [...begun, ...this.messages([line], time)] : begun
+  }
+
+  /** Looks at the first bytes; `final`: there are no more. */
+  private begin(final: boolean, time: number): Message[] {
+    const bytes = this.beginning!
+    if (!final && bytes.length < 3 && [0xef, 0xfe, 0xff, undefined].includes(bytes[0])) return []
+    const mark = byteOrderMark(bytes)
+    if (mark === 'utf-16le' || mark === 'utf-16be')
+      throw new EnvironmentError(`${this.what} begins with the byte order mark of UTF-16: set encoding: ${mark}`)
+    if (this.options.format === 'csv' && bytes.subarray(0, 1024).includes(0))
+      throw new EnvironmentError(
+        `${this.what} has bytes that are 0, as UTF-16 does and UTF-8 text does not: set encoding: utf-16le or utf-16be`,
+      )
+    const start = mark === 'utf-8' ? BOM.length : 0
+    const cr = this.endsWithCr(bytes.subarray(start), final)
+    if (cr === undefined) return []
+    this.cr = cr
+    this.beginning = undefined
+    this.splitter = this.split(this.base + start, 0)
+    return this.messages(this.splitter.push(bytes.subarray(start)), time)
+  }
+
+  /** Undefined: more has to come to know. */
+  private endsWithCr(bytes: Buffer, final: boolean): boolean | undefined {
+    const { line_break = 'auto', format } = this.options
+    if (line_break !== 'auto') return line_break === 'cr'
+    // Text may have CR in its lines, JSON and CSV may not outside of quotes.
+    if (format === 'text') return false
+    const at = firstBreak(bytes, format === 'csv' ? this.dialect.quote : '"') ?? firstBreak(bytes, undefined)
+    if (at === undefined) return final || bytes.length > LOOK ? false : undefined
+    if (bytes[at] === LF) return false
+    if (at + 1 === bytes.length) return final ? true : undefined
+    return bytes[at + 1] !== LF
   }
 
   private split(offset: number, count: number): Splitter {
-    const { format, delimiter, max_line_size } = this.options
-    return new Splitter({ maxBytes: max_line_size, delimiter: format === 'csv' ? delimiter : undefined, offset, count })
+    const { format, max_line_size, comment, skip_lines = 0 } = this.options
+    const { delimiter, quote, escape } = this.dialect
+    const csv: CsvBytes | undefined =
+      format !== 'csv' || quote === undefined
+        ? undefined
+        : {
+            delimiter: delimiter.charCodeAt(0),
+            quote: quote.charCodeAt(0),
+            backslash: escape === 'backslash',
+            comment: comment?.charCodeAt(0),
+            preamble: skip_lines,
+          }
+    return new Splitter({ maxBytes: max_line_size, csv, cr: this.cr, offset, count })
   }
 
   private messages(lines: readonly Line[], time: number): Message[] {
     const messages: Message[] = []
+    const { format, skip_lines = 0, comment } = this.options
     for (const line of lines) {
-      this.position = { byte: line.end, line: line.endNumber }
-      const bytes = line.number === 1 && line.bytes.subarray(0, 3).equals(BOM) ? line.bytes.subarray(3) : line.bytes
+      const { bytes } = line
+      this.position = { byte: line.end, line: line.endNumber, ...(this.cr && { cr: true }) }
       if (isBlank(bytes)) continue
-      if (this.needsHeader) this.readHeader(bytes)
-      else messages.push(this.message(bytes, line, time))
+      if (this.identify && this.origin.generation === undefined) this.generation = this.identify(bytes)
+      if (format === 'csv') {
+        if (line.number <= skip_lines || (comment !== undefined && bytes[0] === comment.charCodeAt(0))) continue
+        if (!this.headed && this.readHeader(bytes, line)) continue
+      }
+      messages.push(this.message(bytes, line, time))
     }
     return messages
   }
@@ -92,7 +205,7 @@ export class Records {
       failure = new DecodeError(`the line has ${line.oversize} bytes, more than max_line_size (${limit}); only the first ${limit} are here`)
     } else if (this.options.format === 'csv') {
       try {
-        return new Message(this.row(bytes), undefined, time, undefined, line.number, this.origin, bytes)
+        return new Message(this.row(bytes, line), undefined, time, undefined, line.number, this.origin, bytes)
       } catch (error) {
         failure = error as DecodeError
       }
@@ -102,38 +215,126 @@ export class Records {
     return message
   }
 
-  private row(bytes: Buffer): Record<string, string> {
-    const fields = this.fields(bytes)
-    const { columns } = this
-    if (fields.length !== columns!.length) throw new DecodeError(`the record has ${fields.length} fields, the header ${columns!.length}`)
-    return Object.fromEntries(columns!.map((name, i) => [name, fields[i]]))
-  }
-
-  private fields(bytes: Buffer): string[] {
-    let text: string
-    try {
-      text = utf8.decode(bytes)
-    } catch {
-      throw new DecodeError('the record is not valid UTF-8')
+  private row(bytes: Buffer, line: Line): Record<string, string> {
+    const fields = this.fields(this.text(bytes, line), line)
+    const columns = this.columns!
+    if (fields.length !== columns.length) {
+      const extra = fields.length === columns.length + 1 && fields.at(-1) === '' && !this.options.trailing_delimiter
+      throw new DecodeError(
+        `line ${line.number}: ${fields.length === 1 ? '1 field' : `${fields.length} fields`}, but the header has ${columns.length}${extra ? '; if every line ends with a delimiter, set trailing_delimiter: true' : ''}`,
+      )
     }
-    return parseRecord(text, this.options.delimiter)
+    return Object.fromEntries(columns.map((name, i) => [name, fields[i]]))
   }
 
-  private readHeader(bytes: Buffer): void {
+  /** @throws {DecodeError} with line and column. */
+  private fields(text: string, line: Line, starts?: number[]): string[] {
+    let fields: string[]
     try {
-      this.columns = this.checked(this.fields(bytes).map(name => name.trim()))
+      fields = parseRecord(text, this.dialect, starts)
     } catch (error) {
-      throw error instanceof DecodeError ? new EnvironmentError(`${this.what}: the header line can't be read: ${error.message}`) : error
+      if (!(error instanceof CsvError)) throw error
+      const lines = text.trimEnd().split(/\r\n|\n|\r/).length
+      const rest = error.message.includes('never closed') && lines > 1 ? `; the record goes on to line ${line.number + lines - 1}` : ''
+      throw new DecodeError(`${placeIn(text, error.at, line.number)}: ${error.message}${rest}`)
     }
-  }
-
-  private checked(columns: readonly string[]): readonly string[] {
-    const wrong = columns.find((name, i) => name === '' || columns.indexOf(name) !== i)
-    if (wrong === undefined) return columns
-    throw new EnvironmentError(
-      `${this.what}: ${wrong === '' ? 'a column has no name' : `two columns are called '${wrong}'`} in ${JSON.stringify(columns)}`,
+    if (!this.options.trailing_delimiter) return fields
+    if (fields.length > 1 && fields.at(-1) === '') return fields.slice(0, -1)
+    throw new DecodeError(
+      `${placeIn(text, text.length, line.number)}: the line does not end with a delimiter, although trailing_delimiter is set`,
     )
   }
+
+  private text(bytes: Buffer, line: Line): string {
+    try {
+      return utf8.decode(bytes)
+    } catch {
+      const { encoding = 'auto' } = this.options
+      const place = placeIn(bytes.toString(), bytes.toString().indexOf('\ufffd'), line.number)
+      const utf = encoding === 'auto' || encoding === 'utf-8'
+      throw new DecodeError(
+        utf ? `${place}: not valid UTF-8; if the file comes from Excel, set encoding: windows-1252` : `${place}: not valid ${encoding}`,
+      )
+    }
+  }
+
+  /** @returns the line was a header. @throws {EnvironmentError} it can't be one. */
+  private readHeader(bytes: Buffer, line: Line): boolean {
+    this.headed = true
+    const { header = this.options.columns ? 'none' : 'names' } = this.options
+    if (header === 'skip') return true
+    if (header === 'none' && this.columns) return false
+    const starts: number[] = []
+    let text: string
+    let names: string[]
+    try {
+      text = this.text(bytes, line)
+      names = this.fields(text, line, starts).map(name => name.trim())
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error
+      throw new EnvironmentError(`${this.what}: the header line can't be read: ${error.message}`, error)
+    }
+    if (header === 'none') {
+      this.columns = names.map((_, i) => `column_${i + 1}`)
+      return false
+    }
+    const place = (i: number): string => `${this.what}: ${placeIn(text, starts[i], line.number)}`
+    const other = names.length === 1 && Object.entries({ semicolon: ';', tab: '\t', pipe: '|' }).find(([, c]) => names[0].includes(c))
+    if (other)
+      throw new EnvironmentError(
+        `${place(0)}: the header is one column called ${JSON.stringify(names[0])}: set delimiter: ${other[0]}, or columns: [name] with header: skip to keep it as one column`,
+      )
+    this.columns = header === 'rename' ? renamed(names) : this.named(names, place)
+    return true
+  }
+
+  /** @throws {EnvironmentError} unless each column has a name of its own. */
+  private named(names: readonly string[], place: (i: number) => string): readonly string[] {
+    names.forEach((name, i) => {
+      const first = names.indexOf(name)
+      if (name !== '' && first === i) return
+      const what = name === '' ? `column ${i + 1} has no name` : `columns ${first + 1} and ${i + 1} are both called ${JSON.stringify(name)}`
+      const becomes = renamed(names)[i]
+      const trailing = name === '' && i === names.length - 1 ? ', trailing_delimiter: true if every line ends with a delimiter' : ''
+      throw new EnvironmentError(
+        `${place(i)}: ${what}: set header: rename to call it ${JSON.stringify(becomes)}${trailing}, or columns: [...] with header: skip to name the columns yourself`,
+      )
+    })
+    return names
+  }
+}
+
+/** Names for columns that have none (`column_3`) or another one's (`price_2`). */
+function renamed(names: readonly string[]): string[] {
+  const taken = new Set(names)
+  const used = new Set<string>()
+  return names.map((name, i) => {
+    let free = name === '' ? `column_${i + 1}` : name
+    if (name === '' || used.has(name)) {
+      const base = free
+      for (let n = 2; used.has(free) || taken.has(free); n++) free = `${base}_${n}`
+    }
+    used.add(free)
+    return free
+  })
+}
+
+/** Index of the first LF or CR that is not in quotes. */
+function firstBreak(bytes: Buffer, quote: string | undefined): number | undefined {
+  const code = quote?.charCodeAt(0)
+  let quoted = false
+  for (let i = 0; i < bytes.length && i < LOOK; i++) {
+    const c = bytes[i]
+    if (c === code) quoted = !quoted
+    else if (!quoted && (c === LF || c === CR)) return i
+  }
+  return undefined
+}
+
+/** `line 3, column 7`, of an index into a record that begins on this line. */
+function placeIn(text: string, index: number, line: number): string {
+  const before = text.slice(0, index).split(/\r\n|\n|\r/)
+  return `line ${line + before.length - 1}, column ${before.at(-1)!.length + 1}`
 }
 
 function isBlank(bytes: Buffer): boolean {
@@ -142,16 +343,33 @@ function isBlank(bytes: Buffer): boolean {
 }
 
 /** What the schema cannot say about the settings that sources of lines share. */
-export function validateRecords(config: Omit<RecordOptions, 'format'>, format: LineFormat): ConfigProblem[] {
+export function validateRecords(
+  config: Omit<RecordOptions, 'format' | 'delimiter'> & { delimiter?: string },
+  format: LineFormat,
+): ConfigProblem[] {
   const problems: ConfigProblem[] = []
-  const { columns, delimiter, max_line_size } = config
-  if (columns && format !== 'csv') problems.push({ path: ['columns'], message: `only csv has columns; this is read as ${format}` })
-  if (!isDelimiter(delimiter)) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
+  const { columns, delimiter, max_line_size, header, quoting, quote, comment } = config
+  const csvOnly = ['columns', 'header', 'quoting', 'quote', 'trailing_delimiter', 'skip_lines', 'comment'] as const
+  if (format !== 'csv')
+    for (const key of csvOnly)
+      if (config[key] !== undefined && config[key] !== false && config[key] !== 0 && config[key] !== 'double')
+        problems.push({
+          path: [key],
+          message: `only csv has ${key === 'columns' ? 'columns' : `a use for ${key}`}; this is read as ${format}`,
+        })
+  const twice = columns?.findIndex((name, i) => columns.indexOf(name) !== i) ?? -1
+  if (twice >= 0) problems.push({ path: ['columns', twice], message: `two columns are called ${JSON.stringify(columns![twice])}` })
+  if (header === 'skip' && !columns) problems.push({ path: ['header'], message: 'skip needs columns: with the names to use instead' })
+  if (columns && (header === 'names' || header === 'rename'))
+    problems.push({ path: ['header'], message: 'columns names the columns already', suggestion: 'skip' })
+  if (delimiter !== undefined && !isDelimiter(delimiter)) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
+  for (const [key, text] of [
+    ['quote', quote],
+    ['comment', comment],
+  ] as const)
+    if (text !== undefined && !(text.length === 1 && text > ' ' && text <= '~' && text !== delimiterOf(delimiter ?? ',')))
+      problems.push({ path: [key], message: 'must be one ASCII character, and not the delimiter' })
+  if (quoting === 'none' && quote !== undefined) problems.push({ path: ['quote'], message: 'with quoting: none there are no quotes' })
   if (max_line_size < 1) problems.push({ path: ['max_line_size'], message: 'must be at least 1B' })
   return problems
 }
-
-/** For the problem of a delimiter that `isDelimiter` refuses. */
-export const DELIMITER_RULE = 'must be one ASCII character, and no quote or line break'
-/** Can it separate the columns of a CSV file? */
-export const isDelimiter = (text: string): boolean => text.length === 1 && text > '\0' && text <= '~' && !'"\r\n'.includes(text)

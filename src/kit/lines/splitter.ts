@@ -16,7 +16,29 @@ export interface Line {
 
 const LF = 10
 const CR = 13
-const QUOTE = 34
+const BACKSLASH = 92
+
+/** Bytes that mean something in CSV. */
+export interface CsvBytes {
+  readonly delimiter: number
+  readonly quote: number
+  /** Inside a quoted field a backslash takes the next byte's meaning away. */
+  readonly backslash: boolean
+  /** A record that begins with it ends with its line, whatever quotes are in it. */
+  readonly comment?: number
+  /** As many lines at the beginning have no fields. */
+  readonly preamble: number
+}
+
+export interface SplitterOptions {
+  readonly maxBytes: number
+  /** Undefined: quotes mean nothing. */
+  readonly csv?: CsvBytes
+  /** Lines end with CR alone. */
+  readonly cr?: boolean
+  readonly offset?: number
+  readonly count?: number
+}
 
 /** Cuts chunks of bytes into lines; a line may come in many chunks. */
 export class Splitter {
@@ -25,8 +47,9 @@ export class Splitter {
   /** Physical lines completed. */
   private count: number
   private readonly maxBytes: number
-  /** Byte of the CSV delimiter; undefined: quotes mean nothing. */
-  private readonly delimiter: number | undefined
+  private readonly csv: CsvBytes | undefined
+  /** Byte that ends a line. */
+  private readonly eol: number
 
   /** Beginning of a line whose end has not come yet. */
   private parts: Buffer[] = []
@@ -35,15 +58,26 @@ export class Splitter {
   private length = 0
   private lineBreaks = 0
 
+  private recordStart = true
+  /** The record is a line without fields. */
+  private plain = false
   private quoted = false
+  private escaped = false
   private fieldStart = true
   private quoteClosed = false
 
-  constructor(options: { maxBytes: number; delimiter?: string; offset?: number; count?: number }) {
-    this.maxBytes = options.maxBytes
-    this.delimiter = options.delimiter?.charCodeAt(0)
-    this.offset = options.offset ?? 0
-    this.count = options.count ?? 0
+  constructor({ maxBytes, csv, cr = false, offset = 0, count = 0 }: SplitterOptions) {
+    this.maxBytes = maxBytes
+    this.csv = csv
+    this.eol = cr ? CR : LF
+    this.offset = offset
+    this.count = count
+  }
+
+  /** What comes next lies at another place, and continues the line that is not complete. */
+  continueAt(offset: number, count: number): void {
+    this.offset = offset
+    this.count = count
   }
 
   /** Lines that end in this chunk. They share its memory. */
@@ -51,7 +85,7 @@ export class Splitter {
     const lines: Line[] = []
     let start = 0
     for (;;) {
-      const end = this.delimiter === undefined ? chunk.indexOf(LF, start) : this.recordEnd(chunk, start, this.delimiter)
+      const end = this.csv === undefined ? chunk.indexOf(this.eol, start) : this.recordEnd(chunk, start, this.csv)
       if (end < 0) break
       this.take(chunk.subarray(start, end))
       lines.push(this.cut(this.offset + end + 1))
@@ -79,31 +113,39 @@ export class Splitter {
   private cut(end: number): Line {
     let bytes = this.parts.length === 1 ? this.parts[0] : Buffer.concat(this.parts)
     let { length } = this
-    if (length === bytes.length && length > 0 && bytes[length - 1] === CR) bytes = bytes.subarray(0, --length)
+    if (this.eol === LF && length === bytes.length && length > 0 && bytes[length - 1] === CR) bytes = bytes.subarray(0, --length)
     const number = this.count + 1
     this.count += 1 + this.lineBreaks
     this.parts = []
     this.held = this.length = this.lineBreaks = 0
-    this.quoted = this.quoteClosed = false
-    this.fieldStart = true
+    this.quoted = this.quoteClosed = this.escaped = this.plain = false
+    this.fieldStart = this.recordStart = true
     if (length <= this.maxBytes) return { bytes, number, end, endNumber: this.count }
     return { bytes: bytes.subarray(0, this.maxBytes), number, end, endNumber: this.count, oversize: length }
   }
 
   /** Index of the line break that ends the record, -1: it is not in this chunk. */
-  private recordEnd(chunk: Buffer, start: number, delimiter: number): number {
+  private recordEnd(chunk: Buffer, start: number, { delimiter, quote, backslash, comment, preamble }: CsvBytes): number {
+    const { eol } = this
+    if (this.recordStart && start < chunk.length) {
+      this.recordStart = false
+      this.plain = this.count < preamble || chunk[start] === comment
+    }
+    if (this.plain) return chunk.indexOf(eol, start)
     for (let i = start; i < chunk.length; i++) {
       const c = chunk[i]
       if (this.quoted) {
-        if (c === QUOTE) {
+        if (c === eol) this.lineBreaks++
+        if (this.escaped) this.escaped = false
+        else if (c === quote) {
           this.quoted = false
-          this.quoteClosed = true
-        } else if (c === LF) this.lineBreaks++
+          this.quoteClosed = !backslash
+        } else if (backslash && c === BACKSLASH) this.escaped = true
         continue
       }
-      if (c === LF) return i
+      if (c === eol) return i
       // A quote opens a field only at its start; one right behind a closing quote is a doubled one and goes on.
-      if (c === QUOTE && (this.fieldStart || this.quoteClosed)) this.quoted = true
+      if (c === quote && (this.fieldStart || this.quoteClosed)) this.quoted = true
       this.fieldStart = c === delimiter
       this.quoteClosed = false
     }

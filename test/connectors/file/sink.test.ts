@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs
 import { type FileHandle, open as openFile } from 'node:fs/promises'
 import { describe, expect, test, vi } from 'vitest'
 import type { FileSinkConfig } from '../../../src/generated/config-types.ts'
-import { parseRecord } from '../../../src/kit/lines/csv.ts'
+import { parseRecord, standard } from '../../../src/kit/lines/csv.ts'
 import file from '../../../src/connectors/file/sink.ts'
 import { Splitter } from '../../../src/kit/lines/splitter.ts'
 import { BatchError, type Header, Message, type Origin } from '../../../src/contract/plugin.ts'
@@ -36,8 +36,10 @@ sinkConformance('file, csv', {
   async prepare() {
     const path = fresh('out.csv')
     const read = async () => {
-      const lines = new Splitter({ maxBytes: 1e6, delimiter: ',' }).push(readFileSync(path))
-      return lines.slice(1).map(l => JSON.stringify(parseRecord(l.bytes.toString(), ',')))
+      const lines = new Splitter({ maxBytes: 1e6, csv: { delimiter: 44, quote: 34, backslash: false, preamble: 0 } }).push(
+        readFileSync(path),
+      )
+      return lines.slice(1).map(l => JSON.stringify(parseRecord(l.bytes.toString(), standard(','))))
     }
     return { config: config({ path }), read }
   },

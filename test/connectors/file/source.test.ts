@@ -16,7 +16,13 @@ const config = (o: Partial<FileSourceConfig> & { path: string }): FileSourceConf
   format: 'auto',
   follow: false,
   poll_interval: 1,
-  delimiter: ',',
+  rotate_wait: 0,
+  compression: 'auto',
+  quoting: 'double',
+  trailing_delimiter: false,
+  skip_lines: 0,
+  line_break: 'auto',
+  encoding: 'auto',
   max_line_size: 1 << 20,
   ...o,
 })
@@ -139,10 +145,10 @@ describe('CSV', () => {
       Buffer.concat([Buffer.from('a,b\n1\n1,2,3\n"x"y,2\n'), Buffer.from([0xff, 0x2c, 0x31, 0x0a]), Buffer.from('1,2\n')]),
     )
     expect(await contents(config({ path }))).toEqual([
-      [2, 'the record has 1 fields, the header 2'],
-      [3, 'the record has 3 fields, the header 2'],
-      [4, 'field 1: text follows the closing quote'],
-      [5, 'the record is not valid UTF-8'],
+      [2, 'line 2: 1 field, but the header has 2'],
+      [3, 'line 3: 3 fields, but the header has 2'],
+      [4, 'line 4, column 4: field 1: text follows the closing quote'],
+      [5, 'line 5, column 1: not valid UTF-8; if the file comes from Excel, set encoding: windows-1252'],
       [6, { a: '1', b: '2' }],
     ])
   })
@@ -160,8 +166,8 @@ describe('CSV', () => {
   })
 
   test.each([
-    ['a,b,a\n1,2,3\n', "two columns are called 'a'"],
-    ['a,,b\n', 'a column has no name'],
+    ['a,b,a\n1,2,3\n', 'line 1, column 5: columns 1 and 3 are both called "a": set header: rename to call it "a_2"'],
+    ['a,,b\n', 'line 1, column 3: column 2 has no name: set header: rename to call it "column_2", or columns: [...] with header: skip'],
     ['"a,b\n', "the header line can't be read"],
   ])('the header %j is refused', async (text, message) => {
     const { source } = await open(config({ path: write('a.csv', text) }))
@@ -275,6 +281,17 @@ describe('check', () => {
   test.each<[Partial<FileSourceConfig>, string[]]>([
     [{}, []],
     [{ path: 'a.csv', columns: ['a'] }, []],
+    [{ path: 'a.csv', columns: ['a'], header: 'skip' }, []],
+    [{ path: 'a.csv', columns: ['a', 'a'], header: 'none' }, ['columns.1']],
+    [{ path: 'a.csv', columns: ['a'], header: 'names' }, ['header']],
+    [{ path: 'a.csv', header: 'skip' }, ['header']],
+    [{ path: 'a.csv', delimiter: 'tab', quote: '\t' }, ['quote']],
+    [{ path: 'a.csv', quoting: 'none', quote: "'" }, ['quote']],
+    [{ path: 'a.csv.gz', follow: true }, ['follow']],
+    [
+      { header: 'rename', quoting: 'none', skip_lines: 1, comment: '#', trailing_delimiter: true },
+      ['header', 'quoting', 'trailing_delimiter', 'skip_lines', 'comment'],
+    ],
     [{ columns: ['a'] }, ['columns']],
     [{ delimiter: ';;' }, ['delimiter']],
     [{ delimiter: '"' }, ['delimiter']],

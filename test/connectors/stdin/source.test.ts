@@ -9,6 +9,11 @@ import { eventually } from '../../support/eventually.ts'
 const config = (o: Partial<StdinSourceConfig> = {}): StdinSourceConfig => ({
   format: 'jsonl',
   delimiter: ',',
+  quoting: 'double',
+  trailing_delimiter: false,
+  skip_lines: 0,
+  line_break: 'auto',
+  encoding: 'auto',
   max_line_size: 1 << 20,
   ...o,
 })

@@ -1,0 +1,495 @@
+/** A followed file through rotations, in the two ways that log rotation has, while the runner reads and while it is down. */
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+  openSync,
+  closeSync,
+  ftruncateSync,
+} from 'node:fs'
+import { gzipSync } from 'node:zlib'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import file from '../../../src/connectors/file/source.ts'
+import type { FileSourceConfig } from '../../../src/generated/config-types.ts'
+import type { Position } from '../../../src/contract/plugin.ts'
+import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { eventually } from '../../support/eventually.ts'
+import { scratch } from './scratch.ts'
+
+const at = scratch()
+let count = 0
+const fresh = (): string => {
+  const folder = at(String(count++))
+  mkdirSync(folder)
+  return `${folder}/app.log`
+}
+const configOf = (path: string, o: Partial<FileSourceConfig> = {}): FileSourceConfig => ({
+  path,
+  format: 'text',
+  follow: true,
+  poll_interval: 1,
+  rotate_wait: 0,
+  compression: 'auto',
+  quoting: 'double',
+  trailing_delimiter: false,
+  skip_lines: 0,
+  line_break: 'auto',
+  encoding: 'auto',
+  max_line_size: 1 << 20,
+  ...o,
+})
+
+/** Follows a file from a position on; `lines` are those delivered so far. */
+async function follow(path: string, o: { position?: Position; config?: Partial<FileSourceConfig> } = {}) {
+  const ctx = fakeSourceContext('file', o.position === undefined ? new Map() : new Map([[path, o.position]]))
+  const counters = new Map<string, number>()
+  const metrics = { ...ctx.metrics, counter: (name: string) => ({ inc: () => void counters.set(name, (counters.get(name) ?? 0) + 1) }) }
+  const source = file.create(configOf(path, o.config), { ...ctx, metrics })
+  const stop = new AbortController()
+  await source.open!(stop.signal)
+  const lines: string[] = []
+  const failures: string[] = []
+  let position = o.position
+  const reading = (async () => {
+    for (;;) {
+      const batch = await source.read(stop.signal)
+      for (const m of batch!.messages) (m.failure ? failures : lines).push(m.payload!.toString())
+      position = batch!.position
+    }
+  })().catch(() => {})
+  return {
+    lines,
+    failures,
+    counters,
+    clock: ctx.clock,
+    warnings: ctx.warnings,
+    caughtUp: () => source.caughtUp!(path),
+    /** Waits until it has delivered so many lines, and nothing more is there. */
+    async has(n: number) {
+      await eventually(() => expect(lines.length).toBeGreaterThanOrEqual(n), { interval: 1 })
+      await eventually(() => expect(source.caughtUp!(path)).toBe(true), { interval: 1 })
+    },
+    async stop(): Promise<Position | undefined> {
+      stop.abort(new Error('enough'))
+      await reading
+      await source.close!()
+      return position
+    },
+  }
+}
+const numbered = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, i) => `line ${from + i}`)
+const text = (from: number, to: number): string =>
+  numbered(from, to)
+    .map(l => `${l}\n`)
+    .join('')
+
+describe('rename and create', () => {
+  test('what the writer still appends to the renamed file comes first, however late, as long as it has not been silent for rotate_wait', async () => {
+    const path = fresh()
+    writeFileSync(path, text(1, 4))
+    const f = await follow(path, { config: { rotate_wait: 5000 } })
+    await f.has(3)
+    renameSync(path, `${path}.1`)
+    writeFileSync(path, text(20, 23))
+    for (let n = 4; n < 10; n++) {
+      appendFileSync(`${path}.1`, text(n, n + 1))
+      await eventually(() => expect(f.lines).toHaveLength(n), { interval: 1 })
+      f.clock.step(f.clock.now() + 4000)
+      expect(f.caughtUp(), 'a file waits to be read').toBe(false)
+    }
+    await eventually(
+      () => {
+        f.clock.step(f.clock.now() + 1000)
+        expect(f.lines).toHaveLength(12)
+      },
+      { interval: 5 },
+    )
+    expect(f.lines).toEqual([...numbered(1, 10), ...numbered(20, 23)])
+    expect(f.warnings).toEqual([])
+    await f.stop()
+  })
+
+  test('several rotations between two looks: every file in its order', async () => {
+    const path = fresh()
+    writeFileSync(path, text(0, 2))
+    const f = await follow(path, { config: { poll_interval: 200 } })
+    await f.has(2)
+    for (let n = 1; n <= 4; n++) {
+      for (let k = 4; k >= 1; k--) if (existsSync(`${path}.${k}`)) renameSync(`${path}.${k}`, `${path}.${k + 1}`)
+      renameSync(path, `${path}.1`)
+      writeFileSync(path, text(2 * n, 2 * n + 2))
+    }
+    await f.has(10)
+    expect(f.lines).toEqual(numbered(0, 10))
+    expect(f.warnings).toEqual([])
+    expect(f.counters.get('file_rotations_total')).toBe(4)
+    await f.stop()
+  })
+
+  test('older files, and files that are called otherwise, are left alone', async () => {
+    const path = fresh()
+    for (const other of ['.2', '.1.gz', '.swp', '.1.txt', '-notes'])
+      writeFileSync(`${path}${other}`, other === '.1.gz' ? gzipSync('old\n') : 'old\n')
+    writeFileSync(path, text(0, 2))
+    const f = await follow(path)
+    await f.has(2)
+    writeFileSync(`${path.replace('app.log', 'application.log.1')}`, 'another\n')
+    writeFileSync(`${path}.orig`, 'another\n')
+    renameSync(path, `${path}.1`)
+    writeFileSync(path, text(2, 4))
+    await f.has(4)
+    expect(f.lines).toEqual(numbered(0, 4))
+    await f.stop()
+  })
+
+  test('a file that was moved away and back is the same one', async () => {
+    const path = fresh()
+    writeFileSync(path, text(0, 2))
+    const f = await follow(path)
+    await f.has(2)
+    renameSync(path, `${path}.1`)
+    renameSync(`${path}.1`, path)
+    appendFileSync(path, text(2, 3))
+    await f.has(3)
+    expect(f.lines).toEqual(numbered(0, 3))
+    await f.stop()
+  })
+
+  test('a renamed file that is written to for a minute is reported', async () => {
+    const path = fresh()
+    writeFileSync(path, text(0, 1))
+    const f = await follow(path, { config: { rotate_wait: 5000 } })
+    await f.has(1)
+    renameSync(path, `${path}.1`)
+    writeFileSync(path, 'new\n')
+    let n = 1
+    await eventually(
+      () => {
+        appendFileSync(`${path}.1`, text(n, ++n))
+        f.clock.step(f.clock.now() + 4000)
+        expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('is still written to')])
+      },
+      { interval: 5 },
+    )
+    await f.stop()
+  })
+})
+
+describe('copy and truncate', () => {
+  const copytruncate = (path: string): void => {
+    for (let k = 5; k >= 1; k--) if (existsSync(`${path}.${k}`)) renameSync(`${path}.${k}`, `${path}.${k + 1}`)
+    copyFileSync(path, `${path}.1`)
+    truncateSync(path)
+  }
+
+  test('what was not read yet is read from the copy, also when the file has grown beyond where it was', async () => {
+    const path = fresh()
+    writeFileSync(path, text(0, 2))
+    const f = await follow(path, { config: { poll_interval: 200 } })
+    await f.has(2)
+    appendFileSync(path, text(2, 5))
+    copytruncate(path)
+    appendFileSync(path, text(5, 40))
+    await f.has(40)
+    appendFileSync(path, text(40, 41))
+    copytruncate(path)
+    appendFileSync(path, text(41, 42))
+    copytruncate(path)
+    appendFileSync(path, text(42, 43))
+    await f.has(43)
+    expect(f.lines).toEqual(numbered(0, 43))
+    expect(f.warnings).toEqual([])
+    expect(f.counters.get('file_gaps_total')).toBeUndefined()
+    await f.stop()
+  })
+
+  test('a line that was cut in two by it is whole', async () => {
+    const path = fresh()
+    writeFileSync(path, 'one\ntw')
+    const f = await follow(path, { config: { poll_interval: 50 } })
+    await f.has(1)
+    appendFileSync(path, 'o and a ha')
+    copytruncate(path)
+    appendFileSync(path, 'lf\nthree\n')
+    await f.has(3)
+    expect(f.lines).toEqual(['one', 'two and a half', 'three'])
+    const position = await f.stop()
+    const again = await follow(path, { position })
+    appendFileSync(path, 'four\n')
+    await again.has(1)
+    expect(again.lines).toEqual(['four'])
+    expect(again.warnings).toEqual([])
+    await again.stop()
+  })
+
+  test('without a copy: said and counted, and half a line is a dead letter', async () => {
+    const path = fresh()
+    writeFileSync(path, 'one\nhal')
+    const f = await follow(path)
+    await f.has(1)
+    truncateSync(path)
+    appendFileSync(path, 'two\n')
+    await f.has(2)
+    expect([f.lines, f.failures]).toEqual([['one', 'two'], ['hal']])
+    expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('no copy of it was found')])
+    expect(f.counters.get('file_gaps_total')).toBe(1)
+    await f.stop()
+  })
+
+  test('a writer that does not append goes on where it was: the hole is no line', async () => {
+    const path = fresh()
+    const fd = openSync(path, 'w')
+    let offset = 0
+    const put = (t: string): void => void (offset += writeSync(fd, t, offset))
+    put(text(0, 100))
+    const f = await follow(path)
+    await f.has(100)
+    copyFileSync(path, `${path}.1`)
+    ftruncateSync(fd)
+    put(text(100, 102))
+    await f.has(102)
+    expect(f.lines).toEqual(numbered(0, 102))
+    const position = await f.stop()
+    put(text(102, 103))
+    const again = await follow(path, { position })
+    await again.has(1)
+    expect(again.lines).toEqual(numbered(102, 103))
+    expect(again.warnings).toEqual([])
+    await again.stop()
+    closeSync(fd)
+  })
+})
+
+describe('while the runner is down', () => {
+  async function readTwo(path: string): Promise<Position | undefined> {
+    writeFileSync(path, text(0, 2))
+    const f = await follow(path)
+    await f.has(2)
+    return await f.stop()
+  }
+
+  test('rename: the rest of the old file, those between, then the new one', async () => {
+    const path = fresh()
+    const position = await readTwo(path)
+    appendFileSync(path, text(2, 4))
+    renameSync(path, `${path}.2`)
+    writeFileSync(`${path}.1`, text(4, 6))
+    writeFileSync(path, text(6, 8))
+    const f = await follow(path, { position })
+    await f.has(6)
+    expect(f.lines).toEqual(numbered(2, 8))
+    expect(f.warnings).toEqual([])
+    await f.stop()
+  })
+
+  test.each(['app.log-20260131', 'app-20260131.log', 'app.log.old'])('under the name %s', async name => {
+    const path = fresh()
+    const position = await readTwo(path)
+    appendFileSync(path, text(2, 4))
+    renameSync(path, path.replace('app.log', name))
+    const f = await follow(path, { position })
+    await eventually(() => expect(f.lines).toHaveLength(2), { interval: 1 })
+    writeFileSync(path, text(4, 6))
+    await f.has(4)
+    expect(f.lines).toEqual(numbered(2, 6))
+    await f.stop()
+  })
+
+  test('compressed meanwhile', async () => {
+    const path = fresh()
+    const position = await readTwo(path)
+    appendFileSync(path, text(2, 4))
+    writeFileSync(`${path}.1.gz`, gzipSync(readFileSync(path)))
+    rmSync(path)
+    writeFileSync(path, text(4, 6))
+    const f = await follow(path, { position })
+    await f.has(4)
+    expect(f.lines).toEqual(numbered(2, 6))
+    expect(f.warnings).toEqual([])
+    await f.stop()
+  })
+
+  test('copy and truncate', async () => {
+    const path = fresh()
+    const position = await readTwo(path)
+    appendFileSync(path, text(2, 4))
+    copyFileSync(path, `${path}.1`)
+    truncateSync(path)
+    appendFileSync(path, text(4, 8))
+    const f = await follow(path, { position })
+    await f.has(6)
+    expect(f.lines).toEqual(numbered(2, 8))
+    expect(f.warnings).toEqual([])
+    await f.stop()
+  })
+
+  test('the former file is gone: said and counted; the files that came after it are read', async () => {
+    const path = fresh()
+    const position = await readTwo(path)
+    rmSync(path)
+    writeFileSync(`${path}.1`, text(4, 6))
+    writeFileSync(path, text(6, 8))
+    const f = await follow(path, { position })
+    await f.has(4)
+    expect(f.lines).toEqual(numbered(4, 8))
+    expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('was not found beside it')])
+    expect(f.counters.get('file_gaps_total')).toBe(1)
+    await f.stop()
+  })
+
+  test('a lane that is rewound before its first checkpoint goes back to the file it began with', async () => {
+    const path = fresh()
+    writeFileSync(path, text(0, 2))
+    const ctx = fakeSourceContext('file')
+    const source = file.create(configOf(path), ctx)
+    const { signal } = new AbortController()
+    await source.open!(signal)
+    const lines = async (): Promise<string[]> => (await source.read(signal))!.messages.map(m => m.payload!.toString())
+    expect(await lines()).toEqual(numbered(0, 2))
+    renameSync(path, `${path}.1`)
+    writeFileSync(path, text(2, 4))
+    expect(await lines()).toEqual(numbered(2, 4))
+    await source.seek!(path, undefined)
+    expect([...(await lines()), ...(await lines())]).toEqual(numbered(0, 4))
+    await source.close!()
+  })
+})
+
+describe('the generation of a record', () => {
+  const generations = async (path: string, position?: Position) => {
+    const source = file.create(
+      configOf(path, { follow: false }),
+      fakeSourceContext('file', position === undefined ? new Map() : new Map([[path, position]])),
+    )
+    await source.open!(new AbortController().signal)
+    const batch = await source.read(new AbortController().signal)
+    await source.close!()
+    return { names: new Set(batch?.messages.map(m => m.origin!.generation)), position: batch?.position }
+  }
+
+  test('is the same when the file is read again or on, and another when it was written anew', async () => {
+    const path = fresh()
+    writeFileSync(path, text(0, 2))
+    const first = await generations(path)
+    expect(first.names.size).toBe(1)
+    expect((await generations(path)).names).toEqual(first.names)
+    appendFileSync(path, text(2, 4))
+    const second = await generations(path, first.position)
+    expect(second.names).toEqual(first.names)
+    writeFileSync(path, text(0, 1))
+    const third = await generations(path, second.position)
+    expect(third.names).not.toEqual(first.names)
+  })
+})
+
+test('any order of writing, both ways of rotation, and restarts: every line once, in order', { timeout: 120_000 }, async () => {
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant('write' as const), n: fc.integer({ min: 1, max: 30 }) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('rename' as const, 'truncate' as const), n: fc.constant(0) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('settle' as const, 'restart' as const), n: fc.constant(0) }) },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 25 }), fc.boolean(), async (steps, copies) => {
+      const path = fresh()
+      writeFileSync(path, '')
+      let next = 0
+      let read: string[] = []
+      let f = await follow(path)
+      const settle = async (): Promise<void> => {
+        await eventually(() => expect(read.length + f.lines.length).toBeGreaterThanOrEqual(next), { interval: 1 })
+        await eventually(() => expect(f.caughtUp()).toBe(true), { interval: 1 })
+      }
+      for (const { kind, n } of [...steps, { kind: 'settle' as const, n: 0 }]) {
+        if (kind === 'write') {
+          appendFileSync(path, text(next, next + n))
+          next += n
+        } else if (kind === 'rename' || kind === 'truncate') {
+          await settle()
+          appendFileSync(path, text(next, next + 3))
+          next += 3
+          for (let k = 30; k >= 1; k--) if (existsSync(`${path}.${k}`)) renameSync(`${path}.${k}`, `${path}.${k + 1}`)
+          if (copies) {
+            copyFileSync(path, `${path}.1`)
+            truncateSync(path)
+          } else {
+            renameSync(path, `${path}.1`)
+            writeFileSync(path, '')
+          }
+        } else if (kind === 'settle') await settle()
+        else if (next > 0) {
+          await settle()
+          const position = await f.stop()
+          read = [...read, ...f.lines]
+          f = await follow(path, { position })
+        }
+      }
+      await f.stop()
+      read = [...read, ...f.lines]
+      expect(read).toEqual(numbered(0, next))
+    }),
+    { numRuns: 40 },
+  )
+})
+
+test.each(['rename', 'copy'] as const)(
+  'under load, rotated over and over, with a writer that is slow to notice: nothing is lost or torn (%s)',
+  async way => {
+    const path = fresh()
+    let fd = openSync(path, 'a')
+    let next = 0
+    const put = (n: number): void => {
+      for (let i = 0; i < n; i++) writeSync(fd, `line ${next++}\n`)
+    }
+    put(1)
+    const f = await follow(path, { config: { poll_interval: 3, rotate_wait: 60_000 } })
+    await f.has(1)
+    const moment = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+    for (let rotation = 0; rotation < 60; rotation++) {
+      for (let i = 0; i < 20; i++) {
+        put(20)
+        await moment()
+      }
+      for (let k = 9; k >= 1; k--) if (existsSync(`${path}.${k}`)) renameSync(`${path}.${k}`, `${path}.${k + 1}`)
+      if (way === 'copy') {
+        copyFileSync(path, `${path}.1`)
+        truncateSync(path)
+      } else {
+        renameSync(path, `${path}.1`)
+        writeFileSync(path, '')
+        put(20)
+        await moment()
+        put(20)
+        closeSync(fd)
+        fd = openSync(path, 'a')
+      }
+      // Ten files are kept, so the reader must not be more than seven behind.
+      await eventually(
+        () => {
+          f.clock.step(f.clock.now() + 60_000)
+          expect(f.lines.length).toBeGreaterThan(next - 3000)
+        },
+        { interval: 1 },
+      )
+    }
+    await eventually(
+      () => {
+        f.clock.step(f.clock.now() + 60_000)
+        expect(f.lines.length).toBeGreaterThanOrEqual(next)
+      },
+      { interval: 1 },
+    )
+    expect(f.lines).toEqual(numbered(0, next))
+    // That a renamed file still grows may be said: a minute of this clock is short.
+    expect([f.counters.get('file_gaps_total'), f.failures]).toEqual([undefined, []])
+    await f.stop()
+    closeSync(fd)
+  },
+)
