@@ -1,6 +1,6 @@
 /** From a message to the rows of a sheet. */
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
-import { DataError, encodeJson, ExactNumber } from '../../contract/plugin.ts'
+import { DataError, encodeJson, ExactNumber, simplest } from '../../contract/plugin.ts'
 import { readDecimal } from '../../kit/values/decimal.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { keyText } from '../../kit/values/key.ts'
@@ -50,8 +50,10 @@ function cellOf(value: unknown, name: string, number: boolean): Cell {
       throw new DataError(`${name} is ${show(value)}, and is to be written as a number`)
     return Number(decimal)
   }
-  if (typeof value === 'number' || typeof value === 'boolean') return value
-  const text = typeof value === 'string' ? value : encodeJson(value)
+  // A cell keeps a number as a double: one that a double holds is a number cell, one that it would round is text, digit for digit.
+  const cell = value instanceof ExactNumber ? simplest(value) : value
+  if (typeof cell === 'number' || typeof cell === 'boolean') return cell
+  const text = typeof cell === 'string' ? cell : encodeJson(cell)
   if (text.length > MAX_TEXT) throw new DataError(`${name} has ${text.length} characters; a cell holds ${MAX_TEXT}`)
   return text
 }

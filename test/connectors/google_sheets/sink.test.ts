@@ -75,7 +75,8 @@ function keyed(config: GoogleSheetsSinkConfig): Sink {
 sinkConformance<GoogleSheetsSinkConfig>('google_sheets', {
   plugin: sheets,
   create: keyed,
-  show: value => JSON.stringify([valueOf(value).n, valueOf(value).text]),
+  // A cell holds a double: 1.0 is the number 1.
+  show: value => JSON.stringify([Number(valueOf(value).n), valueOf(value).text]),
   prepare: async () => ({
     config: config({ spreadsheet: '"book-1"', rows: undefined, columns: ['n', 'text', 'id'], numbers: [] }),
     read: async () => (server.rows('book-1', 'Pending') ?? []).slice(1).map(r => JSON.stringify(r.slice(0, 2))),
