@@ -1,5 +1,7 @@
 /** A parsed file as values that know where they stand. Everything downstream works on this tree, never on YAML nodes. */
 
+import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
+
 /** A text that problems can point into: a file, or a `--set` argument. */
 export class SourceText {
   /** A path as the user gave it, or `--set`. */
@@ -102,6 +104,16 @@ export function toValue(node: TreeNode): unknown {
   const out: Record<string, unknown> = {}
   for (const [key, entry] of node.entries) out[key] = toValue(entry.value)
   return out
+}
+
+/** The same with every number as it is written, for records in test files. */
+export function toExactValue(node: TreeNode): unknown {
+  if (node.kind === 'seq') return node.items.map(toExactValue)
+  if (node.kind === 'map') return Object.fromEntries([...node.entries].map(([key, entry]) => [key, toExactValue(entry.value)]))
+  const { source, start, end } = node.span
+  const text = source.text.slice(start, end)
+  if (typeof node.value !== 'number' || node.substitution || !isJsonNumber(text) || String(node.value) === text) return node.value
+  return new ExactNumber(text)
 }
 
 /** `sinks[0].kafka.topic`; keys that are no names are quoted: `fields['a b']`. */

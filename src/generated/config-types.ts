@@ -1184,6 +1184,10 @@ export interface BarsConfig {
    */
   retain: number
   /**
+   * `positive`: a price of 0 or below goes to the dead letters. `any`: it is a price like any other, as in futures, power, spreads and yields.
+   */
+  prices: 'positive' | 'any'
+  /**
    * What `fields.ts` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
    */
   time_unit?: 's' | 'ms' | 'us' | 'ns'

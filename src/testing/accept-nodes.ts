@@ -1,6 +1,6 @@
 /** YAML nodes to text that fits into a file at its place, and values to nodes: the tools of `--accept`. */
-import { Document, isMap, isScalar, isSeq, type Pair, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
-import { ExactNumber, type Json } from '../contract/plugin.ts'
+import { Document, isMap, isScalar, isSeq, type Pair, type Scalar, visit, type YAMLMap, type YAMLSeq } from 'yaml'
+import { ExactNumber, isJsonNumber, type Json } from '../contract/plugin.ts'
 
 export interface Edit {
   readonly start: number
@@ -35,7 +35,7 @@ export function updated(node: unknown, value: Json | undefined, subset: boolean)
     if (!subset) for (const [k, v] of Object.entries(value)) if (!node.has(k)) node.set(k, nodeOf(v))
     return node
   }
-  if (isScalar(node) && (typeof value !== 'object' || value === null)) {
+  if (isScalar(node) && (typeof value !== 'object' || value === null || value instanceof ExactNumber)) {
     if (node.value !== value) setScalar(node, value)
     return node
   }
@@ -55,8 +55,23 @@ export function setScalar(node: Scalar, value: unknown): void {
   node.value = value
 }
 
+/** Writes numbers digit for digit. */
+const newDocument = (): Document =>
+  new Document(null, {
+    customTags: tags => [
+      {
+        tag: 'tag:yaml.org,2002:float',
+        default: true,
+        identify: value => value instanceof ExactNumber,
+        resolve: (text: string) => new ExactNumber(text),
+        stringify: ({ value }) => String(value),
+      },
+      ...tags,
+    ],
+  })
+
 /** Written on one line. */
-export const nodeOf = (value: Json): unknown => new Document().createNode(value, { flow: true })
+export const nodeOf = (value: Json): unknown => newDocument().createNode(value, { flow: true })
 
 /** As `raw` and `key` write bytes. */
 export function bytesOf(data: Buffer | null): Json {
@@ -66,8 +81,15 @@ export function bytesOf(data: Buffer | null): Json {
 }
 
 export function render(node: unknown): string {
-  const doc = new Document()
+  const doc = newDocument()
   doc.contents = node as typeof doc.contents
+  visit(doc, {
+    Scalar(_, scalar) {
+      const { value, source } = scalar
+      if (typeof value === 'number' && source !== undefined && isJsonNumber(source) && String(value) !== source)
+        scalar.value = new ExactNumber(source)
+    },
+  })
   return doc.toString({ lineWidth: 0 }).trimEnd()
 }
 

@@ -1,5 +1,5 @@
 /** One expected message against one that came: what differs, field by field. */
-import type { Json } from '../contract/plugin.ts'
+import { compareNumbers, ExactNumber, type Json, parseJson } from '../contract/plugin.ts'
 import type { Channel, Expected } from './model.ts'
 import type { Written } from './in-memory-sinks.ts'
 
@@ -53,7 +53,7 @@ export function valueOf(record: Written): { json?: Json; text?: string; shown: s
     return { shown: showBytes(record.value) }
   }
   try {
-    const json = JSON.parse(text) as Json
+    const json = parseJson(text) as Json
     return { json, shown: show(json) }
   } catch {
     return { text, shown: showBytes(record.value) }
@@ -61,7 +61,7 @@ export function valueOf(record: Written): { json?: Json; text?: string; shown: s
 }
 
 function differences(path: string, want: Json | undefined, have: Json | undefined, subset: boolean, out: Difference[]): void {
-  if (want === have) return
+  if (want === have || (isNumber(want) && isNumber(have) && compareNumbers(want, have) === 0)) return
   if (Array.isArray(want) && Array.isArray(have)) {
     for (let i = 0; i < Math.max(want.length, have.length); i++) differences(`${path}[${i}]`, want[i], have[i], subset, out)
   } else if (isMap(want) && isMap(have)) {
@@ -73,7 +73,8 @@ function differences(path: string, want: Json | undefined, have: Json | undefine
 }
 
 const isMap = (value: Json | undefined): value is { [key: string]: Json } =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof ExactNumber)
+const isNumber = (value: Json | undefined): value is number | ExactNumber => typeof value === 'number' || value instanceof ExactNumber
 const own = (map: { [key: string]: Json }, key: string): Json | undefined => (Object.hasOwn(map, key) ? map[key] : undefined)
 const sameBytes = (a: Buffer | null, b: Buffer | null): boolean => (a === null || b === null ? a === b : a.equals(b))
 

@@ -71,8 +71,8 @@ export class ExpectationReader {
     if (has('values'))
       return this.source
         .items([...path, 'values'])
-        .map(p => ({ at: this.source.at(p), path: p, value: this.source.value(p) as Json, ...common }))
-    return [{ at: this.source.at(path), path, ...(has('value') && { value: get<Json>('value') }), ...common }]
+        .map(p => ({ at: this.source.at(p), path: p, value: this.source.exact(p) as Json, ...common }))
+    return [{ at: this.source.at(path), path, ...(has('value') && { value: this.source.exact([...path, 'value']) as Json }), ...common }]
   }
 
   private metrics(path: Path): Metric[] {

@@ -51,8 +51,8 @@ export class InputReader {
       return []
     }
     const inner = [...path, given[0]]
-    if (given[0] === 'value') return [{ ...encoded(this.source.value(inner)), at: path }]
-    if (given[0] === 'values') return this.source.items(inner).map(p => ({ ...encoded(this.source.value(p)), at: p }))
+    if (given[0] === 'value') return [{ ...encoded(this.source.exact(inner)), at: path }]
+    if (given[0] === 'values') return this.source.items(inner).map(p => ({ ...encoded(this.source.exact(p)), at: p }))
     if (given[0] === 'raw') return [{ payload: bytes(this.source.value(inner)), at: path }]
     return this.lines(inner).map(line => ({ payload: line, at: path }))
   }

@@ -96,7 +96,7 @@ class Reader {
     return [...node.entries.keys()].map(name => {
       const own = [...path, name]
       const list = this.source.items(own).map((p): Stub => {
-        const { key, row, rows, error } = this.source.value(p) as {
+        const { key, row, rows, error } = this.source.exact(p) as {
           key?: Json
           row?: Record<string, Json>
           rows?: Record<string, Json>[]

@@ -8,6 +8,7 @@ import {
   type Span,
   type SourceText,
   type TreeNode,
+  toExactValue,
   toValue,
   valueSpan,
 } from '../config/tree.ts'
@@ -36,6 +37,12 @@ export class TestSource {
   value(path: Path): unknown {
     const node = this.node(path)
     return node && toValue(node)
+  }
+
+  /** As `value`, with every number as it is written. */
+  exact(path: Path): unknown {
+    const node = this.node(path)
+    return node && toExactValue(node)
   }
 
   /** For where the schema lets only a map stand. */

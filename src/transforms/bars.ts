@@ -44,7 +44,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
     retain: revise ? retain : 0,
     gapLimit: config.gap_limit,
   })
-  const tick = new TickReader(config.fields, config.max_future, config.time_unit)
+  const tick = new TickReader(config.fields, config.max_future, config.time_unit, config.prices)
   const late = lateCounters(ctx)
 
   const emit = (bar: Bar, out: Output): void => {

@@ -86,6 +86,8 @@ function decimals(places: number) {
 
   /** n / d rounded half-even to 12 significant digits, by trying the weight of the last digit from coarse to fine. */
   function round12(n: bigint, d: bigint): bigint {
+    if (n === 0n) return 0n
+    if (n < 0n) return -round12(-n, d)
     let unit = 10n ** BigInt(places + 320)
     while (unit > 1n && n / (d * unit) < 10n ** 11n) unit /= 10n
     if (n / (d * unit) < 10n ** 11n) throw new Error('too few decimal places for 12 digits')
@@ -110,6 +112,7 @@ function decimals(places: number) {
   }
 
   function plain(value: bigint): string {
+    if (value < 0n) return `-${plain(-value)}`
     const whole = value / one
     const fraction = (value % one).toString().padStart(places, '0').replace(/0+$/, '')
     return fraction === '' ? `${whole}` : `${whole}.${fraction}`

@@ -16,6 +16,7 @@ const base: BarsConfig = {
   max_future: 3_600_000,
   gap_fill: 'none',
   gap_limit: 1440,
+  prices: 'positive',
   fields: { symbol: 'symbol', price: 'price', volume: 'volume', ts: 'ts' },
 }
 
@@ -75,6 +76,27 @@ describe('bars against an independent computation', () => {
         expect(run.counters['runner_late_messages_total{pipeline="test",step="bars",action="dropped"}']).toBe(golden.late)
       }),
       { numRuns: 500 },
+    )
+  })
+
+  test('prices of either sign and zero', async () => {
+    const signed = fc
+      .tuple(tick, fc.constantFrom(1, -1, 0))
+      .map(
+        ([t, sign]): GoldenTick => ({
+          ...t,
+          price: sign === 0 ? 0 : sign > 0 ? t.price : typeof t.price === 'number' ? -t.price : `-${t.price}`,
+        }),
+      )
+    await fc.assert(
+      fc.asyncProperty(fc.array(signed, { maxLength: 60 }), async all => {
+        const golden = goldenBars(all, { interval: M, label: '1m', lateness: 2000, places: 420 })
+        const steps = messagesOf(all.map(value => ({ value: value as unknown as Json }))).flatMap(m => [[m], 'crash' as const])
+        const run = await runTransform(bars, { ...base, prices: 'any' }, steps, { end: true })
+        expect(run.failures).toEqual([])
+        expect(lines(run)).toEqual(golden.lines)
+      }),
+      { numRuns: 300 },
     )
   })
 

@@ -14,6 +14,7 @@ const DEFAULTS: BarsConfig = {
   max_future: 3_600_000,
   gap_fill: 'none',
   gap_limit: 1440,
+  prices: 'positive',
   fields: { symbol: 'symbol', price: 'price', volume: 'volume', ts: 'ts' },
 }
 const config = (o: Partial<BarsConfig> = {}): BarsConfig => ({ ...DEFAULTS, ...o })
@@ -226,6 +227,19 @@ describe('gaps', () => {
   })
 })
 
+describe('prices: any', () => {
+  test('takes zero and negative prices, and still no NaN', async () => {
+    const run = await runTransform(
+      bars,
+      config({ prices: 'any' }),
+      [messagesOf([tick(0, 10.1), tick(10_000, -37.63, 2), tick(20_000, 0), tick(30_000, 'x'), tick(40_000, 0.01)])],
+      { end: true },
+    )
+    expect(pick(run, 'open', 'high', 'low', 'close', 'volume', 'vwap', 'count')).toEqual([[10.1, 10.1, -37.63, 0.01, 5, -13.03, 4]])
+    expect(run.failures.map(f => f.error.message)).toEqual(['price is "x"; allowed: a finite number, or one as a decimal string'])
+  })
+})
+
 describe('what is no trade fails, and nothing else is lost', () => {
   const bad: [why: string, input: Input, message: string | RegExp][] = [
     ['not an object', { value: [1] }, 'a tick must be a JSON object, this is [1]'],
@@ -238,8 +252,8 @@ describe('what is no trade fails, and nothing else is lost', () => {
       { value: { symbol: 'A', volume: 1, ts: 1 } },
       'price is missing; allowed: a finite number > 0, or one as a decimal string',
     ],
-    ['zero price', tick(1, 0), /^price is 0;/],
-    ['negative price', tick(1, -5), /^price is -5;/],
+    ['zero price', tick(1, 0), /^price is 0;.*`prices: any`/],
+    ['negative price', tick(1, -5), /^price is -5;.*`prices: any`/],
     ['negative price as text', tick(1, '-5'), /^price is "-5";/],
     ['wide negative price as text', tick(1, '-12345678901234567.89'), /^price is "-12345678901234567.89";/],
     ['NaN', tick(1, 'NaN'), /^price is "NaN";/],

@@ -1,6 +1,6 @@
 /** Records in this process that the `memory` source reads and the `memory` sink writes. For tests and for programs that embed the runner. */
 import { randomUUID } from 'node:crypto'
-import { DecodeError, encodeJson, type Header, type Json, PipelineError } from '../../contract/plugin.ts'
+import { DecodeError, encodeJson, type Header, type Json, parseJson, PipelineError } from '../../contract/plugin.ts'
 
 /** `payload` (bytes or text) or `value` (written as JSON); neither: a tombstone. */
 export interface MemoryRecord {
@@ -36,7 +36,7 @@ export class StoredRecord {
   get value(): Json {
     if (this.payload === null) return null
     try {
-      return JSON.parse(this.payload.toString()) as Json
+      return parseJson(this.payload.toString()) as Json
     } catch (error) {
       throw new DecodeError(`malformed JSON: ${(error as Error).message}`, error)
     }

@@ -2,7 +2,17 @@
  * Runs one transform the way the runtime does, without the runtime: batches in, cuts between `process` calls, crashes
  * that restore from the JSON of the last cut. Whatever a plugin keeps outside its state is gone after a crash, as in life.
  */
-import { Message, type Header, type Json, type LaneInfo, type Output, type State, type TransformPlugin } from '../../contract/plugin.ts'
+import {
+  encodeJson,
+  Message,
+  parseJson,
+  type Header,
+  type Json,
+  type LaneInfo,
+  type Output,
+  type State,
+  type TransformPlugin,
+} from '../../contract/plugin.ts'
 import { VirtualClock } from '../../kit/clock.ts'
 import { type Durable, FakeStore } from './state.ts'
 
@@ -59,7 +69,7 @@ const ORIGIN = { lane: LANE.id, source: 'in', topic: 'in', partition: 0, format:
 /** Fresh messages, numbered from `firstOffset`: transforms may change a message, so no two runs may share them. */
 export function messagesOf(inputs: readonly Input[], firstOffset = 0): Message[] {
   return inputs.map((input, i) => {
-    const payload = input.payload === undefined ? Buffer.from(JSON.stringify(input.value)) : toBuffer(input.payload)
+    const payload = input.payload === undefined ? Buffer.from(encodeJson(input.value)) : toBuffer(input.payload)
     const key = input.key == null ? null : Buffer.from(input.key)
     return Message.fromRecord(payload, key, input.time ?? 0, input.headers, firstOffset + i, ORIGIN)
   })
@@ -230,6 +240,6 @@ export const stateOf = (run: Run): Record<string, Record<string, Json>> =>
   Object.fromEntries(
     [...run.state].map(([name, entries]) => [
       name,
-      Object.fromEntries([...entries].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, JSON.parse(v) as Json])),
+      Object.fromEntries([...entries].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, parseJson(v) as Json])),
     ]),
   )

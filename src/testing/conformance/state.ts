@@ -1,5 +1,5 @@
 /** State stores of a lane without a runtime. */
-import type { Json, State } from '../../contract/plugin.ts'
+import { encodeJson, type Json, parseJson, type State } from '../../contract/plugin.ts'
 
 /** store -> key -> JSON text: what a checkpoint holds. */
 export type Durable = Map<string, Map<string, string>>
@@ -15,7 +15,7 @@ export class FakeStore implements State {
     this.name = name
     this.durable = durable
     // Backwards: a store restored from a topic or a table promises no order.
-    this.live = new Map([...(durable.get(name) ?? [])].toReversed().map(([k, v]) => [k, JSON.parse(v)]))
+    this.live = new Map([...(durable.get(name) ?? [])].toReversed().map(([k, v]) => [k, parseJson(v) as Json]))
   }
 
   get size() {
@@ -42,7 +42,7 @@ export class FakeStore implements State {
     for (const key of this.dirty) {
       const value = this.live.get(key)
       if (value === undefined) saved.delete(key)
-      else saved.set(key, JSON.stringify(value))
+      else saved.set(key, encodeJson(value))
     }
     this.dirty.clear()
   }

@@ -20,15 +20,17 @@ export class TickReader {
   private readonly fields: TickFields
   private readonly maxFuture: number
   private readonly unit: TimeUnit | undefined
+  private readonly anyPrice: boolean
   private readonly getSymbol
   private readonly getPrice
   private readonly getVolume
   private readonly getTs
 
-  constructor(fields: TickFields, maxFuture: number, unit?: TimeUnit) {
+  constructor(fields: TickFields, maxFuture: number, unit?: TimeUnit, prices: 'positive' | 'any' = 'positive') {
     this.fields = fields
     this.maxFuture = maxFuture
     this.unit = unit
+    this.anyPrice = prices === 'any'
     this.getSymbol = getter(fields.symbol)
     this.getPrice = getter(fields.price)
     this.getVolume = getter(fields.volume)
@@ -47,8 +49,10 @@ export class TickReader {
 
     const rawPrice = this.getPrice(value)
     const price = decimal(rawPrice)
-    if (typeof price === 'number' ? !(price > 0 && price < Number.POSITIVE_INFINITY) : typeof price !== 'string' || price.startsWith('-'))
-      return wrong(this.fields.price, rawPrice, 'a finite number > 0, or one as a decimal string')
+    if (typeof price === 'number' ? !(price > 0 && price < Number.POSITIVE_INFINITY) : typeof price !== 'string' || price.startsWith('-')) {
+      const problem = this.priceProblem(rawPrice, price)
+      if (problem) return problem
+    }
     this.price = price as Exact
 
     const rawVolume = this.getVolume(value)
@@ -64,6 +68,14 @@ export class TickReader {
     const raw = this.getTs(value)
     this.ts = parseTime(raw, this.unit)
     return timeProblem(this.fields.ts, raw, this.ts, message, this.maxFuture, this.unit)
+  }
+
+  /** Of a price that is not above zero. */
+  private priceProblem(raw: unknown, price: unknown): DataError | undefined {
+    const isNumber = typeof price === 'string' || (typeof price === 'number' && Number.isFinite(price))
+    if (isNumber && this.anyPrice) return undefined
+    const allowed = this.anyPrice ? 'a finite number, or one as a decimal string' : 'a finite number > 0, or one as a decimal string'
+    return wrong(this.fields.price, raw, isNumber ? `${allowed} (\`prices: any\` takes zero and negative prices)` : allowed)
   }
 }
 

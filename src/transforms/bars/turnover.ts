@@ -40,12 +40,12 @@ export class Turnover {
   private high = 0
   private notionalBig = 0n
 
-  /** `price` > 0, `volume` >= 0. */
+  /** `volume` >= 0. */
   add(price: Exact, volume: Exact): void {
     if (typeof price === 'number' && typeof volume === 'number') {
       const p = Math.round(price * this.pf)
       const v = Math.round(volume * this.vf)
-      if (p < FAST_LIMIT && v < FAST_LIMIT && p / this.pf === price && v / this.vf === volume) {
+      if (p < FAST_LIMIT && p > -FAST_LIMIT && v < FAST_LIMIT && p / this.pf === price && v / this.vf === volume) {
         this.addScaled(p, v)
         return
       }
@@ -79,7 +79,7 @@ export class Turnover {
     this.volume += v
     if (this.volume >= SPILL) this.spill()
     const product = p * v
-    if (product < SPILL) {
+    if (product < SPILL && product > -SPILL) {
       this.low += product
     } else {
       const p1 = Math.floor(p / LIMB)
@@ -89,9 +89,9 @@ export class Turnover {
       this.low += p0 * v0
       this.middle += p0 * v1 + p1 * v0
       this.high += p1 * v1
-      if (this.middle >= SPILL || this.high >= SPILL) this.spill()
+      if (this.middle >= SPILL || this.high >= SPILL || this.middle <= -SPILL || this.high <= -SPILL) this.spill()
     }
-    if (this.low >= SPILL) this.spill()
+    if (this.low >= SPILL || this.low <= -SPILL) this.spill()
   }
 
   private addSlow(price: Exact, volume: Exact): void {
