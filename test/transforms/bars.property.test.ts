@@ -80,14 +80,12 @@ describe('bars against an independent computation', () => {
   })
 
   test('prices of either sign and zero', async () => {
-    const signed = fc
-      .tuple(tick, fc.constantFrom(1, -1, 0))
-      .map(
-        ([t, sign]): GoldenTick => ({
-          ...t,
-          price: sign === 0 ? 0 : sign > 0 ? t.price : typeof t.price === 'number' ? -t.price : `-${t.price}`,
-        }),
-      )
+    const signed = fc.tuple(tick, fc.constantFrom(1, -1, 0)).map(
+      ([t, sign]): GoldenTick => ({
+        ...t,
+        price: sign === 0 ? 0 : sign > 0 ? t.price : typeof t.price === 'number' ? -t.price : `-${t.price}`,
+      }),
+    )
     await fc.assert(
       fc.asyncProperty(fc.array(signed, { maxLength: 60 }), async all => {
         const golden = goldenBars(all, { interval: M, label: '1m', lateness: 2000, places: 420 })
