@@ -1,7 +1,8 @@
-/** `runner gen`: everything that follows from the plugins' schemas, written into the repository; `--check` only compares. For developers of the project. */
+/** `runner gen PLUGIN.ts`: types of a plugin's config, out of its schema. `runner gen`: everything that follows from the plugins' schemas, written into the repository; `--check` only compares. For developers of the project. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
+import { runCommand } from './command.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { composeSchema } from '../config/compose.ts'
 import type { Schema } from '../config/schema.ts'
@@ -15,12 +16,25 @@ import { validatorModule } from './gen/validators.ts'
 export function register(program: Command): void {
   program
     .command('gen')
-    .description(
-      'for developers: generate the composed schema, the plugin map, the config types and the reference from the plugins’ schemas',
+    .description("write the types of a plugin's config beside it, out of its schema")
+    .argument(
+      '[plugin...]',
+      'files of plugins of your own; without one: what follows from the built-in plugins, for developers of the runner',
     )
     .option('--check', 'write nothing; exit 1 when something is stale')
-    .action(async (flags: { check?: boolean }) => {
-      process.exitCode = await gen(resolve(import.meta.dirname, '../..'), flags.check === true)
+    .addHelpText(
+      'after',
+      "\nExample:\n  $ runner gen ./discount.ts\n  writes discount.config.ts; in discount.ts: import type { DiscountConfig } from './discount.config.ts'",
+    )
+    .action(async (plugins: string[], flags: { check?: boolean }) => {
+      await runCommand(async () => {
+        const check = flags.check === true
+        if (plugins.length > 0) return (await import('./gen/own.ts')).genOwn(plugins, check)
+        const root = resolve(import.meta.dirname, '../..')
+        if (existsSync(join(root, 'src'))) return gen(root, check)
+        process.stderr.write('name the file of a plugin: runner gen ./plugin.ts\n')
+        return EXIT.config
+      })
     })
 }
 

@@ -3,7 +3,10 @@ import type { Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import type { Plugin } from '../contract/plugin.ts'
 import { code, describeKeys, firstSentence } from '../config/describe.ts'
-import { type Kind, KINDS, Registry } from '../config/registry.ts'
+import { loadPluginList } from '../config/load.ts'
+import { type Kind, KINDS } from '../config/registry.ts'
+import { collectDistinct } from './options.ts'
+import { reportProblems } from './load.ts'
 import type { Schema } from '../config/schema.ts'
 import { suggest } from '../kit/text/suggest.ts'
 
@@ -13,15 +16,26 @@ export function register(program: Command): void {
     .description('list the plugins, or show the keys of one')
     .argument('[plugin]', 'name of a plugin, e.g. kafka or bars')
     .option('--kind <kind>', `only ${KINDS.join(', ')}`)
+    .option('--plugins <file>', 'with plugins of your own, a file or a package; may be given several times', collectDistinct)
     .option('--json', 'as JSON, with the schemas')
-    .addHelpText('after', '\nExamples:\n  $ runner list\n  $ runner list kafka --kind sink')
-    .action(async (plugin: string | undefined, flags: { kind?: string; json?: boolean }) => {
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ runner list\n  $ runner list kafka --kind sink\n  $ runner list discount --plugins ./discount.ts',
+    )
+    .action(async (plugin: string | undefined, flags: ListFlags) => {
       process.exitCode = await list(plugin, flags)
     })
 }
 
-async function list(name: string | undefined, flags: { kind?: string; json?: boolean }): Promise<number> {
-  const registry = new Registry()
+interface ListFlags {
+  readonly kind?: string
+  readonly plugins?: string[]
+  readonly json?: boolean
+}
+
+async function list(name: string | undefined, flags: ListFlags): Promise<number> {
+  const { registry, problems } = await loadPluginList(flags.plugins ?? [], '--plugins')
+  if (problems.length > 0) return reportProblems(problems)
   const kinds = KINDS.filter(k => flags.kind === undefined || flags.kind === k)
   const all = kinds.flatMap(kind => registry.names(kind).map(type => ({ kind, type })))
   const wanted = name === undefined ? all : all.filter(p => p.type === name)

@@ -1,7 +1,10 @@
 /** `runner schema [FILE]`: the JSON Schema of a pipeline file, for editors; with a file also its own plugins are in it. */
+import { writeFileSync } from 'node:fs'
+import { dirname, relative } from 'node:path'
 import type { Command } from 'commander'
 import frame from '../../schemas/frame.schema.json' with { type: 'json' }
 import { EXIT } from '../kit/exit-codes.ts'
+import { makeDirs } from '../kit/make-dirs.ts'
 import type { Plugin } from '../contract/plugin.ts'
 import { composeSchema, type DescribedPlugin } from '../config/compose.ts'
 import { loadPlugins } from '../config/load.ts'
@@ -14,16 +17,17 @@ export function register(program: Command): void {
     .command('schema')
     .description('print the JSON Schema of pipeline files, for editors')
     .argument('[file]', 'a pipeline file whose own plugins are to be included')
+    .option('-o, --output <path>', 'write it to this file instead of standard output')
     .addHelpText(
       'after',
-      '\nExample:\n  $ runner schema my.yaml > my.schema.json\n  and as the first line of my.yaml:\n  # yaml-language-server: $schema=my.schema.json',
+      '\nExample:\n  $ runner schema my.yaml -o my.schema.json\n  and as the first line of my.yaml:\n  # yaml-language-server: $schema=my.schema.json',
     )
-    .action(async (file: string | undefined) => {
-      process.exitCode = await schema(file)
+    .action(async (file: string | undefined, flags: { output?: string }) => {
+      process.exitCode = await schema(file, flags.output)
     })
 }
 
-async function schema(file: string | undefined): Promise<number> {
+async function schema(file: string | undefined, output: string | undefined): Promise<number> {
   const { registry, problems } = file === undefined ? { registry: new Registry(), problems: [] } : await loadPlugins(file)
   if (problems.some(p => p.severity === 'error')) return await reportProblems(problems)
   const described: DescribedPlugin[] = []
@@ -33,6 +37,27 @@ async function schema(file: string | undefined): Promise<number> {
       described.push({ kind, type, schema: plugin.schema as Schema })
     }
   }
-  process.stdout.write(`${JSON.stringify(composeSchema(frame as unknown as Schema, described), null, 2)}\n`)
+  const text = `${JSON.stringify(composeSchema(frame as unknown as Schema, described, registry.loaded.length > 0), null, 2)}\n`
+  if (output === undefined) {
+    process.stdout.write(text)
+    return EXIT.ok
+  }
+  try {
+    makeDirs(dirname(output))
+    writeFileSync(output, text)
+  } catch (error) {
+    process.stderr.write(`cannot write ${output}: ${(error as Error).message}\n`)
+    return EXIT.environment
+  }
+  process.stdout.write(
+    `wrote ${output}; as the first line of ${file ?? 'a pipeline file'}: # yaml-language-server: $schema=${hintFor(file, output)}\n`,
+  )
   return EXIT.ok
+}
+
+/** As the file itself has to name it: relative to its own folder. */
+function hintFor(file: string | undefined, output: string): string {
+  if (file === undefined) return output
+  const path = relative(dirname(file), output).replaceAll('\\', '/')
+  return path.startsWith('.') ? path : `./${path}`
 }

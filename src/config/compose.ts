@@ -15,8 +15,11 @@ const REFERENCE = '\\$\\{'
 
 type Mutable = Record<string, any>
 
-/** Draft-07: what YAML language servers have known longest. */
-export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[]): Schema {
+/**
+ * Draft-07: what YAML language servers have known longest.
+ * @param complete the plugins of the file are among these, so that a step of another name is a mistake although the file has `plugins:`
+ */
+export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[], complete = false): Schema {
   const defs: Mutable = {}
   for (const [name, def] of Object.entries(frame.$defs ?? {})) defs[name] = editorSchema(def, '')
   for (const p of plugins) {
@@ -33,10 +36,14 @@ export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[]
   composed.$defs = defs
   // With plugins of its own a file may use names that are not known here; without, an unknown one is a mistake.
   composed.if = { required: ['plugins'], properties: { plugins: { minItems: 1 } } }
-  composed.else = {
+  const names = {
     properties: Object.fromEntries(['sources', 'transforms', 'sinks'].map(s => [s, { items: { $ref: `#/$defs/${s.slice(0, -1)}Names` } }])),
   }
-  composed.else.properties.dlq = { $ref: '#/$defs/dlqNames' }
+  Object.assign(names.properties, { dlq: { $ref: '#/$defs/dlqNames' } })
+  if (complete) {
+    delete composed.if
+    composed.allOf = [names]
+  } else composed.else = names
   for (const section of ['source', 'transform', 'sink', 'dlq'])
     defs[`${section}Names`] = { propertyNames: { enum: Object.keys(defs[section].properties) } }
   return composed

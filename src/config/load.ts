@@ -62,6 +62,20 @@ export function loadText(file: string, text: string, options: LoadOptions = {}):
   return load(new SourceText(file, text.replace(/^\uFEFF/, '')), new Problems(), options)
 }
 
+/** The built-in plugins and those of a command line: files relative to the working directory, packages from there. @param label what problems name as their file */
+export async function loadPluginList(
+  items: readonly string[],
+  label: string,
+): Promise<{ registry: Registry; problems: readonly Problem[] }> {
+  const problems = new Problems()
+  const registry = new Registry()
+  for (const item of items) {
+    const span = { source: new SourceText(label, item), start: 0, end: item.length }
+    await registry.addListed({ kind: 'seq', span, items: [{ kind: 'scalar', span, value: item, style: 'plain' }] }, process.cwd(), problems)
+  }
+  return { registry, problems: problems.list() }
+}
+
 /** Only the plugins that a file can use: the built-in ones and its own. */
 export async function loadPlugins(file: string): Promise<{ registry: Registry; problems: readonly Problem[] }> {
   const problems = new Problems()
