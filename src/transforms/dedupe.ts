@@ -2,6 +2,7 @@
 import type { DedupeConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import { type ConfigProblem, DataError, defineTransform, type State, type Transform, type TransformContext } from '../contract/plugin.ts'
+import { Fifo } from '../kit/values/fifo.ts'
 import { EventClock } from '../kit/event-clock.ts'
 import { withKeys } from '../kit/keys/with-keys.ts'
 import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
@@ -60,16 +61,15 @@ class Seen {
   /** key -> [event time when seen, number in order] */
   private readonly state: State<[number, number]>
   private readonly max: number
-  /** Oldest first, beginning at `head`. */
-  private queue: string[]
-  private head = 0
+  /** Oldest first. */
+  private readonly queue: Fifo<string>
   private next: number
 
   constructor(state: State<[number, number]>, max: number) {
     this.state = state
     this.max = max
     const entries = [...state.entries()].toSorted(([, a], [, b]) => a[1] - b[1])
-    this.queue = entries.map(([key]) => key)
+    this.queue = new Fifo(entries.map(([key]) => key))
     this.next = (entries.at(-1)?.[1][1] ?? 0) + 1
   }
 
@@ -87,15 +87,11 @@ class Seen {
   }
 
   expire(until: number): void {
-    while (this.head < this.queue.length && this.state.get(this.queue[this.head])![0] <= until) this.forgetOldest()
+    for (let key = this.queue.peek(); key !== undefined && this.state.get(key)![0] <= until; key = this.queue.peek()) this.forgetOldest()
   }
 
   private forgetOldest(): void {
-    this.state.delete(this.queue[this.head++])
-    if (this.head > 1000 && this.head * 2 > this.queue.length) {
-      this.queue = this.queue.slice(this.head)
-      this.head = 0
-    }
+    this.state.delete(this.queue.shift()!)
   }
 }
 

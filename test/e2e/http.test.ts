@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { eventually } from '../support/eventually.ts'
 import { runRunner, startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { get, metric, untilStatus } from './lib/http.ts'
@@ -19,7 +20,7 @@ test('two pipelines, their webhooks and endpoints and the metrics of both on one
   const metrics = `metrics: { port: ${port} }`
   const cwd = tempDir({ 'a.yaml': pipeline('a', port, metrics), 'b.yaml': pipeline('b', port, metrics) })
   const runner = startRunner(['run', 'a.yaml', 'b.yaml'], { cwd })
-  await untilStatus(port, '/ready', 200)
+  await untilStatus(runner, port, '/ready', 200)
   const url = `http://127.0.0.1:${port}`
   expect(await Promise.all([post(`${url}/a`, '[1.0,2]'), post(`${url}/b`, '3'), post(`${url}/c`, '4')])).toEqual([200, 200, 404])
   expect(JSON.parse((await get(port, '/status/a')).body)).toEqual({ written: 2 })
@@ -77,7 +78,7 @@ test('--until-idle ends, --dry-run answers and writes nothing', async () => {
   const [port] = await freePorts(1)
   const cwd = tempDir({ 'a.yaml': pipeline('a', port) })
   const runner = startRunner(['run', 'a.yaml', '--dry-run', '--until-idle', '2s'], { cwd })
-  await expect.poll(() => post(`http://127.0.0.1:${port}/a`, '{"n":1}').catch(() => 0)).toBe(202)
+  await eventually(async () => expect(await post(`http://127.0.0.1:${port}/a`, '{"n":1}').catch(() => 0)).toBe(202))
   await runner.exit(0)
   expect(runner.stdout).toMatch(/"n":1/)
 })

@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
+import { eventually } from '../support/eventually.ts'
 import { cli, redisUrl } from '../support/redis.ts'
 import { startRunner, tempDir, type Runner } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
@@ -36,7 +37,7 @@ async function journal(env: Record<string, string | undefined>, at?: { port: num
       KAFKA_METRICS_PORT: String(metrics),
     },
   })
-  await untilStatus(metrics, '/ready', 200)
+  await untilStatus(runner, metrics, '/ready', 200)
   return { runner, url: `http://127.0.0.1:${port}/journal`, metrics }
 }
 
@@ -78,7 +79,7 @@ describe('dark', () => {
         JOURNAL_PORT: String((await freePorts(1))[0]),
       },
     })
-    await expect.poll(() => connections).toBeGreaterThan(0)
+    await eventually(() => expect(connections).toBeGreaterThan(0))
     lit.kill('SIGKILL')
   })
 })
@@ -123,14 +124,14 @@ describe('on kafka', () => {
     await backend.waitFor(env.KAFKA_DLQ_TOPIC!, 1)
     expect((await backend.readAll(topic)).map(r => String(r.value)).toSorted()).toEqual([JSON.stringify(event(1)), raw].toSorted())
     expect((await backend.readAll(env.KAFKA_DLQ_TOPIC!)).map(r => String(r.value))).toEqual(['{'])
-    await expect.poll(pending).toBe('0')
+    await eventually(async () => expect(await pending()).toBe('0'))
     lit.runner.kill('SIGTERM')
     await lit.runner.exit(0)
     const dark = await journal({ ...settings, USE_KAFKA_JOURNAL: 'false' })
     await add('{')
     await add(raw)
-    await expect.poll(async () => metric((await get(dark.metrics, '/metrics')).body, 'runner_step_messages_dead_total')).toBe(1)
-    await expect.poll(pending).toBe('0')
+    await eventually(async () => expect(metric((await get(dark.metrics, '/metrics')).body, 'runner_step_messages_dead_total')).toBe(1))
+    await eventually(async () => expect(await pending()).toBe('0'))
     dark.runner.kill('SIGTERM')
     await dark.runner.exit(0)
     expect(await backend.readAll(topic)).toHaveLength(2)
@@ -156,13 +157,13 @@ describe('on kafka', () => {
     const clients = Promise.all(Array.from({ length: 16 }, client))
     for (let kill = 0; kill < KILLS; kill++) {
       const goal = acked.size + 100
-      await expect.poll(() => acked.size, { interval: 5 }).toBeGreaterThan(goal)
+      await eventually(() => expect(acked.size).toBeGreaterThan(goal), { interval: 5 })
       runner.kill('SIGKILL')
       await runner.exited
       ;({ runner } = await journal(env, at))
     }
     const goal = acked.size + 50
-    await expect.poll(() => acked.size).toBeGreaterThan(goal)
+    await eventually(() => expect(acked.size).toBeGreaterThan(goal))
     // The last one is asked to stop under load: it answers what it took, and turns away the rest.
     runner.kill('SIGTERM')
     await runner.exit(0)

@@ -40,7 +40,7 @@ shutdown_timeout: 20s
 metrics: { port: ${port} }
 `
       const runner = startRunner(['run', `${tempDir({ 'slow.yaml': yaml })}/slow.yaml`], { cwd, env: backend.env })
-      await untilStatus(port, '/ready', 200)
+      await untilStatus(runner, port, '/ready', 200)
       await sleep(SECONDS * 1000)
       const { body } = await get(port, '/metrics')
       const written = metric(body, 'runner_step_messages_out_total', { kind: 'sink' })

@@ -102,7 +102,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       const b = await BarsPipeline.create(backend, cwd, 2, { metricsPort: port, input: a.input, delivery: 'at_least_once' })
       await a.feedAll(ticks)
       const runner = startRunner(['run', a.file, b.file], { cwd, env: backend.env })
-      await untilStatus(port, '/ready', 200)
+      await untilStatus(runner, port, '/ready', 200)
       await Promise.all([a.verify(ticks), b.verify(ticks)])
       const golden = expectedBars(ticks)
       const { body } = await get(port, '/metrics')

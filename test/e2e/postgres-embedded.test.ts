@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { openPglite } from '../../src/kit/postgres/pglite/driver.ts'
+import { eventually } from '../support/eventually.ts'
 import { runRunner, startRunner, tempDir } from '../support/runner.ts'
 import { embeddedBackend } from './lib/backend.ts'
 
@@ -43,7 +44,7 @@ commit_interval: 20ms
       const runner = startRunner(['run', 'pipeline.yaml', '--log-level', 'debug'], { cwd, env })
       const before = await log.committed('g', input)
       // It has committed something, and is in the middle of more.
-      await expect.poll(async () => (await log.committed('g', input)).get(0)).toBeGreaterThan(before.get(0) ?? 0)
+      await eventually(async () => expect((await log.committed('g', input)).get(0)).toBeGreaterThan(before.get(0) ?? 0))
       await sleep(wait)
       runner.kill('SIGKILL')
       await runner.exited

@@ -209,7 +209,7 @@ sinks: [{ stdout: {} }]
   const { untilStatus } = await import('./lib/http.ts')
   const [port] = await freePorts(1)
   const mirror = startRunner(['run', MIRROR, '--set', 'metrics.enabled=true', '--set', `metrics.port=${port}`], { cwd, env })
-  await untilStatus(port, '/ready', 200)
+  await untilStatus(mirror, port, '/ready', 200)
   expect((await runRunner(['run', 'publish.yaml', '--set', 'metrics.enabled=false'], { cwd, env })).code).toBe(0)
   await eventually(async () => {
     const { stdout, stderr } = await runRunner(

@@ -15,6 +15,7 @@ import { startRunner, tempDir, type Runner } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { unique } from '../support/unique.ts'
 import { eventually } from '../support/eventually.ts'
+import { untilStatus } from './lib/http.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const flow = (name: string): string => join(root, 'pipelines', `${name}.yaml`)
@@ -146,7 +147,7 @@ test('the whole section in one process, without a server: exact money from the b
     const answer = await fetch(`http://127.0.0.1:${port}/wallets/operations`, { method: 'POST', headers, body })
     return { status: answer.status, text: await answer.text() }
   }
-  await eventually(async () => expect((await fetch(`http://127.0.0.1:${port}/health/kafka`)).status).toBe(200), { interval: 100 })
+  await untilStatus(runner, port, '/health/kafka', 200)
 
   const large = '123456789012345678901234567890.12345678'
   expect((await post(`{"operation":"deposit","walletId":"rich","amount":${large}}`, 'k1')).status).toBe(200)

@@ -30,7 +30,7 @@ test('graceful restart, kill -9 and a freeze of 12 s: no exit, no bar lost or do
   const [port] = await freePorts(1)
   const pipeline = await BarsPipeline.create(backend, tempDir(), PARTITIONS.length, { metricsPort: port })
   const runner = pipeline.start()
-  await untilStatus(port, '/ready', 200)
+  await untilStatus(runner, port, '/ready', 200)
   const outages: [string, () => Promise<void>][] = [
     ['graceful restart', () => broker.restart()],
     [
@@ -38,7 +38,7 @@ test('graceful restart, kill -9 and a freeze of 12 s: no exit, no bar lost or do
       async () => {
         await broker.kill()
         // Down for as long as it takes to be noticed.
-        await untilStatus(port, '/ready', 503, 15_000)
+        await untilStatus(runner, port, '/ready', 503, 15_000)
         expect((await get(port, '/ready')).body).toMatch(/unreachable/)
         expect((await get(port, '/health')).status).toBe(200)
         await broker.restart()
@@ -59,7 +59,7 @@ test('graceful restart, kill -9 and a freeze of 12 s: no exit, no bar lost or do
     // The broker goes away while the runner is busy with what just came.
     await backend.produce(pipeline.input, ticks.slice(i * size, (i + 1) * size).map(tickRecord))
     await outage()
-    const ms = await untilStatus(port, '/ready', 200, 45_000)
+    const ms = await untilStatus(runner, port, '/ready', 200, 45_000)
     console.log(`${name}: ready again after ${ms} ms`)
   }
   await backend.produce(pipeline.input, [...ticks.slice(outages.length * size), ...closingTicks(ticks)].map(tickRecord))

@@ -93,7 +93,7 @@ test('an address where nobody answers: retries with a log line, is not ready, an
     expect((await get(port, '/ready')).status).toBe(503)
     expect((await get(port, '/health')).status).toBe(200)
     proxy.restore()
-    await untilStatus(port, '/ready', 200)
+    await untilStatus(runner, port, '/ready', 200)
     await pipeline.verify(ticks)
     runner.kill('SIGTERM')
     await runner.exit(0)

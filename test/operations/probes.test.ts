@@ -43,7 +43,7 @@ test('runner_status asks the other runners', async () => {
       'o.yaml': `name: other\nsources: [{ schedule: { every: 1h } }]\nsinks: [{ stdout: {} }]\nmetrics: { port: ${port} }\n`,
     }),
   })
-  await untilStatus(port, '/ready', 200)
+  await untilStatus(other, port, '/ready', 200)
   const { code, source } = await check(`runner_status: { urls: ["http://127.0.0.1:${port}", "http://127.0.0.1:${nobody}"] }`)
   expect(code).toBe(3)
   expect(source).toEqual([

@@ -1,7 +1,42 @@
 /** Waiting for what comes by itself. */
-import { vi } from 'vitest'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Watched, watched } from './watched.ts'
 
-/** Until `check` throws no more. The limit only ends what hangs: a busy machine is allowed to take its time. @throws what `check` threw last */
-export function eventually<T>(check: () => T | Promise<T>, options: { interval?: number } = {}): Promise<T> {
-  return vi.waitFor(check, { timeout: 120_000, interval: 50, ...options })
+export interface WaitOptions {
+  /** ms between two tries. */
+  readonly interval?: number
+  /** ms. Only ends what hangs: a busy machine is allowed to take its time. */
+  readonly timeout?: number
+  /** The process that is to bring it about. Default: every runner of the test. */
+  readonly by?: Watched
 }
+
+/**
+ * Until `check` throws no more.
+ * @throws {Error} at once when a runner that was running ends, unless the test ended it or waits for its end: nothing comes any more. With its output,
+ * as after `timeout`, then with what `check` threw last
+ */
+export async function eventually<T>(check: () => T | Promise<T>, options: WaitOptions = {}): Promise<T> {
+  const { interval = 50, timeout = 120_000, by } = options
+  // One that had ended before may have been meant to.
+  const before = by ? [] : [...watched].filter(p => p.endedUnasked)
+  const started = performance.now()
+  for (;;) {
+    let problem: unknown
+    try {
+      return await check()
+    } catch (error) {
+      problem = error
+    }
+    const processes = by ? [by] : [...watched].filter(p => !before.includes(p))
+    const ended = processes.find(p => p.endedUnasked)
+    if (ended) throw new Error(ended.describe(`ended, while it was waited for: ${text(problem)}`), { cause: problem })
+    if (performance.now() - started > timeout) {
+      const outputs = processes.map(p => p.describe('is running'))
+      throw new Error([`not within ${timeout} ms: ${text(problem)}`, ...outputs].join('\n'), { cause: problem })
+    }
+    await sleep(interval)
+  }
+}
+
+const text = (problem: unknown): string => (problem instanceof Error ? problem.message : String(problem))

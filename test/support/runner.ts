@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll } from 'vitest'
+import { afterAll, afterEach } from 'vitest'
+import { type Watched, watched } from './watched.ts'
 
 export interface RunnerOptions {
   /** Added to this process's environment; undefined removes a variable. */
@@ -20,7 +21,7 @@ export interface Exit {
   signal: NodeJS.Signals | null
 }
 
-export interface Runner {
+export interface Runner extends Watched {
   readonly pid: number
   readonly cwd: string
   /** All output so far. */
@@ -42,6 +43,10 @@ const BIN = fileURLToPath(new URL('../../bin/runner.js', import.meta.url))
 const running = new Set<RunnerProcess>()
 const dirs: string[] = []
 
+afterEach(() => {
+  // One that is still running may belong to the whole file.
+  for (const runner of watched) if (!running.has(runner as RunnerProcess)) watched.delete(runner)
+})
 afterAll(async () => {
   for (const runner of running) runner.kill('SIGKILL')
   await Promise.all([...running].map(runner => runner.exited))
@@ -73,18 +78,22 @@ export async function runRunner(
 
 class RunnerProcess implements Runner {
   readonly cwd: string
-  readonly exited: Promise<Exit>
   private readonly args: readonly string[]
   private readonly child: ChildProcessWithoutNullStreams
   private readonly out = { stdout: '', stderr: '' }
   private readonly waiting = new Set<() => void>()
+  private readonly whenExited: Promise<Exit>
   private over = false
+  private ending: NodeJS.Signals | number | null = null
+  /** The test ended it, or waits for its end. */
+  private asked = false
 
   constructor(args: readonly string[], options: RunnerOptions) {
     this.args = args
     this.cwd = options.cwd ?? tempDir()
     this.child = spawn(process.execPath, [BIN, ...args], { cwd: this.cwd, env: { ...process.env, NO_COLOR: '1', ...options.env } })
     running.add(this)
+    watched.add(this)
     for (const name of ['stdout', 'stderr'] as const) {
       this.child[name].setEncoding('utf8').on('data', (text: string) => {
         this.out[name] += text
@@ -94,11 +103,12 @@ class RunnerProcess implements Runner {
     // It may end, or never read, before all of its input is written.
     this.child.stdin.on('error', () => {})
     this.child.stdin.end(options.stdin)
-    this.exited = new Promise(resolve => {
+    this.whenExited = new Promise(resolve => {
       this.child.once('close', (code, signal) => {
         this.over = true
         running.delete(this)
         for (const check of this.waiting) check()
+        this.ending = signal ?? code
         resolve({ code, signal })
       })
     })
@@ -106,6 +116,15 @@ class RunnerProcess implements Runner {
 
   get pid(): number {
     return this.child.pid ?? 0
+  }
+
+  get exited(): Promise<Exit> {
+    this.asked = true
+    return this.whenExited
+  }
+
+  get endedUnasked(): boolean {
+    return this.over && !this.asked
   }
 
   get stdout(): string {
@@ -139,12 +158,13 @@ class RunnerProcess implements Runner {
   }
 
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
+    this.asked = true
     this.child.kill(signal)
   }
 
   async exit(code: number, timeoutMs = 90_000): Promise<void> {
     const exit = await this.end(timeoutMs)
-    if (exit.code !== code) throw new Error(this.describe(`exit ${exit.signal ?? exit.code}, expected ${code}`))
+    if (exit.code !== code) throw new Error(this.describe(`expected exit code ${code}`))
   }
 
   /** A process that doesn't end in time is killed, so that the test's failure is the only thing left of it. */
@@ -171,8 +191,9 @@ class RunnerProcess implements Runner {
     return undefined
   }
 
-  private describe(problem: string): string {
-    return `runner ${this.args.join(' ')}: ${problem}\n--- stdout\n${last(this.out.stdout)}\n--- stderr\n${last(this.out.stderr)}`
+  describe(problem: string): string {
+    const state = this.over ? ` (exit ${this.ending})` : ''
+    return `runner ${this.args.join(' ')}${state}: ${problem}\n--- stdout\n${last(this.out.stdout)}\n--- stderr\n${last(this.out.stderr)}`
   }
 }
 

@@ -70,7 +70,7 @@ describe('dedupe', () => {
     ])
   })
 
-  test('memory stays bounded over many keys', async () => {
+  test('the state holds the keys of one ttl only, however many come', async () => {
     const inputs = Array.from({ length: 20_000 }, (_, i) => at(i * 1000, `k${i}`))
     const run = await runTransform(dedupe, config({ ttl: 100_000 }), [messagesOf(inputs)])
     expect(run.out).toHaveLength(20_000)

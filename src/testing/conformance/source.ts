@@ -1,4 +1,5 @@
 /** What every source promises, seen from the runtime's side: order, positions that say what follows, waiting that can be broken off. */
+import { isDeepStrictEqual } from 'node:util'
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Batch, Message, Position, Source, SourcePlugin } from '../../contract/plugin.ts'
@@ -153,11 +154,29 @@ export function sourceConformance<C>(one: SourceCase<C>): ConformanceTest[] {
   return tests
 }
 
-/** Reads a source to its end. */
+/** A source that never ends would never let a timer fire: the test runner's limit could not end it. */
+const MAX_MESSAGES = 1_000_000
+const MAX_BATCHES = 100_000
+/** Batches in a row with messages and one position: reading goes round in a circle. */
+const MAX_STILL = 100
+
+/** Reads a source to its end. @throws {Error} when there is none within a million messages */
 export async function readAll(source: Source): Promise<Batch[]> {
   const batches: Batch[] = []
   const { signal } = new AbortController()
-  for (let batch = await source.read(signal); batch !== null; batch = await source.read(signal)) batches.push(batch)
+  let messages = 0
+  let still = 0
+  for (let batch = await source.read(signal); batch !== null; batch = await source.read(signal)) {
+    const before = batches.at(-1)
+    const moved = before?.lane !== batch.lane || batch.messages.length === 0 || !isDeepStrictEqual(before.position, batch.position)
+    still = moved ? 0 : still + 1
+    batches.push(batch)
+    messages += batch.messages.length
+    if (messages > MAX_MESSAGES || batches.length > MAX_BATCHES || still > MAX_STILL)
+      throw new Error(
+        `the source does not end: ${messages} messages in ${batches.length} batches, the last at position ${JSON.stringify(batch.position)}`,
+      )
+  }
   return batches
 }
 

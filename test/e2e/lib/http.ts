@@ -1,4 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { eventually } from '../../support/eventually.ts'
+import type { Runner } from '../../support/runner.ts'
 
 /** Status and body of a GET, or status 0 when nobody answers. */
 export async function get(port: number, path: string): Promise<{ status: number; body: string }> {
@@ -10,15 +11,15 @@ export async function get(port: number, path: string): Promise<{ status: number;
   }
 }
 
-/** Waits for the status; resolves to how long it took in ms. @throws with the last answer. */
-export async function untilStatus(port: number, path: string, status: number, timeoutMs = 60_000): Promise<number> {
-  const start = Date.now()
-  for (;;) {
+/** Waits for the status; resolves to how long it took in ms. @throws {Error} with the output of the runner, at once when it has ended */
+export async function untilStatus(by: Runner, port: number, path: string, status: number, timeout = 60_000): Promise<number> {
+  const start = performance.now()
+  const check = async (): Promise<void> => {
     const answer = await get(port, path)
-    if (answer.status === status) return Date.now() - start
-    if (Date.now() - start > timeoutMs) throw new Error(`${path} is ${answer.status} after ${timeoutMs} ms, not ${status}: ${answer.body}`)
-    await sleep(50)
+    if (answer.status !== status) throw new Error(`${path} is ${answer.status || 'not served'}, not ${status}: ${answer.body}`)
   }
+  await eventually(check, { by, timeout })
+  return performance.now() - start
 }
 
 /** The sum of a metric's samples whose labels contain all of `labels`. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { cli, encode, raw } from '../../support/redis.ts'
 import { type Runner, type RunnerOptions, startRunner } from '../../support/runner.ts'
 import { freePorts } from '../../support/servers/ports.ts'
-import { get, metric } from './http.ts'
+import { get, metric, untilStatus } from './http.ts'
 import { eventually } from '../../support/eventually.ts'
 
 export const MIRROR = new URL('../../../pipelines/ticks-mirror.yaml', import.meta.url).pathname
@@ -28,7 +28,7 @@ export async function startMirror(
     ...options,
     env: { REDIS_URL: url, TICKS_PATTERN: pattern, ...env },
   })
-  await eventually(async () => expectReady((await get(port, '/ready')).status, runner), { interval: 50 })
+  await untilStatus(runner, port, '/ready', 200)
   return {
     runner,
     metric: async name => metric((await get(port, '/metrics')).body, name),
@@ -38,10 +38,6 @@ export async function startMirror(
       await runner.exit(0)
     },
   }
-}
-
-function expectReady(status: number, runner: Runner): void {
-  if (status !== 200) throw new Error(`not ready (${status}): ${runner.stderr}`)
 }
 
 /** PUBLISH commands of one channel, as bytes. */

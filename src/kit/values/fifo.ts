@@ -1,0 +1,38 @@
+/** A queue of texts or objects, first in first out, whose memory follows what is in it: an array alone keeps what was taken out, or moves all the rest. */
+export class Fifo<T> {
+  /** From `head` on. */
+  private items: T[]
+  private head = 0
+
+  constructor(items: readonly T[] = []) {
+    this.items = [...items]
+  }
+
+  get length(): number {
+    return this.items.length - this.head
+  }
+
+  /** Places in memory, those of what was taken out included: at most twice `length`, or 501 more. */
+  get capacity(): number {
+    return this.items.length
+  }
+
+  /** The oldest; undefined: there is none. */
+  peek(): T | undefined {
+    return this.items[this.head]
+  }
+
+  push(item: T): void {
+    this.items.push(item)
+  }
+
+  shift(): T | undefined {
+    if (this.length === 0) return undefined
+    const item = this.items[this.head++]
+    if (this.head > 500 && this.head * 2 >= this.items.length) {
+      this.items = this.items.slice(this.head)
+      this.head = 0
+    }
+    return item
+  }
+}

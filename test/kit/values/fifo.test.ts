@@ -1,0 +1,36 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { Fifo } from '../../../src/kit/values/fifo.ts'
+
+test('gives what an array gives, and its memory follows what is in it', () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat(20)), fc.array(fc.integer({ min: -3000, max: 3000 }), { maxLength: 12 }), (start, steps) => {
+      const fifo = new Fifo(start)
+      const model = [...start]
+      for (const [i, n] of steps.entries()) {
+        for (let k = 0; k < n; k++) {
+          fifo.push(i)
+          model.push(i)
+        }
+        for (let k = 0; k < -n; k++) {
+          expect(fifo.peek()).toBe(model[0])
+          expect(fifo.shift()).toBe(model.shift())
+        }
+        expect(fifo.length).toBe(model.length)
+        expect(fifo.capacity).toBeLessThanOrEqual(Math.max(2 * model.length, model.length + 501))
+      }
+    }),
+    { numRuns: 30 },
+  )
+})
+
+test('a million through a queue of a hundred', () => {
+  const fifo = new Fifo<number>()
+  let most = 0
+  for (let n = 0; n < 1_000_000; n++) {
+    fifo.push(n)
+    if (n >= 100) expect(fifo.shift() === n - 100).toBe(true)
+    most = Math.max(most, fifo.capacity)
+  }
+  expect(most).toBeLessThan(1000)
+})
