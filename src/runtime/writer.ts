@@ -1,4 +1,5 @@
 /** A sink with its retry policy and circuit breaker: one per sink step, shared by all lanes. */
+import { PluginError } from '../kit/plugin-error.ts'
 import type { Logger, Message, Sink, SinkPlugin, WriteContext } from '../contract/plugin.ts'
 import { BatchError, DataError, PipelineError } from '../contract/plugin.ts'
 import type { RetryConfig, SinkStep, Step } from '../config/model.ts'
@@ -52,7 +53,8 @@ export class Writer {
       return []
     } catch (error) {
       if (error instanceof BatchError) return [...error.failed].map(([i, cause]) => ({ message: messages[i], error: cause }))
-      if (!(error instanceof DataError)) throw error
+      const cause = error instanceof PluginError ? error.thrown : error
+      if (!(cause instanceof DataError)) throw error
       const refused: Refused[] = []
       const rest = messages.filter(message => {
         const problem = encodeProblem(message)
