@@ -32,7 +32,8 @@ async function config(c: Partial<WebsocketServerSinkConfig> = {}): Promise<Webso
 sinkConformance('websocket_server', {
   plugin,
   persists: false,
-  show: v => JSON.stringify(v),
+  // As a browser reads it: 1.0 on the wire is the number 1.
+  show: v => JSON.stringify(JSON.parse(JSON.stringify(v))),
   async prepare() {
     const c = await config()
     return {
