@@ -1,6 +1,6 @@
 /** The conformance suites find what they are for, and run under node:test as they do under vitest. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -139,6 +139,7 @@ test('pipeline', async () => {
   const { status, stdout, stderr } = spawnSync('node_modules/.bin/node', ['--import', source, '--test', '--test-reporter=spec', file], {
     encoding: 'utf8',
   })
+  rmSync(folder, { recursive: true })
   expect(stdout + stderr).toContain('pass 3')
   expect(status).toBe(0)
 })

@@ -1,6 +1,7 @@
 /** CSV as in RFC 4180 (quoted fields, doubled quotes, line breaks inside quotes), and as other programs write it. */
 import { DecodeError, encodeJson } from '../../contract/plugin.ts'
 
+/** How fields of a delimited file are separated and quoted. */
 export interface Dialect {
   /** One ASCII character. */
   readonly delimiter: string
@@ -10,13 +11,16 @@ export interface Dialect {
   readonly escape: 'double' | 'backslash'
 }
 
+/** The dialect of RFC 4180 with this delimiter. */
 export const standard = (delimiter: string): Dialect => ({ delimiter, quote: '"', escape: 'double' })
 
 const NAMED: Readonly<Record<string, string>> = { comma: ',', semicolon: ';', tab: '\t', pipe: '|', space: ' ', colon: ':' }
 
 /** The character for what a pipeline file says: itself, or its name. */
 export const delimiterOf = (written: string): string => NAMED[written] ?? written
+/** What a delimiter may be, for messages. */
 export const DELIMITER_RULE = `must be one ASCII character that is no quote or line break, or one of ${Object.keys(NAMED).join(', ')}`
+/** Whether a pipeline file may name this delimiter. */
 export const isDelimiter = (written: string): boolean => {
   const text = delimiterOf(written)
   return text.length === 1 && text > '\0' && text <= '~' && !'"\r\n'.includes(text)

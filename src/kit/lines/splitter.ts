@@ -30,6 +30,7 @@ export interface CsvBytes {
   readonly preamble: number
 }
 
+/** How a file is cut into records, and how long one may be. */
 export interface SplitterOptions {
   readonly maxBytes: number
   /** Undefined: quotes mean nothing. */

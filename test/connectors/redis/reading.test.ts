@@ -65,8 +65,12 @@ test('reading stops at the limit and goes on when half of it is parsed', async (
   connection.parsed(before - 1024 * 1024)
   await eventually(() => expect(seen.bytes).toBeGreaterThan(before))
   connection.pause(true)
-  await new Promise(resolve => setTimeout(resolve, 50))
-  const stopped = seen.bytes
+  // The thread hears of it when it gets to it; what it had read by then still arrives.
+  let stopped: number
+  do {
+    stopped = seen.bytes
+    await new Promise(resolve => setTimeout(resolve, 500))
+  } while (seen.bytes !== stopped)
   connection.parsed(seen.bytes - before)
   await new Promise(resolve => setTimeout(resolve, 50))
   expect(seen.bytes).toBe(stopped)
