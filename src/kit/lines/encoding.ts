@@ -1,5 +1,6 @@
 /** Other encodings than UTF-8, as a stream of UTF-8 bytes. */
 
+/** How the bytes of a file become text. */
 export type Encoding = 'utf-8' | 'utf-16le' | 'utf-16be' | 'windows-1252' | 'latin1'
 
 /** What the first bytes of an input say; undefined: nothing. */
@@ -10,6 +11,7 @@ export function byteOrderMark(bytes: Buffer): Encoding | undefined {
   return undefined
 }
 
+/** Turns bytes of another encoding into UTF-8, piece by piece. */
 export class Transcoder {
   private readonly encoding: Encoding
   private readonly windows = new TextDecoder('windows-1252')
