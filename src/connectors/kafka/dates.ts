@@ -51,11 +51,26 @@ export class DateLimits {
     return missing && this.ask(missing)
   }
 
-  /** @returns why the topic would reject the record; undefined: it accepts it. A record that it would delete at once is counted. */
-  problem(record: OutRecord): DataError | undefined {
-    const limits = this.limits.get(record.topic)
-    if (limits === undefined) return undefined
-    const age = this.now() - record.time
+  /**
+   * One batch, at one instant. Records that their topic would delete at once are counted.
+   * @returns why a topic would reject a record, by the record's index; undefined: all are accepted.
+   */
+  problems(records: readonly OutRecord[]): Map<number, DataError> | undefined {
+    const now = this.now()
+    let found: Map<number, DataError> | undefined
+    let topic: string | undefined
+    let limits: Limits | undefined
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i]
+      if (record.topic !== topic) limits = this.limits.get((topic = record.topic))
+      const problem = limits && this.problem(record, limits, now)
+      if (problem) (found ??= new Map()).set(i, problem)
+    }
+    return found
+  }
+
+  private problem(record: OutRecord, limits: Limits, now: number): DataError | undefined {
+    const age = now - record.time
     if (-age > limits.after) return this.reject(record, `more than ${formatDuration(limits.after)} ahead`, 'message.timestamp.after.max.ms')
     if (age > limits.before) return this.reject(record, `more than ${formatDuration(limits.before)} old`, 'message.timestamp.before.max.ms')
     if (age > limits.keeps) this.noteExpired(record, limits.keeps)

@@ -100,7 +100,7 @@ class KafkaSink implements Sink {
   }
 
   async write(messages: readonly Message[], context: WriteContext): Promise<void> {
-    const records: OutRecord[] = []
+    let records: OutRecord[] = []
     /** Index of each record's message; undefined while they are the same. */
     let indexes: number[] | undefined
     const failed = new Map<number, Error>()
@@ -117,7 +117,7 @@ class KafkaSink implements Sink {
       }
     }
     if (this.config.topic === undefined && this.lease !== undefined) await this.topics.named(this.lease.driver, records)
-    indexes = await this.rejectByDate(records, indexes, failed)
+    ;({ records, indexes } = await this.rejectByDate(records, indexes, failed))
     const transaction = context.transaction as LogTransaction | undefined
     const send = transaction
       ? (list: readonly OutRecord[]) => transaction.send(list, { compression: this.config.compression })
@@ -140,35 +140,22 @@ class KafkaSink implements Sink {
     if (failed.size > 0) throw new BatchError(failed)
   }
 
-  /** Takes out what the topic would reject because of its date. @returns the index of each record's message, as `write` keeps it. */
+  /** Takes out what the topic would reject because of its date. @returns what is left, with the index of each record's message as `write` keeps it. */
   private async rejectByDate(
     records: OutRecord[],
     indexes: number[] | undefined,
     failed: Map<number, Error>,
-  ): Promise<number[] | undefined> {
+  ): Promise<{ records: OutRecord[]; indexes: number[] | undefined }> {
     const { dates, config } = this
-    if (dates === undefined) return indexes
+    if (dates === undefined) return { records, indexes }
     const asked = dates.know(config.topic === undefined ? new Set(records.map(r => r.topic)) : this.topicSet)
     if (asked) await asked
-    let kept = 0
-    let left = indexes
-    for (let n = 0; n < records.length; n++) {
-      const problem = dates.problem(records[n])
-      if (problem !== undefined) {
-        left ??= Array.from({ length: records.length }, (_, i) => i)
-        failed.set(left[n], problem)
-        continue
-      }
-      if (kept < n) {
-        records[kept] = records[n]
-        left![kept] = left![n]
-      }
-      kept++
-    }
-    if (kept === records.length) return left
-    records.length = kept
-    left!.length = kept
-    return left
+    const problems = dates.problems(records)
+    if (problems === undefined) return { records, indexes }
+    const messageOf = indexes ?? records.map((_, n) => n)
+    for (const [n, problem] of problems) failed.set(messageOf[n], problem)
+    const accepted = (_: unknown, n: number): boolean => !problems.has(n)
+    return { records: records.filter(accepted), indexes: messageOf.filter(accepted) }
   }
 
   healthy(): boolean {

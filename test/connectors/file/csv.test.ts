@@ -8,7 +8,7 @@ import file from '../../../src/connectors/file/source.ts'
 import type { FileSourceConfig } from '../../../src/generated/config-types.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll } from '../../conformance/source.ts'
-import { scratch } from './scratch.ts'
+import { scratch, sourceConfig } from './scratch.ts'
 
 const at = scratch()
 let count = 0
@@ -19,21 +19,7 @@ async function read(content: string | Buffer, o: Options = {}, name = 'in.csv'):
   return readPath(path, o)
 }
 async function readPath(path: string, o: Options): Promise<unknown[]> {
-  const config = {
-    format: 'auto',
-    follow: false,
-    poll_interval: 1,
-    rotate_wait: 0,
-    compression: 'auto',
-    quoting: 'double',
-    trailing_delimiter: false,
-    skip_lines: 0,
-    line_break: 'auto',
-    encoding: 'auto',
-    max_line_size: 1 << 20,
-    path,
-    ...o,
-  } as FileSourceConfig
+  const config = sourceConfig({ path, ...o })
   const ctx = fakeSourceContext('file')
   const source = file.create(config, ctx)
   await source.open!(new AbortController().signal)

@@ -22,7 +22,7 @@ import type { FileSourceConfig } from '../../../src/generated/config-types.ts'
 import type { Position } from '../../../src/contract/plugin.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { eventually } from '../../support/eventually.ts'
-import { scratch } from './scratch.ts'
+import { scratch, sourceConfig } from './scratch.ts'
 
 const at = scratch()
 let count = 0
@@ -31,21 +31,8 @@ const fresh = (): string => {
   mkdirSync(folder)
   return `${folder}/app.log`
 }
-const configOf = (path: string, o: Partial<FileSourceConfig> = {}): FileSourceConfig => ({
-  path,
-  format: 'text',
-  follow: true,
-  poll_interval: 1,
-  rotate_wait: 0,
-  compression: 'auto',
-  quoting: 'double',
-  trailing_delimiter: false,
-  skip_lines: 0,
-  line_break: 'auto',
-  encoding: 'auto',
-  max_line_size: 1 << 20,
-  ...o,
-})
+const configOf = (path: string, o: Partial<FileSourceConfig> = {}): FileSourceConfig =>
+  sourceConfig({ path, format: 'text', follow: true, ...o })
 
 /** Follows a file from a position on; `lines` are those delivered so far. */
 async function follow(path: string, o: { position?: Position; config?: Partial<FileSourceConfig> } = {}) {

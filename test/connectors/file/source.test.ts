@@ -6,26 +6,12 @@ import file from '../../../src/connectors/file/source.ts'
 import type { Batch, Position, Source } from '../../../src/contract/plugin.ts'
 import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
-import { scratch } from './scratch.ts'
+import { scratch, sourceConfig as config } from './scratch.ts'
 import { eventually } from '../../support/eventually.ts'
 
 const at = scratch()
 let count = 0
 const fresh = (name = 'in.jsonl') => at(`${count++}-${name}`)
-const config = (o: Partial<FileSourceConfig> & { path: string }): FileSourceConfig => ({
-  format: 'auto',
-  follow: false,
-  poll_interval: 1,
-  rotate_wait: 0,
-  compression: 'auto',
-  quoting: 'double',
-  trailing_delimiter: false,
-  skip_lines: 0,
-  line_break: 'auto',
-  encoding: 'auto',
-  max_line_size: 1 << 20,
-  ...o,
-})
 const write = (name: string, text: string | Buffer): string => {
   const path = fresh(name)
   writeFileSync(path, text)
