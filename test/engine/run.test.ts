@@ -1,13 +1,13 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Registry } from 'prom-client'
 import { beforeAll, describe, expect, test as it } from 'vitest'
 import { ConfigError, explain, MemoryChannel, run, test, validate, VerdictError } from 'pipeline-runner'
+import { tempDir } from '../support/runner.ts'
 
 beforeAll(() => {
-  process.env.RUNNER_STATE_DIR = mkdtempSync(join(tmpdir(), 'runner-embed-'))
+  process.env.RUNNER_STATE_DIR = tempDir()
 })
 
 let count = 0
@@ -38,7 +38,7 @@ describe('run', () => {
   })
 
   it('takes a path, a URL, YAML text and an object', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'runner-embed-'))
+    const folder = tempDir()
     const yaml = JSON.stringify(doubling(), undefined, 1)
     const file = join(folder, 'double.yaml')
     writeFileSync(file, yaml)

@@ -1,13 +1,13 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { violations } from '../../scripts/floors.js'
+import { tempDir } from '../support/runner.ts'
 
 const root = join(import.meta.dirname, '../..')
 
 function tree(files: Record<string, string>): string {
-  const folder = mkdtempSync(join(tmpdir(), 'floors-'))
+  const folder = tempDir()
   for (const [file, text] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, 'src', file)), { recursive: true })
     writeFileSync(join(folder, 'src', file), text)

@@ -3,14 +3,12 @@
  * put together as text, so nothing here has ever parsed the numbers.
  */
 import * as fc from 'fast-check'
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { MemoryChannel, run } from 'pipeline-runner'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { tempDir } from '../support/runner.ts'
 
 beforeAll(() => {
-  process.env.RUNNER_STATE_DIR = mkdtempSync(join(tmpdir(), 'runner-exact-'))
+  process.env.RUNNER_STATE_DIR = tempDir()
 })
 
 let count = 0
