@@ -60,6 +60,23 @@ describe('test support for Kafka', () => {
     expect((await consumeAll(topic, { isolation: 'read_uncommitted' })).map(r => text(r.value))).toEqual(['kept', 'gone'])
   })
 
+  test('what a transaction committed a moment ago is there, and an open transaction is not waited for for ever', async () => {
+    const topic = await createTopic(undefined, { partitions: 3 })
+    const producer = transactional()
+    await producer.connect()
+    for (let n = 1; n <= 20; n++) {
+      const transaction = await producer.transaction()
+      await transaction.send({ topic, messages: [{ value: String(n), partition: n % 3 }] })
+      await transaction.commit()
+      expect(await consumeAll(topic)).toHaveLength(n)
+    }
+    const open = await producer.transaction()
+    await open.send({ topic, messages: [{ value: 'open', partition: 0 }] })
+    expect(await consumeAll(topic)).toHaveLength(20)
+    await open.abort()
+    await producer.disconnect()
+  })
+
   test('committed offsets of a group', async () => {
     const topic = await createTopic(undefined, { partitions: 2 })
     const group = unique('g')

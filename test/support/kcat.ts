@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { brokers } from './brokers.ts'
 
@@ -24,9 +25,38 @@ export interface ConsumeOptions {
   timeoutMs?: number
 }
 
-/** Everything in the topic now. */
+/** Everything that was in the topic when it was called. */
 export async function consumeAll(topic: string, options: ConsumeOptions = {}): Promise<ConsumedRecord[]> {
+  if (options.isolation !== 'read_uncommitted') await decided(topic, options)
   return await read(topic, ['-e'], options)
+}
+
+/** A transaction that nobody ends is not waited for any longer. */
+const DECIDED_MS = 10_000
+
+/**
+ * Waits until every transaction that had written to the topic is committed or aborted in it. A commit is acknowledged before its
+ * markers are in the partitions; until then a `read_committed` consumer stops in front of its records.
+ */
+async function decided(topic: string, options: ConsumeOptions): Promise<void> {
+  const written = await ends(topic, 'read_uncommitted', options)
+  for (const deadline = Date.now() + DECIDED_MS; Date.now() < deadline; await sleep(20)) {
+    const readable = await ends(topic, 'read_committed', options)
+    if (written.every((end, partition) => readable[partition] >= end)) return
+  }
+}
+
+/** End offset of each partition, by partition. */
+async function ends(topic: string, isolation: string, { brokers: at = brokers(), partition }: ConsumeOptions): Promise<number[]> {
+  const { stdout: listed } = await promisify(execFile)('kcat', ['-L', '-J', '-b', at, '-t', topic])
+  const partitions = (JSON.parse(listed) as { topics: { partitions: { partition: number }[] }[] }).topics[0].partitions
+  const asked = partitions.filter(p => partition === undefined || p.partition === partition)
+  if (asked.length === 0) return []
+  const of = asked.flatMap(p => ['-t', `${topic}:${p.partition}:-1`])
+  const { stdout } = await promisify(execFile)('kcat', ['-Q', '-b', at, '-X', `isolation.level=${isolation}`, ...of])
+  const found: number[] = []
+  for (const [, p, offset] of stdout.matchAll(/\[(\d+)\] offset (\d+)/g)) found[Number(p)] = Number(offset)
+  return found
 }
 
 /** Waits until the topic holds `count` records and returns them (the first `count` that kcat reads). */

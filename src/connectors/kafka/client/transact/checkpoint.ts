@@ -10,6 +10,7 @@ import {
   type Message,
   type Position,
 } from '../../../../contract/plugin.ts'
+import { monotonic } from '../../../../kit/clock.ts'
 import { batchHeader, commitMarker } from '../../codec/decode.ts'
 import { decodeBatch } from '../../codec/records.ts'
 import { CONTROL, TRANSACTIONAL } from '../../codec/encode.ts'
@@ -68,12 +69,15 @@ export function encodeCheckpoint(tp: TopicPartition, lane: LaneInfo, delta: Chec
 /**
  * Reads everything of the lane that is committed. By transaction markers instead of read_committed: the last stable
  * offset may be held back by the open transaction of another topic's lane, ours are all decided once we are the owner.
+ * @param settleMs for a reader that is not the owner: how long to wait for the markers of transactions that are still open. A commit
+ *   is acknowledged before its markers are written, so the end of a run would otherwise be missing.
  */
-export async function readCheckpoint(cluster: Cluster, tp: TopicPartition, lane: LaneInfo): Promise<Checkpoint | undefined> {
+export async function readCheckpoint(cluster: Cluster, tp: TopicPartition, lane: LaneInfo, settleMs = 0): Promise<Checkpoint | undefined> {
   const end = (await listOffsets(cluster, [tp], 'latest', false)).get(tpKey(tp))!
   let offset = (await listOffsets(cluster, [tp], 'earliest', false)).get(tpKey(tp))!
   const found = new LaneState(tp, lane)
-  while (offset < end) {
+  const deadline = monotonic() + settleMs
+  while (offset < end || (found.undecided && monotonic() < deadline)) {
     offset = await cluster.retry(`read ${tpKey(tp)}`, ADMIN_TIMEOUT, async () => {
       const broker = await cluster.broker(await cluster.leaderId(tp))
       try {
@@ -107,6 +111,10 @@ class LaneState {
   constructor(tp: TopicPartition, lane: LaneInfo) {
     this.tp = tp
     this.lane = lane
+  }
+
+  get undecided(): boolean {
+    return this.open.size > 0
   }
 
   checkpoint(): Checkpoint | undefined {

@@ -15,6 +15,9 @@ import type { Cluster } from '../cluster.ts'
 import { checkpointTopic, encodeCheckpoint, partitionFor, partitionOf, readCheckpoint } from './checkpoint.ts'
 import { LaneProducer } from './lane-producer.ts'
 
+/** How long a look at another process's checkpoint waits for transactions that are being ended. */
+const SETTLE_MS = 2000
+
 interface Claimed {
   readonly producer: LaneProducer
   readonly checkpoint: TopicPartition
@@ -66,7 +69,7 @@ export class KafkaTransactor implements Transactor {
     const known = await this.cluster.retry(`look up topic ${tp.topic}`, ADMIN_TIMEOUT, () =>
       this.cluster.partitions(tp.topic, { refresh: true }),
     )
-    return known.length > tp.partition ? readCheckpoint(this.cluster, tp, lane) : undefined
+    return known.length > tp.partition ? readCheckpoint(this.cluster, tp, lane, SETTLE_MS) : undefined
   }
 
   async close(): Promise<void> {
