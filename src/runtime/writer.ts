@@ -113,7 +113,7 @@ export class Writer {
       breaker: new c.ConsecutiveBreaker(this.retry.breaker_failures),
     })
     retry.onFailure(({ reason }) => {
-      if ('error' in reason && !(reason.error instanceof c.BrokenCircuitError)) this.note(reason.error as Error)
+      if ('error' in reason && isRetryable(reason.error)) this.note(reason.error as Error)
     })
     breaker.onBreak(() => {
       this.broken = true
