@@ -232,11 +232,46 @@ export interface HttpSourceConfig {
      */
     bearer: string[]
     /**
-     * Secrets for signatures as Standard Webhooks has them: HMAC-SHA256 over `webhook-id.webhook-timestamp.body`, base64. `whsec_` and base64. The `webhook-id` is then the idempotency key, unless `idempotency_key` says otherwise.
+     * Signatures of a provider (HMAC-SHA256). The guide to webhooks has a table of the schemes.
+     */
+    signature?: {
+      /**
+       * Whose signatures: which headers, what is signed, how. `hmac` is any other provider; `header`, `prefix`, `signed` and `timestamp_header` describe it.
+       */
+      scheme: 'github' | 'stripe' | 'slack' | 'shopify' | 'standard-webhooks' | 'svix' | 'linear' | 'hmac'
+      /**
+       * Signing secrets, as the provider shows them (with `whsec_` where it has that). A signature by any of them is good.
+       *
+       * @minItems 1
+       */
+      secrets: string[]
+      /**
+       * How far the signed time of a request may be off, either way. Schemes that sign no time (`github`, `shopify`, `hmac` without `timestamp_header`) do not use it. In ms.
+       */
+      tolerance: number
+      /**
+       * Header that has the signature, hexadecimal or base64; several in one header are separated by spaces or commas. Required with `scheme: hmac`; with a named scheme, for a provider that signs the same way under another name.
+       */
+      header?: string
+      /**
+       * With `scheme: hmac`: what precedes the signature.
+       */
+      prefix?: string
+      /**
+       * With `scheme: hmac`: the text that is signed, with `{body}`, `{timestamp}` and names of headers in braces. Default: `{body}`.
+       */
+      signed?: string
+      /**
+       * With `scheme: hmac`: header that has the time of sending, seconds or milliseconds since 1970. It must be part of `signed`.
+       */
+      timestamp_header?: string
+    }
+    /**
+     * Short for `signature: { scheme: standard-webhooks, secrets: … }`.
      */
     webhook: string[]
     /**
-     * Secrets for signatures of the form `sha256=` and the HMAC-SHA256 of the body in hexadecimal, as GitHub sends them. An old request can be sent again by whoever saw it; `webhook` has times against that.
+     * Secrets for signatures of the body alone in the header `hmac_header`, hexadecimal or base64, after `sha256=` or not. No time is signed; prefer `signature` with a scheme that has one.
      */
     hmac: string[]
     /**
@@ -247,6 +282,10 @@ export interface HttpSourceConfig {
      * With `webhook`: how far the time of a request may be off, either way. In ms.
      */
     tolerance: number
+    /**
+     * A request that is signed exactly as an earlier one (with `standard-webhooks` and `svix`: has its id): `answer` gives it the earlier one's answer and does not write it again; `accept` writes it, for senders that sign no time and whose equal bodies are different events.
+     */
+    replays: 'answer' | 'accept'
   }
   /**
    * Listen on an address that others can reach although anybody may post. For networks that are guarded otherwise.

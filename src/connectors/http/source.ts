@@ -12,9 +12,11 @@ import {
 import type { Attachment } from '../../kit/http/listener.ts'
 import { accepted, type Answer, busy, rejectionAnswer, send, stopping, unknown } from './source/answer.ts'
 import { validateAuth, createAuth, isOpen } from './source/auth.ts'
+import { AuthFailure } from './source/signature.ts'
 import { Intake } from './source/intake.ts'
 import { discard, receive, type Receiving } from './source/receive.ts'
 import { Repeats } from './source/repeats.ts'
+import { RefusalLog } from './source/refusal-log.ts'
 import { cut, formatOf, messagesOf } from './source/rows.ts'
 import { JsonError } from './source/scan.ts'
 import { isLoopback } from '../../kit/http/loopback.ts'
@@ -41,6 +43,8 @@ const BATCH = 1000
 const PER_MS = 1000
 /** ms */
 const CLOSE_GRACE = 1000
+/** Signed requests, where `idempotency_key` does not say. */
+const REMEMBERED = { ttl: 86_400_000, max: 100_000 }
 
 function validateConfig(config: HttpSourceConfig): ConfigProblem[] {
   const problems = validateAuth(config.auth)
@@ -69,6 +73,9 @@ class HttpSource implements Source {
   private readonly intake: Intake
   private readonly auth: ReturnType<typeof createAuth>
   private readonly repeats: Repeats | undefined
+  /** By what was signed. */
+  private readonly replays: Repeats | undefined
+  private readonly refusals: RefusalLog
   private readonly idempotency: { readonly header: string; readonly required: boolean } | undefined
   private readonly receiving: Receiving = { bytes: 0 }
   private readonly answering = new Set<Promise<void>>()
@@ -82,12 +89,18 @@ class HttpSource implements Source {
     this.lane = `${ctx.step}${config.path}`
     this.origin = { lane: this.lane, source: ctx.step, format: formatOf(config.format) }
     this.auth = createAuth(config.auth)
-    const fallback = config.auth.webhook.some(s => s !== '')
-      ? { header: 'webhook-id', required: true, ttl: 86_400_000, max: 100_000 }
-      : undefined
-    const idempotency = config.idempotency_key ?? fallback
-    this.idempotency = idempotency && { header: idempotency.header.toLowerCase(), required: idempotency.required }
+    const { scheme, tolerance } = this.auth
+    const idempotency = config.idempotency_key
+    const header = idempotency?.header ?? scheme?.idHeader
+    this.idempotency = header === undefined ? undefined : { header: header.toLowerCase(), required: idempotency?.required ?? false }
     this.repeats = idempotency && new Repeats(idempotency)
+    if (scheme && config.auth.replays === 'answer') {
+      const { ttl, max } = idempotency ?? REMEMBERED
+      const keep = tolerance === undefined ? undefined : 2 * tolerance + 1000
+      // With a time in what is signed nothing older than that gets this far; only an id of the sender's own is worth more.
+      this.replays = new Repeats({ ttl: Math.max(keep ?? 0, keep === undefined || scheme.idHeader ? ttl : 0), max, keep })
+    }
+    this.refusals = new RefusalLog(ctx, config.path)
     // A dry run and a back-fill commit nothing, so nobody can wait for it.
     this.commitImmediately = config.answer === 'when_written' && ctx.range === undefined
     this.intake = new Intake({ messages: config.max_pending, bytes: config.max_pending_bytes }, !this.commitImmediately)
@@ -140,6 +153,7 @@ class HttpSource implements Source {
     clearTimeout(timer)
     await this.attachment?.detach()
     this.attachment = undefined
+    this.refusals.close()
   }
 
   private drain(): void {
@@ -164,31 +178,50 @@ class HttpSource implements Source {
     const { headers } = request
     if (this.draining) return stopping()
     const early = auth.before(headers)
-    if (early !== undefined) return unauthorized(early)
+    if (early !== undefined) return this.unauthorized(early, request)
     const encoding = headers['content-encoding']
     if (encoding !== undefined && encoding !== 'identity')
       return rejectionAnswer(415, 'encoding', `send the body as it is, not as ${encoding}`)
     const body = await receive(request, response, this.receiving, { max: config.max_body, room: bytes => intake.fits(1, bytes) })
     if (!Buffer.isBuffer(body)) return body
-    const late = auth.after(headers, body, ctx.clock.now())
-    if (late !== undefined) return unauthorized(late)
+    const signed = auth.after(headers, body, ctx.clock.now())
+    if (signed instanceof AuthFailure) return this.unauthorized(signed, request)
     if (this.draining) return stopping()
 
-    const { idempotency, repeats } = this
-    const key = idempotency && headers[idempotency.header]
-    if (idempotency?.required && !key) return rejectionAnswer(400, 'no_idempotency_key', `the header ${idempotency.header} is missing`)
-    if (!repeats || typeof key !== 'string' || key === '') return this.inTime(this.take(body, request))
-    const { outcome, repeated } = repeats.once(
-      key,
-      body,
-      () => ctx.clock.now(),
-      () => this.take(body, request),
-    )
-    if (repeated)
-      ctx.metrics
-        .counter('http_repeated_requests_total', 'Requests answered by an earlier one of the same idempotency key', { path: config.path })
+    const { idempotency, repeats, replays } = this
+    const header = idempotency && headers[idempotency.header]
+    if (idempotency?.required && !header) return rejectionAnswer(400, 'no_idempotency_key', `the header ${idempotency.header} is missing`)
+    const key = typeof header === 'string' && header !== '' ? header : undefined
+    // A header that is not signed may differ from one copy of a request to the next: what is signed is looked at first.
+    const take = (): Promise<Answer> => this.once(repeats, key, body, () => this.take(body, request))
+    if (signed === undefined || !replays) return this.inTime(take())
+    return this.inTime(this.once(replays, signed, body, take, () => this.refusals.replay(request)))
+  }
+
+  private once(
+    seen: Repeats | undefined,
+    key: string | undefined,
+    body: Buffer,
+    run: () => Promise<Answer>,
+    onRepeat?: () => void,
+  ): Promise<Answer> {
+    if (!seen || key === undefined) return run()
+    const { outcome, repeated } = seen.once(key, body, () => this.ctx.clock.now(), run)
+    if (repeated) {
+      onRepeat?.()
+      this.ctx.metrics
+        .counter('http_repeated_requests_total', 'Requests answered by an earlier one of the same idempotency key or signature', {
+          path: this.config.path,
+        })
         .inc()
-    return this.inTime(outcome)
+    }
+    return outcome
+  }
+
+  private unauthorized(failure: AuthFailure, request: IncomingMessage): Answer {
+    this.refusals.failure(failure, request)
+    const challenge = this.auth.scheme ? undefined : { 'www-authenticate': 'Bearer' }
+    return rejectionAnswer(401, 'unauthorized', failure.message, {}, challenge)
   }
 
   /** Resolves when the rows are committed, or the body is refused. */
@@ -253,5 +286,3 @@ class HttpSource implements Source {
       .set(this.intake.pending)
   }
 }
-
-const unauthorized = (message: string): Answer => rejectionAnswer(401, 'unauthorized', message, {}, { 'www-authenticate': 'Bearer' })

@@ -6,7 +6,10 @@ import type { PipelineRun } from '../../../src/runtime/pipeline.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { MemoryLog, pipelineOf, start } from '../../runtime/harness.ts'
 
-export const sourceConfig = (config: Partial<HttpSourceConfig> & { port: number }): HttpSourceConfig => ({
+/** `auth` may be a part of it. */
+export type PartialConfig = Partial<Omit<HttpSourceConfig, 'auth'>> & { auth?: Partial<HttpSourceConfig['auth']> }
+
+export const sourceConfig = (config: PartialConfig & { port: number }): HttpSourceConfig => ({
   host: '127.0.0.1',
   path: '/in',
   methods: ['POST'],
@@ -19,7 +22,7 @@ export const sourceConfig = (config: Partial<HttpSourceConfig> & { port: number 
   max_pending: 10_000,
   max_pending_bytes: 64 * 1024 * 1024,
   ...config,
-  auth: { bearer: [], webhook: [], hmac: [], hmac_header: 'x-hub-signature-256', tolerance: 300_000, ...config.auth },
+  auth: { bearer: [], webhook: [], hmac: [], hmac_header: 'x-hub-signature-256', tolerance: 300_000, replays: 'answer', ...config.auth },
 })
 
 export interface Hook {
@@ -30,6 +33,7 @@ export interface Hook {
   readonly rows: { key: string | null; value: string }[]
   readonly dead: Message[]
   readonly ended: Promise<void>
+  counter(name: string, labels?: Record<string, string>): number
   post(body: string | Buffer, headers?: Record<string, string>, init?: RequestInit): Promise<Reply>
   close(): Promise<void>
 }
@@ -41,14 +45,16 @@ export interface Reply {
 }
 
 export interface HookOptions {
-  readonly config?: Partial<HttpSourceConfig>
+  readonly config?: PartialConfig
   readonly transforms?: TransformPlugin[]
   readonly dlq?: boolean
   readonly write?: ReturnType<SinkPlugin['create']>['write']
   readonly shutdownTimeout?: number
+  /** Called with each line of log, as JSON. */
+  readonly log?: (line: string) => void
 }
 
-export async function hook({ config, transforms = [], dlq = false, write, shutdownTimeout }: HookOptions = {}): Promise<Hook> {
+export async function hook({ config, transforms = [], dlq = false, write, shutdownTimeout, log: onLine }: HookOptions = {}): Promise<Hook> {
   const [port] = config?.port === undefined ? await freePorts(1) : [config.port]
   const log = new MemoryLog({ lanes: {}, batch: () => 1 })
   const pipeline = pipelineOf(log, transforms, { delivery: 'at_least_once', ...(shutdownTimeout && { shutdown_timeout: shutdownTimeout }) })
@@ -60,7 +66,8 @@ export async function hook({ config, transforms = [], dlq = false, write, shutdo
     ...(!dlq && { dlq: undefined }),
   }
   if (write) made.sinks[0].plugin.create = () => ({ write })
-  const run = start(made)
+  const line = (fields: object, text: string): void => onLine?.(JSON.stringify({ ...fields, msg: text }))
+  const run = start(made, { log: { debug: line, info: line, warn: line, error: line } })
   const ended = run.run()
   ended.catch(() => {})
   const url = `http://127.0.0.1:${port}${resolved.path}`
@@ -73,6 +80,10 @@ export async function hook({ config, transforms = [], dlq = false, write, shutdo
     rows: log.committed,
     dead: log.dead,
     ended,
+    counter(name, labels = {}) {
+      const samples = [...(run.built.meters.families.get(name)?.samples.values() ?? [])]
+      return samples.filter(s => Object.entries(labels).every(([k, v]) => s.labels[k] === v)).reduce((n, s) => n + s.value, 0)
+    },
     post: (body, headers, init) => post(url, body, headers, init),
     async close() {
       run.stop()

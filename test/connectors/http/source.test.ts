@@ -1,12 +1,16 @@
+import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { sign as githubSign } from '@octokit/webhooks-methods'
+import { Webhook } from 'standardwebhooks'
 import { afterEach, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import type { HttpSinkConfig } from '../../../src/generated/config-types.ts'
 import sink from '../../../src/connectors/http/sink.ts'
 import source from '../../../src/connectors/http/source.ts'
-import { BatchError, DataError, defineTransform, type TransformPlugin } from '../../../src/contract/plugin.ts'
+import { BatchError, ConnectionError, DataError, defineTransform, type TransformPlugin } from '../../../src/contract/plugin.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 import { freePorts } from '../../support/servers/ports.ts'
-import { sourceConfig, hook as openHook, type Hook, type HookOptions } from './make.ts'
+import { sourceConfig, hook as openHook, type Hook, type HookOptions, type PartialConfig } from './make.ts'
 
 const open: Hook[] = []
 afterEach(async () => {
@@ -242,6 +246,86 @@ describe('idempotency key', () => {
   })
 })
 
+describe('signed requests', () => {
+  const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+  const github: PartialConfig['auth'] = { signature: { scheme: 'github', secrets: ['s3cret'], tolerance: 300_000 } }
+  const standard = (id: string, body: string, at = new Date()): Record<string, string> => ({
+    'webhook-id': id,
+    'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
+    'webhook-signature': new Webhook(secret).sign(id, at, body),
+  })
+
+  test("the guide's first example: a replay is known, whatever unsigned header it has", async () => {
+    const guide = readFileSync(new URL('../../../docs/guide/webhooks.md', import.meta.url), 'utf8')
+    const [, yaml] = /```yaml\n([\s\S]*?)```/.exec(guide)!
+    const { auth } = (parse(yaml) as { sources: [{ http: PartialConfig }] }).sources[0].http
+    const used = JSON.parse(JSON.stringify(auth).replaceAll('${WEBHOOK_SECRET}', secret)) as PartialConfig['auth']
+    if (used?.signature) Object.assign(used.signature, { tolerance: 300_000 })
+    const h = await hook({
+      config: { auth: used, idempotency_key: { header: 'idempotency-key', required: false, ttl: 60_000, max: 10 } },
+    })
+    const body = '{"account":"a","amount":5}'
+    const headers = standard('msg_1', body)
+    expect(await h.post(body, headers)).toMatchObject({ status: 200, body: { accepted: 1 } })
+    for (const key of ['k1', 'k2']) expect(await h.post(body, { ...headers, 'idempotency-key': key })).toMatchObject({ status: 200 })
+    expect(values(h)).toEqual([body])
+    // Another try of the sender: signed anew, with the same id.
+    expect(await h.post(body, standard('msg_1', body, new Date(Date.now() - 5000)))).toMatchObject({ status: 200 })
+    expect(values(h)).toEqual([body])
+    expect(await h.post(body, standard('msg_2', body))).toMatchObject({ status: 200 })
+    expect(values(h)).toEqual([body, body])
+  })
+
+  test('a scheme without a time: an equal body is a replay, unless replays are accepted', async () => {
+    const body = '{"v":1}'
+    for (const replays of ['answer', 'accept'] as const) {
+      const lines: string[] = []
+      const h = await hook({ config: { auth: { ...github, replays } }, log: line => lines.push(line) })
+      const signature = await githubSign('s3cret', body)
+      for (const delivery of ['a', 'b', 'c'])
+        expect(await h.post(body, { 'x-hub-signature-256': signature, 'x-github-delivery': delivery })).toMatchObject({ status: 200 })
+      expect(values(h)).toEqual(replays === 'answer' ? [body] : [body, body, body])
+      expect(h.counter('http_repeated_requests_total')).toBe(replays === 'answer' ? 2 : 0)
+      expect(lines.filter(l => l.includes('request repeated'))).toHaveLength(replays === 'answer' ? 1 : 0)
+    }
+  })
+
+  test('a replay of what could not be written yet is another try', async () => {
+    let broken = true
+    const h = await hook({
+      config: { auth: github, answer_timeout: 60_000 },
+      write: () => (broken ? Promise.reject(new ConnectionError('away')) : Promise.resolve()),
+    })
+    const headers = { 'x-hub-signature-256': await githubSign('s3cret', '1') }
+    const both = [h.post('1', headers), h.post('1', headers)]
+    broken = false
+    for (const reply of await Promise.all(both)) expect(reply).toMatchObject({ status: 200 })
+  })
+
+  test('a refusal is counted and logged with its reason, and without secrets', async () => {
+    const lines: string[] = []
+    const h = await hook({ config: { auth: github }, log: line => lines.push(line) })
+    const good = await githubSign('s3cret', '1')
+    const bad = await githubSign('another', '1')
+    expect(await h.post('1')).toMatchObject({ status: 401, body: { error: { message: 'the header x-hub-signature-256 is missing' } } })
+    for (let i = 0; i < 3; i++) expect(await h.post('1', { 'x-hub-signature-256': bad })).toMatchObject({ status: 401 })
+    expect(await h.post('1', { 'x-hub-signature-256': 'sha256=abc' })).toMatchObject({ status: 401 })
+    expect(h.counter('http_auth_failures_total', { reason: 'missing_header' })).toBe(1)
+    expect(h.counter('http_auth_failures_total', { reason: 'wrong_signature' })).toBe(3)
+    expect(h.counter('http_auth_failures_total', { reason: 'malformed_signature' })).toBe(1)
+    await h.close()
+    // The first of each reason, and at the end what was counted since.
+    const refused = lines.filter(l => l.includes('request refused')).map(l => JSON.parse(l) as { reason: string; count: number })
+    expect(refused.map(r => [r.reason, r.count])).toEqual([
+      ['missing_header', 1],
+      ['wrong_signature', 1],
+      ['malformed_signature', 1],
+      ['wrong_signature', 2],
+    ])
+    for (const hidden of ['s3cret', good, bad, good.slice(7), bad.slice(7)]) expect(lines.join('')).not.toContain(hidden)
+  })
+})
+
 describe('limits', () => {
   test('more than may wait gets a 503 with Retry-After, and nothing of it is taken', async () => {
     let release!: () => void
@@ -319,7 +403,7 @@ describe('limits', () => {
   })
 
   test('without a token: 401 before anything is read', async () => {
-    const h = await hook({ config: { auth: { bearer: ['t'], webhook: [], hmac: [], hmac_header: 'x', tolerance: 1 } } })
+    const h = await hook({ config: { auth: { bearer: ['t'] } } })
     const declared = await raw(h.port, `POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: ${100 * 1024 * 1024}\r\n\r\n`)
     expect(declared).toMatch(/^HTTP\/1.1 401 /)
     expect(await h.post('1', { authorization: 'Bearer t' })).toMatchObject({ status: 200 })

@@ -1,92 +1,129 @@
 /** Who may post: a bearer token, or a signature over the body. All comparisons take the same time, whatever differs. */
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ConfigProblem } from '../../../contract/plugin.ts'
+import {
+  AuthFailure,
+  isTimed,
+  placeholders,
+  type Scheme,
+  schemeOf,
+  secretKey,
+  type SignatureOptions,
+  SignatureVerifier,
+} from './signature.ts'
 
 export interface AuthOptions {
   readonly bearer: readonly string[]
-  /** `whsec_` and base64, or plain base64. */
+  readonly signature?: SignatureOptions
+  /** Short for scheme `standard-webhooks`. */
   readonly webhook: readonly string[]
+  /** Signatures of the body alone, `sha256=` or not. */
   readonly hmac: readonly string[]
   readonly hmac_header: string
-  /** ms that a signed time may be off. */
+  /** ms that a signed time may be off; of `webhook`. */
   readonly tolerance: number
+  readonly replays: 'answer' | 'accept'
 }
 
 /** Empty secrets are unset variables. */
 const given = (secrets: readonly string[]): string[] => secrets.filter(s => s !== '')
 
+type Way = 'bearer' | 'signature' | 'webhook' | 'hmac'
+
+const secretsOf = (auth: AuthOptions): Readonly<Record<Way, string[]>> => ({
+  bearer: given(auth.bearer),
+  signature: given(auth.signature?.secrets ?? []),
+  webhook: given(auth.webhook),
+  hmac: given(auth.hmac),
+})
+
 export function isOpen(auth: AuthOptions): boolean {
-  return given([...auth.bearer, ...auth.webhook, ...auth.hmac]).length === 0
+  return Object.values(secretsOf(auth)).every(secrets => secrets.length === 0)
 }
 
 export function validateAuth(auth: AuthOptions): ConfigProblem[] {
   const problems: ConfigProblem[] = []
-  const used = (['bearer', 'webhook', 'hmac'] as const).filter(kind => given(auth[kind]).length > 0)
+  const used = (Object.entries(secretsOf(auth)) as [Way, string[]][]).filter(([, secrets]) => secrets.length > 0).map(([way]) => way)
   if (used.length > 1) problems.push({ path: ['auth', used[1]], message: `one way of signing in at a time: ${used[0]} is set already` })
-  given(auth.webhook).forEach((secret, i) => {
-    if (webhookKey(secret).length < 16)
-      problems.push({
-        path: ['auth', 'webhook', i],
-        message: 'must be base64 of at least 16 bytes, as in whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
-      })
-  })
+  auth.webhook.forEach((secret, i) => problems.push(...weak(standardScheme, secret, ['auth', 'webhook', i])))
+  if (auth.signature) problems.push(...validateSignature(auth.signature))
   return problems
 }
 
-/** Both return what is wrong; undefined: nothing. */
+function validateSignature(options: SignatureOptions): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  const at = (key: string, message: string, suggestion?: string): void =>
+    void problems.push({ path: ['auth', 'signature', key], message, suggestion })
+  const { scheme, secrets, header, signed, timestamp_header } = options
+  if (given(secrets).length === 0) at('secrets', 'all secrets are empty: set the variable, or remove signature')
+  if (scheme !== 'hmac') {
+    for (const key of ['prefix', 'signed', 'timestamp_header'] as const)
+      if (options[key] !== undefined) at(key, `scheme: ${scheme} sets it; it is for scheme: hmac`)
+    if (header !== undefined && schemeOf(options).idHeader !== undefined) at('header', `scheme: ${scheme} sets it`)
+    const known = schemeOf(options)
+    secrets.forEach((secret, i) => problems.push(...weak(known, secret, ['auth', 'signature', 'secrets', i])))
+    return problems
+  }
+  if (header === undefined) at('header', 'scheme: hmac needs the header that has the signature, for example header: x-signature')
+  if (signed === undefined) {
+    if (timestamp_header !== undefined)
+      at('timestamp_header', 'a time that is not signed proves nothing: say where it is signed, for example signed: "{timestamp}.{body}"')
+    return problems
+  }
+  const names = placeholders(signed)
+  if (names.filter(name => name === 'body').length !== 1) at('signed', 'must have {body} exactly once', '{timestamp}.{body}')
+  if (names.includes('timestamp') && timestamp_header === undefined)
+    at('signed', '{timestamp} needs timestamp_header, the header that has it')
+  if (!names.includes('timestamp') && timestamp_header !== undefined)
+    at('signed', 'timestamp_header is set, but {timestamp} is not signed: anybody could change it', '{timestamp}.{body}')
+  const odd = names.find(name => !/^[A-Za-z0-9_-]+$/.test(name))
+  if (odd !== undefined) at('signed', `{${odd}} is not a header: write {body}, {timestamp} or a header's name in braces`)
+  return problems
+}
+
+function weak(scheme: Scheme, secret: string, path: (string | number)[]): ConfigProblem[] {
+  if (!scheme.base64Secret || secret === '' || secretKey(scheme, secret).length >= 16) return []
+  return [{ path, message: 'must be base64 of at least 16 bytes, as in whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' }]
+}
+
+const standardScheme = schemeOf({ scheme: 'standard-webhooks', secrets: [], tolerance: 0 })
+
 export interface Auth {
+  /** Undefined: nobody signs. */
+  readonly scheme: Scheme | undefined
+  /** ms that a signed time may be off; undefined: no time is signed. */
+  readonly tolerance: number | undefined
   /** What can be said before the body is read. */
-  before(headers: IncomingHttpHeaders): string | undefined
-  after(headers: IncomingHttpHeaders, body: Buffer, now: number): string | undefined
+  before(headers: IncomingHttpHeaders): AuthFailure | undefined
+  /** A text: what the signature vouches for. */
+  after(headers: IncomingHttpHeaders, body: Buffer, now: number): AuthFailure | string | undefined
 }
 
 export function createAuth(options: AuthOptions): Auth {
-  const bearer = given(options.bearer)
-  const webhook = given(options.webhook).map(webhookKey)
-  const hmac = given(options.hmac)
-  const name = options.hmac_header.toLowerCase()
+  const { bearer, signature, webhook, hmac } = secretsOf(options)
+  let verifier: SignatureVerifier | undefined
+  if (signature.length > 0) verifier = new SignatureVerifier(schemeOf(options.signature!), signature, options.signature!.tolerance)
+  else if (webhook.length > 0) verifier = new SignatureVerifier(standardScheme, webhook, options.tolerance)
+  else if (hmac.length > 0) {
+    const header = options.hmac_header.toLowerCase()
+    verifier = new SignatureVerifier({ header, prefix: 'sha256=', prefixOptional: true, signed: '{body}' }, hmac, options.tolerance)
+  }
+  const timed = verifier && isTimed(verifier.scheme)
   return {
+    scheme: verifier?.scheme,
+    tolerance: timed ? (options.signature ?? options).tolerance : undefined,
     before(headers) {
-      if (bearer.length > 0) {
-        const [, token] = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
-        if (token === undefined) return 'a bearer token is needed'
-        return bearer.some(secret => same(token, secret)) ? undefined : 'the bearer token is wrong'
-      }
-      if (webhook.length > 0) {
-        for (const needed of ['webhook-id', 'webhook-timestamp', 'webhook-signature'])
-          if (one(headers[needed]) === undefined) return `the header ${needed} is missing`
-      }
-      if (hmac.length > 0 && one(headers[name]) === undefined) return `the header ${name} is missing`
-      return undefined
+      if (bearer.length === 0) return verifier?.missing(headers)
+      const [, token] = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
+      if (token === undefined) return new AuthFailure('missing_token', 'a bearer token is needed')
+      return bearer.some(secret => same(token, secret)) ? undefined : new AuthFailure('wrong_token', 'the bearer token is wrong')
     },
-
-    after(headers, body, now) {
-      if (webhook.length > 0) {
-        const [id, stamp, signature] = ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map(h => one(headers[h])!)
-        if (!/^\d{1,12}$/.test(stamp)) return 'webhook-timestamp must be whole seconds since 1970'
-        if (Math.abs(now - Number(stamp) * 1000) > options.tolerance)
-          return `webhook-timestamp is more than ${options.tolerance / 1000} s off: a repeat of an old request, or a wrong clock`
-        const signatures = signature.split(' ').filter(s => s.startsWith('v1,'))
-        const expected = webhook.map(key => createHmac('sha256', key).update(`${id}.${stamp}.`).update(body).digest('base64'))
-        return expected.some(e => signatures.some(s => same(s.slice(3), e))) ? undefined : 'the signature is wrong'
-      }
-      if (hmac.length > 0) {
-        const signature = one(headers[name])!
-        const expected = hmac.map(key => `sha256=${createHmac('sha256', key).update(body).digest('hex')}`)
-        return expected.some(e => same(signature.toLowerCase(), e)) ? undefined : 'the signature is wrong'
-      }
-      return undefined
-    },
+    after: (headers, body, now) => verifier?.verify(headers, body, now),
   }
 }
 
-const webhookKey = (secret: string): Buffer => Buffer.from(secret.replace(/^whsec_/, ''), 'base64')
-
-const one = (header: string | string[] | undefined): string | undefined =>
-  typeof header === 'string' && header !== '' ? header : undefined
-
-/** Lengths of tokens and signatures are no secret. */
+/** Lengths of tokens are no secret. */
 function same(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)]
   return left.length === right.length && timingSafeEqual(left, right)

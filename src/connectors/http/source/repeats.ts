@@ -1,17 +1,19 @@
-/** Requests by their idempotency key: a repeat of a finished one gets its answer, a repeat of one on its way waits for it. */
+/** Requests by a key: a repeat of a finished one gets its answer, a repeat of one on its way waits for it. */
 import { createHash } from 'node:crypto'
-import { type Answer, rejectionAnswer } from './answer.ts'
+import { type Answer, busy, rejectionAnswer } from './answer.ts'
 
 export interface RepeatOptions {
   /** ms that an answer is remembered. */
   readonly ttl: number
-  /** Answers remembered. */
+  /** Answers remembered; the oldest go first. */
   readonly max: number
+  /** ms within which no request may be forgotten, however many there are: above `HARD_MAX` new ones are turned away instead. Default: none. */
+  readonly keep?: number
 }
 
 interface SeenRequest {
   readonly digest: string
-  readonly outcome: Promise<Answer>
+  outcome: Promise<Answer>
   /** Epoch ms; undefined: on its way. */
   done: number | undefined
   size: number
@@ -21,6 +23,10 @@ interface SeenRequest {
 const FINAL = new Set([200, 202, 422])
 /** Bytes of answers remembered. */
 const MAX_BYTES = 16 * 1024 * 1024
+/** Requests that are kept for `keep`, of some 300 bytes each. */
+const HARD_MAX = 1_000_000
+
+const KNOWN = rejectionAnswer(409, 'replayed', 'this request was answered before; its answer is not remembered')
 
 export class Repeats {
   /** In order of arrival. */
@@ -42,6 +48,8 @@ export class Repeats {
       const answer = rejectionAnswer(422, 'idempotency_key_reused', 'this key was used for another body: a new request needs a new key')
       return { outcome: Promise.resolve(answer), repeated: true }
     }
+    if (this.options.keep !== undefined && this.entries.size >= Math.max(HARD_MAX, this.options.max))
+      return { outcome: Promise.resolve(busy('too many signed requests to tell a replay: lower tolerance')), repeated: false }
     const outcome = run()
     const entry: SeenRequest = { digest, outcome, done: undefined, size: 0 }
     this.entries.set(key, entry)
@@ -50,6 +58,11 @@ export class Repeats {
         if (!FINAL.has(answer.status)) return this.entries.delete(key)
         entry.done = now()
         entry.size = answer.body.length + key.length
+        // What may not be forgotten is kept without its answer when answers are too long.
+        if (this.options.keep !== undefined && this.bytes + entry.size > MAX_BYTES) {
+          entry.size = 0
+          entry.outcome = Promise.resolve(KNOWN)
+        }
         this.bytes += entry.size
         this.forget(now())
         return true
@@ -67,7 +80,7 @@ export class Repeats {
         if (!over) break
         continue
       }
-      if (!over && now - done < this.options.ttl) break
+      if (now - done < (over ? (this.options.keep ?? 0) : this.options.ttl)) break
       this.entries.delete(key)
       this.bytes -= size
     }

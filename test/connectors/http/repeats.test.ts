@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest'
+import { accepted, type Answer } from '../../../src/connectors/http/source/answer.ts'
+import { Repeats, type RepeatOptions } from '../../../src/connectors/http/source/repeats.ts'
+
+const memory = (options: RepeatOptions) => {
+  let now = 0
+  let runs = 0
+  const seen = new Repeats(options)
+  return {
+    at: (time: number) => (now = time),
+    async send(key: string, answer: Answer = accepted(200, 1)): Promise<boolean> {
+      const before = runs
+      const { outcome } = seen.once(
+        key,
+        Buffer.from('body'),
+        () => now,
+        async () => {
+          runs++
+          return answer
+        },
+      )
+      await outcome
+      return runs > before
+    },
+  }
+}
+
+test('above max the oldest are forgotten, and after ttl all', async () => {
+  const m = memory({ ttl: 1000, max: 2 })
+  for (const key of ['a', 'b', 'c', 'd']) await m.send(key)
+  expect(await m.send('a')).toBe(true)
+  expect(await m.send('d')).toBe(false)
+  m.at(1001)
+  expect(await m.send('d')).toBe(true)
+})
+
+test('within keep none is forgotten, however many and however long their answers', async () => {
+  const m = memory({ ttl: 1000, max: 2, keep: 500 })
+  const long: Answer = { status: 422, body: 'x'.repeat(9 * 1024 * 1024) }
+  for (const key of ['a', 'b', 'c', 'd']) expect(await m.send(key, long)).toBe(true)
+  m.at(499)
+  for (const key of ['a', 'b', 'c', 'd']) expect(await m.send(key, long)).toBe(false)
+  m.at(501)
+  expect(await m.send('a')).toBe(true)
+})
