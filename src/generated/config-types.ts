@@ -1876,7 +1876,7 @@ export interface WindowConfig {
  */
 export interface FileSinkConfig {
   /**
-   * Where to write. Relative to the working directory. No other process may write there meanwhile.
+   * Where to write. Relative to the working directory. No other process may write there meanwhile. `{year}`, `{month}`, `{day}`, `{hour}` and `{minute}` become the time of the message, in UTC and in full (`{hour}`: `2026-01-31T09`), `{symbol}` that field of it, `{@key}` its key, `{@topic}` the topic it was read from. Characters that are special in a path are written as `%2F` and the like: a message chooses a name, never a folder above.
    */
   path: string
   /**
@@ -1887,6 +1887,10 @@ export interface FileSinkConfig {
    * For `jsonl`: write `{time, key, headers, value}` instead of the value alone. For dead letters, whose headers say what was wrong. A `value` that is JSON stands there as it is, other text as a string. What would not come back byte for byte (bytes that are no UTF-8, a JSON string, white space around JSON, two headers of one name) is also there as `value_base64`, `key_base64`, `headers_base64`, so that `runner dlq` can replay it.
    */
   envelope: boolean
+  /**
+   * With placeholders in `path`: files that are open at a time; of more, the one not used for longest is closed, and opened again when a message needs it.
+   */
+  max_open_files: number
   /**
    * `always`: a write counts once it is on the disk, and survives a loss of power. `never`: once the operating system has it, which survives the end of the process only.
    */

@@ -1,7 +1,9 @@
 /** Can the files be read or written? Opens nothing for writing: looking changes nothing. */
 import { constants, existsSync, globSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { FileSinkConfig, FileSourceConfig } from '../../generated/config-types.ts'
 import type { CheckResult } from '../../contract/plugin.ts'
+import { baseFolder, isTemplate } from './path-template.ts'
 import { may, checkWritable } from '../../kit/check-writable.ts'
 
 export function checkSource({ path, follow }: FileSourceConfig): CheckResult[] {
@@ -20,4 +22,8 @@ export function checkSource({ path, follow }: FileSourceConfig): CheckResult[] {
   })
 }
 
-export const checkSink = ({ path }: FileSinkConfig): CheckResult[] => [checkWritable(`file ${path}`, path, 'is appended to')]
+export function checkSink({ path }: FileSinkConfig): CheckResult[] {
+  if (!isTemplate(path)) return [checkWritable(`file ${path}`, path, 'is appended to')]
+  // Any name will do: can a file be made in the folder of all of them?
+  return [checkWritable(`files ${path}`, join(baseFolder(path), `.${process.pid}`), '')]
+}

@@ -8,12 +8,14 @@ import {
   defineSink,
   EnvironmentError,
   type Message,
-  type Sink,
 } from '../../contract/plugin.ts'
 import { DELIMITER_RULE, delimiterOf, formatRecord, isDelimiter, parseRecord, standard } from '../../kit/lines/csv.ts'
 import { jsonLine, textLine } from '../../kit/lines/encode.ts'
 import { envelopeLine } from '../../kit/lines/envelope.ts'
+import { makeDirs } from '../../kit/make-dirs.ts'
 import { readFileDeadLetters } from './dead-letters.ts'
+import { FileSet, type OutputFile } from './file-set.ts'
+import { baseFolder, checkTemplate, isTemplate, pathMaker, readsFields } from './path-template.ts'
 import { delimiterFor, formatOf } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
@@ -25,15 +27,39 @@ export default defineSink<FileSinkConfig>({
   schema: withKeys(schema, lines, ['delimiter']),
   onRedelivery: 'appends',
   reason: 'a line that is written again is a second line',
-  readsValue: config => formatOf(config.format, config.path) === 'csv',
+  readsValue: config => formatOf(config.format, config.path) === 'csv' || readsFields(config.path),
   validateConfig,
-  readDeadLetters: async config => readFileDeadLetters(config.path),
+  readDeadLetters: async config => {
+    if (isTemplate(config.path)) throw new EnvironmentError(`${config.path} is many files; runner dlq reads a dlq of one file`)
+    return readFileDeadLetters(config.path)
+  },
   check: async config => (await import('./check.ts')).checkSink(config),
-  create: (config, ctx) => (formatOf(config.format, config.path) === 'csv' ? csvSink(config, ctx) : lineSink(config, ctx)),
+  create(config, ctx) {
+    const make = formatOf(config.format, config.path) === 'csv' ? csvFile : lineFile
+    if (!isTemplate(config.path)) return make(config, ctx)
+    const within = baseFolder(config.path)
+    const files = new FileSet(pathMaker(config.path), path => make({ ...config, path }, ctx, within), config.max_open_files)
+    return {
+      // The folder is made at the start: one that can't be is known before a message comes.
+      open: async () => makeBase(within),
+      write: messages => files.write(messages),
+      close: () => files.close(),
+    }
+  },
 })
+
+function makeBase(folder: string): void {
+  try {
+    makeDirs(folder)
+  } catch (error) {
+    throw new EnvironmentError(`can't make ${folder}: ${(error as Error).message}`, error)
+  }
+}
 
 function validateConfig(config: FileSinkConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
+  const wrong = checkTemplate(config.path)
+  if (wrong !== undefined) problems.push({ path: ['path'], message: wrong })
   const format = formatOf(config.format, config.path)
   if (config.columns && format !== 'csv')
     problems.push({ path: ['columns'], message: `only csv has columns; this is written as ${format}` })
@@ -45,16 +71,20 @@ function validateConfig(config: FileSinkConfig): ConfigProblem[] {
 
 const LF = Buffer.from('\n')
 
-function lineSink(config: FileSinkConfig, ctx: Context): Sink {
+function lineFile(config: FileSinkConfig, ctx: Context, within?: string): OutputFile {
   const json = formatOf(config.format, config.path) === 'jsonl'
   const line = config.envelope ? envelopeLine : json ? jsonLine : textLine
   const file = new FileWriter({
     path: config.path,
     sync: config.fsync === 'always',
     isWhole: json ? isWholeJson : () => false,
+    within,
     log: ctx.log,
   })
   return {
+    get torn() {
+      return file.torn
+    },
     open: () => file.open(),
     async write(messages) {
       if (messages.length > 0) await file.write(() => Buffer.concat(messages.flatMap(m => [asBuffer(line(m)), LF])))
@@ -76,12 +106,16 @@ function isWholeJson(line: string): boolean {
 }
 
 /** Columns come from the config, or from the file's header, or from the first record. */
-function csvSink(config: FileSinkConfig, ctx: Context): Sink {
+function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputFile {
   const delimiter = delimiterOf(delimiterFor(config.delimiter, config.path))
-  const file = new FileWriter({ path: config.path, sync: config.fsync === 'always', isWhole: () => false, log: ctx.log })
+  const file = new FileWriter({ path: config.path, sync: config.fsync === 'always', isWhole: () => false, within, log: ctx.log })
   let columns: readonly string[] | undefined
 
   return {
+    get torn() {
+      return file.torn
+    },
+
     async open() {
       await file.open()
       columns = config.columns

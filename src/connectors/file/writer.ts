@@ -1,7 +1,8 @@
 /** Appends whole lines to a file: all of a write or nothing of it, and never behind a torn line. */
+import { constants, lstatSync, realpathSync } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { ConnectionError, EnvironmentError, type Logger } from '../../contract/plugin.ts'
+import { dirname, join, relative, sep } from 'node:path'
+import { ConnectionError, DataError, EnvironmentError, type Logger } from '../../contract/plugin.ts'
 import { makeDirs } from '../../kit/make-dirs.ts'
 
 export interface FileWriterOptions {
@@ -10,6 +11,8 @@ export interface FileWriterOptions {
   readonly sync: boolean
   /** Is an unfinished last line a whole one all the same? */
   readonly isWhole: (line: string) => boolean
+  /** The path comes from a message: the file must be in this folder, and no link leads out of it. */
+  readonly within?: string
   readonly log: Logger
 }
 
@@ -21,7 +24,7 @@ export class FileWriter {
   private handle: FileHandle | undefined
   private length = 0
   /** A write has failed half-way: what it left behind has to go first. */
-  private torn = false
+  torn = false
   /** A pipe or a device can be neither repaired nor synced. */
   private regular = true
   private queue: Promise<unknown> = Promise.resolve()
@@ -30,15 +33,19 @@ export class FileWriter {
     this.options = options
   }
 
-  /** @throws {EnvironmentError} when the file cannot be written. */
+  /** @throws {EnvironmentError} when the file cannot be written; {DataError} when it is not `within` its folder. */
   async open(): Promise<void> {
-    const { path } = this.options
+    const { path, within } = this.options
     try {
-      makeDirs(dirname(path))
+      if (within === undefined) makeDirs(dirname(path))
+      else makeDirsWithin(within, path)
       this.regular = (await stat(path).catch(() => undefined))?.isFile() ?? true
-      this.handle = await open(path, this.regular ? 'a+' : 'a')
+      if (within !== undefined && !this.regular) throw new DataError(`${path} is not a file`)
+      const flags = constants.O_APPEND | constants.O_CREAT | (this.regular ? constants.O_RDWR : constants.O_WRONLY)
+      this.handle = await open(path, within === undefined ? flags : flags | (constants.O_NOFOLLOW ?? 0), 0o666)
       this.length = this.regular ? (await this.handle.stat()).size : 0
     } catch (error) {
+      if (error instanceof DataError) throw error
       throw new EnvironmentError(`can't write ${path}: ${(error as Error).message}`, error)
     }
     if (this.regular) await this.repair()
@@ -113,4 +120,21 @@ export class FileWriter {
     const { bytesRead } = await this.handle!.read(buffer, 0, size, at)
     return buffer.subarray(0, bytesRead)
   }
+}
+
+/** Makes the folders of `path` below `base`, none of them behind a link that leads out of it. @throws {DataError} for such a link. */
+function makeDirsWithin(base: string, path: string): void {
+  makeDirs(base)
+  const root = realpathSync(base)
+  let folder = base
+  for (const name of relative(base, dirname(path)).split(sep)) {
+    if (name === '') continue
+    folder = join(folder, name)
+    if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) makeDirs(folder)
+    const real = realpathSync(folder)
+    if (real !== root && !real.startsWith(root.endsWith(sep) ? root : root + sep))
+      throw new DataError(`${folder} is a link that leads out of ${base}; nothing is written there`)
+  }
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink())
+    throw new DataError(`${path} is a link; a path that depends on the message follows none`)
 }

@@ -16,6 +16,7 @@ const fresh = (name = 'out.jsonl') => at(`${count++}/deep/${name}`)
 const config = (o: Partial<FileSinkConfig> & { path: string }): FileSinkConfig => ({
   format: 'auto',
   envelope: false,
+  max_open_files: 100,
   fsync: 'never',
   delimiter: ',',
   ...o,

@@ -1,0 +1,82 @@
+/**
+ * Paths that depend on the message: `out/{hour}/{symbol}.jsonl`. What a message puts into a path is one name in a folder: it can neither
+ * add folders nor climb out of them.
+ */
+import { DataError, type Message } from '../../contract/plugin.ts'
+import { show } from '../../kit/values/fields.ts'
+import { keyField, keyText } from '../../kit/values/key.ts'
+
+/** Of the ISO text of a time, whose `:` no path on Windows may have: each names its moment in full, so that no two days share a file. */
+const TIMES: Readonly<Record<string, number>> = { year: 4, month: 7, day: 10, hour: 13, minute: 16 }
+const PLACE = /\{([^{}]*)\}/
+/** Most file systems take no longer name. */
+const MAX_NAME = 255
+const MAX_PATH = 4000
+
+export const isTemplate = (path: string): boolean => PLACE.test(path)
+
+const namesIn = (path: string): string[] => Array.from(path.matchAll(new RegExp(PLACE, 'g')), m => m[1])
+
+export const readsFields = (path: string): boolean => namesIn(path).some(name => TIMES[name] === undefined && !name.startsWith('@'))
+
+/** The folder that holds all files of the template: what precedes the first name with a placeholder. */
+export function baseFolder(path: string): string {
+  const fixed = path.slice(0, path.search(PLACE))
+  const end = fixed.lastIndexOf('/')
+  return end < 0 ? '.' : end === 0 ? '/' : fixed.slice(0, end)
+}
+
+/** What is wrong with a path, if anything. */
+export function checkTemplate(path: string): string | undefined {
+  for (const name of namesIn(path)) {
+    if (name.startsWith('@') ? name !== '@key' && name !== '@topic' : !/^[^\s/\\.]+(\.[^\s/\\.]+)*$/.test(name))
+      return `has {${name}}; write {year}, {month}, {day}, {hour}, {minute}, {@key}, {@topic} or a field such as {symbol}`
+  }
+  if (isTemplate(path) && path.slice(path.search(PLACE)).split('/').includes('..')) return 'must not have .. behind a placeholder'
+  return undefined
+}
+
+/** @returns the path for a message. Throws a {DataError} for a message without what the path needs. */
+export function pathMaker(template: string): (m: Message) => string {
+  const base = baseFolder(template)
+  const pieces = template.split(new RegExp(PLACE, 'g')).map((piece, i) => (i % 2 === 0 ? () => piece : place(piece, template)))
+  return m => {
+    const path = pieces.map(piece => piece(m)).join('')
+    for (const name of path.slice(base.length).split('/')) {
+      if (name === '..' || name === '.') throw new DataError(`${template} makes the name ${name}, which leads to another folder`)
+      if (Buffer.byteLength(name) > MAX_NAME) throw new DataError(`${template} makes a name of more than ${MAX_NAME} bytes`)
+    }
+    if (Buffer.byteLength(path) > MAX_PATH) throw new DataError(`${template} makes a path of more than ${MAX_PATH} bytes`)
+    return path
+  }
+}
+
+function place(name: string, template: string): (m: Message) => string {
+  const digits = TIMES[name]
+  if (digits !== undefined) return m => timeText(m.time, template).slice(0, digits).replace(':', '-')
+  const read = name === '@key' ? (m: Message) => m.key : name === '@topic' ? (m: Message) => m.origin?.topic : keyField(name)
+  return m => {
+    const value = read(m)
+    const text = keyText(value)
+    if (text === undefined || text === '')
+      throw new DataError(`${name.replace('@', '')} is part of the path ${template} and can't be ${show(value)}`)
+    return escape(text, template)
+  }
+}
+
+/** Characters that a file system may refuse or read as something else, and `%` itself so that no two texts become one. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are meant
+const UNSAFE = /[\u0000-\u001f\u007f"%*/:<>?\\|]/g
+
+function escape(text: string, template: string): string {
+  if (!text.isWellFormed()) throw new DataError(`${template}: ${show(text)} is not valid Unicode`)
+  return text.replace(UNSAFE, c => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`)
+}
+
+function timeText(time: number, template: string): string {
+  const date = new Date(time)
+  // Years of more than four digits have a sign and six.
+  if (Number.isNaN(date.getTime()) || time < 0 || date.getUTCFullYear() > 9999)
+    throw new DataError(`the time of the message (${time}) is out of range for ${template}`)
+  return date.toISOString()
+}
