@@ -16,8 +16,8 @@ const own = join(root, 'node_modules/node/bin', process.platform === 'win32' ? '
 if (checkout ? newer(24, 0) : newer(22, 15)) {
   dieWithParent()
   keepCompiledCode()
-  if (checkout) await import('../scripts/source.js')
-  await import(checkout ? '../src/cli/main.ts' : '../dist/cli/main.js')
+  const { main } = await import(checkout ? '../src/cli/main.ts' : '../dist/cli/main.js')
+  await main(process.argv.slice(2))
 } else if (checkout && existsSync(own)) startAgain(own)
 else {
   process.stderr.write(

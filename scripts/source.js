@@ -1,6 +1,6 @@
 /**
  * In this repository `pipeline-runner` is `src/`, not the built `dist/`. For processes that run TypeScript as it is:
- * `node --import ./scripts/source.js`; bin/runner.js loads it in a checkout. `tsconfig.json` and `vitest.config.ts` say the same.
+ * `node --import ./scripts/source.js`. Plugins find the running package in any case (src/config/plugin-modules.ts). `tsconfig.json` and `vitest.config.ts` say the same.
  */
 import { registerHooks } from 'node:module'
 

@@ -10,6 +10,7 @@ import { discover } from './gen/discover.ts'
 import { errorsPage } from './gen/errors.ts'
 import { pluginMap } from './gen/plugin-map.ts'
 import { referencePages } from './gen/reference.ts'
+import { threadModule } from './gen/thread.ts'
 import { configTypes } from './gen/types.ts'
 import { validatorModule } from './gen/validators.ts'
 
@@ -79,6 +80,7 @@ async function generate(root: string): Promise<Map<string, string>> {
     ['src/generated/plugins.ts', pluginMap(plugins, [...validators.keys()])],
     ['src/generated/config-types.ts', await configTypes(plugins)],
     ['schemas/pipeline.schema.json', `${JSON.stringify(composeSchema(frame, plugins), null, 2)}\n`],
+    ['src/generated/reading-thread.ts', await threadModule(join(root, 'src/connectors/redis/client/reading/thread.ts'))],
     ['docs/errors.md', errorsPage()],
   ])
   for (const [name, text] of referencePages(frame, catalogue, plugins)) files.set(`docs/reference/${name}`, text)

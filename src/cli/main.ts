@@ -55,5 +55,3 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = exitCode === 0 ? EXIT.ok : EXIT.config
   }
 }
-
-await main(process.argv.slice(2))

@@ -2,8 +2,8 @@
  * The library's side of things that its own typings leave out: the checked syntax tree. Everything that knows
  * @marcbachmann/cel-js 8 by its inner names is typed here, so that another version breaks here.
  */
-import { createRequire } from 'node:module'
-import type * as Cel from '@marcbachmann/cel-js'
+import * as Cel from '@marcbachmann/cel-js'
+import * as Re2 from 're2js'
 
 export interface CelType {
   /** `double`, `list<string>`, `dyn`, `optional<dyn>`… */
@@ -59,11 +59,8 @@ export interface Program {
   check(): Cel.TypeCheckResult
 }
 
-const require = createRequire(import.meta.url)
-
-/** Loaded on first use: a pipeline without expressions does not pay for the library, and `check` stays synchronous. */
-export const loadCel = (): typeof Cel => require('@marcbachmann/cel-js')
-export const loadRe2 = (): typeof import('re2js') => require('re2js')
+export const loadCel = (): typeof Cel => Cel
+export const loadRe2 = (): typeof Re2 => Re2
 
 /** Free names of an expression are renamed to this prefix plus the name: no field can clash with the library's `type`, `string`, `cel`… */
 export const FIELD = '$'

@@ -123,6 +123,7 @@ export class LazyTransactor implements Transactor {
 
   constructor(config: ConnectionConfig, context: Context, foreign = false) {
     this.config = config
+    // Parentheses: esbuild takes `): lane =>` for a type.
     this.own = foreign ? ({ id, source }) => ({ id, source }) : lane => lane
     this.context = context
   }

@@ -1,6 +1,5 @@
 /** When a schedule fires: pure functions of a time, all in epoch ms. */
-import { createRequire } from 'node:module'
-import type { Cron } from 'croner'
+import { Cron } from 'croner'
 
 export interface Times {
   /** The first time after this one; undefined: there is none. */
@@ -15,9 +14,7 @@ export function intervals(every: number): Times {
 
 /** @throws {Error} the expression or the zone is wrong */
 export function cronTimes(expression: string, timezone: string): Times {
-  const require = createRequire(import.meta.url)
-  const { Cron: Job } = require('croner') as { Cron: typeof Cron }
-  const job = new Job(expression, { timezone, paused: true })
+  const job = new Cron(expression, { timezone, paused: true })
   // A wrong zone shows only when it is used.
   job.nextRun(new Date(0))
   return {

@@ -1,16 +1,17 @@
 /** JSON Schemas for records: loading, compiling once, and saying what is wrong in words. */
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
-import type { ErrorObject, ValidateFunction } from 'ajv'
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
+import ajv2019 from 'ajv/dist/2019.js'
+import ajv2020 from 'ajv/dist/2020.js'
+import formats from 'ajv-formats'
+import { RE2JS } from 're2js'
 import { suggest } from '../../kit/text/suggest.ts'
 import type { ValidateConfig } from '../../generated/config-types.ts'
 import type { ConfigProblem } from '../../contract/plugin.ts'
 
 /** Called with a value; when it returns false, `errors` holds all reasons. */
 export type Validate = ValidateFunction
-
-const require = createRequire(import.meta.url)
 
 export function loadSchema({ schema, schema_file }: ValidateConfig): { schema: Record<string, unknown> } | { problem: string } {
   if (schema !== undefined) return { schema }
@@ -39,15 +40,14 @@ export function compileSchema(schema: Record<string, unknown>): { validate: Vali
   }
 }
 
-const DIALECTS: readonly (readonly [part: string, module: string])[] = [
-  ['2020-12', 'ajv/dist/2020.js'],
-  ['2019-09', 'ajv/dist/2019.js'],
-]
+const DIALECTS = [
+  ['2020-12', ajv2020.Ajv2020],
+  ['2019-09', ajv2019.Ajv2019],
+] as const
 
-function createAjv(schema: Record<string, unknown>): InstanceType<typeof import('ajv').Ajv> {
-  const dialect = DIALECTS.find(([part]) => String(schema.$schema ?? '').includes(part))
-  const { Ajv, default: Dialect } = require(dialect?.[1] ?? 'ajv')
-  const ajv = new (dialect ? Dialect : Ajv)({
+function createAjv(schema: Record<string, unknown>): Ajv {
+  const [, Dialect] = DIALECTS.find(([part]) => String(schema.$schema ?? '').includes(part)) ?? [undefined, Ajv]
+  const ajv = new Dialect({
     allErrors: true,
     // Unknown keywords and formats are errors; the rest of the strict mode is a matter of taste.
     strict: true,
@@ -62,14 +62,14 @@ function createAjv(schema: Record<string, unknown>): InstanceType<typeof import(
     logger: false,
     code: { regExp },
   })
-  require('ajv-formats').default(ajv)
+  formats.default(ajv)
   return ajv
 }
 
 /** RE2, whose time is linear in the text: a record must not be able to stall the pipeline. Lookaround and back-references it does not know. */
 function regExp(source: string, flags: string): { test(text: string): boolean; toString(): string } {
   try {
-    const compiled = require('re2js').RE2JS.compile(source)
+    const compiled = RE2JS.compile(source)
     // ajv tells patterns apart by their text: without it every pattern of a schema would be the first one.
     return { test: text => compiled.test(text), toString: () => `/${source}/${flags}` }
   } catch {

@@ -1,10 +1,24 @@
 /**
  * The parts of kafkajs this driver stands on: connections (TCP, TLS, SASL, request queue) and the protocol's requests.
- * They are internal modules, so the version is pinned and asserted, and three things are mended on load.
+ * They are internal modules, so the version is pinned and asserted, and three things are patched.
  * Why not its producer and consumer: docs/adr/0003-record-batch-codec.md.
  */
-import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
+// First: connection.js takes the framing of requests when it is loaded.
+import './framing.ts'
+import BrokerClass from 'kafkajs/src/broker/index.js'
+import assigner from 'kafkajs/src/consumer/assignerProtocol.js'
+import loggers from 'kafkajs/src/loggers/index.js'
+import ConnectionClass from 'kafkajs/src/network/connection.js'
+import ConnectionPoolClass from 'kafkajs/src/network/connectionPool.js'
+import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
+import SocketRequest from 'kafkajs/src/network/requestQueue/socketRequest.js'
+import socketFactory from 'kafkajs/src/network/socketFactory.js'
+import EncoderClass from 'kafkajs/src/protocol/encoder.js'
+import errors from 'kafkajs/src/protocol/error.js'
+import apiKeys from 'kafkajs/src/protocol/requests/apiKeys.js'
+import requests from 'kafkajs/src/protocol/requests/index.js'
+import manifest from 'kafkajs/package.json' with { type: 'json' }
 import { monotonic } from '../../../kit/clock.ts'
 
 const VERSION = '2.2.4'
@@ -76,30 +90,24 @@ export interface Internals {
 
 let loaded: Internals | undefined
 
-/** Loads kafkajs on first use. @throws when it is not the version the internals were read from. */
+/** Patches kafkajs on first use. @throws when it is not the version the internals were read from. */
 export function internals(): Internals {
   return (loaded ??= load())
 }
 
 function load(): Internals {
-  const require = createRequire(import.meta.url)
-  const { version } = require('kafkajs/package.json') as { version: string }
-  if (version !== VERSION) throw new Error(`the Kafka driver needs kafkajs ${VERSION} exactly, found ${version}`)
-  const framing = require.resolve('kafkajs/src/protocol/request')
-  require(framing)
-  require.cache[framing]!.exports = frame
-  patchRequestQueue(require('kafkajs/src/network/requestQueue'), require('kafkajs/src/network/requestQueue/socketRequest'))
-  patchConnection(require('kafkajs/src/network/connection'))
-  const assigner = require('kafkajs/src/consumer/assignerProtocol')
+  if (manifest.version !== VERSION) throw new Error(`the Kafka driver needs kafkajs ${VERSION} exactly, found ${manifest.version}`)
+  patchRequestQueue(RequestQueue, SocketRequest)
+  patchConnection(ConnectionClass)
   return {
-    Broker: require('kafkajs/src/broker'),
-    ConnectionPool: require('kafkajs/src/network/connectionPool'),
-    Encoder: require('kafkajs/src/protocol/encoder'),
-    createLogger: require('kafkajs/src/loggers').createLogger,
-    socketFactory: require('kafkajs/src/network/socketFactory'),
-    apiKeys: require('kafkajs/src/protocol/requests/apiKeys'),
-    requests: require('kafkajs/src/protocol/requests').requests,
-    createErrorFromCode: require('kafkajs/src/protocol/error').createErrorFromCode,
+    Broker: BrokerClass,
+    ConnectionPool: ConnectionPoolClass,
+    Encoder: EncoderClass,
+    createLogger: loggers.createLogger,
+    socketFactory,
+    apiKeys,
+    requests: requests.requests,
+    createErrorFromCode: errors.createErrorFromCode,
     MemberMetadata: assigner.MemberMetadata,
     MemberAssignment: assigner.MemberAssignment,
   }
@@ -157,31 +165,4 @@ function patchConnection(Connection: { prototype: any }): void {
     }
     return attempt
   }
-}
-
-/** kafkajs copies every request three times through buffers that it zeroes first. */
-async function frame(options: {
-  correlationId: number
-  clientId: string
-  request: Request<unknown>['request']
-}): Promise<{ buffer: Buffer }> {
-  const { correlationId, clientId, request } = options
-  const payload = await request.encode()
-  const parts = payload.parts ?? [payload.buffer]
-  const idBytes = Buffer.byteLength(clientId)
-  let size = 14 + idBytes
-  for (const part of parts) size += part.length
-  const buffer = Buffer.allocUnsafeSlow(size)
-  buffer.writeInt32BE(size - 4, 0)
-  buffer.writeInt16BE(request.apiKey, 4)
-  buffer.writeInt16BE(request.apiVersion, 6)
-  buffer.writeInt32BE(correlationId, 8)
-  buffer.writeInt16BE(idBytes, 12)
-  buffer.write(clientId, 14)
-  let at = 14 + idBytes
-  for (const part of parts) {
-    buffer.set(part, at)
-    at += part.length
-  }
-  return { buffer }
 }

@@ -1,7 +1,8 @@
 /** The five compressions of Kafka record batches, all synchronous: a batch is at most a few hundred KB. */
-import { createRequire } from 'node:module'
 import zlib from 'node:zlib'
+import snappy from 'snappyjs'
 import { DecodeError, EnvironmentError } from '../../../contract/plugin.ts'
+import { lz4 } from './lz4.ts'
 
 export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 
@@ -10,22 +11,6 @@ export const codecIds: Record<Compression, number> = { none: 0, gzip: 1, snappy:
 
 /** More than this out of one batch is taken for a decompression bomb. */
 const MAX_OUTPUT = 1 << 29
-const require = createRequire(import.meta.url)
-
-interface Snappy {
-  compress(b: Buffer): Buffer
-  uncompress(b: Buffer): Buffer
-}
-interface Lz4 {
-  compressFrameSync(b: Buffer): Buffer
-  decompressFrameSync(b: Buffer): Buffer
-}
-let snappyModule: Snappy | undefined
-let lz4Module: Lz4 | undefined
-// snappyjs is a dependency of kafkajs-snappy, whose own functions are asynchronous and copy quadratically.
-const snappy = (): Snappy => (snappyModule ??= createRequire(require.resolve('kafkajs-snappy'))('snappyjs') as Snappy)
-const lz4 = (): Lz4 => (lz4Module ??= require('lz4-napi') as Lz4)
-
 const ZSTD_PARAMS = { [zlib.constants.ZSTD_c_compressionLevel]: 1 }
 
 /** @throws {EnvironmentError} when this Node.js has no zstd. */
@@ -36,7 +21,7 @@ export function compress(type: Compression, data: Buffer): Buffer {
     case 'gzip':
       return zlib.gzipSync(data, { level: 1, chunkSize: 65_536 })
     case 'snappy':
-      return snappy().compress(data)
+      return snappy.compress(data)
     case 'lz4':
       return lz4().compressFrameSync(data)
     case 'zstd':
@@ -49,6 +34,7 @@ export function compress(type: Compression, data: Buffer): Buffer {
 export function decompress(codec: number, data: Buffer): Buffer {
   if (codec === 0) return data
   if (codec > 4) throw new DecodeError(`unknown compression codec ${codec}`)
+  if (codec === 3) lz4()
   if (codec === 4) needZstd()
   try {
     if (codec === 1) return zlib.gunzipSync(data, { chunkSize: 131_072, maxOutputLength: MAX_OUTPUT })
@@ -110,5 +96,5 @@ function unsnappyBlock(block: Buffer): Buffer {
   }
   // The format cannot shrink data to less than about a twentieth.
   if (!(size <= Math.min(MAX_OUTPUT, block.length * 64))) throw new Error(`a block of ${block.length} bytes claims to hold ${size}`)
-  return snappy().uncompress(block)
+  return snappy.uncompress(block)
 }

@@ -1,5 +1,6 @@
 /** The main thread's side of the thread that reads. */
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { READING_THREAD } from '../../../../generated/reading-thread.ts'
 import { type Address, type Attempt, FULL, type FromThread, MAX_WAITING, type ToThread, WAITING } from './protocol.ts'
 
 export interface Connection {
@@ -70,9 +71,9 @@ export class ReadingThread {
   }
 
   private start(): Worker {
-    // Published as JavaScript, developed as TypeScript.
-    const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'
-    const worker = new Worker(new URL(file, import.meta.url), {
+    // thread.ts as text: a bundle or a single executable has no file of it.
+    const worker = new Worker(READING_THREAD, {
+      eval: true,
       name: 'redis-pubsub',
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
     })
