@@ -16,6 +16,7 @@ const own = join(root, 'node_modules/node/bin', process.platform === 'win32' ? '
 if (checkout ? newer(24, 0) : newer(22, 15)) {
   dieWithParent()
   keepCompiledCode()
+  dropSqliteWarning()
   const { main } = await import(checkout ? '../src/cli/main.ts' : '../dist/cli/main.js')
   await main(process.argv.slice(2))
 } else if (checkout && existsSync(own)) startAgain(own)
@@ -56,6 +57,14 @@ function keepCompiledCode() {
     if (ownedByMe(caches) && ownedByMe(folder)) module.enableCompileCache(folder)
   } catch {
     // No home, or none that can be written: it starts slower.
+  }
+}
+
+/** Node 22 calls node:sqlite experimental. Its part that is used here is what Node 24 has, and the tests run on both. */
+function dropSqliteWarning() {
+  const emit = process.emitWarning
+  process.emitWarning = (warning, ...rest) => {
+    if (!String(warning).startsWith('SQLite is an experimental feature')) emit.call(process, warning, ...rest)
   }
 }
 

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /**
  * `pipeline-runner`: what plugins are written with, and the engine for programs that embed it. A plugin pays only for the contract:
  * the engine is loaded by its first call.

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /**
  * `pipeline-runner/kit`: what built-in plugins are made of, for plugins of other authors. Everything here is a building block; the contract
  * itself (define*, Message, the errors) is `pipeline-runner`.

@@ -25,6 +25,8 @@ export interface LoadOptions {
   readonly set?: readonly string[]
   /** Folder that relative paths in the pipeline start from. Default: that of the file. */
   readonly base?: string
+  /** Plugins of the program, beside those under `plugins:`. */
+  readonly plugins?: readonly Plugin[]
 }
 
 /** A pipeline from code: the path or `file:` URL of a file, YAML text (it has a line break, or begins with `{`), or the parsed file as plain data. */
@@ -110,6 +112,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   for (const argument of options.set ?? []) applySet(parsed, argument, problems)
   const root = resolveFrame(withMetrics(parsed), env, base, problems)
   const registry = new Registry()
+  for (const plugin of options.plugins ?? []) await registry.addGiven(plugin, root.span, problems)
   const own = root.entries.get('plugins')?.value
   if (own?.kind === 'seq') await registry.addListed(own, base, problems)
   else if (own) registry.incomplete = true

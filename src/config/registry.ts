@@ -5,7 +5,7 @@ import { builtIns, loadQuick } from './built-ins.ts'
 import { importPlugins } from './plugin-modules.ts'
 import type { Problems } from './problems.ts'
 import type { Schema } from './schema.ts'
-import type { SeqNode, Span } from './tree.ts'
+import type { Path, SeqNode, Span } from './tree.ts'
 
 export type Kind = Plugin['kind']
 export const KINDS: readonly Kind[] = ['source', 'transform', 'sink']
@@ -51,32 +51,37 @@ export class Registry {
         continue
       }
       const plugins = await importPlugins(item.value, base).catch((error: Error) => error)
-      if (plugins instanceof Error) this.fail(item.span, i, `${item.value} ${plugins.message}`, problems)
-      else for (const plugin of plugins) await this.add(plugin, item.span, i, problems)
+      if (plugins instanceof Error) this.fail(item.span, ['plugins', i], `${item.value} ${plugins.message}`, problems)
+      else for (const plugin of plugins) await this.add(plugin, item.span, ['plugins', i], problems)
     }
   }
 
-  private fail(span: Span, index: number, message: string, problems: Problems): void {
-    this.incomplete = true
-    problems.add('CONFIG_PLUGIN_FILE', span, ['plugins', index], message)
+  /** A plugin that the program gives, which no place in the file names. */
+  async addGiven(plugin: Plugin, span: Span, problems: Problems): Promise<void> {
+    await this.add(plugin, { ...span, end: span.start }, [], problems)
   }
 
-  private async add(plugin: Plugin, span: Span, index: number, problems: Problems): Promise<void> {
+  private fail(span: Span, path: Path, message: string, problems: Problems): void {
+    this.incomplete = true
+    problems.add('CONFIG_PLUGIN_FILE', span, path, message)
+  }
+
+  private async add(plugin: Plugin, span: Span, path: Path, problems: Problems): Promise<void> {
     const wrong = shapeOf(plugin)
     if (wrong) {
-      this.fail(span, index, wrong, problems)
+      this.fail(span, path, wrong, problems)
       return
     }
     const id = `${plugin.kind} ${plugin.type}`
     if (this.has(plugin.kind, plugin.type)) {
       const owner = this.own.has(id) ? 'another plugin of this list' : 'built in'
-      problems.add('CONFIG_PLUGIN_CLASH', span, ['plugins', index], `the ${plugin.kind} ${plugin.type} exists already (${owner})`)
+      problems.add('CONFIG_PLUGIN_CLASH', span, path, `the ${plugin.kind} ${plugin.type} exists already (${owner})`)
       return
     }
     try {
       await validator(plugin.schema as Schema)
     } catch (error) {
-      this.fail(span, index, `the schema of ${plugin.kind} ${plugin.type} is not valid: ${(error as Error).message}`, problems)
+      this.fail(span, path, `the schema of ${plugin.kind} ${plugin.type} is not valid: ${(error as Error).message}`, problems)
       return
     }
     this.own.set(id, plugin)

@@ -2,7 +2,7 @@
 import '../built-in.ts'
 import { type LoadOptions as ConfigOptions, loadInput, type PipelineInput } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
-import { type Logger, PipelineError } from '../contract/plugin.ts'
+import { type Logger, PipelineError, type Plugin } from '../contract/plugin.ts'
 import type { Explanation } from '../explain/describe.ts'
 import { parseDuration } from '../kit/text/units.ts'
 import { silentLogger } from '../runtime/telemetry/log.ts'
@@ -18,6 +18,8 @@ export interface LoadOptions {
   readonly set?: readonly string[]
   /** Folder that relative paths of a text or an object start from. Default: the working directory. A file's start from its folder. */
   readonly base?: string
+  /** Plugins of the program, used by their type as if the file had named them under `plugins:`. */
+  readonly plugins?: readonly Plugin[]
 }
 
 export interface RunOptions extends LoadOptions {
@@ -51,6 +53,8 @@ export interface TestOptions {
   readonly base?: string
   /** The pipeline under test. Default: the file that the tests name. */
   readonly pipeline?: PipelineInput
+  /** Plugins of the program, as for `run`. */
+  readonly plugins?: readonly Plugin[]
 }
 
 export async function run(input: PipelineInput, options: RunOptions = {}): Promise<PipelineHandle> {
@@ -94,14 +98,15 @@ export async function test(input: PipelineInput, options: TestOptions = {}): Pro
     filter: options.filter,
     base: options.base,
     pipelineGiven: options.pipeline !== undefined,
-    load: (file, { env, set }) => loadInput(options.pipeline ?? file, { env, set: set.map(s => s.argument), base: options.base }),
+    load: (file, { env, set }) =>
+      loadInput(options.pipeline ?? file, { env, set: set.map(s => s.argument), base: options.base, plugins: options.plugins }),
   })
   if (result.problems.length > 0) throw new ConfigError(result.problems)
   return toJson([result]).files[0]
 }
 
-async function load(input: PipelineInput, { env, set, base }: LoadOptions): Promise<Pipeline> {
-  const { pipeline, problems } = await loadInput(input, { env, set, base })
+async function load(input: PipelineInput, { env, set, base, plugins }: LoadOptions): Promise<Pipeline> {
+  const { pipeline, problems } = await loadInput(input, { env, set, base, plugins })
   if (!pipeline) throw new ConfigError(problems)
   return pipeline
 }

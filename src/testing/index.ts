@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `pipeline-runner/testing`: for tests of pipelines and plugins, with vitest, node:test, or any other runner. */
 export { VirtualClock } from '../kit/clock.ts'
 export { type FakeSourceContext, fakeContext, fakeSourceContext, type Warning, writeContext } from './conformance/context.ts'

@@ -3,7 +3,7 @@ import '../built-in.ts'
 import { loadInput, type PipelineInput } from '../config/load.ts'
 import { formatText } from '../config/format.ts'
 import type { Pipeline } from '../config/model.ts'
-import { type Json, PipelineError } from '../contract/plugin.ts'
+import { type Json, PipelineError, type Plugin } from '../contract/plugin.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { parseDuration } from '../kit/text/units.ts'
 import { header } from './compare.ts'
@@ -23,6 +23,8 @@ export interface TestPipelineOptions {
   readonly set?: readonly string[]
   /** Folder that relative paths of a text or an object start from. Default: the working directory. */
   readonly base?: string
+  /** Plugins of the program, as for `run`. */
+  readonly plugins?: readonly Plugin[]
   /** Where the virtual clock starts: epoch ms, a date, or ISO 8601. Default: 0. */
   readonly clock?: number | Date | string
   /** Answers of peers, by the name of the step that asks (`sql`, `lookup`). The first one whose key fits answers. */
@@ -99,8 +101,8 @@ export interface DeadLetter extends OutputRecord {
  * })
  */
 export async function testPipeline(input: PipelineInput, options: TestPipelineOptions = {}): Promise<PipelineTest> {
-  const { env = {}, set, base } = options
-  const { pipeline, problems } = await loadInput(input, { env, set, base })
+  const { env = {}, set, base, plugins } = options
+  const { pipeline, problems } = await loadInput(input, { env, set, base, plugins })
   if (!pipeline) throw new PipelineError('PIPE_CONFIG', formatText(problems).trimEnd())
   const test = new PipelineTest(withRejectionSink(pipeline), options)
   await test.start()

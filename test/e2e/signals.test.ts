@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { oldNode } from '../support/old-node.ts'
+import { nodeOf } from '../support/nodes.ts'
 import { startRunner, tempDir } from '../support/runner.ts'
 import type { TestRecord } from '../support/kafka.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from './lib/backend.ts'
@@ -68,7 +68,7 @@ commit_interval: 1h
 describe('started by an older Node, which starts the right one', () => {
   let node: string
   beforeAll(() => {
-    node = oldNode()
+    node = nodeOf(20)
   })
 
   const setup = async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Registry } from 'prom-client'
 import { beforeAll, describe, expect, test as it } from 'vitest'
-import { ConfigError, explain, MemoryChannel, run, test, validate, VerdictError } from 'pipeline-runner'
+import { ConfigError, defineTransform, explain, MemoryChannel, run, test, validate, VerdictError } from 'pipeline-runner'
 import { tempDir } from '../support/runner.ts'
 
 beforeAll(() => {
@@ -35,6 +35,32 @@ describe('run', () => {
     expect(valuesOf(memory.out)).toEqual([{ n: 2 }, { n: 4 }])
     expect(valuesOf(memory.dead)).toEqual([{ n: 'x' }])
     expect(pipeline.status()).toMatchObject({ state: 'ended', status: 'not_ready', problems: ['the pipeline has ended'], in: 3 })
+  })
+
+  it('takes plugins of the program, and says which one cannot be used', async () => {
+    const tripling = defineTransform({
+      type: 'tripling',
+      schema: { type: 'object', additionalProperties: false },
+      create: () => ({
+        process(messages, out) {
+          for (const m of messages) out.emit(m.derive({ n: (m.value as { n: number }).n * 3 }))
+        },
+      }),
+    })
+    const own = (name: string) => ({ ...doubling(name), transforms: [{ tripling: {} }] })
+    const memory = channels()
+    const pipeline = await run(own('tripled'), { memory, plugins: [tripling] })
+    await memory.in.send({ value: { n: 2 } })
+    memory.in.end()
+    await pipeline.completed
+    expect(valuesOf(memory.out)).toEqual([{ n: 6 }])
+    expect((await validate(own('tripled'))).problems).toMatchObject([{ code: 'CONFIG_UNKNOWN_PLUGIN' }])
+    expect((await validate(doubling('clash'), { plugins: [{ ...tripling, type: 'map' }] })).problems).toMatchObject([
+      { code: 'CONFIG_PLUGIN_CLASH', message: 'the transform map exists already (built in)' },
+    ])
+    expect((await validate(doubling('shape'), { plugins: [{ ...tripling, create: undefined } as never] })).problems).toMatchObject([
+      { code: 'CONFIG_PLUGIN_FILE', message: 'tripling has no create function' },
+    ])
   })
 
   it('takes a path, a URL, YAML text and an object', async () => {
