@@ -14,6 +14,7 @@ export interface RunFlags {
   readonly untilIdle?: number
   readonly from?: number
   readonly to?: number
+  readonly fresh?: boolean
   readonly dryRun?: boolean
   readonly json?: boolean
   readonly junit?: string
@@ -30,6 +31,7 @@ export function register(program: Command): void {
     .option('--until-idle <duration>', 'end once nothing more came for so long, e.g. 5s', parseDurationOption)
     .option('--from <time>', 'back-fill: read without a group from this time (ISO 8601 or epoch ms)', parseTimeOption)
     .option('--to <time>', 'back-fill: up to this time, exclusive', parseTimeOption)
+    .option('--fresh', 'drop the checkpoints and state of these pipelines and begin as on a first run (see start_at); outputs stay')
     .option('--dry-run', 'read and transform, print what would be written; write and commit nothing')
     .option('--json', 'print the result of a one-shot pipeline as JSON instead of a table')
     .option('--junit <path>', 'write the result of a one-shot pipeline as JUnit XML, too')
@@ -60,7 +62,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   for (const w of warnings) log.warn({ code: w.code }, `${w.file}:${w.line}:${w.column} ${w.message}`)
   const range = flags.from !== undefined || flags.to !== undefined ? { from: flags.from, to: flags.to } : flags.dryRun ? {} : undefined
   const dryRun = flags.dryRun ? (line: string) => void process.stdout.write(`${line}\n`) : undefined
-  const launched = await launch(pipelines, { log, range, dryRun, untilIdle: flags.untilIdle }).catch((error: Error) => {
+  const launched = await launch(pipelines, { log, range, dryRun, fresh: flags.fresh, untilIdle: flags.untilIdle }).catch((error: Error) => {
     log.error({}, error.message)
     return error
   })
@@ -88,10 +90,11 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
 }
 
 /** What is wrong with the command line, although each file is right. */
-function misuse(pipelines: readonly Pipeline[], { from, to }: RunFlags): string | undefined {
+function misuse(pipelines: readonly Pipeline[], { from, to, fresh, dryRun }: RunFlags): string | undefined {
   const twice = pipelines.find((p, i) => pipelines.findIndex(other => other.name === p.name) < i)
   // Checkpoints, transactions and metrics go by the name: each would take them from the other.
   if (twice) return `${twice.file}: a pipeline named ${twice.name} is there already; in one process each needs a name of its own`
+  if (fresh && (dryRun || from !== undefined || to !== undefined)) return '--fresh drops checkpoints; a back-fill and a dry run use none'
   if (from === undefined && to === undefined) return undefined
   if (from !== undefined && to !== undefined && from >= to) return '--from is not before --to: nothing lies between them'
   for (const pipeline of pipelines) {

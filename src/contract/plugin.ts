@@ -27,6 +27,20 @@ export interface LaneInfo {
   readonly group?: string
 }
 
+/** What a lane's records are, beyond the lane's name; the runtime keeps it in the checkpoint and compares it at the next claim. */
+export interface LaneOrigin {
+  /** Another one under the same lane id means other records: a topic's id, a file's inode. Undefined: not known. */
+  readonly id?: string
+  /** Where the oldest record lies. */
+  readonly start?: Position
+  /** Where a first run begins. */
+  readonly initial?: Position
+  /** Lanes that the keys are spread over: a topic's partitions. */
+  readonly lanes?: number
+  /** The peer remembers a position (a group's offset). `owner`: what `commit` wrote beside it, see `stateOwner`; null: nothing. */
+  readonly remembered?: { readonly owner: string | null }
+}
+
 /** The unit that moves: messages of ONE lane, in order. */
 export interface Batch {
   /** A lane this source has claimed with `assign`. */
@@ -74,7 +88,10 @@ export interface Finding {
 
 export interface SourceContext extends Context {
   /** Claim lanes: fences a former owner, restores their state, and says where to read from (undefined: never checkpointed). Wins over the source's own memory. */
-  assign(lanes: readonly LaneInfo[]): Promise<Map<string, Position | undefined>>
+  /**
+   * @param originOf called after a lane was claimed, where a checkpoint store is used: the state must not outlive what it was made from.
+   */
+  assign(lanes: readonly LaneInfo[], originOf?: (lane: LaneInfo) => Promise<LaneOrigin>): Promise<Map<string, Position | undefined>>
   /** Give lanes back. Resolves once what they have in flight is settled and committed, or the drain budget is spent; no commit for them follows. */
   revoke(lanes: readonly string[]): Promise<void>
   /** The lanes are somebody else's already (session lost): drop them at once, commit nothing. */
@@ -331,6 +348,8 @@ export interface TransformPlugin<C = any> extends Definition<'transform', C, Tra
   readonly readsValue?: boolean
   /** True: opens state; its lane then needs a checkpoint store. */
   readonly stateful?: boolean
+  /** The part of the config that decides what the state means: a key, a window's size. A restart with another one refuses the old state. Default: all of it. */
+  stateShape?(config: C): Json
   /**
    * For transforms that ask a peer (a database, a service): the same transform, which asks `answer` instead, so that pipeline tests
    * can say what the peer would (`stubs`). The question is what the answer depends on: a key, named parameters.

@@ -24,6 +24,8 @@ export interface LaunchOptions {
   readonly range?: Range
   /** Gets a line for each record that would be written; nothing is written or committed. */
   readonly dryRun?: (line: string) => void
+  /** Drop state and positions, and begin as on a first run. */
+  readonly fresh?: boolean
   /** By channel name. When it is there, every `memory` source and sink must find its channel in it. */
   readonly memory?: MemoryChannels
 }
@@ -175,11 +177,12 @@ export async function launch(
 export const withoutTimes = ({ sources }: Pipeline): Pipeline['sources'][number] | undefined =>
   sources.find(({ plugin: { ranged }, config }) => !(typeof ranged === 'function' ? ranged(config) : ranged))
 
-function prepare(pipeline: Pipeline, { log, range, dryRun, untilIdle }: LaunchOptions): PipelineRun {
+function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: LaunchOptions): PipelineRun {
   const built = build(dryRun ? asDryRun(pipeline, dryRun) : pipeline, {
     clock: systemClock,
     log,
     range,
+    fresh,
     localCheckpoints: p => localCheckpoints({ id: `${p.name}.${p.version}` }),
   })
   // A back-fill that ends in the middle of a window must not emit half of it.

@@ -1,5 +1,5 @@
 /** The lanes of a running pipeline: made when a source is assigned them, drained before it gives them up, forgotten when it has lost them. */
-import type { Context, LaneInfo, Position, SourceContext } from '../contract/plugin.ts'
+import type { Context, LaneInfo, LaneOrigin, Position, SourceContext } from '../contract/plugin.ts'
 import type { BuiltSource } from './build.ts'
 import { Lane, type LaneRun } from './lane.ts'
 
@@ -26,7 +26,7 @@ export class Assignment {
   contextFor(entry: BuiltSource): Omit<SourceContext, keyof Context> {
     return {
       range: entry.range,
-      assign: lanes => this.assign(entry, lanes),
+      assign: (lanes, originOf) => this.assign(entry, lanes, originOf),
       revoke: ids => this.revoke(ids),
       lose: ids => {
         for (const id of ids) {
@@ -37,12 +37,16 @@ export class Assignment {
     }
   }
 
-  private async assign(entry: BuiltSource, infos: readonly LaneInfo[]): Promise<Map<string, Position | undefined>> {
+  private async assign(
+    entry: BuiltSource,
+    infos: readonly LaneInfo[],
+    originOf?: (lane: LaneInfo) => Promise<LaneOrigin>,
+  ): Promise<Map<string, Position | undefined>> {
     const positions = new Map<string, Position | undefined>()
     await Promise.all(
       infos.map(async info => {
         this.lanes.get(info.id)?.drop()
-        const lane = new Lane(info, entry, this.run)
+        const lane = new Lane(info, entry, this.run, originOf)
         this.lanes.set(info.id, lane)
         positions.set(info.id, await this.host.retrying(() => lane.open()))
       }),

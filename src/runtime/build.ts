@@ -20,6 +20,7 @@ import type { Clock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from '../config/model.ts'
 import { create } from './guard.ts'
+import { Identity } from './identity.ts'
 import { Router } from './router.ts'
 import type { LaneState } from './state.ts'
 import { Meters, type StepMeter } from './telemetry/meters.ts'
@@ -32,6 +33,8 @@ export interface BuildOptions {
   readonly range?: Range
   /** Checkpoints of sources that have no store of their own; called only when one is needed. */
   readonly localCheckpoints: (pipeline: Pipeline) => CheckpointStore
+  /** State and positions are dropped, once per lane. */
+  readonly fresh?: boolean
   /** Tests: replaces every committer. */
   readonly committer?: Committer
 }
@@ -57,6 +60,7 @@ export interface Built {
   readonly router: Router
   /** Of a back-fill that reads more than was asked for. */
   readonly bounds: Range | undefined
+  readonly identity: Identity
   /** Results of a one-shot pipeline by step, see `Context.report`. */
   readonly reports: ReadonlyMap<string, Report>
   /** Fresh transforms for a lane, on its state. */
@@ -127,6 +131,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     stages,
     bounds: span > 0 ? range : undefined,
     reports,
+    identity: new Identity({ pipeline, log: options.log, fresh: options.fresh === true }),
   }
 }
 
@@ -140,7 +145,7 @@ function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: Buil
     step.plugin.create(step.config, {
       ...context,
       range: options.range,
-      assign: lanes => connected().assign(lanes),
+      assign: (lanes, originOf) => connected().assign(lanes, originOf),
       revoke: lanes => connected().revoke(lanes),
       lose: lanes => connected().lose(lanes),
     }),

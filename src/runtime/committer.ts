@@ -20,6 +20,8 @@ export interface Committer {
   /** Of the transactions: sinks of another scope (a dlq) are written beside them. Undefined: every sink takes part. */
   readonly scope?: string
   claim(lane: LaneInfo): Promise<Checkpoint | undefined>
+  /** Of a claimed lane, without output. Absent: nothing is kept. */
+  save?(lane: LaneInfo, delta: CheckpointDelta): Promise<void>
   /** Writes a commit batch by `writeAll`, then makes `delta` durable (undefined: no checkpoint is due). */
   write(lane: LaneInfo, delta: CheckpointDelta | undefined, writeAll: (transaction?: Transaction) => Promise<void>): Promise<void>
   release(lane: LaneInfo): Promise<void>
@@ -43,6 +45,7 @@ export function atomicCommitter(transactor: Transactor, scope?: string, source?:
       offsets?.discard(lane.id)
       return transactor.claim(lane)
     },
+    save: (lane, delta) => transactor.save(lane, delta),
     async write(lane, delta, writeAll) {
       if (!delta) throw new Error(`lane ${lane.id} has output but no position`)
       const transaction = await transactor.begin(lane)
@@ -73,6 +76,7 @@ export function storedCommitter(store: CheckpointStore, source: Source): Committ
   return {
     atomic: false,
     claim: lane => store.claim(lane),
+    save: (lane, delta) => store.save(lane, delta),
     async write(lane, delta, writeAll) {
       await writeAll()
       if (!delta) return

@@ -20,6 +20,7 @@ import {
   EnvironmentError,
   FencedError,
   type LaneInfo,
+  type LaneOrigin,
   laneOffset,
   type Logger,
   type Message,
@@ -32,6 +33,7 @@ import { isOutside } from './backfill.ts'
 import { BatchWriter } from './batch-writer.ts'
 import type { Built, BuiltSource } from './build.ts'
 import { Chain, type Exit, type Stage } from './chain.ts'
+import type { Admission } from './identity.ts'
 import { BatchAbandoned, PoisonSearch, processOneByOne } from './poison.ts'
 import { LaneState } from './state.ts'
 
@@ -62,6 +64,8 @@ export class Lane {
   seeks = 0
   private readonly entry: BuiltSource
   private readonly run: LaneRun
+  /** What the source knows of the records behind the lane. */
+  private readonly originOf: ((lane: LaneInfo) => Promise<LaneOrigin>) | undefined
   private readonly writer: BatchWriter
   private readonly poison = new PoisonSearch()
   private chain!: Chain
@@ -82,10 +86,11 @@ export class Lane {
   /** Aborted by `drop`: ends the wait for a transform's peer. */
   private readonly dropped = new AbortController()
 
-  constructor(info: LaneInfo, entry: BuiltSource, run: LaneRun) {
+  constructor(info: LaneInfo, entry: BuiltSource, run: LaneRun, originOf?: (lane: LaneInfo) => Promise<LaneOrigin>) {
     this.info = info
     this.entry = entry
     this.run = run
+    this.originOf = originOf
     this.writer = new BatchWriter(info, entry, run, error => this.recover(error))
     this.silentSince = this.silentUntil = this.lastTick = run.clock.monotonic()
   }
@@ -286,14 +291,26 @@ export class Lane {
   }
 
   private async claim(): Promise<Position | undefined> {
-    const checkpoint = await this.entry.committer.claim(this.info)
+    const { checkpoint, changes } = await this.admitted()
     await this.chain?.close()
-    this.state = new LaneState(checkpoint)
+    this.state = new LaneState(checkpoint, changes)
     const stages = this.run.built.stages(this.info, this.state)
     this.chain = new Chain([this.entry.inlet, ...stages], this.exit(this.generation))
     this.writer.reset(this.state, checkpoint?.position)
     this.silentSince = this.silentUntil = this.run.clock.monotonic()
     return checkpoint?.position
+  }
+
+  /** What the lane goes on from. @throws {EnvironmentError} when that is not this pipeline's. */
+  private async admitted(): Promise<Admission> {
+    const { committer } = this.entry
+    const { identity } = this.run.built
+    const found = await committer.claim(this.info)
+    const origin = async (): Promise<LaneOrigin> => (await this.originOf?.(this.info)) ?? {}
+    if (!committer.save) return { checkpoint: identity.fresh ? identity.begin(this.info, await origin()) : found, changes: [] }
+    const admission = identity.admit(this.info, found, await origin())
+    if (admission.restart) await committer.save(this.info, admission.restart)
+    return admission
   }
 
   /** Where the chain of this generation puts what leaves it: the commit batch. See race 2. */

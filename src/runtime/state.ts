@@ -1,6 +1,10 @@
 /** Keyed state of one lane: lives in memory, becomes durable with the lane's checkpoint. */
 import { type Checkpoint, type CheckpointDelta, encodeJson, type Json, parseJson, type State } from '../contract/plugin.ts'
 
+/** The entry of a checkpoint that says what it was made from, see `identity.ts`; stores of steps have a dot in their names. */
+export const MANIFEST_STORE = ''
+export const MANIFEST_KEY = 'made_from'
+
 class Store<V extends Json> implements State<V> {
   readonly map = new Map<string, V>()
   readonly dirty = new Set<string>()
@@ -29,8 +33,11 @@ class Store<V extends Json> implements State<V> {
 
 export class LaneState {
   private readonly stores = new Map<string, Store<Json>>()
+  private pending: CheckpointDelta['state']
 
-  constructor(checkpoint?: Checkpoint) {
+  /** @param pending changes that go with the first ones */
+  constructor(checkpoint?: Checkpoint, pending: CheckpointDelta['state'] = []) {
+    this.pending = pending
     for (const [store, key, json] of checkpoint?.state ?? []) this.store(store).map.set(key, parseJson(json) as Json)
   }
 
@@ -41,7 +48,8 @@ export class LaneState {
 
   /** Everything that changed since the last call, encoded now, so that later changes cannot leak in. */
   takeChanges(): CheckpointDelta['state'] {
-    const changes: [string, string, string | null][] = []
+    const changes = [...this.pending]
+    this.pending = []
     for (const [name, store] of this.stores) {
       for (const key of store.dirty) {
         const value = store.map.get(key)

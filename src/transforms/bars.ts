@@ -1,6 +1,14 @@
 /** Trades to OHLCV bars by event time, exact to the last digit. */
 import type { BarsConfig } from '../generated/config-types.ts'
-import { type ConfigProblem, defineTransform, Message, type Output, type Transform, type TransformContext } from '../contract/plugin.ts'
+import {
+  type ConfigProblem,
+  defineTransform,
+  type Json,
+  Message,
+  type Output,
+  type Transform,
+  type TransformContext,
+} from '../contract/plugin.ts'
 import { EventClock } from '../kit/event-clock.ts'
 import { withKeys } from '../kit/keys/with-keys.ts'
 import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
@@ -8,7 +16,6 @@ import schema from './bars.schema.json' with { type: 'json' }
 import type { Bar } from './bars/bar.ts'
 import { BarBook, type DatedBar } from './bars/bar-book.ts'
 import { lateCounters, LateError } from './lib/late.ts'
-import { claimShape } from './lib/shape.ts'
 import { TickReader } from './bars/tick.ts'
 import { DAY, formatDuration } from '../kit/values/time.ts'
 
@@ -16,6 +23,7 @@ export default defineTransform<BarsConfig>({
   type: 'bars',
   schema: withKeys(schema, eventTime, ['time_unit']),
   stateful: true,
+  stateShape: ({ interval, fields, time_unit }) => ({ interval, time_unit, ...fields }) as unknown as Json,
   windowSpan: c => c.interval + c.allowed_lateness + c.max_future,
   validateConfig,
   create,
@@ -36,7 +44,6 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   const fill = config.gap_fill === 'previous'
   const times = ctx.state('clock')
   const bars = ctx.state('bars')
-  const noteShape = claimShape(times, bars, formatDuration(interval), ctx.step)
   const clock = new EventClock(times, config)
   const book = new BarBook(bars, fill ? ctx.state('last') : undefined, clock.watermark, {
     interval,
@@ -56,7 +63,6 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   const save = (): void => {
     book.flush()
     if (!clock.save()) return
-    noteShape()
     ctx.watermark(clock.watermark)
   }
 

@@ -1,7 +1,15 @@
 /** Drops messages whose key has been seen before. */
 import type { DedupeConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
-import { type ConfigProblem, DataError, defineTransform, type State, type Transform, type TransformContext } from '../contract/plugin.ts'
+import {
+  type ConfigProblem,
+  DataError,
+  defineTransform,
+  type Json,
+  type State,
+  type Transform,
+  type TransformContext,
+} from '../contract/plugin.ts'
 import { Fifo } from '../kit/values/fifo.ts'
 import { EventClock } from '../kit/event-clock.ts'
 import { withKeys } from '../kit/keys/with-keys.ts'
@@ -16,6 +24,7 @@ export default defineTransform<DedupeConfig>({
   type: 'dedupe',
   schema: withKeys(schema, eventTime),
   stateful: true,
+  stateShape: ({ key, time, time_unit }) => ({ key, time, time_unit }) as Json,
   validateConfig: ({ ttl }): ConfigProblem[] => (ttl > 0 ? [] : [{ path: ['ttl'], message: 'a key must be remembered for longer than 0' }]),
   create,
 })

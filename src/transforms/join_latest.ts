@@ -23,6 +23,7 @@ export default defineTransform<JoinLatestConfig>({
   type: 'join_latest',
   schema,
   stateful: true,
+  stateShape: ({ source, table, table_key, key, value }) => ({ source, table, table_key, key, value }) as unknown as Json,
   validateConfig({ source, table }): ConfigProblem[] {
     if (source === undefined && table === undefined)
       return [{ path: [], message: 'needs the source step whose messages fill the table, or an expression (table) that tells them' }]

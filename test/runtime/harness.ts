@@ -8,6 +8,7 @@ import {
   defineSource,
   FencedError,
   type LaneInfo,
+  type LaneOrigin,
   Message,
   type Origin,
   type SinkPlugin,
@@ -28,6 +29,7 @@ export interface MemoryLogOptions {
   readonly batch: () => number
   /** Called at every step that may fail; throws to make it fail. */
   readonly fault?: (at: 'read' | 'begin' | 'write' | 'commit-before' | 'commit-after' | 'claim' | 'seek' | 'save') => void
+  readonly origin?: () => LaneOrigin
   /** Keep the input open after its end, as a topic would be. */
   readonly endless?: boolean
 }
@@ -62,7 +64,8 @@ export class MemoryLog {
         return {
           open: async () => {
             const infos = Object.keys(this.options.lanes).map<LaneInfo>(id => ({ id, source: ctx.step, topic: id, partition: 0 }))
-            for (const [id, position] of await ctx.assign(infos)) next.set(id, (position as number | undefined) ?? 0)
+            for (const [id, position] of await ctx.assign(infos, this.options.origin && (async () => this.options.origin!())))
+              next.set(id, (position as number | undefined) ?? 0)
           },
           read: async signal => {
             await new Promise(resolve => setImmediate(resolve))
@@ -130,7 +133,7 @@ export class MemoryLog {
 
   private apply(lane: LaneInfo, delta: CheckpointDelta): void {
     const entry = this.checkpoints.get(lane.id) ?? { position: 0, state: new Map() }
-    if ((delta.position as number) < entry.position)
+    if (!this.options.origin && (delta.position as number) < entry.position)
       throw new Error(`position of ${lane.id} moved back from ${entry.position} to ${delta.position}`)
     entry.position = delta.position as number
     for (const [store, key, json] of delta.state) {

@@ -1,4 +1,5 @@
 /** `runner check` of the kafka plugins: brokers, login, topics, group, and the rights on them. Creates and joins nothing. */
+import { stateOwner } from '../../kit/state-owner.ts'
 import { existsSync } from 'node:fs'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
@@ -13,7 +14,7 @@ export async function checkSource(config: KafkaSourceConfig, ctx: CheckContext):
     const found: CheckResult[] = []
     for (const topic of config.topics) found.push(await look.topic(topic, 'read'))
     found.push(await look.group(config.group ?? ctx.pipeline))
-    if (ctx.checkpoints) found.push(...(await look.checkpoints(`${config.topics[0]}|0`)))
+    if (ctx.checkpoints) found.push(...(await look.checkpoints(`${config.topics[0]}|0`, config.group)))
     return found
   })
 }
@@ -105,10 +106,10 @@ class Look {
   }
 
   /** @param lane one that the pipeline will have, as in its transactional ids. */
-  async checkpoints(lane: string): Promise<CheckResult[]> {
+  async checkpoints(lane: string, group?: string): Promise<CheckResult[]> {
     const { mayUseTransactionalId, topicRights } = await import('./client/operate/rights.ts')
     const { checkpointTopic } = await import('./client/transact/checkpoint.ts')
-    const id = `${this.ctx.pipeline}.${this.ctx.version}`
+    const id = stateOwner(`${this.ctx.pipeline}.${this.ctx.version}`, group)
     const prefix = `transactional ids ${id}|*`
     const topic = checkpointTopic(id)
     const what = `checkpoint topic ${topic}`

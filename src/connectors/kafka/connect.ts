@@ -13,6 +13,7 @@ import type { KafkaSourceConfig } from '../../generated/config-types.ts'
 import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
 import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
 import { validateTlsFiles, readTlsFiles } from '../../kit/keys/tls.ts'
+import { stateOwner } from '../../kit/state-owner.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import type { Driver, ProducerOptions } from './driver.ts'
 import type { ClusterOptions } from './client/connections.ts'
@@ -119,7 +120,9 @@ export class LazyTransactor implements Transactor {
   private readonly config: ConnectionConfig
   private readonly context: Context
   private readonly own: (lane: LaneInfo) => LaneInfo
-  private opening: Promise<{ lease: KafkaLease; transactor: Transactor }> | undefined
+  private opening: Promise<KafkaLease> | undefined
+  /** By owner: sources of several groups may share one log. */
+  private readonly transactors = new Map<string, Transactor>()
 
   constructor(config: ConnectionConfig, context: Context, foreign = false) {
     this.config = config
@@ -129,39 +132,41 @@ export class LazyTransactor implements Transactor {
   }
 
   async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
-    return (await this.open()).transactor.claim(this.own(lane))
+    return (await this.of(lane)).claim(this.own(lane))
   }
   async begin(lane: LaneInfo): Promise<Transaction> {
-    return (await this.open()).transactor.begin(this.own(lane))
+    return (await this.of(lane)).begin(this.own(lane))
   }
   async save(lane: LaneInfo, delta: CheckpointDelta): Promise<void> {
-    return (await this.open()).transactor.save(this.own(lane), delta)
+    return (await this.of(lane)).save(this.own(lane), delta)
   }
   async release(lane: LaneInfo): Promise<void> {
-    if (this.opening !== undefined) await (await this.open()).transactor.release(this.own(lane))
+    if (this.opening !== undefined) await (await this.of(lane)).release(this.own(lane))
   }
   async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
-    return (await this.open()).transactor.peek?.(this.own(lane))
+    return (await this.of(lane)).peek?.(this.own(lane))
   }
   async close(): Promise<void> {
-    const opening = this.opening
+    const { opening } = this
     this.opening = undefined
     if (opening === undefined) return
-    const { lease, transactor } = await opening
-    await transactor.close()
+    const lease = await opening
+    for (const transactor of this.transactors.values()) await transactor.close()
+    this.transactors.clear()
     await lease.release()
   }
 
-  private open(): Promise<{ lease: KafkaLease; transactor: Transactor }> {
+  private async of(lane: LaneInfo): Promise<Transactor> {
     if (this.opening === undefined) {
-      this.opening = connect(this.config, this.context.log).then(lease => ({
-        lease,
-        transactor: lease.driver.transactor({ id: `${this.context.pipeline}.${this.context.version}`, producer: CHECKPOINTS }),
-      }))
+      this.opening = connect(this.config, this.context.log)
       this.opening.catch(() => {
         this.opening = undefined
       })
     }
-    return this.opening
+    const lease = await this.opening
+    const id = stateOwner(`${this.context.pipeline}.${this.context.version}`, lane.group)
+    let transactor = this.transactors.get(id)
+    if (transactor === undefined) this.transactors.set(id, (transactor = lease.driver.transactor({ id, producer: CHECKPOINTS })))
+    return transactor
   }
 }

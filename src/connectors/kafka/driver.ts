@@ -115,7 +115,7 @@ export interface LogTransaction {
 }
 
 export interface TransactorOptions {
-  /** Prefix of transactional ids and name of the checkpoint topic or table: `<pipeline>.<version>`. */
+  /** Prefix of transactional ids and name of the checkpoint topic or table, see `stateOwner`. */
   readonly id: string
   readonly producer: ProducerOptions
 }
@@ -152,6 +152,8 @@ export interface Driver {
   offsets(partitions: readonly TopicPartition[], at: 'earliest' | 'latest' | number): Promise<Map<string, number>>
   committed(group: string, partitions: readonly TopicPartition[]): Promise<Map<string, { offset: number; metadata: string | null }>>
   topics(): Promise<TopicInfo[]>
+  /** Ids of topics: one that is deleted and made again has another. Missing: it does not exist, or the log has no ids. */
+  topicIds(topics: readonly string[]): Promise<Map<string, { readonly id: string; readonly partitions: number }>>
   createTopics(topics: readonly NewTopic[]): Promise<void>
   /** For the operations commands. */
   readonly admin: LogAdmin

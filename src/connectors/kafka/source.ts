@@ -1,4 +1,13 @@
-import { type Batch, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
+import {
+  type Batch,
+  defineSource,
+  EnvironmentError,
+  type LaneInfo,
+  type LaneOrigin,
+  type Source,
+  type SourceContext,
+} from '../../contract/plugin.ts'
+import { stateOwner } from '../../kit/state-owner.ts'
 import { validateConnection, connectionKeys, connect, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
 import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
 import { Meter } from './metrics.ts'
@@ -45,6 +54,27 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
   /** Rest of a polled batch that was more than `max_poll_records`. */
   let rest: ConsumedBatch | undefined
 
+  const owner = stateOwner(`${ctx.pipeline}.${ctx.version}`, group)
+  const originOf = async (lane: LaneInfo): Promise<LaneOrigin> => {
+    const tp = laneToPartition(lane.id)
+    const key = tpKey(tp)
+    const { driver } = lease!
+    const [ids, start, initial, remembered] = await Promise.all([
+      driver.topicIds([tp.topic]),
+      driver.offsets([tp], 'earliest'),
+      driver.offsets([tp], config.start_at),
+      driver.committed(group, [tp]),
+    ])
+    const topic = ids.get(tp.topic)
+    const offset = remembered.get(key)
+    return {
+      id: topic?.id,
+      lanes: topic?.partitions,
+      start: start.get(key),
+      initial: initial.get(key),
+      remembered: offset && { owner: offset.metadata },
+    }
+  }
   const laneOf = (tp: TopicPartition) => ({ id: tpKey(tp), source: ctx.step, topic: tp.topic, partition: tp.partition, group })
   const forget = (lanes: readonly string[]): void => {
     if (rest !== undefined && lanes.includes(tpKey(rest))) rest = undefined
@@ -72,7 +102,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
       })
       await consumer.open({
         async assigned(partitions) {
-          const positions = await ctx.assign(partitions.map(laneOf))
+          const positions = await ctx.assign(partitions.map(laneOf), originOf)
           const offsets = new Map<string, number>()
           for (const [lane, position] of positions) {
             if (position === undefined) continue
@@ -112,7 +142,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
 
     async commit(lane, position) {
       const tp = laneToPartition(lane)
-      await consumer!.commit([{ ...tp, offset: position as number }])
+      await consumer!.commit([{ ...tp, offset: position as number, metadata: owner }])
       meter.commits(tp.topic).inc()
     },
 

@@ -4,6 +4,7 @@
  */
 import { type Checkpoint, type CheckpointDelta, type Context, type Json, type LaneInfo, type Transactor } from '../../contract/plugin.ts'
 import { type ConnectionConfig, connect, type PostgresLease } from '../../kit/postgres/connect.ts'
+import { stateOwner } from '../../kit/state-owner.ts'
 import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
 import type { Driver, Queryable } from '../../kit/postgres/driver.ts'
 import { type Claim, PostgresTransaction, unescape } from './transaction.ts'
@@ -61,10 +62,8 @@ export class PostgresTransactor implements Transactor {
     const driver = await this.open()
     const { claim, position, rows } = await driver.transaction(async tx => {
       const stop = await freeing(driver, tx)
-      const [{ id, epoch, position: json }] = (await tx.query(CLAIM, [this.pipeline, lane.id]).finally(stop)).rows as Record<
-        string,
-        string
-      >[]
+      const [{ id, epoch, position: json }] = (await tx.query(CLAIM, [stateOwner(this.pipeline, lane.group), lane.id]).finally(stop))
+        .rows as Record<string, string>[]
       const state = json === null ? [] : (await tx.query(READ_STATE, [id])).rows
       return {
         claim: { id, epoch, diagnose: this.claims.get(lane.id)?.diagnose ?? false },

@@ -2,13 +2,14 @@
 import { existsSync } from 'node:fs'
 import type { CheckpointStore } from '../../contract/plugin.ts'
 import { type Claim, claimLane, laneSchema, peekLane, saveLane, unclaimed } from '../../kit/sqlite/lanes.ts'
+import { stateOwner } from '../../kit/state-owner.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 import { openSqlite, type Sqlite, type SqliteKind } from '../../kit/sqlite/sqlite.ts'
 
 const kind: SqliteKind = { what: 'checkpoint file', applicationId: 0x52434b50, version: 1, schema: laneSchema }
 
 export interface LocalOptions {
-  /** Name under which the lanes are kept: `<pipeline>.<version>`. */
+  /** `<pipeline>.<version>`; with a lane's group the name under which it is kept. */
   readonly id: string
   /** Default `.runner/checkpoints.db`. */
   readonly path?: string
@@ -33,7 +34,7 @@ export function localCheckpoints(options: LocalOptions): CheckpointStore {
   return {
     async claim(lane) {
       const db = await open()
-      const claim = await db.write(() => claimLane(db, options.id, lane.id))
+      const claim = await db.write(() => claimLane(db, stateOwner(options.id, lane.group), lane.id))
       claims.set(lane.id, { ...claim, checkpoint: undefined })
       return claim.checkpoint
     },
@@ -48,7 +49,7 @@ export function localCheckpoints(options: LocalOptions): CheckpointStore {
     },
     async peek(lane) {
       if (!existsSync(options.path ?? inStateDir('checkpoints.db'))) return undefined
-      return peekLane(await open(), options.id, lane.id)
+      return peekLane(await open(), stateOwner(options.id, lane.group), lane.id)
     },
     async close() {
       claims.clear()

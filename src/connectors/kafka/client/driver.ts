@@ -1,4 +1,5 @@
 /** The Driver for real brokers. */
+import { topicIds } from './topic-ids.ts'
 import type { Logger, Transactor } from '../../../contract/plugin.ts'
 import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
 import { SetReader } from '../codec/decode.ts'
@@ -131,6 +132,10 @@ export class KafkaDriver implements Driver {
 
   topics(): Promise<TopicInfo[]> {
     return listTopics(this.shared)
+  }
+
+  topicIds(topics: readonly string[]): Promise<Map<string, { id: string; partitions: number }>> {
+    return this.shared.retry('look up the ids of topics', ADMIN_TIMEOUT, () => topicIds(this.shared, topics))
   }
 
   createTopics(topics: readonly NewTopic[]): Promise<void> {

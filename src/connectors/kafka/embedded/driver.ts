@@ -71,6 +71,10 @@ export function embeddedDriver(options: EmbeddedOptions = {}): Driver {
       return (await open()).topics.list()
     },
 
+    async topicIds(topics) {
+      return (await open()).topics.ids(topics)
+    },
+
     async createTopics(topics) {
       await (await open()).topics.create(topics)
     },

@@ -1,4 +1,5 @@
 /** `LogAdmin` on the embedded log. It has no logins, so it keeps no rights. */
+import { RESET } from '../../../kit/state-owner.ts'
 import { EnvironmentError } from '../../../contract/plugin.ts'
 import type { LogAdmin, TopicSetting } from '../log-admin.ts'
 import { commitOffset, Group, groupId, liveMembers } from './group.ts'
@@ -96,7 +97,7 @@ export function embeddedAdmin(open: () => Promise<Log>): LogAdmin {
         if (liveMembers(log.db, group).length > 0)
           throw new EnvironmentError(`cannot set the offsets of group ${group}: it has members; stop them first`)
         const id = groupId(log.db, group)
-        for (const { part, offset } of parts) if (part !== undefined) commitOffset(log.db, id, part, offset, null)
+        for (const { part, offset } of parts) if (part !== undefined) commitOffset(log.db, id, part, offset, RESET)
       })
     },
   }

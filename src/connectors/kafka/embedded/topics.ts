@@ -1,4 +1,5 @@
 /** Topics, partitions and their settings. They change rarely, so what was looked up is kept for a while. */
+import { randomInt } from 'node:crypto'
 import { EnvironmentError } from '../../../contract/plugin.ts'
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import type { NewTopic, TopicInfo, TopicPartition } from '../driver.ts'
@@ -70,13 +71,20 @@ export class Topics {
       checkSettings(topic, config)
     }
     await this.db.write(() => {
-      const insert = this.db.prepare('INSERT INTO topic (name, config) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING id')
+      const insert = this.db.prepare('INSERT INTO topic (id, name, config) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING RETURNING id')
       for (const { topic, partitions, config = {} } of topics) {
-        const row = insert.get(topic, JSON.stringify(config)) as { id: number } | undefined
+        const row = insert.get(newId(), topic, JSON.stringify(config)) as { id: number } | undefined
         if (!row) continue
         for (let num = 0; num < partitions; num++) this.db.prepare('INSERT INTO part (topic, num) VALUES (?, ?)').run(row.id, num)
       }
     })
+  }
+
+  /** As `Driver.topicIds`. */
+  ids(names: readonly string[]): Map<string, { id: string; partitions: number }> {
+    const sql = 'SELECT t.id, count(*) AS partitions FROM topic t JOIN part p ON p.topic = t.id WHERE t.name = ? GROUP BY t.id'
+    const rows = names.map(name => [name, this.db.get<{ id: number; partitions: number }>(sql, name)] as const)
+    return new Map(rows.flatMap(([name, row]) => (row ? [[name, { id: String(row.id), partitions: row.partitions }] as const] : [])))
   }
 
   list(): TopicInfo[] {
@@ -86,6 +94,9 @@ export class Topics {
     return rows.map(({ name, partitions }) => ({ name, partitions, replication: 1 }))
   }
 }
+
+/** Never used before: a topic that is made again is another one. */
+const newId = (): number => randomInt(2 ** 47)
 
 /** @throws {EnvironmentError} for values that Kafka would refuse. */
 export function checkSettings(topic: string, config: Readonly<Record<string, string | null>>): void {

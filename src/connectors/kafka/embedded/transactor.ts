@@ -26,7 +26,7 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
       // First, so that a zombie finds out before it has written a page.
       saveLane(log.db, claim, delta)
       outputs?.write(log.db, log.now())
-      saveGroupOffset(log, lane, delta.position)
+      saveGroupOffset(log, lane, delta.position, id)
     })
     outputs?.recycle()
   }
@@ -86,9 +86,9 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
 }
 
 /** The group's committed offset follows the lane's position, so that lag and start positions are seen by everybody. */
-function saveGroupOffset(log: Log, { topic, partition, group }: LaneInfo, position: Position): void {
+function saveGroupOffset(log: Log, { topic, partition, group }: LaneInfo, position: Position, owner: string): void {
   // A lane of another source, a file say, has no offset in this log.
   if (group === undefined || topic === undefined || partition === undefined || typeof position !== 'number') return
   const part = log.topics.part({ topic, partition })
-  if (part !== undefined) commitOffset(log.db, groupId(log.db, group), part, position, null)
+  if (part !== undefined) commitOffset(log.db, groupId(log.db, group), part, position, owner)
 }

@@ -1,4 +1,5 @@
 /** Groups from outside: who is in one, and its offsets set by somebody who is not. */
+import { RESET } from '../../../../kit/state-owner.ts'
 import { EnvironmentError } from '../../../../contract/plugin.ts'
 import type { GroupMember } from '../../log-admin.ts'
 import type { TopicPartition } from '../../driver.ts'
@@ -27,7 +28,7 @@ export async function setOffsets(
   if (offsets.length === 0) return
   const topics = [...Map.groupBy(offsets, o => o.topic)].map(([topic, list]) => ({
     topic,
-    partitions: list.map(({ partition, offset }) => ({ partition, offset: String(offset) })),
+    partitions: list.map(({ partition, offset }) => ({ partition, offset: String(offset), metadata: RESET })),
   }))
   await ask(
     cluster,

@@ -27,6 +27,8 @@ const AGAIN = new Set(['CONCURRENT_TRANSACTIONS', 'UNKNOWN_TOPIC_OR_PARTITION'])
 export class LaneProducer {
   readonly lane: LaneInfo
   readonly transactionalId: string
+  /** Written beside the group's offset: whose state belongs to it. */
+  private readonly owner: string
   private readonly cluster: Cluster
   private readonly identity: Identity
   private readonly sender: RecordAccumulator
@@ -43,7 +45,7 @@ export class LaneProducer {
   constructor(
     cluster: Cluster,
     lane: LaneInfo,
-    transactionalId: string,
+    { transactionalId, owner }: { transactionalId: string; owner: string },
     identity: Identity,
     checkpoint: TopicPartition,
     options: ProducerOptions,
@@ -52,6 +54,7 @@ export class LaneProducer {
     this.cluster = cluster
     this.lane = lane
     this.transactionalId = transactionalId
+    this.owner = owner
     this.identity = identity
     this.checkpoint = checkpoint
     this.sender = new RecordAccumulator(cluster, {
@@ -175,7 +178,7 @@ export class LaneProducer {
     if (!this.begun) await this.enroll([this.checkpoint])
     await this.coordinating
     const { group, topic, partition } = this.lane
-    const topics = [{ topic, partitions: [{ partition, offset: String(position), metadata: null }] }]
+    const topics = [{ topic, partitions: [{ partition, offset: String(position), metadata: this.owner }] }]
     await onCoordinator(this.cluster, 'group', group!, BUDGET, `commit the offset of ${this.lane.id}`, broker =>
       broker.txnOffsetCommit({ ...this.ids(), groupId: group, topics }),
     )

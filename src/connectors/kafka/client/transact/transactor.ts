@@ -42,7 +42,15 @@ export class KafkaTransactor implements Transactor {
     const checkpoint = await partitionFor(this.cluster, this.topic, lane)
     const id = `${this.options.id}|${lane.topic === undefined ? lane.id : `${lane.topic}|${lane.partition}`}`
     const identity = await LaneProducer.initialise(this.cluster, id)
-    const producer = new LaneProducer(this.cluster, lane, id, identity, checkpoint, this.options.producer, this.log)
+    const producer = new LaneProducer(
+      this.cluster,
+      lane,
+      { transactionalId: id, owner: this.options.id },
+      identity,
+      checkpoint,
+      this.options.producer,
+      this.log,
+    )
     this.lanes.set(lane.id, { producer, checkpoint })
     // Only now: whatever the former owner still committed is in.
     return readCheckpoint(this.cluster, checkpoint, lane)

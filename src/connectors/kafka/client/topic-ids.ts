@@ -1,0 +1,123 @@
+/**
+ * Ids of topics (KIP-516, Kafka 2.8 and later): a topic that is deleted and made again has another one. kafkajs' metadata requests are
+ * older than that, so this is Metadata version 10, encoded here.
+ */
+import type { Cluster } from './cluster.ts'
+import { internals, type Request } from './internals.ts'
+
+const METADATA = 3
+const VERSION = 10
+const NO_ID = '0'.repeat(32)
+
+/** Topics that do not exist, and all topics of older brokers, are missing from the map. */
+export async function topicIds(cluster: Cluster, topics: readonly string[]): Promise<Map<string, { id: string; partitions: number }>> {
+  const broker = await cluster.broker()
+  try {
+    if ((broker.versions?.[METADATA]?.maxVersion ?? 0) < VERSION) return new Map()
+    return await broker.connectionPool.send(request(topics))
+  } catch (error) {
+    cluster.failed(broker, error)
+    throw error
+  }
+}
+
+function request(topics: readonly string[]): Request<Map<string, { id: string; partitions: number }>> {
+  const names = topics.map(t => Buffer.from(t))
+  const parts: Buffer[] = [
+    // Empty tags end the request header of flexible versions.
+    Buffer.from([0]),
+    unsigned(names.length + 1),
+    ...names.flatMap(name => [Buffer.alloc(16), unsigned(name.length + 1), name, Buffer.from([0])]),
+    // No topic is to be created, no rights are asked for; no tags.
+    Buffer.from([0, 0, 0, 0]),
+  ]
+  const { Encoder } = internals()
+  return {
+    request: {
+      apiKey: METADATA,
+      apiVersion: VERSION,
+      apiName: 'Metadata',
+      encode: async () => new Encoder().writeBuffer(Buffer.concat(parts)),
+    },
+    response: { decode: async payload => decode(payload), parse: async found => found },
+  }
+}
+
+function decode(payload: Buffer): Map<string, { id: string; partitions: number }> {
+  const at = new Cursor(payload)
+  at.tags()
+  at.skip(4)
+  for (let n = at.unsigned() - 1; n > 0; n--) {
+    at.skip(4)
+    at.string()
+    at.skip(4)
+    at.string()
+    at.tags()
+  }
+  at.string()
+  at.skip(4)
+  const found = new Map<string, { id: string; partitions: number }>()
+  for (let n = at.unsigned() - 1; n > 0; n--) {
+    const error = at.int16()
+    const name = at.string()
+    const id = at.take(16).toString('hex')
+    at.skip(1)
+    const partitions = at.unsigned() - 1
+    for (let p = 0; p < partitions; p++) {
+      at.skip(14)
+      for (let list = 0; list < 3; list++) at.skip(4 * Math.max(0, at.unsigned() - 1))
+      at.tags()
+    }
+    at.skip(4)
+    at.tags()
+    if (error === 0 && id !== NO_ID) found.set(name, { id, partitions })
+  }
+  return found
+}
+
+function unsigned(n: number): Buffer {
+  const bytes: number[] = []
+  for (; n > 127; n >>>= 7) bytes.push((n & 127) | 128)
+  return Buffer.from([...bytes, n])
+}
+
+class Cursor {
+  private readonly buffer: Buffer
+  private at = 0
+
+  constructor(buffer: Buffer) {
+    this.buffer = buffer
+  }
+
+  take(bytes: number): Buffer {
+    const end = this.at + bytes
+    if (end > this.buffer.length) throw new RangeError('the metadata response is too short')
+    const taken = this.buffer.subarray(this.at, end)
+    this.at = end
+    return taken
+  }
+  skip(bytes: number): void {
+    this.take(bytes)
+  }
+  int16(): number {
+    return this.take(2).readInt16BE()
+  }
+  unsigned(): number {
+    let n = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = this.take(1)[0]
+      n |= (byte & 127) << shift
+      if (byte < 128) return n
+    }
+  }
+  /** Compact; null reads as ''. */
+  string(): string {
+    return this.take(Math.max(0, this.unsigned() - 1)).toString()
+  }
+  tags(): void {
+    for (let n = this.unsigned(); n > 0; n--) {
+      this.unsigned()
+      this.skip(this.unsigned())
+    }
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * What a lane's state was made from, kept in its checkpoint: the records (a topic's id, a file) and the steps that hold state. State
+ * made from something else is never continued: the run stops before it has read or written anything, and says what differs.
+ */
+import { createHash } from 'node:crypto'
+import {
+  type Checkpoint,
+  type CheckpointDelta,
+  EnvironmentError,
+  type Json,
+  type LaneInfo,
+  type LaneOrigin,
+  type Logger,
+} from '../contract/plugin.ts'
+import type { Pipeline } from '../config/model.ts'
+import { RESET, stateOwner } from '../kit/state-owner.ts'
+import { MANIFEST_KEY, MANIFEST_STORE } from './state.ts'
+
+/** Of a stateful step: two that are equal understand each other's state. */
+export interface StepShape {
+  readonly type: string
+  readonly shape: Json
+}
+
+interface Manifest {
+  readonly format: 1
+  /** `LaneOrigin.id`. */
+  readonly origin?: string
+  /** `LaneOrigin.lanes`. */
+  readonly lanes?: number
+  readonly steps: Readonly<Record<string, StepShape>>
+}
+
+/** How a lane begins. */
+export interface Admission {
+  /** What to restore. */
+  readonly checkpoint: Checkpoint | undefined
+  /** To be made durable with the next checkpoint. */
+  readonly changes: CheckpointDelta['state']
+  /** To be made durable before anything else: the lane begins anew, here. */
+  readonly restart?: CheckpointDelta
+}
+
+export interface IdentityOptions {
+  readonly pipeline: Pick<Pipeline, 'name' | 'version' | 'transforms'>
+  readonly log: Logger
+  /** `--fresh`: state and position of each lane are dropped once, when it is first claimed. */
+  readonly fresh: boolean
+}
+
+export class Identity {
+  private readonly options: IdentityOptions
+  private readonly steps: Readonly<Record<string, StepShape>>
+  /** Lanes that have begun anew in this process. */
+  private readonly freshened = new Set<string>()
+
+  constructor(options: IdentityOptions) {
+    this.options = options
+    const stateful = options.pipeline.transforms.filter(t => t.plugin.stateful)
+    this.steps = Object.fromEntries(
+      stateful.map(({ name, plugin, config }) => [
+        name,
+        { type: plugin.type, shape: plugin.stateShape?.(config) ?? { config: hash(config) } },
+      ]),
+    )
+  }
+
+  /** For a source that keeps its position itself, and no state. @returns where the lane begins; undefined: where the source says. */
+  begin(lane: LaneInfo, origin: LaneOrigin): Checkpoint | undefined {
+    const { log, fresh } = this.options
+    if (!fresh || this.freshened.has(lane.id)) return undefined
+    this.freshened.add(lane.id)
+    if (origin.initial === undefined) log.warn({ lane: lane.id }, '--fresh does not reach this source: its peer keeps the position')
+    return origin.initial === undefined ? undefined : { position: origin.initial, state: [] }
+  }
+
+  get fresh(): boolean {
+    return this.options.fresh
+  }
+
+  /** Call after a claim. @throws {EnvironmentError} when the checkpoint is not this pipeline's to continue. */
+  admit(lane: LaneInfo, found: Checkpoint | undefined, origin: LaneOrigin): Admission {
+    const { log, fresh } = this.options
+    const before = found && manifestOf(found)
+    const manifest: Manifest = { format: 1, origin: origin.id ?? before?.origin, lanes: origin.lanes ?? before?.lanes, steps: this.steps }
+    const text = canonical(manifest)
+    const noted = [MANIFEST_STORE, MANIFEST_KEY, text] as const
+    const anew = (position: Json | undefined): Admission => {
+      const dropped = (found?.state ?? []).filter(([store]) => store !== MANIFEST_STORE).map(([store, key]) => [store, key, null] as const)
+      const changes = [...dropped, noted]
+      if (position === undefined) return { checkpoint: undefined, changes }
+      return { checkpoint: { position, state: [] }, changes: [], restart: { position, state: changes } }
+    }
+    if (fresh && !this.freshened.has(lane.id)) {
+      this.freshened.add(lane.id)
+      log.info({ lane: lane.id, state: found?.state.length ?? 0 }, '--fresh: the lane begins anew; its checkpoint is dropped')
+      return anew(origin.initial)
+    }
+    if (!found) return this.first(lane, origin, anew) ?? { checkpoint: undefined, changes: [noted] }
+    const state = found.state.filter(([store]) => store !== MANIFEST_STORE)
+    if (!before) {
+      log.info({ lane: lane.id }, 'the checkpoint does not say what it was made from (it is of 0.1.0 or older); it is taken over as it is')
+      return { checkpoint: { position: found.position, state }, changes: [noted] }
+    }
+    if (before.origin !== undefined && origin.id !== undefined && before.origin !== origin.id) {
+      if (state.length > 0) throw this.otherRecords(lane, state.length, before.origin, origin.id)
+      log.warn(
+        { lane: lane.id, before: before.origin, now: origin.id },
+        `${lane.id} has been deleted and made anew since the last run; reading it from its beginning`,
+      )
+      return anew(origin.start)
+    }
+    this.compare(lane, before, state)
+    if (before.lanes !== undefined && origin.lanes !== undefined && before.lanes !== origin.lanes && state.length > 0)
+      log.warn(
+        { lane: lane.id, before: before.lanes, now: origin.lanes },
+        'the number of partitions has changed: a key that has moved has its older state in another partition',
+      )
+    return { checkpoint: { position: found.position, state }, changes: text === canonical(before) ? [] : [noted] }
+  }
+
+  /** No checkpoint. What the group remembers may be of another version, or of a checkpoint that is gone. */
+  private first(lane: LaneInfo, { remembered, start }: LaneOrigin, anew: (at: Json | undefined) => Admission): Admission | undefined {
+    const { pipeline, log } = this.options
+    const owner = stateOwner(`${pipeline.name}.${pipeline.version}`, lane.group)
+    // Without state the remembered position says it all.
+    if (remembered === undefined || Object.keys(this.steps).length === 0 || remembered.owner === RESET) return undefined
+    if (remembered.owner !== null && remembered.owner !== owner) {
+      log.info(
+        { lane: lane.id, before: remembered.owner, now: owner },
+        `${owner} has no state yet; reading from the oldest record, so that every window is whole`,
+      )
+      return anew(start)
+    }
+    throw new EnvironmentError(
+      `lane ${lane.id}: group ${lane.group} has read up to a position, but the state that belongs to it is not there ` +
+        `(steps ${Object.keys(this.steps).join(', ')}; expected under ${owner}). Its checkpoints were deleted, or the steps are new. ` +
+        `Going on would publish partial windows.\n${this.waysOut('to read from the beginning')}`,
+    )
+  }
+
+  private compare(lane: LaneInfo, before: Manifest, state: Checkpoint['state']): void {
+    const { log } = this.options
+    const differences: string[] = []
+    const held = (step: string): number => state.filter(([store]) => store.startsWith(`${step}.`)).length
+    for (const [name, was] of Object.entries(before.steps)) {
+      const n = held(name)
+      if (n === 0) continue
+      const is = this.steps[name]
+      if (!is) differences.push(`step ${name} (${was.type}) holds ${n} entries of state; the file has no stateful step of that name`)
+      else if (canonical(is) !== canonical(was)) differences.push(`step ${name}:\n${difference(was, is)}`)
+    }
+    if (differences.length > 0)
+      throw new EnvironmentError(
+        `the checkpoint of lane ${lane.id} was made by other steps than the file has now, and its state would mean something else:\n` +
+          `${differences.map(d => `  ${d}`).join('\n')}\n${this.waysOut('to begin with empty state')}`,
+      )
+    const added = Object.keys(this.steps).filter(name => !before.steps[name])
+    if (added.length > 0)
+      log.warn(
+        { lane: lane.id, steps: added },
+        'new steps with state begin at the checkpoint: their first windows are not whole; --fresh reads all',
+      )
+  }
+
+  private otherRecords(lane: LaneInfo, entries: number, before: string, now: string): EnvironmentError {
+    return new EnvironmentError(
+      `${lane.id} has been deleted and made anew since the last run (was ${before}, is ${now}), and the checkpoint holds ` +
+        `${entries} entries of state made from the former records. Mixing both would be wrong.\n${this.waysOut('to read it from its beginning with empty state')}`,
+    )
+  }
+
+  private waysOut(what: string): string {
+    const { name, version } = this.options.pipeline
+    return (
+      `  - run once with --fresh ${what}\n` +
+      `  - raise version (now ${version}), or give another name (now ${name}) or group: they have state of their own\n` +
+      `  - undo the change; runner state show prints what is kept`
+    )
+  }
+}
+
+function manifestOf(checkpoint: Checkpoint): Manifest | undefined {
+  const entry = checkpoint.state.find(([store]) => store === MANIFEST_STORE)
+  if (!entry) return undefined
+  const manifest = JSON.parse(entry[2]) as Manifest
+  if (manifest.format !== 1)
+    throw new EnvironmentError(`the checkpoint is of a newer version of the runner (format ${manifest.format as number}); use that version`)
+  return manifest
+}
+
+/** As JSON text with its keys in order: how a file orders them means nothing. */
+const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_, v: unknown) =>
+    typeof v === 'object' && v !== null && !Array.isArray(v)
+      ? Object.fromEntries(Object.entries(v).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : v,
+  )
+
+/** Of a plugin that does not say what decides: a config may hold secrets, and none belong into a checkpoint. */
+const hash = (config: unknown): string => createHash('sha256').update(canonical(config)).digest('hex').slice(0, 12)
+
+/** Both sides, field by field. */
+function difference(was: StepShape, is: StepShape): string {
+  if (was.type !== is.type) return `    state made by ${was.type}\n    file says     ${is.type}`
+  const [a, b] = [was.shape, is.shape].map(s =>
+    typeof s === 'object' && s !== null && !Array.isArray(s) ? (s as Record<string, Json>) : { value: s },
+  )
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])]
+    .filter(key => canonical(a[key] ?? null) !== canonical(b[key] ?? null))
+    .map(
+      key =>
+        `    ${key}: the state was made with ${JSON.stringify(a[key]) ?? 'nothing'}, the file says ${JSON.stringify(b[key]) ?? 'nothing'}`,
+    )
+    .join('\n')
+}

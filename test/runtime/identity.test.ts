@@ -1,0 +1,157 @@
+/** A checkpoint is gone on from only by what made it: same steps, same records. Everything else is refused before anything is read. */
+import { describe, expect, test } from 'vitest'
+import { defineTransform, EnvironmentError, type Json, type LaneOrigin, type TransformPlugin } from '../../src/contract/plugin.ts'
+import { RESET, stateOwner } from '../../src/kit/state-owner.ts'
+import type { Pipeline } from '../../src/config/model.ts'
+import { MANIFEST_STORE } from '../../src/runtime/state.ts'
+import { MemoryLog, pipelineOf, start, step } from './harness.ts'
+
+interface CountConfig {
+  readonly key: string
+  readonly size?: number
+  readonly free?: number
+}
+
+/** Sends each record on with how many of its key there were. */
+const count: TransformPlugin = defineTransform<CountConfig>({
+  type: 'count',
+  schema: {},
+  stateful: true,
+  stateShape: ({ key, size }) => ({ key, size }) as Json,
+  create: (config, ctx) => {
+    const seen = ctx.state<number>('seen')
+    return {
+      process(messages, out) {
+        for (const m of messages) {
+          const n = (seen.get(config.key) ?? 0) + 1
+          seen.set(config.key, n)
+          out.emit(m.derive(n))
+        }
+      },
+    }
+  },
+})
+
+class World {
+  origin: LaneOrigin = { id: 'topic-1', start: 0, initial: 0, lanes: 1 }
+  readonly records: number[] = []
+  readonly log = new MemoryLog({ lanes: { a: this.records }, batch: () => 10, origin: () => this.origin })
+
+  /** @returns what came out of this run. @throws what stopped it */
+  async run(
+    records: number,
+    config: CountConfig,
+    over: { name?: string; pipeline?: Partial<Pipeline>; fresh?: boolean } = {},
+  ): Promise<number[]> {
+    for (let i = 0; i < records; i++) this.records.push(this.records.length)
+    const before = this.log.committed.length
+    const transforms = [step(over.name ?? 'count', count, config)]
+    await start(pipelineOf(this.log, [], { transforms, ...over.pipeline }), { fresh: over.fresh }).run()
+    return this.log.committed.slice(before).map(r => Number(r.value))
+  }
+}
+
+const refusal = async (run: Promise<unknown>): Promise<string> => {
+  const error = await run.then(() => undefined).catch((e: Error) => e)
+  expect(error).toBeInstanceOf(EnvironmentError)
+  return error!.message
+}
+
+describe('steps', () => {
+  test('a restart with the same steps, and with settings that decide nothing, goes on', async () => {
+    const w = new World()
+    expect(await w.run(2, { key: 'k', free: 1 })).toEqual([1, 2])
+    expect(await w.run(1, { free: 2, key: 'k' })).toEqual([3])
+  })
+
+  test.each([
+    ['another key', { key: 'other' }, {}, /key: the state was made with "k", the file says "other"/],
+    ['another size', { key: 'k', size: 5 }, {}, /size: the state was made with nothing, the file says 5/],
+    [
+      'another name',
+      { key: 'k' },
+      { name: 'renamed' },
+      /step count \(count\) holds 1 entries of state; the file has no stateful step of that name/,
+    ],
+    ['a step that is gone', { key: 'k' }, { pipeline: { transforms: [] } }, /the file has no stateful step/],
+  ])('%s is refused, with both sides and the ways out', async (_, config, over, expected) => {
+    const w = new World()
+    await w.run(2, { key: 'k' })
+    const message = await refusal(w.run(1, config as CountConfig, over))
+    expect(message).toMatch(expected)
+    expect(message).toMatch(/--fresh[^]*raise version \(now 1\)[^]*name \(now test\) or group/)
+    expect(w.log.committed).toHaveLength(2)
+    // Nothing of it was touched: the former file goes on.
+    expect(await w.run(0, { key: 'k' })).toEqual([3])
+  })
+
+  test('--fresh begins anew and leaves nothing of the old state', async () => {
+    const w = new World()
+    await w.run(2, { key: 'k' })
+    expect(await w.run(1, { key: 'other' }, { fresh: true })).toEqual([1, 2, 3])
+    expect(
+      [...w.log.checkpoints.get('a')!.state.values()].map(([store, key, json]) => store === MANIFEST_STORE || [store, key, json]),
+    ).toEqual([true, ['count.seen', 'other', '3']])
+    expect(await w.run(1, { key: 'other' })).toEqual([4])
+  })
+
+  test('a checkpoint of 0.1.0, which does not say what made it, is taken over once', async () => {
+    const w = new World()
+    await w.run(2, { key: 'k' })
+    const { state } = w.log.checkpoints.get('a')!
+    for (const [id, [store]] of state) if (store === MANIFEST_STORE) state.delete(id)
+    expect(await w.run(1, { key: 'k' })).toEqual([3])
+    await refusal(w.run(1, { key: 'other' }))
+  })
+})
+
+describe('records', () => {
+  test('a topic that was made anew is read from its beginning, where no state depends on the old one', async () => {
+    const w = new World()
+    const stateless = { transforms: [] }
+    await w.run(3, { key: 'k' }, { pipeline: stateless })
+    w.origin = { ...w.origin, id: 'topic-2' }
+    expect(await w.run(2, { key: 'k' }, { pipeline: stateless })).toEqual([0, 1, 2, 3, 4])
+    expect(await w.run(1, { key: 'k' }, { pipeline: stateless })).toEqual([5])
+  })
+
+  test('with state of the old one it is refused', async () => {
+    const w = new World()
+    await w.run(3, { key: 'k' })
+    w.origin = { ...w.origin, id: 'topic-2' }
+    expect(await refusal(w.run(1, { key: 'k' }))).toMatch(/a has been deleted and made anew since the last run \(was topic-1, is topic-2\)/)
+    expect(await w.run(0, { key: 'k' }, { fresh: true })).toEqual([1, 2, 3, 4])
+  })
+})
+
+describe('a group that remembers a position, and no checkpoint', () => {
+  const lost = async (owner: string | null, pipeline: Partial<Pipeline> = {}) => {
+    const w = new World()
+    w.origin = { ...w.origin, remembered: { owner } }
+    return w.run(2, { key: 'k' }, { pipeline })
+  }
+
+  test('of this pipeline, or of no one knows whom: refused', async () => {
+    expect(await refusal(lost(stateOwner('test.1')))).toMatch(
+      /the state that belongs to it is not there \(steps count; expected under test.1\)/,
+    )
+    expect(await refusal(lost(null))).toMatch(/partial windows/)
+  })
+
+  test('of an older version: from the oldest record', async () => {
+    expect(await lost('test.1', { version: 2 })).toEqual([1, 2])
+  })
+
+  test('set by `runner offsets reset`, or without state: from there', async () => {
+    expect(await lost(RESET)).toEqual([1, 2])
+    expect(await lost(null, { transforms: [] })).toEqual([0, 1])
+  })
+})
+
+test('state belongs to name, version and group; a group called like the pipeline is left out', () => {
+  expect([stateOwner('bars.1'), stateOwner('bars.1', 'bars'), stateOwner('bars.1', 'shadow')]).toEqual([
+    'bars.1',
+    'bars.1',
+    'bars.1.shadow',
+  ])
+})
