@@ -16,6 +16,7 @@ import schema from './bars.schema.json' with { type: 'json' }
 import type { Bar } from './bars/bar.ts'
 import { BarBook, type DatedBar } from './bars/bar-book.ts'
 import { lateCounters, LateError } from './lib/late.ts'
+import { claimShape } from './lib/shape.ts'
 import { TickReader } from './bars/tick.ts'
 import { DAY, formatDuration } from '../kit/values/time.ts'
 
@@ -44,6 +45,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   const fill = config.gap_fill === 'previous'
   const times = ctx.state('clock')
   const bars = ctx.state('bars')
+  const noteShape = claimShape(times, bars, formatDuration(interval), ctx.step)
   const clock = new EventClock(times, config)
   const book = new BarBook(bars, fill ? ctx.state('last') : undefined, clock.watermark, {
     interval,
@@ -63,6 +65,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   const save = (): void => {
     book.flush()
     if (!clock.save()) return
+    noteShape()
     ctx.watermark(clock.watermark)
   }
 

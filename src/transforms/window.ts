@@ -19,6 +19,7 @@ import { getter, show } from '../kit/values/fields.ts'
 import { GroupStore } from './window/group.ts'
 import { sameKeyText } from '../kit/values/key.ts'
 import { LateError, lateCounters } from './lib/late.ts'
+import { claimShape } from './lib/shape.ts'
 import { formatDuration } from '../kit/values/time.ts'
 import { FixedWindows, SessionWindows, type Windows } from './window/windows.ts'
 import { withKeys } from '../kit/keys/with-keys.ts'
@@ -29,7 +30,8 @@ export default defineTransform<WindowConfig>({
   type: 'window',
   schema: withKeys(schema, eventTime),
   stateful: true,
-  stateShape: ({ size, every, gap, by, time, time_unit, aggregates }) => ({ size, every, gap, by, time, time_unit, aggregates }) as unknown as Json,
+  stateShape: ({ size, every, gap, by, time, time_unit, aggregates }) =>
+    ({ size, every, gap, by, time, time_unit, aggregates }) as unknown as Json,
   // A session can be longer than its gap; one that begins earlier than this before a back-fill comes out shorter.
   windowSpan: c => (c.size ?? c.gap ?? 0) + c.allowed_lateness + c.max_future,
   validateConfig,
@@ -69,6 +71,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
   const times = ctx.state('clock')
   const open = ctx.state('windows')
   const { size, every, gap, by, aggregates } = config
+  const noteShape = claimShape(times, open, JSON.stringify({ size, every, gap, by, aggregates }), ctx.step)
   const clock = new EventClock(times, config)
   const store = new GroupStore(open, specs)
   const windows = openWindows(config, store)
@@ -86,6 +89,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
   const save = (): void => {
     store.flush()
     if (!clock.save()) return
+    noteShape()
     ctx.watermark(clock.watermark)
   }
   const tooLate = (message: Message, time: number, out: Output): void => {
