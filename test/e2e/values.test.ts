@@ -1,0 +1,303 @@
+/**
+ * Generated values through every transform and every connector, on real servers, and back: numbers of all shapes, text of all planes,
+ * depths, dates. What must come out is put together as text next to what goes in, so that no parser of ours is the reference; what lies
+ * on a server is read by the server's own client, and PostgreSQL says whether both are one value.
+ * VALUES_SEED and VALUES_RECORDS repeat a run or make it longer.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { MemoryChannel, type PipelineHandle, run, type StoredRecord } from 'pipeline-runner'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import { eventually } from '../support/eventually.ts'
+import { brokers, consumeAll, createTopic } from '../support/kafka.ts'
+import { database, sql } from '../support/postgres.ts'
+import { seeded } from '../support/random.ts'
+import { cli, redisUrl } from '../support/redis.ts'
+import { runRunner, tempDir } from '../support/runner.ts'
+import { freePorts } from '../support/servers/ports.ts'
+import { unique } from '../support/unique.ts'
+
+const SEED = Number(process.env.VALUES_SEED ?? 20_261_129)
+const RECORDS = Number(process.env.VALUES_RECORDS ?? 80)
+
+beforeAll(() => {
+  process.env.RUNNER_STATE_DIR = tempDir()
+})
+
+/** A record as it is sent, and the text that it has when a step has written it anew. */
+interface Sample {
+  readonly key: string
+  readonly raw: string
+  readonly again: string
+}
+
+const NUMBERS = [
+  '0',
+  '-0',
+  '1',
+  '-1',
+  '1.10',
+  '0.1',
+  '-0.0',
+  '1e400',
+  '-1E-400',
+  '2E+7',
+  '9007199254740993',
+  '12345678901234567.89',
+  '5e-324',
+  '1.7976931348623157e308',
+  '100.000',
+  '1e2',
+]
+/** First and last of what UTF-8 and UTF-16 write in another way, white space, what JSON and JavaScript escape, a noncharacter. */
+const POINTS = [
+  0x01, 0x09, 0x0a, 0x1f, 0x20, 0x22, 0x27, 0x2f, 0x3c, 0x5c, 0x7e, 0x7f, 0x80, 0x7ff, 0x800, 0x2028, 0x2029, 0xd7ff, 0xe000, 0xfeff,
+  0xfffd, 0xffff, 0x1_0000, 0x1_f600, 0x10_ffff,
+]
+
+/** What PostgreSQL has no text for: NUL, and half characters. */
+const WILD = [0x00, 0xd800, 0xdfff]
+
+function samples(seed: number, count: number, points: readonly number[]): Sample[] {
+  const random = seeded(seed)
+  const below = (n: number): number => Math.floor(random() * n)
+  const pick = <T>(list: readonly T[]): T => list[below(list.length)]
+  const times = (n: number, make: () => string): string => Array.from({ length: n }, make).join('')
+  const digits = (n: number): string => times(n, () => String(below(10)))
+  const number = (): string => {
+    if (random() < 0.4) return pick(NUMBERS)
+    const whole = digits(1 + below(30)).replace(/^0+(?=\d)/, '')
+    return `${pick(['', '-'])}${whole}${random() < 0.5 ? `.${digits(1 + below(30))}` : ''}${random() < 0.2 ? `${pick(['e', 'E'])}${pick(['', '+', '-'])}${below(300)}` : ''}`
+  }
+  /** Each character as it is or escaped, as `raw`; as JSON.stringify writes the text, as `again`. */
+  const text = (length: number): { raw: string; again: string } => {
+    let raw = ''
+    let value = ''
+    for (let i = 0; i < length; i++) {
+      const point = random() < 0.5 ? pick(points) : below(2) ? 0x61 + below(26) : pick([0x400, 0x4e00, 0x1_f300]) + below(200)
+      const c = String.fromCodePoint(point)
+      value += c
+      const mustEscape = point < 0x20 || point === 0x22 || point === 0x5c || (point >= 0xd800 && point <= 0xdfff)
+      raw +=
+        mustEscape || random() < 0.2
+          ? c
+              .split('')
+              .map(u => `\\u${u.charCodeAt(0).toString(16).padStart(4, '0')}`)
+              .join('')
+          : c
+    }
+    return { raw: `"${raw}"`, again: JSON.stringify(value) }
+  }
+  return Array.from({ length: count }, (_, i) => {
+    const n = number()
+    const depth = pick([1, 2, 10, 200])
+    const deep = `${'['.repeat(depth)}${number()}${']'.repeat(depth)}`
+    const date = new Date(
+      Date.UTC(1970 + below(8000), below(12), 1 + below(28), below(24), below(60), below(60), below(1000)),
+    ).toISOString()
+    const t = text(below(20))
+    const name = text(1 + below(5))
+    const inner = number()
+    const space = pick(['', ' ', '  '])
+    const of = (t: string, name: string, space: string): string =>
+      `{${space}"id":"r${i}",${space}"n":${n},"t":${t},"deep":${deep}${space},"when":"${date}","o":{"x":null,"__proto__":true,${name.slice(0, 1)}_${name.slice(1)}:${inner}}}`
+    return { key: `r${i}`, raw: of(t.raw, name.raw, space), again: of(t.again, name.again, '') }
+  })
+}
+
+/** Every transform that lets a value through; at its end the same record, written anew. */
+const EVERY = [
+  { filter: 'n == n' },
+  { validate: { schema: { type: 'object', required: ['id', 'n'], properties: { n: { type: 'number' } } } } },
+  { dedupe: { key: 'id' } },
+  { rekey: 'id' },
+  { throttle: { key: 'id', interval: '1ms', keep: 'last' } },
+  { map: { keep: true, fields: { seen: 'n', 'nested.n': 'n' } } },
+  { map: { keep: true, drop: ['seen', 'nested'] } },
+  { envelope: { wrap: 'values' } },
+  { envelope: { unwrap: true, set_time: false } },
+  { group: { key: 'id', as: 'items', key_as: 'k' } },
+  { unnest: { field: 'items', as: 'item' } },
+  { map: 'item' },
+  { join_latest: { table: 'id == "none"', key: 'id', as: 'joined', on_missing: 'pass' } },
+  { map: { keep: true, drop: ['joined'] } },
+  { map: { fields: { v: 'value' } } },
+  { window: { size: '1h', by: 'v.id', aggregates: { first: { first: 'v' }, all: { collect: 'v' } } } },
+  { map: { fields: { v: 'all[0]', same: 'first' } } },
+  { map: 'v' },
+] as const
+
+const CHAINS = [
+  ['untouched', []],
+  ['every transform', EVERY],
+] as const
+
+let runs = 0
+/** Through a pipeline of its own; what its memory sink got, if it has one. */
+async function pipeline(
+  source: object | undefined,
+  transforms: readonly object[],
+  sink: object | undefined,
+  records: readonly Sample[],
+  whileRunning?: (handle: PipelineHandle) => Promise<void>,
+): Promise<StoredRecord[]> {
+  const [input, out] = [0, 1].map(() => new MemoryChannel({ capacity: 1_000_000 }))
+  const dead = new MemoryChannel({ capacity: 1_000_000 })
+  const handle = await run(
+    {
+      name: `values-${++runs}`,
+      delivery: 'at_least_once',
+      sources: [source ?? { memory: { channel: 'in' } }],
+      transforms,
+      sinks: [sink ?? { memory: { channel: 'out' } }],
+      dlq: { memory: { channel: 'dead' } },
+    },
+    {
+      memory: { ...(source === undefined && { in: input }), ...(sink === undefined && { out }), dead },
+      ...(source !== undefined && whileRunning === undefined && { untilIdle: '1s' }),
+    },
+  )
+  if (source === undefined) {
+    await input.send(records.map(({ key, raw }, i) => ({ key, payload: raw, time: 1_700_000_000_000 + i })))
+    input.end()
+  }
+  await whileRunning?.(handle)
+  await handle.completed
+  expect(dead.take().map(r => String(r.headers?.find(h => h[0] === 'error_message')?.[1]))).toEqual([])
+  return sink === undefined ? out.take() : []
+}
+
+const texts = (records: readonly { payload: Buffer | null }[]): string[] => records.map(r => String(r.payload))
+/** Windows close key by key. */
+const sorted = (list: readonly string[]): string[] => list.toSorted()
+
+describe.each(CHAINS)(`%s (VALUES_SEED=${SEED})`, (chain, transforms) => {
+  const written = (r: Sample): string => (chain === 'untouched' ? r.raw : r.again)
+  const records = samples(SEED + transforms.length, RECORDS, [...POINTS, ...WILD])
+  const expected = sorted(records.map(written))
+  const forth = (sink: object, of = records): Promise<StoredRecord[]> => pipeline(undefined, transforms, sink, of)
+  const back = async (source: object, whileRunning?: (handle: PipelineHandle) => Promise<void>): Promise<string[]> =>
+    sorted(texts(await pipeline(source, [], undefined, [], whileRunning)))
+
+  test('memory', async () => {
+    expect(sorted(texts(await pipeline(undefined, transforms, undefined, records)))).toEqual(expected)
+  })
+
+  test('file', async () => {
+    const path = join(tempDir(), 'values.jsonl')
+    await forth({ file: { path } })
+    expect(sorted(readFileSync(path, 'utf8').split('\n').slice(0, -1))).toEqual(expected)
+    expect(await back({ file: { path } })).toEqual(expected)
+  })
+
+  test('stdout and stdin', async () => {
+    const input = records.map(r => `${r.raw}\n`).join('')
+    const cwd = tempDir({
+      'p.yaml': JSON.stringify({ name: 'values', sources: [{ stdin: 'jsonl' }], transforms, sinks: [{ stdout: 'jsonl' }] }),
+    })
+    const { code, stdout, stderr } = await runRunner(['run', 'p.yaml'], { cwd, stdin: input })
+    expect(code, stderr).toBe(0)
+    expect(sorted(stdout.split('\n').slice(0, -1))).toEqual(expected)
+  })
+
+  test('Kafka', async () => {
+    const topic = await createTopic(unique('values'))
+    await forth({ kafka: { brokers: brokers(), topic } })
+    expect(sorted((await consumeAll(topic)).map(r => String(r.value)))).toEqual(expected)
+    expect(await back({ kafka: { brokers: brokers(), topics: [topic], once: true } })).toEqual(expected)
+  })
+
+  test('embedded log', async () => {
+    const topic = unique('values')
+    await forth({ kafka: { brokers: 'embedded', topic } })
+    expect(await back({ kafka: { brokers: 'embedded', topics: [topic], once: true } })).toEqual(expected)
+  })
+
+  test('Redis', async () => {
+    const [list, stream] = [unique('list'), unique('stream')]
+    await forth({ redis: { url: redisUrl(), list } })
+    expect(sorted((await cli(['LRANGE', list, 0, -1])).split('\n'))).toEqual(expected)
+    expect(await back({ redis: { url: redisUrl(), list } })).toEqual(expected)
+    await forth({ redis: { url: redisUrl(), stream } })
+    expect(await back({ redis: { url: redisUrl(), streams: [stream], field: 'value' } })).toEqual(expected)
+  })
+
+  test('PostgreSQL', async () => {
+    const dsn = await database()
+    const rows = samples(SEED + transforms.length, RECORDS, POINTS)
+    await sql(dsn, 'create table t (id text primary key, n numeric, doc json)')
+    const insert = `insert into t select r->>'id', (r->>'n')::numeric, r from json_array_elements($batch::json) r`
+    await forth({ postgres: { dsn, statements: [{ sql: insert }] } }, rows)
+    const docs = await sql<{ doc: string }>(dsn, 'select doc::text doc from t')
+    expect(sorted(docs.map(r => r.doc))).toEqual(sorted(rows.map(written)))
+    // Another program's opinion: the value that went in and the one that is there are one, and so is the number in its column.
+    const [{ differ }] = await sql<{ differ: string }>(
+      dsn,
+      `select count(*)::text differ from unnest($1::text[]) s(raw) left join t on t.id = raw::json->>'id'
+       where raw::jsonb is distinct from doc::jsonb or t.n::text is distinct from (raw::jsonb->>'n')::numeric::text`,
+      [rows.map(r => r.raw)],
+    )
+    expect(differ).toBe('0')
+    const read = await back({ postgres: { dsn, query: 'select id, doc from t', cursor: 'id' } })
+    expect(read).toEqual(sorted(rows.map(r => `{"id":"${r.key}","doc":${written(r)}}`)))
+  })
+
+  test.each(['one', 'array', 'ndjson'])('http, %s', async batch => {
+    const [port] = await freePorts(1)
+    const format = batch === 'ndjson' ? 'ndjson' : 'json'
+    const got = await back({ http: { port, path: '/v', format, max_body: '100MiB' } }, async receiver => {
+      await forth({ http: { url: `http://127.0.0.1:${port}/v`, batch } })
+      await receiver.stop()
+    })
+    expect(got).toEqual(expected)
+  })
+
+  test('WebSocket, served and read', async () => {
+    const [port] = await freePorts(1)
+    const frames: string[] = []
+    const served = new MemoryChannel({ capacity: 1_000_000 })
+    const sink = await run(
+      {
+        name: `values-${++runs}`,
+        sources: [{ memory: { channel: 'in' } }],
+        transforms,
+        sinks: [{ websocket_server: { port, topic: '"t"', ring: 100_000, ring_size: '1GiB' } }],
+      },
+      { memory: { in: served } },
+    )
+    const client = await eventually(async () => {
+      const socket = new WebSocket(`ws://127.0.0.1:${port}/ws`)
+      await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject))
+      return socket
+    })
+    const all = new Promise<void>(resolve => {
+      client.on('message', (data: Buffer) => {
+        const frame = data.toString()
+        if (frame.includes('"subscribed"'))
+          served
+            .send(records.map(({ key, raw }, i) => ({ key, payload: raw, time: 1_700_000_000_000 + i })))
+            .then(() => served.end(), resolve)
+        if (frame.startsWith('{"type":"message"')) frames.push(frame)
+        if (frames.length === records.length) resolve()
+      })
+    })
+    client.send('{"type":"subscribe"}')
+    await all
+    client.close()
+    await sink.stop()
+    const data = sorted(frames.map(f => f.slice(f.indexOf('"data":') + 7, -1)))
+    expect(data).toEqual(expected)
+
+    const feed = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+    await new Promise(resolve => feed.once('listening', resolve))
+    feed.on('connection', socket => {
+      for (const text of data) socket.send(text)
+      socket.close(1000)
+    })
+    const { port: feedPort } = feed.address() as { port: number }
+    const got = await pipeline({ websocket: { url: `ws://127.0.0.1:${feedPort}`, on_close: 'end' } }, [], undefined, [])
+    feed.close()
+    expect(sorted(texts(got))).toEqual(expected)
+  })
+})
