@@ -1771,7 +1771,7 @@ export interface UnnestConfig {
  */
 export interface ValidateConfig {
   /**
-   * The JSON Schema, written here. Draft-07 unless its `$schema` names 2019-09 or 2020-12. Misspelt keywords are errors.
+   * The JSON Schema, written here. Draft-07 unless its `$schema` names 2019-09 or 2020-12. Misspelt keywords are errors; a keyword of your own begins with `x-`. Patterns run on RE2, in linear time: lookaround and back-references are refused.
    */
   schema?: {
     [k: string]: unknown
@@ -1780,6 +1780,20 @@ export interface ValidateConfig {
    * A JSON file with the schema, instead of `schema`; relative to the working directory.
    */
   schema_file?: string
+  /**
+   * Files for references (`$ref`) to other addresses: nothing is fetched from the network. An address that ends in `/` stands for a folder. A relative `$ref` finds its file without this, beside the pipeline or beside the file it is in.
+   */
+  references?: {
+    [k: string]: string
+  }
+  /**
+   * `check`: a value that does not match its `format` fails, in every draft. `ignore`: formats only describe.
+   */
+  formats: 'check' | 'ignore'
+  /**
+   * Where the relative `$ref`s of an inline schema start: the pipeline's own folder.
+   */
+  folder: string
 }
 
 /**

@@ -1,8 +1,7 @@
 /** Lets a message pass when its value fits a JSON Schema. */
 import type { ValidateConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
-import { compileSchema, explain, loadSchema, type Validate } from './validate/json-schema.ts'
-import { withPlainNumbers } from '../kit/values/records.ts'
+import { compileSchema, type Validate } from './validate/json-schema.ts'
 import schema from './validate.schema.json' with { type: 'json' }
 
 export default defineTransform<ValidateConfig>({
@@ -10,12 +9,13 @@ export default defineTransform<ValidateConfig>({
   schema,
   validateConfig,
   create(config) {
-    const fits = validator(config)
+    const problemOf = validator(config)
     return {
       process(messages, out) {
         for (const m of messages) {
-          if (fits(withPlainNumbers(m.value))) out.emit(m)
-          else out.fail(m, new DataError(explain(fits.errors!)))
+          const problem = problemOf(m.value)
+          if (problem === undefined) out.emit(m)
+          else out.fail(m, new DataError(problem))
         }
       },
     }
@@ -27,18 +27,8 @@ function validateConfig(config: ValidateConfig): ConfigProblem[] {
   const file = config.schema_file !== undefined
   if (!inline && !file) return [{ path: [], message: 'needs a schema or a schema_file' }]
   if (inline && file) return [{ path: ['schema_file'], message: 'schema and schema_file exclude each other' }]
-  const loaded = loadSchema(config)
-  if ('problem' in loaded) return [{ path: ['schema_file'], message: loaded.problem }]
-  const compiled = compileSchema(loaded.schema)
-  if ('validate' in compiled) return []
-  // Inside a file there is no place in the pipeline to point at.
-  if (!inline)
-    return compiled.problems.map(p => ({
-      path: ['schema_file'],
-      message: `${p.path.length > 0 ? `/${p.path.join('/')} ` : ''}${p.message}`,
-      suggestion: p.suggestion,
-    }))
-  return compiled.problems.map(p => ({ ...p, path: ['schema', ...p.path] }))
+  const compiled = compileSchema(config)
+  return 'problem' in compiled ? [compiled.problem] : []
 }
 
 /** One per pipeline, not per lane: to compile takes milliseconds. */
@@ -47,10 +37,8 @@ const validators = new WeakMap<ValidateConfig, Validate>()
 function validator(config: ValidateConfig): Validate {
   let validate = validators.get(config)
   if (!validate) {
-    const loaded = loadSchema(config)
-    if ('problem' in loaded) throw new Error(loaded.problem)
-    const compiled = compileSchema(loaded.schema)
-    if ('problems' in compiled) throw new Error(compiled.problems[0].message)
+    const compiled = compileSchema(config)
+    if ('problem' in compiled) throw new Error(compiled.problem.message)
     validators.set(config, (validate = compiled.validate))
   }
   return validate

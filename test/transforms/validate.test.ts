@@ -20,15 +20,17 @@ const trade = {
   },
 }
 
-const run = (config: ValidateConfig, ...inputs: unknown[]) => runTransform(validate, config, [messagesOf(inputs.map(value => ({ value })))])
-async function failures(config: ValidateConfig, ...inputs: unknown[]): Promise<string[]> {
+const full = (config: Partial<ValidateConfig>): ValidateConfig => ({ formats: 'check', folder: '.', ...config })
+const run = (config: Partial<ValidateConfig>, ...inputs: unknown[]) =>
+  runTransform(validate, full(config), [messagesOf(inputs.map(value => ({ value })))])
+async function failures(config: Partial<ValidateConfig>, ...inputs: unknown[]): Promise<string[]> {
   return (await run(config, ...inputs)).failures.map(f => f.error.message)
 }
 
 describe('records', () => {
   test('that fit pass with their bytes', async () => {
     const payload = '{ "symbol":"BTC", "price":0.07 }'
-    const result = await runTransform(validate, { schema: trade }, [messagesOf([{ payload }])])
+    const result = await runTransform(validate, full({ schema: trade }), [messagesOf([{ payload }])])
     expect(result.failures).toEqual([])
     expect(String(result.out[0].encode())).toBe(payload)
   })
@@ -76,10 +78,6 @@ describe('records', () => {
     expect(await failures({ schema }, { date: '1.10', amount: '2026-01' })).toHaveLength(1)
   })
 
-  test('lookahead works, too', async () => {
-    expect(await failures({ schema: { type: 'string', pattern: '^(?!x)' } }, 'xa', 'a')).toEqual(['the value must match pattern "^(?!x)"'])
-  })
-
   test('drafts', async () => {
     const schema = {
       $schema: 'https://json-schema.org/draft/2020-12/schema',
@@ -88,7 +86,7 @@ describe('records', () => {
       $defs: {},
       items: false,
     }
-    expect(await failures({ schema }, ['a'], [1], ['a', 1])).toEqual(['/0 must be string', 'the value must NOT have more than 1 items'])
+    expect(await failures({ schema }, ['a'], [1], ['a', 1])).toEqual(['/0 must be string', 'the value must have at most 1 item'])
   })
 
   test('the schema is compiled once for all lanes', () => {
@@ -100,7 +98,7 @@ describe('records', () => {
         return trade.properties
       },
     }
-    const config = { schema }
+    const config = full({ schema })
     validate.create(config, {} as any)
     const once = looks
     expect(once).toBeGreaterThan(0)
@@ -117,10 +115,10 @@ describe('check', () => {
     return path
   }
   afterAll(async () => (await import('node:fs')).rmSync(dir, { recursive: true }))
-  const check = (c: ValidateConfig) =>
-    validate.validateConfig!(c).map(p => `${p.path.join('/')}: ${p.message}${p.suggestion ? ` => ${p.suggestion}` : ''}`)
+  const check = (c: Partial<ValidateConfig>) =>
+    validate.validateConfig!(full(c)).map(p => `${p.path.join('/')}: ${p.message}${p.suggestion ? ` => ${p.suggestion}` : ''}`)
 
-  test.each<[string, ValidateConfig, string[]]>([
+  test.each<[string, Partial<ValidateConfig>, string[]]>([
     ['nothing', {}, [': needs a schema or a schema_file']],
     ['both', { schema: {}, schema_file: 'x' }, ['schema_file: schema and schema_file exclude each other']],
     ['good', { schema: trade }, []],
@@ -136,19 +134,27 @@ describe('check', () => {
       { schema: { properties: { a: { requried: ['x'] } } } },
       ['schema/properties/a/requried: unknown keyword requried => required'],
     ],
-    ['an unknown format', { schema: { items: [{ format: 'dat' }] } }, ['schema/items/0/format: unknown format dat']],
+    [
+      'an unknown format',
+      { schema: { items: [{ format: 'dat' }] } },
+      [
+        'schema/items/0/format: unknown format dat; write a pattern instead, or `formats: ignore` in this step, which checks no format => date',
+      ],
+    ],
     [
       'a reference into nothing',
       { schema: { properties: { a: { $ref: '#/definitions/b' } } } },
-      ['schema/properties/a/$ref: #/definitions/b leads nowhere; references can only point into the same schema'],
+      ['schema/properties/a/$ref: #/definitions/b leads nowhere'],
     ],
     [
       'a reference to the network',
       { schema: { $ref: 'https://example.com/a.json' } },
-      ['schema/$ref: https://example.com/a.json leads nowhere; references can only point into the same schema'],
+      [
+        'schema/$ref: https://example.com/a.json is not fetched from the network; save the schema beside the pipeline and add `references: { "https://example.com/a.json": ./a.json }` to this step',
+      ],
     ],
-    ['a bad pattern', { schema: { pattern: '(' } }, ['schema/pattern: not a regular expression: Unterminated group']],
-    ['no file', { schema_file: '/nowhere/x.json' }, ['schema_file: /nowhere/x.json does not exist (looked for /nowhere/x.json)']],
+    ['a bad pattern', { schema: { pattern: '(' } }, ['schema/pattern: not a regular expression: missing closing )']],
+    ['no file', { schema_file: '/nowhere/x.json' }, ['schema_file: /nowhere/x.json does not exist']],
   ])('%s', (_, config, expected) => {
     expect(check(config)).toEqual(expected)
   })
@@ -157,7 +163,7 @@ describe('check', () => {
     const good = file(JSON.stringify(trade))
     expect(check({ schema_file: good })).toEqual([])
     expect((await run({ schema_file: good }, { symbol: 'A', price: 1 })).out).toHaveLength(1)
-    expect(check({ schema_file: file('{') })[0]).toMatch(/^schema_file: .*json is not JSON: /)
+    expect(check({ schema_file: file('{') })[0]).toMatch(/^schema_file: .*json is not JSON: line 1, column 2$/)
     expect(check({ schema_file: file('[]') })[0]).toMatch(/holds no JSON Schema, which is an object$/)
     expect(check({ schema_file: file('{"properties": {"a": {"requird": []}}}') })).toEqual([
       'schema_file: /properties/a/requird unknown keyword requird => required',
@@ -168,7 +174,7 @@ describe('check', () => {
 transformConformance(
   'validate',
   validate,
-  { schema: trade },
+  full({ schema: trade }),
   fc.array(
     fc.record({ value: fc.oneof(fc.record({ symbol: fc.constantFrom('A', 'b'), price: fc.oneof(fc.integer(), fc.string()) }), fc.json()) }),
     { maxLength: 20 },

@@ -19,24 +19,3 @@ export function without(record: Fields, names: ReadonlySet<string>): Fields {
   }
   return copy
 }
-
-/**
- * The value with plain numbers only, for what knows no others: numbers beyond a double are rounded, or the largest there is. The very
- * same value when there is nothing to change.
- */
-export function withPlainNumbers(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Buffer.isBuffer(value)) return value
-  if (value instanceof ExactNumber) return Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, Number(value)))
-  if (Array.isArray(value)) {
-    const items = value.map(withPlainNumbers)
-    return items.some((item, i) => item !== value[i]) ? items : value
-  }
-  let copy: Fields | undefined
-  for (const name in value) {
-    const before = (value as Fields)[name]
-    const after = withPlainNumbers(before)
-    if (after !== before)
-      Object.defineProperty((copy ??= { ...value }), name, { value: after, enumerable: true, configurable: true, writable: true })
-  }
-  return copy ?? value
-}

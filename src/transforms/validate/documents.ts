@@ -1,0 +1,318 @@
+/** The documents of a schema: its own, and those it refers to; which URI means which part of them. */
+import { readFileSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { relative } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { parseJson } from '../../contract/plugin.ts'
+import { isRecord } from '../../kit/values/records.ts'
+import { type Dialect, dialectOf, LISTS, MAPS, META, ONE } from './dialects.ts'
+
+const require = createRequire(import.meta.url)
+
+export type SchemaObject = Record<string, unknown>
+export type Path = readonly (string | number)[]
+
+/** What is wrong with a schema, where: `file` undefined is the root document. */
+export class SchemaProblem extends Error {
+  readonly path: Path
+  readonly file: string | undefined
+  readonly suggestion: string | undefined
+  constructor(message: string, path: Path, file?: string, suggestion?: string) {
+    super(message)
+    this.path = path
+    this.file = file
+    this.suggestion = suggestion
+  }
+}
+
+/** A schema with a URI of its own, embedded or not. */
+export interface Resource {
+  readonly uri: string
+  readonly root: unknown
+  readonly dialect: Dialect
+  readonly anchors: Map<string, unknown>
+  readonly dynamicAnchors: Map<string, unknown>
+  readonly document: Document
+}
+export interface Document {
+  /** As a person knows it; undefined: the root. */
+  readonly name: string | undefined
+  readonly root: unknown
+}
+export interface Place {
+  readonly resource: Resource
+  readonly path: Path
+}
+
+/** The longest file of a schema. */
+const MAX_FILE = 32 * 1024 * 1024
+
+export class Documents {
+  private readonly resources = new Map<string, Resource>()
+  private readonly places = new Map<object, Place>()
+  private readonly files = new Map<string, Resource>()
+  /** URI, or the beginning of URIs that ends in a slash => path. */
+  private readonly mapped: Readonly<Record<string, string>>
+
+  constructor(mapped: Readonly<Record<string, string>> = {}) {
+    this.mapped = mapped
+  }
+
+  /** The root document, as it would be read from `uri`. */
+  add(schema: unknown, uri: string, name?: string, inherited: Dialect = 'draft-07'): Resource {
+    const document: Document = { name, root: schema }
+    const resource = this.resourceOf(schema, uri, document, [], inherited)
+    this.resources.set(uri, resource)
+    this.index(schema, resource, [])
+    return isRecord(schema) ? this.places.get(schema)!.resource : resource
+  }
+
+  placeOf(schema: object): Place {
+    return this.places.get(schema)!
+  }
+
+  /** All resources with a dynamic anchor of this name. */
+  *withDynamicAnchor(name: string): Generator<Resource> {
+    for (const r of new Set(this.resources.values())) if (r.dynamicAnchors.has(name)) yield r
+  }
+
+  /** What a reference in `from` means. @throws {SchemaProblem} when it leads nowhere */
+  resolve(ref: string, from: Resource, at: Path): { schema: unknown; resource: Resource } {
+    const fail = (message: string): never => {
+      throw new SchemaProblem(message, at, from.document.name)
+    }
+    if (/^(file:|\/)/i.test(ref) && (from.uri.startsWith('file:') || /^file:/i.test(ref)))
+      fail(`${ref} is an absolute path; write a path relative to this file`)
+    let uri: string
+    let fragment: string
+    try {
+      const url = new URL(ref, from.uri)
+      fragment = decodeURIComponent(url.hash.slice(1))
+      url.hash = ''
+      uri = withoutHash(url.href)
+    } catch {
+      return fail(`${ref} is not a valid reference`)
+    }
+    const resource = this.find(uri, ref, from, fail)
+    if (fragment === '') return { schema: resource.root, resource }
+    if (!fragment.startsWith('/')) {
+      const schema = resource.anchors.get(fragment) ?? resource.dynamicAnchors.get(fragment)
+      if (schema === undefined) return fail(`${ref} leads nowhere: there is no $anchor ${fragment}`)
+      return { schema, resource: this.places.get(schema as object)!.resource }
+    }
+    return this.follow(resource, fragment, () => fail(`${ref} leads nowhere`))
+  }
+
+  /** Along a JSON pointer, which may pass into an embedded resource. */
+  private follow(resource: Resource, pointer: string, nowhere: () => never): { schema: unknown; resource: Resource } {
+    let value = resource.root
+    let owner = resource
+    const path: (string | number)[] = [...(this.places.get(value as object)?.path ?? [])]
+    for (const part of pointer.split('/').slice(1)) {
+      const key = part.replaceAll('~1', '/').replaceAll('~0', '~')
+      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return nowhere()
+      path.push(Array.isArray(value) ? Number(key) : key)
+      value = (value as SchemaObject)[key]
+      if (isRecord(value)) owner = this.places.get(value)?.resource ?? owner
+    }
+    // A place that is not one of a schema's own, such as #/components/schemas of OpenAPI.
+    if (isRecord(value) && !this.places.has(value)) this.index(value, owner, path)
+    return { schema: value, resource: owner }
+  }
+
+  private find(uri: string, ref: string, from: Resource, fail: (message: string) => never): Resource {
+    const known = this.resources.get(uri)
+    if (known) return known
+    const meta = metaSchema(uri)
+    if (meta) return this.add(meta, uri, uri)
+    const path = this.pathOf(uri)
+    if (path === undefined) {
+      const address = ref === uri ? ref : `${ref} (${uri})`
+      if (/^https?:/.test(uri))
+        return fail(
+          `${address} is not fetched from the network; save the schema beside the pipeline and add \`references: { "${uri}": ./${uri.split('/').at(-1) || 'schema.json'} }\` to this step`,
+        )
+      return fail(`${address} leads nowhere; name its file under \`references\``)
+    }
+    let resource = this.files.get(path)
+    if (!resource) {
+      let schema: unknown
+      try {
+        schema = readSchema(path)
+      } catch (error) {
+        return fail(`${ref}: ${(error as Error).message}`)
+      }
+      this.files.set(path, (resource = this.add(schema, uri, relative(process.cwd(), path) || path, from.dialect)))
+    }
+    this.resources.set(uri, resource)
+    return resource
+  }
+
+  private pathOf(uri: string): string | undefined {
+    if (Object.hasOwn(this.mapped, uri)) return this.mapped[uri]
+    const folder = Object.keys(this.mapped)
+      .filter(prefix => prefix.endsWith('/') && uri.startsWith(prefix))
+      .toSorted((a, b) => b.length - a.length)[0]
+    if (folder !== undefined) {
+      const rest = uri.slice(folder.length)
+      return rest === '' || rest.split('/').includes('..')
+        ? undefined
+        : `${this.mapped[folder].replace(/\/+$/, '')}/${decodeURIComponent(rest)}`
+    }
+    if (!uri.startsWith('file:')) return undefined
+    const url = new URL(uri)
+    return url.host === '' ? fileURLToPath(url) : undefined
+  }
+
+  private resourceOf(schema: unknown, uri: string, document: Document, path: Path, inherited: Dialect): Resource {
+    let dialect = inherited
+    const named = isRecord(schema) ? schema.$schema : undefined
+    if (named !== undefined) {
+      const found = dialectOf(named)
+      if (!found)
+        throw new SchemaProblem(
+          `$schema names ${JSON.stringify(named)}, which is not supported`,
+          [...path, '$schema'],
+          document.name,
+          META['2020-12'],
+        )
+      dialect = found
+    }
+    return { uri, root: schema, dialect, anchors: new Map(), dynamicAnchors: new Map(), document }
+  }
+
+  private index(schema: unknown, outer: Resource, path: Path): void {
+    if (!isRecord(schema) || this.places.has(schema)) return
+    const resource = this.ownResource(schema, outer, path)
+    this.places.set(schema, { resource, path })
+    if (resource.dialect === 'draft-07' && typeof schema.$ref === 'string') {
+      // Beside $ref all is ignored, but a pointer may lead there.
+      for (const key of ['definitions', '$defs']) this.indexMap(schema[key], resource, [...path, key])
+      return
+    }
+    this.addAnchors(schema, resource, path)
+    for (const key of ONE) if (!Array.isArray(schema[key])) this.index(schema[key], resource, [...path, key])
+    for (const key of LISTS)
+      if (Array.isArray(schema[key])) (schema[key] as unknown[]).forEach((s, i) => this.index(s, resource, [...path, key, i]))
+    for (const key of MAPS) this.indexMap(schema[key], resource, [...path, key])
+  }
+
+  private indexMap(map: unknown, resource: Resource, path: Path): void {
+    if (isRecord(map)) for (const [key, s] of Object.entries(map)) this.index(s, resource, [...path, key])
+  }
+
+  private ownResource(schema: SchemaObject, outer: Resource, path: Path): Resource {
+    const id = schema.$id
+    const fail = (message: string): never => {
+      throw new SchemaProblem(message, [...path, '$id'], outer.document.name)
+    }
+    if (typeof id !== 'string') return outer
+    const dialect = dialectOf(schema.$schema) ?? outer.dialect
+    if (dialect === 'draft-07' && (id.startsWith('#') || typeof schema.$ref === 'string')) return outer
+    let uri: string
+    try {
+      uri = new URL(id, outer.uri).href
+    } catch {
+      return fail(`${id} is not a URI`)
+    }
+    if (/#./.test(uri)) fail(`${id} has a fragment; write $anchor for a name inside the schema`)
+    uri = withoutHash(uri)
+    const before = this.resources.get(uri)
+    if (before?.root === schema) return before
+    if (before !== undefined && before.root !== schema) fail(`${id} is the $id of two schemas`)
+    const root = outer.root === schema
+    const resource = root ? { ...outer, uri } : this.resourceOf(schema, uri, outer.document, path, outer.dialect)
+    this.resources.set(uri, resource)
+    // The URI that the document was read from means the same.
+    if (root) this.resources.set(outer.uri, resource)
+    return resource
+  }
+
+  private addAnchors(schema: SchemaObject, resource: Resource, path: Path): void {
+    const add = (anchors: Map<string, unknown>, name: string, key: string): void => {
+      if (anchors.has(name) && anchors.get(name) !== schema)
+        throw new SchemaProblem(`the name ${name} is given twice`, [...path, key], resource.document.name)
+      anchors.set(name, schema)
+    }
+    if (resource.dialect === 'draft-07') {
+      if (typeof schema.$id === 'string' && schema.$id.startsWith('#') && schema.$id.length > 1)
+        add(resource.anchors, schema.$id.slice(1), '$id')
+      return
+    }
+    if (typeof schema.$anchor === 'string') add(resource.anchors, schema.$anchor, '$anchor')
+    if (typeof schema.$dynamicAnchor === 'string') add(resource.dynamicAnchors, schema.$dynamicAnchor, '$dynamicAnchor')
+  }
+}
+
+const withoutHash = (uri: string): string => uri.replace(/#.*$/s, '')
+
+/** @throws with what is wrong, never with what the file holds */
+export function readSchema(path: string): unknown {
+  let text: string
+  try {
+    const found = statSync(path)
+    if (!found.isFile()) throw new Error(`${path} is not a file`)
+    if (found.size > MAX_FILE) throw new Error(`${path} has more than 32 MiB`)
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new Error((error as NodeJS.ErrnoException).code === 'ENOENT' ? `${path} does not exist` : (error as Error).message, {
+      cause: error,
+    })
+  }
+  try {
+    return parseJson(text.replace(/^\ufeff/, ''))
+  } catch (error) {
+    throw new Error(`${path} is not JSON${lineOf(text, error as Error)}`, { cause: error })
+  }
+}
+
+function lineOf(text: string, error: Error): string {
+  const position = /position (\d+)/.exec(error.message)?.[1]
+  if (position === undefined) return text.trim() === '' ? ': it is empty' : ''
+  const before = text.slice(0, Number(position)).split('\n')
+  return `: line ${before.length}, column ${before.at(-1)!.length + 1}`
+}
+
+export const fileUri = (path: string): string => pathToFileURL(path).href
+
+/** The drafts' own schemas, of ajv's package; read when a schema is compiled. Whole names, so that a bundler sees them. */
+function metaSchema(uri: string): unknown {
+  switch (uri.replace(/^https:\/\/json-schema\.org\/draft\//, '')) {
+    case 'http://json-schema.org/draft-06/schema':
+      return require('ajv/dist/refs/json-schema-draft-06.json')
+    case META['draft-07']:
+      return require('ajv/dist/refs/json-schema-draft-07.json')
+    case '2019-09/schema':
+      return require('ajv/dist/refs/json-schema-2019-09/schema.json')
+    case '2019-09/meta/core':
+      return require('ajv/dist/refs/json-schema-2019-09/meta/core.json')
+    case '2019-09/meta/applicator':
+      return require('ajv/dist/refs/json-schema-2019-09/meta/applicator.json')
+    case '2019-09/meta/validation':
+      return require('ajv/dist/refs/json-schema-2019-09/meta/validation.json')
+    case '2019-09/meta/meta-data':
+      return require('ajv/dist/refs/json-schema-2019-09/meta/meta-data.json')
+    case '2019-09/meta/format':
+      return require('ajv/dist/refs/json-schema-2019-09/meta/format.json')
+    case '2019-09/meta/content':
+      return require('ajv/dist/refs/json-schema-2019-09/meta/content.json')
+    case '2020-12/schema':
+      return require('ajv/dist/refs/json-schema-2020-12/schema.json')
+    case '2020-12/meta/core':
+      return require('ajv/dist/refs/json-schema-2020-12/meta/core.json')
+    case '2020-12/meta/applicator':
+      return require('ajv/dist/refs/json-schema-2020-12/meta/applicator.json')
+    case '2020-12/meta/unevaluated':
+      return require('ajv/dist/refs/json-schema-2020-12/meta/unevaluated.json')
+    case '2020-12/meta/validation':
+      return require('ajv/dist/refs/json-schema-2020-12/meta/validation.json')
+    case '2020-12/meta/meta-data':
+      return require('ajv/dist/refs/json-schema-2020-12/meta/meta-data.json')
+    case '2020-12/meta/format-annotation':
+      return require('ajv/dist/refs/json-schema-2020-12/meta/format-annotation.json')
+    case '2020-12/meta/content':
+      return require('ajv/dist/refs/json-schema-2020-12/meta/content.json')
+    default:
+      return undefined
+  }
+}

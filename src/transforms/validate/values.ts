@@ -1,0 +1,122 @@
+/** Equality and division of JSON values, exact for numbers of any size. */
+import { canonicalText, ExactNumber, partsOf } from '../../contract/plugin.ts'
+
+/** One text for all values that JSON Schema takes for equal: `{a: 1, b: 2.0}` and `{b: 2, a: 1}`. */
+export function canonical(value: unknown): string {
+  if (typeof value === 'number' || value instanceof ExactNumber) return canonicalText(value)
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
+  const fields = value as Record<string, unknown>
+  const names = Object.keys(fields).filter(n => fields[n] !== undefined)
+  return `{${names
+    .toSorted()
+    .map(n => `${JSON.stringify(n)}:${canonical(fields[n])}`)
+    .join()}}`
+}
+
+/** Equal values, and no others, have the same key: primitives stand for themselves. */
+function keyOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  // No primitive has a symbol for a key, and a text cannot be taken for a list.
+  if (value instanceof ExactNumber && value.plain !== undefined) return value.plain
+  return undefined
+}
+
+/** Is a value equal to one of these? */
+export function oneOf(values: readonly unknown[]): (value: unknown) => boolean {
+  const plain = new Set<unknown>()
+  const other = new Set<string>()
+  for (const v of values) {
+    const key = keyOf(v)
+    if (key === undefined) other.add(canonical(v))
+    else plain.add(key)
+  }
+  return value => {
+    const key = keyOf(value)
+    if (key !== undefined) return plain.has(key)
+    return other.size > 0 && other.has(canonical(value))
+  }
+}
+
+/** The index of the first value that equals an earlier one, with the earlier one's; in time proportional to their size. */
+export function firstDouble(values: readonly unknown[]): readonly [number, number] | undefined {
+  const plain = new Map<unknown, number>()
+  const other = new Map<string, number>()
+  for (let i = 0; i < values.length; i++) {
+    const key = keyOf(values[i])
+    const seen: Map<unknown, number> = key === undefined ? other : plain
+    const at = key === undefined ? canonical(values[i]) : key
+    const before = seen.get(at)
+    if (before !== undefined) return [before, i]
+    seen.set(at, i)
+  }
+  return undefined
+}
+
+/** Decimal digits of a number as an integer, times a power of ten. */
+function scaled(x: number | ExactNumber): { digits: string; exponent: number } {
+  const { digits, point } = partsOf(String(x))
+  return { digits, exponent: point - digits.length }
+}
+
+/** Is a number a whole multiple of `step`, in decimal? Linear in its digits, whatever its exponent. */
+export function multipleOf(step: number | ExactNumber): (value: number | ExactNumber) => boolean {
+  const { digits, exponent } = scaled(step)
+  const divisor = BigInt(digits)
+  // A double n / 10^places, with few enough digits, is one exactly when dividing gives it back.
+  const places = Math.max(0, -exponent)
+  const power = 10 ** places
+  const small = places <= 15 && digits.length + Math.max(0, exponent) <= 15 ? Number(digits) * 10 ** Math.max(0, exponent) : 0
+  return value => {
+    if (small > 0 && typeof value === 'number') {
+      const n = Math.round(value * power)
+      if (n < 1e15 && n > -1e15) return n / power === value && n % small === 0
+    }
+    const v = scaled(value)
+    if (v.digits === '') return true
+    // The digits do not end in zero: with a smaller exponent than the divisor's there is no way to divide.
+    if (v.exponent < exponent) return false
+    return (remainder(v.digits, divisor) * powerOfTen(v.exponent - exponent, divisor)) % divisor === 0n
+  }
+}
+
+function remainder(digits: string, divisor: bigint): bigint {
+  let rest = 0n
+  for (let i = 0; i < digits.length; i += 15) {
+    const part = digits.slice(i, i + 15)
+    rest = (rest * 10n ** BigInt(part.length) + BigInt(part)) % divisor
+  }
+  return rest
+}
+
+/** 10^n modulo a divisor. */
+function powerOfTen(n: number, divisor: bigint): bigint {
+  let result = 1n
+  let base = 10n % divisor
+  for (let rest = BigInt(n); rest > 0n; rest >>= 1n) {
+    if (rest & 1n) result = (result * base) % divisor
+    base = (base * base) % divisor
+  }
+  return result
+}
+
+export function isInteger(value: number | ExactNumber): boolean {
+  if (typeof value === 'number') return Number.isInteger(value)
+  const { digits, point } = partsOf(value.text)
+  return digits.length <= point || digits === ''
+}
+
+/** Characters, not halves of them. */
+export function codePoints(text: string): number {
+  let count = text.length
+  for (let i = 0; i + 1 < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c < 0xd800 || c > 0xdbff) continue
+    const next = text.charCodeAt(i + 1)
+    if (next >= 0xdc00 && next <= 0xdfff) {
+      count--
+      i++
+    }
+  }
+  return count
+}
