@@ -203,7 +203,7 @@ class Translator {
     const code = /^\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,8})\})/.exec(rest)
     if (code) {
       const value = Number.parseInt(code[1] ?? code[2] ?? code[3], 16)
-      if (value > MAX || (value >= 0xd800 && value <= 0xdfff)) this.fail(`${code[0]} is not a character`)
+      if (value > MAX) this.fail(`${code[0]} is not a character`)
       return take(code[0].length, value)
     }
     if (c === 'p' || c === 'P') return this.property(rest)
