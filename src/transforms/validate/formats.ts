@@ -1,4 +1,5 @@
 /** Formats of JSON Schema. Each takes time proportional to the text: no expression here can match one text in several ways. */
+import { isAscii } from 'node:buffer'
 import { isIPv4 } from 'node:net'
 import { domainToASCII, domainToUnicode } from 'node:url'
 import { compareNumbers, ExactNumber } from '../../contract/plugin.ts'
@@ -43,6 +44,8 @@ const dateTime = (needsZone: boolean): ((t: string) => boolean) => {
   return t => /^[tT ]$/.test(t[10] ?? '') && date(t.slice(0, 10)) && rest(t.slice(11))
 }
 
+const ascii = (t: string): boolean => isAscii(Buffer.from(t))
+
 const LABEL = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/i
 function hostname(t: string): boolean {
   if (t.length > 253) return false
@@ -56,13 +59,13 @@ function isIdn(t: string): boolean {
   // RFC 5893: beside a label that is written from the right, none begins with a digit.
   if (/[\p{Script=Hebrew}\p{Script=Arabic}]/u.test(t) && labels.some(l => /^\d/.test(l))) return false
   return labels.every(label =>
-    /^[\x00-\x7f]*$/.test(label) ? hostname(label) : isULabel(label) && domainToASCII(label).length <= 63 && domainToASCII(label) !== '',
+    ascii(label) ? hostname(label) : isULabel(label) && domainToASCII(label).length <= 63 && domainToASCII(label) !== '',
   )
 }
 
 function isALabel(label: string): boolean {
   const unicode = domainToUnicode(label)
-  return unicode !== '' && !/^[\x00-\x7f]*$/.test(unicode) && isULabel(unicode) && domainToASCII(unicode) === label.toLowerCase()
+  return unicode !== '' && !ascii(unicode) && isULabel(unicode) && domainToASCII(unicode) === label.toLowerCase()
 }
 
 /** The rules of RFC 5891 and RFC 5892 that Unicode's own processing does not have. */
@@ -71,7 +74,7 @@ function isULabel(label: string): boolean {
   // Disallowed exceptions, and what is no letter, digit or mark at all.
   if (
     /[\u0640\u07fa\u302e\u302f\u3031-\u3035\u303b]/.test(label) ||
-    !/^[\p{L}\p{M}\p{N}\u00b7\u0375\u05f3\u05f4\u06fd\u06fe\u0f0b\u30fb\u200c\u200d-]+$/u.test(label)
+    !/^[\p{L}\p{M}\p{N}\u00b7\u0375\u05f3\u05f4\u06fd\u06fe\u0f0b\u30fb-]+$/u.test(label.replaceAll(/\u200c|\u200d/g, ''))
   )
     return false
   // Middle dot, keraia, geresh, katakana dot.
@@ -165,7 +168,7 @@ function uriTemplate(t: string): boolean {
   while (at < t.length) {
     const open = t.indexOf('{', at)
     const literal = t.slice(at, open < 0 ? undefined : open)
-    if (!/^(?:[^\x00-\x20"<>%\\^`{|}\x7f]|%[0-9A-Fa-f]{2})*$/.test(literal)) return false
+    if (!/^(?:[^\p{Cc} "<>%\\^`{|}]|%[0-9A-Fa-f]{2})*$/u.test(literal)) return false
     if (open < 0) return true
     const close = t.indexOf('}', open)
     if (close < 0) return false
