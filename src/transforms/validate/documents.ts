@@ -1,13 +1,11 @@
 /** The documents of a schema: its own, and those it refers to; which URI means which part of them. */
 import { readFileSync, statSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseJson } from '../../contract/plugin.ts'
 import { isRecord } from '../../kit/values/records.ts'
 import { type Dialect, dialectOf, LISTS, MAPS, META, ONE } from './dialects.ts'
-
-const require = createRequire(import.meta.url)
+import { META_SCHEMAS } from './meta-schemas.ts'
 
 export type SchemaObject = Record<string, unknown>
 export type Path = readonly (string | number)[]
@@ -123,7 +121,7 @@ export class Documents {
   private find(uri: string, ref: string, from: Resource, fail: (message: string) => never): Resource {
     const known = this.resources.get(uri)
     if (known) return known
-    const meta = metaSchema(uri)
+    const meta = META_SCHEMAS.get(uri)
     if (meta) return this.add(meta, uri, uri)
     const path = this.pathOf(uri)
     if (path === undefined) {
@@ -274,45 +272,3 @@ function lineOf(text: string, error: Error): string {
 }
 
 export const fileUri = (path: string): string => pathToFileURL(path).href
-
-/** The drafts' own schemas, of ajv's package; read when a schema is compiled. Whole names, so that a bundler sees them. */
-function metaSchema(uri: string): unknown {
-  switch (uri.replace(/^https:\/\/json-schema\.org\/draft\//, '')) {
-    case 'http://json-schema.org/draft-06/schema':
-      return require('ajv/dist/refs/json-schema-draft-06.json')
-    case META['draft-07']:
-      return require('ajv/dist/refs/json-schema-draft-07.json')
-    case '2019-09/schema':
-      return require('ajv/dist/refs/json-schema-2019-09/schema.json')
-    case '2019-09/meta/core':
-      return require('ajv/dist/refs/json-schema-2019-09/meta/core.json')
-    case '2019-09/meta/applicator':
-      return require('ajv/dist/refs/json-schema-2019-09/meta/applicator.json')
-    case '2019-09/meta/validation':
-      return require('ajv/dist/refs/json-schema-2019-09/meta/validation.json')
-    case '2019-09/meta/meta-data':
-      return require('ajv/dist/refs/json-schema-2019-09/meta/meta-data.json')
-    case '2019-09/meta/format':
-      return require('ajv/dist/refs/json-schema-2019-09/meta/format.json')
-    case '2019-09/meta/content':
-      return require('ajv/dist/refs/json-schema-2019-09/meta/content.json')
-    case '2020-12/schema':
-      return require('ajv/dist/refs/json-schema-2020-12/schema.json')
-    case '2020-12/meta/core':
-      return require('ajv/dist/refs/json-schema-2020-12/meta/core.json')
-    case '2020-12/meta/applicator':
-      return require('ajv/dist/refs/json-schema-2020-12/meta/applicator.json')
-    case '2020-12/meta/unevaluated':
-      return require('ajv/dist/refs/json-schema-2020-12/meta/unevaluated.json')
-    case '2020-12/meta/validation':
-      return require('ajv/dist/refs/json-schema-2020-12/meta/validation.json')
-    case '2020-12/meta/meta-data':
-      return require('ajv/dist/refs/json-schema-2020-12/meta/meta-data.json')
-    case '2020-12/meta/format-annotation':
-      return require('ajv/dist/refs/json-schema-2020-12/meta/format-annotation.json')
-    case '2020-12/meta/content':
-      return require('ajv/dist/refs/json-schema-2020-12/meta/content.json')
-    default:
-      return undefined
-  }
-}

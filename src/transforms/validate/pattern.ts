@@ -2,9 +2,7 @@
  * Patterns of record schemas: ECMA-262 syntax, as JSON Schema has it, run by RE2, whose time is linear in the text. A record must not be
  * able to stall the pipeline. What RE2 cannot do, or would do differently, is refused.
  */
-import { createRequire } from 'node:module'
-
-const require = createRequire(import.meta.url)
+import { RE2JS } from 're2js'
 
 export class PatternError extends Error {}
 
@@ -12,7 +10,7 @@ export class PatternError extends Error {}
 export function compilePattern(source: string): (text: string) => boolean {
   const translated = new Translator(source).run()
   try {
-    const compiled = require('re2js').RE2JS.compile(translated)
+    const compiled = RE2JS.compile(translated)
     return text => compiled.test(text)
   } catch (error) {
     throw new PatternError(`not a regular expression: ${(error as { error?: string }).error ?? (error as Error).message}`)
