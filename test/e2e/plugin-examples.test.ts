@@ -3,6 +3,7 @@ import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, test } from 'vitest'
 import { runRunner, tempDir } from '../support/runner.ts'
 
@@ -104,13 +105,13 @@ test('http-bulk runs, and waits for a service that is busy', async () => {
   const posted: string[] = []
   let busy = 1
   const port = await portOf(
-    createHttpServer(async (request, response) => {
-      let body = ''
-      for await (const chunk of request) body += chunk
-      if (busy-- > 0) return void response.writeHead(503).end()
-      posted.push(body)
-      const errors = [{ row: 1, message: 'amount must not be negative' }]
-      response.writeHead(422).end(JSON.stringify({ errors }))
+    createHttpServer((request, response) => {
+      void text(request).then(body => {
+        if (busy-- > 0) return response.writeHead(503).end()
+        posted.push(body)
+        const errors = [{ row: 1, message: 'amount must not be negative' }]
+        return response.writeHead(422).end(JSON.stringify({ errors }))
+      })
     }),
   )
   const env = { API_URL: `http://127.0.0.1:${port}/bulk`, API_TOKEN: 't' }

@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
 import { BatchError, ConnectionError, encodeJson, EnvironmentError, Message, parseJson } from 'pipeline-runner'
 import { fakeContext, sinkConformance, writeContext } from 'pipeline-runner/testing'
@@ -13,14 +14,14 @@ async function api(
   answer?: (rows: string[]) => [status: number, body?: string],
 ): Promise<{ url: string; rows: string[]; posts: number[] }> {
   const [rows, posts]: [string[], number[]] = [[], []]
-  server = createServer(async (request, response) => {
-    const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk as Buffer)
-    const posted = (parseJson(Buffer.concat(chunks).toString()) as unknown[]).map(row => encodeJson(row))
-    posts.push(posted.length)
-    const [status, body] = request.headers.authorization === 'Bearer secret' ? (answer?.(posted) ?? [204]) : [401]
-    if (status === 204) rows.push(...posted)
-    response.writeHead(status).end(body)
+  server = createServer((request, response) => {
+    void text(request).then(sent => {
+      const posted = (parseJson(sent) as unknown[]).map(row => encodeJson(row))
+      posts.push(posted.length)
+      const [status, body] = request.headers.authorization === 'Bearer secret' ? (answer?.(posted) ?? [204]) : [401]
+      if (status === 204) rows.push(...posted)
+      response.writeHead(status).end(body)
+    })
   }).listen(0, '127.0.0.1')
   await new Promise(resolve => server!.once('listening', resolve))
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/bulk`, rows, posts }

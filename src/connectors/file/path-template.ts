@@ -65,8 +65,7 @@ function place(name: string, template: string): (m: Message) => string {
 }
 
 /** Characters that a file system may refuse or read as something else, and `%` itself so that no two texts become one. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are meant
-const UNSAFE = /[\u0000-\u001f\u007f"%*/:<>?\\|]/g
+const UNSAFE = /["%*/:<>?\\|]|\p{Cc}/gu
 
 function escape(text: string, template: string): string {
   if (!text.isWellFormed()) throw new DataError(`${template}: ${show(text)} is not valid Unicode`)
