@@ -119,16 +119,19 @@ const CHECKPOINTS: ProducerOptions = { compression: 'zstd', lingerMs: 0, batchSi
 export class LazyTransactor implements Transactor {
   private readonly config: ConnectionConfig
   private readonly context: Context
-  private readonly own: (lane: LaneInfo) => LaneInfo
+  private readonly foreign: boolean
   private opening: Promise<KafkaLease> | undefined
   /** By owner: sources of several groups may share one log. */
   private readonly transactors = new Map<string, Transactor>()
 
   constructor(config: ConnectionConfig, context: Context, foreign = false) {
     this.config = config
-    // Parentheses: esbuild takes `): lane =>` for a type.
-    this.own = foreign ? ({ id, source }) => ({ id, source }) : lane => lane
+    this.foreign = foreign
     this.context = context
+  }
+
+  private own(lane: LaneInfo): LaneInfo {
+    return this.foreign ? { id: lane.id, source: lane.source } : lane
   }
 
   async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
