@@ -5,8 +5,11 @@
 import { suggest } from '../kit/text/suggest.ts'
 import { type CelNode, type Comprehension, FIELD, META, VALUE } from './cel.ts'
 import { expanded } from './environment.ts'
-import { FUNCTION_BY_NAME, type FunctionEntry, HABITS, METHOD_BY_NAME } from './functions.ts'
+import { FUNCTION_BY_NAME, type FunctionEntry, HABITS, METHOD_BY_NAME, NAMESPACES } from './functions.ts'
+import { checkTimeArguments } from './functions-times.ts'
 import { pattern } from './implementations.ts'
+import { BINDING } from './macros.ts'
+import { evaluateMap } from './maps.ts'
 import type { ExpressionProblem } from './types.ts'
 
 export interface Analysis {
@@ -31,7 +34,11 @@ function walk(original: CelNode, bound: ReadonlySet<string>, out: Analysis): voi
   const go = (n: CelNode) => walk(n, bound, out)
   const node = expanded(original)
   if (node.op === '.?' || node.op === '[?]') out.usesOptional = true
+  const namespace = original.op === 'rcall' ? namespaceOf(original, bound) : undefined
+  if (namespace !== undefined) return namespaced(original, namespace, bound, out)
   if (original.op === 'rcall' && !callable(original, METHOD_BY_NAME, out)) return original.args[2].forEach(go), go(original.args[1])
+  const binds = original.op === 'rcall' ? BINDING.get(`${original.args[0]}/${original.args[2].length}`) : undefined
+  if (binds !== undefined && node === original) return binding(original.args[1], original.args[2], binds, bound, out)
   switch (node.op) {
     case 'value':
       return literal(node, out)
@@ -43,9 +50,11 @@ function walk(original: CelNode, bound: ReadonlySet<string>, out: Analysis): voi
     case 'call':
       if (callable(node, FUNCTION_BY_NAME, out) && node.args[0] === 'has' && !isPath(node.args[1][0]))
         return report(out, node.args[1][0], 'has() takes the path of a field', pathOf(node.args[1][0]))
+      if (node.args[0] === 'parse_time' || node.args[0] === 'format_time') timeArguments(node, out)
       rename(node, FUNCTION_BY_NAME)
       return node.args[1].forEach(go)
     case 'rcall':
+      rename(node, METHOD_BY_NAME)
       if (node.args[0] === 're') regex(node, out)
       out.methods.push(node)
       go(node.args[1])
@@ -54,11 +63,22 @@ function walk(original: CelNode, bound: ReadonlySet<string>, out: Analysis): voi
       const { iterable, iterVarName, init, step }: Comprehension = node.args
       go(iterable)
       const inner = new Set(bound).add(iterVarName)
-      walk(init, inner, out)
+      if (init.op !== 'list') walk(init, inner, out)
       return walk(step, inner, out)
     }
     case 'map':
-      return mapLiteral(node, go, out)
+      return mapLiteral(node, go, bound, out)
+    case 'list':
+      if (node.args.length === 0) anyType(node, 'list<dyn>')
+      return node.args.forEach(go)
+    case '-_':
+      // The smallest integer is written as the negative of what is one too large.
+      return isSmallest(node.args) ? undefined : go(node.args)
+    case '==':
+    case '!=':
+      // Lists and objects of any elements can be equal: `[1] == [1.0]`.
+      node.args.forEach(loosen)
+      return node.args.forEach(go)
     case 'accuValue':
     case 'accuInc':
       return
@@ -73,11 +93,86 @@ function report(out: Analysis, { start, end }: { start: number; end: number }, m
   out.problems.push({ message, start, end, ...(suggestion === undefined ? {} : { suggestion }) })
 }
 
+const isSmallest = (node: CelNode): boolean => node.op === 'value' && node.args === 2n ** 63n
+
+/** The type of a literal whose elements say none, or of which any will do. */
+function anyType(node: CelNode, type: string): void {
+  const { check } = node.meta
+  node.setMeta('check', (checker: any, of: CelNode, scope: unknown) => {
+    check!(checker, of, scope)
+    return checker.getType(type)
+  })
+}
+
+function loosen(node: CelNode): void {
+  if (node.meta.alternate) return
+  if (node.op === 'list') {
+    node.args.forEach(loosen)
+    if (node.args.length > 0) anyType(node, 'list<dyn>')
+  } else if (node.op === 'map') {
+    for (const [, value] of node.args as [CelNode, CelNode][]) loosen(value)
+    if (node.args.length > 0) anyType(node, 'map<dyn, dyn>')
+  }
+}
+
 function literal(node: CelNode, out: Analysis): void {
   const v = node.args
-  if (v === null || typeof v !== 'object') return
-  if (v instanceof Uint8Array) report(out, node, 'bytes literals are not supported: records are JSON')
-  else report(out, node, 'unsigned integers are not supported', String(v))
+  if (typeof v === 'bigint' && BigInt.asIntN(64, v) !== v)
+    report(
+      out,
+      node,
+      `${v} is beyond the integers of 64 bits`,
+      BigInt.asUintN(64, v) === v ? `decimal("${v}"), or ${v}u` : `decimal("${v}")`,
+    )
+  if (!(v instanceof Uint8Array)) return
+  const text = (node as CelNode & { input: string }).input.slice(node.start, node.end)
+  // The library keeps the lowest byte of each character.
+  if (/[^\0-\x7f]/.test(text)) report(out, node, 'a bytes literal takes ASCII and escapes only', 'bytes("text")')
+}
+
+/** The name in front of `math.sqrt(x)`; undefined: it is a method of a value. */
+function namespaceOf(node: CelNode, bound: ReadonlySet<string>): string | undefined {
+  const [called, receiver] = node.args as [string, CelNode]
+  if (receiver.op !== 'id' || !NAMESPACES.has(receiver.args) || bound.has(receiver.args)) return undefined
+  return FUNCTION_BY_NAME.has(`${receiver.args}.${called}`) || !METHOD_BY_NAME.has(called) ? receiver.args : undefined
+}
+
+function namespaced(node: CelNode, namespace: string, bound: ReadonlySet<string>, out: Analysis): void {
+  const [called, , args] = node.args as [string, CelNode, CelNode[]]
+  if (!callable(node, FUNCTION_BY_NAME, out, `${namespace}.${called}`)) return
+  // The receiver is a constant, no field.
+  if (namespace === 'cel') return bind(args, bound, out)
+  out.methods.push(node)
+  for (const arg of args) walk(arg, bound, out)
+}
+
+/** `cel.bind(name, value, expression)`. */
+function bind([name, value, expression]: CelNode[], bound: ReadonlySet<string>, out: Analysis): void {
+  walk(value, bound, out)
+  walk(expression, new Set(bound).add(name.args), out)
+}
+
+/** A macro whose first arguments are names. */
+function binding(receiver: CelNode, args: readonly CelNode[], names: number, bound: ReadonlySet<string>, out: Analysis): void {
+  walk(receiver, bound, out)
+  const inner = new Set(bound)
+  for (const node of args.slice(0, names)) {
+    if (node.op !== 'id') return report(out, node, 'must be a name for the elements', 'x')
+    if (inner.has(node.args) && !bound.has(node.args)) return report(out, node, `the name '${node.args}' stands twice`)
+    inner.add(node.args)
+  }
+  for (const node of args.slice(names)) walk(node, inner, out)
+}
+
+function timeArguments(node: CelNode, out: Analysis): void {
+  const [name, [, ...args]] = node.args as [string, CelNode[]]
+  const texts = args.map(arg => (arg.op === 'value' && typeof arg.args === 'string' ? arg.args : undefined))
+  if (texts.some(text => text === undefined)) return
+  try {
+    checkTimeArguments(name, texts as string[])
+  } catch (error) {
+    report(out, { start: args[0].start, end: args.at(-1)!.end }, (error as Error).message)
+  }
 }
 
 function name(node: CelNode, bound: ReadonlySet<string>, out: Analysis): void {
@@ -91,13 +186,13 @@ function name(node: CelNode, bound: ReadonlySet<string>, out: Analysis): void {
 }
 
 /** Reports a call of something that is not in the table. */
-function callable(node: CelNode, table: ReadonlyMap<string, FunctionEntry>, out: Analysis): boolean {
-  const [called, ...rest] = node.args as [string, ...unknown[]]
+function callable(node: CelNode, table: ReadonlyMap<string, FunctionEntry>, out: Analysis, called: string = node.args[0]): boolean {
+  const [name, ...rest] = node.args as [string, ...unknown[]]
   const count = (rest.at(-1) as unknown[]).length
   const entry = table.get(called)
   if (entry?.arity.includes(count)) return true
   const method = table === METHOD_BY_NAME
-  const at = nameRange(node, called, method)
+  const at = nameRange(node, name, node.op === 'rcall')
   if (entry)
     report(
       out,
@@ -153,11 +248,18 @@ function regex(node: CelNode, out: Analysis): void {
 /** Keys the library would drop without a word. */
 const LOST_KEYS = new Set(['__proto__', 'constructor', 'prototype'])
 
-function mapLiteral(node: CelNode, go: (n: CelNode) => void, out: Analysis): void {
+function mapLiteral(node: CelNode, go: (n: CelNode) => void, bound: ReadonlySet<string>, out: Analysis): void {
   const seen = new Set<string>()
-  for (const [key, value] of node.args as [CelNode, CelNode][]) {
-    if (key.op !== 'value' || typeof key.args !== 'string')
-      report(out, key, 'a key of a map must be a text literal', key.op === 'id' ? `"${key.args}"` : undefined)
+  const entries = node.args as [CelNode, CelNode][]
+  if (entries.length === 0) anyType(node, 'map<dyn, dyn>')
+  const texts = entries.every(([key]) => key.op === 'value' && typeof key.args === 'string')
+  // The library makes an object, whose keys are text.
+  if (!texts) node.setMeta('evaluate', evaluateMap)
+  for (const [key, value] of entries) {
+    // A name without its quotes, out of habit.
+    if (key.op === 'id' && !bound.has(key.args))
+      report(out, key, 'a key of a map is text; a field as the key is written value.name', `"${key.args}"`)
+    else if (!texts) go(key)
     else if (LOST_KEYS.has(key.args)) report(out, key, `'${key.args}' can't be a key`)
     else if (seen.has(key.args)) report(out, key, `the key '${key.args}' stands twice`)
     else seen.add(key.args)

@@ -3,6 +3,7 @@
  * @marcbachmann/cel-js 8 by its inner names is typed here, so that another version breaks here.
  */
 import * as Cel from '@marcbachmann/cel-js'
+import { UnsignedInt } from '@marcbachmann/cel-js/evaluator'
 import * as Re2 from 're2js'
 
 export interface CelType {
@@ -30,7 +31,10 @@ export interface CelNode {
   readonly meta: {
     readonly alternate?: CelNode
     readonly macro?: { readonly args?: CelNode[]; readonly receiver?: CelNode; readonly arg?: CelNode }
+    readonly check?: (checker: any, node: CelNode, scope: unknown) => CelType
   }
+  /** `check` and `evaluate` replace those of the operator. */
+  setMeta(key: 'check' | 'evaluate', value: unknown): this
 }
 
 /** The operands of a `comprehension` node. */
@@ -61,6 +65,11 @@ export interface Program {
 
 export const loadCel = (): typeof Cel => Cel
 export const loadRe2 = (): typeof Re2 => Re2
+
+export const makeUnsigned = (x: bigint): unknown => new UnsignedInt(x)
+
+/** The value of an unsigned integer; undefined: it is something else. */
+export const unsigned = (x: unknown): bigint | undefined => (x instanceof UnsignedInt ? x.valueOf() : undefined)
 
 /** Free names of an expression are renamed to this prefix plus the name: no field can clash with the library's `type`, `string`, `cel`… */
 export const FIELD = '$'

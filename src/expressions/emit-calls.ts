@@ -31,7 +31,7 @@ export function emitFunction(name: string, args: CelNode[], code: Code, emit: Em
     case 'dyn':
       if (x.kind === 'dyn' || x.kind === 'out') return x
       return { js: code.store(x.js), kind: x.kind === 'int' || x.kind === 'strs' ? 'out' : 'dyn' }
-    case 'string':
+    case 'to_string':
       return toText(x, code)
     case 'to_double':
       return toDouble(x, code)
@@ -40,6 +40,7 @@ export function emitFunction(name: string, args: CelNode[], code: Code, emit: Em
     case 'size':
       return size(x, code)
     case 'format_time': {
+      if (args.length > 1) throw UNSUPPORTED
       const ms = code.store(code.numeric(x))
       code.bailIf(`!(Math.abs(${ms}) <= 8.64e15)`)
       return { js: `formatTime(${ms})`, kind: 'str' }
@@ -59,20 +60,22 @@ export function emitMethod(name: string, receiver: CelNode, args: CelNode[], cod
       return { js: `${s}.toUpperCase()`, kind: 'str' }
     case 'lower':
       return { js: `${s}.toLowerCase()`, kind: 'str' }
-    case 'trim':
-      return { js: `${s}.trim()`, kind: 'str' }
+    case 'trimmed':
+      return { js: `trim(${s})`, kind: 'str' }
     case 'contains':
       return { js: `${s}.includes(${text(0)})`, kind: 'bool' }
     case 'startsWith':
     case 'endsWith':
       return { js: `${s}.${name}(${text(0)})`, kind: 'bool' }
     case 'replace':
+      if (args.length > 2) throw UNSUPPORTED
       return { js: `replace(${s}, ${text(0)}, ${text(1)})`, kind: 'str' }
-    case 'split':
+    case 'parts':
       if (args.length > 1) throw UNSUPPORTED
-      return { js: code.store(`${s}.split(${text(0)})`), kind: 'strs' }
-    case 'indexOf':
-      return { js: `${s}.indexOf(${text(0)})`, kind: 'int' }
+      return { js: code.store(`split(${s}, ${text(0)})`), kind: 'strs' }
+    case 'position':
+      if (args.length > 1) throw UNSUPPORTED
+      return { js: `indexOf(${s}, ${text(0)})`, kind: 'int' }
     case 're':
       return { js: `${code.constant(pattern(args[0].args))}.test(${s})`, kind: 'bool' }
     default:

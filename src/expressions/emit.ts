@@ -44,6 +44,7 @@ export function emit(node: CelNode, code: Code): Atom {
     case 'call':
       return node.meta.macro ? has(node.meta.macro.args![0], code) : emitFunction(args[0], args[1], code, emit)
     case 'rcall':
+      if (node.meta.macro && args[0] !== 'orValue') throw UNSUPPORTED
       return node.meta.macro
         ? orValue(node.meta.macro.receiver!, node.meta.macro.arg!, code)
         : emitMethod(args[0], args[1], args[2], code, emit)
@@ -55,7 +56,8 @@ export function emit(node: CelNode, code: Code): Atom {
 /** The JS of a node as an output: checked to be JSON. Here map and list literals are supported, too. */
 export function emitOutput(node: CelNode, code: Code): string {
   if (!node.meta.alternate && node.op === 'list') return `[${node.args.map((n: CelNode) => emitOutput(n, code)).join(', ')}]`
-  if (!node.meta.alternate && node.op === 'map')
+  const literalKeys = node.op === 'map' && node.args.every(([key]: [CelNode]) => key.op === 'value' && typeof key.args === 'string')
+  if (!node.meta.alternate && literalKeys)
     return `{ ${node.args.map(([key, value]: [CelNode, CelNode]) => `${JSON.stringify(key.args)}: ${emitOutput(value, code)}`).join(', ')} }`
   const atom = emit(node, code)
   const kind = code.kindOf(atom)

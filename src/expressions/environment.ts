@@ -3,7 +3,9 @@ import type { Environment } from '@marcbachmann/cel-js'
 import { type CelNode, loadCel, type Program } from './cel.ts'
 import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
 import type { Numeric } from '../kit/values/arithmetic.ts'
-import { FUNCTIONS } from './functions.ts'
+import { FUNCTIONS, NAMESPACES } from './functions.ts'
+import { Duration, plus, Timestamp } from './instants.ts'
+import { type OptionalClass, registerMacros } from './macros.ts'
 
 /** Far more than anybody writes by hand, and little enough that no text can hang or overflow the checker. */
 export const LIMITS = {
@@ -52,9 +54,50 @@ function create(): Environment {
   env.registerOperator('-decimal: decimal', replaced)
   // biome-ignore lint: a number equals a bigint of the same value only with ==
   env.registerOperator('double == int', (a: number, b: bigint) => a == (b as unknown))
+  for (const other of ['int', 'decimal']) env.registerOperator(`uint == ${other}`, sameNumber)
+  for (const [op, test] of ORDER)
+    env.registerOperator(`bytes ${op} bytes: bool`, (a: Uint8Array, b: Uint8Array) => test(Buffer.compare(a, b)))
+  registerTimes(env)
+  registerMacros(env, loadCel().Optional as unknown as OptionalClass)
+  for (const name of NAMESPACES) {
+    // `cel` and `optional` are the library's own.
+    if (name === 'cel' || name === 'optional') continue
+    const Namespace = class {}
+    env.registerType(typeOfNamespace(name), Namespace)
+    env.registerConstant(name, typeOfNamespace(name), new Namespace() as never)
+  }
   for (const { overloads } of FUNCTIONS)
-    for (const [signature, handler] of overloads ?? []) env.registerFunction(signature, guarded(handler), { async: false })
+    for (const [signature, handler] of overloads ?? []) {
+      const [, name, rest] = /^(\w+)(\..*)$/.exec(signature) ?? []
+      if (name === undefined || !NAMESPACES.has(name)) env.registerFunction(signature, guarded(handler), { async: false })
+      // What the namespace stands for comes first.
+      else
+        env.registerFunction(
+          typeOfNamespace(name) + rest,
+          guarded((_, ...args) => handler(...args)),
+          { async: false },
+        )
+    }
   return env
+}
+
+const typeOfNamespace = (name: string): string => (name === 'optional' ? 'OptionalNamespace' : `${name}Namespace`)
+
+function registerTimes(env: Environment): void {
+  env.registerType('timestamp', { ctor: Timestamp, fields: {} } as never)
+  env.registerType('duration', { ctor: Duration, fields: {} } as never)
+  const operator = (signature: string, handler: (a: any, b: any) => unknown) => env.registerOperator(signature, guarded(handler))
+  operator('timestamp + duration: timestamp', plus)
+  operator('duration + timestamp: timestamp', (a: Duration, b: Timestamp) => plus(b, a))
+  operator('timestamp - duration: timestamp', (a: Timestamp, b: Duration) => new Timestamp(a.ns - b.ns))
+  operator('timestamp - timestamp: duration', (a: Timestamp, b: Timestamp) => new Duration(a.ns - b.ns))
+  operator('duration + duration: duration', (a: Duration, b: Duration) => new Duration(a.ns + b.ns))
+  operator('duration - duration: duration', (a: Duration, b: Duration) => new Duration(a.ns - b.ns))
+  env.registerOperator('-duration: duration', (a: Duration) => new Duration(-a.ns))
+  for (const type of ['timestamp', 'duration']) {
+    operator(`${type} == ${type}`, (a, b) => a.ns === b.ns)
+    for (const [op, test] of ORDER) operator(`${type} ${op} ${type}: bool`, (a, b) => test(a.ns < b.ns ? -1 : a.ns > b.ns ? 1 : 0))
+  }
 }
 
 /** Declares an operator of decimals and other numbers, either way round. */
@@ -70,6 +113,13 @@ const replaced = (): never => {
 
 const sameNumber = (a: Numeric, b: Numeric): boolean =>
   compareNumbers(typeof a === 'bigint' ? new ExactNumber(String(a)) : a, typeof b === 'bigint' ? new ExactNumber(String(b)) : b) === 0
+
+const ORDER: readonly (readonly [string, (order: number) => boolean])[] = [
+  ['<', order => order < 0],
+  ['<=', order => order <= 0],
+  ['>', order => order > 0],
+  ['>=', order => order >= 0],
+]
 
 const MIXED: readonly (readonly [string, (a: number, b: number) => number])[] = [
   ['+', (a, b) => a + b],

@@ -1,7 +1,7 @@
 /** Functions that stand alone: `round(x)`. */
 import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
 import { absolute, divide, type Numeric, roundTo, toWhole } from '../kit/values/arithmetic.ts'
-import type { FunctionEntry } from './function-entry.ts'
+import type { FunctionEntry, Overload } from './function-entry.ts'
 import * as impl from './implementations.ts'
 
 /**
@@ -103,12 +103,19 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     form: 'function',
     arity: [1],
     usage: 'string(x)',
-    description: 'A number or boolean as text.',
+    as: 'to_string',
+    description: 'A number, boolean, timestamp or duration as text, or bytes that are UTF-8.',
     examples: [
       ['string(1.5) + "%"', '1.5%'],
       ['string(true)', 'true'],
     ],
-    overloads: [['string(decimal): string', (x: ExactNumber | number) => String(x)]],
+    overloads: [
+      ...['string', 'bool', 'int', 'uint', 'decimal', 'timestamp', 'duration'].map(
+        (type): Overload => [`to_string(${type}): string`, (x: unknown) => String(x)],
+      ),
+      ['to_string(double): string', (x: number) => (Math.abs(x) === Number.POSITIVE_INFINITY ? (x < 0 ? '-Inf' : '+Inf') : String(x))],
+      ['to_string(bytes): string', impl.utf8],
+    ],
   },
   {
     name: 'decimal',
@@ -157,6 +164,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
       ['to_double(int): double', (x: bigint) => Number(x)],
       ['to_double(string): double', impl.parseDouble],
       ['to_double(decimal): double', impl.nearest],
+      ['to_double(uint): double', Number],
     ],
   },
   {
@@ -176,6 +184,54 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
       ['to_int(double): int', impl.truncate],
       ['to_int(string): int', impl.parseInteger],
       ['to_int(decimal): int', impl.truncate],
+      ['to_int(uint): int', (x: { valueOf(): bigint }) => impl.int64(x.valueOf())],
+      ['to_int(timestamp): int', impl.secondsOf],
+    ],
+  },
+  {
+    name: 'uint',
+    form: 'function',
+    arity: [1],
+    usage: 'uint(x)',
+    as: 'to_uint',
+    description:
+      'An unsigned whole number of 64 bits, as `7u` is. In a calculation all numbers must be unsigned; a negative result is an error.',
+    examples: [
+      ['uint("42") + 1u', 43],
+      ['uint(2.9)', 2],
+    ],
+    overloads: [
+      ['to_uint(uint): uint', (x: unknown) => x],
+      ['to_uint(int): uint', impl.unsignedOf],
+      ['to_uint(double): uint', (x: number) => impl.unsignedOf(impl.wholeNumber(x))],
+      ['to_uint(decimal): uint', (x: ExactNumber) => impl.unsignedOf(impl.wholeNumber(x))],
+      ['to_uint(string): uint', impl.parseUnsigned],
+    ],
+  },
+  {
+    name: 'bool',
+    form: 'function',
+    arity: [1],
+    usage: 'bool(text)',
+    as: 'to_bool',
+    description: 'True of the texts `true`, `True`, `TRUE`, `t` and `1`, false of their opposites; any other text is an error.',
+    examples: [['bool("true")', true]],
+    overloads: [
+      ['to_bool(bool): bool', (x: boolean) => x],
+      ['to_bool(string): bool', impl.parseBoolean],
+    ],
+  },
+  {
+    name: 'bytes',
+    form: 'function',
+    arity: [1],
+    usage: 'bytes(text)',
+    as: 'to_bytes',
+    description: 'The bytes of a text in UTF-8. `base64.encode(x)` makes text of them.',
+    examples: [['size(bytes("é"))', 2]],
+    overloads: [
+      ['to_bytes(string): bytes', (s: string) => new TextEncoder().encode(s)],
+      ['to_bytes(bytes): bytes', (b: unknown) => b],
     ],
   },
   {
@@ -204,30 +260,5 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     usage: 'dyn(x)',
     description: 'The same value without its static type, so that the branches of `? :` may differ.',
     examples: [['true ? dyn("none") : 1', 'none']],
-  },
-  {
-    name: 'parse_time',
-    form: 'function',
-    arity: [1],
-    usage: 'parse_time(text)',
-    description: 'Epoch milliseconds of an ISO 8601 time; the zone is required.',
-    examples: [
-      ['parse_time("2026-01-31T12:00:00Z")', 1_769_860_800_000],
-      ['parse_time("2026-01-31T13:00:00.5+01:00")', 1_769_860_800_500],
-    ],
-    overloads: [['parse_time(string): double', impl.parseTime]],
-  },
-  {
-    name: 'format_time',
-    form: 'function',
-    arity: [1],
-    usage: 'format_time(ms)',
-    description: 'Epoch milliseconds as ISO 8601 text in UTC.',
-    examples: [['format_time(1769860800000)', '2026-01-31T12:00:00.000Z']],
-    overloads: [
-      ['format_time(double): string', impl.formatTime],
-      ['format_time(int): string', (x: bigint) => impl.formatTime(Number(x))],
-      ['format_time(decimal): string', (x: ExactNumber) => impl.formatTime(Number(x))],
-    ],
   },
 ]

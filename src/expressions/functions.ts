@@ -1,24 +1,27 @@
 /** Everything an expression may call: the one table behind the checker, the interpreter, the docs page and its test. */
 import type { FunctionEntry } from './function-entry.ts'
 import { FREE_FUNCTIONS } from './functions-free.ts'
+import { MATH } from './functions-math.ts'
 import { METHODS } from './functions-methods.ts'
+import { NAMESPACED } from './functions-namespaced.ts'
+import { TIME_FUNCTIONS, TIME_METHODS } from './functions-times.ts'
 
 export type { FunctionEntry } from './function-entry.ts'
 
-export const FUNCTIONS: readonly FunctionEntry[] = [...FREE_FUNCTIONS, ...METHODS]
+const FREE = [...FREE_FUNCTIONS, ...TIME_FUNCTIONS, ...NAMESPACED, ...MATH]
+const OF_VALUES = [...METHODS, ...TIME_METHODS]
+export const FUNCTIONS: readonly FunctionEntry[] = [...FREE, ...OF_VALUES]
 
 const byName = (entries: readonly FunctionEntry[]): ReadonlyMap<string, FunctionEntry> => new Map(entries.map(f => [f.name, f]))
-export const FUNCTION_BY_NAME = byName(FREE_FUNCTIONS)
-export const METHOD_BY_NAME = byName(METHODS)
+export const FUNCTION_BY_NAME = byName(FREE)
+export const METHOD_BY_NAME = byName(OF_VALUES)
+
+/** What stands in front of functions as `math` does in `math.sqrt(x)`; a field of that name is `value.math`. */
+export const NAMESPACES: ReadonlySet<string> = new Set(FREE.flatMap(f => (f.name.includes('.') ? [f.name.split('.')[0]] : [])))
 
 /** What people write out of habit, and what to write here. */
 export const HABITS: Readonly<Record<string, string>> = {
   now: 'meta.time (a replay must give the same result, so there is no clock)',
-  timestamp: 'parse_time(text)',
-  duration: 'milliseconds as a number',
-  matches: 'text.re("pattern")',
-  upperAscii: 'text.upper()',
-  lowerAscii: 'text.lower()',
   toUpperCase: 'text.upper()',
   toLowerCase: 'text.lower()',
   includes: 'text.contains(part), or part in list',
@@ -30,9 +33,6 @@ export const HABITS: Readonly<Record<string, string>> = {
   str: 'string(x)',
   float: 'double(x)',
   number: 'double(x)',
-  uint: 'int(x)',
-  bool: 'x == "true"',
-  lastIndexOf: 'text.split(separator)',
   coalesce: 'value.?a.orValue(default)',
   default: 'value.?a.orValue(default)',
 }

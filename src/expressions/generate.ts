@@ -2,8 +2,9 @@
 import { ExactNumber, type Message } from '../contract/plugin.ts'
 import { fastAdd, fastMultiply, fastRemainder, fastSubtract } from '../kit/values/arithmetic.ts'
 import type { Code } from './code.ts'
-import { characters, formatTime, parseDouble, replace, round } from './implementations.ts'
+import { formatTime, parseDouble, round } from './implementations.ts'
 import { isJson, isJsonType } from './interpreter.ts'
+import { characters, indexOf, replace, split, trim } from './text.ts'
 
 /** What generated code returns when the record is not as simple as it hoped: the interpreter has to look at it. */
 export const BAIL = Symbol('bail')
@@ -24,6 +25,9 @@ const helpers = {
   round,
   formatTime,
   replace,
+  split,
+  trim,
+  indexOf,
   characters,
   fastAdd,
   fastSubtract,

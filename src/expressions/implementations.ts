@@ -1,7 +1,8 @@
 /** What our own functions do. Pure, and the same in the interpreter and in generated code. They throw `Error` for bad arguments. */
 import { ExactNumber } from '../contract/plugin.ts'
 import { type Numeric, toWhole } from '../kit/values/arithmetic.ts'
-import { loadRe2 } from './cel.ts'
+import { loadRe2, makeUnsigned } from './cel.ts'
+import type { Timestamp } from './instants.ts'
 
 /** Half away from zero, on the number as it is written. @throws when places is not 0 to 15. */
 export function round(x: number, places: number): number {
@@ -52,12 +53,54 @@ export function nearest(x: Numeric): number {
 }
 
 /** A 64-bit integer. */
-export function truncate(x: number | ExactNumber): bigint {
-  if (typeof x === 'number' ? Math.abs(x) < 2 ** 63 : Math.abs(Number(x)) < 2 ** 64) {
-    const whole = BigInt(typeof x === 'number' ? Math.trunc(x) : String(toWhole(x, x.text.startsWith('-') ? 1 : -1)))
-    if (BigInt.asIntN(64, whole) === whole) return whole
+export const truncate = (x: number | ExactNumber): bigint => int64(wholeNumber(x))
+
+/** @throws beyond 64 bits */
+export function int64(x: bigint): bigint {
+  if (BigInt.asIntN(64, x) !== x) throw new Error(`int() cannot hold ${x}`)
+  return x
+}
+
+/** With its decimals cut off. @throws for what is far beyond 64 bits */
+export function wholeNumber(x: number | ExactNumber): bigint {
+  if (!(Math.abs(Number(x)) <= 2 ** 64)) throw new Error(`int() cannot hold ${x}`)
+  return BigInt(typeof x === 'number' ? Math.trunc(x) : String(toWhole(x, x.text.startsWith('-') ? 1 : -1)))
+}
+
+/** @throws for a negative number or one beyond 64 bits */
+export function unsignedOf(x: bigint): unknown {
+  if (BigInt.asUintN(64, x) !== x) throw new Error(`uint() cannot hold ${x}`)
+  return makeUnsigned(x)
+}
+
+export function parseUnsigned(text: string): unknown {
+  if (!/^\d{1,20}$/.test(text)) throw new Error(`uint() cannot read ${quote(text)} as a whole number`)
+  return unsignedOf(BigInt(text))
+}
+
+const BOOLEANS: Readonly<Record<string, boolean>> = {
+  ...Object.fromEntries(['true', 'True', 'TRUE', 't', '1'].map(text => [text, true])),
+  ...Object.fromEntries(['false', 'False', 'FALSE', 'f', '0'].map(text => [text, false])),
+}
+
+export function parseBoolean(text: string): boolean {
+  if (!Object.hasOwn(BOOLEANS, text)) throw new Error(`bool() cannot read ${quote(text)} as true or false`)
+  return BOOLEANS[text]
+}
+
+/** @throws for bytes that are not UTF-8 */
+export function utf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    throw new Error('string() cannot read bytes that are not UTF-8; base64.encode(x) takes any')
   }
-  throw new Error(`int() cannot hold ${x}`)
+}
+
+/** Seconds since 1970. */
+export const secondsOf = (t: Timestamp): bigint => {
+  const seconds = t.ns / 1_000_000_000n
+  return t.ns < 0n && t.ns % 1_000_000_000n !== 0n ? seconds - 1n : seconds
 }
 
 /** Decimal text as a number with all its digits. */
@@ -80,24 +123,10 @@ export function parseInteger(text: string): bigint {
   throw new Error(`int() cannot read ${quote(text)} as a whole number`)
 }
 
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)$/
-
-export function parseTime(text: string): number {
-  const ms = TIME.test(text) ? Date.parse(text) : Number.NaN
-  // Date.parse accepts the 31st of February and makes it March.
-  if (Number.isNaN(ms) || Number(text.slice(8, 10)) > daysIn(Number(text.slice(0, 4)), Number(text.slice(5, 7))))
-    throw new Error(`parse_time() cannot read ${quote(text)}: it takes ISO 8601 with a zone, such as 2026-01-31T12:00:00Z`)
-  return ms
-}
-
-const daysIn = (year: number, month: number): number => new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate()
-
 export function formatTime(ms: number): string {
   if (Math.abs(ms) <= 8.64e15) return new Date(ms).toISOString()
   throw new Error(`format_time() takes epoch milliseconds, got ${ms}`)
 }
-
-export const replace = (text: string, from: string, to: string): string => text.replaceAll(from, () => to)
 
 /** Patterns are literals of expressions, so there are few. */
 const patterns = new Map<string, { test(text: string): boolean }>()
@@ -110,12 +139,5 @@ export function pattern(source: string): { test(text: string): boolean } {
 }
 
 export const matches = (text: string, source: string): boolean => pattern(source).test(text)
-
-/** Characters, not UTF-16 units: what `size` of a text counts. */
-export function characters(text: string): number {
-  let n = 0
-  for (const _ of text) n++
-  return n
-}
 
 const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text)

@@ -1,7 +1,8 @@
 /** Evaluation by the library: what an expression means. Generated code must agree with it or leave the record to it. */
 import { DataError, ExactNumber, type Message } from '../contract/plugin.ts'
 import type { Analysis } from './analyze.ts'
-import { type CelError, FIELD, isCelError, META, type Program, VALUE } from './cel.ts'
+import { type CelError, FIELD, isCelError, loadCel, META, type Program, unsigned, VALUE } from './cel.ts'
+import { Duration, Timestamp } from './instants.ts'
 import { overload, plain, typeName } from './problems.ts'
 
 /** @throws {DataError} when the data does not fit. */
@@ -72,10 +73,19 @@ function toJson(v: unknown, text: string): unknown {
     case 'object':
       if (v === null || v instanceof ExactNumber) return v
       if (Array.isArray(v)) return listToJson(v, text)
-      if (v instanceof Map) return Object.fromEntries([...v].map(([k, x]) => [k, toJson(x, text)]))
+      if (v instanceof Map) return mapToJson(v, text)
       if (isRecord(v)) return recordToJson(v, text)
+      // As protocol buffers write them in JSON.
+      if (v instanceof Timestamp || v instanceof Duration) return String(v)
+      if (unsigned(v) !== undefined) return toJson(unsigned(v), text)
   }
   throw new DataError(`'${shorten(text)}' gave ${describe(v)}, which is no JSON value`)
+}
+
+function mapToJson(map: ReadonlyMap<unknown, unknown>, text: string): unknown {
+  const names = new Set([...map.keys()].map(String))
+  if (names.size < map.size) throw new DataError(`'${shorten(text)}' gave an object with two keys of the same text`)
+  return Object.fromEntries([...map].map(([k, x]) => [String(k), toJson(x, text)]))
 }
 
 function listToJson(list: readonly unknown[], text: string): unknown {
@@ -175,7 +185,8 @@ function describe(v: unknown): string {
   if (v === null) return 'null'
   if (Array.isArray(v)) return 'a list'
   if (v instanceof ExactNumber) return 'a number'
-  if (v instanceof Uint8Array) return 'bytes'
+  if (v instanceof Uint8Array) return 'bytes (base64.encode(x) makes text of them)'
+  if (v instanceof loadCel().Optional) return 'an optional'
   if (typeof v === 'object') return `a value of class ${v.constructor?.name ?? 'unknown'}`
   return { string: 'text', number: 'a number', boolean: 'a boolean' }[typeof v as string] ?? typeof v
 }

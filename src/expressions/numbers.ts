@@ -5,7 +5,8 @@
  */
 import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
 import { exactly, isNumeric, negative, type Numeric, type Operator } from '../kit/values/arithmetic.ts'
-import type { CelNode } from './cel.ts'
+import { type CelNode, unsigned } from './cel.ts'
+import { mapKey } from './maps.ts'
 
 type Handle = (a: unknown, b: unknown, ast: CelNode, ev: unknown) => unknown
 interface Handled {
@@ -34,7 +35,9 @@ export function isBinary(node: CelNode): boolean {
       if (args[0] === 'to_double') return true
       return PASSES.has(args[0]) && (args[1] as CelNode[]).some(isBinary)
     case 'rcall':
-      return args[0] === 'orValue' && isBinary(args[2][0])
+      if (args[0] === 'orValue') return isBinary(args[2][0])
+      // `math.abs(x)`, unlike a method of a value.
+      return args[1].op === 'id' && args[1].args === 'math' && (args[0] === 'sqrt' || (args[2] as CelNode[]).some(isBinary))
     default:
       return false
   }
@@ -85,21 +88,31 @@ function handler(node: CelNode, given: Handle): Handle | undefined {
       return (a, b, ast, ev) => (isMixed(a, b) ? compute(a as Numeric, b as Numeric) : given(a, b, ast, ev))
     }
     case '/':
-      return (a, b, ast, ev) => (isMixed(a, b) ? Number(a) / Number(b) : given(a, b, ast, ev))
+      return (a, b, ast, ev) => (isMixed(a, b) ? Number(a) / Number(b) : int64(given(a, b, ast, ev)))
     case '<':
     case '<=':
     case '>':
     case '>=': {
       const test = TESTS[op]
-      return (a, b, ast, ev) => (isExact(a, b) ? test(compareNumbers(widened(a), widened(b))) : given(a, b, ast, ev))
+      return (x, y, ast, ev) => {
+        const [a, b] = isExactNumber(x) || isExactNumber(y) ? [unsigned(x) ?? x, unsigned(y) ?? y] : [x, y]
+        return isExact(a, b) ? test(compareNumbers(widened(a), widened(b))) : given(x, y, ast, ev)
+      }
     }
+    case '[]':
+    case '[?]':
+      return (a, b, ast, ev) => given(a, a instanceof Map || Array.isArray(a) ? mapKey(b) : b, ast, ev)
     case '==':
     case '!=':
-    case 'in':
       return (a, b, ast, ev) => given(comparable(a), comparable(b), ast, ev)
+    case 'in':
+      return (a, b, ast, ev) => given(b instanceof Map ? mapKey(comparable(a)) : comparable(a), comparable(b), ast, ev)
     case '-_':
       // Unary: the operand comes first, too.
-      return (a, ...rest) => (a instanceof ExactNumber ? negative(a) : given(a, ...rest))
+      return (a, ...rest) => {
+        if (a instanceof ExactNumber) return negative(a)
+        return int64(given(a, ...rest))
+      }
     default:
       return undefined
   }
@@ -107,6 +120,13 @@ function handler(node: CelNode, given: Handle): Handle | undefined {
 
 /** Two numbers of which not both are 64-bit integers; those are the library's. */
 const isMixed = (a: unknown, b: unknown): boolean => isNumeric(a) && isNumeric(b) && !(typeof a === 'bigint' && typeof b === 'bigint')
+/** The one result of these that no 64-bit integer has. */
+function int64(x: unknown): unknown {
+  if (x === 2n ** 63n) throw new RangeError('integer overflow')
+  return x
+}
+
+const isExactNumber = (x: unknown): boolean => x instanceof ExactNumber
 const isExact = (a: unknown, b: unknown): boolean =>
   (a instanceof ExactNumber && isNumeric(b)) || (b instanceof ExactNumber && isNumeric(a))
 const widened = (x: unknown): number | ExactNumber => (typeof x === 'bigint' ? new ExactNumber(String(x)) : (x as number | ExactNumber))
@@ -131,6 +151,8 @@ function comparable(v: unknown): unknown {
     if (v.plain !== undefined) return v.plain
     return /^-?\d+$/.test(v.text) ? BigInt(v.text) : v
   }
+  const whole = unsigned(v)
+  if (whole !== undefined) return whole
   if (Array.isArray(v)) {
     const items = v.map(comparable)
     return items.some((item, i) => item !== v[i]) ? items : v

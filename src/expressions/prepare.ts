@@ -30,7 +30,11 @@ export function prepare(text: string): Prepared | { readonly problems: readonly 
     const type = typeName(checked.type)
     if (type === undefined) {
       const message = `the result is ${checked.type.startsWith('optional') ? 'an optional' : checked.type}, which is no JSON value`
-      const suggestion = checked.type.startsWith('optional') ? `${text.trim()}.orValue(default)` : undefined
+      const suggestion = checked.type.startsWith('optional')
+        ? `${text.trim()}.orValue(default)`
+        : checked.type === 'bytes'
+          ? `base64.encode(${text.trim()})`
+          : undefined
       return { problems: [{ message, start: 0, end: text.length, ...(suggestion === undefined ? {} : { suggestion }) }] }
     }
     makeExact(program.ast)
@@ -49,6 +53,9 @@ const TYPES: Readonly<Record<string, ExpressionType>> = {
   list: 'list',
   map: 'map',
   null: 'null',
+  uint: 'int',
+  timestamp: 'timestamp',
+  duration: 'duration',
   dyn: 'dyn',
 }
 

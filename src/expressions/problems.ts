@@ -125,7 +125,10 @@ function operand(error: CelError, at: (message: string) => ExpressionProblem): E
 export function wrongArgument(call: CelNode): ExpressionProblem | undefined {
   const method = call.op === 'rcall'
   const called: string = call.args[0]
-  const entry = FUNCTIONS.find(f => (f.as ?? f.name) === called && f.form === (method ? 'method' : 'function'))
+  const receiver = method && call.args[1].meta.alternate ? `${call.args[1].args}.` : undefined
+  const entry = FUNCTIONS.find(f =>
+    receiver === undefined ? (f.as ?? f.name) === called && f.form === (method ? 'method' : 'function') : f.name === receiver + called,
+  )
   const operands: CelNode[] = method ? [call.args[1], ...call.args[2]] : call.args[1]
   const types = operands.map(o => o.checkedType)
   const overloads = (call.candidates?.declarations ?? []).map(d => (method ? [d.receiverType, ...d.argTypes] : d.argTypes))
@@ -163,6 +166,9 @@ const NAMES: Record<string, string> = {
   dyn: 'any value',
   optional: 'an optional',
   bytes: 'bytes',
+  uint: 'an unsigned integer',
+  timestamp: 'a timestamp',
+  duration: 'a duration',
 }
 
 /** A message of the library without its internal names. */

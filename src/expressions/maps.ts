@@ -1,0 +1,21 @@
+/** Maps whose keys are not all literal texts: `{1: "a"}`, `{name: 1}`. */
+import { DataError } from '../contract/plugin.ts'
+import { type CelNode, unsigned } from './cel.ts'
+
+/** One form for all numbers of a value, as keys of a `Map`. Others stay. */
+export function mapKey(key: unknown): unknown {
+  if (typeof key === 'number' && Number.isInteger(key)) return BigInt(key)
+  return unsigned(key) ?? key
+}
+
+export function evaluateMap(ev: { run(node: CelNode, scope: unknown): unknown }, node: CelNode, scope: unknown): Map<unknown, unknown> {
+  const map = new Map<unknown, unknown>()
+  for (const [keyNode, valueNode] of node.args as [CelNode, CelNode][]) {
+    const key = mapKey(ev.run(keyNode, scope))
+    if (typeof key !== 'string' && typeof key !== 'bigint' && typeof key !== 'boolean')
+      throw new DataError('a key of an object must be text, a whole number or a boolean')
+    if (map.has(key)) throw new DataError(`the key ${typeof key === 'string' ? JSON.stringify(key) : key} stands twice`)
+    map.set(key, ev.run(valueNode, scope))
+  }
+  return map
+}

@@ -1,0 +1,346 @@
+/** Times as text: the forms that logs, feeds and mails use, and forms by a pattern of `%` directives as in strftime and strptime. */
+import type { TimeUnit } from './event-time.ts'
+import { fixedOffset, fromLocal, isZone, occurs, toLocal, utc, type Zone, zoneOf } from './zone.ts'
+
+/** The parts of a time as they were read. */
+interface Parts {
+  year?: number
+  month?: number
+  day?: number
+  dayOfYear?: number
+  hour?: number
+  minute?: number
+  second?: number
+  ms?: number
+  /** AM false, PM true. */
+  pm?: boolean
+  weekday?: number
+  /** Of the text itself. */
+  zone?: Zone
+  /** Epoch ms, where the text is that. */
+  epoch?: number
+}
+
+const EPOCH_UNITS: Readonly<Record<string, TimeUnit>> = { s: 's', ms: 'ms', us: 'us', ns: 'ns' }
+
+/** Is a text a zone, rather than a format? */
+export const isFormat = (text: string): boolean => text.includes('%') || Object.hasOwn(EPOCH_UNITS, text)
+
+/**
+ * Epoch ms; what is finer than a millisecond is cut off.
+ * @param format `s`, `ms`, `us`, `ns` for digits that count from 1970, else text with directives; undefined: one of the common forms
+ * @param zone of a text that names none
+ * @throws {Error} with what is wrong and what to write
+ */
+export function parseTimeText(text: string, format?: string, zone?: string): number {
+  const given = zone === undefined ? undefined : zoneOf(zone)
+  if (format !== undefined && Object.hasOwn(EPOCH_UNITS, format)) return epoch(text, EPOCH_UNITS[format])
+  const parts = format === undefined ? common(text) : matched(text, format)
+  if (typeof parts === 'string') throw new Error(`${quote(text)}: it ${parts}`)
+  return instant(parts, text, given)
+}
+
+function instant(parts: Parts, text: string, given: Zone | undefined): number {
+  if (parts.epoch !== undefined) return parts.epoch
+  const fail = (why: string): never => {
+    throw new Error(`${quote(text)}: it ${why}`)
+  }
+  const { year = 1970, minute = 0, second = 0, ms = 0, pm } = parts
+  let hour = parts.hour ?? 0
+  if (pm !== undefined) {
+    if (hour < 1 || hour > 12) fail(`has the hour ${hour} with AM or PM`)
+    hour = (hour % 12) + (pm ? 12 : 0)
+  }
+  let { month = 1, day = 1 } = parts
+  if (parts.dayOfYear !== undefined) {
+    if (parts.dayOfYear < 1 || parts.dayOfYear > (daysIn(year, 2) === 29 ? 366 : 365)) fail(`has the day ${parts.dayOfYear} of a year`)
+    const date = new Date(utc(year, 1, parts.dayOfYear))
+    ;[month, day] = [date.getUTCMonth() + 1, date.getUTCDate()]
+  }
+  if (month < 1 || month > 12) fail(`has the month ${month}`)
+  if (day < 1 || day > daysIn(year, month)) fail(`has the day ${day} in a month of ${daysIn(year, month)}`)
+  if (hour > 23 || minute > 59 || second > 59) fail('has a time of day that does not exist')
+  const local = utc(year, month, day, hour, minute, second, ms)
+  const weekday = new Date(local).getUTCDay()
+  if (parts.weekday !== undefined && parts.weekday !== weekday) fail(`says ${DAYS[parts.weekday]}, but that day is a ${DAYS[weekday]}`)
+  const zone = parts.zone ?? given
+  if (zone === undefined) return fail('names no time zone: add one as the last argument, such as "UTC" or "Europe/Paris"')
+  if (!occurs(zone, local)) fail(`does not exist in ${zone.name}: clocks are put forward over it`)
+  return fromLocal(zone, local)
+}
+
+const daysIn = (year: number, month: number): number => new Date(utc(year, month + 1, 0)).getUTCDate()
+
+const DIGITS_OF_MS: Record<TimeUnit, number> = { s: -3, ms: 0, us: 3, ns: 6 }
+
+/** Epoch ms of a decimal number of units. */
+function epoch(text: string, unit: TimeUnit): number {
+  const match = /^([+-]?)(\d{1,20})(?:\.(\d{1,12}))?$/.exec(text)
+  if (!match) throw new Error(`${quote(text)}: it is not a number of ${NAMES[unit]}`)
+  const digits = match[2] + (match[3] ?? '').padEnd(12, '0')
+  const cut = digits.slice(0, digits.length - 12 - DIGITS_OF_MS[unit])
+  const ms = Number(cut === '' ? '0' : cut) * (match[1] === '-' ? -1 : 1) + 0
+  if (Math.abs(ms) > 8.64e15) throw new Error(`${quote(text)}: it is beyond any date in ${NAMES[unit]}`)
+  return ms
+}
+const NAMES: Record<TimeUnit, string> = { s: 'seconds', ms: 'milliseconds', us: 'microseconds', ns: 'nanoseconds' }
+
+// The common forms.
+
+const ZONE = String.raw`(?:\s?(Z|z|[+-]\d\d(?::?\d\d)?|UTC|GMT|[A-Z][A-Za-z]+(?:\/[A-Za-z0-9_+-]+)+))?(?:\[([A-Za-z0-9_+/-]+)\])?`
+const ISO = new RegExp(String.raw`^(\d{4})([-/]?)(\d\d)\2(\d\d)(?:[Tt]|\s+|$)(?:(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?)?${ZONE}$`)
+const MAIL =
+  /^(?:([A-Za-z]{3,9}),?\s+)?(\d{1,2})[\s-]([A-Za-z]{3,9})[\s-](\d{4})\s+(\d{1,2}):(\d\d)(?::(\d\d))?(?:\s+([+-]\d{4}|[A-Z]{1,3}))?(?:\s+\([^()]*\))?$/
+
+/** Zones that RFC 2822 still reads. */
+const MAIL_ZONES: Readonly<Record<string, string>> = {
+  EST: '-0500',
+  EDT: '-0400',
+  CST: '-0600',
+  CDT: '-0500',
+  MST: '-0700',
+  MDT: '-0600',
+  PST: '-0800',
+  PDT: '-0700',
+}
+
+function common(text: string): Parts | string {
+  const iso = ISO.exec(text)
+  if (iso) {
+    const [, year, , month, day, hour, minute, second, fraction = '', offset, name] = iso
+    const zone = offset ?? name
+    if (zone !== undefined && fixedOffset(zone) === undefined && !isZone(zone)) return `names the unknown time zone ${quote(zone)}`
+    return {
+      year: Number(year),
+      month: Number(month),
+      day: Number(day),
+      hour: Number(hour ?? 0),
+      minute: Number(minute ?? 0),
+      second: Number(second ?? 0),
+      ms: milliseconds(fraction),
+      ...(zone === undefined ? {} : { zone: zoneOf(zone) }),
+    }
+  }
+  const mail = MAIL.exec(text)
+  if (mail) {
+    const [, weekday, day, month, year, hour, minute, second = '0', zone] = mail
+    const at = named(MONTHS, month)
+    const on = weekday === undefined ? undefined : named(DAYS, weekday)
+    if (at === undefined || (weekday !== undefined && on === undefined)) return 'is no date of a mail (RFC 2822)'
+    const offset = zone === undefined ? undefined : (MAIL_ZONES[zone] ?? zone)
+    if (offset !== undefined && fixedOffset(offset) === undefined) return `names the unknown time zone ${quote(zone)}`
+    return {
+      year: Number(year),
+      month: at + 1,
+      day: Number(day),
+      hour: Number(hour),
+      minute: Number(minute),
+      second: Number(second),
+      ...(on === undefined ? {} : { weekday: on }),
+      ...(offset === undefined ? {} : { zone: zoneOf(offset) }),
+    }
+  }
+  if (/^[+-]?\d+(\.\d+)?$/.test(text)) return 'is a number: say what it counts, "s", "ms", "us" or "ns", as the second argument'
+  return 'is none of the common forms (2026-01-31T12:00:00Z, 2026-01-31 12:00:00 +0100, Sat, 31 Jan 2026 12:00:00 GMT): give its format, such as "%d/%m/%Y %H:%M"'
+}
+
+const milliseconds = (fraction: string): number => Number(fraction.slice(0, 3).padEnd(3, '0'))
+
+const MONTHS = [
+  'January',
+  'February',
+  'March',
+  'April',
+  'May',
+  'June',
+  'July',
+  'August',
+  'September',
+  'October',
+  'November',
+  'December',
+] as const
+const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'] as const
+
+/** The position of a name, written out or by its first three letters. */
+function named(names: readonly string[], text: string): number | undefined {
+  const at = names.findIndex(name => name.toLowerCase() === text.toLowerCase() || name.slice(0, 3).toLowerCase() === text.toLowerCase())
+  return at < 0 ? undefined : at
+}
+
+// Formats.
+
+interface Directive {
+  readonly description: string
+  /** Source of a pattern with one group. */
+  readonly pattern?: string
+  /** @returns false when the text is none of the directive's */
+  readonly read?: (parts: Parts, text: string) => boolean | void
+  /** @param local an instant whose UTC fields are the zone's own */
+  readonly write: (local: Date, time: number, offset: number, zone: Zone) => string
+}
+
+const two = (n: number): string => String(n).padStart(2, '0')
+const number = (key: keyof Parts, digits: string) => ({
+  pattern: `(\\d{${digits}})`,
+  read: (parts: Parts, text: string): void => {
+    ;(parts as Record<string, unknown>)[key] = Number(text)
+  },
+})
+const name = (key: 'month' | 'weekday', names: readonly string[], plus: number) => ({
+  pattern: '([A-Za-z]+)',
+  read: (parts: Parts, text: string): boolean => {
+    const at = named(names, text)
+    if (at !== undefined) parts[key] = at + plus
+    return at !== undefined
+  },
+})
+const offsetText = (offset: number, colon: string): string => {
+  const minutes = Math.abs(Math.round(offset / 60_000))
+  return `${offset < 0 ? '-' : '+'}${two(Math.floor(minutes / 60))}${colon}${two(minutes % 60)}`
+}
+const epochOf = (unit: TimeUnit) => ({
+  pattern: '([+-]?\\d{1,20})',
+  read: (parts: Parts, text: string): void => {
+    parts.epoch = epoch(text, unit)
+  },
+})
+
+/** Every directive; the guide has the same table. */
+export const DIRECTIVES: Readonly<Record<string, Directive>> = {
+  Y: { description: 'year, four digits', ...number('year', '4'), write: d => String(d.getUTCFullYear()).padStart(4, '0') },
+  y: {
+    description: 'year, two digits: 69 to 99 are 1969 to 1999, 00 to 68 are 2000 to 2068',
+    pattern: '(\\d\\d)',
+    read: (parts, text) => {
+      parts.year = Number(text) + (Number(text) >= 69 ? 1900 : 2000)
+    },
+    write: d => two(d.getUTCFullYear() % 100),
+  },
+  m: { description: 'month, 01 to 12', ...number('month', '1,2'), write: d => two(d.getUTCMonth() + 1) },
+  b: { description: 'month, Jan to Dec', ...name('month', MONTHS, 1), write: d => MONTHS[d.getUTCMonth()].slice(0, 3) },
+  B: { description: 'month, January to December', ...name('month', MONTHS, 1), write: d => MONTHS[d.getUTCMonth()] },
+  d: { description: 'day of the month, 01 to 31', ...number('day', '1,2'), write: d => two(d.getUTCDate()) },
+  e: {
+    description: 'day of the month, 1 to 31',
+    ...number('day', '1,2'),
+    pattern: '\\s?(\\d{1,2})',
+    write: d => String(d.getUTCDate()).padStart(2, ' '),
+  },
+  j: {
+    description: 'day of the year, 001 to 366',
+    ...number('dayOfYear', '3'),
+    write: d => String(Math.floor((d.getTime() - utc(d.getUTCFullYear(), 1, 1)) / 86_400_000) + 1).padStart(3, '0'),
+  },
+  a: { description: 'weekday, Mon to Sun', ...name('weekday', DAYS, 0), write: d => DAYS[d.getUTCDay()].slice(0, 3) },
+  A: { description: 'weekday, Monday to Sunday', ...name('weekday', DAYS, 0), write: d => DAYS[d.getUTCDay()] },
+  H: { description: 'hour, 00 to 23', ...number('hour', '1,2'), write: d => two(d.getUTCHours()) },
+  I: { description: 'hour, 01 to 12, with `%p`', ...number('hour', '1,2'), write: d => two(((d.getUTCHours() + 11) % 12) + 1) },
+  p: {
+    description: 'AM or PM',
+    pattern: '([AaPp]\\.?[Mm]\\.?)',
+    read: (parts, text) => {
+      parts.pm = /^p/i.test(text)
+    },
+    write: d => (d.getUTCHours() < 12 ? 'AM' : 'PM'),
+  },
+  M: { description: 'minute, 00 to 59', ...number('minute', '1,2'), write: d => two(d.getUTCMinutes()) },
+  S: { description: 'second, 00 to 59', ...number('second', '1,2'), write: d => two(d.getUTCSeconds()) },
+  f: {
+    description: 'fraction of a second: 1 to 12 digits are read, three are written',
+    pattern: '(\\d{1,12})',
+    read: (parts, text) => {
+      parts.ms = milliseconds(text)
+    },
+    write: d => String(d.getUTCMilliseconds()).padStart(3, '0'),
+  },
+  z: {
+    description: 'offset: +0100, +01:00, +01 and Z are read, +0100 is written',
+    pattern: '(Z|[+-]\\d\\d(?::?\\d\\d)?)',
+    read: (parts, text) => {
+      parts.zone = zoneOf(text)
+    },
+    write: (_, __, offset) => offsetText(offset, ''),
+  },
+  Z: {
+    description: 'zone: an IANA name, UTC, GMT or Z',
+    pattern: '([A-Za-z][A-Za-z0-9_+/-]*)',
+    read: (parts, text) => {
+      if (!isZone(text)) return false
+      parts.zone = zoneOf(text)
+    },
+    write: (_, __, ___, zone) => zone.name,
+  },
+  s: { description: 'seconds since 1970', ...epochOf('s'), write: (_, time) => String(Math.floor(time / 1000)) },
+  Q: { description: 'milliseconds since 1970', ...epochOf('ms'), write: (_, time) => String(time) },
+  F: { description: '`%Y-%m-%d`', write: () => '' },
+  T: { description: '`%H:%M:%S`', write: () => '' },
+  '%': { description: 'a percent sign', write: () => '%' },
+}
+
+const SHORTHANDS: Readonly<Record<string, string>> = { F: '%Y-%m-%d', T: '%H:%M:%S' }
+const expand = (format: string): string => format.replaceAll(/%([%FT])/g, (whole, letter: string) => SHORTHANDS[letter] ?? whole)
+
+interface Format {
+  readonly pattern: RegExp
+  readonly readers: readonly NonNullable<Directive['read']>[]
+  /** Literal text and directives, in turn. */
+  readonly pieces: readonly (string | Directive)[]
+}
+
+const formats = new Map<string, Format>()
+
+/** @throws {Error} for a directive that does not exist, or that stands twice */
+export function timeFormat(format: string): Format {
+  const known = formats.get(format)
+  if (known) return known
+  let source = ''
+  const readers: NonNullable<Directive['read']>[] = []
+  const pieces: (string | Directive)[] = []
+  const seen = new Set<string>()
+  for (const [piece] of expand(format).matchAll(/%[\s\S]?|[^%]+/g)) {
+    if (!piece.startsWith('%') || piece === '%%') {
+      const literal = piece === '%%' ? '%' : piece
+      source += literal.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`).replaceAll(/\s+/g, String.raw`\s+`)
+      pieces.push(literal)
+      continue
+    }
+    const directive = Object.hasOwn(DIRECTIVES, piece.slice(1)) ? DIRECTIVES[piece.slice(1)] : undefined
+    if (directive?.pattern === undefined || directive.read === undefined)
+      throw new Error(
+        `${piece} is no directive of a time format; there are ${Object.keys(DIRECTIVES)
+          .map(d => `%${d}`)
+          .join(' ')}`,
+      )
+    if (seen.has(piece)) throw new Error(`the time format has ${piece} twice`)
+    seen.add(piece)
+    source += directive.pattern
+    readers.push(directive.read)
+    pieces.push(directive)
+  }
+  if (readers.length === 0) throw new Error(`the time format ${quote(format)} has no directive such as %Y`)
+  const made = { pattern: new RegExp(`^\\s*${source}\\s*$`), readers, pieces }
+  if (formats.size < 1000) formats.set(format, made)
+  return made
+}
+
+function matched(text: string, format: string): Parts | string {
+  const { pattern, readers } = timeFormat(format)
+  const match = text.length > 200 ? null : pattern.exec(text)
+  const parts: Parts = {}
+  if (!match || readers.some((read, i) => read(parts, match[i + 1]) === false)) return `does not match the format ${quote(format)}`
+  return parts
+}
+
+/** @throws {Error} for a time that is no date, and see `timeFormat` and `zoneOf` */
+export function formatTimeText(time: number, format: string, zoneName = 'UTC'): string {
+  if (!(Math.abs(time) <= 8.64e15)) throw new Error(`${time} is beyond any date`)
+  const zone = zoneOf(zoneName)
+  const offset = zone.offset(time)
+  const local = new Date(toLocal(zone, time))
+  return timeFormat(format)
+    .pieces.map(piece => (typeof piece === 'string' ? piece : piece.write(local, time, offset, zone)))
+    .join('')
+}
+
+const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text)

@@ -1,0 +1,83 @@
+/** Texts count characters: each function against the same on an array of them. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Message } from '../../src/contract/plugin.ts'
+import { check, compile } from '../../src/expressions/index.ts'
+
+const evaluate = (text: string, record: object) => compile(text).evaluate(new Message(record))
+const characters = fc.array(fc.constantFrom('a', 'b', 'é', '🙂', '𝄞', '-', ' '), { maxLength: 8 })
+
+/** Where a list of characters occurs in another. */
+const positions = (of: string[], part: string[]): number[] =>
+  Array.from({ length: of.length - part.length + 1 }, (_, i) => i).filter(i => part.every((c, j) => of[i + j] === c))
+
+test('substring, charAt, indexOf, lastIndexOf, split, reverse, replace and size count characters', () => {
+  fc.assert(
+    fc.property(
+      characters,
+      characters.map(c => c.slice(0, 2)),
+      fc.nat(8),
+      fc.nat(8),
+      (s, part, i, j) => {
+        const record = { s: s.join(''), part: part.join(''), i, j }
+        const [from, to] = [Math.min(i, j, s.length), Math.min(Math.max(i, j), s.length)]
+        const given = { ...record, i: from, j: to }
+        const found = positions(s, part)
+        expect(evaluate('size(s)', record)).toBe(s.length)
+        expect(evaluate('s.substring(int(i), int(j))', given)).toBe(s.slice(from, to).join(''))
+        expect(evaluate('s.charAt(int(i))', given)).toBe(s[from] ?? '')
+        expect(evaluate('s.indexOf(part)', record)).toBe(found[0] ?? -1)
+        expect(evaluate('s.indexOf(part, int(i))', given)).toBe(found.find(at => at >= from) ?? -1)
+        expect(evaluate('s.lastIndexOf(part)', record)).toBe(found.at(-1) ?? -1)
+        expect(evaluate('s.lastIndexOf(part, int(i))', given)).toBe(found.findLast(at => at <= from) ?? -1)
+        expect(evaluate('s.reverse()', record)).toBe(s.toReversed().join(''))
+        expect(evaluate('s.split("")', record)).toEqual(s)
+        expect(evaluate('s.replace("", "|")', record)).toBe(['', ...s, ''].join('|'))
+      },
+    ),
+  )
+})
+
+test('a place outside the text is an error that says how long the text is', () => {
+  expect(() => evaluate('s.substring(4)', { s: '🙂ab' })).toThrow(
+    "'s.substring(4)': the start 4 is outside the text, which has 3 characters",
+  )
+  expect(() => evaluate('s.charAt(-1)', { s: '🙂ab' })).toThrow('the position -1 is outside the text')
+})
+
+describe('format()', () => {
+  test.each<[string, unknown, string]>([
+    ['"%s %s".format([a, b])', { a: 1.5, b: 'x' }, '1.5 x'],
+    ['"%.2f".format([price])', { price: 104204.445 }, '104204.44'],
+    ['"%d".format([n])', { n: 9007199254740991 }, '9007199254740991'],
+    ['"%.3e".format([n])', { n: 99999 }, '1.000e+05'],
+    ['"%e".format([n])', { n: 0.000012 }, '1.200000e-05'],
+    ['"%x %X %o %b".format([255, 255, 8, 5])', {}, 'ff FF 10 101'],
+    ['"%s".format([value])', { b: [1, null], a: true }, '{a: true, b: [1, null]}'],
+  ])('%s', (expression, record, text) => {
+    expect(evaluate(expression, record as object)).toBe(text)
+  })
+
+  test.each([
+    ['"%d".format([1.5])', "'%d' of format() takes a whole number, got 1.5"],
+    ['"%s %s".format([1])', "format() has no value for its clause 2, '%s'"],
+    ['"%y".format([1])', "format() has no clause '%y'"],
+    ['"%f".format(["x"])', "'%f' of format() takes a number, got x"],
+  ])('%s is an error', (expression, message) => {
+    expect(() => evaluate(expression, {})).toThrow(message)
+  })
+})
+
+describe('no message of the library is shown', () => {
+  test.each([
+    '[].exists(e, e == 2)',
+    '[].all(e, e > 0)',
+    '[].map(e, e + 1)',
+    '[].filter(e, e.x == "a")',
+    '[][0] + 1 == 2',
+    '{}["a"] == 1',
+    '[[]].exists(e, e[0] == 1)',
+  ])('%s can be checked', text => {
+    expect(check(text)).not.toHaveProperty('problems')
+  })
+})
