@@ -2,7 +2,7 @@
 import { installCommands, installPackages, runProject } from './bootstrap.js'
 
 installPackages()
-installCommands()
+await installCommands()
 const [first, ...rest] = process.argv.slice(2)
 if (first === 'outbox') runProject('bench/outbox/main.ts', rest)
 else runProject('bench/main.ts', process.argv.slice(2))

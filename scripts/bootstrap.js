@@ -5,6 +5,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
@@ -68,19 +69,46 @@ export function projectNode() {
   return fail(`the project's Node 24 is not installed (npm with ignore-scripts?) and this is ${process.version}: run npm rebuild node`)
 }
 
-/** Installs missing commands where that needs no question: as root on Debian. Elsewhere what needs them says what to install. */
-export function installCommands() {
+/**
+ * Installs the commands that tests on real servers need: as root on Debian, after a question; under `CI=true` without one.
+ * Where there is nobody to ask, it says what to install and ends with exit code 3.
+ * @param {{ required?: boolean }} options `required: false`: it only says what is missing; the tests that need it say so again
+ */
+export async function installCommands({ required = true } = {}) {
   const missing = Object.keys(PACKAGES).filter(command => !onPath(command))
   if (missing.length === 0) return
   const names = missing.map(command => PACKAGES[command])
-  if (process.getuid?.() !== 0 || !onPath('apt-get')) {
-    console.error(`missing: ${missing.join(', ')}; tests on real servers need them (Debian: apt-get install ${names.join(' ')})`)
+  const isRoot = process.getuid?.() === 0
+  const command = `${isRoot ? '' : 'sudo '}apt-get install --no-install-recommends ${names.join(' ')}`
+  const debian = onPath('apt-get')
+  const how = debian ? command : `the packages that Debian calls ${names.join(', ')}`
+  console.error(`Tests on real servers need ${missing.join(', ')}: not installed.`)
+  if (!required || !isRoot || !debian) {
+    console.error(`To install: ${how}`)
     return
   }
-  console.error(`apt-get install ${names.join(' ')}`)
+  if (process.env.CI !== 'true') {
+    if (!process.stdin.isTTY || !process.stderr.isTTY)
+      fail(`To install: ${how}\nOr run with CI=true, which installs without asking, or npm run test:quick, which needs none of them.`, 3)
+    if (!(await confirm(`Run \`${command}\` now? [y/N] `)))
+      fail('Nothing was installed. npm run test:quick runs the tests that need none of them.', 3)
+  }
+  console.error(command)
   const install = () => apt('install', '--no-install-recommends', ...names)
   // The package lists of an image are usually absent or old.
   if (!install() && !(apt('update') && install())) console.error('apt-get failed: tests on real servers will say what they miss')
+}
+
+/** Anything but a yes is a no, also the end of the input. */
+function confirm(question) {
+  return new Promise(resolve => {
+    const terminal = createInterface({ input: process.stdin, output: process.stderr })
+    terminal.once('close', () => resolve(false))
+    terminal.question(question, answer => {
+      resolve(/^y(es)?$/i.test(answer.trim()))
+      terminal.close()
+    })
+  })
 }
 
 function apt(...args) {
@@ -121,7 +149,7 @@ export function runProject(script, args) {
 }
 
 /** @returns {never} */
-export function fail(message) {
+export function fail(message, code = 1) {
   console.error(message)
-  process.exit(1)
+  process.exit(code)
 }

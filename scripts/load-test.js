@@ -2,5 +2,5 @@
 import { installCommands, installPackages, runProject } from './bootstrap.js'
 
 installPackages()
-installCommands()
+await installCommands()
 runProject('bench/load-test/main.ts', process.argv.slice(2))

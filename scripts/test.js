@@ -1,6 +1,7 @@
 /**
  * `npm test`: installs what is missing, then every check and all tests; the last line is `N passed, N failed`.
  * `npm test -- PATH...` (any argument of `vitest run`) runs only those tests.
+ * `npm run test:quick` runs the fast checks, and the tests that start no server and no process.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -8,8 +9,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { installCommands, installPackages, projectNode, root } from './bootstrap.js'
 import { leftBehind } from './leftovers.js'
+import { quickTests } from './quick-tests.js'
 
-const filters = process.argv.slice(2)
+const quick = process.argv[2] === '--quick'
+const filters = quick ? quickTests(root) : process.argv.slice(2)
 let passed = 0
 let failed = 0
 /** Ctrl-C: the running tool gets it from the terminal, cleans up and ends; nothing new starts after it. */
@@ -23,10 +26,14 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 let current
 
 installPackages()
-installCommands()
+if (!quick) await installCommands({ required: filters.length === 0 })
 const node = projectNode()
 
-if (filters.length === 0) {
+if (quick) {
+  await check('floors', 'scripts/floors.js', [])
+  await check('types', bin('tsc'), ['--noEmit'])
+  await check('gen --check', 'bin/runner.js', ['gen', '--check'])
+} else if (filters.length === 0) {
   await check('lint', bin('oxlint'), ['--type-aware', '--quiet'])
   await check('floors', 'scripts/floors.js', [])
   await check('format', bin('biome'), ['format', '--reporter=summary'])

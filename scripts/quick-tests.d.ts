@@ -1,0 +1,1 @@
+export function quickTests(root: string): string[]
