@@ -51,10 +51,20 @@ export async function loadInput(input: PipelineInput, options: LoadOptions = {})
   if (input instanceof URL) return loadPipeline(fileURLToPath(input), options)
   if (typeof input === 'object') {
     const problems = new Problems()
-    const parsed = parseObject(input, problems)
-    return parsed ? loadTree(parsed.source, parsed.root, problems, { ...options, base }) : { problems: problems.list() }
+    const { data, plugins } = apart(input)
+    const parsed = parseObject(data, problems)
+    const own = { ...options, base, plugins: [...(options.plugins ?? []), ...plugins] }
+    return parsed ? loadTree(parsed.source, parsed.root, problems, own) : { problems: problems.list() }
   }
   return isText(input) ? loadText('(text)', input, { ...options, base }) : loadPipeline(input, options)
+}
+
+/** `plugins` of an object names files and packages; those that are plugins themselves are taken out. */
+function apart(input: object): { data: object; plugins: readonly Plugin[] } {
+  const { plugins } = input as { plugins?: unknown }
+  const isPlugin = (item: unknown): item is Plugin => typeof item === 'object' && item !== null
+  if (!Array.isArray(plugins) || !plugins.some(isPlugin)) return { data: input, plugins: [] }
+  return { data: { ...input, plugins: plugins.filter(item => !isPlugin(item)) }, plugins: plugins.filter(isPlugin) }
 }
 
 export const isText = (input: string): boolean => /[\r\n]|^\s*\{/.test(input)

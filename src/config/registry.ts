@@ -91,6 +91,7 @@ export class Registry {
 /** What is wrong with the shape of something that should be a plugin. */
 function shapeOf(p: any): string | undefined {
   if (typeof p !== 'object' || p === null) return 'the default export is not a plugin: use defineSource, defineTransform or defineSink'
+  if (p[Symbol.toStringTag] === 'Module') return 'a module is not a plugin: pass its default export'
   if (!KINDS.includes(p.kind)) return `kind must be ${KINDS.join(', ')}`
   if (typeof p.type !== 'string' || !/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(p.type)) return 'type must be a name such as sma_crossover'
   if (['name', 'when', 'enabled', 'from', 'when_off'].includes(p.type)) return `type ${p.type} is the name of a key that every step has`

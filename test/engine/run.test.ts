@@ -61,6 +61,15 @@ describe('run', () => {
     expect((await validate(doubling('shape'), { plugins: [{ ...tripling, create: undefined } as never] })).problems).toMatchObject([
       { code: 'CONFIG_PLUGIN_FILE', message: 'tripling has no create function' },
     ])
+    // In the object itself, where the names of files are, too.
+    expect(await validate({ ...own('inside'), plugins: [tripling] })).toEqual({ ok: true, problems: [] })
+    expect((await validate({ ...own('beside'), plugins: ['./none.ts', tripling] })).problems).toMatchObject([
+      { code: 'CONFIG_PLUGIN_FILE', path: 'plugins[0]' },
+    ])
+    const module = (await import('../../examples/plugins/route/route.ts')) as object
+    expect((await validate({ ...doubling('module'), plugins: [module] })).problems).toMatchObject([
+      { code: 'CONFIG_PLUGIN_FILE', message: 'a module is not a plugin: pass its default export' },
+    ])
   })
 
   it('takes a path, a URL, YAML text and an object', async () => {
