@@ -357,7 +357,7 @@ export interface KafkaSourceConfig {
    */
   last?: number
   /**
-   * What the record values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters. `text` is one string. `bytes` are passed on as they are.
+   * What the record values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters, whether or not a step reads them; where none does, `bytes` saves the check. `text` is one string. `bytes` are passed on as they are.
    */
   format: 'json' | 'text' | 'bytes'
   /**
@@ -588,7 +588,7 @@ export interface PostgresOutboxSourceConfig {
     headers: string
   }
   /**
-   * What the payloads are. `json` must be valid JSON, other payloads go to the dead letters. `text` is one string. `bytes` are passed on as they are.
+   * What the payloads are. `json` must be valid UTF-8 and JSON, other payloads go to the dead letters, whether or not a step reads them; where none does, `bytes` saves the check. `text` is one string. `bytes` are passed on as they are.
    */
   format: 'json' | 'text' | 'bytes'
   /**
@@ -674,7 +674,7 @@ export interface PostgresOutboxSourceConfig {
  */
 export interface RedisSourceConfig {
   /**
-   * Pub/Sub: channels to subscribe to, `*`, `?` and `[ab]` being wildcards. Payloads pass untouched, the channel is the message's topic. What is published while the connection is away is lost, which is counted and logged.
+   * Pub/Sub: channels to subscribe to, `*`, `?` and `[ab]` being wildcards. A message of a channel that matches several patterns is taken once, with the key by the first of them. Payloads pass untouched, the channel is the message's topic. What is published while the connection is away is lost, which is counted and logged.
    *
    * @minItems 1
    */
@@ -727,7 +727,7 @@ export interface RedisSourceConfig {
    */
   claim_idle: number
   /**
-   * Streams: field of an entry that is the message's value, byte for byte; entries without it go to the dead letters, with all their fields. Default: all fields as one object of texts.
+   * Streams: field of an entry that is the message's value, byte for byte; entries without it, or with it several times, go to the dead letters, with all their fields. Default: all fields as one object of texts; a field that an entry has several times is a list of texts.
    */
   field?: string
   /**
@@ -755,7 +755,7 @@ export interface RedisSourceConfig {
    */
   last?: number
   /**
-   * What the values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters. `text` is one string. `bytes` are passed on as they are.
+   * What the values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters, whether or not a step reads them; where none does, `bytes` saves the check. `text` is one string. `bytes` are passed on as they are.
    */
   format: 'json' | 'text' | 'bytes'
   /**

@@ -14,7 +14,7 @@ import {
   type TransformContext,
 } from '../contract/plugin.ts'
 import { keepWithin, type Range, windowSpanOf, widen } from './backfill.ts'
-import { decodeTransform, intactTransform, type Stage } from './chain.ts'
+import { decodeTransform, checkTransform, type Stage } from './chain.ts'
 import { checkpointLocation } from './checkpoints/location.ts'
 import type { Clock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
@@ -151,21 +151,27 @@ function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: Buil
     }),
   )
   const meter = meters.step(step.name, 'source')
-  const decode = decodeTransform(pipeline.limits?.depth ?? DEFAULT_DEPTH)
+  const depth = pipeline.limits?.depth ?? DEFAULT_DEPTH
   return {
     step,
     source,
     meter,
     range: options.range,
     committer: options.committer ?? chooseCommitter(step, pipeline, source, options, context),
-    inlet: { name: step.name, at: step.at, transform: readsValues(pipeline) ? decode : intactTransform, meter, foreign: step.foreign },
+    inlet: {
+      name: step.name,
+      at: step.at,
+      transform: (readsValues(pipeline) ? decodeTransform : checkTransform)(depth),
+      meter,
+      foreign: step.foreign,
+    },
     connect(r) {
       runtime = r
     },
   }
 }
 
-/** Bytes are decoded up front when anybody looks at values; a mirror never parses anything. */
+/** Does any step look at values? Else `format: json` is only checked, and other formats pass without a look. */
 function readsValues(pipeline: Pipeline): boolean {
   return (
     pipeline.transforms.some(t => t.plugin.readsValue !== false || t.when) ||

@@ -230,12 +230,18 @@ export const decodeTransform = (depth: number): Transform => ({
   },
 })
 
-/** The same where nobody reads values: bytes pass as they are, except those that are no record of the source's. */
-export const intactTransform: Transform = {
+/** The same where no step reads values: bytes and texts pass as they are, JSON is still checked, a tombstone is one. */
+export const checkTransform = (depth: number): Transform => ({
   process(messages, out) {
     for (const m of messages) {
-      if (m.failure) out.fail(m, m.failure)
-      else out.emit(m)
+      try {
+        if (m.failure) throw m.failure
+        if (m.origin?.format === 'json' && m.payload !== null) m.decode(depth)
+      } catch (error) {
+        out.fail(m, error as Error)
+        continue
+      }
+      out.emit(m)
     }
   },
-}
+})

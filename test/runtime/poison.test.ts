@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { BatchError, DataError, DecodeError, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
-import { MemoryLog, pipelineOf, start } from './harness.ts'
+import { BatchError, DataError, DecodeError, defineTransform, Message, type TransformPlugin } from '../../src/contract/plugin.ts'
+import { checkTransform } from '../../src/runtime/chain.ts'
+import { MemoryLog, pipelineOf, start, step } from './harness.ts'
 
 const input = { a: Array.from({ length: 100 }, (_, v) => ({ v })) }
 const throwing = (stateful: boolean): TransformPlugin =>
@@ -59,6 +60,25 @@ describe('bad records', () => {
     })
     expect(header(log.dead[1], 'error_message')).toMatch(/UTF-8/)
     expect(header(log.dead[2], 'error_message')).toMatch(/empty/)
+  })
+
+  it('are found where no step reads values, too; tombstones and other formats pass', async () => {
+    const bad = Buffer.from('{"v": 1,,}')
+    const deep = Buffer.from('['.repeat(300) + ']'.repeat(300))
+    const log = new MemoryLog({ lanes: { a: [{ v: 1 }, bad, { v: 2 }, deep] }, batch: () => 10 })
+    await start(pipelineOf(log, [], { sinks: [step('out', { ...log.sink(), readsValue: false })] })).run()
+    expect(log.committed.length).toBe(2)
+    expect(log.dead.map(m => m.encode())).toEqual([bad, deep])
+
+    const origin = { lane: 'l', source: 's' }
+    const record = (payload: Buffer | null, format: 'json' | 'text' | 'bytes') =>
+      Message.fromRecord(payload, null, 0, undefined, 0, { ...origin, format })
+    const passes = [record(null, 'json'), record(bad, 'bytes'), record(Buffer.from([0xff]), 'text')]
+    const [emitted, failed]: Message[][] = [[], []]
+    const out = { emit: (m: Message) => emitted.push(m), fail: (m: Message) => failed.push(m), emitTo() {} }
+    void checkTransform(256).process([...passes, record(Buffer.alloc(0), 'json')], out)
+    expect(emitted).toEqual(passes)
+    expect(failed).toHaveLength(1)
   })
 
   it('stop a pipeline that has no dlq, and commit nothing past them', async () => {

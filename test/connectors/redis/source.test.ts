@@ -157,6 +157,35 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     await source.close!()
   })
 
+  test('Pub/Sub: patterns that overlap deliver a message once, keyed by the first of them', async () => {
+    const d = await driver({ url })
+    const prefix = unique('o')
+    const { source } = await open({ url, patterns: [`${prefix}.*`, `${prefix}.a*`, `${prefix}*`, `${prefix}.a1`], format: 'text' })
+    const sent = Array.from({ length: 30 }, (_, i) => [i % 3 === 0 ? '.a1' : i % 3 === 1 ? '.b' : '-c', String(i >> 1)] as const)
+    await d.run(sent.map(([name, value]) => ['PUBLISH', prefix + name, value] as const))
+    const messages = await readCount(source, 30)
+    const key = { '.a1': 'a1', '.b': 'b', '-c': '-c' }
+    expect(messages.map(m => [m.key, text(m)])).toEqual(sent.map(([name, value]) => [key[name], value]))
+    await d.run([['PUBLISH', `${prefix}.a1`, 'end']])
+    expect((await readCount(source, 1)).map(text)).toEqual(['end'])
+    expect(source.caughtUp!('')).toBe(true)
+    await source.close!()
+  })
+
+  test('streams: a field that an entry has several times', async () => {
+    const d = await driver({ url })
+    const [all, one] = [unique('s'), unique('s')]
+    for (const stream of [all, one]) await d.run([['XADD', stream, '*', 'a', '1', 'b', 'x', 'a', '2', 'a', '1']])
+    const { source } = await open({ url, streams: [all] })
+    expect((await readCount(source, 1)).map(text)).toEqual(['{"a":["1","2","1"],"b":"x"}'])
+    await source.close!()
+    const { source: field } = await open({ url, streams: [one], field: 'a' })
+    const [m] = await readCount(field, 1)
+    expect(m.failure!.message).toMatch(/has the field "a" 3 times$/)
+    expect(text(m)).toBe('{"a":["1","2","1"],"b":"x"}')
+    await field.close!()
+  })
+
   test('Pub/Sub: a lane that is sent back gets what was not committed once more', async () => {
     const d = await driver({ url })
     const prefix = unique('c')

@@ -4,6 +4,7 @@ import { type Command, type Driver, type Reply, ReplyError, type Session } from 
 import { commands } from './commands.ts'
 import { blob, kind, str } from './store.ts'
 import { hasNews } from './streams.ts'
+import { glob } from '../glob.ts'
 
 /** Messages looked up at once by a subscriber. */
 const PAGE = 1000
@@ -118,23 +119,3 @@ async function waitFor(db: Sqlite, command: Command, ms: number): Promise<(Reply
     if (replies[0] !== null) return replies
   }
 }
-
-/** Redis's glob: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before what is meant as it stands. */
-function glob(pattern: string): RegExp {
-  let source = ''
-  for (let i = 0; i < pattern.length; i++) {
-    const c = pattern[i]
-    if (c === '*') source += '.*'
-    else if (c === '?') source += '.'
-    else if (c === '\\' && i + 1 < pattern.length) source += escape(pattern[++i])
-    else if (c === '[' && pattern.indexOf(']', i + 2) !== -1) {
-      const end = pattern.indexOf(']', i + 2)
-      const inside = pattern.slice(i + 1, end)
-      source += `[${inside.startsWith('^') ? '^' : ''}${inside.replace(/^\^/, '').replace(/[\\\]^]/g, '\\$&')}]`
-      i = end
-    } else source += escape(c)
-  }
-  return new RegExp(`^${source}$`, 's')
-}
-
-const escape = (c: string): string => c.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')

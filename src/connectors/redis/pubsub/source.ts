@@ -10,6 +10,7 @@ import { connect, type RedisLease } from '../connect.ts'
 import type { Subscription } from '../driver.ts'
 import { keyRule } from './channel-key.ts'
 import { Gaps } from './gaps.ts'
+import { Overlap } from './overlap.ts'
 
 /** More channels than this are looked up anew. */
 const MAX_ORIGINS = 20_000
@@ -20,6 +21,7 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
   const lane = `pubsub/${patterns.join(',')}`
   const gaps = new Gaps(ctx)
   const keyOf = keyRule(config.key_from_channel)
+  const overlap = new Overlap(patterns)
   const origins = new Map<string, Origin>()
   let lease: RedisLease | undefined
   let subscription: Subscription | undefined
@@ -47,7 +49,7 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
     if (pattern === lastPattern && channel.equals(lastChannel)) return lastKey
     lastChannel = Buffer.from(channel)
     lastPattern = pattern
-    return (lastKey = keyOf(channel.toString(), pattern))
+    return (lastKey = keyOf(channel.toString(), overlap.first(channel.toString(), pattern)))
   }
   const originOf = (topic: string): Origin => {
     let origin = origins.get(topic)
@@ -75,7 +77,9 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
       await ctx.assign([{ id: lane, source: ctx.step }])
       queue.open()
       subscription = await lease.driver.subscribe(patterns, {
-        message: (channel, payload, pattern) => queue.push({ payload, key: key(channel, pattern), topic: channel, time: ctx.clock.now() }),
+        message(channel, payload, pattern) {
+          if (overlap.takes(channel, pattern)) queue.push({ payload, key: key(channel, pattern), topic: channel, time: ctx.clock.now() })
+        },
         down: error => gaps.begin(error),
         up: () => gaps.end(),
         fatal(error) {

@@ -159,8 +159,8 @@ export class StreamLane {
   private message(id: string, fields: readonly Buffer[]): Message {
     const { field, key_field } = this.o.config
     const key = key_field === undefined ? null : (valueOf(fields, key_field) ?? null)
-    const payload = field === undefined ? undefined : valueOf(fields, field)
-    // Of an entry without the field the dead letter has whatever there is: acknowledged, it may be gone from Redis soon.
+    const payload = field === undefined || count(fields, field) > 1 ? undefined : valueOf(fields, field)
+    // Of an entry without the field, or with several, the dead letter has whatever there is: acknowledged, it may be gone from Redis soon.
     const m = Message.fromRecord(
       payload ?? asObject(fields),
       key,
@@ -169,7 +169,9 @@ export class StreamLane {
       offsetOf(id),
       this.origin,
     )
-    if (field !== undefined && payload === undefined) m.failure = new DataError(`entry ${id} of ${this.key} has no field "${field}"`)
+    const times = field === undefined ? 1 : count(fields, field)
+    if (times === 0) m.failure = new DataError(`entry ${id} of ${this.key} has no field "${field}"`)
+    if (times > 1) m.failure = new DataError(`entry ${id} of ${this.key} has the field "${field}" ${times} times`)
     return m
   }
 
@@ -212,14 +214,21 @@ function valueOf(fields: readonly Buffer[], name: string): Buffer | undefined {
   return undefined
 }
 
+function count(fields: readonly Buffer[], name: string): number {
+  let n = 0
+  for (let i = 0; i < fields.length; i += 2) if (fields[i].toString() === name) n++
+  return n
+}
+
+/** XADD takes a field several times: its values are then a list. */
 function asObject(fields: readonly Buffer[]): Buffer {
-  const object: Record<string, string> = {}
-  for (let i = 0; i < fields.length; i += 2)
-    Object.defineProperty(object, fields[i].toString(), {
-      value: fields[i + 1].toString(),
-      enumerable: true,
-      configurable: true,
-      writable: true,
-    })
-  return Buffer.from(JSON.stringify(object))
+  const object = new Map<string, string | string[]>()
+  for (let i = 0; i < fields.length; i += 2) {
+    const [name, value] = [fields[i].toString(), fields[i + 1].toString()]
+    const before = object.get(name)
+    if (Array.isArray(before)) before.push(value)
+    else object.set(name, before === undefined ? value : [before, value])
+  }
+  // Not by way of an object: a field may be called __proto__, and keys that look like numbers keep their place.
+  return Buffer.from(`{${[...object].map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join()}}`)
 }

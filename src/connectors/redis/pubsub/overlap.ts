@@ -1,0 +1,43 @@
+/** Patterns that overlap: Redis sends a message once for each pattern that matches its channel. */
+import { glob } from '../glob.ts'
+
+/** More channels than this are remembered in two halves, the older of which is forgotten. */
+const MAX_CHANNELS = 50_000
+
+/**
+ * Says of which pattern a channel's messages are taken: the one that came first. All patterns that match a channel match all its messages,
+ * so each message has exactly one copy by that pattern, and the copies of a message follow each other directly.
+ */
+export class Overlap {
+  private readonly matchers: readonly { readonly pattern: string; readonly regex: RegExp }[]
+  private readonly several: boolean
+  private fresh = new Map<string, string>()
+  private old = new Map<string, string>()
+
+  constructor(patterns: readonly string[]) {
+    this.several = patterns.length > 1
+    this.matchers = patterns.map(pattern => ({ pattern, regex: glob(pattern) }))
+  }
+
+  takes(channel: Buffer, pattern: string): boolean {
+    if (!this.several) return true
+    const name = channel.toString('latin1')
+    let taken = this.fresh.get(name)
+    if (taken === undefined) {
+      // What was just looked up is never forgotten next.
+      taken = this.old.get(name) ?? pattern
+      if (this.fresh.size >= MAX_CHANNELS) {
+        this.old = this.fresh
+        this.fresh = new Map()
+      }
+      this.fresh.set(name, taken)
+    }
+    return taken === pattern
+  }
+
+  /** The first pattern of the config that matches, whichever copy was taken: keys do not depend on the server's order. */
+  first(channel: string, pattern: string): string {
+    if (!this.several) return pattern
+    return this.matchers.find(m => m.regex.test(channel))?.pattern ?? pattern
+  }
+}
