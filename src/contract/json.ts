@@ -186,7 +186,17 @@ const PLUGIN_DEPTH = 1000
  * Why a value that a plugin made is not JSON, or would not be what it was: NaN becomes null, a Map `{}`. Undefined: it is JSON.
  * What a step emits is checked once, where it is made, so that no sink and no state has to expect anything else.
  */
-export function jsonProblem(value: unknown, depth = 0): string | undefined {
+export function jsonProblem(value: unknown): string | undefined {
+  if (value === undefined) return 'it is undefined'
+  try {
+    return problemIn(value, 0)
+  } catch (error) {
+    // A getter, a Proxy.
+    return `reading it failed: ${reason(error)}`
+  }
+}
+
+function problemIn(value: unknown, depth: number): string | undefined {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -205,15 +215,16 @@ export function jsonProblem(value: unknown, depth = 0): string | undefined {
   if (depth >= PLUGIN_DEPTH) return 'it contains itself, or is nested more than 1000 levels deep'
   if (Array.isArray(value)) {
     for (const item of value) {
-      const problem = jsonProblem(item, depth + 1)
+      const problem = problemIn(item, depth + 1)
       if (problem !== undefined) return problem
     }
     return undefined
   }
-  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return undefined
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function')
+    return JSON.stringify(value) === undefined ? 'its toJSON gives undefined' : undefined
   if (value instanceof Map || value instanceof Set) return `it contains a ${value.constructor.name}, which JSON cannot say`
   for (const name in value) {
-    const problem = jsonProblem((value as Record<string, unknown>)[name], depth + 1)
+    const problem = problemIn((value as Record<string, unknown>)[name], depth + 1)
     if (problem !== undefined) return problem
   }
   return undefined

@@ -100,7 +100,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
       const ctx: TransformContext = {
         ...context(step.name),
         lane,
-        state: name => state.open(`${step.name}.${name}`),
+        state: name => state.open(`${step.name}.${name}`, step.foreign),
         shared: (name, make) => {
           const id = `${step.name}\0${name}`
           if (!shared.has(id)) shared.set(id, make())

@@ -43,23 +43,28 @@ class StageOutput implements Output {
   }
 
   emit(message: Message): void {
-    if (!this.stage.foreign || this.isJson(message)) this.messages.push(message)
+    if (!this.stage.foreign || this.isWritable(message)) this.messages.push(message)
   }
 
   emitTo(port: string, message: Message): void {
-    if (!this.stage.foreign || this.isJson(message)) this.exit.emitTo(this.stage.name, port, message)
+    if (!this.stage.foreign || this.isWritable(message)) this.exit.emitTo(this.stage.name, port, message)
   }
 
   fail(message: Message, error: Error): void {
+    if (this.stage.foreign) mendFrame(message)
     this.stage.meter.dead++
     this.exit.fail(message, { step: this.stage.name, at: this.stage.at, error: error instanceof Error ? error : toError(error) })
   }
 
   /** What no sink and no state could write is this message's failure, here and now. */
-  private isJson(message: Message): boolean {
-    const problem = message.changed ? jsonProblem(message.value) : undefined
-    if (problem !== undefined) this.fail(message, new DataError(`the step emitted a value that is not JSON: ${problem}`))
-    return problem === undefined
+  private isWritable(message: Message): boolean {
+    if (typeof (message as Partial<Message> | undefined)?.derive !== 'function')
+      throw new TypeError(`emit needs a Message: message.derive(value) or new Message(value); got ${a(message)}`)
+    const frame = mendFrame(message)
+    const json = frame === undefined && message.changed ? jsonProblem(message.value) : undefined
+    if (json !== undefined) this.fail(message, new DataError(`the step emitted a value that is not JSON: ${json}`))
+    else if (frame !== undefined) this.fail(message, new DataError(`the step emitted a message that can't be written: ${frame}`))
+    return (json ?? frame) === undefined
   }
 
   take(): Message[] {
@@ -67,6 +72,38 @@ class StageOutput implements Output {
     this.messages = []
     return taken
   }
+}
+
+/**
+ * What is wrong with key, time or headers that a plugin has set. They then become those of the record, or none, so that its dead letter
+ * does not die of them.
+ */
+function mendFrame(message: Message): string | undefined {
+  const problems: string[] = []
+  const { key, time, headers } = message
+  if (key !== null && typeof key !== 'string') {
+    problems.push(`its key is ${a(key)}, not a string or null`)
+    message.key = message.keyBytes === null ? null : message.keyBytes.toString()
+  }
+  if (typeof time !== 'number' || !(Math.abs(time) <= MAX_TIME)) {
+    problems.push(`its time is ${typeof time === 'number' ? time : a(time)}, not epoch milliseconds`)
+    message.time = Math.abs(message.recordTime) <= MAX_TIME ? message.recordTime : 0
+  }
+  if (headers !== undefined && !(Array.isArray(headers) && headers.every(isHeader))) {
+    problems.push('its headers are not a list of [name, string, Buffer or null]')
+    message.headers = undefined
+  }
+  return problems.length === 0 ? undefined : problems.join('; ')
+}
+
+/** ms: of a Date. */
+const MAX_TIME = 8.64e15
+const a = (value: unknown): string => (value === undefined ? 'undefined' : `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`)
+
+function isHeader(header: unknown): boolean {
+  if (!Array.isArray(header) || typeof header[0] !== 'string') return false
+  const value: unknown = header[1]
+  return value === null || typeof value === 'string' || Buffer.isBuffer(value)
 }
 
 export class Chain {

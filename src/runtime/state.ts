@@ -1,5 +1,14 @@
 /** Keyed state of one lane: lives in memory, becomes durable with the lane's checkpoint. */
-import { type Checkpoint, type CheckpointDelta, encodeJson, type Json, parseJson, type State } from '../contract/plugin.ts'
+import {
+  type Checkpoint,
+  type CheckpointDelta,
+  DataError,
+  encodeJson,
+  type Json,
+  jsonProblem,
+  parseJson,
+  type State,
+} from '../contract/plugin.ts'
 
 /** The entry of a checkpoint that says what it was made from, see `identity.ts`; stores of steps have a dot in their names. */
 export const MANIFEST_STORE = ''
@@ -8,12 +17,18 @@ export const MANIFEST_KEY = 'made_from'
 class Store<V extends Json> implements State<V> {
   readonly map = new Map<string, V>()
   readonly dirty = new Set<string>()
+  /** Of a plugin that is not built in: what it keeps is checked to be JSON while the record in hand is known. */
+  checked = false
 
   get(key: string): V | undefined {
     return this.map.get(key)
   }
 
   set(key: string, value: V): void {
+    if (this.checked) {
+      const problem = jsonProblem(value)
+      if (problem !== undefined) throw new DataError(`the step keeps a value that is not JSON in its state: ${problem}`)
+    }
     this.map.set(key, value)
     this.dirty.add(key)
   }
@@ -42,8 +57,10 @@ export class LaneState {
   }
 
   /** Opens a store, already holding what the checkpoint held. */
-  open<V extends Json>(name: string): State<V> {
-    return this.store(name) as unknown as State<V>
+  open<V extends Json>(name: string, checked = false): State<V> {
+    const store = this.store(name)
+    store.checked = checked
+    return store as unknown as State<V>
   }
 
   /** Everything that changed since the last call, encoded now, so that later changes cannot leak in. */

@@ -1,6 +1,6 @@
 /** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it died. */
 import { typeOfCode } from '../../contract/error-codes.ts'
-import { type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
+import { DataError, type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
 import { PluginError } from '../plugin-error.ts'
 
 /** Why a record is dead-lettered: the step, its line in the pipeline file, the error. */
@@ -111,8 +111,14 @@ const lastHeader = (headers: readonly Header[] | undefined, name: string): strin
 function original(message: Message): Buffer | null {
   if (message.payload !== null) return message.payload
   if (message.origin && message.offset >= 0 && !message.changed) return null
-  const encoded = message.encode()
-  return typeof encoded === 'string' ? Buffer.from(encoded) : encoded
+  try {
+    const encoded = message.encode()
+    return typeof encoded === 'string' ? Buffer.from(encoded) : encoded
+  } catch (error) {
+    // It died of that, perhaps; its dead letter does not.
+    if (error instanceof DataError) return null
+    throw error
+  }
 }
 
 /** A record that can neither be processed nor put aside: the pipeline stops in front of it. */
