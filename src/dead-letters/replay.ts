@@ -22,9 +22,9 @@ import { compile } from '../expressions/index.ts'
 import { backSinks, ReplayEntries, originOf, type Way } from './replay-entry.ts'
 import { Marks, STORE } from './marks.ts'
 import { openMarkStore, type MarkStore, quietContext, type WithDlq } from './mark-store.ts'
-import { type LetterSourceOptions, LetterSource } from './source.ts'
+import { type DeadLetterSourceOptions, DeadLetterSource } from './source.ts'
 
-export interface ReplayOptions extends Pick<LetterSourceOptions, 'box' | 'select' | 'rate' | 'max'> {
+export interface ReplayOptions extends Pick<DeadLetterSourceOptions, 'box' | 'select' | 'rate' | 'max'> {
   readonly pipeline: WithDlq
   readonly way: Way
   /** Steps with state may work on that of the replays, which begins empty. */
@@ -55,11 +55,11 @@ export function replay(options: ReplayOptions): Replay {
   /** Counts at the first claim of each lane: what other runs have done. */
   const before = new Map<string, number>()
   const markStore = openMarkStore(options.pipeline, { ...quietContext(log), clock })
-  let source: LetterSource | undefined
+  let source: DeadLetterSource | undefined
   const entries = new ReplayEntries(options.pipeline, options.way, options.freshState)
   const plugin = defineSource({
     ...LETTERS,
-    create: (_, ctx) => (source = new LetterSource({ ...options, entries, marks }, ctx)),
+    create: (_, ctx) => (source = new DeadLetterSource({ ...options, entries, marks }, ctx)),
   })
   const pipeline = asReplay(options.pipeline, options.way, plugin)
   const shown = dryRun ? asDryRun(pipeline, dryRun) : pipeline

@@ -6,7 +6,7 @@ import type { Marks } from './marks.ts'
 import { markLane } from './mark-store.ts'
 import { scan, type Scanned } from './scan.ts'
 
-export interface LetterSourceOptions {
+export interface DeadLetterSourceOptions {
   readonly box: DeadLetterReader
   readonly entries: ReplayEntries
   readonly select: (letter: DeadLetter) => boolean
@@ -29,10 +29,10 @@ interface Lane {
   counted: number
 }
 
-export class LetterSource implements Source {
+export class DeadLetterSource implements Source {
   /** Why letters that were meant stay where they are, and how many. */
   readonly left = new Map<string, number>()
-  private readonly options: LetterSourceOptions
+  private readonly options: DeadLetterSourceOptions
   private readonly ctx: SourceContext
   private lanes: Lane[] = []
   private turn = 0
@@ -40,7 +40,7 @@ export class LetterSource implements Source {
   private notBefore = 0
   private readonly chosen = new Set<string>()
 
-  constructor(options: LetterSourceOptions, ctx: SourceContext) {
+  constructor(options: DeadLetterSourceOptions, ctx: SourceContext) {
     this.options = options
     this.ctx = ctx
   }

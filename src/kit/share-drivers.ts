@@ -1,7 +1,7 @@
 /** One driver per peer in this process, for all steps with the same settings. */
 
 /** A driver in use; `release` closes it when nobody else in the process uses it. */
-export interface Lease<Driver> {
+export interface DriverHandle<Driver> {
   readonly driver: Driver
   release(): Promise<void>
 }
@@ -12,13 +12,13 @@ interface Shared<Driver> {
 }
 
 /**
- * Gives out leases by key: the first user of a key opens its driver, the last one closes it. One that is being closed is waited
+ * Gives out handles by key: the first user of a key opens its driver, the last one closes it. One that is being closed is waited
  * for before it is opened again: a database in this process can be open once only.
  */
 export function shareDrivers<Driver extends { close(): Promise<void> }>(): (
   key: string,
   open: () => Promise<Driver>,
-) => Promise<Lease<Driver>> {
+) => Promise<DriverHandle<Driver>> {
   const shared = new Map<string, Shared<Driver>>()
   const closing = new Map<string, Promise<void>>()
 

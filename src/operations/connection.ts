@@ -1,7 +1,7 @@
 /** The log a command works on: the environment variables that the kafka plugins take their defaults from, or `--brokers`. */
 import type { Logger } from '../contract/plugin.ts'
 import { PipelineError } from '../contract/plugin.ts'
-import { validateConnection, connect, type ConnectionConfig, connectionKeys, type KafkaLease } from '../connectors/kafka/connect.ts'
+import { validateConnection, connect, type ConnectionConfig, connectionKeys, type KafkaHandle } from '../connectors/kafka/connect.ts'
 import { convert } from '../config/convert.ts'
 import type { Env } from '../config/env.ts'
 import { fill, fromJson } from '../config/fill.ts'
@@ -46,7 +46,7 @@ const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error:
 export async function connectLog(
   brokers: string | undefined,
   env: Env = process.env,
-): Promise<KafkaLease & { readonly config: ConnectionConfig }> {
+): Promise<KafkaHandle & { readonly config: ConnectionConfig }> {
   const config = await connectionSettings(brokers, env)
   return { ...(await connect(config, silent)), config }
 }

@@ -21,7 +21,7 @@ function place() {
   return { events, open, share: shareDrivers<Awaited<ReturnType<typeof open>>>() }
 }
 
-test('one driver per key, closed with its last lease; a lease counts once', async () => {
+test('one driver per key, closed with its last handle; a handle counts once', async () => {
   const { events, open, share } = place()
   const [a, b, other] = await Promise.all([share('k', open), share('k', open), share('other', open)])
   expect(a.driver).toBe(b.driver)

@@ -79,8 +79,8 @@ async function walk(config: ConnectionConfig, timeout: number, tell: (result: Re
     }
   }
   const { driver, release } = await step('Connection', async () => {
-    const lease = await connect(config, silent)
-    return [lease, lease.driver.scope]
+    const handle = await connect(config, silent)
+    return [handle, handle.driver.scope]
   })
   const id = `runner-smoke-${randomBytes(4).toString('hex')}`
   const [input, output] = [`${id}-in`, `${id}-out`]

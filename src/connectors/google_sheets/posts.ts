@@ -3,7 +3,7 @@
  * spreadsheet is held, so that a claim somebody finds under the lock is one that a crash or a lost answer has left.
  */
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
-import { connect, type ConnectionConfig, connectionFor, type PostgresLease } from '../../kit/postgres/connect.ts'
+import { connect, type ConnectionConfig, connectionFor, type PostgresHandle } from '../../kit/postgres/connect.ts'
 import { quoteTable, type Session } from '../../kit/postgres/driver.ts'
 import type { Logger } from '../../contract/plugin.ts'
 
@@ -34,7 +34,7 @@ export class Posts {
   private readonly config: ConnectionConfig
   private readonly table: string
   private readonly log: Logger
-  private lease: Promise<PostgresLease> | undefined
+  private handle: Promise<PostgresHandle> | undefined
   private session: Promise<Session> | undefined
   /** In this process the database's lock is held by one session, so it excludes nobody. */
   private static readonly turns = new Map<string, Promise<unknown>>()
@@ -63,10 +63,10 @@ export class Posts {
   }
 
   async close(): Promise<void> {
-    const { lease, session } = this
-    this.lease = this.session = undefined
+    const { handle, session } = this
+    this.handle = this.session = undefined
     await (await session?.catch(() => undefined))?.release()
-    await (await lease?.catch(() => undefined))?.release()
+    await (await handle?.catch(() => undefined))?.release()
   }
 
   private async locked<T>(spreadsheet: string, work: (claims: SheetClaims) => Promise<T>): Promise<T> {
@@ -93,9 +93,9 @@ export class Posts {
   }
 
   private async openSession(): Promise<Session> {
-    this.lease ??= connect(this.config, this.log)
-    this.lease.catch(() => (this.lease = undefined))
-    const session = await (await this.lease).driver.session()
+    this.handle ??= connect(this.config, this.log)
+    this.handle.catch(() => (this.handle = undefined))
+    const session = await (await this.handle).driver.session()
     session.onLost(() => {
       this.session = undefined
     })

@@ -15,7 +15,7 @@ import { validateAuth, createAuth, isOpen } from './source/auth.ts'
 import { AuthFailure } from './source/signature.ts'
 import { Intake } from './source/intake.ts'
 import { discard, receive, type Receiving } from './source/receive.ts'
-import { Repeats } from './source/repeats.ts'
+import { IdempotentRequests } from './source/idempotent-requests.ts'
 import { RefusalLog } from './source/refusal-log.ts'
 import { cut, formatOf, messagesOf } from './source/rows.ts'
 import { JsonError } from './source/scan.ts'
@@ -72,9 +72,9 @@ class HttpSource implements Source {
   private readonly origin: Origin
   private readonly intake: Intake
   private readonly auth: ReturnType<typeof createAuth>
-  private readonly repeats: Repeats | undefined
+  private readonly idempotentRequests: IdempotentRequests | undefined
   /** By what was signed. */
-  private readonly replays: Repeats | undefined
+  private readonly replays: IdempotentRequests | undefined
   private readonly refusals: RefusalLog
   private readonly idempotency: { readonly header: string; readonly required: boolean } | undefined
   private readonly receiving: Receiving = { bytes: 0 }
@@ -93,12 +93,12 @@ class HttpSource implements Source {
     const idempotency = config.idempotency_key
     const header = idempotency?.header ?? scheme?.idHeader
     this.idempotency = header === undefined ? undefined : { header: header.toLowerCase(), required: idempotency?.required ?? false }
-    this.repeats = idempotency && new Repeats(idempotency)
+    this.idempotentRequests = idempotency && new IdempotentRequests(idempotency)
     if (scheme && config.auth.replays === 'answer') {
       const { ttl, max } = idempotency ?? REMEMBERED
       const keep = tolerance === undefined ? undefined : 2 * tolerance + 1000
       // With a time in what is signed nothing older than that gets this far; only an id of the sender's own is worth more.
-      this.replays = new Repeats({ ttl: Math.max(keep ?? 0, keep === undefined || scheme.idHeader ? ttl : 0), max, keep })
+      this.replays = new IdempotentRequests({ ttl: Math.max(keep ?? 0, keep === undefined || scheme.idHeader ? ttl : 0), max, keep })
     }
     this.refusals = new RefusalLog(ctx, config.path)
     // A dry run and a back-fill commit nothing, so nobody can wait for it.
@@ -188,18 +188,18 @@ class HttpSource implements Source {
     if (signed instanceof AuthFailure) return this.unauthorized(signed, request)
     if (this.draining) return stopping()
 
-    const { idempotency, repeats, replays } = this
+    const { idempotency, idempotentRequests, replays } = this
     const header = idempotency && headers[idempotency.header]
     if (idempotency?.required && !header) return rejectionAnswer(400, 'no_idempotency_key', `the header ${idempotency.header} is missing`)
     const key = typeof header === 'string' && header !== '' ? header : undefined
     // A header that is not signed may differ from one copy of a request to the next: what is signed is looked at first.
-    const take = (): Promise<Answer> => this.once(repeats, key, body, () => this.take(body, request))
+    const take = (): Promise<Answer> => this.once(idempotentRequests, key, body, () => this.take(body, request))
     if (signed === undefined || !replays) return this.inTime(take())
     return this.inTime(this.once(replays, signed, body, take, () => this.refusals.replay(request)))
   }
 
   private once(
-    seen: Repeats | undefined,
+    seen: IdempotentRequests | undefined,
     key: string | undefined,
     body: Buffer,
     run: () => Promise<Answer>,

@@ -10,7 +10,7 @@ import {
   type Transactor,
 } from '../../contract/plugin.ts'
 import type { KafkaSourceConfig } from '../../generated/config-types.ts'
-import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
+import { type DriverHandle, shareDrivers } from '../../kit/share-drivers.ts'
 import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
 import { validateTlsFiles, readTlsFiles } from '../../kit/keys/tls.ts'
 import { stateOwner } from '../../kit/state-owner.ts'
@@ -66,14 +66,14 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   return [...problems, ...validateTlsFiles(c)]
 }
 
-export type KafkaLease = SharedLease<Driver>
+export type KafkaHandle = DriverHandle<Driver>
 const share = shareDrivers<Driver>()
 
 /**
  * @throws {EnvironmentError} for wrong credentials, TLS settings or a file that cannot be opened,
  * {ConnectionError} when no broker answers now.
  */
-export function connect(config: ConnectionConfig, log: Logger): Promise<KafkaLease> {
+export function connect(config: ConnectionConfig, log: Logger): Promise<KafkaHandle> {
   const key = JSON.stringify([scopeOf(config), isEmbedded(config.brokers) ? null : settings(config)])
   return share(key, () => open(config, log))
 }
@@ -116,11 +116,11 @@ export async function clusterOptions(config: ConnectionConfig, log: Logger): Pro
 const CHECKPOINTS: ProducerOptions = { compression: 'zstd', lingerMs: 0, batchSize: 131_072, idempotent: true, acks: -1 }
 
 /** Connects on the first claim: a plugin's `create` may not. Of a `foreign` lane, another system's, this log knows only the id. */
-export class LazyTransactor implements Transactor {
+export class OnDemandTransactor implements Transactor {
   private readonly config: ConnectionConfig
   private readonly context: Context
   private readonly foreign: boolean
-  private opening: Promise<KafkaLease> | undefined
+  private opening: Promise<KafkaHandle> | undefined
   /** By owner: sources of several groups may share one log. */
   private readonly transactors = new Map<string, Transactor>()
 
@@ -153,10 +153,10 @@ export class LazyTransactor implements Transactor {
     const { opening } = this
     this.opening = undefined
     if (opening === undefined) return
-    const lease = await opening
+    const handle = await opening
     for (const transactor of this.transactors.values()) await transactor.close()
     this.transactors.clear()
-    await lease.release()
+    await handle.release()
   }
 
   private async of(lane: LaneInfo): Promise<Transactor> {
@@ -166,10 +166,10 @@ export class LazyTransactor implements Transactor {
         this.opening = undefined
       })
     }
-    const lease = await this.opening
+    const handle = await this.opening
     const id = stateOwner(`${this.context.pipeline}.${this.context.version}`, lane.group)
     let transactor = this.transactors.get(id)
-    if (transactor === undefined) this.transactors.set(id, (transactor = lease.driver.transactor({ id, producer: CHECKPOINTS })))
+    if (transactor === undefined) this.transactors.set(id, (transactor = handle.driver.transactor({ id, producer: CHECKPOINTS })))
     return transactor
   }
 }

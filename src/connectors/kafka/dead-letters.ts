@@ -12,8 +12,8 @@ const MAX_READS = 50
 export async function readTopicDeadLetters(config: KafkaSinkConfig, { log }: { readonly log: Logger }): Promise<DeadLetterReader> {
   const { topic } = config
   if (topic === undefined) throw new EnvironmentError(`its topic is taken from each message (${config.topic_from}): name one with --topic`)
-  const lease = await connect(config, log)
-  const { driver } = lease
+  const handle = await connect(config, log)
+  const { driver } = handle
   let ends = new Map<string, number>()
   return {
     what: `topic ${topic} on ${driver.scope}`,
@@ -42,6 +42,6 @@ export async function readTopicDeadLetters(config: KafkaSinkConfig, { log }: { r
       return { messages: [], next: offset, end: true }
     },
 
-    close: () => lease.release(),
+    close: () => handle.release(),
   }
 }

@@ -1,7 +1,7 @@
 /** Back-fill (`--from`, `--to`) and `once`: reads a stretch of every partition without a group, commits nothing, and ends. */
 import { type Batch, EnvironmentError, type Message, type Position, type Source, type SourceContext } from '../../contract/plugin.ts'
 import type { KafkaSourceConfig } from '../../generated/config-types.ts'
-import { connect, type KafkaLease } from './connect.ts'
+import { connect, type KafkaHandle } from './connect.ts'
 import { type ConsumedBatch, type Driver, type TopicPartition, tpKey } from './driver.ts'
 
 interface Lane extends TopicPartition {
@@ -23,7 +23,7 @@ export function rangeSource(
   ctx: SourceContext,
   range: { readonly from?: number; readonly to?: number },
 ): Source {
-  let lease: KafkaLease | undefined
+  let handle: KafkaHandle | undefined
   let lanes: Lane[] = []
   let turn = 0
 
@@ -34,7 +34,7 @@ export function rangeSource(
     l.pageEnd = l.next
   }
   const read = (l: Lane, offset: number): Promise<ConsumedBatch> =>
-    lease!.driver.read(l, offset, { format: config.format, isolation: config.isolation_level, source: ctx.step })
+    handle!.driver.read(l, offset, { format: config.format, isolation: config.isolation_level, source: ctx.step })
   const fill = async (l: Lane): Promise<void> => {
     const { next } = l
     const batch = await read(l, next)
@@ -46,8 +46,8 @@ export function rangeSource(
 
   return {
     async open() {
-      lease ??= await connect(config, ctx.log)
-      lanes = await bounds(lease.driver, config.topics, range)
+      handle ??= await connect(config, ctx.log)
+      lanes = await bounds(handle.driver, config.topics, range)
       if (config.last !== undefined) await Promise.all(lanes.map(l => keepLast(l, config.last!, read)))
       const positions = await ctx.assign(lanes.map(l => ({ id: tpKey(l), source: ctx.step, topic: l.topic, partition: l.partition })))
       for (const [id, position] of positions) start(lane(id), position)
@@ -77,10 +77,10 @@ export function rangeSource(
     },
 
     caughtUp: id => lane(id).next >= lane(id).to,
-    healthy: () => lease !== undefined,
+    healthy: () => handle !== undefined,
 
     async close() {
-      await lease?.release()
+      await handle?.release()
     },
   }
 }

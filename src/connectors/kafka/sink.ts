@@ -11,7 +11,7 @@ import {
 } from '../../contract/plugin.ts'
 import type { KafkaSinkConfig } from '../../generated/config-types.ts'
 import { getter } from '../../kit/values/fields.ts'
-import { validateConnection, connectionKeys, connect, isEmbedded, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
+import { validateConnection, connectionKeys, connect, isEmbedded, OnDemandTransactor, type KafkaHandle, scopeOf } from './connect.ts'
 import { DateLimits } from './dates.ts'
 import { type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
 import { readTopicDeadLetters } from './dead-letters.ts'
@@ -30,7 +30,7 @@ export default defineSink<KafkaSinkConfig>({
   transactions: {
     scope: scopeOf,
     // For the checkpoint; outputs come with their sink's compression.
-    create: (config, context) => new LazyTransactor(config, context, true),
+    create: (config, context) => new OnDemandTransactor(config, context, true),
   },
   readsValue: c => c.key !== undefined || c.topic_from?.startsWith('field:') === true || c.count_by !== undefined,
   validateConfig(c) {
@@ -70,7 +70,7 @@ class KafkaSink implements Sink {
   private readonly topics: NewTopics
   private readonly topicSet: ReadonlySet<string>
   private dates: DateLimits | undefined
-  private lease: KafkaLease | undefined
+  private handle: KafkaHandle | undefined
   private opening: Promise<Producer> | undefined
   private producer: Producer | undefined
 
@@ -88,14 +88,14 @@ class KafkaSink implements Sink {
 
   async open(): Promise<void> {
     const { config, meter } = this
-    this.lease ??= await connect(config, this.ctx.log)
+    this.handle ??= await connect(config, this.ctx.log)
     // The embedded log counts the age of a record from when it was written, and takes any date.
-    if (!isEmbedded(config.brokers)) this.dates ??= new DateLimits(this.lease.driver, () => this.ctx.clock.now(), this.ctx.log, meter)
+    if (!isEmbedded(config.brokers)) this.dates ??= new DateLimits(this.handle.driver, () => this.ctx.clock.now(), this.ctx.log, meter)
     if (config.topic === undefined) return
     meter.published(config.topic, '', '')
     meter.deliveryErrors(config.topic)
     meter.drops(config.topic)
-    await this.topics.own(this.lease.driver, config.topic)
+    await this.topics.own(this.handle.driver, config.topic)
     await this.dates?.know(this.topicSet)
   }
 
@@ -116,7 +116,7 @@ class KafkaSink implements Sink {
         )
       }
     }
-    if (this.config.topic === undefined && this.lease !== undefined) await this.topics.named(this.lease.driver, records)
+    if (this.config.topic === undefined && this.handle !== undefined) await this.topics.named(this.handle.driver, records)
     ;({ records, indexes } = await this.rejectByDate(records, indexes, failed))
     const transaction = context.transaction as LogTransaction | undefined
     const send = transaction
@@ -159,18 +159,18 @@ class KafkaSink implements Sink {
   }
 
   healthy(): boolean {
-    return this.lease !== undefined && (this.producer?.healthy?.() ?? true)
+    return this.handle !== undefined && (this.producer?.healthy?.() ?? true)
   }
 
   async close(): Promise<void> {
     await this.producer?.close()
-    await this.lease?.release()
+    await this.handle?.release()
   }
 
   private async sender(): Promise<(records: readonly OutRecord[]) => Promise<void>> {
     const { config } = this
-    if (this.lease === undefined) throw new ConnectionError('the sink is not open')
-    this.opening ??= this.lease.driver.producer({
+    if (this.handle === undefined) throw new ConnectionError('the sink is not open')
+    this.opening ??= this.handle.driver.producer({
       compression: config.compression,
       lingerMs: config.linger_ms,
       batchSize: config.batch_size,

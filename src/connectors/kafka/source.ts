@@ -8,7 +8,7 @@ import {
   type SourceContext,
 } from '../../contract/plugin.ts'
 import { stateOwner } from '../../kit/state-owner.ts'
-import { validateConnection, connectionKeys, connect, LazyTransactor, type KafkaLease, scopeOf } from './connect.ts'
+import { validateConnection, connectionKeys, connect, OnDemandTransactor, type KafkaHandle, scopeOf } from './connect.ts'
 import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
 import { Meter } from './metrics.ts'
 import { rangeSource } from './range.ts'
@@ -25,7 +25,7 @@ export default defineSource<KafkaSourceConfig>({
   reason: 'a topic can be read again from any offset, and the group remembers its position',
   transactions: {
     scope: scopeOf,
-    create: (config, context) => new LazyTransactor(config, context),
+    create: (config, context) => new OnDemandTransactor(config, context),
   },
   writeBack: config => ({ plugin: kafkaSink, config: backTo(config) }),
   validateConfig(config) {
@@ -49,7 +49,7 @@ function laneToPartition(lane: string): TopicPartition {
 function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
   const group = config.group ?? ctx.pipeline
   const meter = new Meter(ctx.metrics)
-  let lease: KafkaLease | undefined
+  let handle: KafkaHandle | undefined
   let consumer: Consumer | undefined
   /** Rest of a polled batch that was more than `max_poll_records`. */
   let rest: ConsumedBatch | undefined
@@ -58,7 +58,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
   const originOf = async (lane: LaneInfo): Promise<LaneOrigin> => {
     const tp = laneToPartition(lane.id)
     const key = tpKey(tp)
-    const { driver } = lease!
+    const { driver } = handle!
     const [ids, start, initial, remembered] = await Promise.all([
       driver.topicIds([tp.topic]),
       driver.offsets([tp], 'earliest'),
@@ -83,9 +83,9 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
   return {
     async open() {
       for (const topic of config.topics) meter.errors(topic)
-      lease ??= await connect(config, ctx.log)
+      handle ??= await connect(config, ctx.log)
       await consumer?.close()
-      consumer = lease.driver.consumer({
+      consumer = handle.driver.consumer({
         topics: config.topics,
         group,
         startAt: config.start_at,
@@ -151,7 +151,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
 
     async close() {
       await consumer?.close()
-      await lease?.release()
+      await handle?.release()
     },
   }
 }

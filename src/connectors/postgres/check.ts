@@ -11,11 +11,11 @@ export interface Wanted {
 export async function checkDatabase(config: ConnectionConfig, ctx: CheckContext, tables: readonly Wanted[]): Promise<CheckResult[]> {
   const what = isEmbedded(config.dsn) ? scopeOf(config) : `PostgreSQL ${scopeOf(config).slice('postgres:'.length)}`
   try {
-    const lease = await connect(config, ctx.log)
+    const handle = await connect(config, ctx.log)
     try {
-      return [await version(lease.driver, what), ...(await Promise.all(tables.map(t => checkTable(lease.driver, t))))]
+      return [await version(handle.driver, what), ...(await Promise.all(tables.map(t => checkTable(handle.driver, t))))]
     } finally {
-      await lease.release()
+      await handle.release()
     }
   } catch (error) {
     return [{ what, ok: false, detail: (error as Error).message, fix: 'check the DSN (PG_DSN_RW), and that the server runs' }]

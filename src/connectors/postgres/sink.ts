@@ -16,7 +16,7 @@ import {
   connectionKeys,
   type ConnectionConfig,
   connect,
-  type PostgresLease,
+  type PostgresHandle,
   scopeOf,
 } from '../../kit/postgres/connect.ts'
 import { checkDatabase } from './check.ts'
@@ -60,7 +60,7 @@ class PostgresSink implements Sink {
   private readonly commands: readonly Command[]
   private readonly written: { inc(n?: number): void }
   private readonly rejects: ((m: Message) => void) | undefined
-  private lease: PostgresLease | undefined
+  private handle: PostgresHandle | undefined
 
   constructor(config: PostgresSinkConfig, ctx: Context) {
     this.config = config
@@ -71,8 +71,8 @@ class PostgresSink implements Sink {
   }
 
   async open(): Promise<void> {
-    this.lease ??= await connect(connection(this.config), this.ctx.log)
-    if (this.config.table !== undefined) await assertTable(this.lease.driver, this.config.table, columnNames(this.config.columns))
+    this.handle ??= await connect(connection(this.config), this.ctx.log)
+    if (this.config.table !== undefined) await assertTable(this.handle.driver, this.config.table, columnNames(this.config.columns))
   }
 
   async write(messages: readonly Message[], context: WriteContext): Promise<void> {
@@ -95,13 +95,13 @@ class PostgresSink implements Sink {
   }
 
   healthy(): boolean {
-    return this.lease?.driver.healthy() ?? false
+    return this.handle?.driver.healthy() ?? false
   }
 
   async close(): Promise<void> {
-    const { lease } = this
-    this.lease = undefined
-    await lease?.release()
+    const { handle } = this
+    this.handle = undefined
+    await handle?.release()
   }
 
   private accepts(m: Message, i: number, failed: Map<number, Error>): boolean {
@@ -115,8 +115,8 @@ class PostgresSink implements Sink {
   }
 
   private async writeAlone(messages: readonly Message[], rejected: Map<number, Error>): Promise<void> {
-    if (this.lease === undefined) throw new ConnectionError('the sink is not open')
-    const { driver } = this.lease
+    if (this.handle === undefined) throw new ConnectionError('the sink is not open')
+    const { driver } = this.handle
     const single = this.commands.length === 1 && this.commands[0].params !== undefined
     for (const items of portions(messages)) {
       try {

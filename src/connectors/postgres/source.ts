@@ -11,7 +11,7 @@ import {
   type Source,
   type SourceContext,
 } from '../../contract/plugin.ts'
-import { validateConnection, connectionKeys, type ConnectionConfig, connect, type PostgresLease } from '../../kit/postgres/connect.ts'
+import { validateConnection, connectionKeys, type ConnectionConfig, connect, type PostgresHandle } from '../../kit/postgres/connect.ts'
 import { quoteName, quoteTable, type Param, type Result } from '../../kit/postgres/driver.ts'
 import { jsonText } from './json.ts'
 import { checkDatabase } from './check.ts'
@@ -43,7 +43,7 @@ class PostgresSource implements Source {
   private readonly ctx: SourceContext
   private readonly lane: string
   private readonly sql: (first: boolean, limit: number) => string
-  private lease: PostgresLease | undefined
+  private handle: PostgresHandle | undefined
   private cursor: Cursor = { after: null, row: 0 }
   /** When the last question, which left nothing, was asked: `clock.monotonic()`. */
   private emptyAt: number | undefined
@@ -57,7 +57,7 @@ class PostgresSource implements Source {
   }
 
   async open(): Promise<void> {
-    this.lease ??= await connect(connection(this.config), this.ctx.log)
+    this.handle ??= await connect(connection(this.config), this.ctx.log)
     const positions = await this.ctx.assign([{ id: this.lane, source: this.ctx.step }])
     await this.seek(this.lane, positions.get(this.lane))
   }
@@ -91,24 +91,24 @@ class PostgresSource implements Source {
   }
 
   healthy(): boolean {
-    return this.lease?.driver.healthy() ?? false
+    return this.handle?.driver.healthy() ?? false
   }
 
   async close(): Promise<void> {
-    const { lease } = this
-    this.lease = undefined
-    await lease?.release()
+    const { handle } = this
+    this.handle = undefined
+    await handle?.release()
   }
 
   private async next(): Promise<Batch | undefined> {
-    if (this.lease === undefined) throw new ConnectionError('the source is not open')
+    if (this.handle === undefined) throw new ConnectionError('the source is not open')
     const { cursor, batch_size: limit, numbers, key, time } = this.config
     const { after, row: from } = this.cursor
     const start = this.config.start === undefined ? undefined : [this.config.start].flat().map(String)
     const values: readonly Param[] = after ?? start ?? []
     const asked = this.ctx.clock.monotonic()
     // One more than wanted: a batch must not end between rows that the cursor cannot tell apart.
-    const found = await this.lease.driver.query(this.sql(values.length === 0, limit + 1), values, { prepare: true })
+    const found = await this.handle.driver.query(this.sql(values.length === 0, limit + 1), values, { prepare: true })
     const columns = [cursor].flat()
     const rows = whole(found, columns, limit)
     this.emptyAt = found.rows.length > rows.length ? undefined : asked

@@ -3,7 +3,7 @@
  * the transaction is open, and its epoch tells whose the lane is.
  */
 import { type Checkpoint, type CheckpointDelta, type Context, type Json, type LaneInfo, type Transactor } from '../../contract/plugin.ts'
-import { type ConnectionConfig, connect, type PostgresLease } from '../../kit/postgres/connect.ts'
+import { type ConnectionConfig, connect, type PostgresHandle } from '../../kit/postgres/connect.ts'
 import { stateOwner } from '../../kit/state-owner.ts'
 import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
 import type { Driver, Queryable } from '../../kit/postgres/driver.ts'
@@ -48,7 +48,7 @@ export class PostgresTransactor implements Transactor {
   private readonly pipeline: string
   private readonly claims = new Map<string, Claim>()
   private readonly running = new Map<string, PostgresTransaction>()
-  private opening: Promise<PostgresLease> | undefined
+  private opening: Promise<PostgresHandle> | undefined
 
   constructor(config: ConnectionConfig, context: Context) {
     this.config = config
@@ -120,14 +120,14 @@ export class PostgresTransactor implements Transactor {
 
   private async open(): Promise<Driver> {
     if (this.opening === undefined) {
-      this.opening = connect(this.config, this.context.log).then(async lease => {
+      this.opening = connect(this.config, this.context.log).then(async handle => {
         try {
-          await createTables(lease.driver)
+          await createTables(handle.driver)
         } catch (error) {
-          await lease.release()
+          await handle.release()
           throw error
         }
-        return lease
+        return handle
       })
       this.opening.catch(() => (this.opening = undefined))
     }

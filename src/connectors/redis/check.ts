@@ -64,13 +64,13 @@ async function withDriver(config: ConnectionConfig, look: (driver: Driver) => Pr
     const target = parseUrl(config.url)
     what = `redis ${nameOf(target)}`
     if (target.kind === 'embedded' && !existsSync(target.path)) return [{ what, ok: true, detail: 'will be made' }]
-    const lease = await connect(config)
+    const handle = await connect(config)
     try {
-      const [pong] = await lease.driver.run([['PING']])
+      const [pong] = await handle.driver.run([['PING']])
       if (pong instanceof ReplyError) return [{ what, ok: false, detail: pong.message, fix: fixFor(pong) }]
-      return [{ what, ok: true, detail: 'answers' }, ...(await look(lease.driver))]
+      return [{ what, ok: true, detail: 'answers' }, ...(await look(handle.driver))]
     } finally {
-      await lease.release()
+      await handle.release()
     }
   } catch (error) {
     const { message } = error as Error

@@ -1,14 +1,14 @@
 /** One shared driver per Redis in this process. */
-import { type Lease as SharedLease, shareDrivers } from '../../kit/share-drivers.ts'
+import { type DriverHandle, shareDrivers } from '../../kit/share-drivers.ts'
 import { readTlsFiles } from '../../kit/keys/tls.ts'
 import type { Driver } from './driver.ts'
 import { type ConnectionConfig, connectionKeys, parseUrl } from './url.ts'
 
-export type RedisLease = SharedLease<Driver>
+export type RedisHandle = DriverHandle<Driver>
 const share = shareDrivers<Driver>()
 
 /** @throws {EnvironmentError} for wrong credentials, TLS settings or a file that cannot be opened, {ConnectionError} when nobody answers now */
-export function connect(config: ConnectionConfig): Promise<RedisLease> {
+export function connect(config: ConnectionConfig): Promise<RedisHandle> {
   const key = JSON.stringify(Object.keys(connectionKeys.properties).map(name => config[name as keyof ConnectionConfig]))
   return share(key, () => open(config))
 }

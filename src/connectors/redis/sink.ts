@@ -10,7 +10,7 @@ import {
   type Sink,
 } from '../../contract/plugin.ts'
 import type { RedisSinkConfig } from '../../generated/config-types.ts'
-import { connect, type RedisLease } from './connect.ts'
+import { connect, type RedisHandle } from './connect.ts'
 import { type Command, ReplyError, sortError } from './driver.ts'
 import { checkSink } from './check.ts'
 import { MODES, type Mode, modeOf, trimmer, type Write, writer } from './sink-commands.ts'
@@ -83,7 +83,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   const trim = trimmer(config)
   const fixed = isFixed(config[mode]!)
   const written = ctx.metrics.counter('redis_written_total', 'Messages that Redis has acknowledged.', { step: ctx.step, mode })
-  let lease: RedisLease | undefined
+  let handle: RedisHandle | undefined
 
   /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
   const run = async (writes: readonly { index: number; write: Write }[], failed: Map<number, Error>): Promise<void> => {
@@ -102,7 +102,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
       }
     }
     const atomic = writes[0].write.atomic
-    const replies = await lease!.driver.run(commands, { atomic })
+    const replies = await handle!.driver.run(commands, { atomic })
     replies.forEach((reply, i) => {
       if (!(reply instanceof ReplyError)) return
       const error = sortError(reply, `${mode} ${String(commands[i][1])}`)
@@ -115,21 +115,21 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
 
   return {
     async open() {
-      lease ??= await connect(config)
+      handle ??= await connect(config)
     },
 
     async write(messages) {
-      if (lease === undefined) throw new ConnectionError('the sink is not open')
+      if (handle === undefined) throw new ConnectionError('the sink is not open')
       const failed = new Map<number, Error>()
       for (const part of parts(messages, make, failed)) await run(part, failed)
       written.inc(messages.length - failed.size)
       if (failed.size > 0) throw new BatchError(failed)
     },
 
-    healthy: () => lease?.driver.healthy() ?? false,
+    healthy: () => handle?.driver.healthy() ?? false,
 
     async close() {
-      await lease?.release()
+      await handle?.release()
     },
   }
 }

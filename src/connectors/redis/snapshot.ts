@@ -1,7 +1,7 @@
 /** What a key holds, read once. */
 import { type Batch, EnvironmentError, Message, type Origin, type Source, type SourceContext } from '../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../generated/config-types.ts'
-import { connect, type RedisLease } from './connect.ts'
+import { connect, type RedisHandle } from './connect.ts'
 import { ask, type Driver, type Reply, text } from './driver.ts'
 
 interface Item {
@@ -16,13 +16,13 @@ export function snapshotSource(config: RedisSourceConfig, ctx: SourceContext): S
   const key = (config.snapshot ?? config.list ?? config.hash ?? config.sorted_set)!
   const lane = `key/${key}`
   const origin: Origin = { lane, source: ctx.step, topic: key, format: config.format }
-  let lease: RedisLease | undefined
+  let handle: RedisHandle | undefined
   let items: Item[] | undefined
   let next = 0
 
   return {
     async open() {
-      lease ??= await connect(config)
+      handle ??= await connect(config)
       const positions = await ctx.assign([{ id: lane, source: ctx.step, topic: key }])
       next = start(positions.get(lane))
     },
@@ -30,7 +30,7 @@ export function snapshotSource(config: RedisSourceConfig, ctx: SourceContext): S
     async read(signal): Promise<Batch | null> {
       signal.throwIfAborted()
       // Read as a whole: what changes between two reads of a part would shift all behind it.
-      items ??= await readKey(lease!.driver, config, key)
+      items ??= await readKey(handle!.driver, config, key)
       if (next >= items.length) return null
       const from = next
       next = Math.min(items.length, from + config.batch_size)
@@ -44,10 +44,10 @@ export function snapshotSource(config: RedisSourceConfig, ctx: SourceContext): S
     },
 
     caughtUp: () => items !== undefined && next >= items.length,
-    healthy: () => lease?.driver.healthy() ?? false,
+    healthy: () => handle?.driver.healthy() ?? false,
 
     async close() {
-      await lease?.release()
+      await handle?.release()
     },
   }
 }

@@ -2,7 +2,7 @@
 import { type ConfigProblem, EnvironmentError, type Logger } from '../../contract/plugin.ts'
 import { suggest } from '../text/suggest.ts'
 import { inStateDir } from '../state-dir.ts'
-import { type Lease as SharedLease, shareDrivers } from '../share-drivers.ts'
+import { type DriverHandle, shareDrivers } from '../share-drivers.ts'
 import tlsKeys from '../keys/tls.schema.json' with { type: 'json' }
 import { validateTlsFiles, readTlsFiles } from '../keys/tls.ts'
 import { withKeys } from '../keys/with-keys.ts'
@@ -63,14 +63,14 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   return [...problems, ...validateTlsFiles(c)]
 }
 
-export type PostgresLease = SharedLease<Driver>
+export type PostgresHandle = DriverHandle<Driver>
 const share = shareDrivers<Driver>()
 
 /**
  * @throws {EnvironmentError} for wrong credentials, TLS settings, a missing database or one that another process has open,
  * {ConnectionError} when the server does not answer now.
  */
-export function connect(config: ConnectionConfig, log: Logger): Promise<PostgresLease> {
+export function connect(config: ConnectionConfig, log: Logger): Promise<PostgresHandle> {
   const key = isEmbedded(config.dsn) ? scopeOf(config) : JSON.stringify(settings(config))
   return share(key, () => open(config, log))
 }

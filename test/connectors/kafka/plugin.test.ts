@@ -8,7 +8,7 @@ import type { KafkaSinkConfig, KafkaSourceConfig } from '../../../src/generated/
 import { codecIds } from '../../../src/connectors/kafka/codec/compression.ts'
 import { batchHeader } from '../../../src/connectors/kafka/codec/decode.ts'
 import { CONTROL } from '../../../src/connectors/kafka/codec/encode.ts'
-import { connect, type KafkaLease } from '../../../src/connectors/kafka/connect.ts'
+import { connect, type KafkaHandle } from '../../../src/connectors/kafka/connect.ts'
 import { type NewTopic, type OutRecord, tpKey } from '../../../src/connectors/kafka/driver.ts'
 import { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
 import { fetch } from '../../../src/connectors/kafka/client/consume/fetch.ts'
@@ -34,15 +34,15 @@ describe.each([
   ['kafka', brokers()],
   ['embedded', `embedded:${join(dir, 'log.db')}`],
 ])('%s', (name, address) => {
-  let lease: KafkaLease
+  let handle: KafkaHandle
   beforeAll(async () => {
-    lease = await connect(sourceConfig({ brokers: address }), testLog)
+    handle = await connect(sourceConfig({ brokers: address }), testLog)
   })
-  afterAll(() => lease.release())
+  afterAll(() => handle.release())
 
   const newTopic = async (more: Partial<NewTopic> = {}): Promise<string> => {
     const topic = unique('plugin')
-    await lease.driver.createTopics([{ topic, partitions: 1, ...more }])
+    await handle.driver.createTopics([{ topic, partitions: 1, ...more }])
     return topic
   }
   const write = async (
@@ -50,7 +50,7 @@ describe.each([
     values: readonly (string | Buffer | null)[],
     more: (i: number) => Partial<OutRecord> = () => ({}),
   ): Promise<void> => {
-    const producer = await lease.driver.producer({ ...producerOptions, batchSize: 131_072 })
+    const producer = await handle.driver.producer({ ...producerOptions, batchSize: 131_072 })
     await producer.send(
       values.map((value, i) => ({ topic, key: null, value, headers: undefined, time: 1_700_000_000_000 + i, ...more(i) })),
     )
@@ -59,9 +59,9 @@ describe.each([
   const contents = async (topic: string, partition = 0): Promise<Message[]> => {
     const tp = { topic, partition }
     const found: Message[] = []
-    const end = (await lease.driver.offsets([tp], 'latest')).get(tpKey(tp))!
+    const end = (await handle.driver.offsets([tp], 'latest')).get(tpKey(tp))!
     for (let at = 0; at < end; ) {
-      const batch = await lease.driver.read(tp, at, { format: 'text', isolation: 'read_committed' })
+      const batch = await handle.driver.read(tp, at, { format: 'text', isolation: 'read_committed' })
       found.push(...batch.messages)
       at = batch.nextOffset
     }
@@ -274,7 +274,7 @@ describe.each([
     const both = [out.write([to(a), to('no/topic'), to(c)], writeContext()), out.write([to(a)], writeContext())]
     await expect(both[0]).rejects.toMatchObject({ failed: new Map([[1, expect.any(DataError)]]) })
     await both[1]
-    const transactor = lease.driver.transactor({ id: a, producer: { ...producerOptions, batchSize: 131_072 } })
+    const transactor = handle.driver.transactor({ id: a, producer: { ...producerOptions, batchSize: 131_072 } })
     const lane = { id: `${c}/0`, source: 'in', topic: c, partition: 0, group: a }
     await transactor.claim(lane)
     const transaction = await transactor.begin(lane)
@@ -282,7 +282,7 @@ describe.each([
     await transaction.commit({ position: 1, state: [] })
     await transactor.close()
     await out.close!()
-    const partitions = new Map((await lease.driver.topics()).map(t => [t.name, t.partitions]))
+    const partitions = new Map((await handle.driver.topics()).map(t => [t.name, t.partitions]))
     expect([a, b, c].map(t => partitions.get(t))).toEqual([3, 3, 1])
     const count = async (topic: string) => (await Promise.all([0, 1, 2].map(p => contents(topic, p)))).flat().length
     // Brokers mark a transaction as committed after they have said so.
@@ -291,10 +291,10 @@ describe.each([
 
   test('two users of one log share a driver, which lives as long as one of them', async () => {
     const again = await connect(sinkConfig({ brokers: address, topic: 'x' }), testLog)
-    expect(again.driver).toBe(lease.driver)
+    expect(again.driver).toBe(handle.driver)
     await again.release()
     await again.release()
-    expect((await lease.driver.topics()).length).toBeGreaterThan(0)
+    expect((await handle.driver.topics()).length).toBeGreaterThan(0)
   })
 })
 
@@ -309,19 +309,19 @@ test('on brokers a missing topic is said clearly, by the source and by the sink'
   }
   const out = sinkPlugin.create(sinkConfig({ brokers: brokers(), topic, create_topics: true, partitions: 3 }), fakeContext('out'))
   await out.open!(new AbortController().signal)
-  const lease = await connect(sinkConfig({ brokers: brokers(), topic }), testLog)
-  expect((await lease.driver.topics()).find(t => t.name === topic)?.partitions).toBe(3)
-  await lease.release()
+  const handle = await connect(sinkConfig({ brokers: brokers(), topic }), testLog)
+  expect((await handle.driver.topics()).find(t => t.name === topic)?.partitions).toBe(3)
+  await handle.release()
   await out.close!()
 })
 
 test.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)('the sink compresses by %s, in a transaction too', async compression => {
-  const lease = await connect(sinkConfig({ brokers: brokers(), topic: 'x' }), testLog)
+  const handle = await connect(sinkConfig({ brokers: brokers(), topic: 'x' }), testLog)
   const topic = unique('compressed')
-  await lease.driver.createTopics([{ topic, partitions: 1 }])
+  await handle.driver.createTopics([{ topic, partitions: 1 }])
   const out = sinkPlugin.create(sinkConfig({ brokers: brokers(), topic, compression }), fakeContext('out'))
   await out.open!(new AbortController().signal)
-  const transactor = lease.driver.transactor({ id: topic, producer: { ...producerOptions, compression: 'zstd' } })
+  const transactor = handle.driver.transactor({ id: topic, producer: { ...producerOptions, compression: 'zstd' } })
   const lane = { id: `${topic}/0`, source: 'in', topic, partition: 0, group: topic }
   await transactor.claim(lane)
   const transaction = await transactor.begin(lane)
@@ -343,7 +343,7 @@ test.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)('the sink compress
   }
   expect(codecs).toEqual([codecIds[compression], codecIds[compression]])
   await cluster.close()
-  await lease.release()
+  await handle.release()
 })
 
 test('check finds what the schema cannot say', () => {

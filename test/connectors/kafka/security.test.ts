@@ -106,8 +106,8 @@ const token = (sasl_password: string) =>
 
 /** Writes, reads as a member of a group, commits a transaction: every kind of connection the driver opens. */
 async function works(c: KafkaSourceConfig): Promise<void> {
-  const lease = await connect(c, testLog)
-  const { driver } = lease
+  const handle = await connect(c, testLog)
+  const { driver } = handle
   const topic = unique('secure')
   await driver.createTopics([{ topic, partitions: 1 }])
   const producer = await driver.producer(producerOptions)
@@ -132,13 +132,13 @@ async function works(c: KafkaSourceConfig): Promise<void> {
   await consumer.open({ assigned: async () => new Map(), revoked: async () => {}, lost: () => {} })
   expect((await consumer.poll(AbortSignal.timeout(10_000))).messages.map(m => m.value)).toEqual(['one'])
   expect(errors).toEqual([])
-  await lease.release()
+  await handle.release()
 }
 
 async function refused(c: KafkaSourceConfig): Promise<Error> {
   const error = await connect(c, testLog).then(
-    async lease => {
-      await lease.release()
+    async handle => {
+      await handle.release()
       throw new Error('it was let in')
     },
     (e: Error) => e,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresSinkConfig } from '../../../src/generated/config-types.ts'
-import { connect, type PostgresLease } from '../../../src/kit/postgres/connect.ts'
+import { connect, type PostgresHandle } from '../../../src/kit/postgres/connect.ts'
 import plugin from '../../../src/connectors/postgres/sink.ts'
 import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
 import { type BatchError, EnvironmentError, Message } from '../../../src/contract/plugin.ts'
@@ -27,16 +27,16 @@ describe.each([
   ['pglite', async () => `pglite:${join(dir, 'db')}`],
 ])('%s', (name, place) => {
   let dsn: string
-  let lease: PostgresLease
+  let handle: PostgresHandle
   beforeAll(async () => {
     dsn = await place()
-    lease = await connect(settings(dsn), fakeContext('x').log)
+    handle = await connect(settings(dsn), fakeContext('x').log)
   })
-  afterAll(() => lease.release())
-  const rows = async (sql: string) => (await lease.driver.query(sql)).rows
+  afterAll(() => handle.release())
+  const rows = async (sql: string) => (await handle.driver.query(sql)).rows
   const make = async (columns: string): Promise<string> => {
     const table = unique('t').replace('-', '_')
-    await lease.driver.script(`create table ${table} (${columns})`)
+    await handle.driver.script(`create table ${table} (${columns})`)
     return table
   }
   const open = async (more: Partial<PostgresSinkConfig>) => {
@@ -119,7 +119,7 @@ describe.each([
   test('a constraint that is checked at the commit refuses its rows alone, too', async () => {
     const accounts = await make('id text primary key')
     const deferred = `id int primary key, account text references ${accounts} deferrable initially deferred`
-    await lease.driver.query(`insert into ${accounts} values ('a')`)
+    await handle.driver.query(`insert into ${accounts} values ('a')`)
     const messages = ['a', 'nobody', 'a'].map((account, id) => raw(JSON.stringify({ id, account }), id))
     const [table, other] = [await make(deferred), await make(deferred)]
     const ids = async (of: string) => (await rows(`select id from ${of} order by 1`)).map(r => Number(r.id))
@@ -205,7 +205,7 @@ describe.each([
     const table = await make('id int')
     const sink = await open({ table, columns: ['id'] })
     await sink.write([raw('{"id": 1}')], writeContext())
-    await lease.driver.script(`alter table ${table} alter column id type numeric`)
+    await handle.driver.script(`alter table ${table} alter column id type numeric`)
     await sink.write([raw('{"id": 2.5}')], writeContext()).catch(() => sink.write([raw('{"id": 2.5}')], writeContext()))
     expect(await rows(`select id from ${table} order by id`)).toEqual([{ id: '1' }, { id: '2.5' }])
     await sink.close!()

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresSourceConfig } from '../../../src/generated/config-types.ts'
-import { connect, type PostgresLease } from '../../../src/kit/postgres/connect.ts'
+import { connect, type PostgresHandle } from '../../../src/kit/postgres/connect.ts'
 import plugin from '../../../src/connectors/postgres/source.ts'
 import { fakeContext, fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
@@ -23,15 +23,15 @@ describe.each([
   ['pglite', async () => `pglite:${join(dir, 'db')}`],
 ])('%s', (name, place) => {
   let dsn: string
-  let lease: PostgresLease
+  let handle: PostgresHandle
   beforeAll(async () => {
     dsn = await place()
-    lease = await connect(settings(dsn), fakeContext('x').log)
+    handle = await connect(settings(dsn), fakeContext('x').log)
   })
-  afterAll(() => lease.release())
+  afterAll(() => handle.release())
   const make = async (columns: string): Promise<string> => {
     const table = unique('t').replace('-', '_')
-    await lease.driver.script(`create table ${table} (${columns})`)
+    await handle.driver.script(`create table ${table} (${columns})`)
     return table
   }
   const read = async (more: Partial<PostgresSourceConfig>) => {
@@ -48,7 +48,7 @@ describe.each([
     prepare: async records => {
       const table = await make('id int primary key, n int, text text')
       const values = records.map(r => JSON.parse(r) as { n: number; text: string })
-      await lease.driver.query(`insert into ${table} select * from unnest($1::int[], $2::int[], $3::text[])`, [
+      await handle.driver.query(`insert into ${table} select * from unnest($1::int[], $2::int[], $3::text[])`, [
         values.map((_, i) => i),
         values.map(v => v.n),
         values.map(v => v.text),
@@ -63,7 +63,7 @@ describe.each([
 
   test('exact numbers, JSON, times and keys', async () => {
     const table = await make('id bigint, n numeric, doc json, at timestamptz, list numeric[], sym text, bin bytea')
-    await lease.driver.query(
+    await handle.driver.query(
       `insert into ${table} values (9007199254740993, 1.10, '{"x": 1.10}', '2026-01-02 03:04:05.678901+00', '{1.10,NULL}', 'é"', '\\x00ff'), (9007199254740994, 'NaN', null, null, null, null, null)`,
     )
     const [text] = await read({ table, cursor: 'id', key: 'sym', time: 'at' })
@@ -82,7 +82,7 @@ describe.each([
 
   test('rows that a cursor cannot tell apart stay together, or the run ends', async () => {
     const table = await make('at timestamptz, id int')
-    await lease.driver.query(
+    await handle.driver.query(
       `insert into ${table} select '2026-01-01'::timestamptz + (i / 3) * interval '1 microsecond', i from generate_series(0, 29) i`,
     )
     const batches = await read({ table, cursor: 'at', batch_size: 7 })
@@ -94,14 +94,14 @@ describe.each([
 
   test('poll finds what has come since', async () => {
     const table = await make('id int')
-    await lease.driver.query(`insert into ${table} values (1)`)
+    await handle.driver.query(`insert into ${table} values (1)`)
     const source = plugin.create(config(dsn, { table, cursor: 'id', mode: 'poll', interval: 20 }), fakeSourceContext('in'))
     await source.open!(new AbortController().signal)
     const ids = async () => (await source.read(new AbortController().signal))!.messages.map(m => (m.value as { id: number }).id)
     expect(await ids()).toEqual([1])
     const next = ids()
     await expect.poll(() => source.caughtUp!('in')).not.toBe(false)
-    await lease.driver.query(`insert into ${table} values (2), (3)`)
+    await handle.driver.query(`insert into ${table} values (2), (3)`)
     expect(await next).toEqual([2, 3])
     await source.close!()
   })

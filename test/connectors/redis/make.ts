@@ -4,15 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
 import type { RedisSinkConfig, RedisSourceConfig } from '../../../src/generated/config-types.ts'
-import { connect, type RedisLease } from '../../../src/connectors/redis/connect.ts'
+import { connect, type RedisHandle } from '../../../src/connectors/redis/connect.ts'
 import { redisUrl } from '../../support/redis.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'redis-embedded-'))
-const leases: RedisLease[] = []
+const handles: RedisHandle[] = []
 freshState()
 
 afterAll(async () => {
-  for (const lease of leases) await lease.release()
+  for (const handle of handles) await handle.release()
   rmSync(dir, { recursive: true, force: true })
 })
 
@@ -57,8 +57,8 @@ export const sinkConfig = (config: Partial<RedisSinkConfig>): RedisSinkConfig =>
 })
 
 /** A driver that is given back when the test file ends. */
-export async function driver(config: Partial<RedisSourceConfig>): Promise<RedisLease['driver']> {
-  const lease = await connect(sourceConfig(config))
-  leases.push(lease)
-  return lease.driver
+export async function driver(config: Partial<RedisSourceConfig>): Promise<RedisHandle['driver']> {
+  const handle = await connect(sourceConfig(config))
+  handles.push(handle)
+  return handle.driver
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { connect, type PostgresLease } from '../../../src/kit/postgres/connect.ts'
+import { connect, type PostgresHandle } from '../../../src/kit/postgres/connect.ts'
 import { ConnectionError, DataError, EnvironmentError } from '../../../src/contract/plugin.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 import { database } from '../../support/postgres.ts'
@@ -19,16 +19,16 @@ const places = { server: database, pglite: async () => `pglite:${join(dir, 'db')
 
 describe.each(Object.entries(places))('%s', (kind, place) => {
   let dsn: string
-  let lease: PostgresLease
+  let handle: PostgresHandle
   beforeAll(async () => {
     dsn = await place()
-    lease = await connect(settings(dsn), log)
-    await lease.driver.script('create table t (id int primary key, n numeric, note text); create table u (id int references t)')
+    handle = await connect(settings(dsn), log)
+    await handle.driver.script('create table t (id int primary key, n numeric, note text); create table u (id int references t)')
   })
-  afterAll(() => lease.release())
+  afterAll(() => handle.release())
 
   test('values come back exactly, those that fit no JavaScript number as text', async () => {
-    const { rows, fields } = await lease.driver.query(
+    const { rows, fields } = await handle.driver.query(
       `select 9007199254740993::int8 a, 123456789012345678901234567890.123456789012345678901234567890::numeric b, '{"x": 1.10}'::json c,
        true d, 7::int4 e, 1.5::float8 f, '\\x00ff'::bytea g, null::text h, '2026-01-02 03:04:05.123456+02'::timestamptz i,
        array[1.10, null]::numeric[] j, array['a"b\\', 'null', '', 'c,d', null] k, 'NaN'::float8 l, array[[1,2],[3,4]] m`,
@@ -58,7 +58,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
 
   test('parameters take the type that the statement wants', async () => {
     const list = ['a"b\\', 'null', '', 'c,d', null, 'ü\n']
-    const { rows } = await lease.driver.query(
+    const { rows } = await handle.driver.query(
       'select $1::int8 a, $2::numeric b, $3::bool c, $4::bytea d, $5::text[] e, $6::jsonb f, $7::text g, $8::timestamptz h, $9::bool i',
       ['9007199254740993', '1.10', true, Buffer.from([1, 254]), list, '{"x":1.10}', null, '2026-01-02T00:00:00Z', 'false'],
       { prepare: true },
@@ -77,7 +77,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
   })
 
   test('rowCount counts what changed; a transaction is all or nothing', async () => {
-    const { driver } = lease
+    const { driver } = handle
     expect((await driver.query("insert into t values (1, 1, 'a'), (2, 2, 'b')")).rowCount).toBe(2)
     expect((await driver.query('update t set n = 3 where id = 1')).rowCount).toBe(1)
     expect((await driver.query('select * from t')).rowCount).toBe(2)
@@ -92,15 +92,15 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
   })
 
   test('a transaction in which something failed does not commit, even if its user did not look', async () => {
-    const tx = await lease.driver.begin()
+    const tx = await handle.driver.begin()
     await tx.query('insert into t values (50)')
     await tx.query('select 1/0').catch(() => {})
     await expect(tx.commit()).rejects.toThrow(/rolled back/)
-    expect((await lease.driver.query('select * from t where id = 50')).rows).toEqual([])
+    expect((await handle.driver.query('select * from t where id = 50')).rows).toEqual([])
   })
 
   test('errors mean what their SQLSTATE says', async () => {
-    const fails = (sql: string) => lease.driver.query(sql).catch((error: Error) => error)
+    const fails = (sql: string) => handle.driver.query(sql).catch((error: Error) => error)
     expect(await fails("select 'x'::int")).toBeInstanceOf(DataError)
     expect(await fails('insert into t values (1)')).toBeInstanceOf(DataError)
     expect(await fails('insert into u values (77)')).toBeInstanceOf(DataError)
@@ -114,7 +114,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
   })
 
   test.each(['WL042', '45000', 'P0404', '60001', 'ZZZZZ'])("a user's own SQLSTATE refuses the record: %s", async code => {
-    const error = await lease.driver
+    const error = await handle.driver
       .query(`do $$ begin raise exception 'wallet is closed' using errcode = '${code}', detail = 'since May'; end $$`)
       .catch((e: Error) => e)
     expect(error).toMatchObject({ name: 'DataError', message: `wallet is closed (since May) [${code}]` })
@@ -136,16 +136,16 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     ['38000', EnvironmentError],
     ['P0000', EnvironmentError],
   ])("PostgreSQL's own stay what they are: %s", async (code, kind) => {
-    expect(await lease.driver.query(`do $$ begin raise exception using errcode = '${code}'; end $$`).catch((e: Error) => e)).toBeInstanceOf(
-      kind,
-    )
+    expect(
+      await handle.driver.query(`do $$ begin raise exception using errcode = '${code}'; end $$`).catch((e: Error) => e),
+    ).toBeInstanceOf(kind)
   })
 
   test('a session hears what is sent to its channel', async () => {
-    const session = await lease.driver.session()
+    const session = await handle.driver.session()
     const heard: string[] = []
     await session.listen('Outbox "x"', payload => heard.push(payload))
-    await lease.driver.query('select pg_notify($1, $2)', ['Outbox "x"', 'one'])
+    await handle.driver.query('select pg_notify($1, $2)', ['Outbox "x"', 'one'])
     await expect.poll(() => heard).toEqual(['one'])
     await session.release()
     await session.release()
@@ -153,17 +153,17 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
 
   test('the driver is shared, and works again after everybody has released it', async () => {
     const again = await connect(settings(dsn), log)
-    expect(again.driver).toBe(lease.driver)
+    expect(again.driver).toBe(handle.driver)
     await again.release()
-    expect((await lease.driver.query('select 1 as x')).rows).toEqual([{ x: 1 }])
-    await lease.release()
-    lease = await connect(settings(dsn), log)
-    expect((await lease.driver.query('select count(*) c from t')).rows[0].c).toBe('1')
+    expect((await handle.driver.query('select 1 as x')).rows).toEqual([{ x: 1 }])
+    await handle.release()
+    handle = await connect(settings(dsn), log)
+    expect((await handle.driver.query('select count(*) c from t')).rows[0].c).toBe('1')
   })
 
   if (kind === 'pglite') {
     test('transactions take turns', async () => {
-      const { driver } = lease
+      const { driver } = handle
       const seen: number[] = []
       await Promise.all(
         [1, 2, 3].map(n =>
@@ -185,19 +185,19 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     })
   } else {
     test('a session that is cut off says so; the pool goes on', async () => {
-      const session = await lease.driver.session()
+      const session = await handle.driver.session()
       const lost = new Promise<Error>(resolve => session.onLost(resolve))
       const { pid } = (await session.query('select pg_backend_pid() pid')).rows[0]
-      await lease.driver.query('select pg_terminate_backend($1)', [pid])
+      await handle.driver.query('select pg_terminate_backend($1)', [pid])
       expect(await lost).toBeInstanceOf(ConnectionError)
       await expect(session.query('select 1')).rejects.toBeInstanceOf(ConnectionError)
       await session.release()
-      const tx = await lease.driver.begin()
+      const tx = await handle.driver.begin()
       const { pid: other } = (await tx.query('select pg_backend_pid() pid')).rows[0]
-      await lease.driver.query('select pg_terminate_backend($1)', [other])
+      await handle.driver.query('select pg_terminate_backend($1)', [other])
       await expect(tx.commit()).rejects.toMatchObject({ name: 'UnknownOutcomeError' })
-      expect((await lease.driver.query('select 1 as x')).rows).toEqual([{ x: 1 }])
-      expect(lease.driver.healthy()).toBe(true)
+      expect((await handle.driver.query('select 1 as x')).rows).toEqual([{ x: 1 }])
+      expect(handle.driver.healthy()).toBe(true)
     })
 
     test('wrong passwords and databases end the run, a server that is away does not', async () => {
@@ -217,7 +217,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     test('a statement may not run for ever', async () => {
       const short = await connect(settings(dsn, { statement_timeout: 50, lock_timeout: 50 }), log)
       await expect(short.driver.query('select pg_sleep(5)')).rejects.toBeInstanceOf(ConnectionError)
-      const tx = await lease.driver.begin()
+      const tx = await handle.driver.begin()
       await tx.query('select * from t where id = 1 for update')
       await expect(short.driver.query('update t set n = 9 where id = 1')).rejects.toBeInstanceOf(ConnectionError)
       await tx.rollback()

@@ -27,11 +27,11 @@ describe('TLS', () => {
   afterAll(() => server?.stop())
 
   const encrypted = async (more: Partial<ConnectionConfig>, change: (dsn: string) => string = dsn => dsn): Promise<unknown> => {
-    const lease = await connect(settings(change(server.dsn), more), fakeContext('x').log)
+    const handle = await connect(settings(change(server.dsn), more), fakeContext('x').log)
     try {
-      return (await lease.driver.query('select ssl from pg_stat_ssl where pid = pg_backend_pid()')).rows[0].ssl
+      return (await handle.driver.query('select ssl from pg_stat_ssl where pid = pg_backend_pid()')).rows[0].ssl
     } finally {
-      await lease.release()
+      await handle.release()
     }
   }
 

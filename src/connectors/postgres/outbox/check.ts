@@ -7,11 +7,11 @@ import { type Queryable, quoteTable } from '../../../kit/postgres/driver.ts'
 export async function checkOutbox(config: PostgresOutboxSourceConfig, ctx: CheckContext): Promise<CheckResult[]> {
   const results: CheckResult[] = []
   try {
-    const lease = await connect(config, ctx.log)
+    const handle = await connect(config, ctx.log)
     try {
-      await look(lease.driver, config, results)
+      await look(handle.driver, config, results)
     } finally {
-      await lease.release()
+      await handle.release()
     }
   } catch (error) {
     results.push({ what: 'PostgreSQL', ok: false, detail: (error as Error).message })

@@ -8,7 +8,7 @@ import type { Session } from '../../../kit/postgres/driver.ts'
 import { Bucket } from './bucket.ts'
 import type { BucketLeases } from './bucket-leases.ts'
 import type { OutboxMeter } from './meter.ts'
-import type { Pump } from './pump.ts'
+import type { OutboxReader } from './outbox-reader.ts'
 import type { Statements } from './table.ts'
 
 /** While buckets are to come from another publisher, how often to look for them, ms: nobody publishes them meanwhile. */
@@ -30,7 +30,7 @@ export interface ConnectionHost {
 
 export class Connection {
   readonly session: Session
-  readonly pump: Pump
+  readonly reader: OutboxReader
   /** Embedded database: the lock that its advisory locks are not. */
   readonly unlock: () => void
   private readonly leases: BucketLeases
@@ -43,10 +43,10 @@ export class Connection {
   /** performance.now() at which the gauges are due. */
   private metering = 0
 
-  constructor(session: Session, leases: BucketLeases, pump: Pump, unlock: () => void, host: ConnectionHost) {
+  constructor(session: Session, leases: BucketLeases, reader: OutboxReader, unlock: () => void, host: ConnectionHost) {
     this.session = session
     this.leases = leases
-    this.pump = pump
+    this.reader = reader
     this.unlock = unlock
     this.host = host
   }
@@ -112,7 +112,7 @@ export class Connection {
       await this.restore(bucket, positions.get(bucket.lane))
       this.host.buckets.set(index, bucket)
     }
-    this.pump.refresh()
+    this.reader.refresh()
   }
 
   private async giveBack(indexes: readonly number[]): Promise<void> {
@@ -125,7 +125,7 @@ export class Connection {
     }
     await this.host.ctx.revoke(lanes)
     if (this.ended) return
-    await this.answered(this.pump.flush())
+    await this.answered(this.reader.flush())
     for (const index of indexes) this.host.buckets.delete(index)
     await this.answered(this.leases.give(indexes))
   }
@@ -137,8 +137,8 @@ export class Connection {
   }
 
   private async giveUp(): Promise<void> {
-    const { leases, pump } = this
-    await pump.stop()
+    const { leases, reader } = this
+    await reader.stop()
     await leases.give([...leases.held])
     await leases.leave()
   }

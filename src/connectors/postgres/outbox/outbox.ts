@@ -1,5 +1,5 @@
 /**
- * The source: connects, hands out what the pump reads, and gives everything up when the connection is lost. Leases, reads and marks
+ * The source: connects, hands out what the reader reads, and gives everything up when the connection is lost. Leases, reads and marks
  * share one connection, so nothing can be marked under a lease that is gone.
  */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
@@ -12,13 +12,13 @@ import {
   type Source,
   type SourceContext,
 } from '../../../contract/plugin.ts'
-import { connect, type PostgresLease } from '../../../kit/postgres/connect.ts'
+import { connect, type PostgresHandle } from '../../../kit/postgres/connect.ts'
 import { quoteTable } from '../../../kit/postgres/driver.ts'
 import type { Bucket } from './bucket.ts'
 import { Connection, type ConnectionHost } from './connection.ts'
 import { alone, BucketLeases } from './bucket-leases.ts'
 import { OutboxMeter } from './meter.ts'
-import { Pump } from './pump.ts'
+import { OutboxReader } from './outbox-reader.ts'
 import { Signal } from './signal.ts'
 import { type Statements, statements } from './table.ts'
 
@@ -30,7 +30,7 @@ export class Outbox implements Source {
   private readonly buckets = new Map<number, Bucket>()
   private readonly arrived = new Signal()
   private readonly host: ConnectionHost
-  private lease: PostgresLease | undefined
+  private handle: PostgresHandle | undefined
   private connection: Connection | undefined
   private failure: Error | undefined
   private turn = 0
@@ -63,14 +63,14 @@ export class Outbox implements Source {
       signal.throwIfAborted()
       this.fail()
       if (this.connection === undefined) await this.connect()
-      const pump = this.connection!.pump
+      const reader = this.connection!.reader
       const waiting = [...this.buckets.values()].filter(bucket => bucket.waiting > 0)
       if (waiting.length > 0) {
-        const batch = waiting[this.turn++ % waiting.length].take(this.ctx.clock.now(), pump.more)
-        pump.wake()
+        const batch = waiting[this.turn++ % waiting.length].take(this.ctx.clock.now(), reader.more)
+        reader.wake()
         return batch
       }
-      if (!this.config.follow && pump.drained) return null
+      if (!this.config.follow && reader.drained) return null
       await this.arrived.wait(signal)
     }
   }
@@ -79,7 +79,7 @@ export class Outbox implements Source {
     const bucket = this.find(lane)
     if (bucket === undefined) return
     await this.connection?.restore(bucket, position)
-    this.connection?.pump.refresh()
+    this.connection?.reader.refresh()
   }
 
   /** Marked with the next look at the table, which comes at once: a round trip less, and nothing waits for it. */
@@ -87,11 +87,11 @@ export class Outbox implements Source {
     const bucket = this.find(lane)
     if (bucket === undefined) return
     this.meter.published.inc(bucket.commit(position))
-    this.connection?.pump.wake()
+    this.connection?.reader.wake()
   }
 
   caughtUp(lane: string): boolean {
-    return this.connection?.pump.more === false && this.find(lane)?.waiting === 0
+    return this.connection?.reader.more === false && this.find(lane)?.waiting === 0
   }
 
   healthy(): boolean {
@@ -109,8 +109,8 @@ export class Outbox implements Source {
       connection.unlock()
     }
     this.buckets.clear()
-    await this.lease?.release()
-    this.lease = undefined
+    await this.handle?.release()
+    this.handle = undefined
   }
 
   private find(lane: string): Bucket | undefined {
@@ -120,8 +120,8 @@ export class Outbox implements Source {
 
   private async connect(): Promise<void> {
     const { config, ctx } = this
-    this.lease ??= await connect(config, ctx.log)
-    const { driver } = this.lease
+    this.handle ??= await connect(config, ctx.log)
+    const { driver } = this.handle
     const session = await driver.session()
     let unlock = (): void => {}
     try {
@@ -131,7 +131,7 @@ export class Outbox implements Source {
       if (!driver.embedded) for (const name of PLANS) await session.query(`SET ${name}`)
       const leases = new BucketLeases(session, oid, config.buckets)
       await leases.join()
-      const pump = new Pump(
+      const reader = new OutboxReader(
         session,
         this.statements,
         config,
@@ -140,12 +140,12 @@ export class Outbox implements Source {
         error => this.broke(error),
         driver.embedded,
       )
-      const connection = new Connection(session, leases, pump, unlock, this.host)
+      const connection = new Connection(session, leases, reader, unlock, this.host)
       this.connection = connection
       session.onLost(error => this.lose(connection, error))
-      if (config.channel !== '') await session.listen(config.channel, () => pump.hint())
+      if (config.channel !== '') await session.listen(config.channel, () => reader.hint())
       await connection.tend()
-      pump.start()
+      reader.start()
       connection.schedule()
     } catch (error) {
       if (this.connection?.session === session) this.lose(this.connection, error as Error, false)
@@ -162,7 +162,7 @@ export class Outbox implements Source {
     if (this.connection !== connection) return
     this.connection = undefined
     connection.end()
-    connection.pump.abandon()
+    connection.reader.abandon()
     const lanes = [...this.buckets.values()].map(({ lane }) => lane)
     this.buckets.clear()
     if (lanes.length > 0) this.ctx.lose(lanes)

@@ -3,7 +3,7 @@ import type { LookupConfig } from '../../../generated/config-types.ts'
 import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
 import type { Param } from '../../../kit/postgres/driver.ts'
 import { jsonRow } from '../json.ts'
-import { LazyLease } from '../../../kit/postgres/lazy.ts'
+import { OnDemandDriver } from '../../../kit/postgres/on-demand-driver.ts'
 import { parsePlaceholders } from '../placeholders.ts'
 import { checkDatabase } from '../check.ts'
 import { compile } from '../../../expressions/index.ts'
@@ -34,8 +34,8 @@ export default defineTransform<LookupConfig>({
   schema: withKeys(withKeys(schema, onMissing), connectionKeys),
   validateConfig,
   create(config, ctx) {
-    const lease = new LazyLease(connection(config), ctx.log)
-    return lookup(config, ctx, finder(config, lease), () => lease.close())
+    const handle = new OnDemandDriver(connection(config), ctx.log)
+    return lookup(config, ctx, finder(config, handle), () => handle.close())
   },
   stubbed: (config, ctx, answer) =>
     lookup(config, ctx, async keys => new Map(keys.map(key => [key, attempt(() => answer(key) as Rows)] as const))),
@@ -117,10 +117,10 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
   }
 }
 
-function finder(config: LookupConfig, lease: LazyLease): Find {
+function finder(config: LookupConfig, handle: OnDemandDriver): Find {
   const { sql } = parsePlaceholders(config.query)
   const find = async (keys: readonly string[]): Promise<Map<string, Found>> => {
-    const driver = await lease.driver()
+    const driver = await handle.driver()
     try {
       const { rows, fields } = await driver.query(sql, [keys as Param], { prepare: true })
       const column = config.column ?? fields[0]?.name

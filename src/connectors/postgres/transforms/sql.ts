@@ -3,7 +3,7 @@ import type { SqlConfig } from '../../../generated/config-types.ts'
 import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
 import type { Queryable, Result } from '../../../kit/postgres/driver.ts'
 import { jsonRow } from '../json.ts'
-import { LazyLease } from '../../../kit/postgres/lazy.ts'
+import { OnDemandDriver } from '../../../kit/postgres/on-demand-driver.ts'
 import { checkDatabase } from '../check.ts'
 import { validateStatement, statementCommand } from '../statements.ts'
 import { compile } from '../../../expressions/index.ts'
@@ -32,12 +32,12 @@ export default defineTransform<SqlConfig>({
   schema: withKeys(withKeys(schema, onMissing), connectionKeys),
   validateConfig,
   create(config, ctx) {
-    const lease = new LazyLease(connection(config), ctx.log)
+    const handle = new OnDemandDriver(connection(config), ctx.log)
     const find = finder(config)
     return transform(
       config,
-      async messages => find(await lease.driver(), messages),
-      () => lease.close(),
+      async messages => find(await handle.driver(), messages),
+      () => handle.close(),
     )
   },
   stubbed(config, _ctx, answer) {

@@ -6,7 +6,7 @@ import { Message, type Origin, type Source, type SourceContext } from '../../../
 import type { RedisSourceConfig } from '../../../generated/config-types.ts'
 import { createPushQueue } from '../../../kit/push-queue/queue.ts'
 import { inStateDir } from '../../../kit/state-dir.ts'
-import { connect, type RedisLease } from '../connect.ts'
+import { connect, type RedisHandle } from '../connect.ts'
 import type { Subscription } from '../driver.ts'
 import { keyRule } from './channel-key.ts'
 import { Gaps } from './gaps.ts'
@@ -23,7 +23,7 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
   const keyOf = keyRule(config.key_from_channel)
   const overlap = new Overlap(patterns)
   const origins = new Map<string, Origin>()
-  let lease: RedisLease | undefined
+  let handle: RedisHandle | undefined
   let subscription: Subscription | undefined
   let fatal: Error | undefined
   let interrupt = new AbortController()
@@ -71,12 +71,12 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
 
   return {
     async open() {
-      lease ??= await connect(config)
+      handle ??= await connect(config)
       if (subscription !== undefined) return
       // Claimed first: what arrives must find a lane.
       await ctx.assign([{ id: lane, source: ctx.step }])
       queue.open()
-      subscription = await lease.driver.subscribe(patterns, {
+      subscription = await handle.driver.subscribe(patterns, {
         message(channel, payload, pattern) {
           if (overlap.takes(channel, pattern)) queue.push({ payload, key: key(channel, pattern), topic: channel, time: ctx.clock.now() })
         },
@@ -112,7 +112,7 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
       await subscription?.close()
       gaps.close()
       queue.close()
-      await lease?.release()
+      await handle?.release()
     },
   }
 }

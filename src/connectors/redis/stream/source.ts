@@ -5,7 +5,7 @@
 import { hostname } from 'node:os'
 import { type Batch, type Position, type Source, type SourceContext } from '../../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../../generated/config-types.ts'
-import { connect, type RedisLease } from '../connect.ts'
+import { connect, type RedisHandle } from '../connect.ts'
 import type { Session } from '../driver.ts'
 import { StreamLane } from './stream-lane.ts'
 
@@ -24,7 +24,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
       step: ctx.step,
     }),
   }
-  let lease: RedisLease | undefined
+  let handle: RedisHandle | undefined
   /** One per stream: each waits for its own. */
   let sessions: Session[] = []
   /** Reads under way, per lane: one that was given up is asked for again, not lost. */
@@ -50,8 +50,8 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
 
   return {
     async open() {
-      lease ??= await connect(config)
-      const { driver } = lease
+      handle ??= await connect(config)
+      const { driver } = handle
       if (lanes.length === 0) lanes.push(...streams.map(key => new StreamLane({ config, key, group, consumer, ctx, meter, driver })))
       await Promise.all(sessions.map(s => s.close()))
       sessions = []
@@ -89,12 +89,12 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
       const found = lanes.find(l => l.id === id)
       return found !== undefined && !waiting.has(found) && found.caughtUp
     },
-    healthy: () => lease?.driver.healthy() ?? false,
+    healthy: () => handle?.driver.healthy() ?? false,
 
     async close() {
       await Promise.all(sessions.map(s => s.close()))
       sessions = []
-      await lease?.release()
+      await handle?.release()
     },
   }
 }

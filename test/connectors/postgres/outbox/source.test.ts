@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { PostgresOutboxSourceConfig } from '../../../../src/generated/config-types.ts'
-import { connect, type PostgresLease } from '../../../../src/kit/postgres/connect.ts'
+import { connect, type PostgresHandle } from '../../../../src/kit/postgres/connect.ts'
 import plugin from '../../../../src/connectors/postgres/outbox/source.ts'
 import { type Batch, EnvironmentError, type Position, type Source } from '../../../../src/contract/plugin.ts'
 import { fakeContext, fakeSourceContext, type FakeSourceContext } from '../../../conformance/lib/fake-context.ts'
@@ -22,18 +22,18 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
 /** Payloads are jsonb: written as PostgreSQL prints them. */
 const payload = (n: number): string => `{"n": ${n}}`
-const insert = async (db: PostgresLease, rows: readonly (readonly [key: string, payload: string])[]): Promise<void> => {
+const insert = async (db: PostgresHandle, rows: readonly (readonly [key: string, payload: string])[]): Promise<void> => {
   await db.driver.query(
     'INSERT INTO outbox (aggregate_id, type, payload) SELECT k, $3, p::jsonb FROM unnest($1::text[], $2::text[]) AS r(k, p)',
     [rows.map(([k]) => k), rows.map(([, p]) => p), 'Happened'],
   )
 }
-const unmarked = async (db: PostgresLease): Promise<number> =>
+const unmarked = async (db: PostgresHandle): Promise<number> =>
   Number((await db.driver.query('SELECT count(*) AS n FROM outbox WHERE processed_at IS NULL')).rows[0].n)
 
 describe.each(['server', 'embedded'])('%s', where => {
   let dsn: string
-  let db: PostgresLease
+  let db: PostgresHandle
   beforeAll(async () => {
     dsn = where === 'server' ? await database() : `pglite:${join(dir, 'db')}`
     db = await connect(outboxConfig(dsn), silent)

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { LookupConfig, SqlConfig } from '../../../../src/generated/config-types.ts'
-import { connect, type PostgresLease } from '../../../../src/kit/postgres/connect.ts'
+import { connect, type PostgresHandle } from '../../../../src/kit/postgres/connect.ts'
 import { ConnectionError, type Message } from '../../../../src/contract/plugin.ts'
 import lookup from '../../../../src/connectors/postgres/transforms/lookup.ts'
 import sql from '../../../../src/connectors/postgres/transforms/sql.ts'
@@ -28,18 +28,18 @@ describe.each([
   ['pglite', async () => `pglite:${join(dir, 'db')}`],
 ])('%s', (_name, place) => {
   let dsn: string
-  let lease: PostgresLease
+  let handle: PostgresHandle
   beforeAll(async () => {
     dsn = await place()
-    lease = await connect(settings(dsn), fakeContext('x').log)
-    await lease.driver.script(`
+    handle = await connect(settings(dsn), fakeContext('x').log)
+    await handle.driver.script(`
       create table company (id int primary key, name text, fee numeric, doc jsonb);
       insert into company values (1, 'one', 0.10, '{"tab": "A"}'), (2, 'two', null, null);
       create table word (word text, category text);
       insert into word values ('uber', 'travel'), ('uber', 'taxi'), ('rent', 'office');
       create table log (id text)`)
   })
-  afterAll(() => lease.release())
+  afterAll(() => handle.release())
   const values = (run: { out: { value: unknown }[] }): unknown[] => run.out.map(m => m.value)
   const of = (...list: unknown[]) => messagesOf(list.map(value => ({ value })))
 
@@ -59,7 +59,7 @@ describe.each([
       expect.stringMatching(/id/),
     ])
     // The same instance, with the table changed under it.
-    await lease.driver.query("update company set name = 'new' where id = 1")
+    await handle.driver.query("update company set name = 'new' where id = 1")
     const made = lookup.create(config, {
       ...fakeContext('l', clock),
       lane: { id: 'a', source: 'in' },
@@ -75,7 +75,7 @@ describe.each([
       return name
     }
     expect(await names(0)).toBe('new')
-    await lease.driver.query("update company set name = 'one' where id = 1")
+    await handle.driver.query("update company set name = 'one' where id = 1")
     expect(await names(59_999)).toBe('new')
     expect(await names(1)).toBe('one')
     await made.close!()
@@ -124,7 +124,7 @@ describe.each([
     const bad = await run({ query, params: { id: 'id' } }, { id: 1 }, { id: 'x' }, { id: 2 })
     expect(values(bad).map(v => (v as { logged: string }).logged)).toEqual(['1', '2'])
     expect(bad.failures).toHaveLength(1)
-    expect((await lease.driver.query('select id from log order by id')).rows).toEqual([{ id: '1' }, { id: '2' }])
+    expect((await handle.driver.query('select id from log order by id')).rows).toEqual([{ id: '1' }, { id: '2' }])
   })
 
   test('sql per batch: rows find their messages by n', async () => {

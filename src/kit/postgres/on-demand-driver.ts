@@ -1,12 +1,12 @@
 /** A driver for transforms, which have no `open`: connected at its first use. */
 import type { Logger } from '../../contract/plugin.ts'
-import { type ConnectionConfig, connect, type PostgresLease } from './connect.ts'
+import { type ConnectionConfig, connect, type PostgresHandle } from './connect.ts'
 import type { Driver } from './driver.ts'
 
-export class LazyLease {
+export class OnDemandDriver {
   private readonly config: ConnectionConfig
   private readonly log: Logger
-  private opening: Promise<PostgresLease> | undefined
+  private opening: Promise<PostgresHandle> | undefined
   private closed = false
 
   constructor(config: ConnectionConfig, log: Logger) {
@@ -26,7 +26,7 @@ export class LazyLease {
 
   async close(): Promise<void> {
     this.closed = true
-    const lease = await this.opening?.catch(() => undefined)
-    await lease?.release()
+    const handle = await this.opening?.catch(() => undefined)
+    await handle?.release()
   }
 }

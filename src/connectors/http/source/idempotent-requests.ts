@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { type Answer, busy, rejectionAnswer } from './answer.ts'
 
-export interface RepeatOptions {
+export interface IdempotencyOptions {
   /** ms that an answer is remembered. */
   readonly ttl: number
   /** Answers remembered; the oldest go first. */
@@ -28,13 +28,13 @@ const HARD_MAX = 1_000_000
 
 const KNOWN = rejectionAnswer(409, 'replayed', 'this request was answered before; its answer is not remembered')
 
-export class Repeats {
+export class IdempotentRequests {
   /** In order of arrival. */
   private readonly entries = new Map<string, SeenRequest>()
-  private readonly options: RepeatOptions
+  private readonly options: IdempotencyOptions
   private bytes = 0
 
-  constructor(options: RepeatOptions) {
+  constructor(options: IdempotencyOptions) {
     this.options = options
   }
 

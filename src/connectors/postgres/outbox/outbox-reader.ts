@@ -16,7 +16,7 @@ const AHEAD = 4
 /** Looks in a row that found something, after which a NOTIFY has nothing new to say. */
 const BUSY = 20
 
-export class Pump {
+export class OutboxReader {
   /** The last look found as many rows as it may, or there was none yet. */
   more = true
   private readonly session: Session
