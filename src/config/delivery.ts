@@ -3,7 +3,7 @@
  * and `explain` gives the same reasons edge by edge.
  */
 import type { SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
-import { isReplayable, reasonOf, transactionsOf } from './traits.ts'
+import { isReplayable, reasonOf, scopeOf, transactionsOf } from './traits.ts'
 
 export interface DeliveryStep<P> {
   readonly name: string
@@ -31,9 +31,9 @@ export function obstacles(sources: readonly DeliveryStep<SourcePlugin>[], sinks:
     }
     if (transactionsOf(source, sinks)) continue
     const here = source.plugin.transactions?.scope(source.config)
-    const apart = sinks.filter(sink => here === undefined || sink.plugin.scope?.(sink.config) !== here)
+    const apart = sinks.filter(sink => here === undefined || scopeOf(sink) !== here)
     for (const sink of apart) {
-      const there = sink.plugin.scope?.(sink.config)
+      const there = scopeOf(sink)
       if (there === undefined)
         out.push({ from: source.name, to: sink.name, reason: `${sink.name} cannot take part in a transaction (${reasonOf(sink)})` })
       else if (here !== undefined)

@@ -10,7 +10,8 @@ const ask = <T>(trait: T | ((config: never) => T), config: unknown): T =>
   typeof trait === 'function' ? (trait as (config: unknown) => T)(config) : trait
 
 export const isReplayable = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.replayable, config)
-export const reportsRejections = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.reportsRejections ?? false, config)
+/** Whose transactions the sink's writes can join. */
+export const scopeOf = ({ plugin, config }: Configured<SinkPlugin>): string | undefined => plugin.transactions?.scope(config)
 export const redeliveryOf = ({ plugin, config }: Configured<SinkPlugin>): RedeliveryEffect => ask(plugin.onRedelivery, config)
 export const reasonOf = ({ plugin, config }: Configured<SourcePlugin | SinkPlugin>): string => ask(plugin.reason, config)
 
@@ -22,13 +23,14 @@ export function transactionsOf(
   source: Configured<SourcePlugin>,
   sinks: readonly Configured<SinkPlugin>[],
 ): { scope: string; own: boolean; create: NonNullable<SourcePlugin['transactions']>['create']; config: unknown } | undefined {
-  const fits = (scope: string): boolean => sinks.every(s => s.plugin.scope?.(s.config) === scope)
+  const fits = (scope: string): boolean => sinks.every(s => scopeOf(s) === scope)
   const own = source.plugin.transactions
   const here = own?.scope(source.config)
   if (own && here !== undefined && fits(here)) return { scope: here, own: true, create: own.create, config: source.config }
   for (const { plugin, config } of sinks) {
-    const scope = plugin.transactions?.scope(config)
-    if (scope !== undefined && fits(scope)) return { scope, own: false, create: plugin.transactions!.create, config }
+    const { transactions } = plugin
+    const scope = transactions?.scope(config)
+    if (transactions?.create && scope !== undefined && fits(scope)) return { scope, own: false, create: transactions.create, config }
   }
   return undefined
 }

@@ -24,14 +24,14 @@ export type WithDlq = Pipeline & { readonly dlq: Step<SinkPlugin> }
 export function openMarkStore(pipeline: WithDlq, context: Omit<Context, 'pipeline' | 'version' | 'step'>): MarkStore {
   const { dlq, sinks } = pipeline
   const ctx: Context = { ...context, step: dlq.name, pipeline: replayName(pipeline.name), version: VERSION }
-  const { transactions } = dlq.plugin
+  const transactions = dlq.plugin.transactions?.create && dlq.plugin.transactions
   // The dlq's own log first: there a letter that fails again is part of the transaction, too.
   const found = transactionsOf({ plugin: { transactions } as never, config: dlq.config }, sinks)
   if (found) {
     const transactor = found.create(found.config, ctx)
     return { store: transactor, transactions: { transactor, scope: found.scope } }
   }
-  if (transactions) {
+  if (transactions?.create) {
     const transactor = transactions.create(dlq.config, ctx)
     return { store: transactor, transactions: { transactor, scope: transactions.scope(dlq.config) } }
   }

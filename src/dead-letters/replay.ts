@@ -16,6 +16,7 @@ import { build, type Built } from '../runtime/build.ts'
 import { type Clock, systemClock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, storedCommitter } from '../runtime/committer.ts'
 import type { Pipeline } from '../config/model.ts'
+import { scopeOf } from '../config/traits.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
 import { Router } from '../runtime/router.ts'
 import { compile } from '../expressions/index.ts'
@@ -105,7 +106,7 @@ function asReplay(pipeline: Pipeline, way: Way, plugin: SourcePlugin): Pipeline 
 }
 
 function committerOf({ store, transactions }: MarkStore, { sinks }: Pipeline): Committer {
-  const together = transactions && sinks.every(s => s.plugin.scope?.(s.config) === transactions.scope)
+  const together = transactions && sinks.every(s => scopeOf(s) === transactions.scope)
   const committer = together ? atomicCommitter(transactions.transactor, transactions.scope) : storedCommitter(store, SEEKABLE)
   // Who is fenced has been replaced by another replay, and would only fence it in turn.
   return { ...committer, retryable: error => !(error instanceof FencedError) && committer.retryable(error), close: async () => {} }

@@ -4,7 +4,7 @@
  */
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
-import { isReplayable, reasonOf, redeliveryOf, transactionsOf } from '../config/traits.ts'
+import { isReplayable, reasonOf, redeliveryOf, scopeOf, transactionsOf } from '../config/traits.ts'
 
 export interface Pair {
   readonly source: string
@@ -53,7 +53,7 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
   if (repeats === 'ephemeral') return make('at_most_once', `${sink.type} keeps nothing: ${reasonOf(sink)}`)
 
   const here = transactionsOf(source, pipeline.sinks)?.scope ?? source.plugin.transactions?.scope(source.config)
-  const there = sink.plugin.scope?.(sink.config)
+  const there = scopeOf(sink)
   const shared = here !== undefined && here === there
   if (pipeline.delivery === 'exactly_once' && shared) {
     return make('exactly_once', `outputs, state and source position are committed in one transaction (${here})`)

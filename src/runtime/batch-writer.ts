@@ -135,7 +135,7 @@ export class BatchWriter {
 
   /** Failed messages have somewhere to go: a dlq, a source that reports rejections to its senders, or the file says to drop them. */
   get handlesFailures(): boolean {
-    return this.run.built.dlq !== undefined || this.entry.source.reject !== undefined || this.dropsFailures
+    return this.run.built.dlq !== undefined || this.notesRejections || this.dropsFailures
   }
 
   /**
@@ -147,13 +147,18 @@ export class BatchWriter {
     const { built, clock } = this.run
     replayOf(message)?.taken(message)
     if (built.dlq) batch.dead.push(deadLetter(message, failure, built.pipeline.name, clock.now()))
-    if (this.entry.source.reject) batch.rejected.push({ message, ...failure })
+    if (this.notesRejections) batch.rejected.push({ message, ...failure })
     if (!this.handlesFailures) throw (this.unhandled ??= new UnhandledRecord(message, failure))
   }
 
   /** @throws {UnhandledRecord} that `deadLetter` has thrown before, whoever caught it. */
   throwUnhandled(): void {
     if (this.unhandled) throw this.unhandled
+  }
+
+  /** The source is called with what was rejected, after the writes; without a dlq it then decides whether the pipeline stops. */
+  private get notesRejections(): boolean {
+    return this.entry.source.reject !== undefined || this.entry.source.onRejected !== undefined
   }
 
   /** Without a dlq: messages that cannot be processed are counted and dropped. */
@@ -226,7 +231,8 @@ export class BatchWriter {
       if (lost) throw new EnvironmentError(`the dead-letter queue rejected a record: ${lost.error.message}`, lost.error)
     }
     if (batch.rejected.length === 0) return
-    const [unreported] = source.reject!(batch.rejected) ?? []
+    source.onRejected?.(batch.rejected)
+    const [unreported] = source.reject ? (source.reject(batch.rejected) ?? []) : batch.rejected
     if (!unreported || dlq || this.dropsFailures) return
     throw new UnhandledRecord(unreported.message, batch.rejected.find(r => r.message === unreported.message)!)
   }

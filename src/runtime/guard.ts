@@ -6,7 +6,7 @@ import { attribute, type PluginCall, PluginError, recordsOf, toError } from '../
 type Instance = Source | Sink | Transform
 type Method = (...args: any[]) => unknown
 
-const METHODS = ['open', 'read', 'seek', 'commit', 'reject', 'process', 'onIdle', 'onEnd', 'write', 'close'] as const
+const METHODS = ['open', 'read', 'seek', 'commit', 'reject', 'onRejected', 'process', 'onIdle', 'onEnd', 'write', 'close'] as const
 /** Asked by the status pages and the clock: what they throw must not end anything. */
 const ASKED = ['healthy', 'caughtUp'] as const
 
@@ -56,7 +56,7 @@ function watched(method: Method, call: PluginCall, log: Logger): Method {
   }
   return function (this: unknown, ...args) {
     let result: unknown
-    if (call.method === 'reject') args = [(args[0] as Rejection[]).map(unwrap)]
+    if (call.method === 'reject' || call.method === 'onRejected') args = [(args[0] as Rejection[]).map(unwrap)]
     try {
       result = method.apply(this, args)
     } catch (error) {

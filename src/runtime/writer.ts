@@ -3,6 +3,7 @@ import { PluginError } from '../kit/plugin-error.ts'
 import type { Logger, Message, Sink, SinkPlugin, WriteContext } from '../contract/plugin.ts'
 import { BatchError, DataError, PipelineError } from '../contract/plugin.ts'
 import type { RetryConfig, SinkStep, Step } from '../config/model.ts'
+import { scopeOf } from '../config/traits.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Refused {
@@ -68,7 +69,7 @@ export class Writer {
 
   /** Does it write into transactions of this scope? Undefined: into any. */
   joins(scope: string | undefined): boolean {
-    return scope === undefined || this.step.plugin.scope?.(this.step.config) === scope
+    return scope === undefined || scopeOf(this.step) === scope
   }
 
   /** Opens the sink, again and again while its peer is away. */

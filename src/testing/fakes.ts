@@ -1,17 +1,23 @@
-/** Puts a pipeline on the test's stage: sources, sinks and dlq become in-memory ones, everything between stays what it is. */
+/** Replaces the sources, sinks and dlq of a pipeline by in-memory ones; everything between stays as it is. */
 import { BatchError, defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { type BatchSplit, Feed } from './feed.ts'
+import { fakeSourceContext } from './conformance/context.ts'
 import { answerer } from './stubs.ts'
-import { isReplayable, reportsRejections } from '../config/traits.ts'
+import { isReplayable } from '../config/traits.ts'
 import type { InputRecord, TestCase } from './model.ts'
 import { plainPreview, type InMemorySinks, InMemoryTransaction, type Written, writtenOf } from './in-memory-sinks.ts'
 
-/** In a test, what a source would tell its senders is expected as dead letters. */
+/** In a test, what a source would report to its senders is expected as dead letters. */
 export function withRejectionSink(pipeline: Pipeline): Pipeline {
   if (pipeline.dlq || pipeline.sources.length === 0 || !pipeline.sources.every(reportsRejections)) return pipeline
-  const plugin = defineSink({ type: 'senders', schema: {}, onRedelivery: 'appends', reason: 'a sender is told once', create: never })
+  const plugin = defineSink({ type: 'senders', schema: {}, onRedelivery: 'appends', reason: 'a rejection is reported once', create: never })
   return { ...pipeline, dlq: { type: 'senders', name: 'senders', plugin, config: {}, at: pipeline.sources[0].at, secrets: [] } }
+}
+
+/** Whether the source reports depends on its config: its instance, which does no I/O before `open`, has `reject` or not. */
+function reportsRejections({ plugin, config, name }: Step<SourcePlugin>): boolean {
+  return plugin.create(config, fakeSourceContext(name)).reject !== undefined
 }
 
 const never = (): never => {
@@ -115,7 +121,7 @@ function sinkFor(step: SinkStep | Step<SinkPlugin>, sinks: InMemorySinks): SinkP
     onRedelivery,
     reason,
     readsValue,
-    scope: () => SCOPE,
+    transactions: { scope: () => SCOPE },
     create: () => ({
       async write(messages, { lane, transaction }) {
         const records: Written[] = []

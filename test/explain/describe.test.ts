@@ -41,10 +41,10 @@ const pipeline = pipelineOf({
   sources: [step('log', source({ schema, ...transactional('a') }), config, { secrets: ['sasl.password', 'tokens.0', 'tokens.1'] })],
   transforms: [step('filter', filter, { expression: 'price > 0.0 && note != "<b>"' }), step('bars', bars, {}, { when: 'symbol != ""' })],
   sinks: [
-    step('out', sink({ scope: () => 'a' }), { topic: 'bars' }),
-    step('late', sink({ scope: () => 'a' }), { path: 'late.jsonl' }, { from: { step: 'bars', port: 'late' } }),
+    step('out', sink({ transactions: { scope: () => 'a' } }), { topic: 'bars' }),
+    step('late', sink({ transactions: { scope: () => 'a' } }), { path: 'late.jsonl' }, { from: { step: 'bars', port: 'late' } }),
   ],
-  dlq: step('dlq', sink({ scope: () => 'a' }), { topic: 'dead' }),
+  dlq: step('dlq', sink({ transactions: { scope: () => 'a' } }), { topic: 'dead' }),
 })
 const plain = (_style: string, text: string): string => text
 

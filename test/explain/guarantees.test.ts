@@ -13,9 +13,9 @@ const SINKS = {
   ephemeral: sink({ onRedelivery: 'ephemeral' }),
   appends: sink(),
   idempotent: sink({ onRedelivery: 'idempotent', reason: 'rows are replaced by key' }),
-  here: sink({ scope: () => 'a' }),
-  hereToo: sink({ onRedelivery: 'idempotent', scope: () => 'a' }),
-  there: sink({ scope: () => 'b' }),
+  here: sink({ transactions: { scope: () => 'a' } }),
+  hereToo: sink({ onRedelivery: 'idempotent', transactions: { scope: () => 'a' } }),
+  there: sink({ transactions: { scope: () => 'b' } }),
 }
 const guarantee = (from: keyof typeof SOURCES, to: keyof typeof SINKS, delivery: Delivery) => {
   const [pair] = guarantees(pipelineOf({ sources: [step('in', SOURCES[from])], sinks: [step('out', SINKS[to])], delivery }))

@@ -102,7 +102,7 @@ export class MemoryLog {
       schema: {},
       onRedelivery: 'appends',
       reason: 'memory',
-      scope: () => 'memory',
+      transactions: { scope: () => 'memory' },
       create: () => ({
         write: async (messages, { transaction, lane }) => {
           await new Promise(resolve => setImmediate(resolve))
@@ -121,7 +121,7 @@ export class MemoryLog {
       schema: {},
       onRedelivery: 'appends',
       reason: 'memory',
-      scope: () => 'memory',
+      transactions: { scope: () => 'memory' },
       create: () => ({
         write: async (messages, { transaction }) => {
           if (transaction) (transaction as MemoryTransaction).dead.push(...messages)

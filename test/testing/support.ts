@@ -53,7 +53,7 @@ export const topicSink = defineSink({
   schema: {},
   onRedelivery: 'appends',
   reason: 'a topic keeps both copies',
-  scope: () => 'log',
+  transactions: { scope: () => 'log' },
   create: () => {
     throw new Error('a real sink was made under test')
   },

@@ -31,7 +31,6 @@ export default defineSource<HttpSourceConfig>({
     c.answer === 'at_once'
       ? 'requests are answered before they are written, and what is in memory is lost with the process'
       : 'a request is kept only in memory, but it is answered after its rows are committed: a sender that repeats what got no 2xx loses nothing',
-  reportsRejections: c => c.answer === 'when_written',
   validateConfig,
   check: checkPort,
   create: (config, ctx) => new HttpSource(config, ctx),

@@ -26,7 +26,6 @@ export default defineSink<KafkaSinkConfig>({
   schema: withKeys(schema, connectionKeys),
   onRedelivery: 'appends',
   reason: 'a record that is written again is a second record; in a transaction of the same brokers it is written once',
-  scope: scopeOf,
   transactions: {
     scope: scopeOf,
     // For the checkpoint; outputs come with their sink's compression.

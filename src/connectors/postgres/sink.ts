@@ -39,7 +39,6 @@ export default defineSink<PostgresSinkConfig>({
       : c.idempotent
         ? 'its statements are declared idempotent'
         : 'rows that are written again are more rows; name the `key`, or use delivery: exactly_once',
-  scope: c => scopeOf(c),
   transactions: {
     scope: c => scopeOf(c),
     create: (config, context) => new PostgresTransactor(connection(config), context),

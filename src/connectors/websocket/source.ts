@@ -171,15 +171,13 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
     caughtUp: () => queue.size === 0,
     healthy: () => feed.ended.aborted || feed.connection?.isOpen === true,
 
-    reject(rejections: readonly Rejection[]) {
+    onRejected(rejections: readonly Rejection[]) {
       for (const rejection of rejections) {
         rejectionLog.note(rejection)
         // A message that is gone is a gap, wherever it went.
         const key = streams && streamOf(rejection.message, streams)
         if (key !== undefined) streams!.lost('refused', key)
       }
-      // There is no sender to tell.
-      return rejections
     },
 
     async close() {

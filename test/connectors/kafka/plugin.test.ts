@@ -372,7 +372,7 @@ test('check finds what the schema cannot say', () => {
   expect(paths(sinkPlugin.validateConfig!(sinkConfig({ topic: 'a', topic_from: 'source' })))).toEqual(['topic_from'])
   expect(paths(sinkPlugin.validateConfig!(sinkConfig({ topic: 'a', acks: '1' })))).toEqual(['acks'])
   expect(paths(sinkPlugin.validateConfig!(sinkConfig({ topic: 'a', partition: 1, keep_partition: true })))).toEqual(['keep_partition'])
-  expect(sinkPlugin.scope!(sinkConfig({ brokers: 'b:1,a:1' }))).toBe(
+  expect(sinkPlugin.transactions!.scope(sinkConfig({ brokers: 'b:1,a:1' }))).toBe(
     sourcePlugin.transactions!.scope(sourceConfig({ brokers: 'a:1, b:1' })),
   )
 })

@@ -96,7 +96,7 @@ async function setUp(name: Name, seed = 1): Promise<ExchangeTest> {
     garbage,
     tickers,
     books,
-    refuse: message => source.reject!([{ message, error: new Error('no'), step: 'x' }]),
+    refuse: message => source.onRejected!([{ message, error: new Error('no'), step: 'x' }]),
     async agree() {
       await eventually(
         () => {

@@ -144,7 +144,7 @@ describe('websocket source', () => {
     const { url } = await peer(socket => socket.send('{"a":1}'))
     const { take, source, ctx } = await open(url)
     const [message] = await take(1)
-    source.reject!(Array.from({ length: 50 }, () => ({ message, error: new Error('no good'), step: 'normalize' })))
+    source.onRejected!(Array.from({ length: 50 }, () => ({ message, error: new Error('no good'), step: 'normalize' })))
     expect(ctx.counts.refused).toBe(50)
     expect(ctx.warnings.filter(w => w.message === 'messages refused')).toHaveLength(1)
   })
