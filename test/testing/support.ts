@@ -10,6 +10,7 @@ import {
   defineTransform,
   Message,
   type SinkPlugin,
+  type Source,
   type SourcePlugin,
   type TransformPlugin,
 } from '../../src/contract/plugin.ts'
@@ -27,15 +28,21 @@ export const step = (name: string, plugin: unknown, config: unknown = {}, type =
   secrets: [],
 })
 
+/** A source may be made, to see which methods it has, but not opened. */
+const unopened = (): Source => {
+  const used = (): never => {
+    throw new Error('a real source was used under test')
+  }
+  return { open: used, read: used }
+}
+
 export const topicSource = defineSource({
   type: 'topics',
   schema: {},
   replayable: true,
   reason: 'the topic keeps its records',
   transactions: { scope: () => 'log', create: () => Promise.reject(new Error('not under test')) as never },
-  create: () => {
-    throw new Error('a real source was made under test')
-  },
+  create: unopened,
 }) as SourcePlugin
 
 export const socketSource = defineSource({
@@ -43,9 +50,7 @@ export const socketSource = defineSource({
   schema: {},
   replayable: false,
   reason: 'the peer forgets what it has sent',
-  create: () => {
-    throw new Error('a real source was made under test')
-  },
+  create: unopened,
 }) as SourcePlugin
 
 export const topicSink = defineSink({
