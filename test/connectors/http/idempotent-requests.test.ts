@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
 import { accepted, type Answer } from '../../../src/connectors/http/source/answer.ts'
-import { Repeats, type RepeatOptions } from '../../../src/connectors/http/source/repeats.ts'
+import { IdempotentRequests, type RepeatOptions } from '../../../src/connectors/http/source/idempotent-requests.ts'
 
 const memory = (options: RepeatOptions) => {
   let now = 0
   let runs = 0
-  const seen = new Repeats(options)
+  const seen = new IdempotentRequests(options)
   return {
     at: (time: number) => (now = time),
     async send(key: string, answer: Answer = accepted(200, 1)): Promise<boolean> {
