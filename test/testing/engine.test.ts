@@ -268,7 +268,9 @@ describe('a pipeline that stops', () => {
   it('does not stop at a record that its source rejects to the sender: the rejection is a dead letter of the test', async () => {
     const source = { ...socketSource, create: () => ({ ...socketSource.create({}, {} as never), reject: () => {} }) }
     const reporting = { ...strict, delivery: 'at_least_once' as const, sources: [step('in', source)] }
-    expect(await one(`${input}    expect: { dead_letters: [ { value: { n: no } } ], outputs: { out: { count: 2 } } }`, reporting)).toEqual([])
+    expect(await one(`${input}    expect: { dead_letters: [ { value: { n: no } } ], outputs: { out: { count: 2 } } }`, reporting)).toEqual(
+      [],
+    )
   })
 
   it('stops again in front of the same record after a restart', async () => {
