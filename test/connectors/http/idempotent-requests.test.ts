@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { accepted, type Answer } from '../../../src/connectors/http/source/answer.ts'
-import { IdempotentRequests, type RepeatOptions } from '../../../src/connectors/http/source/idempotent-requests.ts'
+import { IdempotentRequests, type IdempotencyOptions } from '../../../src/connectors/http/source/idempotent-requests.ts'
 
-const memory = (options: RepeatOptions) => {
+const memory = (options: IdempotencyOptions) => {
   let now = 0
   let runs = 0
   const seen = new IdempotentRequests(options)
