@@ -3,6 +3,7 @@ import type { Guarantee } from '../contract/plugin.ts'
 import type { Location, Pipeline, SinkStep, Step } from '../config/model.ts'
 import { formatDuration } from '../kit/values/time.ts'
 import { guarantees, ORDER, type Pair, weakest } from './guarantees.ts'
+import { numbersOfSinks, type SinkNumbers } from './numbers.ts'
 import { readableConfig } from './readable.ts'
 
 export interface StepInfo {
@@ -44,6 +45,8 @@ export interface Explanation {
   readonly edges: readonly Edge[]
   readonly guarantees: readonly Pair[]
   readonly weakest: Pair | undefined
+  /** How the numbers of each sink came about, as far as the file tells. */
+  readonly numbers: readonly SinkNumbers[]
 }
 
 export function describe(pipeline: Pipeline): Explanation {
@@ -66,6 +69,7 @@ export function describe(pipeline: Pipeline): Explanation {
     edges: edgesOf(pipeline, pairs),
     guarantees: pairs,
     weakest: weakest(pairs),
+    numbers: numbersOfSinks(pipeline),
   }
 }
 

@@ -16,6 +16,7 @@ export function toText(e: Explanation, paint: Paint): string {
     '',
     ...promises(e, paint),
     '',
+    ...numbers(e, paint),
     ...configs(e, paint),
     '',
   ].join('\n')
@@ -80,6 +81,21 @@ function promises(e: Explanation, paint: Paint): string[] {
       ? [`  ${paint('bold', 'Weakest link:')} ${weakest.source} → ${weakest.sink}, ${paint(weakest.guarantee, words(weakest.guarantee))}`]
       : []),
   ]
+}
+
+/** Sinks of which nothing is known are left out. */
+function numbers(e: Explanation, paint: Paint): string[] {
+  const width = Math.max(0, ...e.numbers.map(n => n.sink.length))
+  const lines = e.numbers.flatMap(({ sink, fields, others }) => {
+    const kinds = Object.groupBy(Object.entries(fields), ([, kind]) => kind)
+    const parts = Object.entries(kinds).map(([kind, list]) => `${list!.map(([name]) => name).join(', ')}: ${kind}`)
+    if (others) parts.push(`${parts.length > 0 ? 'other fields' : 'all fields'}: ${others}`)
+    return parts.length === 0 ? [] : parts.map((part, i) => `  ${(i === 0 ? sink : '').padEnd(width)}  ${part}`)
+  })
+  if (lines.length === 0) return []
+  const binary = e.numbers.some(n => n.others === 'binary' || Object.values(n.fields).includes('binary'))
+  const hint = binary ? [paint('dim', '  binary: a double, from / or double(). div(a, b, places) is decimal.')] : []
+  return [paint('bold', 'Numbers'), ...lines, ...hint, '']
 }
 
 function configs(e: Explanation, paint: Paint): string[] {

@@ -5,6 +5,7 @@ import type { ExpressionProblem, ExpressionType } from './types.ts'
 export { compile } from './compile.ts'
 export { FUNCTIONS, type FunctionEntry } from './functions.ts'
 export { compileObject, type Shape } from './object.ts'
+export { type NumberUse, numberUse } from './number-use.ts'
 export { type FieldPath, fieldPaths } from './paths.ts'
 export type { Expression, ExpressionProblem, ExpressionType } from './types.ts'
 
