@@ -3,7 +3,7 @@
  * and `explain` gives the same reasons edge by edge.
  */
 import type { SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
-import { isReplayable, reasonOf, scopeOf, transactionsOf } from './traits.ts'
+import { isOneShot, isReplayable, reasonOf, scopeOf, transactionsOf } from './traits.ts'
 
 export interface DeliveryStep<P> {
   readonly name: string
@@ -27,6 +27,10 @@ export function obstacles(sources: readonly DeliveryStep<SourcePlugin>[], sinks:
   for (const source of sources) {
     if (!isReplayable(source)) {
       out.push({ from: source.name, reason: `${source.name} cannot be read again after a crash (${reasonOf(source)})` })
+      continue
+    }
+    if (isOneShot(source)) {
+      out.push({ from: source.name, reason: `${source.name} remembers nothing: each run reads all that is there, and writes it again` })
       continue
     }
     if (transactionsOf(source, sinks)) continue

@@ -16,7 +16,7 @@ export interface LaneOrigin {
   /** Lanes that the keys are spread over: a topic's partitions. */
   readonly lanes?: number
   /** The peer remembers a position (a group's offset). `owner`: what `commit` wrote beside it, see `stateOwner`; null: nothing. */
-  readonly remembered?: { readonly owner: string | null }
+  readonly remembered?: { readonly owner: string | null; readonly position: Position }
 }
 
 /** Optional members of a source. */
@@ -43,6 +43,8 @@ export interface AdvancedSource {
 /** Optional members of a source plugin. */
 export interface AdvancedSourcePlugin<C> {
   readonly transactions?: Transactional<C>
+  /** Each run reads all that is there and ends: nothing of its position or of the state behind it is kept. */
+  readonly oneShot?: boolean | ((config: C) => boolean)
   /** Its instances keep to `ctx.range`. `run --from` and `--to` are refused for others. */
   readonly ranged?: boolean | ((config: C) => boolean)
   /** Where the source stands, for `runner lag`: every lane there is now, running or not. Joins and changes nothing. */
@@ -190,6 +192,11 @@ export interface CheckpointStore {
   claim(lane: LaneInfo): Promise<Checkpoint | undefined>
   /** Make the delta durable as a unit. @throws {FencedError} when the lane is somebody else's now. */
   save(lane: LaneInfo, delta: CheckpointDelta): Promise<void>
+  /**
+   * For stores that keep lanes by group: the lane's checkpoint where 0.1.0 kept it, by name and version only, if its position is `at`.
+   * Fences a process of 0.1.0 that still writes there. `position`: the one found; undefined: there is none.
+   */
+  former?(lane: LaneInfo, at: Position): Promise<{ readonly position?: Position; readonly checkpoint?: Checkpoint }>
   /** Reads what is saved, and leaves the owner alone: for looking on. */
   peek?(lane: LaneInfo): Promise<Checkpoint | undefined>
   release(lane: LaneInfo): Promise<void>

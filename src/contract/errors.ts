@@ -31,8 +31,14 @@ export class ConnectionError extends PipelineError {
 }
 /** The world outside the file is wrong and waiting will not help: bad credentials, missing right, taken port. Exit code 3. */
 export class EnvironmentError extends PipelineError {
+  constructor(message: string, cause?: unknown, code = 'PIPE_ENVIRONMENT') {
+    super(code, message, { cause })
+  }
+}
+/** State that this pipeline cannot go on from: made by other steps or from other records, or gone. Exit code 3. */
+export class StateError extends EnvironmentError {
   constructor(message: string, cause?: unknown) {
-    super('PIPE_ENVIRONMENT', message, { cause })
+    super(message, cause, 'PIPE_STATE')
   }
 }
 /** A pipeline that ran to its end says no: see `Context.report`. Exit code 4. */

@@ -53,7 +53,7 @@ export function storeOf(pipeline: Pipeline, step: Step<SourcePlugin>): Checkpoin
   const location = checkpointLocation(step, pipeline, source, context, () =>
     localCheckpoints({ id: `${pipeline.name}.${pipeline.version}` }),
   )
-  return location.kind === 'source' ? undefined : location.store
+  return location.kind === 'source' || location.kind === 'none' ? undefined : location.store
 }
 
 /** Sources that cannot say are left to the caller: their names. */

@@ -185,6 +185,7 @@ function readsValues(pipeline: Pipeline): boolean {
 function chooseCommitter(step: Step<SourcePlugin>, pipeline: Pipeline, source: Source, options: BuildOptions, context: Context): Committer {
   if (options.range) return ephemeralCommitter()
   const location = checkpointLocation(step, pipeline, source, context, () => options.localCheckpoints(pipeline))
+  if (location.kind === 'none') return ephemeralCommitter()
   if (location.kind === 'source') return sourceCommitter(source, options.log)
   if (location.kind === 'store') return storedCommitter(location.store, source)
   return location.own

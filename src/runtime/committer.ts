@@ -22,6 +22,8 @@ export interface Committer {
   claim(lane: LaneInfo): Promise<Checkpoint | undefined>
   /** Of a claimed lane, without output. Absent: nothing is kept. */
   save?(lane: LaneInfo, delta: CheckpointDelta): Promise<void>
+  /** As `CheckpointStore.former`. */
+  former?: CheckpointStore['former']
   /** Writes a commit batch by `writeAll`, then makes `delta` durable (undefined: no checkpoint is due). */
   write(lane: LaneInfo, delta: CheckpointDelta | undefined, writeAll: (transaction?: Transaction) => Promise<void>): Promise<void>
   release(lane: LaneInfo): Promise<void>
@@ -46,6 +48,7 @@ export function atomicCommitter(transactor: Transactor, scope?: string, source?:
       return transactor.claim(lane)
     },
     save: (lane, delta) => transactor.save(lane, delta),
+    former: transactor.former && ((lane, at) => transactor.former!(lane, at)),
     async write(lane, delta, writeAll) {
       if (!delta) throw new Error(`lane ${lane.id} has output but no position`)
       const transaction = await transactor.begin(lane)
@@ -77,6 +80,7 @@ export function storedCommitter(store: CheckpointStore, source: Source): Committ
     atomic: false,
     claim: lane => store.claim(lane),
     save: (lane, delta) => store.save(lane, delta),
+    former: store.former && ((lane, at) => store.former!(lane, at)),
     async write(lane, delta, writeAll) {
       await writeAll()
       if (!delta) return
@@ -104,7 +108,7 @@ export function sourceCommitter(source: Source, log: Logger): Committer {
   }
 }
 
-/** A back-fill or a dry run: nothing is remembered, a second run does it all again. */
+/** A back-fill, a dry run, a one-shot source: nothing is remembered, a second run does it all again. */
 export function ephemeralCommitter(): Committer {
   return {
     atomic: false,

@@ -6,11 +6,12 @@ import { createHash } from 'node:crypto'
 import {
   type Checkpoint,
   type CheckpointDelta,
-  EnvironmentError,
+  type CheckpointStore,
   type Json,
   type LaneInfo,
   type LaneOrigin,
   type Logger,
+  StateError,
 } from '../contract/plugin.ts'
 import type { Pipeline } from '../config/model.ts'
 import { RESET, stateOwner } from '../kit/state-owner.ts'
@@ -78,8 +79,8 @@ export class Identity {
     return this.options.fresh
   }
 
-  /** Call after a claim. @throws {EnvironmentError} when the checkpoint is not this pipeline's to continue. */
-  admit(lane: LaneInfo, found: Checkpoint | undefined, origin: LaneOrigin): Admission {
+  /** Call after a claim. @throws {StateError} when the checkpoint is not this pipeline's to continue. */
+  async admit(lane: LaneInfo, found: Checkpoint | undefined, origin: LaneOrigin, former?: CheckpointStore['former']): Promise<Admission> {
     const { log, fresh } = this.options
     const before = found && manifestOf(found)
     const manifest: Manifest = { format: 1, origin: origin.id ?? before?.origin, lanes: origin.lanes ?? before?.lanes, steps: this.steps }
@@ -96,9 +97,14 @@ export class Identity {
       log.info({ lane: lane.id, state: found?.state.length ?? 0 }, '--fresh: the lane begins anew; its checkpoint is dropped')
       return anew(origin.initial)
     }
-    if (!found) return this.first(lane, origin, anew) ?? { checkpoint: undefined, changes: [noted] }
+    if (!found) {
+      const adopted = await this.adopt(lane, origin, former)
+      if (adopted) return { checkpoint: adopted, changes: [], restart: { position: adopted.position, state: [...adopted.state, noted] } }
+      return this.first(lane, origin, anew) ?? { checkpoint: undefined, changes: [noted] }
+    }
     const state = found.state.filter(([store]) => store !== MANIFEST_STORE)
     if (!before) {
+      this.knownSteps(lane, state)
       log.info({ lane: lane.id }, 'the checkpoint does not say what it was made from (it is of 0.1.0 or older); it is taken over as it is')
       return { checkpoint: { position: found.position, state }, changes: [noted] }
     }
@@ -119,6 +125,40 @@ export class Identity {
     return { checkpoint: { position: found.position, state }, changes: text === canonical(before) ? [] : [noted] }
   }
 
+  /**
+   * 0.1.0 kept state by name and version, whatever the group: several groups may have written there. It is this group's if it ends
+   * where the group's offset is.
+   */
+  private async adopt(lane: LaneInfo, { remembered }: LaneOrigin, former: CheckpointStore['former']): Promise<Checkpoint | undefined> {
+    const { pipeline, log } = this.options
+    if (remembered?.owner !== null || !former) return undefined
+    const { position, checkpoint } = await former(lane, remembered.position)
+    if (position === undefined) return undefined
+    const id = `${pipeline.name}.${pipeline.version}`
+    if (!checkpoint)
+      throw new StateError(
+        `lane ${lane.id}: the state of 0.1.0 (${id}) ends at ${JSON.stringify(position)}, but group ${lane.group} has read up to ` +
+          `${JSON.stringify(remembered.position)}: another group has used it too, or 0.1.0 was not stopped in order. It cannot be told ` +
+          `whose it is.\n  - start 0.1.0 with this group once more and stop it with SIGTERM\n${this.waysOut('to begin with empty state')}`,
+      )
+    this.knownSteps(lane, checkpoint.state)
+    log.info(
+      { lane: lane.id, before: id, now: stateOwner(id, lane.group), entries: checkpoint.state.length },
+      'the state of 0.1.0 is taken over: it ends where the group does',
+    )
+    return checkpoint
+  }
+
+  /** A checkpoint of 0.1.0 names its steps, and nothing else of them. @throws {StateError} for steps that the file does not have */
+  private knownSteps(lane: LaneInfo, state: Checkpoint['state']): void {
+    const unknown = new Set(state.map(([store]) => store.slice(0, store.indexOf('.'))).filter(step => !(step in this.steps)))
+    if (unknown.size > 0)
+      throw new StateError(
+        `the checkpoint of lane ${lane.id} holds state of ${[...unknown].map(s => `step ${s}`).join(', ')}; ` +
+          `the file has no stateful step of that name (it has ${Object.keys(this.steps).join(', ') || 'none'})\n${this.waysOut('to begin with empty state')}`,
+      )
+  }
+
   /** No checkpoint. What the group remembers may be of another version, or of a checkpoint that is gone. */
   private first(lane: LaneInfo, { remembered, start }: LaneOrigin, anew: (at: Json | undefined) => Admission): Admission | undefined {
     const { pipeline, log } = this.options
@@ -132,7 +172,7 @@ export class Identity {
       )
       return anew(start)
     }
-    throw new EnvironmentError(
+    throw new StateError(
       `lane ${lane.id}: group ${lane.group} has read up to a position, but the state that belongs to it is not there ` +
         `(steps ${Object.keys(this.steps).join(', ')}; expected under ${owner}). Its checkpoints were deleted, or the steps are new. ` +
         `Going on would publish partial windows.\n${this.waysOut('to read from the beginning')}`,
@@ -151,7 +191,7 @@ export class Identity {
       else if (canonical(is) !== canonical(was)) differences.push(`step ${name}:\n${difference(was, is)}`)
     }
     if (differences.length > 0)
-      throw new EnvironmentError(
+      throw new StateError(
         `the checkpoint of lane ${lane.id} was made by other steps than the file has now, and its state would mean something else:\n` +
           `${differences.map(d => `  ${d}`).join('\n')}\n${this.waysOut('to begin with empty state')}`,
       )
@@ -163,8 +203,8 @@ export class Identity {
       )
   }
 
-  private otherRecords(lane: LaneInfo, entries: number, before: string, now: string): EnvironmentError {
-    return new EnvironmentError(
+  private otherRecords(lane: LaneInfo, entries: number, before: string, now: string): StateError {
+    return new StateError(
       `${lane.id} has been deleted and made anew since the last run (was ${before}, is ${now}), and the checkpoint holds ` +
         `${entries} entries of state made from the former records. Mixing both would be wrong.\n${this.waysOut('to read it from its beginning with empty state')}`,
     )
@@ -185,7 +225,7 @@ function manifestOf(checkpoint: Checkpoint): Manifest | undefined {
   if (!entry) return undefined
   const manifest = JSON.parse(entry[2]) as Manifest
   if (manifest.format !== 1)
-    throw new EnvironmentError(`the checkpoint is of a newer version of the runner (format ${manifest.format as number}); use that version`)
+    throw new StateError(`the checkpoint is of a newer version of the runner (format ${manifest.format as number}); use that version`)
   return manifest
 }
 

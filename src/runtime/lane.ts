@@ -308,7 +308,7 @@ export class Lane {
     const found = await committer.claim(this.info)
     const origin = async (): Promise<LaneOrigin> => (await this.originOf?.(this.info)) ?? {}
     if (!committer.save) return { checkpoint: identity.fresh ? identity.begin(this.info, await origin()) : found, changes: [] }
-    const admission = identity.admit(this.info, found, await origin())
+    const admission = await identity.admit(this.info, found, await origin(), committer.former)
     if (admission.restart) await committer.save(this.info, admission.restart)
     return admission
   }

@@ -1,5 +1,6 @@
 /** One running pipeline: reads its sources, moves batches through lanes, and ends by input, signal or failure. */
-import { FencedError, type Logger, VerdictError } from '../contract/plugin.ts'
+import { EnvironmentError, FencedError, type Logger, PipelineError, VerdictError } from '../contract/plugin.ts'
+import { isOneShot } from '../config/traits.ts'
 import { Assignment } from './assignment.ts'
 import type { Built, BuiltSource } from './build.ts'
 import type { Clock } from '../kit/clock.ts'
@@ -20,6 +21,8 @@ export interface RunOptions {
 
 /** How often silence is looked at, ms. */
 const TICK = 250
+/** How long a one-shot pipeline waits for a peer of its sources, ms: somebody waits for its result. */
+export const PATIENCE = 30_000
 /** Closing takes no longer, ms: a peer that does not answer must not keep the process. */
 const CLOSE_BUDGET = 5000
 
@@ -39,6 +42,12 @@ export class PipelineRun {
   /** `clock.monotonic()` since when every source has been reachable. */
   private reachableSince: number
   private opened = false
+  /** Every source ended by itself. */
+  private ended = false
+  private readonly oneShot: boolean
+  /** Why a peer could not be reached, last. */
+  private lastError: string | undefined
+  private cancelPatience: (() => void) | undefined
 
   constructor(built: Built, options: RunOptions) {
     this.built = built
@@ -55,6 +64,7 @@ export class PipelineRun {
     })
     this.lanes = this.assignment.lanes
     this.reachableSince = options.clock.monotonic()
+    this.oneShot = built.sources.every(s => isOneShot(s.step))
   }
 
   /** Runs to the end. Resolves when everything is settled and closed. @throws what made the pipeline stop. */
@@ -64,6 +74,11 @@ export class PipelineRun {
     this.cancelDeadline?.()
     await this.close()
     if (this.failure) throw this.failure
+    if (this.oneShot && this.stopping && !this.ended)
+      throw new PipelineError(
+        'PIPE_STOPPED',
+        'stopped before everything was read: what was written, or compared, is a part of it; run it again',
+      )
     const bad = [...this.built.reports.values()].filter(r => !r.ok)
     if (bad.length > 0) throw new VerdictError(bad.map(r => r.verdict).join('\n'))
   }
@@ -111,12 +126,14 @@ export class PipelineRun {
 
   private async work(): Promise<void> {
     try {
+      if (this.oneShot) this.watchPeers(this.options.clock.monotonic())
       await Promise.all(this.sinks.map(w => w.open(this.opening.signal)))
       await Promise.all(this.built.sources.map(s => this.openSource(s)))
       if (this.failure) return
       this.opened = true
       this.tick()
       await Promise.all(this.built.sources.map(s => this.reader(s).run()))
+      this.ended = !this.reading.signal.aborted
       if (!this.failure) await Promise.all([...this.lanes.values()].map(lane => lane.drain()))
     } catch (error) {
       if (!this.stopping) this.fatal(error as Error)
@@ -151,6 +168,22 @@ export class PipelineRun {
     })
   }
 
+  /** Of a one-shot: ends the run when a source's peer has been away since `since` for longer than its patience. */
+  private watchPeers(since: number): void {
+    const { clock } = this.options
+    this.cancelPatience = clock.after(TICK, () => {
+      const away = this.built.sources.filter(({ source }) => source.healthy?.() === false).map(s => s.step.name)
+      const now = clock.monotonic()
+      if (this.opened && away.length === 0) return this.watchPeers(now)
+      if (now - since < PATIENCE) return this.watchPeers(since)
+      const what = away.length > 0 ? `source ${away.join(' and ')}` : 'a peer'
+      const why = this.lastError === undefined ? '' : `: ${this.lastError}`
+      this.fatal(
+        new EnvironmentError(`${what} could not be reached for ${PATIENCE / 1000} s, and a one-shot pipeline waits no longer${why}`),
+      )
+    })
+  }
+
   private caughtUp(lane: Lane): boolean | number {
     const entry = this.built.sources.find(s => s.step.name === lane.info.source)
     return entry?.source.caughtUp?.(lane.info.id) ?? true
@@ -174,6 +207,7 @@ export class PipelineRun {
 
   private async close(): Promise<void> {
     this.cancelTick?.()
+    this.cancelPatience?.()
     const budget = Math.min(CLOSE_BUDGET, this.built.pipeline.shutdown_timeout)
     await closeAll(this.closings(), budget, this.options.clock, this.options.log)
   }
@@ -195,6 +229,7 @@ export class PipelineRun {
         return await fn()
       } catch (error) {
         if (this.reading.signal.aborted || !(isRetryable(error) || error instanceof FencedError)) throw error
+        this.lastError = (error as Error).message
         this.options.log.warn({ error: (error as Error).message, attempt }, 'peer not ready, trying again')
         await this.pause(Math.min(max_delay, initial_delay * 2 ** Math.min(attempt, 16)))
       }

@@ -55,7 +55,7 @@ describe.each(classes)('%s', (name, Class) => {
 test('every class of the table exists, and belongs to its code only', () => {
   const own = docs.map(([, d]) => d.class).filter(c => c !== 'PipelineError')
   expect(new Set(own).size).toBe(own.length)
-  const defined = sources.flatMap(([, text]) => [...text.matchAll(/class (\w+) extends PipelineError/g)].map(m => m[1]))
+  const defined = sources.flatMap(([, text]) => [...text.matchAll(/class (\w+) extends (?:Pipeline|Environment)Error/g)].map(m => m[1]))
   for (const name of own) expect(defined, name).toContain(name)
 })
 

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { brokers, consumeAll, createTopic, produce, unique } from '../support/kafka.ts'
 import { cli, encode, raw, redisUrl } from '../support/redis.ts'
-import { runRunner } from '../support/runner.ts'
+import { runRunner, tempDir } from '../support/runner.ts'
 
 const file = (flow: string): string => fileURLToPath(new URL(`../../pipelines/${flow}.yaml`, import.meta.url))
 const BARS = Number(process.env.RECONCILE_BARS ?? 10_000)
@@ -80,6 +80,22 @@ describe(`${BARS} bars`, () => {
     },
     120_000,
   )
+})
+
+test('the second run with one state folder compares as much as the first', async () => {
+  const topic = await createTopic(unique('bars'))
+  const key = unique('bars')
+  const bars = Array.from({ length: 50 }, (_, n) => bar(n))
+  await produce(
+    topic,
+    bars.map(b => ({ key: 'BTCUSDT', value: JSON.stringify(b) })),
+  )
+  await fill(key, 'zset', bars)
+  const env = { BARS_TOPIC: topic, REDIS_BARS_KEY: key, RUNNER_STATE_DIR: tempDir() }
+  for (const n of [1, 2]) {
+    const { code, stdout } = await run(env)
+    expect({ n, code, ...JSON.parse(stdout).reports[0].summary }).toMatchObject({ n, code: 0, parity: '100 %', compared: 50 })
+  }
 })
 
 test('from ticks to parity: bars, bars-to-redis, bars-reconcile', async () => {

@@ -30,6 +30,8 @@ export interface MemoryLogOptions {
   /** Called at every step that may fail; throws to make it fail. */
   readonly fault?: (at: 'read' | 'begin' | 'write' | 'commit-before' | 'commit-after' | 'claim' | 'seek' | 'save') => void
   readonly origin?: () => LaneOrigin
+  /** What 0.1.0 kept, by lane. */
+  readonly former?: Checkpoint
   /** Keep the input open after its end, as a topic would be. */
   readonly endless?: boolean
 }
@@ -172,6 +174,10 @@ export class MemoryLog {
         this.fault('save')
         fence(lane)
         this.apply(lane, delta)
+      },
+      former: async (_, at) => {
+        const { former } = this.options
+        return former?.position === at ? { position: at, checkpoint: former } : { position: former?.position }
       },
       release: async () => {},
       close: async () => {},

@@ -1,6 +1,13 @@
 /** A checkpoint is gone on from only by what made it: same steps, same records. Everything else is refused before anything is read. */
 import { describe, expect, test } from 'vitest'
-import { defineTransform, EnvironmentError, type Json, type LaneOrigin, type TransformPlugin } from '../../src/contract/plugin.ts'
+import {
+  type Checkpoint,
+  defineTransform,
+  EnvironmentError,
+  type Json,
+  type LaneOrigin,
+  type TransformPlugin,
+} from '../../src/contract/plugin.ts'
 import { RESET, stateOwner } from '../../src/kit/state-owner.ts'
 import type { Pipeline } from '../../src/config/model.ts'
 import { MANIFEST_STORE } from '../../src/runtime/state.ts'
@@ -35,7 +42,11 @@ const count: TransformPlugin = defineTransform<CountConfig>({
 class World {
   origin: LaneOrigin = { id: 'topic-1', start: 0, initial: 0, lanes: 1 }
   readonly records: number[] = []
-  readonly log = new MemoryLog({ lanes: { a: this.records }, batch: () => 10, origin: () => this.origin })
+  readonly log: MemoryLog
+
+  constructor(former?: Checkpoint) {
+    this.log = new MemoryLog({ lanes: { a: this.records }, batch: () => 10, origin: () => this.origin, former })
+  }
 
   /** @returns what came out of this run. @throws what stopped it */
   async run(
@@ -95,6 +106,14 @@ describe('steps', () => {
     expect(await w.run(1, { key: 'other' })).toEqual([4])
   })
 
+  test('a checkpoint of 0.1.0 with a step that was renamed with the upgrade is refused', async () => {
+    const w = new World()
+    await w.run(2, { key: 'k' })
+    const { state } = w.log.checkpoints.get('a')!
+    for (const [id, [store]] of state) if (store === MANIFEST_STORE) state.delete(id)
+    expect(await refusal(w.run(1, { key: 'k' }, { name: 'renamed' }))).toMatch(/holds state of step count/)
+  })
+
   test('a checkpoint of 0.1.0, which does not say what made it, is taken over once', async () => {
     const w = new World()
     await w.run(2, { key: 'k' })
@@ -127,7 +146,7 @@ describe('records', () => {
 describe('a group that remembers a position, and no checkpoint', () => {
   const lost = async (owner: string | null, pipeline: Partial<Pipeline> = {}) => {
     const w = new World()
-    w.origin = { ...w.origin, remembered: { owner } }
+    w.origin = { ...w.origin, remembered: { owner, position: 0 } }
     return w.run(2, { key: 'k' }, { pipeline })
   }
 
@@ -145,6 +164,34 @@ describe('a group that remembers a position, and no checkpoint', () => {
   test('set by `runner offsets reset`, or without state: from there', async () => {
     expect(await lost(RESET)).toEqual([1, 2])
     expect(await lost(null, { transforms: [] })).toEqual([0, 1])
+  })
+})
+
+describe('state that 0.1.0 kept by name and version, whatever the group', () => {
+  const former: Checkpoint = { position: 2, state: [['count.seen', 'k', '7']] }
+  const upgrade = async (found: Checkpoint, position: number, config: CountConfig = { key: 'k' }) => {
+    const w = new World(found)
+    w.records.push(0, 1)
+    w.origin = { ...w.origin, remembered: { owner: null, position } }
+    return { w, out: w.run(1, config) }
+  }
+
+  test('is taken over where it ends at the position of the group, and belongs to the group from then on', async () => {
+    const { w, out } = await upgrade(former, 2)
+    expect(await out).toEqual([8])
+    await refusal(w.run(1, { key: 'other' }))
+    expect(await w.run(0, { key: 'k' })).toEqual([9])
+  })
+
+  test('is refused where it ends elsewhere: another group has used it', async () => {
+    const { w, out } = await upgrade(former, 1)
+    expect(await refusal(out)).toMatch(/ends at 2, but group undefined has read up to 1[^]*--fresh/)
+    expect(w.log.checkpoints.size).toBe(0)
+  })
+
+  test('is refused with state of a step that the file does not have', async () => {
+    const { out } = await upgrade({ position: 2, state: [['windows.open', 'k', '7']] }, 2)
+    expect(await refusal(out)).toMatch(/state of step windows; the file has no stateful step of that name \(it has count\)/)
   })
 })
 

@@ -1,7 +1,7 @@
 import { EXIT } from '../../kit/exit-codes.ts'
 import type { Logger, Plugin, CheckResult, CheckContext } from '../../contract/plugin.ts'
 import type { Pipeline, Step } from '../../config/model.ts'
-import { transactionsOf } from '../../config/traits.ts'
+import { isOneShot, transactionsOf } from '../../config/traits.ts'
 import { print, printJson } from '../command.ts'
 import type { CheckFlags } from '../check.ts'
 import { loadAll } from '../load.ts'
@@ -50,6 +50,7 @@ function holdersOf({ sources, sinks, transforms, delivery }: Pipeline): Set<Step
   const stateful = transforms.some(t => t.plugin.stateful)
   return new Set(
     sources.flatMap((source): Step<Plugin>[] => {
+      if (isOneShot(source)) return []
       if (delivery !== 'exactly_once') return stateful && source.plugin.transactions ? [source] : []
       const found = transactionsOf(source, sinks)
       return found?.own ? [source] : sinks.filter(s => s.config === found?.config)

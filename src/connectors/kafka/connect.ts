@@ -6,6 +6,7 @@ import {
   type Context,
   type LaneInfo,
   type Logger,
+  type Position,
   type Transaction,
   type Transactor,
 } from '../../contract/plugin.ts'
@@ -120,6 +121,7 @@ export class OnDemandTransactor implements Transactor {
   private readonly config: ConnectionConfig
   private readonly context: Context
   private readonly foreign: boolean
+  private readonly id: string
   private opening: Promise<KafkaHandle> | undefined
   /** By owner: sources of several groups may share one log. */
   private readonly transactors = new Map<string, Transactor>()
@@ -128,6 +130,7 @@ export class OnDemandTransactor implements Transactor {
     this.config = config
     this.foreign = foreign
     this.context = context
+    this.id = `${context.pipeline}.${context.version}`
   }
 
   private own(lane: LaneInfo): LaneInfo {
@@ -159,6 +162,18 @@ export class OnDemandTransactor implements Transactor {
     await handle.release()
   }
 
+  async former(lane: LaneInfo, at: Position): Promise<{ position?: Position; checkpoint?: Checkpoint }> {
+    if (stateOwner(this.id, lane.group) === this.id) return {}
+    const transactor = await this.of({ ...lane, group: undefined })
+    const mine = this.own(lane)
+    const position = (await transactor.peek?.(mine))?.position
+    if (position !== at) return { position }
+    const checkpoint = await transactor.claim(mine)
+    await transactor.release(mine)
+    // Somebody who wrote between the look and the claim was alive: then it is not what was looked at.
+    return checkpoint?.position === at ? { position, checkpoint } : { position: checkpoint?.position }
+  }
+
   private async of(lane: LaneInfo): Promise<Transactor> {
     if (this.opening === undefined) {
       this.opening = connect(this.config, this.context.log)
@@ -166,6 +181,7 @@ export class OnDemandTransactor implements Transactor {
         this.opening = undefined
       })
     }
+  private readonly id: string
     const handle = await this.opening
     const id = stateOwner(`${this.context.pipeline}.${this.context.version}`, lane.group)
     let transactor = this.transactors.get(id)

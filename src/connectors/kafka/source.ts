@@ -22,6 +22,7 @@ export default defineSource<KafkaSourceConfig>({
   schema: withKeys(schema, connectionKeys),
   replayable: true,
   ranged: true,
+  oneShot: config => config.once,
   reason: 'a topic can be read again from any offset, and the group remembers its position',
   transactions: {
     scope: scopeOf,
@@ -72,7 +73,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
       lanes: topic?.partitions,
       start: start.get(key),
       initial: initial.get(key),
-      remembered: offset && { owner: offset.metadata },
+      remembered: offset && { owner: offset.metadata, position: offset.offset },
     }
   }
   const laneOf = (tp: TopicPartition) => ({ id: tpKey(tp), source: ctx.step, topic: tp.topic, partition: tp.partition, group })

@@ -2,7 +2,15 @@
  * Checkpoints as rows beside a sink's data: outputs, state and position of a lane are one transaction. The row is locked while
  * the transaction is open, and its epoch tells whose the lane is.
  */
-import { type Checkpoint, type CheckpointDelta, type Context, type Json, type LaneInfo, type Transactor } from '../../contract/plugin.ts'
+import {
+  type Checkpoint,
+  type CheckpointDelta,
+  type Context,
+  type Json,
+  type LaneInfo,
+  type Position,
+  type Transactor,
+} from '../../contract/plugin.ts'
 import { type ConnectionConfig, connect, type PostgresHandle } from '../../kit/postgres/connect.ts'
 import { stateOwner } from '../../kit/state-owner.ts'
 import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
@@ -31,6 +39,7 @@ const CLAIM = `
   insert into runner_checkpoint as c (pipeline, lane, epoch) values ($1, $2, 1)
   on conflict (pipeline, lane) do update set epoch = c.epoch + 1
   returning id, epoch, position`
+const PEEK = 'select position from runner_checkpoint where pipeline = $1 and lane = $2'
 const READ_STATE = 'select store, key, json from runner_checkpoint_state where checkpoint = $1'
 const LOCK = 'select epoch from runner_checkpoint where id = $1 for update'
 const OWN_PID = 'select pg_backend_pid() as pid'
@@ -60,21 +69,19 @@ export class PostgresTransactor implements Transactor {
     // Of before a rewind: it would keep the row locked against ourselves.
     await this.end(lane)
     const driver = await this.open()
-    const { claim, position, rows } = await driver.transaction(async tx => {
-      const stop = await freeing(driver, tx)
-      const [{ id, epoch, position: json }] = (await tx.query(CLAIM, [stateOwner(this.pipeline, lane.group), lane.id]).finally(stop))
-        .rows as Record<string, string>[]
-      const state = json === null ? [] : (await tx.query(READ_STATE, [id])).rows
-      return {
-        claim: { id, epoch, diagnose: this.claims.get(lane.id)?.diagnose ?? false },
-        position: json as string | null,
-        rows: state as Record<string, string>[],
-      }
-    })
-    this.claims.set(lane.id, claim)
-    return position === null
-      ? undefined
-      : { position: JSON.parse(position) as Json, state: rows.map(r => [r.store, unescape(r.key), r.json] as const) }
+    const { id, epoch, checkpoint } = await claimRow(driver, stateOwner(this.pipeline, lane.group), lane.id)
+    this.claims.set(lane.id, { id, epoch, diagnose: this.claims.get(lane.id)?.diagnose ?? false })
+    return checkpoint
+  }
+
+  async former(lane: LaneInfo, at: Position): Promise<{ position?: Position; checkpoint?: Checkpoint }> {
+    if (stateOwner(this.pipeline, lane.group) === this.pipeline) return {}
+    const driver = await this.open()
+    const [row] = (await driver.query(PEEK, [this.pipeline, lane.id])).rows as { position: string | null }[]
+    const position = row?.position == null ? undefined : (JSON.parse(row.position) as Json)
+    if (position !== at) return { position }
+    const { checkpoint } = await claimRow(driver, this.pipeline, lane.id)
+    return checkpoint?.position === at ? { position, checkpoint } : { position: checkpoint?.position }
   }
 
   async begin(lane: LaneInfo): Promise<PostgresTransaction> {
@@ -133,6 +140,19 @@ export class PostgresTransactor implements Transactor {
     }
     return (await this.opening).driver
   }
+}
+
+/** Takes a lane's row over and reads what it holds. */
+async function claimRow(driver: Driver, owner: string, lane: string): Promise<{ id: string; epoch: string; checkpoint?: Checkpoint }> {
+  return driver.transaction(async tx => {
+    const stop = await freeing(driver, tx)
+    const [row] = (await tx.query(CLAIM, [owner, lane]).finally(stop)).rows as { id: string; epoch: string; position: string | null }[]
+    const { id, epoch, position } = row
+    if (position === null) return { id, epoch }
+    const { rows } = await tx.query(READ_STATE, [id])
+    const state = (rows as Record<string, string>[]).map(r => [r.store, unescape(r.key), r.json] as const)
+    return { id, epoch, checkpoint: { position: JSON.parse(position) as Json, state } }
+  })
 }
 
 /** While a claim waits for its row: ends the transaction that has it, once that one does nothing. @returns what ends the looking. */

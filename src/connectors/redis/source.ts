@@ -13,6 +13,7 @@ export default defineSource<RedisSourceConfig>({
   type: 'redis',
   schema: withKeys(schema, connectionKeys),
   replayable: config => config.patterns === undefined,
+  oneShot: config => config.patterns === undefined && config.streams === undefined,
   reason: config =>
     config.patterns !== undefined
       ? 'Pub/Sub keeps nothing, and what is published while the connection is away is lost (counted and logged)'

@@ -1,7 +1,7 @@
 /** Where the position of a source is kept durable: decided in one place, for `run` and for the commands that look at it. */
 import type { CheckpointStore, Context, Source, SourcePlugin, Transactor } from '../../contract/plugin.ts'
 import type { Pipeline, Step } from '../../config/model.ts'
-import { isReplayable, transactionsOf } from '../../config/traits.ts'
+import { isOneShot, isReplayable, transactionsOf } from '../../config/traits.ts'
 
 export type CheckpointLocation =
   /** In one transaction with the outputs; `own`: the source's, else a sink's. */
@@ -10,6 +10,8 @@ export type CheckpointLocation =
   | { readonly kind: 'store'; readonly store: CheckpointStore }
   /** In the source's own memory only: a group's offsets. */
   | { readonly kind: 'source' }
+  /** Nowhere: every run reads all. */
+  | { readonly kind: 'none' }
 
 /** @param local makes the store for sources that have none; called only when it is needed. */
 export function checkpointLocation(
@@ -19,6 +21,7 @@ export function checkpointLocation(
   context: Context,
   local: () => CheckpointStore,
 ): CheckpointLocation {
+  if (isOneShot(step)) return { kind: 'none' }
   if (pipeline.delivery === 'exactly_once') {
     const { scope, own, create, config } = transactionsOf(step, pipeline.sinks)!
     return { kind: 'transaction', store: create(config, context), scope, own }

@@ -1,17 +1,17 @@
 /** Guards state against a changed configuration: what one kind of window holds makes no sense in another. */
-import { EnvironmentError, type Json, type State } from '../../contract/plugin.ts'
+import { StateError, type Json, type State } from '../../contract/plugin.ts'
 
 const KEY = 'shape'
 
 /**
  * `shape`: the settings that decide what the windows hold, as text; kept in `meta` beside them.
  * @returns a function that notes it, to be called with the first change of the state.
- * @throws {EnvironmentError} when `windows` holds open windows of another shape.
+ * @throws {StateError} when `windows` holds open windows of another shape.
  */
 export function claimShape(meta: State<Json>, windows: State, shape: string, step: string): () => void {
   const before = meta.get(KEY)
   if (before !== undefined && before !== shape && windows.size > 0) {
-    throw new EnvironmentError(
+    throw new StateError(
       `the checkpoint holds ${windows.size} open windows of step '${step}' made as ${before}; now it is configured as ${shape}. ` +
         "Raise the pipeline's `version` to begin with empty state, or go back to the former settings",
     )
