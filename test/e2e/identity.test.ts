@@ -58,9 +58,7 @@ class World {
         await admin.deleteTopics({ topics: [topic] })
         // False: it is there, made by a request whose answer was late. Refused while the deletion is under way.
         const make = (): Promise<unknown> =>
-          admin
-            .createTopics({ topics: [{ topic, numPartitions: 1, configEntries: [{ name: 'retention.ms', value: '-1' }] }] })
-            .catch(make)
+          admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries: [{ name: 'retention.ms', value: '-1' }] }] }).catch(make)
         await make()
       })
       return
@@ -139,7 +137,10 @@ test.each(['of the group', 'of another group'])('kafka: state of 0.1.0, which ha
   const backend = await kafkaBackend()
   const w = new World(backend, cwd)
   const log = { debug() {}, info() {}, warn() {}, error() {} }
-  const transactor = new LazyTransactor({ brokers: backend.env.KAFKA_BROKERS } as never, { pipeline: w.name, version: 1, log } as never)
+  const transactor = new LazyTransactor(
+    { brokers: backend.env.KAFKA_BROKERS, client_id: 'test', security_protocol: 'PLAINTEXT' } as never,
+    { pipeline: w.name, version: 1, log } as never,
+  )
   try {
     const [IN, OUT] = [await backend.topic('in'), await backend.topic('out')]
     await w.feed(IN, 0, 15)
