@@ -1,6 +1,6 @@
 /** State goes on only with what it was made from: a topic that was made anew, a checkpoint topic that is gone, a shadow run, a new version. */
 import { expect, test } from 'vitest'
-import { LazyTransactor } from '../../src/connectors/kafka/connect.ts'
+import { OnDemandTransactor } from '../../src/connectors/kafka/connect.ts'
 import { embeddedDriver } from '../../src/connectors/kafka/embedded/driver.ts'
 import { withAdmin } from '../support/kafka.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
@@ -137,7 +137,7 @@ test.each(['of the group', 'of another group'])('kafka: state of 0.1.0, which ha
   const backend = await kafkaBackend()
   const w = new World(backend, cwd)
   const log = { debug() {}, info() {}, warn() {}, error() {} }
-  const transactor = new LazyTransactor(
+  const transactor = new OnDemandTransactor(
     { brokers: backend.env.KAFKA_BROKERS, client_id: 'test', security_protocol: 'PLAINTEXT' } as never,
     { pipeline: w.name, version: 1, log } as never,
   )

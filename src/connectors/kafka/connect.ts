@@ -181,9 +181,8 @@ export class OnDemandTransactor implements Transactor {
         this.opening = undefined
       })
     }
-  private readonly id: string
     const handle = await this.opening
-    const id = stateOwner(`${this.context.pipeline}.${this.context.version}`, lane.group)
+    const id = stateOwner(this.id, lane.group)
     let transactor = this.transactors.get(id)
     if (transactor === undefined) this.transactors.set(id, (transactor = handle.driver.transactor({ id, producer: CHECKPOINTS })))
     return transactor
