@@ -2,6 +2,7 @@
 export * from './check-writable.ts'
 export * from './clock.ts'
 export * from './dead-letter/dead-letters.ts'
+export * from './dead-letter/headers.ts'
 export * from './dead-letter/read.ts'
 export * from './event-clock.ts'
 export * from './fail.ts'

@@ -1,4 +1,5 @@
 /** `--dry-run`: reads and transforms as the file says, prints what would be written, writes and commits nothing. */
+import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import { defineSink, type Message, type SinkPlugin } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep } from '../config/model.ts'
 
@@ -27,6 +28,6 @@ function previewSink(label: string, write: (line: string) => void): SinkPlugin {
 }
 
 const why = (m: Message): string => {
-  const reason = m.headers?.findLast(([name]) => name === 'error_message')
+  const reason = m.headers?.findLast(([name]) => name === DLQ_HEADERS.message)
   return reason ? `  # ${reason[1]}` : ''
 }

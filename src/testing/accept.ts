@@ -2,6 +2,7 @@
  * `--accept`: writes what came into the expectations that failed. Only their lists change; everything else in the file stays
  * as it is to the byte, and inside the lists comments and the entries that were right stay too.
  */
+import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import { Document, isMap, isScalar, isSeq, parseDocument, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
 import type { Json } from '../contract/plugin.ts'
 import type { Path } from '../config/tree.ts'
@@ -143,8 +144,8 @@ function came(key: string, actual: Written, old: unknown): Json {
   if (key === 'time') return isScalar(old) && typeof old.value === 'string' ? new Date(actual.time).toISOString() : actual.time
   if (key === 'lane') return actual.lane
   if (key === 'topic') return actual.topic ?? null
-  if (key === 'offset') return Number(header(actual, 'source_offset'))
-  return header(actual, key === 'message' ? 'error_message' : key) ?? null
+  if (key === 'offset') return Number(header(actual, DLQ_HEADERS.offset))
+  return header(actual, key === 'message' ? DLQ_HEADERS.message : key) ?? null
 }
 
 // Lists that are not there yet.
@@ -185,9 +186,9 @@ function endOfLine(text: string, offset: number): number {
 function messageNode(record: Written, channel: ChannelId): unknown {
   const out: Record<string, unknown> = {}
   if (channel.kind === 'dlq') {
-    out.error_type = header(record, 'error_type')
-    out.step = header(record, 'step')
-    out.message = header(record, 'error_message')
+    out.error_type = header(record, DLQ_HEADERS.errorType)
+    out.step = header(record, DLQ_HEADERS.step)
+    out.message = header(record, DLQ_HEADERS.message)
   }
   const { json } = valueOf(record)
   if (json !== undefined) out.value = json

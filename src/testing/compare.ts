@@ -1,4 +1,5 @@
 /** One expected message against one that came: what differs, field by field. */
+import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import { compareNumbers, ExactNumber, type Json, parseJson } from '../contract/plugin.ts'
 import type { Channel, Expected } from './model.ts'
 import type { Written } from './in-memory-sinks.ts'
@@ -31,10 +32,10 @@ export function compare(expected: Expected, actual: Written, match: Channel['mat
   plain('time', expected.time, actual.time)
   plain('lane', expected.lane, actual.lane)
   plain('topic', expected.topic, actual.topic)
-  plain('error_type', expected.errorType, header(actual, 'error_type'))
-  plain('step', expected.step, header(actual, 'step'))
-  plain('offset', expected.offset, Number(header(actual, 'source_offset')))
-  const message = header(actual, 'error_message') ?? undefined
+  plain('error_type', expected.errorType, header(actual, DLQ_HEADERS.errorType))
+  plain('step', expected.step, header(actual, DLQ_HEADERS.step))
+  plain('offset', expected.offset, Number(header(actual, DLQ_HEADERS.offset)))
+  const message = header(actual, DLQ_HEADERS.message) ?? undefined
   if (expected.message !== undefined && !message?.includes(expected.message))
     out.push({ path: 'message', expected: `… ${expected.message} …`, actual: message })
   return out

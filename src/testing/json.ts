@@ -1,4 +1,5 @@
 /** The report for machines. */
+import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import type { Problem } from '../config/model.ts'
 import type { Difference } from './compare.ts'
 import { header, valueOf } from './compare.ts'
@@ -87,10 +88,10 @@ function rowOf(row: Row): unknown {
     lane: actual.lane,
     key: actual.key?.toString() ?? null,
     ...(value.json === undefined ? { raw: actual.value?.toString('base64') ?? null } : { value: value.json }),
-    ...(header(actual, 'error_type') !== undefined && {
-      error_type: header(actual, 'error_type'),
-      step: header(actual, 'step'),
-      message: header(actual, 'error_message'),
+    ...(header(actual, DLQ_HEADERS.errorType) !== undefined && {
+      error_type: header(actual, DLQ_HEADERS.errorType),
+      step: header(actual, DLQ_HEADERS.step),
+      message: header(actual, DLQ_HEADERS.message),
     }),
   }
   const differences: readonly Difference[] | undefined = row.kind === 'changed' ? row.differences : undefined

@@ -1,4 +1,5 @@
 /** `testPipeline`: a pipeline under test for any test runner, driven by hand on a virtual clock. */
+import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import '../built-in.ts'
 import { loadInput, type PipelineInput } from '../config/load.ts'
 import { formatText } from '../config/format.ts'
@@ -191,9 +192,9 @@ export class PipelineTest implements AsyncDisposable {
     const records = await this.take('dlq', dlq.name)
     return records.map(r => ({
       ...outputOf(r),
-      errorType: header(r, 'error_type') ?? undefined,
-      message: header(r, 'error_message') ?? undefined,
-      step: header(r, 'step') ?? undefined,
+      errorType: header(r, DLQ_HEADERS.errorType) ?? undefined,
+      message: header(r, DLQ_HEADERS.message) ?? undefined,
+      step: header(r, DLQ_HEADERS.step) ?? undefined,
     }))
   }
 

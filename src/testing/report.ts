@@ -1,4 +1,5 @@
 /** What a person reads: a line per test, and under a failed one what was expected and what came, message by message. */
+import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import type { Location } from '../config/model.ts'
 import type { Row } from './align.ts'
 import { header, show, showBytes, valueOf } from './compare.ts'
@@ -84,13 +85,14 @@ const both = (expected: string, actual: string, paint: Paint): string[] => [
 
 function writtenText(record: Written, channel: ChannelId): string {
   const parts = [valueOf(record).shown, ...(record.key === null ? [] : [`key ${showBytes(record.key)}`])]
-  if (channel.kind === 'dlq') parts.push(`${header(record, 'step')}: ${header(record, 'error_type')}: ${header(record, 'error_message')}`)
+  if (channel.kind === 'dlq')
+    parts.push(`${header(record, DLQ_HEADERS.step)}: ${header(record, DLQ_HEADERS.errorType)}: ${header(record, DLQ_HEADERS.message)}`)
   parts.push(origin(record))
   return parts.join('  ')
 }
 
 function origin(record: Written): string {
-  const offset = header(record, 'source_offset')
+  const offset = header(record, DLQ_HEADERS.offset)
   return `(from ${record.lane}${offset === undefined ? '' : ` offset ${offset}`})`
 }
 

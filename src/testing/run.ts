@@ -1,4 +1,5 @@
 /** Runs one test and judges it. */
+import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import type { Location, Pipeline } from '../config/model.ts'
 import { formatPath, type Path } from '../config/tree.ts'
 import { align, type Row } from './align.ts'
@@ -223,4 +224,4 @@ export function inOrder(id: ChannelId, byLane: ReadonlyMap<string, readonly Writ
     .flatMap(([, records]) => (id.kind === 'dlq' ? records.toSorted((a, b) => offset(a) - offset(b)) : records))
 }
 
-const offset = (record: Written): number => Number(header(record, 'source_offset'))
+const offset = (record: Written): number => Number(header(record, DLQ_HEADERS.offset))

@@ -1,4 +1,5 @@
 /** From a dead letter to the record it was. */
+import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import type { ReviveConfig } from '../generated/config-types.ts'
 import { type DeadLetter, readDeadLetter, revivedHeaders } from '../kit/dead-letter/read.ts'
 import { DataError, defineTransform, Message } from '../contract/plugin.ts'
@@ -33,7 +34,7 @@ function revive(m: Message, letter: DeadLetter, max: number): Message {
     throw new DataError(`the dlq has only the first part of the record, which had ${failure.cutFrom} bytes`)
   if (failure.attempts > max)
     throw new DataError(`refused ${failure.attempts} times, last by step '${failure.step}' of ${failure.pipeline}: ${failure.message}`)
-  const headers = [...revivedHeaders(letter), ['source_topic', failure.topic] as const]
+  const headers = [...revivedHeaders(letter), [DLQ_HEADERS.topic, failure.topic] as const]
   // As a record of the lane it was read from: undecoded, with its own bytes.
   const revived = Message.fromRecord(m.payload, m.keyBytes, time, headers, m.offset, m.origin!)
   revived.failure = m.failure

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { violations } from '../../scripts/floors.js'
@@ -17,6 +17,14 @@ function tree(files: Record<string, string>): string {
 
 test('no import in src/ goes against the floors', () => {
   expect(violations(root)).toEqual([])
+})
+
+test('every folder of tests has its folder in src/, except those that test the whole', () => {
+  const whole = ['conformance', 'deploy', 'e2e', 'faults', 'infra', 'package', 'support']
+  const folders = new Set(globSync('*/**/*.ts', { cwd: join(root, 'test') }).map(dirname))
+  const orphans = [...folders].filter(folder => !whole.includes(folder.split('/')[0]) && !existsSync(join(root, 'src', folder)))
+  expect(orphans).toEqual([])
+  expect(folders.size).toBeGreaterThan(30)
 })
 
 test.each([

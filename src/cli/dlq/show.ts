@@ -1,4 +1,5 @@
 /** `runner dlq show`. */
+import { DLQ_HEADERS } from '../../kit/dead-letter/headers.ts'
 import { isUtf8 } from 'node:buffer'
 import { styleText } from 'node:util'
 import { EXIT } from '../../kit/exit-codes.ts'
@@ -68,7 +69,7 @@ function asText(letter: DeadLetter, done: boolean, record: Message): string {
       : ['  not a dead letter of a runner: it has none of their headers']),
     '',
     ...(letter.headers.length > 0 ? [head('headers of the record'), ...letter.headers.map(line), ''] : []),
-    ...(own.length > 0 ? [head('headers of its death'), ...own.filter(([name]) => name !== 'step_input').map(line), ''] : []),
+    ...(own.length > 0 ? [head('headers of its death'), ...own.filter(([name]) => name !== DLQ_HEADERS.stepInput).map(line), ''] : []),
     head(`key: ${letter.key === null ? 'none' : isUtf8(letter.key) ? safe(letter.key.toString()) : letter.key.toString('hex')}`),
     head(payload === null ? 'value: none (a tombstone)' : `value, ${payload.length} bytes${cutNote}`),
     ...(payload === null ? [] : isUtf8(payload) ? [safe(payload.toString())] : hexDump(payload)),

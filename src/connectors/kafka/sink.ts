@@ -1,3 +1,4 @@
+import { DLQ_HEADERS } from '../../kit/dead-letter/headers.ts'
 import {
   BatchError,
   ConnectionError,
@@ -191,7 +192,11 @@ class KafkaSink implements Sink {
     let last: Error = new TooLargeError('the record has no payload to cut')
     for (const size of TRUNCATED_SIZES) {
       if (size >= value.length) continue
-      const headers: Header[] = [...(record.headers ?? []), ['truncated', 'true'], ['original_size', String(value.length)]]
+      const headers: Header[] = [
+        ...(record.headers ?? []),
+        [DLQ_HEADERS.truncated, 'true'],
+        [DLQ_HEADERS.originalSize, String(value.length)],
+      ]
       try {
         await send([{ ...record, value: value.subarray(0, size), headers }])
         return undefined
@@ -224,8 +229,8 @@ class KafkaSink implements Sink {
     if (this.ctx.dlq !== true) return
     for (const record of records) {
       if (record.headers === undefined) continue
-      const error = header(record.headers, 'error_type')
-      if (error !== undefined) meter.deadLetters(record.topic, header(record.headers, 'source_topic') ?? '', error).inc()
+      const error = header(record.headers, DLQ_HEADERS.errorType)
+      if (error !== undefined) meter.deadLetters(record.topic, header(record.headers, DLQ_HEADERS.topic) ?? '', error).inc()
     }
   }
 

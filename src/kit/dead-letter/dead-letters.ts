@@ -1,4 +1,5 @@
 /** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it died. */
+import { ATTEMPTS, DLQ_HEADERS } from './headers.ts'
 import { typeOfCode } from '../../contract/error-codes.ts'
 import { DataError, type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
 import { PluginError } from '../plugin-error.ts'
@@ -30,9 +31,6 @@ export interface ReplayOrigin extends Origin {
 /** Set on a message that was a dead letter and runs again. */
 export const replayOf = ({ origin }: Message): ReplayOrigin['replay'] | undefined => (origin as ReplayOrigin | undefined)?.replay
 
-/** Of a record that was written back to its topic: how often it has been a dead letter. */
-export const ATTEMPTS = 'dlq_attempts'
-
 /** A header larger than this does not pay: the record can still be replayed from its source. Bytes. */
 const MAX_STEP_INPUT = 128 * 1024
 /** Both together must fit where the record alone would; brokers take a megabyte unless told otherwise. */
@@ -48,24 +46,24 @@ export function deadLetter(message: Message, failure: Failure, pipeline: string,
   const failedAt = new Date(now).toISOString()
   const headers: Header[] = [
     ...(message.headers ?? []),
-    ['source_topic', origin?.topic ?? origin?.lane ?? ''],
-    ['source_partition', String(origin?.partition ?? 0)],
-    ['source_offset', String(message.offset)],
-    ['source_timestamp', String(message.time)],
-    ...(message.part === undefined ? [] : [['source_part', message.part] as const]),
-    ['pipeline', pipeline],
-    ['step', failure.step],
-    ['config_location', `${failure.at.file}:${failure.at.line}`],
-    ['error_type', errorType(failure.error)],
+    [DLQ_HEADERS.topic, origin?.topic ?? origin?.lane ?? ''],
+    [DLQ_HEADERS.partition, String(origin?.partition ?? 0)],
+    [DLQ_HEADERS.offset, String(message.offset)],
+    [DLQ_HEADERS.time, String(message.time)],
+    ...(message.part === undefined ? [] : [[DLQ_HEADERS.part, message.part] as const]),
+    [DLQ_HEADERS.pipeline, pipeline],
+    [DLQ_HEADERS.step, failure.step],
+    [DLQ_HEADERS.location, `${failure.at.file}:${failure.at.line}`],
+    [DLQ_HEADERS.errorType, errorType(failure.error)],
     // Header values are one line: brokers' tools and logs print them as such.
-    ['error_message', (error instanceof PluginError ? error.thrown : error).message.replace(/\s*\n\s*/g, ' ').slice(0, 2000)],
+    [DLQ_HEADERS.message, (error instanceof PluginError ? error.thrown : error).message.replace(/\s*\n\s*/g, ' ').slice(0, 2000)],
     // Where a plugin threw what it did not mean to throw.
-    ...(error instanceof PluginError && error.location !== undefined ? [['error_location', error.location] as const] : []),
-    ['attempts', String(before + 1)],
-    ['failed_at', failedAt],
+    ...(error instanceof PluginError && error.location !== undefined ? [[DLQ_HEADERS.errorLocation, error.location] as const] : []),
+    [DLQ_HEADERS.attempts, String(before + 1)],
+    [DLQ_HEADERS.failedAt, failedAt],
   ]
-  if (replay) headers.push(['first_failed_at', replay.firstFailedAt ?? failedAt])
-  if (origin) headers.push(['source_step', origin.source])
+  if (replay) headers.push([DLQ_HEADERS.firstFailedAt, replay.firstFailedAt ?? failedAt])
+  if (origin) headers.push([DLQ_HEADERS.sourceStep, origin.source])
   addStepInput(headers, message, payload)
   return new Message(
     payload,
@@ -87,11 +85,11 @@ function addStepInput(headers: Header[], message: Message, payload: Buffer | nul
   if (message.changed) {
     const input = stepInput(message.value)
     if (input !== undefined && input.length <= MAX_STEP_INPUT && input.length + (payload?.length ?? 0) <= MAX_DEAD_LETTER)
-      headers.push(['step_input', input])
-    else headers.push(['step_input_missing', input === undefined ? 'no JSON' : 'too large'])
+      headers.push([DLQ_HEADERS.stepInput, input])
+    else headers.push([DLQ_HEADERS.stepInputMissing, input === undefined ? 'no JSON' : 'too large'])
   }
   const key = message.encodeKey()
-  if (key !== message.keyBytes) headers.push(['step_key', key])
+  if (key !== message.keyBytes) headers.push([DLQ_HEADERS.stepKey, key])
 }
 
 /** JSON text; undefined: JSON cannot say it. */

@@ -1,6 +1,6 @@
 /** A dead letter, read back: the source record as it was, and what its headers say about its death. */
+import { ATTEMPTS, DLQ_HEADERS } from './headers.ts'
 import type { Header, Message } from '../../contract/plugin.ts'
-import { ATTEMPTS } from './dead-letters.ts'
 
 /** A record of a dlq: the source record, and what its headers say of its failure. */
 export interface DeadLetter {
@@ -45,13 +45,10 @@ export interface FailureInfo {
   readonly cutFrom: number | undefined
 }
 
-/** The first header that a dead letter adds; what stands before its last occurrence came with the record. */
-const FIRST = 'source_topic'
-
 /** The dead letter that `record`, read from a dlq in format `bytes`, holds. */
 export function readDeadLetter(record: Message, partition: number): DeadLetter {
   const all = record.headers ?? []
-  const from = all.findLastIndex(([name]) => name === FIRST)
+  const from = all.findLastIndex(([name]) => name === DLQ_HEADERS.topic)
   const own = new Map(from < 0 ? [] : all.slice(from))
   return {
     id: `${partition}/${record.offset}`,
@@ -60,8 +57,8 @@ export function readDeadLetter(record: Message, partition: number): DeadLetter {
     payload: record.payload,
     key: record.keyBytes,
     headers: from < 0 ? all : all.slice(0, from),
-    time: Number(text(own, 'source_timestamp') ?? record.time),
-    failure: own.has('step') && own.has('error_type') ? failure(own) : undefined,
+    time: Number(text(own, DLQ_HEADERS.time) ?? record.time),
+    failure: own.has(DLQ_HEADERS.step) && own.has(DLQ_HEADERS.errorType) ? failure(own) : undefined,
   }
 }
 
@@ -70,22 +67,22 @@ const text = (own: Own, name: string): string | undefined => own.get(name)?.toSt
 
 function failure(own: Own): FailureInfo {
   return {
-    topic: text(own, FIRST) ?? '',
-    partition: Number(text(own, 'source_partition') ?? 0),
-    offset: Number(text(own, 'source_offset') ?? -1),
-    pipeline: text(own, 'pipeline') ?? '',
-    step: text(own, 'step') ?? '',
-    sourceStep: text(own, 'source_step'),
-    location: text(own, 'config_location') ?? '',
-    errorType: text(own, 'error_type') ?? '',
-    message: text(own, 'error_message') ?? '',
-    attempts: Number(text(own, 'attempts') ?? 1),
-    failedAt: text(own, 'failed_at'),
-    firstFailedAt: text(own, 'first_failed_at'),
-    stepInput: text(own, 'step_input'),
-    stepInputMissing: text(own, 'step_input_missing'),
-    stepKey: own.has('step_key') ? (text(own, 'step_key') ?? null) : undefined,
-    cutFrom: text(own, 'truncated') === 'true' ? Number(text(own, 'original_size') ?? 0) : undefined,
+    topic: text(own, DLQ_HEADERS.topic) ?? '',
+    partition: Number(text(own, DLQ_HEADERS.partition) ?? 0),
+    offset: Number(text(own, DLQ_HEADERS.offset) ?? -1),
+    pipeline: text(own, DLQ_HEADERS.pipeline) ?? '',
+    step: text(own, DLQ_HEADERS.step) ?? '',
+    sourceStep: text(own, DLQ_HEADERS.sourceStep),
+    location: text(own, DLQ_HEADERS.location) ?? '',
+    errorType: text(own, DLQ_HEADERS.errorType) ?? '',
+    message: text(own, DLQ_HEADERS.message) ?? '',
+    attempts: Number(text(own, DLQ_HEADERS.attempts) ?? 1),
+    failedAt: text(own, DLQ_HEADERS.failedAt),
+    firstFailedAt: text(own, DLQ_HEADERS.firstFailedAt),
+    stepInput: text(own, DLQ_HEADERS.stepInput),
+    stepInputMissing: text(own, DLQ_HEADERS.stepInputMissing),
+    stepKey: own.has(DLQ_HEADERS.stepKey) ? (text(own, DLQ_HEADERS.stepKey) ?? null) : undefined,
+    cutFrom: text(own, DLQ_HEADERS.truncated) === 'true' ? Number(text(own, DLQ_HEADERS.originalSize) ?? 0) : undefined,
   }
 }
 
@@ -103,6 +100,6 @@ export function revivedHeaders({ headers, failure: d }: DeadLetter): Header[] {
 export function originalHeaders(headers: readonly Header[]): readonly Header[] {
   const at = headers.findLastIndex(([name]) => name === ATTEMPTS)
   if (at < 0) return headers
-  const traces = headers[at + 1]?.[0] === FIRST ? 2 : 1
+  const traces = headers[at + 1]?.[0] === DLQ_HEADERS.topic ? 2 : 1
   return headers.toSpliced(at, traces)
 }

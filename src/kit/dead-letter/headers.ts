@@ -1,0 +1,30 @@
+/** The headers that a dead letter adds to those of its record, in the order of writing: the only place that knows their names. */
+export const DLQ_HEADERS = {
+  /** Always the first of them: a reader finds the record's own headers before its last occurrence. */
+  topic: 'source_topic',
+  partition: 'source_partition',
+  offset: 'source_offset',
+  time: 'source_timestamp',
+  /** Which message of a record that became several. */
+  part: 'source_part',
+  pipeline: 'pipeline',
+  step: 'step',
+  location: 'config_location',
+  errorType: 'error_type',
+  message: 'error_message',
+  /** Where a plugin threw what it did not mean to throw. */
+  errorLocation: 'error_location',
+  attempts: 'attempts',
+  failedAt: 'failed_at',
+  firstFailedAt: 'first_failed_at',
+  sourceStep: 'source_step',
+  stepInput: 'step_input',
+  stepInputMissing: 'step_input_missing',
+  stepKey: 'step_key',
+  /** `true` where the DLQ took only the first part of the payload, by `kafka` sinks. */
+  truncated: 'truncated',
+  originalSize: 'original_size',
+} as const
+
+/** Of a record that was written back to its topic: how often it has been a dead letter. */
+export const ATTEMPTS = 'dlq_attempts'
