@@ -27,7 +27,7 @@ export function convert(value: unknown, schema: Schema, root: Schema, base = '')
     if (alternatives(s, root).some(x => x.secret)) secrets.push({ path, value: v, schema: schemas[0] ?? s })
     if (typeof v === 'string') {
       const formatted = schemas.find(x => x.format !== undefined)
-      if (formatted?.format === 'duration') return parseDuration(v) ?? v
+      if (formatted?.format === 'duration' || formatted?.format === 'window_size') return parseDuration(v) ?? v
       if (formatted?.format === 'size') return parseSize(v) ?? v
       // Joined, not resolved: where the files lie on this machine is not a part of what the pipeline is.
       if (formatted?.format === 'path' && v !== '') return isAbsolute(v) ? v : join(base, v)

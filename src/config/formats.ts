@@ -1,6 +1,7 @@
 /** Our string formats: what is right, the code when it is not, what to say, and what was probably meant. */
 import type { Code } from './codes.ts'
 import { guessDuration, guessSize, parseDuration, parseSize, parseTimestamp } from '../kit/text/units.ts'
+import { isZone } from '../kit/values/zone.ts'
 
 export interface Format {
   readonly code: Code
@@ -15,6 +16,22 @@ const FORBIDDEN_NAMES = new Set(['__proto__', 'constructor', 'prototype'])
 const never = (guess: string, written: string | number, validate: (t: string) => boolean): string | undefined =>
   guess !== written && validate(guess) ? guess : undefined
 
+const calendarGuess = (text: string): string | undefined => {
+  const [, count = '1', unit] = /^(\d{1,2})?\s*(weeks?|wk|months?|mon|quarters?|q|years?|yr)$/i.exec(text.trim()) ?? []
+  if (unit === undefined) return undefined
+  const letter = unit[0].toLowerCase()
+  return letter === 'q' ? '3mo' : `${count}${letter === 'w' ? 'w' : letter === 'm' ? 'mo' : 'y'}`
+}
+
+/** `New York`, `paris`, `America/new york`. */
+const zoneGuess = (text: string): string | undefined => {
+  const wanted = text
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[\s_]+/g, '_')
+  return Intl.supportedValuesOf('timeZone').find(zone => zone.toLowerCase() === wanted || zone.toLowerCase().endsWith(`/${wanted}`))
+}
+
 const topic = (t: string): boolean => /^[a-zA-Z0-9._-]{1,249}$/.test(t) && t !== '.' && t !== '..'
 const identifier = (t: string): boolean => /^([A-Za-z_][A-Za-z0-9_$]{0,62}\.)?[A-Za-z_][A-Za-z0-9_$]{0,62}$/.test(t)
 const field = (t: string): boolean => /^[^\s.[\]'"`]+(\.[^\s.[\]'"`]+)*$/.test(t) && !t.split('.').some(p => FORBIDDEN_NAMES.has(p))
@@ -25,6 +42,19 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     validate: t => parseDuration(t) !== undefined,
     expected: 'a duration with its unit, such as 500ms, 10s, 1m or 1h30m',
     guess: guessDuration,
+  },
+  // A length of time, or one of the calendar, which has no fixed number of ms. The plugin gets a number or the text.
+  window_size: {
+    code: 'CONFIG_DURATION',
+    validate: t => parseDuration(t) !== undefined || /^[1-9]\d?(w|mo|y)$/.test(t),
+    expected: 'a duration with its unit, such as 10s, 1m or 1h30m, or 1w, 1mo, 3mo, 1y',
+    guess: written => calendarGuess(String(written)) ?? guessDuration(written),
+  },
+  time_zone: {
+    code: 'CONFIG_VALUE',
+    validate: isZone,
+    expected: 'a time zone: an IANA name such as Europe/Paris, UTC, or an offset such as +05:30',
+    guess: written => zoneGuess(String(written)),
   },
   size: {
     code: 'CONFIG_SIZE',

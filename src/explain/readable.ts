@@ -28,7 +28,7 @@ const join = (path: string, key: string): string => (path === '' ? key : `${path
 /** The schema speaks of a text such as `10s`, the plugin has got a number: the alternatives that want a text tell the unit. */
 function withUnit(value: number, schema: Schema | undefined, root: Schema): unknown {
   const format = views(schema, 'text', root).find(s => s.format !== undefined)?.format
-  if (format === 'duration') return formatDuration(value)
+  if (format === 'duration' || format === 'window_size') return formatDuration(value)
   return format === 'size' ? formatSize(value) : value
 }
 

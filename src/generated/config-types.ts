@@ -1203,9 +1203,9 @@ export interface WebsocketSourceConfigMatch4 {
  */
 export interface BarsConfig {
   /**
-   * Length of a bar, from 1s to 1d. It must divide a UTC day, so that bars begin at full minutes, hours and days. In ms.
+   * Length of a bar: from 1s to 1d and a divisor of a day, so that bars begin at full minutes, hours and days, or `1w`, `1mo`, `3mo`, `1y` by the calendar. Days are those of UTC unless `zone` says otherwise. In ms; of the calendar: its text.
    */
-  interval: number
+  interval: number | string
   /**
    * How much older than the newest trade of its lane a trade may be. A bar closes when event time has passed its end by this much. In ms.
    */
@@ -1263,6 +1263,35 @@ export interface BarsConfig {
      */
     ts: string
   }
+  /**
+   * Time zone in which days, weeks and months begin: an IANA name, or an offset from UTC. Days on which clocks are put forward or back have 23 or 25 hours and are one window all the same. Default: UTC.
+   */
+  zone?: string
+  /**
+   * The day on which weeks begin, those of `7d` and its multiples included. Default: monday.
+   */
+  week_start?: 'monday' | 'tuesday' | 'wednesday' | 'thursday' | 'friday' | 'saturday' | 'sunday'
+  /**
+   * Hours that count, by the clocks of `zone`. Windows begin with the session and end with it at the latest; `1d` is one window per session. A session whose `end` is not after its `start` ends on the next day.
+   */
+  session?: {
+    /**
+     * Time of day, such as 09:30.
+     */
+    start: string
+    /**
+     * Time of day, exclusive, up to 24:00.
+     */
+    end: string
+    /**
+     * Days on which sessions begin: names, ranges, or both. Default: every day.
+     */
+    days?: string
+  }
+  /**
+   * What happens to a message outside of every session. `drop`: counted in `runner_outside_session_messages_total`, and the first one is logged. `dlq`: goes to the dead-letter queue.
+   */
+  outside: 'drop' | 'dlq'
 }
 
 /**
@@ -1801,9 +1830,13 @@ export interface ValidateConfig {
  */
 export interface WindowConfig {
   /**
-   * Length of a window. Windows are aligned to UTC: those of 1h begin at full hours. In ms.
+   * Length of a window. Windows are aligned to UTC unless `zone` says otherwise: those of 1h begin at full hours, those of 1d at midnight, those of 7d on `week_start`. `1w`, `1mo`, `3mo` and `1y` go by the calendar. In ms; of the calendar: its text.
    */
-  size?: number
+  size?: number | string
+  /**
+   * An instant at which a window begins; the others follow from it. For a `size` of a fixed length in UTC. Default: the beginning of 1970, or of its first `week_start` where `size` is a number of weeks.
+   */
+  align?: string
   /**
    * With `size`: a window begins this often, so that windows overlap. Default: `size`. In ms.
    */
@@ -1883,6 +1916,35 @@ export interface WindowConfig {
    * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
    */
   time_unit?: 's' | 'ms' | 'us' | 'ns'
+  /**
+   * Time zone in which days, weeks and months begin: an IANA name, or an offset from UTC. Days on which clocks are put forward or back have 23 or 25 hours and are one window all the same. Default: UTC.
+   */
+  zone?: string
+  /**
+   * The day on which weeks begin, those of `7d` and its multiples included. Default: monday.
+   */
+  week_start?: 'monday' | 'tuesday' | 'wednesday' | 'thursday' | 'friday' | 'saturday' | 'sunday'
+  /**
+   * Hours that count, by the clocks of `zone`. Windows begin with the session and end with it at the latest; `1d` is one window per session. A session whose `end` is not after its `start` ends on the next day.
+   */
+  session?: {
+    /**
+     * Time of day, such as 09:30.
+     */
+    start: string
+    /**
+     * Time of day, exclusive, up to 24:00.
+     */
+    end: string
+    /**
+     * Days on which sessions begin: names, ranges, or both. Default: every day.
+     */
+    days?: string
+  }
+  /**
+   * What happens to a message outside of every session. `drop`: counted in `runner_outside_session_messages_total`, and the first one is logged. `dlq`: goes to the dead-letter queue.
+   */
+  outside: 'drop' | 'dlq'
 }
 
 /**

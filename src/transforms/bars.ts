@@ -11,31 +11,44 @@ import {
 } from '../contract/plugin.ts'
 import { EventClock } from '../kit/event-clock.ts'
 import { withKeys } from '../kit/keys/with-keys.ts'
+import calendar from '../kit/keys/calendar.schema.json' with { type: 'json' }
 import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
 import schema from './bars.schema.json' with { type: 'json' }
 import type { Bar } from './bars/bar.ts'
 import { BarBook, type DatedBar } from './bars/bar-book.ts'
 import { lateCounters, LateError } from './lib/late.ts'
+import { outsideSessions } from './lib/outside.ts'
 import { claimShape } from './lib/shape.ts'
 import { TickReader } from './bars/tick.ts'
+import { calendarProblems, calendarShape, isCalendar, type Span, sizeText, timeline } from '../kit/values/calendar.ts'
 import { DAY, formatDuration } from '../kit/values/time.ts'
 
 export default defineTransform<BarsConfig>({
   type: 'bars',
-  schema: withKeys(schema, eventTime, ['time_unit']),
+  schema: withKeys(withKeys(schema, eventTime, ['time_unit']), calendar),
   stateful: true,
   stateShape: ({ interval, fields, time_unit }) => ({ interval, time_unit, ...fields }) as unknown as Json,
-  windowSpan: c => c.interval + c.allowed_lateness + c.max_future,
+  windowSpan: c => timeline(c.interval, c).longest + c.allowed_lateness + c.max_future,
   validateConfig,
   create,
 })
 
-function validateConfig({ interval }: BarsConfig): ConfigProblem[] {
-  if (interval >= 1000 && interval <= DAY && DAY % interval === 0) return []
+function validateConfig(config: BarsConfig): ConfigProblem[] {
+  const { interval } = config
+  if (typeof interval === 'string') return calendarProblems(interval, config, 'interval')
+  if (interval >= 1000 && interval <= DAY && DAY % interval === 0) return calendarProblems(interval, config, 'interval')
+  if (interval === 7 * DAY || interval === 30 * DAY)
+    return [
+      {
+        path: ['interval'],
+        message: 'bars longer than a day go by the calendar: 1w, 1mo, 3mo, 1y',
+        suggestion: interval === 7 * DAY ? '1w' : '1mo',
+      },
+    ]
   const near = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 28_800, 43_200, 86_400]
     .map(s => s * 1000)
     .reduce((best, ms) => (Math.abs(ms - interval) < Math.abs(best - interval) ? ms : best))
-  const message = `${formatDuration(interval)} is no bar interval: it must be from 1s to 1d and divide a day, so that every day begins with a bar`
+  const message = `${formatDuration(interval)} is no bar interval: it must be from 1s to 1d and divide a day, so that every day begins with a bar, or be 1w, 1mo, 3mo or 1y`
   return [{ path: ['interval'], message, suggestion: formatDuration(near) }]
 }
 
@@ -45,16 +58,18 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   const fill = config.gap_fill === 'previous'
   const times = ctx.state('clock')
   const bars = ctx.state('bars')
-  const noteShape = claimShape(times, bars, formatDuration(interval), ctx.step)
+  const windows = timeline(interval, config)
+  const noteShape = claimShape(times, bars, isCalendar(interval, config) ? calendarShape(interval, config) : sizeText(interval), ctx.step)
   const clock = new EventClock(times, config)
   const book = new BarBook(bars, fill ? ctx.state('last') : undefined, clock.watermark, {
-    interval,
-    label: formatDuration(interval),
+    windows,
+    label: sizeText(interval),
     retain: revise ? retain : 0,
     gapLimit: config.gap_limit,
   })
   const tick = new TickReader(config.fields, config.max_future, config.time_unit, config.prices)
   const late = lateCounters(ctx)
+  const outside = outsideSessions(config, ctx)
 
   const emit = (bar: Bar, out: Output): void => {
     for (const published of book.publish(bar)) emitDated(published, out)
@@ -70,9 +85,9 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   }
 
   /** A trade whose window has closed and left no bar to revise. */
-  const tooLate = (message: Message, start: number, out: Output): Bar | undefined => {
-    const end = start + interval
-    if (revise && end + retain > clock.watermark) return book.open(tick.symbol, start, true)
+  const tooLate = (message: Message, span: Span, out: Output): Bar | undefined => {
+    const { start, end } = span
+    if (revise && end + retain > clock.watermark) return book.open(tick.symbol, span, true)
     if (on_late === 'dlq') {
       late.dead.inc()
       out.fail(message, new LateError(tick.ts, start, end, clock.watermark))
@@ -96,8 +111,9 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
         if (ts > clock.max && clock.observe(ts) >= book.nextDue) close(out)
         let bar = book.at(tick.symbol, ts)
         if (bar === undefined) {
-          const start = ts - (ts % interval)
-          bar = start + interval <= clock.watermark ? tooLate(message, start, out) : book.open(tick.symbol, start, false)
+          const span = windows.at(ts)
+          if (span === undefined) outside(message, ts, out)
+          else bar = span.end <= clock.watermark ? tooLate(message, span, out) : book.open(tick.symbol, span, false)
           if (bar === undefined) continue
         }
         bar.add(tick.price, tick.volume, ts)

@@ -19,21 +19,25 @@ import { getter, show } from '../kit/values/fields.ts'
 import { GroupStore } from './window/group.ts'
 import { sameKeyText } from '../kit/values/key.ts'
 import { LateError, lateCounters } from './lib/late.ts'
+import { outsideSessions } from './lib/outside.ts'
 import { claimShape } from './lib/shape.ts'
+import { calendarProblems, calendarShape, isCalendar, sizeText, timeline } from '../kit/values/calendar.ts'
 import { formatDuration } from '../kit/values/time.ts'
-import { FixedWindows, SessionWindows, type Windows } from './window/windows.ts'
+import { CalendarWindows, FixedWindows, SessionWindows, type Windows } from './window/windows.ts'
+import { parseTimestamp } from '../kit/text/units.ts'
 import { withKeys } from '../kit/keys/with-keys.ts'
+import calendar from '../kit/keys/calendar.schema.json' with { type: 'json' }
 import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
 import schema from './window.schema.json' with { type: 'json' }
 
 export default defineTransform<WindowConfig>({
   type: 'window',
-  schema: withKeys(schema, eventTime),
+  schema: withKeys(withKeys(schema, eventTime), calendar),
   stateful: true,
   stateShape: ({ size, every, gap, by, time, time_unit, aggregates }) =>
     ({ size, every, gap, by, time, time_unit, aggregates }) as unknown as Json,
   // A session can be longer than its gap; one that begins earlier than this before a back-fill comes out shorter.
-  windowSpan: c => (c.size ?? c.gap ?? 0) + c.allowed_lateness + c.max_future,
+  windowSpan: c => (c.size === undefined ? (c.gap ?? 0) : timeline(c.size, c).longest) + c.allowed_lateness + c.max_future,
   validateConfig,
   create,
 })
@@ -42,15 +46,23 @@ export default defineTransform<WindowConfig>({
 const MAX_OVERLAP = 1000
 const OWN_FIELDS = ['key', 'start', 'end']
 
-function validateConfig({ size, every, gap, aggregates }: WindowConfig): ConfigProblem[] {
+function validateConfig(config: WindowConfig): ConfigProblem[] {
+  const { size, every, gap, aggregates, align } = config
   const problems: ConfigProblem[] = []
   const add = (path: string[], message: string, suggestion?: string): void => void problems.push({ path, message, suggestion })
   if (size === undefined && gap === undefined) add([], 'a window needs `size` (tumbling, or hopping with `every`) or `gap` (sessions)')
   if (size !== undefined && gap !== undefined) add(['gap'], 'a window has either `size` or `gap`, not both')
   if (size === 0) add(['size'], 'a window must be longer than 0')
+  if (size !== undefined && size !== 0) problems.push(...calendarProblems(size, config, 'size'))
+  const byCalendar = size !== undefined && isCalendar(size, config)
+  if (align !== undefined && (size === undefined || byCalendar)) add(['align'], '`align` goes with a `size` of a fixed length in UTC')
+  for (const key of ['zone', 'session', 'week_start'] as const)
+    if (config[key] !== undefined && size === undefined)
+      add([key], `\`${key}\` goes with \`size\`; sessions of \`gap\` begin with their first message`)
   if (gap === 0) add(['gap'], 'a session needs a gap longer than 0')
   if (every !== undefined) {
     if (size === undefined) add(['every'], '`every` goes with `size` only')
+    else if (byCalendar || typeof size === 'string') add(['every'], '`every` goes with a `size` of a fixed length in UTC')
     else if (every === 0 || every > size)
       add(['every'], `windows of ${formatDuration(size)} must begin every ${formatDuration(size)} or more often`, formatDuration(size))
     else if (size / every > MAX_OVERLAP)
@@ -70,13 +82,13 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
   const specs = compileAggregates(config.aggregates)
   const times = ctx.state('clock')
   const open = ctx.state('windows')
-  const { size, every, gap, by, aggregates } = config
-  const noteShape = claimShape(times, open, JSON.stringify({ size, every, gap, by, aggregates }), ctx.step)
+  const noteShape = claimShape(times, open, shapeOf(config), ctx.step)
   const clock = new EventClock(times, config)
   const store = new GroupStore(open, specs)
   const windows = openWindows(config, store)
   const read = reader(config, specs)
   const late = lateCounters(ctx)
+  const outside = outsideSessions(config, ctx)
 
   const close = (out: Output): void => {
     for (const group of windows.take(clock.watermark)) {
@@ -98,9 +110,8 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
       return
     }
     late.dead.inc()
-    const length = config.size ?? config.gap!
-    const start = config.size === undefined ? time : time - (time % (config.every ?? length))
-    out.fail(message, new LateError(time, start, start + length, clock.watermark))
+    const { start, end } = windows.spanOf(time)
+    out.fail(message, new LateError(time, start, end, clock.watermark))
   }
 
   return {
@@ -116,7 +127,9 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
         const { key, time, values } = input
         if (time > clock.max && clock.observe(time) >= windows.nextDue) close(out)
         const groups = windows.place(key, time, clock.watermark)
-        if (groups === 'late') {
+        if (groups === 'outside') {
+          outside(message, time, out)
+        } else if (groups === 'late') {
           tooLate(message, time, out)
         } else if (groups === 'full') {
           out.fail(message, new DataError(`the window of key ${show(key)} holds collect_limit (${config.collect_limit}) messages already`))
@@ -143,9 +156,23 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
   }
 }
 
-function openWindows({ size, every, gap, aggregates, collect_limit }: WindowConfig, store: GroupStore): Windows {
+/** What decides what the windows hold. As it was before there were calendars, where that says it all. */
+function shapeOf(config: WindowConfig): string {
+  const { size, every, gap, by, aggregates, align } = config
+  const plain = { size, every, gap, by, aggregates }
+  if (size === undefined) return JSON.stringify(plain)
+  const windows = calendarShape(every ?? size, config, align)
+  return JSON.stringify(windows === sizeText(every ?? size) ? plain : { ...plain, windows })
+}
+
+function openWindows(config: WindowConfig, store: GroupStore): Windows {
+  const { size, every, gap, aggregates, collect_limit, align } = config
   const limit = Object.values(aggregates).some(a => a.collect !== undefined) ? collect_limit : Number.POSITIVE_INFINITY
-  return size === undefined ? new SessionWindows(store, gap!, limit) : new FixedWindows(store, size, every ?? size, limit)
+  if (size === undefined) return new SessionWindows(store, gap!, limit)
+  if (typeof size === 'string' || isCalendar(size, config)) return new CalendarWindows(store, timeline(size, config), limit)
+  const step = every ?? size
+  const start = align === undefined ? timeline(step, config).at(0)!.start : parseTimestamp(align)!
+  return new FixedWindows(store, size, step, start, limit)
 }
 
 interface Input {

@@ -16,6 +16,7 @@ const base: BarsConfig = {
   max_future: 3_600_000,
   gap_fill: 'none',
   gap_limit: 1440,
+  outside: 'drop',
   prices: 'positive',
   fields: { symbol: 'symbol', price: 'price', volume: 'volume', ts: 'ts' },
 }

@@ -14,6 +14,7 @@ const DEFAULTS: BarsConfig = {
   max_future: 3_600_000,
   gap_fill: 'none',
   gap_limit: 1440,
+  outside: 'drop',
   prices: 'positive',
   fields: { symbol: 'symbol', price: 'price', volume: 'volume', ts: 'ts' },
 }

@@ -20,6 +20,7 @@ const config = {
   max_future: 3_600_000,
   gap_fill: 'none',
   gap_limit: 1440,
+  outside: 'drop',
   prices: 'positive',
   fields: { symbol: 'symbol', price: 'price', volume: 'volume', ts: 'ts' },
 } as const

@@ -51,6 +51,11 @@ function typeSchema(schema: any, prefix: string, top = false): unknown {
     out.description = `${schema.description ?? ''} In ${schema.format === 'size' ? 'bytes' : 'ms'}.`.trim()
     delete out.type
   }
+  if (schema.format === 'window_size') {
+    out.tsType = 'number | string'
+    out.description = `${schema.description ?? ''} In ms; of the calendar: its text.`.trim()
+    delete out.type
+  }
   if (schema.properties) {
     const filled = Object.entries<any>(schema.properties)
       .filter(([, p]) => p.default !== undefined)

@@ -1,6 +1,7 @@
 /** The bars of one lane: open ones, and closed ones that late trades may still revise. */
 import type { State } from '../../contract/plugin.ts'
 import { Bar, type BarRecord, emptyBar } from './bar.ts'
+import type { Span, Timeline } from '../../kit/values/calendar.ts'
 import type { Exact } from '../../kit/values/decimal.ts'
 
 interface Series {
@@ -14,8 +15,7 @@ interface Series {
 }
 
 export interface BookOptions {
-  /** ms. */
-  readonly interval: number
+  readonly windows: Timeline
   readonly label: string
   /** ms a closed bar is kept; 0: not at all. */
   readonly retain: number
@@ -45,7 +45,7 @@ export class BarBook {
     this.lasts = lasts
     this.options = options
     for (const [key, value] of bars.entries()) {
-      const bar = Bar.decode(key, value, options.interval)
+      const bar = Bar.decode(key, value, start => options.windows.at(start)?.end ?? start + options.windows.longest)
       bar.closed = bar.end <= watermark
       this.keep(this.of(bar.symbol), bar)
     }
@@ -64,10 +64,10 @@ export class BarBook {
     return undefined
   }
 
-  /** A new bar for the window that starts at `start`. */
-  open(symbol: string, start: number, closed: boolean): Bar {
+  /** A new bar for a window. */
+  open(symbol: string, { start, end }: Span, closed: boolean): Bar {
     const series = this.of(symbol)
-    const bar = new Bar(symbol, start, start + this.options.interval)
+    const bar = new Bar(symbol, start, end)
     bar.closed = closed
     this.keep(series, bar)
     series.current = bar
@@ -143,12 +143,11 @@ export class BarBook {
   }
 
   private gap(bar: Bar, [end, close]: [number, Exact]): DatedBar[] {
-    const { interval, label, gapLimit } = this.options
-    if ((bar.start - end) / interval > gapLimit) return []
+    const { windows, label, gapLimit } = this.options
     const fill: DatedBar[] = []
-    for (let start = end; start < bar.start; start += interval) {
-      const last = start + interval
-      fill.push({ record: emptyBar(bar.symbol, label, start, last, close), newest: last - 1 })
+    for (let empty = windows.after(end); empty.start < bar.start; empty = windows.after(empty.end)) {
+      if (fill.length === gapLimit) return []
+      fill.push({ record: emptyBar(bar.symbol, label, empty.start, empty.end, close), newest: empty.end - 1 })
     }
     return fill
   }

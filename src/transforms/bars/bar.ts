@@ -113,10 +113,11 @@ export class Bar {
     return [open, openTs, high, low, close, closeTs, count, revision, ...this.turnover.encode()] satisfies BarState
   }
 
-  static decode(key: string, value: Json, interval: number): Bar {
+  /** @param endOf the window that begins at a time */
+  static decode(key: string, value: Json, endOf: (start: number) => number): Bar {
     const cut = key.indexOf('|')
     const start = Number(key.slice(0, cut))
-    const bar = new Bar(key.slice(cut + 1), start, start + interval)
+    const bar = new Bar(key.slice(cut + 1), start, endOf(start))
     const [open, openTs, high, low, close, closeTs, count, revision, ...turnover] = value as BarState
     bar.open = open
     bar.openTs = openTs

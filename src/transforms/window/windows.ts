@@ -1,42 +1,29 @@
 /** Which windows a message falls into: fixed ones (tumbling, hopping), or sessions that grow while messages keep coming. */
+import type { Span, Timeline } from '../../kit/values/calendar.ts'
 import { byEndStartKey, type Group, type GroupStore, groupId } from './group.ts'
 
 export interface Windows {
   /** `take` has nothing while the watermark is below. */
   nextDue: number
-  /** The open groups a message belongs to, made where needed. `late`: all are closed; `full`: one holds `limit` messages already. */
-  place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full'
+  /** The open groups a message belongs to, made where needed. `late`: all are closed; `full`: one holds `limit` messages already; `outside`: of every session. */
+  place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full' | 'outside'
   /** Removes and returns what ends at or before the watermark, in the order in which it comes out. */
   take(watermark: number): Group[]
   /** The largest end at or before `until`. */
   lastEnd(until: number): number
+  /** The newest window that a message belongs to, or its session if it were alone. */
+  spanOf(time: number): Span
 }
 
-export class FixedWindows implements Windows {
+/** Groups whose end is known when they are made. */
+class OpenGroups {
   nextDue = Number.POSITIVE_INFINITY
-  private readonly groups = new Map<string, Group>()
-  private readonly store: GroupStore
-  private readonly size: number
-  private readonly every: number
-  private readonly limit: number
+  protected readonly groups = new Map<string, Group>()
+  protected readonly store: GroupStore
 
-  /** `size` and `every` in ms; `every` = `size`: tumbling. */
-  constructor(store: GroupStore, size: number, every: number, limit: number) {
+  constructor(store: GroupStore) {
     this.store = store
-    this.size = size
-    this.every = every
-    this.limit = limit
     for (const group of store.restore()) this.keep(group)
-  }
-
-  place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full' {
-    const starts: number[] = []
-    for (let start = time - (time % this.every); start > time - this.size && start + this.size > watermark; start -= this.every)
-      starts.push(start)
-    if (starts.length === 0) return 'late'
-    const found = starts.map(start => this.groups.get(groupId(start, key)))
-    if (found.some(group => group !== undefined && group.size >= this.limit)) return 'full'
-    return found.map((group, i) => group ?? this.keep(this.store.create(key, starts[i], starts[i] + this.size)))
   }
 
   take(watermark: number): Group[] {
@@ -56,10 +43,69 @@ export class FixedWindows implements Windows {
     return lastEnd(this.groups.values(), until)
   }
 
-  private keep(group: Group): Group {
+  protected keep(group: Group): Group {
     this.groups.set(group.id, group)
     if (group.end < this.nextDue) this.nextDue = group.end
     return group
+  }
+}
+
+export class FixedWindows extends OpenGroups implements Windows {
+  private readonly size: number
+  private readonly every: number
+  private readonly align: number
+  private readonly limit: number
+
+  /** `size` and `every` in ms; `every` = `size`: tumbling. A window begins at `align`, epoch ms. */
+  constructor(store: GroupStore, size: number, every: number, align: number, limit: number) {
+    super(store)
+    this.size = size
+    this.every = every
+    this.align = align
+    this.limit = limit
+  }
+
+  place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full' {
+    const starts: number[] = []
+    for (let start = this.startOf(time); start > time - this.size && start + this.size > watermark; start -= this.every) starts.push(start)
+    if (starts.length === 0) return 'late'
+    const found = starts.map(start => this.groups.get(groupId(start, key)))
+    if (found.some(group => group !== undefined && group.size >= this.limit)) return 'full'
+    return found.map((group, i) => group ?? this.keep(this.store.create(key, starts[i], starts[i] + this.size)))
+  }
+
+  spanOf(time: number): Span {
+    const start = this.startOf(time)
+    return { start, end: start + this.size }
+  }
+
+  private startOf(time: number): number {
+    return this.align + Math.floor((time - this.align) / this.every) * this.every
+  }
+}
+
+/** One window at a time, where a calendar says: days of a zone, months, trading sessions. */
+export class CalendarWindows extends OpenGroups implements Windows {
+  private readonly timeline: Timeline
+  private readonly limit: number
+
+  constructor(store: GroupStore, timeline: Timeline, limit: number) {
+    super(store)
+    this.timeline = timeline
+    this.limit = limit
+  }
+
+  place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full' | 'outside' {
+    const span = this.timeline.at(time)
+    if (span === undefined) return 'outside'
+    if (span.end <= watermark) return 'late'
+    const found = this.groups.get(groupId(span.start, key))
+    if (found !== undefined && found.size >= this.limit) return 'full'
+    return [found ?? this.keep(this.store.create(key, span.start, span.end))]
+  }
+
+  spanOf(time: number): Span {
+    return this.timeline.at(time) ?? { start: time, end: time }
   }
 }
 
@@ -98,6 +144,10 @@ export class SessionWindows implements Windows {
     // `nextDue` may now be too early, which costs a look and nothing else.
     session.end = Math.max(end, ...touching.map(s => s.end))
     return [session]
+  }
+
+  spanOf(time: number): Span {
+    return { start: time, end: time + this.gap }
   }
 
   take(watermark: number): Group[] {

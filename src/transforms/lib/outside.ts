@@ -1,0 +1,35 @@
+/** What becomes of messages that fall into no session. */
+import { DataError, type Message, type Output, type TransformContext } from '../../contract/plugin.ts'
+
+interface OutsideConfig {
+  readonly zone?: string
+  readonly session?: { readonly start: string; readonly end: string; readonly days?: string }
+  readonly outside: 'drop' | 'dlq'
+}
+
+/** Counts them; the first one is logged, since a wrong zone would drop all of them. */
+export function outsideSessions(config: OutsideConfig, ctx: TransformContext): (message: Message, time: number, out: Output) => void {
+  const { session, zone = 'UTC', outside } = config
+  if (session === undefined) return () => undefined
+  const counter = (action: string) =>
+    ctx.metrics.counter('runner_outside_session_messages_total', 'Messages that fell into no session', {
+      pipeline: ctx.pipeline,
+      step: ctx.step,
+      action,
+    })
+  const [dropped, dead] = [counter('dropped'), counter('dead')]
+  let known = false
+  const describe = (time: number): string =>
+    `${new Date(time).toISOString()} is outside of the session ${session.start} to ${session.end} ${session.days ?? 'every day'} (${zone})`
+  return (message, time, out) => {
+    if (outside === 'dlq') {
+      dead.inc()
+      out.fail(message, new DataError(describe(time)))
+      return
+    }
+    dropped.inc()
+    if (known) return
+    known = true
+    ctx.log.info({ step: ctx.step }, `${describe(time)}: dropped, as all that follow; runner_outside_session_messages_total counts them`)
+  }
+}
