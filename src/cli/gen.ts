@@ -31,8 +31,9 @@ export function register(program: Command): void {
       await runCommand(async () => {
         const check = flags.check === true
         if (plugins.length > 0) return (await import('./gen/own.ts')).genOwn(plugins, check)
-        const root = resolve(import.meta.dirname, '../..')
-        if (existsSync(join(root, 'src'))) return gen(root, check)
+        // In a single executable, there is no module with a folder.
+        const root = resolve(import.meta.dirname ?? '.', '../..')
+        if (import.meta.dirname !== undefined && existsSync(join(root, 'src'))) return gen(root, check)
         process.stderr.write('name the file of a plugin: runner gen ./plugin.ts\n')
         return EXIT.config
       })

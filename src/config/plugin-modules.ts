@@ -26,8 +26,35 @@ export const ENTRIES: Readonly<Record<string, string>> = {
   'pipeline-runner/testing': '../testing/index',
 }
 
-const ownEntry = (specifier: string): string | undefined =>
-  Object.hasOwn(ENTRIES, specifier) ? new URL(`${ENTRIES[specifier]}${extname(fileURLToPath(HERE))}`, HERE).href : undefined
+const ownEntry = (specifier: string): string | undefined => {
+  if (!Object.hasOwn(ENTRIES, specifier)) return undefined
+  return embedded ? `${EMBEDDED}${specifier}` : new URL(`${ENTRIES[specifier]}${extname(fileURLToPath(HERE))}`, HERE).href
+}
+
+/** What takes the place of module files in a single executable. */
+export interface Embedded {
+  /** By name, as in ENTRIES. */
+  readonly entries: Readonly<Record<string, object>>
+  load(url: string): Promise<{ default?: unknown }>
+  /** As `import.meta.resolve`. */
+  resolve(specifier: string): Promise<string>
+}
+
+/** Scheme of the entries' modules. */
+const EMBEDDED = 'runner-entry:'
+const SHARED = Symbol.for('pipeline-runner.entries')
+let embedded: Embedded | undefined
+
+export function embed(given: Embedded): void {
+  embedded = given
+  Object.assign(globalThis, { [SHARED]: given.entries })
+}
+
+/** A module that exports what the running program has: one copy of the classes, as everywhere. */
+function entryModule(name: string): string {
+  const names = Object.keys(embedded!.entries[name]!)
+  return `export const { ${names.join(', ')} } = globalThis[Symbol.for('${SHARED.description}')]['${name}']`
+}
 
 /** `from` in a specifier of this scheme is the module that imports: what `import.meta.resolve` can't be told. */
 const FROM = 'runner-plugin:'
@@ -49,6 +76,7 @@ function registerHooks(): void {
       return next(decodeURIComponent(pathname), { ...context, parentURL: searchParams.get('from')! })
     },
     load(url, context, next) {
+      if (url.startsWith(EMBEDDED)) return { format: 'module', source: entryModule(url.slice(EMBEDDED.length)), shortCircuit: true }
       if (!url.startsWith('file:') || url.startsWith(OWN) || url.includes('/node_modules/')) return next(url, context)
       const path = fileURLToPath(url)
       const typescript = /\.[mc]?ts$/.test(path)
@@ -94,11 +122,11 @@ function isCommonJs(source: string): boolean {
  */
 export async function importPlugins(item: string, base: string): Promise<Plugin[]> {
   registerHooks()
-  const url = find(item, resolve(base))
+  const url = await find(item, resolve(base))
   seen.length = 0
   let exported: unknown
   try {
-    exported = (await import(url)).default
+    exported = (await (embedded ? embedded.load(url) : import(url))).default
   } catch (error) {
     throw new Error(`does not load: ${whyNot(error, fileURLToPath(url))}`, { cause: error })
   }
@@ -113,7 +141,7 @@ const isObject = (value: unknown): value is Record<string, unknown> => typeof va
 const isCode = (item: string): boolean => /\.[mc]?[jt]s$/.test(item)
 
 /** @returns the module's URL. */
-function find(item: string, base: string): string {
+async function find(item: string, base: string): Promise<string> {
   const path = resolve(base, item)
   const info = statSync(path, { throwIfNoEntry: false })
   if (isCode(item) && info?.isFile()) {
@@ -129,7 +157,8 @@ function find(item: string, base: string): string {
   let first: unknown
   for (const from of [pathToFileURL(join(base, 'pipeline.yaml')).href, HERE]) {
     try {
-      const url = import.meta.resolve(`${FROM}${encodeURIComponent(item)}?from=${encodeURIComponent(from)}`)
+      const specifier = `${FROM}${encodeURIComponent(item)}?from=${encodeURIComponent(from)}`
+      const url = embedded ? await embedded.resolve(specifier) : import.meta.resolve(specifier)
       if (/\.[mc]?ts$/.test(url) && url.includes('/node_modules/')) throw new Error(unpublished(fileURLToPath(url)))
       return url
     } catch (error) {

@@ -1,3 +1,4 @@
+import { isSea } from 'node:sea'
 import { EnvironmentError } from '../contract/plugin.ts'
 
 /**
@@ -13,6 +14,9 @@ export function needsPackage(name: string, what: string): (error: unknown) => ne
     const absent =
       (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND' || code === 'ERR_UNKNOWN_BUILTIN_MODULE') && message.includes(name)
     if (!absent) throw error
-    throw new EnvironmentError(`${what} needs the package ${name}, which is not installed; run: npm install ${name}`, error)
+    const remedy = isSea()
+      ? `which this executable does not have; use the npm package: npm install pipeline-runner ${name}`
+      : `which is not installed; run: npm install ${name}`
+    throw new EnvironmentError(`${what} needs the package ${name}, ${remedy}`, error)
   }
 }

@@ -1,6 +1,7 @@
 /**
  * kafkajs copies every request three times through buffers that it zeroes first. Its module that frames requests is replaced
- * before the one that uses it is loaded. A bundle has the two joined already, and keeps the slower framing: only speed differs.
+ * before the one that uses it is loaded. A bundle has the two joined already, and keeps the slower framing: only speed differs. The
+ * single executable is bundled with this module in its place (scripts/executable.js).
  */
 import module from 'node:module'
 import type { Request } from './internals.ts'
@@ -14,7 +15,7 @@ try {
   if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error
 }
 
-async function frame(options: {
+export async function frame(options: {
   correlationId: number
   clientId: string
   request: Request<unknown>['request']

@@ -1,5 +1,12 @@
-/** lz4 is a native add-on: no bundler can take it in, so it is looked for where the program runs, when the first batch needs it. */
+/**
+ * lz4 is a native add-on: no bundler can take it in, so it is looked for where the program runs, when the first batch needs it. The
+ * single executable carries it along.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import module from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { getAssetKeys, getRawAsset, isSea } from 'node:sea'
 import { EnvironmentError } from '../../../contract/plugin.ts'
 
 interface Lz4 {
@@ -7,16 +14,32 @@ interface Lz4 {
   decompressFrameSync(b: Buffer): Buffer
 }
 
+/** scripts/executable.js embeds it under this name. */
+const ASSET = 'lz4-napi.node'
 let loaded: Lz4 | undefined
 
 /** @throws {EnvironmentError} */
 export function lz4(): Lz4 {
+  const embedded = isSea() && getAssetKeys().includes(ASSET)
   try {
-    return (loaded ??= module.createRequire(import.meta.url)('lz4-napi') as Lz4)
+    return (loaded ??= embedded ? extracted() : (module.createRequire(import.meta.url)('lz4-napi') as Lz4))
   } catch (error) {
-    throw new EnvironmentError(
-      `compression lz4 needs the package lz4-napi, which does not load: ${(error as Error).message.split('\n')[0]}; run: npm install lz4-napi`,
-      error,
-    )
+    const why = (error as Error).message.split('\n')[0]
+    if (embedded) throw new EnvironmentError(`compression lz4: cannot load the add-on from ${tmpdir()}: ${why}; set TMPDIR to a folder that may hold programs`, error)
+    throw new EnvironmentError(`compression lz4 needs the package lz4-napi, which does not load: ${why}; run: npm install lz4-napi`, error)
+  }
+}
+
+/** The system loads add-ons from files only; a loaded one no longer needs its file. The folder is this user's alone. */
+function extracted(): Lz4 {
+  const folder = mkdtempSync(join(tmpdir(), 'pipeline-runner-'))
+  try {
+    const path = join(folder, ASSET)
+    writeFileSync(path, new Uint8Array(getRawAsset(ASSET)), { mode: 0o700 })
+    const loading = { exports: {} }
+    process.dlopen(loading, path)
+    return loading.exports as Lz4
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
   }
 }
