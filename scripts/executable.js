@@ -35,12 +35,13 @@ try {
       assets: { 'lz4-napi.node': require.resolve('@antoniomuso/lz4-napi-linux-x64-gnu') },
     }),
   )
-  execFileSync(node, ['--experimental-sea-config', config], { stdio: ['ignore', 'ignore', 'inherit'] })
+  execFileSync(node, ['--experimental-sea-config', config], { stdio: 'pipe' })
   // Beside the target and renamed: one that is running can be replaced, and an interrupted build leaves none.
   const unfinished = `${target}.${process.pid}`
   copyFileSync(node, unfinished)
-  const { inject } = require('postject')
-  await inject(unfinished, 'NODE_SEA_BLOB', readFileSync(blob), { sentinelFuse: 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2' })
+  const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
+  // It warns of sections of Node's own without a name; what it prints is shown when it fails.
+  execFileSync(node, [require.resolve('postject/dist/cli.js'), unfinished, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', fuse], { stdio: 'pipe' })
   execFileSync('mv', ['-f', unfinished, target])
   writeFileSync(`${target}.licenses.txt`, licenses(inputs))
   console.log(`${target} (${(statSync(target).size / 1e6).toFixed(0)} MB)`)
@@ -50,7 +51,7 @@ try {
 
 async function bundle(outfile) {
   const { metafile } = await require('esbuild').build({
-    entryPoints: [join(root, 'src/cli/executable.ts')],
+    entryPoints: [join(root, 'src/executable.ts')],
     outfile,
     bundle: true,
     platform: 'node',

@@ -57,7 +57,7 @@ test('what is accepted for an optional peer is not for a dependency', () => {
     'node_modules/elkjs': { version: '1.0.0', license: 'EPL-2.0' },
   }
   expect(check(packages, { elkjs: '1' }).status).toBe(0)
-  packages['node_modules/app'] = { ...packages['node_modules/app'], ...{ dependencies: { elkjs: '1' } } }
+  packages['node_modules/app'] = Object.assign({ dependencies: { elkjs: '1' } }, packages['node_modules/app'])
   expect(check(packages).stderr).toContain('elkjs@1.0.0: EPL-2.0')
 })
 

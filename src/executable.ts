@@ -3,11 +3,17 @@
  * must bring along. esbuild bundles this file; the package does not have it.
  */
 import { constants, Script } from 'node:vm'
-import { embed } from '../config/plugin-modules.ts'
-import * as index from '../index.ts'
-import * as kit from '../kit.ts'
-import * as testing from '../testing/index.ts'
-import { main } from './main.ts'
+import { embed } from './config/plugin-modules.ts'
+import * as index from './index.ts'
+import * as kit from './kit.ts'
+import * as testing from './testing/index.ts'
+import { main } from './cli/main.ts'
+
+// Node calls the next line's constant experimental. The build and the tests are done with the very Node that is in the executable.
+const emit = process.emitWarning
+process.emitWarning = (warning: string | Error, ...rest: unknown[]) => {
+  if (!String(warning).startsWith('vm.USE_MAIN_CONTEXT_DEFAULT_LOADER is')) Reflect.apply(emit, process, [warning, ...rest])
+}
 
 /** The main script of an executable cannot import files. Node's own loader can, and a module it has loaded can resolve as well. */
 const load = new Script('url => import(url)', { importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER }).runInThisContext() as (
