@@ -9,10 +9,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fail, projectNode, root } from './bootstrap.js'
 
-if (process.platform !== 'linux' || process.arch !== 'x64') fail(`executables are built on Linux x64; this is ${process.platform} ${process.arch}`)
+if (process.platform !== 'linux' || process.arch !== 'x64')
+  fail(`executables are built on Linux x64; this is ${process.platform} ${process.arch}`)
 const node = realpathSync(projectNode())
 // The blob fits the Node that makes it only.
-if (process.execPath !== node) process.exit(spawnSync(node, [import.meta.filename, ...process.argv.slice(2)], { stdio: 'inherit' }).status ?? 1)
+if (process.execPath !== node)
+  process.exit(spawnSync(node, [import.meta.filename, ...process.argv.slice(2)], { stdio: 'inherit' }).status ?? 1)
 
 const require = createRequire(join(root, 'package.json'))
 const { version, peerDependencies } = require('./package.json')
@@ -41,7 +43,9 @@ try {
   copyFileSync(node, unfinished)
   const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
   // It warns of sections of Node's own without a name; what it prints is shown when it fails.
-  execFileSync(node, [require.resolve('postject/dist/cli.js'), unfinished, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', fuse], { stdio: 'pipe' })
+  execFileSync(node, [require.resolve('postject/dist/cli.js'), unfinished, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', fuse], {
+    stdio: 'pipe',
+  })
   execFileSync('mv', ['-f', unfinished, target])
   writeFileSync(`${target}.licenses.txt`, licenses(inputs))
   console.log(`${target} (${(statSync(target).size / 1e6).toFixed(0)} MB)`)

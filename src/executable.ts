@@ -16,9 +16,9 @@ process.emitWarning = (warning: string | Error, ...rest: unknown[]) => {
 }
 
 /** The main script of an executable cannot import files. Node's own loader can, and a module it has loaded can resolve as well. */
-const load = new Script('url => import(url)', { importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER }).runInThisContext() as (
-  url: string,
-) => Promise<{ default: unknown }>
+const load = new Script('url => import(url)', {
+  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+}).runInThisContext() as (url: string) => Promise<{ default: unknown }>
 const resolver = 'data:text/javascript,export default specifier => import.meta.resolve(specifier)'
 
 embed({

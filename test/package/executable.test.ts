@@ -92,7 +92,8 @@ dlq: { file: { path: dead.jsonl, envelope: true } }
 
   test('the embedded log, exactly once', () => {
     const cwd = tempDir({
-      'load.yaml': 'name: load\nsources: [{ generate: { count: 100, fields: { n: { sequence: 0 } } } }]\nsinks: [{ kafka: { topic: in } }]\n',
+      'load.yaml':
+        'name: load\nsources: [{ generate: { count: 100, fields: { n: { sequence: 0 } } } }]\nsinks: [{ kafka: { topic: in } }]\n',
       'copy.yaml': `name: copy
 sources: [{ kafka: { topics: [in], group: copy } }]
 transforms: [{ filter: "n < 10" }]
@@ -134,7 +135,11 @@ delivery: exactly_once
     expect(wrote, wrote.err).toMatchObject({ code: 0 })
     expect(await cli(['lrange', key, 0, -1])).toBe('{"n":1}\n{"n":2}')
     await cli(['del', key])
-    const listener = spawn(executable, ['run', 'listen.yaml'], { cwd, env: env({ REDIS_URL: redisUrl() }), stdio: ['ignore', 'pipe', 'pipe'] })
+    const listener = spawn(executable, ['run', 'listen.yaml'], {
+      cwd,
+      env: env({ REDIS_URL: redisUrl() }),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     const ended = once(listener, 'exit')
     let out = ''
     listener.stdout.on('data', chunk => (out += chunk))
@@ -163,6 +168,8 @@ delivery: exactly_once
     const cwd = tempDir({ 'a.yaml': 'name: a\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\n' })
     const { code, err } = runner(cwd, ['explain', 'a.yaml', '--format', 'svg'])
     expect(code).toBe(3)
-    expect(err).toContain('beautiful-mermaid, which this executable does not have; use the npm package: npm install pipeline-runner beautiful-mermaid')
+    expect(err).toContain(
+      'beautiful-mermaid, which this executable does not have; use the npm package: npm install pipeline-runner beautiful-mermaid',
+    )
   })
 })

@@ -25,7 +25,11 @@ export function lz4(): Lz4 {
     return (loaded ??= embedded ? extracted() : (module.createRequire(import.meta.url)('lz4-napi') as Lz4))
   } catch (error) {
     const why = (error as Error).message.split('\n')[0]
-    if (embedded) throw new EnvironmentError(`compression lz4: cannot load the add-on from ${tmpdir()}: ${why}; set TMPDIR to a folder that may hold programs`, error)
+    if (embedded)
+      throw new EnvironmentError(
+        `compression lz4: cannot load the add-on from ${tmpdir()}: ${why}; set TMPDIR to a folder that may hold programs`,
+        error,
+      )
     throw new EnvironmentError(`compression lz4 needs the package lz4-napi, which does not load: ${why}; run: npm install lz4-napi`, error)
   }
 }
