@@ -253,8 +253,11 @@ export class FileLane {
     this.first ??= { byte: 0, line: 0, head: 0, ...facts }
     if (!from) return true
     this.from = undefined
-    if (from.byte > 0 ? await matches(input, from) : isSame(from, facts)) await this.resume(from)
-    else await this.missing(from)
+    if (from.byte > 0 ? await matches(input, from) : isSame(from, facts)) {
+      await this.resume(from)
+      if (!options.follow && from.byte > 0 && compression === 'none' && from.byte >= facts.size)
+        options.log.info({ file: path, line: from.line }, 'the file was read to its end before; `runner run --fresh` reads it again')
+    } else await this.missing(from)
     return true
   }
 
