@@ -244,8 +244,9 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
         const orders = await Orders.create(backend, cwd, 200)
         await orders.run()
         orders.config(true)
-        const first = startRunner(['dlq', 'replay', orders.file, '--to', 'step', '--rate', '40/s'], { cwd, env: backend.env })
-        await backend.waitFor(orders.output, 220)
+        // Slow enough to be still at it when the second has started, on any machine.
+        const first = startRunner(['dlq', 'replay', orders.file, '--to', 'step', '--rate', '4/s'], { cwd, env: backend.env })
+        await backend.waitFor(orders.output, 210)
         const second = await orders.dlq('replay', orders.file, '--to', 'step')
         expect(second.code).toBe(0)
         await first.exit(1)
