@@ -41,7 +41,7 @@ const program = command(
     throw new InvalidArgumentError('only `outbox` may stand here, before all flags.')
   })
   .option('--only <families>', `of ${FAMILIES.join(', ')}`, oneOf(FAMILIES))
-  .option('--task <tasks>', 'bars, map; default both', oneOf(['bars', 'map']))
+  .option('--task <tasks>', 'bars, map, digits; default all', oneOf(['bars', 'map', 'digits']))
   .option('--ticks <n>', 'input records; default 1000000, with --soak 10000000', whole)
   .option('--runs <n>', 'rounds; the median of each figure counts', whole, 3)
   .option('--soak', 'memory instead of speed: flat over 10 million ticks? bounded with a sink a hundred times too slow?')
@@ -65,6 +65,10 @@ try {
   console.error(`Kafka at ${broker.brokers}; writing ${data.count.toLocaleString('en')} ticks`)
   const arena: Arena = { brokers: broker.brokers, input: 'ticks', data }
   await loadKafka(broker.brokers, arena.input, data)
+  if (!flags.soak && chosen.some(each => each.task === 'digits')) {
+    arena.digits = { input: 'ticks-of-many-digits', data: new Dataset(data.count, true) }
+    await loadKafka(broker.brokers, arena.digits.input, arena.digits.data)
+  }
   if (flags.soak) await soak(arena)
   else await race(arena)
 } finally {

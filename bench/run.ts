@@ -9,7 +9,7 @@ import type { Contender, BenchRun } from './contenders/contender.ts'
 import { createTopic, deleteTopics, loadLog, type Dataset } from './lib/dataset.ts'
 import { measure, type Measurement, type Watch } from './lib/measure.ts'
 import { OffsetWatch } from './lib/offsets.ts'
-import { checkBars, checkMapped, readKafka, type Output } from './lib/verify.ts'
+import { checkBars, checkDigits, checkMapped, readKafka, type Output } from './lib/verify.ts'
 
 export interface Figures {
   /** Input records per second between the first and the last visible output. */
@@ -25,10 +25,13 @@ export interface Arena {
   brokers: string
   input: string
   data: Dataset
+  /** Of the task `digits`. */
+  digits?: { input: string; data: Dataset }
 }
 
 /** @throws {Error} when the output is not complete and right: then there is no figure. */
-export async function runOnce(contender: Contender, arena: Arena, id: string): Promise<Figures> {
+export async function runOnce(contender: Contender, { brokers, digits, ...ticks }: Arena, id: string): Promise<Figures> {
+  const arena = { brokers, ...(contender.task === 'digits' ? digits! : ticks) }
   const dir = mkdtempSync(join(tmpdir(), 'bench-'))
   const place: BenchRun = { brokers: arena.brokers, input: arena.input, output: `${id}-out`, id, dir }
   const log = contender.log === 'embedded' ? await embeddedLog(place, arena.data) : kafkaLog(place)
@@ -56,6 +59,7 @@ export async function runOnce(contender: Contender, arena: Arena, id: string): P
 
 function check({ task, exact, family }: Contender, lines: string[], data: Dataset): void {
   if (task === 'bars') checkBars(lines, data, exact === true)
+  else if (task === 'digits') checkDigits(lines, data)
   else if (family !== 'kcat') checkMapped(lines, data)
 }
 

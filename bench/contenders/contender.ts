@@ -1,7 +1,8 @@
 import type { Dataset } from '../lib/dataset.ts'
 import type { Command } from '../lib/measure.ts'
 
-export type Task = 'bars' | 'map'
+/** `digits` is `map` over ticks whose numbers no double holds. */
+export type Task = 'bars' | 'map' | 'digits'
 
 /** Where one run of a contender works: everything is new to it. */
 export interface BenchRun {

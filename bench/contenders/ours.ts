@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { root } from './build.ts'
 import type { Contender, BenchRun, Task } from './contender.ts'
 
-const files: Record<Task, string> = { bars: 'pipelines/bars.yaml', map: 'bench/pipelines/map.yaml' }
+const files: Record<Task, string> = { bars: 'pipelines/bars.yaml', map: 'bench/pipelines/map.yaml', digits: 'bench/pipelines/map.yaml' }
 
 const run = (task: Task, delivery: string, brokers: (place: BenchRun) => string): Contender['command'] => {
   return place => ({
@@ -51,7 +51,7 @@ const embedded = (task: Task, delivery: string, name: string): Contender => ({
   command: run(task, delivery, place => `embedded:${join(place.dir, 'log.db')}`),
 })
 
-export const ours: Contender[] = (['bars', 'map'] as const).flatMap(task => [
+export const ours: Contender[] = (['bars', 'map', 'digits'] as const).flatMap(task => [
   kafka(task, 'at_least_once', 'runner on Kafka, at least once'),
   kafka(task, 'exactly_once', 'runner on Kafka, exactly once'),
   embedded(task, 'exactly_once', 'runner on the embedded log, exactly once'),

@@ -16,16 +16,24 @@ const CLOSING_MS = 10 * 60_000
 
 export class Dataset {
   readonly count: number
+  /** Prices and volumes of more digits than a double holds. */
+  readonly digits: boolean
   private expected: string[] | undefined
 
-  constructor(count: number) {
+  constructor(count: number, digits = false) {
     this.count = count
+    this.digits = digits
+  }
+
+  *lines(): Generator<string> {
+    let n = 0
+    for (const line of cleanTicks(this.count)) yield this.digits ? longer(line, n++) : line
   }
 
   /** The ticks, then one more that closes the last bar. */
   *records(): Generator<{ value: string; time: number }> {
     let last = ''
-    for (const value of cleanTicks(this.count)) {
+    for (const value of this.lines()) {
       last = value
       yield { value, time: timeOf(value) }
     }
@@ -103,5 +111,12 @@ function* chunks<T>(all: Iterable<T>, size: number): Generator<T[]> {
   }
   if (chunk.length > 0) yield chunk
 }
+
+/** Twelve more digits behind the price and the volume, and no zero at the end. */
+const longer = (line: string, n: number): string =>
+  line.replace(/"(price|volume)":(\d+)(?:\.(\d+))?/g, (_, name: string, whole: string, fraction = '') => {
+    const more = String(n).padStart(11, '0')
+    return `"${name}":${whole}.${fraction}${more}7`
+  })
 
 const timeOf = (line: string): number => Number(/"ts":(\d+)/.exec(line)![1])

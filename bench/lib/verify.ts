@@ -53,6 +53,25 @@ export function checkBars(lines: readonly string[], data: Dataset, exact: boolea
   })
 }
 
+/** As `checkMapped`, digit for digit: what is passed on as text, the product by integers. */
+export function checkDigits(lines: readonly string[], data: Dataset): void {
+  if (lines.length !== data.count + 1) throw new Error(`${lines.length} records, expected ${data.count + 1}`)
+  let i = 0
+  for (const tick of data.lines()) {
+    const [, symbol, price, volume, ts] = /"symbol":"(\w+)","price":([\d.]+),"volume":([\d.]+),"ts":(\d+)/.exec(tick)!
+    const want = `{"symbol":"${symbol}","price":${price},"size":${volume},"value":${product(price, volume)},"time":${ts}}`
+    if (lines[i] !== want) throw new Error(`record ${i} differs:\n  is        ${lines[i]}\n  should be ${want}`)
+    i++
+  }
+}
+
+/** Both have a fraction, and end with another digit than 0 or 5. */
+function product(a: string, b: string): string {
+  const places = [a, b].reduce((n, x) => n + x.length - x.indexOf('.') - 1, 0)
+  const digits = (BigInt(a.replace('.', '')) * BigInt(b.replace('.', ''))).toString().padStart(places + 1, '0')
+  return `${digits.slice(0, -places)}.${digits.slice(-places)}`
+}
+
 /** Every tick once and in order, five fields each; the closing tick's record comes last. */
 export function checkMapped(lines: readonly string[], data: Dataset): void {
   if (lines.length !== data.count + 1) throw new Error(`${lines.length} records, expected ${data.count + 1}`)

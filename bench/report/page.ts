@@ -4,7 +4,7 @@ import type { Results, SoakResults } from './results.ts'
 import { markdownTable, tasks } from './table.ts'
 import { targetLines, targets } from './targets.ts'
 
-const HEADINGS = { bars: 'Ticks to one-minute bars', map: 'Map only' }
+const HEADINGS = { bars: 'Ticks to one-minute bars', map: 'Map only', digits: 'Map only, numbers of more digits than a double holds' }
 
 export function page(results: Results, soak: SoakResults | undefined, outbox: OutboxResults | undefined): string {
   const { machine } = results

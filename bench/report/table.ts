@@ -6,6 +6,7 @@ const HEAD = ['', 'records/s', '× Streams', 'CPU µs/record', '× Streams', 'pe
 const TITLES: Record<Contender['task'], string> = {
   bars: 'Bars: ticks in, one-minute bars out',
   map: 'Map: five fields out of each tick, topic to topic',
+  digits: 'Digits: as map, prices and volumes of more digits than a double holds',
 }
 
 export function terminalTable(results: Results): string {
@@ -34,7 +35,7 @@ export function markdownTable(results: Results, task: Contender['task']): string
 }
 
 export function tasks(results: Results): Contender['task'][] {
-  return (['bars', 'map'] as const).filter(task => results.rows.some(row => row.task === task))
+  return (['bars', 'map', 'digits'] as const).filter(task => results.rows.some(row => row.task === task))
 }
 
 function cells(row: Row, { rows }: Results): string[] {
