@@ -2,6 +2,8 @@
  * One SQLite file, opened once per process and shared by everything in it: short synchronous transactions, retry when
  * another process holds the write lock, errors in our own words, and a cheap "something was committed" signal.
  */
+import { randomBytes } from 'node:crypto'
+import { linkSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -55,6 +57,7 @@ async function connect(file: string, kind: SqliteKind, durability: Durability): 
     let db: DatabaseSync | undefined
     try {
       makeDirs(dirname(file))
+      makeFile(Database, file, kind, durability)
       db = new Database(file, { timeout: BUSY_BLOCK_MS })
       prepareFile(db, file, kind, durability)
       return new Sqlite(db, file, kind.what)
@@ -63,6 +66,43 @@ async function connect(file: string, kind: SqliteKind, durability: Durability): 
       if (!isBusy(error) || performance.now() - started > BUSY_GIVE_UP_MS) throw explain(error, kind.what, file)
       await sleep(5 + Math.random() * 15)
     }
+  }
+}
+
+/**
+ * A file that is not there is built under another name and then linked: whoever looks sees either none or all of it. So one of 0 bytes
+ * was cut, and what it held is gone. @throws {EnvironmentError} for that
+ */
+function makeFile(Database: typeof DatabaseSync, file: string, kind: SqliteKind, durability: Durability): void {
+  const found = statSync(file, { throwIfNoEntry: false })
+  if (found?.isFile() && found.size === 0)
+    throw new EnvironmentError(
+      `the ${kind.what} ${file} has 0 bytes: what it held is gone. Restore it from a copy, or delete it (and ${file}-wal) to begin with an empty one`,
+    )
+  if (found) return
+  const made = `${file}.${process.pid}-${randomBytes(4).toString('hex')}.new`
+  try {
+    const db = new Database(made)
+    try {
+      prepareFile(db, made, kind, durability)
+    } finally {
+      db.close()
+    }
+    link(made, file)
+  } finally {
+    for (const end of ['', '-wal', '-shm', '-journal']) rmSync(made + end, { force: true })
+  }
+}
+
+/** Never over a file that another process has put there meanwhile, as far as the file system has links. */
+function link(made: string, file: string): void {
+  try {
+    linkSync(made, file)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS') throw error
+    renameSync(made, file)
   }
 }
 

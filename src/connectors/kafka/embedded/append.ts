@@ -3,7 +3,7 @@ import { ConnectionError, DataError } from '../../../contract/plugin.ts'
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { type OutRecord, TooLargeError } from '../driver.ts'
 import { partitionOf, stickyPartition } from '../partitioner.ts'
-import { ChunkWriter } from './codec.ts'
+import { ChunkWriter, placeChunk } from './codec.ts'
 import { validTopic } from '../topic-name.ts'
 import type { Topic, Topics } from './topics.ts'
 
@@ -75,6 +75,7 @@ export class Appender {
       let next = moved.next - count
       for (const chunk of writer.chunks) {
         next += chunk.count
+        placeChunk(chunk, part, next)
         insert.run(part, next, chunk.count, chunk.data.length, chunk.newest, now, chunk.data)
       }
     }

@@ -2,14 +2,18 @@
  * Records of one partition as one blob, column by column so that decoding needs no parsing:
  *
  *     u32 format, u32 count, f64 time[count], i32 keyLength[count], i32 valueLength[count],
- *     i32 headersLength[count] (only with HAS_HEADERS), then per record: key, value, headers
+ *     i32 headersLength[count] (only with HAS_HEADERS), then per record: key, value, headers; at the end u32 CRC-32 (only with HAS_CRC)
  *
  * A length of -1 is null; a key length of -2 is the key of the record before. Little-endian, as every platform of Node is.
+ * The checksum covers all before it and where the chunk lies; what 0.1.0 wrote has none.
  */
+import { crc32 } from 'node:zlib'
 import { type Header, Message, type Origin } from '../../../contract/plugin.ts'
 
 const FORMAT = 1
 const HAS_HEADERS = 0x100
+const HAS_CRC = 0x200
+const CRC_BYTES = 4
 const NULL = -1
 const SAME_KEY = -2
 
@@ -20,7 +24,10 @@ const MAX_RECORDS = 4096
 export interface Chunk {
   readonly count: number
   readonly newest: number
+  /** Written with `placeChunk`. */
   readonly data: Buffer
+  /** Of `data` without its checksum. */
+  readonly crc: number
 }
 
 /** Writers whose buffers can be used again: making them costs more than filling them with a few records. */
@@ -74,15 +81,15 @@ export class ChunkWriter {
     const n = this.count
     if (n === 0) return
     const head = 8 + n * (this.hasHeaders ? 20 : 16)
-    const out = Buffer.allocUnsafeSlow(head + this.used)
+    const out = Buffer.allocUnsafeSlow(head + this.used + CRC_BYTES)
     const bytes = out.buffer
-    new Uint32Array(bytes, 0, 2).set([FORMAT | (this.hasHeaders ? HAS_HEADERS : 0), n])
+    new Uint32Array(bytes, 0, 2).set([FORMAT | HAS_CRC | (this.hasHeaders ? HAS_HEADERS : 0), n])
     new Float64Array(bytes, 8, n).set(this.times.subarray(0, n))
     new Int32Array(bytes, 8 + 8 * n, n).set(this.keys.subarray(0, n))
     new Int32Array(bytes, 8 + 12 * n, n).set(this.values.subarray(0, n))
     if (this.hasHeaders) new Int32Array(bytes, 8 + 16 * n, n).set(this.headers.subarray(0, n))
     this.data.copy(out, head, 0, this.used)
-    this.chunks.push({ count: n, newest: this.newest, data: out })
+    this.chunks.push({ count: n, newest: this.newest, data: out, crc: crc32(out.subarray(0, -CRC_BYTES)) })
     this.count = 0
     this.used = 0
     this.newest = -Infinity
@@ -148,21 +155,44 @@ function longer<A extends Float64Array | Int32Array>(array: A, bigger: A): A {
   return bigger
 }
 
+/** Of the chunk's place: one that is found under another offset, or in another partition, does not match either. */
+function placed(crc: number, part: number, next: number): number {
+  const place = new Float64Array([part, next])
+  return crc32(new Uint8Array(place.buffer), crc)
+}
+
+/** Gives a chunk its place, in place of the one it had. Call it last before it is written. */
+export function placeChunk({ data, crc }: Chunk, part: number, next: number): void {
+  data.writeUInt32LE(placed(crc, part, next), data.length - CRC_BYTES)
+}
+
+/** Where a chunk lies. `next`: the offset behind its last record. */
+export interface ChunkPlace {
+  readonly part: number
+  readonly next: number
+}
+
 /** Appends the chunk's records from offset `from` on to `into`. `next` is the offset behind its last record. */
-export function decodeChunk(blob: Uint8Array, next: number, from: number, origin: Origin, into: Message[]): void {
+export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: number, origin: Origin, into: Message[]): void {
   // SQLite hands out a fresh, aligned buffer; anything else would make the typed views below throw.
   const data =
     blob.byteOffset % 8 === 0 ? Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength) : Buffer.from(Uint8Array.from(blob).buffer)
   const start = data.byteOffset
   const [format, n] = new Uint32Array(data.buffer, start, 2)
-  if ((format & 0xff) !== FORMAT) throw new Error(`a chunk of the log has format ${format & 0xff}, known is ${FORMAT}`)
+  const checked = (format & HAS_CRC) !== 0
+  const size = data.length - (checked ? CRC_BYTES : 0)
+  if (checked && data.readUInt32LE(size) !== placed(crc32(data.subarray(0, size)), part, next))
+    throw new DamagedChunk('its checksum does not match')
+  if ((format & 0xff) !== FORMAT) throw new DamagedChunk(`it has format ${format & 0xff}, known is ${FORMAT}`)
   const withHeaders = (format & HAS_HEADERS) !== 0
+  const head = 8 + n * (withHeaders ? 20 : 16)
+  if (head > size) throw new DamagedChunk('it is too short')
   const times = new Float64Array(data.buffer, start + 8, n)
   const keys = new Int32Array(data.buffer, start + 8 + 8 * n, n)
   const values = new Int32Array(data.buffer, start + 8 + 12 * n, n)
   const headers = withHeaders ? new Int32Array(data.buffer, start + 8 + 16 * n, n) : undefined
   const skip = from - (next - n)
-  let at = 8 + n * (withHeaders ? 20 : 16)
+  let at = head
   let key: Buffer | null = null
   for (let i = 0; i < n; i++) {
     const keyLength = keys[i]
@@ -178,7 +208,12 @@ export function decodeChunk(blob: Uint8Array, next: number, from: number, origin
     const list = headers !== undefined && headers[i] > 0 ? decodeHeaders(data, headersAt) : undefined
     into.push(Message.fromRecord(value, key, times[i], list, next - n + i, origin))
   }
+  // All that can be known of one without a checksum, or whose bit that says so has flipped.
+  if (at !== size) throw new DamagedChunk('its lengths do not match')
 }
+
+/** What the disk gives back is not what was written. */
+export class DamagedChunk extends Error {}
 
 function decodeHeaders(data: Buffer, at: number): Header[] {
   let position = at + 4

@@ -1,5 +1,6 @@
 /** What every part of the driver works on: the open file and the topics in it. */
 import { openSqlite, type Durability, type Sqlite } from '../../../kit/sqlite/sqlite.ts'
+import { checkEnds } from './read.ts'
 import { startRetention } from './retention.ts'
 import { logKind } from './schema.ts'
 import { Topics } from './topics.ts'
@@ -29,6 +30,12 @@ export interface Log {
 
 export async function openLog(options: EmbeddedOptions): Promise<Log> {
   const db = await openSqlite(options.path ?? inStateDir('log.db'), logKind, options.durability ?? 'normal')
+  try {
+    checkEnds(db)
+  } catch (error) {
+    db.close()
+    throw error
+  }
   const now = options.now ?? Date.now
   const stopRetention = startRetention(db, now)
   return {

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { ChunkWriter, decodeChunk, findTime } from '../../../../src/connectors/kafka/embedded/codec.ts'
+import { ChunkWriter, decodeChunk, findTime, placeChunk } from '../../../../src/connectors/kafka/embedded/codec.ts'
 import type { Header, Message } from '../../../../src/contract/plugin.ts'
 
 interface Sample {
@@ -45,7 +45,9 @@ test('any records come back as they were, from any offset, also through used buf
       const [chunk] = write(samples)
       const from = base + skip
       const messages: Message[] = []
-      decodeChunk(Uint8Array.from(chunk.data), base + samples.length, from, origin, messages)
+      const place = { part: 3, next: base + samples.length }
+      placeChunk(chunk, place.part, place.next)
+      decodeChunk(Uint8Array.from(chunk.data), place, from, origin, messages)
       expect(messages.map(read)).toEqual(samples.slice(skip).map(plain))
       expect(messages.map(m => m.offset)).toEqual(samples.slice(skip).map((_, i) => from + i))
       expect(chunk.newest).toBe(Math.max(...samples.map(s => s.time)))
@@ -67,19 +69,21 @@ test('many and large records are cut into chunks, in order', () => {
   let next = 0
   for (const chunk of chunks) {
     next += chunk.count
-    decodeChunk(chunk.data, next, 0, origin, messages)
+    placeChunk(chunk, 3, next)
+    decodeChunk(chunk.data, { part: 3, next }, 0, origin, messages)
   }
   expect(messages.map(m => [m.offset, m.keyBytes!.toString(), m.payload!.toString()])).toEqual(samples.map((s, i) => [i, s.key, s.value]))
 })
 
 test('an unaligned blob is read as well; a foreign one is refused', () => {
   const [chunk] = write([{ key: 'k', value: 'v', headers: [['h', 'x']], time: 5 }])
+  placeChunk(chunk, 3, 1)
   const shifted = new Uint8Array(chunk.data.length + 3)
   shifted.set(chunk.data, 3)
   const messages: Message[] = []
-  decodeChunk(shifted.subarray(3), 1, 0, origin, messages)
+  decodeChunk(shifted.subarray(3), { part: 3, next: 1 }, 0, origin, messages)
   expect(messages.map(read)).toEqual([plain({ key: 'k', value: 'v', headers: [['h', 'x']], time: 5 })])
-  expect(() => decodeChunk(Uint8Array.of(9, 0, 0, 0, 1, 0, 0, 0), 1, 0, origin, [])).toThrow('format 9')
+  expect(() => decodeChunk(Uint8Array.of(9, 0, 0, 0, 1, 0, 0, 0), { part: 3, next: 1 }, 0, origin, [])).toThrow('format 9')
 })
 
 test('the first record at or after a time, also when times go back', () => {
@@ -103,7 +107,8 @@ test('a buffer that grows in the middle of a header keeps its length', () => {
     )
     writer.cut()
     const messages: Message[] = []
-    decodeChunk(writer.chunks[0].data, 2, 1, origin, messages)
+    placeChunk(writer.chunks[0], 3, 2)
+    decodeChunk(writer.chunks[0].data, { part: 3, next: 2 }, 1, origin, messages)
     expect(messages.map(m => m.headers!.map(([name, value]) => [name, value!.toString()]))).toEqual([
       [
         ['error_message', 'a'.repeat(40)],
@@ -111,4 +116,29 @@ test('a buffer that grows in the middle of a header keeps its length', () => {
       ],
     ])
   }
+})
+
+test('any one bit that flips, and another place, is noticed; a chunk of 0.1.0, without a checksum, is read', () => {
+  const samples = [
+    { key: 'k', value: 'value', headers: [['h', 'x']] as Header[], time: 5 },
+    { key: 'k', value: null, headers: undefined, time: 6 },
+  ]
+  const [chunk] = write(samples)
+  placeChunk(chunk, 3, 12)
+  const decode = (data: Uint8Array, part = 3, next = 12): unknown[] => {
+    const messages: Message[] = []
+    decodeChunk(data, { part, next }, next - 2, origin, messages)
+    return messages.map(read)
+  }
+  expect(decode(chunk.data)).toEqual(samples.map(plain))
+  for (let bit = 0; bit < chunk.data.length * 8; bit++) {
+    const flipped = Uint8Array.from(chunk.data)
+    flipped[bit >> 3] ^= 1 << (bit & 7)
+    expect(() => decode(flipped), `bit ${bit}`).toThrow()
+  }
+  expect(() => decode(chunk.data, 4)).toThrow('checksum')
+  expect(() => decode(chunk.data, 3, 13)).toThrow('checksum')
+  const old = Uint8Array.from(chunk.data.subarray(0, -4))
+  old[1] &= ~2
+  expect(decode(old)).toEqual(samples.map(plain))
 })

@@ -1,5 +1,5 @@
 /** What can be wrong with the file itself. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
@@ -158,4 +158,64 @@ test('many drivers open a file that is not there yet at the same time', async ()
   await Promise.all(drivers.map((driver, i) => produce(driver, [record('t', `${i}`)])))
   expect(values(await readAll(drivers[0], { topic: 't', partition: 0 })).toSorted()).toEqual(['0', '1', '2', '3', '4', '5', '6', '7'])
   await Promise.all(drivers.map(driver => driver.close()))
+})
+
+test('a log of 0 bytes is refused and stays as it is', async () => {
+  const path = file('empty.db')
+  writeFileSync(path, '')
+  expect((await refusal(path)).message).toMatch(/has 0 bytes: what it held is gone.*delete it/)
+  expect(readFileSync(path).length).toBe(0)
+})
+
+test('any one bit that flips on the disk is noticed, or changes nothing that is read', async () => {
+  const path = file('flipped.db')
+  const driver = embeddedDriver({ path })
+  const records = Array.from({ length: 300 }, (_, i) => record('t', `value ${i} `.repeat(20)))
+  for (let i = 0; i < records.length; i += 50) await produce(driver, records.slice(i, i + 50))
+  await driver.close()
+  const bytes = readFileSync(path)
+  const good = records.map(r => String(r.value))
+  const read = async (): Promise<string[]> => {
+    const again = embeddedDriver({ path })
+    try {
+      return values(await readAll(again, { topic: 't', partition: 0 })) as string[]
+    } finally {
+      await again.close()
+    }
+  }
+  expect(await read()).toEqual(good)
+  let noticed = 0
+  // Over the whole file, and each time another bit.
+  for (let i = 0; i < 400; i++) {
+    const at = Math.floor((i / 400) * bytes.length)
+    const flipped = Buffer.from(bytes)
+    flipped[at] ^= 1 << (i % 8)
+    writeFileSync(path, flipped)
+    for (const end of ['-wal', '-shm']) rmSync(path + end, { force: true })
+    const seen = await read().catch((error: Error) => error)
+    if (seen instanceof Error) noticed++
+    else expect(seen, `byte ${at}, bit ${i % 8}`).toEqual(good)
+  }
+  expect(noticed).toBeGreaterThan(100)
+})
+
+test('damaged records are named by file, topic and offset', async () => {
+  const path = file('named.db')
+  const driver = embeddedDriver({ path })
+  for (const value of ['a', 'b', 'c']) await produce(driver, [record('t', value)])
+  await driver.close()
+  const db = new DatabaseSync(path)
+  const { data } = db.prepare('SELECT data FROM chunk WHERE next = 2').get() as { data: Uint8Array }
+  const flipped = Uint8Array.from(data)
+  flipped[flipped.length - 5] ^= 1
+  db.prepare('UPDATE chunk SET data = ? WHERE next = 2').run(flipped)
+  db.close()
+  const again = embeddedDriver({ path })
+  const error = await readAll(again, { topic: 't', partition: 0 }).catch((e: Error) => e)
+  await again.close()
+  expect(error).toBeInstanceOf(EnvironmentError)
+  expect((error as Error).message).toBe(
+    `the embedded log ${path} is damaged: the records of t/0 from offset 1 on cannot be read (its checksum does not match). ` +
+      'Restore the file from a copy, or give up these records with runner offsets reset',
+  )
 })
