@@ -2,7 +2,7 @@
 import { FORMATS } from './formats.ts'
 import { OWN_KEYWORDS, type Schema } from './schema.ts'
 import type { Kind } from './registry.ts'
-import { DURATION_PATTERN, SIZE_PATTERN } from '../kit/text/units.ts'
+import { DURATION_PATTERN, SIZE_PATTERN, WINDOW_SIZE_PATTERN } from '../kit/text/units.ts'
 
 export interface DescribedPlugin {
   readonly kind: Kind
@@ -100,10 +100,17 @@ const oldNames = (name: string, property: Mutable, base: string): [string, Mutab
     return [alias, { ...rest, description: why, deprecated: true, deprecationMessage: why }]
   })
 
+const PATTERNS: Readonly<Record<string, string>> = {
+  duration: DURATION_PATTERN,
+  window_size: WINDOW_SIZE_PATTERN,
+  size: SIZE_PATTERN,
+  topic: '^[a-zA-Z0-9._-]{1,249}$',
+}
+
 function withReferences(schema: Mutable): Mutable {
   const out = { ...schema }
   if (typeof out.format === 'string' && out.format in FORMATS) {
-    const pattern = { duration: DURATION_PATTERN, size: SIZE_PATTERN, topic: '^[a-zA-Z0-9._-]{1,249}$' }[out.format as string]
+    const pattern = PATTERNS[out.format]
     if (pattern && out.pattern === undefined) {
       out.pattern = `${pattern}|${REFERENCE}`
       out.patternErrorMessage = `must be ${FORMATS[out.format].expected}`

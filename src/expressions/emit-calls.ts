@@ -39,6 +39,12 @@ export function emitFunction(name: string, args: CelNode[], code: Code, emit: Em
       return toInteger(x, code)
     case 'size':
       return size(x, code)
+    case 'parse_time': {
+      const texts = args.map(a => code.need(emit(a, code), 'str'))
+      const ms = code.store(`readTime(${texts.join(', ')})`)
+      code.bailIf(`${ms} !== ${ms}`)
+      return num(ms)
+    }
     case 'format_time': {
       if (args.length > 1) throw UNSUPPORTED
       const ms = code.store(code.numeric(x))

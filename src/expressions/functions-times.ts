@@ -18,7 +18,8 @@ import {
 
 const UTC = zoneOf('UTC')
 
-const readTime = (text: string, second?: string, zone?: string): number => {
+/** What parse_time gives. `second` is a zone or a format. @throws {Error} */
+export const readTime = (text: string, second?: string, zone?: string): number => {
   try {
     if (second === undefined) return parseTimeText(text)
     return isFormat(second) || zone !== undefined ? parseTimeText(text, second, zone) : parseTimeText(text, undefined, second)

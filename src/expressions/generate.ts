@@ -3,6 +3,7 @@ import { ExactNumber, type Message } from '../contract/plugin.ts'
 import { fastAdd, fastMultiply, fastRemainder, fastSubtract } from '../kit/values/arithmetic.ts'
 import type { Code } from './code.ts'
 import { formatTime, parseDouble, round } from './implementations.ts'
+import { readTime } from './functions-times.ts'
 import { isJson, isJsonType } from './interpreter.ts'
 import { characters, indexOf, replace, split, trim } from './text.ts'
 
@@ -36,6 +37,14 @@ const helpers = {
   /** A number of a record as the double of its value; NaN: it is none, or no double has it. */
   plainOf: (x: unknown): number => (x instanceof ExactNumber ? (x.plain ?? Number.NaN) : Number.NaN),
   lightOf: (x: unknown): unknown => (x instanceof ExactNumber ? (x.plain ?? x) : x),
+  /** NaN: it cannot be read, and the interpreter says why. */
+  readTime(text: string, second?: string, zone?: string): number {
+    try {
+      return readTime(text, second, zone)
+    } catch {
+      return Number.NaN
+    }
+  },
   readDouble(text: string): number {
     try {
       return parseDouble(text)

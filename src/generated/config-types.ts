@@ -1199,7 +1199,7 @@ export interface WebsocketSourceConfigMatch4 {
 }
 
 /**
- * Open, high, low, close, volume and vwap of a symbol's trades per interval of event time. One message per symbol and interval comes out, with the symbol as its key and the end of the interval as its time.
+ * Open, high, low, close, volume and vwap of a symbol's trades per interval of event time. One message per symbol and interval comes out, with the symbol as its key, dated by its newest trade.
  */
 export interface BarsConfig {
   /**
@@ -1826,7 +1826,7 @@ export interface ValidateConfig {
 }
 
 /**
- * Counts, sums and the like per key and window of event time. One message per key and window comes out when the window has closed: `{key, start, end, ...aggregates}`, with the key as its key and the end of the window as its time. `size` makes tumbling windows, `size` with `every` hopping ones, `gap` sessions.
+ * Counts, sums and the like per key and window of event time. One message per key and window comes out when the window has closed: `{key, start, end, ...aggregates}`, with the key as its key, dated by its newest message. `size` makes tumbling windows, `size` with `every` hopping ones, `gap` sessions.
  */
 export interface WindowConfig {
   /**

@@ -59,7 +59,7 @@ test('generated code and the interpreter agree on every expression and record', 
   )
   if (process.env.FUZZ_SHOW) console.log(seen)
   // A property over expressions that are never generated, never fast or never fail would prove nothing.
-  expect(seen.generated / seen.expressions).toBeGreaterThan(0.5)
+  expect(seen.generated / seen.expressions).toBeGreaterThan(0.45)
   expect(seen.fast / seen.evaluations).toBeGreaterThan(0.1)
   expect(seen.failures / seen.evaluations).toBeGreaterThan(0.1)
 })

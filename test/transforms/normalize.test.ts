@@ -94,6 +94,8 @@ describe('binance', () => {
         ticker({ c: undefined }),
         ticker({ v: 'many' }),
         ticker({ E: 'now' }),
+        // Seconds: 21 January 1970 as milliseconds.
+        ticker({ E: 1_769_860_800 }),
         ticker({ s: 7 }),
         ticker({ b: '' }),
         '{"e":"depthUpdate","E":1,"s":"X","u":1,"b":[["1"]],"a":[]}',
@@ -108,6 +110,7 @@ describe('binance', () => {
       'c is missing; allowed: a decimal number > 0',
       'v is "many"; allowed: a decimal number >= 0',
       'E is "now"; allowed: a time: epoch milliseconds, or ISO 8601 with its zone',
+      'E is 1769860800; allowed: a time: epoch milliseconds, or ISO 8601 with its zone',
       's is 7; allowed: the name of a symbol',
       'b: size is missing; allowed: a decimal number >= 0',
       'b is {}; allowed: a list of prices and sizes',

@@ -15,6 +15,8 @@ const BYTES: Record<string, number> = {
 
 /** For editors; `parseDuration` decides. */
 export const DURATION_PATTERN = '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$'
+/** A duration, or `1w`, `3mo`, `1y`. */
+export const WINDOW_SIZE_PATTERN = `${DURATION_PATTERN}|^[1-9][0-9]?(w|mo|y)$`
 /** `512B`, `128KiB`, `10MB`: what `format: size` takes. */
 export const SIZE_PATTERN = '^[0-9]+(\\.[0-9]+)?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$'
 

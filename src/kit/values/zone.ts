@@ -60,7 +60,6 @@ class NamedZone implements Zone {
   private last: Block = 0
 
   constructor(name: string) {
-    // Intl takes any case and old abbreviations such as EST; a file should name a place.
     if (!/^[A-Za-z]+(?:[/_+-][A-Za-z0-9]+)*$/.test(name)) throw unknown(name)
     try {
       this.format = new Intl.DateTimeFormat('en-US', { timeZone: name, ...FIELDS })

@@ -1,7 +1,7 @@
 /** Makes tickers and order books out of an exchange's messages, as its format says. */
 import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
 import { readDecimal } from '../../kit/values/decimal.ts'
-import { parseTime, wrong } from '../../kit/values/event-time.ts'
+import { otherUnit, parseTime, wrong } from '../../kit/values/event-time.ts'
 import type { BookFormat, ExchangeFormat, Levels, MessageFormat, TickerFormat } from './exchange-format.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { anyOf, type Match, matcher } from '../../kit/values/match.ts'
@@ -168,7 +168,7 @@ function timeReader(paths: string | readonly string[]): (c: Context) => number {
     let raw: unknown
     for (const read of reads) if ((raw = read(c)) !== undefined) break
     const time = typeof raw === 'string' && ISO.test(raw) ? Date.parse(raw.replace(/(\.\d{3})\d+/, '$1')) : parseTime(raw)
-    if (Number.isNaN(time)) throw wrong(path, raw, 'a time: epoch milliseconds, or ISO 8601 with its zone')
+    if (Number.isNaN(time) || otherUnit(raw) !== undefined) throw wrong(path, raw, 'a time: epoch milliseconds, or ISO 8601 with its zone')
     return time
   }
 }
