@@ -1,4 +1,5 @@
 /** What the operations commands have in common: their errors as a line and an exit code, and tables. */
+import { PluginError } from '../kit/plugin-error.ts'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { ConnectionError, EnvironmentError, PipelineError, VerdictError } from '../contract/plugin.ts'
 
@@ -7,9 +8,9 @@ export async function runCommand(command: () => Promise<number>): Promise<void> 
   try {
     process.exitCode = await command()
   } catch (error) {
-    if (!(error instanceof PipelineError)) throw error
+    if (!(error instanceof PipelineError || error instanceof PluginError)) throw error
     process.stderr.write(`${error.message}\n`)
-    process.exitCode = commandExit(error)
+    process.exitCode = error instanceof PipelineError ? commandExit(error) : EXIT.runtime
   }
 }
 

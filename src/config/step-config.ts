@@ -9,6 +9,7 @@ import { diagnose } from './diagnose.ts'
 import type { Problems } from './problems.ts'
 import { type Locate, report } from './report.ts'
 import { alternatives, deref, hasType, type Schema, typesOf } from './schema.ts'
+import { thrownText } from '../kit/plugin-error.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { type MapEntry, find, formatPath, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
 
@@ -97,6 +98,6 @@ function runCheck(plugin: Plugin, config: unknown, place: Locate, key: Span, pat
       problems.add('CONFIG_CHECK', span, at.path, p.message, p.suggestion)
     }
   } catch (error) {
-    problems.add('CONFIG_CHECK', key, path, `the check of ${plugin.type} failed: ${(error as Error).message}`)
+    problems.add('CONFIG_CHECK', key, path, `the plugin ${plugin.type} has to be corrected: ${thrownText('validateConfig', error)}`)
   }
 }

@@ -3,6 +3,7 @@ import type { Plugin } from '../contract/plugin.ts'
 import type { Kind, Registry } from './registry.ts'
 import type { Schema } from './schema.ts'
 import { checkConfig, type CheckedConfig, type ConfigContext } from './step-config.ts'
+import { traitProblems } from './traits.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { type MapNode, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
 
@@ -55,7 +56,10 @@ export async function checkStep(
   const plugin = (await registry.load(kind, type)) as Plugin
   const misplaced = reportStrangers(node, type, plugin, common, path, context)
   const result = await checkConfig(entry, plugin, [...path, type], enabled, misplaced, context)
-  return { kind, path, node, enabled, type, key: entry.key, plugin, ...result }
+  const unusable = result.valid && registry.loaded.includes(plugin) ? traitProblems(plugin, result.config) : []
+  for (const problem of unusable)
+    problems.add('CONFIG_CHECK', entry.key, [...path, type], `the plugin ${type} has to be corrected: ${problem}`)
+  return { kind, path, node, enabled, type, key: entry.key, plugin, ...result, valid: result.valid && unusable.length === 0 }
 }
 
 /** The one key that is a plugin of this kind; without one, says which was probably meant. */

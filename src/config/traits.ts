@@ -1,5 +1,7 @@
 /** What decides about delivery may depend on a step's config: one place that asks. */
-import type { RedeliveryEffect, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
+import type { Plugin, RedeliveryEffect, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
+import { thrownText } from '../kit/plugin-error.ts'
+import { show } from '../kit/values/fields.ts'
 
 interface Configured<P> {
   readonly plugin: P
@@ -34,4 +36,54 @@ export function transactionsOf(
     if (transactions?.create && scope !== undefined && fits(scope)) return { scope, own: false, create: transactions.create, config }
   }
   return undefined
+}
+
+type Rule = readonly [name: string, kind: 'value' | 'method', expected: string, fits: (answer: unknown) => boolean]
+
+const optional = (type: string) => (answer: unknown) => answer === undefined || typeof answer === type
+const REPLAYABLE: Rule = ['replayable', 'value', 'true or false', x => typeof x === 'boolean']
+const REASON: Rule = ['reason', 'value', 'a text', x => typeof x === 'string']
+const READS: Rule = ['readsValue', 'value', 'true or false', optional('boolean')]
+const EFFECTS: readonly unknown[] = ['idempotent', 'appends', 'ephemeral'] satisfies RedeliveryEffect[]
+
+/** `value`: may be a function of the config; `method`: must be one, where it is there. */
+const RULES: Readonly<Record<Plugin['kind'], readonly Rule[]>> = {
+  source: [
+    REPLAYABLE,
+    REASON,
+    ['ranged', 'value', 'true or false', optional('boolean')],
+    ['reportsRejections', 'value', 'true or false', optional('boolean')],
+  ],
+  transform: [
+    ['ports', 'method', 'a list of names', x => Array.isArray(x) && x.every(name => typeof name === 'string')],
+    ['windowSpan', 'method', 'a number of milliseconds', x => Number.isFinite(x) && (x as number) >= 0],
+    READS,
+  ],
+  sink: [
+    ['onRedelivery', 'value', EFFECTS.join(', '), x => EFFECTS.includes(x)],
+    REASON,
+    READS,
+    ['scope', 'method', 'a text, or undefined', optional('string')],
+    ['preview', 'method', 'a function of a message', x => typeof x === 'function'],
+  ],
+}
+
+/**
+ * What a plugin answers about a config, asked once where the file is checked: later, in the middle of a command, an answer that cannot
+ * be used would end it, or make a wrong guarantee. A plugin in JavaScript has no types that would say so before.
+ */
+export function traitProblems(plugin: Plugin, config: unknown): string[] {
+  return RULES[plugin.kind].flatMap(([name, kind, expected, fits]) => {
+    const trait = (plugin as unknown as Record<string, unknown>)[name]
+    if (typeof trait === 'function') {
+      try {
+        const answer: unknown = trait.call(plugin, config)
+        return fits(answer) ? [] : [`${name} returned ${show(answer)}: it must be ${expected}`]
+      } catch (error) {
+        return [thrownText(name, error)]
+      }
+    }
+    if (kind === 'method') return trait === undefined ? [] : [`${name} is ${show(trait)}: it must be a function of the config`]
+    return fits(trait) ? [] : [`${name} is ${show(trait)}: it must be ${expected}`]
+  })
 }

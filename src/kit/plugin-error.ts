@@ -16,6 +16,10 @@ const ADVICE: Readonly<Record<string, string>> = {
   process: "Correct the plugin. To reject a record on purpose, call out.fail(message, new DataError('…')).",
   write:
     'Correct the plugin. Throw a BatchError to reject records of the batch, a ConnectionError to have the call tried again, an EnvironmentError when waiting does not help.',
+  close: 'Correct the plugin. What was written and committed stays so.',
+  check: 'Correct the plugin: what `check` finds, it returns.',
+  positions: 'Correct the plugin.',
+  preview: "Correct the plugin. For a message that `write` would reject, throw new DataError('…').",
 }
 const OTHER = 'Correct the plugin. Throw a ConnectionError to have the call tried again, an EnvironmentError when waiting does not help.'
 
@@ -43,6 +47,13 @@ export class PluginError extends Error {
   headline(where?: string): string {
     return headline(this.call, this.thrown, this.location, where)
   }
+}
+
+/** `ports threw TypeError at plugin.ts:14:22: …`, of a call that has no step yet. */
+export function thrownText(method: string, thrown: unknown): string {
+  const error = toError(thrown)
+  const location = locate(error)
+  return `${method} threw ${error.name}${location === undefined ? '' : ` at ${location}`}: ${error.message}`
 }
 
 function headline({ step, at, method }: PluginCall, error: Error, location: string | undefined, where?: string): string {

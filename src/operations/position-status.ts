@@ -1,5 +1,6 @@
 /** Where the sources of a pipeline stand: what they remember themselves, and the checkpoint, which wins. Looks only. */
 import { systemClock } from '../kit/clock.ts'
+import { attribute } from '../kit/plugin-error.ts'
 import type {
   Checkpoint,
   CheckpointStore,
@@ -74,7 +75,12 @@ export async function positionStatuses(pipeline: Pipeline): Promise<{ rows: Posi
       log: silent,
       signal: new AbortController().signal,
     }
-    const positions = await step.plugin.positions(step.config, context)
+    const { positions: ask } = step.plugin
+    const positions = await Promise.resolve()
+      .then(() => ask.call(step.plugin, step.config, context))
+      .catch((thrown: unknown) => {
+        throw attribute(thrown, { step: step.name, at: step.at, method: 'positions' })
+      })
     const store = storeOf(pipeline, step)
     try {
       for (const position of positions) rows.push(positionStatus(pipeline.name, step.name, position, await store?.peek?.(position.lane)))

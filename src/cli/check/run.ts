@@ -1,5 +1,6 @@
 import { EXIT } from '../../kit/exit-codes.ts'
-import type { Logger, Plugin, CheckResult, CheckContext } from '../../contract/plugin.ts'
+import { PluginError } from '../../kit/plugin-error.ts'
+import { type Logger, PipelineError, type Plugin, type CheckResult, type CheckContext } from '../../contract/plugin.ts'
 import type { Pipeline, Step } from '../../config/model.ts'
 import { isOneShot, transactionsOf } from '../../config/traits.ts'
 import { print, printJson } from '../command.ts'
@@ -94,7 +95,12 @@ async function checkStep(
   })
   const asked = Promise.resolve()
     .then(() => step.plugin.check!(step.config as never, context))
-    .catch((error: Error): CheckResult[] => [{ what: step.type, ok: false, detail: error.message }])
+    .catch((thrown: unknown): CheckResult[] => {
+      if (thrown instanceof PipelineError) return [{ what: step.type, ok: false, detail: thrown.message }]
+      const { message } = new PluginError({ step: step.name, at: step.at, method: 'check' }, thrown)
+      const [detail, fix] = message.split('\n  ')
+      return [{ what: step.type, ok: false, detail, fix }]
+    })
   const findings = await Promise.race([asked, late])
   clearTimeout(timer)
   return { ...common, checked: true, findings }
