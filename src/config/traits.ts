@@ -48,12 +48,7 @@ const EFFECTS: readonly unknown[] = ['idempotent', 'appends', 'ephemeral'] satis
 
 /** `value`: may be a function of the config; `method`: must be one, where it is there. */
 const RULES: Readonly<Record<Plugin['kind'], readonly Rule[]>> = {
-  source: [
-    REPLAYABLE,
-    REASON,
-    ['ranged', 'value', 'true or false', optional('boolean')],
-    ['reportsRejections', 'value', 'true or false', optional('boolean')],
-  ],
+  source: [REPLAYABLE, REASON, ['ranged', 'value', 'true or false', optional('boolean')]],
   transform: [
     ['ports', 'method', 'a list of names', x => Array.isArray(x) && x.every(name => typeof name === 'string')],
     ['windowSpan', 'method', 'a number of milliseconds', x => Number.isFinite(x) && (x as number) >= 0],

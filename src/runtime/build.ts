@@ -19,7 +19,8 @@ import { checkpointLocation } from './checkpoints/location.ts'
 import type { Clock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from '../config/model.ts'
-import { create } from './guard.ts'
+import { isReplayable } from '../config/traits.ts'
+import { checkedSource, create } from './guard.ts'
 import { Identity } from './identity.ts'
 import { Router } from './router.ts'
 import type { LaneState } from './state.ts'
@@ -100,7 +101,11 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
       const ctx: TransformContext = {
         ...context(step.name),
         lane,
-        state: name => state.open(`${step.name}.${name}`, step.foreign),
+        state: name => {
+          if (step.foreign && !step.plugin.stateful)
+            throw new Error('ctx.state: the plugin must set `stateful: true` beside `create`, or its state is not saved')
+          return state.open(`${step.name}.${name}`, step.foreign)
+        },
         shared: (name, make) => {
           const id = `${step.name}\0${name}`
           if (!shared.has(id)) shared.set(id, make())
@@ -116,6 +121,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
         when: expressions.get(step.name),
         meter: meters.step(step.name, 'transform'),
         foreign: step.foreign,
+        ports: step.foreign ? step.plugin.ports?.(step.config) : undefined,
       }
     })
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
@@ -141,15 +147,20 @@ function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: Buil
     if (!runtime) throw new Error(`source '${step.name}' used its context before open`)
     return runtime
   }
-  const source = create(step, 'read', options.log, () =>
+  const claimed = step.foreign ? new Set<string>() : undefined
+  const made = create(step, 'read', options.log, () =>
     step.plugin.create(step.config, {
       ...context,
       range: options.range,
-      assign: (lanes, originOf) => connected().assign(lanes, originOf),
+      assign: (lanes, originOf) => {
+        for (const { id } of lanes) claimed?.add(id)
+        return connected().assign(lanes, originOf)
+      },
       revoke: lanes => connected().revoke(lanes),
       lose: lanes => connected().lose(lanes),
     }),
   )
+  const source = claimed ? checkedSource(made, step, claimed, isReplayable(step)) : made
   const meter = meters.step(step.name, 'source')
   const depth = pipeline.limits?.depth ?? DEFAULT_DEPTH
   return {

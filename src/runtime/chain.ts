@@ -17,8 +17,10 @@ export interface Stage {
   /** Messages for which it is false pass by, before anything else: they enter the chain further on. */
   readonly enters?: (message: Message) => boolean
   readonly meter: StepMeter
-  /** Of a plugin that is not built in: what it emits is checked to be JSON. */
+  /** Of a plugin that is not built in: what it emits, where to and when is checked. */
   readonly foreign?: boolean
+  /** Of a foreign one: what it declares. */
+  readonly ports?: readonly string[]
 }
 
 /** What leaves the chain. */
@@ -34,6 +36,8 @@ export interface Exit {
 
 class StageOutput implements Output {
   messages: Message[] = []
+  /** A call of the transform is under way: what is emitted has somewhere to go. */
+  open = false
   private readonly stage: Stage
   private readonly exit: Exit
 
@@ -43,11 +47,16 @@ class StageOutput implements Output {
   }
 
   emit(message: Message): void {
-    if (!this.stage.foreign || this.isWritable(message)) this.messages.push(message)
+    if (!this.stage.foreign || this.isWritable(message, 'emit')) this.messages.push(message)
   }
 
   emitTo(port: string, message: Message): void {
-    if (!this.stage.foreign || this.isWritable(message)) this.exit.emitTo(this.stage.name, port, message)
+    const { foreign, ports = [], name } = this.stage
+    if (foreign && !ports.includes(port)) {
+      const declared = ports.length > 0 ? `it declares ${ports.join(', ')}` : 'it declares none'
+      throw new Error(`emitTo: '${port}' is not a port of the plugin: ${declared}; add it to what \`ports\` returns`)
+    }
+    if (!foreign || this.isWritable(message, 'emitTo')) this.exit.emitTo(name, port, message)
   }
 
   fail(message: Message, error: Error): void {
@@ -56,10 +65,15 @@ class StageOutput implements Output {
     this.exit.fail(message, { step: this.stage.name, at: this.stage.at, error: error instanceof Error ? error : toError(error) })
   }
 
-  /** What no sink and no state could write is this message's failure, here and now. */
-  private isWritable(message: Message): boolean {
+  /**
+   * What no sink and no state could write is this message's failure, here and now.
+   * @throws {Error} for what is not the message's failure but the plugin's
+   */
+  private isWritable(message: Message, method: string): boolean {
+    if (!this.open)
+      throw new Error(`${method} was called after the call of the plugin had ended: return a promise that resolves when all is emitted`)
     if (typeof (message as Partial<Message> | undefined)?.derive !== 'function')
-      throw new TypeError(`emit needs a Message: message.derive(value) or new Message(value); got ${a(message)}`)
+      throw new TypeError(`${method} needs a Message: message.derive(value) or new Message(value); got ${a(message)}`)
     const frame = mendFrame(message)
     const json = frame === undefined && message.changed ? jsonProblem(message.value) : undefined
     if (json !== undefined) this.fail(message, new DataError(`the step emitted a value that is not JSON: ${json}`))
@@ -68,6 +82,7 @@ class StageOutput implements Output {
   }
 
   take(): Message[] {
+    this.open = false
     const taken = this.messages
     this.messages = []
     return taken
@@ -129,6 +144,7 @@ export class Chain {
       const stage = (this.active = this.stages[i])
       const out = this.outputs[i]
       const started = performance.now()
+      out.open = true
       const wait = stage.when || stage.enters ? this.runWhere(stage, current, out) : this.process(stage, current, out)
       if (wait) return this.resume(wait, i, current.length, started)
       current = this.account(i, current.length, started)
@@ -219,6 +235,7 @@ export class Chain {
   private async each(hook: (t: Transform, out: Output) => void): Promise<void> {
     for (let i = 0; i < this.stages.length; i++) {
       this.active = this.stages[i]
+      this.outputs[i].open = true
       hook(this.stages[i].transform, this.outputs[i])
       const produced = this.outputs[i].take()
       this.stages[i].meter.out += produced.length

@@ -1,5 +1,15 @@
 /** Between the runtime and a plugin's instance: whatever its methods throw arrives as an error that says which step, where, and with which records in hand. */
-import { BatchError, type Logger, type Message, type Rejection, type Sink, type Source, type Transform } from '../contract/plugin.ts'
+import {
+  type Batch,
+  BatchError,
+  jsonProblem,
+  type Logger,
+  Message,
+  type Rejection,
+  type Sink,
+  type Source,
+  type Transform,
+} from '../contract/plugin.ts'
 import type { Step } from '../config/model.ts'
 import { attribute, type PluginCall, PluginError, recordsOf, toError } from '../kit/plugin-error.ts'
 
@@ -103,6 +113,50 @@ function checkIndexes(error: BatchError, call: PluginCall, messages: readonly Me
       return checkIndexes(new BatchError(new Map([...error.failed].map(([i, e]) => [i, toError(e)]))), call, messages)
   }
   return error
+}
+
+/**
+ * A source that is not built in: what it reads is checked, so that a mistake in it ends the run instead of losing records.
+ * @param claimed lanes that it has claimed so far, also those that it has lost since
+ * @throws {PluginError} when it cannot go back although it says so
+ */
+export function checkedSource(
+  source: Source,
+  step: Pick<Step<any>, 'name' | 'at'>,
+  claimed: ReadonlySet<string>,
+  replayable: boolean,
+): Source {
+  if (replayable && typeof source.seek !== 'function')
+    throw new PluginError(
+      { step: step.name, at: step.at, method: 'create' },
+      new Error('create returned nothing that has seek(), although the plugin is replayable'),
+    )
+  if (!Object.isExtensible(source)) return source
+  const read = source.read.bind(source)
+  source.read = async signal => {
+    const batch = await read(signal)
+    const problem = batch && batchProblem(batch, claimed)
+    if (problem) throw new PluginError({ step: step.name, at: step.at, method: 'read' }, new TypeError(problem))
+    return batch
+  }
+  return source
+}
+
+function batchProblem({ lane, messages, position }: Batch, claimed: ReadonlySet<string>): string | undefined {
+  if (!claimed.has(lane)) {
+    const has = claimed.size > 0 ? `it has claimed ${[...claimed].slice(0, 5).join(', ')}` : 'it has claimed none'
+    return `the batch is of lane '${lane}', which the source has not claimed with ctx.assign: ${has}`
+  }
+  const problem = position === undefined ? 'it is undefined' : jsonProblem(position)
+  if (problem !== undefined) return `the position of the batch cannot be saved as JSON: ${problem}`
+  for (const m of messages) {
+    if (!(m instanceof Message)) return 'the batch has a message that is not a Message: write Message.fromRecord(…), or new Message(value)'
+    if (!Number.isFinite(m.time)) return `the batch has a message with the time ${m.time}: it must be epoch milliseconds`
+    if (m.payload !== null && !Buffer.isBuffer(m.payload))
+      return `the payload of a message is a ${typeof m.payload}: it must be a Buffer, or null`
+    if (m.payload !== null && m.origin === undefined) return 'the batch has a message without an origin: pass one to Message.fromRecord'
+  }
+  return undefined
 }
 
 function checkBatch(batch: unknown, call: PluginCall): unknown {

@@ -25,6 +25,8 @@ class Store<V extends Json> implements State<V> {
   }
 
   set(key: string, value: V): void {
+    // It would come back as a text after a restart, and not be found.
+    if (typeof key !== 'string') throw new TypeError(`a key of state must be a text, got a ${typeof key}`)
     if (this.checked) {
       const problem = jsonProblem(value)
       if (problem !== undefined) throw new DataError(`the step keeps a value that is not JSON in its state: ${problem}`)
@@ -70,7 +72,7 @@ export class LaneState {
     for (const [name, store] of this.stores) {
       for (const key of store.dirty) {
         const value = store.map.get(key)
-        changes.push([name, key, value === undefined ? null : encodeJson(value)])
+        changes.push([name, key, value === undefined ? null : encoded(name, key, value)])
       }
       store.dirty.clear()
     }
@@ -92,5 +94,13 @@ export class LaneState {
     let store = this.stores.get(name)
     if (!store) this.stores.set(name, (store = new Store()))
     return store
+  }
+}
+
+function encoded(store: string, key: string, value: Json): string {
+  try {
+    return encodeJson(value)
+  } catch (error) {
+    throw new DataError(`state ${store}, key ${JSON.stringify(key).slice(0, 100)}: ${(error as Error).message}`, error)
   }
 }

@@ -1,0 +1,48 @@
+/** Links of the documentation lead somewhere: files exist, and so do the headings they name. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { expect, test } from 'vitest'
+
+const root = join(import.meta.dirname, '../..')
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], { cwd: root, encoding: 'utf8' })
+  .split('\n')
+  .filter(file => file !== '' && existsSync(join(root, file)))
+
+/** Without code, in which a bracket is no link. */
+const prose = (text: string): string => text.replace(/^(```|~~~)[^]*?^\1/gm, '').replace(/`[^`\n]*`/g, '`code`')
+
+/** The anchors that GitHub makes of headings. */
+function anchors(text: string): Set<string> {
+  const found = new Set<string>()
+  for (const [, heading] of text.replace(/^(```|~~~)[^]*?^\1/gm, '').matchAll(/^#{1,6} (.+)$/gm)) {
+    const plain = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').replace(/[`*]/g, '')
+    const slug = plain
+      .trim()
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-')
+    let name = slug
+    for (let n = 1; found.has(name); n++) name = `${slug}-${n}`
+    found.add(name)
+  }
+  for (const [, id] of text.matchAll(/<a (?:id|name)="([^"]+)"/g)) found.add(id)
+  return found
+}
+
+test('the documentation is there', () => {
+  expect(files).toEqual(expect.arrayContaining(['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/guide/plugins.md']))
+})
+
+test.each(files)('links of %s', file => {
+  const broken: string[] = []
+  for (const [, target] of prose(readFileSync(join(root, file), 'utf8')).matchAll(/\]\(<?([^)\s>]+)>?(?: "[^"]*")?\)/g)) {
+    if (/^[a-z][a-z0-9+.-]*:/i.test(target)) continue
+    const [path, anchor] = decodeURI(target).split('#')
+    const full = path === '' ? join(root, file) : join(root, dirname(file), path)
+    if (relative(root, full).startsWith('..') || !existsSync(full)) broken.push(`${target}: no such file`)
+    else if (anchor && statSync(full).isFile() && full.endsWith('.md') && !anchors(readFileSync(full, 'utf8')).has(anchor))
+      broken.push(`${target}: no such heading`)
+  }
+  expect(broken).toEqual([])
+})

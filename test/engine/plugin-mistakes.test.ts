@@ -1,0 +1,206 @@
+/** Mistakes of plugin authors that used to lose records without a word, or to end in a message without a place: each ends the run, with the step and what to do. */
+import { beforeAll, describe, expect, test } from 'vitest'
+import { defineSink, defineSource, defineTransform, MemoryChannel, Message, type Plugin, run, validate } from 'pipeline-runner'
+import { tempDir } from '../support/runner.ts'
+
+beforeAll(() => {
+  process.env.RUNNER_STATE_DIR = tempDir()
+})
+
+let count = 0
+/** What a pipeline with this plugin, which is called `own`, ends with. */
+async function endOf(plugin: Plugin, env: { records?: number } = {}): Promise<{ error: string | undefined; out: unknown[] }> {
+  const section = { source: 'sources', transform: 'transforms', sink: 'sinks' }[plugin.kind]
+  const pipeline = { name: `mistake-${++count}`, sources: [{ memory: 'in' }], sinks: [{ memory: 'out' }], [section]: [{ own: {} }] }
+  const channels = { in: new MemoryChannel(), out: new MemoryChannel() }
+  const { in: input, out } = channels
+  const memory = Object.fromEntries(Object.entries(channels).filter(([name]) => JSON.stringify(pipeline).includes(`"memory":"${name}"`)))
+  for (let n = 0; n < (env.records ?? 3); n++) await input.send({ value: { n } })
+  input.end()
+  const error = await run(pipeline, { plugins: [plugin], memory }).then(
+    handle =>
+      handle.completed.then(
+        () => undefined,
+        (e: Error) => e.message,
+      ),
+    (e: Error) => e.message,
+  )
+  return { error, out: out.take().map(r => r.value) }
+}
+
+const transform = (process: (m: Message, out: any, state: any) => void, more: { stateful?: boolean; ports?: any } = {}): Plugin =>
+  defineTransform({
+    type: 'own',
+    schema: {},
+    ...more,
+    create: (_, ctx) => {
+      const state = 'stateful' in more ? ctx.state('s') : undefined
+      return { process: (all, out) => all.forEach(m => process(m, out, state)) }
+    },
+  })
+
+describe('a transform', () => {
+  test.each<[string, Plugin, RegExp]>([
+    ['emits nothing', transform((_, out) => out.emit(undefined)), /process threw TypeError at .*emit needs a Message/],
+    ['emits a plain object', transform((_, out) => out.emit({ value: 1 })), /emit needs a Message: message\.derive/],
+    [
+      'emits to a port it does not declare',
+      transform((m, out) => out.emitTo('x', m)),
+      /emitTo: 'x' is not a port of the plugin: it declares none/,
+    ],
+    [
+      'emits to another port than those it declares',
+      transform((m, out) => out.emitTo('x', m), { ports: () => ['a', 'b'] }),
+      /it declares a, b; add it to what `ports` returns/,
+    ],
+    ['has state without stateful', transform(() => {}, { stateful: false }), /create threw Error at .*must set `stateful: true`/],
+    [
+      'has a key of state that is a number',
+      transform((_, _out, s) => s.set(5, 5), { stateful: true }),
+      /a key of state must be a text, got a number/,
+    ],
+    [
+      'has state that is not JSON',
+      transform((_, _out, s) => s.set('k', 5n), { stateful: true }),
+      /keeps a value that is not JSON in its state: .*BigInt/,
+    ],
+  ])('that %s', async (_, plugin, message) => {
+    const { error, out } = await endOf(plugin)
+    expect(error).toMatch(message)
+    expect(out).toEqual([])
+  })
+
+  test('that emits after process has returned gets an error, at the call', async () => {
+    const late: unknown[] = []
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const plugin = transform((m, out) => {
+      setImmediate(() => {
+        try {
+          out.emit(m)
+        } catch (error) {
+          late.push(error)
+        }
+        resolve()
+      })
+    })
+    await endOf(plugin, { records: 1 })
+    await promise
+    expect(late).toEqual([
+      expect.objectContaining({ message: expect.stringMatching(/^emit was called after the call of the plugin had ended/) }),
+    ])
+  })
+
+  test('may emit until its promise resolves', async () => {
+    const plugin = defineTransform({
+      type: 'own',
+      schema: {},
+      create: () => ({
+        async process(all, out) {
+          for (const m of all) {
+            await new Promise(setImmediate)
+            out.emit(m)
+          }
+        },
+      }),
+    })
+    expect(await endOf(plugin)).toEqual({ error: undefined, out: [{ n: 0 }, { n: 1 }, { n: 2 }] })
+  })
+})
+
+const origin = { lane: 'l', source: 'own', format: 'json' } as const
+const record = (n: number, time = 1): Message => Message.fromRecord(Buffer.from(`{"n":${n}}`), null, time, undefined, n, origin)
+
+/** Reads one batch, which `change` makes wrong. */
+const source = (change: object, instance: object = {}): Plugin =>
+  defineSource({
+    type: 'own',
+    schema: {},
+    replayable: true,
+    reason: 'test',
+    create: (_, ctx) => {
+      let read = false
+      return {
+        open: async () => void (await ctx.assign([{ id: 'l', source: ctx.step }])),
+        async read() {
+          if (read) return null
+          read = true
+          return { lane: 'l', messages: [record(0)], position: 1, ...change }
+        },
+        async seek() {
+          read = false
+        },
+        ...instance,
+      }
+    },
+  })
+
+describe('a source', () => {
+  test.each<[string, Plugin, RegExp]>([
+    [
+      'reads a lane it has not claimed',
+      source({ lane: 'x' }),
+      /^step 'own' .*: read threw TypeError.*: the batch is of lane 'x', .* it has claimed l\n/,
+    ],
+    ['has no position', source({ position: undefined }), /the position of the batch cannot be saved as JSON: it is undefined/],
+    [
+      'has a position that is not JSON',
+      source({ position: 5n }),
+      /the position of the batch cannot be saved as JSON: it contains a BigInt/,
+    ],
+    ['makes messages of its own', source({ messages: [{ value: 1 }] }), /a message that is not a Message/],
+    ['has no time', source({ messages: [record(0, Number.NaN)] }), /a message with the time NaN/],
+    [
+      'has texts for bytes',
+      source({ messages: [Message.fromRecord('1' as never, null, 1, undefined, 0, origin)] }),
+      /must be a Buffer, or null/,
+    ],
+    [
+      'has no origin',
+      source({ messages: [Message.fromRecord(Buffer.from('1'), null, 1, undefined, 0, undefined as never)] }),
+      /without an origin/,
+    ],
+    ['is replayable and cannot seek', source({}, { seek: undefined }), /create threw Error: create returned nothing that has seek\(\)/],
+  ])('that %s', async (_, plugin, message) => {
+    const { error, out } = await endOf(plugin)
+    expect(error).toMatch(message)
+    expect(out).toEqual([])
+  })
+
+  test('that is right', async () => {
+    expect(await endOf(source({}))).toEqual({ error: undefined, out: [{ n: 0 }] })
+  })
+})
+
+describe('what a plugin answers about a config is checked with the file', () => {
+  const boom = (): never => {
+    throw new TypeError('boom')
+  }
+  const sink = (more: object): Plugin =>
+    defineSink({ type: 'own', schema: {}, onRedelivery: 'appends', reason: '', create: () => ({ write: async () => {} }), ...more })
+  const withSource = (more: object): Plugin => ({ ...source({}), ...more }) as Plugin
+  const withTransform = (more: object): Plugin => ({ ...transform(() => {}), ...more }) as Plugin
+
+  test.each<[Plugin, string]>([
+    [sink({ onRedelivery: 'append' }), 'onRedelivery is "append": it must be idempotent, appends, ephemeral'],
+    [sink({ onRedelivery: undefined }), 'onRedelivery is missing: it must be idempotent, appends, ephemeral'],
+    [sink({ onRedelivery: () => undefined }), 'onRedelivery returned missing: it must be idempotent, appends, ephemeral'],
+    [sink({ onRedelivery: boom }), 'onRedelivery threw TypeError at test/engine/plugin-mistakes.test.ts:_: boom'],
+    [sink({ scope: boom }), 'scope threw TypeError at test/engine/plugin-mistakes.test.ts:_: boom'],
+    [sink({ preview: boom }), 'preview threw TypeError at test/engine/plugin-mistakes.test.ts:_: boom'],
+    [sink({ preview: () => 5 }), 'preview returned 5: it must be a function of a message'],
+    [sink({ validateConfig: boom }), 'validateConfig threw TypeError at test/engine/plugin-mistakes.test.ts:_: boom'],
+    [withSource({ replayable: 'yes' }), 'replayable is "yes": it must be true or false'],
+    [withSource({ reason: undefined }), 'reason is missing: it must be a text'],
+    [withTransform({ ports: ['a'] }), 'ports is ["a"]: it must be a function of the config'],
+    [withTransform({ ports: () => 'a' }), 'ports returned "a": it must be a list of names'],
+    [withTransform({ windowSpan: () => '1h' }), 'windowSpan returned "1h": it must be a number of milliseconds'],
+  ])('%#: %s', async (plugin, message) => {
+    const section = { source: 'sources', transform: 'transforms', sink: 'sinks' }[plugin.kind]
+    const { problems } = await validate(
+      { name: 'p', sources: [{ stdin: {} }], sinks: [{ stdout: {} }], [section]: [{ own: {} }] },
+      { plugins: [plugin] },
+    )
+    const said = problems.map(p => [p.code, p.path, p.message.replace(/:\d+:\d+/, ':_')])
+    expect(said).toEqual([['CONFIG_CHECK', `${section}[0].own`, `the plugin own has to be corrected: ${message}`]])
+  })
+})
