@@ -2,9 +2,11 @@
 import type { Pipeline } from '../config/model.ts'
 import { Problems } from '../config/problems.ts'
 import { suggest } from '../kit/text/suggest.ts'
+import { isRecord } from '../kit/values/records.ts'
 import type { Path } from '../config/tree.ts'
 import { parseMetric } from './metrics.ts'
-import type { Expectation, TestCase } from './model.ts'
+import { lineFormat, readsLines } from './lines.ts'
+import type { Expectation, InputRecord, TestCase } from './model.ts'
 import type { TestSource } from './source.ts'
 
 export function checkTest(source: TestSource, path: Path, test: TestCase, pipeline: Pipeline, problems: Problems): void {
@@ -14,7 +16,7 @@ export function checkTest(source: TestSource, path: Path, test: TestCase, pipeli
   const last = [...path, 'expect']
   test.steps.forEach((step, i) => {
     const at = source.node([...steps, i]) ? [...steps, i, step.kind] : last
-    if (step.kind === 'input') checker.input(at)
+    if (step.kind === 'input') checker.input(at, step.records)
     else if (step.kind === 'expect') checker.expectation(at, step.expectation)
   })
 }
@@ -52,12 +54,18 @@ class Checker {
         )
   }
 
-  input(path: Path): void {
+  input(path: Path, records: readonly InputRecord[]): void {
     this.choice(
       path,
       'source',
       this.pipeline.sources.map(s => s.name),
     )
+    for (const { source, payload, raw, place } of records) {
+      const step = this.pipeline.sources.find(s => source === undefined || s.name === source)
+      if (!step || raw || !place || !readsLines(step) || lineFormat(step, undefined) !== 'csv') continue
+      const problem = rowProblem(JSON.parse(String(payload)))
+      if (problem !== undefined) this.add(place, 'value', problem)
+    }
   }
 
   expectation(path: Path, { outputs, deadLetters, metrics }: Expectation): void {
@@ -100,4 +108,13 @@ class Checker {
   private add(path: Path, on: 'key' | 'value', message: string, suggestion?: string): void {
     this.problems.add('CONFIG_VALUE', this.source.span(path, on), path, message, suggestion)
   }
+}
+
+/** A CSV has nothing but texts. */
+function rowProblem(value: unknown): string | undefined {
+  if (!isRecord(value)) return 'a record of a CSV source is a map of columns; write raw: for the text of a CSV with its header'
+  const name = Object.keys(value).find(n => typeof value[n] !== 'string')
+  return name === undefined
+    ? undefined
+    : `the column ${name} is read as text from a CSV; write ${JSON.stringify(String(JSON.stringify(value[name])))}`
 }

@@ -1,8 +1,18 @@
 /** Replaces the sources, sinks and dlq of a pipeline by in-memory ones; everything between stays as it is. */
-import { BatchError, defineSink, defineSource, type Format, type LaneInfo, type SinkPlugin, type SourcePlugin } from '../contract/plugin.ts'
+import {
+  BatchError,
+  defineSink,
+  defineSource,
+  type Format,
+  type LaneInfo,
+  Message,
+  type SinkPlugin,
+  type SourcePlugin,
+} from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
-import { type BatchSplit, Feed } from './feed.ts'
+import { type BatchSplit, Feed, type FeedRecord } from './feed.ts'
 import { fakeSourceContext } from './conformance/context.ts'
+import { lineFormat, linesOf, readsLines } from './lines.ts'
 import { answerer } from './stubs.ts'
 import { isReplayable } from '../config/traits.ts'
 import type { InputRecord, TestCase } from './model.ts'
@@ -27,7 +37,7 @@ const never = (): never => {
 export interface FakedPipeline {
   readonly pipeline: Pipeline
   readonly feeds: ReadonlyMap<string, Feed>
-  laneOf(record: InputRecord): { feed: Feed; lane: string }
+  laneOf(record: InputRecord): { step: Step<SourcePlugin>; feed: Feed; lane: string }
 }
 
 const SCOPE = 'test'
@@ -67,7 +77,7 @@ export function withFakes(pipeline: Pipeline, test: TestCase, sinks: InMemorySin
       const feed = feeds.get(step.name)!
       const info = laneInfo(step, record)
       feed.addLane(info)
-      return { feed, lane: info.id }
+      return { step, feed, lane: info.id }
     },
   }
 }
@@ -82,8 +92,33 @@ function transformFor<S extends Pipeline['transforms'][number]>(step: S, test: T
 
 /** What a source makes of its bytes; other words (`jsonl`, `csv`) give JSON values. */
 function formatOf(step: Step): Format {
+  if (readsLines(step)) return lineFormat(step, undefined) === 'text' ? 'text' : 'json'
   const { format } = (step.config ?? {}) as { format?: string }
   return format === 'text' || format === 'bytes' ? format : 'json'
+}
+
+type Made = Pick<FeedRecord, 'payload' | 'message' | 'stop'>
+
+/** What the source would read: one record for a value, all records of bytes. */
+export function recordsOf(step: Step, format: Format, { payload, text, raw }: InputRecord, time: number): Made[] {
+  if (raw && payload && readsLines(step))
+    return linesOf(step, payload, raw.file, time).map(({ message, stop }) => ({ payload: message?.payload ?? null, message, stop }))
+  if (raw?.file !== undefined && payload) return payloadLines(payload).map(line => ({ payload: line }))
+  if (payload && !raw && readsLines(step) && lineFormat(step, undefined) === 'csv')
+    return [{ payload, message: new Message(JSON.parse(payload.toString()), undefined, time) }]
+  return [{ payload: format === 'text' ? (text ?? payload) : payload }]
+}
+
+/** A payload a line, for a source that has no files itself. */
+function payloadLines(bytes: Buffer): Buffer[] {
+  const lines: Buffer[] = []
+  for (let start = 0; start < bytes.length; ) {
+    const newline = bytes.indexOf(10, start)
+    const end = newline < 0 ? bytes.length : newline
+    if (end > start) lines.push(bytes.subarray(start, end))
+    start = end + 1
+  }
+  return lines
 }
 
 /** As the source itself would name it: `<topic>/<partition>` where there are topics, else the lane's own name. */

@@ -20,6 +20,10 @@ export interface FeedRecord {
   readonly time: number
   /** The client could not unpack it, for this reason. */
   readonly failure?: string
+  /** As the source itself makes it of its bytes. */
+  readonly message?: Message
+  /** Not a record: the source cannot read on. */
+  readonly stop?: Error
 }
 
 /** How many records the next batch may hold: batches must not show in the output, so repeats cut them differently. */
@@ -132,9 +136,11 @@ export class Feed {
     while (this.cursor < arrivals.length && arrivals[this.cursor].index < arrivals[this.cursor].lane.next) this.cursor++
     if (this.cursor === arrivals.length) return undefined
     const { lane } = arrivals[this.cursor]
+    const { stop } = lane.records[lane.next]
+    if (stop) throw stop
     const limit = lane.next + this.cut()
     const messages: Message[] = []
-    while (this.cursor < arrivals.length && arrivals[this.cursor].lane === lane && lane.next < limit) {
+    while (this.cursor < arrivals.length && arrivals[this.cursor].lane === lane && lane.next < limit && !lane.records[lane.next].stop) {
       messages.push(this.message(lane, lane.next++))
       this.cursor++
     }
@@ -142,15 +148,15 @@ export class Feed {
   }
 
   private message(lane: FeedLane, offset: number): Message {
-    const { payload, key, time, headers, failure } = lane.records[offset]
+    const { payload, key, time, headers, failure, message: made } = lane.records[offset]
     const { id, topic, partition } = lane.info
-    const message = Message.fromRecord(payload, key, time, headers, offset, {
-      lane: id,
-      source: this.source,
-      topic,
-      partition,
-      format: this.format,
-    })
+    const format = made?.origin?.format ?? this.format
+    const origin = { lane: id, source: this.source, topic, partition, format }
+    // A row of a CSV is a value from the start; its bytes are those of its line.
+    const message = made?.changed
+      ? new Message(made.value, undefined, time, headers, offset, origin, payload, key)
+      : Message.fromRecord(payload, key, time, headers, offset, origin)
+    if (made?.failure) message.failure = made.failure
     if (failure !== undefined) message.failure = new DecodeError(failure)
     return message
   }

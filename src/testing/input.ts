@@ -35,10 +35,10 @@ export class InputReader {
       time: when === undefined ? undefined : time(when),
       failure: this.source.value([...path, 'failure']) as string | undefined,
     }
-    return payloads.map(({ payload, text, at }) => ({ ...common, at: this.source.at(at), payload, text }))
+    return payloads.map(({ payload, text, raw, at }) => ({ ...common, at: this.source.at(at), place: at, payload, text, raw }))
   }
 
-  private payloads(path: Path): { payload: Buffer | null; text?: Buffer; at: Path }[] {
+  private payloads(path: Path): { payload: Buffer | null; text?: Buffer; raw?: InputRecord['raw']; at: Path }[] {
     const given = ['value', 'values', 'raw', 'file'].filter(key => this.source.node([...path, key]))
     if (given.length !== 1) {
       const what = given.length === 0 ? 'a record needs one of value, values, raw or file' : `${given.join(' and ')} exclude each other`
@@ -53,22 +53,14 @@ export class InputReader {
     const inner = [...path, given[0]]
     if (given[0] === 'value') return [{ ...encoded(this.source.exact(inner)), at: path }]
     if (given[0] === 'values') return this.source.items(inner).map(p => ({ ...encoded(this.source.exact(p)), at: p }))
-    if (given[0] === 'raw') return [{ payload: bytes(this.source.value(inner)), at: path }]
-    return this.lines(inner).map(line => ({ payload: line, at: path }))
+    if (given[0] === 'raw') return [{ payload: bytes(this.source.value(inner)), raw: {}, at: path }]
+    return this.content(inner).map(payload => ({ payload, raw: { file: String(this.source.value(inner)) }, at: path }))
   }
 
-  private lines(path: Path): Buffer[] {
+  private content(path: Path): Buffer[] {
     const file = join(this.source.base, String(this.source.value(path)))
     try {
-      const text = readFileSync(file)
-      const lines: Buffer[] = []
-      for (let start = 0; start < text.length; ) {
-        const newline = text.indexOf(10, start)
-        const end = newline < 0 ? text.length : newline
-        if (end > start) lines.push(text.subarray(start, end))
-        start = end + 1
-      }
-      return lines
+      return [readFileSync(file)]
     } catch (error) {
       this.problems.add('CONFIG_VALUE', this.source.span(path), path, `${file} cannot be read: ${(error as Error).message}`)
       return []

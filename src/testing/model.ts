@@ -57,6 +57,8 @@ export type TestStep = { readonly at: Location } & (
 
 export interface InputRecord {
   readonly at: Location
+  /** Where in the test file its value is; undefined: it is of no file. */
+  readonly place?: Path
   /** Name of the source; undefined: the only one. */
   readonly source: string | undefined
   readonly topic: string | undefined
@@ -66,6 +68,8 @@ export interface InputRecord {
   readonly payload: Buffer | null
   /** The payload of a source that reads text; undefined: the same bytes. */
   readonly text: Buffer | undefined
+  /** The payload is bytes as a source gets them, not a value: written in the test, or the content of the file of this name. */
+  readonly raw?: { readonly file?: string }
   readonly key: Buffer | null
   readonly headers: readonly Header[] | undefined
   /** Epoch ms; undefined: when it is read. */

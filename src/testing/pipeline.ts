@@ -248,6 +248,7 @@ export class PipelineTest implements AsyncDisposable {
       partition,
       lane,
       payload: bufferOf(bytes),
+      raw: payload === undefined ? undefined : {},
       text: payload === undefined && typeof value === 'string' ? Buffer.from(value) : undefined,
       key: bufferOf(key),
       headers: headers && Object.entries(headers).map(([n, v]) => [n, v === null ? null : Buffer.from(v)] as const),

@@ -6,7 +6,7 @@ import { PipelineRun } from '../runtime/pipeline.ts'
 import { silentLogger } from '../runtime/telemetry/log.ts'
 import type { BatchSplit } from './feed.ts'
 import type { InputRecord, TestCase } from './model.ts'
-import { type FakedPipeline, withFakes } from './fakes.ts'
+import { type FakedPipeline, recordsOf, withFakes } from './fakes.ts'
 import { Totals } from './totals.ts'
 import { InMemorySinks } from './in-memory-sinks.ts'
 
@@ -51,10 +51,10 @@ export class TestDriver {
 
   async input(records: readonly InputRecord[]): Promise<void> {
     for (const record of records) {
-      const { feed, lane } = this.faked.laneOf(record)
-      const { key, headers, time, failure } = record
-      const payload = feed.format === 'text' ? (record.text ?? record.payload) : record.payload
-      feed.push(lane, { payload, key, headers, time: time ?? this.clock.now(), failure })
+      const { step, feed, lane } = this.faked.laneOf(record)
+      const time = record.time ?? this.clock.now()
+      for (const one of recordsOf(step, feed.format, record, time))
+        feed.push(lane, { key: record.key, headers: record.headers, time, failure: record.failure, ...one })
     }
     for (const feed of this.faked.feeds.values()) feed.flush()
     await this.quiet()
