@@ -112,7 +112,7 @@ Examples:
     .argument('<file>', 'pipeline file')
     .argument('[id...]', 'only these')
     .option('--all', 'whatever there is')
-    .option('--yes', 'do it; without it only says how many it would be')
+    .option('--yes', 'apply; without it, only print the count')
     .addHelpText(
       'after',
       '\nExamples:\n  $ runner dlq discard pipelines/bars.yaml 0/17 --yes\n  $ runner dlq discard pipelines/bars.yaml --error-type late --until 7d',

@@ -24,7 +24,7 @@ export const CODES = {
     title: 'The YAML does not parse',
     help: 'The text breaks the rules of YAML 1.2 at this place. Typical: a missing space after `:`, a quote that is never closed, an indentation that fits no level, or a value that starts with `@`, `` ` `` or `%` and needs quotes.',
   },
-  CONFIG_TAB: { title: 'A tab indents', help: 'YAML forbids tabs in indentation. Use spaces.' },
+  CONFIG_TAB: { title: 'Tab used for indentation', help: 'YAML forbids tabs in indentation. Use spaces.' },
   CONFIG_DOCUMENTS: {
     title: 'More than one document',
     help: 'A pipeline file holds one YAML document. Put each pipeline into its own file.',
@@ -33,7 +33,7 @@ export const CODES = {
     title: 'The file is empty',
     help: 'There is nothing but comments. A pipeline needs at least `name`, `sources` and `sinks`, a catalogue `topics`.',
   },
-  CONFIG_DUPLICATE_KEY: { title: 'A key stands twice', help: 'One of the two values would be lost. Remove or rename one.' },
+  CONFIG_DUPLICATE_KEY: { title: 'Duplicate key', help: 'One of the two values would be lost. Remove or rename one.' },
   CONFIG_OLD_NAME: {
     title: 'A key has a new name',
     help: 'A warning: the old name still works. Write the new one, which the message says. `validate --strict` makes it an error.',

@@ -87,7 +87,7 @@ export function explainOne(error: SchemaError, others: (test: (e: SchemaError) =
           code: 'CONFIG_VALUE',
           path: [...path, String(params.i)],
           on: 'value',
-          message: `stands twice in the list (entry ${params.j + 1} is the same)`,
+          message: `is duplicated in the list (entry ${params.j + 1} is the same)`,
         },
       ]
     case 'pattern':

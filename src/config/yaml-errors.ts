@@ -19,7 +19,7 @@ const OPENER: Record<string, string> = { ']': '[', '}': '{' }
 export function reportYamlErrors(errors: readonly YamlError[], marks: Marks, source: SourceText, problems: Problems): void {
   const tabs = errors.filter(e => isTab(e, source.text))
   for (const { pos } of tabs) {
-    problems.add('CONFIG_TAB', { source, start: pos[0], end: pos[0] + 1 }, [], 'a tab indents this line; YAML allows only spaces')
+    problems.add('CONFIG_TAB', { source, start: pos[0], end: pos[0] + 1 }, [], 'tab used for indentation; YAML allows only spaces')
   }
   // A tab moves all that follows: the rest is read again once it is gone.
   if (tabs.length > 0) return

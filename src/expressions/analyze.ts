@@ -158,7 +158,7 @@ function binding(receiver: CelNode, args: readonly CelNode[], names: number, bou
   const inner = new Set(bound)
   for (const node of args.slice(0, names)) {
     if (node.op !== 'id') return report(out, node, 'must be a name for the elements', 'x')
-    if (inner.has(node.args) && !bound.has(node.args)) return report(out, node, `the name '${node.args}' stands twice`)
+    if (inner.has(node.args) && !bound.has(node.args)) return report(out, node, `duplicate name '${node.args}'`)
     inner.add(node.args)
   }
   for (const node of args.slice(names)) walk(node, inner, out)
@@ -261,7 +261,7 @@ function mapLiteral(node: CelNode, go: (n: CelNode) => void, bound: ReadonlySet<
       report(out, key, 'a key of a map is text; a field as the key is written value.name', `"${key.args}"`)
     else if (!texts) go(key)
     else if (LOST_KEYS.has(key.args)) report(out, key, `'${key.args}' can't be a key`)
-    else if (seen.has(key.args)) report(out, key, `the key '${key.args}' stands twice`)
+    else if (seen.has(key.args)) report(out, key, `duplicate key '${key.args}'`)
     else seen.add(key.args)
     go(value)
   }

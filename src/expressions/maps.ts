@@ -14,7 +14,7 @@ export function evaluateMap(ev: { run(node: CelNode, scope: unknown): unknown },
     const key = mapKey(ev.run(keyNode, scope))
     if (typeof key !== 'string' && typeof key !== 'bigint' && typeof key !== 'boolean')
       throw new DataError('a key of an object must be text, a whole number or a boolean')
-    if (map.has(key)) throw new DataError(`the key ${typeof key === 'string' ? JSON.stringify(key) : key} stands twice`)
+    if (map.has(key)) throw new DataError(`duplicate key ${typeof key === 'string' ? JSON.stringify(key) : key}`)
     map.set(key, ev.run(valueNode, scope))
   }
   return map

@@ -2369,7 +2369,7 @@ export interface PostgresSinkConfig {
  */
 export interface RedisSinkConfig {
   /**
-   * Publish to this channel. Nobody keeps it: who does not listen misses it.
+   * Publish to this channel. Not persisted; only current subscribers receive it.
    */
   channel?: string
   /**
@@ -2421,7 +2421,7 @@ export interface RedisSinkConfig {
    */
   max_length?: number
   /**
-   * The key ends so long after its last write. Not for `channel`. In ms.
+   * The key expires this long after its last write. Not for `channel`. In ms.
    */
   ttl?: number
   /**

@@ -43,7 +43,7 @@ class Checker {
           step,
           this.pipeline.transforms.map(t => t.name),
         )
-      else if (!asking.includes(step)) this.add(path, 'key', `the step '${step}' asks nobody: there is nothing to answer`)
+      else if (!asking.includes(step)) this.add(path, 'key', `the step '${step}' queries no external system: there is nothing to stub`)
     }
     for (const step of asking)
       if (!test.stubs.has(step))

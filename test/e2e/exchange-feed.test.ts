@@ -212,6 +212,6 @@ test('KAFKA_ENABLED unset: it runs, publishes nowhere, touches no broker, and ga
   expect((await get(port, '/ready')).status).toBe(200)
   runner.kill('SIGTERM')
   await runner.exit(0)
-  expect(runner.stderr).toContain('messages refused')
+  expect(runner.stderr).toContain('messages rejected')
   expect(runner.stderr).not.toContain(String(nobody))
 })

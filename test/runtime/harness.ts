@@ -148,7 +148,7 @@ export class MemoryLog {
   private transactor(): Transactor {
     const mine = new Map<string, number>()
     const fence = (lane: LaneInfo): void => {
-      if (mine.get(lane.id) !== this.epochs.get(lane.id)) throw new FencedError(`lane ${lane.id} was claimed by somebody else`)
+      if (mine.get(lane.id) !== this.epochs.get(lane.id)) throw new FencedError(`fenced: another instance now owns lane ${lane.id}`)
     }
     return {
       claim: async (lane): Promise<Checkpoint | undefined> => {

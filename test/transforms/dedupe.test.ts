@@ -54,7 +54,7 @@ describe('dedupe', () => {
     expect(run.state.get('seen')!.size).toBe(2)
   })
 
-  test('what has no key fails', async () => {
+  test('a message without the key field is dead-lettered', async () => {
     const run = await runTransform(dedupe, config(), [messagesOf([at(1, null), { value: {} }, at(1, 'a')])])
     expect(run.out.map(m => m.offset)).toEqual([2])
     expect(run.failures.map(f => [f.message.offset, f.error.name])).toEqual([

@@ -109,7 +109,7 @@ async function checkStep(
 function toText({ pipeline, file, ok, steps }: PipelineReport): string {
   const lines = [`${pipeline} (${file})`]
   for (const { step, role, type, checked, findings } of steps) {
-    lines.push(`  ${role} ${step}${step === type ? '' : ` (${type})`}${checked ? '' : ': not checked, the plugin asks nobody'}`)
+    lines.push(`  ${role} ${step}${step === type ? '' : ` (${type})`}${checked ? '' : ': no external dependency to check'}`)
     for (const f of findings) {
       lines.push(`    ${f.ok ? 'ok    ' : 'FAILED'}  ${f.what}${f.detail === undefined ? '' : `: ${f.detail}`}`)
       if (!f.ok && f.fix !== undefined) lines.push(`            do: ${f.fix}`)

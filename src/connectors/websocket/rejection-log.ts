@@ -23,7 +23,7 @@ export class RejectionLog {
     if (now - this.loggedAt < INTERVAL) return
     this.log.warn(
       { step, error: error.message, count: this.since, payload: message.payload?.toString('utf8', 0, 200) ?? null },
-      'messages refused',
+      'messages rejected',
     )
     this.loggedAt = now
     this.since = 0

@@ -73,7 +73,7 @@ export function saveLane(db: Sqlite, claim: Claim, delta: CheckpointDelta): void
 }
 
 /** Another process has claimed the lane: throw it, the runtime drops the lane. */
-export const fenced = (lane: string): FencedError => new FencedError(`lane ${lane} was claimed by somebody else; nothing was written`)
+export const fenced = (lane: string): FencedError => new FencedError(`fenced: another instance now owns lane ${lane}; nothing was written`)
 
 /** The programming error of using a lane nobody claimed. */
 export const unclaimed = (lane: string): Error => new Error(`lane ${lane} is used before it was claimed`)

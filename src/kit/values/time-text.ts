@@ -290,7 +290,7 @@ interface Format {
 
 const formats = new Map<string, Format>()
 
-/** @throws {Error} for a directive that does not exist, or that stands twice */
+/** @throws {Error} for a directive that does not exist, or is duplicated */
 export function timeFormat(format: string): Format {
   const known = formats.get(format)
   if (known) return known

@@ -146,7 +146,7 @@ describe('websocket source', () => {
     const [message] = await take(1)
     source.onRejected!(Array.from({ length: 50 }, () => ({ message, error: new Error('no good'), step: 'normalize' })))
     expect(ctx.counts.refused).toBe(50)
-    expect(ctx.warnings.filter(w => w.message === 'messages refused')).toHaveLength(1)
+    expect(ctx.warnings.filter(w => w.message === 'messages rejected')).toHaveLength(1)
   })
 
   test('check: the handshake, or why not', async () => {

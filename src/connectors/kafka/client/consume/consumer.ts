@@ -69,7 +69,7 @@ export class GroupConsumer implements Consumer {
       lost: partitions => this.lost(partitions),
       onError: error => this.options.onError(error),
       onFatal: error => this.fail(error),
-      onEvicted: members => this.log.info({ group, members }, 'members whose processes are gone were put out of the group'),
+      onEvicted: members => this.log.info({ group, members }, 'removed dead members from the consumer group'),
     })
     this.membership.start()
   }

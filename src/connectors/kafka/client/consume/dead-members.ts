@@ -59,7 +59,7 @@ export class DeadMemberEvictor {
     this.onEvicted = onEvicted
   }
 
-  /** Members of this generation whose processes are gone. */
+  /** Members of this generation whose processes have ended. */
   async evictPeers(coordinator: Broker, cluster: Cluster): Promise<void> {
     await this.evict(coordinator, cluster, async () => this.members.filter(m => isDead(m.process)).map(m => m.id))
   }

@@ -16,7 +16,7 @@ export interface SessionOptions {
   readonly sessionTimeoutMs: number
   /** For requests that must not wait behind a join. */
   readonly aside: Cluster
-  /** Members were put out because their processes are gone. */
+  /** Members were removed because their processes have ended. */
   onEvicted(members: readonly string[]): void
 }
 
@@ -147,7 +147,7 @@ export class Session {
     }
   }
 
-  /** To members whose processes are gone. */
+  /** To members whose processes have ended. */
   async evictDeadPeers(): Promise<void> {
     await this.ask(this.cluster, coordinator => this.evictor.evictPeers(coordinator, this.cluster))
   }
