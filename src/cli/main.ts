@@ -13,6 +13,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   smoke: () => import('./smoke.ts'),
   lag: () => import('./lag.ts'),
   offsets: () => import('./offsets.ts'),
+  state: () => import('./state.ts'),
   topics: () => import('./topics.ts'),
   dlq: () => import('./dlq.ts'),
   sql: () => import('./sql.ts'),

@@ -197,10 +197,22 @@ export interface CheckpointStore {
    * Fences a process of 0.1.0 that still writes there. `position`: the one found; undefined: there is none.
    */
   former?(lane: LaneInfo, at: Position): Promise<{ readonly position?: Position; readonly checkpoint?: Checkpoint }>
+  /** Everything that is kept for pipelines of this name, of any version and group. Looks only. */
+  list?(): Promise<StoredLane[]>
+  /** Deletes everything of an owner that `list` has named. A process that still runs is fenced, or fails. */
+  remove?(owner: string): Promise<void>
   /** Reads what is saved, and leaves the owner alone: for looking on. */
   peek?(lane: LaneInfo): Promise<Checkpoint | undefined>
   release(lane: LaneInfo): Promise<void>
   close(): Promise<void>
+}
+
+/** A checkpoint as it is kept. */
+export interface StoredLane {
+  /** `<name>.<version>`, followed by `.<group>` where the group is not called like the pipeline. */
+  readonly owner: string
+  readonly lane: string
+  readonly checkpoint: Checkpoint
 }
 
 /** A checkpoint store in which outputs can take part. One open transaction per lane at most. */

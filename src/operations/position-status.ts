@@ -13,6 +13,7 @@ import type {
 } from '../contract/plugin.ts'
 import { localCheckpoints } from '../runtime/checkpoints/local.ts'
 import { checkpointLocation } from '../runtime/checkpoints/location.ts'
+import { MANIFEST_STORE } from '../runtime/state.ts'
 import type { Pipeline, Step } from '../config/model.ts'
 
 export interface PositionStatus {
@@ -91,6 +92,10 @@ export async function positionStatuses(pipeline: Pipeline): Promise<{ rows: Posi
   return { rows, notReported }
 }
 
+/** Keys of state; what it was made from is not one. */
+export const entriesOf = (checkpoint: Checkpoint | undefined): number =>
+  checkpoint?.state.filter(([store]) => store !== MANIFEST_STORE).length ?? 0
+
 export function positionStatus(pipeline: string, step: string, p: LanePosition, checkpoint: Checkpoint | undefined): PositionStatus {
   return {
     pipeline,
@@ -99,7 +104,7 @@ export function positionStatus(pipeline: string, step: string, p: LanePosition, 
     group: p.lane.group,
     committed: p.committed,
     checkpoint: checkpoint?.position,
-    state: checkpoint?.state.length ?? 0,
+    state: entriesOf(checkpoint),
     first: p.first,
     end: p.end,
     lag: p.behind?.(checkpoint?.position ?? p.committed),

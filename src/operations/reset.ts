@@ -4,7 +4,8 @@ import { connect, type ConnectionConfig } from '../connectors/kafka/connect.ts'
 import type { GroupMember } from '../connectors/kafka/log-admin.ts'
 import type { Driver, TopicPartition } from '../connectors/kafka/driver.ts'
 import { type CheckpointStore, EnvironmentError, type LaneInfo } from '../contract/plugin.ts'
-import { silent } from './position-status.ts'
+import { MANIFEST_STORE } from '../runtime/state.ts'
+import { entriesOf, silent } from './position-status.ts'
 
 export type Target =
   | { readonly at: 'earliest' | 'latest' }
@@ -55,7 +56,7 @@ export async function planReset(
         lane: p.lane as LaneInfo & TopicPartition,
         committed: p.committed as number | undefined,
         checkpoint: checkpoint?.position as number | undefined,
-        state: checkpoint?.state.length ?? 0,
+        state: entriesOf(checkpoint),
         to,
         ...(within ? {} : { refused: `${p.lane.id} has the offsets ${p.first} to ${p.end}` }),
       })
@@ -86,7 +87,11 @@ async function apply(driver: Driver, group: string, moves: readonly Move[], stor
     if (!store || (store.peek && (await store.peek(lane)) === undefined)) continue
     // Taking the lane over fences whoever has started meanwhile.
     const checkpoint = await store.claim(lane)
-    if (checkpoint) await store.save(lane, { position: to, state: checkpoint.state.map(([name, key]) => [name, key, null] as const) })
+    if (checkpoint)
+      await store.save(lane, {
+        position: to,
+        state: checkpoint.state.filter(([name]) => name !== MANIFEST_STORE).map(([name, key]) => [name, key, null] as const),
+      })
     await store.release(lane)
   }
   await driver.admin.setOffsets(

@@ -7,6 +7,7 @@ import {
   type LaneInfo,
   type Logger,
   type Position,
+  type StoredLane,
   type Transaction,
   type Transactor,
 } from '../../contract/plugin.ts'
@@ -172,6 +173,13 @@ export class OnDemandTransactor implements Transactor {
     await transactor.release(mine)
     // Somebody who wrote between the look and the claim was alive: then it is not what was looked at.
     return checkpoint?.position === at ? { position, checkpoint } : { position: checkpoint?.position }
+  }
+
+  async list(): Promise<StoredLane[]> {
+    return (await (await this.of({ id: '', source: '' })).list?.()) ?? []
+  }
+  async remove(owner: string): Promise<void> {
+    await (await this.of({ id: '', source: '' })).remove?.(owner)
   }
 
   private async of(lane: LaneInfo): Promise<Transactor> {

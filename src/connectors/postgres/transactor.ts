@@ -9,6 +9,7 @@ import {
   type Json,
   type LaneInfo,
   type Position,
+  type StoredLane,
   type Transactor,
 } from '../../contract/plugin.ts'
 import { type ConnectionConfig, connect, type PostgresHandle } from '../../kit/postgres/connect.ts'
@@ -40,6 +41,10 @@ const CLAIM = `
   on conflict (pipeline, lane) do update set epoch = c.epoch + 1
   returning id, epoch, position`
 const PEEK = 'select position from runner_checkpoint where pipeline = $1 and lane = $2'
+const LIST = `
+  select c.id, c.pipeline, c.lane, c.position, s.store, s.key, s.json from runner_checkpoint c
+  left join runner_checkpoint_state s on s.checkpoint = c.id
+  where c.position is not null and starts_with(c.pipeline, $1) order by c.pipeline, c.lane, s.store, s.key`
 const READ_STATE = 'select store, key, json from runner_checkpoint_state where checkpoint = $1'
 const LOCK = 'select epoch from runner_checkpoint where id = $1 for update'
 const OWN_PID = 'select pg_backend_pid() as pid'
@@ -82,6 +87,25 @@ export class PostgresTransactor implements Transactor {
     if (position !== at) return { position }
     const { checkpoint } = await claimRow(driver, this.pipeline, lane.id)
     return checkpoint?.position === at ? { position, checkpoint } : { position: checkpoint?.position }
+  }
+
+  async list(): Promise<StoredLane[]> {
+    const driver = await this.open()
+    const name = this.pipeline.slice(0, this.pipeline.indexOf('.') + 1)
+    // One statement sees one moment.
+    const { rows } = await driver.query(LIST, [name])
+    const lanes = new Map<string, StoredLane & { checkpoint: { state: [string, string, string][] } }>()
+    for (const { id, pipeline, lane, position, store, key, json } of rows as Record<string, string | null>[]) {
+      let kept = lanes.get(id!)
+      if (!kept)
+        lanes.set(id!, (kept = { owner: pipeline!, lane: lane!, checkpoint: { position: JSON.parse(position!) as Json, state: [] } }))
+      if (store !== null) kept.checkpoint.state.push([store, unescape(key!), json!])
+    }
+    return [...lanes.values()]
+  }
+
+  async remove(owner: string): Promise<void> {
+    await (await this.open()).query('delete from runner_checkpoint where pipeline = $1', [owner])
   }
 
   async begin(lane: LaneInfo): Promise<PostgresTransaction> {

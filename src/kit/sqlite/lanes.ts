@@ -1,5 +1,5 @@
 /** Checkpoints as rows: shared by the local store and the embedded log, which writes them in the transaction of its outputs. */
-import { type Checkpoint, type CheckpointDelta, FencedError, type Json } from '../../contract/plugin.ts'
+import { type Checkpoint, type CheckpointDelta, FencedError, type Json, type StoredLane } from '../../contract/plugin.ts'
 import type { Sqlite } from './sqlite.ts'
 
 /** One row per lane with its fencing epoch, one row per live state key. Both in their owner's name, so that pipelines share a file. */
@@ -51,6 +51,23 @@ export function peekLane(db: Sqlite, owner: string, name: string): Checkpoint | 
   if (rows.length === 0 || rows[0].position === null) return undefined
   const state = rows.flatMap(r => (r.store === null ? [] : [[r.store, r.key, r.json] as const]))
   return { position: JSON.parse(rows[0].position) as Json, state }
+}
+
+/** All lanes of the owners that begin with `<name>.`. */
+export function listLanes(db: Sqlite, id: string): StoredLane[] {
+  const name = id.slice(0, id.indexOf('.') + 1)
+  const rows = db.all<{ id: number; owner: string; name: string; position: string }>(
+    'SELECT id, owner, name, position FROM lane WHERE position IS NOT NULL AND substr(owner, 1, ?) = ? ORDER BY owner, name',
+    name.length,
+    name,
+  )
+  return rows.map(row => ({ owner: row.owner, lane: row.name, checkpoint: checkpointOf(db, row.id, row.position) }))
+}
+
+/** Inside `Sqlite.write` only. A process that has claimed one of the lanes is fenced by it. */
+export function removeLanes(db: Sqlite, owner: string): void {
+  db.prepare('DELETE FROM state WHERE lane IN (SELECT id FROM lane WHERE owner = ?)').run(owner)
+  db.prepare('DELETE FROM lane WHERE owner = ?').run(owner)
 }
 
 function checkpointOf(db: Sqlite, lane: number, position: string): Checkpoint {

@@ -1,7 +1,7 @@
 /** Checkpoints of sources that have no store of their own, in one SQLite file beside the pipelines. */
 import { existsSync } from 'node:fs'
 import type { CheckpointStore } from '../../contract/plugin.ts'
-import { type Claim, claimLane, laneSchema, peekLane, saveLane, unclaimed } from '../../kit/sqlite/lanes.ts'
+import { type Claim, claimLane, laneSchema, listLanes, peekLane, removeLanes, saveLane, unclaimed } from '../../kit/sqlite/lanes.ts'
 import { stateOwner } from '../../kit/state-owner.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 import { openSqlite, type Sqlite, type SqliteKind } from '../../kit/sqlite/sqlite.ts'
@@ -50,6 +50,13 @@ export function localCheckpoints(options: LocalOptions): CheckpointStore {
     async peek(lane) {
       if (!existsSync(options.path ?? inStateDir('checkpoints.db'))) return undefined
       return peekLane(await open(), stateOwner(options.id, lane.group), lane.id)
+    },
+    async list() {
+      return existsSync(options.path ?? inStateDir('checkpoints.db')) ? listLanes(await open(), options.id) : []
+    },
+    async remove(owner) {
+      const db = await open()
+      await db.write(() => removeLanes(db, owner))
     },
     async close() {
       claims.clear()

@@ -7,7 +7,7 @@ import {
   type Transaction,
   type Transactor,
 } from '../../../contract/plugin.ts'
-import { type Claim, claimLane, fenced, peekLane, saveLane, unclaimed } from '../../../kit/sqlite/lanes.ts'
+import { type Claim, claimLane, fenced, listLanes, peekLane, removeLanes, saveLane, unclaimed } from '../../../kit/sqlite/lanes.ts'
 import type { LogTransaction } from '../driver.ts'
 import { Appender, ensureTopics } from './append.ts'
 import { commitOffset, groupId } from './group.ts'
@@ -40,6 +40,11 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
       return claim.checkpoint
     },
     save: (lane, delta) => save(lane, delta),
+    list: async () => listLanes((await open()).db, id),
+    async remove(owner) {
+      const { db } = await open()
+      await db.write(() => removeLanes(db, owner))
+    },
     peek: async lane => peekLane((await open()).db, id, lane.id),
     async begin(lane) {
       const claim = claims.get(lane.id)

@@ -33,6 +33,9 @@ const CONFIG = {
 
 export const checkpointTopic = (id: string): string => `__runner.${id.replace(/[^a-zA-Z0-9._-]/g, '_')}.checkpoint`
 
+/** The owner that `checkpointTopic` was given, as far as a topic's name can say it. */
+export const ownerOf = (topic: string): string => topic.slice('__runner.'.length, -'.checkpoint'.length)
+
 /** Lanes of other systems share the first partition. */
 export const partitionOf = (lane: LaneInfo): number => (lane.topic === undefined ? 0 : (lane.partition ?? 0))
 
@@ -73,9 +76,19 @@ export function encodeCheckpoint(tp: TopicPartition, lane: LaneInfo, delta: Chec
  *   is acknowledged before its markers are written, so the end of a run would otherwise be missing.
  */
 export async function readCheckpoint(cluster: Cluster, tp: TopicPartition, lane: LaneInfo, settleMs = 0): Promise<Checkpoint | undefined> {
+  return (await readCheckpoints(cluster, tp, lane.id, settleMs)).get(lane.id)
+}
+
+/** As `readCheckpoint`, by lane. @param lane undefined: all */
+export async function readCheckpoints(
+  cluster: Cluster,
+  tp: TopicPartition,
+  lane: string | undefined,
+  settleMs: number,
+): Promise<Map<string, Checkpoint>> {
   const end = (await listOffsets(cluster, [tp], 'latest', false)).get(tpKey(tp))!
   let offset = (await listOffsets(cluster, [tp], 'earliest', false)).get(tpKey(tp))!
-  const found = new LaneState(tp, lane)
+  const found = new LaneStates(tp, lane)
   const deadline = monotonic() + settleMs
   while (offset < end || (found.undecided && monotonic() < deadline)) {
     offset = await cluster.retry(`read ${tpKey(tp)}`, ADMIN_TIMEOUT, async () => {
@@ -97,18 +110,22 @@ export async function readCheckpoint(cluster: Cluster, tp: TopicPartition, lane:
       }
     })
   }
-  return found.checkpoint()
+  return found.checkpoints()
 }
 
-class LaneState {
+interface KeptLane {
+  position: { value: Position } | undefined
+  readonly state: Map<string, [store: string, key: string, json: string]>
+}
+
+class LaneStates {
   private readonly tp: TopicPartition
-  private readonly lane: LaneInfo
-  private readonly state = new Map<string, [store: string, key: string, json: string]>()
-  private position: { value: Position } | undefined
+  private readonly lane: string | undefined
+  private readonly lanes = new Map<string, KeptLane>()
   /** Records of transactions without a marker yet, by producer id. */
   private readonly open = new Map<number, Message[]>()
 
-  constructor(tp: TopicPartition, lane: LaneInfo) {
+  constructor(tp: TopicPartition, lane: string | undefined) {
     this.tp = tp
     this.lane = lane
   }
@@ -117,8 +134,11 @@ class LaneState {
     return this.open.size > 0
   }
 
-  checkpoint(): Checkpoint | undefined {
-    return this.position === undefined ? undefined : { position: this.position.value, state: [...this.state.values()] }
+  checkpoints(): Map<string, Checkpoint> {
+    const found = new Map<string, Checkpoint>()
+    for (const [id, { position, state }] of this.lanes)
+      if (position) found.set(id, { position: position.value, state: [...state.values()] })
+    return found
   }
 
   /** @returns the offset to read on from. */
@@ -148,16 +168,18 @@ class LaneState {
 
   private apply(message: Message): void {
     const [id, store, key] = JSON.parse(message.key!) as [string, string?, string?]
-    if (id !== this.lane.id) return
+    if (this.lane !== undefined && id !== this.lane) return
+    let lane = this.lanes.get(id)
+    if (lane === undefined) this.lanes.set(id, (lane = { position: undefined, state: new Map() }))
     const json = message.payload?.toString()
     if (store !== undefined && key !== undefined) {
       const mapKey = message.key!
-      if (json === undefined) this.state.delete(mapKey)
-      else this.state.set(mapKey, [store, key, json])
+      if (json === undefined) lane.state.delete(mapKey)
+      else lane.state.set(mapKey, [store, key, json])
       return
     }
     if (json === undefined) {
-      this.position = undefined
+      lane.position = undefined
       return
     }
     const meta = JSON.parse(json) as { format: number; position: Position }
@@ -166,6 +188,6 @@ class LaneState {
         `the checkpoint of ${id} in ${this.tp.topic} has format ${meta.format}; this version of the runner reads format ${FORMAT}`,
       )
     }
-    this.position = { value: meta.position }
+    lane.position = { value: meta.position }
   }
 }

@@ -6,13 +6,15 @@ import {
   type CheckpointDelta,
   EnvironmentError,
   type LaneInfo,
+  type StoredLane,
   type Transaction,
   type Transactor,
 } from '../../../../contract/plugin.ts'
 import type { LogTransaction, OutRecord, SendOptions, TopicPartition, TransactorOptions } from '../../driver.ts'
-import { ADMIN_TIMEOUT } from '../topics-and-offsets.ts'
+import { deleteTopics } from '../operate/configs.ts'
+import { ADMIN_TIMEOUT, listTopics } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
-import { checkpointTopic, encodeCheckpoint, partitionFor, partitionOf, readCheckpoint } from './checkpoint.ts'
+import { checkpointTopic, encodeCheckpoint, ownerOf, partitionFor, partitionOf, readCheckpoint, readCheckpoints } from './checkpoint.ts'
 import { LaneProducer } from './lane-producer.ts'
 
 /** How long a look at another process's checkpoint waits for transactions that are being ended. */
@@ -78,6 +80,24 @@ export class KafkaTransactor implements Transactor {
       this.cluster.partitions(tp.topic, { refresh: true }),
     )
     return known.length > tp.partition ? readCheckpoint(this.cluster, tp, lane, SETTLE_MS) : undefined
+  }
+
+  async list(): Promise<StoredLane[]> {
+    const lanes: StoredLane[] = []
+    const prefix = checkpointTopic(this.options.id.slice(0, this.options.id.indexOf('.') + 1)).slice(0, -'.checkpoint'.length)
+    const topics = (await listTopics(this.cluster)).filter(t => t.name.startsWith(prefix) && t.name.endsWith('.checkpoint'))
+    for (const { name: topic, partitions } of topics.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+      for (let partition = 0; partition < partitions; partition++) {
+        for (const [lane, checkpoint] of await readCheckpoints(this.cluster, { topic, partition }, undefined, SETTLE_MS))
+          lanes.push({ owner: ownerOf(topic), lane, checkpoint })
+      }
+    }
+    return lanes
+  }
+
+  async remove(owner: string): Promise<void> {
+    const topic = checkpointTopic(owner)
+    await this.cluster.retry(`delete topic ${topic}`, ADMIN_TIMEOUT, () => deleteTopics(this.cluster, [topic]))
   }
 
   async close(): Promise<void> {
