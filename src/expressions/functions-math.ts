@@ -14,16 +14,16 @@ const comparable = (x: Any): number | ExactNumber => {
 }
 
 /** The greatest (1) or least (-1) of numbers of any type, as it was given. */
-function extreme(values: readonly unknown[], side: 1 | -1): unknown {
+function extreme(name: string, values: readonly unknown[], side: 1 | -1): unknown {
   const list = values.length === 1 && Array.isArray(values[0]) ? (values[0] as unknown[]) : values
   const wrong = list.find(x => !isNumeric(x) && unsigned(x) === undefined)
-  if (wrong !== undefined || list.length === 0) throw new Error('takes numbers, or a list of them that is not empty')
+  if (wrong !== undefined || list.length === 0) throw new Error(`math.${name}() takes numbers, or a list of them that is not empty`)
   return list.reduce((best, x) => (compareNumbers(comparable(x as Any), comparable(best as Any)) * side > 0 ? x : best))
 }
 const extremes = (name: string, side: 1 | -1): Overload[] =>
   Array.from({ length: 8 }, (_, i) => [
     `math.${name}(${Array.from({ length: i + 1 }, () => 'dyn').join(', ')}): dyn`,
-    (...values: unknown[]) => extreme(values, side),
+    (...values: unknown[]) => extreme(name, values, side),
   ])
 
 /** Of a double or decimal; the result is one. */

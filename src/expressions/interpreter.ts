@@ -3,7 +3,7 @@ import { DataError, ExactNumber, type Message } from '../contract/plugin.ts'
 import type { Analysis } from './analyze.ts'
 import { type CelError, FIELD, isCelError, loadCel, META, type Program, unsigned, VALUE } from './cel.ts'
 import { Duration, Timestamp } from './instants.ts'
-import { overload, plain, typeName } from './problems.ts'
+import { overload, typeName, wording } from './problems.ts'
 
 /** @throws {DataError} when the data does not fit. */
 export type Evaluate = (message: Message) => unknown
@@ -167,7 +167,7 @@ function reason(error: CelError, text: string, value: unknown, part: string): st
     case 'invalid_condition_type':
       return `'${part}': must be true or false, not ${typeName(/got '([^']+)'/.exec(error.summary)?.[1] ?? '')}`
     default:
-      return `'${part}': ${plain(error.summary)}`
+      return `'${part}': ${wording(error)[0]}`
   }
 }
 

@@ -19,6 +19,7 @@ interface Checker {
 }
 interface Evaluator {
   run(node: CelNode, scope: Scope): unknown
+  debugType(value: unknown): CelType
   createError(code: string, message: string, node: CelNode): Error
 }
 
@@ -78,7 +79,7 @@ const MACROS: readonly TwoVariables[] = [
     run: (entries, result, test) => {
       const made = new Map<unknown, unknown>()
       for (const [key, value] of kept(entries, test))
-        for (const [name, item] of entriesOf(result(key, value)) ?? []) {
+        for (const [name, item] of objectEntries(result(key, value))) {
           if (made.has(name)) throw new Error(`transformMapEntry() makes the key ${JSON.stringify(String(name))} twice`)
           made.set(name, item)
         }
@@ -97,6 +98,12 @@ export const BINDING: ReadonlyMap<string, number> = new Map([
   ['optFlatMap/2', 1],
   ['existsOne/2', 1],
 ])
+
+function objectEntries(value: unknown): (readonly [unknown, unknown])[] {
+  const entries = Array.isArray(value) ? undefined : entriesOf(value)
+  if (entries === undefined) throw new Error('transformMapEntry() takes an expression that gives an object, such as {x: 1}')
+  return entries
+}
 
 /** Element by element: a list has positions, a map keys. */
 function entriesOf(collection: unknown): (readonly [unknown, unknown])[] | undefined {
@@ -148,7 +155,8 @@ export function registerMacros(env: Environment, Optional: OptionalClass): void 
         },
         evaluate(ev: Evaluator, _: unknown, scope: Scope): unknown {
           const found = ev.run(receiver, scope)
-          if (!(found instanceof Optional)) throw ev.createError('optional_expected', `${name}() works on an optional`, receiver)
+          if (!(found instanceof Optional))
+            throw ev.createError('optional_expected', `no optional: '${ev.debugType(found).name}'`, receiver)
           if (!found.hasValue()) return Optional.none()
           const result = ev.run(args[1], inner.reuse(scope).setIterValue(found.value(), ev))
           return name === 'optMap' ? Optional.of(result) : result
@@ -180,7 +188,7 @@ function twoVariables(macro: TwoVariables, { ast, args, receiver }: Call, variab
     typeCheck(checker: Checker, _: unknown, scope: Scope): CelType {
       const range = checker.check(receiver, scope) as CelType & { readonly keyType?: CelType; readonly valueType?: CelType }
       if (range.kind !== 'list' && range.kind !== 'map' && range.kind !== 'dyn')
-        throw checker.createError('invalid_comprehension_range', `range of '${range.name}'`, receiver)
+        throw checker.createError('invalid_comprehension_range', `no range: '${range.name}'`, receiver)
       const dyn = checker.getType('dyn')
       const key = range.kind === 'list' ? checker.getType('int') : dyn
       outer = variables === 2 ? scope.forkWithVariable(variable(checker, args[0]), key) : scope
@@ -190,8 +198,9 @@ function twoVariables(macro: TwoVariables, { ast, args, receiver }: Call, variab
       return macro.type(checker, checker.check(result, inner), range.kind === 'map' ? range.keyType! : key)
     },
     evaluate(ev: Evaluator, _: unknown, scope: Scope): unknown {
-      const entries = entriesOf(ev.run(receiver, scope))
-      if (!entries) throw ev.createError('invalid_comprehension_range', 'only a list or an object has elements', receiver)
+      const range = ev.run(receiver, scope)
+      const entries = entriesOf(range)
+      if (!entries) throw ev.createError('invalid_comprehension_range', `no range: '${ev.debugType(range).name}'`, receiver)
       const each =
         (node: CelNode): Each =>
         (key, value) => {
@@ -202,7 +211,8 @@ function twoVariables(macro: TwoVariables, { ast, args, receiver }: Call, variab
         (node: CelNode): Each =>
         (key, value) => {
           const holds = each(node)(key, value)
-          if (typeof holds !== 'boolean') throw ev.createError('invalid_condition_type', `must be bool, got '${typeof holds}'`, node)
+          if (typeof holds !== 'boolean')
+            throw ev.createError('invalid_condition_type', `must be bool, got '${ev.debugType(holds).name}'`, node)
           return holds
         }
       return macro.run(entries, macro.condition ? checked(result) : each(result), test && checked(test))

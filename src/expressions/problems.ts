@@ -46,10 +46,8 @@ export function problemOf(error: unknown, text: string): ExpressionProblem {
         numbers ? 'write 0.0 instead of 0' : 'dyn(x) lets a branch differ',
       )
     }
-    case 'invalid_index_type':
-      return at(plain(error.summary), 'int(x)')
     default:
-      return at(plain(error.summary))
+      return at(...wording(error))
   }
 }
 
@@ -143,6 +141,30 @@ export function wrongArgument(call: CelNode): ExpressionProblem | undefined {
 
 const first = (text: string, at: number): string => String.fromCodePoint(text.codePointAt(at)!)
 const quoted = (summary: string): string[] => [...summary.matchAll(/'([^']*)'/g)].map(m => m[1])
+/** Of errors that come when an expression is checked as well as when it is evaluated. */
+export function wording({ code, summary }: CelError): [message: string, suggestion?: string] {
+  switch (code) {
+    case 'invalid_index_type':
+      return [`the position in a list is an integer, not ${lastType(summary)}`, 'int(x)']
+    case 'invalid_macro_argument':
+      return ['must be a name, which the expression behind it uses', 'x']
+    case 'invalid_comprehension_range':
+      return [`${lastType(summary)} has no elements: a list or an object has`]
+    case 'cannot_index_type':
+      return [`${lastType(summary)} has no fields: an object or a list has`]
+    case 'optional_expected':
+    case 'incompatible_argument_type':
+      return [`must be an optional here, not ${lastType(summary)}`, 'value.?a']
+    default:
+      return [plain(summary)]
+  }
+}
+
+/** The type that a message of the library ends with, in plain words. An element of nothing has none. */
+const lastType = (summary: string): string => {
+  const type = quoted(summary).at(-1) ?? 'undefined'
+  return type === 'undefined' ? 'what does not exist' : typeName(type)
+}
 const isNumber = (type: string): boolean => type === 'int' || type === 'double'
 const isNumberName = (name: string): boolean => name === 'a number' || name === 'an integer'
 

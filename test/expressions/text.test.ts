@@ -68,6 +68,22 @@ describe('format()', () => {
   })
 })
 
+test.each([
+  ['list.transformMapEntry(i, x, x)', 'transformMapEntry() takes an expression that gives an object, such as {x: 1}'],
+  ['[1, 2].transformMapEntry(i, x, {"a": x})', 'transformMapEntry() makes the key "a" twice'],
+  ['math.greatest("a")', 'math.greatest() takes numbers, or a list of them that is not empty'],
+  ['{value.x: 1}', 'a key of an object must be text, a whole number or a boolean'],
+  ['text.exists(c, c == "a")', "'text': text has no elements: a list or an object has"],
+  ['text.exists(i, c, c == "a")', "'text': text has no elements: a list or an object has"],
+  ['list.all(i, c, c)', "'c': must be true or false, not a number"],
+  ['text.optMap(t, t).orValue(1)', "'text': must be an optional here, not text"],
+  ['1u - 2u', 'unsigned integer overflow'],
+  ['value.?a.value()', 'optional value is not present'],
+  ['timestamp("9999-12-31T23:59:59Z") + duration("1s")', 'a timestamp is in the years 1 to 9999'],
+])('%s is an error of the record', (expression, message) => {
+  expect(() => evaluate(expression, { x: null, list: [1], text: 'abc' })).toThrow(message)
+})
+
 describe('no message of the library is shown', () => {
   test.each([
     '[].exists(e, e == 2)',
@@ -77,6 +93,12 @@ describe('no message of the library is shown', () => {
     '[][0] + 1 == 2',
     '{}["a"] == 1',
     '[[]].exists(e, e[0] == 1)',
+    'ok ? [] : [1]',
+    'ok ? [1] : []',
+    'ok ? {} : {"a": 1}',
+    'size([] + [1]) + size(list + [])',
+    'value.?a.orValue([])',
+    '[1, 2].filter(x, x > 1) == []',
   ])('%s can be checked', text => {
     expect(check(text)).not.toHaveProperty('problems')
   })
