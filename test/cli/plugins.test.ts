@@ -90,3 +90,19 @@ test('schema FILE -o PATH: with the plugins of the file, and no others', async (
   const no = await runRunner(['schema', 'p.yaml', '-o', 'file/p.schema.json'], { cwd })
   expect([no.code, existsSync(join(cwd, 'file/p.schema.json'))]).toEqual([3, false])
 })
+
+test('the shipped editor schema marks a step of an unknown name, unless the file has plugins of its own', () => {
+  const shipped = readFileSync(new URL('../../schemas/pipeline.schema.json', import.meta.url), 'utf8')
+  const validate = new Ajv({ strict: false, logger: false, validateFormats: false }).compile(JSON.parse(shipped))
+  const pipeline = (step: object, more = {}): object => ({
+    name: 'p',
+    sources: [{ stdin: {} }],
+    transforms: [step],
+    sinks: [{ stdout: {} }],
+    ...more,
+  })
+  expect(validate(pipeline({ filter: 'a > 1' }))).toBe(true)
+  expect(validate(pipeline({ filtre: 'a > 1' }))).toBe(false)
+  expect(validate(pipeline({ filtre: 'a > 1' }, { plugins: [] }))).toBe(false)
+  expect(validate(pipeline({ filtre: 'a > 1' }, { plugins: ['./filtre.ts'] }))).toBe(true)
+})

@@ -85,6 +85,11 @@ describe('a plugin loads', () => {
     works({ 'p.yaml': pipeline('./discount.js'), 'package.json': '{"type":"commonjs"}', 'discount.js': COMMONJS }))
   test('from a package with an import condition only', () =>
     works(acme({ 'i.js': JAVASCRIPT }, { type: 'module', exports: { import: './i.js' } })))
+  test('from a package beside the runner, when there is none beside the pipeline', async () => {
+    // It is found, and is no plugin: the runner's own dependency.
+    expect(await problem({}, 'yaml')).not.toMatch(/is not installed/)
+    expect(await problem({}, 'yamlo')).toMatch(/is not installed/)
+  })
   test('from a package compiled to CommonJS, as a list', () =>
     works(
       acme(
