@@ -11,6 +11,7 @@ import {
   type LaneInfo,
   type LaneOrigin,
   type Logger,
+  type Position,
   StateError,
 } from '../contract/plugin.ts'
 import type { Pipeline } from '../config/model.ts'
@@ -117,6 +118,7 @@ export class Identity {
       return anew(origin.start)
     }
     this.compare(lane, before, state)
+    this.overtaken(lane, found.position, origin.start, state.length)
     if (before.lanes !== undefined && origin.lanes !== undefined && before.lanes !== origin.lanes && state.length > 0)
       log.warn(
         { lane: lane.id, before: before.lanes, now: origin.lanes },
@@ -201,6 +203,17 @@ export class Identity {
         { lane: lane.id, steps: added },
         'new steps with state begin at the checkpoint: their first windows are not whole; --fresh reads all',
       )
+  }
+
+  /** Retention has deleted records that were not read. @throws {StateError} where windows would have a hole */
+  private overtaken(lane: LaneInfo, position: Position, start: Position | undefined, entries: number): void {
+    if (typeof position !== 'number' || typeof start !== 'number' || position >= start) return
+    const lost = `the records of ${lane.id} from ${position} to ${start - 1} were deleted before they were read (retention)`
+    if (entries > 0)
+      throw new StateError(
+        `${lost}, and the checkpoint holds ${entries} entries of state: its windows would have a hole.\n${this.waysOut('to begin with empty state')}`,
+      )
+    this.options.log.warn({ lane: lane.id, position, start, lost: start - position }, `${lost}; reading goes on at ${start}`)
   }
 
   private otherRecords(lane: LaneInfo, entries: number, before: string, now: string): StateError {

@@ -143,6 +143,29 @@ describe('records', () => {
   })
 })
 
+describe('records that retention deleted before they were read', () => {
+  test('are refused where state would have a hole, and --fresh begins with what there is', async () => {
+    const w = new World()
+    await w.run(2, { key: 'k' })
+    w.origin = { ...w.origin, start: 5, initial: 5 }
+    expect(await refusal(w.run(5, { key: 'k' }))).toMatch(
+      /the records of a from 2 to 4 were deleted before they were read \(retention\), and the checkpoint holds 1 entries of state[^]*--fresh/,
+    )
+    expect(await w.run(0, { key: 'k' }, { fresh: true })).toEqual([1, 2])
+  })
+
+  test('are said where there is no state, and reading goes on', async () => {
+    const w = new World()
+    const stateless = { transforms: [] }
+    await w.run(2, { key: 'k' }, { pipeline: stateless })
+    w.origin = { ...w.origin, start: 5 }
+    const warnings: string[] = []
+    const log = { debug() {}, info() {}, error() {}, warn: (_: object, text: string) => void warnings.push(text) }
+    await start(pipelineOf(w.log, [], stateless), { log }).run()
+    expect(warnings).toEqual(['the records of a from 2 to 4 were deleted before they were read (retention); reading goes on at 5'])
+  })
+})
+
 describe('a group that remembers a position, and no checkpoint', () => {
   const lost = async (owner: string | null, pipeline: Partial<Pipeline> = {}) => {
     const w = new World()
