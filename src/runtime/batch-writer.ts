@@ -8,12 +8,12 @@ import {
   laneOffset,
   type Message,
   type Position,
+  type Rejection,
   type Transaction,
   type WriteContext,
 } from '../contract/plugin.ts'
 import { deadLetter, type Failure, replayOf, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 import type { BuiltSource } from './build.ts'
-import { CommitBatch } from './commit-batch.ts'
 import type { LaneRun } from './lane.ts'
 import type { LaneState } from './state.ts'
 import type { Writer } from './writer.ts'
@@ -239,3 +239,69 @@ export class BatchWriter {
 }
 
 const rank = (m: Message): number => (laneOffset(m) < 0 ? Number.MAX_SAFE_INTEGER : laneOffset(m))
+
+/** What one lane has produced and not yet written: written, committed and discarded as a unit. */
+export class CommitBatch {
+  /** Per sink, in the order of the pipeline's sinks. */
+  readonly outputs: Message[][]
+  readonly dead: Message[] = []
+  /** For a source that reports rejections to its senders. */
+  readonly rejected: (Rejection & Failure)[] = []
+  /** Where the source reads on after this batch; undefined: nothing was read. */
+  position: Position | undefined
+  /** Source messages read into it. */
+  inputs = 0
+  /** Source bytes that the held messages keep in memory, as of the last `weigh`. */
+  bytes = 0
+  /** How much of each list has been weighed. */
+  private readonly weighed: number[]
+
+  constructor(sinks: number) {
+    this.outputs = Array.from({ length: sinks }, () => [])
+    this.weighed = Array.from({ length: sinks + 1 }, () => 0)
+  }
+
+  /** Adds what has come since the last time. Neighbours made of one record hold its bytes once. */
+  weigh(): void {
+    let last: Buffer | null = null
+    for (let i = 0; i < this.weighed.length; i++) {
+      const list = this.outputs[i] ?? this.dead
+      for (let n = this.weighed[i]; n < list.length; n++) {
+        const { payload } = list[n]
+        if (payload !== last && payload !== null) this.bytes += payload.length
+        last = payload
+      }
+      this.weighed[i] = list.length
+    }
+  }
+
+  /**
+   * What back-pressure looks at: messages held. Inputs that produced nothing hold no memory, but are to be read again after a crash, so they
+   * count a tenth.
+   */
+  get size(): number {
+    let n = this.inputs / 10
+    for (const list of this.outputs) n += list.length
+    return n + this.dead.length
+  }
+
+  get empty(): boolean {
+    return this.position === undefined && !this.hasOutput
+  }
+
+  /** Something has to be written, not only a position moved. */
+  get hasOutput(): boolean {
+    return this.dead.length + this.rejected.length > 0 || this.outputs.some(list => list.length > 0)
+  }
+
+  /** Lengths to go back to when a batch has to be undone. */
+  mark(): number[] {
+    return [...this.outputs.map(list => list.length), this.dead.length, this.rejected.length]
+  }
+
+  undo(mark: number[]): void {
+    this.outputs.forEach((list, i) => (list.length = mark[i]))
+    this.dead.length = mark[this.outputs.length]
+    this.rejected.length = mark[this.outputs.length + 1]
+  }
+}

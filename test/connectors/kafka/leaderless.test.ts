@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
 import { Batch, Call } from '../../../src/connectors/kafka/client/produce/batch.ts'
 import { Sender } from '../../../src/connectors/kafka/client/produce/sender.ts'
-import { PartitionQueue } from '../../../src/connectors/kafka/client/produce/partition-queue.ts'
+import { PartitionQueue } from '../../../src/connectors/kafka/client/produce/batch.ts'
 import { fakeContext } from '../../conformance/lib/fake-context.ts'
 
 afterEach(() => vi.useRealTimers())

@@ -2,7 +2,7 @@
 import type { Origin } from '../../../../contract/plugin.ts'
 import { SetReader } from '../../codec/decode.ts'
 import type { ConsumedBatch, TopicPartition } from '../../driver.ts'
-import type { Fetched } from './fetch.ts'
+import type { Fetched } from './fetcher.ts'
 
 /** Messages per poll, roughly: whole record batches until this many are there. */
 const POLL_RECORDS = 1000

@@ -3,7 +3,7 @@ import { ConnectionError, EnvironmentError } from '../../../../contract/plugin.t
 import type { OutRecord } from '../../driver.ts'
 import { partitionOf, stickyPartition } from '../../partitioner.ts'
 import { type Cluster, INVALID_TOPIC } from '../cluster.ts'
-import type { PartitionQueue } from './partition-queue.ts'
+import type { PartitionQueue } from './batch.ts'
 import { monotonic } from '../../../../kit/clock.ts'
 
 export interface Topic {

@@ -11,13 +11,12 @@ import {
   type Position,
 } from '../../../../contract/plugin.ts'
 import { monotonic } from '../../../../kit/clock.ts'
-import { batchHeader, commitMarker } from '../../codec/decode.ts'
-import { decodeBatch } from '../../codec/records.ts'
+import { batchHeader, commitMarker, decodeBatch } from '../../codec/decode.ts'
 import { CONTROL, TRANSACTIONAL } from '../../codec/encode.ts'
 import { type OutRecord, type TopicPartition, tpKey } from '../../driver.ts'
 import { addPartitions, createTopics, listOffsets, ADMIN_TIMEOUT } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
-import { fetch } from '../consume/fetch.ts'
+import { fetch } from '../consume/fetcher.ts'
 
 const FORMAT = 1
 const FETCH_BYTES = 8_388_608
