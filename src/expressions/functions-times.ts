@@ -1,6 +1,6 @@
 /** Times: epoch milliseconds, CEL's timestamps and durations, and their texts. */
 import { ExactNumber } from '../contract/plugin.ts'
-import { formatTimeText, isFormat, parseTimeText, timeFormat } from '../kit/values/time-text.ts'
+import { checkParseFormat, formatTimeText, isFormat, parseTimeText, timeFormat } from '../kit/values/time-text.ts'
 import { zoneOf } from '../kit/values/zone.ts'
 import type { FunctionEntry, Overload } from './function-entry.ts'
 import * as impl from './implementations.ts'
@@ -37,7 +37,7 @@ export function checkTimeArguments(name: string, args: readonly string[]): void 
   if (second === undefined) return
   if (zone !== undefined) zoneOf(zone)
   if (name === 'parse_time' && zone === undefined && !isFormat(second)) zoneOf(second)
-  else if (second.includes('%')) timeFormat(second)
+  else if (second.includes('%')) (name === 'parse_time' ? checkParseFormat : timeFormat)(second)
   else if (!isFormat(second) || name === 'format_time') throw new Error(`${JSON.stringify(second)} is no time format: "%Y-%m-%d" is one`)
 }
 

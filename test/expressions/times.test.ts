@@ -69,7 +69,14 @@ describe('what cannot be read says why', () => {
     [['1769860800'], 'it is a number: say what it counts, "s", "ms", "us" or "ns"'],
     [['1769860800000000000', 's'], 'it is beyond any date in seconds'],
     [['x', 's'], 'it is not a number of seconds'],
-    [['13:00 PM', '%I:%M %p', 'UTC'], 'it has the hour 13 with AM or PM'],
+    [['2026 1 13:00 PM', '%Y %m %I:%M %p', 'UTC'], 'it has the hour 13 with AM or PM'],
+    [['12:00', '%H:%M', 'UTC'], 'has no year: %Y or %y reads one'],
+    [['Jan 31 12:00:00', '%b %d %T', 'UTC'], 'has no year'],
+    [['2026 31', '%Y %d', 'UTC'], 'has a day without its month'],
+    [['2026 031 1', '%Y %j %m', 'UTC'], 'has a day of the year beside month or day'],
+    [['2026-01-31 07:00', '%F %I:%M', 'UTC'], 'needs both %I and %p, or %H'],
+    [['2026 30', '%Y %M', 'UTC'], 'has minutes without an hour'],
+    [['2026', 'Y', 'UTC'], 'has no directive such as %Y'],
   ] as [string[], string][])('%j', (args, message) => {
     expect(() => parse(...args)).toThrow(message)
   })

@@ -284,6 +284,8 @@ const expand = (format: string): string => format.replaceAll(/%([%FT])/g, (whole
 interface Format {
   readonly pattern: RegExp
   readonly readers: readonly NonNullable<Directive['read']>[]
+  /** Why no text of the format is an instant; undefined: it is one. */
+  readonly incomplete: string | undefined
   /** Literal text and directives, in turn. */
   readonly pieces: readonly (string | Directive)[]
 }
@@ -319,13 +321,36 @@ export function timeFormat(format: string): Format {
     pieces.push(directive)
   }
   if (readers.length === 0) throw new Error(`the time format ${quote(format)} has no directive such as %Y`)
-  const made = { pattern: new RegExp(`^\\s*${source}\\s*$`), readers, pieces }
+  const made = { pattern: new RegExp(`^\\s*${source}\\s*$`), readers, pieces, incomplete: incomplete(format, seen) }
   if (formats.size < 1000) formats.set(format, made)
   return made
 }
 
+/** A part that is missing would be made up: a year as 1970, an hour as morning. */
+function incomplete(format: string, directives: ReadonlySet<string>): string | undefined {
+  const has = (...letters: string[]): boolean => letters.some(letter => directives.has(`%${letter}`))
+  if (has('s', 'Q')) return undefined
+  const because = (why: string): string => `the time format ${quote(format)} ${why}`
+  if (!has('Y', 'y')) return because('has no year: %Y or %y reads one')
+  if (has('Y') && has('y')) return because('has two years')
+  if (has('d', 'e') && !has('m', 'b', 'B')) return because('has a day without its month')
+  if (has('j') && has('m', 'b', 'B', 'd', 'e')) return because('has a day of the year beside month or day')
+  if (has('I') !== has('p')) return because('needs both %I and %p, or %H')
+  if (has('H') && has('I')) return because('has two hours')
+  if (has('M') && !has('H', 'I')) return because('has minutes without an hour')
+  if (has('S') && !has('M')) return because('has seconds without minutes')
+  return has('f') && !has('S') ? because('has a fraction without seconds') : undefined
+}
+
+/** @throws {Error} for a format that cannot be read, or whose texts are no instants */
+export function checkParseFormat(format: string): void {
+  const { incomplete } = timeFormat(format)
+  if (incomplete !== undefined) throw new Error(incomplete)
+}
+
 function matched(text: string, format: string): Parts | string {
   const { pattern, readers } = timeFormat(format)
+  checkParseFormat(format)
   const match = text.length > 200 ? null : pattern.exec(text)
   const parts: Parts = {}
   if (!match || readers.some((read, i) => read(parts, match[i + 1]) === false)) return `does not match the format ${quote(format)}`
