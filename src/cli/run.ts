@@ -149,7 +149,7 @@ async function printReports(handles: readonly PipelineHandle[], flags: RunFlags,
 
 function report(handle: PipelineHandle, error: Error | undefined, log: Logger): number {
   const { pipeline, in: read, out, dead } = handle.status()
-  const counts = { pipeline, in: read, out, dead }
+  const counts = { pipeline, in: read, out, dead, ...handle.losses }
   // A verdict is said by the report that follows.
   if (error === undefined || error instanceof VerdictError) log.info(counts, 'pipeline ended')
   else log.error({ ...counts, error: error.name }, error.message)

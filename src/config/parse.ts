@@ -142,11 +142,15 @@ class TreeBuilder {
     const { tag } = node as { tag?: string }
     // Tags of the core schema itself (`!!str 5`) are refused as well: quotes say the same.
     if (tag) this.problems.add('CONFIG_TAG', this.tagSpan(node, tag), path, 'tags are not supported')
-    const built = isMap(node)
-      ? this.map(node as YAMLMap<Node, Node | null>, path)
-      : isSeq(node)
-        ? this.seq(node as YAMLSeq<Node>, path)
-        : this.scalar(node as Scalar, path)
+    // What a tag made of a map or a list (`!!omap`, `!!pairs`) need not be nodes any more.
+    const built: TreeNode =
+      tag && !isScalar(node)
+        ? { kind: 'scalar', span: this.span(node), value: null, style: 'plain', substitution: UNKNOWN }
+        : isMap(node)
+          ? this.map(node as YAMLMap<Node, Node | null>, path)
+          : isSeq(node)
+            ? this.seq(node as YAMLSeq<Node>, path)
+            : this.scalar(node as Scalar, path)
     if (anchor) this.anchors.set(anchor, built)
     return built
   }

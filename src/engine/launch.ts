@@ -92,6 +92,11 @@ export class PipelineHandle implements AsyncDisposable {
     return this.registered
   }
 
+  /** Records dropped late (`late`) and keys forgotten before their time (`forgotten_keys`), so far; without those that are none. */
+  get losses(): Readonly<Record<string, number>> {
+    return this.execution.built.meters.losses()
+  }
+
   /** Results of steps that compare or check, so far. */
   get reports(): readonly StepReport[] {
     return [...this.execution.built.reports].map(([step, report]) => ({ pipeline: this.name, step, ...report }))

@@ -92,7 +92,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
       late.dead.inc()
       out.fail(message, new LateError(tick.ts, start, end, clock.watermark))
     } else {
-      late.dropped.inc()
+      late.drop(tick.ts, end, clock.watermark)
     }
     return undefined
   }

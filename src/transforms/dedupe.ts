@@ -1,4 +1,5 @@
 /** Drops messages whose key has been seen before. */
+import { saidOnce } from '../kit/said-once.ts'
 import type { DedupeConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import {
@@ -38,6 +39,7 @@ function create(config: DedupeConfig, ctx: TransformContext): Transform {
   const labels = { pipeline: ctx.pipeline, step: ctx.step }
   const duplicates = ctx.metrics.counter('runner_duplicates_total', 'Messages dropped because their key had been seen', labels)
   const forgotten = ctx.metrics.counter('runner_dedupe_forgotten_total', 'Keys forgotten before their time, because of max_keys', labels)
+  const say = saidOnce(ctx, 'forgotten')
 
   return {
     process(messages, out) {
@@ -57,7 +59,13 @@ function create(config: DedupeConfig, ctx: TransformContext): Transform {
           continue
         }
         // Remembered from now, not from its own time: a message that is late must still find its twin.
-        if (seen.add(key, clock.max)) forgotten.inc()
+        if (seen.add(key, clock.max)) {
+          forgotten.inc()
+          say(() => ({
+            details: { max_keys: config.max_keys },
+            message: `forgot a key before its ttl, because max_keys (${config.max_keys}) keys are remembered: a duplicate of it would pass; raise max_keys or shorten ttl`,
+          }))
+        }
         out.emit(message)
       }
       if (clock.save()) ctx.watermark(clock.max)

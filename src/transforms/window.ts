@@ -105,12 +105,12 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
     ctx.watermark(clock.watermark)
   }
   const tooLate = (message: Message, time: number, out: Output): void => {
+    const { start, end } = windows.spanOf(time)
     if (config.on_late === 'drop') {
-      late.dropped.inc()
+      late.drop(time, end, clock.watermark)
       return
     }
     late.dead.inc()
-    const { start, end } = windows.spanOf(time)
     out.fail(message, new LateError(time, start, end, clock.watermark))
   }
 

@@ -68,6 +68,19 @@ export class Meters implements Metrics {
     return this.steps.reduce((n, m) => (m.kind === kind ? n + m[field] : n), 0)
   }
 
+  /** What steps dropped or forgot because of a bound, by the word for it in the end line; without those that are none. */
+  losses(): Record<string, number> {
+    const total = (name: string, action?: string): number => {
+      const samples = [...(this.families.get(name)?.samples.values() ?? [])]
+      return samples.reduce((n, s) => n + (action === undefined || s.labels.action === action ? s.value : 0), 0)
+    }
+    const all = {
+      late: total('runner_late_messages_total', 'dropped'),
+      forgotten_keys: total('runner_dedupe_forgotten_total'),
+    }
+    return Object.fromEntries(Object.entries(all).filter(([, n]) => n > 0))
+  }
+
   /** The lane belongs to somebody else now. */
   forgetLane(lane: string): void {
     this.lag.delete(lane)

@@ -1,5 +1,6 @@
 /** What becomes of messages whose window has closed. */
 import { type Counter, PipelineError, type TransformContext } from '../../contract/plugin.ts'
+import { saidOnce } from '../../kit/said-once.ts'
 import { formatDuration } from '../../kit/values/time.ts'
 
 export class LateError extends PipelineError {
@@ -12,7 +13,8 @@ export class LateError extends PipelineError {
 }
 
 export interface LateCounters {
-  readonly dropped: Counter
+  /** A message is dropped: counted, and the first one logged. `end` of its window, epoch ms. */
+  drop(time: number, end: number, watermark: number): void
   readonly dead: Counter
   readonly revised: Counter
 }
@@ -24,5 +26,15 @@ export function lateCounters(ctx: TransformContext): LateCounters {
       step: ctx.step,
       action,
     })
-  return { dropped: counter('dropped'), dead: counter('dead'), revised: counter('revised') }
+  const dropped = counter('dropped')
+  const say = saidOnce(ctx, 'late')
+  const drop = (time: number, end: number, watermark: number): void => {
+    dropped.inc()
+    say(() => ({
+      details: { time: new Date(time).toISOString(), window_end: new Date(end).toISOString(), late_by: formatDuration(watermark - end) },
+      message:
+        'dropped a message that came after its window had closed: a longer allowed_lateness keeps windows open for it, on_late: dlq keeps such messages (with on_late: revise, a longer retain revises)',
+    }))
+  }
+  return { drop, dead: counter('dead'), revised: counter('revised') }
 }

@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest'
+import { loadInput } from '../../src/config/load.ts'
+
+const tags = [
+  '!!omap [a: 1]',
+  '!!pairs [a: 1, a: 2]',
+  '!!set {a, b}',
+  '!!set [a]',
+  '!!binary aGk=',
+  '!!timestamp 2026-01-01',
+  '!!str 3',
+  '!!map {a: 1}',
+  '!own x',
+  '&x !!omap [a: 1]',
+]
+
+test.each(tags)('%s is a problem at its place, wherever it is', async tag => {
+  for (const text of [
+    `name: n\nsources: [{ stdin: {} }]\ntransforms: [{ filter: ${tag} }]\nsinks: [{ stdout: {} }]\n`,
+    `name: n\nsources: ${tag}\nsinks: [{ stdout: {} }]\n`,
+    `name: n\nsources: [{ stdin: {} }]\nsinks: [{ file: { path: ${tag} } }]\n`,
+    tag,
+  ]) {
+    const { problems } = await loadInput(text)
+    const line = text.split('\n').findIndex(l => l.includes(tag)) + 1
+    expect(problems).toContainEqual(expect.objectContaining({ code: 'CONFIG_TAG', line }))
+  }
+})

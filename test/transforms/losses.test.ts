@@ -1,0 +1,41 @@
+/** What a bound drops or forgets is in the log, once, and in the line at the end, with its number. */
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { runRunner, tempDir } from '../support/runner.ts'
+
+test('late records and keys forgotten early', async () => {
+  const times = [0, 120_000, 1000, 2000]
+  const folder = tempDir({
+    'p.yaml': `name: losses
+sources: [{ file: in.jsonl }]
+transforms:
+  - dedupe: { key: id, ttl: 1h, max_keys: 2, time: ts }
+  - window: { size: 1m, by: k, time: ts, aggregates: { n: { count: "*" } } }
+sinks: [{ file: { path: out.jsonl } }]
+`,
+    'in.jsonl': times.map((ts, id) => `${JSON.stringify({ id: String(id), k: 'a', ts })}\n`).join(''),
+  })
+  const { code, stderr } = await runRunner(['run', 'p.yaml'], {
+    cwd: folder,
+    env: { RUNNER_STATE_DIR: join(folder, 'state') },
+  })
+  expect([code, stderr]).toEqual([0, expect.any(String)])
+  const lines = stderr
+    .split('\n')
+    .filter(l => l.startsWith('{'))
+    .map(l => JSON.parse(l))
+  const late = lines.filter(l => /after its window had closed/.test(l.msg))
+  expect(late).toMatchObject([
+    {
+      level: 'warn',
+      step: 'window',
+      time: expect.any(String),
+      window_end: '1970-01-01T00:01:00.000Z',
+      msg: expect.stringMatching(/allowed_lateness.*on_late: dlq.*logged once/),
+    },
+  ])
+  expect(lines.filter(l => /forgot a key before its ttl/.test(l.msg))).toMatchObject([
+    { step: 'dedupe', msg: expect.stringMatching(/raise max_keys/) },
+  ])
+  expect(lines.at(-1)).toMatchObject({ msg: 'pipeline ended', in: 4, dead: 0, late: 2, forgotten_keys: 2 })
+})
