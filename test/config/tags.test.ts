@@ -19,7 +19,6 @@ test.each(tags)('%s is a problem at its place, wherever it is', async tag => {
     `name: n\nsources: [{ stdin: {} }]\ntransforms: [{ filter: ${tag} }]\nsinks: [{ stdout: {} }]\n`,
     `name: n\nsources: ${tag}\nsinks: [{ stdout: {} }]\n`,
     `name: n\nsources: [{ stdin: {} }]\nsinks: [{ file: { path: ${tag} } }]\n`,
-    tag,
   ]) {
     const { problems } = await loadInput(text)
     const line = text.split('\n').findIndex(l => l.includes(tag)) + 1
