@@ -30,6 +30,7 @@ export * from './text/suggest.ts'
 export * from './text/units.ts'
 export * from './values/arithmetic.ts'
 export * from './values/decimal.ts'
+export * from './values/calendar.ts'
 export * from './values/event-time.ts'
 export * from './values/fields.ts'
 export * from './values/fifo.ts'
@@ -37,6 +38,7 @@ export * from './values/key.ts'
 export * from './values/match.ts'
 export * from './values/records.ts'
 export * from './values/time.ts'
+export { default as calendarKeys } from './keys/calendar.schema.json' with { type: 'json' }
 export { default as eventTimeKeys } from './keys/event-time.schema.json' with { type: 'json' }
 export { default as lineKeys } from './keys/lines.schema.json' with { type: 'json' }
 export { default as tlsKeys } from './keys/tls.schema.json' with { type: 'json' }

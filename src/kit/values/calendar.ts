@@ -12,6 +12,7 @@ export interface Span {
   readonly end: number
 }
 
+/** Where windows lie in time. */
 export interface Timeline {
   /** The window of an instant; undefined: it lies outside of every session. */
   at(time: number): Span | undefined
@@ -38,6 +39,7 @@ interface SessionConfig {
   readonly days?: string
 }
 
+/** In the order of `Date.prototype.getUTCDay`. */
 export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const
 const WEEK_STARTS = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday']
 const HOUR = 3_600_000
@@ -51,6 +53,7 @@ function monthsOf(size: WindowSize): number | undefined {
   return unit === undefined ? undefined : Number(count) * (unit === 'y' ? 12 : 1)
 }
 
+/** The size as a pipeline file has it. */
 export const sizeText = (size: WindowSize): string => (typeof size === 'number' ? formatDuration(size) : size)
 
 /** Do windows begin by a calendar, rather than every so many ms? */
@@ -67,7 +70,7 @@ export function calendarShape(size: WindowSize, { zone, session, week_start }: C
   return [sizeText(size), ...parts.filter(part => part !== undefined)].join(', ')
 }
 
-/** @param path of the key with the size */
+/** What no calendar can do. @param key the name of the key with the size */
 export function calendarProblems(size: WindowSize, config: CalendarConfig, key: string): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   const { session } = config
