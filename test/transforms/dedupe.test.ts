@@ -19,6 +19,11 @@ describe('dedupe', () => {
     expect(run.counters['runner_duplicates_total{pipeline="test",step="dedupe"}']).toBe(2)
   })
 
+  test('ttl must be longer than 0', () => {
+    expect(dedupe.validateConfig!(config({ ttl: 0 }))).toMatchObject([{ path: ['ttl'] }])
+    expect(dedupe.validateConfig!(config({ ttl: 1 }))).toEqual([])
+  })
+
   test('a number and its text are two keys; several fields make one', async () => {
     expect(await passed(config(), [at(1, 1), at(1, '1'), at(1, 1)])).toEqual([0, 1])
     const pair = (a: string, b: string): Input => ({ value: { a, b } })

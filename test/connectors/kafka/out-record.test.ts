@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { recordMaker } from '../../../src/connectors/kafka/out-record.ts'
-import { Message } from '../../../src/contract/plugin.ts'
+import { DataError, type Header, Message } from '../../../src/contract/plugin.ts'
+import type { KafkaSinkConfig } from '../../../src/generated/config-types.ts'
 import { sinkConfig } from './config.ts'
 
 test.each([
@@ -11,4 +12,53 @@ test.each([
   [Number.POSITIVE_INFINITY, 0],
 ])('a record is dated in whole ms: %d => %d', (time, expected) => {
   expect(recordMaker(sinkConfig({ topic: 't' }))(new Message({ n: 1 }, null, time)).time).toBe(expected)
+})
+
+const origin = { lane: 'in/3', source: 's', topic: 'in', partition: 3, format: 'json' } as const
+const message = (value: object, headers: Header[] = []) =>
+  Message.fromRecord(Buffer.from(JSON.stringify(value)), null, 5, headers, 0, origin)
+const made = (config: Partial<KafkaSinkConfig>, m: Message) => recordMaker(sinkConfig(config))(m)
+
+test('the topic is that of the source, of a field, or of the last header of a name that has a value', () => {
+  const m = message({ to: 'a' }, [
+    ['topic', 'first'],
+    ['topic', 'last'],
+    ['topic', null],
+    ['other', 'x'],
+  ])
+  expect(made({ topic_from: 'source' }, m).topic).toBe('in')
+  expect(made({ topic_from: 'field:to' }, m).topic).toBe('a')
+  expect(made({ topic_from: 'header:topic' }, m).topic).toBe('last')
+})
+
+test.each([
+  ['field:to', {}],
+  ['field:to', { to: '' }],
+  ['field:to', { to: 7 }],
+  ['header:topic', { to: 'a' }],
+])('a message without a topic (%s of %o) is dead-lettered', (from, value) => {
+  expect(() => made({ topic_from: from }, message(value))).toThrow(new DataError(`the message has no topic (${from})`))
+})
+
+test('headers of the config follow those of the record, which keep_headers keeps', () => {
+  const m = message({}, [['a', '1']])
+  expect(made({ topic: 't', keep_headers: true }, m).headers).toEqual([['a', '1']])
+  expect(made({ topic: 't', keep_headers: true, headers: { b: '2' } }, m).headers).toEqual([
+    ['a', '1'],
+    ['b', '2'],
+  ])
+  expect(made({ topic: 't', keep_headers: false, headers: { b: '2' } }, m).headers).toEqual([['b', '2']])
+  expect(made({ topic: 't', keep_headers: false }, m).headers).toBeUndefined()
+})
+
+test('the partition is the configured one, else the source one with keep_partition', () => {
+  const m = message({})
+  expect(made({ topic: 't', partition: 1 }, m).partition).toBe(1)
+  expect(made({ topic: 't', keep_partition: true }, m).partition).toBe(3)
+  expect(made({ topic: 't', keep_partition: false }, m).partition).toBeUndefined()
+})
+
+test('a key that is missing and one that is no text are different errors', () => {
+  expect(() => made({ topic: 't', key: 'k' }, message({}))).toThrow('the message has no field "k" for its key')
+  expect(() => made({ topic: 't', key: 'k' }, message({ k: {} }))).toThrow('field "k" is no text or number')
 })
