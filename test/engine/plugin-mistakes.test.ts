@@ -204,3 +204,39 @@ describe('what a plugin answers about a config is checked with the file', () => 
     expect(said).toEqual([['CONFIG_CHECK', `${section}[0].own`, `the plugin own has to be corrected: ${message}`]])
   })
 })
+
+describe('what a hook throws is told with the step, the call, its place and what to do', () => {
+  const throwing = (hook: string) => ({
+    [hook]: () => {
+      throw new TypeError('boom')
+    },
+  })
+  const base = { schema: {}, type: 'own' }
+  const create = (kind: string, hook: string): Plugin => {
+    const throws = throwing(hook)
+    if (kind === 'source') return source({}, throws)
+    if (kind === 'transform')
+      return defineTransform({ ...base, create: () => ({ process: (all, out) => all.forEach(m => out.emit(m)), ...throws }) })
+    return defineSink({ ...base, onRedelivery: 'appends', reason: '', create: () => ({ write: async () => {}, ...throws }) })
+  }
+  test.each([
+    ['source', 'open', /Throw a ConnectionError/],
+    ['source', 'read', /Throw a ConnectionError/],
+    ['transform', 'process', / on memory\/in offset \d: boom\n.*There is no dlq .*call out\.fail/],
+    ['transform', 'onEnd', /Correct the plugin/],
+    ['sink', 'open', /Throw a ConnectionError/],
+    ['sink', 'write', /In hand: memory\/in offsets? 0.*\n.*Throw a BatchError/],
+  ])('%s %s', async (kind, hook, advice) => {
+    const { error } = await endOf(create(kind, hook))
+    expect(error).toMatch(
+      new RegExp(`^step 'own' \\(\\(object\\):\\d+\\): ${hook} threw TypeError at test/engine/plugin-mistakes\\.test\\.ts:\\d+:\\d+`),
+    )
+    expect(error).toMatch(advice)
+  })
+  test.each(['source', 'transform', 'sink'])('%s create', async kind => {
+    const plugin = { ...create(kind, 'nothing'), ...throwing('create') } as Plugin
+    expect((await endOf(plugin)).error).toMatch(
+      /^step 'own' .*: create threw TypeError at test\/engine\/plugin-mistakes\.test\.ts:\d+:\d+: boom\n/,
+    )
+  })
+})
