@@ -34,8 +34,8 @@ export default defineTransform<WindowConfig>({
   type: 'window',
   schema: withKeys(withKeys(schema, eventTime), calendar),
   stateful: true,
-  stateShape: ({ size, every, gap, by, time, time_unit, aggregates }) =>
-    ({ size, every, gap, by, time, time_unit, aggregates }) as unknown as Json,
+  stateShape: ({ size, align, zone, week_start, session, every, gap, by, time, time_unit, aggregates }) =>
+    ({ size, align, zone, week_start, session, every, gap, by, time, time_unit, aggregates }) as unknown as Json,
   // A session can be longer than its gap; one that begins earlier than this before a back-fill comes out shorter.
   windowSpan: c => (c.size === undefined ? (c.gap ?? 0) : timeline(c.size, c).longest) + c.allowed_lateness + c.max_future,
   validateConfig,
