@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import module from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { getAssetKeys, getRawAsset, isSea } from 'node:sea'
+import { getRawAsset, isSea } from 'node:sea'
 import { EnvironmentError } from '../../../contract/plugin.ts'
 
 interface Lz4 {
@@ -20,12 +20,12 @@ let loaded: Lz4 | undefined
 
 /** @throws {EnvironmentError} */
 export function lz4(): Lz4 {
-  const embedded = isSea() && getAssetKeys().includes(ASSET)
+  const addOn = embedded()
   try {
-    return (loaded ??= embedded ? extracted() : (module.createRequire(import.meta.url)('lz4-napi') as Lz4))
+    return (loaded ??= addOn ? extracted(addOn) : (module.createRequire(import.meta.url)('lz4-napi') as Lz4))
   } catch (error) {
     const why = (error as Error).message.split('\n')[0]
-    if (embedded)
+    if (addOn)
       throw new EnvironmentError(
         `compression lz4: cannot load the add-on from ${tmpdir()}: ${why}; set TMPDIR to a folder that may hold programs`,
         error,
@@ -34,12 +34,22 @@ export function lz4(): Lz4 {
   }
 }
 
+/** Undefined outside of a single executable, and in one that was built without it. */
+function embedded(): ArrayBuffer | undefined {
+  if (!isSea()) return undefined
+  try {
+    return getRawAsset(ASSET)
+  } catch {
+    return undefined
+  }
+}
+
 /** The system loads add-ons from files only; a loaded one no longer needs its file. The folder is this user's alone. */
-function extracted(): Lz4 {
+function extracted(addOn: ArrayBuffer): Lz4 {
   const folder = mkdtempSync(join(tmpdir(), 'pipeline-runner-'))
   try {
     const path = join(folder, ASSET)
-    writeFileSync(path, new Uint8Array(getRawAsset(ASSET)), { mode: 0o700 })
+    writeFileSync(path, new Uint8Array(addOn), { mode: 0o700 })
     const loading = { exports: {} }
     process.dlopen(loading, path)
     return loading.exports as Lz4
