@@ -7,8 +7,12 @@ const SERVERS = /^test\/support\/(servers\/|(brokers|kafka|kcat|postgres|redis|s
 const RUNNER = 'test/support/runner.ts'
 const PROCESS = /'node:(child_process|worker_threads)'|\b(runRunner|startRunner)\b|'playwright-core'/
 
+/** Thousands of cases each: corpora, properties, public suites. Together they take ten times as long as all others. */
+const MANY =
+  /^test\/(suites\/|config\/(corpus|hostile|schemas)\.|transforms\/bars\.property\.|runtime\/delivery\.|expressions\/(differential|conformance)\.|testing\/engine\.)/
+
 /**
- * The test files that start no server and no process, themselves or through what they import.
+ * The test files that start no server and no process, themselves or through what they import, and run no thousands of cases.
  * @param {string} root
  * @returns {string[]} paths from the root
  */
@@ -28,7 +32,7 @@ export function quickTests(root) {
     known.set(file, result)
     return result
   }
-  return testFiles(root).filter(file => !slow(file))
+  return testFiles(root).filter(file => !MANY.test(file) && !slow(file))
 }
 
 const testFiles = root =>
