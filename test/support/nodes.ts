@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** 20: too old for the package. 22: the oldest line it supports. 24: what the project itself runs on. */
-const VERSIONS = { 20: '20.20.2', 22: '22.23.3', 24: process.versions.node } as const
+/** 20: too old for the package. 22: the oldest that `engines` admits. 24: what the project itself runs on. */
+const VERSIONS = { 20: '20.20.2', 22: '22.15.0', 24: process.versions.node } as const
 export type Major = keyof typeof VERSIONS
 
 /** Path of the binary. @throws {Error} when there is none and npm cannot fetch it. */
