@@ -71,7 +71,7 @@ describe('bars against an independent computation', () => {
   test('any ticks: the same lines in the same order, the same number late', async () => {
     await fc.assert(
       fc.asyncProperty(ticks, async all => {
-        const golden = goldenBars(all, { interval: M, label: '1m', lateness: 2000, places: 420 })
+        const golden = goldenBars(all, { interval: M, label: '1m', lateness: 2000, places: 1000 })
         const run = await runTransform(bars, base, [messagesOf(all.map(value => ({ value })))], { end: true })
         expect(lines(run)).toEqual(golden.lines)
         expect(run.counters['runner_late_messages_total{pipeline="test",step="bars",action="dropped"}']).toBe(golden.late)
@@ -89,7 +89,7 @@ describe('bars against an independent computation', () => {
     )
     await fc.assert(
       fc.asyncProperty(fc.array(signed, { maxLength: 60 }), async all => {
-        const golden = goldenBars(all, { interval: M, label: '1m', lateness: 2000, places: 420 })
+        const golden = goldenBars(all, { interval: M, label: '1m', lateness: 2000, places: 1000 })
         const steps = messagesOf(all.map(value => ({ value: value as unknown as Json }))).flatMap(m => [[m], 'crash' as const])
         const run = await runTransform(bars, { ...base, prices: 'any' }, steps, { end: true })
         expect(run.failures).toEqual([])

@@ -302,7 +302,7 @@ test('open bars of another interval are refused; without open bars the interval 
     runTransform(bars, config({ interval }), steps, { end, state })
   const open = await run(M, [messagesOf([tick(0)])], false)
   await expect(run(5 * M, [], true, open.state)).rejects.toMatchObject({
-    code: 'PIPE_ENVIRONMENT',
+    code: 'PIPE_STATE',
     message: expect.stringContaining("1 open windows of step 'bars' made as 1m; now it is configured as 5m"),
   })
   const closed = await run(M, [messagesOf([tick(0)])], true)

@@ -289,10 +289,10 @@ test('open windows of other settings are refused, not misread; settings that do 
   const again = (o: Partial<WindowConfig>) =>
     runTransform(window, config({ size: 10 * S, ...o }), [], { state: structuredClone(first.state), end: true })
   await expect(again({ size: 5 * S })).rejects.toMatchObject({
-    code: 'PIPE_ENVIRONMENT',
+    code: 'PIPE_STATE',
     message: expect.stringContaining('1 open windows'),
   })
-  await expect(again({ aggregates: { n: { count: 'x' } } })).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
+  await expect(again({ aggregates: { n: { count: 'x' } } })).rejects.toMatchObject({ code: 'PIPE_STATE' })
   expect((await again({ allowed_lateness: S, on_late: 'dlq' })).out).toHaveLength(1)
 })
 
