@@ -57,7 +57,7 @@ export function mutants(text) {
 /** Runs the tests, as a process group: a worker in an endless loop is ended with it. */
 function fails(tests) {
   const child = spawn('vitest', ['run', '--bail', '1', '--reporter', 'dot', ...tests], { detached: true, stdio: 'ignore' })
-  const timer = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), LIMIT)
+  const timer = setTimeout(() => child.pid && process.kill(-child.pid, 'SIGKILL'), LIMIT)
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', code => {

@@ -2,14 +2,14 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 
 /** Modules of test/support that reach a server, or start one. */
-const SERVERS = /^test\/support\/(servers\/|(brokers|kafka|kcat|postgres|redis|sheets|certificates|old-node)\.ts$)/
+const SERVERS = /^test\/support\/(servers\/|(brokers|kafka|kcat|postgres|redis|sheets|certificates|nodes)\.ts$)/
 /** It starts processes, and is imported for its temporary folders, too. */
 const RUNNER = 'test/support/runner.ts'
 const PROCESS = /'node:(child_process|worker_threads)'|\b(runRunner|startRunner)\b|'playwright-core'/
 
 /** Thousands of cases each: corpora, properties, public suites. Together they take ten times as long as all others. */
 const MANY =
-  /^test\/(suites\/|config\/(corpus|hostile|schemas)\.|transforms\/bars\.property\.|runtime\/delivery\.|expressions\/(differential|conformance)\.|testing\/engine\.)/
+  /^test\/(suites\/|config\/(corpus|hostile|schemas)\.|transforms\/bars\.property\.|runtime\/delivery\.|expressions\/(differential|conformance)\.|testing\/(engine|pipelines)\.)/
 
 /**
  * The test files that start no server and no process, themselves or through what they import, and run no thousands of cases.

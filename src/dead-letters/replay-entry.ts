@@ -50,7 +50,8 @@ export class ReplayEntries {
       source: source?.name ?? '',
       topic: d.topic,
       partition: d.partition,
-      format: d.offset < 0 ? 'json' : formatOf(source),
+      // Back at the source it is the source's to say whether the bytes are what they should be.
+      format: this.way === 'source' ? 'bytes' : d.offset < 0 ? 'json' : formatOf(source),
       at: letter.offset,
       replay: { attempts: d.attempts, firstFailedAt: d.firstFailedAt ?? d.failedAt, taken },
       entry,

@@ -351,16 +351,7 @@ export class Compiler {
     node: Node,
   ): void {
     const sub = (s: unknown, ...path: (string | number)[]): Check => this.sub(s, resource, at(...path), node, false)
-    const bounds = [
-      ['minItems', 'at least', (n: number, limit: number) => n >= limit],
-      ['maxItems', 'at most', (n: number, limit: number) => n <= limit],
-    ] as const
-    for (const [key, words, test] of bounds) {
-      if (schema[key] === undefined) continue
-      const limit = Number(schema[key])
-      const message = `must have ${words} ${plural(limit, 'item')}`
-      checks.push((v: unknown[], run) => test(v.length, limit) || run.fail(message))
-    }
+    checks.push(...counting(schema.minItems, schema.maxItems, 'item', (v: unknown[]) => v.length))
     if (schema.uniqueItems === true) {
       checks.push((v: unknown[], run) => {
         const found = firstDouble(v)
@@ -398,16 +389,7 @@ export class Compiler {
     node: Node,
   ): void {
     const sub = (s: unknown, ...path: (string | number)[]): Check => this.sub(s, resource, at(...path), node, false)
-    const bounds = [
-      ['minProperties', 'at least', (n: number, limit: number) => n >= limit],
-      ['maxProperties', 'at most', (n: number, limit: number) => n <= limit],
-    ] as const
-    for (const [key, words, test] of bounds) {
-      if (schema[key] === undefined) continue
-      const limit = Number(schema[key])
-      const message = `must have ${words} ${plural(limit, 'field')}`
-      checks.push((v: SchemaObject, run) => test(namesOf(v).length, limit) || run.fail(message))
-    }
+    checks.push(...counting(schema.minProperties, schema.maxProperties, 'field', (v: SchemaObject) => namesOf(v).length))
     if (Array.isArray(schema.required)) checks.push(requiring(schema.required as string[], ''))
     for (const [key, list] of Object.entries((schema.dependentRequired ?? {}) as Record<string, string[]>))
       checks.push(dependent(key, requiring(list, key)))
@@ -534,6 +516,20 @@ export class Compiler {
 const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' : 's'}`
 
 /** Fields with a value: what JSON would write. */
+/** Bounds of how many there are; an absent one is none. */
+function counting<V>(min: unknown, max: unknown, noun: string, count: (v: V) => number): Check[] {
+  const checks: Check[] = []
+  if (min !== undefined) {
+    const message = `must have at least ${plural(Number(min), noun)}`
+    checks.push((v: V, run) => count(v) >= Number(min) || run.fail(message))
+  }
+  if (max !== undefined) {
+    const message = `must have at most ${plural(Number(max), noun)}`
+    checks.push((v: V, run) => count(v) <= Number(max) || run.fail(message))
+  }
+  return checks
+}
+
 const namesOf = (v: SchemaObject): string[] => {
   const names = Object.keys(v)
   return names.some(n => v[n] === undefined) ? names.filter(n => v[n] !== undefined) : names
