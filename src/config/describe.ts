@@ -58,7 +58,7 @@ function typeText(schema: Schema, root: Schema): string {
   const words = alternatives(schema, root).flatMap(s => {
     if (s.enum) return s.enum.map(code)
     if (s.const !== undefined) return [code(s.const)]
-    if (s.format) return [s.format]
+    if (s.format) return [s.format.replaceAll('_', ' ')]
     const [items] = itemsOf(s, root)
     return typesOf(s).map(t => (NAMES[t] ?? t) + (t === 'array' && items ? ` of ${typeText(items, root)}` : ''))
   })

@@ -2011,7 +2011,7 @@ export interface GoogleSheetsSinkConfig {
    */
   key: string
   /**
-   * Columns whose decimal texts are written as numbers, so that a sheet can add them up. A cell holds a number as a double: a row with one that a double would round goes to the dead letters.
+   * Columns whose decimal texts are written as numbers, so that a sheet can add them up. A cell holds a number as a double: one that a double would round is written as text, digit for digit.
    */
   numbers: string[]
   /**

@@ -219,7 +219,7 @@ test('a standard output that takes nothing ends with 3 and says so', async () =>
 
 test('list and schema print what the schemas say', async () => {
   expect((await runner(['list'])).out).toMatch(/^sources\n(.|\n)*\n {2}kafka +Reads topics/)
-  expect((await runner(['list', 'bars'])).out).toContain('interval (duration, required)')
+  expect((await runner(['list', 'bars'])).out).toContain('interval (window size, required)')
   const listed = JSON.parse((await runner(['list', 'kafka', '--json'])).out)
   expect(listed.map((p: { kind: string }) => p.kind)).toEqual(['source', 'sink'])
   const unknown = await runner(['list', 'kafak'])

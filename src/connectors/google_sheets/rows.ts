@@ -49,9 +49,7 @@ function cellOf(value: unknown, name: string, number: boolean): Cell {
     if (typeof decimal !== 'number' && typeof decimal !== 'string')
       throw new DataError(`${name} is ${show(value)}, and is to be written as a number`)
     if (typeof decimal === 'number') return decimal
-    const cell = new ExactNumber(decimal).plain
-    if (cell === undefined) throw new DataError(`${name} is ${decimal}, which a cell would round; without ${name} in numbers it is text`)
-    return cell
+    return new ExactNumber(decimal).plain ?? decimal
   }
   // A cell keeps a number as a double: one that a double holds is a number cell, one that it would round is text, digit for digit.
   const cell = value instanceof ExactNumber ? simplest(value) : value
