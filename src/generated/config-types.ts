@@ -680,7 +680,7 @@ export interface RedisSourceConfig {
    */
   patterns?: string[]
   /**
-   * Pub/Sub: the message's key. `wildcard`: what the pattern's wildcards stand for (`ticks.*`: all behind `ticks.`). `last`: what follows the channel's last `.`, `:` or `/`. `channel`: its whole name. `none`. Or a regular expression whose first group is the key; channels that do not match have none.
+   * Pub/Sub: the message's key. `wildcard`: what the pattern's wildcards stand for (`ticks.*`: all behind `ticks.`). `last`: what follows the channel's last `.`, `:` or `/`. `channel`: its whole name. `none`. Or a regular expression (without lookaround and back-references) whose first group is the key; channels that do not match have none.
    */
   key_from_channel: string
   /**

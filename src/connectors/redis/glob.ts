@@ -1,19 +1,67 @@
 /** Redis's glob: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before what is meant as it stands. */
-export function glob(pattern: string): RegExp {
-  let source = ''
-  for (let i = 0; i < pattern.length; i++) {
-    const c = pattern[i]
-    if (c === '*') source += '.*'
-    else if (c === '?') source += '.'
-    else if (c === '\\' && i + 1 < pattern.length) source += escape(pattern[++i])
-    else if (c === '[' && pattern.indexOf(']', i + 2) !== -1) {
-      const end = pattern.indexOf(']', i + 2)
-      const inside = pattern.slice(i + 1, end)
-      source += `[${inside.startsWith('^') ? '^' : ''}${inside.replace(/^\^/, '').replace(/[\\\]^]/g, '\\$&')}]`
-      i = end
-    } else source += escape(c)
+
+/** `undefined`: any text. */
+type Step = ((unit: number) => boolean) | undefined
+
+/** Takes time in proportion to pattern times text, where a regular expression with many `.*` has no such bound. */
+export class Glob {
+  private readonly steps: readonly Step[]
+
+  constructor(pattern: string) {
+    this.steps = parse(pattern)
   }
-  return new RegExp(`^${source}$`, 's')
+
+  /** After a mismatch only the last `*` takes one more: what an earlier one took less, the last one can take. */
+  test(text: string): boolean {
+    const { steps } = this
+    let at = 0
+    let star = -1
+    let from = 0
+    for (let i = 0; i < text.length; ) {
+      const step = steps[at]
+      if (at < steps.length && step === undefined) {
+        star = at++
+        from = i
+      } else if (step?.(text.charCodeAt(i))) {
+        at++
+        i++
+      } else if (star >= 0) {
+        at = star + 1
+        i = ++from
+      } else return false
+    }
+    while (at < steps.length && steps[at] === undefined) at++
+    return at === steps.length
+  }
 }
 
-const escape = (c: string): string => c.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')
+function parse(pattern: string): Step[] {
+  const steps: Step[] = []
+  for (let i = 0; i < pattern.length; i++) {
+    const c = pattern[i]
+    if (c === '*') steps.push(undefined)
+    else if (c === '?') steps.push(() => true)
+    else if (c === '[' && pattern.indexOf(']', i + 2) !== -1) {
+      const end = pattern.indexOf(']', i + 2)
+      steps.push(oneOf(pattern.slice(i + 1, end)))
+      i = end
+    } else {
+      const unit = (c === '\\' && i + 1 < pattern.length ? pattern[++i] : c).charCodeAt(0)
+      steps.push(given => given === unit)
+    }
+  }
+  return steps
+}
+
+function oneOf(inside: string): NonNullable<Step> {
+  const negated = inside.startsWith('^')
+  const set = negated ? inside.slice(1) : inside
+  const ranges: [number, number][] = []
+  for (let i = 0; i < set.length; i++) {
+    const range = set[i + 1] === '-' && i + 2 < set.length
+    const ends = [set.charCodeAt(i), set.charCodeAt(range ? i + 2 : i)]
+    ranges.push([Math.min(...ends), Math.max(...ends)])
+    if (range) i += 2
+  }
+  return unit => ranges.some(([a, b]) => unit >= a && unit <= b) !== negated
+}

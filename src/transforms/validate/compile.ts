@@ -8,7 +8,7 @@ import { isRecord } from '../../kit/values/records.ts'
 import { isAnnotation, keywordProblem, KEYWORDS } from './dialects.ts'
 import { type Documents, type Path, type Resource, type SchemaObject, SchemaProblem } from './documents.ts'
 import { FORMATS } from './formats.ts'
-import { compilePattern, PatternError } from './pattern.ts'
+import { compilePattern, PatternError } from '../../kit/text/pattern.ts'
 import { codePoints, firstDouble, isInteger, multipleOf, oneOf } from './values.ts'
 
 /** What has been found wrong: the first twenty, and how many. */

@@ -4,7 +4,7 @@ import { type Command, type Driver, type Reply, ReplyError, type Session } from 
 import { commands } from './commands.ts'
 import { blob, kind, str } from './store.ts'
 import { hasNews } from './streams.ts'
-import { glob } from '../glob.ts'
+import { Glob } from '../glob.ts'
 
 /** Messages looked up at once by a subscriber. */
 const PAGE = 1000
@@ -23,7 +23,7 @@ export async function embeddedDriver(path: string): Promise<Driver> {
     session: async () => ({ ...session }),
 
     async subscribe(patterns, handlers) {
-      const matchers = patterns.map(pattern => ({ pattern, matches: glob(pattern) }))
+      const matchers = patterns.map(pattern => ({ pattern, glob: new Glob(pattern) }))
       // Of an AUTOINCREMENT column: numbers of rows that are gone do not come again.
       let last = db.get<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")?.seq ?? 0
       let paused = false
@@ -39,8 +39,7 @@ export async function embeddedDriver(path: string): Promise<Driver> {
           )
           for (const { id, channel, payload } of rows) {
             last = id
-            for (const { pattern, matches } of matchers)
-              if (matches.test(channel)) handlers.message(Buffer.from(channel), blob(payload), pattern)
+            for (const { pattern, glob } of matchers) if (glob.test(channel)) handlers.message(Buffer.from(channel), blob(payload), pattern)
           }
           full = rows.length === PAGE
         }

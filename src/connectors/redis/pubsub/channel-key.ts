@@ -1,7 +1,11 @@
 /** A message's key from the name of its channel. */
+import { type Advice, compileGroup, PatternError } from '../../../kit/text/pattern.ts'
 
 /** @returns the key, `null` when there is none */
 export type KeyRule = (channel: string, pattern: string) => string | null
+
+const REKEY = 'take the channel as the key, and make the key of it in a `rekey` transform'
+const ADVICE: Advice = { lookaround: REKEY, backReference: REKEY, repetition: REKEY }
 
 export function keyRule(rule: string): KeyRule {
   if (rule === 'none') return () => null
@@ -9,18 +13,19 @@ export function keyRule(rule: string): KeyRule {
   if (rule === 'last')
     return channel => channel.slice(Math.max(channel.lastIndexOf('.'), channel.lastIndexOf(':'), channel.lastIndexOf('/')) + 1)
   if (rule === 'wildcard') return wildcard
-  const regex = new RegExp(rule)
-  return channel => regex.exec(channel)?.[1] ?? null
+  return compileGroup(rule, ADVICE) ?? (() => null)
 }
 
 /** What is wrong with the rule, if anything. */
 export function checkKeyRule(rule: string): string | undefined {
   if (['none', 'channel', 'last', 'wildcard'].includes(rule)) return undefined
   try {
-    const groups = new RegExp(`${rule}|`).exec('')!.length - 1
-    return groups > 0 ? undefined : 'is wildcard, last, channel, none, or a regular expression with a group, e.g. ^ticks\\.(.+)$'
+    return compileGroup(rule, ADVICE)
+      ? undefined
+      : 'is wildcard, last, channel, none, or a regular expression with a group, e.g. ^ticks\\.(.+)$'
   } catch (error) {
-    return `is no regular expression: ${(error as Error).message}`
+    if (error instanceof PatternError) return error.message
+    throw error
   }
 }
 

@@ -1,5 +1,5 @@
 /** Patterns that overlap: Redis sends a message once for each pattern that matches its channel. */
-import { glob } from '../glob.ts'
+import { Glob } from '../glob.ts'
 
 /** More channels than this are remembered in two halves, the older of which is forgotten. */
 const MAX_CHANNELS = 50_000
@@ -9,14 +9,14 @@ const MAX_CHANNELS = 50_000
  * so each message has exactly one copy by that pattern, and the copies of a message follow each other directly.
  */
 export class Overlap {
-  private readonly matchers: readonly { readonly pattern: string; readonly regex: RegExp }[]
+  private readonly matchers: readonly { readonly pattern: string; readonly glob: Glob }[]
   private readonly several: boolean
   private fresh = new Map<string, string>()
   private old = new Map<string, string>()
 
   constructor(patterns: readonly string[]) {
     this.several = patterns.length > 1
-    this.matchers = patterns.map(pattern => ({ pattern, regex: glob(pattern) }))
+    this.matchers = patterns.map(pattern => ({ pattern, glob: new Glob(pattern) }))
   }
 
   takes(channel: Buffer, pattern: string): boolean {
@@ -38,6 +38,6 @@ export class Overlap {
   /** The first pattern of the config that matches, whichever copy was taken: keys do not depend on the server's order. */
   first(channel: string, pattern: string): string {
     if (!this.several) return pattern
-    return this.matchers.find(m => m.regex.test(channel))?.pattern ?? pattern
+    return this.matchers.find(m => m.glob.test(channel))?.pattern ?? pattern
   }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { compilePattern } from '../../../src/transforms/validate/pattern.ts'
+import { compilePattern } from '../../../src/kit/text/pattern.ts'
 
 const refused = (pattern: string): string => {
   try {

@@ -1,25 +1,55 @@
 /**
- * Patterns of record schemas: ECMA-262 syntax, as JSON Schema has it, run by RE2, whose time is linear in the text. A record must not be
- * able to stall the pipeline. What RE2 cannot do, or would do differently, is refused.
+ * Patterns that a user wrote: ECMA-262 syntax, run by RE2, whose time is linear in the text. A record must not be able to stall the
+ * pipeline. What RE2 cannot do, or would do differently, is refused.
  */
 import { RE2JS } from 're2js'
 
 export class PatternError extends Error {}
 
-/** @throws {PatternError} with what to write instead */
+/** What to write instead of what RE2 cannot do. */
+export interface Advice {
+  readonly lookaround: string
+  readonly backReference: string
+  readonly repetition: string
+}
+
+const SCHEMA: Advice = {
+  lookaround: 'describe the condition with `not`, `allOf` or a second pattern',
+  backReference: 'check equality in a filter expression',
+  repetition: 'limit the length with minLength and maxLength',
+}
+
+/**
+ * A pattern of a record schema.
+ * @throws {PatternError} with what to write instead
+ */
 export function compilePattern(source: string): (text: string) => boolean {
-  const translated = new Translator(source).run()
+  const compiled = compile(source, SCHEMA)
+  return text => compiled.test(text)
+}
+
+/**
+ * The first group of the first match; `null` without a match, and for a group that took no part in it.
+ * @throws {PatternError} with what to write instead
+ */
+export function compileGroup(source: string, advice: Advice): ((text: string) => string | null) | undefined {
+  const compiled = compile(source, advice)
+  if (compiled.groupCount() === 0) return undefined
+  return text => {
+    const matcher = compiled.matcher(text)
+    return matcher.find() ? matcher.group(1) : null
+  }
+}
+
+function compile(source: string, advice: Advice): RE2JS {
+  const translated = new Translator(source, advice).run()
   try {
-    const compiled = RE2JS.compile(translated)
-    return text => compiled.test(text)
+    return RE2JS.compile(translated)
   } catch (error) {
     throw new PatternError(`not a regular expression: ${(error as { error?: string }).error ?? (error as Error).message}`)
   }
 }
 
-const LOOKAROUND =
-  'lookaround is not supported, because its running time has no bound; describe the condition with `not`, `allOf` or a second pattern'
-const BACKREFERENCE = 'back-references are not supported, because their running time has no bound; check equality in a filter expression'
 /** What one repetition may count in RE2. */
 const MAX_REPEAT = 1000
 
@@ -96,8 +126,11 @@ class Translator {
   private readonly source: string
   private i = 0
 
-  constructor(source: string) {
+  private readonly advice: Advice
+
+  constructor(source: string, advice: Advice) {
     this.source = source
+    this.advice = advice
   }
 
   run(): string {
@@ -150,7 +183,8 @@ class Translator {
   private group(): string {
     const rest = this.source.slice(this.i)
     const [start] = /^\((?:\?(?:<?[=!]|<[\p{L}\p{Nl}$_][\p{L}\p{Nl}\p{Nd}$_]*>|[a-z-]*[:)]|))?/u.exec(rest)!
-    if (/^\(\?<?[=!]/.test(start)) this.fail(LOOKAROUND)
+    if (/^\(\?<?[=!]/.test(start))
+      this.fail(`lookaround is not supported, because its running time has no bound; ${this.advice.lookaround}`)
     const allowed = start === '(' || start === '(?:' || /^\(\?(?:<.*>|i[:)]|-i:)$/.test(start)
     if (!allowed)
       this.fail(`${/^\(\?[^:)]*[:)]?/.exec(rest)?.[0] ?? '(?'} is not supported; of groups there are (…), (?:…), (?<name>…) and (?i)`)
@@ -166,7 +200,7 @@ class Translator {
       return this.literal()
     }
     if (Math.max(Number(from), Number(to ?? 0)) > MAX_REPEAT)
-      this.fail(`a repetition counts to ${MAX_REPEAT} at most; limit the length with minLength and maxLength`)
+      this.fail(`a repetition counts to ${MAX_REPEAT} at most; ${this.advice.repetition}`)
     this.i += text.length
     return text
   }
@@ -177,7 +211,8 @@ class Translator {
       this.i += 2
       return `\\${c}`
     }
-    if (c === 'k' || (c !== undefined && c >= '1' && c <= '9')) this.fail(BACKREFERENCE)
+    if (c === 'k' || (c !== undefined && c >= '1' && c <= '9'))
+      this.fail(`back-references are not supported, because their running time has no bound; ${this.advice.backReference}`)
     const atom = this.atomEscape()
     if (typeof atom === 'number') return hex(atom)
     return `[${atom}]`
@@ -205,7 +240,7 @@ class Translator {
       return take(code[0].length, value)
     }
     if (c === 'p' || c === 'P') return this.property(rest)
-    if (/[A-Za-z0-9]/.test(c)) this.fail(`\\${c} is not an escape of JSON Schema's regular expressions (ECMA-262)`)
+    if (/[A-Za-z0-9]/.test(c)) this.fail(`\\${c} is not an escape of regular expressions (ECMA-262)`)
     const value = this.source.codePointAt(this.i + 1)!
     return take(value > 0xffff ? 3 : 2, value)
   }
