@@ -41,6 +41,15 @@ export function compileGroup(source: string, advice: Advice): ((text: string) =>
   }
 }
 
+/** All groups of the first match, by number; undefined without one. The pattern is the program's own, made from what a user wrote. */
+export function compileGroups(source: string): (text: string) => readonly (string | null)[] | undefined {
+  const compiled = compile(source, SCHEMA)
+  return text => {
+    const matcher = compiled.matcher(text)
+    return matcher.find() ? Array.from({ length: compiled.groupCount() + 1 }, (_, i) => matcher.group(i)) : undefined
+  }
+}
+
 function compile(source: string, advice: Advice): RE2JS {
   const translated = new Translator(source, advice).run()
   try {

@@ -1,0 +1,27 @@
+import { describe, expect, test } from 'vitest'
+import { formatTimeText, parseTimeText } from '../../../src/kit/values/time-text.ts'
+
+const TIME = Date.UTC(2026, 8, 30, 21, 5, 7)
+
+describe('a time format runs in bounded time whatever the text is', () => {
+  // Backtracking took 13 s for one text of the first.
+  test.each(['%b%B%a%A%Z %Y', '%Y %Z%b%B%a%A', '%Z%s%Q%f%d%e%H%I%M%S%p'])('%s', format => {
+    for (const text of ['a'.repeat(200), `2026 ${'a'.repeat(195)}`, `a${'1'.repeat(199)}`, `2026 ${'a'.repeat(190)} !`])
+      expect(() => parseTimeText(text, format)).toThrow()
+  })
+
+  test('a format with many ways to cut a text reads what it writes', () => {
+    const format = '%b.%B.%a.%A.%Z %Y %d %H%M%S'
+    const text = formatTimeText(TIME, format)
+    expect(text).toBe('Sep.September.Wed.Wednesday.UTC 2026 30 210507')
+    expect(parseTimeText(text, format)).toBe(TIME)
+    expect(parseTimeText(`\u00a0${text}\u2028`, format)).toBe(TIME)
+  })
+
+  test.each(['%Y%m%d%H%M%S%z', '%a, %d %b %Y %H:%M:%S %z', '%d/%b/%Y:%H:%M:%S %z', '%Y-%m-%dT%H:%M:%S.%f%z', '%I:%M:%S %p %e %B %Y %Z'])(
+    '%s',
+    format => {
+      expect(parseTimeText(formatTimeText(TIME, format), format)).toBe(TIME)
+    },
+  )
+})
