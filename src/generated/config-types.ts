@@ -308,7 +308,7 @@ export interface HttpSourceConfig {
      */
     ttl: number
     /**
-     * How many answers are remembered; the oldest go first.
+     * How many answers are remembered, 16 MiB of them at most; the oldest go first, which is logged once and counted in `runner_http_answers_forgotten_total`.
      */
     max: number
   }

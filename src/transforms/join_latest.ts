@@ -1,4 +1,5 @@
 /** Joins messages with the latest message of a table that has the same key. */
+import { saidOnce } from '../kit/said-once.ts'
 import type { JoinLatestConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import {
@@ -56,6 +57,7 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
     pipeline: ctx.pipeline,
     step: ctx.step,
   })
+  const sayFull = saidOnce(ctx, 'full')
   const keyOf = keyReader(config.key)
   const tableKeyOf = keyReader(config.table_key ?? config.key)
   const fills = tableTest(config)
@@ -112,8 +114,14 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
           const key = keyOf(m)
           const entry = find(key, m.time)
           if (entry) join(m, entry[0], out)
-          else if (wait === 0 || queue.size >= max_waiting) giveUp(m, key, out)
-          else queue.add(m, key)
+          else if (wait === 0) giveUp(m, key, out)
+          else if (queue.size >= max_waiting) {
+            sayFull(() => ({
+              details: { max_waiting },
+              message: `a message did not wait for the table, because max_waiting (${max_waiting}) messages do: it is treated as on_missing (${on_missing}) says; raise max_waiting or shorten wait`,
+            }))
+            giveUp(m, key, out)
+          } else queue.add(m, key)
         } catch (error) {
           failOn(m, error, out)
         }

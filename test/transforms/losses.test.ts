@@ -39,3 +39,17 @@ sinks: [{ file: { path: out.jsonl } }]
   ])
   expect(lines.at(-1)).toMatchObject({ msg: 'pipeline ended', in: 4, dead: 0, late: 2, forgotten_keys: 2 })
 })
+
+test('a join whose waiting room is full says what to set, once', async () => {
+  const folder = tempDir({
+    'p.yaml': `name: full
+sources: [{ file: { path: in.jsonl } }]
+transforms:
+  - join_latest: { table: has(value.price), key: k, value: price, as: market, wait: 1h, max_waiting: 1, on_missing: drop }
+sinks: [{ file: { path: out.jsonl } }]
+`,
+    'in.jsonl': '{"k":"a","id":1}\n{"k":"a","id":2}\n{"k":"a","id":3}\n{"k":"a","price":7}\n',
+  })
+  const { code, stderr } = await runRunner(['run', 'p.yaml'], { cwd: folder, env: { RUNNER_STATE_DIR: join(folder, 'state') } })
+  expect([code, stderr.match(/raise max_waiting or shorten wait/g)]).toEqual([0, [expect.any(String)]])
+})

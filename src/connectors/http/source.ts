@@ -92,7 +92,7 @@ class HttpSource implements Source {
     const idempotency = config.idempotency_key
     const header = idempotency?.header ?? scheme?.idHeader
     this.idempotency = header === undefined ? undefined : { header: header.toLowerCase(), required: idempotency?.required ?? false }
-    this.idempotentRequests = idempotency && new IdempotentRequests(idempotency)
+    this.idempotentRequests = idempotency && new IdempotentRequests({ ...idempotency, onForgotten: forgotten(ctx) })
     if (scheme && config.auth.replays === 'answer') {
       const { ttl, max } = idempotency ?? REMEMBERED
       const keep = tolerance === undefined ? undefined : 2 * tolerance + 1000
@@ -283,5 +283,22 @@ class HttpSource implements Source {
     this.ctx.metrics
       .gauge('http_pending_messages', 'Messages of requests that wait for their commit', { path: this.config.path })
       .set(this.intake.pending)
+  }
+}
+
+/** Counts answers forgotten before their time; the first one is logged. */
+function forgotten(ctx: SourceContext): () => void {
+  const count = ctx.metrics.counter('runner_http_answers_forgotten_total', 'Answers to idempotency keys forgotten before their ttl', {
+    step: ctx.step,
+  })
+  let said = false
+  return () => {
+    count.inc()
+    if (said) return
+    said = true
+    ctx.log.warn(
+      { step: ctx.step },
+      'forgot the answer to an idempotency key before its ttl, because idempotency_key.max answers or 16 MiB of them are remembered: a repeat of that request would be written again; raise max or shorten ttl; this is logged once, further ones are counted',
+    )
   }
 }

@@ -43,3 +43,13 @@ test('within keep none is forgotten, however many and however long their answers
   m.at(501)
   expect(await m.send('a')).toBe(true)
 })
+
+test('what is forgotten before its ttl is counted, what is too old is not', async () => {
+  let forgotten = 0
+  const m = memory({ ttl: 1000, max: 2, onForgotten: () => forgotten++ })
+  for (const key of ['a', 'b', 'c', 'd']) await m.send(key)
+  expect(forgotten).toBe(2)
+  m.at(1000)
+  await m.send('e')
+  expect(forgotten).toBe(2)
+})

@@ -231,6 +231,14 @@ describe('idempotency key', () => {
     expect(await h.post('{"v":9}', { 'idempotency-key': 'k2' })).toMatchObject({ status: 200 })
   })
 
+  test('an answer that is forgotten before its ttl is logged once, with what to set', async () => {
+    const lines: string[] = []
+    const config = { idempotency_key: { ...idempotency_key, max: 1 } }
+    const h = await hook({ config, log: line => lines.push(line) })
+    for (const key of ['a', 'b', 'c']) await h.post('{"v":1}', { 'idempotency-key': key })
+    expect(lines.filter(l => /forgot the answer to an idempotency key.*raise max or shorten ttl/.test(l))).toHaveLength(1)
+  })
+
   test('messages carry it, with the index of the row', async () => {
     const seen: unknown[] = []
     const h = await hook({

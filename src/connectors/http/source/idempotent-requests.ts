@@ -9,6 +9,8 @@ export interface IdempotencyOptions {
   readonly max: number
   /** ms within which no request may be forgotten, however many there are: above `HARD_MAX` new ones are turned away instead. Default: none. */
   readonly keep?: number
+  /** An answer went before its `ttl`. */
+  readonly onForgotten?: () => void
 }
 
 interface SeenRequest {
@@ -83,6 +85,7 @@ export class IdempotentRequests {
       if (now - done < (over ? (this.options.keep ?? 0) : this.options.ttl)) break
       this.entries.delete(key)
       this.bytes -= size
+      if (now - done < this.options.ttl) this.options.onForgotten?.()
     }
   }
 }
