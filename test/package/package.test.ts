@@ -227,11 +227,13 @@ function run(file: string, args: string[], cwd: string): string {
   }
 }
 
-/** Nothing that vitest or npm have set for this run. */
+/** Where tools may write what they compile, what the test run marks its processes with, and what the network needs. */
+const KEPT = new Set(['NODE_COMPILE_CACHE', 'NODE_EXTRA_CA_CERTS', 'RUNNER_TEST_RUN'])
+
+/** Nothing else that vitest or npm have set for this run. */
 function environment(): NodeJS.ProcessEnv {
   const env = Object.entries(process.env).filter(
-    ([name]) =>
-      !/^(VITEST|NODE_|npm_(package|lifecycle)|RUNNER_|FORCE_COLOR|TEST$|DEV$|PROD$)/.test(name) || name === 'NODE_EXTRA_CA_CERTS',
+    ([name]) => !/^(VITEST|NODE_|npm_(package|lifecycle)|RUNNER_|FORCE_COLOR|TEST$|DEV$|PROD$)/.test(name) || KEPT.has(name),
   )
   return { ...Object.fromEntries(env), NO_COLOR: '1' }
 }

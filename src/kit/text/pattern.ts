@@ -4,6 +4,7 @@
  */
 import { RE2JS } from 're2js'
 
+/** The pattern is one that RE2 does not run; the message says what to write. */
 export class PatternError extends Error {}
 
 /** What to write instead of what RE2 cannot do. */
