@@ -8,6 +8,7 @@ import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
 import type { Pipeline, Problem, SinkStep, Step } from './model.ts'
+import { checkNumbers } from './numbers.ts'
 import { parseObject } from './object.ts'
 import { parseText } from './parse.ts'
 import { Problems } from './problems.ts'
@@ -120,6 +121,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
     return { problems: problems.list() }
   }
   for (const argument of options.set ?? []) applySet(parsed, argument, problems)
+  checkNumbers(parsed, [], problems)
   const root = resolveFrame(withMetrics(parsed), env, base, problems)
   const registry = new Registry()
   for (const plugin of options.plugins ?? []) await registry.addGiven(plugin, root.span, problems)

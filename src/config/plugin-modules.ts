@@ -126,7 +126,7 @@ export async function importPlugins(item: string, base: string): Promise<Plugin[
   seen.length = 0
   let exported: unknown
   try {
-    exported = (await (embedded ? embedded.load(url) : import(url))).default
+    exported = (await finished(embedded ? embedded.load(url) : import(url), item)).default
   } catch (error) {
     throw new Error(`does not load: ${whyNot(error, fileURLToPath(url))}`, { cause: error })
   }
@@ -135,6 +135,31 @@ export async function importPlugins(item: string, base: string): Promise<Plugin[
   if (exported === undefined)
     throw new Error('has no default export: write `export default defineTransform({…})`, or export a list of plugins')
   return (Array.isArray(exported) ? exported : [exported]) as Plugin[]
+}
+
+/**
+ * A module that ends the process, or waits at its top level for what never comes, would end the command as if all were well: Node has
+ * nothing left to do. Both are this plugin's problem.
+ */
+async function finished<T>(loading: Promise<T>, item: string): Promise<T> {
+  const { promise: stuck, reject } = Promise.withResolvers<never>()
+  const idle = (): void => {
+    // Keeps the process for as long as the rejection takes to be handled.
+    setImmediate(() => {})
+    reject(new Error('it waits at its top level for something that never comes'))
+  }
+  const ended = (): void => {
+    process.exitCode = 2
+    process.stderr.write(`${item} ends the process while it loads (process.exit): a plugin must not\n`)
+  }
+  process.once('beforeExit', idle)
+  process.once('exit', ended)
+  try {
+    return await Promise.race([loading, stuck])
+  } finally {
+    process.off('beforeExit', idle)
+    process.off('exit', ended)
+  }
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null

@@ -152,6 +152,12 @@ export class Chain {
     if (current.length > 0) this.exit.emit(current)
   }
 
+  /** A stage threw, and its message goes to the dead-letter queue: what a stage fails by itself is counted where it does. */
+  countDead(step: string): void {
+    const stage = this.stages.find(s => s.name === step)
+    if (stage) stage.meter.dead++
+  }
+
   /** After a throw: forgets what the stages had produced. */
   discard(): void {
     for (const out of this.outputs) out.take()

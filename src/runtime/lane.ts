@@ -209,7 +209,13 @@ export class Lane {
 
   private process(messages: Message[]): void | Promise<void> {
     if (!this.poison.active) return this.chain.run(messages)
-    return this.poison.run(messages, this.chain, (message, failure) => this.deadLetter(message, failure))
+    return this.poison.run(messages, this.chain, (message, failure) => this.deadLetterThrown(message, failure))
+  }
+
+  /** The same for a message at which a transform threw. It counts again when it is processed again after a restore, as every message does. */
+  private deadLetterThrown(message: Message, failure: Failure): void {
+    this.chain.countDead(failure.step)
+    this.deadLetter(message, failure)
   }
 
   /** @throws {UnhandledRecord} when there is nowhere to put it. */
@@ -241,7 +247,7 @@ export class Lane {
     // Without state nothing needs to be undone: the batch runs again, message by message.
     try {
       await processOneByOne(messages, this.chain, this.writer.batch, (message, failure) => {
-        if (!stale()) this.deadLetter(message, failure)
+        if (!stale()) this.deadLetterThrown(message, failure)
       })
       return true
     } catch (cause) {

@@ -127,6 +127,11 @@ describe('one problem, at the item of plugins:, says what is wrong', () => {
       { 'a.ts': 'import "pipeline-runner/x"' },
       /^\.\/a\.ts does not load: there is no such entry of pipeline-runner; it has pipeline-runner/,
     ],
+    [
+      './a.ts',
+      { 'a.ts': 'await new Promise(() => {})\n' },
+      './a.ts does not load: Error: it waits at its top level for something that never comes (a.ts)',
+    ],
     ['./a.ts', { 'a.ts': 'const a: number = 1\nconst b = = 2\n' }, './a.ts does not load: SyntaxError: Expression expected (a.ts:2:11)'],
     ['./a.js', { 'a.js': "import './b.js'\nexport default 1", 'b.js': 'export {}\n\nconst b = = 2\n' }, /SyntaxError: .* \(b\.js:3:11\)$/],
     [
@@ -164,4 +169,10 @@ describe('one problem, at the item of plugins:, says what is wrong', () => {
 test('what a plugin may import is what the package exports', () => {
   const { exports } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   for (const entry of Object.keys(ENTRIES)) expect(Object.keys(exports)).toContain(entry.replace('pipeline-runner', '.'))
+})
+
+test('a plugin that ends the process while it loads does not pass for a valid one', async () => {
+  const cwd = tempDir({ 'p.yaml': pipeline('./a.ts'), 'a.ts': 'process.exit(0)\n' })
+  const { code, stderr } = await runRunner(['validate', 'p.yaml'], { cwd })
+  expect([code, stderr]).toEqual([2, './a.ts ends the process while it loads (process.exit): a plugin must not\n'])
 })

@@ -43,6 +43,19 @@ export function otherUnit(raw: unknown): TimeUnit | undefined {
   return unit === undefined || Number.isNaN(parseTime(raw, unit)) ? undefined : unit
 }
 
+/** From 1985 to 2128, in epoch ms: a time of our days, in whichever unit. */
+const OUR_DAYS_FROM = SECONDS_FROM * 1000
+const OUR_DAYS_TO = SECONDS_TO * 1000
+
+/** The unit in which a number is a time of our days, when in the stated one it is none. `ms` is taken at its word: it is the way to say 1970. */
+function contradicted(raw: unknown, time: number, unit: TimeUnit): TimeUnit | undefined {
+  if (unit === 'ms' || (time >= OUR_DAYS_FROM && time < OUR_DAYS_TO)) return undefined
+  return (Object.keys(UNITS) as TimeUnit[]).find(other => {
+    const meant = other === unit ? Number.NaN : parseTime(raw, other)
+    return meant >= OUR_DAYS_FROM && meant < OUR_DAYS_TO
+  })
+}
+
 /**
  * What is wrong with a time in `field`; undefined: nothing. A record whose own time is unknown (0) allows any time.
  * @param unit what the file says the field counts; undefined: milliseconds, and a number that can only be another unit is an error
@@ -64,6 +77,11 @@ export function timeProblem(
       )
     }
   }
+  const likely = unit === undefined ? undefined : contradicted(raw, time, unit)
+  if (likely !== undefined)
+    return new DataError(
+      `${field} is ${show(raw)}, which looks like ${NAMES[likely]} (${new Date(parseTime(raw, likely)).toISOString()}), not ${NAMES[unit!]}: set \`time_unit: ${likely}\``,
+    )
   if (Number.isNaN(time))
     return wrong(
       field,

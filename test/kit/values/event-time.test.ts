@@ -35,8 +35,25 @@ describe('time units', () => {
     expect(() => read(new Message({ ts: raw }, null, MS))).toThrow(words)
   })
 
-  test('a unit that is set is believed', () => {
+  test.each([
+    ['us', MS, /looks like milliseconds \(2026-01-01T12:30:15.678Z\), not microseconds: set `time_unit: ms`/],
+    ['ns', MS, /looks like milliseconds/],
+    ['s', MS, /looks like milliseconds/],
+    ['us', 1_767_270_615, /looks like seconds/],
+    ['ns', 1_767_270_615, /looks like seconds/],
+    ['ns', MS * 1000, /looks like microseconds/],
+    ['s', MS * 1000, /looks like microseconds/],
+    ['us', MS * 1e6, /looks like nanoseconds/],
+    ['s', String(MS), /looks like milliseconds/],
+  ] as const)('a unit that cannot be right is an error, not another date: %s, %s', (unit, raw, words) => {
+    expect(() => timeReader('ts', 3_600_000, unit)(new Message({ ts: raw }, null, 0))).toThrow(words)
+  })
+
+  test('any other unit is believed: 1970 in milliseconds, small numbers, the year 1980', () => {
     expect(timeReader('ts', 3_600_000, 'ms')(new Message({ ts: 1_767_270_615 }, null, MS))).toBe(1_767_270_615)
+    expect(timeReader('ts', 3_600_000, 'us')(new Message({ ts: 60_000_000 }, null, 0))).toBe(60_000)
+    expect(timeReader('ts', 3_600_000, 's')(new Message({ ts: 60 }, null, 0))).toBe(60_000)
+    expect(timeReader('ts', 3_600_000, 'us')(new Message({ ts: 315_532_800e6 }, null, 0))).toBe(315_532_800_000)
   })
 
   test('small numbers stay milliseconds: tests and simulations count from 0', () => {
