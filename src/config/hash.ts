@@ -25,7 +25,7 @@ function without(config: unknown, secrets: readonly string[], prefix = ''): unkn
 }
 
 /** JSON with sorted keys: the order in which a file lists them means nothing. */
-function canonical(value: unknown): string {
+export function canonical(value: unknown): string {
   return JSON.stringify(value, (_, v) =>
     typeof v === 'object' && v !== null && !Array.isArray(v)
       ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))

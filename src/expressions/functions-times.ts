@@ -1,6 +1,7 @@
 /** Times: epoch milliseconds, CEL's timestamps and durations, and their texts. */
 import { ExactNumber } from '../contract/plugin.ts'
-import { checkParseFormat, formatTimeText, isFormat, parseTimeText, timeFormat } from '../kit/values/time-text.ts'
+import { checkParseFormat, formatTimeText, timeFormat } from '../kit/values/time-format.ts'
+import { isFormat, parseTimeText } from '../kit/values/time-text.ts'
 import { zoneOf } from '../kit/values/zone.ts'
 import type { FunctionEntry, Overload } from './function-entry.ts'
 import * as impl from './implementations.ts'

@@ -14,6 +14,7 @@ import {
   type Position,
   StateError,
 } from '../contract/plugin.ts'
+import { canonical } from '../config/hash.ts'
 import type { Pipeline } from '../config/model.ts'
 import { RESET, stateOwner } from '../kit/state-owner.ts'
 import { MANIFEST_KEY, MANIFEST_STORE } from './state.ts'
@@ -241,14 +242,6 @@ function manifestOf(checkpoint: Checkpoint): Manifest | undefined {
     throw new StateError(`the checkpoint is of a newer version of the runner (format ${manifest.format as number}); use that version`)
   return manifest
 }
-
-/** As JSON text with its keys in order: how a file orders them means nothing. */
-const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_, v: unknown) =>
-    typeof v === 'object' && v !== null && !Array.isArray(v)
-      ? Object.fromEntries(Object.entries(v).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : v,
-  )
 
 /** Of a plugin that does not say what decides: a config may hold secrets, and none belong into a checkpoint. */
 const hash = (config: unknown): string => createHash('sha256').update(canonical(config)).digest('hex').slice(0, 12)

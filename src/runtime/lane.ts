@@ -4,7 +4,7 @@
  *
  * The chain fills one commit batch while at most one earlier batch is being written, so batches commit in order, and the committed prefix
  * needs no tracking. Every recovery is the same: *restore the checkpoint*, that is, discard everything in memory, claim the checkpoint
- * again, and read on from its position.
+ * again, and read on from its position. The states and the ways between them are one machine, which is why this file is long.
  *
  * Three races, each decided by `status` and `generation`:
  *

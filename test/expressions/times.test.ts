@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Message } from '../../src/contract/plugin.ts'
 import { compile } from '../../src/expressions/index.ts'
-import { DIRECTIVES, formatTimeText, parseTimeText } from '../../src/kit/values/time-text.ts'
+import { DIRECTIVES, formatTimeText } from '../../src/kit/values/time-format.ts'
+import { parseTimeText } from '../../src/kit/values/time-text.ts'
 
 const noon = Date.UTC(2026, 0, 31, 12)
 const parse = (...args: string[]) =>

@@ -4,7 +4,8 @@
  * A followed file is read to its end before what came after it. After a *rename* the old file stays open until it has not grown for
  * `rotate_wait`: its writer may not have noticed yet. A *truncation* shows when the bytes before the position are no longer there; the
  * rest of what was in the file is then in the copy beside it. After a restart the file of the checkpoint is looked for under the names
- * that rotations give (`rotation.ts`), and read on from there. What cannot be found is logged and counted.
+ * that rotations give (`rotation.ts`), and read on from there. What cannot be found is logged and counted. It is one state machine: to
+ * cut the file in two would spread its states over both.
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'

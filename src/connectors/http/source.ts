@@ -12,6 +12,7 @@ import {
 import type { Attachment } from '../../kit/http/listener.ts'
 import { accepted, type Answer, busy, rejectionAnswer, send, stopping, unknown } from './source/answer.ts'
 import { validateAuth, createAuth, isOpen } from './source/auth.ts'
+import { logOnce } from '../../kit/said-once.ts'
 import { AuthFailure } from './source/signature.ts'
 import { Intake } from './source/intake.ts'
 import { discard, receive, type Receiving } from './source/receive.ts'
@@ -291,14 +292,12 @@ function forgotten(ctx: SourceContext): () => void {
   const count = ctx.metrics.counter('runner_http_answers_forgotten_total', 'Answers to idempotency keys forgotten before their ttl', {
     step: ctx.step,
   })
-  let said = false
+  const say = logOnce(ctx.log, ctx.step)
   return () => {
     count.inc()
-    if (said) return
-    said = true
-    ctx.log.warn(
-      { step: ctx.step },
-      'forgot the answer to an idempotency key before its ttl, because idempotency_key.max answers or 16 MiB of them are remembered: a repeat of that request would be written again; raise max or shorten ttl; this is logged once, further ones are counted',
-    )
+    say(() => ({
+      message:
+        'forgot the answer to an idempotency key before its ttl, because idempotency_key.max answers or 16 MiB of them are remembered: a repeat of that request would be written again; raise max or shorten ttl',
+    }))
   }
 }

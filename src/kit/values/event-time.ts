@@ -11,7 +11,8 @@ export type TimeUnit = 's' | 'ms' | 'us' | 'ns'
 
 /** One of the unit in ms. */
 const UNITS: Record<TimeUnit, number> = { s: 1000, ms: 1, us: 1e-3, ns: 1e-6 }
-const NAMES: Record<TimeUnit, string> = { s: 'seconds', ms: 'milliseconds', us: 'microseconds', ns: 'nanoseconds' }
+/** A unit in words. */
+export const UNIT_NAMES: Readonly<Record<TimeUnit, string>> = { s: 'seconds', ms: 'milliseconds', us: 'microseconds', ns: 'nanoseconds' }
 
 /**
  * Epoch ms out of a number or a string of digits; NaN: it is neither. Without a `unit` it must be whole milliseconds; a fraction of
@@ -73,14 +74,14 @@ export function timeProblem(
     if (likely !== undefined) {
       const fix = `set \`time_unit: ${likely}\`, or \`time_unit: ms\` if it counts milliseconds`
       return new DataError(
-        `${field} is ${show(raw)}, which looks like ${NAMES[likely]} (${new Date(parseTime(raw, likely)).toISOString()}): ${fix}`,
+        `${field} is ${show(raw)}, which looks like ${UNIT_NAMES[likely]} (${new Date(parseTime(raw, likely)).toISOString()}): ${fix}`,
       )
     }
   }
   const likely = unit === undefined ? undefined : contradicted(raw, time, unit)
   if (likely !== undefined)
     return new DataError(
-      `${field} is ${show(raw)}, which looks like ${NAMES[likely]} (${new Date(parseTime(raw, likely)).toISOString()}), not ${NAMES[unit!]}: set \`time_unit: ${likely}\``,
+      `${field} is ${show(raw)}, which looks like ${UNIT_NAMES[likely]} (${new Date(parseTime(raw, likely)).toISOString()}), not ${UNIT_NAMES[unit!]}: set \`time_unit: ${likely}\``,
     )
   if (Number.isNaN(time))
     return wrong(
@@ -88,7 +89,7 @@ export function timeProblem(
       raw,
       unit === undefined
         ? 'an integer, epoch milliseconds, or one as a string of digits'
-        : `epoch ${NAMES[unit]} (time_unit), as a number or a string of digits`,
+        : `epoch ${UNIT_NAMES[unit]} (time_unit), as a number or a string of digits`,
     )
   const recordTime = message.time
   if (recordTime <= 0 || time <= recordTime + maxFuture) return undefined

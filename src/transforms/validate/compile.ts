@@ -1,73 +1,41 @@
 /**
  * A JSON Schema as a function of a value. Numbers of any size are compared by their decimal value, patterns and formats take linear time,
- * and the rules of each draft hold, `unevaluated…` and `$dynamicRef` among them.
+ * and the rules of each draft hold, `unevaluated…` and `$dynamicRef` among them. The compiler is one class: references, loops and what
+ * was looked at go through all its keywords.
  */
-import { compareNumbers, encodeJson, ExactNumber } from '../../contract/plugin.ts'
+import { encodeJson, type ExactNumber } from '../../contract/plugin.ts'
 import { suggest } from '../../kit/text/suggest.ts'
 import { isRecord } from '../../kit/values/records.ts'
+import {
+  alternatives,
+  type Check,
+  type Checks,
+  containing,
+  counting,
+  dependent,
+  inChild,
+  items,
+  matching,
+  MAX_STEPS,
+  named,
+  namesOf,
+  numberKeywords,
+  others,
+  pass,
+  plural,
+  requiring,
+  type Scope,
+  silently,
+  together,
+  TooManySteps,
+  TYPES,
+  withEvaluated,
+} from './checks.ts'
 import { isAnnotation, keywordProblem, KEYWORDS } from './dialects.ts'
 import { type Documents, type Path, type Resource, type SchemaObject, SchemaProblem } from './documents.ts'
 import { FORMATS } from './formats.ts'
 import { compilePattern, PatternError } from '../../kit/text/pattern.ts'
-import { codePoints, firstDouble, isInteger, multipleOf, oneOf } from './values.ts'
-
-/** What has been found wrong: the first twenty, and how many. */
-export class Failures {
-  readonly list: string[] = []
-  count = 0
-  /** The one that is furthest inside says the most. */
-  deepest: { readonly path: readonly (string | number)[]; readonly message: string } | undefined
-  add(path: readonly (string | number)[], message: string): void {
-    if (!this.deepest || path.length > this.deepest.path.length) this.deepest = { path: [...path], message }
-    if (++this.count > 20) return
-    const place = path.length === 0 ? 'the value' : `/${path.map(p => String(p).replaceAll('~', '~0').replaceAll('/', '~1')).join('/')}`
-    this.list.push(`${place} ${message}`)
-  }
-}
-
-/** Fields and items that a schema has looked at, for `unevaluated…`. */
-class Evaluated {
-  readonly names = new Set<string>()
-  readonly items = new Set<number>()
-  /** Items before this one. */
-  upTo = 0
-  merge(other: Evaluated): void {
-    for (const n of other.names) this.names.add(n)
-    for (const i of other.items) this.items.add(i)
-    this.upTo = Math.max(this.upTo, other.upTo)
-  }
-}
-
-interface Scope {
-  readonly resource: Resource
-  readonly outer: Scope | null
-}
-
-/** One look at one value. */
-export class Run {
-  /** Undefined: stop at the first failure. */
-  failures: Failures | undefined
-  readonly path: (string | number)[] = []
-  /** Resources entered on the way here. */
-  scope: Scope
-  evaluated: Evaluated | undefined
-  /** References followed. */
-  steps = 0
-  constructor(resource: Resource, failures?: Failures) {
-    this.scope = { resource, outer: null }
-    this.failures = failures
-  }
-  fail(message: string): false {
-    this.failures?.add(this.path, message)
-    return false
-  }
-}
-
-export class TooManySteps extends Error {}
-/** A schema that refers to itself in several alternatives can take exponential time. */
-const MAX_STEPS = 5_000_000
-
-export type Check = (value: any, run: Run) => boolean
+import { codePoints, firstDouble, oneOf } from './values.ts'
 
 interface Node {
   check: Check
@@ -77,21 +45,11 @@ interface Node {
   readonly path: Path
 }
 
-const pass: Check = () => true
-
-type Kind = 'string' | 'number' | 'object' | 'array'
-type Checks = Record<Kind | 'any', Check[]>
-
-const isNumber = (v: unknown): v is number | ExactNumber => typeof v === 'number' || v instanceof ExactNumber
-
-const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
-  string: v => typeof v === 'string',
-  number: isNumber,
-  integer: v => (typeof v === 'number' ? Number.isInteger(v) : v instanceof ExactNumber && isInteger(v)),
-  boolean: v => typeof v === 'boolean',
-  null: v => v === null || v === undefined,
-  array: Array.isArray,
-  object: isRecord,
+/** Where the keywords of one schema stand. */
+interface Place {
+  readonly resource: Resource
+  readonly node: Node
+  readonly at: (...more: (string | number)[]) => Path
 }
 
 export interface CompileOptions {
@@ -139,9 +97,9 @@ export class Compiler {
   }
 
   /** A schema inside a schema; `same`: it looks at the same value. */
-  private sub(schema: unknown, from: Resource, path: Path, parent: Node, same: boolean): Check {
+  private sub(schema: unknown, { resource: from, node: parent, at }: Place, same: boolean, path: readonly (string | number)[]): Check {
     const resource = isRecord(schema) ? this.documents.placeOf(schema).resource : from
-    const node = this.node(schema, resource, path)
+    const node = this.node(schema, resource, at(...path))
     if (same) parent.same.push(node)
     return this.entering(node, resource, from)
   }
@@ -163,21 +121,22 @@ export class Compiler {
     if (!isRecord(schema)) throw this.problem('not a JSON Schema: it must be an object or a boolean', resource, path)
     const checks: Checks = { any: [], string: [], number: [], object: [], array: [] }
     const at = (...more: (string | number)[]): Path => [...path, ...more]
+    const place: Place = { resource, node, at }
     this.refuseUnknown(schema, resource, path)
     if (typeof schema.$ref === 'string') checks.any.push(this.reference(schema.$ref, resource, at('$ref'), node))
     if (resource.dialect !== 'draft-07' || schema.$ref === undefined) {
       if (typeof schema.$dynamicRef === 'string')
         checks.any.push(this.dynamicReference(schema.$dynamicRef, resource, at('$dynamicRef'), node))
       if (typeof schema.$recursiveRef === 'string') checks.any.push(this.recursiveReference(resource, at('$recursiveRef'), node))
-      this.anyKeywords(schema, checks, resource, at)
+      this.anyKeywords(schema, checks, place)
       numberKeywords(schema, checks.number)
-      this.stringKeywords(schema, checks, resource, at)
-      this.arrayKeywords(schema, checks.array, resource, at, node)
-      this.objectKeywords(schema, checks.object, resource, at, node)
-      this.combinators(schema, checks.any, resource, at, node)
+      this.stringKeywords(schema, checks, place)
+      this.arrayKeywords(schema, checks.array, place)
+      this.objectKeywords(schema, checks.object, place)
+      this.combinators(schema, checks.any, place)
     }
     const all = together(checks)
-    const unevaluated = this.unevaluated(schema, resource, at, node)
+    const unevaluated = this.unevaluated(schema, place)
     return unevaluated.length > 0 ? withEvaluated(all, unevaluated) : all
   }
 
@@ -281,7 +240,7 @@ export class Compiler {
     }
   }
 
-  private anyKeywords(schema: SchemaObject, { any }: Checks, resource: Resource, at: (...more: (string | number)[]) => Path): void {
+  private anyKeywords(schema: SchemaObject, { any }: Checks, { resource, at }: Place): void {
     const { type, nullable } = schema
     if (type !== undefined) {
       const names = [...new Set([...(Array.isArray(type) ? (type as string[]) : [type as string]), ...(nullable === true ? ['null'] : [])])]
@@ -302,7 +261,7 @@ export class Compiler {
     }
   }
 
-  private stringKeywords(schema: SchemaObject, checks: Checks, resource: Resource, at: (...more: (string | number)[]) => Path): void {
+  private stringKeywords(schema: SchemaObject, checks: Checks, { resource, at }: Place): void {
     const { string } = checks
     if (schema.minLength !== undefined) {
       const min = Number(schema.minLength)
@@ -343,14 +302,9 @@ export class Compiler {
     }
   }
 
-  private arrayKeywords(
-    schema: SchemaObject,
-    checks: Check[],
-    resource: Resource,
-    at: (...more: (string | number)[]) => Path,
-    node: Node,
-  ): void {
-    const sub = (s: unknown, ...path: (string | number)[]): Check => this.sub(s, resource, at(...path), node, false)
+  private arrayKeywords(schema: SchemaObject, checks: Check[], place: Place): void {
+    const { resource } = place
+    const sub = (s: unknown, ...path: (string | number)[]): Check => this.sub(s, place, false, path)
     checks.push(...counting(schema.minItems, schema.maxItems, 'item', (v: unknown[]) => v.length))
     if (schema.uniqueItems === true) {
       checks.push((v: unknown[], run) => {
@@ -381,28 +335,20 @@ export class Compiler {
     if (schema.contains !== undefined) checks.push(containing(schema, sub(schema.contains, 'contains'), later))
   }
 
-  private objectKeywords(
-    schema: SchemaObject,
-    checks: Check[],
-    resource: Resource,
-    at: (...more: (string | number)[]) => Path,
-    node: Node,
-  ): void {
-    const sub = (s: unknown, ...path: (string | number)[]): Check => this.sub(s, resource, at(...path), node, false)
+  private objectKeywords(schema: SchemaObject, checks: Check[], place: Place): void {
+    const { resource, at } = place
+    const sub = (s: unknown, ...path: (string | number)[]): Check => this.sub(s, place, false, path)
     checks.push(...counting(schema.minProperties, schema.maxProperties, 'field', (v: SchemaObject) => namesOf(v).length))
     if (Array.isArray(schema.required)) checks.push(requiring(schema.required as string[], ''))
     for (const [key, list] of Object.entries((schema.dependentRequired ?? {}) as Record<string, string[]>))
       checks.push(dependent(key, requiring(list, key)))
     for (const [key, value] of Object.entries((schema.dependencies ?? {}) as Record<string, unknown>)) {
       checks.push(
-        dependent(
-          key,
-          Array.isArray(value) ? requiring(value as string[], key) : this.sub(value, resource, at('dependencies', key), node, true),
-        ),
+        dependent(key, Array.isArray(value) ? requiring(value as string[], key) : this.sub(value, place, true, ['dependencies', key])),
       )
     }
     for (const [key, s] of Object.entries((schema.dependentSchemas ?? {}) as Record<string, unknown>))
-      checks.push(dependent(key, this.sub(s, resource, at('dependentSchemas', key), node, true)))
+      checks.push(dependent(key, this.sub(s, place, true, ['dependentSchemas', key])))
     const properties = Object.entries((schema.properties ?? {}) as Record<string, unknown>).map(
       ([name, s]) => [name, sub(s, 'properties', name)] as const,
     )
@@ -435,14 +381,8 @@ export class Compiler {
     if (patterns.length > 0) checks.push(matching(patterns))
   }
 
-  private combinators(
-    schema: SchemaObject,
-    any: Check[],
-    resource: Resource,
-    at: (...more: (string | number)[]) => Path,
-    node: Node,
-  ): void {
-    const sub = (s: unknown, ...path: (string | number)[]): Check => this.sub(s, resource, at(...path), node, true)
+  private combinators(schema: SchemaObject, any: Check[], place: Place): void {
+    const sub = (s: unknown, ...path: (string | number)[]): Check => this.sub(s, place, true, path)
     const list = (key: string): Check[] => (Array.isArray(schema[key]) ? (schema[key] as unknown[]).map((s, i) => sub(s, key, i)) : [])
     for (const check of list('allOf')) any.push(check)
     const anyOf = list('anyOf')
@@ -463,11 +403,11 @@ export class Compiler {
     }
   }
 
-  private unevaluated(schema: SchemaObject, resource: Resource, at: (...more: (string | number)[]) => Path, node: Node): Check[] {
-    if (resource.dialect === 'draft-07') return []
+  private unevaluated(schema: SchemaObject, place: Place): Check[] {
+    if (place.resource.dialect === 'draft-07') return []
     const out: Check[] = []
     if (schema.unevaluatedItems !== undefined) {
-      const check = this.sub(schema.unevaluatedItems, resource, at('unevaluatedItems'), node, false)
+      const check = this.sub(schema.unevaluatedItems, place, false, ['unevaluatedItems'])
       out.push((v, run) => {
         if (!Array.isArray(v)) return true
         const seen = run.evaluated!
@@ -479,7 +419,7 @@ export class Compiler {
     }
     if (schema.unevaluatedProperties !== undefined) {
       const closed = schema.unevaluatedProperties === false
-      const check = this.sub(schema.unevaluatedProperties, resource, at('unevaluatedProperties'), node, false)
+      const check = this.sub(schema.unevaluatedProperties, place, false, ['unevaluatedProperties'])
       out.push((v, run) => {
         if (!isRecord(v)) return true
         const seen = run.evaluated!
@@ -510,252 +450,5 @@ export class Compiler {
       done.add(node)
     }
     for (const node of this.order) visit(node)
-  }
-}
-
-const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' : 's'}`
-
-/** Fields with a value: what JSON would write. */
-/** Bounds of how many there are; an absent one is none. */
-function counting<V>(min: unknown, max: unknown, noun: string, count: (v: V) => number): Check[] {
-  const checks: Check[] = []
-  if (min !== undefined) {
-    const message = `must have at least ${plural(Number(min), noun)}`
-    checks.push((v: V, run) => count(v) >= Number(min) || run.fail(message))
-  }
-  if (max !== undefined) {
-    const message = `must have at most ${plural(Number(max), noun)}`
-    checks.push((v: V, run) => count(v) <= Number(max) || run.fail(message))
-  }
-  return checks
-}
-
-const namesOf = (v: SchemaObject): string[] => {
-  const names = Object.keys(v)
-  return names.some(n => v[n] === undefined) ? names.filter(n => v[n] !== undefined) : names
-}
-const has = (v: SchemaObject, name: string): boolean => v[name] !== undefined && Object.hasOwn(v, name)
-
-/** Checks of all values, and those of the value's type. */
-function together({ any, string, number, object, array }: Checks): Check {
-  const all = any.length === 0 ? undefined : sequence(any)
-  const [s, n, o, a] = [string, number, object, array].map(sequence)
-  if (string.length + number.length + object.length + array.length === 0) return all ?? pass
-  const typed: Check = (v, run) => {
-    switch (typeof v) {
-      case 'string':
-        return s(v, run)
-      case 'number':
-        return n(v, run)
-      case 'object':
-        if (v === null) return true
-        if (Array.isArray(v)) return a(v, run)
-        if (v instanceof ExactNumber) return n(v, run)
-        return isRecord(v) ? o(v, run) : true
-      default:
-        return true
-    }
-  }
-  if (!all) return typed
-  return (v, run) => {
-    if (run.failures) {
-      const ok = all(v, run)
-      return typed(v, run) && ok
-    }
-    return all(v, run) && typed(v, run)
-  }
-}
-
-function sequence(checks: readonly Check[]): Check {
-  if (checks.length === 0) return pass
-  if (checks.length === 1) return checks[0]
-  if (checks.length === 2) {
-    const [a, b] = checks
-    return (v, run) => {
-      const ok = a(v, run)
-      return ok || run.failures ? b(v, run) && ok : false
-    }
-  }
-  return (v, run) => {
-    let ok = true
-    for (let i = 0; i < checks.length; i++) {
-      if (checks[i](v, run)) continue
-      if (!run.failures) return false
-      ok = false
-    }
-    return ok
-  }
-}
-
-/** A value inside the value: its path, and what it has been looked at for is its own. */
-function inChild(run: Run, key: string | number, check: Check, value: unknown): boolean {
-  const { evaluated, failures } = run
-  run.evaluated = undefined
-  if (failures) run.path.push(key)
-  const ok = check(value, run)
-  if (failures) run.path.pop()
-  run.evaluated = evaluated
-  return ok
-}
-
-/** Without reports; what it looked at counts when it holds and `keep` says so. */
-function silently(run: Run, check: Check, value: unknown, keep: boolean): boolean {
-  const { failures, evaluated } = run
-  run.failures = undefined
-  run.evaluated = keep && evaluated ? new Evaluated() : undefined
-  const ok = check(value, run)
-  if (ok && run.evaluated) evaluated!.merge(run.evaluated)
-  run.failures = failures
-  run.evaluated = evaluated
-  return ok
-}
-
-function withEvaluated(check: Check, unevaluated: readonly Check[]): Check {
-  return (v, run) => {
-    if (typeof v !== 'object' || v === null) return check(v, run)
-    const outer = run.evaluated
-    run.evaluated = new Evaluated()
-    let ok = check(v, run)
-    for (const next of unevaluated) if (ok || run.failures) ok = next(v, run) && ok
-    if (ok) outer?.merge(run.evaluated)
-    run.evaluated = outer
-    return ok
-  }
-}
-
-function alternatives(checks: readonly Check[], exactly: boolean): Check {
-  return (v, run) => {
-    let matches = 0
-    for (const check of checks) {
-      if (silently(run, check, v, true)) matches++
-      // Every alternative that holds says what it has looked at.
-      if (exactly ? matches > 1 : matches > 0 && !run.evaluated) break
-    }
-    if (matches > 1 && exactly) return run.fail('must match exactly one schema in oneOf, and matches several')
-    if (matches > 0) return true
-    if (run.failures) for (const check of checks) check(v, run)
-    return run.fail(exactly ? 'must match exactly one schema in oneOf' : 'must match a schema in anyOf')
-  }
-}
-
-function numberKeywords(schema: SchemaObject, checks: Check[]): void {
-  const bounds = [
-    ['minimum', '>=', (c: number) => c >= 0],
-    ['maximum', '<=', (c: number) => c <= 0],
-    ['exclusiveMinimum', '>', (c: number) => c > 0],
-    ['exclusiveMaximum', '<', (c: number) => c < 0],
-  ] as const
-  for (const [key, sign, test] of bounds) {
-    const given = schema[key]
-    if (!isNumber(given)) continue
-    const message = `must be ${sign} ${given}`
-    const limit = given instanceof ExactNumber ? (given.plain ?? given) : given
-    checks.push(
-      (v: number | ExactNumber, run) =>
-        (typeof v === 'number' && typeof limit === 'number' ? test(v < limit ? -1 : v > limit ? 1 : 0) : test(compareNumbers(v, limit))) ||
-        run.fail(message),
-    )
-  }
-  const step = schema.multipleOf
-  if (isNumber(step)) {
-    const test = multipleOf(step)
-    const message = `must be multiple of ${step}`
-    checks.push((v: number | ExactNumber, run) => test(v) || run.fail(message))
-  }
-}
-
-function items(v: readonly unknown[], run: Run, first: readonly Check[], others: Check | undefined): boolean {
-  let ok = true
-  const end = others ? v.length : Math.min(first.length, v.length)
-  for (let i = 0; i < end; i++) {
-    if (inChild(run, i, i < first.length ? first[i] : others!, v[i])) continue
-    if (!run.failures) return false
-    ok = false
-  }
-  return ok
-}
-
-function containing(schema: SchemaObject, check: Check, evaluates: boolean): Check {
-  const min = schema.minContains === undefined ? 1 : Number(schema.minContains)
-  const max = schema.maxContains === undefined ? Number.POSITIVE_INFINITY : Number(schema.maxContains)
-  const few = `must have at least ${plural(min, 'item')} that match contains`
-  const many = `must have at most ${plural(max, 'item')} that match contains`
-  return (v: readonly unknown[], run) => {
-    let count = 0
-    for (let i = 0; i < v.length; i++) {
-      if (!silently(run, check, v[i], false)) continue
-      count++
-      if (evaluates) run.evaluated?.items.add(i)
-      if (max === Number.POSITIVE_INFINITY && count >= min && !(evaluates && run.evaluated)) return true
-    }
-    return (count >= min || run.fail(few)) && (count <= max || run.fail(many))
-  }
-}
-
-function requiring(names: readonly string[], because: string): Check {
-  const suffix = because === '' ? '' : `, since it has '${because}'`
-  return (v: SchemaObject, run) => {
-    let ok = true
-    for (let i = 0; i < names.length; i++) {
-      if (has(v, names[i])) continue
-      if (!run.failures) return false
-      ok = run.fail(`must have the field '${names[i]}'${suffix}`)
-    }
-    return ok
-  }
-}
-
-const dependent =
-  (name: string, check: Check): Check =>
-  (v: SchemaObject, run) =>
-    !has(v, name) || check(v, run)
-
-function named(properties: readonly (readonly [string, Check])[]): Check {
-  const names = properties.map(([n]) => n)
-  const checks = properties.map(([, c]) => c)
-  return (v: SchemaObject, run) => {
-    let ok = true
-    for (let i = 0; i < names.length; i++) {
-      const name = names[i]
-      const value = v[name]
-      if (value === undefined || !Object.hasOwn(v, name)) continue
-      run.evaluated?.names.add(name)
-      if (run.failures || run.evaluated ? inChild(run, name, checks[i], value) : checks[i](value, run)) continue
-      if (!run.failures) return false
-      ok = false
-    }
-    return ok
-  }
-}
-
-function matching(patterns: readonly (readonly [(text: string) => boolean, Check])[]): Check {
-  return (v: SchemaObject, run) => {
-    let ok = true
-    for (const name of namesOf(v)) {
-      for (const [test, check] of patterns) {
-        if (!test(name)) continue
-        run.evaluated?.names.add(name)
-        if (inChild(run, name, check, v[name])) continue
-        if (!run.failures) return false
-        ok = false
-      }
-    }
-    return ok
-  }
-}
-
-/** Fields that neither `properties` nor a pattern names. */
-function others(names: ReadonlySet<string>, patterns: readonly ((text: string) => boolean)[], check: Check | false | undefined): Check {
-  return (v: SchemaObject, run) => {
-    let ok = true
-    for (const name of Object.keys(v)) {
-      if (names.has(name) || v[name] === undefined || patterns.some(test => test(name))) continue
-      run.evaluated?.names.add(name)
-      if (check === undefined) continue
-      if (check === false ? run.fail(`must not have the field '${name}'`) : inChild(run, name, check, v[name])) continue
-      if (!run.failures) return false
-      ok = false
-    }
-    return ok
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { formatTimeText, parseTimeText } from '../../../src/kit/values/time-text.ts'
+import { formatTimeText } from '../../../src/kit/values/time-format.ts'
+import { parseTimeText } from '../../../src/kit/values/time-text.ts'
 
 const TIME = Date.UTC(2026, 8, 30, 21, 5, 7)
 
