@@ -6,8 +6,8 @@ const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/
 /**
  * A number of a record as it was written: `9007199254740993`, `12345678901234567.89`, `1.10`, `1e400`, `-0`.
  *
- * A decoded value holds one only where a plain JavaScript number would lose something, be it the value or only the text; all
- * other numbers are plain. It is written back digit for digit by `JSON.stringify`. `Number(x)`, `x + 1` and `x < y` use the
+ * A decoded value holds one only where a plain JavaScript number would lose something, be it the value or only the text, and for
+ * whole numbers beyond 2^53; all other numbers are plain. It is written back digit for digit by `JSON.stringify`. `Number(x)`, `x + 1` and `x < y` use the
  * nearest double; use `compareNumbers` where digits matter, and `toDouble` instead of `typeof x === 'number'`.
  */
 export class ExactNumber {
@@ -30,6 +30,12 @@ export class ExactNumber {
     return this.known
   }
 
+  /** As `plain`, up to 2^53: from there on the digits that a double prints are not its binary value, and `x - y` or `BigInt(x)` use that. */
+  get safe(): number | undefined {
+    const { plain } = this
+    return plain !== undefined && isUnambiguous(plain) ? plain : undefined
+  }
+
   /** The nearest double; an infinity for a number beyond its range. */
   valueOf(): number {
     return Number(this.text)
@@ -47,6 +53,12 @@ export class ExactNumber {
 const raw = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
 
 export const isJsonNumber = (text: string): boolean => NUMBER.test(text)
+
+/**
+ * Has a finite double one value, whether it is read as its shortest digits or in binary? From 2^53 on it has two: 1234567890123456800
+ * is 1234567890123456768 in binary.
+ */
+export const isUnambiguous = (x: number): boolean => x <= Number.MAX_SAFE_INTEGER && x >= -Number.MAX_SAFE_INTEGER
 
 /** The nearest double of a number of a record, be it plain or exact; undefined: the value is something else. */
 export function toDouble(value: unknown): number | undefined {

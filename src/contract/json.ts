@@ -1,6 +1,6 @@
 /** JSON in and out, with every number as it was written: the one place where records and state are parsed and written. */
 import { DataError, DecodeError } from './errors.ts'
-import { ExactNumber, isJsonNumber } from './exact-number.ts'
+import { ExactNumber, isJsonNumber, isUnambiguous } from './exact-number.ts'
 
 /** How deep a record may be nested unless the pipeline's `limits.depth` says otherwise. */
 export const DEFAULT_DEPTH = 256
@@ -116,7 +116,7 @@ function markExact(text: string, limit: number): string | undefined {
       if (digits && i - start < LONG && isKept(text, start, point, i)) continue
       const token = text.slice(start, i)
       // In the place of a key, or not a number at all: for the parser to refuse.
-      if (String(Number(token)) === token || !isJsonNumber(token) || nextOf(text, i) === 58) continue
+      if (isPlain(Number(token), token) || !isJsonNumber(token) || nextOf(text, i) === 58) continue
       out += `${text.slice(copied, start)}"${MARK}${token}"`
       copied = i
     } else if (c === 91 || c === 123) {
@@ -160,8 +160,11 @@ function unmark(value: unknown): unknown {
 }
 
 function keepSource(_: string, value: unknown, context: { readonly source?: string }): unknown {
-  return typeof value === 'number' && String(value) !== context.source ? new ExactNumber(context.source!) : value
+  return typeof value === 'number' && !isPlain(value, context.source!) ? new ExactNumber(context.source!) : value
 }
+
+/** Is nothing lost when the double takes the place of the number as it was written? */
+const isPlain = (x: number, text: string): boolean => String(x) === text && isUnambiguous(x)
 
 /**
  * A value as JSON text, exact numbers digit for digit.

@@ -190,10 +190,10 @@ function compare(op: string, a: Atom, b: Atom, code: Code): Atom {
   const [ka, kb] = [code.kindOf(a), code.kindOf(b)]
   if (ka === 'dyn' && kb === 'dyn') {
     const [x, y] = lightPair(a, b, code)
-    return { js: `(${x} ${op} ${y})`, kind: 'bool' }
+    return { js: `(typeof ${x} === 'string' ? compareTexts(${x}, ${y}) ${op} 0 : ${x} ${op} ${y})`, kind: 'bool' }
   }
-  const [x, y] = ka === 'str' || kb === 'str' ? [code.need(a, 'str'), code.need(b, 'str')] : [code.numeric(a), code.numeric(b)]
-  return { js: `(${x} ${op} ${y})`, kind: 'bool' }
+  if (ka === 'str' || kb === 'str') return { js: `(compareTexts(${code.need(a, 'str')}, ${code.need(b, 'str')}) ${op} 0)`, kind: 'bool' }
+  return { js: `(${code.numeric(a)} ${op} ${code.numeric(b)})`, kind: 'bool' }
 }
 
 /** Two texts or two numbers. */

@@ -5,7 +5,7 @@ import type { Code } from './code.ts'
 import { formatTime, parseDouble, round } from './implementations.ts'
 import { readTime } from './functions-times.ts'
 import { isJson, isJsonType } from './interpreter.ts'
-import { characters, indexOf, replace, split, trim } from './text.ts'
+import { characters, compareTexts, indexOf, replace, split, trim } from './text.ts'
 
 /** What generated code returns when the record is not as simple as it hoped: the interpreter has to look at it. */
 export const BAIL = Symbol('bail')
@@ -30,13 +30,14 @@ const helpers = {
   trim,
   indexOf,
   characters,
+  compareTexts,
   fastAdd,
   fastSubtract,
   fastMultiply,
   fastRemainder,
   /** A number of a record as the double of its value; NaN: it is none, or no double has it. */
-  plainOf: (x: unknown): number => (x instanceof ExactNumber ? (x.plain ?? Number.NaN) : Number.NaN),
-  lightOf: (x: unknown): unknown => (x instanceof ExactNumber ? (x.plain ?? x) : x),
+  plainOf: (x: unknown): number => (x instanceof ExactNumber ? (x.safe ?? Number.NaN) : Number.NaN),
+  lightOf: (x: unknown): unknown => (x instanceof ExactNumber ? (x.safe ?? x) : x),
   /** NaN: it cannot be read, and the interpreter says why. */
   readTime(text: string, second?: string, zone?: string): number {
     try {

@@ -1,5 +1,5 @@
 /** What our own functions do. Pure, and the same in the interpreter and in generated code. They throw `Error` for bad arguments. */
-import { ExactNumber } from '../contract/plugin.ts'
+import { ExactNumber, isUnambiguous } from '../contract/plugin.ts'
 import { type Numeric, toWhole } from '../kit/values/arithmetic.ts'
 import { loadRe2, makeUnsigned } from './cel.ts'
 import type { Timestamp } from './instants.ts'
@@ -110,7 +110,7 @@ export function parseDecimal(text: string): number | ExactNumber {
   const [, sign, whole, fraction, exponent = ''] = match
   const written = `${sign === '-' ? '-' : ''}${whole.replace(/^0+(?=\d)/, '') || '0'}${fraction ? `.${fraction}` : ''}${exponent}`
   const n = Number(written)
-  return String(n) === written ? n : new ExactNumber(written)
+  return String(n) === written && isUnambiguous(n) ? n : new ExactNumber(written)
 }
 
 const DECIMAL = /^([+-]?)(?=\.?\d)(\d*)(?:\.(\d*))?([eE][+-]?\d{1,9})?$/

@@ -7,6 +7,7 @@ import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
 import { exactly, isNumeric, negative, type Numeric, type Operator } from '../kit/values/arithmetic.ts'
 import { type CelNode, unsigned } from './cel.ts'
 import { mapKey } from './maps.ts'
+import { compareTexts } from './text.ts'
 
 type Handle = (a: unknown, b: unknown, ast: CelNode, ev: unknown) => unknown
 interface Handled {
@@ -95,6 +96,7 @@ function handler(node: CelNode, given: Handle): Handle | undefined {
     case '>=': {
       const test = TESTS[op]
       return (x, y, ast, ev) => {
+        if (typeof x === 'string' && typeof y === 'string') return test(compareTexts(x, y))
         const [a, b] = isExactNumber(x) || isExactNumber(y) ? [unsigned(x) ?? x, unsigned(y) ?? y] : [x, y]
         return isExact(a, b) ? test(compareNumbers(widened(a), widened(b))) : given(x, y, ast, ev)
       }
@@ -148,7 +150,7 @@ const TESTS: Record<string, (order: number) => boolean> = {
 function comparable(v: unknown): unknown {
   if (typeof v !== 'object' || v === null) return v
   if (v instanceof ExactNumber) {
-    if (v.plain !== undefined) return v.plain
+    if (v.safe !== undefined) return v.safe
     return /^-?\d+$/.test(v.text) ? BigInt(v.text) : v
   }
   const whole = unsigned(v)

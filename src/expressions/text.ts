@@ -14,6 +14,26 @@ function before(text: string, unit: number): number {
   return n
 }
 
+/**
+ * The order of code points, which is that of UTF-8 bytes: 🙂 comes after U+FFFD. JavaScript's `<` compares UTF-16 units, among which
+ * the halves of 🙂 come before it. Negative, zero or positive.
+ */
+export function compareTexts(a: string, b: string): number {
+  const length = Math.min(a.length, b.length)
+  let i = 0
+  while (i < length && a.charCodeAt(i) === b.charCodeAt(i)) i++
+  if (i === length) return a.length - b.length
+  const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)]
+  // Halves of a character stand for one beyond U+FFFF.
+  return x >= 0xd800 && y >= 0xd800 ? beyond(a, i) - beyond(b, i) : x - y
+}
+
+/** The code point that the unit belongs to; a half without its other one stays what it is. */
+function beyond(text: string, i: number): number {
+  const start = i > 0 && isLow(text.charCodeAt(i)) && isHigh(text.charCodeAt(i - 1)) ? i - 1 : i
+  return text.codePointAt(start)!
+}
+
 const isHigh = (c: number): boolean => c >= 0xd800 && c <= 0xdbff
 const isLow = (c: number): boolean => c >= 0xdc00 && c <= 0xdfff
 

@@ -2409,7 +2409,7 @@ export interface RedisSinkConfig {
    */
   hash_field?: string
   /**
-   * `sorted_set`: field of the message that is the score, a number.
+   * `sorted_set`: field of the message that is the score, a number. Redis keeps scores as doubles: one of more digits than a double has (an id from 2^53 on, a time in nanoseconds) is rounded, and with `unique_score` it goes to the dead-letter queue.
    */
   score?: string
   /**

@@ -103,3 +103,20 @@ describe('no message of the library is shown', () => {
     expect(check(text)).not.toHaveProperty('problems')
   })
 })
+
+test('texts are ordered by characters, as their UTF-8 bytes are', () => {
+  expect(evaluate('s < "🙂"', { s: '\ufffd' })).toBe(true)
+  const text = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.array(fc.constantFrom('a', '\ud7ff', '\ue000', '\uffff', '🙂', '🙃', '𝄞', '\u{10ffff}'), { maxLength: 4 }).map(c => c.join('')),
+  )
+  fc.assert(
+    fc.property(text, text, text, (start, a, b) => {
+      const record = { a: start + a, b: start + b, list: [start + a, start + b] }
+      const order = Buffer.compare(Buffer.from(record.a), Buffer.from(record.b))
+      const expected = [order < 0, order <= 0, order > 0, order >= 0]
+      expect(evaluate('[a < b, a <= b, a > b, a >= b]', record)).toEqual(expected)
+      expect(evaluate('["x"].map(_, [list[0] < list[1], a <= b, a > list[1], a >= b])[0]', record)).toEqual(expected)
+    }),
+  )
+})

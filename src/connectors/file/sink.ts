@@ -16,7 +16,7 @@ import { makeDirs } from '../../kit/make-dirs.ts'
 import { readFileDeadLetters } from './dead-letters.ts'
 import { FileSet, type OutputFile } from './file-set.ts'
 import { baseFolder, checkTemplate, isTemplate, pathMaker, readsFields } from './path-template.ts'
-import { delimiterFor, formatOf } from '../../kit/lines/records.ts'
+import { delimiterFor, formatOf, plainName } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './sink.schema.json' with { type: 'json' }
@@ -60,6 +60,12 @@ function validateConfig(config: FileSinkConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   const wrong = checkTemplate(config.path)
   if (wrong !== undefined) problems.push({ path: ['path'], message: wrong })
+  if (plainName(config.path) !== config.path)
+    problems.push({
+      path: ['path'],
+      message: 'the file sink does not compress, so a file of this name could not be read',
+      suggestion: plainName(config.path),
+    })
   const format = formatOf(config.format, config.path)
   if (config.columns && format !== 'csv')
     problems.push({ path: ['columns'], message: `only csv has columns; this is written as ${format}` })

@@ -1,7 +1,14 @@
 /** Rows as JSON: exact numbers as texts, times in ISO 8601. */
-import { parseJson } from '../../contract/plugin.ts'
+import { EnvironmentError, parseJson } from '../../contract/plugin.ts'
 import type { Field, Row, Value } from '../../kit/postgres/driver.ts'
 import { ARRAYS, OID } from '../../kit/postgres/types.ts'
+
+/** @throws {EnvironmentError} for two columns of one name: a row as an object would keep one of them. */
+export function checkColumns(fields: readonly Field[], step: string): void {
+  const name = fields.find(({ name }, i) => fields.findIndex(f => f.name === name) < i)?.name
+  if (name !== undefined)
+    throw new EnvironmentError(`${step}: the query's result has two columns called ${name}: give one another name, such as ${name} as other_${name}`)
+}
 
 /** A row as a value for messages. JSON columns become what they hold. */
 export function jsonRow(fields: readonly Field[], row: Row): Record<string, unknown> {

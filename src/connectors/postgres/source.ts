@@ -13,7 +13,7 @@ import {
 } from '../../contract/plugin.ts'
 import { validateConnection, connectionKeys, type ConnectionConfig, connect, type PostgresHandle } from '../../kit/postgres/connect.ts'
 import { quoteName, quoteTable, type Param, type Result } from '../../kit/postgres/driver.ts'
-import { jsonText } from './json.ts'
+import { checkColumns, jsonText } from './json.ts'
 import { checkDatabase } from './check.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './source.schema.json' with { type: 'json' }
@@ -109,6 +109,7 @@ class PostgresSource implements Source {
     const asked = this.ctx.clock.monotonic()
     // One more than wanted: a batch must not end between rows that the cursor cannot tell apart.
     const found = await this.handle.driver.query(this.sql(values.length === 0, limit + 1), values, { prepare: true })
+    checkColumns(found.fields, this.ctx.step)
     const columns = [cursor].flat()
     const rows = whole(found, columns, limit)
     this.emptyAt = found.rows.length > rows.length ? undefined : asked

@@ -1,5 +1,5 @@
 /** What a message becomes, per mode of the sink. */
-import { DataError, encodeJson, type Message, toDouble } from '../../contract/plugin.ts'
+import { DataError, encodeJson, ExactNumber, isJsonNumber, type Message, toDouble } from '../../contract/plugin.ts'
 import type { RedisSinkConfig } from '../../generated/config-types.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { keyField, keyText } from '../../kit/values/key.ts'
@@ -19,11 +19,14 @@ export interface Write {
   readonly atomic: boolean
 }
 
+/** Called with a score that Redis rounds. */
+type OnRounded = (given: string, score: number) => void
+
 /** @returns the commands for one message. Throws a {DataError} for one that lacks what they need. */
-export function writer(config: RedisSinkConfig): (m: Message) => Write {
+export function writer(config: RedisSinkConfig, onRounded: OnRounded = () => {}): (m: Message) => Write {
   const mode = modeOf(config)
   const keyOf = template(config[mode]!)
-  const make = MAKERS[mode](config)
+  const make = MAKERS[mode](config, onRounded)
   const { ttl, unique_score } = config
   return m => {
     const key = keyOf(m)
@@ -41,7 +44,7 @@ export function trimmer({ max_length, push, sorted_set, list }: RedisSinkConfig)
   return sorted_set === undefined ? undefined : key => ['ZREMRANGEBYRANK', key, 0, -max_length - 1]
 }
 
-type Maker = (config: RedisSinkConfig) => (key: string, m: Message) => Command[]
+type Maker = (config: RedisSinkConfig, onRounded: OnRounded) => (key: string, m: Message) => Command[]
 
 const MAKERS: Record<Mode, Maker> = {
   channel: () => (key, m) => [['PUBLISH', key, valueOf(m)]],
@@ -64,10 +67,20 @@ const MAKERS: Record<Mode, Maker> = {
     }
   },
 
-  sorted_set: config => {
+  sorted_set: (config, onRounded) => {
     const get = getter(config.score!)
     return (key, m) => {
-      const score = scoreOf(get(m.value), config.score!)
+      const given = get(m.value)
+      const score = scoreOf(given, config.score!)
+      if (isRounded(given)) {
+        const text = keyText(given)!.trim()
+        // It would delete a record whose score only looks the same.
+        if (config.unique_score)
+          throw new DataError(
+            `field "${config.score}" is ${text}, and Redis keeps scores as doubles: as ${score} it would replace records with other scores (unique_score)`,
+          )
+        onRounded(text, score)
+      }
       const add: Command = ['ZADD', key, score, valueOf(m)]
       return config.unique_score ? [['ZREMRANGEBYSCORE', key, score, score], add] : [add]
     }
@@ -90,6 +103,12 @@ function scoreOf(value: unknown, path: string): number {
   const score = typeof value === 'string' && value.trim() !== '' ? Number(value) : toDouble(value)
   if (typeof score === 'number' && Number.isFinite(score)) return score
   throw new DataError(`field "${path}" is ${show(value)} and can be no score; a score is a number`)
+}
+
+/** Has no double the value? Redis keeps scores as doubles. */
+function isRounded(value: unknown): boolean {
+  if (value instanceof ExactNumber) return value.plain === undefined
+  return typeof value === 'string' && isJsonNumber(value.trim()) && new ExactNumber(value.trim()).plain === undefined
 }
 
 function nameOf(value: unknown, path: string): string {

@@ -79,7 +79,15 @@ function validateConfig(config: RedisSinkConfig): ConfigProblem[] {
 
 function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   const mode = modeOf(config)
-  const make = writer(config)
+  let warned = false
+  const make = writer(config, (given, score) => {
+    if (warned) return
+    warned = true
+    ctx.log.warn(
+      { step: ctx.step, field: config.score },
+      `Redis keeps scores as doubles: ${given} is ordered as ${score}, and members of one score by their text (logged once)`,
+    )
+  })
   const trim = trimmer(config)
   const fixed = isFixed(config[mode]!)
   const written = ctx.metrics.counter('redis_written_total', 'Messages that Redis has acknowledged.', { step: ctx.step, mode })

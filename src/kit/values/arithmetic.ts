@@ -2,7 +2,7 @@
  * Exact decimal arithmetic on the numbers of records. A plain number stands for its shortest digits (`0.1` is 1/10), so
  * `100.49 * 0.22` is 22.1078. A result is a plain number when a double prints exactly those digits, else an `ExactNumber`.
  */
-import { ExactNumber, partsOf } from '../../contract/plugin.ts'
+import { ExactNumber, isUnambiguous, partsOf } from '../../contract/plugin.ts'
 import { type Decimal, FAST_LIMIT, fastScale, POW10, pow10, toExact } from './decimal.ts'
 
 /** Every form in which a number comes. */
@@ -26,10 +26,10 @@ export function decimal(x: Numeric): Decimal {
   return k >= 0 ? { m, k } : { m: m * pow10(-k), k: 0 }
 }
 
-/** The simplest number of that value. */
+/** The simplest number of that value: a double that means nothing else, or its digits. */
 export function numberOf({ m, k }: Decimal): number | ExactNumber {
   const exact = toExact(m, k)
-  return typeof exact === 'number' ? exact : new ExactNumber(exact)
+  return typeof exact === 'number' && isUnambiguous(exact) ? exact : new ExactNumber(String(exact))
 }
 
 /** What `exactly` calculates; division has its own function, for it needs to know how many places. */
@@ -108,7 +108,9 @@ function halfAway(n: bigint, d: bigint): bigint {
  */
 export function fastAdd(a: number, b: number): number {
   const whole = a + b
-  if (Number.isInteger(a) && Number.isInteger(b)) return whole < FAST_LIMIT && whole > -FAST_LIMIT ? whole + 0 : Number.NaN
+  // The difference of two large ones may be small.
+  if (Number.isInteger(a) && Number.isInteger(b))
+    return whole < FAST_LIMIT && whole > -FAST_LIMIT && a < FAST_LIMIT && a > -FAST_LIMIT ? whole + 0 : Number.NaN
   const [x, y] = [fastScale(a), fastScale(b)]
   if (x < 0 || y < 0) return Number.NaN
   const scale = POW10[x > y ? x : y]

@@ -1,5 +1,5 @@
 /** Reading event times from records. */
-import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
+import { canonicalText, DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
 import { getter, show } from './fields.ts'
 import { formatDuration } from './time.ts'
 
@@ -16,17 +16,30 @@ export const UNIT_NAMES: Readonly<Record<TimeUnit, string>> = { s: 'seconds', ms
 
 /**
  * Epoch ms out of a number or a string of digits; NaN: it is neither. Without a `unit` it must be whole milliseconds; a fraction of
- * a second is allowed in seconds, and what is finer than a millisecond is cut off.
+ * another unit is allowed, and what is finer than a millisecond is cut off.
  */
 export function parseTime(raw: unknown, unit?: TimeUnit): number {
-  if (raw instanceof ExactNumber) return parseTime(raw.plain ?? raw.text, unit)
-  if (typeof raw === 'string' && (unit === 'us' || unit === 'ns') && /^\d{7,19}$/.test(raw))
-    return Number(raw.slice(0, unit === 'us' ? -3 : -6))
-  const given = typeof raw === 'string' && /^\d{1,16}(\.\d{1,9})?$/.test(raw) ? Number(raw) : raw
-  if (typeof given !== 'number') return Number.NaN
-  // Rounded to the microsecond first: 1700000000.123 s is 1700000000123 ms, although the product is a hair less.
-  const time = unit === undefined || unit === 'ms' ? given : Math.floor(Math.round(given * UNITS[unit] * 1000) / 1000)
+  if (raw instanceof ExactNumber) return parseTime(raw.safe ?? canonicalText(raw), unit)
+  const time = typeof raw === 'number' ? millisOf(raw, unit) : typeof raw === 'string' ? cut(raw, unit) : Number.NaN
   return Number.isInteger(time) && time >= 0 && time <= MAX_TIME ? time : Number.NaN
+}
+
+function millisOf(given: number, unit: TimeUnit | undefined): number {
+  if (unit === undefined || unit === 'ms') return given
+  if (!Number.isSafeInteger(given)) return cut(String(given), unit)
+  if (unit === 's') return given * 1000
+  const size = unit === 'us' ? 1000 : 1e6
+  return (given - (given % size)) / size
+}
+
+/** On the digits: a product with a fraction could be a hair less than a whole millisecond, or be rounded up to the next. */
+function cut(text: string, unit: TimeUnit | undefined): number {
+  const match = /^(\d{1,19})(?:\.(\d{1,9}))?$/.exec(text)
+  if (!match) return Number.NaN
+  const [, whole, fraction = ''] = match
+  if (unit === 's') return Number(whole + fraction.slice(0, 3).padEnd(3, '0'))
+  if (unit === 'us' || unit === 'ns') return Number(whole.slice(0, unit === 'us' ? -3 : -6))
+  return Number(text)
 }
 
 /** Milliseconds of January and February 1970 are seconds of our days; those beyond the year 5138, micro- or nanoseconds. */

@@ -84,7 +84,7 @@ class Sum implements Aggregate {
     this.exact = Array.isArray(state) && state.length > 2
   }
   add(value: Json): void {
-    if (value instanceof ExactNumber && value.plain === undefined) this.exact = true
+    if (value instanceof ExactNumber && value.safe === undefined) this.exact = true
     this.sum.add(addend(value))
   }
   merge(other: Sum): void {

@@ -222,3 +222,11 @@ test.each<[Partial<FileSinkConfig>, string[]]>([
   [{ path: 'a.csv', envelope: true }, ['envelope']],
   [{ delimiter: '\n' }, ['delimiter']],
 ])('check: %j', (o, paths) => expect(file.validateConfig!(config({ path: 'a.jsonl', ...o })).map(p => p.path.join('.'))).toEqual(paths))
+
+test('a name that says compressed is refused: the file would hold plain lines', () => {
+  for (const path of ['out.jsonl.gz', 'out/{hour}.csv.zst', 'x.GZ'])
+    expect(file.validateConfig!(config({ path }))).toEqual([
+      { path: ['path'], message: expect.stringContaining('does not compress'), suggestion: path.replace(/\.(gz|zst)$/i, '') },
+    ])
+  expect(file.validateConfig!(config({ path: 'out.jsonl' }))).toEqual([])
+})

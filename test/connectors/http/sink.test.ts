@@ -123,9 +123,13 @@ describe('requests', () => {
       '{"x":{"y":7}}',
       '{"id":"","x":{"y":1}}',
       '{"id":{},"x":{"y":1}}',
+      '{"id":"\\ud800","x":{"y":1}}',
+      '{"id":9007199254740993,"x":{"y":1.10}}',
     ]
-    expect((await failed(sink.write(rows.map(record), writeContext()))).map(([i]) => i)).toEqual([1, 2, 3, 4])
-    expect(s.got.map(g => g.url)).toEqual(['/a/k%2F..%2F%3F%23%C3%A9/b/7'])
+    const refused = await failed(sink.write(rows.map(record), writeContext()))
+    expect(refused.map(([i]) => i)).toEqual([1, 2, 3, 4, 5])
+    for (const [, error] of refused) expect(error).toMatch(/is part of the URL and can't be/)
+    expect(s.got.map(g => g.url).toSorted()).toEqual(['/a/9007199254740993/b/1.10', '/a/k%2F..%2F%3F%23%C3%A9/b/7'])
     expect(s.got[0].headers.authorization).toBe('Bearer t')
   })
 

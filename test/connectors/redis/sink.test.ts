@@ -90,6 +90,28 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     expect(texts(await one('ZRANGE', key, 0, -1))).toEqual(['{"start":1}', '{"start":"2"}'])
   })
 
+  test('a score that Redis would round replaces no other record; without unique_score it is logged', async () => {
+    const key = unique('k')
+    const row = (id: string) => Message.fromRecord(Buffer.from(`{"id":${id}}`), null, 0, undefined, 0, { lane: 'l', source: 's', format: 'json' })
+    const ids = ['9007199254740992', '9007199254740993', '1234567890123456800', '1234567890123456801', '"9007199254740993"', '1.10']
+    const unique_ = await open({ url, sorted_set: key, score: 'id', unique_score: true })
+    const error = await unique_.write(ids.map(row), writeContext()).catch(e => e)
+    expect([...(error as BatchError).failed].map(([i, e]) => [i, /keeps scores as doubles/.test(e.message)])).toEqual([
+      [1, true],
+      [3, true],
+      [4, true],
+    ])
+    expect(texts(await one('ZRANGE', key, 0, -1))).toEqual(['{"id":1.10}', '{"id":9007199254740992}', '{"id":1234567890123456800}'])
+    const warnings: string[] = []
+    const context = fakeContext('redis')
+    const log = { ...context.log, warn: (_: object, text: string) => void warnings.push(text) }
+    const sink = redisSink.create(sinkConfig({ url, sorted_set: `${key}:all`, score: 'id' }), { ...context, log }) as Sink
+    await sink.open!(new AbortController().signal)
+    await sink.write(ids.map(row), writeContext())
+    expect(texts(await one('ZRANGE', `${key}:all`, 0, -1))).toHaveLength(6)
+    expect(warnings).toEqual([expect.stringMatching(/9007199254740993 is ordered as 9007199254740992/)])
+  })
+
   test('a key that holds something else: somebody has to act; of a name from messages, that message is wrong', async () => {
     const key = unique('k')
     await one('RPUSH', `${key}:A`, 'x')

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { Message } from '../../../src/contract/plugin.ts'
+import { ExactNumber, Message } from '../../../src/contract/plugin.ts'
 import { parseTime, timeReader } from '../../../src/kit/values/event-time.ts'
 
 const MS = Date.UTC(2026, 0, 1, 12, 30, 15, 678)
@@ -21,6 +21,20 @@ describe('time units', () => {
 
   test('every millisecond of a second survives the way through fractional seconds', () => {
     for (let ms = 0; ms < 1000; ms++) expect(parseTime((MS - 678 + ms) / 1000, 's')).toBe(MS - 678 + ms)
+  })
+
+  test('what is finer than a millisecond is cut off, also a hair before the next one', () => {
+    const late = [
+      ['s', '1767270615.6789999999'],
+      ['s', new ExactNumber('1767270615.6789999')],
+      ['us', new ExactNumber('1767270615678999.9')],
+      ['ns', new ExactNumber('1767270615678999900')],
+      ['ns', new ExactNumber('1767270615678999999')],
+      ['ns', new ExactNumber('1.7672706156789999e18')],
+    ] as const
+    for (const [unit, raw] of late.slice(1)) expect([raw, parseTime(raw, unit)]).toEqual([raw, MS])
+    // More digits than a time has.
+    expect(parseTime(late[0][1], 's')).toBeNaN()
   })
 
   test.each([

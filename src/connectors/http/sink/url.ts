@@ -1,6 +1,7 @@
 /** URLs with fields of the message in their path. */
 import { DataError, type Message } from '../../../contract/plugin.ts'
 import { getter, show } from '../../../kit/values/fields.ts'
+import { keyText } from '../../../kit/values/key.ts'
 
 const FIELD = /\{([^{}]*)\}/
 
@@ -18,9 +19,9 @@ function segment(field: string): (m: Message) => string {
   const get = getter(field)
   return m => {
     const value = get(m.value)
-    const text = typeof value === 'string' || Number.isSafeInteger(value) ? String(value) : ''
+    const text = keyText(value) ?? ''
     // `..` survives encoding and would climb up.
-    if (text === '' || text === '.' || text === '..') throw new DataError(`${field} is part of the URL and can't be ${show(value)}`)
+    if (text === '' || !text.isWellFormed() || text === '.' || text === '..') throw new DataError(`${field} is part of the URL and can't be ${show(value)}`)
     return encodeURIComponent(text)
   }
 }

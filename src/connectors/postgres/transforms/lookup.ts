@@ -2,16 +2,20 @@
 import type { LookupConfig } from '../../../generated/config-types.ts'
 import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
 import type { Param } from '../../../kit/postgres/driver.ts'
-import { jsonRow } from '../json.ts'
+import { checkColumns, jsonRow } from '../json.ts'
 import { OnDemandDriver } from '../../../kit/postgres/on-demand-driver.ts'
+import { OID } from '../../../kit/postgres/types.ts'
 import { parsePlaceholders } from '../placeholders.ts'
 import { checkDatabase } from '../check.ts'
 import { compile } from '../../../expressions/index.ts'
 import {
+  canonicalText,
   type ConfigProblem,
   DataError,
   defineTransform,
   EnvironmentError,
+  ExactNumber,
+  isJsonNumber,
   type Message,
   type Output,
   type Transform,
@@ -35,7 +39,7 @@ export default defineTransform<LookupConfig>({
   validateConfig,
   create(config, ctx) {
     const handle = new OnDemandDriver(connection(config), ctx.log)
-    return lookup(config, ctx, finder(config, handle), () => handle.close())
+    return lookup(config, ctx, finder(config, handle, ctx), () => handle.close())
   },
   stubbed: (config, ctx, answer) =>
     lookup(config, ctx, async keys => new Map(keys.map(key => [key, attempt(() => answer(key) as Rows)] as const))),
@@ -117,8 +121,21 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
   }
 }
 
-function finder(config: LookupConfig, handle: OnDemandDriver): Find {
+/** Types whose values have many spellings: as text, `1.1` is not `1.10`. */
+const NUMBERS: ReadonlySet<number> = new Set([OID.int2, OID.int4, OID.int8, OID.oid, OID.float4, OID.float8, OID.numeric])
+const UUID = 2950
+const BPCHAR = 1042
+
+/** One text for all spellings of a key that the column's type takes for equal. */
+function spelling(type: number): (key: string) => string {
+  if (NUMBERS.has(type)) return key => (isJsonNumber(key) ? canonicalText(new ExactNumber(key)) : key)
+  if (type === UUID) return key => key.toLowerCase().replaceAll(/[{}-]/g, '')
+  return type === BPCHAR ? key => key.trimEnd() : key => key
+}
+
+function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformContext): Find {
   const { sql } = parsePlaceholders(config.query)
+  const warned = ctx.shared('unmatched rows', () => ({ done: false }))
   const find = async (keys: readonly string[]): Promise<Map<string, Found>> => {
     const driver = await handle.driver()
     try {
@@ -126,14 +143,25 @@ function finder(config: LookupConfig, handle: OnDemandDriver): Find {
       const column = config.column ?? fields[0]?.name
       if (column === undefined || !fields.some(f => f.name === column))
         throw new EnvironmentError(`lookup: the query's result has no column ${column ?? 'at all'}`)
-      const byKey = new Map<string, Record<string, unknown>[]>()
+      checkColumns(fields, 'lookup')
+      const spell = spelling(fields.find(f => f.name === column)!.type)
+      const found = new Map(keys.map(key => [spell(key), [] as Record<string, unknown>[]]))
+      let foreign: string | undefined
       for (const row of rows) {
         const key = String(row[column])
-        const list = byKey.get(key)
+        const list = found.get(spell(key))
         if (list) list.push(jsonRow(fields, row))
-        else byKey.set(key, [jsonRow(fields, row)])
+        else foreign ??= key
       }
-      return byKey
+      const missing = foreign === undefined ? undefined : keys.find(key => found.get(spell(key))!.length === 0)
+      if (missing !== undefined && !warned.done) {
+        warned.done = true
+        ctx.log.warn(
+          { step: ctx.step, column, row: foreign, key: missing },
+          `the query found a row whose ${column} is ${show(foreign)}, which is none of the keys as they are written, and no row for ${show(missing)}: if they are one key, have the query return the key as it was given (logged once)`,
+        )
+      }
+      return new Map(keys.map(key => [key, found.get(spell(key))!]))
     } catch (error) {
       if (!(error instanceof DataError)) throw error
       // A key that is none of the column's type takes no other with it.

@@ -2,7 +2,7 @@
 import type { SqlConfig } from '../../../generated/config-types.ts'
 import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
 import type { Queryable, Result } from '../../../kit/postgres/driver.ts'
-import { jsonRow } from '../json.ts'
+import { checkColumns, jsonRow } from '../json.ts'
 import { OnDemandDriver } from '../../../kit/postgres/on-demand-driver.ts'
 import { checkDatabase } from '../check.ts'
 import { validateStatement, statementCommand } from '../statements.ts'
@@ -102,11 +102,15 @@ function finder(config: SqlConfig): (db: Database, messages: Message[]) => Promi
   return whole
 }
 
-const rowsOf = ({ rows, fields }: Result): Rows => rows.map(row => jsonRow(fields, row))
+function rowsOf({ rows, fields }: Result): Rows {
+  checkColumns(fields, 'sql')
+  return rows.map(row => jsonRow(fields, row))
+}
 
 /** By the column `n`, which counts from 1 as WITH ORDINALITY does. @throws {EnvironmentError} without it. */
 function byMessage(result: Result, count: number): Rows[] {
   const found: Rows[] = Array.from({ length: count }, () => [])
+  checkColumns(result.fields, 'sql')
   const fields = result.fields.filter(f => f.name !== 'n')
   if (fields.length === result.fields.length)
     throw new EnvironmentError("sql: a query per batch needs a column 'n' in its result: the message's number, from 1")

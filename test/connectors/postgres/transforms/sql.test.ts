@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { LookupConfig, SqlConfig } from '../../../../src/generated/config-types.ts'
 import { connect, type PostgresHandle } from '../../../../src/kit/postgres/connect.ts'
-import { ConnectionError, type Message } from '../../../../src/contract/plugin.ts'
+import { ConnectionError, type Message, parseJson } from '../../../../src/contract/plugin.ts'
 import lookup from '../../../../src/connectors/postgres/transforms/lookup.ts'
 import sql from '../../../../src/connectors/postgres/transforms/sql.ts'
 import { VirtualClock } from '../../../../src/kit/clock.ts'
@@ -79,6 +79,30 @@ describe.each([
     expect(await names(59_999)).toBe('new')
     expect(await names(1)).toBe('one')
     await made.close!()
+  })
+
+  test('lookup: a key finds its row however both are written; rows of no key are logged', async () => {
+    await handle.driver.script(`
+      create table if not exists spelled (n numeric, id int8, u uuid, t timestamptz, c char(5));
+      truncate spelled;
+      insert into spelled values (1.10, 9007199254740993, 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', '2026-01-01T00:00:00Z', 'ab')`)
+    const rows = async (column: string, ...keys: string[]): Promise<unknown[]> => {
+      const query = `select ${column}, 'found' as it from spelled where ${column} = any($keys)`
+      const records = keys.map(key => ({ value: parseJson(`{"k":${key}}`) }))
+      const run = await runTransform(lookup, lookupConfig(dsn, { query, key: 'k', on_missing: 'null' }), [messagesOf(records)])
+      return run.out.map(m => (m.value as { row: { it: string } | null }).row?.it ?? null)
+    }
+    expect(await rows('n', '1.1', '1.10', '1.100', '"1.10"', '11e-1', '1')).toEqual(['found', 'found', 'found', 'found', 'found', null])
+    expect(await rows('id', '9007199254740993', '"9007199254740993"', '9007199254740992')).toEqual(['found', 'found', null])
+    expect(await rows('u', '"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"', '"A0EEBC999C0B4EF8BB6D6BB9BD380A11"')).toEqual(['found', 'found'])
+    expect(await rows('c', '"ab"', '"ab   "')).toEqual(['found', 'found'])
+  })
+
+  test('two columns of one name are refused: a row would keep one of them', async () => {
+    const twice = 'select 1 as id, 2 as id'
+    await expect(runTransform(sql, sqlConfig(dsn, { query: twice }), [of({})])).rejects.toThrow(/two columns called id/)
+    const query = 'select id, name, id + 1 as name from company where id = any($keys)'
+    await expect(runTransform(lookup, lookupConfig(dsn, { query }), [of({ id: 1 })])).rejects.toThrow(/two columns called name/)
   })
 
   test('lookup: pass, null, many', async () => {
