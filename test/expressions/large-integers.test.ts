@@ -13,13 +13,22 @@ const printed = (value: unknown): string => JSON.stringify(value)
 const digits = (most: number) =>
   fc.oneof(
     fc.bigInt(2n ** 53n, 10n ** BigInt(most) - 1n),
-    fc.tuple(fc.bigInt(10n ** 15n, 10n ** 16n - 1n), fc.integer({ min: 1, max: most - 16 })).map(([head, zeros]) => head * 10n ** BigInt(zeros)),
+    fc
+      .tuple(fc.bigInt(10n ** 15n, 10n ** 16n - 1n), fc.integer({ min: 1, max: most - 16 }))
+      .map(([head, zeros]) => head * 10n ** BigInt(zeros)),
   )
 
 test('an id is found by its digits', () => {
   for (const id of ['1234567890123456800', '9007199254740992', '9223372036854774000', '1000000000000000100']) {
     const next = String(BigInt(id) + 1n)
-    for (const text of [`id == ${id}`, `id in [1, ${id}]`, `id < ${next}`, `id > ${BigInt(id) - 1n}`, `int(id) == ${id}`, `[id] == [${id}]`])
+    for (const text of [
+      `id == ${id}`,
+      `id in [1, ${id}]`,
+      `id < ${next}`,
+      `id > ${BigInt(id) - 1n}`,
+      `int(id) == ${id}`,
+      `[id] == [${id}]`,
+    ])
       expect([text, evaluate(text, `{"id":${id}}`)]).toEqual([text, true])
     expect(evaluate(`id == ${next}`, `{"id":${id}}`)).toBe(false)
     expect(printed(evaluate('{"a": id, "b": int(id)}', `{"id":${id}}`))).toBe(`{"a":${id},"b":${id}}`)
@@ -51,7 +60,10 @@ test('64-bit comparisons with literals are exact', () => {
       fc.integer({ min: -300, max: 300 }),
       (id, off) => {
         const other = id + BigInt(off)
-        const found = evaluate(`[id == ${other}, id < ${other}, id >= ${other}, id in [${other}], int(id) - ${other} == ${-off}]`, `{"id":${id}}`)
+        const found = evaluate(
+          `[id == ${other}, id < ${other}, id >= ${other}, id in [${other}], int(id) - ${other} == ${-off}]`,
+          `{"id":${id}}`,
+        )
         expect(found).toEqual([off === 0, off > 0, off <= 0, off === 0, true])
       },
     ),

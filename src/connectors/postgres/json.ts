@@ -7,7 +7,9 @@ import { ARRAYS, OID } from '../../kit/postgres/types.ts'
 export function checkColumns(fields: readonly Field[], step: string): void {
   const name = fields.find(({ name }, i) => fields.findIndex(f => f.name === name) < i)?.name
   if (name !== undefined)
-    throw new EnvironmentError(`${step}: the query's result has two columns called ${name}: give one another name, such as ${name} as other_${name}`)
+    throw new EnvironmentError(
+      `${step}: the query's result has two columns called ${name}: give one another name, such as ${name} as other_${name}`,
+    )
 }
 
 /** A row as a value for messages. JSON columns become what they hold. */

@@ -92,7 +92,8 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
 
   test('a score that Redis would round replaces no other record; without unique_score it is logged', async () => {
     const key = unique('k')
-    const row = (id: string) => Message.fromRecord(Buffer.from(`{"id":${id}}`), null, 0, undefined, 0, { lane: 'l', source: 's', format: 'json' })
+    const row = (id: string) =>
+      Message.fromRecord(Buffer.from(`{"id":${id}}`), null, 0, undefined, 0, { lane: 'l', source: 's', format: 'json' })
     const ids = ['9007199254740992', '9007199254740993', '1234567890123456800', '1234567890123456801', '"9007199254740993"', '1.10']
     const unique_ = await open({ url, sorted_set: key, score: 'id', unique_score: true })
     const error = await unique_.write(ids.map(row), writeContext()).catch(e => e)

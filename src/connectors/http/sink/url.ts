@@ -21,7 +21,8 @@ function segment(field: string): (m: Message) => string {
     const value = get(m.value)
     const text = keyText(value) ?? ''
     // `..` survives encoding and would climb up.
-    if (text === '' || !text.isWellFormed() || text === '.' || text === '..') throw new DataError(`${field} is part of the URL and can't be ${show(value)}`)
+    if (text === '' || !text.isWellFormed() || text === '.' || text === '..')
+      throw new DataError(`${field} is part of the URL and can't be ${show(value)}`)
     return encodeURIComponent(text)
   }
 }
