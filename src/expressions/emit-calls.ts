@@ -23,6 +23,12 @@ export function emitFunction(name: string, args: CelNode[], code: Code, emit: Em
     case 'max': {
       // The one of the two that it is, with its digits.
       const [a, b] = [code.numeric(x), code.numeric(y)]
+      // No comparison holds for 0/0.
+      for (const [atom, js] of [
+        [x, a],
+        [y, b],
+      ] as const)
+        if (atom.kind === 'num') code.bailIf(`${js} !== ${js}`)
       return {
         js: code.store(`${a} ${name === 'min' ? '<=' : '>='} ${b} ? ${x.js} : ${y.js}`),
         kind: x.kind === 'num' && y.kind === 'num' ? 'num' : 'dyn',

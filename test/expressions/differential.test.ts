@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
 import { generated, interpreted, prepared } from '../../src/expressions/compile.ts'
 import { BAIL } from '../../src/expressions/generate.ts'
 import { check, compile, compileObject } from '../../src/expressions/index.ts'
-import { DataError } from '../../src/contract/plugin.ts'
+import { DataError, Message } from '../../src/contract/plugin.ts'
 import { expression, records } from './arbitraries.ts'
 
 type Outcome = { value: unknown } | { failed: true }
@@ -79,4 +79,16 @@ test('an object of expressions is made of what each of them gives', () => {
     }),
     { numRuns: Number(process.env.FUZZ_RUNS ?? 1500) },
   )
+})
+
+test('min and max of 0/0 are what the interpreter makes of them', () => {
+  for (const text of ['min(a / a, a)', 'min(a, a / a)', 'max(a / a, a)', 'max(a, a / a)', 'min(1, min(a / a, 2)) > 0']) {
+    const p = prepared(text)
+    const message = new Message({ a: 0 })
+    const fast = generated(p)?.(message.value, message)
+    expect([text, fast === undefined || fast === BAIL ? 'left' : outcome(() => fast)]).toEqual([
+      text,
+      fast === undefined || fast === BAIL ? 'left' : outcome(() => interpreted(p)(message)),
+    ])
+  }
 })
