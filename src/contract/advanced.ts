@@ -28,6 +28,11 @@ export interface AdvancedSource {
   caughtUp?(lane: string): boolean | number
   /** Where another's checkpoint decides where reading continues, `commit` only informs: least time between two calls, ms. Default: every commit. */
   readonly commitNotifyInterval?: number
+  /**
+   * Is the lane still this instance's, as far as its clock can tell? Called before each write, must not wait. False when its session or
+   * lease is overdue (the process was frozen): others may own the lane, nothing more is written, and the lane is claimed again.
+   */
+  holds?(lane: string): boolean
   /** A sender waits for each `commit` (an HTTP caller, say): commit batches are flushed at once instead of every `commit_interval`. */
   readonly commitImmediately?: boolean
   /**

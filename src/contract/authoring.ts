@@ -85,8 +85,11 @@ export interface Source extends AdvancedSource {
   seek?(lane: string, position: Position | undefined): Promise<void>
   /** Everything before `position` is durable downstream. Monotonic per lane, coalesced, at most once per `commit_interval`. */
   commit?(lane: string, position: Position): Promise<void>
-  /** Is the peer reachable now? Feeds `/ready`. */
-  healthy?(): boolean
+  /**
+   * Is the peer reachable now? Called several times a second, must not wait. Feeds `/ready`; a text says why it is not. What accepts a
+   * connection and does not answer is not reachable: measure the time since the last answer.
+   */
+  healthy?(): boolean | string
   close?(): Promise<void>
 }
 
@@ -141,6 +144,13 @@ export interface WriteContext {
   readonly lane: LaneInfo
   /** Present under `delivery: exactly_once`: write into it, do not commit it. */
   readonly transaction?: Transaction
+  /** Call it when part of a long write is acknowledged: a sink that takes messages is slow, one that takes none for 8 seconds is not ready. */
+  readonly progress?: () => void
+  /**
+   * Call it before each part of a long write that is not in a transaction. @throws {FencedError} when the lane is, or may be, another
+   * instance's by now.
+   */
+  readonly assertOwned?: () => void
 }
 
 /** Pushes data out. Resolving is the acknowledgement; throwing is the rejection. */
@@ -151,7 +161,8 @@ export interface Sink {
    * are not; any other error means: none is known to be. Messages come in lane order. Calls of different lanes overlap, calls of one lane never do.
    */
   write(messages: readonly Message[], context: WriteContext): Promise<void>
-  healthy?(): boolean
+  /** As `Source.healthy`. A write that is not acknowledged within 8 seconds is seen without it. */
+  healthy?(): boolean | string
   close?(): Promise<void>
 }
 

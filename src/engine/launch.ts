@@ -14,6 +14,7 @@ import { asDryRun } from '../runtime/dry-run.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
 import type { PipelineStatus } from '../kit/pipeline-status.ts'
 import { observe, statusOf } from '../runtime/telemetry/observed.ts'
+import { countRepeats } from '../runtime/telemetry/repeats.ts'
 import { givenChannels, type MemoryChannels } from './memory.ts'
 
 export interface LaunchOptions {
@@ -146,7 +147,8 @@ export async function launch(
   options: LaunchOptions,
 ): Promise<{ handles: PipelineHandle[]; runs: PipelineRun[] }> {
   const given = pipelines.map(p => givenChannels(p, options.memory))
-  const runs = given.map(({ pipeline }) => prepare(pipeline, options))
+  const log = countRepeats(options.log)
+  const runs = given.map(({ pipeline }) => prepare(pipeline, { ...options, log }))
   const taken: string[] = []
   let servers: Attachment[]
   try {

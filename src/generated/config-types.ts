@@ -616,13 +616,13 @@ export interface PostgresOutboxSourceConfig {
    */
   follow: boolean
   /**
-   * How often publishers look at who shares the buckets. A publisher that died is replaced within this time. In ms.
+   * How often publishers look at who shares the buckets. A publisher whose process ended is replaced within this time. In ms.
    */
   lease_interval: number
   /**
-   * A database that has not answered for so long has given the leases to somebody else: the lanes are dropped, and taken again when it is back. In ms.
+   * How long a publisher may be silent. The others then end its connection and take over its buckets: one that is frozen, or whose machine vanished without a word, is replaced within this time. A publisher that has had no answer from the database for so long drops its buckets and takes them again when the database is back. Publishers must use the same login, or one with pg_signal_backend and pg_read_all_stats. In ms.
    */
-  lease_timeout: number
+  lease: number
   /**
    * Address of the database: `postgres://user:password@host:5432/database`, with libpq's `sslmode` and `options` where needed; or `pglite:` (or `pglite:<path>`) for PostgreSQL in this process, with its files in `.runner/pglite` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
    */

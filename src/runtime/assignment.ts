@@ -9,7 +9,7 @@ const HELD_BYTES = 16 * 1024 * 1024
 /** A lane run, and what only assigning needs. */
 export interface AssignmentHost extends Omit<LaneRun, 'maxBytes'> {
   /** Tries again while a peer is away, until the run ends. */
-  retrying<T>(fn: () => Promise<T>): Promise<T>
+  retrying<T>(step: string, fn: () => Promise<T>): Promise<T>
 }
 
 export class Assignment {
@@ -48,7 +48,7 @@ export class Assignment {
         this.lanes.get(info.id)?.drop()
         const lane = new Lane(info, entry, this.run, originOf)
         this.lanes.set(info.id, lane)
-        positions.set(info.id, await this.host.retrying(() => lane.open()))
+        positions.set(info.id, await this.host.retrying(entry.step.name, () => lane.open()))
       }),
     )
     return positions

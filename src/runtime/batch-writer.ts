@@ -4,6 +4,7 @@
  */
 import {
   EnvironmentError,
+  FencedError,
   type LaneInfo,
   laneOffset,
   type Message,
@@ -15,8 +16,9 @@ import {
 import { deadLetter, type Failure, replayOf, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 import type { BuiltSource } from './build.ts'
 import type { LaneRun } from './lane.ts'
+import { BLIP, type Finding, STALL, Trouble } from './readiness.ts'
 import type { LaneState } from './state.ts'
-import type { Writer } from './writer.ts'
+import { isRetryable, type Writer } from './writer.ts'
 
 export class BatchWriter {
   /** Filled by the chain. */
@@ -28,6 +30,9 @@ export class BatchWriter {
   private readonly info: LaneInfo
   private readonly entry: BuiltSource
   private readonly run: LaneRun
+  /** Aborted when nothing more is to be written for the lane: the run has failed, or the lane is lost. */
+  private readonly lost = new AbortController()
+  private readonly signal: AbortSignal
   /** Called with the error of a failed write or commit; resolves when it is handled. */
   private readonly onFailure: (error: Error) => Promise<void>
   private readonly commitInterval: number
@@ -45,6 +50,12 @@ export class BatchWriter {
   private generation = 0
   /** Kept beside the throw, in case a plugin swallows it. */
   private unhandled: UnhandledRecord | undefined
+  /** What the flush waits for, since `at`. Sinks say themselves that they wait. */
+  private step: { readonly waits: 'begin' | 'sinks' | 'commit'; readonly at: number } | undefined
+  /** Flushes that failed in a row, across restores. */
+  private readonly trouble: Trouble
+  /** The sink whose transactions fail; undefined: nothing fails, or what fails is no sink's. */
+  private failing: Writer | undefined
 
   constructor(info: LaneInfo, entry: BuiltSource, run: LaneRun, onFailure: (error: Error) => Promise<void>) {
     this.info = info
@@ -52,8 +63,22 @@ export class BatchWriter {
     this.run = run
     this.onFailure = onFailure
     this.commitInterval = entry.source.commitImmediately ? 0 : run.built.pipeline.commit_interval
+    this.signal = AbortSignal.any([run.signal, this.lost.signal])
     this.batch = this.newBatch()
     this.lastCommit = run.clock.monotonic()
+    this.trouble = new Trouble(run.clock)
+  }
+
+  /** Why the lane is not ready, as far as writing and committing goes. */
+  *findings(): Generator<Finding> {
+    const { trouble, step, failing } = this
+    const owner = failing ?? this.transactionOf()
+    const about = owner ? { kind: owner.meter.kind, name: owner.step.name } : ({ kind: 'lane', name: this.info.id } as const)
+    // A sink that fails says so itself.
+    if (!failing && trouble.lasts(BLIP)) yield { ...about, aspect: 'commit', reason: trouble.text, since: trouble.since }
+    if (!step || step.waits === 'sinks' || this.run.clock.monotonic() - step.at < STALL) return
+    const what = step.waits === 'begin' ? 'no transaction can be begun' : 'the checkpoint is not committed'
+    yield { ...about, aspect: 'commit answer', reason: `no answer: ${what}`, since: step.at }
   }
 
   /** Starts over from a checkpoint: everything in memory is discarded. */
@@ -70,6 +95,7 @@ export class BatchWriter {
   /** Nothing more is written or committed; waiters go on. */
   stop(): void {
     this.stopped = true
+    this.lost.abort(new FencedError(`lane ${this.info.id} is not this instance's any more; nothing more is written for it`))
     this.batch = this.newBatch()
     this.cancelTimer?.()
     this.wake?.()
@@ -201,10 +227,24 @@ export class BatchWriter {
       this.lastCommit = clock.monotonic()
       this.unsaved = false
     }
+    this.step = { waits: 'begin', at: clock.monotonic() }
     this.flushing = committer
-      .write(this.info, delta, transaction => this.writeAll(batch, transaction))
-      .catch((error: Error) => (this.stopped || generation !== this.generation ? undefined : this.onFailure(error)))
+      .write(this.info, delta, async transaction => {
+        this.step = { waits: 'sinks', at: clock.monotonic() }
+        this.assertOwned()
+        await this.writeAll(batch, transaction)
+        this.step = { waits: 'commit', at: clock.monotonic() }
+      })
+      .then(
+        () => this.succeeded(),
+        (error: Error) => {
+          if (this.stopped || generation !== this.generation) return undefined
+          this.failed(error)
+          return this.onFailure(error)
+        },
+      )
       .finally(() => {
+        this.step = undefined
         this.flushing = undefined
         this.inFlight = 0
         this.wake?.()
@@ -212,11 +252,41 @@ export class BatchWriter {
       })
   }
 
+  /** A process that was frozen wakes in the middle of anything: before it writes it asks whether it may. @throws {FencedError} */
+  private assertOwned(): void {
+    this.signal.throwIfAborted()
+    if (this.entry.source.holds?.(this.info.id) === false)
+      throw new FencedError(`lane ${this.info.id} may be another instance's: this one has not been heard of for too long`)
+  }
+
+  private succeeded(): void {
+    this.trouble.over()
+    this.failing?.transactionCommitted()
+    this.failing = undefined
+  }
+
+  /** Counts a try of whatever failed: the sink that threw, the one whose transactions the lane uses, or the source with its own store. */
+  private failed(error: Error): void {
+    if (!isRetryable(error)) return
+    this.trouble.failed(error)
+    const { writers, dlq } = this.run.built
+    if (!this.entry.committer.atomic) return
+    this.failing = [...writers, ...(dlq ? [dlq] : [])].find(w => w.threw === error) ?? this.transactionOf()
+    if (this.failing) this.failing.transactionFailed(error)
+    else this.entry.meter.retries++
+  }
+
+  /** The sink that shares the lane's transactions. */
+  private transactionOf(): Writer | undefined {
+    const { committer } = this.entry
+    return committer.atomic ? this.run.built.writers.find(w => w.joins(committer.scope)) : undefined
+  }
+
   /** Sinks first, all at once; then the dlq, with what the sinks rejected; then the source's own senders. The checkpoint follows. */
   private async writeAll(batch: CommitBatch, transaction?: Transaction): Promise<void> {
     const { source, committer } = this.entry
     const { writers, dlq } = this.run.built
-    const alone = { signal: this.run.signal, lane: this.info }
+    const alone = { signal: this.signal, lane: this.info, assertOwned: () => this.assertOwned() }
     const together = { ...alone, transaction }
     const contextOf = (writer: Writer): WriteContext => (writer.joins(committer.scope) ? together : alone)
     const rejected = await Promise.all(writers.map((writer, i) => writer.write(batch.outputs[i], contextOf(writer))))

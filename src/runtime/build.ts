@@ -85,8 +85,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
       step,
       create(step, 'write', options.log, () => step.plugin.create(step.config, { ...context(step.name), dlq: kind === 'dlq' }) as Sink),
       meters.step(step.name, kind),
-      pipeline.retry,
-      options.log,
+      { retry: pipeline.retry, clock: options.clock, log: options.log },
     )
   const expressions = new Map(
     [...pipeline.transforms, ...pipeline.sinks].filter(s => s.when !== undefined).map(s => [s.name, compile(s.when!)]),

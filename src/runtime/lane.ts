@@ -28,14 +28,16 @@ import {
 } from '../contract/plugin.ts'
 import type { Clock } from '../kit/clock.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
-import { backoff, pause } from '../kit/pause.ts'
+import { pause } from '../kit/pause.ts'
 import { isOutside } from './backfill.ts'
 import { BatchWriter } from './batch-writer.ts'
 import type { Built, BuiltSource } from './build.ts'
 import { Chain, type Exit, type Stage } from './chain.ts'
 import type { Admission } from './identity.ts'
 import { BatchAbandoned, PoisonSearch, processOneByOne } from './poison.ts'
+import { BLIP, type Finding, STALL, Trouble } from './readiness.ts'
 import { LaneState } from './state.ts'
+import { delayOf } from './writer.ts'
 
 /** What the lanes of a running pipeline share. */
 export interface LaneRun {
@@ -71,6 +73,11 @@ export class Lane {
   private chain!: Chain
   private state = new LaneState()
   private status: 'running' | 'restoring' | 'dropped' = 'restoring'
+  /** `clock.monotonic()` since when the lane restores, or its chain runs a batch. */
+  private restoringSince: number
+  private busySince = 0
+  /** The transform whose peer is away, and how long already. Set by `hold`, cleared when the batch is through. */
+  private held: { readonly step: string; readonly trouble: Trouble } | undefined
   /** Resolves when the chain is done with the batch that it runs. Until then no commit batch is cut: half a source batch has no position. */
   private busy: Promise<void> | undefined
   /** Counts restores: what was read before one is void after it. */
@@ -92,7 +99,22 @@ export class Lane {
     this.run = run
     this.originOf = originOf
     this.writer = new BatchWriter(info, entry, run, error => this.recover(error))
-    this.silentSince = this.silentUntil = this.lastTick = run.clock.monotonic()
+    this.silentSince = this.silentUntil = this.lastTick = this.restoringSince = run.clock.monotonic()
+  }
+
+  /** Why the lane is not ready. */
+  *findings(): Generator<Finding> {
+    if (this.status === 'dropped') return
+    const now = this.run.clock.monotonic()
+    const about = { kind: 'lane', name: this.info.id } as const
+    const { held, restoringSince, busySince } = this
+    yield* this.writer.findings()
+    if (this.status === 'restoring' && now - restoringSince >= STALL)
+      yield { ...about, aspect: 'restore', reason: 'its checkpoint is not restored yet', since: restoringSince }
+    if (held?.trouble.lasts(BLIP))
+      yield { kind: 'transform', name: held.step, aspect: 'hold', reason: held.trouble.text, since: held.trouble.since }
+    else if (this.busy && now - busySince >= STALL)
+      yield { ...about, aspect: 'batch', reason: 'the transforms are not done with a batch', since: busySince }
   }
 
   /** Takes the lane over. @returns where to read from; undefined: never checkpointed. */
@@ -270,10 +292,12 @@ export class Lane {
     let resolve!: () => void
     const busy = new Promise<void>(r => (resolve = r))
     this.busy = busy
+    this.busySince = this.run.clock.monotonic()
     this.writer.held = true
     return () => {
       if (this.busy === busy) {
         this.busy = undefined
+        this.held = undefined
         this.writer.held = false
       }
       resolve()
@@ -348,12 +372,14 @@ export class Lane {
   private async hold(stage: Stage, error: Error, attempt: number, open: () => boolean): Promise<void> {
     const { built, clock, log, stopping, random } = this.run
     stage.meter.retries++
+    if (this.held?.step !== stage.name) this.held = { step: stage.name, trouble: new Trouble(clock) }
+    this.held.trouble.failed(error)
     log.warn({ step: stage.name, lane: this.info.id, error: error.message }, 'transform failed, trying again')
     // What can be read again need not delay the end of the run. What cannot is tried for as long as there is time.
     const leaves = (): boolean => stopping.aborted && this.entry.source.seek !== undefined
     if (open() && !leaves()) {
       const signals = stopping.aborted ? [this.dropped.signal] : [stopping, this.dropped.signal]
-      await pause(clock, backoff(built.pipeline.retry, attempt, random), ...signals)
+      await pause(clock, delayOf(built.pipeline.retry, attempt + 1, attempt, random), ...signals)
     }
     if (!open() || leaves()) throw new BatchAbandoned(`abandoned while ${stage.name} waited: ${error.message}`)
   }
@@ -369,6 +395,7 @@ export class Lane {
 
   private restore(cause: Error): Promise<void> {
     this.status = 'restoring'
+    this.restoringSince = this.run.clock.monotonic()
     this.generation++
     this.restoring = this.restoreCheckpoint(cause).finally(() => (this.restoring = undefined))
     return this.restoring
@@ -382,7 +409,8 @@ export class Lane {
     const restoring = (): boolean => this.status === 'restoring'
     let cause = first
     while (restoring()) {
-      const growing = this.restores++ === 0 ? 0 : backoff(built.pipeline.retry, this.restores, random)
+      const tries = this.restores++
+      const growing = tries === 0 ? 0 : delayOf(built.pipeline.retry, tries, tries, random)
       // Race 3: the group gets time to revoke the lane before it is claimed again.
       const delay = cause instanceof FencedError ? FENCED_GRACE : growing
       if (delay > 0) await pause(clock, delay)

@@ -1,13 +1,14 @@
 /** One running pipeline: reads its sources, moves batches through lanes, and ends by input, signal or failure. */
-import { EnvironmentError, FencedError, type Logger, PipelineError, VerdictError } from '../contract/plugin.ts'
+import { EnvironmentError, FencedError, type Logger, PipelineError, type Source, VerdictError } from '../contract/plugin.ts'
 import { isOneShot } from '../config/traits.ts'
 import { Assignment } from './assignment.ts'
 import type { Built, BuiltSource } from './build.ts'
 import type { Clock } from '../kit/clock.ts'
 import type { Lane } from './lane.ts'
 import { pause } from '../kit/pause.ts'
+import { describeReason, type Finding, Readiness, type Reason, Trouble } from './readiness.ts'
 import { Reader } from './reader.ts'
-import { isRetryable, type Writer } from './writer.ts'
+import { delayOf, isRetryable, type Writer } from './writer.ts'
 
 export interface RunOptions {
   readonly clock: Clock
@@ -31,6 +32,9 @@ export class PipelineRun {
   readonly lanes: ReadonlyMap<string, Lane>
   private readonly assignment: Assignment
   private readonly options: RunOptions
+  private readonly readiness: Readiness
+  /** Sources that are being opened, or whose lanes are being claimed, and whose peer is away. */
+  private readonly openings = new Map<string, Trouble>()
   private readonly opening = new AbortController()
   private readonly reading = new AbortController()
   private readonly writing = new AbortController()
@@ -52,6 +56,7 @@ export class PipelineRun {
   constructor(built: Built, options: RunOptions) {
     this.built = built
     this.options = options
+    this.readiness = new Readiness(options.clock)
     this.assignment = new Assignment({
       built,
       clock: options.clock,
@@ -59,7 +64,7 @@ export class PipelineRun {
       random: options.random ?? Math.random,
       signal: this.writing.signal,
       stopping: this.reading.signal,
-      retrying: fn => this.retrying(fn),
+      retrying: (step, fn) => this.retrying(step, fn),
       fatal: error => this.fatal(error),
     })
     this.lanes = this.assignment.lanes
@@ -102,17 +107,28 @@ export class PipelineRun {
     this.fatal(reason)
   }
 
-  /** Why the pipeline is not ready; empty: it is. */
+  /** Why the pipeline is not ready, each reason with its step and since when; empty: it is. */
+  reasons(): Reason[] {
+    return this.readiness.look(this.findings())
+  }
+
+  /** The same as texts. */
   notReady(): string[] {
-    const why: string[] = []
-    if (!this.opened) why.push('starting')
-    if (this.failure) why.push(this.failure.message)
-    for (const { step, source } of this.built.sources) if (source.healthy?.() === false) why.push(`source ${step.name}: peer unreachable`)
-    for (const w of this.sinks) {
-      if (w.broken) why.push(`sink ${w.step.name}: circuit open`)
-      else if (w.sink.healthy?.() === false) why.push(`sink ${w.step.name}: peer unreachable`)
+    return this.reasons().map(describeReason)
+  }
+
+  private *findings(): Generator<Finding> {
+    if (this.failure) yield { kind: 'pipeline', aspect: 'failure', reason: this.failure.message }
+    else if (!this.opened) yield { kind: 'pipeline', aspect: 'start', reason: 'starting' }
+    for (const [name, trouble] of this.openings)
+      if (trouble.since !== undefined) yield { kind: 'source', name, aspect: 'open', reason: trouble.text, since: trouble.since }
+    for (const { step, source } of this.built.sources) {
+      const health = source.healthy?.() ?? true
+      if (health !== true)
+        yield { kind: 'source', name: step.name, aspect: 'peer', reason: health === false ? 'peer unreachable' : health }
     }
-    return why
+    for (const writer of this.sinks) yield* writer.findings()
+    for (const lane of this.lanes.values()) yield* lane.findings()
   }
 
   now(): number {
@@ -142,7 +158,7 @@ export class PipelineRun {
 
   private async openSource(entry: BuiltSource): Promise<void> {
     entry.connect(this.assignment.contextFor(entry))
-    if (entry.source.open) await this.retrying(() => entry.source.open!(this.reading.signal))
+    if (entry.source.open) await this.retrying(entry.step.name, () => entry.source.open!(this.reading.signal))
   }
 
   private reader(entry: BuiltSource): Reader {
@@ -161,7 +177,8 @@ export class PipelineRun {
   private tick(): void {
     this.cancelTick = this.options.clock.after(TICK, () => {
       const { untilIdle } = this.options
-      if (this.built.sources.some(({ source }) => source.healthy?.() === false)) this.reachableSince = this.options.clock.monotonic()
+      this.reasons()
+      if (this.built.sources.some(({ source }) => isAway(source))) this.reachableSince = this.options.clock.monotonic()
       if (untilIdle !== undefined && !this.stopping && this.idleFor() >= untilIdle) this.stop()
       else for (const lane of this.lanes.values()) void lane.tick(this.caughtUp(lane)).catch(error => this.fatal(error as Error))
       this.tick()
@@ -172,7 +189,7 @@ export class PipelineRun {
   private watchPeers(since: number): void {
     const { clock } = this.options
     this.cancelPatience = clock.after(TICK, () => {
-      const away = this.built.sources.filter(({ source }) => source.healthy?.() === false).map(s => s.step.name)
+      const away = this.built.sources.filter(({ source }) => isAway(source)).map(s => s.step.name)
       const now = clock.monotonic()
       if (this.opened && away.length === 0) return this.watchPeers(now)
       if (now - since < PATIENCE) return this.watchPeers(since)
@@ -222,17 +239,24 @@ export class PipelineRun {
   }
 
   /** For opening and claiming: connection errors are tried again with back-off until the run ends. */
-  private async retrying<T>(fn: () => Promise<T>): Promise<T> {
-    const { initial_delay, max_delay } = this.built.pipeline.retry
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await fn()
-      } catch (error) {
-        if (this.reading.signal.aborted || !(isRetryable(error) || error instanceof FencedError)) throw error
-        this.lastError = (error as Error).message
-        this.options.log.warn({ error: (error as Error).message, attempt }, 'peer not ready, trying again')
-        await this.pause(Math.min(max_delay, initial_delay * 2 ** Math.min(attempt, 16)))
+  private async retrying<T>(step: string, fn: () => Promise<T>): Promise<T> {
+    const { retry } = this.built.pipeline
+    const trouble = new Trouble(this.options.clock)
+    try {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await fn()
+        } catch (error) {
+          if (this.reading.signal.aborted || !(isRetryable(error) || error instanceof FencedError)) throw error
+          this.lastError = (error as Error).message
+          trouble.failed(error as Error)
+          this.openings.set(step, trouble)
+          this.options.log.warn({ step, error: (error as Error).message, attempt }, 'peer not ready, trying again')
+          await this.pause(delayOf(retry, attempt + 1, attempt, this.options.random ?? Math.random))
+        }
       }
+    } finally {
+      if (this.openings.get(step) === trouble) this.openings.delete(step)
     }
   }
 
@@ -244,6 +268,8 @@ export class PipelineRun {
     return this.built.writers.concat(this.built.dlq ?? [])
   }
 }
+
+const isAway = (source: Source): boolean => (source.healthy?.() ?? true) !== true
 
 type Closing = readonly [what: string, close: () => Promise<unknown> | undefined | void]
 

@@ -1,9 +1,12 @@
 /** A sink with its retry policy and circuit breaker: one per sink step, shared by all lanes. */
+import type { Clock } from '../kit/clock.ts'
+import { backoff, pause } from '../kit/pause.ts'
 import { PluginError } from '../kit/plugin-error.ts'
 import type { Logger, Message, Sink, SinkPlugin, WriteContext } from '../contract/plugin.ts'
 import { BatchError, DataError, PipelineError } from '../contract/plugin.ts'
 import type { RetryConfig, SinkStep, Step } from '../config/model.ts'
 import { scopeOf } from '../config/traits.ts'
+import { type Finding, Pending, Trouble } from './readiness.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Refused {
@@ -11,24 +14,35 @@ export interface Refused {
   readonly error: Error
 }
 
-type Policy = { execute<T>(fn: (context: { signal: AbortSignal }) => Promise<T>, signal: AbortSignal): Promise<T> }
+/** What a writer shares with the run. */
+export interface WriterHost {
+  readonly retry: RetryConfig
+  readonly clock: Clock
+  readonly log: Logger
+  readonly random?: () => number
+}
 
 export class Writer {
   readonly step: SinkStep | Step<SinkPlugin>
   readonly sink: Sink
   readonly meter: StepMeter
-  private readonly log: Logger
-  private readonly retry: RetryConfig
-  private policy: Policy | undefined
-  /** The circuit is open: the sink fails persistently and the sources wait. */
+  /** The circuit is open: the sink fails persistently, the sources wait, and one write at a time probes it. */
   broken = false
+  /** What a write into a transaction threw last. */
+  threw: Error | undefined
+  private readonly host: WriterHost
+  private readonly trouble: Trouble
+  private readonly pending: Pending
+  /** The probe of an open circuit that is under way; resolves when it has ended either way. */
+  private probing: Promise<void> | undefined
 
-  constructor(step: SinkStep | Step<SinkPlugin>, sink: Sink, meter: StepMeter, retry: RetryConfig, log: Logger) {
+  constructor(step: SinkStep | Step<SinkPlugin>, sink: Sink, meter: StepMeter, host: WriterHost) {
     this.step = step
     this.sink = sink
     this.meter = meter
-    this.retry = retry
-    this.log = log
+    this.host = host
+    this.trouble = new Trouble(host.clock)
+    this.pending = new Pending(host.clock)
   }
 
   /**
@@ -47,10 +61,40 @@ export class Writer {
     return refused
   }
 
+  /** Why the sink is not ready. */
+  *findings(): Generator<Finding> {
+    const { trouble, pending, step, meter } = this
+    const about = { kind: meter.kind, name: step.name }
+    const health = this.sink.healthy?.() ?? true
+    if (this.broken) yield { ...about, aspect: 'write', reason: `circuit open: ${trouble.text}`, since: trouble.since }
+    else if (typeof health === 'string') yield { ...about, aspect: 'write', reason: health, since: trouble.since }
+    else if (!health)
+      yield {
+        ...about,
+        aspect: 'write',
+        reason: `peer unreachable${trouble.error ? `: ${trouble.text}` : ''}`,
+        since: trouble.since,
+      }
+    else if (trouble.lasts()) yield { ...about, aspect: 'write', reason: trouble.text, since: trouble.since }
+    const { stalledSince } = pending
+    if (stalledSince !== undefined)
+      yield { ...about, aspect: 'answer', reason: 'no answer: what was written is not acknowledged', since: stalledSince }
+  }
+
+  /** A transaction that the sink writes into failed: it is tried again as a whole. */
+  transactionFailed(error: Error): void {
+    this.meter.retries++
+    this.trouble.failed(error)
+  }
+
+  transactionCommitted(): void {
+    this.trouble.over()
+  }
+
   /** A sink that fails as a whole because a message cannot be written as JSON gets the others again. */
   private async attempt(messages: readonly Message[], context: WriteContext): Promise<readonly Refused[]> {
     try {
-      await (context.transaction ? this.sink.write(messages, context) : this.writeWithRetry(messages, context))
+      await (context.transaction ? this.call(messages, context) : this.writeWithRetry(messages, context))
       return []
     } catch (error) {
       if (error instanceof BatchError) return [...error.failed].map(([i, cause]) => ({ message: messages[i], error: cause }))
@@ -74,59 +118,101 @@ export class Writer {
 
   /** Opens the sink, again and again while its peer is away. */
   async open(signal: AbortSignal): Promise<void> {
-    if (!this.sink.open) return
-    const policy = await this.getPolicy()
-    await policy.execute(() => this.sink.open!(signal), signal)
-  }
-
-  private async writeWithRetry(messages: readonly Message[], context: WriteContext): Promise<void> {
-    const policy = this.policy ?? (await this.getPolicy())
-    // The first try goes past the policy: it costs several microseconds, and nearly every write succeeds.
-    if (!this.broken) {
+    const { sink, pending } = this
+    if (!sink.open) return
+    await this.untilDone(signal, async () => {
+      const call = pending.begin()
       try {
-        return await this.sink.write(messages, context)
-      } catch (error) {
-        if (!isRetryable(error) || context.signal.aborted) throw error
-        this.note(error as Error)
+        await sink.open!(signal)
+      } finally {
+        pending.end(call)
       }
+    })
+  }
+
+  private writeWithRetry(messages: readonly Message[], context: WriteContext): Promise<void> {
+    return this.untilDone(context.signal, async () => {
+      context.assertOwned?.()
+      await this.call(messages, context)
+    })
+  }
+
+  private async call(messages: readonly Message[], context: WriteContext): Promise<void> {
+    const { pending } = this
+    const call = pending.begin()
+    const progress = (): void => {
+      pending.progress(call)
+      // It takes messages, although the whole of them is not done yet.
+      if (!context.transaction) this.recovered()
     }
-    await policy.execute(() => this.sink.write(messages, context), context.signal)
+    try {
+      await this.sink.write(messages, { ...context, progress })
+    } catch (error) {
+      if (context.transaction) this.threw = error as Error
+      throw error
+    } finally {
+      pending.end(call)
+    }
   }
 
-  private note(error: Error): void {
+  /**
+   * Repeats `attempt` until it resolves, throws what waiting does not mend, or the signal aborts. While the circuit is open one caller
+   * at a time tries; the others wait for what becomes of it.
+   */
+  private async untilDone(signal: AbortSignal, attempt: () => Promise<void>): Promise<void> {
+    const { retry, clock, random = Math.random } = this.host
+    for (let tries = 0; ; tries++) {
+      while (this.broken && this.probing) await this.probing
+      const probe = this.broken ? Promise.withResolvers<void>() : undefined
+      if (probe) this.probing = probe.promise
+      try {
+        // A signal that was aborted while this one waited for its turn: nothing more is to be written.
+        if (tries > 0) signal.throwIfAborted()
+        await attempt()
+        this.recovered()
+        return
+      } catch (error) {
+        // Whatever is the matter with the messages, the sink is there.
+        if (error instanceof BatchError || error instanceof DataError) this.recovered()
+        if (!isRetryable(error) || signal.aborted) throw error
+        this.failed(error as Error)
+        // The next probe comes after the pause, too, whoever makes it.
+        if (probe) await pause(clock, retry.breaker_reset, signal)
+        if (signal.aborted) throw error
+      } finally {
+        if (probe) {
+          if (this.probing === probe.promise) this.probing = undefined
+          probe.resolve()
+        }
+      }
+      if (!probe) await pause(clock, delayOf(retry, this.trouble.times, tries, random), signal)
+    }
+  }
+
+  private failed(error: Error): void {
+    const { log, retry } = this.host
     this.meter.retries++
-    this.log.warn({ step: this.step.name, error: error.message }, 'sink failed, trying again')
+    this.trouble.failed(error)
+    log.warn({ step: this.step.name, error: error.message }, 'sink failed, trying again')
+    if (this.broken || this.trouble.times < retry.breaker_failures) return
+    this.broken = true
+    log.error({ step: this.step.name }, 'circuit open: the sink fails persistently, the sources wait')
   }
 
-  private async getPolicy(): Promise<Policy> {
-    if (this.policy) return this.policy
-    const c = await import('cockatiel')
-    const retryable = c.handleWhen(error => isRetryable(error))
-    const retry = c.retry(
-      c.handleWhen(error => isRetryable(error) || error instanceof c.BrokenCircuitError),
-      {
-        backoff: new c.ExponentialBackoff({ initialDelay: this.retry.initial_delay, maxDelay: this.retry.max_delay }),
-        maxAttempts: Number.MAX_SAFE_INTEGER,
-      },
-    )
-    const breaker = c.circuitBreaker(retryable, {
-      halfOpenAfter: this.retry.breaker_reset,
-      breaker: new c.ConsecutiveBreaker(this.retry.breaker_failures),
-    })
-    retry.onFailure(({ reason }) => {
-      if ('error' in reason && isRetryable(reason.error)) this.note(reason.error as Error)
-    })
-    breaker.onBreak(() => {
-      this.broken = true
-      this.log.error({ step: this.step.name }, 'circuit open: the sink fails persistently, the sources wait')
-    })
-    breaker.onReset(() => {
-      this.broken = false
-      this.log.info({ step: this.step.name }, 'circuit closed: the sink is back')
-    })
-    return (this.policy = c.wrap(retry, breaker))
+  private recovered(): void {
+    this.trouble.over()
+    if (!this.broken) return
+    this.broken = false
+    this.host.log.info({ step: this.step.name }, 'circuit closed: the sink is back')
   }
 }
+
+/**
+ * Wait before something is tried again, ms: doubled, and after `breaker_failures` in a row the interval at which an absent peer is
+ * probed, so that a peer that was away for long is not left alone for as long once it is back.
+ */
+export const delayOf = (retry: RetryConfig, failures: number, tries: number, random: () => number): number =>
+  failures >= retry.breaker_failures ? Math.min(retry.breaker_reset, retry.max_delay) : backoff(retry, tries, random)
 
 export function isRetryable(error: unknown): boolean {
   return error instanceof PipelineError && error.retryable

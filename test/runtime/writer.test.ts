@@ -1,6 +1,7 @@
 /** What the writer says and counts of tries. */
 import { expect, test } from 'vitest'
 import { BatchError, ConnectionError, DataError, EnvironmentError, Message, type Sink } from '../../src/contract/plugin.ts'
+import { systemClock } from '../../src/kit/clock.ts'
 import { Writer } from '../../src/runtime/writer.ts'
 
 const retry = { initial_delay: 1, max_delay: 1, breaker_failures: 10, breaker_reset: 1 }
@@ -21,7 +22,7 @@ test.each([
     },
   }
   const meter = { in: 0, out: 0, dead: 0, seconds: 0, retries: 0 }
-  const writer = new Writer({ name: 's' } as never, sink, meter as never, retry as never, log)
+  const writer = new Writer({ name: 's' } as never, sink, meter as never, { retry: retry as never, clock: systemClock, log })
   await writer.write([new Message(1), new Message(2)], context).catch(() => {})
   expect(lines).toEqual([['sink failed, trying again', { step: 's', error: 'busy' }]])
   expect(meter.retries).toBe(1)

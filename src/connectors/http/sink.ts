@@ -67,7 +67,9 @@ class HttpSink implements Sink {
     const work = async (): Promise<void> => {
       for (let parcel = queue.shift(); parcel && !failure; parcel = queue.shift()) {
         try {
+          context.assertOwned?.()
           await this.deliver(parcel, context.signal)
+          context.progress?.()
         } catch (error) {
           failure ??= error as Error
         }
@@ -83,8 +85,8 @@ class HttpSink implements Sink {
     if (failed.size > 0) throw new BatchError(failed)
   }
 
-  healthy(): boolean {
-    return this.client.reachable
+  healthy(): true | string {
+    return this.client.problem ?? true
   }
 
   /** Settles every message of it. @throws what may pass, or what concerns all. */

@@ -78,7 +78,10 @@ export interface Consumer {
   commit(offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void>
   /** The last successful poll of the broker for this partition found nothing: the `monotonic` time at which it was sent, or true when the log itself was looked at. */
   caughtUp(tp: TopicPartition): boolean | number
-  healthy(): boolean
+  /** False when the group's session is overdue: the partition may be another member's. Absent: not known. */
+  holds?(tp: TopicPartition): boolean
+  /** A text says why not. */
+  healthy(): boolean | string
   close(): Promise<void>
 }
 
@@ -99,8 +102,8 @@ export interface Producer {
    * @throws {BatchError} for records that can never be written (too large, invalid topic); the others are durable.
    */
   send(records: readonly OutRecord[]): Promise<void>
-  /** False while writes are failing and tried again. */
-  healthy?(): boolean
+  /** A text while writes are failing and tried again, or the brokers do not answer. */
+  healthy?(): boolean | string
   close(): Promise<void>
 }
 

@@ -158,8 +158,8 @@ class KafkaSink implements Sink {
     return { records: records.filter(accepted), indexes: messageOf.filter(accepted) }
   }
 
-  healthy(): boolean {
-    return this.handle !== undefined && (this.producer?.healthy?.() ?? true)
+  healthy(): boolean | string {
+    return this.handle === undefined ? 'not connected' : (this.producer?.healthy?.() ?? true)
   }
 
   async close(): Promise<void> {

@@ -148,6 +148,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
     },
 
     caughtUp: lane => (rest === undefined || tpKey(rest) !== lane) && consumer!.caughtUp(laneToPartition(lane)),
+    holds: lane => consumer?.holds?.(laneToPartition(lane)) ?? consumer !== undefined,
     healthy: () => consumer?.healthy() ?? false,
 
     async close() {

@@ -93,7 +93,7 @@ class PostgresSink implements Sink {
     if (failed.size > 0) throw new BatchError(failed)
   }
 
-  healthy(): boolean {
+  healthy(): boolean | string {
     return this.handle?.driver.healthy() ?? false
   }
 

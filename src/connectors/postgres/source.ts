@@ -90,7 +90,7 @@ class PostgresSource implements Source {
     return this.emptyAt ?? false
   }
 
-  healthy(): boolean {
+  healthy(): boolean | string {
     return this.handle?.driver.healthy() ?? false
   }
 

@@ -58,7 +58,8 @@ export interface Driver extends Session {
   session(): Promise<Session>
   /** Resolves when subscribed; from then on it comes back by itself. @throws {ConnectionError | EnvironmentError} */
   subscribe(patterns: readonly string[], handlers: SubscriptionHandlers): Promise<Subscription>
-  healthy(): boolean
+  /** A text says why not. */
+  healthy(): boolean | string
 }
 
 const WAITING_HELPS = new Set([

@@ -126,10 +126,14 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
       handle ??= await connect(config)
     },
 
-    async write(messages) {
+    async write(messages, context) {
       if (handle === undefined) throw new ConnectionError('the sink is not open')
       const failed = new Map<number, Error>()
-      for (const part of parts(messages, make, failed)) await run(part, failed)
+      for (const part of parts(messages, make, failed)) {
+        context.assertOwned?.()
+        await run(part, failed)
+        context.progress?.()
+      }
       written.inc(messages.length - failed.size)
       if (failed.size > 0) throw new BatchError(failed)
     },

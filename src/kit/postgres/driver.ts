@@ -67,8 +67,8 @@ export interface Driver extends Queryable {
   /** Several statements in one text, without parameters: migrations. */
   script(sql: string): Promise<void>
   session(): Promise<Session>
-  /** False after a connection failed, until one works again. */
-  healthy(): boolean
+  /** A text after a connection failed or the server stopped answering, until one works again. */
+  healthy(): boolean | string
   close(): Promise<void>
 }
 

@@ -3,6 +3,7 @@ import { compile, type Expression, fieldPaths } from '../../expressions/index.ts
 import { Message } from '../../contract/plugin.ts'
 import type { EndpointConfig, EndpointValue } from '../../config/model.ts'
 import type { PipelineRun } from '../pipeline.ts'
+import { describeReason, type Reason } from '../readiness.ts'
 import { attach, type Attachment, type Route } from '../../kit/http/listener.ts'
 
 interface StepStatus {
@@ -18,6 +19,7 @@ export interface Status {
   readonly pipeline: string
   readonly ready: boolean
   readonly problems: readonly string[]
+  readonly reasons: readonly Reason[]
   readonly lag: number
   readonly steps: Record<string, StepStatus>
   /** Sums over all labels. */
@@ -73,12 +75,16 @@ function handler(run: PipelineRun, { healthy, body }: EndpointConfig): Route['ha
 export function statusOf(run: PipelineRun, names?: { readonly steps: readonly string[]; readonly metrics: readonly string[] }): Status {
   const { built } = run
   const { meters } = built
-  const problems = run.notReady()
+  const reasons = run.reasons()
+  const problems = reasons.map(describeReason)
   const steps: Record<string, StepStatus> = {}
   for (const step of names?.steps ?? []) steps[step] = { kind: 'off', in: 0, out: 0, dead: 0, retries: 0, healthy: false }
   for (const m of meters.steps) steps[m.step] = { kind: m.kind, in: m.in, out: m.out, dead: m.dead, retries: m.retries, healthy: true }
-  for (const { step, source } of built.sources) steps[step.name].healthy = source.healthy?.() !== false
-  for (const w of built.writers.concat(built.dlq ?? [])) steps[w.step.name].healthy = !w.broken && w.sink.healthy?.() !== false
+  const laneOf = (name: string): string | undefined => run.lanes.get(name)?.info.source
+  for (const { kind, name } of reasons) {
+    const step = kind === 'lane' && name !== null ? laneOf(name) : name
+    if (step !== null && step !== undefined && steps[step]) steps[step].healthy = false
+  }
   const metrics: Record<string, number> = {}
   for (const name of names?.metrics ?? []) metrics[name] = 0
   for (const family of meters.families.values()) {
@@ -86,7 +92,7 @@ export function statusOf(run: PipelineRun, names?: { readonly steps: readonly st
     for (const { value } of family.samples.values()) sum += value
     metrics[family.name] = sum
   }
-  return { pipeline: built.pipeline.name, ready: problems.length === 0, problems, lag: meters.totalLag(), steps, metrics }
+  return { pipeline: built.pipeline.name, ready: problems.length === 0, problems, reasons, lag: meters.totalLag(), steps, metrics }
 }
 
 const messageOf = (status: object): Message => new Message(status)

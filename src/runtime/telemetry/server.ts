@@ -1,6 +1,7 @@
 /** `GET /metrics`, `/health`, `/ready` on a loopback port; no data and no config ever leaves through it. */
 import { attach, type Attachment, type Route } from '../../kit/http/listener.ts'
 import type { PipelineRun } from '../pipeline.ts'
+import { describeReason, type Reason } from '../readiness.ts'
 import { createRegistry } from './prometheus.ts'
 
 /** Metrics of all pipelines on one address are one page. */
@@ -40,9 +41,12 @@ export async function serveTelemetry(host: string, port: number, run: PipelineRu
 async function open(host: string, port: number, runs: ReadonlySet<PipelineRun>): Promise<Attachment> {
   const registry = await createRegistry(runs, { process: true })
   const route = (path: string, handle: Route['handle']): Route => ({ methods: ['GET'], path, owner: 'metrics', listed: true, handle })
-  const state = (path: string, problemsOf: (run: PipelineRun) => string[]): Route =>
+  const state = (path: string, reasonsOf: (run: PipelineRun) => Reason[]): Route =>
     route(path, (_request, response) => {
-      const pipelines = [...runs].map(run => ({ pipeline: run.built.pipeline.name, problems: problemsOf(run) }))
+      const pipelines = [...runs].map(run => {
+        const reasons = reasonsOf(run)
+        return { pipeline: run.built.pipeline.name, problems: reasons.map(describeReason), reasons, lag: run.built.meters.totalLag() }
+      })
       const ok = pipelines.every(p => p.problems.length === 0)
       response.writeHead(ok ? 200 : 503, { 'content-type': 'application/json' })
       response.end(JSON.stringify({ status: ok ? 'ok' : 'not ready', pipelines }))
@@ -51,7 +55,7 @@ async function open(host: string, port: number, runs: ReadonlySet<PipelineRun>):
     const text = await registry.metrics()
     response.writeHead(200, { 'content-type': registry.contentType }).end(text)
   })
-  return attach(host, port, [metrics, state('/health', () => []), state('/ready', run => run.notReady())], {
+  return attach(host, port, [metrics, state('/health', () => []), state('/ready', run => run.reasons())], {
     what: 'metrics',
     advice: 'Set metrics.port (KAFKA_METRICS_PORT) to a free port.',
   })

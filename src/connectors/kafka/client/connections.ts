@@ -22,6 +22,12 @@ export interface Address {
   readonly port: number
 }
 
+/**
+ * A broker that is frozen, or gone without a FIN, is given up after so long, ms: by then a cluster has elected other leaders. What may take
+ * longer (a join) has its own.
+ */
+const REQUEST_TIMEOUT = 10_000
+
 export class Connections {
   private readonly options: ClusterOptions
   private readonly logger: unknown
@@ -88,7 +94,7 @@ export class Connections {
       clientId: options.clientId,
       socketFactory: socketFactory(),
       connectionTimeout,
-      requestTimeout: options.requestTimeoutMs ?? 30_000,
+      requestTimeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT,
       enforceRequestTimeout: true,
       logger: this.logger,
       reauthenticationThreshold: 10_000,

@@ -6,21 +6,18 @@ import type { OutRecord, Producer, ProducerOptions } from '../driver.ts'
 import type { Cluster } from './cluster.ts'
 import { RecordAccumulator } from './produce/record-accumulator.ts'
 import { within } from './wait.ts'
-import { monotonic } from '../../../kit/clock.ts'
+import { PeerWatch } from '../../../kit/peer-watch.ts'
 
 const CLOSE_BUDGET = 10_000
-const PING_INTERVAL = 2000
-const PING_TIMEOUT = 3000
 
 export class KafkaProducer implements Producer {
   private readonly cluster: Cluster
   private readonly sender: RecordAccumulator
-  private reachable = true
-  private pinging = false
-  private pinged = monotonic()
+  private readonly watch: PeerWatch
 
   constructor(cluster: Cluster, options: ProducerOptions, log: Logger) {
     this.cluster = cluster
+    this.watch = new PeerWatch(() => cluster.ping())
     this.sender = new RecordAccumulator(cluster, {
       ...options,
       transactionalId: null,
@@ -34,33 +31,16 @@ export class KafkaProducer implements Producer {
     return this.sender.send(records)
   }
 
-  /** Asked now and then; a producer that has nothing to write looks after its brokers meanwhile. */
-  healthy(): boolean {
-    const now = monotonic()
-    if (!this.pinging && now - this.pinged > PING_INTERVAL) {
-      this.pinging = true
-      this.pinged = now
-      void within(this.ping(), PING_TIMEOUT, false).then(reachable => {
-        this.reachable = reachable
-        this.pinging = false
-      })
-    }
-    return this.reachable && !this.sender.troubled
+  /** A producer that has nothing to write looks after its brokers meanwhile. */
+  healthy(): true | string {
+    const { trouble } = this.sender
+    return trouble ?? this.watch.look()
   }
 
   async close(): Promise<void> {
     await within(this.sender.idle(), CLOSE_BUDGET, undefined)
     this.sender.fail(new ConnectionError('the producer is closed'))
     await this.cluster.close()
-  }
-
-  private async ping(): Promise<boolean> {
-    try {
-      await this.cluster.ping()
-      return true
-    } catch {
-      return false
-    }
   }
 }
 

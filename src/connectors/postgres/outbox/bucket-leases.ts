@@ -1,7 +1,8 @@
 /**
  * Who publishes which bucket. A publisher is a connection that holds the membership lock (shared) and one advisory lock per bucket:
- * the database drops them with the connection, however the publisher ends. Everybody sees all of them in `pg_locks` and computes
- * the same fair shares.
+ * the database drops them with the connection, however the process ends. Everybody sees all of them in `pg_locks` and computes
+ * the same fair shares. A process that is frozen, or whose machine vanished without a FIN, keeps its connection: whoever holds a lock
+ * and has not sent anything for the time of a lease is disconnected by the others. All times are the server's own.
  */
 import { crc32 } from 'node:zlib'
 import { EnvironmentError } from '../../../contract/plugin.ts'
@@ -13,6 +14,16 @@ const MEMBERS = 1_000_000
 const LOOK = `SELECT objid::int AS lock, array_agg(pid ORDER BY pid) AS pids, pg_backend_pid() AS me FROM pg_locks
   WHERE locktype = 'advisory' AND objsubid = 2 AND classid::bigint = $1 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY objid`
+
+/**
+ * Disconnects publishers that have been silent for `$2` ms. A backend that works on a statement is not silent; one that waits for its
+ * client to take the answer is. Of a login whose activity we may not see nothing is known, and it is left alone.
+ */
+const EVICT = `SELECT a.pid, pg_terminate_backend(a.pid) AS done FROM pg_stat_activity a
+  WHERE a.pid <> pg_backend_pid() AND (a.state <> 'active' OR a.wait_event_type = 'Client')
+  AND a.state_change < clock_timestamp() - $2 * interval '1 millisecond'
+  AND a.pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid::bigint = $1 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`
 
 export interface Shares {
   /** How many buckets are ours by right. */
@@ -59,6 +70,17 @@ export class BucketLeases {
     }
     const free = Array.from({ length: this.buckets }, (_, bucket) => bucket).filter(bucket => !taken.has(bucket))
     return { share, free }
+  }
+
+  /** @returns how many publishers were disconnected because they have been silent for `lease` ms. */
+  async evict(lease: number): Promise<number> {
+    const { rows } = await this.db.query(EVICT, [this.key, lease], { prepare: true })
+    return rows.filter(row => row.done === true).length
+  }
+
+  /** Says that this publisher is alive. */
+  async beat(): Promise<void> {
+    await this.db.query('SELECT 1', [], { prepare: true })
   }
 
   /** @returns which of them are ours now. */

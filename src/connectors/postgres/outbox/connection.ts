@@ -4,6 +4,7 @@
  */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import { ConnectionError, type Position, type SourceContext } from '../../../contract/plugin.ts'
+import { monotonic } from '../../../kit/clock.ts'
 import type { Session } from '../../../kit/postgres/driver.ts'
 import { Bucket } from './bucket.ts'
 import type { BucketLeases } from './bucket-leases.ts'
@@ -13,6 +14,8 @@ import type { Statements } from './table.ts'
 
 /** While buckets are to come from another publisher, how often to look for them, ms: nobody publishes them meanwhile. */
 const SOON = 50
+/** A database that has not answered for so long is a reason not to be ready, ms. */
+const SILENT = 6000
 
 /** What a connection needs of its outbox. */
 export interface ConnectionHost {
@@ -33,17 +36,27 @@ export class Connection {
   readonly reader: OutboxReader
   /** Embedded database: the lock that its advisory locks are not. */
   readonly unlock: () => void
+  /** One backend for all, on which nobody else can live. */
+  private readonly embedded: boolean
   private readonly leases: BucketLeases
   private readonly host: ConnectionHost
   private timer: NodeJS.Timeout | undefined
+  private beating: NodeJS.Timeout | undefined
+  /** `monotonic` ms at which the last question that was answered was asked: so far the server knows that we live. */
+  private heardAt = monotonic()
   /** Lost, or being closed: the buckets are not its to change any more. */
   private ended = false
   /** Another publisher is about to give back what is ours by right. */
   private lacking = false
   /** performance.now() at which the gauges are due. */
   private metering = 0
+  /** performance.now() at which silent publishers are looked for again. */
+  private evicting = 0
+  /** Questions without an answer yet: performance.now() at which each was asked. */
+  private readonly asked = new Set<{ readonly at: number }>()
 
-  constructor(session: Session, leases: BucketLeases, reader: OutboxReader, unlock: () => void, host: ConnectionHost) {
+  constructor(session: Session, leases: BucketLeases, reader: OutboxReader, unlock: () => void, embedded: boolean, host: ConnectionHost) {
+    this.embedded = embedded
     this.session = session
     this.leases = leases
     this.reader = reader
@@ -51,10 +64,18 @@ export class Connection {
     this.host = host
   }
 
+  /** Why the outbox is not ready; undefined: the database answers. */
+  get silent(): string | undefined {
+    const limit = performance.now() - SILENT
+    for (const { at } of this.asked) if (at < limit) return 'no answer from the database'
+    return undefined
+  }
+
   /** Nothing is taken or given back after it, but by `leave`. */
   end(): void {
     this.ended = true
     clearTimeout(this.timer)
+    clearInterval(this.beating)
   }
 
   /** Marks what is published and gives the buckets back; a server would do the latter by itself, the embedded one does not. */
@@ -62,9 +83,17 @@ export class Connection {
     return this.bounded(this.giveUp())
   }
 
-  /** `tend`, again and again. */
+  /** False: the other publishers may have replaced this one; it was frozen, or the database is silent. Nothing more is to be written. */
+  get holds(): boolean {
+    return this.embedded || monotonic() - this.heardAt < this.host.config.lease
+  }
+
+  /** `tend`, again and again. While it gives buckets back or waits for the runtime, the beats go on. */
   schedule(): void {
-    const { lease_interval } = this.host.config
+    const { lease_interval, lease } = this.host.config
+    this.beating ??= setInterval(() => {
+      if (this.asked.size === 0) void this.answered(this.leases.beat()).catch(() => {})
+    }, lease / 4).unref()
     this.timer = setTimeout(
       () => {
         void this.tend()
@@ -81,6 +110,7 @@ export class Connection {
   /** Looks at who is there; gives back what is more than our share, takes what is free, and refreshes the gauges. */
   async tend(): Promise<void> {
     const { leases, session } = this
+    await this.evict()
     const { share, free } = await this.answered(leases.look())
     const surplus = [...leases.held].slice(Math.max(share, 0))
     if (surplus.length > 0) await this.giveBack(surplus)
@@ -100,6 +130,15 @@ export class Connection {
     const { rowCount } = await this.answered(this.session.query(this.host.statements.mark, [ids]))
     for (const id of ids) bucket.published.delete(id)
     this.host.meter.suppressed.inc(rowCount)
+  }
+
+  /** Looked for less often than for free buckets: nobody is silent for long enough any sooner. */
+  private async evict(): Promise<void> {
+    const { ctx, config } = this.host
+    if (this.embedded || performance.now() < this.evicting) return
+    this.evicting = performance.now() + Math.min(1000, config.lease / 4)
+    const gone = await this.answered(this.leases.evict(config.lease))
+    if (gone > 0) ctx.log.warn({ step: ctx.step, publishers: gone }, `disconnected publishers that were silent for ${config.lease} ms; their buckets are free`)
   }
 
   private async takeOver(indexes: readonly number[]): Promise<void> {
@@ -143,13 +182,13 @@ export class Connection {
     await leases.leave()
   }
 
-  /** @throws {ConnectionError} after `lease_timeout`: the server may have given our locks to somebody else. */
+  /** @throws {ConnectionError} after `lease`: the server may have given our locks to somebody else. */
   private async answered<T>(answer: Promise<T>): Promise<T> {
     try {
       return await this.bounded(answer)
     } catch (error) {
       if (error === LATE) {
-        const gone = new ConnectionError(`the database has not answered for ${this.host.config.lease_timeout} ms`)
+        const gone = new ConnectionError(`the database has not answered for ${this.host.config.lease} ms`)
         this.host.lose(this, gone)
         throw gone
       }
@@ -159,10 +198,15 @@ export class Connection {
 
   private async bounded<T>(answer: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>()
-    const timer = setTimeout(() => late.reject(LATE), this.host.config.lease_timeout)
+    const timer = setTimeout(() => late.reject(LATE), this.host.config.lease)
+    const question = { at: performance.now(), sent: monotonic() }
+    this.asked.add(question)
     try {
-      return await Promise.race([answer, late.promise])
+      const result = await Promise.race([answer, late.promise])
+      this.heardAt = Math.max(this.heardAt, question.sent)
+      return result
     } finally {
+      this.asked.delete(question)
       clearTimeout(timer)
     }
   }

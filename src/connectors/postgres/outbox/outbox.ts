@@ -94,8 +94,12 @@ export class Outbox implements Source {
     return this.connection?.reader.more === false && this.find(lane)?.waiting === 0
   }
 
-  healthy(): boolean {
-    return this.connection !== undefined
+  holds(): boolean {
+    return this.connection?.holds ?? false
+  }
+
+  healthy(): true | string {
+    return this.connection === undefined ? 'not connected to the database' : (this.connection.silent ?? true)
   }
 
   async close(): Promise<void> {
@@ -140,7 +144,7 @@ export class Outbox implements Source {
         error => this.broke(error),
         driver.embedded,
       )
-      const connection = new Connection(session, leases, reader, unlock, this.host)
+      const connection = new Connection(session, leases, reader, unlock, driver.embedded, this.host)
       this.connection = connection
       session.onLost(error => this.lose(connection, error))
       if (config.channel !== '') await session.listen(config.channel, () => reader.hint())

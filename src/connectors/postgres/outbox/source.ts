@@ -18,8 +18,8 @@ export default defineSource<PostgresOutboxSourceConfig>({
 
 function validateConfig(config: PostgresOutboxSourceConfig): ConfigProblem[] {
   const problems = validateConnection(config)
-  if (config.lease_timeout < 3 * config.lease_interval)
-    problems.push({ path: ['lease_timeout'], message: 'must be at least three times lease_interval, or a slow answer costs the leases' })
+  if (config.lease < 3 * config.lease_interval)
+    problems.push({ path: ['lease'], message: 'must be at least three times lease_interval, or a slow answer costs the leases' })
   const { id, processed_at } = config.columns
   if (id === processed_at) problems.push({ path: ['columns', 'processed_at'], message: 'is the same column as id' })
   return problems

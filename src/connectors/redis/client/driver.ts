@@ -13,6 +13,7 @@ import {
   type Subscription,
   type SubscriptionHandlers,
 } from '../driver.ts'
+import { PeerWatch } from '../../../kit/peer-watch.ts'
 import { nameOf } from '../url.ts'
 import { type ClientOptions, commonOptions, singleOptions } from './options.ts'
 import { CONNECT_TIMEOUT } from './reading/protocol.ts'
@@ -26,6 +27,7 @@ export class IoredisDriver implements Driver {
   readonly scope: string
   private readonly options: ClientOptions
   private readonly client: Client
+  private readonly watch = new PeerWatch(() => this.ping())
 
   constructor(options: ClientOptions) {
     this.options = options
@@ -38,8 +40,10 @@ export class IoredisDriver implements Driver {
     await open(this.client, this.options, this.scope)
   }
 
-  run(commands: readonly Command[], options: RunOptions = {}): Promise<(Reply | ReplyError)[]> {
-    return run(this.client, commands, options, this.scope)
+  async run(commands: readonly Command[], options: RunOptions = {}): Promise<(Reply | ReplyError)[]> {
+    const replies = await run(this.client, commands, options, this.scope)
+    this.watch.answered()
+    return replies
   }
 
   async session(): Promise<Session> {
@@ -66,8 +70,13 @@ export class IoredisDriver implements Driver {
     return subscribe(this.options, find, patterns, handlers, error => explain(error, this.scope))
   }
 
-  healthy(): boolean {
-    return this.client.status === 'ready'
+  healthy(): true | string {
+    return this.client.status === 'ready' ? this.watch.look() : `${this.scope}: not connected`
+  }
+
+  /** Any answer will do, also a refusal: the user may lack the right to PING. */
+  private async ping(): Promise<void> {
+    await run(this.client, [['PING']], {}, this.scope)
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@ import pg from 'pg'
 import type { Logger } from '../../../contract/plugin.ts'
 import { type Driver, inTransaction, type OpenTransaction, type Param, type Result, type Session } from '../driver.ts'
 import { classify, isConnectionLoss } from '../errors.ts'
+import { PeerWatch } from '../../peer-watch.ts'
 import { ServerSession } from './session.ts'
 import { isBroken, type Runner, ServerTransaction } from './transaction.ts'
 import { decode, encode } from '../types.ts'
@@ -25,6 +26,7 @@ export interface ServerOptions {
 const CONNECT_TIMEOUT = 10_000
 /** A server that says nothing for so much longer than its own statement_timeout is taken for gone. */
 const SILENCE = 10_000
+const PING_TIMEOUT = 10_000
 
 /** Looks once whether it can be used: wrong credentials end the run at once. */
 export async function openServer(options: ServerOptions, log: Logger): Promise<Driver> {
@@ -44,7 +46,7 @@ class ServerDriver implements Driver, Runner {
   private readonly pool: pg.Pool
   private readonly place: string
   private readonly sessions = new Set<ServerSession>()
-  private up = true
+  private readonly watch = new PeerWatch(() => this.ping())
 
   constructor(o: ServerOptions, log: Logger) {
     this.place = `PostgreSQL at ${o.place}`
@@ -65,7 +67,7 @@ class ServerDriver implements Driver, Runner {
     this.pool = new pg.Pool({ ...this.config, max: o.poolSize, idleTimeoutMillis: 30_000, allowExitOnIdle: true })
     // An idle connection that ends is replaced when one is needed.
     this.pool.on('error', error => {
-      this.up = false
+      this.watch.failed(error)
       log.debug({ error: error.message }, 'an idle PostgreSQL connection ended')
     })
   }
@@ -115,8 +117,8 @@ class ServerDriver implements Driver, Runner {
     return session
   }
 
-  healthy(): boolean {
-    return this.up
+  healthy(): true | string {
+    return this.watch.look()
   }
 
   async close(): Promise<void> {
@@ -137,7 +139,7 @@ class ServerDriver implements Driver, Runner {
   async run(client: pg.ClientBase, sql: string, params: readonly Param[], options?: { prepare?: boolean }): Promise<Result> {
     try {
       const result = await client.query({ text: sql, values: params.map(encode), name: options?.prepare ? nameOf(sql) : undefined })
-      this.up = true
+      this.watch.answered()
       return { rows: result.rows, rowCount: result.rowCount ?? 0, fields: result.fields.map(f => ({ name: f.name, type: f.dataTypeID })) }
     } catch (error) {
       throw this.failed(error)
@@ -145,8 +147,21 @@ class ServerDriver implements Driver, Runner {
   }
 
   failed(error: unknown): Error {
-    if (isConnectionLoss(error)) this.up = false
-    return classify(error, this.place)
+    const known = classify(error, this.place)
+    if (isConnectionLoss(error)) this.watch.failed(known)
+    return known
+  }
+
+  private async ping(): Promise<void> {
+    const client = await this.client()
+    try {
+      // Shorter than a statement may take: nothing is done here.
+      await client.query({ text: 'select 1', query_timeout: PING_TIMEOUT } as pg.QueryConfig)
+      client.release()
+    } catch (error) {
+      client.release(true)
+      throw this.failed(error)
+    }
   }
 
   private async client(): Promise<pg.PoolClient> {

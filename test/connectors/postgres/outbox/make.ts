@@ -26,7 +26,7 @@ export const outboxConfig = (dsn: string, more: Partial<PostgresOutboxSourceConf
   batch_size: 2000,
   follow: true,
   lease_interval: 100,
-  lease_timeout: 20_000,
+  lease: 20_000,
   ...more,
 })
 

@@ -60,7 +60,7 @@ describe.each(['server', 'embedded'])('%s', where => {
           batch_size: 70,
           linger: 0,
           lease_interval: 5000,
-          lease_timeout: 20000,
+          lease: 20000,
         }),
       }
     },
@@ -280,13 +280,13 @@ describe('leases', () => {
     expect(one.source.healthy!()).toBe(true)
   })
 
-  test('a server that is silent for lease_timeout has given the leases away', async () => {
+  test('a server that is silent for the lease has given the leases away', async () => {
     const own = await startPostgres()
     onTestFinished(() => own.stop())
     const db = await connect(outboxConfig(own.dsn), silent)
     await db.driver.script(schema)
     await db.release()
-    const one = await start(own.dsn, { lease_timeout: 500 })
+    const one = await start(own.dsn, { lease: 500 })
     own.pause()
     await expect(one.source.read(signal)).rejects.toThrow('has not answered for 500 ms')
     expect(one.lost).toHaveLength(8)

@@ -11,8 +11,8 @@ import { PartitionState } from './partition.ts'
 import { StartPositions } from './start.ts'
 import { monotonic } from '../../../../kit/clock.ts'
 
-/** A broker that has not answered for this long is away. */
-const HEALTHY_MS = 10_000
+/** A coordinator that has not answered for this long is away, ms. */
+const SILENT_MS = 7000
 
 export class GroupConsumer implements Consumer {
   private readonly cluster: Cluster
@@ -104,10 +104,19 @@ export class GroupConsumer implements Consumer {
     return this.states.get(tpKey(tp))?.caughtUp() ?? false
   }
 
-  healthy(): boolean {
-    if (this.fatal !== undefined || this.membership === undefined) return false
-    const contact = this.states.size > 0 ? this.fetcher.lastContact : this.membership.lastContact
-    return monotonic() - contact < HEALTHY_MS
+  holds(tp: TopicPartition): boolean {
+    return this.states.has(tpKey(tp)) && this.membership?.holds === true
+  }
+
+  healthy(): true | string {
+    if (this.fatal !== undefined) return this.fatal.message
+    if (this.membership === undefined) return 'not a member of the group yet'
+    // Between two generations the coordinator may take a minute to answer; who reads meanwhile is well.
+    const silent = monotonic() - this.membership.lastContact > SILENT_MS
+    const { group } = this.options
+    if (silent && this.states.size === 0) return `group ${group} has not assigned partitions to this member yet`
+    if (silent && !this.membership.joining) return `no answer from the coordinator of group ${group}`
+    return this.fetcher.trouble ?? true
   }
 
   async close(): Promise<void> {

@@ -31,8 +31,14 @@ const ERROR_PAUSE = 200
 const SHORT_WAIT = 20
 const OUT_OF_RANGE = 1
 /** Longer than any request's own timeout. */
-const STUCK_MS = 60_000
+const STUCK_MS = 20_000
+/** A broker that has not answered a fetch for so long beyond the time it may wait is a reason not to be ready, ms. */
+const SILENT_MS = 6000
+/** Fetches that fail for no longer are none: a leader has moved. */
+const BLIP_MS = 2000
 const WATCH_INTERVAL = 5000
+/** Of a fetch, beyond the time that the broker may wait, ms. */
+const FETCH_TIMEOUT = 10_000
 
 export class Fetcher {
   private readonly cluster: Cluster
@@ -43,8 +49,8 @@ export class Fetcher {
   private timer: NodeJS.Timeout | undefined
   private closed = false
   private looking = false
-  private contact = 0
-  private broken = false
+  /** Fetches have been failing since, `monotonic` ms, and why. */
+  private failing: { readonly since: number; problem: string } | undefined
 
   constructor(cluster: Cluster, options: FetcherOptions) {
     this.cluster = cluster
@@ -52,9 +58,13 @@ export class Fetcher {
     this.watchdog = setInterval(() => this.watch(), WATCH_INTERVAL).unref()
   }
 
-  /** `monotonic` ms of the last good answer; 0 after a failure. */
-  get lastContact(): number {
-    return this.broken ? 0 : this.contact
+  /** Why nothing is read. Undefined: all is well, or partitions are full and nothing is asked for. */
+  get trouble(): string | undefined {
+    const now = monotonic()
+    if (this.failing !== undefined && now - this.failing.since > BLIP_MS) return this.failing.problem
+    for (const [leader, since] of this.busy)
+      if (now - since > this.options.maxWaitMs + SILENT_MS) return `no answer from broker ${leader} to a fetch`
+    return undefined
   }
 
   /** Call whenever a partition has room again or is new. */
@@ -104,8 +114,7 @@ export class Fetcher {
       broker = await this.cluster.broker(leader)
       const request = states.map((s, i) => ({ ...s.tp, offset: offsets[i], maxBytes: s.maxBytes }))
       const answer = await fetch(broker, request, { maxBytes, maxWaitMs: full ? Math.min(SHORT_WAIT, maxWaitMs) : maxWaitMs, committed })
-      this.contact = monotonic()
-      this.broken = false
+      this.failing = undefined
       for (const part of answer) {
         const i = states.findIndex(s => s.tp.partition === part.partition && s.tp.topic === part.topic)
         if (i >= 0 && states[i].epoch === epochs[i]) this.take(states[i], part, since)
@@ -131,12 +140,11 @@ export class Fetcher {
     if (stuck.length === 0) return
     for (const [leader] of stuck) this.busy.delete(leader)
     this.cluster.reset()
-    this.broken = true
-    this.options.onError(
-      new ConnectionError(
-        `broker ${stuck.map(([leader]) => leader).join()} has not answered a fetch for ${STUCK_MS / 1000} s; connecting anew`,
-      ),
+    const error = new ConnectionError(
+      `broker ${stuck.map(([leader]) => leader).join()} has not answered a fetch for ${STUCK_MS / 1000} s; connecting anew`,
     )
+    this.fails(error)
+    this.options.onError(error)
     this.kick()
   }
 
@@ -154,10 +162,14 @@ export class Fetcher {
 
   private problem(states: readonly PartitionState[], error: PipelineError): void {
     if (this.closed) return
-    this.broken = true
+    this.fails(error)
     if (!error.retryable) return this.options.onFatal(error)
     for (const state of states) state.notBefore = monotonic() + ERROR_PAUSE
     this.options.onError(error)
+  }
+
+  private fails(error: Error): void {
+    this.failing = { since: this.failing?.since ?? monotonic(), problem: error.message }
   }
 
   /** Finds the leader of a partition that has none in the cache. */
@@ -228,7 +240,7 @@ export async function fetch(broker: Broker, partitions: readonly FetchPartition[
     if (entry === undefined) topics.set(topic, (entry = { topic, partitions: [] }))
     entry.partitions.push({ partition, fetchOffset: offset, maxBytes })
   }
-  const { request, requestTimeout } = broker.lookupRequest(
+  const { request } = broker.lookupRequest(
     apiKeys.Fetch,
     requests.Fetch,
   )({
@@ -241,7 +253,7 @@ export async function fetch(broker: Broker, partitions: readonly FetchPartition[
   })
   return broker.connectionPool.send<Fetched[]>({
     request,
-    requestTimeout,
+    requestTimeout: options.maxWaitMs + FETCH_TIMEOUT,
     response: { decode: async payload => decode(payload, request.apiVersion), parse: async decoded => decoded.partitions },
   })
 }

@@ -7,7 +7,7 @@ export interface HeartbeatHost {
   readonly group: string
   readonly intervalMs: number
   readonly sessionMs: number
-  /** When the coordinator's last good answer came, `monotonic` ms. */
+  /** When the request was sent that the coordinator has answered last, `monotonic` ms: so far it knows that we live. */
   readonly contact: { at: number }
   /** One request. Throws kafkajs' errors. */
   beat(): Promise<void>
@@ -30,6 +30,7 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
   for (;;) {
     await sleep(host.intervalMs, signal)
     if (signal.aborted) return
+    const sentAt = monotonic()
     const left = host.contact.at + host.sessionMs - monotonic()
     // The process may have been stopped for longer than its session.
     if (left < 0) return host.onExpelled('silence')
@@ -42,7 +43,7 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
       )
       if (signal.aborted) return
       if (!answered) return host.onExpelled('silence')
-      host.contact.at = monotonic()
+      host.contact.at = sentAt
       chores ??= host
         .chores()
         .catch((error: unknown) => {
@@ -57,7 +58,7 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
       if (EXPELLED.has(type)) return host.onExpelled(type === 'UNKNOWN_MEMBER_ID' ? 'unknown' : 'generation')
       if (type === REBALANCING) {
         // An answer all the same: it keeps the session alive while the handlers still work for the old generation.
-        host.contact.at = monotonic()
+        host.contact.at = sentAt
         host.onRebalance()
         continue
       }

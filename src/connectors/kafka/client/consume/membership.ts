@@ -58,6 +58,17 @@ export class Membership {
     return this.session.generation === -1 ? 0 : this.session.contact.at
   }
 
+  /** False: the coordinator has not heard of us for so long that our partitions may be others'. While it keeps our join it waits. */
+  get holds(): boolean {
+    const limit = this.options.sessionTimeoutMs + (this.joining ? REBALANCE_TIMEOUT : 0)
+    return monotonic() - this.session.contact.at < limit
+  }
+
+  /** The group is sharing out its partitions, and may wait for other members. */
+  get joining(): boolean {
+    return this.stable !== undefined
+  }
+
   /** The same object for as long as the partition is ours without a break. */
   private held(tp: TopicPartition): TopicPartition | undefined {
     return this.owned.find(o => o.topic === tp.topic && o.partition === tp.partition)

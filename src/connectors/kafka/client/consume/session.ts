@@ -22,6 +22,7 @@ export interface SessionOptions {
 
 /** How long the coordinator lets a join wait for all members of before. */
 export const REBALANCE_TIMEOUT = 60_000
+const SYNC_TIMEOUT = 30_000
 
 interface Joined {
   readonly memberId: string
@@ -73,7 +74,7 @@ export class Session {
       this.contact.at = monotonic()
       this.leading = joined.leaderId === joined.memberId
       const groupAssignment = this.leading ? await this.leader.lead(joined.members) : []
-      const syncing: Promise<{ memberAssignment: Buffer }> = coordinator.syncGroup({
+      const syncing = this.sync(coordinator, {
         groupId: group,
         generationId: joined.generationId,
         memberId: joined.memberId,
@@ -107,6 +108,13 @@ export class Session {
       this.memberId = memberId!
       return await send()
     }
+  }
+
+  /** Answered when the leader has shared out the partitions, which may take longer than other requests do. */
+  private sync(coordinator: Broker, options: object): Promise<{ memberAssignment: Buffer }> {
+    const { apiKeys, requests } = internals()
+    const syncGroup = coordinator.lookupRequest(apiKeys.SyncGroup, requests.SyncGroup)(options)
+    return coordinator.connectionPool.send({ ...syncGroup, requestTimeout: SYNC_TIMEOUT })
   }
 
   async beat(): Promise<void> {

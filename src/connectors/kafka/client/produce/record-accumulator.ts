@@ -74,9 +74,9 @@ export class RecordAccumulator {
     for (const queue of this.topics.queues()) queue.enrolled = false
   }
 
-  /** Writes have been failing for longer than a leader election takes. */
-  get troubled(): boolean {
-    return this.sender.troubled
+  /** Why writes have been failing for longer than a leader election takes. */
+  get trouble(): string | undefined {
+    return this.sender.trouble
   }
 
   /** Resolves when nothing waits and nothing is under way. */

@@ -25,6 +25,8 @@ export interface SenderOptions {
 
 const NOBODY: Identity = { producerId: -1, epoch: -1 }
 const REQUEST_BYTES = 1_048_576
+/** How long a leader may wait for its replicas, ms: less than a request may take, or its answer would come to a dropped connection. */
+const REPLICA_TIMEOUT = 8000
 
 export class Sender {
   private readonly cluster: Cluster
@@ -69,8 +71,9 @@ export class Sender {
     if (this.options.lingerMs > 0) this.alarm.at(now + this.options.lingerMs)
   }
 
-  get troubled(): boolean {
-    return this.fatal !== undefined || this.inFlight.troubled(monotonic())
+  /** Why nothing is acknowledged; undefined: all is well, or it is too early to say. */
+  get trouble(): string | undefined {
+    return this.fatal?.message ?? this.inFlight.trouble(monotonic())
   }
 
   async idle(): Promise<void> {
@@ -145,14 +148,14 @@ export class Sender {
     try {
       broker = await this.cluster.broker(leader)
       const batches = request.map(({ queue: { topic, partition }, batch }) => ({ topic, partition, bytes: batch.seal() }))
-      const results = await produce(broker, batches, { acks, transactionalId, timeoutMs: 30_000 })
+      const results = await produce(broker, batches, { acks, transactionalId, timeoutMs: REPLICA_TIMEOUT })
       this.inFlight.answered()
       handleProduceResponse(request, results, this.responseHost)
     } catch (error) {
-      this.inFlight.failed(monotonic())
       const topics = request.map(r => r.queue.topic)
       this.cluster.failed(broker, error, topics)
       const mapped = toPipelineError(error, 'write to Kafka')
+      this.inFlight.failed(monotonic(), mapped)
       if (!mapped.retryable) this.fail(mapped)
       else for (const { queue } of request) retryBatches(queue, mapped, this.responseHost)
     }
@@ -223,8 +226,9 @@ export class Sender {
         // Brokers that answer, but not for this partition: its only replica may be down for good.
         for (const queue of this.active) await this.cluster.leaderId(queue)
       } catch (error) {
-        this.inFlight.failed(monotonic())
-        this.unreachable(toPipelineError(error, 'find the partition leaders'))
+        const mapped = toPipelineError(error, 'find the partition leaders')
+        this.inFlight.failed(monotonic(), mapped)
+        this.unreachable(mapped)
       }
       await sleep(50)
     }
@@ -259,6 +263,7 @@ class InFlightRequests {
   private readonly perBroker = new Map<number, number>()
   /** Since when requests fail, `monotonic` ms; 0: the last one was answered. */
   private troubleSince = 0
+  private problem = ''
 
   get size(): number {
     return this.flights.size
@@ -285,14 +290,15 @@ class InFlightRequests {
     this.troubleSince = 0
   }
 
-  failed(now: number): void {
+  failed(now: number, error: Error): void {
     if (this.troubleSince === 0) this.troubleSince = now
+    this.problem = error.message
   }
 
   /** Requests have been failing, or one is unanswered, for longer than a leader election takes. */
-  troubled(now: number): boolean {
-    if (this.troubleSince > 0 && now - this.troubleSince > TROUBLE_MS) return true
-    for (const { since } of this.flights) if (now - since > SILENCE_MS) return true
-    return false
+  trouble(now: number): string | undefined {
+    if (this.troubleSince > 0 && now - this.troubleSince > TROUBLE_MS) return this.problem
+    for (const { since, leader } of this.flights) if (now - since > SILENCE_MS) return `no answer from broker ${leader}`
+    return undefined
   }
 }
