@@ -124,8 +124,7 @@ export class PipelineRun {
       if (trouble.since !== undefined) yield { kind: 'source', name, aspect: 'open', reason: trouble.text, since: trouble.since }
     for (const { step, source } of this.built.sources) {
       const health = source.healthy?.() ?? true
-      if (health !== true)
-        yield { kind: 'source', name: step.name, aspect: 'peer', reason: health === false ? 'peer unreachable' : health }
+      if (health !== true) yield { kind: 'source', name: step.name, aspect: 'peer', reason: health === false ? 'peer unreachable' : health }
     }
     for (const writer of this.sinks) yield* writer.findings()
     for (const lane of this.lanes.values()) yield* lane.findings()

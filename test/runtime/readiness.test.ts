@@ -1,6 +1,13 @@
 /** What hangs or keeps failing makes the pipeline not ready, names the step, and says since when. On a virtual clock. */
 import { expect, test } from 'vitest'
-import { ConnectionError, defineSink, defineTransform, type SinkPlugin, type TransformPlugin, type WriteContext } from '../../src/contract/plugin.ts'
+import {
+  ConnectionError,
+  defineSink,
+  defineTransform,
+  type SinkPlugin,
+  type TransformPlugin,
+  type WriteContext,
+} from '../../src/contract/plugin.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
 import type { PipelineRun } from '../../src/runtime/pipeline.ts'
 import { MemoryLog, type MemoryLogOptions, pipelineOf, start, step } from './harness.ts'
@@ -20,7 +27,13 @@ async function pass(clock: VirtualClock, ms: number): Promise<void> {
 }
 
 const sinkOf = (write: (context: WriteContext) => Promise<void>): SinkPlugin =>
-  defineSink({ type: 'test', schema: {}, onRedelivery: 'appends', reason: 'a test', create: () => ({ write: (_, context) => write(context) }) })
+  defineSink({
+    type: 'test',
+    schema: {},
+    onRedelivery: 'appends',
+    reason: 'a test',
+    create: () => ({ write: (_, context) => write(context) }),
+  })
 
 function runOf(log: MemoryLog, clock: VirtualClock, sink?: SinkPlugin, transforms: readonly TransformPlugin[] = []): PipelineRun {
   const pipeline = pipelineOf(log, transforms, { retry, delivery: sink ? 'at_least_once' : 'exactly_once' })
@@ -39,7 +52,11 @@ async function stop(run: PipelineRun, clock: VirtualClock, ended: Promise<void>)
 
 test('a sink that accepts a write and does not answer', async () => {
   const clock = new VirtualClock(START)
-  const run = runOf(endless(), clock, sinkOf(() => new Promise(() => {})))
+  const run = runOf(
+    endless(),
+    clock,
+    sinkOf(() => new Promise(() => {})),
+  )
   const ended = run.run()
   await pass(clock, 7000)
   expect(run.reasons()).toEqual([])

@@ -109,7 +109,13 @@ test.each([
     'there is no field helthy; there are kind, in, out, dead, retries, healthy',
     'healthy',
   ],
-  ['healthy: red, body: { a: "1" }', 5, 38, 'there is no field red; there are pipeline, ready, problems, reasons, lag, steps, metrics', undefined],
+  [
+    'healthy: red, body: { a: "1" }',
+    5,
+    38,
+    'there is no field red; there are pipeline, ready, problems, reasons, lag, steps, metrics',
+    undefined,
+  ],
   ['body: { a: "lag >" }', 5, 46, undefined, undefined],
   ['body: {}', 5, 35, undefined, undefined],
 ])('%s is found at its place', async (endpoint, line, column, message, suggestion) => {

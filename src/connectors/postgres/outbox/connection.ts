@@ -138,7 +138,11 @@ export class Connection {
     if (this.embedded || performance.now() < this.evicting) return
     this.evicting = performance.now() + Math.min(1000, config.lease / 4)
     const gone = await this.answered(this.leases.evict(config.lease))
-    if (gone > 0) ctx.log.warn({ step: ctx.step, publishers: gone }, `disconnected publishers that were silent for ${config.lease} ms; their buckets are free`)
+    if (gone > 0)
+      ctx.log.warn(
+        { step: ctx.step, publishers: gone },
+        `disconnected publishers that were silent for ${config.lease} ms; their buckets are free`,
+      )
   }
 
   private async takeOver(indexes: readonly number[]): Promise<void> {
