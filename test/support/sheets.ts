@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 type CellValue = string | number | boolean | null
 /** `applied`: the work is done, the answer is not given (a 500, a cut connection, or nothing for so many ms). */
-export type Fault = { status: number; applied?: boolean } | { cut: true; applied: boolean } | { hang: number; applied: boolean }
+export type Fault = { status: number; applied?: boolean; reason?: string } | { cut: true; applied: boolean } | { hang: number; applied: boolean }
 
 export interface SheetsServer {
   readonly endpoint: string
@@ -21,6 +21,8 @@ export interface SheetsServer {
   /** Called when a batchUpdate has been applied, before it is answered. */
   onApplied: (() => Promise<void> | void) | undefined
   add(spreadsheet: string): void
+  /** Shared with the service account: undone, or done again. */
+  share(spreadsheet: string, shared: boolean): void
   close(): Promise<void>
 }
 
@@ -37,9 +39,11 @@ interface Request {
 
 class ApiError extends Error {
   readonly status: number
-  constructor(status: number, message: string) {
+  readonly body: object
+  constructor(status: number, message: string, body: object = {}) {
     super(message)
     this.status = status
+    this.body = { code: status, message, ...body }
   }
 }
 
@@ -47,11 +51,13 @@ export async function startSheets(...spreadsheets: string[]): Promise<SheetsServ
   const files = new Map<string, Tab[]>()
   const add = (id: string): void => void files.set(id, [{ sheetId: 0, title: 'Sheet1', rows: [] }])
   for (const id of spreadsheets) add(id)
+  const unshared = new Set<string>()
   const faults: Fault[] = []
   const calls: string[] = []
 
   const find = (id: string): Tab[] => {
     const tabs = files.get(id)
+    if (unshared.has(id)) throw new ApiError(403, 'The caller does not have permission', { status: 'PERMISSION_DENIED' })
     if (!tabs) throw new ApiError(404, 'Requested entity was not found.')
     return tabs
   }
@@ -109,13 +115,14 @@ export async function startSheets(...spreadsheets: string[]): Promise<SheetsServ
       await sleep(fault.hang)
       return
     }
-    throw new ApiError((fault as { status: number }).status, 'fault')
+    const { status, reason } = fault as { status: number; reason?: string }
+    throw new ApiError(status, 'fault', reason === undefined ? {} : { details: [{ reason }] })
   }
 
   const http = createServer((request, response) => {
     answer(request, response).catch((error: ApiError) => {
       const code = error.status ?? 500
-      response.writeHead(code, { 'content-type': 'application/json' }).end(JSON.stringify({ error: { code, message: error.message } }))
+      response.writeHead(code, { 'content-type': 'application/json' }).end(JSON.stringify({ error: error.body ?? { code, message: error.message } }))
     })
   })
   await new Promise<void>(resolve => http.listen(0, '127.0.0.1', resolve))
@@ -126,6 +133,7 @@ export async function startSheets(...spreadsheets: string[]): Promise<SheetsServ
     calls,
     onApplied: undefined,
     add,
+    share: (id, shared) => void (shared ? unshared.delete(id) : unshared.add(id)),
     async close() {
       http.closeAllConnections()
       await new Promise(resolve => http.close(resolve))

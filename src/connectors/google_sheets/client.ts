@@ -124,19 +124,46 @@ export function columnName(index: number): string {
   return (rest > 0 ? columnName(rest - 1) : '') + String.fromCharCode(65 + (index % 26))
 }
 
-/** Status codes that say: nothing was changed, come back later. */
-const BUSY = new Set([429])
+/** Reasons of a 403 that concern every spreadsheet: the project, its API, the scope of the login. */
+const PROJECT = /SERVICE_DISABLED|CONSUMER_|BILLING|API_KEY|SCOPE_INSUFFICIENT|accessNotConfigured|insufficientPermissions/
+/** Reasons of a 403 that mean: too many calls, nothing was changed. */
+const QUOTA = /RATE_LIMIT|RESOURCE_EXHAUSTED|[lL]imitExceeded/
+
+interface ApiError {
+  readonly status?: number
+  readonly message: string
+  readonly response?: {
+    readonly status?: number
+    readonly data?: {
+      readonly error?: {
+        readonly status?: string
+        readonly errors?: readonly { readonly reason?: string }[]
+        readonly details?: readonly { readonly reason?: string }[]
+      }
+    }
+  }
+}
+
+/** Everything the answer gives as a reason, in the words of both generations of Google's errors. */
+function reasonsOf({ response }: ApiError): string {
+  const { status = '', errors = [], details = [] } = response?.data?.error ?? {}
+  return [status, ...errors.map(e => e.reason), ...details.map(d => d.reason)].join(' ')
+}
 
 function classify(error: unknown, spreadsheet: string, what: 'read' | 'write'): Error {
-  const { status: direct, response, message } = error as { status?: number; response?: { status?: number }; message: string }
-  const status = response?.status ?? direct
-  const text = `Google Sheets, spreadsheet ${spreadsheet}: ${message}`
+  const given = error as ApiError
+  const status = given.response?.status ?? given.status
+  const text = `Google Sheets, spreadsheet ${spreadsheet}: ${given.message}`
   if (status === undefined || status >= 500 || status === 408)
     return what === 'write' ? new UnknownPost(text, error) : new ConnectionError(text, error)
-  if (BUSY.has(status)) return new RejectedPost(text, error)
+  const reasons = reasonsOf(given)
+  if (status === 429 || (status === 403 && QUOTA.test(reasons))) return new RejectedPost(text, error)
   if (status === 401)
     return new EnvironmentError(`${text}; set credentials (GOOGLE_APPLICATION_CREDENTIALS) to a service account's key`, error)
-  if (status === 403) return new EnvironmentError(`${text}; share the spreadsheet with the service account's address`, error)
+  if (status === 403 && PROJECT.test(reasons))
+    return new EnvironmentError(`${text}; enable the Google Sheets API for the service account's project, with the scope ${SCOPE}`, error)
+  // One spreadsheet's own: its batches are dead-lettered, those of others go on.
+  if (status === 403) return new DataError(`${text}; share the spreadsheet with the service account's address`, error)
   if (status === 404) return new DataError(`${text}; there is no such spreadsheet, or it is not shared with the service account`, error)
   return new DataError(text, error)
 }

@@ -194,6 +194,33 @@ test('wrong credentials end the pipeline and say what to set', async () => {
   expect(await statuses()).toEqual({})
 })
 
+test('a spreadsheet that is not shared: its own messages are rejected, the others are written; shared later, they are written too', async () => {
+  const sink = await sinkOf()
+  server.share('book-1', false)
+  const error = await sink
+    .write([message('book-1', 'a'), message('book-2', 'x'), message('book-1', 'b')], writeContext())
+    .catch(e => e as BatchError)
+  expect([...(error as BatchError).failed].map(([i, e]) => [i, (e as { code?: string }).code, e.message])).toEqual(
+    [0, 2].map(i => [i, 'PIPE_DATA', expect.stringContaining('share the spreadsheet')]),
+  )
+  expect(await statuses()).toEqual({ x: 'posted' })
+  expect(sink.healthy!()).toBe(true)
+  server.share('book-1', true)
+  await sink.write([message('book-1', 'a'), message('book-1', 'b')], writeContext())
+  expect(ids()).toEqual(['a', 'b'])
+})
+
+test.each([
+  ['SERVICE_DISABLED', { code: 'PIPE_ENVIRONMENT', message: expect.stringContaining('enable the Google Sheets API') }],
+  ['ACCESS_TOKEN_SCOPE_INSUFFICIENT', { code: 'PIPE_ENVIRONMENT', message: expect.stringContaining('scope') }],
+  ['RATE_LIMIT_EXCEEDED', { retryable: true }],
+])('a 403 that concerns every spreadsheet (%s) dead-letters nothing', async (reason, refused) => {
+  const sink = await sinkOf()
+  server.faults.push({ status: 403, reason })
+  await expect(sink.write([message('book-1', 'a')], writeContext())).rejects.toMatchObject(refused)
+  expect(await statuses()).toEqual({})
+})
+
 test('shadow mode calls nobody, claims nothing, and says what it would send', async () => {
   const ctx = fakeContext('sheets')
   const seen: object[] = []
