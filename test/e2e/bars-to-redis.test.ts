@@ -74,10 +74,23 @@ describe('bars-to-redis', () => {
     await second.exit(0)
   })
 
+  test('a key that a live system fills is not written to, unless it is told to', async () => {
+    await produce(topic, [{ value: bar(1) }])
+    await cli(['ZADD', 'bars:BTCUSDT:1m', '60000', bar(1, 7)], redis.url)
+    const refused = await runRunner([...args, '--until-idle', '1s'], { env, cwd })
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('was made by another program')])
+    const check = await runRunner(['check', FLOW], { env, cwd })
+    expect([check.code, check.stdout]).toEqual([3, expect.stringContaining('maker of key bars:BTCUSDT:1m')])
+    expect(await members()).toEqual([bar(1, 7)])
+    const told = await runRunner([...args, '--until-idle', '1s'], { env: { ...env, REDIS_BARS_FOREIGN_KEY: 'write' }, cwd })
+    expect(told.code, told.stderr).toBe(0)
+    expect(await members()).toEqual([bar(1)])
+  })
+
   test('a key of another type, and a wrong password: exit code 3 and what to do', async () => {
     await produce(topic, [{ value: bar(1) }])
     await cli(['SET', 'bars:BTCUSDT:1m', 'x'], redis.url)
-    const wrong = await runRunner([...args, '--until-idle', '1s'], { env, cwd })
+    const wrong = await runRunner([...args, '--until-idle', '1s'], { env: { ...env, REDIS_BARS_FOREIGN_KEY: 'write' }, cwd })
     expect([wrong.code, wrong.stderr]).toEqual([3, expect.stringContaining('the key holds something else')])
     const check = await runRunner(['check', FLOW], { env, cwd })
     expect([check.code, check.stdout]).toEqual([3, expect.stringContaining('is a string, not a zset')])

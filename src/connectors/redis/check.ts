@@ -4,6 +4,7 @@ import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
 import type { RedisSinkConfig, RedisSourceConfig } from '../../generated/config-types.ts'
 import { connect } from './connect.ts'
 import { type Command, type Driver, ReplyError, text } from './driver.ts'
+import { foreign } from './key-owner.ts'
 import { modeOf } from './sink-commands.ts'
 import { isFixed } from './template.ts'
 import { type ConnectionConfig, nameOf, parseUrl } from './url.ts'
@@ -34,12 +35,16 @@ export function checkSource(config: RedisSourceConfig, ctx: CheckContext): Promi
   })
 }
 
-export function checkSink(config: RedisSinkConfig): Promise<CheckResult[]> {
+export function checkSink(config: RedisSinkConfig, ctx: CheckContext): Promise<CheckResult[]> {
   return withDriver(config, async driver => {
     const mode = modeOf(config)
     const name = config[mode]!
     const found = [await rights(driver, [WRITES[mode](isFixed(name) ? name : name.replace(/<[^>]*>/g, 'x'))])]
     if (mode !== 'channel' && isFixed(name)) found.push(await typed(driver, name, mode === 'sorted_set' ? 'zset' : mode, false))
+    if (config.on_foreign_key === 'refuse' && isFixed(name) && found.every(f => f.ok)) {
+      const problem = await foreign(driver, name, ctx.pipeline)
+      found.push({ what: `maker of key ${name}`, ok: problem === undefined, detail: 'this pipeline, or not there yet', ...problem })
+    }
     return found
   })
 }

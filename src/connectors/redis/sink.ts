@@ -11,8 +11,9 @@ import {
 } from '../../contract/plugin.ts'
 import type { RedisSinkConfig } from '../../generated/config-types.ts'
 import { connect, type RedisHandle } from './connect.ts'
-import { type Command, ReplyError, sortError } from './driver.ts'
+import { type Command, type Driver, ReplyError, sortError } from './driver.ts'
 import { checkSink } from './check.ts'
+import { KeyOwner } from './key-owner.ts'
 import { MODES, type Mode, modeOf, trimmer, type Write, writer } from './sink-commands.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './sink.schema.json' with { type: 'json' }
@@ -72,6 +73,8 @@ function validateConfig(config: RedisSinkConfig): ConfigProblem[] {
   }
   if (config.unique_score && config.sorted_set === undefined)
     problems.push({ path: ['unique_score'], message: `is for sorted_set, not for ${given[0]}` })
+  if (config.on_foreign_key === 'refuse' && config.channel !== undefined)
+    problems.push({ path: ['on_foreign_key'], message: 'is for keys; a channel is not one' })
   if (config.sorted_set !== undefined && config.score === undefined)
     problems.push({ path: ['sorted_set'], message: 'needs score: the field that the members are ordered by' })
   return problems
@@ -91,6 +94,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   const trim = trimmer(config)
   const fixed = isFixed(config[mode]!)
   const written = ctx.metrics.counter('redis_written_total', 'Messages that Redis has acknowledged.', { step: ctx.step, mode })
+  const owner = config.on_foreign_key === 'refuse' ? new KeyOwner(ctx.pipeline) : undefined
   let handle: RedisHandle | undefined
 
   /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
@@ -124,15 +128,21 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   return {
     async open() {
       handle ??= await connect(config)
+      // Known before anything is read.
+      const problem = fixed ? await owner?.claim(handle.driver, config[mode]!) : undefined
+      if (problem !== undefined) throw new EnvironmentError(problem)
     },
 
     async write(messages, context) {
       if (handle === undefined) throw new ConnectionError('the sink is not open')
       const failed = new Map<number, Error>()
       for (const part of parts(messages, make, failed)) {
-        context.assertOwned?.()
-        await run(part, failed)
-        context.progress?.()
+        const ours = owner && !fixed ? await owned(owner, handle.driver, part, failed) : part
+        if (ours.length > 0) {
+          context.assertOwned?.()
+          await run(ours, failed)
+          context.progress?.()
+        }
       }
       written.inc(messages.length - failed.size)
       if (failed.size > 0) throw new BatchError(failed)
@@ -144,6 +154,22 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
       await handle?.release()
     },
   }
+}
+
+/** Writes to keys that are ours. Of a name from messages, those messages are wrong. */
+async function owned(
+  owner: KeyOwner,
+  driver: Driver,
+  part: readonly { index: number; write: Write }[],
+  failed: Map<number, Error>,
+): Promise<readonly { index: number; write: Write }[]> {
+  const problems = new Map<string, string | undefined>()
+  for (const { write } of part) if (!problems.has(write.key)) problems.set(write.key, await owner.claim(driver, write.key))
+  return part.filter(({ index, write }) => {
+    const problem = problems.get(write.key)
+    if (problem !== undefined) failed.set(index, new DataError(problem))
+    return problem === undefined
+  })
 }
 
 /** Pieces of a batch, in order; of atomic writes those of one key, as a transaction has to be. */

@@ -53,6 +53,7 @@ export const sinkConfig = (config: Partial<RedisSinkConfig>): RedisSinkConfig =>
   entry: 'value',
   push: 'right',
   unique_score: false,
+  on_foreign_key: 'write',
   ...config,
 })
 

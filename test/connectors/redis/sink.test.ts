@@ -126,6 +126,35 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     expect(String(await one('TYPE', `${key}:B`))).toBe('hash')
   })
 
+  test('on_foreign_key: refuse writes to keys it has made, and to no other', async () => {
+    const key = unique('k')
+    const refuse = { url, on_foreign_key: 'refuse' } as const
+    await one('ZADD', `${key}:live`, 1, 'theirs')
+    await expect(open({ ...refuse, sorted_set: `${key}:live`, score: 's', unique_score: true })).rejects.toMatchObject({
+      code: 'PIPE_ENVIRONMENT',
+      message: expect.stringMatching(new RegExp(`key ${key}:live was made by another program.*redis-cli SET '\\{${key}:live\\}:made-by' test$`)),
+    })
+    expect(texts(await one('ZRANGE', `${key}:live`, 0, -1))).toEqual(['theirs'])
+    // Its own, again and again, by a new process, and when the key has expired meanwhile.
+    for (const s of [1, 2, 2]) {
+      const sink = await open({ ...refuse, sorted_set: `${key}:own`, score: 's', unique_score: true })
+      await sink.write([message({ s })], writeContext())
+    }
+    await one('DEL', `${key}:own`)
+    await (await open({ ...refuse, sorted_set: `${key}:own`, score: 's' })).write([message({ s: 3 })], writeContext())
+    expect(texts(await one('ZRANGE', `${key}:own`, 0, -1))).toEqual(['{"s":3}'])
+    // Taken over, as the message says.
+    await one('SET', `{${key}:live}:made-by`, 'test')
+    await (await open({ ...refuse, sorted_set: `${key}:live`, score: 's' })).write([message({ s: 9 })], writeContext())
+    expect(texts(await one('ZRANGE', `${key}:live`, 0, -1))).toEqual(['theirs', '{"s":9}'])
+    // Names that messages give.
+    await one('SET', `${key}:A`, 'theirs')
+    const named = await open({ ...refuse, string: `${key}:<symbol>` })
+    const error = await named.write([message({ symbol: 'A' }), message({ symbol: 'B' })], writeContext()).catch(e => e as BatchError)
+    expect([...(error as BatchError).failed.keys()]).toEqual([0])
+    expect([String(await one('GET', `${key}:A`)), String(await one('GET', `${key}:B`))]).toEqual(['theirs', '{"symbol":"B"}'])
+  })
+
   async function open(config: Parameters<typeof sinkConfig>[0]): Promise<Sink> {
     const sink = redisSink.create(sinkConfig(config), fakeContext('redis')) as Sink
     await sink.open!(new AbortController().signal)
@@ -139,9 +168,10 @@ test.each([
   [{ sorted_set: 'a' }, 'needs score'],
   [{ list: 'a', score: 'b' }, 'is for sorted_set, not for list'],
   [{ channel: 'a', ttl: 5 }, 'not for channel'],
+  [{ channel: 'a', on_foreign_key: 'refuse' }, 'a channel is not one'],
   [{ channel: '<@symbol>' }, 'there are <@key>, <@topic>'],
 ])('check: %j', (config, message) => {
-  expect(redisSink.validateConfig!(sinkConfig(config)).map(p => p.message)).toEqual([expect.stringContaining(message)])
+  expect(redisSink.validateConfig!(sinkConfig(config as Parameters<typeof sinkConfig>[0])).map(p => p.message)).toEqual([expect.stringContaining(message)])
 })
 
 const message = (value: unknown): Message => new Message(value)
