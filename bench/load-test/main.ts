@@ -14,7 +14,7 @@ import { costOf } from '../lib/proc.ts'
 import { Hops, text } from './hops.ts'
 import { startServers } from './servers.ts'
 import { catchUp, rebuilt } from './settle.ts'
-import { type Check, verify } from './verify.ts'
+import { type Check, deadLetterEnds, verify } from './verify.ts'
 import { Watch } from './watch.ts'
 
 /** Operations that come before the clock starts. */
@@ -102,6 +102,7 @@ try {
     const expected = new Map<string, bigint>()
     const faults = level.faults ? new Faults(at, { publisher, projector: ledger }, level.operations, say) : undefined
     const watch = new Watch(at.dsn)
+    const deadBefore = await deadLetterEnds(at.brokers)
     const cost = costs()
     const run = await load(
       port,
@@ -118,7 +119,7 @@ try {
     // Recovery is seen by looks that come after it.
     if (faults) await sleep(2 * maxLag + 500)
     await watch.stop()
-    const { checks, appended } = await verify(at.dsn, at.brokers, expected, prefix)
+    const { checks, appended } = await verify(at.dsn, at.brokers, expected, prefix, deadBefore)
     const hops = await Hops.read(at.dsn, prefix, at.kafka ? appended : new Map())
     checks.unshift(
       {

@@ -15,6 +15,7 @@ export async function verify(
   brokers: string,
   expected: ReadonlyMap<string, bigint>,
   prefix: string,
+  before: DeadLetterEnds,
 ): Promise<{ checks: Check[]; appended: ReadonlyMap<number, number> }> {
   const checks: Check[] = []
   const check = (what: string, ok: boolean, detail: string): void => void checks.push({ what, ok, detail })
@@ -27,8 +28,8 @@ export async function verify(
     `${topic.count} of ${events} events, ${topic.doubles} twice`,
   )
   check('topic: order per wallet', topic.inversions === 0, `${topic.wallets} wallets, ${topic.inversions} out of order`)
-  const dead = await readTopic(brokers, 'wallet-events-dlq', '')
-  check('dead letters', dead.count === 0, String(dead.count))
+  const dead = await newDeadLetters(brokers, before)
+  check('dead letters', dead === 0, String(dead))
 
   const balances = new Map(
     (await query(dsn, "SELECT wallet_id, balance FROM wallets WHERE wallet_id LIKE $1 || '-%'", [prefix])).map(r => [
@@ -63,6 +64,43 @@ function hundredths(text: string | undefined): bigint | undefined {
   return BigInt(whole + fraction.padEnd(2, '0').slice(0, 2))
 }
 
+/** Last offset by partition. */
+export type DeadLetterEnds = ReadonlyMap<number, number>
+
+/** What lies in the dead-letter queue: letters of earlier runs are not this one's. */
+export async function deadLetterEnds(brokers: string): Promise<DeadLetterEnds> {
+  const ends = new Map<number, number>()
+  await kcat(brokers, DLQ, '%p\t%o\n', line => {
+    const [partition, offset] = line.split('\t').map(Number)
+    ends.set(partition, Math.max(offset, ends.get(partition) ?? -1))
+  })
+  return ends
+}
+
+export async function newDeadLetters(brokers: string, before: DeadLetterEnds): Promise<number> {
+  let count = 0
+  await kcat(brokers, DLQ, '%p\t%o\n', line => {
+    const [partition, offset] = line.split('\t').map(Number)
+    if (offset > (before.get(partition) ?? -1)) count++
+  })
+  return count
+}
+
+const DLQ = 'wallet-events-dlq'
+
+/** Reads a topic to its end, by another client, read committed: what everybody else sees. */
+async function kcat(brokers: string, topic: string, format: string, each: (line: string) => void): Promise<void> {
+  const child = spawn(
+    'kcat',
+    ['-C', '-q', '-e', '-b', brokers, '-t', topic, '-o', 'beginning', '-X', 'isolation.level=read_committed', '-f', format],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  const ended = new Promise<number | null>((resolve, reject) => child.once('error', reject).once('close', resolve))
+  for await (const line of createInterface(child.stdout)) each(line)
+  const code = await ended
+  if (code !== 0) throw new Error(`kcat: exit ${code}`)
+}
+
 interface TopicContent {
   count: number
   wallets: number
@@ -72,33 +110,22 @@ interface TopicContent {
   readonly appended: Map<number, number>
 }
 
-/** By another client, read committed: what everybody else sees. */
+/** The events of wallets that begin with `prefix`. */
 async function readTopic(brokers: string, topic: string, prefix: string): Promise<TopicContent> {
-  const child = spawn(
-    'kcat',
-    ['-C', '-q', '-e', '-b', brokers, '-t', topic, '-o', 'beginning', '-X', 'isolation.level=read_committed', '-f', '%k\t%T\t%s\n'],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
-  const ended = new Promise<number | null>((resolve, reject) => child.once('error', reject).once('close', resolve))
   const versions = new Map<string, number>()
   const content: TopicContent = { count: 0, wallets: 0, doubles: 0, inversions: 0, appended: new Map() }
-  for await (const line of createInterface(child.stdout)) {
+  await kcat(brokers, topic, '%k\t%T\t%s\n', line => {
     const tab = line.indexOf('\t')
     const key = line.slice(0, tab)
-    if (prefix !== '' && !key.startsWith(`${prefix}-`)) continue
+    if (!key.startsWith(`${prefix}-`)) return
     content.count++
-    if (prefix === '') continue
     const second = line.indexOf('\t', tab + 1)
     const { eventId, version } = JSON.parse(line.slice(second + 1)) as { eventId: number; version: number }
     if (content.appended.has(eventId)) content.doubles++
     content.appended.set(eventId, Number(line.slice(tab + 1, second)))
     if (version !== (versions.get(key) ?? 0) + 1) content.inversions++
     versions.set(key, version)
-  }
-  const code = await ended
-  if (code !== 0) throw new Error(`kcat: exit ${code}`)
+  })
   content.wallets = versions.size
   return content
 }
