@@ -49,6 +49,7 @@ interface Content {
   readonly defaults?: Settings
   readonly topics: readonly (Settings & { name: string; acls?: readonly AclEntry[] })[]
   readonly groups?: readonly { name: string; acls: readonly AclEntry[] }[]
+  readonly transactional_ids?: readonly { name: string; prefixed: boolean; acls: readonly AclEntry[] }[]
 }
 
 /** Never throws for what is in the file. `catalogue` is there exactly when there are no problems. */
@@ -112,7 +113,7 @@ function checkContent(content: Content, root: MapNode, problems: Problems): void
   }
 }
 
-function toCatalogue(file: string, { defaults = {}, topics, groups = [] }: Content): Catalogue {
+function toCatalogue(file: string, { defaults = {}, topics, groups = [], transactional_ids = [] }: Content): Catalogue {
   return {
     file,
     topics: topics.map(t => ({
@@ -121,7 +122,11 @@ function toCatalogue(file: string, { defaults = {}, topics, groups = [] }: Conte
       replication: t.replication ?? defaults.replication,
       config: { ...settingsOf(defaults), ...settingsOf(t) },
     })),
-    acls: [...topics.flatMap(t => aclsOf('topic', t.name, t.acls)), ...groups.flatMap(g => aclsOf('group', g.name, g.acls))],
+    acls: [
+      ...topics.flatMap(t => aclsOf('topic', t.name, t.acls)),
+      ...groups.flatMap(g => aclsOf('group', g.name, g.acls)),
+      ...transactional_ids.flatMap(t => aclsOf('transactional_id', t.name, t.acls, t.prefixed ? 'prefixed' : 'literal')),
+    ],
   }
 }
 
@@ -131,7 +136,12 @@ function settingsOf({ retention, config = {} }: Settings): Record<string, string
   return out
 }
 
-const aclsOf = (resource: Acl['resource'], name: string, entries: readonly AclEntry[] = []): Acl[] =>
+const aclsOf = (
+  resource: Acl['resource'],
+  name: string,
+  entries: readonly AclEntry[] = [],
+  pattern: Acl['pattern'] = 'literal',
+): Acl[] =>
   entries.flatMap(({ principal, operations, host, permission }) =>
-    operations.map(operation => ({ resource, name, pattern: 'literal' as const, principal, host, operation, permission })),
+    operations.map(operation => ({ resource, name, pattern, principal, host, operation, permission })),
   )

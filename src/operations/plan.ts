@@ -128,6 +128,7 @@ const deletion = (topic: string, partitions: number): Change => ({
 })
 
 const aclKey = (a: Acl): string => JSON.stringify([a.resource, a.name, a.pattern, a.principal, a.host, a.operation, a.permission])
+const subjectOf = (a: Acl): string => `${a.resource.replace('_', ' ')} ${a.name}${a.pattern === 'prefixed' ? '*' : ''}`
 const describeAcl = (a: Acl): string => `${a.permission} ${a.operation} to ${a.principal}${a.host === '*' ? '' : ` from ${a.host}`}`
 
 async function rights(driver: Driver, catalogues: readonly Catalogue[], { prune = false }: PlanOptions): Promise<Change[]> {
@@ -145,17 +146,17 @@ async function rights(driver: Driver, catalogues: readonly Catalogue[], { prune 
     .filter(acl => !known.has(aclKey(acl)))
     .map(acl => ({
       action: 'grant',
-      subject: `${acl.resource} ${acl.name}`,
+      subject: subjectOf(acl),
       what: 'acl',
       from: null,
       to: describeAcl(acl),
       apply: d => d.admin.createAcls([acl]),
     }))
   if (!prune) return changes
-  const ours = new Set([...catalogues.flatMap(c => c.topics.map(t => `topic ${t.name}`)), ...wanted.map(a => `${a.resource} ${a.name}`)])
+  const ours = new Set([...catalogues.flatMap(c => c.topics.map(t => `topic ${t.name}`)), ...wanted.map(subjectOf)])
   for (const acl of have) {
-    const subject = `${acl.resource} ${acl.name}`
-    if (acl.pattern !== 'literal' || !ours.has(subject) || listed.has(aclKey(acl))) continue
+    const subject = subjectOf(acl)
+    if (!ours.has(subject) || listed.has(aclKey(acl))) continue
     changes.push({ action: 'revoke', subject, what: 'acl', from: describeAcl(acl), to: null, apply: d => d.admin.deleteAcls([acl]) })
   }
   return changes

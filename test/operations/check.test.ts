@@ -86,6 +86,42 @@ test('every right that is missing is found, with the command that gives it; what
   expect(all.code).toBe(0)
 })
 
+test('with topics, groups and transactional ids of a catalogue alone, a login runs exactly once; the plan is then empty', async () => {
+  const [name, input, output] = [unique('p'), unique('in'), unique('out')]
+  const dir = tempDir({ 'p.yaml': pipeline(name, input, output) })
+  const acls = (ops: string): string => `acls: [{ principal: "User:alice", operations: [${ops}] }]`
+  const catalogue = (ids: string): string =>
+    tempDir({
+      'c.yaml': `topics:
+  - name: ${input}
+    ${acls('read, describe')}
+  - name: ${output}
+    ${acls('write, describe')}
+  - name: __runner.${name}.1.checkpoint
+    config: { cleanup.policy: compact }
+    ${acls('read, write, describe')}
+groups:
+  - name: ${name}
+    ${acls('read, describe')}
+${ids}`,
+    })
+  const granted = catalogue(`transactional_ids:\n  - name: "${name}.1|"\n    ${acls('write, describe')}\n`)
+  const { code, stdout, stderr } = await runRunner(['topics', 'apply', granted], { env: admin() })
+  expect(code, stderr).toBe(0)
+  expect(stdout).toContain(`transactional id ${name}.1|*`)
+  const plan = async (...args: string[]): Promise<any[]> =>
+    JSON.parse((await runRunner(['topics', 'plan', ...args, '--json'], { env: admin() })).stdout).changes as any[]
+  await expect.poll(async () => (await plan(granted)).map(c => c.subject)).toEqual([])
+  const { list } = await findings(dir, alice())
+  expect(Object.values(list).filter(f => !f.ok)).toEqual([])
+  const run = await runRunner(['run', `${dir}/p.yaml`, '--until-idle', '500ms'], { env: alice() })
+  expect(run.code, run.stderr).toBe(0)
+  // Another beginning is another right; this one is taken away only with --prune.
+  const other = catalogue(`transactional_ids:\n  - { name: "${name}.1|", prefixed: false, ${acls('write')} }\n`)
+  const changes = (await plan(other, '--prune')).filter(c => c.subject.includes(name) && c.what === 'acl')
+  expect(changes.map(c => [c.action, c.subject])).toEqual([['grant', `transactional id ${name}.1|`]])
+})
+
 test('ACLs that the catalogue no longer has go only with --prune --yes, those of other topics never', async () => {
   const [mine, other] = [unique('mine'), unique('other')]
   const write = (ops: string): string =>
