@@ -24,6 +24,8 @@ export interface LoadOptions {
   readonly env?: Env
   /** Overrides, each `path=value`. */
   readonly set?: readonly string[]
+  /** For commands that look at the dlq: it counts also where it is switched off, and sources may be off. */
+  readonly forDlq?: boolean
   /** Folder that relative paths in the pipeline start from. Default: that of the file. */
   readonly base?: string
   /** Plugins of the program, beside those under `plugins:`. */
@@ -121,6 +123,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
     return { problems: problems.list() }
   }
   for (const argument of options.set ?? []) applySet(parsed, argument, problems)
+  if (options.forDlq && parsed.entries.get('dlq')?.value.kind === 'map') applySet(parsed, 'dlq.enabled=true', problems)
   checkNumbers(parsed, [], problems)
   const root = resolveFrame(withMetrics(parsed), env, base, problems)
   const registry = new Registry()
@@ -138,7 +141,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   if (problems.empty) for (const step of steps) checkSourceNames(step, names, problems)
   await checkEndpoints(root, [...names.values()], problems)
   const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms, new Set(registry.loaded)) : undefined
-  if (pipeline) checkWhole(pipeline, root, problems)
+  if (pipeline) checkWhole(pipeline, root, problems, options.forDlq === true)
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
 
@@ -203,8 +206,8 @@ function assemble(
 }
 
 /** What only the whole pipeline shows. */
-function checkWhole(pipeline: Pipeline, root: MapNode, problems: Problems): void {
-  if (pipeline.sources.length === 0)
+function checkWhole(pipeline: Pipeline, root: MapNode, problems: Problems, sourcesMayBeOff: boolean): void {
+  if (pipeline.sources.length === 0 && !sourcesMayBeOff)
     problems.add('CONFIG_DISABLED', root.entries.get('sources')!.key, ['sources'], 'every source is switched off: there is nothing to read')
   if (pipeline.delivery !== 'exactly_once') return
   for (const { from, to, reason } of obstacles(pipeline.sources, pipeline.sinks)) {

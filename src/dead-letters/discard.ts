@@ -19,7 +19,7 @@ export async function discard(options: {
   let count = 0
   try {
     for (const lane of await box.lanes()) {
-      const info = markLane(lane.id, pipeline.sources[0].name)
+      const info = markLane(lane.id, pipeline.dlq.name)
       const checkpoint = dry ? await store.peek?.(info) : await store.claim(info)
       const state = new LaneState(checkpoint)
       const marks = dry ? readMarks(checkpoint) : new Marks(state.open(STORE))

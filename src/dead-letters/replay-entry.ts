@@ -38,7 +38,8 @@ export class ReplayEntries {
   /** @returns the entry, or in words why the letter cannot be replayed this way. */
   find(letter: DeadLetter): ReplayEntry | string {
     const { failure } = letter
-    if (!failure) return 'no dead letter of a runner'
+    if (!failure) return 'not a dead letter of a runner: it has none of their headers'
+    if (failure.unreadable.length > 0) return `its header ${failure.unreadable.join(', ')} cannot be read`
     return this.way === 'source' ? this.toSource(failure) : this.toStep(failure)
   }
 
@@ -53,7 +54,7 @@ export class ReplayEntries {
       // Back at the source it is the source's to say whether the bytes are what they should be.
       format: this.way === 'source' ? 'bytes' : d.offset < 0 ? 'json' : formatOf(source),
       at: letter.offset,
-      replay: { attempts: d.attempts, firstFailedAt: d.firstFailedAt ?? d.failedAt, taken },
+      replay: { attempts: d.attempts, firstFailedAt: d.firstFailedAt ?? d.failedAt, sourceType: d.sourceType ?? source?.type, taken },
       entry,
       gap,
     }
@@ -69,7 +70,10 @@ export class ReplayEntries {
     if (d.offset < 0) return `made by step '${d.step}', not read from anywhere: --to step`
     if (d.cutFrom !== undefined) return 'the dlq has only the first part of the record'
     const source = this.sourceOf(d)
-    if (!source) return `the file does not say from which source it came`
+    if (!source) {
+      if (d.sourceType !== undefined) return `it came from a ${d.sourceType} source, which the file no longer has: --to step`
+      return `the file does not say from which source it came`
+    }
     return source.plugin.writeBack
       ? { stage: SINKS, sink: backName(source) }
       : `its source is ${source.type}, which nothing can be written back to: --to step`
@@ -92,7 +96,8 @@ export class ReplayEntries {
   }
 
   private sourceOf(d: FailureInfo): Step<SourcePlugin> | undefined {
-    const { sources } = this.pipeline
+    // A stream and a topic may have one name: what a record came from is another system's where the type is another.
+    const sources = this.pipeline.sources.filter(s => d.sourceType === undefined || s.type === d.sourceType)
     const reads = (s: Step<SourcePlugin>): boolean => (s.config as { topics?: unknown[] } | undefined)?.topics?.includes(d.topic) === true
     return sources.find(s => s.name === d.sourceStep) ?? sources.find(reads) ?? (sources.length === 1 ? sources[0] : undefined)
   }

@@ -12,7 +12,7 @@ export interface Selection {
   /** Epoch ms, by the time of death; `until` is exclusive. */
   readonly since?: number
   readonly until?: number
-  /** Undefined: of any pipeline. */
+  /** Undefined: of any pipeline. Records that do not say their pipeline pass: nothing else would show them. */
   readonly pipeline?: string
 }
 
@@ -20,7 +20,7 @@ export function selector(s: Selection): (letter: DeadLetter) => boolean {
   const ids = new Set(s.ids)
   return letter => {
     const { failure } = letter
-    if (s.pipeline !== undefined && failure?.pipeline !== s.pipeline) return false
+    if (s.pipeline !== undefined && failure && failure.pipeline !== s.pipeline) return false
     if (ids.size > 0 && !ids.has(letter.id)) return false
     if (s.step && !s.step.includes(failure?.step ?? '')) return false
     if (s.errorType && !s.errorType.includes(failure?.errorType ?? '')) return false

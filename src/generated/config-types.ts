@@ -1644,13 +1644,17 @@ export interface RekeyConfig {
 }
 
 /**
- * Turns dead letters back into the records they were: own bytes, key, time and headers. Two headers are added: `dlq_attempts`, how often the record was refused so far, and `source_topic`, where it belongs (`topic_from: header:source_topic` sends it there). What cannot go back is refused: a record that is no dead letter, one of which the dlq kept only a part, one that no source has sent, and one that was refused too often.
+ * Turns dead letters back into the records they were: own bytes, key, time and headers. Two headers are added: `dlq_attempts`, how often the record was refused so far, and `source_topic`, where it belongs (`topic_from: header:source_topic` sends it there). What cannot go back is refused: a record that is no dead letter, one of which the dlq kept only a part, one that no source has sent, one that another kind of source has sent (`source_type`), and one that was refused too often.
  */
 export interface ReviveConfig {
   /**
    * How often a record may have been refused and still go back: without a limit a record that nobody mends would go round for ever.
    */
   max_attempts: number
+  /**
+   * The kind of source whose records go back. A Redis stream and a Kafka topic may have one name; a record of the stream must not end up in the topic. Dead letters of 0.1.0 do not say their source: those with the offset of a Redis stream are refused, others are taken.
+   */
+  source_type: string
 }
 
 /**
@@ -1960,9 +1964,9 @@ export interface FileSinkConfig {
    */
   format: 'auto' | 'jsonl' | 'csv' | 'text'
   /**
-   * For `jsonl`: write `{time, key, headers, value}` instead of the value alone. For dead letters, whose headers say what was wrong. A `value` that is JSON stands there as it is, other text as a string. What would not come back byte for byte (bytes that are no UTF-8, a JSON string, white space around JSON, two headers of one name) is also there as `value_base64`, `key_base64`, `headers_base64`, so that `runner dlq` can replay it.
+   * For `jsonl`: write `{time, key, headers, value}` instead of the value alone. Dead letters need it: their headers say what was wrong, and without them `runner dlq` can neither explain nor replay them. A `value` that is JSON stands there as it is, other text as a string. What would not come back byte for byte (bytes that are no UTF-8, a JSON string, white space around JSON, two headers of one name) is also there as `value_base64`, `key_base64`, `headers_base64`, so that `runner dlq` can replay it. Default: true for a `jsonl` file that is the `dlq`, else false.
    */
-  envelope: boolean
+  envelope?: boolean
   /**
    * With placeholders in `path`: files that are open at a time; of more, the one not used for longest is closed, and opened again when a message needs it.
    */
@@ -2420,6 +2424,10 @@ export interface RedisSinkConfig {
    * `stream`, `list`, `sorted_set`: keep so many, the newest (of a sorted set: those with the highest scores). A stream may hold a few more.
    */
   max_length?: number
+  /**
+   * A key that is there and that this pipeline has not made: `write` writes to it, `refuse` stops with exit code 3 before anything is changed; where messages name the key, those that name such a key are dead-lettered. With `refuse` the sink notes who made a key in a second key beside it, `{<key>}:made-by`. Not for `channel`.
+   */
+  on_foreign_key: 'write' | 'refuse'
   /**
    * The key expires this long after its last write. Not for `channel`. In ms.
    */

@@ -172,7 +172,7 @@ export class BatchWriter {
   deadLetter(batch: CommitBatch, message: Message, failure: Failure): void {
     const { built, clock } = this.run
     replayOf(message)?.taken(message)
-    if (built.dlq) batch.dead.push(deadLetter(message, failure, built.pipeline.name, clock.now()))
+    if (built.dlq) batch.dead.push(deadLetter(message, failure, built.pipeline, clock.now()))
     if (this.notesRejections) batch.rejected.push({ message, ...failure })
     if (!this.handlesFailures) throw (this.unhandled ??= new UnhandledRecord(message, failure))
   }

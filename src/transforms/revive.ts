@@ -10,12 +10,12 @@ export default defineTransform<ReviveConfig>({
   type: 'revive',
   schema,
   readsValue: false,
-  create: ({ max_attempts }) => ({
+  create: config => ({
     process(messages, out) {
       for (const m of messages) {
         let revived: Message
         try {
-          revived = revive(m, readDeadLetter(m, m.origin?.partition ?? 0), max_attempts)
+          revived = revive(m, readDeadLetter(m, m.origin?.partition ?? 0), config)
         } catch (error) {
           failOn(m, error, out)
           continue
@@ -26,10 +26,19 @@ export default defineTransform<ReviveConfig>({
   }),
 })
 
-function revive(m: Message, letter: DeadLetter, max: number): Message {
+/** Offsets of Redis streams are times; no topic has had so many records. */
+const MAX_TOPIC_OFFSET = 2 ** 48
+
+function revive(m: Message, letter: DeadLetter, { max_attempts: max, source_type: wanted }: ReviveConfig): Message {
   const { failure, time } = letter
   if (!failure) throw new DataError('no dead letter of a runner: it has none of their headers')
   if (failure.offset < 0) throw new DataError(`made by step '${failure.step}' of ${failure.pipeline}, not read from a topic`)
+  if (failure.unreadable.length > 0) throw new DataError(`its header ${failure.unreadable.join(', ')} cannot be read`)
+  const type = failure.sourceType ?? (failure.offset > MAX_TOPIC_OFFSET ? 'redis' : wanted)
+  if (type !== wanted)
+    throw new DataError(
+      `it came from ${failure.topic} of a ${type} source, not from ${wanted}: runner dlq replay with the file of ${failure.pipeline}`,
+    )
   if (failure.cutFrom !== undefined)
     throw new DataError(`the dlq has only the first part of the record, which had ${failure.cutFrom} bytes`)
   if (failure.attempts > max)

@@ -8,6 +8,7 @@ import { runTransform, transformConformance } from '../conformance/transform.ts'
 
 const at = { file: 'p.yaml', line: 3, column: 1 }
 const failure = { step: 's', at, error: new Error('no') }
+const owner = { name: 'p', sources: [{ name: 'k', type: 'kafka' }] }
 const origin = { lane: 'in/0', source: 'k', topic: 'in', partition: 0, format: 'bytes' as const }
 const dlq = { ...origin, lane: 'dead/0', topic: 'dead' }
 /** As it comes back from the dlq. */
@@ -30,8 +31,8 @@ describe('revive', () => {
         async (payload, key, headers, time) => {
           let record = Message.fromRecord(payload, key, time, headers, 5, origin)
           for (let round = 1; round <= 3; round++) {
-            const letter = stored(deadLetter(record, failure, 'p', 1000 * round), round)
-            const run = await runTransform(revive, { max_attempts: 3 }, [[letter]])
+            const letter = stored(deadLetter(record, failure, owner, 1000 * round), round)
+            const run = await runTransform(revive, { max_attempts: 3, source_type: 'kafka' }, [[letter]])
             const [back] = run.out
             expect([back.encode(), back.encodeKey(), back.time]).toEqual([payload, key, time])
             expect(back.headers).toEqual([...headers, ['dlq_attempts', String(round)], ['source_topic', 'in']])
@@ -39,8 +40,8 @@ describe('revive', () => {
             expect(readDeadLetter(letter, 0).failure).toMatchObject({ attempts: round, topic: 'in', step: 's', pipeline: 'p' })
             record = Message.fromRecord(payload, key, time, back.headers, 6 + round, origin)
           }
-          const worn = stored(deadLetter(record, failure, 'p', 1), 9)
-          expect((await runTransform(revive, { max_attempts: 3 }, [[worn]])).events).toMatchObject([{ kind: 'fail' }])
+          const worn = stored(deadLetter(record, failure, owner, 1), 9)
+          expect((await runTransform(revive, { max_attempts: 3, source_type: 'kafka' }, [[worn]])).events).toMatchObject([{ kind: 'fail' }])
         },
       ),
       { numRuns: 100 },
@@ -50,7 +51,7 @@ describe('revive', () => {
   test('a letter keeps what the step had in hand, when that is not the record', () => {
     const read = (change: (m: Message) => Message): ReturnType<typeof readDeadLetter>['failure'] => {
       const m = Message.fromRecord(Buffer.from('{"a":1}'), Buffer.from('k'), 5, undefined, 5, { ...origin, format: 'json' })
-      return readDeadLetter(stored(deadLetter(change(m), failure, 'p', 1), 0), 0).failure
+      return readDeadLetter(stored(deadLetter(change(m), failure, owner, 1), 0), 0).failure
     }
     expect(read(m => m)).toMatchObject({ stepInput: undefined, stepKey: undefined, stepInputMissing: undefined })
     expect(read(m => m.derive({ b: 2 }))).toMatchObject({ stepInput: '{"b":2}', stepKey: undefined })
@@ -64,7 +65,7 @@ describe('revive', () => {
 transformConformance(
   'revive',
   revive,
-  { max_attempts: 3 },
+  { max_attempts: 3, source_type: 'kafka' },
   fc.array(
     fc.record({
       value: fc.string(),

@@ -2,6 +2,7 @@
 import { styleText } from 'node:util'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { failureTime, type DeadLetter } from '../../kit/dead-letter/read.ts'
+import { cut } from '../../kit/text/printable.ts'
 import { scan } from '../../dead-letters/scan.ts'
 import { selector } from '../../dead-letters/select.ts'
 import { EnvironmentError } from '../../contract/plugin.ts'
@@ -36,7 +37,7 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
               counts.others++
               continue
             }
-            const isDone = letter.failure !== undefined && ((await done.of(letter.failure.pipeline, lane))?.has(letter.offset) ?? false)
+            const isDone = await done.has(letter, lane)
             counts[isDone ? 'done' : 'open']++
             if (isDone && !flags.all) continue
             const what = letter.failure ? `${letter.failure.step}\0${letter.failure.errorType}` : '\0not a dead letter'
@@ -54,8 +55,8 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
     trim(rows, flags.max)
     if (flags.json) {
       const by = ranked(counts.by).map(([what, count]) => ({ step: what.split('\0')[0], error_type: what.split('\0')[1], count }))
-      print(`${JSON.stringify({ dlq: box.what, open: counts.open, done: counts.done, counts: by, letters: rows.map(toJson) }, null, 2)}\n`)
-    } else print(table(rows, counts, box.what, flags.all === true))
+      print(`${JSON.stringify({ dlq: box.what, open: counts.open, done: counts.done, unknown: done.unknown, counts: by, letters: rows.map(toJson) }, null, 2)}\n`)
+    } else print(table(rows, counts, box.what, flags.all === true, done.unknown))
     return EXIT.ok
   })
 }
@@ -88,6 +89,8 @@ export function toJson({ letter, done }: Omit<Row, 'order'>): object {
       config_location: d.location,
       error_type: d.errorType,
       error_message: d.message,
+      source_type: d.sourceType ?? null,
+      ...(d.unreadable.length > 0 && { unreadable: d.unreadable }),
     }),
   }
 }
@@ -99,18 +102,19 @@ function table(
   counts: { open: number; done: number; others: number; by: ReadonlyMap<string, number> },
   what: string,
   all: boolean,
+  unknown: readonly string[],
 ): string {
   const lines = rows.map(({ letter, done }) => {
     const { failure: d } = letter
-    const source = d ? (d.offset < 0 ? '-' : `${d.topic}/${d.partition}/${d.offset}`) : '-'
+    const source = d && d.offset >= 0 ? cut(`${d.topic}/${d.partition}/${d.offset}`, 60) : '-'
     const times = d && d.attempts > 1 ? ` (${d.attempts}x)` : ''
     return [
       `${letter.id}${done ? ' done' : ''}`,
       new Date(failureTime(letter)).toISOString().slice(0, 19).concat('Z'),
       source,
-      d?.step ?? '-',
-      (d?.errorType ?? 'not a dead letter') + times,
-      cut(d?.message ?? '', 60),
+      cut(d?.step ?? '-', 40),
+      cut(d?.errorType ?? 'not a dead letter', 40) + times,
+      (d && d.unreadable.length > 0 ? `unreadable: ${d.unreadable.join(', ')}; ` : '') + cut(d?.message ?? '', 60),
       cut(letter.key?.toString() ?? '-', 24),
     ]
   })
@@ -122,18 +126,15 @@ function table(
       .trimEnd()
   const total = counts.open + (all ? counts.done : 0)
   const more = total - rows.length
-  const by = ranked(counts.by).map(([id, n]) => `  ${String(n).padStart(7)}  ${id.replace('\0', ': ')}`)
+  const by = ranked(counts.by).map(([id, n]) => `  ${String(n).padStart(7)}  ${cut(id.replace('\0', ': '), 80)}`)
   return [
     ...(lines.length > 0 ? [styleText('bold', row(HEADS)), ...lines.map(row), ''] : []),
     `${what}: ${counts.open} to do${counts.done > 0 ? `, ${counts.done} done${all ? '' : ' (--all shows them)'}` : ''}`,
     ...by,
+    ...(unknown.length > 0
+      ? [`what is done is not known of ${unknown.map(name => cut(name, 40)).join(', ')}: runner dlq ls with the file, which says where replays are noted`]
+      : []),
     ...(more > 0 && rows.length > 0 ? [`${more} more (--max)`] : []),
     '',
   ].join('\n')
-}
-
-/** One line, with nothing in it that a terminal would obey. */
-export function cut(text: string, max: number): string {
-  const plain = text.replaceAll(/\p{Cc}/gu, ' ')
-  return plain.length > max ? `${plain.slice(0, max - 1)}…` : plain
 }

@@ -3,6 +3,7 @@ import { EXIT, exitCodeOf } from '../../kit/exit-codes.ts'
 import { EnvironmentError, type DeadLetterReader, type Logger } from '../../contract/plugin.ts'
 import { markLane, openMarkStore, type MarkStore, quietContext, type WithDlq } from '../../dead-letters/mark-store.ts'
 import { type Marks, readMarks } from '../../dead-letters/marks.ts'
+import type { DeadLetter } from '../../kit/dead-letter/read.ts'
 import type { Selection } from '../../dead-letters/select.ts'
 import type { DeadLetterLane } from '../../contract/plugin.ts'
 import { loadPipeline, loadText } from '../../config/load.ts'
@@ -22,18 +23,30 @@ export async function guarded(run: () => Promise<number>): Promise<number> {
   }
 }
 
-/** The pipeline of a file, or one that is nothing but this topic's dlq. */
-export async function loadWithDlq(file: string | undefined, { topic, set }: Pick<SelectFlags, 'topic' | 'set'>): Promise<WithDlq> {
+/**
+ * The pipeline of a file, or one that is nothing but this topic's dlq.
+ * @param look the dlq is only read and marked: its switch and those of the sources do not count
+ */
+export async function loadWithDlq(
+  file: string | undefined,
+  { topic, set }: Pick<SelectFlags, 'topic' | 'set'>,
+  look = true,
+): Promise<WithDlq> {
   if ((file === undefined) === (topic === undefined)) throw new UsageError('give a pipeline file, or --topic')
   const name = JSON.stringify(topic)
   const bare = `name: dlq\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\ndlq: { kafka: { topic: ${name} } }`
-  const { pipeline, problems } = file === undefined ? await loadText('--topic', bare) : await loadPipeline(file, { env: process.env, set })
+  const options = { env: process.env, set, forDlq: look }
+  const { pipeline, problems } = file === undefined ? await loadText('--topic', bare) : await loadPipeline(file, options)
   if (!pipeline) {
     const ErrorClass = (await reportProblems(problems)) === EXIT.environment ? EnvironmentError : UsageError
     throw new ErrorClass(file === undefined ? `${topic} cannot be read as a dlq` : `${file} cannot be used as it is`)
   }
   const { dlq } = pipeline
-  if (!dlq) throw new UsageError(`${file} has no dlq (or it is switched off)`)
+  if (!dlq && !look && (await loadPipeline(file!, { ...options, forDlq: true })).pipeline?.dlq)
+    throw new UsageError(
+      `the dlq of ${file} is switched off (dlq.enabled): a record that fails again would be lost. Switch it on, or add --set dlq.enabled=true`,
+    )
+  if (!dlq) throw new UsageError(`${file} has no dlq`)
   if (!dlq.plugin.readDeadLetters) throw new UsageError(`the dlq of ${file} is ${dlq.type}: what was written there cannot be read back`)
   return { ...pipeline, dlq }
 }
@@ -54,13 +67,15 @@ export function selectionOf(flags: SelectFlags, pipeline: string | undefined, id
   return { ids, step, errorType, key, contains, since, until, pipeline: flags.pipeline ?? pipeline }
 }
 
-/** Tells what is done, of any pipeline whose letters lie in the dlq, without disturbing a replay that runs. */
+/** What is done, of any pipeline whose letters lie in the dlq, without disturbing a replay that runs. */
 export class DoneBy {
   private readonly pipeline: WithDlq
   private readonly own: boolean
   private readonly log: Logger
   private readonly markStores = new Map<string, MarkStore>()
-  private readonly marks = new Map<string, Promise<Marks | undefined>>()
+  private readonly marks = new Map<string, Promise<Marks>>()
+  private readonly names = new Set<string>()
+  private readonly known = new Set<string>()
 
   /** `own`: the pipeline is that of a file, which marks all that it replays under its own name. */
   constructor(pipeline: WithDlq, own: boolean, log: Logger) {
@@ -69,25 +84,36 @@ export class DoneBy {
     this.log = log
   }
 
-  /** Undefined: nobody can tell, as the store does not let look on. */
-  of(failed: string, lane: DeadLetterLane): Promise<Marks | undefined> {
-    const name = this.own ? this.pipeline.name : failed
-    const id = `${name}\0${lane.id}`
-    let marks = this.marks.get(id)
-    if (!marks) this.marks.set(id, (marks = this.read(name, lane)))
-    return marks
+  async has(letter: DeadLetter, lane: DeadLetterLane): Promise<boolean> {
+    const name = this.own ? this.pipeline.name : letter.failure?.pipeline
+    return name !== undefined && (await this.of(name, lane)).has(letter.offset)
+  }
+
+  /** Pipelines whose marks are not where they were looked for: nothing was replayed, or it was noted elsewhere. */
+  get unknown(): string[] {
+    return [...this.names].filter(name => !this.known.has(name))
   }
 
   async close(): Promise<void> {
     for (const { store } of this.markStores.values()) await store.close()
   }
 
-  private async read(name: string, lane: DeadLetterLane): Promise<Marks | undefined> {
+  private of(name: string, lane: DeadLetterLane): Promise<Marks> {
+    const id = `${name}\0${lane.id}`
+    let marks = this.marks.get(id)
+    if (!marks) this.marks.set(id, (marks = this.read(name, lane)))
+    return marks
+  }
+
+  private async read(name: string, lane: DeadLetterLane): Promise<Marks> {
+    this.names.add(name)
     let place = this.markStores.get(name)
     if (!place) this.markStores.set(name, (place = openMarkStore({ ...this.pipeline, name }, quietContext(this.log))))
     const { store } = place
-    if (!store.peek) return undefined
-    const marks = readMarks(await store.peek(markLane(lane.id, this.pipeline.dlq.name)))
+    const checkpoint = await store.peek?.(markLane(lane.id, this.pipeline.dlq.name))
+    // A file decides where its marks are: where it has none there, nothing is done.
+    if (checkpoint || (this.own && store.peek)) this.known.add(name)
+    const marks = readMarks(checkpoint)
     marks.fit(lane.to)
     return marks
   }

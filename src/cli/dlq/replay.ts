@@ -12,12 +12,14 @@ const OVERTAKEN = 'another replay or discard of this dlq has taken over. What th
 
 export function replayCommand(file: string, ids: readonly string[], flags: ReplayFlags): Promise<number> {
   return guarded(async () => {
-    const pipeline = await loadWithDlq(file, flags)
+    const pipeline = await loadWithDlq(file, flags, false)
     const selection = selectionOf(flags, pipeline.name, ids)
     if (flags.to === 'source' && !pipeline.sources.some(s => s.plugin.writeBack))
       throw new UsageError(
         `nothing can be written back to the sources of ${file} (${pipeline.sources.map(s => s.type).join(', ')}): --to step`,
       )
+    if (flags.to === 'step' && pipeline.sinks.length === 0)
+      throw new UsageError(`every sink of ${file} is switched off: the records would be marked as replayed and written nowhere`)
     const log = await createLogger({ level: flags.logLevel, pretty: process.stderr.isTTY === true })
     const box = await openDeadLetters(pipeline, log)
     const lines: string[] = []

@@ -4,6 +4,7 @@ import { isUtf8 } from 'node:buffer'
 import { styleText } from 'node:util'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { type DeadLetter, readDeadLetter } from '../../kit/dead-letter/read.ts'
+import { hexDump, oneLine, printable } from '../../kit/text/printable.ts'
 import { type Message, parseJson } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import type { SelectFlags } from '../dlq.ts'
@@ -28,7 +29,7 @@ export function show(args: readonly string[], flags: SelectFlags & { raw?: boole
         return EXIT.verdict
       }
       const letter = readDeadLetter(record, partition)
-      const done = letter.failure !== undefined && ((await doneBy.of(letter.failure.pipeline, lane))?.has(offset) ?? false)
+      const done = await doneBy.has(letter, lane)
       if (flags.raw) process.stdout.write(letter.payload ?? '')
       else if (flags.json) process.stdout.write(`${JSON.stringify(asJson(letter, done, record), null, 2)}\n`)
       else process.stdout.write(asText(letter, done, record))
@@ -60,37 +61,24 @@ function asText(letter: DeadLetter, done: boolean, record: Message): string {
   const own = all.slice(letter.headers.length)
   const width = Math.max(0, ...all.map(([name]) => name.length))
   const line = ([name, value]: readonly [string, Buffer | string | null]): string =>
-    `  ${name.padEnd(width)}  ${safe(value?.toString() ?? '(null)')}`
+    `  ${oneLine(name).padEnd(width)}  ${printable(value?.toString() ?? '(null)')}`
   const cutNote = d?.cutFrom === undefined ? '' : `, the first ${payload?.length ?? 0} of ${d.cutFrom} bytes`
   return [
     head(`${letter.id}${done ? ', done' : ''}`),
     ...(d
-      ? [`  ${d.errorType} in step ${d.step} (${d.location}): ${safe(d.message)}`]
+      ? [`  ${oneLine(`${d.errorType} in step ${d.step} (${d.location}): ${d.message}`)}`]
       : ['  not a dead letter of a runner: it has none of their headers']),
+    ...(d && d.unreadable.length > 0 ? [`  unreadable: ${d.unreadable.join(', ')}; the record cannot be replayed`] : []),
     '',
     ...(letter.headers.length > 0 ? [head('headers of the record'), ...letter.headers.map(line), ''] : []),
     ...(own.length > 0 ? [head('headers of its death'), ...own.filter(([name]) => name !== DLQ_HEADERS.stepInput).map(line), ''] : []),
-    head(`key: ${letter.key === null ? 'none' : isUtf8(letter.key) ? safe(letter.key.toString()) : letter.key.toString('hex')}`),
+    head(`key: ${letter.key === null ? 'none' : isUtf8(letter.key) ? printable(letter.key.toString()) : letter.key.toString('hex')}`),
     head(payload === null ? 'value: none (a tombstone)' : `value, ${payload.length} bytes${cutNote}`),
-    ...(payload === null ? [] : isUtf8(payload) ? [safe(payload.toString())] : hexDump(payload)),
-    ...(d?.stepInput === undefined ? [] : ['', head(`what step ${d.step} had in hand`), safe(d.stepInput)]),
+    ...(payload === null ? [] : isUtf8(payload) ? [printable(payload.toString())] : [...hexDump(payload), ...(payload.length > 4096 ? [`… ${payload.length - 4096} more bytes (--raw gives them all)`] : [])]),
+    ...(d?.stepInput === undefined ? [] : ['', head(`what step ${oneLine(d.step)} had in hand`), printable(d.stepInput)]),
     ...(d?.stepInputMissing === undefined
       ? []
-      : ['', `what step ${d.step} had in hand is not kept (${d.stepInputMissing}): replay it from its source`]),
+      : ['', `what step ${oneLine(d.step)} had in hand is not kept (${oneLine(d.stepInputMissing)}): replay it from its source`]),
     '',
   ].join('\n')
-}
-
-/** Nothing that a terminal would obey, except line breaks and tabs. */
-const safe = (text: string): string => text.replaceAll(/[^\P{Cc}\n\t]/gu, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
-
-function hexDump(bytes: Buffer): string[] {
-  const lines: string[] = []
-  for (let at = 0; at < Math.min(bytes.length, 4096); at += 16) {
-    const row = bytes.subarray(at, at + 16)
-    const text = row.toString('latin1').replaceAll(/[^\x20-\x7e]/g, '.')
-    lines.push(`${at.toString(16).padStart(8, '0')}  ${row.toString('hex').replaceAll(/(..)/g, '$1 ').padEnd(48)} ${text}`)
-  }
-  if (bytes.length > 4096) lines.push(`… ${bytes.length - 4096} more bytes (--raw gives them all)`)
-  return lines
 }

@@ -1,4 +1,4 @@
-/** A dlq that is a file with envelopes: one lane, whose offsets are line numbers. */
+/** A dlq that is a file: one lane, whose offsets are line numbers. */
 import { type FileHandle, open } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { EnvironmentError, Message, type DeadLetterReader, type Origin } from '../../contract/plugin.ts'

@@ -79,7 +79,7 @@ const LF = Buffer.from('\n')
 
 function lineFile(config: FileSinkConfig, ctx: Context, within?: string): OutputFile {
   const json = formatOf(config.format, config.path) === 'jsonl'
-  const line = config.envelope ? envelopeLine : json ? jsonLine : textLine
+  const line = (config.envelope ?? ctx.dlq === true) && json ? envelopeLine : json ? jsonLine : textLine
   const file = new FileWriter({
     path: config.path,
     sync: config.fsync === 'always',

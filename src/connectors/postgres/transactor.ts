@@ -41,6 +41,11 @@ const CLAIM = `
   on conflict (pipeline, lane) do update set epoch = c.epoch + 1
   returning id, epoch, position`
 const PEEK = 'select position from runner_checkpoint where pipeline = $1 and lane = $2'
+// One statement sees one moment.
+const PEEK_ALL = `
+  select c.position, s.store, s.key, s.json from runner_checkpoint c
+  left join runner_checkpoint_state s on s.checkpoint = c.id
+  where c.position is not null and c.pipeline = $1 and c.lane = $2`
 const LIST = `
   select c.id, c.pipeline, c.lane, c.position, s.store, s.key, s.json from runner_checkpoint c
   left join runner_checkpoint_state s on s.checkpoint = c.id
@@ -63,6 +68,7 @@ export class PostgresTransactor implements Transactor {
   private readonly claims = new Map<string, Claim>()
   private readonly running = new Map<string, PostgresTransaction>()
   private opening: Promise<PostgresHandle> | undefined
+  private tables: Promise<void> | undefined
 
   constructor(config: ConnectionConfig, context: Context) {
     this.config = config
@@ -87,6 +93,19 @@ export class PostgresTransactor implements Transactor {
     if (position !== at) return { position }
     const { checkpoint } = await claimRow(driver, this.pipeline, lane.id)
     return checkpoint?.position === at ? { position, checkpoint } : { position: checkpoint?.position }
+  }
+
+  async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
+    const { driver } = await this.connected()
+    // Whoever looks makes no tables.
+    if (!(await hasTables(driver))) return undefined
+    const { rows } = await driver.query(PEEK_ALL, [stateOwner(this.pipeline, lane.group), lane.id])
+    const [first] = rows as Record<string, string | null>[]
+    if (first === undefined) return undefined
+    const state = (rows as Record<string, string | null>[]).flatMap(({ store, key, json }) =>
+      store === null ? [] : [[store, unescape(key!), json!] as const],
+    )
+    return { position: JSON.parse(first.position!) as Json, state }
   }
 
   async list(): Promise<StoredLane[]> {
@@ -137,6 +156,7 @@ export class PostgresTransactor implements Transactor {
   async close(): Promise<void> {
     const { opening } = this
     this.opening = undefined
+    this.tables = undefined
     for (const transaction of this.running.values()) await transaction.abort()
     this.running.clear()
     this.claims.clear()
@@ -149,20 +169,23 @@ export class PostgresTransactor implements Transactor {
     await transaction?.abort()
   }
 
+  /** Connected, with the tables. */
   private async open(): Promise<Driver> {
+    const handle = await this.connected()
+    this.tables ??= createTables(handle.driver).catch(error => {
+      this.tables = undefined
+      throw error
+    })
+    await this.tables
+    return handle.driver
+  }
+
+  private connected(): Promise<PostgresHandle> {
     if (this.opening === undefined) {
-      this.opening = connect(this.config, this.context.log).then(async handle => {
-        try {
-          await createTables(handle.driver)
-        } catch (error) {
-          await handle.release()
-          throw error
-        }
-        return handle
-      })
+      this.opening = connect(this.config, this.context.log)
       this.opening.catch(() => (this.opening = undefined))
     }
-    return (await this.opening).driver
+    return this.opening
   }
 }
 
@@ -198,11 +221,12 @@ async function freeing(driver: Driver, tx: Queryable): Promise<() => void> {
   return () => clearInterval(timer)
 }
 
+const hasTables = async (db: Queryable): Promise<boolean> =>
+  (await db.query("select to_regclass('runner_checkpoint_state') is not null as there")).rows[0].there === true
+
 async function createTables(driver: Driver): Promise<void> {
-  const there = async (db: Queryable): Promise<boolean> =>
-    (await db.query("select to_regclass('runner_checkpoint_state') is not null as there")).rows[0].there === true
   // Who may not create tables can use those that an administrator made.
-  if (await there(driver)) return
+  if (await hasTables(driver)) return
   await driver.transaction(async tx => {
     // CREATE … IF NOT EXISTS of two at once fails in one of them.
     await tx.query("select pg_advisory_xact_lock(hashtext('runner_checkpoint'))")

@@ -1,5 +1,5 @@
 /** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it died. */
-import { ATTEMPTS, DLQ_HEADERS } from './headers.ts'
+import { ATTEMPTS, DLQ_HEADERS, MAX_TIME } from './headers.ts'
 import { typeOfCode } from '../../contract/error-codes.ts'
 import { DataError, type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
 import { PluginError } from '../plugin-error.ts'
@@ -25,7 +25,12 @@ export function errorType(error: Error): string {
 export interface ReplayOrigin extends Origin {
   readonly at: number
   /** What is known of the letter, for its successor. */
-  readonly replay: { readonly attempts: number; readonly firstFailedAt: string | undefined; taken(message: Message): void }
+  readonly replay: {
+    readonly attempts: number
+    readonly firstFailedAt: string | undefined
+    readonly sourceType: string | undefined
+    taken(message: Message): void
+  }
 }
 
 /** Set on a message that was a dead letter and runs again. */
@@ -36,12 +41,18 @@ const MAX_STEP_INPUT = 128 * 1024
 /** Both together must fit where the record alone would; brokers take a megabyte unless told otherwise. */
 const MAX_DEAD_LETTER = 768 * 1024
 
+/** The pipeline as its dead letters name it. */
+export interface DeadLetterOwner {
+  readonly name: string
+  readonly sources: readonly { readonly name: string; readonly type: string }[]
+}
+
 /** `now`: epoch ms. */
-export function deadLetter(message: Message, failure: Failure, pipeline: string, now: number): Message {
+export function deadLetter(message: Message, failure: Failure, pipeline: DeadLetterOwner, now: number): Message {
   const { origin } = message
   const { error } = failure
   const replay = replayOf(message)
-  const before = replay?.attempts ?? (Number(lastHeader(message.headers, ATTEMPTS)) || 0)
+  const before = replay?.attempts ?? attemptsOf(lastHeader(message.headers, ATTEMPTS))
   const payload = original(message)
   const failedAt = new Date(now).toISOString()
   const headers: Header[] = [
@@ -49,9 +60,10 @@ export function deadLetter(message: Message, failure: Failure, pipeline: string,
     [DLQ_HEADERS.topic, origin?.topic ?? origin?.lane ?? ''],
     [DLQ_HEADERS.partition, String(origin?.partition ?? 0)],
     [DLQ_HEADERS.offset, String(message.offset)],
-    [DLQ_HEADERS.time, String(message.time)],
+    // A plugin may have set anything; what no date can be is left out, and the dead letter has its own.
+    ...(Math.abs(message.time) <= MAX_TIME ? [[DLQ_HEADERS.time, String(message.time)] as const] : []),
     ...(message.part === undefined ? [] : [[DLQ_HEADERS.part, message.part] as const]),
-    [DLQ_HEADERS.pipeline, pipeline],
+    [DLQ_HEADERS.pipeline, pipeline.name],
     [DLQ_HEADERS.step, failure.step],
     [DLQ_HEADERS.location, `${failure.at.file}:${failure.at.line}`],
     [DLQ_HEADERS.errorType, errorType(failure.error)],
@@ -63,7 +75,11 @@ export function deadLetter(message: Message, failure: Failure, pipeline: string,
     [DLQ_HEADERS.failedAt, failedAt],
   ]
   if (replay) headers.push([DLQ_HEADERS.firstFailedAt, replay.firstFailedAt ?? failedAt])
-  if (origin) headers.push([DLQ_HEADERS.sourceStep, origin.source])
+  if (origin) {
+    headers.push([DLQ_HEADERS.sourceStep, origin.source])
+    const type = replay ? replay.sourceType : pipeline.sources.find(s => s.name === origin.source)?.type
+    if (type !== undefined) headers.push([DLQ_HEADERS.sourceType, type])
+  }
   addStepInput(headers, message, payload)
   return new Message(
     payload,
@@ -91,6 +107,9 @@ function addStepInput(headers: Header[], message: Message, payload: Buffer | nul
   const key = message.encodeKey()
   if (key !== message.keyBytes) headers.push([DLQ_HEADERS.stepKey, key])
 }
+
+/** Anybody can write the header. */
+const attemptsOf = (text: string | undefined): number => (/^\d{1,9}$/.test(text ?? '') ? Number(text) : 0)
 
 /** JSON text; undefined: JSON cannot say it. */
 function stepInput(value: unknown): string | undefined {

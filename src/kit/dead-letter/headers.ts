@@ -18,6 +18,8 @@ export const DLQ_HEADERS = {
   failedAt: 'failed_at',
   firstFailedAt: 'first_failed_at',
   sourceStep: 'source_step',
+  /** Plugin type of the source: `kafka`, `redis`… Names alone do not tell a topic from a stream. */
+  sourceType: 'source_type',
   stepInput: 'step_input',
   stepInputMissing: 'step_input_missing',
   stepKey: 'step_key',
@@ -25,6 +27,9 @@ export const DLQ_HEADERS = {
   truncated: 'truncated',
   originalSize: 'original_size',
 } as const
+
+/** Epoch ms that a date can have, before or after 1970. */
+export const MAX_TIME = 8.64e15
 
 /** Of a record that was written back to its topic: how often it has been a dead letter. */
 export const ATTEMPTS = 'dlq_attempts'

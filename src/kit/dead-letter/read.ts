@@ -1,6 +1,6 @@
 /** A dead letter, read back: the source record as it was, and what its headers say about its death. */
-import { ATTEMPTS, DLQ_HEADERS } from './headers.ts'
-import type { Header, Message } from '../../contract/plugin.ts'
+import { ATTEMPTS, DLQ_HEADERS, MAX_TIME } from './headers.ts'
+import { type Header, type Message, parseJson } from '../../contract/plugin.ts'
 
 /** A record of a dlq: the source record, and what its headers say of its failure. */
 export interface DeadLetter {
@@ -28,6 +28,8 @@ export interface FailureInfo {
   readonly step: string
   /** Name of the source step; letters of earlier versions do not have it. */
   readonly sourceStep: string | undefined
+  /** Plugin type of the source: `kafka`, `redis`…; letters of 0.1.0 do not have it. */
+  readonly sourceType: string | undefined
   readonly location: string
   readonly errorType: string
   readonly message: string
@@ -43,6 +45,8 @@ export interface FailureInfo {
   readonly stepKey: string | null | undefined
   /** Original size in bytes, when `payload` is only as much of it as the dlq took. */
   readonly cutFrom: number | undefined
+  /** Names of headers whose value cannot be read; what they would say is unknown, and the record is not replayed. */
+  readonly unreadable: readonly string[]
 }
 
 /** The dead letter that `record`, read from a dlq in format `bytes`, holds. */
@@ -50,6 +54,7 @@ export function readDeadLetter(record: Message, partition: number): DeadLetter {
   const all = record.headers ?? []
   const from = all.findLastIndex(([name]) => name === DLQ_HEADERS.topic)
   const own = new Map(from < 0 ? [] : all.slice(from))
+  const headers = new OwnHeaders(own)
   return {
     id: `${partition}/${record.offset}`,
     partition,
@@ -57,33 +62,83 @@ export function readDeadLetter(record: Message, partition: number): DeadLetter {
     payload: record.payload,
     key: record.keyBytes,
     headers: from < 0 ? all : all.slice(0, from),
-    time: Number(text(own, DLQ_HEADERS.time) ?? record.time),
-    failure: own.has(DLQ_HEADERS.step) && own.has(DLQ_HEADERS.errorType) ? failure(own) : undefined,
+    time: headers.time(DLQ_HEADERS.time) ?? record.time,
+    failure: own.has(DLQ_HEADERS.step) && own.has(DLQ_HEADERS.errorType) ? failure(headers) : undefined,
   }
 }
 
-type Own = ReadonlyMap<string, Buffer | string | null>
-const text = (own: Own, name: string): string | undefined => own.get(name)?.toString()
+/** Any program may write to a topic: what cannot be read is noted, and hides nothing else. */
+class OwnHeaders {
+  readonly unreadable = new Set<string>()
+  private readonly own: ReadonlyMap<string, Buffer | string | null>
 
-function failure(own: Own): FailureInfo {
-  return {
-    topic: text(own, DLQ_HEADERS.topic) ?? '',
-    partition: Number(text(own, DLQ_HEADERS.partition) ?? 0),
-    offset: Number(text(own, DLQ_HEADERS.offset) ?? -1),
-    pipeline: text(own, DLQ_HEADERS.pipeline) ?? '',
-    step: text(own, DLQ_HEADERS.step) ?? '',
-    sourceStep: text(own, DLQ_HEADERS.sourceStep),
-    location: text(own, DLQ_HEADERS.location) ?? '',
-    errorType: text(own, DLQ_HEADERS.errorType) ?? '',
-    message: text(own, DLQ_HEADERS.message) ?? '',
-    attempts: Number(text(own, DLQ_HEADERS.attempts) ?? 1),
-    failedAt: text(own, DLQ_HEADERS.failedAt),
-    firstFailedAt: text(own, DLQ_HEADERS.firstFailedAt),
-    stepInput: text(own, DLQ_HEADERS.stepInput),
-    stepInputMissing: text(own, DLQ_HEADERS.stepInputMissing),
-    stepKey: own.has(DLQ_HEADERS.stepKey) ? (text(own, DLQ_HEADERS.stepKey) ?? null) : undefined,
-    cutFrom: text(own, DLQ_HEADERS.truncated) === 'true' ? Number(text(own, DLQ_HEADERS.originalSize) ?? 0) : undefined,
+  constructor(own: ReadonlyMap<string, Buffer | string | null>) {
+    this.own = own
   }
+
+  has(name: string): boolean {
+    return this.own.has(name)
+  }
+
+  text(name: string): string | undefined {
+    return this.own.get(name)?.toString()
+  }
+
+  /** A whole number. */
+  number(name: string): number | undefined {
+    return this.readable(name, text => (/^-?\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : undefined))
+  }
+
+  /** Epoch ms. */
+  time(name: string): number | undefined {
+    return this.readable(name, text => (/^-?\d+(\.\d+)?$/.test(text) && Math.abs(Number(text)) <= MAX_TIME ? Number(text) : undefined))
+  }
+
+  /** ISO 8601. */
+  date(name: string): string | undefined {
+    return this.readable(name, text => (Number.isNaN(Date.parse(text)) ? undefined : text))
+  }
+
+  json(name: string): string | undefined {
+    return this.readable(name, text => {
+      try {
+        parseJson(text)
+        return text
+      } catch {
+        return undefined
+      }
+    })
+  }
+
+  private readable<T>(name: string, read: (text: string) => T | undefined): T | undefined {
+    const text = this.text(name)
+    const value = text === undefined ? undefined : read(text)
+    if (text !== undefined && value === undefined) this.unreadable.add(name)
+    return value
+  }
+}
+
+function failure(own: OwnHeaders): FailureInfo {
+  const read = {
+    topic: own.text(DLQ_HEADERS.topic) ?? '',
+    partition: own.number(DLQ_HEADERS.partition) ?? 0,
+    offset: own.number(DLQ_HEADERS.offset) ?? -1,
+    pipeline: own.text(DLQ_HEADERS.pipeline) ?? '',
+    step: own.text(DLQ_HEADERS.step) ?? '',
+    sourceStep: own.text(DLQ_HEADERS.sourceStep),
+    sourceType: own.text(DLQ_HEADERS.sourceType),
+    location: own.text(DLQ_HEADERS.location) ?? '',
+    errorType: own.text(DLQ_HEADERS.errorType) ?? '',
+    message: own.text(DLQ_HEADERS.message) ?? '',
+    attempts: own.number(DLQ_HEADERS.attempts) ?? 1,
+    failedAt: own.date(DLQ_HEADERS.failedAt),
+    firstFailedAt: own.date(DLQ_HEADERS.firstFailedAt),
+    stepInput: own.json(DLQ_HEADERS.stepInput),
+    stepInputMissing: own.text(DLQ_HEADERS.stepInputMissing),
+    stepKey: own.has(DLQ_HEADERS.stepKey) ? (own.text(DLQ_HEADERS.stepKey) ?? null) : undefined,
+    cutFrom: own.text(DLQ_HEADERS.truncated) === 'true' ? (own.number(DLQ_HEADERS.originalSize) ?? 0) : undefined,
+  }
+  return { ...read, unreadable: [...own.unreadable] }
 }
 
 /** Epoch ms of its death; letters of earlier versions only have the record's own time. */
