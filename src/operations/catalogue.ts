@@ -136,12 +136,7 @@ function settingsOf({ retention, config = {} }: Settings): Record<string, string
   return out
 }
 
-const aclsOf = (
-  resource: Acl['resource'],
-  name: string,
-  entries: readonly AclEntry[] = [],
-  pattern: Acl['pattern'] = 'literal',
-): Acl[] =>
+const aclsOf = (resource: Acl['resource'], name: string, entries: readonly AclEntry[] = [], pattern: Acl['pattern'] = 'literal'): Acl[] =>
   entries.flatMap(({ principal, operations, host, permission }) =>
     operations.map(operation => ({ resource, name, pattern, principal, host, operation, permission })),
   )

@@ -23,8 +23,8 @@ const cases: Record<string, Sinks> = {
     dlq: `kafka: ${await createTopic(unique('dead'))}`,
   }),
   'PostgreSQL, and a dlq that is a file': async () => ({ ...(await table()), dlq: 'file: dead.jsonl' }),
-  'PGlite': async () => ({ sinks: `[{ postgres: { dsn: "pglite:", statements: [{ sql: "select $message::text" }], idempotent: true } }]` }),
-  'Redis': async () => ({ sinks: `[{ redis: { url: "${redisUrl()}", list: ${unique('list')} } }]` }),
+  PGlite: async () => ({ sinks: `[{ postgres: { dsn: "pglite:", statements: [{ sql: "select $message::text" }], idempotent: true } }]` }),
+  Redis: async () => ({ sinks: `[{ redis: { url: "${redisUrl()}", list: ${unique('list')} } }]` }),
   'a file': async () => ({ sinks: '[{ file: out.jsonl }]' }),
   'Kafka on brokers': async () => ({
     sinks: `[{ kafka: ${await createTopic(unique('out'))} }]`,
@@ -111,7 +111,18 @@ dlq: { enabled: "\${ON:-false}", when_off: drop, kafka: dead }
     expect((await runner(undefined, 'dlq', 'show', 'p.yaml', one.id)).code).toBe(0)
     const off = await runner(undefined, 'dlq', 'replay', 'p.yaml', '--to', 'step')
     expect([off.code, off.stderr]).toEqual([2, expect.stringMatching(/switched off|nothing to read/)])
-    const dark = await runner(undefined, 'dlq', 'replay', 'p.yaml', '--to', 'step', '--set', 'dlq.enabled=true', '--set', 'sources[0].enabled=true')
+    const dark = await runner(
+      undefined,
+      'dlq',
+      'replay',
+      'p.yaml',
+      '--to',
+      'step',
+      '--set',
+      'dlq.enabled=true',
+      '--set',
+      'sources[0].enabled=true',
+    )
     expect([dark.code, dark.stderr]).toEqual([2, expect.stringContaining('every sink of p.yaml is switched off')])
     expect((await runner(undefined, 'dlq', 'discard', 'p.yaml', one.id, '--yes')).code).toBe(0)
     // Noted where the running pipeline looks.
@@ -170,7 +181,14 @@ test('one letter with bad headers hides no other; it is named, not replayed, and
     'in.jsonl': INPUT,
     'p.yaml': `name: ${name}\nsources: [{ file: in.jsonl }]\ntransforms: [{ map: { fields: { n: "n * 2.0" } } }]\nsinks: [{ kafka: ${out} }]\ndlq: { kafka: ${dead} }\n`,
   })
-  const own = { source_topic: 'in', source_partition: '0', pipeline: name, step: 'map', error_type: 'data', error_message: '\u001b[31mred\u001b]0;t\u0007' }
+  const own = {
+    source_topic: 'in',
+    source_partition: '0',
+    pipeline: name,
+    step: 'map',
+    error_type: 'data',
+    error_message: '\u001b[31mred\u001b]0;t\u0007',
+  }
   await produce(dead, [
     { key: 'k', value: '1', headers: { ...own, source_offset: 'x', source_timestamp: 'NaN', failed_at: 'yesterday', attempts: '1e999' } },
     { key: 'k', value: '2', headers: { ...own, source_offset: '5', step_input: '{', original_size: '-', truncated: 'true' } },
@@ -217,10 +235,16 @@ dlq: { kafka: ${dead} }
   expect(JSON.parse((await runner('dlq', 'ls', 'p.yaml', '--json')).stdout).letters[0]).toMatchObject({ source_type: 'redis' })
 
   // The command, with a file whose only source is now the topic.
-  writeFileSync(join(cwd, 'other.yaml'), readFileSync(join(cwd, 'p.yaml'), 'utf8').replace(/redis: .*/, `kafka: { topics: [${stream}] } }]`))
+  writeFileSync(
+    join(cwd, 'other.yaml'),
+    readFileSync(join(cwd, 'p.yaml'), 'utf8').replace(/redis: .*/, `kafka: { topics: [${stream}] } }]`),
+  )
   const replay = await runner('dlq', 'replay', 'other.yaml', '--to', 'source', '--json')
   expect([replay.code, replay.stderr]).toEqual([4, ''])
-  expect(JSON.parse(replay.stdout)).toMatchObject({ replayed: 0, left: [{ reason: 'it came from a redis source, which the file no longer has: --to step', count: 1 }] })
+  expect(JSON.parse(replay.stdout)).toMatchObject({
+    replayed: 0,
+    left: [{ reason: 'it came from a redis source, which the file no longer has: --to step', count: 1 }],
+  })
 
   const flow = await runner('run', join(FLOWS, 'dlq-replay.yaml'), '--until-idle', '1s', '--set', `name=${dead}-replay`)
   expect(flow.code, flow.stderr).toBe(0)

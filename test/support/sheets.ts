@@ -8,7 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 type CellValue = string | number | boolean | null
 /** `applied`: the work is done, the answer is not given (a 500, a cut connection, or nothing for so many ms). */
-export type Fault = { status: number; applied?: boolean; reason?: string } | { cut: true; applied: boolean } | { hang: number; applied: boolean }
+export type Fault =
+  | { status: number; applied?: boolean; reason?: string }
+  | { cut: true; applied: boolean }
+  | { hang: number; applied: boolean }
 
 export interface SheetsServer {
   readonly endpoint: string
@@ -122,7 +125,9 @@ export async function startSheets(...spreadsheets: string[]): Promise<SheetsServ
   const http = createServer((request, response) => {
     answer(request, response).catch((error: ApiError) => {
       const code = error.status ?? 500
-      response.writeHead(code, { 'content-type': 'application/json' }).end(JSON.stringify({ error: error.body ?? { code, message: error.message } }))
+      response
+        .writeHead(code, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ error: error.body ?? { code, message: error.message } }))
     })
   })
   await new Promise<void>(resolve => http.listen(0, '127.0.0.1', resolve))

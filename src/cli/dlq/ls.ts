@@ -55,7 +55,9 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
     trim(rows, flags.max)
     if (flags.json) {
       const by = ranked(counts.by).map(([what, count]) => ({ step: what.split('\0')[0], error_type: what.split('\0')[1], count }))
-      print(`${JSON.stringify({ dlq: box.what, open: counts.open, done: counts.done, unknown: done.unknown, counts: by, letters: rows.map(toJson) }, null, 2)}\n`)
+      print(
+        `${JSON.stringify({ dlq: box.what, open: counts.open, done: counts.done, unknown: done.unknown, counts: by, letters: rows.map(toJson) }, null, 2)}\n`,
+      )
     } else print(table(rows, counts, box.what, flags.all === true, done.unknown))
     return EXIT.ok
   })
@@ -132,7 +134,9 @@ function table(
     `${what}: ${counts.open} to do${counts.done > 0 ? `, ${counts.done} done${all ? '' : ' (--all shows them)'}` : ''}`,
     ...by,
     ...(unknown.length > 0
-      ? [`what is done is not known of ${unknown.map(name => cut(name, 40)).join(', ')}: runner dlq ls with the file, which says where replays are noted`]
+      ? [
+          `what is done is not known of ${unknown.map(name => cut(name, 40)).join(', ')}: runner dlq ls with the file, which says where replays are noted`,
+        ]
       : []),
     ...(more > 0 && rows.length > 0 ? [`${more} more (--max)`] : []),
     '',

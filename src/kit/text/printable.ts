@@ -12,8 +12,7 @@ const escape = (c: string): string => {
 export const printable = (text: string): string => text.replaceAll(CONTROL, escape)
 
 /** One line: line breaks and tabs are escaped, too. */
-export const oneLine = (text: string): string =>
-  printable(text).replaceAll(/[\n\t]/g, c => (c === '\n' ? '\\n' : '\\t'))
+export const oneLine = (text: string): string => printable(text).replaceAll(/[\n\t]/g, c => (c === '\n' ? '\\n' : '\\t'))
 
 /** One line of at most `max` characters. */
 export function cut(text: string, max: number): string {

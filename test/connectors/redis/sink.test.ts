@@ -132,7 +132,9 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     await one('ZADD', `${key}:live`, 1, 'theirs')
     await expect(open({ ...refuse, sorted_set: `${key}:live`, score: 's', unique_score: true })).rejects.toMatchObject({
       code: 'PIPE_ENVIRONMENT',
-      message: expect.stringMatching(new RegExp(`key ${key}:live was made by another program.*redis-cli SET '\\{${key}:live\\}:made-by' test$`)),
+      message: expect.stringMatching(
+        new RegExp(`key ${key}:live was made by another program.*redis-cli SET '\\{${key}:live\\}:made-by' test$`),
+      ),
     })
     expect(texts(await one('ZRANGE', `${key}:live`, 0, -1))).toEqual(['theirs'])
     // Its own, again and again, by a new process, and when the key has expired meanwhile.
@@ -171,7 +173,9 @@ test.each([
   [{ channel: 'a', on_foreign_key: 'refuse' }, 'a channel is not one'],
   [{ channel: '<@symbol>' }, 'there are <@key>, <@topic>'],
 ])('check: %j', (config, message) => {
-  expect(redisSink.validateConfig!(sinkConfig(config as Parameters<typeof sinkConfig>[0])).map(p => p.message)).toEqual([expect.stringContaining(message)])
+  expect(redisSink.validateConfig!(sinkConfig(config as Parameters<typeof sinkConfig>[0])).map(p => p.message)).toEqual([
+    expect.stringContaining(message),
+  ])
 })
 
 const message = (value: unknown): Message => new Message(value)

@@ -76,7 +76,8 @@ test('headers that anybody may have written: whatever they hold, the letter is r
         const letter = readDeadLetter(Message.fromRecord(Buffer.from('1'), null, 5, headers, 3, origin), 0)
         expect(new Date(letter.time).toISOString()).toBeTruthy()
         expect(new Date(failureTime(letter)).toISOString()).toBeTruthy()
-        for (const n of [letter.failure!.offset, letter.failure!.partition, letter.failure!.attempts]) expect(n).toSatisfy(Number.isSafeInteger)
+        for (const n of [letter.failure!.offset, letter.failure!.partition, letter.failure!.attempts])
+          expect(n).toSatisfy(Number.isSafeInteger)
         if (letter.failure!.stepInput !== undefined) JSON.parse(letter.failure!.stepInput)
         if (values.every(v => v === null)) expect(letter.failure!.unreadable).toEqual([])
       },
@@ -84,7 +85,11 @@ test('headers that anybody may have written: whatever they hold, the letter is r
     { numRuns: 500 },
   )
   const bad = names.map(name => [name, 'x'] as [string, string])
-  const head: [string, string][] = [[DLQ_HEADERS.topic, 'in'], [DLQ_HEADERS.step, 's'], [DLQ_HEADERS.errorType, 'data']]
+  const head: [string, string][] = [
+    [DLQ_HEADERS.topic, 'in'],
+    [DLQ_HEADERS.step, 's'],
+    [DLQ_HEADERS.errorType, 'data'],
+  ]
   expect(readDeadLetter(Message.fromRecord(null, null, 5, [...head, ...bad], 3, origin), 0)).toMatchObject({
     time: 5,
     failure: { offset: -1, attempts: 1, failedAt: undefined, unreadable: expect.arrayContaining(names) },
