@@ -141,6 +141,10 @@ export const CODES = {
     title: 'A delivery guarantee that cannot hold',
     help: '`delivery: exactly_once` needs outputs, state and positions in one transaction: from Kafka to the same Kafka (or embedded to embedded), or into a database that keeps the checkpoints. The message names the edge that breaks it.',
   },
+  CONFIG_LANE_KEY: {
+    title: 'Records that count together may come on several lanes',
+    help: 'A step such as `window`, `bars`, `dedupe` or `throttle` keeps its state by lane (a partition, a file, a socket). Where records of one key come on several lanes, each lane makes a result of its own, and results of one key overwrite each other. An error: that is known. A warning: the file does not say. Put `- repartition: { by: … }` before the step, or write `keyed_by: …` in the source where its producer keeps the records together. See docs/guide/keys.md.',
+  },
   CONFIG_DISABLED: { title: 'Nothing left to read', help: 'Every source has `enabled: false`.' },
 } as const satisfies Record<string, CodeDoc>
 

@@ -7,6 +7,7 @@ import { checkEndpoints } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
+import { laneKeyFindings } from './lane-keys.ts'
 import type { Pipeline, Problem, SinkStep, Step } from './model.ts'
 import { checkNumbers } from './numbers.ts'
 import { parseObject } from './object.ts'
@@ -141,7 +142,10 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   if (problems.empty) for (const step of steps) checkSourceNames(step, names, problems)
   await checkEndpoints(root, [...names.values()], problems)
   const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms, new Set(registry.loaded)) : undefined
-  if (pipeline) checkWhole(pipeline, root, problems, options.forDlq === true)
+  if (pipeline) {
+    checkWhole(pipeline, root, problems, options.forDlq === true)
+    checkLaneKeys(pipeline, names, problems)
+  }
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
 
@@ -176,6 +180,7 @@ function assemble(
       plugin: s.plugin,
       config: s.config,
       ...(frameStep.when === undefined ? {} : { when: frameStep.when }),
+      ...(frameStep.keyed_by === undefined ? {} : { keyedBy: frameStep.keyed_by }),
       at: { file: source.file, ...source.position(start) },
       ...(foreign.has(s.plugin) ? { foreign: true } : {}),
       secrets: s.secrets,
@@ -204,6 +209,27 @@ function assemble(
   }
   return { ...pipeline, hash: pipelineHash(pipeline) }
 }
+
+/** Steps whose records may be spread over lanes. */
+function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
+  for (const { step, by, verdict, reason } of laneKeyFindings(pipeline)) {
+    const [at] = [...names].find(([, name]) => name === step)!
+    const way = `- repartition: { by: ${plainYaml(by)} }`
+    const what = `${step} takes records of one \`${by}\` together, and its state is kept by lane: ${reason}`
+    if (verdict === 'spread')
+      problems.add('CONFIG_LANE_KEY', at.key, [...at.path, at.type], `${what}. Put \`${way}\` before ${step}`)
+    else
+      problems.warn(
+        'CONFIG_LANE_KEY',
+        at.key,
+        [...at.path, at.type],
+        `${what}. If they come on one lane, write \`keyed_by: ${plainYaml(by)}\` in the source; else put \`${way}\` before ${step}`,
+      )
+  }
+}
+
+/** As a value in a flow map. */
+const plainYaml = (text: string): string => (/^[\w.]+( [\w.+*/-]+)*$/.test(text) ? text : JSON.stringify(text))
 
 /** What only the whole pipeline shows. */
 function checkWhole(pipeline: Pipeline, root: MapNode, problems: Problems, sourcesMayBeOff: boolean): void {

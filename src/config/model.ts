@@ -33,6 +33,8 @@ export interface Step<P extends Plugin = Plugin> {
   /** CEL condition; only messages for which it is true enter the step (transform: others pass by; sink: others are not written). */
   readonly when?: string
   readonly at: Location
+  /** Of a source: records that agree in this expression come on one lane of it, and of no other source. */
+  readonly keyedBy?: string
   /** The plugin is not built in: what it emits is checked to be JSON. */
   readonly foreign?: boolean
   /** Paths (relative to config, dotted) of values marked `secret` in the schema: print `***` for them. */

@@ -1,5 +1,5 @@
 /** What decides about delivery may depend on a step's config: one place that asks. */
-import type { Plugin, RedeliveryEffect, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
+import type { Lanes, Plugin, RedeliveryEffect, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
 import { thrownText } from '../kit/plugin-error.ts'
 import { show } from '../kit/values/fields.ts'
 
@@ -12,6 +12,10 @@ const ask = <T>(trait: T | ((config: never) => T), config: unknown): T =>
   typeof trait === 'function' ? (trait as (config: unknown) => T)(config) : trait
 
 export const isReplayable = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.replayable, config)
+/** Undefined: the plugin does not say. */
+export const lanesOf = ({ plugin, config }: Configured<any>): Lanes | undefined => ask((plugin as SourcePlugin).lanes, config)
+/** An expression; undefined: each record counts for itself. */
+export const groupingOf = ({ plugin, config }: Configured<any>): string | undefined => (plugin as TransformPlugin).groupsBy?.(config)
 /** Whose transactions the sink's writes can join. */
 export const scopeOf = ({ plugin, config }: Configured<SinkPlugin>): string | undefined => plugin.transactions?.scope(config)
 export const isOneShot = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.oneShot ?? false, config)
@@ -48,8 +52,14 @@ const EFFECTS: readonly unknown[] = ['idempotent', 'appends', 'ephemeral'] satis
 
 /** `value`: may be a function of the config; `method`: must be one, where it is there. */
 const RULES: Readonly<Record<Plugin['kind'], readonly Rule[]>> = {
-  source: [REPLAYABLE, REASON, ['ranged', 'value', 'true or false', optional('boolean')]],
+  source: [
+    REPLAYABLE,
+    REASON,
+    ['ranged', 'value', 'true or false', optional('boolean')],
+    ['lanes', 'value', 'one, by_key or many', x => x === undefined || ['one', 'by_key', 'many'].includes(x as string)],
+  ],
   transform: [
+    ['groupsBy', 'method', 'an expression, or undefined', optional('string')],
     ['ports', 'method', 'a list of names', x => Array.isArray(x) && x.every(name => typeof name === 'string')],
     ['windowSpan', 'method', 'a number of milliseconds', x => Number.isFinite(x) && (x as number) >= 0],
     READS,

@@ -45,6 +45,8 @@ export interface AdvancedSource {
   onRejected?(rejections: readonly Rejection[]): void
 }
 
+export type Lanes = 'one' | 'by_key' | 'many'
+
 /** Optional members of a source plugin. */
 export interface AdvancedSourcePlugin<C> {
   readonly transactions?: Transactional<C>
@@ -52,6 +54,11 @@ export interface AdvancedSourcePlugin<C> {
   readonly oneShot?: boolean | ((config: C) => boolean)
   /** Its instances keep to `ctx.range`. `run --from` and `--to` are refused for others. */
   readonly ranged?: boolean | ((config: C) => boolean)
+  /**
+   * Whether records of one key can come on several lanes. `one`: there is one lane. `by_key`: records with the same key come on one of
+   * many. `many`: nothing keeps them together. Default: not known.
+   */
+  readonly lanes?: Lanes | ((config: C) => Lanes)
   /** Where the source stands, for `runner lag`: every lane there is now, running or not. Joins and changes nothing. */
   positions?(config: C, ctx: CheckContext): Promise<LanePosition[]>
   /** A sink that writes records back to where this source reads them: to `message.origin.topic`, by their own key. For `runner dlq replay --to source`. */
@@ -62,6 +69,11 @@ export interface AdvancedSourcePlugin<C> {
 export interface AdvancedTransformPlugin<C> {
   /** The part of the config that decides what the state means: a key, a window's size. A restart with another one refuses the old state. Default: all of it. */
   stateShape?(config: C): Json
+  /**
+   * Records that agree in this expression count together, in state that is the lane's: they must come on one lane. `meta.key` is the
+   * message's key. Undefined: each record counts for itself.
+   */
+  groupsBy?(config: C): string | undefined
   /**
    * For transforms that ask a peer (a database, a service): the same transform, which asks `answer` instead, so that pipeline tests
    * can say what the peer would (`stubs`). The question is what the answer depends on: a key, named parameters.

@@ -4,6 +4,7 @@
  */
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
+import { laneKeyFindings } from '../config/lane-keys.ts'
 import { isReplayable, reasonOf, redeliveryOf, scopeOf, transactionsOf } from '../config/traits.ts'
 
 export interface Pair {
@@ -26,8 +27,12 @@ export type Wiring = Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'dlq' |
 
 /** Every source with every sink, the dlq last. */
 export function guarantees(pipeline: Wiring): Pair[] {
+  const conditions = laneKeyFindings(pipeline)
+    .map(({ step, by }) => `as long as all records of one \`${by}\` come on one lane (${step} makes a result per lane)`)
+    .join(', and ')
+  const conditional = (p: Pair): Pair => (conditions === '' || p.guarantee === 'at_most_once' ? p : { ...p, reason: `${conditions}: ${p.reason}` })
   return pipeline.sources.flatMap(source => [
-    ...pipeline.sinks.map(sink => pair(pipeline, source, sink, false)),
+    ...pipeline.sinks.map(sink => conditional(pair(pipeline, source, sink, false))),
     ...(pipeline.dlq ? [pair(pipeline, source, pipeline.dlq, true)] : []),
   ])
 }

@@ -6,6 +6,7 @@ export { compile } from './compile.ts'
 export { FUNCTIONS, type FunctionEntry } from './functions.ts'
 export { compileObject, type Shape } from './object.ts'
 export { type NumberUse, numberUse } from './number-use.ts'
+export { keyParts } from './key-parts.ts'
 export { type FieldPath, fieldPaths } from './paths.ts'
 export type { Expression, ExpressionProblem, ExpressionType } from './types.ts'
 

@@ -19,10 +19,12 @@ import { checkpointLocation } from './checkpoints/location.ts'
 import type { Clock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from '../config/model.ts'
-import { isReplayable } from '../config/traits.ts'
+import { laneKeyFindings } from '../config/lane-keys.ts'
+import { isReplayable, redeliveryOf } from '../config/traits.ts'
 import { checkedSource, create } from './guard.ts'
 import { Identity } from './identity.ts'
 import { Router } from './router.ts'
+import { type Spread, watchSpread } from './spread.ts'
 import type { LaneState } from './state.ts'
 import { Meters, type StepMeter } from './telemetry/meters.ts'
 import { Writer } from './writer.ts'
@@ -95,6 +97,10 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const { range } = options
   const span = range ? windowSpanOf(pipeline) : 0
   const shared = new Map<string, unknown>()
+  const overwrites = pipeline.sinks.some(s => redeliveryOf(s) === 'idempotent')
+  const spreads = new Map<string, Spread>(
+    laneKeyFindings(pipeline).map(finding => [finding.step, { finding, overwrites, log: options.log, lanes: new Map(), warned: false }]),
+  )
   const stages = (lane: LaneInfo, state: LaneState): Stage[] =>
     pipeline.transforms.map(step => {
       const ctx: TransformContext = {
@@ -112,7 +118,9 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
         },
         watermark: time => meters.watermarks.set(`${step.name}\0${lane.id}`, { step: step.name, lane: lane.id, time }),
       }
-      const transform = create(step, 'process', options.log, () => step.plugin.create(step.config, ctx))
+      const made = create(step, 'process', options.log, () => step.plugin.create(step.config, ctx))
+      const spread = spreads.get(step.name)
+      const transform = spread ? watchSpread(made, lane.id, spread) : made
       return {
         name: step.name,
         at: step.at,

@@ -25,6 +25,7 @@ export default defineTransform<DedupeConfig>({
   type: 'dedupe',
   schema: withKeys(schema, eventTime),
   stateful: true,
+  groupsBy: c => c.key,
   stateShape: ({ key, time, time_unit }) => ({ key, time, time_unit }) as Json,
   validateConfig: ({ ttl }): ConfigProblem[] => (ttl > 0 ? [] : [{ path: ['ttl'], message: 'a key must be remembered for longer than 0' }]),
   create,

@@ -25,6 +25,7 @@ export default defineTransform<ThrottleConfig>({
   type: 'throttle',
   schema: withKeys(schema, eventTime),
   stateful: true,
+  groupsBy: c => c.key ?? 'meta.key',
   stateShape: ({ interval, key, keep, time, time_unit }) => ({ interval, key, keep, time, time_unit }) as Json,
   validateConfig: ({ interval }): ConfigProblem[] => (interval > 0 ? [] : [{ path: ['interval'], message: 'must be longer than 0' }]),
   create,

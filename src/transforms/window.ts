@@ -34,6 +34,7 @@ export default defineTransform<WindowConfig>({
   type: 'window',
   schema: withKeys(withKeys(schema, eventTime), calendar),
   stateful: true,
+  groupsBy: c => c.by ?? 'meta.key',
   stateShape: ({ size, align, zone, week_start, session, every, gap, by, time, time_unit, aggregates }) =>
     ({ size, align, zone, week_start, session, every, gap, by, time, time_unit, aggregates }) as unknown as Json,
   // A session can be longer than its gap; one that begins earlier than this before a back-fill comes out shorter.

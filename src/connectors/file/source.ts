@@ -12,6 +12,7 @@ export default defineSource<FileSourceConfig>({
   type: 'file',
   schema: withKeys(schema, lines),
   replayable: true,
+  lanes: config => (/[*?[{]/.test(config.path) ? 'many' : 'one'),
   reason: 'a file can be read again from any byte',
   validateConfig,
   check: async config => (await import('./check.ts')).checkSource(config),

@@ -22,6 +22,7 @@ export default defineSource<KafkaSourceConfig>({
   schema: withKeys(schema, connectionKeys),
   replayable: true,
   ranged: true,
+  lanes: 'by_key',
   oneShot: config => config.once,
   reason: 'a topic can be read again from any offset, and the group remembers its position',
   transactions: {

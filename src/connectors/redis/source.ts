@@ -13,6 +13,7 @@ export default defineSource<RedisSourceConfig>({
   type: 'redis',
   schema: withKeys(schema, connectionKeys),
   replayable: config => config.patterns === undefined,
+  lanes: config => ((config.streams?.length ?? 0) > 1 ? 'many' : 'one'),
   oneShot: config => config.patterns === undefined && config.streams === undefined,
   reason: config =>
     config.patterns !== undefined

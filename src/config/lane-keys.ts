@@ -1,0 +1,199 @@
+/**
+ * Do records that a step takes together come on one lane? A step's state is its lane's: where records of one key are spread over several
+ * lanes, each lane makes windows, counts duplicates and keeps the pace by itself. `validate` refuses what is known to be spread and warns
+ * where the file does not say; `explain` prints the condition; the runtime watches it (`runtime/spread.ts`).
+ */
+import { keyParts } from '../expressions/index.ts'
+import type { Pipeline, Step } from './model.ts'
+import { groupingOf, lanesOf } from './traits.ts'
+
+/** A step whose records may be spread. */
+export interface LaneKeyFinding {
+  /** Name of the step. */
+  readonly step: string
+  /** What it takes together, as an expression at the step. */
+  readonly by: string
+  /** `spread`: it is so. `unknown`: the file does not say. */
+  readonly verdict: 'spread' | 'unknown'
+  /** Half a sentence: why. */
+  readonly reason: string
+}
+
+type Parts = readonly string[] | undefined
+
+/** What the records at a place of the chain are made of, in terms of the source's records. */
+interface Place {
+  /** Of a path of the value, or of `$meta.…`. */
+  readonly origin: (path: string) => Parts
+  /** The message's key. */
+  readonly key: Parts
+}
+
+export const MESSAGE_KEY = 'meta.key'
+
+type Wiring = Pick<Pipeline, 'sources' | 'transforms'>
+
+export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding[] {
+  const findings: LaneKeyFinding[] = []
+  let place = READ
+  for (const step of transforms) {
+    const by = groupingOf(step)
+    if (by !== undefined) {
+      const found = judge(sources, step, partsAt(by, place))
+      if (found) findings.push({ step: step.name, by, ...found })
+    }
+    place = behind(step, place)
+  }
+  return findings
+}
+
+const isWithin = (parts: readonly string[], of: readonly string[]): boolean => parts.every(p => of.includes(p))
+
+function judge(sources: Wiring['sources'], step: Step, grouping: Parts): Pick<LaneKeyFinding, 'verdict' | 'reason'> | undefined {
+  const many = sources.filter(s => lanesOf(s) !== undefined && lanesOf(s) !== 'one')
+  // A condition may let only one of them in.
+  if (sources.length > 1 && step.when === undefined) {
+    if (grouping?.length === 0)
+      return { verdict: 'spread', reason: `the records of ${list(sources)} come on lanes of their own, and all of them are one group` }
+    if (!sources.every(s => s.keyedBy !== undefined && holds(s, grouping) !== 'spread'))
+      return { verdict: 'unknown', reason: `each of the sources ${list(sources)} has lanes of its own, and the same key may come from several` }
+  }
+  for (const source of many) {
+    const held = holds(source, grouping)
+    if (held === 'together') continue
+    if (held === 'spread')
+      return { verdict: 'spread', reason: `${source.name} keeps records together by ${source.keyedBy} (keyed_by)` }
+    return { verdict: 'unknown', reason: unknown(source) }
+  }
+  return undefined
+}
+
+/** Do records that agree in `grouping` come on one lane of the source? */
+function holds(source: Step, grouping: Parts): 'together' | 'spread' | 'unknown' {
+  if (source.keyedBy !== undefined) {
+    const declared = keyParts(source.keyedBy, READ.origin)
+    // What a plugin made of the records cannot be followed: what is declared is believed, and the runtime watches.
+    if (grouping === undefined || declared === undefined) return 'together'
+    if (isWithin(declared, grouping)) return 'together'
+  } else if (grouping === undefined) return 'unknown'
+  if (grouping.includes('meta.partition') && grouping.includes('meta.topic')) return 'together'
+  if (lanesOf(source) === 'by_key' && grouping.includes(MESSAGE_KEY) && (topicsOf(source).length < 2 || grouping.includes('meta.topic')))
+    return 'together'
+  return source.keyedBy === undefined ? 'unknown' : 'spread'
+}
+
+function unknown(source: Step): string {
+  const topics = topicsOf(source)
+  if (lanesOf(source) !== 'by_key') return `${source.name} can have several lanes, and the same key may come on several`
+  if (topics.length > 1) return `${source.name} reads several topics (${topics.join(', ')}), and the same key may be in several`
+  return `${source.name} keeps records with the same record key on one lane (a partition), and the file does not say what the record key is`
+}
+
+const topicsOf = ({ config }: Step): readonly string[] => ((config ?? {}) as { topics?: readonly string[] }).topics ?? []
+const list = (sources: readonly Step[]): string => sources.map(s => s.name).join(', ')
+
+const READ: Place = {
+  origin: path => [path.startsWith('$meta') ? path.slice(1) : path === '' ? 'value' : `value.${path}`],
+  key: [MESSAGE_KEY],
+}
+/** Of what a plugin made. */
+const NOTHING = (): Parts => undefined
+
+function partsAt(text: string, { origin, key }: Place): Parts {
+  return keyParts(text, path => (path === '$meta.key' ? key : origin(path)))
+}
+
+/** What is known behind a step. */
+function behind(step: Step, before: Place): Place {
+  const after = made(step, before)
+  if (step.when === undefined || after === before) return after
+  // Messages for which `when` is false pass by as they are: only what is the same both ways is known.
+  const both = (a: Parts, b: Parts): Parts => (a !== undefined && b !== undefined && a.join() === b.join() ? a : undefined)
+  return { origin: path => both(after.origin(path), before.origin(path)), key: both(after.key, before.key) }
+}
+
+function made(step: Step, before: Place): Place {
+  const c = (step.config ?? {}) as Record<string, any>
+  const of = (text: string): Parts => partsAt(text, before)
+  const values = (origin: (path: string) => Parts, key: Parts = before.key): Place => ({
+    key,
+    // What the message is beside its value stays with it.
+    origin: path => (path.startsWith('$meta') ? before.origin(path) : origin(path)),
+  })
+  if (step.foreign) return { origin: NOTHING, key: undefined }
+  switch (step.type) {
+    case 'filter':
+    case 'dedupe':
+    case 'validate':
+    case 'throttle':
+    case 'revive':
+      return before
+    case 'rekey':
+      return { ...before, key: of(c.key as string) }
+    case 'lookup':
+    case 'sql':
+    case 'join_latest':
+      if (c.as === undefined) return values(NOTHING)
+      return values(path => (isBelow(path, c.as as string) || path === '' ? undefined : before.origin(path)))
+    case 'map':
+      return values(mapped(c, before))
+    case 'envelope': {
+      const { data } = c.names as Record<string, string>
+      if (c.unwrap) return values(path => before.origin(path === '' ? data : `${data}.${path}`))
+      return values(path => (path === data ? before.origin('') : path.startsWith(`${data}.`) ? before.origin(path.slice(data.length + 1)) : undefined))
+    }
+    case 'unnest':
+      return values(kept(c.keep as string[] | undefined, before))
+    case 'group': {
+      const keep = kept(c.keep as string[] | undefined, before)
+      const key = c.field === undefined ? of(c.key as string) : undefined
+      return { ...values(path => (path === c.key_as ? key : keep(path))), key }
+    }
+    case 'window': {
+      const key = c.by === undefined ? before.key : of(c.by as string)
+      return { origin: path => (path === 'key' ? key : undefined), key }
+    }
+    case 'bars': {
+      const key = before.origin((c.fields as { symbol: string }).symbol)
+      return { origin: path => (path === 'symbol' ? key : undefined), key }
+    }
+    default:
+      return { origin: NOTHING, key: undefined }
+  }
+}
+
+const isBelow = (path: string, of: string): boolean => path === of || path.startsWith(`${of}.`)
+
+function kept(paths: readonly string[] = [], before: Place): (path: string) => Parts {
+  const names = new Map(paths.map(p => [p.slice(p.lastIndexOf('.') + 1), p]))
+  return path => {
+    const name = [...names.keys()].find(n => isBelow(path, n))
+    return name === undefined ? undefined : before.origin(names.get(name)! + path.slice(name.length))
+  }
+}
+
+type Shape = { readonly [name: string]: string | Shape }
+
+function mapped(c: Record<string, any>, before: Place): (path: string) => Parts {
+  if (c.value !== undefined) {
+    // An expression that is a path gives what lies below it.
+    return path => (path === '' ? partsAt(c.value as string, before) : below(c.value as string, path, before))
+  }
+  const find = (fields: Shape, path: string): Parts | 'none' => {
+    const names = path.split('.')
+    const of = fields[names[0]]
+    if (of === undefined || path === '') return 'none'
+    if (typeof of !== 'string') return names.length === 1 ? undefined : find(of, names.slice(1).join('.'))
+    return names.length === 1 ? partsAt(of, before) : below(of, names.slice(1).join('.'), before)
+  }
+  const dropped = (c.drop as string[] | undefined) ?? []
+  return path => {
+    const found = find((c.fields ?? {}) as Shape, path)
+    if (found !== 'none') return found
+    return c.keep && path !== '' && !dropped.some(d => isBelow(path, d)) ? before.origin(path) : undefined
+  }
+}
+
+/** Of an expression that is a plain path. */
+const below = (text: string, path: string, before: Place): Parts =>
+  /^[\w.]+$/.test(text) ? partsAt(`value.${text.replace(/^value\./, '')}.${path}`, before) : undefined

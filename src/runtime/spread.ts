@@ -1,0 +1,56 @@
+/**
+ * Watches that records which a step takes together come on one lane, where the file does not say so. Each lane would make a result of its
+ * own, and where a sink overwrites by key the last one would stand for all: such a pipeline stops. Other sinks show every result, so a
+ * warning is enough. Only lanes of this process are seen.
+ */
+import { EnvironmentError, type Logger, type Message, type Transform } from '../contract/plugin.ts'
+import type { LaneKeyFinding } from '../config/lane-keys.ts'
+import { compile } from '../expressions/index.ts'
+import { keyJson } from '../kit/values/key.ts'
+
+/** Keys whose lane is remembered; those that come after them are not watched. */
+const MAX_KEYS = 10_000
+
+export interface Spread {
+  readonly finding: LaneKeyFinding
+  /** A sink overwrites what it has by key. */
+  readonly overwrites: boolean
+  readonly log: Logger
+  /** Lane by key: shared by the lanes of the step. */
+  readonly lanes: Map<string, string>
+  warned: boolean
+}
+
+export function watchSpread(transform: Transform, lane: string, spread: Spread): Transform {
+  const expression = compile(spread.finding.by)
+  const check = (message: Message): void => {
+    let key: string
+    try {
+      key = keyJson(expression.evaluate(message))
+    } catch {
+      // The step itself says what is wrong with the message.
+      return
+    }
+    const { lanes } = spread
+    const first = lanes.get(key)
+    if (first === lane) return
+    if (first !== undefined) report(spread, key, first, lane)
+    else if (lanes.size < MAX_KEYS) lanes.set(key, lane)
+  }
+  const process = transform.process.bind(transform)
+  transform.process = (messages, out) => {
+    if (!spread.warned) for (const message of messages) check(message)
+    return process(messages, out)
+  }
+  return transform
+}
+
+/** @throws {EnvironmentError} where results would overwrite each other. */
+function report(spread: Spread, key: string, first: string, second: string): void {
+  const { step, by } = spread.finding
+  const what = `${step}: records of one \`${by}\` come on several lanes (${key} on ${first} and on ${second}), and each lane makes a result of its own`
+  const way = `put \`- repartition: { by: ${by} }\` before ${step}`
+  if (spread.overwrites) throw new EnvironmentError(`${what}; written by key, one would overwrite the other. ${way}`)
+  spread.warned = true
+  spread.log.warn({ step, key, lanes: [first, second] }, `${what}. ${way}`)
+}
