@@ -154,7 +154,7 @@ function made(step: Step, before: Place): Place {
       return { origin: path => (path === 'key' ? key : undefined), key }
     }
     case 'bars': {
-      const key = before.origin((c.fields as { symbol: string }).symbol)
+      const key = before.origin((c.fields as { symbol: string } | undefined)?.symbol ?? 'symbol')
       return { origin: path => (path === 'symbol' ? key : undefined), key }
     }
     default:

@@ -139,6 +139,7 @@ function sourceFor(pipeline: Pipeline, step: Step<SourcePlugin>, feed: Feed, sin
     schema: step.plugin.schema,
     replayable,
     reason,
+    lanes: step.plugin.lanes,
     transactions:
       transactions || (replayable && pipeline.delivery === 'exactly_once')
         ? { scope: () => SCOPE, create: () => sinks.transactor() }
