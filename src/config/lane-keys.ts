@@ -56,13 +56,15 @@ function judge(sources: Wiring['sources'], step: Step, grouping: Parts): Pick<La
     if (grouping?.length === 0)
       return { verdict: 'spread', reason: `the records of ${list(sources)} come on lanes of their own, and all of them are one group` }
     if (!sources.every(s => s.keyedBy !== undefined && holds(s, grouping) !== 'spread'))
-      return { verdict: 'unknown', reason: `each of the sources ${list(sources)} has lanes of its own, and the same key may come from several` }
+      return {
+        verdict: 'unknown',
+        reason: `each of the sources ${list(sources)} has lanes of its own, and the same key may come from several`,
+      }
   }
   for (const source of many) {
     const held = holds(source, grouping)
     if (held === 'together') continue
-    if (held === 'spread')
-      return { verdict: 'spread', reason: `${source.name} keeps records together by ${source.keyedBy} (keyed_by)` }
+    if (held === 'spread') return { verdict: 'spread', reason: `${source.name} keeps records together by ${source.keyedBy} (keyed_by)` }
     return { verdict: 'unknown', reason: unknown(source) }
   }
   return undefined
@@ -140,7 +142,9 @@ function made(step: Step, before: Place): Place {
     case 'envelope': {
       const { data } = c.names as Record<string, string>
       if (c.unwrap) return values(path => before.origin(path === '' ? data : `${data}.${path}`))
-      return values(path => (path === data ? before.origin('') : path.startsWith(`${data}.`) ? before.origin(path.slice(data.length + 1)) : undefined))
+      return values(path =>
+        path === data ? before.origin('') : path.startsWith(`${data}.`) ? before.origin(path.slice(data.length + 1)) : undefined,
+      )
     }
     case 'unnest':
       return values(kept(c.keep as string[] | undefined, before))

@@ -216,8 +216,7 @@ function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep, strin
     const [at] = [...names].find(([, name]) => name === step)!
     const way = `- repartition: { by: ${plainYaml(by)} }`
     const what = `${step} takes records of one \`${by}\` together, and its state is kept by lane: ${reason}`
-    if (verdict === 'spread')
-      problems.add('CONFIG_LANE_KEY', at.key, [...at.path, at.type], `${what}. Put \`${way}\` before ${step}`)
+    if (verdict === 'spread') problems.add('CONFIG_LANE_KEY', at.key, [...at.path, at.type], `${what}. Put \`${way}\` before ${step}`)
     else
       problems.warn(
         'CONFIG_LANE_KEY',

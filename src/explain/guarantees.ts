@@ -30,7 +30,8 @@ export function guarantees(pipeline: Wiring): Pair[] {
   const conditions = laneKeyFindings(pipeline)
     .map(({ step, by }) => `as long as all records of one \`${by}\` come on one lane (${step} makes a result per lane)`)
     .join(', and ')
-  const conditional = (p: Pair): Pair => (conditions === '' || p.guarantee === 'at_most_once' ? p : { ...p, reason: `${conditions}: ${p.reason}` })
+  const conditional = (p: Pair): Pair =>
+    conditions === '' || p.guarantee === 'at_most_once' ? p : { ...p, reason: `${conditions}: ${p.reason}` }
   return pipeline.sources.flatMap(source => [
     ...pipeline.sinks.map(sink => conditional(pair(pipeline, source, sink, false))),
     ...(pipeline.dlq ? [pair(pipeline, source, pipeline.dlq, true)] : []),

@@ -59,7 +59,10 @@ function one(node: CelNode, origin: Origin): readonly string[] | undefined {
 function textOf(node: unknown, origin: Origin, found: { known: boolean; reads: number }): string {
   if (Array.isArray(node)) return `(${node.map(n => textOf(n, origin, found)).join(',')})`
   if (typeof node !== 'object' || node === null) return typeof node === 'bigint' ? `${node}` : (JSON.stringify(node) ?? 'undefined')
-  if (!('op' in node)) return `{${Object.entries(node).map(([key, value]) => `${key}:${textOf(value, origin, found)}`).join(',')}}`
+  if (!('op' in node))
+    return `{${Object.entries(node)
+      .map(([key, value]) => `${key}:${textOf(value, origin, found)}`)
+      .join(',')}}`
   const { op, args } = node as CelNode
   const path = pathOf(node as CelNode)
   if (path !== undefined) {

@@ -28,7 +28,12 @@ export default defineTransform<BarsConfig>({
   schema: withKeys(withKeys(schema, eventTime, ['time_unit']), calendar),
   stateful: true,
   groupsBy: ({ fields: { symbol } }) =>
-    /^[a-z_]\w*(\.[a-z_]\w*)*$/i.test(symbol) ? symbol : `value${symbol.split('.').map(name => `[${JSON.stringify(name)}]`).join('')}`,
+    /^[a-z_]\w*(\.[a-z_]\w*)*$/i.test(symbol)
+      ? symbol
+      : `value${symbol
+          .split('.')
+          .map(name => `[${JSON.stringify(name)}]`)
+          .join('')}`,
   stateShape: ({ interval, zone, week_start, session, fields, time_unit }) =>
     ({ interval, zone, week_start, session, time_unit, ...fields }) as unknown as Json,
   windowSpan: c => timeline(c.interval, c).longest + c.allowed_lateness + c.max_future,

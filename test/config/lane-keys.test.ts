@@ -3,7 +3,12 @@ import { loadText } from '../../src/config/load.ts'
 
 /** `keyed_by` of the source, steps before the window, and what the window groups by. */
 async function findings(options: { source?: string; keyedBy?: string; steps?: string; window?: string }): Promise<string[]> {
-  const { source = 'kafka: { topics: [clicks] }', keyedBy, steps = '', window = 'window: { size: 1m, by: user, aggregates: { n: { count: "*" } } }' } = options
+  const {
+    source = 'kafka: { topics: [clicks] }',
+    keyedBy,
+    steps = '',
+    window = 'window: { size: 1m, by: user, aggregates: { n: { count: "*" } } }',
+  } = options
   const text = `name: t
 sources:
   - ${source}
@@ -24,9 +29,7 @@ describe('a step that takes records of one key together', () => {
     expect(await findings({ window: 'window: { size: 1m, aggregates: { n: { count: "*" } } }' })).toEqual(FINE)
     expect(await findings({ window: 'window: { size: 1m, by: meta.key, aggregates: { n: { count: "*" } } }' })).toEqual(FINE)
     expect(await findings({ window: 'window: { size: 1m, by: "[meta.key, kind]", aggregates: { n: { count: "*" } } }' })).toEqual(FINE)
-    expect(
-      await findings({ steps: '  - rekey: user\n', window: 'window: { size: 1m, aggregates: { n: { count: "*" } } }' }),
-    ).toEqual(WARNS)
+    expect(await findings({ steps: '  - rekey: user\n', window: 'window: { size: 1m, aggregates: { n: { count: "*" } } }' })).toEqual(WARNS)
   })
 
   test('by a field of records whose key the file does not tell is warned about', async () => {
@@ -39,26 +42,48 @@ describe('a step that takes records of one key together', () => {
   test('by what keyed_by says, or by more than that, is right', async () => {
     expect(await findings({ keyedBy: 'user' })).toEqual(FINE)
     expect(await findings({ keyedBy: 'value.user' })).toEqual(FINE)
-    expect(await findings({ keyedBy: 'user', window: 'window: { size: 1m, by: "[kind, user]", aggregates: { n: { count: "*" } } }' })).toEqual(FINE)
-    expect(await findings({ keyedBy: 'user', window: 'window: { size: 1m, by: "user + \'/\' + kind", aggregates: { n: { count: "*" } } }' })).toEqual(FINE)
-    expect(await findings({ keyedBy: '"[a, b]"', window: 'window: { size: 1m, by: "[b, a]", aggregates: { n: { count: "*" } } }' })).toEqual(FINE)
+    expect(
+      await findings({ keyedBy: 'user', window: 'window: { size: 1m, by: "[kind, user]", aggregates: { n: { count: "*" } } }' }),
+    ).toEqual(FINE)
+    expect(
+      await findings({ keyedBy: 'user', window: 'window: { size: 1m, by: "user + \'/\' + kind", aggregates: { n: { count: "*" } } }' }),
+    ).toEqual(FINE)
+    expect(
+      await findings({ keyedBy: '"[a, b]"', window: 'window: { size: 1m, by: "[b, a]", aggregates: { n: { count: "*" } } }' }),
+    ).toEqual(FINE)
   })
 
   test('by something else than keyed_by says is refused', async () => {
     expect(await findings({ keyedBy: 'account' })).toEqual(REFUSED)
     expect(await findings({ keyedBy: '"[user, kind]"' })).toEqual(REFUSED)
-    expect(await findings({ keyedBy: 'user', steps: '  - rekey: kind\n', window: 'window: { size: 1m, aggregates: { n: { count: "*" } } }' })).toEqual(REFUSED)
-    expect(await findings({ keyedBy: 'user', window: 'window: { size: 1m, by: \'"all"\', aggregates: { n: { count: "*" } } }' })).toEqual(REFUSED)
+    expect(
+      await findings({ keyedBy: 'user', steps: '  - rekey: kind\n', window: 'window: { size: 1m, aggregates: { n: { count: "*" } } }' }),
+    ).toEqual(REFUSED)
+    expect(await findings({ keyedBy: 'user', window: 'window: { size: 1m, by: \'"all"\', aggregates: { n: { count: "*" } } }' })).toEqual(
+      REFUSED,
+    )
   })
 
   test('fields are followed through the steps before it', async () => {
     expect(await findings({ keyedBy: 'user', steps: '  - map: { fields: { user: user, n: size } }\n' })).toEqual(FINE)
     expect(await findings({ keyedBy: 'u.id', steps: '  - map: { fields: { user: u.id } }\n' })).toEqual(FINE)
-    expect(await findings({ keyedBy: 'u', steps: '  - map: { fields: { who: u } }\n', window: 'window: { size: 1m, by: who.id, aggregates: { n: { count: "*" } } }' })).toEqual(REFUSED)
+    expect(
+      await findings({
+        keyedBy: 'u',
+        steps: '  - map: { fields: { who: u } }\n',
+        window: 'window: { size: 1m, by: who.id, aggregates: { n: { count: "*" } } }',
+      }),
+    ).toEqual(REFUSED)
     expect(await findings({ keyedBy: 'user', steps: '  - map: { fields: { user: team } }\n' })).toEqual(REFUSED)
     expect(await findings({ keyedBy: 'user', steps: '  - map: { keep: true, fields: { n: size } }\n' })).toEqual(FINE)
     expect(await findings({ keyedBy: 'data.user', steps: '  - envelope: { unwrap: true }\n' })).toEqual(FINE)
-    expect(await findings({ keyedBy: 'user', steps: '  - window: { size: 1s, by: user, aggregates: { n: { count: "*" } } }\n', window: 'window: { size: 1m, by: key, aggregates: { n: { sum: n } } }' })).toEqual(FINE)
+    expect(
+      await findings({
+        keyedBy: 'user',
+        steps: '  - window: { size: 1s, by: user, aggregates: { n: { count: "*" } } }\n',
+        window: 'window: { size: 1m, by: key, aggregates: { n: { sum: n } } }',
+      }),
+    ).toEqual(FINE)
     expect(await findings({ keyedBy: 'user', steps: '  - map: { fields: { user: team } }\n    when: has(value.team)\n' })).toEqual(FINE)
   })
 
@@ -76,8 +101,12 @@ describe('a step that takes records of one key together', () => {
     expect(await findings({ source: 'kafka: { topics: [a, b] }', keyedBy: 'user' })).toEqual(FINE)
     const two = 'file: { path: a.jsonl }\n  - file: { path: b.jsonl }'
     expect(await findings({ source: two })).toEqual(WARNS)
-    expect(await findings({ source: two, window: 'window: { size: 1m, by: \'"all"\', aggregates: { n: { count: "*" } } }' })).toEqual(REFUSED)
-    expect(await findings({ source: 'file: { path: a.jsonl }\n    keyed_by: user\n  - file: { path: b.jsonl }', keyedBy: 'user' })).toEqual(FINE)
+    expect(await findings({ source: two, window: 'window: { size: 1m, by: \'"all"\', aggregates: { n: { count: "*" } } }' })).toEqual(
+      REFUSED,
+    )
+    expect(await findings({ source: 'file: { path: a.jsonl }\n    keyed_by: user\n  - file: { path: b.jsonl }', keyedBy: 'user' })).toEqual(
+      FINE,
+    )
   })
 
   test('the message says what to write instead', async () => {
