@@ -405,6 +405,15 @@ export const cases: readonly Case[] = [
     suggestions: ['at_least_once'],
   },
   {
+    title: 'a window by something else than its records are kept together by',
+    yaml: whole('transforms:\n  - «window»: { size: 1m, by: user, aggregates: { n: { count: "*" } } }\n').replace(
+      'group: g }',
+      'group: g }, keyed_by: account',
+    ),
+    codes: ['CONFIG_LANE_KEY'],
+    says: ['keyed_by', 'repartition: { by: user }'],
+  },
+  {
     title: 'exactly once into a sink without transactions',
     yaml: whole('delivery: «exactly_once»\n').replace('kafka: { topic: b }', 'stdout: {}'),
     codes: ['CONFIG_DELIVERY'],
