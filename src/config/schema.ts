@@ -24,6 +24,8 @@ export interface Schema {
   readonly oneOf?: readonly Schema[]
   /** Never print the value. */
   readonly secret?: boolean
+  /** Decides neither what is written nor where: processes that share their work may differ in it. */
+  readonly tuning?: boolean
   /** Old names of the key, which files may still use: read as this one, with a warning. */
   readonly aliases?: readonly string[]
   /** At the top of a plugin's schema: the property that a config of one scalar (or list) sets. */
@@ -33,7 +35,7 @@ export interface Schema {
   readonly [keyword: string]: unknown
 }
 
-export const OWN_KEYWORDS = ['secret', 'shorthand', 'returns', 'aliases']
+export const OWN_KEYWORDS = ['secret', 'tuning', 'shorthand', 'returns', 'aliases']
 
 export function deref(schema: Schema, root: Schema): Schema {
   let current = schema

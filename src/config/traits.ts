@@ -19,6 +19,8 @@ export const groupingOf = ({ plugin, config }: Configured<any>): string | undefi
 /** Whose transactions the sink's writes can join. */
 export const scopeOf = ({ plugin, config }: Configured<SinkPlugin>): string | undefined => plugin.transactions?.scope(config)
 export const isOneShot = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.oneShot ?? false, config)
+export const awaitsCommit = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.awaitsCommit ?? false, config)
+export const sharesWork = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.shares ?? false, config)
 export const redeliveryOf = ({ plugin, config }: Configured<SinkPlugin>): RedeliveryEffect => ask(plugin.onRedelivery, config)
 export const reasonOf = ({ plugin, config }: Configured<SourcePlugin | SinkPlugin>): string => ask(plugin.reason, config)
 
@@ -57,6 +59,8 @@ const RULES: Readonly<Record<Plugin['kind'], readonly Rule[]>> = {
     REASON,
     ['ranged', 'value', 'true or false', optional('boolean')],
     ['lanes', 'value', 'one, by_key or many', x => x === undefined || ['one', 'by_key', 'many'].includes(x as string)],
+    ['awaitsCommit', 'value', 'true or false', optional('boolean')],
+    ['shares', 'value', 'true or false', optional('boolean')],
   ],
   transform: [
     ['groupsBy', 'method', 'an expression, or undefined', optional('string')],

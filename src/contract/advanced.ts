@@ -19,6 +19,17 @@ export interface LaneOrigin {
   readonly remembered?: { readonly owner: string | null; readonly position: Position }
 }
 
+/** What a running process does under its identity: the processes that share one must do the same. Without secrets. */
+export interface LiveContent {
+  /** `<name>.<version>`. */
+  readonly owner: string
+  readonly file: string
+  /** Version of the runner: another one may know other settings. */
+  readonly runner: string
+  /** Settings that decide what is written and where, by path; long ones as a hash. */
+  readonly settings: Readonly<Record<string, string>>
+}
+
 /** Optional members of a source. */
 export interface AdvancedSource {
   /**
@@ -35,6 +46,8 @@ export interface AdvancedSource {
   holds?(lane: string): boolean
   /** A sender waits for each `commit` (an HTTP caller, say): commit batches are flushed at once instead of every `commit_interval`. */
   readonly commitImmediately?: boolean
+  /** The end of its input is the end of what its state is about: the next run reads something else, and begins without state. */
+  readonly endsForGood?: boolean
   /**
    * Reports rejected messages to their senders. Called once everything else of their commit batch is written, before the `commit` that
    * covers them. A source that has it needs no dlq; where there is one, the messages are in it too.
@@ -50,6 +63,13 @@ export type Lanes = 'one' | 'by_key' | 'many'
 /** Optional members of a source plugin. */
 export interface AdvancedSourcePlugin<C> {
   readonly transactions?: Transactional<C>
+  /** A sender waits for the commit, see `commitImmediately`: what was answered is durable, state included. For `explain`. */
+  readonly awaitsCommit?: boolean | ((config: C) => boolean)
+  /**
+   * Processes of one pipeline may run side by side, and no record is read by two of them: they share a group's work, or each is sent its
+   * own. Default: false. Then a second process that uses the same state directory is refused.
+   */
+  readonly shares?: boolean | ((config: C) => boolean)
   /** Each run reads all that is there and ends: nothing of its position or of the state behind it is kept. */
   readonly oneShot?: boolean | ((config: C) => boolean)
   /** Its instances keep to `ctx.range`. `run --from` and `--to` are refused for others. */

@@ -10,6 +10,7 @@ import type {
   CheckContext,
   CheckResult,
   LaneOrigin,
+  LiveContent,
   Preview,
   Report,
   Transaction,
@@ -73,6 +74,8 @@ export interface SourceContext extends Context {
   lose(lanes: readonly string[]): void
   /** Bounds of a back-fill (`--from`, `--to`), epoch ms, when the operator gave them. */
   readonly range?: { readonly from?: number; readonly to?: number }
+  /** What this process does. A source whose processes share their work compares it with that of the others, see `liveConflict` of the kit. */
+  readonly live?: LiveContent
 }
 
 /** Pulls data in. Back-pressure is silence: the runtime calls `read` only while it has room. */

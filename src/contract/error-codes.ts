@@ -135,6 +135,16 @@ export const ERRORS = {
     ends: 'pipeline',
     help: 'State belongs to `name`, `version` and `group`, and to the topics and steps that it was made from. Nothing was read or written. The message shows both sides and the ways out: undo the change; `runner run --fresh`; another `version`, `name` or `group`. `runner state show` prints what is kept.',
   },
+  PIPE_LIVE: {
+    class: 'LiveConflictError',
+    title: 'Another process of this pipeline is running',
+    example:
+      'pipeline bars (version 1) is already running in group bars, and does something else: sinks.kafka.topic: running "bars.1m", here "bars.shadow"',
+    retryable: false,
+    exit: 3,
+    ends: 'pipeline',
+    help: 'Two processes of one `name`, `version` and `group` share their work, so they must do the same; a source that cannot share its work (a file, a feed) has one process. Nothing was read or written. Stop the other process first, or give this one another `name`, `version` or `group`. Settings that decide neither what is written nor where (limits, timeouts, lateness, credentials) may differ.',
+  },
   PIPE_STOPPED: {
     class: 'PipelineError',
     title: 'A one-shot pipeline was stopped before it had read everything',

@@ -41,6 +41,12 @@ export class StateError extends EnvironmentError {
     super(message, cause, 'PIPE_STATE')
   }
 }
+/** Another process of the pipeline is running, and the two must not run at the same time. Exit code 3. */
+export class LiveConflictError extends EnvironmentError {
+  constructor(message: string, cause?: unknown) {
+    super(message, cause, 'PIPE_LIVE')
+  }
+}
 /** A pipeline that ran to its end says no: see `Context.report`. Exit code 4. */
 export class VerdictError extends PipelineError {
   constructor(message: string) {

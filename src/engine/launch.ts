@@ -9,6 +9,7 @@ import { systemClock } from '../kit/clock.ts'
 import type { Attachment } from '../kit/http/listener.ts'
 import type { Range } from '../runtime/backfill.ts'
 import { build } from '../runtime/build.ts'
+import { type LiveLock, lockLive } from '../runtime/live-lock.ts'
 import { localCheckpoints } from '../runtime/checkpoints/local.ts'
 import { asDryRun } from '../runtime/dry-run.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
@@ -140,7 +141,7 @@ const names = new Set<string>()
 
 /**
  * Starts all of them, or none. Metrics and endpoints are served until the last one has ended: one that failed stays visible as not ready.
- * @throws {EnvironmentError} when a port is taken. @throws {PipelineError} when a name is taken, or a channel is missing.
+ * @throws {EnvironmentError} when a port is taken, or another process of the pipeline is running and cannot share its work. @throws {PipelineError} when a name is taken, or a channel is missing.
  */
 export async function launch(
   pipelines: readonly Pipeline[],
@@ -150,6 +151,7 @@ export async function launch(
   const log = countRepeats(options.log)
   const runs = given.map(({ pipeline }) => prepare(pipeline, { ...options, log }))
   const taken: string[] = []
+  const locks: LiveLock[] = []
   let servers: Attachment[]
   try {
     for (const { name } of pipelines) {
@@ -159,8 +161,10 @@ export async function launch(
       names.add(name)
       taken.push(name)
     }
+    for (const run of runs) locks.push(await lockLive(run.built, options.log))
     servers = await serve(runs)
   } catch (error) {
+    for (const lock of locks) lock.release()
     for (const name of taken) names.delete(name)
     throw error
   }
@@ -171,6 +175,7 @@ export async function launch(
     (run, i) =>
       new PipelineHandle(run, async error => {
         names.delete(run.built.pipeline.name)
+        locks[i].release()
         given[i].end(error)
         if (--running > 0) return
         unobserve()

@@ -1,6 +1,7 @@
 /** A checked pipeline as a plain object: what `explain --format json` prints, and what the other formats draw. */
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Location, Pipeline, SinkStep, Step } from '../config/model.ts'
+import { awaitsCommit, isOneShot, isReplayable } from '../config/traits.ts'
 import { formatDuration } from '../kit/values/time.ts'
 import { guarantees, ORDER, type Pair, weakest } from './guarantees.ts'
 import { numbersOfSinks, type SinkNumbers } from './numbers.ts'
@@ -45,6 +46,8 @@ export interface Explanation {
   readonly edges: readonly Edge[]
   readonly guarantees: readonly Pair[]
   readonly weakest: Pair | undefined
+  /** Of a pipeline with state: by source, what of the state behind it survives. */
+  readonly state: Readonly<Record<string, string>>
   /** How the numbers of each sink came about, as far as the file tells. */
   readonly numbers: readonly SinkNumbers[]
 }
@@ -69,8 +72,21 @@ export function describe(pipeline: Pipeline): Explanation {
     edges: edgesOf(pipeline, pairs),
     guarantees: pairs,
     weakest: weakest(pairs),
+    state: stateOf(pipeline),
     numbers: numbersOfSinks(pipeline),
   }
+}
+
+function stateOf({ sources, transforms, commit_interval }: Pipeline): Record<string, string> {
+  if (!transforms.some(t => t.plugin.stateful)) return {}
+  const what = (source: Pipeline['sources'][number]): string => {
+    if (isOneShot(source)) return 'kept for the run only: each run reads everything again'
+    if (isReplayable(source)) return 'saved together with the position: a crash loses nothing of it'
+    return awaitsCommit(source)
+      ? 'on disk before the sender is answered: a crash loses nothing of what was answered'
+      : `on disk every commit_interval (${formatDuration(commit_interval)}): a crash loses at most that much of it, an orderly stop nothing`
+  }
+  return Object.fromEntries(sources.map(source => [source.name, what(source)]))
 }
 
 function runtimeOf({

@@ -16,6 +16,7 @@ export function toText(e: Explanation, paint: Paint): string {
     '',
     ...promises(e, paint),
     '',
+    ...state(e, paint),
     ...numbers(e, paint),
     ...configs(e, paint),
     '',
@@ -81,6 +82,12 @@ function promises(e: Explanation, paint: Paint): string[] {
       ? [`  ${paint('bold', 'Weakest link:')} ${weakest.source} → ${weakest.sink}, ${paint(weakest.guarantee, words(weakest.guarantee))}`]
       : []),
   ]
+}
+
+function state(e: Explanation, paint: Paint): string[] {
+  const lines = Object.entries(e.state)
+  const width = Math.max(0, ...lines.map(([source]) => source.length))
+  return lines.length === 0 ? [] : [paint('bold', 'State'), ...lines.map(([source, text]) => `  ${source.padEnd(width)}  ${text}`), '']
 }
 
 /** Sinks of which nothing is known are left out. */

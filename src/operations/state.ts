@@ -1,7 +1,9 @@
 /** State that pipelines have kept: looking into it, and moving it. */
-import { type CheckpointStore, EnvironmentError, type Json, type LaneInfo, type StoredLane } from '../contract/plugin.ts'
+import { type CheckpointStore, EnvironmentError, type Json, type LaneInfo, LiveConflictError, type StoredLane } from '../contract/plugin.ts'
+import { type FileLock, tryLock } from '../kit/sqlite/file-lock.ts'
 import { stateOwner } from '../kit/state-owner.ts'
 import type { Pipeline, Step } from '../config/model.ts'
+import { liveLockFile } from '../runtime/live-lock.ts'
 import { MANIFEST_STORE } from '../runtime/state.ts'
 import { silent, storeOf } from './position-status.ts'
 
@@ -44,8 +46,10 @@ async function within<T>(pipeline: Pipeline, work: (places: readonly Place[]) =>
 }
 
 /** As the source's lanes say it. */
-const groupOf = (pipeline: Pipeline, { type, config }: Step): string | undefined =>
-  type === 'kafka' ? ((config as { group?: string }).group ?? pipeline.name) : undefined
+function groupOf(pipeline: Pipeline, { type, config }: Step): string | undefined {
+  const { group, streams } = config as { group?: string; streams?: unknown }
+  return type === 'kafka' || (type === 'redis' && streams !== undefined) ? (group ?? pipeline.name) : undefined
+}
 
 /** All that is kept under the pipeline's name: of every version and group, and of every place where one of its sources keeps it. */
 export function keptState(pipeline: Pipeline): Promise<KeptState[]> {
@@ -69,33 +73,56 @@ function describe(lane: StoredLane, current: boolean): KeptState {
   return { ...lane, current, steps, entries: state.length, madeFrom: manifest && (JSON.parse(manifest[2]) as Json) }
 }
 
-/** @throws {EnvironmentError} while a process reads with one of the groups: it would go on with what is not there any more */
-async function refuseLive(places: readonly Place[]): Promise<void> {
-  const { connect } = await import('../connectors/kafka/connect.ts')
-  for (const { step } of places) {
-    if (step.type !== 'kafka') continue
-    const { driver, release } = await connect(step.config, silent)
-    try {
-      const group = (step.config as { group?: string }).group
-      const members = group === undefined ? [] : await driver.admin.members(group)
-      if (members.length > 0)
-        throw new EnvironmentError(`group ${group} is live: stop ${members.map(m => `${m.client} on ${m.host}`).join(', ')} first`)
-    } finally {
-      await release()
+/** `<name>.<version>.<group>` of `stateOwner`; a name has no dots. */
+function groupOfOwner(owner: string): string {
+  const [name, , ...group] = owner.split('.')
+  return group.length > 0 ? group.join('.') : name
+}
+
+/**
+ * Does work on what owners have kept while none of their processes runs, and none starts: it would go on with what is not there any more.
+ * @throws {EnvironmentError} while one runs
+ */
+async function withoutProcesses<T>(places: readonly Place[], owners: readonly string[], work: () => Promise<T>): Promise<T> {
+  const locks: FileLock[] = []
+  try {
+    for (const owner of new Set(owners)) {
+      for (const { step } of places) if (step.type === 'kafka') await refuseMembers(step, groupOfOwner(owner))
+      // See `lockLive`: a group has no lock.
+      if (places.every(p => p.step.type === 'kafka')) continue
+      const lock = tryLock(liveLockFile(owner))
+      if (!lock) throw new LiveConflictError(`a process of ${owner} is running on this state directory: stop it first`)
+      locks.push(lock)
     }
+    return await work()
+  } finally {
+    for (const lock of locks) lock.release()
+  }
+}
+
+async function refuseMembers(step: Step, group: string): Promise<void> {
+  const { connect } = await import('../connectors/kafka/connect.ts')
+  const { driver, release } = await connect(step.config, silent)
+  try {
+    const members = await driver.admin.members(group)
+    if (members.length > 0)
+      throw new LiveConflictError(`group ${group} is live: stop ${members.map(m => `${m.client} on ${m.host}`).join(', ')} first`)
+  } finally {
+    await release()
   }
 }
 
 /** Deletes what an owner has kept. @returns lanes deleted */
 export function removeState(pipeline: Pipeline, owners: readonly string[]): Promise<number> {
   return within(pipeline, async places => {
-    await refuseLive(places.filter(p => owners.includes(p.owner)))
     let removed = 0
-    for (const { store } of places) {
-      const kept = ((await store.list?.()) ?? []).filter(l => owners.includes(l.owner))
-      for (const owner of new Set(kept.map(l => l.owner))) await store.remove?.(owner)
-      removed += kept.length
-    }
+    await withoutProcesses(places, owners, async () => {
+      for (const { store } of places) {
+        const kept = ((await store.list?.()) ?? []).filter(l => owners.includes(l.owner))
+        for (const owner of new Set(kept.map(l => l.owner))) await store.remove?.(owner)
+        removed += kept.length
+      }
+    })
     return removed
   })
 }
@@ -109,24 +136,25 @@ export function importState(pipeline: Pipeline, { lanes }: ExportedState): Promi
   return within(pipeline, async places => {
     if (places.length === 0) throw new EnvironmentError(`${pipeline.name} keeps no checkpoints: its source remembers its position itself`)
     if (places.length > 1) throw new EnvironmentError(`${pipeline.name} has ${places.length} sources with checkpoints; import takes one`)
-    await refuseLive(places)
-    const [{ store, step }] = places
-    for (const { lane, checkpoint } of lanes) {
-      const info = laneInfo(lane, step, groupOf(pipeline, step))
-      const before = await store.claim(info)
-      const fresh = new Set(checkpoint.state.map(([name, key]) => `${name}\0${key}`))
-      const dropped = (before?.state ?? [])
-        .filter(([name, key]) => !fresh.has(`${name}\0${key}`))
-        .map(([name, key]) => [name, key, null] as const)
-      await store.save(info, { position: checkpoint.position, state: [...dropped, ...checkpoint.state] })
-      await store.release(info)
-    }
+    const [{ store, step, owner }] = places
+    await withoutProcesses(places, [owner], async () => {
+      for (const { lane, checkpoint } of lanes) {
+        const info = laneInfo(lane, step, groupOf(pipeline, step))
+        const before = await store.claim(info)
+        const fresh = new Set(checkpoint.state.map(([name, key]) => `${name}\0${key}`))
+        const dropped = (before?.state ?? [])
+          .filter(([name, key]) => !fresh.has(`${name}\0${key}`))
+          .map(([name, key]) => [name, key, null] as const)
+        await store.save(info, { position: checkpoint.position, state: [...dropped, ...checkpoint.state] })
+        await store.release(info)
+      }
+    })
     return lanes.length
   })
 }
 
 function laneInfo(id: string, step: Step, group: string | undefined): LaneInfo {
-  if (group === undefined) return { id, source: step.name }
+  if (step.type !== 'kafka') return { id, source: step.name, group }
   const at = id.lastIndexOf('/')
   return { id, source: step.name, topic: id.slice(0, at), partition: Number(id.slice(at + 1)), group }
 }

@@ -5,6 +5,7 @@ import {
   type Context,
   DEFAULT_DEPTH,
   type LaneInfo,
+  type LiveContent,
   type Logger,
   type Report,
   type Sink,
@@ -20,9 +21,10 @@ import type { Clock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from '../config/model.ts'
 import { laneKeyFindings } from '../config/lane-keys.ts'
-import { isReplayable, redeliveryOf } from '../config/traits.ts'
+import { isOneShot, isReplayable, redeliveryOf, sharesWork } from '../config/traits.ts'
 import { checkedSource, create } from './guard.ts'
 import { Identity } from './identity.ts'
+import { liveContent } from './live-content.ts'
 import { Router } from './router.ts'
 import { type Spread, watchSpread } from './spread.ts'
 import type { LaneState } from './state.ts'
@@ -48,6 +50,10 @@ export interface BuiltSource {
   readonly committer: Committer
   readonly meter: StepMeter
   readonly range?: Range
+  /** Its checkpoints are in the state directory. */
+  readonly keptLocally: boolean
+  /** Only one process may read it, of all that use this state directory. */
+  readonly alone: boolean
   /** In front of the chain: lets through what can be decoded, or at least was unpacked. */
   readonly inlet: Stage
   /** Gives the source its runtime side; before that `assign` and the like throw. */
@@ -64,6 +70,8 @@ export interface Built {
   /** Of a back-fill that reads more than was asked for. */
   readonly bounds: Range | undefined
   readonly identity: Identity
+  /** What this process does, for the others of its identity. */
+  readonly live: LiveContent
   /** Results of a one-shot pipeline by step, see `Context.report`. */
   readonly reports: ReadonlyMap<string, Report>
   /** Fresh transforms for a lane, on its state. */
@@ -133,7 +141,8 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     })
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
   const read = { ...options, range: range && widen(range, span) }
-  const sources = pipeline.sources.map(step => buildSource(step, pipeline, read, context(step.name), meters))
+  const live = liveContent(pipeline)
+  const sources = pipeline.sources.map(step => buildSource(step, pipeline, read, context(step.name), meters, live))
   return {
     pipeline,
     meters,
@@ -144,11 +153,19 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     stages,
     bounds: span > 0 ? range : undefined,
     reports,
+    live,
     identity: new Identity({ pipeline, log: options.log, fresh: options.fresh === true }),
   }
 }
 
-function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: BuildOptions, context: Context, meters: Meters): BuiltSource {
+function buildSource(
+  step: Step<SourcePlugin>,
+  pipeline: Pipeline,
+  options: BuildOptions,
+  context: Context,
+  meters: Meters,
+  live: LiveContent,
+): BuiltSource {
   let runtime: Omit<SourceContext, keyof Context> | undefined
   const connected = (): Omit<SourceContext, keyof Context> => {
     if (!runtime) throw new Error(`source '${step.name}' used its context before open`)
@@ -159,6 +176,7 @@ function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: Buil
     step.plugin.create(step.config, {
       ...context,
       range: options.range,
+      live,
       assign: (lanes, originOf) => {
         for (const { id } of lanes) claimed?.add(id)
         return connected().assign(lanes, originOf)
@@ -170,12 +188,21 @@ function buildSource(step: Step<SourcePlugin>, pipeline: Pipeline, options: Buil
   const source = claimed ? checkedSource(made, step, claimed, isReplayable(step)) : made
   const meter = meters.step(step.name, 'source')
   const depth = pipeline.limits?.depth ?? DEFAULT_DEPTH
+  let keptLocally = false
+  const localCheckpoints = (p: Pipeline): CheckpointStore => {
+    keptLocally = true
+    return options.localCheckpoints(p)
+  }
+  const committer = options.committer ?? chooseCommitter(step, pipeline, source, { ...options, localCheckpoints }, context)
   return {
     step,
     source,
     meter,
     range: options.range,
-    committer: options.committer ?? chooseCommitter(step, pipeline, source, options, context),
+    committer,
+    keptLocally,
+    // Two processes would claim a lane's local checkpoint from each other in turn.
+    alone: !options.range && !isOneShot(step) && (keptLocally || !sharesWork(step)),
     inlet: {
       name: step.name,
       at: step.at,

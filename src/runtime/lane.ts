@@ -26,6 +26,7 @@ import {
   type Message,
   type Position,
 } from '../contract/plugin.ts'
+import { isReplayable } from '../config/traits.ts'
 import type { Clock } from '../kit/clock.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 import { pause } from '../kit/pause.ts'
@@ -193,6 +194,10 @@ export class Lane {
   async end(until: number): Promise<void> {
     if (this.status === 'running') await this.lifecycle(() => this.chain.onEnd(until))
     await this.drain()
+    if (this.status !== 'running' || !this.entry.source.endsForGood || this.state.size === 0) return
+    this.state.clear()
+    this.writer.touch()
+    await this.drain()
   }
 
   /** Writes and commits what is in memory; a lane that restores its checkpoint has nothing that counts. */
@@ -322,6 +327,11 @@ export class Lane {
 
   private async claim(): Promise<Position | undefined> {
     const { checkpoint, changes } = await this.admitted()
+    if (this.generation === 0 && checkpoint && checkpoint.state.length > 0 && !isReplayable(this.entry.step))
+      this.run.log.info(
+        { lane: this.info.id, entries: checkpoint.state.length },
+        'going on with the state of the last run, which did not end by itself; --fresh begins without it',
+      )
     await this.chain?.close()
     this.state = new LaneState(checkpoint, changes)
     const stages = this.run.built.stages(this.info, this.state)

@@ -79,6 +79,11 @@ export class LaneState {
     return changes
   }
 
+  /** Deletes everything; the next changes carry it. */
+  clear(): void {
+    for (const store of this.stores.values()) for (const key of store.map.keys()) store.delete(key)
+  }
+
   /** Keys held, over all stores. */
   get size(): number {
     let n = 0

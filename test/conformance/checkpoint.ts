@@ -1,4 +1,5 @@
 /** What every checkpoint store promises: `checkpointConformance(name, setup)`. */
+import { stateOwner } from '../../src/kit/state-owner.ts'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type CheckpointDelta, type CheckpointStore, FencedError, type LaneInfo } from '../../src/contract/plugin.ts'
 
@@ -7,6 +8,8 @@ export interface CheckpointSetup {
   open(id: string): CheckpointStore | Promise<CheckpointStore>
   /** Lanes 0 to 3, which exist where the store needs them to. */
   lane(n: number): LaneInfo
+  /** Under which name a lane is kept; default: `stateOwner`. The drivers of a log are given the whole name. */
+  owner?(id: string, lane: LaneInfo): string
 }
 
 export function checkpointConformance(name: string, setup: () => CheckpointSetup | Promise<CheckpointSetup>): void {
@@ -21,6 +24,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
     afterEach(async () => {
       for (const store of stores.splice(0)) await store.close()
     })
+    const ownerOf = (id: string, lane: LaneInfo): string => place.owner?.(id, lane) ?? stateOwner(id, lane.group)
     const open = async (id = `p${run}.1`) => {
       const store = await place.open(id)
       stores.push(store)
@@ -149,6 +153,75 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       expect(await one.claim(place.lane(0))).toEqual({ position: 1, state: [['s', 'k', '"one/0"']] })
       expect(await one.claim(place.lane(1))).toEqual({ position: 2, state: [['s', 'k', '"one/1"']] })
       expect(await other.claim(place.lane(0))).toEqual({ position: 3, state: [['s', 'k', '"other/0"']] })
+    })
+
+    test('list has every lane of every version and group of the name, and of no other name', async () => {
+      const [one, two, other] = [await open(`p${run}.1`), await open(`p${run}.2`), await open(`p${run}x.1`)]
+      if (!one.list) return
+      expect(await one.list()).toEqual([])
+      const grouped = { ...place.lane(1), group: 'shadow' }
+      await one.claim(place.lane(0))
+      await one.claim(grouped)
+      await two.claim(place.lane(0))
+      await other.claim(place.lane(0))
+      // Claimed and never saved: nothing is kept.
+      await two.claim(place.lane(1))
+      await one.save(place.lane(0), delta(1, [['s', 'k', '"1"']]))
+      await one.save(grouped, delta(2))
+      await two.save(place.lane(0), delta(3, [['s', 'ü \\0', '3']]))
+      await other.save(place.lane(0), delta(4))
+      const listed = (await (await open(`p${run}.7`)).list!()).map(l => [l.owner, l.lane, l.checkpoint])
+      const owner = (version: number, lane: LaneInfo) => ownerOf(`p${run}.${version}`, lane)
+      expect(listed.toSorted()).toEqual(
+        [
+          [owner(1, place.lane(0)), place.lane(0).id, { position: 1, state: [['s', 'k', '"1"']] }],
+          [owner(1, grouped), grouped.id, { position: 2, state: [] }],
+          [owner(2, place.lane(0)), place.lane(0).id, { position: 3, state: [['s', 'ü \\0', '3']] }],
+        ].toSorted(),
+      )
+      // Looking has fenced nobody.
+      await one.save(place.lane(0), delta(5))
+    })
+
+    test('remove deletes one owner with its state; a process that still runs is fenced, a later one begins anew', async () => {
+      const [one, two] = [await open(`p${run}.1`), await open(`p${run}.2`)]
+      if (!one.remove) return
+      for (const store of [one, two]) {
+        await store.claim(place.lane(0))
+        await store.save(place.lane(0), delta(1, [['s', 'k', '1']]))
+      }
+      await (await open(`p${run}.2`)).remove!(ownerOf(`p${run}.1`, place.lane(0)))
+      expect(await (await open(`p${run}.1`)).claim(place.lane(0))).toBeUndefined()
+      await expect(one.save(place.lane(0), delta(2))).rejects.toThrow()
+      await two.save(place.lane(0), delta(2, [['s', 'l', '2']]))
+      expect(sorted(await (await open(`p${run}.2`)).claim(place.lane(0)))).toEqual({
+        position: 2,
+        state: [
+          ['s', 'k', '1'],
+          ['s', 'l', '2'],
+        ],
+      }) // prettier-ignore
+      // Nothing is left of a name that is not there.
+      await one.remove(`p${run}.9`)
+    })
+
+    test('former finds what 0.1.0 kept without the group, takes it only at that position, and shuts 0.1.0 out', async () => {
+      const grouped = { ...place.lane(0), group: 'mine' }
+      const ungrouped = { ...place.lane(0), group: undefined }
+      const store = await open()
+      if (!store.former) return
+      expect(await store.former(grouped, 5)).toEqual({})
+      const former = await open()
+      await former.claim(ungrouped)
+      await former.save(ungrouped, delta(5, [['s', 'k', '"old"']]))
+      expect(await store.former(grouped, 4)).toEqual({ position: 5 })
+      await former.save(ungrouped, delta(6))
+      expect(await store.former(grouped, 6)).toEqual({ position: 6, checkpoint: { position: 6, state: [['s', 'k', '"old"']] } })
+      await expect(former.save(ungrouped, delta(7))).rejects.toBeInstanceOf(FencedError)
+      // It is kept where it was, and under the group there is nothing before the runtime saves it.
+      expect(await store.claim(grouped)).toBeUndefined()
+      // A group that is called like the pipeline is kept under the same name as before: there is no former place.
+      expect(await store.former({ ...place.lane(0), group: `p${run}` }, 6)).toEqual({})
     })
 
     test('lanes are saved at the same time', async () => {

@@ -3,6 +3,7 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach } from 'vitest'
 import { type Watched, watched } from './watched.ts'
@@ -14,6 +15,8 @@ export interface RunnerOptions {
   cwd?: string
   /** Whole standard input; default: none (closed at once). */
   stdin?: string | Buffer
+  /** Standard input stays open: write to `input`. */
+  openStdin?: boolean
 }
 
 export interface Exit {
@@ -28,6 +31,7 @@ export interface Runner extends Watched {
   readonly stdout: string
   readonly stderr: string
   readonly exited: Promise<Exit>
+  readonly input: Writable
   /**
    * The first line of stdout or stderr that matches, past or to come.
    * @throws {Error} with the output so far when the process ends first or after `timeoutMs` (default 60 s).
@@ -102,7 +106,7 @@ class RunnerProcess implements Runner {
     }
     // It may end, or never read, before all of its input is written.
     this.child.stdin.on('error', () => {})
-    this.child.stdin.end(options.stdin)
+    if (!options.openStdin) this.child.stdin.end(options.stdin)
     this.whenExited = new Promise(resolve => {
       this.child.once('close', (code, signal) => {
         this.over = true
@@ -116,6 +120,10 @@ class RunnerProcess implements Runner {
 
   get pid(): number {
     return this.child.pid ?? 0
+  }
+
+  get input(): Writable {
+    return this.child.stdin
   }
 
   get exited(): Promise<Exit> {

@@ -17,6 +17,7 @@ export default defineSource<GenerateSourceConfig>({
   type: 'generate',
   schema,
   replayable: true,
+  shares: true,
   reason: 'the same seed makes the same records again',
   validateConfig,
   check: async () => [{ what: 'generator', ok: true, detail: 'needs nothing' }],

@@ -28,6 +28,8 @@ export default defineSource<HttpSourceConfig>({
   type: 'http',
   schema,
   replayable: false,
+  shares: true,
+  awaitsCommit: c => c.answer === 'when_written',
   reason: c =>
     c.answer === 'at_once'
       ? 'requests are answered before they are written, and what is in memory is lost with the process'

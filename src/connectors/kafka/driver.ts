@@ -10,6 +10,7 @@ import {
   type Format,
   type Header,
   type LaneInfo,
+  type LiveContent,
   type Message,
   type Transactor,
 } from '../../contract/plugin.ts'
@@ -64,6 +65,8 @@ export interface ConsumerOptions {
   readonly sessionTimeoutMs: number
   readonly maxBytes: number
   readonly maxWaitMs: number
+  /** What this process does; members of one group must do the same. Undefined: not a pipeline. */
+  readonly live?: LiveContent
   /** Called on errors the driver retries by itself, for metrics and logs. */
   onError(error: Error): void
 }

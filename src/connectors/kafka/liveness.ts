@@ -21,6 +21,12 @@ export function mayBeAlive(token: string): boolean {
   }
 }
 
+/** Of a token, for people. */
+export function processName(token: string): string {
+  const [where, pid] = JSON.parse(token) as [string, number]
+  return `process ${pid} on ${where.split(' ')[0]}`
+}
+
 let known: string | undefined
 
 /** Process ids mean something only within one pid namespace, which containers sharing a volume do not share. */

@@ -23,6 +23,7 @@ export default defineSource<KafkaSourceConfig>({
   replayable: true,
   ranged: true,
   lanes: 'by_key',
+  shares: true,
   oneShot: config => config.once,
   reason: 'a topic can be read again from any offset, and the group remembers its position',
   transactions: {
@@ -97,6 +98,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
         sessionTimeoutMs: config.session_timeout,
         maxBytes: config.max_bytes,
         maxWaitMs: config.fetch_max_wait,
+        live: ctx.live,
         onError(error) {
           for (const topic of config.topics) meter.errors(topic).inc()
           ctx.log.warn({ step: ctx.step, error: error.message }, 'Kafka consumer: trying again')

@@ -7,6 +7,7 @@ export default defineSource<MemorySourceConfig & Given>({
   type: 'memory',
   schema,
   replayable: true,
+  shares: true,
   reason: 'a channel keeps its records as long as the process lives',
   check: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
 

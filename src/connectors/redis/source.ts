@@ -14,6 +14,7 @@ export default defineSource<RedisSourceConfig>({
   schema: withKeys(schema, connectionKeys),
   replayable: config => config.patterns === undefined,
   lanes: config => ((config.streams?.length ?? 0) > 1 ? 'many' : 'one'),
+  shares: config => config.streams !== undefined,
   oneShot: config => config.patterns === undefined && config.streams === undefined,
   reason: config =>
     config.patterns !== undefined

@@ -12,6 +12,7 @@ export default defineSource<StdinSourceConfig>({
   type: 'stdin',
   schema: withKeys(schema, lines),
   replayable: false,
+  shares: true,
   reason: 'what was read from a pipe is gone from it',
   validateConfig: config => validateRecords(config, config.format),
   check: async () => [{ what: 'standard input', ok: true, detail: 'is there by nature' }],
@@ -54,6 +55,7 @@ export function stdinSource(config: StdinSourceConfig, ctx: SourceContext, input
     },
 
     caughtUp: () => waiting || ended,
+    endsForGood: true,
 
     async close() {
       stream?.destroy()

@@ -4,10 +4,9 @@
  */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { EnvironmentError } from '../../contract/plugin.ts'
-import { makeDirs } from '../make-dirs.ts'
+import { type FileLock, tryLock } from '../sqlite/file-lock.ts'
 import { Chunk } from './chunk.ts'
 
 /** A segment is closed beyond this: what is drained is deleted by segments. */
@@ -33,7 +32,7 @@ export class Spill {
   bytes = 0
   private readonly base: string
   private dir: string | undefined
-  private lock: DatabaseSync | undefined
+  private lock: FileLock | undefined
   private writing: Segment | undefined
   private readonly segments = new Set<Segment>()
   private names = 0
@@ -114,7 +113,7 @@ export class Spill {
   close(): void {
     this.closeWriting()
     if (this.dir !== undefined && this.empty) rmSync(join(this.dir, 'done'), { force: true })
-    this.lock?.close()
+    this.lock?.release()
     this.lock = undefined
     this.dir = undefined
   }
@@ -129,7 +128,7 @@ export class Spill {
     if (this.dir !== undefined) return
     for (let n = 0; n < MAX_SLOTS; n++) {
       const dir = join(this.base, String(n))
-      const lock = tryLock(dir)
+      const lock = lockOf(dir)
       if (lock === undefined) continue
       this.dir = dir
       this.lock = lock
@@ -141,7 +140,7 @@ export class Spill {
   /** Another process's records join ours unless the two ran at the same time: then their numbers cross, and a later start takes them. */
   private adopt(dir: string, into: { chunks: Chunk[]; done: number }): void {
     if (!existsSync(join(dir, 'lock')) || !readdirSync(dir).some(isSegment)) return
-    const lock = tryLock(dir)
+    const lock = lockOf(dir)
     if (lock === undefined) return
     const before = this.bytes
     const { chunks, done } = this.collect(dir)
@@ -159,7 +158,7 @@ export class Spill {
       this.bytes = before
       for (const segment of segments) this.segments.delete(segment)
     }
-    lock.close()
+    lock.release()
   }
 
   /** What is left in a directory, without what was done. */
@@ -212,15 +211,11 @@ function writeAll(fd: number, bytes: Buffer, at: number): void {
   for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, at + done)
 }
 
-/** SQLite's lock is the operating system's: it ends with the process, however that ends, and holds between containers. */
-function tryLock(dir: string): DatabaseSync | undefined {
-  makeDirs(dir)
-  const db = new DatabaseSync(join(dir, 'lock'), { timeout: 0 })
+/** Undefined: another process has it, or it is not ours to lock. */
+function lockOf(dir: string): FileLock | undefined {
   try {
-    db.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
-    return db
+    return tryLock(join(dir, 'lock'))
   } catch {
-    db.close()
     return undefined
   }
 }

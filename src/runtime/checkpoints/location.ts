@@ -30,5 +30,6 @@ export function checkpointLocation(
   const stateful = pipeline.transforms.some(t => t.plugin.stateful)
   if (own) return stateful ? { kind: 'store', store: own.create(step.config, context) } : { kind: 'source' }
   if (source.commit && !stateful) return { kind: 'source' }
-  return isReplayable(step) ? { kind: 'store', store: local() } : { kind: 'source' }
+  // State behind what cannot be read again is kept all the same; the position then only says how far the source was.
+  return stateful || isReplayable(step) ? { kind: 'store', store: local() } : { kind: 'source' }
 }

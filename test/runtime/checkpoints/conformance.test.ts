@@ -30,5 +30,6 @@ checkpointConformance('embedded', () => {
   return {
     open: id => ({ ...driver.transactor({ id, producer: producerOptions }), close: () => driver.close() }),
     lane: n => laneOf('in', n, 'g'),
+    owner: id => id,
   }
 })

@@ -20,9 +20,12 @@ checkpointConformance('kafkajs', async () => {
         claim: lane => transactor.claim(lane),
         save: (lane, delta) => transactor.save(lane, delta),
         release: lane => transactor.release(lane),
+        list: async () => (await transactor.list!()).map(l => ({ ...l, owner: l.owner.slice(prefix.length + 1) })),
+        remove: owner => transactor.remove!(`${prefix}-${owner}`),
         close: () => own.close(),
       }
     },
     lane: n => laneOf(topic, n, prefix),
+    owner: id => id,
   }
 })

@@ -3,6 +3,7 @@ import { RESET } from '../../../kit/state-owner.ts'
 import { EnvironmentError } from '../../../contract/plugin.ts'
 import type { LogAdmin, TopicSetting } from '../log-admin.ts'
 import { commitOffset, Group, groupId, liveMembers } from './group.ts'
+import { processName } from '../liveness.ts'
 import type { Log } from './log.ts'
 import { DEFAULT_BYTES, DEFAULT_MS } from './retention.ts'
 import { checkSettings, MAX_MESSAGE_BYTES } from './topics.ts'
@@ -104,9 +105,3 @@ export function embeddedAdmin(open: () => Promise<Log>): LogAdmin {
 }
 
 const noAcls = (): EnvironmentError => new EnvironmentError('the embedded log has no logins and keeps no ACLs')
-
-/** Of a `processToken`. */
-function processName(token: string): string {
-  const [where, pid] = JSON.parse(token) as [string, number]
-  return `process ${pid} on ${where.split(' ')[0]}`
-}

@@ -9,9 +9,11 @@
  * So only partitions that really move are interrupted, and one never has two owners. `Sqlite.write` around every change
  * makes these steps atomic across processes.
  */
+import type { LiveContent } from '../../../contract/plugin.ts'
+import { liveConflict, liveContentOf } from '../../../kit/live-content.ts'
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { assign } from './assign.ts'
-import { mayBeAlive, processToken } from '../liveness.ts'
+import { mayBeAlive, processName, processToken } from '../liveness.ts'
 
 /** A member that does not give up a partition within this time (or its session timeout, if longer) is put out of the group. */
 const REBALANCE_MS = 60_000
@@ -99,9 +101,12 @@ export class Group {
     }
   }
 
-  async join(member: string, topics: readonly string[], sessionMs: number): Promise<void> {
+  /** @throws {LiveConflictError} when the members do something else. */
+  async join(member: string, topics: readonly string[], sessionMs: number, live?: LiveContent): Promise<void> {
     await this.db.write(() => {
       this.id = groupId(this.db, this.name)
+      this.expire()
+      if (live) this.announce(member, topics, live)
       this.db
         .prepare('INSERT INTO member (id, grp, topics, seen, session, process) VALUES (?, ?, ?, ?, ?, ?)')
         .run(member, this.id, JSON.stringify(topics), uptime(), sessionMs, processToken())
@@ -181,6 +186,25 @@ export class Group {
       for (const { part, offset, metadata } of offsets) commitOffset(this.db, this.id, part, offset, metadata)
       return undefined
     })
+  }
+
+  /** In a table of its own, which 0.1.0 does not know and leaves alone. */
+  private announce(member: string, topics: readonly string[], live: LiveContent): void {
+    const { db } = this
+    db.prepare('CREATE TABLE IF NOT EXISTS member_live (member TEXT PRIMARY KEY, live TEXT NOT NULL) WITHOUT ROWID').run()
+    db.prepare('DELETE FROM member_live WHERE member NOT IN (SELECT id FROM member)').run()
+    const others = db
+      .prepare('SELECT m.topics, m.process, l.live FROM member m JOIN member_live l ON l.member = m.id WHERE m.grp = ? AND m.id <> ?')
+      .all(this.id, member) as { topics: string; process: string; live: string }[]
+    for (const other of others) {
+      const running = liveContentOf(JSON.parse(other.live))
+      if (!running) continue
+      // Those of one pipeline must do the same whatever they read; those of two meet only in a topic.
+      if (running.owner !== live.owner && !(JSON.parse(other.topics) as string[]).some(topic => topics.includes(topic))) continue
+      const conflict = liveConflict(running, processName(other.process), live, `group ${this.name}`)
+      if (conflict) throw conflict
+    }
+    db.prepare('INSERT INTO member_live (member, live) VALUES (?, ?)').run(member, JSON.stringify(live))
   }
 
   private bump(): void {

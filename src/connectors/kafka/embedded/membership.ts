@@ -177,8 +177,8 @@ export class Membership {
 
   private async join(): Promise<void> {
     const member = randomUUID()
-    const { topics, sessionTimeoutMs } = this.host.options
-    await this.group.join(member, topics, sessionTimeoutMs)
+    const { topics, sessionTimeoutMs, live } = this.host.options
+    await this.group.join(member, topics, sessionTimeoutMs, live)
     if (this.closed) return this.group.leave(member)
     this.member = member
     this.version = -1

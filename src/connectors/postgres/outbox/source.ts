@@ -11,6 +11,7 @@ export default defineSource<PostgresOutboxSourceConfig>({
   schema: withKeys(schema, connectionKeys),
   replayable: true,
   lanes: 'by_key',
+  shares: true,
   reason: 'a row is there until it is marked as published, and the position lists what is published and not marked yet',
   validateConfig,
   create: (config, ctx) => new Outbox(config, ctx),

@@ -74,8 +74,10 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
       handle ??= await connect(config)
       if (subscription !== undefined) return
       // Claimed first: what arrives must find a lane.
-      await ctx.assign([{ id: lane, source: ctx.step }])
+      const positions = await ctx.assign([{ id: lane, source: ctx.step }])
       queue.open()
+      // What a former process has spilled and counted in its state is not to come again.
+      queue.seek(positions.get(lane) as number | undefined)
       subscription = await handle.driver.subscribe(patterns, {
         message(channel, payload, pattern) {
           if (overlap.takes(channel, pattern)) queue.push({ payload, key: key(channel, pattern), topic: channel, time: ctx.clock.now() })

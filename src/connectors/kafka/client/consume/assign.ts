@@ -3,6 +3,8 @@
  * A partition that has to move is first given to nobody; its owner sees that, lets go in peace and joins again, and only
  * then does the new owner get it. So the members keep working through a rebalance (KIP-429's idea).
  */
+import type { LiveContent } from '../../../../contract/plugin.ts'
+import { liveContentOf } from '../../../../kit/live-content.ts'
 import { type TopicPartition, tpKey } from '../../driver.ts'
 import { internals } from '../internals.ts'
 
@@ -17,10 +19,18 @@ export interface Member {
   readonly generation: number
   /** Where it runs, as `dead-members.ts` writes it. */
   readonly process?: string
+  /** What it does; undefined: a version that did not say, or no pipeline. */
+  readonly live?: LiveContent
 }
 
-export function encodeMember(topics: readonly string[], owned: readonly TopicPartition[], generation: number, process?: string): Buffer {
-  const userData = Buffer.from(JSON.stringify({ generation, owned: owned.map(tp => [tp.topic, tp.partition]), process }))
+export function encodeMember(
+  topics: readonly string[],
+  owned: readonly TopicPartition[],
+  generation: number,
+  process?: string,
+  live?: LiveContent,
+): Buffer {
+  const userData = Buffer.from(JSON.stringify({ generation, owned: owned.map(tp => [tp.topic, tp.partition]), process, live }))
   return internals().MemberMetadata.encode({ version: 0, topics: [...topics], userData })
 }
 
@@ -29,34 +39,47 @@ export function decodeMember(id: string, metadata: Buffer): Member {
   let generation = -1
   let owned: TopicPartition[] = []
   let process: string | undefined
+  let live: LiveContent | undefined
   if (userData !== null && userData.length > 0) {
-    const data = JSON.parse(userData.toString()) as { generation: number; owned: [string, number][]; process?: string }
+    const data = JSON.parse(userData.toString()) as {
+      generation: number
+      owned: [string, number][]
+      process?: string
+      live?: unknown
+    }
     generation = data.generation
     process = data.process
+    live = liveContentOf(data.live)
     owned = data.owned.map(([topic, partition]) => ({ topic, partition }))
   }
-  return { id, topics, owned, generation, process }
+  return { id, topics, owned, generation, process, live }
 }
 
 /** What a member gets, and who the others are. */
 export interface Assignment {
   readonly partitions: readonly TopicPartition[]
   readonly members: readonly Pick<Member, 'id' | 'process'>[]
+  /** The leader does not let it take part: what the others do. */
+  readonly refused?: LiveContent
 }
 
-export function encodeAssignment({ partitions, members }: Assignment): Buffer {
+export function encodeAssignment({ partitions, members, refused }: Assignment): Buffer {
   const assignment: Record<string, number[]> = {}
   for (const { topic, partition } of partitions) (assignment[topic] ??= []).push(partition)
-  const userData = Buffer.from(JSON.stringify({ members: members.map(m => [m.id, m.process]) }))
+  const userData = Buffer.from(JSON.stringify({ members: members.map(m => [m.id, m.process]), refused }))
   return internals().MemberAssignment.encode({ version: 0, assignment, userData })
 }
 
 export function decodeAssignment(bytes: Buffer): Assignment {
   const { assignment, userData } = internals().MemberAssignment.decode(bytes) ?? { assignment: {}, userData: null }
-  const { members } = (userData?.length ? JSON.parse(userData.toString()) : { members: [] }) as { members: [string, string | undefined][] }
+  const { members, refused } = (userData?.length ? JSON.parse(userData.toString()) : { members: [] }) as {
+    members: [string, string | undefined][]
+    refused?: unknown
+  }
   return {
     partitions: Object.entries(assignment).flatMap(([topic, partitions]) => partitions.map(partition => ({ topic, partition }))),
     members: members.map(([id, process]) => ({ id, process })),
+    refused: liveContentOf(refused),
   }
 }
 

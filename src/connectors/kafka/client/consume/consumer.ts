@@ -54,7 +54,7 @@ export class GroupConsumer implements Consumer {
 
   async open(handlers: ConsumerHandlers): Promise<void> {
     this.handlers = handlers
-    const { topics, group, sessionTimeoutMs } = this.options
+    const { topics, group, sessionTimeoutMs, live } = this.options
     for (const topic of topics) {
       const partitions = await this.cluster.retry(`look up topic ${topic}`, ADMIN_TIMEOUT, () => this.cluster.partitions(topic))
       if (partitions.length === 0) throw unknownTopic(topic, this.cluster.options.brokers)
@@ -63,6 +63,7 @@ export class GroupConsumer implements Consumer {
       group,
       topics,
       sessionTimeoutMs,
+      live,
       aside: this.cluster,
       assigned: partitions => this.assigned(partitions),
       revoked: partitions => this.revoked(partitions),

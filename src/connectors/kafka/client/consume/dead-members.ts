@@ -18,7 +18,7 @@ export function processMark(): string | undefined {
 }
 
 /** True only when the process ran on this machine and is surely gone. */
-function isDead(mark: string | undefined): boolean {
+export function isDead(mark: string | undefined): boolean {
   if (mark === undefined) return false
   try {
     const [boot, token] = JSON.parse(mark) as [string, string]

@@ -2,6 +2,7 @@
 import type { TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { assign, decodeMember, encodeAssignment } from './assign.ts'
+import { refusedMembers } from './live-members.ts'
 
 export class Leader {
   private readonly cluster: Cluster
@@ -13,14 +14,23 @@ export class Leader {
     this.cluster = cluster
   }
 
-  async lead(joined: readonly { memberId: string; memberMetadata: Buffer }[]): Promise<{ memberId: string; memberAssignment: Buffer }[]> {
+  /** @param self our own member id. */
+  async lead(
+    joined: readonly { memberId: string; memberMetadata: Buffer }[],
+    self: string,
+  ): Promise<{ memberId: string; memberAssignment: Buffer }[]> {
     const members = joined.map(m => decodeMember(m.memberId, m.memberMetadata))
     this.topics = [...new Set(members.flatMap(m => m.topics))].toSorted()
     const partitions = await this.partitions()
     this.counts = countsOf(partitions)
-    return [...assign(members, partitions)].map(([memberId, list]) => ({
-      memberId,
-      memberAssignment: encodeAssignment({ partitions: list, members }),
+    const refused = refusedMembers(members, self)
+    const shares = assign(
+      members.filter(m => !refused.has(m.id)),
+      partitions,
+    )
+    return members.map(({ id }) => ({
+      memberId: id,
+      memberAssignment: encodeAssignment({ partitions: shares.get(id) ?? [], members, refused: refused.get(id) }),
     }))
   }
 

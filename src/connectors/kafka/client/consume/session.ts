@@ -2,11 +2,14 @@
  * Who we are to the group's coordinator: member id and generation, and the requests that carry them.
  * What an answer means for the partitions is the caller's business; errors are kafkajs' own.
  */
+import type { LiveContent } from '../../../../contract/plugin.ts'
+import { liveConflict } from '../../../../kit/live-content.ts'
 import type { TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { type Broker, internals } from '../internals.ts'
 import { decodeAssignment, encodeMember, PROTOCOL } from './assign.ts'
 import { Leader } from './leader.ts'
+import { conflictWithMembers } from './live-members.ts'
 import { DeadMemberEvictor, processMark } from './dead-members.ts'
 import { monotonic } from '../../../../kit/clock.ts'
 
@@ -14,6 +17,7 @@ export interface SessionOptions {
   readonly group: string
   readonly topics: readonly string[]
   readonly sessionTimeoutMs: number
+  readonly live?: LiveContent
   /** For requests that must not wait behind a join. */
   readonly aside: Cluster
   /** Members were removed because their processes have ended. */
@@ -54,26 +58,30 @@ export class Session {
     this.evictor = new DeadMemberEvictor(options.group, members => options.onEvicted(members))
   }
 
-  /** @returns what is ours in the new generation. */
+  /** @returns what is ours in the new generation. @throws {LiveConflictError} when the members do something else. */
   async join(owned: readonly TopicPartition[]): Promise<TopicPartition[]> {
-    const { group, topics, sessionTimeoutMs } = this.options
+    const { group, topics, sessionTimeoutMs, live } = this.options
     let coordinator: Broker | undefined
     try {
       coordinator = await this.cluster.coordinator('group', group)
-      if (this.memberId === '') await this.evictor.evictFormer(coordinator, this.cluster)
+      if (this.memberId === '') {
+        await this.evictor.evictFormer(coordinator, this.cluster)
+        const conflict = live && (await conflictWithMembers(coordinator, group, topics, live))
+        if (conflict) throw conflict
+      }
       this.joining = true
       const joining = this.enter(coordinator, {
         groupId: group,
         sessionTimeout: sessionTimeoutMs,
         rebalanceTimeout: REBALANCE_TIMEOUT,
         protocolType: 'consumer',
-        groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, owned, this.generation, processMark()) }],
+        groupProtocols: [{ name: PROTOCOL, metadata: encodeMember(topics, owned, this.generation, processMark(), live) }],
       })
       const joined = await this.evictor.during(joining, this.options.aside)
       this.memberId = joined.memberId
       this.contact.at = monotonic()
       this.leading = joined.leaderId === joined.memberId
-      const groupAssignment = this.leading ? await this.leader.lead(joined.members) : []
+      const groupAssignment = this.leading ? await this.leader.lead(joined.members, joined.memberId) : []
       const syncing = this.sync(coordinator, {
         groupId: group,
         generationId: joined.generationId,
@@ -84,8 +92,10 @@ export class Session {
       const synced = await this.evictor.during(syncing, this.options.aside)
       this.generation = joined.generationId
       this.contact.at = monotonic()
-      const { partitions, members } = decodeAssignment(synced.memberAssignment)
+      const { partitions, members, refused } = decodeAssignment(synced.memberAssignment)
       this.evictor.members = members
+      const conflict = refused && live && liveConflict(refused, 'a member of the group', live, `group ${group}`)
+      if (conflict) throw conflict
       return [...partitions]
     } catch (error) {
       this.cluster.failed(coordinator, error)

@@ -1,0 +1,58 @@
+/**
+ * Members of one group share its records, so they must do the same. A newcomer looks before it joins; of those that come at the same
+ * time the leader decides, which sees all of them.
+ */
+import type { LiveConflictError, LiveContent } from '../../../../contract/plugin.ts'
+import { liveConflict, liveDifferences } from '../../../../kit/live-content.ts'
+import type { Broker } from '../internals.ts'
+import { decodeMember, type Member } from './assign.ts'
+import { isDead } from './dead-members.ts'
+
+/** Those of one pipeline must do the same whatever they read; those of two meet only in a topic. */
+function meet(a: Pick<Member, 'topics' | 'live'>, b: Pick<Member, 'topics' | 'live'>): boolean {
+  return a.live?.owner === b.live?.owner || a.topics.some(topic => b.topics.includes(topic))
+}
+
+/** @returns who may not take part, with what the others do: first come, first served. A member that does not say what it does takes part. */
+export function refusedMembers(members: readonly Member[], leader: string): Map<string, LiveContent> {
+  const admitted: Member[] = []
+  const refused = new Map<string, LiveContent>()
+  const order = members.toSorted(
+    (a, b) => b.generation - a.generation || Number(b.id === leader) - Number(a.id === leader) || (a.id < b.id ? -1 : 1),
+  )
+  for (const member of order) {
+    const { live } = member
+    const other = live && admitted.find(a => a.live && meet(a, member) && liveDifferences(a.live, live).length > 0)
+    if (other) refused.set(member.id, other.live!)
+    else admitted.push(member)
+  }
+  return refused
+}
+
+/** Looks at the members of a group that is settled; of one that is not nothing can be seen. */
+export async function conflictWithMembers(
+  coordinator: Broker,
+  group: string,
+  topics: readonly string[],
+  live: LiveContent,
+): Promise<LiveConflictError | undefined> {
+  const { groups } = (await coordinator.describeGroups({ groupIds: [group] })) as {
+    groups: { members: { memberId: string; clientId: string; clientHost: string; memberMetadata: Buffer }[] }[]
+  }
+  for (const { memberId, clientId, clientHost, memberMetadata } of groups[0].members) {
+    const member = decoded(memberId, memberMetadata)
+    if (!member?.live || isDead(member.process) || !meet(member, { topics, live })) continue
+    const conflict = liveConflict(member.live, `${clientId} on ${clientHost.replace(/^\//, '')}`, live, `group ${group}`)
+    if (conflict) return conflict
+  }
+  return undefined
+}
+
+function decoded(id: string, metadata: Buffer): Member | undefined {
+  try {
+    return decodeMember(id, metadata)
+  } catch {
+    // The group is on the move, or the member is another client.
+    return undefined
+  }
+}

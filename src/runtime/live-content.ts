@@ -1,0 +1,82 @@
+/**
+ * What a process does, for the others of its identity: each step with the settings that decide what is written and where. Left out are
+ * settings that the schema marks as `tuning` or `secret`. It lies where others may read it (the metadata of a consumer group, a lock file).
+ */
+import { createHash } from 'node:crypto'
+import manifest from '../../package.json' with { type: 'json' }
+import { canonical } from '../config/hash.ts'
+import type { Pipeline, SinkStep, Step } from '../config/model.ts'
+import { itemSchema, propertySchema, type Schema, views } from '../config/schema.ts'
+import { scopeOf } from '../config/traits.ts'
+import type { LiveContent } from '../contract/plugin.ts'
+
+/** Longer values are compared by their hash: the metadata of a group is kept by the brokers, for every member. */
+const SHOWN = 60
+/** Settings of a source that decide what a record is; which records it reads may differ (a topic more). */
+const DECODING = ['format', 'isolation_level'] as const
+
+export function liveContent(pipeline: Pipeline): LiveContent {
+  const { name, version, file, sources, transforms, sinks, dlq } = pipeline
+  const settings: Record<string, string> = {}
+  const add = (path: string, step: Step, connection?: string): void => {
+    const { when, from } = step as SinkStep
+    const config = relevant(step)
+    if (connection !== undefined) config[connection] = 'as the source'
+    const all = { type: step.type, when, from: from && [from.step, from.port].filter(Boolean).join('.'), ...config }
+    for (const [key, value] of Object.entries(all)) if (value !== undefined) settings[`${path}.${key}`] = shown(value)
+  }
+  for (const { name: step, type, config } of sources) {
+    settings[`sources.${step}.type`] = shown(type)
+    for (const key of DECODING) if (config?.[key] !== undefined) settings[`sources.${step}.${key}`] = shown(config[key])
+  }
+  if (transforms.length > 0) settings.transforms = shown(transforms.map(t => t.name))
+  for (const step of transforms) add(`transforms.${step.name}`, step)
+  const scopes = new Set(sources.map(s => s.plugin.transactions?.scope(s.config)).filter(scope => scope !== undefined))
+  // The same brokers have one name inside a network and another outside.
+  const own = (step: SinkStep): string | undefined =>
+    scopes.has(scopeOf(step) ?? '') && 'brokers' in (step.config as object) ? 'brokers' : undefined
+  for (const step of sinks) add(`sinks.${step.name}`, step, own(step))
+  if (dlq) add('dlq', dlq, own(dlq))
+  return { owner: `${name}.${version}`, file, runner: manifest.version, settings }
+}
+
+/** The step's config without what may differ. */
+function relevant(step: Step): Record<string, unknown> {
+  const root = step.plugin.schema as Schema
+  const secrets = new Set(step.secrets)
+  const walk = (value: unknown, schema: Schema | undefined, path: string): unknown => {
+    const schemas = views(schema, value, root)
+    if (schema?.tuning === true || schemas.some(s => s.tuning === true)) return undefined
+    if (typeof value === 'string' && isUrl(value)) return placeOf(value, secrets.has(path))
+    if (secrets.has(path)) return undefined
+    if (Array.isArray(value)) return value.map((item, i) => walk(item, itemSchema(schemas, i), join(path, String(i))))
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(
+      Object.entries(value).flatMap(([key, item]) => {
+        const kept = walk(item, propertySchema(schemas, key), join(path, key))
+        return kept === undefined ? [] : [[key, kept]]
+      }),
+    )
+  }
+  const config = walk(step.config, root, '')
+  return typeof config === 'object' && config !== null && !Array.isArray(config) ? (config as Record<string, unknown>) : {}
+}
+
+const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`)
+
+const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
+
+/** An address without login. What may be a token (a query, the path of a secret address that is no database) is hashed. */
+function placeOf(url: string, secret: boolean): string {
+  const bare = url.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, '$1')
+  const [, origin, path, rest] = /^([a-z][a-z0-9+.-]*:\/\/[^/?#]*)([^?#]*)(.*)$/is.exec(bare)!
+  if (secret) return /^(?:http|ws)/i.test(origin) ? `${origin}/${hash(path + rest)}` : origin + path
+  return rest === '' ? bare : `${origin}${path}?${hash(rest)}`
+}
+
+const hash = (text: string): string => `#${createHash('sha256').update(text).digest('hex').slice(0, 10)}`
+
+function shown(value: unknown): string {
+  const text = canonical(value)
+  return text.length <= SHOWN ? text : hash(text)
+}

@@ -1,0 +1,89 @@
+/**
+ * One process per identity, for sources that cannot share their work: two that read one file would both write all of it. The lock is in
+ * the state directory, which is what makes two runs one deployment; beside it is a note of who holds it, for the one that is refused.
+ */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { LiveConflictError, type LiveContent, type Logger } from '../contract/plugin.ts'
+import { sharesWork } from '../config/traits.ts'
+import { liveConflict, liveContentOf } from '../kit/live-content.ts'
+import { inStateDir } from '../kit/state-dir.ts'
+import { stateOwner } from '../kit/state-owner.ts'
+import type { Built, BuiltSource } from './build.ts'
+
+/** The lock of an owner, see `stateOwner`. */
+export const liveLockFile = (owner: string): string => inStateDir(`live/${owner.replaceAll(/[^\w.-]/g, '_')}.lock`)
+
+export interface LiveLock {
+  release(): void
+}
+
+/** @throws {LiveConflictError} while another process runs. @throws {EnvironmentError} for a state directory that is needed and cannot be used */
+export async function lockLive({ live, pipeline, sources }: Built, log: Logger): Promise<LiveLock> {
+  const held: { readonly lock: LiveLock; readonly note: string }[] = []
+  const release = (): void => {
+    for (const { lock, note } of held.splice(0)) {
+      rmSync(note, { force: true })
+      lock.release()
+    }
+  }
+  const alone = sources.filter(s => s.alone)
+  const files = new Map(alone.map(source => [liveLockFile(stateOwner(live.owner, groupOf(source))), source]))
+  try {
+    for (const [file, source] of files) {
+      const { tryLock } = await import('../kit/sqlite/file-lock.ts')
+      const note = file.replace(/lock$/, 'json')
+      const lock = tryLock(file)
+      if (!lock) throw refusal(live, readNote(note), pipeline, source)
+      held.push({ lock, note })
+      writeFileSync(note, JSON.stringify({ live, process: `process ${process.pid} on ${hostname()}`, since: new Date().toISOString() }))
+    }
+  } catch (error) {
+    if (error instanceof LiveConflictError || alone.some(s => s.keptLocally)) {
+      release()
+      throw error
+    }
+    log.warn({ error: (error as Error).message }, 'a second process of this pipeline cannot be noticed: the state directory cannot be used')
+  }
+  return { release }
+}
+
+/** As its lanes say it. */
+const groupOf = ({ step }: BuiltSource): string | undefined => (step.config as { group?: string } | null)?.group
+
+interface Note {
+  readonly live: LiveContent
+  readonly where: string
+}
+
+/** Undefined: it has just begun, or just ended. */
+function readNote(file: string): Note | undefined {
+  try {
+    const { live, process: where, since } = JSON.parse(readFileSync(file, 'utf8')) as { live: unknown; process: string; since: string }
+    const content = liveContentOf(live)
+    return content && { live: content, where: `${where}, since ${since}` }
+  } catch {
+    return undefined
+  }
+}
+
+function refusal(
+  mine: LiveContent,
+  running: Note | undefined,
+  { name, version }: Built['pipeline'],
+  source: BuiltSource,
+): LiveConflictError {
+  const dir = inStateDir('')
+  const conflict = running && liveConflict(running.live, running.where, mine, `state directory ${dir}`, false)
+  if (conflict) return conflict
+  const { step } = source
+  const why = sharesWork(step)
+    ? `the state behind source ${step.name} (${step.type}) is in the state directory, and belongs to one process`
+    : `source ${step.name} (${step.type}) cannot share its records with a second process: both would write all of them`
+  return new LiveConflictError(
+    `pipeline ${name} (version ${version}) is already running${running ? ` (${running.live.file}, ${running.where})` : ''}; ${why}\n` +
+      `  - stop the running process first, if this one replaces it\n` +
+      `  - give this one another name or version: it then reads and writes everything on its own\n` +
+      `  - set RUNNER_STATE_DIR to another directory than ${dir} for another deployment`,
+  )
+}

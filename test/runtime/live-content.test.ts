@@ -1,0 +1,117 @@
+/** What a process says of itself: all that decides what is written and where, no secret, nothing that may differ between replicas. */
+import { describe, expect, test } from 'vitest'
+import { loadInput } from '../../src/config/load.ts'
+import { liveConflict, liveContentOf, liveDifferences } from '../../src/kit/live-content.ts'
+import { liveContent } from '../../src/runtime/live-content.ts'
+import '../../src/built-in.ts'
+
+const BASE = {
+  name: 'bars',
+  sources: [{ kafka: { topics: ['ticks'], brokers: 'kafka:29092' } }],
+  transforms: [
+    { filter: 'price > 0.0' },
+    { bars: { interval: '1m', allowed_lateness: '2s' } },
+    {
+      lookup: { query: 'select * from t where id = any($keys)', key: 'id', as: 'row', dsn: 'postgres://app:s3cret@db:5432/app', ttl: '1m' },
+    },
+  ],
+  sinks: [
+    { kafka: { topic: 'bars.1m', brokers: 'kafka:29092', compression: 'zstd' } },
+    { postgres: { table: 'bars', columns: ['a'], dsn: 'postgres://app:s3cret@db:5432/app?password=hunter2' } },
+    { redis: { string: 'last:{key}', url: 'redis://:s3cret@cache:6379/0' } },
+    { http: { url: 'https://user:s3cret@example.com/hook?token=hunter2', bearer: 's3cret' } },
+  ],
+  dlq: { file: { path: 'dead.jsonl' } },
+}
+type Input = typeof BASE
+
+async function contentOf(change: (input: any) => void = () => {}): Promise<ReturnType<typeof liveContent>> {
+  const input = structuredClone(BASE) as Input
+  change(input)
+  const { pipeline, problems } = await loadInput(input, { env: {} })
+  expect(problems.filter(p => p.severity === 'error')).toEqual([])
+  return liveContent(pipeline!)
+}
+
+test('it has the places without logins, and no secret', async () => {
+  const content = await contentOf()
+  expect(JSON.stringify(content)).not.toMatch(/s3cret|hunter2/)
+  expect(content.owner).toBe('bars.1')
+  expect(content.settings).toMatchObject({
+    'sinks.kafka_2.topic': '"bars.1m"',
+    'sinks.kafka_2.brokers': '"as the source"',
+    'sinks.postgres.dsn': '"postgres://db:5432/app"',
+    'sinks.redis.url': '"redis://cache:6379/0"',
+    'dlq.path': '"dead.jsonl"',
+    'transforms.bars.interval': '60000',
+    'sinks.http.url': expect.stringMatching(/^"https:\/\/example\.com\/hook\?#[0-9a-f]{10}"$/),
+  })
+})
+
+describe('two processes may differ in', () => {
+  test.each<[string, (input: any) => void]>([
+    ['lateness', i => (i.transforms[1].bars.allowed_lateness = '9s')],
+    ['limits', i => (i.max_in_flight = 7)],
+    ['the commit interval', i => (i.commit_interval = '7s')],
+    ['passwords', i => (i.sinks[1].postgres.dsn = 'postgres://other:new@db:5432/app?password=hunter2')],
+    ['compression and login', i => Object.assign(i.sinks[0].kafka, { compression: 'gzip', client_id: 'x' })],
+    ['a bearer token', i => (i.sinks[3].http.bearer = 'new')],
+    ['a cache', i => (i.transforms[2].lookup.ttl = '5m')],
+    [
+      'the name of the brokers, when the output goes where the input comes from',
+      i => (i.sources[0].kafka.brokers = i.sinks[0].kafka.brokers = 'localhost:9092'),
+    ],
+    ['a further topic to read', i => i.sources[0].kafka.topics.push('more')],
+    ['the order of keys', i => (i.transforms[1].bars = { allowed_lateness: '2s', interval: '1m' })],
+  ])('%s', async (_, change) => {
+    expect(liveDifferences(await contentOf(), await contentOf(change))).toEqual([])
+  })
+})
+
+describe('two processes may not differ in', () => {
+  test.each<[string, (input: any) => void, string]>([
+    ['a window', i => (i.transforms[1].bars.interval = '5m'), 'transforms.bars.interval: running 60000, here 300000'],
+    [
+      'a condition',
+      i => (i.transforms[0].filter = 'price > 1.0'),
+      'transforms.filter.condition: running "price > 0.0", here "price > 1.0"',
+    ],
+    ['the order of steps', i => i.transforms.reverse(), 'transforms: running ["filter","bars","lookup"], here ["lookup","bars","filter"]'],
+    ['a topic', i => (i.sinks[0].kafka.topic = 'x'), 'sinks.kafka_2.topic: running "bars.1m", here "x"'],
+    ['other brokers', i => (i.sinks[0].kafka.brokers = 'b:9092'), 'sinks.kafka_2.brokers: running "as the source", here "b:9092"'],
+    [
+      'a database',
+      i => (i.sinks[1].postgres.dsn = 'postgres://db2:5432/app'),
+      'sinks.postgres.dsn: running "postgres://db:5432/app", here "postgres://db2:5432/app"',
+    ],
+    ['a table', i => (i.sinks[1].postgres.table = 'b'), 'sinks.postgres.table: running "bars", here "b"'],
+    ['a key', i => (i.sinks[2].redis.string = 'k:{key}'), 'sinks.redis.string: running "last:{key}", here "k:{key}"'],
+    ['a sink', i => i.sinks.pop(), 'sinks.http.type: running "http", here without it'],
+    ['a sink’s condition', i => (i.sinks[0].when = 'true'), 'sinks.kafka_2.when: running without it, here "true"'],
+    ['the dlq', i => (i.dlq.file.path = 'd.jsonl'), 'dlq.path: running "dead.jsonl", here "d.jsonl"'],
+    ['what a record is', i => (i.sources[0].kafka.format = 'text'), 'sources.kafka.format: running "json", here "text"'],
+  ])('%s', async (_, change, line) => {
+    expect(liveDifferences(await contentOf(), await contentOf(change))).toContain(line)
+  })
+})
+
+test('another version of the runner may know other settings: what both know counts', async () => {
+  const [mine, other] = [await contentOf(), await contentOf(i => (i.sinks[0].kafka.topic = 'x'))]
+  const { 'sinks.kafka_2.topic': topic, 'transforms.bars.interval': _, ...rest } = other.settings
+  const older = { ...other, runner: '0.0.1', settings: { ...rest, 'sinks.kafka_2.gone': '1' } }
+  expect(liveDifferences(older, mine)).toEqual([])
+  expect(liveDifferences({ ...older, settings: { ...rest, 'sinks.kafka_2.topic': topic } }, mine)).toHaveLength(1)
+})
+
+test('the refusal has both sides and the ways out', async () => {
+  const conflict = liveConflict(await contentOf(i => (i.sinks[0].kafka.topic = 'x')), 'runner on 10.0.0.7', await contentOf(), 'group bars')
+  expect(conflict).toMatchObject({ code: 'PIPE_LIVE' })
+  expect(conflict!.message).toMatch(
+    /group bars.*\n {2}sinks\.kafka_2\.topic: running "x", here "bars\.1m"\n[^]*10\.0\.0\.7[^]*another name, version or group/,
+  )
+})
+
+test.each([undefined, null, 1, {}, { owner: 'a.1', file: 'f', runner: '1' }, { owner: 1, file: 'f', runner: '1', settings: {} }])(
+  'what is no content of this kind is none: %j',
+  value => expect(liveContentOf(value)).toBeUndefined(),
+)
