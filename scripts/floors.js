@@ -3,7 +3,7 @@
  * Built-in plugins import only what a plugin of a user can: contract, kit, expressions, config. `npm run lint` and `npm test` run it.
  * A script, because linters see neither dynamic imports nor the folder that a relative path leads to.
  *
- * Usage: node scripts/floors.js [ROOT]
+ * Usage: npx node scripts/floors.js [ROOT]
  */
 import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, resolve } from 'node:path'

@@ -1,7 +1,7 @@
 /**
  * Mutation testing of one module: changes one operator or constant at a time, and runs tests that should fail. What survives is printed.
  *
- * Usage: node scripts/mutate.js src/kit/event-clock.ts [--max 40] TEST…   (tests: paths for vitest; default: the module's own)
+ * Usage: npx node scripts/mutate.js src/kit/event-clock.ts [--max 40] TEST…   (tests: paths for vitest; default: the module's own)
  */
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'

@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import '../built-in.ts'
 import { EXIT } from '../kit/exit-codes.ts'
+import { watchStrayErrors } from './stray-errors.ts'
 
 /** Each module registers its command; the order is that of `--help`. */
 const COMMANDS: Record<string, () => Promise<{ register(program: Command): void }>> = {
@@ -29,6 +30,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
+  watchStrayErrors()
   const [name] = argv
   // `runner list | head` has had enough. A pipeline that writes to standard output decides itself what that means.
   if (name !== 'run' || argv.includes('--dry-run')) {

@@ -8,6 +8,7 @@ import { createLogger } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
 import { parseDurationOption, parseTimeOption, setOption } from './options.ts'
+import { StrayErrors } from './stray-errors.ts'
 
 export interface RunFlags {
   readonly set?: string[]
@@ -62,12 +63,14 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   for (const w of warnings) log.warn({ code: w.code }, `${w.file}:${w.line}:${w.column} ${w.message}`)
   const range = flags.from !== undefined || flags.to !== undefined ? { from: flags.from, to: flags.to } : flags.dryRun ? {} : undefined
   const dryRun = flags.dryRun ? (line: string) => void process.stdout.write(`${line}\n`) : undefined
+  const strays = new StrayErrors(pipelines, log)
   const launched = await launch(pipelines, { log, range, dryRun, fresh: flags.fresh, untilIdle: flags.untilIdle }).catch((error: Error) => {
     log.error({}, error.message)
     return error
   })
+  const { handles, runs } = launched instanceof Error ? { handles: [], runs: [] } : launched
+  strays.attach(handles)
   if (launched instanceof Error) return exitCodeOf(launched)
-  const { handles, runs } = launched
   const forget = onSignals(handles, log)
   const ends = handles.map(handle =>
     handle.completed.then(
@@ -86,7 +89,8 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
     }),
   )
   forget()
-  return Math.max(...codes, await printReports(handles, flags, log))
+  const printed = await printReports(handles, flags, log)
+  return Math.max(...codes, printed, strays.exitCode)
 }
 
 /** What is wrong with the command line, although each file is right. */

@@ -60,6 +60,21 @@ function entryModule(name: string): string {
 const FROM = 'runner-plugin:'
 
 let registered = false
+/** The module that each plugin is from. */
+const modules = new WeakMap<Plugin, string>()
+
+/** Path of the file that `plugins:` named for it; undefined: the program gave it, or it is built in. */
+export const moduleOf = (plugin: Plugin): string | undefined => modules.get(plugin)
+
+let exiting = false
+
+/** Call it before `process.exit`: while a plugin loads, it would pass for the plugin's. */
+export function exitOnPurpose(): void {
+  exiting = true
+}
+
+/** Code of a plugin was loaded into this process. */
+export const pluginsLoaded = (): boolean => registered
 
 /** Files of users' own that were loaded, in order: the one with a syntax error is the last of them that does not parse. */
 const seen: string[] = []
@@ -134,7 +149,10 @@ export async function importPlugins(item: string, base: string): Promise<Plugin[
   if (isObject(exported) && exported.__esModule === true) exported = exported.default
   if (exported === undefined)
     throw new Error('has no default export: write `export default defineTransform({…})`, or export a list of plugins')
-  return (Array.isArray(exported) ? exported : [exported]) as Plugin[]
+  const plugins = (Array.isArray(exported) ? exported : [exported]) as Plugin[]
+  if (plugins.length === 0) throw new Error('exports an empty list by default: put at least one plugin into it')
+  for (const plugin of plugins) if (isObject(plugin)) modules.set(plugin, fileURLToPath(url))
+  return plugins
 }
 
 /**
@@ -149,6 +167,7 @@ async function finished<T>(loading: Promise<T>, item: string): Promise<T> {
     reject(new Error('it waits at its top level for something that never comes'))
   }
   const ended = (): void => {
+    if (exiting) return
     process.exitCode = 2
     process.stderr.write(`${item} ends the process while it loads (process.exit): a plugin must not\n`)
   }
@@ -184,6 +203,7 @@ async function find(item: string, base: string): Promise<string> {
     try {
       const specifier = `${FROM}${encodeURIComponent(item)}?from=${encodeURIComponent(from)}`
       const url = embedded ? await embedded.resolve(specifier) : import.meta.resolve(specifier)
+      if (url.startsWith('node:')) throw new Error(`is a module of Node.js, not a plugin${besides(path, item)}`)
       if (/\.[mc]?ts$/.test(url) && url.includes('/node_modules/')) throw new Error(unpublished(fileURLToPath(url)))
       return url
     } catch (error) {
@@ -195,9 +215,13 @@ async function find(item: string, base: string): Promise<string> {
   }
   if (info?.isFile()) throw new Error('is not a .ts or .js file')
   if (isCode(item)) throw new Error(`does not exist${near(path)}`)
+  throw new Error(`is not installed: run \`npm install ${packageOf(item)}\` in ${base}${besides(path, item)}`, { cause: first })
+}
+
+/** A file of that name, which was probably meant. */
+function besides(path: string, item: string): string {
   const file = ['.ts', '.js'].find(ext => existsSync(path + ext))
-  const hint = file ? `; for the file beside the pipeline write ./${item}${file}` : ''
-  throw new Error(`is not installed: run \`npm install ${packageOf(item)}\` in ${base}${hint}`, { cause: first })
+  return file ? `; for the file beside the pipeline write ./${item}${file}` : ''
 }
 
 const packageOf = (specifier: string): string => specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')

@@ -46,8 +46,8 @@ export class Registry {
   /** Loads what `plugins:` names, files and packages; `base` is the folder of the pipeline file. */
   async addListed(list: SeqNode, base: string, problems: Problems): Promise<void> {
     for (const [i, item] of list.items.entries()) {
-      if (item.kind !== 'scalar' || typeof item.value !== 'string' || item.substitution?.unresolved) {
-        this.incomplete = true // why is said elsewhere
+      if (item.kind !== 'scalar' || typeof item.value !== 'string' || item.value === '' || item.substitution?.unresolved) {
+        this.incomplete = true // the frame's schema, or the substitution, says why
         continue
       }
       const plugins = await importPlugins(item.value, base).catch((error: Error) => error)
@@ -81,7 +81,9 @@ export class Registry {
     try {
       await validator(plugin.schema as Schema)
     } catch (error) {
-      this.fail(span, path, `the schema of ${plugin.kind} ${plugin.type} is not valid: ${(error as Error).message}`, problems)
+      const { schemaProblem } = await import('./schema-problem.ts')
+      const problem = schemaProblem(plugin.schema, error as Error)
+      this.fail(span, path, `the schema of ${plugin.kind} ${plugin.type} does not compile: ${problem}`, problems)
       return
     }
     this.own.set(id, plugin)

@@ -121,13 +121,9 @@ const lookingOn = (store: CheckpointStore): Committer => ({
 
 /** The same pipeline, with the marks in front of its chain, and with a way in at each step. */
 function onMarks(built: Built, begin: (lane: string, marks: Marks) => Marks): Built {
-  const { pipeline, writers } = built
+  const { pipeline } = built
   const [entry] = built.sources
-  const routed = pipeline.sinks.map((step, i) => ({
-    step,
-    when: step.when === undefined ? undefined : compile(step.when),
-    meter: writers[i].meter,
-  }))
+  const routed = pipeline.sinks.map(step => ({ step, when: step.when === undefined ? undefined : compile(step.when) }))
   return {
     ...built,
     sources: [{ ...entry, inlet: { ...entry.inlet, transform: PASS } }],

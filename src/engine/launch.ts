@@ -32,7 +32,7 @@ export interface LaunchOptions {
   readonly memory?: MemoryChannels
 }
 
-/** Counts of a pipeline since its start. */
+/** Committed records of a pipeline since its start: one that is read again after a restore counts once. */
 export interface RunCounts {
   readonly pipeline: string
   /** Records read by sources. */

@@ -6,7 +6,7 @@ export interface PipelineStatus {
   readonly status: 'ok' | 'not_ready'
   /** Why it is not ready. */
   readonly problems: readonly string[]
-  /** Records since the start: read by sources, written by sinks, dead-lettered. */
+  /** Committed records since the start: read by sources, written by sinks, dead-lettered. */
   readonly in: number
   readonly out: number
   readonly dead: number

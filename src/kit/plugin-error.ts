@@ -9,13 +9,19 @@ export interface PluginCall {
   readonly at: { readonly file: string; readonly line: number }
   /** `process`, `write`, `read`… */
   readonly method: string
+  /** The plugin is not built in. */
+  readonly foreign?: boolean
 }
 
+const LATE = 'Correct the plugin: return a promise that resolves when everything is emitted; a message that comes later is lost.'
 const ADVICE: Readonly<Record<string, string>> = {
   create: 'Correct the plugin: `create` only builds the instance. What is wrong with a config is for `validateConfig` to say.',
   process: "Correct the plugin. To reject a record on purpose, call out.fail(message, new DataError('…')).",
   write:
     'Correct the plugin. Throw a BatchError to reject records of the batch, a ConnectionError to have the call tried again, an EnvironmentError when waiting does not help.',
+  emit: LATE,
+  emitTo: LATE,
+  fail: LATE,
   close: 'Correct the plugin. What was written and committed stays so.',
   check: 'Correct the plugin: what `check` finds, it returns.',
   positions: 'Correct the plugin.',
@@ -29,6 +35,8 @@ export class PluginError extends Error {
   readonly thrown: Error
   /** `plugin.ts:14:22`; undefined when the stack does not say. */
   readonly location: string | undefined
+  /** It was logged, or has ended the run: whoever catches it next need not say it. */
+  reported = false
 
   constructor(call: PluginCall, thrown: unknown, records?: string) {
     const error = toError(thrown)
@@ -48,6 +56,9 @@ export class PluginError extends Error {
     return headline(this.call, this.thrown, this.location, where)
   }
 }
+
+/** A mistake in a plugin that is not built in: it ends the run wherever it shows, since nothing is known of what it left undone. */
+export const isMistake = (error: unknown): error is PluginError => error instanceof PluginError && error.call.foreign === true
 
 /** `ports threw TypeError at plugin.ts:14:22: …`, of a call that has no step yet. */
 export function thrownText(method: string, thrown: unknown): string {

@@ -4,29 +4,44 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 
 /** `src/`, or `dist/src/`. */
 const OWN = new URL('../', import.meta.url).href
+/** The command's own script. */
+const BIN = new URL('../../bin/', import.meta.url).href
 /** What the code of a single executable has as its file. */
 const EXECUTABLE = pathToFileURL(process.execPath).href
 
-/** `discount.ts:14:22`, relative to the working folder when it lies below it; undefined: no frame of the stack is outside the runner and Node. */
-export function locate(error: unknown): string | undefined {
-  const stack = (error as { stack?: unknown } | null | undefined)?.stack
-  if (typeof stack !== 'string') return undefined
-  const frames: string[] = []
-  for (const line of stack.split('\n')) {
-    const match = /^\s+at .*?\(?((?:file:\/\/)?\/[^()]+?):(\d+):(\d+)\)?$/.exec(line)
-    if (!match) continue
-    const [, place, row, column] = match
-    const url = place.startsWith('file:') ? place : `file://${place}`
-    if (url.startsWith(OWN) || url === EXECUTABLE) continue
-    frames.push(`${short(url)}:${row}:${column}`)
-  }
-  // What a library throws was caused by who called it.
-  return frames.find(f => !f.includes('node_modules/')) ?? frames[0]
+export interface Site {
+  readonly path: string
+  readonly line: number
+  readonly column: number
 }
 
-function short(url: string): string {
+/** The frames of the error's stack that are neither the runner's nor Node's, innermost first. */
+export function sites(error: unknown): Site[] {
+  const stack = (error as { stack?: unknown } | null | undefined)?.stack
+  if (typeof stack !== 'string') return []
+  const found: Site[] = []
+  for (const row of stack.split('\n')) {
+    const match = /^\s+at (?:.* \()?(?:async )?((?:file:\/\/)?\/[^()]+?):(\d+):(\d+)\)?$/.exec(row)
+    if (!match) continue
+    const [, place, line, column] = match
+    const url = place.startsWith('file:') ? place : `file://${place}`
+    if (url.startsWith(OWN) || url.startsWith(BIN) || url === EXECUTABLE) continue
+    found.push({ path: pathOf(url), line: Number(line), column: Number(column) })
+  }
+  return found
+}
+
+/** `discount.ts:14:22`, relative to the working folder when it lies below it; undefined: no frame of the stack is outside the runner and Node. */
+export function locate(error: unknown): string | undefined {
+  const all = sites(error)
+  // What a library throws was caused by who called it.
+  const site = all.find(s => !s.path.includes('/node_modules/')) ?? all[0]
+  return site && `${shortPath(site.path)}:${site.line}:${site.column}`
+}
+
+function pathOf(url: string): string {
   try {
-    return shortPath(fileURLToPath(url.replace(/\?.*$/, '')))
+    return fileURLToPath(url.replace(/\?.*$/, ''))
   } catch {
     return url
   }

@@ -18,6 +18,7 @@ import type { BuiltSource } from './build.ts'
 import type { LaneRun } from './lane.ts'
 import { BLIP, type Finding, STALL, Trouble } from './readiness.ts'
 import type { LaneState } from './state.ts'
+import type { StepMeter } from './telemetry/meters.ts'
 import { isRetryable, type Writer } from './writer.ts'
 
 export class BatchWriter {
@@ -46,6 +47,10 @@ export class BatchWriter {
   private wake: (() => void) | undefined
   private draining = false
   private stopped = false
+  /** Written, and not yet covered by a durable checkpoint: read again after a restore, and counted only then. */
+  private uncounted = new Tally()
+  /** Of a commit that failed: it may hold all the same, and the checkpoint tells. */
+  private undecided: { readonly position: string; readonly tally: Tally } | undefined
   /** What was flushed before a reset is void after it. */
   private generation = 0
   /** Kept beside the throw, in case a plugin swallows it. */
@@ -84,6 +89,9 @@ export class BatchWriter {
   /** Starts over from a checkpoint: everything in memory is discarded. */
   reset(state: LaneState, position: Position | undefined): void {
     this.generation++
+    if (this.undecided && this.undecided.position === JSON.stringify(position)) this.count(this.undecided.tally)
+    this.undecided = undefined
+    this.uncounted = new Tally()
     this.state = state
     this.position = position
     this.batch = this.newBatch()
@@ -103,7 +111,7 @@ export class BatchWriter {
 
   /** A source batch went through the chain. */
   advance(position: Position, inputs: number): void {
-    this.batch.inputs += inputs
+    this.batch.tally.inputs += inputs
     this.position = this.batch.position = position
     this.batch.weigh()
     this.unsaved = true
@@ -172,6 +180,7 @@ export class BatchWriter {
   deadLetter(batch: CommitBatch, message: Message, failure: Failure): void {
     const { built, clock } = this.run
     replayOf(message)?.taken(message)
+    batch.tally.failed.push(failure.step)
     if (built.dlq) batch.dead.push(deadLetter(message, failure, built.pipeline, clock.now()))
     if (this.notesRejections) batch.rejected.push({ message, ...failure })
     if (!this.handlesFailures) throw (this.unhandled ??= new UnhandledRecord(message, failure))
@@ -236,9 +245,16 @@ export class BatchWriter {
         this.step = { waits: 'commit', at: clock.monotonic() }
       })
       .then(
-        () => this.succeeded(),
+        () => {
+          if (generation === this.generation) this.written(batch, due)
+          this.succeeded()
+        },
         (error: Error) => {
           if (this.stopped || generation !== this.generation) return undefined
+          if (delta && batch.tally.inputs > 0) {
+            this.uncounted.add(batch.tally)
+            this.undecided = { position: JSON.stringify(delta.position), tally: this.uncounted }
+          }
           this.failed(error)
           return this.onFailure(error)
         },
@@ -282,6 +298,21 @@ export class BatchWriter {
     return committer.atomic ? this.run.built.writers.find(w => w.joins(committer.scope)) : undefined
   }
 
+  /** @param durable with its checkpoint: what was written before it counts, too */
+  private written(batch: CommitBatch, durable: boolean): void {
+    this.uncounted.add(batch.tally)
+    if (!durable) return
+    this.count(this.uncounted)
+    this.uncounted = new Tally()
+  }
+
+  /** Adds what a durable checkpoint covers to the meters of source, steps and sinks. */
+  private count({ inputs, failed, written }: Tally): void {
+    this.entry.meter.in += inputs
+    for (const step of failed) this.run.built.meters.failed(step)
+    for (const [meter, n] of written) meter.out += n
+  }
+
   /** Sinks first, all at once; then the dlq, with what the sinks rejected; then the source's own senders. The checkpoint follows. */
   private async writeAll(batch: CommitBatch, transaction?: Transaction): Promise<void> {
     const { source, committer } = this.entry
@@ -289,9 +320,15 @@ export class BatchWriter {
     const alone = { signal: this.signal, lane: this.info, assertOwned: () => this.assertOwned() }
     const together = { ...alone, transaction }
     const contextOf = (writer: Writer): WriteContext => (writer.joins(committer.scope) ? together : alone)
+    // What is written into a transaction counts when the transaction does.
+    const counted = (writer: Writer, messages: number): void => {
+      if (contextOf(writer).transaction) batch.tally.written.push([writer.meter, messages])
+      else writer.meter.out += messages
+    }
     const rejected = await Promise.all(writers.map((writer, i) => writer.write(batch.outputs[i], contextOf(writer))))
     rejected.forEach((messages, i) => {
       const { name, at } = writers[i].step
+      counted(writers[i], batch.outputs[i].length - messages.length)
       for (const { message, error } of messages) this.deadLetter(batch, message, { step: name, at, error })
     })
     if (batch.dead.length > 0) {
@@ -299,6 +336,7 @@ export class BatchWriter {
       batch.dead.sort((a, b) => rank(a) - rank(b))
       const [lost] = await dlq!.write(batch.dead, contextOf(dlq!))
       if (lost) throw new EnvironmentError(`the dead-letter queue rejected a record: ${lost.error.message}`, lost.error)
+      counted(dlq!, batch.dead.length)
     }
     if (batch.rejected.length === 0) return
     source.onRejected?.(batch.rejected)
@@ -310,6 +348,22 @@ export class BatchWriter {
 
 const rank = (m: Message): number => (laneOffset(m) < 0 ? Number.MAX_SAFE_INTEGER : laneOffset(m))
 
+/** What is to be counted once its checkpoint is durable, so that a record which is read again after a restore counts once. */
+class Tally {
+  /** Source messages. */
+  inputs = 0
+  /** By the step that each message failed at. */
+  readonly failed: string[] = []
+  /** By sink: messages that a transaction holds. */
+  readonly written: [meter: StepMeter, messages: number][] = []
+
+  add({ inputs, failed, written }: Tally): void {
+    this.inputs += inputs
+    for (const step of failed) this.failed.push(step)
+    this.written.push(...written)
+  }
+}
+
 /** What one lane has produced and not yet written: written, committed and discarded as a unit. */
 export class CommitBatch {
   /** Per sink, in the order of the pipeline's sinks. */
@@ -319,8 +373,7 @@ export class CommitBatch {
   readonly rejected: (Rejection & Failure)[] = []
   /** Where the source reads on after this batch; undefined: nothing was read. */
   position: Position | undefined
-  /** Source messages read into it. */
-  inputs = 0
+  readonly tally = new Tally()
   /** Source bytes that the held messages keep in memory, as of the last `weigh`. */
   bytes = 0
   /** How much of each list has been weighed. */
@@ -350,7 +403,7 @@ export class CommitBatch {
    * count a tenth.
    */
   get size(): number {
-    let n = this.inputs / 10
+    let n = this.tally.inputs / 10
     for (const list of this.outputs) n += list.length
     return n + this.dead.length
   }
@@ -366,12 +419,13 @@ export class CommitBatch {
 
   /** Lengths to go back to when a batch has to be undone. */
   mark(): number[] {
-    return [...this.outputs.map(list => list.length), this.dead.length, this.rejected.length]
+    return [...this.outputs.map(list => list.length), this.dead.length, this.rejected.length, this.tally.failed.length]
   }
 
   undo(mark: number[]): void {
     this.outputs.forEach((list, i) => (list.length = mark[i]))
     this.dead.length = mark[this.outputs.length]
     this.rejected.length = mark[this.outputs.length + 1]
+    this.tally.failed.length = mark[this.outputs.length + 2]
   }
 }

@@ -101,7 +101,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     [...pipeline.transforms, ...pipeline.sinks].filter(s => s.when !== undefined).map(s => [s.name, compile(s.when!)]),
   )
   const writers = pipeline.sinks.map(step => writer(step, 'sink'))
-  const router = new Router(pipeline.sinks.map((step, i) => ({ step, when: expressions.get(step.name), meter: writers[i].meter })))
+  const router = new Router(pipeline.sinks.map(step => ({ step, when: expressions.get(step.name) })))
   const { range } = options
   const span = range ? windowSpanOf(pipeline) : 0
   const shared = new Map<string, unknown>()
@@ -208,6 +208,7 @@ function buildSource(
       at: step.at,
       transform: (readsValues(pipeline) ? decodeTransform : checkTransform)(depth),
       meter,
+      isInlet: true,
       foreign: step.foreign,
     },
     connect(r) {

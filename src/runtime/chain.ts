@@ -5,7 +5,7 @@
 import type { Expression } from '../expressions/types.ts'
 import { DataError, jsonProblem, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
 import type { Location } from '../config/model.ts'
-import { toError } from '../kit/plugin-error.ts'
+import { PluginError, toError } from '../kit/plugin-error.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
@@ -17,6 +17,8 @@ export interface Stage {
   /** Messages for which it is false pass by, before anything else: they enter the chain further on. */
   readonly enters?: (message: Message) => boolean
   readonly meter: StepMeter
+  /** In front of the first step: what a source has read is counted as its input once it is committed. */
+  readonly isInlet?: boolean
   /** Of a plugin that is not built in: what it emits, where to and when is checked. */
   readonly foreign?: boolean
   /** Of a foreign one: what it declares. */
@@ -30,6 +32,8 @@ export interface Exit {
   fail(message: Message, failure: Failure): void
   /** @returns what takes back all that has left since. */
   mark(): () => void
+  /** A plugin lost a message by a mistake that no call of it will report. */
+  mistake(error: PluginError): void
   /** A stage's peer is away: resolves when it is time to ask again. @throws when there is no more use in asking. */
   hold(stage: Stage, error: Error, attempt: number): Promise<void>
 }
@@ -38,6 +42,8 @@ class StageOutput implements Output {
   messages: Message[] = []
   /** A call of the transform is under way: what is emitted has somewhere to go. */
   open = false
+  /** The call has failed, and nothing of it counts. */
+  private discarded = false
   private readonly stage: Stage
   private readonly exit: Exit
 
@@ -60,8 +66,10 @@ class StageOutput implements Output {
   }
 
   fail(message: Message, error: Error): void {
-    if (this.stage.foreign) mendFrame(message)
-    this.stage.meter.dead++
+    if (this.stage.foreign) {
+      if (!this.open) throw this.late('fail')
+      mendFrame(message)
+    }
     this.exit.fail(message, { step: this.stage.name, at: this.stage.at, error: error instanceof Error ? error : toError(error) })
   }
 
@@ -70,8 +78,7 @@ class StageOutput implements Output {
    * @throws {Error} for what is not the message's failure but the plugin's
    */
   private isWritable(message: Message, method: string): boolean {
-    if (!this.open)
-      throw new Error(`${method} was called after the call of the plugin had ended: return a promise that resolves when all is emitted`)
+    if (!this.open) throw this.late(method)
     if (typeof (message as Partial<Message> | undefined)?.derive !== 'function')
       throw new TypeError(`${method} needs a Message: message.derive(value) or new Message(value); got ${a(message)}`)
     const frame = mendFrame(message)
@@ -81,11 +88,25 @@ class StageOutput implements Output {
     return (json ?? frame) === undefined
   }
 
+  /** The plugin may swallow the error, and the message is lost: the run ends either way, unless the call is to be made again. */
+  private late(method: string): PluginError {
+    const { name, at } = this.stage
+    const error = new PluginError({ step: name, at, method }, new Error(`${method} was called after the call of the plugin had ended`))
+    if (!this.discarded) this.exit.mistake(error)
+    return error
+  }
+
+  /** The end of the call. */
   take(): Message[] {
     this.open = false
     const taken = this.messages
     this.messages = []
     return taken
+  }
+
+  discard(): void {
+    this.discarded = true
+    this.take()
   }
 }
 
@@ -94,26 +115,34 @@ class StageOutput implements Output {
  * does not die of them.
  */
 function mendFrame(message: Message): string | undefined {
-  const problems: string[] = []
   const { key, time, headers } = message
-  if (key !== null && typeof key !== 'string') {
+  const goodKey = isKey(key)
+  const goodTime = isTime(time)
+  const goodHeaders = areHeaders(headers)
+  if (goodKey && goodTime && goodHeaders) return undefined
+  const problems: string[] = []
+  if (!goodKey) {
     problems.push(`its key is ${a(key)}, not a string or null`)
     message.key = message.keyBytes === null ? null : message.keyBytes.toString()
   }
-  if (typeof time !== 'number' || !(Math.abs(time) <= MAX_TIME)) {
+  if (!goodTime) {
     problems.push(`its time is ${typeof time === 'number' ? time : a(time)}, not epoch milliseconds`)
-    message.time = Math.abs(message.recordTime) <= MAX_TIME ? message.recordTime : 0
+    message.time = isTime(message.recordTime) ? message.recordTime : 0
   }
-  if (headers !== undefined && !(Array.isArray(headers) && headers.every(isHeader))) {
+  if (!goodHeaders) {
     problems.push('its headers are not a list of [name, string, Buffer or null]')
     message.headers = undefined
   }
-  return problems.length === 0 ? undefined : problems.join('; ')
+  return problems.join('; ')
 }
 
 /** ms: of a Date. */
 const MAX_TIME = 8.64e15
 const a = (value: unknown): string => (value === undefined ? 'undefined' : `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`)
+
+const isKey = (key: unknown): boolean => key === null || typeof key === 'string'
+const isTime = (time: unknown): boolean => typeof time === 'number' && Math.abs(time) <= MAX_TIME
+const areHeaders = (headers: unknown): boolean => headers === undefined || (Array.isArray(headers) && headers.every(isHeader))
 
 function isHeader(header: unknown): boolean {
   if (!Array.isArray(header) || typeof header[0] !== 'string') return false
@@ -152,15 +181,19 @@ export class Chain {
     if (current.length > 0) this.exit.emit(current)
   }
 
-  /** A stage threw, and its message goes to the dead-letter queue: what a stage fails by itself is counted where it does. */
-  countDead(step: string): void {
-    const stage = this.stages.find(s => s.name === step)
-    if (stage) stage.meter.dead++
-  }
-
   /** After a throw: forgets what the stages had produced. */
   discard(): void {
-    for (const out of this.outputs) out.take()
+    for (const [i, out] of this.outputs.entries()) {
+      out.discard()
+      this.outputs[i] = new StageOutput(this.stages[i], this.exit)
+    }
+  }
+
+  /** What the stage's call has emitted. A plugin that keeps its output must not reach into the next call with it. */
+  private take(i: number): Message[] {
+    const produced = this.outputs[i].take()
+    if (this.stages[i].foreign) this.outputs[i] = new StageOutput(this.stages[i], this.exit)
+    return produced
   }
 
   onIdle(silence: number): void | Promise<void> {
@@ -207,9 +240,9 @@ export class Chain {
   }
 
   private account(i: number, count: number, started: number): Message[] {
-    const produced = this.outputs[i].take()
-    const meter = this.stages[i].meter
-    meter.in += count
+    const produced = this.take(i)
+    const { meter, isInlet } = this.stages[i]
+    if (!isInlet) meter.in += count
     meter.out += produced.length
     meter.seconds += (performance.now() - started) / 1000
     return produced
@@ -243,7 +276,7 @@ export class Chain {
       this.active = this.stages[i]
       this.outputs[i].open = true
       hook(this.stages[i].transform, this.outputs[i])
-      const produced = this.outputs[i].take()
+      const produced = this.take(i)
       this.stages[i].meter.out += produced.length
       if (produced.length > 0) await this.run(produced, i + 1)
     }

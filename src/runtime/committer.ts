@@ -13,6 +13,7 @@ import {
   type Transaction,
   type Transactor,
 } from '../contract/plugin.ts'
+import { isMistake } from '../kit/plugin-error.ts'
 
 export interface Committer {
   /** Outputs, state and position are one transaction. */
@@ -63,13 +64,16 @@ export function atomicCommitter(transactor: Transactor, scope?: string, source?:
       await offsets?.commit(lane, delta.position)
     },
     async release(lane) {
-      await offsets?.flush(lane.id)
-      await transactor.release(lane)
+      try {
+        await offsets?.flush(lane.id)
+      } finally {
+        await transactor.release(lane)
+      }
     },
     retryable: error => recoverable(error) && (source === undefined || source.seek !== undefined),
     async close() {
-      offsets?.close()
       await transactor.close()
+      offsets?.close()
     },
   }
 }
@@ -130,32 +134,38 @@ class OffsetCommitter {
   /** By lane: the position of the next commit. Set by `commit`, taken by `flush`. */
   private readonly pending = new Map<string, Position>()
   private timer: NodeJS.Timeout | undefined
+  /** A mistake of the plugin in a commit that nothing waited for: thrown where the next is waited for. */
+  private mistake: Error | undefined
 
   constructor(source: Source, log: Logger | undefined) {
     this.source = source
     this.log = log
   }
 
-  /** @throws {EnvironmentError} from a source that is notified at once. */
+  /** @throws {EnvironmentError} from a source that is notified at once. @throws {PluginError} of a plugin that is not built in. */
   async commit(lane: LaneInfo, position: Position): Promise<void> {
+    this.throwMistake()
     const { commitNotifyInterval } = this.source
     if (commitNotifyInterval === undefined) return commitNow(this.source, lane.id, position, this.log)
     this.pending.set(lane.id, position)
     this.timer ??= setTimeout(() => {
       this.timer = undefined
-      for (const id of this.pending.keys()) void this.flush(id)
+      for (const id of this.pending.keys()) void this.flush(id).catch((error: Error) => (this.mistake ??= error))
     }, commitNotifyInterval)
   }
 
-  /** Commits what is pending for the lane. Never throws. */
+  /** Commits what is pending for the lane. @throws {PluginError} of a plugin that is not built in. */
   async flush(lane: string): Promise<void> {
     const position = this.pending.get(lane)
     if (position === undefined) return
     this.pending.delete(lane)
     // Another instance may own the lane by now: then the commit is not needed.
-    await this.source.commit?.(lane, position).catch((error: Error) => {
-      if (!(error instanceof FencedError)) warnNotCommitted(lane, error, this.log)
-    })
+    try {
+      await this.source.commit?.(lane, position)
+    } catch (error) {
+      if (isMistake(error)) throw error
+      if (!(error instanceof FencedError)) warnNotCommitted(lane, error as Error, this.log)
+    }
   }
 
   /** The lane is claimed anew: what is pending is outdated. */
@@ -163,18 +173,26 @@ class OffsetCommitter {
     this.pending.delete(lane)
   }
 
+  /** @throws {PluginError} of a commit that nothing waited for. */
   close(): void {
     clearTimeout(this.timer)
     this.pending.clear()
+    this.throwMistake()
+  }
+
+  private throwMistake(): void {
+    const { mistake } = this
+    this.mistake = undefined
+    if (mistake) throw mistake
   }
 }
 
-/** @throws {EnvironmentError} */
+/** @throws {EnvironmentError} @throws {PluginError} of a plugin that is not built in. */
 async function commitNow(source: Source, lane: string, position: Position, log: Logger | undefined): Promise<void> {
   try {
     await source.commit?.(lane, position)
   } catch (error) {
-    if (error instanceof EnvironmentError) throw error
+    if (error instanceof EnvironmentError || isMistake(error)) throw error
     warnNotCommitted(lane, error as Error, log)
   }
 }

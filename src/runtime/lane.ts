@@ -236,13 +236,7 @@ export class Lane {
 
   private process(messages: Message[]): void | Promise<void> {
     if (!this.poison.active) return this.chain.run(messages)
-    return this.poison.run(messages, this.chain, (message, failure) => this.deadLetterThrown(message, failure))
-  }
-
-  /** The same for a message at which a transform threw. It counts again when it is processed again after a restore, as every message does. */
-  private deadLetterThrown(message: Message, failure: Failure): void {
-    this.chain.countDead(failure.step)
-    this.deadLetter(message, failure)
+    return this.poison.run(messages, this.chain, (message, failure) => this.deadLetter(message, failure))
   }
 
   /** @throws {UnhandledRecord} when there is nowhere to put it. */
@@ -274,7 +268,7 @@ export class Lane {
     // Without state nothing needs to be undone: the batch runs again, message by message.
     try {
       await processOneByOne(messages, this.chain, this.writer.batch, (message, failure) => {
-        if (!stale()) this.deadLetterThrown(message, failure)
+        if (!stale()) this.deadLetter(message, failure)
       })
       return true
     } catch (cause) {
@@ -373,6 +367,11 @@ export class Lane {
         const { batch } = this.writer
         const mark = batch.mark()
         return () => batch.undo(mark)
+      },
+      mistake: error => {
+        error.reported = true
+        if (open()) this.run.fatal(error)
+        else this.run.log.error({ step: error.call.step, lane: this.info.id }, error.message)
       },
       hold: (stage, error, attempt) => this.hold(stage, error, attempt, open),
     }

@@ -6,6 +6,7 @@ import type { Built, BuiltSource } from './build.ts'
 import type { Clock } from '../kit/clock.ts'
 import type { Lane } from './lane.ts'
 import { pause } from '../kit/pause.ts'
+import { isMistake } from '../kit/plugin-error.ts'
 import { describeReason, type Finding, Readiness, type Reason, Trouble } from './readiness.ts'
 import { Reader } from './reader.ts'
 import { delayOf, isRetryable, type Writer } from './writer.ts'
@@ -225,7 +226,9 @@ export class PipelineRun {
     this.cancelTick?.()
     this.cancelPatience?.()
     const budget = Math.min(CLOSE_BUDGET, this.built.pipeline.shutdown_timeout)
-    await closeAll(this.closings(), budget, this.options.clock, this.options.log)
+    const mistake = await closeAll(this.closings(), budget, this.options.clock, this.options.log)
+    if (this.failure && mistake) this.options.log.warn({}, mistake.message)
+    this.failure ??= mistake
   }
 
   private *closings(): Generator<Closing> {
@@ -272,16 +275,22 @@ const isAway = (source: Source): boolean => (source.healthy?.() ?? true) !== tru
 
 type Closing = readonly [what: string, close: () => Promise<unknown> | undefined | void]
 
-/** Closes one after the other within `budget` ms in all. What fails or takes longer is left and logged. */
-async function closeAll(closings: Iterable<Closing>, budget: number, clock: Clock, log: Logger): Promise<void> {
+/**
+ * Closes one after the other within `budget` ms in all. What fails or takes longer is left and logged.
+ * @returns the first mistake of a plugin that is not built in
+ */
+async function closeAll(closings: Iterable<Closing>, budget: number, clock: Clock, log: Logger): Promise<Error | undefined> {
+  let mistake: Error | undefined
   const late = Promise.withResolvers<'late'>()
   const cancel = clock.after(budget, () => late.resolve('late'))
   for (const [what, close] of closings) {
     try {
       if ((await Promise.race([close(), late.promise])) === 'late') log.warn({}, `closing ${what} takes too long; leaving it`)
     } catch (error) {
-      log.warn({ error: (error as Error).message }, `closing ${what} failed`)
+      if (isMistake(error)) mistake ??= error
+      else log.warn({ error: (error as Error).message }, `closing ${what} failed`)
     }
   }
   cancel()
+  return mistake
 }

@@ -5,14 +5,12 @@ import { test } from './chain.ts'
 import type { Location, SinkStep } from '../config/model.ts'
 import type { CommitBatch } from './batch-writer.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
-import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Target {
   readonly index: number
   readonly step: string
   readonly at: Location
   readonly when?: Expression
-  readonly meter: StepMeter
 }
 type Fail = (message: Message, failure: Failure) => void
 
@@ -24,12 +22,12 @@ export class Router {
   private readonly sinkOf: ((message: Message) => string | undefined) | undefined
 
   constructor(
-    sinks: readonly { step: SinkStep; when?: Expression; meter: StepMeter }[],
+    sinks: readonly { step: SinkStep; when?: Expression }[],
     sinkOf?: (message: Message) => string | undefined,
   ) {
     this.sinkOf = sinkOf
-    sinks.forEach(({ step, when, meter }, index) => {
-      const target: Target = { index, step: step.name, at: step.at, when, meter }
+    sinks.forEach(({ step, when }, index) => {
+      const target: Target = { index, step: step.name, at: step.at, when }
       if (!step.from?.port) this.end.push(target)
       else {
         const id = `${step.from.step}.${step.from.port}`
@@ -61,10 +59,7 @@ export class Router {
 
 function deliver(target: Target, message: Message, batch: CommitBatch, fail: Fail): void {
   if (target.when) {
-    const pass = test(target.when, message, (m, error) => {
-      target.meter.dead++
-      fail(m, { step: target.step, at: target.at, error })
-    })
+    const pass = test(target.when, message, (m, error) => fail(m, { step: target.step, at: target.at, error }))
     if (!pass) return
   }
   batch.outputs[target.index].push(message)

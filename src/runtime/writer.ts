@@ -48,15 +48,13 @@ export class Writer {
   /**
    * Writes until it is done or the signal aborts; retryable errors are tried again with jittered back-off. Inside a transaction
    * nothing is retried here: a failed transaction is rewound as a whole.
-   * @returns the messages the sink refused for good.
+   * @returns the messages the sink refused for good; the caller counts what is written, since a transaction may take it back.
    */
   async write(messages: readonly Message[], context: WriteContext): Promise<readonly Refused[]> {
     if (messages.length === 0) return []
     const started = performance.now()
     this.meter.in += messages.length
     const refused = await this.attempt(messages, context)
-    this.meter.dead += refused.length
-    this.meter.out += messages.length - refused.length
     this.meter.seconds += (performance.now() - started) / 1000
     return refused
   }

@@ -147,10 +147,37 @@ describe('one problem, at the item of plugins:, says what is wrong', () => {
     ],
     ['./a.ts', { 'a.ts': 'throw undefined' }, './a.ts does not load: it threw undefined'],
     ['./a.ts', { 'a.ts': 'export const x = 1' }, /^\.\/a\.ts has no default export: write `export default/],
+    ['./a.ts', { 'a.ts': 'export default []' }, './a.ts exports an empty list by default: put at least one plugin into it'],
+    ['fs', {}, 'fs is a module of Node.js, not a plugin'],
+    ['fs', { 'fs.ts': PLUGIN }, 'fs is a module of Node.js, not a plugin; for the file beside the pipeline write ./fs.ts'],
   ])('%s %#', async (plugin, files, message) => {
     const said = await problem(files as Record<string, string>, plugin)
     if (typeof message === 'string') expect(said).toBe(message)
     else expect(said).toMatch(message)
+  })
+
+  test.each([
+    [`{ type: 'objekt' }`, '/type is "objekt": write object'],
+    [`{ type: 'dictionary' }`, '/type is "dictionary": it must be object, array, string, number, integer, boolean, null'],
+    [`{ properties: { a: { typ: 'string' } } }`, 'unknown keyword /properties/a/typ: write type'],
+    [`{ properties: [] }`, '/properties is []: it must be a map of schemas'],
+    [`{ items: { type: ['string', 'nul'] } }`, '/items/type is "nul": write null'],
+    [`{ properties: { a: { format: 'durration' } } }`, '/properties/a/format is "durration", which is not known: write duration'],
+    [`{ properties: { a: { pattern: '(' } } }`, /^\/properties\/a\/pattern does not compile: /],
+    [`{ properties: { a: { $ref: '#/$defs/b' } } }`, '/properties/a/$ref is "#/$defs/b", and there is nothing in that place of the schema'],
+    [`{ required: 'a' }`, '/required is "a": it must be a list of names'],
+  ])('a schema that does not compile: %s', async (schema, message) => {
+    const plugin = `export default { kind: 'transform', type: 'discount', schema: ${schema}, create: () => ({ process() {} }) }`
+    const said = (await problem({ 'a.ts': plugin }, './a.ts')).replace('the schema of transform discount does not compile: ', '')
+    if (typeof message === 'string') expect(said).toBe(message)
+    else expect(said).toMatch(message)
+  })
+
+  test('an empty name', async () => {
+    const cwd = folder({ 'p.yaml': pipeline('""') })
+    const { code, stdout } = await runRunner(['validate', 'p.yaml', '--format', 'json'], { cwd })
+    const { problems } = JSON.parse(stdout).files[0]
+    expect([code, problems.map((p: any) => [p.line, p.column, p.code])]).toEqual([2, [[2, 11, expect.not.stringContaining('PLUGIN_FILE')]]])
   })
 
   test('TypeScript below node_modules', async () => {

@@ -85,9 +85,44 @@ describe('a transform', () => {
     })
     await endOf(plugin, { records: 1 })
     await promise
-    expect(late).toEqual([
-      expect.objectContaining({ message: expect.stringMatching(/^emit was called after the call of the plugin had ended/) }),
-    ])
+    expect(late).toEqual([expect.objectContaining({ message: expect.stringMatching(/^step 'own' .*: emit was called after the call/) })])
+  })
+
+  test.each(['emit', 'emitTo', 'fail'])('that calls %s late and swallows the error ends the run all the same', async method => {
+    const args: Record<string, (m: Message) => unknown[]> = { emit: m => [m], emitTo: m => ['a', m], fail: m => [m, new Error('no')] }
+    let calls = 0
+    const plugin = transform(
+      (m, out) => {
+        // Later calls of the plugin are under way by then: what belongs to an earlier one has no place in them either.
+        if (calls++ === 0) Promise.resolve().then(() => out[method](...args[method](m))).catch(() => {})
+      },
+      { ports: () => ['a'] },
+    )
+    expect((await endOf(plugin)).error).toMatch(new RegExp(`^step 'own' .*: ${method} was called after the call of the plugin had ended\n.*return a promise`))
+  })
+
+  test('that keeps its output cannot emit in a later call', async () => {
+    let kept: any
+    const plugin = defineTransform({
+      type: 'own',
+      schema: {},
+      create: () => ({
+        process(all, out) {
+          kept ??= out
+          for (const m of all) kept.emit(m)
+        },
+      }),
+    })
+    const channel = new MemoryChannel()
+    const handle = await run(
+      { name: `mistake-${++count}`, sources: [{ memory: 'in' }], transforms: [{ own: {} }], sinks: [{ memory: 'out' }] },
+      { plugins: [plugin], memory: { in: channel, out: new MemoryChannel() } },
+    )
+    await channel.send({ value: 1 })
+    await expect.poll(() => handle.status().out).toBe(1)
+    await channel.send({ value: 2 })
+    channel.end()
+    await expect(handle.completed).rejects.toThrow(/emit was called after the call of the plugin had ended/)
   })
 
   test('may emit until its promise resolves', async () => {
@@ -226,6 +261,10 @@ describe('what a hook throws is told with the step, the call, its place and what
     ['transform', 'onEnd', /Correct the plugin/],
     ['sink', 'open', /Throw a ConnectionError/],
     ['sink', 'write', /In hand: memory\/in offsets? 0.*\n.*Throw a BatchError/],
+    ['source', 'commit', /Throw a ConnectionError/],
+    ['source', 'close', /What was written and committed stays so/],
+    ['transform', 'close', /What was written and committed stays so/],
+    ['sink', 'close', /What was written and committed stays so/],
   ])('%s %s', async (kind, hook, advice) => {
     const { error } = await endOf(create(kind, hook))
     expect(error).toMatch(

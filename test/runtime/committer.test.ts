@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { type CheckpointDelta, FencedError, type LaneInfo, type Source, type Transactor } from '../../src/contract/plugin.ts'
+import { PluginError } from '../../src/kit/plugin-error.ts'
 import { atomicCommitter } from '../../src/runtime/committer.ts'
 import { fakeContext } from '../conformance/lib/fake-context.ts'
 
@@ -58,6 +59,23 @@ test('what was to be told of a lane that begins anew is old', async () => {
   await committer.claim(a)
   await vi.advanceTimersByTimeAsync(5000)
   expect(told).toEqual([])
+})
+
+const mistake = () => new PluginError({ step: 'in', at: { file: 'p.yaml', line: 3 }, method: 'commit', foreign: true }, new TypeError('boom'))
+
+test.each([undefined, 1000])('a mistake of a plugin in its commit ends the run, at the latest when it closes (interval: %s)', async interval => {
+  const { write, committer } = committerOf(interval, mistake)
+  if (interval === undefined) await expect(write(a, 1)).rejects.toThrow(/^step 'in' \(p\.yaml:3\): commit threw TypeError/)
+  else {
+    await write(a, 1)
+    await vi.advanceTimersByTimeAsync(interval)
+    await expect(write(a, 2)).rejects.toThrow('commit threw TypeError')
+    await write(a, 3)
+    await vi.advanceTimersByTimeAsync(interval)
+    await expect(committer.close()).rejects.toThrow('commit threw TypeError')
+    await write(a, 4)
+    await expect(committer.release(a)).rejects.toThrow('commit threw TypeError')
+  }
 })
 
 test.each([

@@ -152,7 +152,7 @@ describe('delivery', () => {
     const ended = run.run()
     await new Promise(resolve => setTimeout(resolve, 300))
     // 16 MB for both lanes' filling cycles and as much for those being written, and a batch each on top.
-    expect(run.built.meters.sum('source', 'in')).toBeLessThanOrEqual(32 + 4 * 2)
+    expect(run.built.meters.sum('source', 'out')).toBeLessThanOrEqual(32 + 4 * 2)
     open()
     await ended
     expect(run.built.meters.sum('sink', 'out')).toBe(400)
@@ -168,7 +168,7 @@ describe('delivery', () => {
     const ended = run.run()
     await new Promise(resolve => setTimeout(resolve, 150))
     // One cycle in the sink and one filling, each at most max_in_flight (counted with its outputs) plus a batch.
-    expect(run.built.meters.sum('source', 'in')).toBeLessThanOrEqual(2 * 200 + 2 * 50)
+    expect(run.built.meters.sum('source', 'out')).toBeLessThanOrEqual(2 * 200 + 2 * 50)
     open()
     await ended
     expect(run.built.meters.sum('sink', 'out')).toBe(5000)

@@ -7,8 +7,11 @@ import type { Counter, Metrics } from '../../contract/plugin.ts'
 export interface StepMeter {
   readonly step: string
   readonly kind: 'source' | 'transform' | 'sink' | 'dlq'
+  /** Of a source: read and committed. Of any other step: what it was given, again after a restore. */
   in: number
+  /** Of a sink: written, and not taken back by its transaction. Of any other step: what it emitted, again after a restore. */
   out: number
+  /** What failed at the step, once it is committed. */
   dead: number
   seconds: number
   retries: number
@@ -62,6 +65,12 @@ export class Meters implements Metrics {
         sample.value = n
       },
     }
+  }
+
+  /** A message that failed at the step was dead-lettered. */
+  failed(step: string): void {
+    const meter = this.steps.find(m => m.step === step)
+    if (meter) meter.dead++
   }
 
   sum(kind: StepMeter['kind'], field: 'in' | 'out' | 'dead'): number {

@@ -11,7 +11,7 @@ export interface StatusLine {
 export async function showStatus(runs: readonly PipelineRun[]): Promise<StatusLine> {
   const { createLogUpdate } = await import('log-update')
   const update = createLogUpdate(process.stderr)
-  const last = new Map<PipelineRun, { at: number; in: number; rate: number }>()
+  const last = new Map<PipelineRun, { at: number; processed: number; rate: number }>()
   const draw = (): void => update(runs.map(run => line(run, last)).join('\n'))
   const timer = setInterval(draw, 500)
   timer.unref()
@@ -25,13 +25,15 @@ export async function showStatus(runs: readonly PipelineRun[]): Promise<StatusLi
   }
 }
 
-function line(run: PipelineRun, last: Map<PipelineRun, { at: number; in: number; rate: number }>): string {
+function line(run: PipelineRun, last: Map<PipelineRun, { at: number; processed: number; rate: number }>): string {
   const { meters, pipeline } = run.built
   const now = performance.now()
   const read = meters.sum('source', 'in')
+  // Commits come in bursts: how fast it is shows in what is processed.
+  const processed = meters.sum('source', 'out')
   const before = last.get(run)
-  const rate = before && now > before.at ? ((read - before.in) * 1000) / (now - before.at) : 0
-  last.set(run, { at: now, in: read, rate })
+  const rate = before && now > before.at ? ((processed - before.processed) * 1000) / (now - before.at) : 0
+  last.set(run, { at: now, processed, rate })
   const dead = meters.steps.reduce((n, m) => n + m.dead, 0)
   const watermark = meters.lowestWatermark()
   return [

@@ -138,7 +138,7 @@ describe('when it is answered', () => {
       answered = true
       return r
     })
-    await expect.poll(() => h.run.built.meters.sum('source', 'in')).toBe(1)
+    await expect.poll(() => h.run.built.meters.sum('source', 'out')).toBe(1)
     await new Promise(resolve => setTimeout(resolve, 50))
     expect(answered).toBe(false)
     release()
@@ -184,7 +184,7 @@ describe('when it is answered', () => {
     const gate = new Promise<void>(resolve => (release = resolve))
     const h = await hook({ write: () => gate })
     const first = h.post('1')
-    await expect.poll(() => h.run.built.meters.sum('source', 'in')).toBe(1)
+    await expect.poll(() => h.run.built.meters.sum('source', 'out')).toBe(1)
     h.run.stop()
     const turned = await h.post('2')
     expect(turned).toMatchObject({ status: 503, body: { error: { code: 'stopping' } } })
@@ -347,7 +347,7 @@ describe('limits', () => {
       },
     })
     const replies = Promise.all(Array.from({ length: 30 }, (_, i) => h.post(String(i))))
-    await expect.poll(() => h.run.built.meters.sum('source', 'in')).toBeGreaterThan(0)
+    await expect.poll(() => h.run.built.meters.sum('source', 'out')).toBeGreaterThan(0)
     const late = await h.post('99')
     expect(late).toMatchObject({ status: 503, body: { error: { code: 'busy' } } })
     expect(late.headers.get('retry-after')).toBe('1')

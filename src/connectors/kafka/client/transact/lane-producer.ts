@@ -1,20 +1,27 @@
-/** One lane's transactional producer: one transactional id, one epoch. After any error it is dead and the lane is claimed anew. */
+/**
+ * One lane's transactional producer, and its transaction: outputs, checkpoint and group offset together. One transactional id, one epoch.
+ * After any error it is dead and the lane is claimed anew.
+ */
 import type { Logger } from '../../../../contract/plugin.ts'
 import {
   BatchError,
+  type CheckpointDelta,
   ConnectionError,
+  EnvironmentError,
   FencedError,
   type LaneInfo,
   type PipelineError,
+  type Transaction,
   UnknownOutcomeError,
 } from '../../../../contract/plugin.ts'
 import type { Identity } from '../../codec/encode.ts'
-import type { OutRecord, ProducerOptions, TopicPartition } from '../../driver.ts'
+import type { LogTransaction, OutRecord, ProducerOptions, SendOptions, TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { connectionBroke, FENCED, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
 import type { Broker } from '../internals.ts'
 import { RecordAccumulator } from '../produce/record-accumulator.ts'
 import { sleep, within } from '../wait.ts'
+import { encodeCheckpoint } from './checkpoint.ts'
 import { monotonic } from '../../../../kit/clock.ts'
 
 /** The broker aborts a transaction that is open for longer. */
@@ -24,7 +31,7 @@ const BUDGET = 30_000
 const CONCURRENT_PAUSE = 20
 const AGAIN = new Set(['CONCURRENT_TRANSACTIONS', 'UNKNOWN_TOPIC_OR_PARTITION'])
 
-export class LaneProducer {
+export class LaneProducer implements Transaction, LogTransaction {
   readonly lane: LaneInfo
   readonly transactionalId: string
   /** Written beside the group's offset: whose state belongs to it. */
@@ -83,16 +90,18 @@ export class LaneProducer {
     return { producerId: Number(result.producerId), epoch: result.producerEpoch }
   }
 
-  begin(): void {
+  /** @returns the transaction; one at a time. */
+  begin(): this {
     if (this.dead !== undefined) throw this.dead
     if (this.inTransaction) throw new Error(`lane ${this.lane.id} has an open transaction already`)
     this.inTransaction = true
     this.begun = false
     this.sender.beginTransaction()
+    return this
   }
 
   /** @throws {BatchError} for records that can never be written; any other error kills the producer. */
-  async send(records: readonly OutRecord[], compression?: ProducerOptions['compression']): Promise<void> {
+  async send(records: readonly OutRecord[], { compression }: SendOptions = {}): Promise<void> {
     if (this.dead !== undefined) throw this.dead
     if (!this.inTransaction) throw new Error(`lane ${this.lane.id} has no open transaction`)
     try {
@@ -103,7 +112,17 @@ export class LaneProducer {
     }
   }
 
-  async commit(position: number | undefined): Promise<void> {
+  async commit(delta: CheckpointDelta): Promise<void> {
+    const { checkpoint, lane } = this
+    try {
+      await this.send(encodeCheckpoint(checkpoint, lane, delta, Date.now()))
+    } catch (error) {
+      if (!(error instanceof BatchError)) throw error
+      await this.abort()
+      this.discard()
+      throw new EnvironmentError(`a state entry of ${lane.id} is too large for ${checkpoint.topic}: ${error.message}`, error)
+    }
+    const position = typeof delta.position === 'number' ? delta.position : undefined
     try {
       if (this.lane.group !== undefined && position !== undefined) await this.sendOffset(position)
     } catch (error) {

@@ -1,36 +1,29 @@
 /** Outputs, checkpoint and group offset of a lane in one Kafka transaction. */
 import type { Logger } from '../../../../contract/plugin.ts'
 import {
-  BatchError,
   type Checkpoint,
   type CheckpointDelta,
-  EnvironmentError,
   type LaneInfo,
   type StoredLane,
   type Transaction,
   type Transactor,
 } from '../../../../contract/plugin.ts'
-import type { LogTransaction, OutRecord, SendOptions, TopicPartition, TransactorOptions } from '../../driver.ts'
+import type { TransactorOptions } from '../../driver.ts'
 import { deleteTopics } from '../operate/configs.ts'
 import { ADMIN_TIMEOUT, listTopics } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
-import { checkpointTopic, encodeCheckpoint, ownerOf, partitionFor, partitionOf, readCheckpoint, readCheckpoints } from './checkpoint.ts'
+import { checkpointTopic, ownerOf, partitionFor, partitionOf, readCheckpoint, readCheckpoints } from './checkpoint.ts'
 import { LaneProducer } from './lane-producer.ts'
 
 /** How long a look at another process's checkpoint waits for transactions that are being ended. */
 const SETTLE_MS = 2000
-
-interface Claimed {
-  readonly producer: LaneProducer
-  readonly checkpoint: TopicPartition
-}
 
 export class KafkaTransactor implements Transactor {
   private readonly cluster: Cluster
   private readonly options: TransactorOptions
   private readonly log: Logger
   private readonly topic: string
-  private readonly lanes = new Map<string, Claimed>()
+  private readonly lanes = new Map<string, LaneProducer>()
 
   constructor(cluster: Cluster, options: TransactorOptions, log: Logger) {
     this.cluster = cluster
@@ -40,7 +33,7 @@ export class KafkaTransactor implements Transactor {
   }
 
   async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
-    this.lanes.get(lane.id)?.producer.discard()
+    this.lanes.get(lane.id)?.discard()
     const checkpoint = await partitionFor(this.cluster, this.topic, lane)
     const id = `${this.options.id}|${lane.topic === undefined ? lane.id : `${lane.topic}|${lane.partition}`}`
     const identity = await LaneProducer.initialise(this.cluster, id)
@@ -53,15 +46,13 @@ export class KafkaTransactor implements Transactor {
       this.options.producer,
       this.log,
     )
-    this.lanes.set(lane.id, { producer, checkpoint })
+    this.lanes.set(lane.id, producer)
     // Only now: whatever the former owner still committed is in.
     return readCheckpoint(this.cluster, checkpoint, lane)
   }
 
   async begin(lane: LaneInfo): Promise<Transaction> {
-    const claimed = this.claimed(lane)
-    claimed.producer.begin()
-    return new KafkaTransaction(lane, claimed)
+    return this.claimed(lane).begin()
   }
 
   async save(lane: LaneInfo, delta: CheckpointDelta): Promise<void> {
@@ -70,7 +61,7 @@ export class KafkaTransactor implements Transactor {
   }
 
   async release(lane: LaneInfo): Promise<void> {
-    this.lanes.get(lane.id)?.producer.discard()
+    this.lanes.get(lane.id)?.discard()
     this.lanes.delete(lane.id)
   }
 
@@ -101,45 +92,14 @@ export class KafkaTransactor implements Transactor {
   }
 
   async close(): Promise<void> {
-    for (const { producer } of this.lanes.values()) producer.discard()
+    for (const producer of this.lanes.values()) producer.discard()
     this.lanes.clear()
     await this.cluster.close()
   }
 
-  private claimed(lane: LaneInfo): Claimed {
+  private claimed(lane: LaneInfo): LaneProducer {
     const claimed = this.lanes.get(lane.id)
     if (claimed === undefined) throw new Error(`lane ${lane.id} has not been claimed`)
     return claimed
-  }
-}
-
-class KafkaTransaction implements Transaction, LogTransaction {
-  private readonly lane: LaneInfo
-  private readonly claimed: Claimed
-
-  constructor(lane: LaneInfo, claimed: Claimed) {
-    this.lane = lane
-    this.claimed = claimed
-  }
-
-  send(records: readonly OutRecord[], options: SendOptions = {}): Promise<void> {
-    return this.claimed.producer.send(records, options.compression)
-  }
-
-  async commit(delta: CheckpointDelta): Promise<void> {
-    const { producer, checkpoint } = this.claimed
-    try {
-      await producer.send(encodeCheckpoint(checkpoint, this.lane, delta, Date.now()))
-    } catch (error) {
-      if (!(error instanceof BatchError)) throw error
-      await producer.abort()
-      producer.discard()
-      throw new EnvironmentError(`a state entry of ${this.lane.id} is too large for ${checkpoint.topic}: ${error.message}`, error)
-    }
-    await producer.commit(typeof delta.position === 'number' ? delta.position : undefined)
-  }
-
-  abort(): Promise<void> {
-    return this.claimed.producer.abort()
   }
 }
