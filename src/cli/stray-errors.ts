@@ -36,8 +36,7 @@ let onStray = end
 
 /** From now on such an error ends the command with a message. */
 export function watchStrayErrors(): void {
-  for (const event of ['uncaughtException', 'unhandledRejection'] as const)
-    process.on(event, (thrown: unknown) => onStray(thrown, event))
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) process.on(event, (thrown: unknown) => onStray(thrown, event))
 }
 
 /** A step with a plugin that is not built in. */

@@ -47,9 +47,12 @@ function find(schema: unknown, root: unknown, at: string, format: string | undef
 function valueProblem(keyword: string, value: unknown, root: unknown, here: string, format: string | undefined): string | undefined {
   if (keyword === 'type') {
     const wrong = [value].flat().find(type => !TYPES.includes(type as string))
-    return wrong === undefined ? undefined : `${here} is ${shown(wrong)}${meant(String(wrong), TYPES) || `: it must be ${TYPES.join(', ')}`}`
+    return wrong === undefined
+      ? undefined
+      : `${here} is ${shown(wrong)}${meant(String(wrong), TYPES) || `: it must be ${TYPES.join(', ')}`}`
   }
-  if (keyword === 'format' && value === format) return `${here} is ${shown(value)}, which is not known${meant(format!, Object.keys(FORMATS))}`
+  if (keyword === 'format' && value === format)
+    return `${here} is ${shown(value)}, which is not known${meant(format!, Object.keys(FORMATS))}`
   if (keyword === 'required' && !(Array.isArray(value) && value.every(name => typeof name === 'string')))
     return `${here} is ${shown(value)}: it must be a list of names`
   if (keyword === 'enum' && !Array.isArray(value)) return `${here} is ${shown(value)}: it must be a list of values`

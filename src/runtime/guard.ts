@@ -23,7 +23,12 @@ const ASKED = ['healthy', 'caughtUp'] as const
 const guarded = new WeakSet<object>()
 
 /** @throws {PluginError} what `create` throws, or for what it returns when that is no instance. */
-export function create<T extends Instance>(step: Pick<Step<any>, 'name' | 'at' | 'foreign'>, required: string, log: Logger, make: () => T): T {
+export function create<T extends Instance>(
+  step: Pick<Step<any>, 'name' | 'at' | 'foreign'>,
+  required: string,
+  log: Logger,
+  make: () => T,
+): T {
   const call = (method: string): PluginCall => ({ step: step.name, at: step.at, method, foreign: step.foreign })
   let instance: T
   try {

@@ -21,10 +21,7 @@ export class Router {
   /** Of a message that is for one sink only, its name. */
   private readonly sinkOf: ((message: Message) => string | undefined) | undefined
 
-  constructor(
-    sinks: readonly { step: SinkStep; when?: Expression }[],
-    sinkOf?: (message: Message) => string | undefined,
-  ) {
+  constructor(sinks: readonly { step: SinkStep; when?: Expression }[], sinkOf?: (message: Message) => string | undefined) {
     this.sinkOf = sinkOf
     sinks.forEach(({ step, when }, index) => {
       const target: Target = { index, step: step.name, at: step.at, when }

@@ -25,11 +25,24 @@ sinks: [{ file: { path: out.${name}.jsonl } }]
 `
 
 /** How \`run\` ends with such a plugin: its log lines, with its folder taken out. */
-async function endOf(files: Record<string, string>, args = ['run', 'p.yaml']): Promise<{ code: number | null; said: string; stderr: string }> {
+async function endOf(
+  files: Record<string, string>,
+  args = ['run', 'p.yaml'],
+): Promise<{ code: number | null; said: string; stderr: string }> {
   const cwd = tempDir({ 'package.json': '{"type":"module"}', ...files })
   const { code, stderr } = await runRunner(args, { cwd, env: { RUNNER_STATE_DIR: join(cwd, 'state') } })
-  const lines = stderr.trim().split('\n').map(line => (line.startsWith('{') ? JSON.parse(line) : { msg: line }))
-  return { code, said: lines.filter(l => (l.level ?? 'error') === 'error').map(l => l.msg).join('\n'), stderr }
+  const lines = stderr
+    .trim()
+    .split('\n')
+    .map(line => (line.startsWith('{') ? JSON.parse(line) : { msg: line }))
+  return {
+    code,
+    said: lines
+      .filter(l => (l.level ?? 'error') === 'error')
+      .map(l => l.msg)
+      .join('\n'),
+    stderr,
+  }
 }
 
 const LATER = {
@@ -46,12 +59,12 @@ const LATER = {
   'what is not an Error': [
     `      setTimeout(() => Promise.reject('boom'))`,
     "a promise that is not awaited was rejected with Error: 'boom', which is not an Error",
-    'Plugins run in step \'own\' (p.yaml:5).',
+    "Plugins run in step 'own' (p.yaml:5).",
   ],
   'an error event that nothing handles': [
     `      import('node:net').then(({ connect }) => connect(1, '127.0.0.1'))`,
     'a timer or an event handler threw Error: connect ECONNREFUSED 127.0.0.1:1',
-    'Plugins run in step \'own\' (p.yaml:5).',
+    "Plugins run in step 'own' (p.yaml:5).",
   ],
 } as const
 
@@ -90,7 +103,8 @@ describe('runner run ends as with any error of a plugin', () => {
   test('a late emit names its step, also when the pipeline has ended, and when the plugin swallows the error', async () => {
     const late = (call: string): Record<string, string> => ({
       'own.js': TRANSFORM('own', call),
-      'p.yaml': 'name: p\nplugins: [./own.js]\nsources: [{ file: { path: in.jsonl } }]\ntransforms: [{ own: {} }]\nsinks: [{ stdout: {} }]\n',
+      'p.yaml':
+        'name: p\nplugins: [./own.js]\nsources: [{ file: { path: in.jsonl } }]\ntransforms: [{ own: {} }]\nsinks: [{ stdout: {} }]\n',
       'in.jsonl': '{}\n',
     })
     const message = /^step 'own' \(p\.yaml:4\): emit threw Error at own\.js:7:\d+: emit was called after the call of the plugin had ended\n/
@@ -105,7 +119,13 @@ describe('runner run ends as with any error of a plugin', () => {
 })
 
 test('other commands end with the place, too', async () => {
-  const files = { 'own.js': `setTimeout(() => null.x)\nawait new Promise(r => setTimeout(r, 50))\n${TRANSFORM('own', '')}`, 'p.yaml': PIPELINE('  - own: {}', './own.js') }
+  const files = {
+    'own.js': `setTimeout(() => null.x)\nawait new Promise(r => setTimeout(r, 50))\n${TRANSFORM('own', '')}`,
+    'p.yaml': PIPELINE('  - own: {}', './own.js'),
+  }
   const { code, stderr } = await endOf(files, ['validate', 'p.yaml'])
-  expect([code, stderr]).toEqual([1, expect.stringMatching(/^a timer or an event handler threw TypeError at own\.js:1:\d+: .*\n {2}Correct the plugin/)])
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(/^a timer or an event handler threw TypeError at own\.js:1:\d+: .*\n {2}Correct the plugin/),
+  ])
 })

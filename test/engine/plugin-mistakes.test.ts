@@ -94,11 +94,16 @@ describe('a transform', () => {
     const plugin = transform(
       (m, out) => {
         // Later calls of the plugin are under way by then: what belongs to an earlier one has no place in them either.
-        if (calls++ === 0) Promise.resolve().then(() => out[method](...args[method](m))).catch(() => {})
+        if (calls++ === 0)
+          Promise.resolve()
+            .then(() => out[method](...args[method](m)))
+            .catch(() => {})
       },
       { ports: () => ['a'] },
     )
-    expect((await endOf(plugin)).error).toMatch(new RegExp(`^step 'own' .*: ${method} was called after the call of the plugin had ended\n.*return a promise`))
+    expect((await endOf(plugin)).error).toMatch(
+      new RegExp(`^step 'own' .*: ${method} was called after the call of the plugin had ended\n.*return a promise`),
+    )
   })
 
   test('that keeps its output cannot emit in a later call', async () => {

@@ -32,42 +32,45 @@ const rows = [...readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8').matchAll(/^
 const way = (delivery: string): string[] =>
   rows.map(([, file, text]) => (delivery === 'exactly_once' && /under `exactly_once` `(src\/[^`]+)`/.exec(text)?.[1]) || file)
 
-test.each(['at_least_once', 'exactly_once'])('%s: a record passes the files that ARCHITECTURE.md lists, 20 from socket to socket', async delivery => {
-  const files = way(delivery)
-  expect(files).toHaveLength(20)
-  expect(files.includes('src/connectors/kafka/client/producer.ts')).toBe(delivery === 'at_least_once')
-  process.env.RUNNER_STATE_DIR = tempDir()
-  const input = await createTopic()
-  const output = await createTopic()
-  // Every tick ends the bar of the one before it.
-  const ticks = (from: number, count: number) =>
-    Array.from({ length: count }, (_, i) => ({
-      key: 'A',
-      value: JSON.stringify({ symbol: 'A', price: '1.5', volume: 2, ts: 1_700_000_000_000 + (from + i) * 10_000 }),
-    }))
-  const session = new Session()
-  session.connect()
-  await session.post('Profiler.enable')
-  await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false })
-  const pipeline = await run({
-    name: unique('path'),
-    sources: [{ kafka: { brokers: brokers(), topics: [input], group: unique('g') } }],
-    transforms: [{ bars: { interval: '10s', allowed_lateness: '0s', idle_timeout: '0s' } }],
-    sinks: [{ kafka: { brokers: brokers(), topic: output, key: 'symbol' } }],
-    delivery,
-  })
-  try {
-    await produce(input, ticks(0, 10))
-    await consume(output, 9)
-    await calls(session)
-    await produce(input, ticks(10, RECORDS))
-    await consume(output, 9 + RECORDS)
-    const ran = await calls(session)
-    expect(files.filter(file => !ran.has(file))).toEqual([])
-    const perRecord = [...ran].filter(([file, most]) => most >= RECORDS && !LEAVES.test(file)).map(([file]) => file)
-    expect(perRecord.filter(file => !files.includes(file))).toEqual([])
-  } finally {
-    session.disconnect()
-    await pipeline.stop()
-  }
-})
+test.each(['at_least_once', 'exactly_once'])(
+  '%s: a record passes the files that ARCHITECTURE.md lists, 20 from socket to socket',
+  async delivery => {
+    const files = way(delivery)
+    expect(files).toHaveLength(20)
+    expect(files.includes('src/connectors/kafka/client/producer.ts')).toBe(delivery === 'at_least_once')
+    process.env.RUNNER_STATE_DIR = tempDir()
+    const input = await createTopic()
+    const output = await createTopic()
+    // Every tick ends the bar of the one before it.
+    const ticks = (from: number, count: number) =>
+      Array.from({ length: count }, (_, i) => ({
+        key: 'A',
+        value: JSON.stringify({ symbol: 'A', price: '1.5', volume: 2, ts: 1_700_000_000_000 + (from + i) * 10_000 }),
+      }))
+    const session = new Session()
+    session.connect()
+    await session.post('Profiler.enable')
+    await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false })
+    const pipeline = await run({
+      name: unique('path'),
+      sources: [{ kafka: { brokers: brokers(), topics: [input], group: unique('g') } }],
+      transforms: [{ bars: { interval: '10s', allowed_lateness: '0s', idle_timeout: '0s' } }],
+      sinks: [{ kafka: { brokers: brokers(), topic: output, key: 'symbol' } }],
+      delivery,
+    })
+    try {
+      await produce(input, ticks(0, 10))
+      await consume(output, 9)
+      await calls(session)
+      await produce(input, ticks(10, RECORDS))
+      await consume(output, 9 + RECORDS)
+      const ran = await calls(session)
+      expect(files.filter(file => !ran.has(file))).toEqual([])
+      const perRecord = [...ran].filter(([file, most]) => most >= RECORDS && !LEAVES.test(file)).map(([file]) => file)
+      expect(perRecord.filter(file => !files.includes(file))).toEqual([])
+    } finally {
+      session.disconnect()
+      await pipeline.stop()
+    }
+  },
+)

@@ -61,22 +61,26 @@ test('what was to be told of a lane that begins anew is old', async () => {
   expect(told).toEqual([])
 })
 
-const mistake = () => new PluginError({ step: 'in', at: { file: 'p.yaml', line: 3 }, method: 'commit', foreign: true }, new TypeError('boom'))
+const mistake = () =>
+  new PluginError({ step: 'in', at: { file: 'p.yaml', line: 3 }, method: 'commit', foreign: true }, new TypeError('boom'))
 
-test.each([undefined, 1000])('a mistake of a plugin in its commit ends the run, at the latest when it closes (interval: %s)', async interval => {
-  const { write, committer } = committerOf(interval, mistake)
-  if (interval === undefined) await expect(write(a, 1)).rejects.toThrow(/^step 'in' \(p\.yaml:3\): commit threw TypeError/)
-  else {
-    await write(a, 1)
-    await vi.advanceTimersByTimeAsync(interval)
-    await expect(write(a, 2)).rejects.toThrow('commit threw TypeError')
-    await write(a, 3)
-    await vi.advanceTimersByTimeAsync(interval)
-    await expect(committer.close()).rejects.toThrow('commit threw TypeError')
-    await write(a, 4)
-    await expect(committer.release(a)).rejects.toThrow('commit threw TypeError')
-  }
-})
+test.each([undefined, 1000])(
+  'a mistake of a plugin in its commit ends the run, at the latest when it closes (interval: %s)',
+  async interval => {
+    const { write, committer } = committerOf(interval, mistake)
+    if (interval === undefined) await expect(write(a, 1)).rejects.toThrow(/^step 'in' \(p\.yaml:3\): commit threw TypeError/)
+    else {
+      await write(a, 1)
+      await vi.advanceTimersByTimeAsync(interval)
+      await expect(write(a, 2)).rejects.toThrow('commit threw TypeError')
+      await write(a, 3)
+      await vi.advanceTimersByTimeAsync(interval)
+      await expect(committer.close()).rejects.toThrow('commit threw TypeError')
+      await write(a, 4)
+      await expect(committer.release(a)).rejects.toThrow('commit threw TypeError')
+    }
+  },
+)
 
 test.each([
   ['a lane that another has by now', () => new FencedError('gone'), 0],

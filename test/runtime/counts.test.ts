@@ -36,7 +36,9 @@ const input = (random: () => number): Record<string, unknown[]> =>
   Object.fromEntries(
     ['a', 'b'].map(id => [
       id,
-      Array.from({ length: N }, (_, i) => (random() < 0.02 ? Buffer.from('{') : { v: i % 90 === 13 ? 13 : random() < 0.05 ? -1 : 100 + i })),
+      Array.from({ length: N }, (_, i) =>
+        random() < 0.02 ? Buffer.from('{') : { v: i % 90 === 13 ? 13 : random() < 0.05 ? -1 : 100 + i },
+      ),
     ]),
   )
 
@@ -49,29 +51,35 @@ async function figures(run: PipelineRun): Promise<{ in: number; out: number; dea
   expect({ in: sum('in', 'source'), out: sum('out', 'sink'), dead: sum('dead') }).toEqual({ in: read, out, dead })
   const text = await (await createRegistry([run], { process: false })).metrics()
   const metric = (field: string, kind: string): number =>
-    [...text.matchAll(new RegExp(`^runner_step_messages_${field}_total\\{.*kind="${kind}"\\} (\\d+)`, 'gm'))].reduce((n, m) => n + Number(m[1]), 0)
+    [...text.matchAll(new RegExp(`^runner_step_messages_${field}_total\\{.*kind="${kind}"\\} (\\d+)`, 'gm'))].reduce(
+      (n, m) => n + Number(m[1]),
+      0,
+    )
   expect({ in: metric('in', 'source'), out: metric('out', 'sink'), dead: metric('dead', '[a-z]+') }).toEqual({ in: read, out, dead })
   return { in: read, out, dead }
 }
 
-test.each(Array.from({ length: 20 }, (_, seed) => seed))('in a transaction every record counts once, whatever fails; seed %i', async seed => {
-  const random = seeded(seed)
-  let faults = 0
-  const log = new MemoryLog({
-    lanes: input(random),
-    batch: () => 1 + Math.floor(random() * 30),
-    fault: () => {
-      if (faults < 40 && random() < 0.15) {
-        faults++
-        throw faultError(random)
-      }
-    },
-  })
-  const run = start(pipelineOf(log, [summing]), { random })
-  await run.run()
-  expect(log.committed.length + log.dead.length).toBe(2 * N)
-  expect(await figures(run)).toEqual({ in: 2 * N, out: log.committed.length, dead: log.dead.length })
-})
+test.each(Array.from({ length: 20 }, (_, seed) => seed))(
+  'in a transaction every record counts once, whatever fails; seed %i',
+  async seed => {
+    const random = seeded(seed)
+    let faults = 0
+    const log = new MemoryLog({
+      lanes: input(random),
+      batch: () => 1 + Math.floor(random() * 30),
+      fault: () => {
+        if (faults < 40 && random() < 0.15) {
+          faults++
+          throw faultError(random)
+        }
+      },
+    })
+    const run = start(pipelineOf(log, [summing]), { random })
+    await run.run()
+    expect(log.committed.length + log.dead.length).toBe(2 * N)
+    expect(await figures(run)).toEqual({ in: 2 * N, out: log.committed.length, dead: log.dead.length })
+  },
+)
 
 test('at least once: what is read and what is dead-lettered count once, what is written as often as it is written', async () => {
   const random = seeded(3)

@@ -6,7 +6,11 @@ import type { Family, StepMeter } from './meters.ts'
 type StepField = 'in' | 'out' | 'dead' | 'seconds' | 'retries'
 const STEP_COUNTERS: readonly (readonly [field: StepField, name: string, help: string])[] = [
   ['in', 'runner_step_messages_in_total', 'Messages that entered the step, again after a restore; for a source: read and committed'],
-  ['out', 'runner_step_messages_out_total', 'Messages that left the step, again after a restore; for a sink: acknowledged, and committed with its transaction'],
+  [
+    'out',
+    'runner_step_messages_out_total',
+    'Messages that left the step, again after a restore; for a sink: acknowledged, and committed with its transaction',
+  ],
   ['dead', 'runner_step_messages_dead_total', 'Messages the step sent to the dead-letter queue, once they are committed'],
   ['seconds', 'runner_step_seconds_total', 'Seconds spent in the step; for a sink: writing'],
   ['retries', 'runner_step_retries_total', 'Writes that were tried again'],
