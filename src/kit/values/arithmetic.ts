@@ -124,12 +124,33 @@ export function fastAdd(a: number, b: number): number {
 /** As `fastAdd`. */
 export const fastSubtract = (a: number, b: number): number => fastAdd(a, -b)
 
+/** Powers of ten that made the last factors whole: those of the next record, as a rule. A larger one than needed gives the same result. */
+let leftPlaces = 0
+let rightPlaces = 0
+
 /** As `fastAdd`. */
 export function fastMultiply(a: number, b: number): number {
-  const [x, y] = [fastScale(a), fastScale(b)]
-  if (x < 0 || y < 0 || x + y >= POW10.length) return Number.NaN
-  const m = Math.round(a * POW10[x]) * Math.round(b * POW10[y])
-  return m < FAST_LIMIT && m > -FAST_LIMIT ? m / POW10[x + y] + 0 : Number.NaN
+  let p = Math.round(a * POW10[leftPlaces])
+  if (p / POW10[leftPlaces] !== a || p >= FAST_LIMIT || p <= -FAST_LIMIT) {
+    const k = fastScale(a)
+    if (k < 0) return Number.NaN
+    leftPlaces = k
+    p = Math.round(a * POW10[k])
+  }
+  let q = Math.round(b * POW10[rightPlaces])
+  if (q / POW10[rightPlaces] !== b || q >= FAST_LIMIT || q <= -FAST_LIMIT) {
+    const k = fastScale(b)
+    if (k < 0) return Number.NaN
+    rightPlaces = k
+    q = Math.round(b * POW10[k])
+  }
+  const m = p * q
+  const places = leftPlaces + rightPlaces
+  if (m < FAST_LIMIT && m > -FAST_LIMIT && places < POW10.length) return m / POW10[places] + 0
+  if (leftPlaces === fastScale(a) && rightPlaces === fastScale(b)) return Number.NaN
+  // Once more, with no more places than these two have.
+  leftPlaces = rightPlaces = 0
+  return fastMultiply(a, b)
 }
 
 /** As `fastAdd`. */
