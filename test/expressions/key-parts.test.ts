@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest'
+import { NAMESPACES } from '../../src/expressions/functions.ts'
+import { check } from '../../src/expressions/index.ts'
+import { keyParts } from '../../src/expressions/key-parts.ts'
+
+const origin = (path: string): readonly string[] => [path]
+
+describe('keyParts', () => {
+  it('reads a plain path as the language does', () => {
+    const reserved = 'as break const else false for function if import in let loop namespace null package return true var void while type int map'
+    const names = [...reserved.split(' '), ...NAMESPACES, 'value', 'meta', 'symbol', '_id', 'Order', 'toString', 'constructor', 'size', 'has']
+    for (const name of names)
+      for (const text of [name, `${name}.id`, `order.${name}`]) {
+        const inside = keyParts(`(${text})`, origin)
+        // In parentheses it is not plain, so the language reads it.
+        expect([text, keyParts(text, origin)]).toEqual([text, inside ?? ('problems' in check(text) ? undefined : inside)])
+      }
+  })
+
+  it('tells parts of lists, texts and maps apart', () => {
+    expect(keyParts('[user.id, symbol]', origin)).toEqual(['symbol', 'user.id'])
+    expect(keyParts('symbol + "/" + side', origin)).toEqual(['side', 'symbol'])
+    expect(keyParts('1 + 1', origin)).toEqual([])
+    expect(keyParts('size(symbol)', origin)).toHaveLength(1)
+    expect(keyParts('symbol +', origin)).toBeUndefined()
+  })
+})
