@@ -7,8 +7,21 @@ const origin = (path: string): readonly string[] => [path]
 
 describe('keyParts', () => {
   it('reads a plain path as the language does', () => {
-    const reserved = 'as break const else false for function if import in let loop namespace null package return true var void while type int map'
-    const names = [...reserved.split(' '), ...NAMESPACES, 'value', 'meta', 'symbol', '_id', 'Order', 'toString', 'constructor', 'size', 'has']
+    const reserved =
+      'as break const else false for function if import in let loop namespace null package return true var void while type int map'
+    const names = [
+      ...reserved.split(' '),
+      ...NAMESPACES,
+      'value',
+      'meta',
+      'symbol',
+      '_id',
+      'Order',
+      'toString',
+      'constructor',
+      'size',
+      'has',
+    ]
     for (const name of names)
       for (const text of [name, `${name}.id`, `order.${name}`]) {
         const inside = keyParts(`(${text})`, origin)

@@ -44,7 +44,12 @@ describe('multiplication of plain numbers', () => {
   })
 
   it('leaves what has no such result to the exact way', () => {
-    for (const [a, b] of [[Number.NaN, 1], [1, Number.POSITIVE_INFINITY], [123_456_789.123, 987_654_321.321], [1e300, 2]] as const)
+    for (const [a, b] of [
+      [Number.NaN, 1],
+      [1, Number.POSITIVE_INFINITY],
+      [123_456_789.123, 987_654_321.321],
+      [1e300, 2],
+    ] as const)
       expect(fastMultiply(a, b)).toBeNaN()
   })
 })
