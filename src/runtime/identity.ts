@@ -16,6 +16,7 @@ import {
 } from '../contract/plugin.ts'
 import { canonical } from '../config/hash.ts'
 import type { Pipeline } from '../config/model.ts'
+import { keptCheckpoint, keptOf, KeptState } from '../kit/kept-state.ts'
 import { RESET, stateOwner } from '../kit/state-owner.ts'
 import { MANIFEST_KEY, MANIFEST_STORE } from './state.ts'
 
@@ -84,19 +85,19 @@ export class Identity {
   /** Call after a claim. @throws {StateError} when the checkpoint is not this pipeline's to continue. */
   async admit(lane: LaneInfo, found: Checkpoint | undefined, origin: LaneOrigin, former?: CheckpointStore['former']): Promise<Admission> {
     const { log, fresh } = this.options
-    const before = found && manifestOf(found)
+    const state = found ? keptOf(found) : new KeptState()
+    const before = takeManifest(state)
     const manifest: Manifest = { format: 1, origin: origin.id ?? before?.origin, lanes: origin.lanes ?? before?.lanes, steps: this.steps }
     const text = canonical(manifest)
     const noted = [MANIFEST_STORE, MANIFEST_KEY, text] as const
     const anew = (position: Json | undefined): Admission => {
-      const dropped = (found?.state ?? []).filter(([store]) => store !== MANIFEST_STORE).map(([store, key]) => [store, key, null] as const)
-      const changes = [...dropped, noted]
+      const changes = [...Array.from(state, ([store, key]) => [store, key, null] as const), noted]
       if (position === undefined) return { checkpoint: undefined, changes }
       return { checkpoint: { position, state: [] }, changes: [], restart: { position, state: changes } }
     }
     if (fresh && !this.freshened.has(lane.id)) {
       this.freshened.add(lane.id)
-      log.info({ lane: lane.id, state: found?.state.length ?? 0 }, '--fresh: the lane begins anew; its checkpoint is dropped')
+      log.info({ lane: lane.id, state: state.size }, '--fresh: the lane begins anew; its checkpoint is dropped')
       return anew(origin.initial)
     }
     if (!found) {
@@ -104,14 +105,14 @@ export class Identity {
       if (adopted) return { checkpoint: adopted, changes: [], restart: { position: adopted.position, state: [...adopted.state, noted] } }
       return this.first(lane, origin, anew) ?? { checkpoint: undefined, changes: [noted] }
     }
-    const state = found.state.filter(([store]) => store !== MANIFEST_STORE)
+    const checkpoint = keptCheckpoint(found.position, state)
     if (!before) {
       this.knownSteps(lane, state)
       log.info({ lane: lane.id }, 'the checkpoint does not say what it was made from (it is of 0.1.0 or older); it is taken over as it is')
-      return { checkpoint: { position: found.position, state }, changes: [noted] }
+      return { checkpoint, changes: [noted] }
     }
     if (before.origin !== undefined && origin.id !== undefined && before.origin !== origin.id) {
-      if (state.length > 0) throw this.otherRecords(lane, state.length, before.origin, origin.id)
+      if (state.size > 0) throw this.otherRecords(lane, state.size, before.origin, origin.id)
       log.warn(
         { lane: lane.id, before: before.origin, now: origin.id },
         `${lane.id} has been deleted and made anew since the last run; reading it from its beginning`,
@@ -119,13 +120,13 @@ export class Identity {
       return anew(origin.start)
     }
     this.compare(lane, before, state)
-    this.overtaken(lane, found.position, origin.start, state.length)
-    if (before.lanes !== undefined && origin.lanes !== undefined && before.lanes !== origin.lanes && state.length > 0)
+    this.overtaken(lane, found.position, origin.start, state.size)
+    if (before.lanes !== undefined && origin.lanes !== undefined && before.lanes !== origin.lanes && state.size > 0)
       log.warn(
         { lane: lane.id, before: before.lanes, now: origin.lanes },
         'the number of partitions has changed: a key that has moved has its older state in another partition',
       )
-    return { checkpoint: { position: found.position, state }, changes: text === canonical(before) ? [] : [noted] }
+    return { checkpoint, changes: text === canonical(before) ? [] : [noted] }
   }
 
   /**
@@ -144,7 +145,7 @@ export class Identity {
           `${JSON.stringify(remembered.position)}: another group has used it too, or 0.1.0 was not stopped in order. It cannot be told ` +
           `whose it is.\n  - start 0.1.0 with this group once more and stop it with SIGTERM\n${this.waysOut('to begin with empty state')}`,
       )
-    this.knownSteps(lane, checkpoint.state)
+    this.knownSteps(lane, KeptState.from(checkpoint.state))
     log.info(
       { lane: lane.id, before: id, now: stateOwner(id, lane.group), entries: checkpoint.state.length },
       'the state of 0.1.0 is taken over: it ends where the group does',
@@ -153,8 +154,8 @@ export class Identity {
   }
 
   /** A checkpoint of 0.1.0 names its steps, and nothing else of them. @throws {StateError} for steps that the file does not have */
-  private knownSteps(lane: LaneInfo, state: Checkpoint['state']): void {
-    const unknown = new Set(state.map(([store]) => store.slice(0, store.indexOf('.'))).filter(step => !(step in this.steps)))
+  private knownSteps(lane: LaneInfo, state: KeptState): void {
+    const unknown = new Set([...state.stores.keys()].map(store => store.slice(0, store.indexOf('.'))).filter(step => !(step in this.steps)))
     if (unknown.size > 0)
       throw new StateError(
         `the checkpoint of lane ${lane.id} holds state of ${[...unknown].map(s => `step ${s}`).join(', ')}; ` +
@@ -182,10 +183,14 @@ export class Identity {
     )
   }
 
-  private compare(lane: LaneInfo, before: Manifest, state: Checkpoint['state']): void {
+  private compare(lane: LaneInfo, before: Manifest, state: KeptState): void {
     const { log } = this.options
     const differences: string[] = []
-    const held = (step: string): number => state.filter(([store]) => store.startsWith(`${step}.`)).length
+    const held = (step: string): number => {
+      let n = 0
+      for (const [store, entries] of state.stores) if (store.startsWith(`${step}.`)) n += entries.size
+      return n
+    }
     for (const [name, was] of Object.entries(before.steps)) {
       const n = held(name)
       if (n === 0) continue
@@ -234,10 +239,12 @@ export class Identity {
   }
 }
 
-function manifestOf(checkpoint: Checkpoint): Manifest | undefined {
-  const entry = checkpoint.state.find(([store]) => store === MANIFEST_STORE)
-  if (!entry) return undefined
-  const manifest = JSON.parse(entry[2]) as Manifest
+/** It is nobody's state. */
+function takeManifest(state: KeptState): Manifest | undefined {
+  const json = state.stores.get(MANIFEST_STORE)?.get(MANIFEST_KEY)
+  state.stores.delete(MANIFEST_STORE)
+  if (json === undefined) return undefined
+  const manifest = JSON.parse(json) as Manifest
   if (manifest.format !== 1)
     throw new StateError(`the checkpoint is of a newer version of the runner (format ${manifest.format as number}); use that version`)
   return manifest

@@ -29,6 +29,7 @@ import {
 import { isReplayable } from '../config/traits.ts'
 import type { Clock } from '../kit/clock.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
+import { keptOf } from '../kit/kept-state.ts'
 import { pause } from '../kit/pause.ts'
 import { isOutside } from './backfill.ts'
 import { BatchWriter } from './batch-writer.ts'
@@ -320,13 +321,18 @@ export class Lane {
   }
 
   private async claim(): Promise<Position | undefined> {
+    // What is in memory counts for nothing any more; with the checkpoint beside it, it would take twice the space.
+    const { chain } = this
+    this.chain = undefined as never
+    this.state = new LaneState()
+    await chain?.close()
     const { checkpoint, changes } = await this.admitted()
-    if (this.generation === 0 && checkpoint && checkpoint.state.length > 0 && !isReplayable(this.entry.step))
+    const entries = checkpoint ? keptOf(checkpoint).size : 0
+    if (this.generation === 0 && entries > 0 && !isReplayable(this.entry.step))
       this.run.log.info(
-        { lane: this.info.id, entries: checkpoint.state.length },
+        { lane: this.info.id, entries },
         'going on with the state of the last run, which did not end by itself; --fresh begins without it',
       )
-    await this.chain?.close()
     this.state = new LaneState(checkpoint, changes)
     const stages = this.run.built.stages(this.info, this.state)
     this.chain = new Chain([this.entry.inlet, ...stages], this.exit(this.generation))

@@ -9,6 +9,7 @@ import {
   parseJson,
   type State,
 } from '../contract/plugin.ts'
+import { keptOf } from '../kit/kept-state.ts'
 
 /** The entry of a checkpoint that says what it was made from, see `identity.ts`; stores of steps have a dot in their names. */
 export const MANIFEST_STORE = ''
@@ -16,12 +17,25 @@ export const MANIFEST_KEY = 'made_from'
 
 class Store<V extends Json> implements State<V> {
   readonly map = new Map<string, V>()
+  /** Restored and not looked at since, as JSON: parsed all at once it would take more memory than it had in the run before. */
+  private restored: Map<string, string> | undefined
   readonly dirty = new Set<string>()
   /** Of a plugin that is not built in: what it keeps is checked to be JSON while the record in hand is known. */
   checked = false
 
+  restore(entries: Map<string, string>): void {
+    this.restored = entries.size > 0 ? entries : undefined
+  }
+
   get(key: string): V | undefined {
-    return this.map.get(key)
+    const value = this.map.get(key)
+    if (value !== undefined || this.restored === undefined) return value
+    const json = this.restored.get(key)
+    if (json === undefined) return undefined
+    const parsed = parseJson(json) as V
+    this.forget(key)
+    this.map.set(key, parsed)
+    return parsed
   }
 
   set(key: string, value: V): void {
@@ -31,20 +45,34 @@ class Store<V extends Json> implements State<V> {
       const problem = jsonProblem(value)
       if (problem !== undefined) throw new DataError(`the step keeps a value that is not JSON in its state: ${problem}`)
     }
+    if (this.restored !== undefined) this.forget(key)
     this.map.set(key, value)
     this.dirty.add(key)
   }
 
   delete(key: string): void {
-    if (this.map.delete(key)) this.dirty.add(key)
+    const restored = this.restored !== undefined && this.forget(key)
+    if (this.map.delete(key) || restored) this.dirty.add(key)
   }
 
+  /** What was restored first, in its order. */
   entries(): IterableIterator<[string, V]> {
-    return this.map.entries()
+    return this.restored === undefined ? this.map.entries() : this.all(this.restored)
   }
 
   get size(): number {
-    return this.map.size
+    return this.map.size + (this.restored?.size ?? 0)
+  }
+
+  private *all(restored: Map<string, string>): IterableIterator<[string, V]> {
+    for (const [key, json] of restored) yield [key, parseJson(json) as V]
+    yield* this.map.entries()
+  }
+
+  private forget(key: string): boolean {
+    const was = this.restored!.delete(key)
+    if (this.restored!.size === 0) this.restored = undefined
+    return was
   }
 }
 
@@ -55,7 +83,7 @@ export class LaneState {
   /** @param pending changes that go with the first ones */
   constructor(checkpoint?: Checkpoint, pending: CheckpointDelta['state'] = []) {
     this.pending = pending
-    for (const [store, key, json] of checkpoint?.state ?? []) this.store(store).map.set(key, parseJson(json) as Json)
+    if (checkpoint) for (const [store, entries] of keptOf(checkpoint).stores) this.store(store).restore(entries)
   }
 
   /** Opens a store, already holding what the checkpoint held. */

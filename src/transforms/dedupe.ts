@@ -86,9 +86,11 @@ class Seen {
   constructor(state: State<[number, number]>, max: number) {
     this.state = state
     this.max = max
-    const entries = [...state.entries()].toSorted(([, a], [, b]) => a[1] - b[1])
-    this.queue = new Fifo(entries.map(([key]) => key))
-    this.next = (entries.at(-1)?.[1][1] ?? 0) + 1
+    const keys: string[] = []
+    const order = new Float64Array(state.size)
+    for (const [key, [, n]] of state.entries()) order[keys.push(key) - 1] = n
+    this.queue = new Fifo(inOrder(keys, order))
+    this.next = order.reduce((a, b) => Math.max(a, b), 0) + 1
   }
 
   has(key: string): boolean {
@@ -111,6 +113,12 @@ class Seen {
   private forgetOldest(): void {
     this.state.delete(this.queue.shift()!)
   }
+}
+
+/** Sorted by number, without an object for each key: there may be ten million. Written in order, they mostly are read in order. */
+function inOrder(keys: string[], order: Float64Array): string[] {
+  if (order.every((n, i) => i === 0 || order[i - 1] < n)) return keys
+  return Array.from(Uint32Array.from(keys.keys()).sort((a, b) => order[a] - order[b]), i => keys[i])
 }
 
 /** Text as it is would make `1` and `"1"` the same. */

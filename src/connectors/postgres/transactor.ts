@@ -14,6 +14,7 @@ import {
 } from '../../contract/plugin.ts'
 import { type ConnectionConfig, connect, type PostgresHandle } from '../../kit/postgres/connect.ts'
 import { stateOwner } from '../../kit/state-owner.ts'
+import { keptCheckpoint, KeptState } from '../../kit/kept-state.ts'
 import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
 import type { Driver, Queryable } from '../../kit/postgres/driver.ts'
 import { type Claim, PostgresTransaction, unescape } from './transaction.ts'
@@ -50,7 +51,9 @@ const LIST = `
   select c.id, c.pipeline, c.lane, c.position, s.store, s.key, s.json from runner_checkpoint c
   left join runner_checkpoint_state s on s.checkpoint = c.id
   where c.position is not null and starts_with(c.pipeline, $1) order by c.pipeline, c.lane, s.store, s.key`
-const READ_STATE = 'select store, key, json from runner_checkpoint_state where checkpoint = $1'
+const READ_STATE = `
+  select store, key, json from runner_checkpoint_state where checkpoint = $1 and (store, key) > ($2, $3) order by store, key limit $4`
+const PAGE = 100_000
 const LOCK = 'select epoch from runner_checkpoint where id = $1 for update'
 const OWN_PID = 'select pg_backend_pid() as pid'
 /** A former owner that stands still in its transaction (frozen, cut off) is shut out like one that has gone. */
@@ -196,10 +199,20 @@ async function claimRow(driver: Driver, owner: string, lane: string): Promise<{ 
     const [row] = (await tx.query(CLAIM, [owner, lane]).finally(stop)).rows as { id: string; epoch: string; position: string | null }[]
     const { id, epoch, position } = row
     if (position === null) return { id, epoch }
-    const { rows } = await tx.query(READ_STATE, [id])
-    const state = (rows as Record<string, string>[]).map(r => [r.store, unescape(r.key), r.json] as const)
-    return { id, epoch, checkpoint: { position: JSON.parse(position) as Json, state } }
+    return { id, epoch, checkpoint: keptCheckpoint(JSON.parse(position) as Json, await readState(tx, id)) }
   })
+}
+
+/** In pages: the rows of an answer take several times the space of the state. The lane's row is locked, so nothing moves in between. */
+async function readState(tx: Queryable, id: string): Promise<KeptState> {
+  const state = new KeptState()
+  for (let after = ['', '']; ; ) {
+    const rows = (await tx.query(READ_STATE, [id, ...after, PAGE], { prepare: true })).rows as Record<string, string>[]
+    for (const { store, key, json } of rows) state.set(store, unescape(key), json)
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < PAGE) return state
+    after = [last.store, last.key]
+  }
 }
 
 /** While a claim waits for its row: ends the transaction that has it, once that one does nothing. @returns what ends the looking. */

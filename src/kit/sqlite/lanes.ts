@@ -1,5 +1,6 @@
 /** Checkpoints as rows: shared by the local store and the embedded log, which writes them in the transaction of its outputs. */
 import { type Checkpoint, type CheckpointDelta, FencedError, type Json, type StoredLane } from '../../contract/plugin.ts'
+import { keptCheckpoint, KeptState } from '../kept-state.ts'
 import type { Sqlite } from './sqlite.ts'
 
 /** One row per lane with its fencing epoch, one row per live state key. Both in their owner's name, so that pipelines share a file. */
@@ -71,8 +72,10 @@ export function removeLanes(db: Sqlite, owner: string): void {
 }
 
 function checkpointOf(db: Sqlite, lane: number, position: string): Checkpoint {
-  const rows = db.prepare('SELECT store, key, json FROM state WHERE lane = ?').all(lane) as { store: string; key: string; json: string }[]
-  return { position: JSON.parse(position) as Json, state: rows.map(r => [r.store, r.key, r.json] as const) }
+  const state = new KeptState()
+  const rows = db.prepare('SELECT store, key, json FROM state WHERE lane = ?').iterate(lane)
+  for (const { store, key, json } of rows as Iterable<{ store: string; key: string; json: string }>) state.set(store, key, json)
+  return keptCheckpoint(JSON.parse(position) as Json, state)
 }
 
 /** Saves the delta if the claim still holds. Inside `Sqlite.write` only. @throws {FencedError} when the lane was claimed again. */

@@ -4,8 +4,9 @@ export class Fifo<T> {
   private items: T[]
   private head = 0
 
-  constructor(items: readonly T[] = []) {
-    this.items = [...items]
+  /** @param items oldest first; taken over, not copied */
+  constructor(items: T[] = []) {
+    this.items = items
   }
 
   get length(): number {

@@ -11,7 +11,8 @@ import {
   type Position,
 } from '../../../../contract/plugin.ts'
 import { monotonic } from '../../../../kit/clock.ts'
-import { batchHeader, commitMarker, decodeBatch } from '../../codec/decode.ts'
+import { keptCheckpoint, KeptState } from '../../../../kit/kept-state.ts'
+import { type BatchHeader, batchHeader, commitMarker, decodeBatch } from '../../codec/decode.ts'
 import { CONTROL, TRANSACTIONAL } from '../../codec/encode.ts'
 import { type OutRecord, type TopicPartition, tpKey } from '../../driver.ts'
 import { addPartitions, createTopics, listOffsets, ADMIN_TIMEOUT } from '../topics-and-offsets.ts'
@@ -114,19 +115,29 @@ export async function readCheckpoints(
 
 interface KeptLane {
   position: { value: Position } | undefined
-  readonly state: Map<string, [store: string, key: string, json: string]>
+  readonly state: KeptState
 }
 
-class LaneStates {
+/** Batches of a transaction without a marker yet, as bytes: decoded they take ten times the space. */
+interface PendingBatch {
+  readonly set: Buffer
+  readonly batch: BatchHeader
+  readonly from: number
+}
+
+/** Checkpoints by lane, from the record sets of a partition of the topic. */
+export class LaneStates {
   private readonly tp: TopicPartition
   private readonly lane: string | undefined
+  /** What the key of each state record of the lane begins with: `["ticks/0",`. */
+  private readonly prefix: string | undefined
   private readonly lanes = new Map<string, KeptLane>()
-  /** Records of transactions without a marker yet, by producer id. */
-  private readonly open = new Map<number, Message[]>()
-
+  /** By producer id. */
+  private readonly open = new Map<number, PendingBatch[]>()
   constructor(tp: TopicPartition, lane: string | undefined) {
     this.tp = tp
     this.lane = lane
+    this.prefix = lane === undefined ? undefined : JSON.stringify([lane]).slice(0, -1)
   }
 
   get undecided(): boolean {
@@ -135,46 +146,49 @@ class LaneStates {
 
   checkpoints(): Map<string, Checkpoint> {
     const found = new Map<string, Checkpoint>()
-    for (const [id, { position, state }] of this.lanes)
-      if (position) found.set(id, { position: position.value, state: [...state.values()] })
+    for (const [id, { position, state }] of this.lanes) if (position) found.set(id, keptCheckpoint(position.value, state))
     return found
   }
 
   /** @returns the offset to read on from. */
   read(set: Buffer, from: number): number {
-    const origin = { lane: tpKey(this.tp), source: '', format: 'bytes' as const }
     let next = from
     for (let batch = batchHeader(set, 0); batch !== undefined; batch = batchHeader(set, batch.end)) {
       if (batch.lastOffset < next) continue
       if ((batch.attributes & CONTROL) !== 0) {
         const committed = commitMarker(set, batch)
-        if (committed === true) for (const message of this.open.get(batch.producerId) ?? []) this.apply(message)
+        if (committed === true) for (const pending of this.open.get(batch.producerId) ?? []) this.decode(pending)
         if (committed !== undefined) this.open.delete(batch.producerId)
       } else {
-        const messages: Message[] = []
-        decodeBatch(set, batch, next, origin, messages)
-        if ((batch.attributes & TRANSACTIONAL) === 0) for (const message of messages) this.apply(message)
-        else {
-          const pending = this.open.get(batch.producerId)
-          if (pending === undefined) this.open.set(batch.producerId, messages)
-          else for (const message of messages) pending.push(message)
-        }
+        const pending = { set, batch, from: next }
+        const others = this.open.get(batch.producerId)
+        if ((batch.attributes & TRANSACTIONAL) === 0) this.decode(pending)
+        else if (others === undefined) this.open.set(batch.producerId, [pending])
+        else others.push(pending)
       }
       next = batch.lastOffset + 1
     }
     return next
   }
 
+  private decode({ set, batch, from }: PendingBatch): void {
+    const messages: Message[] = []
+    decodeBatch(set, batch, from, { lane: tpKey(this.tp), source: '', format: 'bytes' }, messages)
+    for (const message of messages) this.apply(message)
+  }
+
   private apply(message: Message): void {
-    const [id, store, key] = JSON.parse(message.key!) as [string, string?, string?]
+    const text = message.key!
+    // Another lane's of the same partition.
+    if (this.prefix !== undefined && !text.startsWith(this.prefix)) return
+    const [id, store, key] = JSON.parse(text) as [string, string?, string?]
     if (this.lane !== undefined && id !== this.lane) return
     let lane = this.lanes.get(id)
-    if (lane === undefined) this.lanes.set(id, (lane = { position: undefined, state: new Map() }))
+    if (lane === undefined) this.lanes.set(id, (lane = { position: undefined, state: new KeptState() }))
     const json = message.payload?.toString()
     if (store !== undefined && key !== undefined) {
-      const mapKey = message.key!
-      if (json === undefined) lane.state.delete(mapKey)
-      else lane.state.set(mapKey, [store, key, json])
+      if (json === undefined) lane.state.delete(store, key)
+      else lane.state.set(store, key, json)
       return
     }
     if (json === undefined) {

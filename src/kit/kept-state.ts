@@ -1,0 +1,55 @@
+/**
+ * The state of a checkpoint while it is read back: by store and key, so that what is overwritten or deleted is gone at once, and what is
+ * left becomes a lane's state without another copy. Ten million entries have to fit where the running pipeline had them.
+ */
+import { type Checkpoint, EnvironmentError, type Position } from '../contract/plugin.ts'
+
+type Entry = readonly [store: string, key: string, json: string]
+
+/** Entries that a Map of V8 can hold. */
+export const MAX_ENTRIES = 2 ** 24 - 1
+
+export class KeptState implements Iterable<Entry> {
+  readonly stores = new Map<string, Map<string, string>>()
+
+  static from(entries: Iterable<Entry>): KeptState {
+    if (entries instanceof KeptState) return entries
+    const kept = new KeptState()
+    for (const [store, key, json] of entries) kept.set(store, key, json)
+    return kept
+  }
+
+  /** @throws {EnvironmentError} for more entries than a store can hold. */
+  set(store: string, key: string, json: string): void {
+    let keys = this.stores.get(store)
+    if (keys === undefined) this.stores.set(store, (keys = new Map()))
+    if (keys.size === MAX_ENTRIES && !keys.has(key)) throw new EnvironmentError(`the checkpoint holds more than ${MAX_ENTRIES} entries of store ${store}`)
+    keys.set(key, json)
+  }
+
+  delete(store: string, key: string): void {
+    this.stores.get(store)?.delete(key)
+  }
+
+  get size(): number {
+    let n = 0
+    for (const keys of this.stores.values()) n += keys.size
+    return n
+  }
+
+  *[Symbol.iterator](): Iterator<Entry> {
+    for (const [store, keys] of this.stores) for (const [key, json] of keys) yield [store, key, json]
+  }
+}
+
+const kept = new WeakMap<Checkpoint, KeptState>()
+
+/** A checkpoint whose state is no array until somebody reads it as one. */
+export function keptCheckpoint(position: Position, state: KeptState): Checkpoint {
+  const checkpoint = Object.defineProperty({ position }, 'state', { enumerable: true, get: () => [...state] }) as Checkpoint
+  kept.set(checkpoint, state)
+  return checkpoint
+}
+
+/** For the runtime, which takes it over: nothing else may use it then. */
+export const keptOf = (checkpoint: Checkpoint): KeptState => kept.get(checkpoint) ?? KeptState.from(checkpoint.state)
