@@ -60,6 +60,8 @@ export interface RetryConfig {
 export interface LimitsConfig {
   /** Levels of nesting of a record. */
   readonly depth?: number
+  /** Bytes of state of all lanes in this process. */
+  readonly state?: number
 }
 
 export interface MetricsConfig {

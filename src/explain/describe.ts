@@ -108,7 +108,7 @@ function runtimeOf({
       max_delay: formatDuration(retry.max_delay),
       breaker_reset: formatDuration(retry.breaker_reset),
     },
-    ...(limits?.depth !== undefined && { limits: { depth: limits.depth } }),
+    ...(limits && { limits }),
     ...(metrics?.enabled && { metrics: `http://${metrics.host}:${metrics.port}/metrics` }),
     ...(endpoints.length > 0 && { endpoints: endpoints.map(e => `http://${e.host}:${e.port}${e.path}`).join(', ') }),
   }

@@ -2,6 +2,7 @@
  * The state of a checkpoint while it is read back: by store and key, so that what is overwritten or deleted is gone at once, and what is
  * left becomes a lane's state without another copy. Ten million entries have to fit where the running pipeline had them.
  */
+import { getHeapStatistics } from 'node:v8'
 import { type Checkpoint, EnvironmentError, type Position } from '../contract/plugin.ts'
 
 type Entry = readonly [store: string, key: string, json: string]
@@ -11,6 +12,7 @@ export const MAX_ENTRIES = 2 ** 24 - 1
 
 export class KeptState implements Iterable<Entry> {
   readonly stores = new Map<string, Map<string, string>>()
+  private written = 0
 
   static from(entries: Iterable<Entry>): KeptState {
     if (entries instanceof KeptState) return entries
@@ -25,6 +27,7 @@ export class KeptState implements Iterable<Entry> {
     if (keys === undefined) this.stores.set(store, (keys = new Map()))
     if (keys.size === MAX_ENTRIES && !keys.has(key)) throw new EnvironmentError(`the checkpoint holds more than ${MAX_ENTRIES} entries of store ${store}`)
     keys.set(key, json)
+    if ((++this.written & 0xffff) === 0) assertRoom(store, this.written)
   }
 
   delete(store: string, key: string): void {
@@ -40,6 +43,16 @@ export class KeptState implements Iterable<Entry> {
   *[Symbol.iterator](): Iterator<Entry> {
     for (const [store, keys] of this.stores) for (const [key, json] of keys) yield [store, key, json]
   }
+}
+
+/** A process that runs out of memory ends without a word, after minutes. @throws {EnvironmentError} before that */
+function assertRoom(store: string, entries: number): void {
+  const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
+  if (used < limit * 0.9) return
+  throw new EnvironmentError(
+    `the checkpoint does not fit into memory: after ${entries} entries of state (the last of store ${store}) ${Math.round(used / 1_048_576)} MiB ` +
+      `of ${Math.round(limit / 1_048_576)} MiB are in use; raise NODE_OPTIONS=--max-old-space-size, or begin anew with --fresh`,
+  )
 }
 
 const kept = new WeakMap<Checkpoint, KeptState>()

@@ -187,6 +187,11 @@ export class Lane {
     return this.status === 'dropped' || (this.status === 'running' && !this.writer.flushing && !this.busy)
   }
 
+  /** Estimated memory of its state, by store. */
+  stateBytes(): Iterable<readonly [store: string, bytes: number, keys: number]> {
+    return this.state.bytes()
+  }
+
   get load(): { inFlight: number; stateKeys: number } {
     return { inFlight: this.writer.load, stateKeys: this.state.size }
   }

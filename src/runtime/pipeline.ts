@@ -1,4 +1,5 @@
 /** One running pipeline: reads its sources, moves batches through lanes, and ends by input, signal or failure. */
+import { getHeapStatistics } from 'node:v8'
 import { EnvironmentError, FencedError, type Logger, PipelineError, type Source, VerdictError } from '../contract/plugin.ts'
 import { isOneShot } from '../config/traits.ts'
 import { Assignment } from './assignment.ts'
@@ -25,6 +26,9 @@ export interface RunOptions {
 const TICK = 250
 /** How long a one-shot pipeline waits for a peer of its sources, ms: somebody waits for its result. */
 export const PATIENCE = 30_000
+/** Bytes: as much again is needed by everything else and by the garbage collector. */
+const DEFAULT_STATE_LIMIT = getHeapStatistics().heap_size_limit / 2
+const mebibytes = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`
 /** Closing takes no longer, ms: a peer that does not answer must not keep the process. */
 const CLOSE_BUDGET = 5000
 
@@ -178,11 +182,36 @@ export class PipelineRun {
     this.cancelTick = this.options.clock.after(TICK, () => {
       const { untilIdle } = this.options
       this.reasons()
+      this.boundState()
       if (this.built.sources.some(({ source }) => isAway(source))) this.reachableSince = this.options.clock.monotonic()
       if (untilIdle !== undefined && !this.stopping && this.idleFor() >= untilIdle) this.stop()
       else for (const lane of this.lanes.values()) void lane.tick(this.caughtUp(lane)).catch(error => this.fatal(error as Error))
       this.tick()
     })
+  }
+
+  /** Stops before the process runs out of memory, while there is something to say and everything is committed. */
+  private boundState(): void {
+    const held = new Map<string, { bytes: number; keys: number }>()
+    let total = 0
+    for (const lane of this.lanes.values()) {
+      for (const [store, bytes, keys] of lane.stateBytes()) {
+        total += bytes
+        const sum = held.get(store) ?? { bytes: 0, keys: 0 }
+        held.set(store, { bytes: sum.bytes + bytes, keys: sum.keys + keys })
+      }
+    }
+    const limit = this.built.pipeline.limits?.state ?? DEFAULT_STATE_LIMIT
+    if (total <= limit) return
+    const list = [...held].toSorted(([, a], [, b]) => b.bytes - a.bytes).slice(0, 3)
+    const shown = list.map(([store, { bytes, keys }]) => `${store} ${mebibytes(bytes)} in ${keys} keys`).join(', ')
+    this.fatal(
+      new EnvironmentError(
+        `the state of ${this.lanes.size} lanes takes about ${mebibytes(total)} of memory, more than limits.state (${mebibytes(limit)}): ${shown}. ` +
+          'Keep less (a shorter ttl, fewer max_keys), share the lanes with more instances, or raise limits.state together with NODE_OPTIONS=--max-old-space-size. ' +
+          'What is committed can be restored',
+      ),
+    )
   }
 
   /** Of a one-shot: ends the run when a source's peer has been away since `since` for longer than its patience. */

@@ -15,6 +15,9 @@ import { keptOf } from '../kit/kept-state.ts'
 export const MANIFEST_STORE = ''
 export const MANIFEST_KEY = 'made_from'
 
+/** What an entry takes in memory besides its key and its value: places in a map, a string's and an object's head. */
+const ENTRY_BYTES = 150
+
 class Store<V extends Json> implements State<V> {
   readonly map = new Map<string, V>()
   /** Restored and not looked at since, as JSON: parsed all at once it would take more memory than it had in the run before. */
@@ -22,9 +25,29 @@ class Store<V extends Json> implements State<V> {
   readonly dirty = new Set<string>()
   /** Of a plugin that is not built in: what it keeps is checked to be JSON while the record in hand is known. */
   checked = false
+  private weighed = 0
+  private characters = 0
 
   restore(entries: Map<string, string>): void {
+    // Every thousandth says enough.
+    let i = 0
+    for (const [key, json] of entries) if (i++ % 1000 === 0) this.weigh(key, json)
     this.restored = entries.size > 0 ? entries : undefined
+  }
+
+  weigh(key: string, json: string): void {
+    // The last thousands count, so that an average follows what it is of.
+    if (this.weighed >= 100_000) {
+      this.weighed /= 2
+      this.characters /= 2
+    }
+    this.weighed++
+    this.characters += key.length + json.length
+  }
+
+  /** Estimated from the average of what was written. */
+  get bytes(): number {
+    return this.weighed === 0 ? 0 : Math.round(this.size * (ENTRY_BYTES + this.characters / this.weighed))
   }
 
   get(key: string): V | undefined {
@@ -100,7 +123,9 @@ export class LaneState {
     for (const [name, store] of this.stores) {
       for (const key of store.dirty) {
         const value = store.map.get(key)
-        changes.push([name, key, value === undefined ? null : encoded(name, key, value)])
+        const json = value === undefined ? null : encoded(name, key, value)
+        if (json !== null) store.weigh(key, json)
+        changes.push([name, key, json])
       }
       store.dirty.clear()
     }
@@ -117,6 +142,11 @@ export class LaneState {
     let n = 0
     for (const store of this.stores.values()) n += store.size
     return n
+  }
+
+  /** Estimated memory by store, bytes. */
+  *bytes(): Generator<readonly [store: string, bytes: number, keys: number]> {
+    for (const [name, store] of this.stores) yield [name, store.bytes, store.size]
   }
 
   get opened(): boolean {

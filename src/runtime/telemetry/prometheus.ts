@@ -67,6 +67,13 @@ export async function createRegistry(runs: Iterable<PipelineRun>, options: { rea
   gauge('runner_state_keys', 'Keys of state held, per lane', ['lane'], (set, { lanes }) => {
     for (const [lane, l] of lanes) set({ lane }, l.load.stateKeys)
   })
+  gauge('runner_state_bytes', 'Memory that state takes, estimated, per lane', ['lane'], (set, { lanes }) => {
+    for (const [lane, l] of lanes) {
+      let sum = 0
+      for (const [, bytes] of l.stateBytes()) sum += bytes
+      set({ lane }, sum)
+    }
+  })
   gauge('runner_ready', '1 when the pipeline is ready', [], (set, run) => set({}, run.notReady().length === 0 ? 1 : 0))
 
   // Plugins make their meters while they run: those families are looked up at every scrape.

@@ -1,0 +1,96 @@
+/** State of a lane: restored as it was written and parsed when it is looked at; bounded; in memory once. */
+import { expect, test } from 'vitest'
+import { defineTransform, type State, type TransformPlugin } from '../../src/contract/plugin.ts'
+import { keptCheckpoint, keptOf, KeptState } from '../../src/kit/kept-state.ts'
+import { LaneState } from '../../src/runtime/state.ts'
+import { VirtualClock } from '../../src/kit/clock.ts'
+import { MemoryLog, pipelineOf, start } from './harness.ts'
+
+const restored = (entries: readonly [string, string][]): { state: LaneState; store: State<any> } => {
+  const state = new LaneState({ position: 1, state: entries.map(([key, json]) => ['s', key, json] as const) })
+  return { state, store: state.open('s') }
+}
+
+test('what was restored is there, in its order, and is no change', () => {
+  const { state, store } = restored([
+    ['b', '[1,"x"]'],
+    ['a', '{"n":2}'],
+    ['c', 'null'],
+  ])
+  expect([...store.entries()]).toEqual([
+    ['b', [1, 'x']],
+    ['a', { n: 2 }],
+    ['c', null],
+  ])
+  expect([store.size, store.get('a'), store.get('b'), store.get('d')]).toEqual([3, { n: 2 }, [1, 'x'], undefined])
+  // Looked at twice it is one object: what a step changes in place is what it sets.
+  expect(store.get('a')).toBe(store.get('a'))
+  expect([...store.entries()].map(([key]) => key).toSorted()).toEqual(['a', 'b', 'c'])
+  expect(state.takeChanges()).toEqual([])
+})
+
+test('what was restored can be overwritten and deleted, looked at or not', () => {
+  const { state, store } = restored([
+    ['a', '1'],
+    ['b', '2'],
+    ['c', '3'],
+    ['d', '4'],
+  ])
+  store.set('a', 10)
+  store.delete('b')
+  store.get('c')
+  store.delete('c')
+  store.delete('none')
+  expect([store.size, store.get('a'), store.get('b'), store.get('c'), store.get('d')]).toEqual([2, 10, undefined, undefined, 4])
+  expect(state.takeChanges()).toEqual([
+    ['s', 'a', '10'],
+    ['s', 'b', null],
+    ['s', 'c', null],
+  ])
+  expect(state.size).toBe(2)
+})
+
+test('a checkpoint that was read entry by entry is taken over, not copied', () => {
+  const kept = new KeptState()
+  kept.set('s', 'a', '1')
+  kept.set('s', 'b', '2')
+  kept.set('s', 'a', '3')
+  kept.delete('s', 'b')
+  kept.delete('t', 'x')
+  const checkpoint = keptCheckpoint(7, kept)
+  expect(checkpoint).toEqual({ position: 7, state: [['s', 'a', '3']] })
+  expect(keptOf(checkpoint)).toBe(kept)
+  expect(keptOf({ position: 7, state: [['s', 'a', '3']] }).size).toBe(1)
+})
+
+const keeping: TransformPlugin = defineTransform({
+  type: 'keeping',
+  schema: {},
+  stateful: true,
+  create: (_config, ctx) => {
+    const state = ctx.state<string>('all')
+    return {
+      process(messages, out) {
+        for (const m of messages) {
+          state.set(String(m.offset), 'x'.repeat(1000))
+          out.emit(m)
+        }
+      },
+    }
+  },
+})
+
+test('over limits.state the run stops, says which step holds how much, and has committed everything', async () => {
+  const clock = new VirtualClock(1_700_000_000_000)
+  const log = new MemoryLog({ lanes: { a: Array.from({ length: 2000 }, (_, n) => ({ n })) }, batch: () => 50, endless: true })
+  const run = start(pipelineOf(log, [keeping], { limits: { state: 1_048_576 } }), { clock })
+  const ended = expect(run.run()).rejects.toThrow(
+    /^the state of 1 lanes takes about \d MiB of memory, more than limits\.state \(1 MiB\): t0\.all \d MiB in \d+ keys\. .*--max-old-space-size/,
+  )
+  for (let i = 0; i < 200; i++) {
+    for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve))
+    if (!clock.step(clock.monotonic() + 50)) continue
+  }
+  await ended
+  expect(log.checkpoints.get('a')!.state.size).toBeGreaterThan(500)
+})
