@@ -25,7 +25,8 @@ export class KeptState implements Iterable<Entry> {
   set(store: string, key: string, json: string): void {
     let keys = this.stores.get(store)
     if (keys === undefined) this.stores.set(store, (keys = new Map()))
-    if (keys.size === MAX_ENTRIES && !keys.has(key)) throw new EnvironmentError(`the checkpoint holds more than ${MAX_ENTRIES} entries of store ${store}`)
+    if (keys.size === MAX_ENTRIES && !keys.has(key))
+      throw new EnvironmentError(`the checkpoint holds more than ${MAX_ENTRIES} entries of store ${store}`)
     keys.set(key, json)
     if ((++this.written & 0xffff) === 0) assertRoom(store, this.written)
   }

@@ -118,7 +118,10 @@ class Seen {
 /** Sorted by number, without an object for each key: there may be ten million. Written in order, they mostly are read in order. */
 function inOrder(keys: string[], order: Float64Array): string[] {
   if (order.every((n, i) => i === 0 || order[i - 1] < n)) return keys
-  return Array.from(Uint32Array.from(keys.keys()).sort((a, b) => order[a] - order[b]), i => keys[i])
+  return Array.from(
+    Uint32Array.from(keys.keys()).sort((a, b) => order[a] - order[b]),
+    i => keys[i],
+  )
 }
 
 /** Text as it is would make `1` and `"1"` the same. */

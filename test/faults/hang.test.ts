@@ -104,14 +104,21 @@ afterAll(async () => {
 })
 
 /** Frozen: not ready in time, with these reasons; awake: ready, and what was sent has come out. */
-async function freeze(server: KafkaServer | PostgresServer | RedisServer, wanted: readonly RegExp[], up: Parameters<typeof send>[0]): Promise<void> {
+async function freeze(
+  server: KafkaServer | PostgresServer | RedisServer,
+  wanted: readonly RegExp[],
+  up: Parameters<typeof send>[0],
+): Promise<void> {
   server.pause()
   if (up) await send(up)
   say('not ready after', await untilStatus(runner, port, '/ready', 503, 15_000))
-  await eventually(async () => {
-    const found = await reasons()
-    for (const pattern of wanted) expect(found.join('\n')).toMatch(pattern)
-  }, { by: runner, timeout: 15_000 })
+  await eventually(
+    async () => {
+      const found = await reasons()
+      for (const pattern of wanted) expect(found.join('\n')).toMatch(pattern)
+    },
+    { by: runner, timeout: 15_000 },
+  )
   server.resume()
   say('ready again after', await untilStatus(runner, port, '/ready', 200, 60_000))
   say('a new record takes', await (await send())())

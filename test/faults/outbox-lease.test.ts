@@ -52,9 +52,12 @@ describe.each(['exactly_once', 'at_least_once'])('%s', delivery => {
       await sql(dsn, `INSERT INTO outbox (aggregate_id, type, payload) VALUES ${values.join()}`)
     }
     const marked = (): Promise<void> =>
-      eventually(async () => expect(await sql(dsn, 'SELECT count(*)::int AS n FROM outbox WHERE processed_at IS NULL')).toEqual([{ n: 0 }]), {
-        timeout: 60_000,
-      })
+      eventually(
+        async () => expect(await sql(dsn, 'SELECT count(*)::int AS n FROM outbox WHERE processed_at IS NULL')).toEqual([{ n: 0 }]),
+        {
+          timeout: 60_000,
+        },
+      )
     try {
       const one = await start(how === 'vanished' ? dsn.replace(String(postgres.port), String(proxy.port)) : dsn)
       await insert(50)
