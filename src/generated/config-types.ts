@@ -292,7 +292,7 @@ export interface HttpSourceConfig {
    */
   allow_unauthenticated: boolean
   /**
-   * Requests that say the same key in a header are one: a repeat gets the first one's answer, and one that is on its way is waited for. Kept in memory; the key is also a header of each message (and `idempotency-index`, the row's place in the request), by which a sink can tell a repeat after a restart.
+   * Requests that say the same key in a header are one: a repeat gets the first one's answer, and one that is on its way is waited for. `remember` says where answers are kept. The key is also a header of each message (and `idempotency-index`, the row's place in the request), by which a sink can recognize a repeat on another machine.
    */
   idempotency_key?: {
     /**
@@ -312,6 +312,10 @@ export interface HttpSourceConfig {
      */
     max: number
   }
+  /**
+   * Where answers to idempotency keys and signed requests are kept. `disk`: in `http-requests.db` in the state directory, written before the request is answered, so that repeats and replays are recognized after a restart too; a power failure may lose the last second. `memory`: until the process ends.
+   */
+  remember: 'disk' | 'memory'
   /**
    * `when_written`: 200 after every row is written and committed, 422 when some were refused. `at_once`: 202 as soon as the request is taken; what is in memory is lost with the process, and refused rows need a `dlq`.
    */
@@ -827,7 +831,7 @@ export interface RunnerStatusSourceConfig {
  */
 export interface ScheduleSourceConfig {
   /**
-   * How often. In ms.
+   * How often, counted from the beginning of 1970 in UTC. For days and hours of a time zone use `cron`. In ms.
    */
   every?: number
   /**
@@ -835,7 +839,7 @@ export interface ScheduleSourceConfig {
    */
   cron?: string
   /**
-   * Time zone of `cron`.
+   * Time zone of `cron`: an IANA name, or an offset from UTC.
    */
   timezone: string
   /**
@@ -1842,7 +1846,7 @@ export interface WindowConfig {
    */
   align?: string
   /**
-   * With `size`: a window begins this often, so that windows overlap. Default: `size`. In ms.
+   * With `size`: a window begins this often, so that windows overlap. For a `size` of a fixed length in UTC, without `zone` and `session`. Default: `size`. In ms.
    */
   every?: number
   /**

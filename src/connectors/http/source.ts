@@ -17,11 +17,13 @@ import { AuthFailure } from './source/signature.ts'
 import { Intake } from './source/intake.ts'
 import { discard, receive, type Receiving } from './source/receive.ts'
 import { IdempotentRequests } from './source/idempotent-requests.ts'
+import { requestFile, RequestJournal } from './source/request-journal.ts'
 import { RefusalLog } from './source/refusal-log.ts'
 import { cut, formatOf, messagesOf } from './source/rows.ts'
-import { JsonError } from './source/scan.ts'
+import { JsonError } from '../../kit/text/json-scan.ts'
 import { isLoopback } from '../../kit/http/loopback.ts'
 import { checkPort } from '../../kit/http/check-port.ts'
+import { checkWritable } from '../../kit/check-writable.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<HttpSourceConfig>({
@@ -31,11 +33,17 @@ export default defineSource<HttpSourceConfig>({
   shares: true,
   awaitsCommit: c => c.answer === 'when_written',
   reason: c =>
-    c.answer === 'at_once'
+    (c.answer === 'at_once'
       ? 'requests are answered before they are written, and what is in memory is lost with the process'
-      : 'a request is kept only in memory, but it is answered after its rows are committed: a sender that repeats what got no 2xx loses nothing',
+      : 'a request is kept only in memory, but it is answered after its rows are committed: a sender that repeats what got no 2xx loses nothing') +
+    repeats(c),
   validateConfig,
-  check: checkPort,
+  check: async c => [
+    ...(await checkPort(c)),
+    ...(remembers(c) && c.remember === 'disk'
+      ? [checkWritable(`file of answered requests ${requestFile()}`, requestFile(), 'is there')]
+      : []),
+  ],
   create: (config, ctx) => new HttpSource(config, ctx),
 })
 
@@ -47,6 +55,19 @@ const PER_MS = 1000
 const CLOSE_GRACE = 1000
 /** Signed requests, where `idempotency_key` does not say. */
 const REMEMBERED = { ttl: 86_400_000, max: 100_000 }
+
+const knowsReplays = ({ auth }: HttpSourceConfig): boolean => auth.replays === 'answer' && createAuth(auth).scheme !== undefined
+const remembers = (c: HttpSourceConfig): boolean => c.idempotency_key !== undefined || knowsReplays(c)
+
+/** What `explain` says of requests that come twice. */
+function repeats(c: HttpSourceConfig): string {
+  if (!remembers(c)) return ''
+  const what = [knowsReplays(c) && 'replays of signed requests', c.idempotency_key && 'repeats of an idempotency key']
+    .filter(Boolean)
+    .join(' and ')
+  if (c.remember === 'memory') return `; ${what} are known until the process ends, and written again after it`
+  return `; ${what} are known across restarts on this machine, from http-requests.db in the state directory, except of a request whose rows were written and whose answer was not when the process was killed`
+}
 
 function validateConfig(config: HttpSourceConfig): ConfigProblem[] {
   const problems = validateAuth(config.auth)
@@ -77,6 +98,9 @@ class HttpSource implements Source {
   private readonly idempotentRequests: IdempotentRequests | undefined
   /** By what was signed. */
   private readonly replays: IdempotentRequests | undefined
+  /** What outlives the process: name and ttl (ms) of each. */
+  private readonly stores: [requests: IdempotentRequests, name: string, ttl: number][] = []
+  private journal: RequestJournal | undefined
   private readonly refusals: RefusalLog
   private readonly idempotency: { readonly header: string; readonly required: boolean } | undefined
   private readonly receiving: Receiving = { bytes: 0 }
@@ -95,12 +119,17 @@ class HttpSource implements Source {
     const idempotency = config.idempotency_key
     const header = idempotency?.header ?? scheme?.idHeader
     this.idempotency = header === undefined ? undefined : { header: header.toLowerCase(), required: idempotency?.required ?? false }
-    this.idempotentRequests = idempotency && new IdempotentRequests({ ...idempotency, onForgotten: forgotten(ctx) })
+    if (idempotency) {
+      this.idempotentRequests = new IdempotentRequests({ ...idempotency, onForgotten: answerForgotten(ctx) })
+      this.stores.push([this.idempotentRequests, 'key', idempotency.ttl])
+    }
     if (scheme && config.auth.replays === 'answer') {
       const { ttl, max } = idempotency ?? REMEMBERED
       const keep = tolerance === undefined ? undefined : 2 * tolerance + 1000
       // With a time in what is signed nothing older than that gets this far; only an id of the sender's own is worth more.
-      this.replays = new IdempotentRequests({ ttl: Math.max(keep ?? 0, keep === undefined || scheme.idHeader ? ttl : 0), max, keep })
+      const remembered = Math.max(keep ?? 0, keep === undefined || scheme.idHeader ? ttl : 0)
+      this.replays = new IdempotentRequests({ ttl: remembered, max, keep, onForgotten: replayForgotten(ctx) })
+      this.stores.push([this.replays, 'signed', remembered])
     }
     this.refusals = new RefusalLog(ctx, config.path)
     // A dry run and a back-fill commit nothing, so nobody can wait for it.
@@ -114,6 +143,7 @@ class HttpSource implements Source {
     const { host, port, path, methods } = this.config
     const positions = await this.ctx.assign([{ id: this.lane, source: this.ctx.step }])
     this.intake.next = Math.max(this.ctx.clock.now() * PER_MS, (positions.get(this.lane) as number | undefined) ?? 0)
+    await this.restore()
     signal.addEventListener('abort', () => this.drain(), { once: true })
     const owner = `source '${this.ctx.step}' of pipeline '${this.ctx.pipeline}'`
     const handle = (request: IncomingMessage, response: ServerResponse): Promise<void> => this.handle(request, response)
@@ -122,6 +152,26 @@ class HttpSource implements Source {
       advice: 'Set its port to a free one.',
     })
     this.gauge()
+  }
+
+  /** A dry run and a back-fill leave no trace. */
+  private async restore(): Promise<void> {
+    const { config, ctx, stores } = this
+    if (this.journal || stores.length === 0 || config.remember === 'memory' || ctx.range !== undefined) return
+    const now = ctx.clock.now()
+    const journal = await RequestJournal.open(now, notKept(ctx))
+    this.journal = journal
+    for (const [requests, name, ttl] of stores) {
+      const owner = `${ctx.pipeline}/${this.lane}#${name}`
+      requests.restore(
+        {
+          load: () => journal.load(owner),
+          put: request => journal.put(owner, request, ttl),
+          drop: key => journal.drop(owner, key),
+        },
+        now,
+      )
+    }
   }
 
   async read(signal: AbortSignal): ReturnType<Source['read']> {
@@ -155,6 +205,8 @@ class HttpSource implements Source {
     clearTimeout(timer)
     await this.attachment?.detach()
     this.attachment = undefined
+    await this.journal?.close()
+    this.journal = undefined
     this.refusals.close()
   }
 
@@ -289,17 +341,36 @@ class HttpSource implements Source {
   }
 }
 
-/** Counts answers forgotten before their time; the first one is logged. */
-function forgotten(ctx: SourceContext): () => void {
-  const count = ctx.metrics.counter('runner_http_answers_forgotten_total', 'Answers to idempotency keys forgotten before their ttl', {
-    step: ctx.step,
-  })
+/** Counts, and logs the first time. */
+function countOnce(ctx: SourceContext, name: string, help: string): (message: string, details?: object) => void {
+  const count = ctx.metrics.counter(name, help, { step: ctx.step })
   const say = logOnce(ctx.log, ctx.step)
-  return () => {
+  return (message, details) => {
     count.inc()
-    say(() => ({
-      message:
-        'forgot the answer to an idempotency key before its ttl, because idempotency_key.max answers or 16 MiB of them are remembered: a repeat of that request would be written again; raise max or shorten ttl',
-    }))
+    say(() => ({ details, message }))
   }
+}
+
+function answerForgotten(ctx: SourceContext): () => void {
+  const say = countOnce(ctx, 'runner_http_answers_forgotten_total', 'Answers to idempotency keys forgotten before their ttl')
+  return () =>
+    say(
+      'forgot the answer to an idempotency key before its ttl, because idempotency_key.max answers or 16 MiB of them are remembered: a repeat of that request would be written again; raise max or shorten ttl',
+    )
+}
+
+function replayForgotten(ctx: SourceContext): () => void {
+  const say = countOnce(ctx, 'runner_http_replays_forgotten_total', 'Signed requests forgotten while a copy of them would be let in')
+  return () =>
+    say(
+      'forgot a signed request while a copy of it would be let in, because idempotency_key.max requests (100,000 by default) or 16 MiB of answers are remembered: a replay of that request would be written again; set idempotency_key with a higher max or a shorter ttl',
+    )
+}
+
+function notKept(ctx: SourceContext): (error: Error) => void {
+  const say = countOnce(ctx, 'runner_http_journal_errors_total', 'Writes of answered requests to the state directory that failed')
+  return error =>
+    say(
+      `could not keep which requests were answered: ${error.message}; after a restart repeats and replays of them would be written again, unless a later write succeeds`,
+    )
 }

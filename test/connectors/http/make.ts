@@ -4,6 +4,7 @@ import http from '../../../src/connectors/http/source.ts'
 import type { Message, SinkPlugin, TransformPlugin } from '../../../src/contract/plugin.ts'
 import type { PipelineRun } from '../../../src/runtime/pipeline.ts'
 import { freePorts } from '../../support/servers/ports.ts'
+import { tempDir } from '../../support/runner.ts'
 import { MemoryLog, pipelineOf, start } from '../../runtime/harness.ts'
 
 /** `auth` may be a part of it. */
@@ -17,6 +18,7 @@ export const sourceConfig = (config: PartialConfig & { port: number }): HttpSour
   headers: [],
   max_body: 1024 * 1024,
   allow_unauthenticated: false,
+  remember: 'disk',
   answer: 'when_written',
   answer_timeout: 30_000,
   max_pending: 10_000,
@@ -50,11 +52,22 @@ export interface HookOptions {
   readonly dlq?: boolean
   readonly write?: ReturnType<SinkPlugin['create']>['write']
   readonly shutdownTimeout?: number
+  /** Default: a new one. */
+  readonly stateDir?: string
   /** Called with each line of log, as JSON. */
   readonly log?: (line: string) => void
 }
 
-export async function hook({ config, transforms = [], dlq = false, write, shutdownTimeout, log: onLine }: HookOptions = {}): Promise<Hook> {
+export async function hook({
+  config,
+  transforms = [],
+  dlq = false,
+  write,
+  shutdownTimeout,
+  stateDir,
+  log: onLine,
+}: HookOptions = {}): Promise<Hook> {
+  process.env.RUNNER_STATE_DIR = stateDir ?? tempDir()
   const [port] = config?.port === undefined ? await freePorts(1) : [config.port]
   const log = new MemoryLog({ lanes: {}, batch: () => 1 })
   const pipeline = pipelineOf(log, transforms, { delivery: 'at_least_once', ...(shutdownTimeout && { shutdown_timeout: shutdownTimeout }) })

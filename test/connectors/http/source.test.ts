@@ -1,15 +1,18 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { sign as githubSign } from '@octokit/webhooks-methods'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import type { HttpSinkConfig } from '../../../src/generated/config-types.ts'
+import type { HttpSinkConfig, HttpSourceConfig } from '../../../src/generated/config-types.ts'
 import sink from '../../../src/connectors/http/sink.ts'
 import source from '../../../src/connectors/http/source.ts'
 import { BatchError, ConnectionError, DataError, defineTransform, type TransformPlugin } from '../../../src/contract/plugin.ts'
-import { fakeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext, fakeSourceContext } from '../../conformance/lib/fake-context.ts'
 import { freePorts } from '../../support/servers/ports.ts'
+import { tempDir } from '../../support/runner.ts'
 import { sourceConfig, hook as openHook, type Hook, type HookOptions, type PartialConfig } from './make.ts'
 
 const open: Hook[] = []
@@ -331,6 +334,112 @@ describe('signed requests', () => {
       ['wrong_signature', 2],
     ])
     for (const hidden of ['s3cret', good, bad, good.slice(7), bad.slice(7)]) expect(lines.join('')).not.toContain(hidden)
+  })
+})
+
+describe('after a restart', () => {
+  const github: PartialConfig['auth'] = { signature: { scheme: 'github', secrets: ['s3cret'], tolerance: 300_000 } }
+  const idempotency_key = { header: 'idempotency-key', required: false, ttl: 60_000, max: 100 }
+  const signed = async (body: string, more = {}): Promise<Record<string, string>> => ({
+    'x-hub-signature-256': await githubSign('s3cret', body),
+    ...more,
+  })
+
+  test('a replay of a signed request and a repeat of a key get the first answer; what was not written is written', async () => {
+    const stateDir = tempDir()
+    const body = '[{"v":1},{"v":-1}]'
+    const replay = await signed(body)
+    const repeat = { ...(await signed('{"v":2}')), 'idempotency-key': 'k' }
+    const first = await hook({ stateDir, config: { auth: github, idempotency_key }, transforms: [positive] })
+    const answer = await first.post(body, replay)
+    expect(answer).toMatchObject({ status: 422, body: { accepted: 1 } })
+    expect(await first.post('{"v":2}', repeat)).toMatchObject({ status: 200 })
+    expect(await first.post('{', await signed('{'))).toMatchObject({ status: 400 })
+    await first.close()
+
+    const second = await hook({ stateDir, config: { auth: github, idempotency_key }, transforms: [positive] })
+    expect(await second.post(body, replay)).toMatchObject({ status: 422, body: answer.body as object })
+    expect(await second.post('{"v":2}', repeat)).toMatchObject({ status: 200, body: { accepted: 1 } })
+    // Another signature, the same key: the key is known, and was used for another body.
+    expect(await second.post('{"v":3}', await signed('{"v":3}', { 'idempotency-key': 'k' }))).toMatchObject({
+      status: 422,
+      body: { error: { code: 'idempotency_key_reused' } },
+    })
+    expect(values(second)).toEqual([])
+    expect(await second.post('{"v":4}', await signed('{"v":4}'))).toMatchObject({ status: 200 })
+    expect(values(second)).toEqual(['{"v":4}'])
+  })
+
+  test('the answer is on disk before it is sent: a process that is killed then has kept it', async () => {
+    const stateDir = tempDir()
+    const first = await hook({ stateDir, config: { auth: github } })
+    const bodies = Array.from({ length: 50 }, (_, i) => `{"v":${i}}`)
+    await Promise.all(bodies.map(async body => expect(await first.post(body, await signed(body))).toMatchObject({ status: 200 })))
+    // As a kill leaves it: the first process still runs, and has not closed anything.
+    const second = await hook({ stateDir, config: { auth: github } })
+    for (const body of bodies) expect(await second.post(body, await signed(body))).toMatchObject({ status: 200 })
+    expect(values(second)).toEqual([])
+  })
+
+  test('remember: memory forgets, and keeps no file', async () => {
+    const stateDir = tempDir()
+    const config: PartialConfig = { auth: github, remember: 'memory' }
+    const first = await hook({ stateDir, config })
+    await first.post('1', await signed('1'))
+    await first.close()
+    const second = await hook({ stateDir, config })
+    expect(await second.post('1', await signed('1'))).toMatchObject({ status: 200 })
+    expect(values(second)).toEqual(['1'])
+    expect(readdirSync(stateDir)).toEqual([])
+  })
+
+  test('a state directory that cannot be used ends the start, with what to set', async () => {
+    const stateDir = join(tempDir({ file: '' }), 'file', 'state')
+    const [port] = await freePorts(1)
+    process.env.RUNNER_STATE_DIR = stateDir
+    const made = source.create(sourceConfig({ port, auth: github }), fakeSourceContext('http') as never)
+    await expect(made.open!(new AbortController().signal)).rejects.toThrow(/set RUNNER_STATE_DIR .* or remember: memory/)
+  })
+
+  test('a write that fails is logged once and counted, and the next one has it', async () => {
+    const stateDir = tempDir()
+    const lines: string[] = []
+    const first = await hook({ stateDir, config: { auth: github }, log: line => lines.push(line) })
+    const file = new DatabaseSync(join(stateDir, 'http-requests.db'))
+    file.exec(`CREATE TRIGGER full BEFORE INSERT ON request BEGIN SELECT RAISE(FAIL, 'no room'); END`)
+    for (const body of ['1', '2']) expect(await first.post(body, await signed(body))).toMatchObject({ status: 200 })
+    expect(lines.filter(l => /could not keep which requests were answered: no room/.test(l))).toHaveLength(1)
+    expect(first.counter('runner_http_journal_errors_total')).toBe(2)
+    file.exec('DROP TRIGGER full')
+    await first.post('3', await signed('3'))
+    const { n } = file.prepare('SELECT count(*) AS n FROM request').get() as { n: number }
+    file.close()
+    expect(n).toBe(3)
+  })
+
+  test('what is forgotten in memory goes from the file, and a signed request forgotten early is logged once and counted', async () => {
+    const stateDir = tempDir()
+    const lines: string[] = []
+    const config: PartialConfig = { auth: github, idempotency_key: { ...idempotency_key, max: 2 } }
+    const h = await hook({ stateDir, config, log: line => lines.push(line) })
+    for (const body of ['1', '2', '3', '4', '5']) await h.post(body, await signed(body))
+    expect(lines.filter(l => /forgot a signed request.*a replay of that request would be written again/.test(l))).toHaveLength(1)
+    expect(h.counter('runner_http_replays_forgotten_total')).toBe(3)
+    const file = new DatabaseSync(join(stateDir, 'http-requests.db'), { readOnly: true })
+    const { n } = file.prepare('SELECT count(*) AS n FROM request').get() as { n: number }
+    file.close()
+    expect(n).toBe(2)
+  })
+
+  test('explain says what holds', () => {
+    const reason = (config: PartialConfig): string =>
+      (source.reason as (c: HttpSourceConfig) => string)(sourceConfig({ port: 1, ...config }))
+    expect(reason({})).not.toMatch(/known/)
+    expect(reason({ auth: github })).toMatch(/replays of signed requests are known across restarts on this machine/)
+    expect(reason({ auth: github, idempotency_key, remember: 'memory' })).toMatch(
+      /replays of signed requests and repeats of an idempotency key are known until the process ends/,
+    )
+    expect(reason({ auth: { ...github, replays: 'accept' } })).not.toMatch(/known/)
   })
 })
 

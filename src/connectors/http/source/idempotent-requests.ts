@@ -1,6 +1,7 @@
 /** Requests by a key: a repeat of a finished one gets its answer, a repeat of one on its way waits for it. */
 import { createHash } from 'node:crypto'
 import { type Answer, busy, rejectionAnswer } from './answer.ts'
+import type { FinishedRequest } from './request-journal.ts'
 
 export interface IdempotencyOptions {
   /** ms that an answer is remembered. */
@@ -11,6 +12,13 @@ export interface IdempotencyOptions {
   readonly keep?: number
   /** An answer went before its `ttl`. */
   readonly onForgotten?: () => void
+}
+
+/** Where finished requests outlive the process. */
+export interface RequestStore {
+  load(): FinishedRequest[]
+  put(request: FinishedRequest): Promise<void>
+  drop(key: string): void
 }
 
 interface SeenRequest {
@@ -34,10 +42,21 @@ export class IdempotentRequests {
   /** In order of arrival. */
   private readonly entries = new Map<string, SeenRequest>()
   private readonly options: IdempotencyOptions
+  private store: RequestStore | undefined
   private bytes = 0
 
   constructor(options: IdempotencyOptions) {
     this.options = options
+  }
+
+  /** Takes over what an earlier process has answered, and keeps what this one answers. Before the first request. */
+  restore(store: RequestStore, now: number): void {
+    for (const { key, digest, done, status, body } of store.load()) {
+      const size = body === undefined ? 0 : this.room(key, body)
+      this.entries.set(key, { digest, outcome: Promise.resolve(size > 0 ? { status, body: body! } : KNOWN), done, size })
+    }
+    this.store = store
+    this.forget(now)
   }
 
   /** Runs the request, unless it has been or is being run. */
@@ -52,26 +71,40 @@ export class IdempotentRequests {
     }
     if (this.options.keep !== undefined && this.entries.size >= Math.max(HARD_MAX, this.options.max))
       return { outcome: Promise.resolve(busy('too many signed requests to tell a replay: lower tolerance')), repeated: false }
-    const outcome = run()
+    const outcome = run().then(
+      answer => this.finish(key, entry, answer, now()),
+      error => {
+        this.entries.delete(key)
+        throw error
+      },
+    )
     const entry: SeenRequest = { digest, outcome, done: undefined, size: 0 }
     this.entries.set(key, entry)
-    outcome.then(
-      answer => {
-        if (!FINAL.has(answer.status)) return this.entries.delete(key)
-        entry.done = now()
-        entry.size = answer.body.length + key.length
-        // What may not be forgotten is kept without its answer when answers are too long.
-        if (this.options.keep !== undefined && this.bytes + entry.size > MAX_BYTES) {
-          entry.size = 0
-          entry.outcome = Promise.resolve(KNOWN)
-        }
-        this.bytes += entry.size
-        this.forget(now())
-        return true
-      },
-      () => this.entries.delete(key),
-    )
     return { outcome, repeated: false }
+  }
+
+  /** Resolves to the answer when it may be sent: when the store has it. */
+  private async finish(key: string, entry: SeenRequest, answer: Answer, now: number): Promise<Answer> {
+    if (!FINAL.has(answer.status)) {
+      this.entries.delete(key)
+      return answer
+    }
+    entry.done = now
+    entry.size = this.room(key, answer.body)
+    const body = entry.size > 0 ? answer.body : undefined
+    const written = this.store?.put({ key, digest: entry.digest, done: now, status: answer.status, body }) ?? Promise.resolve()
+    entry.outcome = written.then(() => (body === undefined ? KNOWN : answer))
+    this.forget(now)
+    await written
+    return answer
+  }
+
+  /** Takes the room of an answer. @returns 0: what may not be forgotten is kept without its answer when answers are too long */
+  private room(key: string, body: string): number {
+    const size = key.length + body.length
+    if (this.options.keep !== undefined && this.bytes + size > MAX_BYTES) return 0
+    this.bytes += size
+    return size
   }
 
   /** Drops the oldest answers that are too many or too old; never a request on its way. */
@@ -84,6 +117,7 @@ export class IdempotentRequests {
       }
       if (now - done < (over ? (this.options.keep ?? 0) : this.options.ttl)) break
       this.entries.delete(key)
+      this.store?.drop(key)
       this.bytes -= size
       if (now - done < this.options.ttl) this.options.onForgotten?.()
     }

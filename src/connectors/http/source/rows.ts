@@ -1,7 +1,7 @@
 /** A request's body as messages: one per element of a JSON array, one per line, or one in all. */
 import { DataError, DecodeError, ExactNumber, type Format, type Header, Message, type Origin, parseJson } from '../../../contract/plugin.ts'
 import { getter, show } from '../../../kit/values/fields.ts'
-import { elements, JsonError } from './scan.ts'
+import { elements, JsonError } from '../../../kit/text/json-scan.ts'
 
 export interface RowOptions {
   readonly format: 'json' | 'ndjson' | 'text' | 'bytes'

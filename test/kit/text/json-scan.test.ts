@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { elements, JsonError } from '../../../src/connectors/http/source/scan.ts'
+import { elements, JsonError } from '../../../src/kit/text/json-scan.ts'
 
 const cut = (text: string, path?: string): string[] | undefined => {
   const bytes = Buffer.from(text)
