@@ -76,9 +76,7 @@ async function isCatalogue(file: string): Promise<boolean> {
 /** A machine looks places up in the file: what is wrong with a `--set` stands at its beginning, and says so. */
 function inFile(result: FileResult): FileResult {
   const problems = result.problems.map(p =>
-    p.file === result.file
-      ? p
-      : { ...p, file: result.file, line: 1, column: 1, endLine: 1, endColumn: 2, message: `${p.file}: ${p.message}` },
+    p.file !== '--set' ? p : { ...p, file: result.file, line: 1, column: 1, endLine: 1, endColumn: 2, message: `${p.file}: ${p.message}` },
   )
   return { ...result, problems }
 }

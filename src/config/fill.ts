@@ -3,9 +3,10 @@
  * are put in. Literals in the file are never converted: `port: "8000"` stays a string and is then refused.
  */
 import { type Env, resolveTree } from './env.ts'
+import { exactNumber } from './numbers.ts'
 import { Problems } from './problems.ts'
 import { alternatives, hasType, itemSchema, propertySchema, type Schema, typesOf, views } from './schema.ts'
-import { formatPath, type Path, type Span, type TreeNode, toValue } from './tree.ts'
+import { formatPath, type Path, type ScalarNode, type Span, type TreeNode, toValue } from './tree.ts'
 
 export interface FillContext {
   readonly root: Schema
@@ -18,18 +19,25 @@ export interface FillContext {
   readonly unresolved: Set<string>
   /** Switched off: missing variables of defaults are no problem. */
   readonly lenient: boolean
+  /** Called with each number that is written in the file, unless its schema says `exact`. `schemas`: of its key. */
+  readonly onNumber?: (node: ScalarNode, schemas: readonly Schema[], path: Path) => void
 }
 
-export function fill(node: TreeNode, schema: Schema | undefined, path: Path, context: FillContext): unknown {
+export function fill(node: TreeNode, schema: Schema | undefined, path: Path, context: FillContext, exact = false): unknown {
   if (node.kind === 'scalar') {
     if (node.substitution?.unresolved) context.unresolved.add(formatPath(path))
+    if (typeof node.value === 'number') {
+      if (exact) return exactNumber(node)
+      context.onNumber?.(node, alternatives(schema, context.root), path)
+    }
     return node.substitution && typeof node.value === 'string' ? convertText(node.value, schema, context.root) : node.value
   }
   // Alternatives are told apart by the plain value; texts in it are good enough for that.
   const schemas = views(schema, toValue(node), context.root)
-  if (node.kind === 'seq') return node.items.map((item, i) => fill(item, itemSchema(schemas, i), [...path, i], context))
+  const keep = exact || schemas.some(s => s.exact)
+  if (node.kind === 'seq') return node.items.map((item, i) => fill(item, itemSchema(schemas, i), [...path, i], context, keep))
   const out: Record<string, unknown> = {}
-  for (const [key, entry] of node.entries) out[key] = fill(entry.value, propertySchema(schemas, key), [...path, key], context)
+  for (const [key, entry] of node.entries) out[key] = fill(entry.value, propertySchema(schemas, key), [...path, key], context, keep)
   for (const s of schemas) {
     for (const [key, property] of Object.entries(s.properties ?? {})) {
       if (Object.hasOwn(out, key)) continue

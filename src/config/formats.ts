@@ -1,6 +1,6 @@
 /** Our string formats: what is right, the code when it is not, what to say, and what was probably meant. */
 import type { Code } from './codes.ts'
-import { guessDuration, guessSize, parseDuration, parseSize, parseTimestamp } from '../kit/text/units.ts'
+import { durationLimit, guessDuration, guessSize, parseDuration, parseSize, parseTimestamp, sizeLimit } from '../kit/text/units.ts'
 import { isZone } from '../kit/values/zone.ts'
 
 export interface Format {
@@ -8,6 +8,8 @@ export interface Format {
   readonly validate: (text: string) => boolean
   /** Completes "must be …". */
   readonly expected: string
+  /** The same for a text that is written correctly and is not possible: a duration of 300 years. */
+  readonly limit?: (written: string) => string | undefined
   readonly guess?: (written: string | number) => string | undefined
 }
 
@@ -42,6 +44,7 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     validate: t => parseDuration(t) !== undefined,
     expected: 'a duration with its unit, such as 500ms, 10s, 1m or 1h30m',
     guess: guessDuration,
+    limit: durationLimit,
   },
   // A length of time, or one of the calendar, which has no fixed number of ms. The plugin gets a number or the text.
   window_size: {
@@ -49,6 +52,7 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     validate: t => parseDuration(t) !== undefined || /^[1-9]\d?(w|mo|y)$/.test(t),
     expected: 'a duration with its unit, such as 10s, 1m or 1h30m, or 1w, 1mo, 3mo, 1y',
     guess: written => calendarGuess(String(written)) ?? guessDuration(written),
+    limit: durationLimit,
   },
   time_zone: {
     code: 'CONFIG_VALUE',
@@ -61,6 +65,7 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     validate: t => parseSize(t) !== undefined,
     expected: 'a size with its unit, such as 512B, 128KiB or 10MB',
     guess: guessSize,
+    limit: sizeLimit,
   },
   topic: {
     code: 'CONFIG_TOPIC',

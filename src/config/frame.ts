@@ -8,6 +8,7 @@ import { fill, fromJson } from './fill.ts'
 import { diagnose } from './diagnose.ts'
 import { Problems } from './problems.ts'
 import { loadQuick } from './built-ins.ts'
+import { checkNumber } from './numbers.ts'
 import type { Kind } from './registry.ts'
 import { type Locate, report } from './report.ts'
 import type { Schema } from './schema.ts'
@@ -72,7 +73,17 @@ export function isEnabled(node: TreeNode, env: Env, base: string): boolean {
 /** Everything outside the plugins, checked by its own schema. */
 export async function checkFrame(root: MapNode, env: Env, base: string, problems: Problems): Promise<{ value: any }> {
   const unresolved = new Set<string>()
-  const filled = fill(root, FRAME, [], { root: FRAME, env, base, problems, at: topOf(root), unresolved, lenient: false })
+  const filled = fill(root, FRAME, [], {
+    root: FRAME,
+    env,
+    base,
+    problems,
+    at: topOf(root),
+    unresolved,
+    lenient: false,
+    // Those of steps are looked at with the schemas of their plugins.
+    onNumber: (node, schemas, path) => void (SECTIONS.some(([name]) => name === path[0]) || checkNumber(node, schemas, path, problems)),
+  })
   const place: Locate = path => {
     const found = find(root, path)
     return { path, find: { ...found, key: found.key ?? topOf(root) } }

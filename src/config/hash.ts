@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { ExactNumber } from '../contract/plugin.ts'
 import type { Pipeline, Step } from './model.ts'
 
 /** Changes exactly when the pipeline may compute something else: not with its secrets, nor with how it is operated. */
@@ -16,6 +17,7 @@ export function pipelineHash(p: Omit<Pipeline, 'hash'>): string {
 }
 
 function without(config: unknown, secrets: readonly string[], prefix = ''): unknown {
+  if (config instanceof ExactNumber) return config.text
   if (typeof config !== 'object' || config === null) return config
   if (Array.isArray(config))
     return config.map((v, i) => (secrets.includes(`${prefix}${i}`) ? '***' : without(v, secrets, `${prefix}${i}.`)))

@@ -9,7 +9,6 @@ import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './fr
 import { pipelineHash } from './hash.ts'
 import { laneKeyFindings } from './lane-keys.ts'
 import type { Pipeline, Problem, SinkStep, Step } from './model.ts'
-import { checkNumbers } from './numbers.ts'
 import { parseObject } from './object.ts'
 import { parseText } from './parse.ts'
 import { Problems } from './problems.ts'
@@ -125,7 +124,6 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   }
   for (const argument of options.set ?? []) applySet(parsed, argument, problems)
   if (options.forDlq && parsed.entries.get('dlq')?.value.kind === 'map') applySet(parsed, 'dlq.enabled=true', problems)
-  checkNumbers(parsed, [], problems)
   const root = resolveFrame(withMetrics(parsed), env, base, problems)
   const registry = new Registry()
   for (const plugin of options.plugins ?? []) await registry.addGiven(plugin, root.span, problems)

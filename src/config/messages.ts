@@ -207,7 +207,13 @@ export function notOneOf(path: Path, allowed: readonly unknown[], data: unknown)
 function badFormat(path: Path, name: string, data: unknown): Diagnosis {
   const format = FORMATS[name]
   if (!format) return { code: 'CONFIG_VALUE', path, on: 'value', message: `must be a valid ${name}` }
-  return { code: format.code, path, on: 'value', message: `must be ${format.expected}`, suggestion: format.guess?.(data as string) }
+  return {
+    code: format.code,
+    path,
+    on: 'value',
+    message: `must be ${format.limit?.(String(data)) ?? format.expected}`,
+    suggestion: format.guess?.(data as string),
+  }
 }
 
 const ARTICLES: Record<string, string> = {

@@ -1,4 +1,5 @@
 /** A pipeline given as plain JavaScript data, as a tree with places: those of its JSON text, so that everything that works on files works on it. */
+import { ExactNumber } from '../contract/plugin.ts'
 import { FORBIDDEN, MAX_BYTES, MAX_DEPTH } from './parse.ts'
 import type { Problems } from './problems.ts'
 import { type MapNode, OBJECT, type Path, type SeqNode, SourceText, type Span, type TreeNode } from './tree.ts'
@@ -48,6 +49,10 @@ class Printer {
       this.text += JSON.stringify(value)
       const style = typeof value === 'string' ? 'double' : 'plain'
       return { kind: 'scalar', span: this.span(start), value: value as string | number | boolean | null, style }
+    }
+    if (value instanceof ExactNumber) {
+      this.text += value.text
+      return { kind: 'scalar', span: this.span(start), value: Number(value.text), style: 'plain' }
     }
     this.text += 'null'
     const span = this.span(start)

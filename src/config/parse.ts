@@ -14,6 +14,7 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml'
+import { isJsonNumber } from '../contract/plugin.ts'
 import type { Problems } from './problems.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import {
@@ -170,7 +171,9 @@ class TreeBuilder {
     const span = this.span(node)
     // A refused tag may have made an object of it.
     let value = typeof node.value === 'object' && node.value !== null ? node.source! : (node.value as ScalarValue)
-    if (typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value))) {
+    // One that is written out may be kept as it is, where its digits count.
+    const text = this.source.text.slice(span.start, span.end).replace(/^\+/, '')
+    if (typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value) && !isJsonNumber(text))) {
       this.problems.add('CONFIG_TYPE', span, path, 'numbers are finite')
       value = 0
     }

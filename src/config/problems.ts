@@ -1,7 +1,7 @@
 /** Collects findings, and remembers for each the line it is about, so that a report needs no file. */
 import type { Code } from './codes.ts'
 import type { Problem } from './model.ts'
-import { formatPath, type Path, type Span } from './tree.ts'
+import { formatPath, OBJECT, type Path, type Span } from './tree.ts'
 
 /** A file with more findings than this is not a pipeline file with mistakes, it is something else. */
 const MAX_PROBLEMS = 500
@@ -18,6 +18,8 @@ export interface Finding {
   readonly message: string
   readonly suggestion?: string
   readonly severity?: 'error' | 'warning'
+  /** In another file. */
+  readonly place?: { readonly file: string; readonly line: number; readonly column: number }
 }
 
 export class Problems {
@@ -28,6 +30,15 @@ export class Problems {
   add(code: Code, span: Span, path: Path, message: string, suggestion?: string): void {
     this.added++
     if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion })
+  }
+
+  /** In another file, which is named at `span`. Its text is not shown: it may be any file of the machine. */
+  addElsewhere(code: Code, place: NonNullable<Finding['place']>, span: Span, path: Path, message: string, suggestion?: string): void {
+    const { line, column } = span.source.position(span.start)
+    const by = span.source.file === OBJECT ? formatPath(path) : `${span.source.file}:${line}:${column}`
+    this.added++
+    if (this.findings.length < MAX_PROBLEMS)
+      this.findings.push({ code, span, path, message: `${message} (read by ${by})`, suggestion, place })
   }
 
   /** Worth saying, and no reason to refuse the file. */
@@ -59,7 +70,7 @@ export class Problems {
       const id = JSON.stringify(problem)
       if (seen.has(id)) continue
       seen.add(id)
-      excerpts.set(problem, this.excerpt(finding.span))
+      if (!finding.place) excerpts.set(problem, this.excerpt(finding.span))
       out.push(problem)
     }
     return out.sort(
@@ -67,7 +78,9 @@ export class Problems {
     )
   }
 
-  private toProblem({ code, span, path, message, suggestion, severity }: Finding): Problem {
+  private toProblem({ code, span, path, message, suggestion, severity, place }: Finding): Problem {
+    const said = { path: formatPath(path), message, ...(suggestion === undefined ? {} : { suggestion }) }
+    if (place) return { code, severity: 'error', ...place, endLine: place.line, endColumn: place.column + 1, ...said }
     const from = span.source.position(span.start)
     const to = span.source.position(Math.max(span.end, span.start))
     // A caret needs at least one column to stand on.
@@ -80,9 +93,7 @@ export class Problems {
       column: from.column,
       endLine: to.line,
       endColumn: empty ? to.column + 1 : to.column,
-      path: formatPath(path),
-      message,
-      ...(suggestion === undefined ? {} : { suggestion }),
+      ...said,
     }
   }
 

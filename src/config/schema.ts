@@ -30,12 +30,14 @@ export interface Schema {
   readonly aliases?: readonly string[]
   /** At the top of a plugin's schema: the property that a config of one scalar (or list) sets. */
   readonly shorthand?: string
+  /** Numbers in the value keep their decimal value: one that a double does not hold is an `ExactNumber`. Without it such a number is a problem. */
+  readonly exact?: boolean
   /** With `format: expression`: what it must evaluate to. */
   readonly returns?: 'bool'
   readonly [keyword: string]: unknown
 }
 
-export const OWN_KEYWORDS = ['secret', 'tuning', 'shorthand', 'returns', 'aliases']
+export const OWN_KEYWORDS = ['secret', 'tuning', 'shorthand', 'returns', 'aliases', 'exact']
 
 export function deref(schema: Schema, root: Schema): Schema {
   let current = schema

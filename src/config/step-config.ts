@@ -6,6 +6,7 @@ import type { Env } from './env.ts'
 import { checkExpressions } from './expressions.ts'
 import { fill } from './fill.ts'
 import { diagnose } from './diagnose.ts'
+import { checkNumber } from './numbers.ts'
 import type { Problems } from './problems.ts'
 import { type Locate, report } from './report.ts'
 import { alternatives, deref, hasType, type Schema, typesOf } from './schema.ts'
@@ -40,12 +41,19 @@ export async function checkConfig(
   const { node: written, short } = expandShorthand(entry, schema)
   const node = renameOldKeys(written, schema, schema, path, problems)
   const unresolved = new Set<string>()
-  const filled = fill(node, schema, [], { ...context, root: schema, at: entry.key, unresolved, lenient: !enabled })
-  const { value, expressions, secrets } = convert(filled, schema, schema, context.base)
   const place: Locate = p => {
     const found = find(node, p)
     return { path: [...path, ...(short && p[0] === short ? p.slice(1) : p)], find: { ...found, key: found.key ?? entry.key } }
   }
+  const filled = fill(node, schema, [], {
+    ...context,
+    root: schema,
+    at: entry.key,
+    unresolved,
+    lenient: !enabled,
+    onNumber: (number, schemas, at) => checkNumber(number, schemas, place(at).path, problems),
+  })
+  const { value, expressions, secrets } = convert(filled, schema, schema, context.base)
   for (const secret of secrets) {
     const { find: f } = place(secret.path)
     if (!f.partial) problems.mask(f.node.span)
@@ -94,8 +102,12 @@ function runCheck(plugin: Plugin, config: unknown, place: Locate, key: Span, pat
   try {
     for (const p of plugin.validateConfig(config as never)) {
       const at = place(p.path)
-      const span = p.path.length === 0 ? key : at.find.partial ? (at.find.key ?? key) : valueSpan(at.find)
-      problems.add('CONFIG_CHECK', span, at.path, p.message, p.suggestion)
+      const here = p.path.length === 0 ? key : at.find.partial || p.on === 'key' ? (at.find.key ?? key) : valueSpan(at.find)
+      if (!p.source) {
+        problems.add('CONFIG_CHECK', here, at.path, p.message, p.suggestion)
+        continue
+      }
+      problems.addElsewhere('CONFIG_CHECK', p.source, here, at.path, p.message, p.suggestion)
     }
   } catch (error) {
     problems.add('CONFIG_CHECK', key, path, `the plugin ${plugin.type} has to be corrected: ${thrownText('validateConfig', error)}`)

@@ -188,6 +188,10 @@ export interface ConfigProblem {
   readonly path: readonly (string | number)[]
   readonly message: string
   readonly suggestion?: string
+  /** What is marked: the value at `path` (default), or its key. */
+  readonly on?: 'key' | 'value'
+  /** The problem is in another file, which the config names at `path`. 1-based. */
+  readonly source?: { readonly file: string; readonly line: number; readonly column: number }
 }
 
 export interface SourcePlugin<C = any> extends Definition<'source', C, SourceContext, Source>, AdvancedSourcePlugin<C> {

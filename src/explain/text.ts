@@ -1,5 +1,6 @@
 /** The explanation for a terminal: the graph as a tree, what is promised and why, and every step's config. */
-import { stringify } from 'yaml'
+import { type ScalarTag, stringify } from 'yaml'
+import { ExactNumber } from '../contract/plugin.ts'
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Edge, Explanation, StepInfo } from './describe.ts'
 import type { Pair } from './guarantees.ts'
@@ -122,8 +123,17 @@ function configs(e: Explanation, paint: Paint): string[] {
 const isEmpty = (config: unknown): boolean =>
   config === undefined || (typeof config === 'object' && config !== null && Object.keys(config).length === 0)
 
+/** A number that no double has, as it is written. */
+const EXACT: ScalarTag = {
+  tag: 'tag:yaml.org,2002:float',
+  default: true,
+  identify: value => value instanceof ExactNumber,
+  resolve: text => text,
+  stringify: ({ value }) => String(value),
+}
+
 const block = (value: unknown): string[] =>
-  stringify(value, { lineWidth: 0 })
+  stringify(value, { lineWidth: 0, customTags: tags => [EXACT, ...tags] })
     .trimEnd()
     .split('\n')
     .map(l => `    ${l}`)

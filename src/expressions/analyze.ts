@@ -2,6 +2,7 @@
  * What the type checker can't know: which names may be called, and which are fields of the record.
  * Renames the free names of the tree (see `FIELD`), so it runs once per tree, before the type check.
  */
+import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { type CelNode, type Comprehension, FIELD, META, VALUE } from './cel.ts'
 import { expanded } from './environment.ts'
@@ -124,8 +125,13 @@ function literal(node: CelNode, out: Analysis): void {
       `${v} is beyond the integers of 64 bits`,
       BigInt.asUintN(64, v) === v ? `decimal("${v}"), or ${v}u` : `decimal("${v}")`,
     )
-  if (!(v instanceof Uint8Array)) return
+  if (typeof v !== 'number' && !(v instanceof Uint8Array)) return
   const text = (node as CelNode & { input: string }).input.slice(node.start, node.end)
+  if (typeof v === 'number') {
+    // The decimal that is written, where a double has another value.
+    if (isJsonNumber(text) && new ExactNumber(text).plain !== v) node.args = new ExactNumber(text)
+    return
+  }
   // The library keeps the lowest byte of each character.
   if (/[^\0-\x7f]/.test(text)) report(out, node, 'a bytes literal takes ASCII and escapes only', 'bytes("text")')
 }

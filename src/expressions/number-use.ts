@@ -1,4 +1,5 @@
 /** What an expression does with numbers, known from its text: for `explain`, which says what leaves digit for digit and what does not. */
+import { ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, FIELD, VALUE } from './cel.ts'
 import { isBinary } from './numbers.ts'
 import { prepare } from './prepare.ts'
@@ -74,7 +75,8 @@ function visit(original: unknown, reads: Set<string>, found: { exact: boolean; b
   const node = resultOf(given)
   switch (node.op) {
     case 'value':
-      if (typeof node.args === 'number' || typeof node.args === 'bigint') found.number = found.exact = true
+      if (typeof node.args === 'number' || typeof node.args === 'bigint' || node.args instanceof ExactNumber)
+        found.number = found.exact = true
       return
     case 'id':
       // A variable of a comprehension: what it runs over is visited there.

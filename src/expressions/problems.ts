@@ -1,5 +1,6 @@
 /** The library's errors in the words of our users: what is wrong, where, and what to write instead. */
 import { type CelError, type CelNode, type CelType, FIELD, isCelError } from './cel.ts'
+import { isJsonNumber } from '../contract/plugin.ts'
 import { FUNCTIONS } from './functions.ts'
 import type { ExpressionProblem } from './types.ts'
 
@@ -27,6 +28,9 @@ export function problemOf(error: unknown, text: string): ExpressionProblem {
     case 'reserved_identifier':
       if (written === 'if' || written === 'else') return at(`'${written}' is no part of the language`, 'condition ? a : b')
       return at(`'${written}' is a reserved word`, `value["${written}"]`)
+    case 'invalid_number':
+      // The parser's own message is that of a number beyond the range of a double.
+      return isJsonNumber(written) ? at(`${written} is beyond the range of a double`, `decimal("${written}")`) : at(plain(error.summary))
     case 'limit_exceeded': {
       const [, limit, most] = /(\w+) \((\d+)\)/.exec(error.summary)!
       return { message: `the expression is too large: more than ${most} ${LIMIT_NAMES[limit] ?? limit}`, start, end: text.length }

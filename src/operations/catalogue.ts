@@ -6,6 +6,7 @@ import { convert } from '../config/convert.ts'
 import { type Env, resolveTree } from '../config/env.ts'
 import { fill } from '../config/fill.ts'
 import { diagnose } from '../config/diagnose.ts'
+import { checkNumber } from '../config/numbers.ts'
 import type { Problem } from '../config/model.ts'
 import { parseText } from '../config/parse.ts'
 import { Problems } from '../config/problems.ts'
@@ -74,7 +75,16 @@ export async function loadCatalogue(
   const root = resolveTree(parsed, [], env, dirname(file), problems) as MapNode
   const top = root.entries.values().next().value?.key ?? { source, start: 0, end: 1 }
   const unresolved = new Set<string>()
-  const filled = fill(root, SCHEMA, [], { root: SCHEMA, env, base: dirname(file), problems, at: top, unresolved, lenient: false })
+  const filled = fill(root, SCHEMA, [], {
+    root: SCHEMA,
+    env,
+    base: dirname(file),
+    problems,
+    at: top,
+    unresolved,
+    lenient: false,
+    onNumber: (node, schemas, path) => checkNumber(node, schemas, path, problems),
+  })
   const place: Locate = path => {
     const found = find(root, path)
     return { path, find: { ...found, key: found.key ?? top } }

@@ -138,6 +138,21 @@ good.yaml: ok
     expect(JSON.parse((await runner(['validate', 'good.yaml', '--format', 'json'])).out).ok).toBe(true)
   })
 
+  test('a problem in a file that the pipeline names is there, in every format, without the text of that file', async () => {
+    const step = '{ validate: { schema_file: schema.json } }'
+    writeFileSync(join(folder, 'uses.yaml'), `name: x\nsources: [{ stdin: {} }]\ntransforms: [${step}]\nsinks: [{ stdout: {} }]\n`)
+    writeFileSync(join(folder, 'schema.json'), '{"secret": "hunter2",\n "requird": []}')
+    const { out, code } = await runner(['validate', 'uses.yaml'])
+    expect(code).toBe(2)
+    expect(out).toContain(
+      'schema.json:1:2 CONFIG_CHECK unknown keyword secret; a keyword of your own begins with x- (read by uses.yaml:3:41)',
+    )
+    expect(out).not.toContain('hunter2')
+    const json = JSON.parse((await runner(['validate', 'uses.yaml', '--format', 'json'])).out)
+    expect(json.files[0].problems[0]).toMatchObject({ file: 'schema.json', line: 1, column: 2 })
+    expect((await runner(['validate', 'uses.yaml', '--format', 'github'])).out).toMatch(/^::error file=schema\.json,line=1,/)
+  })
+
   test('github: one command per problem, escaped', async () => {
     writeFileSync(join(folder, 'odd,na:me%.yaml'), BAD)
     const { out, code } = await runner(['validate', 'odd,na:me%.yaml', '--format', 'github'])

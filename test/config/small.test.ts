@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { substitute } from '../../src/config/env.ts'
 import { FORMATS } from '../../src/config/formats.ts'
 import { distance, suggest } from '../../src/kit/text/suggest.ts'
-import { guessDuration, guessSize, parseDuration, parseSize } from '../../src/kit/text/units.ts'
+import { durationLimit, guessDuration, guessSize, parseDuration, parseSize, sizeLimit } from '../../src/kit/text/units.ts'
 
 describe('units', () => {
   test.each([
@@ -40,6 +40,22 @@ describe('units', () => {
   })
   test.each(['', '1', 'KB', '1 KB', '-1B', '0.5B', '1kb', '1XB', '1toString', '9999999TiB'])('no size: %s', text => {
     expect(parseSize(text)).toBeUndefined()
+  })
+  test('what is written correctly and is not possible', () => {
+    expect(['100000d', '1000000h1m', '0.5ms', '1.0001s', '1m', 'x'].map(durationLimit)).toEqual([
+      'at most 36525d, which is 100 years',
+      'at most 36525d, which is 100 years',
+      'a whole number of milliseconds',
+      'a whole number of milliseconds',
+      undefined,
+      undefined,
+    ])
+    expect(['0.5B', '9999999TiB', '8191TiB', '1XB'].map(sizeLimit)).toEqual([
+      'a whole number of bytes',
+      'at most 8191TiB',
+      undefined,
+      undefined,
+    ])
   })
   test('guesses are right units', () => {
     expect(['5 seconds', '5S', 5, '5 min', '2hrs', '100 millis', '30ss', '1.5 Hours'].map(guessDuration)).toEqual([

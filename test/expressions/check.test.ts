@@ -92,6 +92,7 @@ describe('problems are marked where they are', () => {
       '9223372036854775808',
       '[9223372036854775808] 9223372036854775808 is beyond the integers of 64 bits => decimal("9223372036854775808"), or 9223372036854775808u',
     ],
+    ['price < 1e400', '[1e400] 1e400 is beyond the range of a double => decimal("1e400")'],
     [
       'parse_time(s, "Europe/Pari")',
       '["Europe/Pari"] unknown time zone "Europe/Pari": write an IANA name such as Europe/Paris, UTC, or an offset such as +05:30',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { compile } from '../../src/expressions/index.ts'
-import { DataError, Message } from '../../src/contract/plugin.ts'
+import { DataError, ExactNumber, Message } from '../../src/contract/plugin.ts'
 
 const origin = { lane: 'ticks/2', source: 'ticks', topic: 'ticks', partition: 2, format: 'json' as const }
 const record = {
@@ -129,6 +129,17 @@ describe('what does not fit is a DataError that says what and where', () => {
   test('a partition that is not there', () => {
     const expression = compile('meta.partition')
     expect(() => expression.evaluate(new Message({}))).toThrow("'meta.partition' is missing")
+  })
+
+  test('a literal has the digits that are written, in the interpreter and compared with exact fields', () => {
+    const id = new ExactNumber('9007199254740993')
+    expect(evaluate('id == 9007199254740993.0', { id })).toBe(true)
+    expect(evaluate('id == 9007199254740992.0', { id })).toBe(false)
+    expect(evaluate('n < 12345678901234567.89', { n: new ExactNumber('12345678901234567') })).toBe(true)
+    expect(String(evaluate('-12345678901234567.89'))).toBe('-12345678901234567.89')
+    expect(String(evaluate('n + 0.12345678901234567', { n: 1 }))).toBe('1.12345678901234567')
+    expect(evaluate('n > 1e-400', { n: 0 })).toBe(false)
+    expect(JSON.stringify(evaluate('{"a": [9007199254740993.0, 1.5]}'))).toBe('{"a":[9007199254740993.0,1.5]}')
   })
 
   test('infinite numbers, which JSON text can hold', () => {

@@ -72,7 +72,7 @@ describe('the lines of a file', () => {
     steps: [ { input: [ { raw: "a,b\\n1,2\\n3\\n" }, { value: { a: "5", b: "6" }, key: k } ] } ]
     expect:
       outputs: [ { value: { a: "1", b: "2" } }, { value: { a: "5", b: "6" }, key: k } ]
-      dead_letters: [ { error_type: decode, message: "line 3: 1 field, but the header has 2", raw: "3" } ]
+      dead_letters: [ { error_type: decode, message: "line 3, column 2: 1 field, but the header has 2", raw: "3" } ]
   - name: header
     steps: [ { input: [ { raw: "a,a\\n1,2\\n" } ] } ]
     expect: { stops: "set header: rename" }

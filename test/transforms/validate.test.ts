@@ -1,6 +1,6 @@
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { ValidateConfig } from '../../src/generated/config-types.ts'
@@ -109,14 +109,17 @@ describe('records', () => {
 
 describe('check', () => {
   const dir = mkdtempSync(join(tmpdir(), 'validate-'))
-  const file = (text: string): string => {
-    const path = join(dir, `${Math.random()}.json`)
+  const file = (text: string, name = `${Math.random()}.json`): string => {
+    const path = join(dir, name)
     writeFileSync(path, text)
     return path
   }
   afterAll(async () => (await import('node:fs')).rmSync(dir, { recursive: true }))
   const check = (c: Partial<ValidateConfig>) =>
-    validate.validateConfig!(full(c)).map(p => `${p.path.join('/')}: ${p.message}${p.suggestion ? ` => ${p.suggestion}` : ''}`)
+    validate.validateConfig!(full(c)).map(({ path, message, suggestion, source }) => {
+      const place = source ? `${basename(source.file)}:${source.line}:${source.column}` : path.join('/')
+      return `${place}: ${message}${suggestion ? ` => ${suggestion}` : ''}`
+    })
 
   test.each<[string, Partial<ValidateConfig>, string[]]>([
     ['nothing', {}, [': needs a schema or a schema_file']],
@@ -163,11 +166,22 @@ describe('check', () => {
     const good = file(JSON.stringify(trade))
     expect(check({ schema_file: good })).toEqual([])
     expect((await run({ schema_file: good }, { symbol: 'A', price: 1 })).out).toHaveLength(1)
-    expect(check({ schema_file: file('{') })[0]).toMatch(/^schema_file: .*json is not JSON: line 1, column 2$/)
-    expect(check({ schema_file: file('[]') })[0]).toMatch(/holds no JSON Schema, which is an object$/)
-    expect(check({ schema_file: file('{"properties": {"a": {"requird": []}}}') })).toEqual([
-      'schema_file: /properties/a/requird unknown keyword requird => required',
+    expect(check({ schema_file: file('{', 'cut.json') })).toEqual([
+      'cut.json:1:2: not JSON: expected a key in double quotes, but the text ends here',
     ])
+    expect(check({ schema_file: file('\ufeff{\n "a": x}', 'x.json') })).toEqual(['x.json:2:7: not JSON: expected a value'])
+    expect(check({ schema_file: file(' ', 'empty.json') })).toEqual(['empty.json:1:1: not JSON: it is empty'])
+    expect(check({ schema_file: file('[]') })[0]).toMatch(/holds no JSON Schema, which is an object$/)
+    expect(check({ schema_file: file('{"properties": {\n  "a": {"requird": []}}}', 'a.json') })).toEqual([
+      'a.json:2:9: unknown keyword requird => required',
+    ])
+    // In a file that another one refers to, and at a value.
+    file('{"items": {"type": "numbr"}}', 'part.json')
+    for (const schema of [{ schema_file: file('{"$ref": "part.json"}', 'whole.json') }, { schema: { $ref: 'part.json' }, folder: dir }])
+      expect(check(schema)[0]).toMatch(/^part\.json:1:20: not a JSON Schema: must be one of/)
+    expect(check({ schema_file: file('{"$ref":\n"nowhere.json"}', 'whole2.json') })[0]).toMatch(
+      /^whole2\.json:2:1: nowhere\.json: .* does not exist$/,
+    )
   })
 })
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Json } from '../../src/contract/plugin.ts'
+import { ExactNumber, type Json } from '../../src/contract/plugin.ts'
 import type { WindowConfig } from '../../src/generated/config-types.ts'
 import window from '../../src/transforms/window.ts'
 import { type Input, messagesOf, runTransform, seen, transformConformance } from '../conformance/transform.ts'
@@ -102,6 +102,33 @@ describe('fixed windows', () => {
       'x is "one"; allowed for sum: a finite number, or one as a decimal string',
       'x is missing; allowed for sum: a finite number, or one as a decimal string',
     ])
+  })
+
+  test('a number beyond the range of a double: min, max, first and last are exact, sum and avg say what they take', async () => {
+    const x = (text: string) => at(1, { x: new ExactNumber(text) })
+    const aggregates = { min: { min: 'x' }, max: { max: 'x' }, first: { first: 'x' }, last: { last: 'x' } }
+    const inputs = ['2e400', '-1e400', '3e400', '1e-400'].map(x)
+    const exact = await runTransform(window, config({ size: S, aggregates }), [messagesOf(inputs)], { end: true })
+    expect(exact.failures).toEqual([])
+    expect(exact.out.map(m => JSON.stringify(m.value))).toEqual([
+      '{"key":"k","start":0,"end":1000,"min":-1e400,"max":3e400,"first":2e400,"last":1e-400}',
+    ])
+    for (const kind of ['sum', 'avg']) {
+      const run = await runTransform(
+        window,
+        config({ size: S, aggregates: { s: { [kind]: 'x' } } }),
+        [messagesOf([...inputs, at(1, { x: 2 }), at(1, { x: '1e400' }), x(`1.${'1'.repeat(500)}`)])],
+        { end: true },
+      )
+      expect(records(run)).toMatchObject([{ s: 2 }])
+      const more = '; min, max, first and last take JSON numbers of any size'
+      expect(run.failures.map(f => f.error.message.replace(/1{20,}\.*/, '…'))).toEqual([
+        ...['2e400', '-1e400', '3e400'].map(n => `x is ${n}; for ${kind} it is above 1.8e308, beyond the range of exact arithmetic${more}`),
+        `x is 1e-400; for ${kind} it is closer to 0 than 5e-324, beyond the range of exact arithmetic${more}`,
+        `x is "1e400"; for ${kind} it is above 1.8e308, beyond the range of exact arithmetic${more}`,
+        `x is 1.…; for ${kind} it is longer than 400 characters${more}`,
+      ])
+    }
   })
 
   test('by: a field or an expression; what gives no key fails', async () => {

@@ -15,6 +15,7 @@ export function formatJson(results: readonly FileResult[]): string {
       path: p.path,
       message: p.message,
       suggestion: p.suggestion ?? null,
+      ...(p.file === file ? {} : { file: p.file }),
     })),
   }))
   return `${JSON.stringify({ ok: results.every(r => r.ok), files }, null, 2)}\n`

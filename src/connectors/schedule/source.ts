@@ -28,6 +28,12 @@ function validateConfig({ every, cron, timezone, from, until, value }: ScheduleS
   const problems: ConfigProblem[] = []
   if (every === undefined && cron === undefined) problems.push({ path: [], message: 'needs every or cron' })
   if (every !== undefined && cron !== undefined) problems.push({ path: ['cron'], message: 'every says already when' })
+  if (every !== undefined && timezone !== 'UTC')
+    problems.push({
+      path: ['timezone'],
+      message:
+        '`timezone` is for `cron`: `every` counts in UTC, so that 1d is midnight there; for midnight in a time zone write cron: "0 0 * * *"',
+    })
   if (every === 0) problems.push({ path: ['every'], message: 'must be more than 0' })
   if (from !== undefined && until !== undefined && time(until) <= time(from))
     problems.push({ path: ['until'], message: 'must be later than from' })

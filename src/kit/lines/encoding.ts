@@ -11,6 +11,12 @@ export function byteOrderMark(bytes: Buffer): Encoding | undefined {
   return undefined
 }
 
+/** What compressed the input, by its first bytes. */
+export function compressionMark(bytes: Buffer): 'gzip' | 'zstd' | undefined {
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'gzip'
+  return bytes.length >= 4 && bytes.readUInt32LE() === 0xfd2fb528 ? 'zstd' : undefined
+}
+
 /** Turns bytes of another encoding into UTF-8, piece by piece. */
 export class Transcoder {
   private readonly encoding: Encoding

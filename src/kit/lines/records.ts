@@ -1,7 +1,7 @@
 /** From lines to messages: JSON and text lines stay bytes until somebody reads them, CSV records become objects at once. */
 import { type ConfigProblem, DecodeError, EnvironmentError, Message, type Origin } from '../../contract/plugin.ts'
 import { CsvError, DELIMITER_RULE, delimiterOf, type Dialect, isDelimiter, parseRecord } from './csv.ts'
-import { byteOrderMark, type Encoding } from './encoding.ts'
+import { byteOrderMark, compressionMark, type Encoding } from './encoding.ts'
 import { type CsvBytes, type Line, Splitter } from './splitter.ts'
 
 /** What a text is, for the reader of its records. */
@@ -30,6 +30,8 @@ export interface RecordOptions {
   readonly encoding?: Encoding | 'auto'
   /** Bytes. */
   readonly max_line_size: number
+  /** Of a source that can decompress. */
+  readonly compression?: string
 }
 
 /** The name without what says that it is compressed: `in.csv.gz` is CSV. */
@@ -135,7 +137,14 @@ export class Records {
   /** Looks at the first bytes; `final`: there are no more. */
   private begin(final: boolean, time: number): Message[] {
     const bytes = this.beginning!
-    if (!final && bytes.length < 3 && [0xef, 0xfe, 0xff, undefined].includes(bytes[0])) return []
+    if (!final && bytes.length < 4 && [0xef, 0xfe, 0xff, 0x1f, 0x28, undefined].includes(bytes[0])) return []
+    const packed = compressionMark(bytes)
+    if (packed) {
+      const { compression } = this.options
+      const advice =
+        compression === undefined ? `decompress it first, with ${packed === 'gzip' ? 'gzip' : 'zstd'} -dc` : `set compression: ${packed}`
+      throw new EnvironmentError(`${this.what} holds data compressed with ${packed}: ${advice}`)
+    }
     const mark = byteOrderMark(bytes)
     if (mark === 'utf-16le' || mark === 'utf-16be')
       throw new EnvironmentError(`${this.what} begins with the byte order mark of UTF-16: set encoding: ${mark}`)
@@ -216,12 +225,17 @@ export class Records {
   }
 
   private row(bytes: Buffer, line: Line): Record<string, string> {
-    const fields = this.fields(this.text(bytes, line), line)
+    const text = this.text(bytes, line)
+    const fields = this.fields(text, line)
     const columns = this.columns!
     if (fields.length !== columns.length) {
+      const starts: number[] = []
+      parseRecord(text, this.dialect, starts)
+      // Of the first field that is too many, or where the next one is missing.
+      const place = placeIn(text, starts[columns.length] ?? text.replace(/[\r\n]+$/, '').length, line.number)
       const extra = fields.length === columns.length + 1 && fields.at(-1) === '' && !this.options.trailing_delimiter
       throw new DecodeError(
-        `line ${line.number}: ${fields.length === 1 ? '1 field' : `${fields.length} fields`}, but the header has ${columns.length}${extra ? '; if every line ends with a delimiter, set trailing_delimiter: true' : ''}`,
+        `${place}: ${fields.length === 1 ? '1 field' : `${fields.length} fields`}, but the header has ${columns.length}${extra ? '; if every line ends with a delimiter, set trailing_delimiter: true' : ''}`,
       )
     }
     return Object.fromEntries(columns.map((name, i) => [name, fields[i]]))

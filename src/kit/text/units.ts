@@ -23,24 +23,49 @@ export const SIZE_PATTERN = '^[0-9]+(\\.[0-9]+)?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$
 /** A hundred years: longer is a typo, and far from where numbers lose precision. */
 const MAX_MS = 36_525 * MS.d
 
-/** `500ms`, `1m`, `1h30m` as whole milliseconds; undefined when it is no duration. */
+/** `500ms`, `1m`, `1h30m` as whole milliseconds; undefined when it is no duration, or not a possible one. */
 export function parseDuration(text: string): number | undefined {
+  const total = durationOf(text)
+  if (total === undefined) return undefined
+  const whole = Math.round(total)
+  return Math.abs(total - whole) < 1e-6 && whole <= MAX_MS ? whole : undefined
+}
+
+/** What a duration must be that is written as one and is none: completes "must be …". */
+export function durationLimit(text: string): string | undefined {
+  const total = durationOf(text)
+  if (total === undefined) return undefined
+  if (Math.round(total) > MAX_MS) return `at most ${MAX_MS / MS.d}d, which is 100 years`
+  return parseDuration(text) === undefined ? 'a whole number of milliseconds' : undefined
+}
+
+/** In ms; 1.1s is 1100.0000000000002 in binary. */
+function durationOf(text: string): number | undefined {
   // No duration is longer, and a search in a long text of digits takes quadratic time.
   if (text.length > 40) return undefined
   const parts = [...text.matchAll(/([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)/g)]
   if (parts.length === 0 || parts.map(p => p[0]).join('') !== text) return undefined
   let total = 0
   for (const [, n, unit] of parts) total += Number(n) * MS[unit]
-  // 1.1s is 1100.0000000000002 ms in binary; 0.5ms is no whole number of ms at all.
-  const whole = Math.round(total)
-  return Math.abs(total - whole) < 1e-6 && whole <= MAX_MS ? whole : undefined
+  return total
 }
 
-/** `128KiB` as bytes; undefined when it is no size. */
-export function parseSize(text: string): number | undefined {
+/** What a size must be that is written as one and is none: completes "must be …". */
+export function sizeLimit(text: string): string | undefined {
+  const bytes = sizeOf(text)
+  if (bytes === undefined || parseSize(text) !== undefined) return undefined
+  return Number.isSafeInteger(Math.round(bytes)) ? 'a whole number of bytes' : 'at most 8191TiB'
+}
+
+function sizeOf(text: string): number | undefined {
   const match = /^([0-9]+(?:\.[0-9]+)?)([A-Za-z]+)$/.exec(text)
-  if (!match || !(match[2] in BYTES)) return undefined
-  const bytes = Number(match[1]) * BYTES[match[2]]
+  return match && Object.hasOwn(BYTES, match[2]) ? Number(match[1]) * BYTES[match[2]] : undefined
+}
+
+/** `128KiB` as bytes; undefined when it is no size, or not a possible one. */
+export function parseSize(text: string): number | undefined {
+  const bytes = sizeOf(text)
+  if (bytes === undefined) return undefined
   const whole = Math.round(bytes)
   return Math.abs(bytes - whole) < 1e-6 && Number.isSafeInteger(whole) ? whole : undefined
 }

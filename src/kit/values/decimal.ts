@@ -2,7 +2,7 @@
  * Exact decimals. A value travels as a JSON number when a double carries it exactly (its shortest digits are the decimal),
  * else as a string of digits; docs/adr/0005-exact-decimals.md says why. Arithmetic is `m / 10^k` with a BigInt `m`.
  */
-import type { ExactNumber } from '../../contract/plugin.ts'
+import { ExactNumber, isJsonNumber } from '../../contract/plugin.ts'
 
 /** A decimal: a number while its shortest digits are exact, else its digits as text. */
 export type Exact = number | string
@@ -145,3 +145,15 @@ export const encodeInteger = (n: bigint): number | string => {
 /** The decimal of a JSON number, whichever form it has. */
 export const exactOf = (x: number | ExactNumber): Exact | undefined =>
   typeof x === 'number' ? x : (x.plain ?? readDecimal(x.text, MAX_NUMBER_LENGTH))
+
+/** Why a number cannot be calculated with exactly, for a message; undefined: it can, or it is no number. */
+export function outOfRange(raw: unknown): string | undefined {
+  const text = raw instanceof ExactNumber ? raw.text : typeof raw === 'string' && isJsonNumber(raw) ? raw : undefined
+  if (text === undefined || readDecimal(text, raw instanceof ExactNumber ? MAX_NUMBER_LENGTH : MAX_LENGTH) !== undefined) return undefined
+  const size = Math.abs(Number(text))
+  if (size === Number.POSITIVE_INFINITY) return 'above 1.8e308, beyond the range of exact arithmetic'
+  if (size === 0) return 'closer to 0 than 5e-324, beyond the range of exact arithmetic'
+  return raw instanceof ExactNumber
+    ? `longer than ${MAX_NUMBER_LENGTH} characters`
+    : `a number as text of more than ${MAX_LENGTH} characters`
+}

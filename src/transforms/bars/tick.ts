@@ -1,6 +1,6 @@
 /** Reads and checks one tick. One reader is reused for all messages, so the hot path allocates nothing. */
 import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
-import { type Exact, exactOf, readDecimal } from '../../kit/values/decimal.ts'
+import { type Exact, exactOf, outOfRange, readDecimal } from '../../kit/values/decimal.ts'
 import { parseTime, timeProblem, type TimeUnit, wrong } from '../../kit/values/event-time.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 
@@ -61,8 +61,11 @@ export class TickReader {
       typeof volume === 'number'
         ? !(volume >= 0 && volume < Number.POSITIVE_INFINITY)
         : typeof volume !== 'string' || volume.startsWith('-')
-    )
+    ) {
+      const far = outOfRange(rawVolume)
+      if (far !== undefined) return new DataError(`${this.fields.volume} is ${show(rawVolume)}; it is ${far}`)
       return wrong(this.fields.volume, rawVolume, 'a finite number >= 0, or one as a decimal string')
+    }
     this.volume = volume as Exact
 
     const raw = this.getTs(value)
@@ -72,6 +75,8 @@ export class TickReader {
 
   /** Of a price that is not above zero. */
   private priceProblem(raw: unknown, price: unknown): DataError | undefined {
+    const far = outOfRange(raw)
+    if (far !== undefined) return new DataError(`${this.fields.price} is ${show(raw)}; it is ${far}`)
     const isNumber = typeof price === 'string' || (typeof price === 'number' && Number.isFinite(price))
     if (isNumber && this.anyPrice) return undefined
     const allowed = this.anyPrice ? 'a finite number, or one as a decimal string' : 'a finite number > 0, or one as a decimal string'

@@ -140,8 +140,8 @@ export class Compiler {
     return unevaluated.length > 0 ? withEvaluated(all, unevaluated) : all
   }
 
-  private problem(message: string, resource: Resource, path: Path, suggestion?: string): SchemaProblem {
-    return new SchemaProblem(message, path, resource.document.name, suggestion)
+  private problem(message: string, resource: Resource, path: Path, suggestion?: string, on?: 'key'): SchemaProblem {
+    return new SchemaProblem(message, path, resource.document, suggestion, on)
   }
 
   private refuseUnknown(schema: SchemaObject, resource: Resource, path: Path): void {
@@ -157,10 +157,11 @@ export class Compiler {
         resource,
         [...path, keyword],
         meant,
+        'key',
       )
     }
     const idle = (keyword: string, needs: string): void => {
-      if (keyword in schema) throw this.problem(`${keyword} has no effect without ${needs}`, resource, [...path, keyword])
+      if (keyword in schema) throw this.problem(`${keyword} has no effect without ${needs}`, resource, [...path, keyword], undefined, 'key')
     }
     if (dialect === 'draft-07' && '$ref' in schema) {
       const beside = Object.keys(schema).find(k => k !== '$ref' && !isAnnotation(k))

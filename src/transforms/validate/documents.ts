@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseJson } from '../../contract/plugin.ts'
+import { elements, type JsonError } from '../../kit/text/json-scan.ts'
 import { isRecord } from '../../kit/values/records.ts'
 import { type Dialect, dialectOf, LISTS, MAPS, META, ONE } from './dialects.ts'
 import { META_SCHEMAS } from './meta-schemas.ts'
@@ -10,16 +11,19 @@ import { META_SCHEMAS } from './meta-schemas.ts'
 export type SchemaObject = Record<string, unknown>
 export type Path = readonly (string | number)[]
 
-/** What is wrong with a schema, where: `file` undefined is the root document. */
+/** What is wrong with a schema, where. */
 export class SchemaProblem extends Error {
   readonly path: Path
-  readonly file: string | undefined
+  readonly document: Document
   readonly suggestion: string | undefined
-  constructor(message: string, path: Path, file?: string, suggestion?: string) {
+  /** The key is wrong, not its value. */
+  readonly on: 'key' | 'value'
+  constructor(message: string, path: Path, document: Document, suggestion?: string, on: 'key' | 'value' = 'value') {
     super(message)
     this.path = path
-    this.file = file
+    this.document = document
     this.suggestion = suggestion
+    this.on = on
   }
 }
 
@@ -36,6 +40,8 @@ export interface Document {
   /** As a person knows it; undefined: the root. */
   readonly name: string | undefined
   readonly root: unknown
+  /** Of a file. */
+  readonly text?: string
 }
 export interface Place {
   readonly resource: Resource
@@ -57,8 +63,8 @@ export class Documents {
   }
 
   /** The root document, as it would be read from `uri`. */
-  add(schema: unknown, uri: string, name?: string, inherited: Dialect = 'draft-07'): Resource {
-    const document: Document = { name, root: schema }
+  add(schema: unknown, uri: string, { name, text }: Pick<Document, 'name' | 'text'>, inherited: Dialect = 'draft-07'): Resource {
+    const document: Document = { name, root: schema, text }
     const resource = this.resourceOf(schema, uri, document, [], inherited)
     this.resources.set(uri, resource)
     this.index(schema, resource, [])
@@ -77,7 +83,7 @@ export class Documents {
   /** What a reference in `from` means. @throws {SchemaProblem} when it leads nowhere */
   resolve(ref: string, from: Resource, at: Path): { schema: unknown; resource: Resource } {
     const fail = (message: string): never => {
-      throw new SchemaProblem(message, at, from.document.name)
+      throw new SchemaProblem(message, at, from.document)
     }
     if (/^(file:|\/)/i.test(ref) && (from.uri.startsWith('file:') || /^file:/i.test(ref)))
       fail(`${ref} is an absolute path; write a path relative to this file`)
@@ -122,7 +128,7 @@ export class Documents {
     const known = this.resources.get(uri)
     if (known) return known
     const meta = META_SCHEMAS.get(uri)
-    if (meta) return this.add(meta, uri, uri)
+    if (meta) return this.add(meta, uri, { name: uri })
     const path = this.pathOf(uri)
     if (path === undefined) {
       const address = ref === uri ? ref : `${ref} (${uri})`
@@ -134,13 +140,14 @@ export class Documents {
     }
     let resource = this.files.get(path)
     if (!resource) {
-      let schema: unknown
+      let read: { schema: unknown; text: string }
       try {
-        schema = readSchema(path)
+        read = readSchema(path)
       } catch (error) {
         return fail(`${ref}: ${(error as Error).message}`)
       }
-      this.files.set(path, (resource = this.add(schema, uri, relative(process.cwd(), path) || path, from.dialect)))
+      const name = relative(process.cwd(), path) || path
+      this.files.set(path, (resource = this.add(read.schema, uri, { name, text: read.text }, from.dialect)))
     }
     this.resources.set(uri, resource)
     return resource
@@ -171,7 +178,7 @@ export class Documents {
         throw new SchemaProblem(
           `$schema names ${JSON.stringify(named)}, which is not supported`,
           [...path, '$schema'],
-          document.name,
+          document,
           META['2020-12'],
         )
       dialect = found
@@ -202,7 +209,7 @@ export class Documents {
   private ownResource(schema: SchemaObject, outer: Resource, path: Path): Resource {
     const id = schema.$id
     const fail = (message: string): never => {
-      throw new SchemaProblem(message, [...path, '$id'], outer.document.name)
+      throw new SchemaProblem(message, [...path, '$id'], outer.document)
     }
     if (typeof id !== 'string') return outer
     const dialect = dialectOf(schema.$schema) ?? outer.dialect
@@ -229,7 +236,7 @@ export class Documents {
   private addAnchors(schema: SchemaObject, resource: Resource, path: Path): void {
     const add = (anchors: Map<string, unknown>, name: string, key: string): void => {
       if (anchors.has(name) && anchors.get(name) !== schema)
-        throw new SchemaProblem(`the name ${name} is given twice`, [...path, key], resource.document.name)
+        throw new SchemaProblem(`the name ${name} is given twice`, [...path, key], resource.document)
       anchors.set(name, schema)
     }
     if (resource.dialect === 'draft-07') {
@@ -244,31 +251,45 @@ export class Documents {
 
 const withoutHash = (uri: string): string => uri.replace(/#.*$/s, '')
 
-/** @throws with what is wrong, never with what the file holds */
-export function readSchema(path: string): unknown {
+/** A file that is not JSON. */
+export class SyntaxProblem extends Error {
+  readonly reason: string
+  readonly line: number
+  readonly column: number
+  constructor(path: string, reason: string, line: number, column: number) {
+    super(`${path} is not JSON: ${reason} (line ${line}, column ${column})`)
+    this.reason = reason
+    this.line = line
+    this.column = column
+  }
+}
+
+/** @throws {SyntaxProblem | Error} with what is wrong, never with what the file holds */
+export function readSchema(path: string): { schema: unknown; text: string } {
   let text: string
   try {
     const found = statSync(path)
     if (!found.isFile()) throw new Error(`${path} is not a file`)
     if (found.size > MAX_FILE) throw new Error(`${path} has more than 32 MiB`)
-    text = readFileSync(path, 'utf8')
+    text = readFileSync(path, 'utf8').replace(/^\ufeff/, '')
   } catch (error) {
     throw new Error((error as NodeJS.ErrnoException).code === 'ENOENT' ? `${path} does not exist` : (error as Error).message, {
       cause: error,
     })
   }
   try {
-    return parseJson(text.replace(/^\ufeff/, ''))
+    return { schema: parseJson(text), text }
   } catch (error) {
-    throw new Error(`${path} is not JSON${lineOf(text, error as Error)}`, { cause: error })
+    if (text.trim() === '') throw new SyntaxProblem(path, 'it is empty', 1, 1)
+    // The parser names a place only sometimes.
+    try {
+      elements(Buffer.from(text))
+    } catch (found) {
+      const { message, line, column } = found as JsonError
+      throw new SyntaxProblem(path, message, line, column)
+    }
+    throw error
   }
-}
-
-function lineOf(text: string, error: Error): string {
-  const position = /position (\d+)/.exec(error.message)?.[1]
-  if (position === undefined) return text.trim() === '' ? ': it is empty' : ''
-  const before = text.slice(0, Number(position)).split('\n')
-  return `: line ${before.length}, column ${before.at(-1)!.length + 1}`
 }
 
 export const fileUri = (path: string): string => pathToFileURL(path).href

@@ -2,47 +2,61 @@
 import { resolve } from 'node:path'
 import type { ConfigProblem } from '../../contract/plugin.ts'
 import type { ValidateConfig } from '../../generated/config-types.ts'
+import { SourceText } from '../../config/tree.ts'
+import { jsonSpan } from '../../kit/text/json-span.ts'
 import { isRecord } from '../../kit/values/records.ts'
 import { type Check, Failures, Run, TooManySteps } from './checks.ts'
 import { Compiler } from './compile.ts'
 import { type Dialect, META } from './dialects.ts'
-import { Documents, fileUri, type Path, readSchema, type Resource, SchemaProblem } from './documents.ts'
+import { Documents, fileUri, type Path, readSchema, type Resource, SchemaProblem, SyntaxProblem } from './documents.ts'
 
 /** Undefined: the value fits. Else all that is wrong with it. */
 export type Validate = (value: unknown) => string | undefined
 
-/** A schema that cannot be used, by the place in the pipeline or, in a file, by its JSON pointer. */
+/** A schema that cannot be used: at its place in the pipeline, or in the file that it is in. */
 export function compileSchema(config: ValidateConfig): { validate: Validate } | { problem: ConfigProblem } {
   const inline = config.schema !== undefined
   let uri: string
   let schema: unknown = config.schema
+  let text: string | undefined
   if (inline) uri = fileUri(resolve(config.folder ?? '.', '(schema)'))
   else {
     const path = resolve(config.schema_file!)
     uri = fileUri(path)
     try {
-      schema = readSchema(path)
+      ;({ schema, text } = readSchema(path))
     } catch (error) {
-      return { problem: { path: ['schema_file'], message: (error as Error).message } }
+      if (!(error instanceof SyntaxProblem)) return { problem: { path: ['schema_file'], message: (error as Error).message } }
+      const { reason, line, column } = error
+      return { problem: { path: ['schema_file'], message: `not JSON: ${reason}`, source: { file: config.schema_file!, line, column } } }
     }
     if (typeof schema !== 'boolean' && !isRecord(schema))
       return { problem: { path: ['schema_file'], message: `${config.schema_file} holds no JSON Schema, which is an object` } }
   }
   try {
     const documents = new Documents(config.references)
-    const root = documents.add(schema, uri)
+    const root = documents.add(schema, uri, { name: undefined, text })
     return { validate: compile(documents, root, config.formats !== 'ignore') }
   } catch (error) {
-    if (error instanceof SchemaProblem) return { problem: placed(error, inline) }
+    if (error instanceof SchemaProblem) return { problem: placed(error, config) }
     throw error
   }
 }
 
-/** Inside a file there is no place in the pipeline to point at. */
-function placed({ message, path, file, suggestion }: SchemaProblem, inline: boolean): ConfigProblem {
-  if (file === undefined && inline) return { path: ['schema', ...path], message, suggestion }
-  const pointer = path.length > 0 ? `/${path.join('/')} ` : ''
-  return { path: [inline ? 'schema' : 'schema_file'], message: `${file === undefined ? '' : `${file}: `}${pointer}${message}`, suggestion }
+function placed({ message, path, document: { name, text }, suggestion, on }: SchemaProblem, config: ValidateConfig): ConfigProblem {
+  const inline = config.schema !== undefined
+  if (name === undefined && inline) return { path: ['schema', ...path], message, suggestion, on }
+  const step = [inline ? 'schema' : 'schema_file']
+  // A schema of a draft, which no file here holds.
+  if (text === undefined) return { path: step, message: `${name}: ${message}`, suggestion }
+  const { value, key } = jsonSpan(text, path)
+  const file = name ?? config.schema_file!
+  return {
+    path: step,
+    message,
+    suggestion,
+    source: { file, ...new SourceText(file, text).position(((on === 'key' && key) || value).start) },
+  }
 }
 
 export function compile(documents: Documents, root: Resource, formats: boolean): Validate {
@@ -77,7 +91,7 @@ function refuseInvalid(schema: unknown, resource: Resource, path: Path): void {
   let meta = metaChecks.get(dialect)
   if (!meta) {
     const documents = new Documents()
-    const start = documents.add({ $schema: META[dialect], $ref: META[dialect] }, 'file:///meta')
+    const start = documents.add({ $schema: META[dialect], $ref: META[dialect] }, 'file:///meta', { name: undefined })
     meta = { check: new Compiler(documents, { formats: false, lenient: true }, () => {}).compile(start), root: start }
     metaChecks.set(dialect, meta)
   }
@@ -86,5 +100,5 @@ function refuseInvalid(schema: unknown, resource: Resource, path: Path): void {
   meta.check(schema, new Run(meta.root, failures))
   const { path: at, message } = failures.deepest!
   const old = dialect === '2020-12' && at.at(-1) === 'items' ? '; write prefixItems for a list of schemas' : ''
-  throw new SchemaProblem(`not a JSON Schema: ${message}${old}`, [...path, ...at], resource.document.name)
+  throw new SchemaProblem(`not a JSON Schema: ${message}${old}`, [...path, ...at], resource.document)
 }

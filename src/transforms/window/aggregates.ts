@@ -1,6 +1,6 @@
 /** What a window keeps of its messages: one small accumulator per output field, JSON-able at any moment. */
 import { compareNumbers, DataError, ExactNumber, type Json } from '../../contract/plugin.ts'
-import { type Exact, exactOf, readDecimal } from '../../kit/values/decimal.ts'
+import { type Exact, exactOf, outOfRange, readDecimal } from '../../kit/values/decimal.ts'
 import { ExactSum, type SumState } from './exact-sum.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 
@@ -47,9 +47,13 @@ export function compileAggregates(config: AggregatesConfig): Spec[] {
 type Decimal = Exact | ExactNumber
 
 function readNumber(raw: unknown, kind: string, field: string): Decimal {
-  if (raw instanceof ExactNumber && exactOf(raw) !== undefined) return raw
+  // Only compared, never calculated with.
+  if (raw instanceof ExactNumber && (kind === 'min' || kind === 'max' || exactOf(raw) !== undefined)) return raw
   const n = typeof raw === 'string' ? readDecimal(raw) : raw
   if (typeof n === 'string' || (typeof n === 'number' && Number.isFinite(n))) return n
+  const far = outOfRange(raw)
+  if (far !== undefined)
+    throw new DataError(`${field} is ${show(raw)}; for ${kind} it is ${far}; min, max, first and last take JSON numbers of any size`)
   throw new DataError(`${field} is ${show(raw)}; allowed for ${kind}: a finite number, or one as a decimal string`)
 }
 

@@ -63,11 +63,19 @@ describe('header', () => {
   test('a line that ends with a delimiter', async () => {
     await expect(read('a,b,\n1,2,\n')).rejects.toThrow('trailing_delimiter: true')
     expect(await read('a,b\n1,2,\n')).toEqual([
-      'line 2: 3 fields, but the header has 2; if every line ends with a delimiter, set trailing_delimiter: true',
+      'line 2, column 5: 3 fields, but the header has 2; if every line ends with a delimiter, set trailing_delimiter: true',
     ])
     expect(await read('a,b,\n1,2,\n3,4\n', { trailing_delimiter: true })).toEqual([
       ...ab,
       'line 3, column 4: the line does not end with a delimiter, although trailing_delimiter is set',
+    ])
+  })
+
+  test('a wrong number of fields: at the first that is too many, or where the next is missing', async () => {
+    expect(await read('a,b\n1,"x,y\nz",3\n"1\n2"\r\n4\n')).toEqual([
+      'line 3, column 4: 3 fields, but the header has 2',
+      'line 5, column 3: 1 field, but the header has 2',
+      'line 6, column 2: 1 field, but the header has 2',
     ])
   })
 
@@ -198,5 +206,22 @@ describe('compressed', () => {
       message: expect.stringContaining('as gzip'),
     })
     await expect(read('a,b\n', {}, 'in.csv.gz')).rejects.toThrow('as gzip')
+  })
+})
+
+describe('compressed under another name', () => {
+  const packed = { gzip: gzipSync('a,b\n1,2\n'), zstd: zstdCompressSync('a,b\n1,2\n') }
+  test.each(Object.entries(packed))('%s is named with what to set, whatever the format', async (compression, bytes) => {
+    for (const name of ['in.csv', 'in.jsonl', 'in.log'])
+      await expect(read(bytes, {}, name)).rejects.toThrow(
+        `${name} holds data compressed with ${compression}: set compression: ${compression}`,
+      )
+    expect(await read(bytes, { compression: compression as 'gzip' })).toEqual(ab)
+  })
+
+  test('what only begins alike is read', async () => {
+    expect(await read('(\n', {}, 'in.txt')).toEqual(['('])
+    expect(await read('(\u00b5/', {}, 'in.txt')).toEqual(['(\u00b5/'])
+    expect(await read('\x1f', {}, 'in.txt')).toEqual(['\x1f'])
   })
 })

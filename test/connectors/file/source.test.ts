@@ -131,8 +131,8 @@ describe('CSV', () => {
       Buffer.concat([Buffer.from('a,b\n1\n1,2,3\n"x"y,2\n'), Buffer.from([0xff, 0x2c, 0x31, 0x0a]), Buffer.from('1,2\n')]),
     )
     expect(await contents(config({ path }))).toEqual([
-      [2, 'line 2: 1 field, but the header has 2'],
-      [3, 'line 3: 3 fields, but the header has 2'],
+      [2, 'line 2, column 2: 1 field, but the header has 2'],
+      [3, 'line 3, column 5: 3 fields, but the header has 2'],
       [4, 'line 4, column 4: field 1: text follows the closing quote'],
       [5, 'line 5, column 1: not valid UTF-8; if the file comes from Excel, set encoding: windows-1252'],
       [6, { a: '1', b: '2' }],

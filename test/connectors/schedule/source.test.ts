@@ -79,6 +79,7 @@ describe('schedule', () => {
     expect(messages({ every: 0 })).toEqual(['every: must be more than 0'])
     expect(messages({ cron: '99 * * * *' })).toEqual(['cron: Invalid value for minute: 99'])
     expect(messages({ cron: '* * * * *', timezone: 'Mars/Olympus' })).toEqual([expect.stringContaining('timezone: ')])
+    expect(messages({ every: 1, timezone: 'Europe/Berlin' })).toEqual([expect.stringMatching(/^timezone: .* write cron: "0 0 \* \* \*"$/)])
     expect(messages({ every: 1, from: '5', until: '5' })).toEqual(['until: must be later than from'])
     expect(messages({ every: 1, value: { scheduled_at: 1 } })).toHaveLength(1)
   })
