@@ -99,6 +99,8 @@ export class FileLane {
   /** The next `next` starts here; undefined: at the beginning. */
   async seek(position: Position | undefined): Promise<void> {
     await this.close()
+    // What was read behind the position is read again.
+    this.done = []
     this.from = (position as FilePosition | undefined) ?? this.first
     this.times = this.from?.times ?? 0
     this.atEnd = false
@@ -220,9 +222,10 @@ export class FileLane {
       else if (again) {
         const { found, opened } = again
         log.info({ file: path, now: found.path, line: from.line }, 'the file was rotated: reading its rest under its new name')
-        // Where the inode stayed, the content was copied and truncated.
+        // Where the inode stayed, or is not that of the content, the content was copied and truncated.
         const here = await factsOf(path)
-        const copied = from.copy === true || (here !== undefined && isSame(here, from))
+        const moved = found.compression === 'none' && !isSame(found.facts, from)
+        const copied = from.copy === true || moved || (here !== undefined && isSame(here, from))
         this.use({ ...opened, found, role: copied ? 'copy' : 'renamed' })
         await this.resume(from)
         return true
@@ -372,7 +375,8 @@ export class FileLane {
   private async advance(joined: boolean): Promise<Message[] | undefined> {
     const { path, options, encoding } = this
     const { found, role } = this.current!
-    const next = await successor(path, await this.facts(), found.compression !== 'none')
+    // A copy is younger than the file it was made of, which may have been renamed since.
+    const next = await successor(path, await this.facts(), found.compression !== 'none' || role === 'copy', this.done)
     const records = joined ? this.records : undefined
     if (next) {
       const opened = await openFound(next, encoding)

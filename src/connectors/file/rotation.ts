@@ -82,11 +82,13 @@ async function list(path: string): Promise<FoundFile[]> {
   const name = basename(path)
   const dot = name.lastIndexOf('.')
   const [stem, extension] = dot > 0 ? [name.slice(0, dot), name.slice(dot)] : [name, '']
-  const names = await readdir(folder).catch(() => [])
+  const names = new Set(await readdir(folder).catch(() => []))
   const found: FoundFile[] = []
   for (const other of names) {
     if (other === name) continue
     const plain = other.replace(/\.(gz|zst)$/i, '')
+    // Being compressed: the compressed file is not complete before the other is gone.
+    if (plain !== other && names.has(plain)) continue
     const added = plain.startsWith(name)
       ? plain.slice(name.length)
       : plain.startsWith(stem) && plain.endsWith(extension) && plain.length >= stem.length + extension.length
@@ -115,7 +117,11 @@ export async function findAgain(
     for (const found of [...all.filter(same), ...all.filter(f => !same(f))]) {
       // Nothing read yet: only the inode can tell.
       if (trace.byte === 0 && !same(found)) continue
-      const opened = await openFound(found, encoding)
+      // What cannot be decompressed cannot be compared either.
+      const opened = await openFound(found, encoding).catch(error => {
+        if (found.compression === 'none') throw error
+        return undefined
+      })
       if (!opened) moved = true
       else if (trace.byte === 0 || (await matches(opened.input, trace).catch(() => false))) return { found, opened, isPath: found === here }
       else await opened.input.close()
@@ -125,13 +131,15 @@ export async function findAgain(
   return undefined
 }
 
-/** The oldest rotated file that came after this one; undefined: only the file at `path` itself. */
+/** The oldest rotated file that came after this one and is none of those `read`; undefined: only the file at `path` itself. */
 export async function successor(
   path: string,
   after: Pick<FileFacts, 'ino' | 'born' | 'written'>,
   compressed: boolean,
+  read: readonly FileFacts[] = [],
 ): Promise<FoundFile | undefined> {
-  const others = await rotated(path)
+  const all = await rotated(path)
+  const others = all.filter(f => isSame(f.facts, after) || !read.some(r => r.born > 0 && isSame(r, f.facts)))
   const self = others.find(f => isSame(f.facts, after))
   const age = ({ facts, compression }: FoundFile): number =>
     !compressed && compression === 'none' && facts.born > 0 && after.born > 0 ? facts.born - after.born : facts.written - after.written

@@ -8,6 +8,7 @@ import {
   renameSync,
   rmSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
   writeSync,
   openSync,
@@ -318,6 +319,41 @@ describe('while the runner is down', () => {
     await f.stop()
   })
 
+  test('copied and truncated, and renamed before the runner is back', async () => {
+    const path = fresh()
+    const position = await readTwo(path)
+    appendFileSync(path, text(2, 4))
+    copyFileSync(path, `${path}.2`)
+    truncateSync(path)
+    appendFileSync(path, text(4, 6))
+    renameSync(path, `${path}.1`)
+    writeFileSync(path, text(6, 8))
+    const f = await follow(path, { position })
+    await f.has(6)
+    expect(f.lines).toEqual(numbered(2, 8))
+    expect(f.warnings).toEqual([])
+    await f.stop()
+  })
+
+  test('being compressed: the compressed file is not complete yet', async () => {
+    const path = fresh()
+    const position = await readTwo(path)
+    appendFileSync(path, text(2, 4))
+    copyFileSync(path, `${path}.1`)
+    truncateSync(path)
+    appendFileSync(path, text(4, 6))
+    writeFileSync(`${path}.1.gz`, gzipSync(readFileSync(`${path}.1`)).subarray(0, 15))
+    // What another program left behind.
+    writeFileSync(`${path}.7.gz`, 'not gzip')
+    const later = Date.now() / 1000 + 5
+    for (const name of ['.1.gz', '.7.gz']) utimesSync(`${path}${name}`, later, later)
+    const f = await follow(path, { position, config: { encoding: 'auto' } })
+    await f.has(4)
+    expect(f.lines).toEqual(numbered(2, 6))
+    expect(f.warnings).toEqual([])
+    await f.stop()
+  })
+
   test('the former file is gone: said and counted; the files that came after it are read', async () => {
     const path = fresh()
     const position = await readTwo(path)
@@ -424,6 +460,28 @@ test('any order of writing, both ways of rotation, and restarts: every line once
     }),
     { numRuns: 40 },
   )
+})
+
+test('a file that was copied and truncated, and is renamed later: its copies are not read again', async () => {
+  const path = fresh()
+  writeFileSync(path, text(0, 2))
+  const f = await follow(path)
+  await f.has(2)
+  for (const n of [2, 6]) {
+    appendFileSync(path, text(n, n + 2))
+    if (existsSync(`${path}.1`)) renameSync(`${path}.1`, `${path}.2`)
+    copyFileSync(path, `${path}.1`)
+    truncateSync(path)
+    appendFileSync(path, text(n + 2, n + 4))
+    await f.has(n + 4)
+  }
+  renameSync(`${path}.2`, `${path}.3`)
+  renameSync(`${path}.1`, `${path}.2`)
+  renameSync(path, `${path}.1`)
+  writeFileSync(path, text(10, 12))
+  await f.has(12)
+  expect(f.lines).toEqual(numbered(0, 12))
+  await f.stop()
 })
 
 test.each(['rename', 'copy'] as const)(
