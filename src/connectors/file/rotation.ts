@@ -117,11 +117,7 @@ export async function findAgain(
     for (const found of [...all.filter(same), ...all.filter(f => !same(f))]) {
       // Nothing read yet: only the inode can tell.
       if (trace.byte === 0 && !same(found)) continue
-      // What cannot be decompressed cannot be compared either.
-      const opened = await openFound(found, encoding).catch(error => {
-        if (found.compression === 'none') throw error
-        return undefined
-      })
+      const opened = await openFound(found, encoding)
       if (!opened) moved = true
       else if (trace.byte === 0 || (await matches(opened.input, trace).catch(() => false))) return { found, opened, isPath: found === here }
       else await opened.input.close()
