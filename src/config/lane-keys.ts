@@ -36,10 +36,19 @@ type Wiring = Pick<Pipeline, 'sources' | 'transforms'>
 export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding[] {
   const findings: LaneKeyFinding[] = []
   let place = READ
+  /** Of the last step that brought records of one key together. */
+  let together: { readonly step: Step; readonly parts: Parts } | undefined
   for (const step of transforms) {
+    if (step.plugin.link) {
+      // From here on it is the records that it hands over which are compared.
+      const parts = partsAt((step.config as { by: string }).by, READ)
+      together = { step, parts }
+      place = { origin: READ.origin, key: parts }
+      continue
+    }
     const by = groupingOf(step)
     if (by !== undefined) {
-      const found = judge(sources, step, partsAt(by, place))
+      const found = together ? judgeBehind(together.step, together.parts, partsAt(by, place)) : judge(sources, step, partsAt(by, place))
       if (found) findings.push({ step: step.name, by, ...found })
     }
     place = behind(step, place)
@@ -68,6 +77,16 @@ function judge(sources: Wiring['sources'], step: Step, grouping: Parts): Pick<La
     return { verdict: 'unknown', reason: unknown(source) }
   }
   return undefined
+}
+
+function judgeBehind(link: Step, key: Parts, grouping: Parts): Pick<LaneKeyFinding, 'verdict' | 'reason'> | undefined {
+  const by = (link.config as { by: string }).by
+  if (key === undefined || grouping === undefined)
+    return {
+      verdict: 'unknown',
+      reason: `${link.name} keeps records together by ${by}, and the file does not show how the two are related`,
+    }
+  return isWithin(key, grouping) ? undefined : { verdict: 'spread', reason: `${link.name} keeps records together by ${by}` }
 }
 
 /** Do records that agree in `grouping` come on one lane of the source? */

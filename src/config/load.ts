@@ -8,15 +8,17 @@ import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
 import { laneKeyFindings } from './lane-keys.ts'
-import type { Pipeline, Problem, SinkStep, Step } from './model.ts'
+import type { Link, Pipeline, Problem, SinkStep, Step } from './model.ts'
 import { parseObject } from './object.ts'
 import { parseText } from './parse.ts'
+import { partsOf } from './parts.ts'
 import { Problems } from './problems.ts'
 import { readText } from './read.ts'
 import { Registry } from './registry.ts'
 import { applySet } from './set.ts'
 import { checkStep, type CheckedStep } from './steps.ts'
 import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
+import { isOneShot } from './traits.ts'
 import { checkSourceNames, nameSteps, wire } from './wiring.ts'
 
 export interface LoadOptions {
@@ -143,6 +145,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   if (pipeline) {
     checkWhole(pipeline, root, problems, options.forDlq === true)
     checkLaneKeys(pipeline, names, problems)
+    checkLinks(pipeline, names, problems)
   }
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
@@ -186,13 +189,16 @@ function assemble(
   }
   const section = (name: string): CheckedStep[] => steps.filter(s => s.path[0] === name && s.enabled)
   const dlq = section('dlq')[0]
+  const sources = section('sources').map(s => step(s) as Step<SourcePlugin>)
+  const transforms = section('transforms').map(s => step(s) as Step<TransformPlugin>)
   const pipeline: Omit<Pipeline, 'hash'> = {
     file,
     name: value.name,
     version: value.version,
     ...(value.description === undefined ? {} : { description: value.description }),
-    sources: section('sources').map(s => step(s) as Step<SourcePlugin>),
-    transforms: section('transforms').map(s => step(s) as Step<TransformPlugin>),
+    sources,
+    transforms,
+    ...linksOf(sources, transforms, value),
     sinks: section('sinks').map(s => ({ ...step(s), ...(froms.get(s) ? { from: froms.get(s)! } : {}) }) as SinkStep),
     ...(dlq ? { dlq: step(dlq) as Step<SinkPlugin> } : {}),
     ...(!dlq && value.dlq?.when_off === 'drop' ? { drops_dead: true } : {}),
@@ -206,6 +212,29 @@ function assemble(
     endpoints: value.endpoints,
   }
   return { ...pipeline, hash: pipelineHash(pipeline) }
+}
+
+function linksOf(
+  sources: readonly Step<SourcePlugin>[],
+  transforms: readonly Step<TransformPlugin>[],
+  { name: pipeline, version }: { name: string; version: number },
+): { links?: Link[] } {
+  const group = sources.map(s => (s.config as { group?: string } | undefined)?.group).find(g => g !== undefined)
+  const links = transforms.flatMap((step, index): Link[] => {
+    const ends = step.plugin.link?.ends(step.config, { pipeline, version, step: step.name, group })
+    if (!ends) return []
+    const end = (kind: string, of: { plugin: Plugin; config: unknown }): Step<any> => ({
+      type: of.plugin.type,
+      // A dot is in no name that a file gives.
+      name: `${step.name}.${kind}`,
+      plugin: of.plugin,
+      config: of.config,
+      at: step.at,
+      secrets: step.secrets,
+    })
+    return [{ index, sink: end('write', ends.sink), source: end('read', ends.source) }]
+  })
+  return links.length > 0 ? { links } : {}
 }
 
 /** Steps whose records may be spread over lanes. */
@@ -225,6 +254,33 @@ function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep, strin
   }
 }
 
+/** What a step that hands over needs of its neighbours. */
+function checkLinks({ sources, transforms, links = [] }: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
+  links.forEach(({ index }, n) => {
+    const link = transforms[index]
+    const [at] = [...names].find(([, name]) => name === link.name)!
+    const add = (message: string, suggestion?: string): void =>
+      problems.add('CONFIG_CHECK', at.key, [...at.path, at.type], message, suggestion)
+    const oneShot = n === 0 && sources.find(isOneShot)
+    if (oneShot) add(`${oneShot.name} reads everything again in each run, and ${link.name} would hand it over again each time`)
+    if (link.when !== undefined) add(`${link.name} can't have \`when\`: what passed by would not be on the lane of its key`)
+    if ((link.config as { time?: string }).time !== undefined) return
+    const timed = transforms.slice(index + 1, links[n + 1]?.index).find(t => eventTimeOf(t) !== undefined)
+    if (timed)
+      add(
+        `${timed.name} takes its time from the field ${eventTimeOf(timed)}, and ${link.name} has to know it to compare the lanes that it brings together`,
+        `time: ${eventTimeOf(timed)}`,
+      )
+  })
+}
+
+/** The field that a step with windows takes its time from. */
+function eventTimeOf({ type, config, foreign }: Step): string | undefined {
+  if (foreign) return undefined
+  const { time, fields } = (config ?? {}) as { time?: string; fields?: { ts?: string } }
+  return type === 'bars' ? fields?.ts : ['window', 'dedupe', 'throttle'].includes(type) ? time : undefined
+}
+
 /** As a value in a flow map. */
 const plainYaml = (text: string): string => (/^[\w.]+( [\w.+*/-]+)*$/.test(text) ? text : JSON.stringify(text))
 
@@ -233,7 +289,7 @@ function checkWhole(pipeline: Pipeline, root: MapNode, problems: Problems, sourc
   if (pipeline.sources.length === 0 && !sourcesMayBeOff)
     problems.add('CONFIG_DISABLED', root.entries.get('sources')!.key, ['sources'], 'every source is switched off: there is nothing to read')
   if (pipeline.delivery !== 'exactly_once') return
-  for (const { from, to, reason } of obstacles(pipeline.sources, pipeline.sinks)) {
+  for (const { from, to, reason } of partsOf(pipeline).flatMap(part => obstacles(part.sources, part.sinks))) {
     const entry = root.entries.get('delivery')!
     problems.add(
       'CONFIG_DELIVERY',

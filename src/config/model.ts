@@ -46,6 +46,14 @@ export interface SinkStep extends Step<SinkPlugin> {
   readonly from?: { readonly step: string; readonly port?: string }
 }
 
+/** A transform that hands over to lanes of its own: what it writes to, and what is read back behind it. */
+export interface Link {
+  /** Of the transform. */
+  readonly index: number
+  readonly sink: SinkStep
+  readonly source: Step<SourcePlugin>
+}
+
 export interface RetryConfig {
   /** ms */
   readonly initial_delay: number
@@ -90,6 +98,8 @@ export interface Pipeline {
   readonly sources: readonly Step<SourcePlugin>[]
   readonly transforms: readonly Step<TransformPlugin>[]
   readonly sinks: readonly SinkStep[]
+  /** In the order of their transforms; undefined: there are none. */
+  readonly links?: readonly Link[]
   readonly dlq?: Step<SinkPlugin>
   /** The dlq is switched off, and what it would get is to be dropped. */
   readonly drops_dead?: boolean

@@ -2,7 +2,7 @@
  * The contract of plugins, second part: transactions and checkpoints, rejections reported to senders, stand-ins for tests, and what the
  * commands `check`, `lag` and `dlq` ask. A plugin works without any of it.
  */
-import type { Context, Json, LaneInfo, Logger, Position, SinkPlugin, Transform, TransformContext } from './authoring.ts'
+import type { Context, Json, LaneInfo, Logger, Position, SinkPlugin, SourcePlugin, Transform, TransformContext } from './authoring.ts'
 import type { Header, Message } from './message.ts'
 
 /** What a lane's records are, beyond the lane's name; the runtime keeps it in the checkpoint and compares it at the next claim. */
@@ -44,6 +44,8 @@ export interface AdvancedSource {
    * lease is overdue (the process was frozen): others may own the lane, nothing more is written, and the lane is claimed again.
    */
   holds?(lane: string): boolean
+  /** Nothing more will be written to what it reads: `read` gives what is there, and then null. */
+  finish?(): void
   /** A sender waits for each `commit` (an HTTP caller, say): commit batches are flushed at once instead of every `commit_interval`. */
   readonly commitImmediately?: boolean
   /** The end of its input is the end of what its state is about: the next run reads something else, and begins without state. */
@@ -94,6 +96,8 @@ export interface AdvancedTransformPlugin<C> {
    * message's key. Undefined: each record counts for itself.
    */
   groupsBy?(config: C): string | undefined
+  /** The step hands its messages over to other lanes: what is behind it is a part of the pipeline with a source of its own. */
+  readonly link?: Link<C>
   /**
    * For transforms that ask a peer (a database, a service): the same transform, which asks `answer` instead, so that pipeline tests
    * can say what the peer would (`stubs`). The question is what the answer depends on: a key, named parameters.
@@ -104,6 +108,51 @@ export interface AdvancedTransformPlugin<C> {
    * reads so much more on both sides of its bounds, and keeps the outputs whose `time`, the window's end, lies within.
    */
   windowSpan?(config: C): number
+}
+
+/** Of a transform that hands over: what lies between the two parts of the pipeline. Its `create` is the last step of the first part. */
+export interface Link<C> {
+  /** What the first part writes to, and the second reads. */
+  ends(config: C, at: LinkPlace): { readonly sink: Configured<SinkPlugin>; readonly source: Configured<SourcePlugin> }
+  /** The first step of the second part. */
+  arrive(config: C, ctx: TransformContext, upstream: readonly Upstream[]): Arrival
+  /** A message as the sink writes it, and back: for pipeline tests, whose log is in memory. */
+  records(message: Message, lane: LaneInfo, config: C): readonly LinkRecord[]
+  message(record: LinkRecord, offset: number, lane: LaneInfo): Message
+}
+
+interface Configured<P> {
+  readonly plugin: P
+  readonly config: unknown
+}
+
+export interface LinkPlace {
+  readonly pipeline: string
+  readonly version: number
+  readonly step: string
+  /** Of the first source that has one. */
+  readonly group: string | undefined
+}
+
+/** What feeds a link: a source of the first part, with the topics that it reads. */
+export interface Upstream {
+  readonly source: string
+  readonly topics: readonly string[] | undefined
+}
+
+export interface LinkRecord {
+  readonly partition: number
+  readonly key: Buffer | string | null
+  readonly value: Buffer | string | null
+  readonly headers: readonly Header[]
+}
+
+/** Knows how far the lanes have come that were brought together. */
+export interface Arrival extends Transform {
+  /** The time that all of them have reached. */
+  clock(): number
+  /** No more is expected of any of them for now: only then may silence be taken for idleness. */
+  idle(): boolean
 }
 
 /** Optional members of a sink plugin. */

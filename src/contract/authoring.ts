@@ -33,6 +33,8 @@ export interface LaneInfo {
   readonly topic?: string
   readonly partition?: number
   readonly group?: string
+  /** Lanes that the records of `topic` are spread over, where the source knows. */
+  readonly lanes?: number
 }
 
 /** The unit that moves: messages of ONE lane, in order. */
@@ -137,6 +139,8 @@ export interface Transform {
   process(messages: Message[], out: Output): void | Promise<void>
   /** Wall-clock tick of an idle, caught-up lane: nothing came for `silence` ms. Close what only time can close. */
   onIdle?(silence: number, out: Output): void
+  /** Time has come so far, by the messages of all lanes that were brought together (`Message.clock`), and no message here says so. Close what ends by then. */
+  onClock?(time: number, out: Output): void
   /** The input has ended for good (end of file, end of a back-fill): close what ends at or before `until` (epoch ms, Infinity: everything). */
   onEnd?(out: Output, until: number): void
   close?(): void | Promise<void>

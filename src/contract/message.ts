@@ -53,6 +53,11 @@ export class Message {
   part: string | undefined
   /** Of the result of a window: where the window ends (exclusive, epoch ms). A back-fill keeps the windows that end within its bounds. */
   windowEnd: number | undefined
+  /**
+   * Behind a step that brings several lanes together: the time that all of them have reached, epoch ms. What is older may still come from
+   * one of them. Undefined: the lane's own messages say how far time has come.
+   */
+  clock: number | undefined
   private _time: number
   /** Undefined: `time` still is the record's. A second number in each message would be a second allocation. */
   private _recordTime: number | undefined
@@ -87,6 +92,7 @@ export class Message {
     this.failure = undefined
     this.part = undefined
     this.windowEnd = undefined
+    this.clock = undefined
     this._value = value
     this._key = key
     this._ownKey = key !== undefined
@@ -166,6 +172,7 @@ export class Message {
     const recordTime = time === this._time ? this._recordTime : this.recordTime
     const m = new Message(value, key, time, this.headers, this.offset, this.origin, this.payload, this.keyBytes, recordTime)
     m.part = this.part
+    m.clock = this.clock
     return m
   }
 

@@ -4,6 +4,7 @@
  */
 import type { Registry } from 'prom-client'
 import type { Pipeline } from '../config/model.ts'
+import { allSources } from '../config/parts.ts'
 import { type Logger, PipelineError, type Report } from '../contract/plugin.ts'
 import { systemClock } from '../kit/clock.ts'
 import type { Attachment } from '../kit/http/listener.ts'
@@ -186,8 +187,8 @@ export async function launch(
 }
 
 /** The first source that cannot read from a time to a time. */
-export const withoutTimes = ({ sources }: Pipeline): Pipeline['sources'][number] | undefined =>
-  sources.find(({ plugin: { ranged }, config }) => !(typeof ranged === 'function' ? ranged(config) : ranged))
+export const withoutTimes = (pipeline: Pipeline): Pipeline['sources'][number] | undefined =>
+  allSources(pipeline).find(({ plugin: { ranged }, config }) => !(typeof ranged === 'function' ? ranged(config) : ranged))
 
 function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: LaunchOptions): PipelineRun {
   const built = build(dryRun ? asDryRun(pipeline, dryRun) : pipeline, {

@@ -1648,6 +1648,104 @@ export interface RekeyConfig {
 }
 
 /**
+ * Brings records of one key onto one lane: writes them by that key to an internal topic and reads them back, in one pipeline. The key becomes the message's key. Steps behind it see each record once, with the time, headers and source position it had.
+ */
+export interface RepartitionConfig {
+  /**
+   * What the records of one lane have in common: a field or an expression. A constant brings everything onto one lane.
+   */
+  by: string
+  /**
+   * Partitions of the internal topic: as many lanes, on as many machines, can the steps behind it use. Another number needs another `version`.
+   */
+  partitions: number
+  /**
+   * Copies of each partition; -1: the brokers' default.
+   */
+  replication: number
+  /**
+   * How long the internal topic keeps records. A part of the pipeline that stands still for longer stops instead of going on with a hole. In ms.
+   */
+  retention: number
+  /**
+   * A lane in front of it that has been read to its end and silent for so long is not waited for: windows behind it close by what the other lanes bring. `0s`: all lanes are waited for, for ever. In ms.
+   */
+  idle_timeout: number
+  /**
+   * A record whose time field is further ahead of its own time than this goes to the dead letters. In ms.
+   */
+  max_future: number
+  /**
+   * Of the records in the internal topic.
+   */
+  compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
+  /**
+   * Field with the event time: epoch milliseconds, as a number or a string of digits. Default: the message's own time.
+   */
+  time?: string
+  /**
+   * What `time` counts since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it the field counts milliseconds, and a number that can only be another unit, such as 1767225600, goes to the dead-letter queue with a hint.
+   */
+  time_unit?: 's' | 'ms' | 'us' | 'ns'
+  /**
+   * `host:port,host:port` of real brokers, or `embedded` (or `embedded:<path>`) for the log in a local SQLite file, `.runner/log.db` (in `RUNNER_STATE_DIR`) by default. One pipeline file runs on both.
+   */
+  brokers: string
+  /**
+   * Name under which the brokers see this client, in their logs and quotas.
+   */
+  client_id: string
+  /**
+   * How to talk to the brokers: with TLS (SSL), with a login (SASL), or both.
+   */
+  security_protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
+  /**
+   * Login method, with SASL_PLAINTEXT and SASL_SSL.
+   */
+  sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
+  /**
+   * User name. With OAUTHBEARER and `sasl_oauth_token_url`: the client id.
+   */
+  sasl_username: string
+  /**
+   * Password. With OAUTHBEARER and `sasl_oauth_token_url`: the client secret.
+   */
+  sasl_password: string
+  /**
+   * OAUTHBEARER: a token that is good for the whole run.
+   */
+  sasl_oauth_token: string
+  /**
+   * OAUTHBEARER: where to get tokens by the client-credentials grant; a new one is fetched before the old one ends.
+   */
+  sasl_oauth_token_url: string
+  /**
+   * OAUTHBEARER: scope to ask the token URL for.
+   */
+  sasl_oauth_scope: string
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
+   */
+  tls_ca: string
+  /**
+   * TLS: file with this client's certificate (PEM), when the server asks for one.
+   */
+  tls_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `tls_cert`.
+   */
+  tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
+  /**
+   * TLS: accept any certificate. Anybody in between can then read and change everything; for tests only.
+   */
+  tls_insecure_skip_verify: boolean
+}
+
+/**
  * Turns dead letters back into the records they were: own bytes, key, time and headers. Two headers are added: `dlq_attempts`, how often the record was refused so far, and `source_topic`, where it belongs (`topic_from: header:source_topic` sends it there). What cannot go back is refused: a record that is no dead letter, one of which the dlq kept only a part, one that no source has sent, one that another kind of source has sent (`source_type`), and one that was refused too often.
  */
 export interface ReviveConfig {

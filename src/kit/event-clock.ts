@@ -42,6 +42,15 @@ export class EventClock {
     return this.advance(time - this.lateness)
   }
 
+  /** The same for a message that carries the clock of its lane. Call it for every one. @returns the watermark. */
+  follow(time: number, clock: number): number {
+    if (time > this.max) {
+      this.max = time
+      this.dirty = true
+    }
+    return this.advance(clock - this.lateness)
+  }
+
   /**
    * Silence moves the watermark only to the end of what it closes, and no further: a message that comes later is judged by what
    * was seen, not by how long nothing was.

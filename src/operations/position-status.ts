@@ -15,6 +15,7 @@ import { localCheckpoints } from '../runtime/checkpoints/local.ts'
 import { checkpointLocation } from '../runtime/checkpoints/location.ts'
 import { MANIFEST_STORE } from '../runtime/state.ts'
 import type { Pipeline, Step } from '../config/model.ts'
+import { partsOf } from '../config/parts.ts'
 
 export interface PositionStatus {
   readonly pipeline: string
@@ -60,6 +61,12 @@ export function storeOf(pipeline: Pipeline, step: Step<SourcePlugin>): Checkpoin
 
 /** Sources that cannot say are left to the caller: their names. */
 export async function positionStatuses(pipeline: Pipeline): Promise<{ rows: PositionStatus[]; notReported: string[] }> {
+  const parts = []
+  for (const part of partsOf(pipeline)) parts.push(await statusesOf(part))
+  return { rows: parts.flatMap(p => p.rows), notReported: parts.flatMap(p => p.notReported) }
+}
+
+async function statusesOf(pipeline: Pipeline): Promise<{ rows: PositionStatus[]; notReported: string[] }> {
   const rows: PositionStatus[] = []
   const notReported: string[] = []
   for (const step of pipeline.sources) {

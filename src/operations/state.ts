@@ -3,6 +3,7 @@ import { type CheckpointStore, EnvironmentError, type Json, type LaneInfo, LiveC
 import { type FileLock, tryLock } from '../kit/sqlite/file-lock.ts'
 import { stateOwner } from '../kit/state-owner.ts'
 import type { Pipeline, Step } from '../config/model.ts'
+import { partsOf } from '../config/parts.ts'
 import { liveLockFile } from '../runtime/live-lock.ts'
 import { MANIFEST_STORE } from '../runtime/state.ts'
 import { silent, storeOf } from './position-status.ts'
@@ -35,10 +36,11 @@ interface Place {
 async function within<T>(pipeline: Pipeline, work: (places: readonly Place[]) => Promise<T>): Promise<T> {
   const places: Place[] = []
   try {
-    for (const step of pipeline.sources) {
-      const store = storeOf(pipeline, step)
-      if (store) places.push({ step, store, owner: stateOwner(`${pipeline.name}.${pipeline.version}`, groupOf(pipeline, step)) })
-    }
+    for (const part of partsOf(pipeline))
+      for (const step of part.sources) {
+        const store = storeOf(part, step)
+        if (store) places.push({ step, store, owner: stateOwner(`${pipeline.name}.${pipeline.version}`, groupOf(pipeline, step)) })
+      }
     return await work(places)
   } finally {
     for (const { store } of places) await store.close()

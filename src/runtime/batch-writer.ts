@@ -67,7 +67,7 @@ export class BatchWriter {
     this.entry = entry
     this.run = run
     this.onFailure = onFailure
-    this.commitInterval = entry.source.commitImmediately ? 0 : run.built.pipeline.commit_interval
+    this.commitInterval = entry.commitInterval
     this.signal = AbortSignal.any([run.signal, this.lost.signal])
     this.batch = this.newBatch()
     this.lastCommit = run.clock.monotonic()

@@ -20,6 +20,7 @@ import { checkpointLocation } from './checkpoints/location.ts'
 import type { Clock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from '../config/model.ts'
+import { partsOf } from '../config/parts.ts'
 import { laneKeyFindings } from '../config/lane-keys.ts'
 import { isOneShot, isReplayable, redeliveryOf, sharesWork } from '../config/traits.ts'
 import { checkedSource, create } from './guard.ts'
@@ -49,6 +50,10 @@ export interface BuiltSource {
   readonly source: Source
   readonly committer: Committer
   readonly meter: StepMeter
+  /** Number of the part of the pipeline that it feeds. */
+  readonly part: number
+  /** ms between checkpoints. */
+  readonly commitInterval: number
   readonly range?: Range
   /** Its checkpoints are in the state directory. */
   readonly keptLocally: boolean
@@ -67,6 +72,8 @@ export interface Built {
   readonly writers: readonly Writer[]
   readonly dlq: Writer | undefined
   readonly router: Router
+  /** By the number of the part, see `config/parts.ts`: `router` is the first. */
+  readonly routers: readonly Router[]
   /** Of a back-fill that reads more than was asked for. */
   readonly bounds: Range | undefined
   readonly identity: Identity
@@ -74,8 +81,8 @@ export interface Built {
   readonly live: LiveContent
   /** Results of a one-shot pipeline by step, see `Context.report`. */
   readonly reports: ReadonlyMap<string, Report>
-  /** Fresh transforms for a lane, on its state. */
-  stages(lane: LaneInfo, state: LaneState): Stage[]
+  /** Fresh transforms for a lane, on its state. @param part of the pipeline that the lane feeds; default: the first */
+  stages(lane: LaneInfo, state: LaneState, part?: number): Stage[]
 }
 
 export function build(pipeline: Pipeline, options: BuildOptions): Built {
@@ -90,7 +97,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     clock: options.clock,
     report: report => void reports.set(step, report),
   })
-  const writer = (step: Step<any>, kind: 'sink' | 'dlq'): Writer =>
+  const writer = (step: Step<any>, kind: 'sink' | 'dlq' | 'link'): Writer =>
     new Writer(
       step,
       create(step, 'write', options.log, () => step.plugin.create(step.config, { ...context(step.name), dlq: kind === 'dlq' }) as Sink),
@@ -100,8 +107,19 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const expressions = new Map(
     [...pipeline.transforms, ...pipeline.sinks].filter(s => s.when !== undefined).map(s => [s.name, compile(s.when!)]),
   )
-  const writers = pipeline.sinks.map(step => writer(step, 'sink'))
-  const router = new Router(pipeline.sinks.map(step => ({ step, when: expressions.get(step.name) })))
+  const parts = partsOf(pipeline)
+  const links = pipeline.links ?? []
+  const sinks = [...pipeline.sinks, ...links.map(l => l.sink)]
+  const writers = sinks.map((step, i) => writer(step, i < pipeline.sinks.length ? 'sink' : 'link'))
+  const routers = parts.map(
+    part =>
+      new Router(
+        part.sinks.map(step => {
+          const index = sinks.indexOf(step)
+          return { step, when: expressions.get(step.name), index }
+        }),
+      ),
+  )
   const { range } = options
   const span = range ? windowSpanOf(pipeline) : 0
   const shared = new Map<string, unknown>()
@@ -109,23 +127,37 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const spreads = new Map<string, Spread>(
     laneKeyFindings(pipeline).map(finding => [finding.step, { finding, overwrites, log: options.log, lanes: new Map(), warned: false }]),
   )
-  const stages = (lane: LaneInfo, state: LaneState): Stage[] =>
-    pipeline.transforms.map(step => {
-      const ctx: TransformContext = {
-        ...context(step.name),
-        lane,
-        state: name => {
-          if (step.foreign && !step.plugin.stateful)
-            throw new Error('ctx.state: the plugin must set `stateful: true` beside `create`, or its state is not saved')
-          return state.open(`${step.name}.${name}`, step.foreign)
-        },
-        shared: (name, make) => {
-          const id = `${step.name}\0${name}`
-          if (!shared.has(id)) shared.set(id, make())
-          return shared.get(id) as ReturnType<typeof make>
-        },
-        watermark: time => meters.watermarks.set(`${step.name}\0${lane.id}`, { step: step.name, lane: lane.id, time }),
-      }
+  const contextOf = (step: Step<any>, lane: LaneInfo, state: LaneState): TransformContext => ({
+    ...context(step.name),
+    lane,
+    state: name => {
+      if (step.foreign && !step.plugin.stateful)
+        throw new Error('ctx.state: the plugin must set `stateful: true` beside `create`, or its state is not saved')
+      return state.open(`${step.name}.${name}`, step.foreign)
+    },
+    shared: (name, make) => {
+      const id = `${step.name}\0${name}`
+      if (!shared.has(id)) shared.set(id, make())
+      return shared.get(id) as ReturnType<typeof make>
+    },
+    watermark: time => meters.watermarks.set(`${step.name}\0${lane.id}`, { step: step.name, lane: lane.id, time }),
+  })
+  /** In front of the steps behind a link. */
+  const arrival = (part: number, lane: LaneInfo, state: LaneState): Stage[] => {
+    if (part === 0) return []
+    const { index, source } = links[part - 1]
+    const step = pipeline.transforms[index]
+    const upstream = parts[part - 1].sources.map(s => ({
+      source: s.name,
+      topics: s.type === 'kafka' ? (s.config as { topics?: string[] }).topics : undefined,
+    }))
+    const transform = step.plugin.link!.arrive(step.config, contextOf(step, lane, state), upstream)
+    return [{ name: step.name, at: step.at, transform, meter: meters.step(source.name, 'link') }]
+  }
+  const stages = (lane: LaneInfo, state: LaneState, part = 0): Stage[] => [
+    ...arrival(part, lane, state),
+    ...parts[part].transforms.map((step): Stage => {
+      const ctx = contextOf(step, lane, state)
       const made = create(step, 'process', options.log, () => step.plugin.create(step.config, ctx))
       const spread = spreads.get(step.name)
       const transform = spread ? watchSpread(made, lane.id, spread) : made
@@ -138,18 +170,22 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
         foreign: step.foreign,
         ports: step.foreign ? step.plugin.ports?.(step.config) : undefined,
       }
-    })
+    }),
+  ]
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
   const read = { ...options, range: range && widen(range, span) }
   const live = liveContent(pipeline)
-  const sources = pipeline.sources.map(step => buildSource(step, pipeline, read, context(step.name), meters, live))
+  const sources = parts.flatMap((part, k) => part.sources.map(step => buildSource(step, part, k, read, context(step.name), meters, live)))
+  if (links.length > 0)
+    for (const s of sources) if (s.part < links.length) Object.assign(s, { commitInterval: Math.min(s.commitInterval, LINK_COMMIT) })
   return {
     pipeline,
     meters,
     sources,
     writers,
     dlq: pipeline.dlq && writer(pipeline.dlq, 'dlq'),
-    router,
+    router: routers[0],
+    routers,
     stages,
     bounds: span > 0 ? range : undefined,
     reports,
@@ -158,9 +194,13 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   }
 }
 
+/** What is handed over is seen behind the link after a commit, ms. */
+const LINK_COMMIT = 100
+
 function buildSource(
   step: Step<SourcePlugin>,
   pipeline: Pipeline,
+  part: number,
   options: BuildOptions,
   context: Context,
   meters: Meters,
@@ -186,7 +226,7 @@ function buildSource(
     }),
   )
   const source = claimed ? checkedSource(made, step, claimed, isReplayable(step)) : made
-  const meter = meters.step(step.name, 'source')
+  const meter = meters.step(step.name, part === 0 ? 'source' : 'link')
   const depth = pipeline.limits?.depth ?? DEFAULT_DEPTH
   let keptLocally = false
   const localCheckpoints = (p: Pipeline): CheckpointStore => {
@@ -198,6 +238,8 @@ function buildSource(
     step,
     source,
     meter,
+    part,
+    commitInterval: source.commitImmediately ? 0 : pipeline.commit_interval,
     range: options.range,
     committer,
     keptLocally,

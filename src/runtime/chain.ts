@@ -3,7 +3,7 @@
  * for a transform that returned a promise.
  */
 import type { Expression } from '../expressions/types.ts'
-import { DataError, jsonProblem, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
+import { type Arrival, DataError, jsonProblem, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
 import type { Location } from '../config/model.ts'
 import { PluginError, toError } from '../kit/plugin-error.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
@@ -158,12 +158,14 @@ export class Chain {
   active: Stage | undefined
   /** Somebody in the chain closes things when a lane falls silent. */
   readonly wantsIdle: boolean
+  private readonly arrival: Arrival | undefined
 
   constructor(stages: readonly Stage[], exit: Exit) {
     this.stages = stages
     this.exit = exit
     this.outputs = stages.map(stage => new StageOutput(stage, exit))
     this.wantsIdle = stages.some(s => s.transform.onIdle)
+    this.arrival = stages.map(s => s.transform as Partial<Arrival>).find((t): t is Arrival => t.clock !== undefined && t.idle !== undefined)
   }
 
   /** Undefined when everything was synchronous. Throws (or rejects with) whatever a transform throws. */
@@ -179,6 +181,29 @@ export class Chain {
       current = this.account(i, current.length, started)
     }
     if (current.length > 0) this.exit.emit(current)
+  }
+
+  /**
+   * After a batch: where lanes were brought together, time may have come further than the messages that got through say. The first stage
+   * with windows closes what ends by then; what is behind it goes by what that gives out.
+   */
+  advance(): void | Promise<void> {
+    const { arrival } = this
+    const time = arrival?.clock()
+    if (time === undefined || time === Number.NEGATIVE_INFINITY) return
+    const i = this.stages.findIndex(s => s.transform.onClock)
+    if (i < 0) return
+    const stage = (this.active = this.stages[i])
+    this.outputs[i].open = true
+    stage.transform.onClock!(time, this.outputs[i])
+    const produced = this.take(i)
+    stage.meter.out += produced.length
+    if (produced.length > 0) return this.run(produced, i + 1)
+  }
+
+  /** Lanes were brought together, and one of them is not at its end: silence here says nothing. */
+  get expectsMore(): boolean {
+    return this.arrival?.idle() === false
   }
 
   /** After a throw: forgets what the stages had produced. */

@@ -63,7 +63,9 @@ const FENCED_GRACE = 10_000
 const FROZEN = 1000
 
 export class Lane {
-  readonly info: LaneInfo
+  readonly info: LaneInfo & { lanes?: number }
+  /** Where a lane in front of a link begins that was never checkpointed, as far as its source knows. */
+  private beginning: Position | undefined
   /** Number of seeks: after each the source has something to read again. */
   seeks = 0
   private readonly entry: BuiltSource
@@ -96,11 +98,11 @@ export class Lane {
   private readonly dropped = new AbortController()
 
   constructor(info: LaneInfo, entry: BuiltSource, run: LaneRun, originOf?: (lane: LaneInfo) => Promise<LaneOrigin>) {
-    this.info = info
+    this.info = { ...info }
     this.entry = entry
     this.run = run
     this.originOf = originOf
-    this.writer = new BatchWriter(info, entry, run, error => this.recover(error))
+    this.writer = new BatchWriter(this.info, entry, run, error => this.recover(error))
     this.silentSince = this.silentUntil = this.lastTick = this.restoringSince = run.clock.monotonic()
   }
 
@@ -139,6 +141,8 @@ export class Lane {
     try {
       const wait = this.process(batch.messages)
       if (wait) await wait
+      const closing = this.chain.advance()
+      if (closing) await closing
       this.writer.throwUnhandled()
       if (stale()) return
     } catch (error) {
@@ -164,6 +168,10 @@ export class Lane {
     const frozen = now - this.lastTick > FROZEN
     this.lastTick = now
     if (caughtUp === false || (caughtUp === true && frozen) || this.status !== 'running') {
+      this.silentSince = this.silentUntil = now
+      return
+    }
+    if (this.chain.expectsMore) {
       this.silentSince = this.silentUntil = now
       return
     }
@@ -339,9 +347,10 @@ export class Lane {
         'going on with the state of the last run, which did not end by itself; --fresh begins without it',
       )
     this.state = new LaneState(checkpoint, changes)
-    const stages = this.run.built.stages(this.info, this.state)
+    const stages = this.run.built.stages(this.info, this.state, this.entry.part)
     this.chain = new Chain([this.entry.inlet, ...stages], this.exit(this.generation))
-    this.writer.reset(this.state, checkpoint?.position)
+    // A lane that has read nothing marks its idleness in a link, and that is committed with a position, too.
+    this.writer.reset(this.state, checkpoint?.position ?? this.beginning)
     this.silentSince = this.silentUntil = this.run.clock.monotonic()
     return checkpoint?.position
   }
@@ -351,7 +360,12 @@ export class Lane {
     const { committer } = this.entry
     const { identity } = this.run.built
     const found = await committer.claim(this.info)
-    const origin = async (): Promise<LaneOrigin> => (await this.originOf?.(this.info)) ?? {}
+    const origin = async (): Promise<LaneOrigin> => {
+      const known = (await this.originOf?.(this.info)) ?? {}
+      this.info.lanes = known.lanes
+      if (this.entry.part < this.run.built.routers.length - 1) this.beginning = known.remembered?.position ?? known.initial
+      return known
+    }
     if (!committer.save) return { checkpoint: identity.fresh ? identity.begin(this.info, await origin()) : found, changes: [] }
     const admission = await identity.admit(this.info, found, await origin(), committer.former)
     if (admission.restart) await committer.save(this.info, admission.restart)
@@ -360,7 +374,7 @@ export class Lane {
 
   /** Where the chain of this generation puts what leaves it: the commit batch. See race 2. */
   private exit(generation: number): Exit {
-    const { router } = this.run.built
+    const router = this.run.built.routers[this.entry.part]
     const open = (): boolean => generation === this.generation && this.status === 'running'
     const fail = (message: Message, failure: Failure): void => {
       if (open()) this.deadLetter(message, failure)

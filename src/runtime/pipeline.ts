@@ -152,12 +152,25 @@ export class PipelineRun {
       if (this.failure) return
       this.opened = true
       this.tick()
-      await Promise.all(this.built.sources.map(s => this.reader(s).run()))
+      await this.readAll()
       this.ended = !this.reading.signal.aborted
       if (!this.failure) await Promise.all([...this.lanes.values()].map(lane => lane.drain()))
     } catch (error) {
       if (!this.stopping) this.fatal(error as Error)
     }
+  }
+
+  /** Each source to its end. What a link hands over has ended when everything in front of it has. */
+  private async readAll(): Promise<void> {
+    const { sources } = this.built
+    const parts = this.built.routers.map((_, part) => sources.filter(s => s.part === part))
+    const running = parts.map(part => Promise.all(part.map(s => this.reader(s).run())))
+    for (let part = 1; part < parts.length; part++) {
+      await Promise.race([running[part - 1], ...running.slice(part)])
+      if (this.reading.signal.aborted) break
+      for (const { source } of parts[part]) source.finish?.()
+    }
+    await Promise.all(running)
   }
 
   private async openSource(entry: BuiltSource): Promise<void> {

@@ -6,7 +6,7 @@ import type { Clock } from '../kit/clock.ts'
 
 /** Found now, without a memory. */
 export interface Finding {
-  readonly kind: 'pipeline' | 'source' | 'transform' | 'sink' | 'dlq' | 'lane'
+  readonly kind: 'pipeline' | 'source' | 'transform' | 'sink' | 'dlq' | 'link' | 'lane'
   /** Step, or lane, that it is about. */
   readonly name?: string
   /** Tells findings about the same step apart; the text may change while it lasts. */

@@ -21,9 +21,10 @@ export class Router {
   /** Of a message that is for one sink only, its name. */
   private readonly sinkOf: ((message: Message) => string | undefined) | undefined
 
-  constructor(sinks: readonly { step: SinkStep; when?: Expression }[], sinkOf?: (message: Message) => string | undefined) {
+  constructor(sinks: readonly { step: SinkStep; when?: Expression; index?: number }[], sinkOf?: (message: Message) => string | undefined) {
     this.sinkOf = sinkOf
-    sinks.forEach(({ step, when }, index) => {
+    sinks.forEach(({ step, when, index: given }, at) => {
+      const index = given ?? at
       const target: Target = { index, step: step.name, at: step.at, when }
       if (!step.from?.port) this.end.push(target)
       else {

@@ -9,7 +9,7 @@ import {
   type SinkPlugin,
   type SourcePlugin,
 } from '../contract/plugin.ts'
-import type { Pipeline, SinkStep, Step } from '../config/model.ts'
+import type { Link, Pipeline, SinkStep, Step } from '../config/model.ts'
 import { type BatchSplit, Feed, type FeedRecord } from './feed.ts'
 import { fakeSourceContext } from './conformance/context.ts'
 import { lineFormat, linesOf, readsLines } from './lines.ts'
@@ -63,9 +63,11 @@ export function withFakes(pipeline: Pipeline, test: TestCase, sinks: InMemorySin
       new Feed({ source: step.name, lanes: [...lanes.values()], format: formatOf(step), replayable: isReplayable(step), cut }),
     )
   }
+  const links = pipeline.links?.map(link => linkFor(link, pipeline, sinks, cut, feeds))
   return {
     pipeline: {
       ...pipeline,
+      ...(links && { links }),
       transforms: pipeline.transforms.map(step => transformFor(step, test)),
       sources: pipeline.sources.map(step => ({ ...step, plugin: sourceFor(pipeline, step, feeds.get(step.name)!, sinks) })),
       sinks: pipeline.sinks.map(step => ({ ...step, plugin: sinkFor(step, sinks) })),
@@ -81,6 +83,65 @@ export function withFakes(pipeline: Pipeline, test: TestCase, sinks: InMemorySin
     },
   }
 }
+
+/** What is handed over lies in memory, in the partitions that it would have. */
+function linkFor(link: Link, pipeline: Pipeline, sinks: InMemorySinks, cut: BatchSplit, feeds: Map<string, Feed>): Link {
+  const { config, plugin } = pipeline.transforms[link.index]
+  const { records, message } = plugin.link!
+  const { partitions } = config as { partitions: number }
+  const [topic] = (link.source.config as { topics: string[] }).topics
+  const lanes = Array.from(
+    { length: partitions },
+    (_, partition): LaneInfo => ({ id: `${topic}/${partition}`, source: link.source.name, topic, partition, group: topic }),
+  )
+  const feed = new Feed({ source: link.source.name, lanes, format: 'bytes', replayable: true, cut })
+  feeds.set(link.source.name, feed)
+  const sink = defineSink({
+    ...link.sink.plugin,
+    transactions: { scope: () => SCOPE, create: () => sinks.transactor() },
+    create: () => ({
+      async write(messages, { lane, transaction }) {
+        const made = messages.flatMap(m => records(m, lane, config))
+        const push = (): void => {
+          for (const { partition, key, value, headers } of made)
+            feed.push(lanes[partition].id, { payload: bytes(value), key: bytes(key), headers, time: 0 })
+          feed.flush()
+        }
+        if (transaction instanceof InMemoryTransaction) transaction.onCommit(push)
+        else push()
+      },
+    }),
+  })
+  const source = defineSource({
+    ...link.source.plugin,
+    transactions: { scope: () => SCOPE, create: () => sinks.transactor() },
+    create(_config, ctx) {
+      const inner = feed.open(ctx)
+      return {
+        ...inner,
+        async read(signal) {
+          const batch = await inner.read(signal)
+          const lane = lanes.find(l => l.id === batch?.lane)!
+          return (
+            batch && {
+              ...batch,
+              messages: batch.messages.map(m =>
+                message({ partition: lane.partition!, key: m.keyBytes, value: m.payload, headers: m.headers ?? [] }, m.offset, lane),
+              ),
+            }
+          )
+        },
+        finish() {
+          feed.end()
+          feed.flush()
+        },
+      }
+    },
+  })
+  return { ...link, sink: { ...link.sink, plugin: sink }, source: { ...link.source, plugin: source } }
+}
+
+const bytes = (data: Buffer | string | null): Buffer | null => (typeof data === 'string' ? Buffer.from(data) : data)
 
 /** A step that asks a peer gets the test's answers. */
 function transformFor<S extends Pipeline['transforms'][number]>(step: S, test: TestCase): S {

@@ -94,7 +94,12 @@ export class Feed {
       const news = [...this.lanes.values()].filter(lane => !claimed.has(lane))
       if (news.length === 0) return
       for (const lane of news) claimed.add(lane)
-      const positions = await ctx.assign(news.map(l => l.info))
+      const positions = await ctx.assign(
+        news.map(l => l.info),
+        async ({ topic }) => ({
+          lanes: topic === undefined ? undefined : [...this.lanes.values()].filter(l => l.info.topic === topic).length,
+        }),
+      )
       if (this.replayable) for (const lane of news) this.rewind(lane, positions.get(lane.info.id))
     }
     const source: Source = {

@@ -54,12 +54,18 @@ export class InMemoryTransaction implements Transaction {
   private readonly sinks: InMemorySinks
   private readonly store: CheckpointStore
   private readonly lane: LaneInfo
+  private readonly done: (() => void)[] = []
   private readonly staged: [sink: string, records: readonly Written[]][] = []
 
   constructor(sinks: InMemorySinks, store: CheckpointStore, lane: LaneInfo) {
     this.sinks = sinks
     this.store = store
     this.lane = lane
+  }
+
+  /** Calls it once the checkpoint is saved. */
+  onCommit(done: () => void): void {
+    this.done.push(done)
   }
 
   stage(sink: string, records: readonly Written[]): void {
@@ -69,6 +75,7 @@ export class InMemoryTransaction implements Transaction {
   async commit(delta: CheckpointDelta): Promise<void> {
     await this.store.save(this.lane, delta)
     for (const [sink, records] of this.staged) this.sinks.write(sink, records)
+    for (const done of this.done) done()
   }
 
   async abort(): Promise<void> {

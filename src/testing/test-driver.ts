@@ -86,7 +86,8 @@ export class TestDriver {
 
   /** The input ends for good: windows close, everything is flushed. */
   async end(): Promise<void> {
-    for (const feed of this.faked.feeds.values()) {
+    for (const { name } of this.faked.pipeline.sources) {
+      const feed = this.faked.feeds.get(name)!
       feed.end()
       feed.flush()
     }
@@ -95,6 +96,11 @@ export class TestDriver {
 
   /** Everything read so far is written and committed. */
   async flush(): Promise<void> {
+    // What a part hands over is read by the next one when it is committed.
+    for (let part = 0; part <= (this.faked.pipeline.links?.length ?? 0); part++) await this.flushOnce()
+  }
+
+  private async flushOnce(): Promise<void> {
     if (this.ended) return
     let done = false
     const flushed = this.run.flush().then(() => {

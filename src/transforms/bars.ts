@@ -116,7 +116,9 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
         }
         const ts = tick.ts
         // Message by message, never per batch: what closes when must not depend on how the input was cut.
-        if (ts > clock.max && clock.observe(ts) >= book.nextDue) close(out)
+        if (message.clock === undefined) {
+          if (ts > clock.max && clock.observe(ts) >= book.nextDue) close(out)
+        } else if (clock.follow(ts, message.clock) >= book.nextDue) close(out)
         let bar = book.at(tick.symbol, ts)
         if (bar === undefined) {
           const span = windows.at(ts)
@@ -137,6 +139,11 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
 
     onIdle(silence, out) {
       if (clock.idle(silence, book.nextDue, until => book.lastDue(until))) close(out)
+      save()
+    },
+
+    onClock(time, out) {
+      if (clock.follow(clock.max, time) >= book.nextDue) close(out)
       save()
     },
 

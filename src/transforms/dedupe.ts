@@ -54,7 +54,8 @@ function create(config: DedupeConfig, ctx: TransformContext): Transform {
           failOn(message, error, out)
           continue
         }
-        if (time > clock.max) seen.expire(clock.observe(time))
+        if (message.clock !== undefined) seen.expire(clock.follow(time, message.clock))
+        else if (time > clock.max) seen.expire(clock.observe(time))
         if (seen.has(key)) {
           duplicates.inc()
           continue

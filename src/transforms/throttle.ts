@@ -63,7 +63,9 @@ function create(config: ThrottleConfig, ctx: TransformContext): Transform {
           failOn(message, error, out)
           continue
         }
-        if (time > clock.max && clock.observe(time) >= slots.nextDue) close(out)
+        if (message.clock === undefined) {
+          if (time > clock.max && clock.observe(time) >= slots.nextDue) close(out)
+        } else if (clock.follow(time, message.clock) >= slots.nextDue) close(out)
         let slot = slots.get(key)
         if (slot === undefined) {
           if (slots.size >= max_keys) {

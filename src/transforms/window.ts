@@ -126,7 +126,9 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
           continue
         }
         const { key, time, values } = input
-        if (time > clock.max && clock.observe(time) >= windows.nextDue) close(out)
+        if (message.clock === undefined) {
+          if (time > clock.max && clock.observe(time) >= windows.nextDue) close(out)
+        } else if (clock.follow(time, message.clock) >= windows.nextDue) close(out)
         const groups = windows.place(key, time, clock.watermark)
         if (groups === 'outside') {
           outside(message, time, out)
@@ -146,6 +148,11 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
 
     onIdle(silence, out) {
       if (clock.idle(silence, windows.nextDue, until => windows.lastEnd(until))) close(out)
+      save()
+    },
+
+    onClock(time, out) {
+      if (clock.follow(clock.max, time) >= windows.nextDue) close(out)
       save()
     },
 

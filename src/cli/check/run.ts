@@ -5,6 +5,7 @@ import type { Pipeline, Step } from '../../config/model.ts'
 import { isOneShot, transactionsOf } from '../../config/traits.ts'
 import { print, printJson } from '../command.ts'
 import type { CheckFlags } from '../check.ts'
+import { partsOf } from '../../config/parts.ts'
 import { loadAll } from '../load.ts'
 
 interface StepReport {
@@ -37,9 +38,10 @@ async function checkPipeline(pipeline: Pipeline, timeout: number): Promise<Pipel
     ...pipeline.sources.map(s => [s, 'source'] as [Step<Plugin>, 'source']),
     ...pipeline.transforms.map(s => [s, 'transform'] as [Step<Plugin>, 'transform']),
     ...pipeline.sinks.map(s => [s, 'sink'] as [Step<Plugin>, 'sink']),
+    ...(pipeline.links ?? []).map(l => [l.sink, 'sink'] as [Step<Plugin>, 'sink']),
     ...(pipeline.dlq ? [[pipeline.dlq, 'dlq'] as [Step<Plugin>, 'dlq']] : []),
   ]
-  const holders = holdersOf(pipeline)
+  const holders = new Set(partsOf(pipeline).flatMap(part => [...holdersOf(part)]))
   const reports = await Promise.all(steps.map(([step, role]) => checkStep(pipeline, step, role, holders, timeout)))
   return { pipeline: pipeline.name, file: pipeline.file, ok: reports.every(r => r.findings.every(f => f.ok)), steps: reports }
 }

@@ -61,6 +61,10 @@ async function ofFile(file: string, flags: ResetFlags, target: Target): Promise<
   const pipelines = await loadAll([file], flags.set, flags.brokers)
   if (typeof pipelines === 'number') return pipelines
   const [pipeline] = pipelines
+  if (pipeline.links)
+    return wrong(
+      `${file} hands records over (${pipeline.links.map(l => l.sink.name.replace(/\.write$/, '')).join(', ')}): they would be handed over again. Raise version instead`,
+    )
   const steps = pipeline.sources.filter(s => (flags.source === undefined ? s.type === 'kafka' : s.name === flags.source))
   const names = pipeline.sources.map(s => s.name).join(', ')
   if (steps.length === 0)

@@ -6,7 +6,8 @@ import type { Counter, Metrics } from '../../contract/plugin.ts'
 
 export interface StepMeter {
   readonly step: string
-  readonly kind: 'source' | 'transform' | 'sink' | 'dlq'
+  /** `link`: what a step that hands over writes and reads back; no source and no sink of the pipeline. */
+  readonly kind: 'source' | 'transform' | 'sink' | 'dlq' | 'link'
   /** Of a source: read and committed. Of any other step: what it was given, again after a restore. */
   in: number
   /** Of a sink: written, and not taken back by its transaction. Of any other step: what it emitted, again after a restore. */

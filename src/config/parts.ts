@@ -1,0 +1,34 @@
+/**
+ * The parts of a pipeline: a step that hands over (`repartition`) ends one, and the next begins with a source of its own. Each part is a
+ * pipeline to whoever asks where positions are kept, what commits together, and what must be reachable.
+ */
+import type { Link, Pipeline } from './model.ts'
+import { obstacles } from './delivery.ts'
+
+/** In order; a pipeline without links is its only part. */
+export function partsOf(pipeline: Pipeline): Pipeline[] {
+  const { links = [], transforms } = pipeline
+  if (links.length === 0) return [pipeline]
+  return Array.from({ length: links.length + 1 }, (_, k) => {
+    const before: Link | undefined = links[k - 1]
+    const behind: Link | undefined = links[k]
+    const own = transforms.slice(before ? before.index + 1 : 0, behind ? behind.index + 1 : transforms.length)
+    const names = new Set([...own, ...(before ? [transforms[before.index]] : [])].map(t => t.name))
+    const ported = pipeline.sinks.filter(s => s.from?.port !== undefined && names.has(s.from.step))
+    const sources = before ? [before.source] : pipeline.sources
+    const sinks = behind ? [...ported, behind.sink] : pipeline.sinks.filter(s => s.from?.port === undefined || ported.includes(s))
+    // What is handed over is handed over once, whatever the pipeline asks of its own sinks, wherever that can be.
+    const atomic = behind !== undefined && obstacles(sources, sinks).length === 0
+    return {
+      ...pipeline,
+      links: undefined,
+      sources,
+      transforms: own,
+      sinks,
+      delivery: atomic ? 'exactly_once' : behind ? 'at_least_once' : pipeline.delivery,
+    }
+  })
+}
+
+/** The sources that a program sees, and those behind links. */
+export const allSources = (pipeline: Pipeline): Pipeline['sources'] => [...pipeline.sources, ...(pipeline.links ?? []).map(l => l.source)]

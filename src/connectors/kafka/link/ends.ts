@@ -1,0 +1,209 @@
+/** The two ends of `repartition`: the sink that writes the internal topic, and the source that reads it back. */
+import type { KafkaSinkConfig, KafkaSourceConfig, RepartitionConfig } from '../../../generated/config-types.ts'
+import {
+  type Batch,
+  type CheckResult,
+  defineSink,
+  defineSource,
+  EnvironmentError,
+  type Header,
+  type LinkPlace,
+  Message,
+  type SinkPlugin,
+  type SourceContext,
+  type SourcePlugin,
+} from '../../../contract/plugin.ts'
+import { stateOwner } from '../../../kit/state-owner.ts'
+import { connect, type ConnectionConfig, connectionKeys } from '../connect.ts'
+import kafkaSink from '../sink.ts'
+import kafkaSource from '../source.ts'
+import { linkRecords, messageOf } from './wire.ts'
+
+/** Commands that look at topics leave those of the runner alone: they begin with `__`. */
+export const linkTopic = ({ pipeline, version, group, step }: LinkPlace): string =>
+  `__runner.${stateOwner(`${pipeline}.${version}`, group)}.${step}`.replace(/[^a-zA-Z0-9._-]/g, '_')
+
+const connection = (config: RepartitionConfig): ConnectionConfig =>
+  Object.fromEntries(
+    Object.keys(connectionKeys.properties).map(key => [key, (config as unknown as Record<string, unknown>)[key]]),
+  ) as unknown as ConnectionConfig
+
+/** Of the internal topic: nothing is compacted, since every record counts. */
+const settingsOf = ({ retention }: RepartitionConfig): Record<string, string> => ({
+  'cleanup.policy': 'delete',
+  'retention.ms': String(retention),
+})
+
+export function linkSink(config: RepartitionConfig, at: LinkPlace): { plugin: SinkPlugin; config: KafkaSinkConfig } {
+  const topic = linkTopic(at)
+  const own: KafkaSinkConfig = {
+    ...connection(config),
+    topic,
+    keep_partition: true,
+    // An old date would have the topic delete the record, one far ahead would be refused.
+    timestamp: 'now',
+    keep_headers: true,
+    compression: config.compression,
+    linger_ms: 0,
+    batch_size: 131_072,
+    acks: 'all',
+    idempotent: true,
+    create_topics: false,
+    partitions: config.partitions,
+    replication: config.replication,
+    on_too_large: 'fail',
+  }
+  const plugin = defineSink<KafkaSinkConfig>({
+    ...kafkaSink,
+    readsValue: false,
+    check: () => checkTopic(config, topic),
+    create(c, ctx) {
+      const inner = kafkaSink.create(c, ctx)
+      return {
+        async open(signal) {
+          await ensureTopic(config, topic, ctx.log)
+          await inner.open?.(signal)
+        },
+        async write(messages, context) {
+          const wire: Message[] = []
+          const record = { lane: topic, source: at.step, format: 'bytes' as const }
+          for (const message of messages)
+            for (const { partition, key, value, headers } of linkRecords(message, context.lane, config.partitions))
+              wire.push(
+                new Message(typeof value === 'string' ? Buffer.from(value) : value, key as string | null, 0, headers, -1, {
+                  ...record,
+                  partition,
+                }),
+              )
+          await inner.write(wire, context)
+        },
+        healthy: () => inner.healthy?.() ?? true,
+        close: async () => inner.close?.(),
+      }
+    },
+  })
+  return { plugin, config: own }
+}
+
+async function checkTopic(config: RepartitionConfig, topic: string): Promise<CheckResult[]> {
+  const what = `topic ${topic}`
+  try {
+    const { driver, release } = await connect(connection(config), silent)
+    try {
+      const found = (await driver.topics()).find(t => t.name === topic)
+      if (found === undefined) return [{ what, ok: true, detail: `made at the first run, with ${config.partitions} partitions` }]
+      return [
+        {
+          what,
+          ok: found.partitions === config.partitions,
+          detail: `${found.partitions} partitions`,
+          fix: `write partitions: ${found.partitions}, or raise version`,
+        },
+      ]
+    } finally {
+      await release()
+    }
+  } catch (error) {
+    return [{ what, ok: false, detail: (error as Error).message }]
+  }
+}
+
+const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+/** @throws {EnvironmentError} when the topic has another number of partitions: keys would be elsewhere than their state */
+async function ensureTopic(config: RepartitionConfig, topic: string, log: SourceContext['log']): Promise<void> {
+  const { driver, release } = await connect(connection(config), log)
+  try {
+    const found = (await driver.topics()).find(t => t.name === topic)
+    if (found === undefined) {
+      const { partitions, replication } = config
+      await driver.createTopics([{ topic, partitions, replication: replication < 1 ? undefined : replication, config: settingsOf(config) }])
+    } else if (found.partitions !== config.partitions)
+      throw new EnvironmentError(
+        `the internal topic ${topic} has ${found.partitions} partitions, and the file says ${config.partitions}: keys would move away from their state. ` +
+          `Write partitions: ${found.partitions}, or raise version`,
+      )
+  } finally {
+    await release()
+  }
+}
+
+export function linkSource(config: RepartitionConfig, at: LinkPlace): { plugin: SourcePlugin; config: KafkaSourceConfig } {
+  const topic = linkTopic(at)
+  const own: KafkaSourceConfig = {
+    ...connection(config),
+    topics: [topic],
+    group: topic,
+    start_at: 'earliest',
+    format: 'bytes',
+    isolation_level: 'read_committed',
+    session_timeout: 30_000,
+    max_poll_records: 10_000,
+    max_bytes: 8 * 1024 * 1024,
+    fetch_max_wait: 500,
+    once: false,
+  } as KafkaSourceConfig
+  const plugin = defineSource<KafkaSourceConfig>({
+    ...kafkaSource,
+    ranged: false,
+    create: (c, ctx) => readLink(c, ctx),
+  })
+  return { plugin, config: own }
+}
+
+/** After `finish` the log is looked at this often until nothing more is there, ms. */
+const LOOK = 100
+
+function readLink(config: KafkaSourceConfig, ctx: SourceContext): ReturnType<SourcePlugin['create']> {
+  const lanes = new Set<string>()
+  const inner = kafkaSource.create(config, {
+    ...ctx,
+    assign: async (infos, originOf) => {
+      for (const { id } of infos) lanes.add(id)
+      return ctx.assign(infos, originOf)
+    },
+    revoke: async ids => {
+      for (const id of ids) lanes.delete(id)
+      return ctx.revoke(ids)
+    },
+    lose: ids => {
+      for (const id of ids) lanes.delete(id)
+      ctx.lose(ids)
+    },
+  })
+  const finishing = new AbortController()
+  let finishedAt = 0
+  const unpack = (batch: Batch): Batch => {
+    const at = batch.lane.lastIndexOf('/')
+    const lane = { id: batch.lane, source: ctx.step, topic: batch.lane.slice(0, at), partition: Number(batch.lane.slice(at + 1)) }
+    return { ...batch, messages: batch.messages.map(m => unpacked(m, lane)) }
+  }
+  const isThrough = (id: string): boolean => {
+    const caughtUp = inner.caughtUp!(id)
+    return caughtUp === true || (typeof caughtUp === 'number' && caughtUp >= finishedAt)
+  }
+  return {
+    ...inner,
+    finish() {
+      finishedAt = ctx.clock.monotonic()
+      finishing.abort()
+    },
+    async read(signal) {
+      for (;;) {
+        const until = finishing.signal.aborted ? AbortSignal.timeout(LOOK) : finishing.signal
+        try {
+          return unpack((await inner.read(AbortSignal.any([signal, until])))!)
+        } catch (error) {
+          if (signal.aborted || !until.aborted) throw error
+          if (lanes.size > 0 && [...lanes].every(isThrough)) return null
+        }
+      }
+    },
+  }
+}
+
+function unpacked(record: Message, lane: { id: string; source: string; topic: string; partition: number }): Message {
+  if (record.failure) return record
+  const headers: readonly Header[] = record.headers ?? []
+  return messageOf({ partition: lane.partition, key: record.keyBytes, value: record.payload, headers }, record.offset, lane)
+}

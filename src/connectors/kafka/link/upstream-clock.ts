@@ -1,0 +1,98 @@
+/**
+ * How far the lanes have come that `repartition` brought together. A partition of the internal topic holds records of several lanes in the
+ * order in which they were written, which says nothing of their times: one lane may be read an hour ahead of another. So time is what all
+ * of them have reached. A lane that has never been heard of holds it, too, as long as the source says that it exists; one that is silent
+ * at its end is not waited for. All of that is in the records, so it is the same after a restart.
+ */
+import type { Arrival, Message, Output, State, Upstream } from '../../../contract/plugin.ts'
+import type { LinkInfo, LinkOrigin } from './wire.ts'
+
+/** [newest time or null, 1 while idle, source, topic or null, lanes of the topic or 0] */
+type Entry = [time: number | null, idle: 0 | 1, source: string, topic: string | null, lanes: number]
+
+const NEVER = Number.NEGATIVE_INFINITY
+
+export class UpstreamClock implements Arrival {
+  private readonly state: State<Entry>
+  private readonly expected: readonly Upstream[]
+  private readonly lanes: Map<string, Entry>
+  private readonly dirty = new Set<string>()
+  private time: number
+  private allIdle: boolean
+
+  constructor(state: State<any>, expected: readonly Upstream[]) {
+    this.state = state
+    this.expected = expected
+    this.lanes = new Map([...(state.entries() as Iterable<[string, Entry]>)].map(([lane, entry]) => [lane, [...entry]]))
+    this.time = NEVER
+    this.allIdle = false
+    this.look()
+  }
+
+  process(messages: readonly Message[], out: Output): void {
+    for (const message of messages) {
+      const { link } = message.origin as LinkOrigin
+      this.note(link)
+      if (link.mark !== undefined) continue
+      message.clock = this.time
+      out.emit(message)
+    }
+    for (const lane of this.dirty) this.state.set(lane, [...this.lanes.get(lane)!])
+    this.dirty.clear()
+  }
+
+  clock(): number {
+    return this.time
+  }
+
+  idle(): boolean {
+    return this.allIdle
+  }
+
+  private note({ lane, source, topic = null as never, lanes = 0, time, mark }: LinkInfo): void {
+    const before = this.lanes.get(lane)
+    const idle = mark === 'idle' ? 1 : 0
+    if (before === undefined) this.lanes.set(lane, [time, idle, source, topic, lanes])
+    else {
+      const later = time !== null && (before[0] === null || time > before[0])
+      if (!later && before[1] === idle && before[4] === lanes) return
+      const held = before[1] === 0 && before[0] !== this.time && idle === 0 && before[4] === lanes
+      if (later) before[0] = time
+      before[1] = idle
+      before[4] = lanes
+      this.dirty.add(lane)
+      // Only the lane that holds the others back can let time go on.
+      if (held && this.time !== NEVER) return
+    }
+    this.dirty.add(lane)
+    this.look()
+  }
+
+  /** Time never goes back. */
+  private look(): void {
+    let low = Number.POSITIVE_INFINITY
+    let high = NEVER
+    let active = 0
+    for (const [time, idle] of this.lanes.values()) {
+      if (time !== null && time > high) high = time
+      if (idle) continue
+      active++
+      low = Math.min(low, time ?? NEVER)
+    }
+    const complete = this.complete()
+    this.allIdle = complete && active === 0
+    if (complete) this.time = Math.max(this.time, active === 0 ? high : low)
+  }
+
+  /** Every lane that exists has been heard of. */
+  private complete(): boolean {
+    return this.expected.every(({ source, topics }) => {
+      const known = [...this.lanes.values()].filter(entry => entry[2] === source)
+      if (topics === undefined) return known.length > 0
+      return topics.every(topic => {
+        const of = known.filter(entry => entry[3] === topic)
+        return of.length > 0 && of.length >= Math.max(...of.map(entry => entry[4]))
+      })
+    })
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * A message on its way through the internal topic of `repartition`: the record carries, beside the key and the value as the step had them,
+ * what the message was: its source record's place, bytes and key (for dead letters), its times, and how far its lane had come.
+ */
+import {
+  DataError,
+  DecodeError,
+  type Format,
+  type Header,
+  type LaneInfo,
+  type LinkRecord,
+  Message,
+  type Origin,
+  parseJson,
+} from '../../../contract/plugin.ts'
+import { partitionOf } from '../partitioner.ts'
+
+/** Always the first of ours: a message's own headers stand before it. */
+const LINK = 'runner_link'
+/** Source record's bytes and key, where the message has others by now. */
+const PAYLOAD = 'runner_payload'
+const KEY = 'runner_key'
+
+export type Mark = 'time' | 'idle'
+
+/** What a record says of the lane that it came from. */
+export interface LinkInfo {
+  readonly lane: string
+  readonly source: string
+  readonly topic?: string
+  /** Lanes of the topic. */
+  readonly lanes?: number
+  /** Event time of the message, or how far the lane has come; null: nothing has come yet. */
+  readonly time: number | null
+  /** No message: a mark, in every partition. */
+  readonly mark?: Mark
+}
+
+/** Of a message that came through a link. `at` is its place in the link's lane. */
+export interface LinkOrigin extends Origin {
+  readonly at: number
+  readonly link: LinkInfo
+}
+
+interface Wire extends LinkInfo {
+  /** How the value is written: the source's own bytes, or what it became. */
+  readonly as?: 'raw' | 'json' | 'text' | 'bytes'
+  readonly from?: Omit<Origin, 'at'> & { readonly offset: number }
+  readonly times?: readonly [time: number, recordTime: number]
+  readonly part?: string
+  readonly end?: number
+}
+
+/** A message that is only a mark. */
+export function mark(kind: Mark, time: number): Message {
+  const message = new Message(null, null)
+  message.headers = [[LINK, kind]]
+  message.clock = time
+  return message
+}
+
+const isMark = (m: Message): boolean => m.headers?.length === 1 && m.headers[0][0] === LINK
+
+/** @throws {DataError} for a value that cannot be written */
+export function linkRecords(message: Message, lane: LaneInfo, partitions: number): LinkRecord[] {
+  const { clock = message.time } = message
+  const info: LinkInfo = {
+    lane: lane.id,
+    source: lane.source,
+    topic: lane.topic,
+    lanes: lane.lanes,
+    time: Number.isFinite(clock) ? clock : null,
+  }
+  if (isMark(message)) {
+    const headers: Header[] = [[LINK, JSON.stringify({ ...info, mark: message.headers![0][1] })]]
+    return Array.from({ length: partitions }, (_, partition) => ({ partition, key: null, value: null, headers }))
+  }
+  const { changed, origin, key } = message
+  if (key === null) throw new DataError('the message has no key')
+  const value = message.encode()
+  const wire: Wire = {
+    ...info,
+    as: changed ? kindOf(message) : 'raw',
+    from: { ...(origin ?? { lane: lane.id, source: lane.source, format: 'json' }), offset: message.offset },
+    times: [message.time, message.recordTime],
+    part: message.part,
+    end: message.windowEnd,
+  }
+  const headers: Header[] = [...(message.headers ?? []), [LINK, JSON.stringify(wire)]]
+  if (changed && message.payload !== null) headers.push([PAYLOAD, message.payload])
+  if (message.keyBytes !== null && message.keyBytes.toString() !== key) headers.push([KEY, message.keyBytes])
+  else if (message.keyBytes === null) headers.push([KEY, null])
+  return [{ partition: partitionOf(key, partitions), key, value, headers }]
+}
+
+function kindOf({ value, origin }: Message): Wire['as'] {
+  if (Buffer.isBuffer(value)) return 'bytes'
+  return typeof value === 'string' && origin?.format === 'text' ? 'text' : 'json'
+}
+
+/** The message that was written. One that is none of ours has `failure` set. */
+export function messageOf({ key, value, headers }: LinkRecord, offset: number, lane: LaneInfo): Message {
+  const at = headers.findLastIndex(([name]) => name === LINK)
+  const wire = at < 0 ? undefined : parseWire(headers[at][1])
+  const bytes = bufferOf(value)
+  if (wire === undefined) {
+    const own: Origin = { lane: lane.id, source: lane.source, topic: lane.topic, partition: lane.partition, format: 'bytes' }
+    const stranger = Message.fromRecord(bytes, bufferOf(key), 0, headers, offset, own)
+    stranger.failure = new DecodeError(`the record was not written by this pipeline: ${lane.topic} is an internal topic`)
+    return stranger
+  }
+  const { from, as, times = [0, 0], part, end, ...link } = wire
+  const { offset: sourceOffset = -1, ...source } = from ?? { lane: link.lane, source: link.source, format: 'json' as Format, offset: -1 }
+  const origin: LinkOrigin = { ...source, at: offset, link }
+  if (link.mark !== undefined) return new Message(null, null, link.time ?? 0, undefined, -1, origin)
+  const added = new Map(headers.slice(at))
+  const own = at === 0 ? undefined : headers.slice(0, at)
+  const keyBytes = added.has(KEY) ? bufferOf(added.get(KEY)!) : bufferOf(key)
+  const [time, recordTime] = times
+  let message: Message
+  if (as === 'raw') {
+    message = Message.fromRecord(bytes, keyBytes, recordTime, own, sourceOffset, origin)
+    message.time = time
+  } else {
+    const changed = as === 'json' && bytes !== null ? parseJson(bytes.toString()) : as === 'text' ? (bytes?.toString() ?? null) : bytes
+    message = new Message(changed, undefined, time, own, sourceOffset, origin, bufferOf(added.get(PAYLOAD) ?? null), keyBytes, recordTime)
+  }
+  message.key = key === null ? null : key.toString()
+  message.part = part
+  message.windowEnd = end
+  return message
+}
+
+function parseWire(text: Buffer | string | null): Wire | undefined {
+  try {
+    return JSON.parse(String(text)) as Wire
+  } catch {
+    return undefined
+  }
+}
+
+const bufferOf = (data: Buffer | string | null): Buffer | null => (typeof data === 'string' ? Buffer.from(data) : data)

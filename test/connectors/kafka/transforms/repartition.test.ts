@@ -1,0 +1,165 @@
+/** `repartition` on the virtual clock: what comes out does not depend on which lane the records of a key came on. */
+import { describe, expect, test } from 'vitest'
+import { loadText } from '../../../../src/config/load.ts'
+import { type PipelineTest, testPipeline } from '../../../../src/testing/pipeline.ts'
+
+const COUNTS = `name: counts
+sources:
+  - kafka: { topics: [clicks] }
+transforms:
+  - repartition: { by: user, time: ts }
+  - window: { size: 1m, by: user, time: ts, allowed_lateness: 0s, on_late: dlq, aggregates: { n: { count: "*" }, at: { collect: ts } } }
+sinks:
+  - stdout: {}
+dlq: { kafka: { topic: dead } }
+`
+const click = (user: string, ts: number, partition: number, more: object = {}) => ({
+  value: { user, ts, ...more },
+  key: `k${ts}`,
+  partition,
+  topic: 'clicks',
+})
+/** A test's lanes are those that it has sent to: from here on there are two. */
+async function withTwoPartitions(): Promise<PipelineTest> {
+  const pipeline = await testPipeline(COUNTS)
+  await pipeline.send([click('x', 0, 0), click('x', 0, 1)])
+  await pipeline.restart()
+  return pipeline
+}
+const rows = (records: readonly { value: any }[]): string[] =>
+  records
+    .map(r => `${r.value.key} ${r.value.start} ${r.value.n}`)
+    .filter(row => !row.startsWith('x '))
+    .sort()
+
+test('records of one key are counted together, whichever partition they came from', async () => {
+  await using pipeline = await testPipeline(COUNTS)
+  await pipeline.send(Array.from({ length: 30 }, (_, i) => click(i % 2 ? 'ann' : 'bob', i * 1000, i % 3)))
+  await pipeline.end()
+  expect(rows(await pipeline.outputs())).toEqual(['ann 0 15', 'bob 0 15'])
+  expect(await pipeline.deadLetters()).toEqual([])
+})
+
+test('one partition read an hour ahead of another makes nothing late', async () => {
+  await using pipeline = await withTwoPartitions()
+  await pipeline.send(Array.from({ length: 60 }, (_, i) => click('ann', i * 60_000, 0)))
+  expect(await pipeline.outputs()).toEqual([])
+  await pipeline.send(Array.from({ length: 60 }, (_, i) => click('ann', i * 60_000 + 1, 1)))
+  await pipeline.end()
+  expect(rows(await pipeline.outputs())).toEqual(Array.from({ length: 60 }, (_, i) => `ann ${i * 60_000} 2`).sort())
+  expect(await pipeline.deadLetters()).toEqual([])
+})
+
+test('a partition that is silent at its end is not waited for', async () => {
+  await using pipeline = await withTwoPartitions()
+  await pipeline.send([click('ann', 0, 0), click('bob', 1, 1)])
+  await pipeline.send(click('ann', 120_000, 0))
+  expect(await pipeline.outputs()).toEqual([])
+  await pipeline.advance('9s')
+  await pipeline.send(click('ann', 121_000, 0))
+  await pipeline.advance('4s')
+  // Partition 1 has been silent for 10 s: partition 0 alone says how far time has come.
+  expect(rows(await pipeline.outputs())).toEqual(['ann 0 1', 'bob 0 1'])
+})
+
+test('a key without records closes its window by the time of the others', async () => {
+  await using pipeline = await testPipeline(COUNTS.replace('repartition: {', 'repartition: { partitions: 50,'))
+  await pipeline.send([click('ann', 0, 0), click('bob', 0, 0), click('cid', 0, 0), click('ann', 70_000, 0)])
+  expect(rows(await pipeline.outputs())).toEqual(['ann 0 1', 'bob 0 1', 'cid 0 1'])
+})
+
+test('what is late in its own lane is late', async () => {
+  await using pipeline = await testPipeline(COUNTS)
+  await pipeline.send([click('ann', 0, 0), click('ann', 70_000, 0), click('ann', 5, 0, { late: true })])
+  const dead = await pipeline.deadLetters()
+  expect(dead).toHaveLength(1)
+  expect(dead[0]).toMatchObject({ errorType: 'late', step: 'window', value: { user: 'ann', ts: 5, late: true }, key: 'k5' })
+  expect(dead[0].headers).toMatchObject({ source_topic: 'clicks', source_partition: '0', source_offset: '2' })
+})
+
+test.each(['crash', 'restart'] as const)('a %s in the middle loses and doubles nothing', async how => {
+  await using pipeline = await testPipeline(`${COUNTS}delivery: exactly_once\n`.replace('stdout: {}', 'kafka: { topic: out }'))
+  for (let i = 0; i < 40; i++) {
+    await pipeline.send(click(i % 2 ? 'ann' : 'bob', i * 4000, i % 3))
+    if (i % 3 === 0) await pipeline.advance(`${(i * 37) % 150}ms`)
+    if (i % 7 === 0) await pipeline[how]()
+  }
+  await pipeline.end()
+  const found = (await pipeline.outputs()).map(r => r.value)
+  expect(found.flatMap(v => v.at as number[]).toSorted((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, i) => i * 4000))
+  expect(new Set(found.map(v => `${v.key} ${v.start}`)).size).toBe(found.length)
+})
+
+describe('what arrives behind it is what was handed over', () => {
+  const echo = (transforms: string): string =>
+    `name: echo\nsources: [{ kafka: { topics: [in] } }]\ntransforms:\n${transforms}sinks: [{ kafka: { topic: out } }]\ndlq: { kafka: { topic: dead } }\n`
+
+  test('bytes nobody changed, headers, numbers', async () => {
+    await using pipeline = await testPipeline(echo('  - repartition: user\n'))
+    await pipeline.send({
+      payload: '{"user":"ann", "amount":1.10,"big":12345678901234567890}',
+      key: 'k',
+      headers: { trace: 'x', none: null },
+      time: 77,
+    })
+    await pipeline.end()
+    const [record] = await pipeline.outputs()
+    expect(record).toMatchObject({ key: 'ann', headers: { trace: 'x', none: null }, time: 77 })
+    expect(record.payload!.toString()).toBe('{"user":"ann", "amount":1.10,"big":12345678901234567890}')
+  })
+
+  test('changed values, with the source record for the dead letter', async () => {
+    await using pipeline = await testPipeline(
+      echo('  - map: { keep: true, fields: { total: amount * 2 } }\n  - repartition: user\n  - filter: total < limit\n'),
+    )
+    await pipeline.send([
+      { payload: '{"user":"ann","amount":12345678901234567890.5,"limit":9e30}', key: 'k' },
+      { payload: '{"user":"ann", "amount":1}', key: 'k2' },
+    ])
+    await pipeline.end()
+    expect((await pipeline.outputs()).map(r => r.payload!.toString())).toEqual([
+      '{"user":"ann","amount":12345678901234567890.5,"limit":9e30,"total":24691357802469135781}',
+    ])
+    const [dead] = await pipeline.deadLetters()
+    expect(dead.payload!.toString()).toBe('{"user":"ann", "amount":1}')
+    expect(dead).toMatchObject({ key: 'k2', step: 'filter', headers: { source_topic: 'in', source_offset: '1' } })
+  })
+
+  test('a record without the key is a dead letter of the step', async () => {
+    await using pipeline = await testPipeline(echo('  - repartition: value.?user.orValue(null)\n'))
+    await pipeline.send({ value: { amount: 1 } })
+    await pipeline.end()
+    expect(await pipeline.deadLetters()).toMatchObject([{ step: 'repartition', errorType: 'data' }])
+  })
+})
+
+describe('validate', () => {
+  const problems = async (transforms: string, sources = 'kafka: { topics: [a] }'): Promise<string[]> => {
+    const text = `name: t\nsources: [{ ${sources} }]\ntransforms:\n${transforms}sinks: [{ stdout: {} }]\n`
+    return (await loadText('t.yaml', text, { env: {} })).problems.map(p => `${p.severity} ${p.code} ${p.message}`)
+  }
+  const window = '  - window: { size: 1m, by: user, aggregates: { n: { count: "*" } } }\n'
+
+  test('a step behind it groups by its key', async () => {
+    expect(await problems(`  - repartition: user\n${window}`)).toEqual([])
+    expect(await problems('  - repartition: user\n  - window: { size: 1m, aggregates: { n: { count: "*" } } }\n')).toEqual([])
+    expect(await problems(`  - repartition: team\n${window}`)).toEqual([
+      expect.stringMatching(
+        /^error CONFIG_LANE_KEY window takes records of one `user` together.*repartition keeps records together by team/,
+      ),
+    ])
+  })
+
+  test('the time of windows behind it is known to it', async () => {
+    expect(await problems('  - repartition: symbol\n  - bars: 1m\n')).toEqual([
+      expect.stringMatching(/^error CONFIG_CHECK bars takes its time from the field ts/),
+    ])
+    expect(await problems('  - repartition: { by: symbol, time: ts }\n  - bars: 1m\n')).toEqual([])
+  })
+
+  test('a source that reads all again in each run is refused', async () => {
+    expect(await problems('  - repartition: user\n', 'kafka: { topics: [a], once: true }')).toEqual([
+      expect.stringMatching(/^error CONFIG_CHECK kafka reads everything again/),
+    ])
+  })
+})
