@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { connect, connectionFor, scopeOf } from '../../kit/postgres/connect.ts'
-import type { Driver, OpenTransaction } from '../../kit/postgres/driver.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect, type ConnectionConfig, connectionFor, type PostgresHandle, scopeOf } from '../../kit/postgres/connect.ts'
+import type { OpenTransaction } from '../../kit/postgres/driver.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
-import { EnvironmentError, PipelineError } from '../../contract/plugin.ts'
+import { ConnectionError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import { print, printJson } from '../command.ts'
 import type { ApplyFlags } from '../sql.ts'
@@ -19,62 +20,118 @@ interface SqlFile {
 
 type Outcome = 'applied' | 'changed' | 'unchanged'
 
-const TABLE = `create table if not exists runner_sql (
-  name text primary key,
-  checksum text not null,
-  applied_at timestamptz not null default now()
-)`
-
 /** @returns the exit code. */
 export async function applySql(paths: readonly string[], flags: ApplyFlags): Promise<number> {
   const files = filesOf(paths)
   const config = connectionFor(flags.dsn)
-  const { driver, release } = await connect(config, silentLogger)
+  const { driver, release } = await connected(config, flags.wait ?? 0)
   const done: { file: string; outcome: Outcome }[] = []
+  let schema = ''
   try {
     for (const file of files) {
-      const outcome = flags.dryRun ? await look(driver, file) : await apply(driver, file)
+      const tx = await driver.begin()
+      let outcome: Outcome
+      try {
+        schema = await useSchema(tx, flags.schema)
+        outcome = flags.dryRun ? await look(tx, file, schema) : await apply(tx, file, schema)
+      } catch (error) {
+        await tx.rollback()
+        throw error
+      }
+      await (flags.dryRun ? tx.rollback() : tx.commit())
       done.push({ file: file.path, outcome })
       if (!flags.json) print(`${flags.dryRun ? said[outcome] : outcome.padEnd(9)}  ${file.path}\n`)
     }
   } finally {
     await release()
-    if (flags.json) printJson({ database: scopeOf(config), dry_run: flags.dryRun === true, files: done })
+    if (flags.json) printJson({ database: scopeOf(config), schema, dry_run: flags.dryRun === true, files: done })
   }
   return EXIT.ok
 }
 
 const said: Readonly<Record<Outcome, string>> = { applied: 'would run ', changed: 'would run again', unchanged: 'unchanged ' }
 
-async function look(driver: Driver, file: SqlFile): Promise<Outcome> {
-  const { there } = (await driver.query("select to_regclass('runner_sql') is not null as there")).rows[0]
-  return there === true ? await compare(driver, file) : 'applied'
+/** ms between two tries. */
+const PAUSE = 500
+
+async function connected(config: ConnectionConfig, wait: number): Promise<PostgresHandle> {
+  const end = performance.now() + wait
+  for (;;) {
+    try {
+      return await connect(config, silentLogger)
+    } catch (error) {
+      if (!(error instanceof ConnectionError) || performance.now() >= end) throw error
+      await sleep(PAUSE)
+    }
+  }
 }
 
-async function compare(db: Pick<Driver, 'query'>, file: SqlFile): Promise<Outcome> {
-  const [known] = (await db.query('select checksum from runner_sql where name = $1', [file.name])).rows
+interface Path {
+  readonly path: string
+  readonly own: string
+  readonly own_has: boolean
+  readonly personal: boolean
+}
+
+/** What unqualified names resolve to, without "$user"; the login's schema, and whether files were recorded there. */
+const PATH = `
+  select personal, own, to_regclass(format('%I.runner_sql', own)) is not null as own_has,
+    coalesce((select string_agg(trim(p), ', ' order by n) from unnest(parts) with ordinality as u (p, n) where trim(p, ' "') <> '$user'), '') as path
+  from (
+    select parts, current_user::text as own, exists (select from unnest(parts) p where trim(p, ' "') = '$user') as personal
+    from (select string_to_array(current_setting('search_path'), ',') as parts) a
+  ) b`
+
+/**
+ * Where unqualified names of the files go, for this transaction: the same for every login. Of PostgreSQL's default path, "$user" is left
+ * out: a file that makes a schema of the login's name would send the next file there.
+ * @returns the schema, quoted
+ */
+async function useSchema(tx: OpenTransaction, wanted: string | undefined): Promise<string> {
+  const [{ path, own, own_has, personal }] = (await tx.query(PATH)).rows as unknown as Path[]
+  if (wanted !== undefined) {
+    const [{ there }] = (await tx.query('select to_regnamespace(quote_ident($1)) is not null as there', [wanted])).rows
+    if (there !== true) throw new EnvironmentError(`there is no schema ${wanted}: CREATE SCHEMA first, or leave --schema out`)
+  } else if (personal && own_has && !path.split(', ').includes(own)) {
+    throw new EnvironmentError(
+      `an earlier version applied files to the schema ${own}, which is called like the login; without --schema they would now go to ${path || 'public'} and be made a second time. ` +
+        `To go on there: --schema ${own}. To begin anew: --schema ${path.split(', ')[0] || 'public'}`,
+    )
+  }
+  const list = [...(wanted === undefined ? [] : [wanted]), path || 'public'].map((s, i) => (wanted !== undefined && i === 0 ? quote(s) : s))
+  await tx.query(`set local search_path = ${list.join(', ')}`)
+  const [{ schema }] = (await tx.query('select quote_ident(current_schema()) as schema')).rows
+  if (typeof schema !== 'string') throw new EnvironmentError(`no schema of the search_path (${list.join(', ')}) exists: name one with --schema`)
+  const [{ usable }] = (await tx.query('select $1::text is null or current_schema() = $1 as usable', [wanted ?? null])).rows
+  if (usable !== true) throw new EnvironmentError(`the login ${own} may not use the schema ${wanted}: GRANT USAGE, CREATE ON SCHEMA`)
+  return schema
+}
+
+const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
+
+async function look(tx: OpenTransaction, file: SqlFile, schema: string): Promise<Outcome> {
+  const { there } = (await tx.query('select to_regclass($1) is not null as there', [`${schema}.runner_sql`])).rows[0]
+  return there === true ? await compare(tx, file, schema) : 'applied'
+}
+
+async function compare(tx: OpenTransaction, file: SqlFile, schema: string): Promise<Outcome> {
+  const [known] = (await tx.query(`select checksum from ${schema}.runner_sql where name = $1`, [file.name])).rows
   return known === undefined ? 'applied' : known.checksum === file.checksum ? 'unchanged' : 'changed'
 }
 
-async function apply(driver: Driver, file: SqlFile): Promise<Outcome> {
-  const tx = await driver.begin()
-  let outcome: Outcome
-  try {
-    // One at a time: `create table if not exists` of two at once fails in one of them.
-    await tx.query("select pg_advisory_xact_lock(hashtext('runner_sql'))")
-    await tx.query(TABLE)
-    outcome = await compare(tx, file)
-    if (outcome !== 'unchanged') {
-      await run(tx, file, outcome)
-      const record = `insert into runner_sql (name, checksum) values ($1, $2)
-        on conflict (name) do update set checksum = excluded.checksum, applied_at = now()`
-      await tx.query(record, [file.name, file.checksum])
-    }
-  } catch (error) {
-    await tx.rollback()
-    throw error
+async function apply(tx: OpenTransaction, file: SqlFile, schema: string): Promise<Outcome> {
+  // One at a time: `create table if not exists` of two at once fails in one of them.
+  await tx.query("select pg_advisory_xact_lock(hashtext('runner_sql'))")
+  await tx.query(
+    `create table if not exists ${schema}.runner_sql (name text primary key, checksum text not null, applied_at timestamptz not null default now())`,
+  )
+  const outcome = await compare(tx, file, schema)
+  if (outcome !== 'unchanged') {
+    await run(tx, file, outcome)
+    const record = `insert into ${schema}.runner_sql (name, checksum) values ($1, $2)
+      on conflict (name) do update set checksum = excluded.checksum, applied_at = now()`
+    await tx.query(record, [file.name, file.checksum])
   }
-  await tx.commit()
   return outcome
 }
 

@@ -35,3 +35,55 @@ test('a file that fails leaves nothing behind, and says where', async () => {
   expect((await runRunner(['sql', 'apply', 'a.sql', '--dsn', 'postgres://u@127.0.0.1:1/x'], { cwd })).code).toBe(3)
   expect((await runRunner(['sql', 'apply', '--help'])).stdout).toMatch(/Example:/)
 })
+
+test('the login does not decide where things go: one called like a schema of the files, and any other, apply each file once', async () => {
+  const dsn = await database()
+  const name = new URL(dsn).pathname.slice(1)
+  await sql(
+    dsn,
+    `do $$ begin create role app login password 'app'; exception when duplicate_object or unique_violation then null; end $$; alter database "${name}" owner to app`,
+  )
+  const app = Object.assign(new URL(dsn), { username: 'app', password: 'app' }).href
+  const cwd = tempDir({
+    '1.sql': 'create schema if not exists app; create table if not exists app.inside (id int);',
+    '2.sql': 'create table if not exists outbox (id int); insert into outbox values (1);',
+  })
+  const apply = (as: string, ...args: string[]) => runRunner(['sql', 'apply', '.', '--dsn', as, '--json', ...args], { cwd })
+  const outcomes = async (as: string, ...args: string[]): Promise<[number | null, string, string[]]> => {
+    const { code, stdout, stderr } = await apply(as, ...args)
+    expect(stderr).toBe('')
+    const { schema, files } = JSON.parse(stdout) as { schema: string; files: { outcome: string }[] }
+    return [code, schema, files.map(f => f.outcome)]
+  }
+  expect(await outcomes(app)).toEqual([0, 'public', ['applied', 'applied']])
+  for (const as of [app, dsn]) expect(await outcomes(as)).toEqual([0, 'public', ['unchanged', 'unchanged']])
+  const places = () =>
+    sql(dsn, "select table_schema as s, table_name as t from information_schema.tables where table_schema in ('app', 'public') order by 1, 2")
+  expect(await places()).toEqual([
+    { s: 'app', t: 'inside' },
+    { s: 'public', t: 'outbox' },
+    { s: 'public', t: 'runner_sql' },
+  ])
+  expect(await sql(dsn, 'select count(*)::text as n from outbox')).toEqual([{ n: '1' }])
+
+  // A schema of one's own choice; one that is not there.
+  await sql(dsn, 'create schema elsewhere')
+  expect((await apply(app, '--schema', 'elsewhere')).stderr).toContain('may not use the schema elsewhere')
+  await sql(dsn, 'grant usage, create on schema elsewhere to app')
+  expect(await outcomes(app, '--schema', 'elsewhere')).toEqual([0, 'elsewhere', ['applied', 'applied']])
+  expect(await sql(dsn, 'select count(*)::text as n from elsewhere.outbox')).toEqual([{ n: '1' }])
+  expect((await apply(app, '--schema', 'nowhere')).stderr).toContain('there is no schema nowhere')
+
+  // What 0.1.0 did with this login: everything in its schema. Nothing is made a second time without a word.
+  await sql(dsn, 'alter table public.runner_sql set schema app; alter table public.outbox set schema app')
+  const refused = await apply(app)
+  expect([refused.code, refused.stderr]).toEqual([3, expect.stringMatching(/applied files to the schema app.*--schema app.*--schema public/)])
+  expect(await outcomes(app, '--schema', 'app')).toEqual([0, 'app', ['unchanged', 'unchanged']])
+})
+
+test('--wait gives a database time to answer', async () => {
+  const cwd = tempDir({ 'a.sql': 'select 1;' })
+  const started = performance.now()
+  const away = await runRunner(['sql', 'apply', 'a.sql', '--dsn', 'postgres://u@127.0.0.1:1/x', '--wait', '1500ms'], { cwd })
+  expect([away.code, performance.now() - started > 1500]).toEqual([3, true])
+})
