@@ -14,12 +14,12 @@ import { accepted, type Answer, busy, rejectionAnswer, send, stopping, unknown }
 import { validateAuth, createAuth, isOpen } from './source/auth.ts'
 import { logOnce } from '../../kit/said-once.ts'
 import { AuthFailure } from './source/signature.ts'
-import { Intake } from './source/intake.ts'
+import { Intake, total } from './source/intake.ts'
 import { discard, receive, type Receiving } from './source/receive.ts'
 import { IdempotentRequests } from './source/idempotent-requests.ts'
 import { requestFile, RequestJournal } from './source/request-journal.ts'
 import { RefusalLog } from './source/refusal-log.ts'
-import { cut, formatOf, messagesOf } from './source/rows.ts'
+import { countsOf, cut, formatOf, messagesOf } from './source/rows.ts'
 import { JsonError } from '../../kit/text/json-scan.ts'
 import { isLoopback } from '../../kit/http/loopback.ts'
 import { checkPort } from '../../kit/http/check-port.ts'
@@ -297,12 +297,13 @@ class HttpSource implements Source {
       throw error
     }
     if (!intake.fits(rows.length, body.length)) return busy('too much is waiting to be written')
+    const counts = config.count === undefined ? undefined : countsOf(rows, config.count)
     const facts = { time: ctx.clock.now(), key: this.keyOf(request), headers: this.headersOf(request), origin: this.origin }
     const indexHeader = this.idempotency && 'idempotency-index'
-    const written = intake.put(rows.length, body.length, first => messagesOf(rows, config, { ...facts, indexHeader, first }))
+    const written = intake.put(rows.length, body.length, first => messagesOf(rows, config, { ...facts, indexHeader, first }), counts)
     this.gauge()
     if (this.commitImmediately) return written
-    return this.draining ? stopping() : accepted(202, rows.length)
+    return this.draining ? stopping() : accepted(202, counts ? total(counts) : rows.length)
   }
 
   private async inTime(outcome: Promise<Answer>): Promise<Answer> {

@@ -65,6 +65,34 @@ describe('bodies', () => {
     })
   })
 
+  test('with `count` an answer counts what the pipeline takes the body apart into', async () => {
+    const parts = defineTransform({
+      type: 'parts',
+      schema: {},
+      create: () => ({
+        process(messages, out) {
+          for (const m of messages) {
+            const { rows } = m.value as { rows?: number[] }
+            if (!rows) out.fail(m, new DataError('rows is missing'))
+            rows?.forEach((row, i) => {
+              const part = m.derive(row)
+              part.part = `rows[${i}]`
+              if (row < 0) out.fail(part, new DataError(`${row} is negative`))
+              else out.emit(part)
+            })
+          }
+        },
+      }),
+    }) as TransformPlugin
+    const h = await hook({ config: { count: 'rows' }, transforms: [parts] })
+    expect(await h.post('{"rows":[1,2,3,4,5,6]}')).toMatchObject({ status: 200, body: { accepted: 6 } })
+    expect(await h.post('{"rows":[1,-2,3,-4]}')).toMatchObject({
+      status: 422,
+      body: { accepted: 2, rejected: [{ index: 0, part: 'rows[1]' }, { index: 0, part: 'rows[3]' }] },
+    })
+    expect(await h.post('[{"rows":[1,2]},{"no":1},{"rows":[]}]')).toMatchObject({ status: 422, body: { accepted: 2, rejected: [{ index: 1 }] } })
+  })
+
   test('lines; text; bytes; nothing', async () => {
     const lines = await hook({ config: { format: 'ndjson', key: 'id' } })
     const reply = await lines.post('{"id":"a"}\r\n\n{"id":}\n{"no":1}\n  \n{"id":"b"}')

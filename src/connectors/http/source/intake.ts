@@ -19,6 +19,8 @@ interface Call {
   readonly end: number
   readonly bytes: number
   readonly rejected: Rejected[]
+  /** What each message counts for in the answer; undefined: one. */
+  readonly counts: readonly number[] | undefined
   readonly answer: (answer: Answer) => void
 }
 
@@ -62,7 +64,7 @@ export class Intake {
   }
 
   /** Takes the next offsets and resolves to the answer once the rows are written and committed. `make` gets the first offset. */
-  put(count: number, bytes: number, make: (first: number) => Message[]): Promise<Answer> {
+  put(count: number, bytes: number, make: (first: number) => Message[], counts?: readonly number[]): Promise<Answer> {
     if (this.stopped) return Promise.resolve(stopping())
     if (count === 0) return Promise.resolve(accepted(200, 0))
     const first = this.next
@@ -71,7 +73,7 @@ export class Intake {
     return new Promise(answer => {
       this.held.messages += count
       this.held.bytes += bytes
-      this.waiting.push({ messages, first, end: this.next, bytes, rejected: [], answer })
+      this.waiting.push({ messages, first, end: this.next, bytes, rejected: [], counts, answer })
       this.wake?.()
     })
   }
@@ -169,10 +171,16 @@ export class Intake {
 }
 
 /** One row may be refused in several places, and is one rejected row all the same. */
-function answerFor({ messages, rejected }: Call): Answer {
-  if (rejected.length === 0) return accepted(200, messages.length)
+function answerFor({ messages, rejected, counts }: Call): Answer {
+  const all = counts ? total(counts) : messages.length
+  if (rejected.length === 0) return accepted(200, all)
+  const whole = new Set(rejected.filter(r => r.part === undefined).map(r => r.index))
   // A part that was refused leaves the rest of its row accepted.
-  const rows = new Set(rejected.filter(r => r.part === undefined).map(r => r.index)).size
+  const parts = new Set(rejected.filter(r => !whole.has(r.index)).map(r => `${r.index} ${r.part}`))
+  const lost = counts ? total([...whole].map(index => counts[index])) + parts.size : whole.size
   const sorted = rejected.toSorted((a, b) => a.index - b.index)
-  return { status: 422, body: JSON.stringify({ accepted: messages.length - rows, rejected: sorted }) }
+  return { status: 422, body: JSON.stringify({ accepted: Math.max(0, all - lost), rejected: sorted }) }
 }
+
+/** Of what each message counts for. */
+export const total = (counts: readonly number[]): number => counts.reduce((sum, n) => sum + n, 0)

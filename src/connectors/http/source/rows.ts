@@ -39,6 +39,20 @@ export function cut(body: Buffer, { format, field }: RowOptions): Buffer[] {
   return rows
 }
 
+/** How many elements the list at `path` of each row has; one for a row without it. */
+export function countsOf(rows: readonly Buffer[], path: string): number[] {
+  const names = path.split('.')
+  return rows.map(row => {
+    try {
+      const bounds = elements(row, names)
+      return bounds ? bounds.length / 2 : 1
+    } catch {
+      // Its own failure will be said.
+      return 1
+    }
+  })
+}
+
 export function messagesOf(rows: readonly Buffer[], options: RowOptions, facts: RequestFacts): Message[] {
   const keyOf = options.key === undefined ? undefined : getter(options.key)
   const shared = facts.key === null ? null : Buffer.from(facts.key)
