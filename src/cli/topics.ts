@@ -1,6 +1,9 @@
-/** `runner topics list|create|plan|apply`: the topics of a log, by hand or from catalogues. */
+/** `runner topics list|cat|create|plan|apply`: the topics of a log, by hand or from catalogues. */
 import { type Command, InvalidArgumentError } from 'commander'
+import { parseDuration, parseTimestamp } from '../kit/text/units.ts'
+import type { CatStart } from '../operations/cat.ts'
 import { runCommand } from './command.ts'
+import type { CatFlags } from './topics/cat.ts'
 
 export interface ConnectionFlags {
   readonly brokers?: string
@@ -23,7 +26,7 @@ const CONNECTION =
 const CODES = '\nExit codes: 0 done, 2 a catalogue or a setting is wrong, 3 the log cannot be used, 4 refused.\n'
 
 export function register(program: Command): void {
-  const topics = program.command('topics').description('list and create topics, and bring a log to what a catalogue says')
+  const topics = program.command('topics').description('list, look into and create topics, and bring a log to what a catalogue says')
   topics
     .command('list')
     .description('topics with partitions, replication and retention')
@@ -31,6 +34,20 @@ export function register(program: Command): void {
     .option('--json', 'as JSON, with the settings')
     .addHelpText('after', `${CONNECTION}\nExample:\n  $ runner topics list --brokers localhost:9092`)
     .action((flags: ConnectionFlags) => runCommand(async () => (await import('./topics/list.ts')).listTopics(flags)))
+  topics
+    .command('cat')
+    .description('print records of a topic: partition, offset, time, key, headers, value; joins no group and changes nothing')
+    .argument('<topic>', 'name of the topic')
+    .option('--from <where>', 'earliest; -5: the newest five of each partition; 120: an offset; 2h: so long ago; or a time, 2026-01-31T12:00:00Z', start, 'earliest')
+    .option('--limit <n>', 'print so many', whole, 20)
+    .option('--partition <n>', 'only this one', partition)
+    .option(...BROKERS)
+    .option('--json', 'a JSON object per line; bytes that are no UTF-8 as base64')
+    .addHelpText(
+      'after',
+      `\nOnly what is committed is read. Control characters of records are escaped.\n${CONNECTION}${CODES}\nExamples:\n  $ runner topics cat bars.BTCUSDT.1m --from -5\n  $ runner topics cat pulse.journal --from 2h --limit 100 --json | jq .value`,
+    )
+    .action((topic: string, flags: CatFlags) => runCommand(async () => (await import('./topics/cat.ts')).catTopic(topic, flags)))
   topics
     .command('create')
     .description('create one topic; one that exists already is an error')
@@ -71,6 +88,21 @@ export function register(program: Command): void {
 function whole(text: string): number {
   if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('write a whole number above 0.')
   return Number(text)
+}
+
+function partition(text: string): number {
+  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('write a number from 0 on.')
+  return Number(text)
+}
+
+function start(text: string): CatStart {
+  if (text === 'earliest') return text
+  if (/^-[1-9]\d{0,11}$/.test(text)) return { last: Number(text.slice(1)) }
+  if (/^\d{1,15}$/.test(text)) return { offset: Number(text) }
+  const ago = parseDuration(text)
+  const time = ago === undefined ? parseTimestamp(text) : Date.now() - ago
+  if (time === undefined) throw new InvalidArgumentError('write earliest, -5, an offset, how long ago (2h), or a time as 2026-01-31T12:00:00Z.')
+  return { time }
 }
 
 function retention(text: string): number {

@@ -76,6 +76,8 @@ export interface MetricsConfig {
   readonly enabled: boolean
   readonly host: string
   readonly port: number
+  /** ms */
+  readonly linger: number
 }
 
 /** A leaf of text is a CEL expression. */

@@ -3,6 +3,7 @@
  * handles no signal; both are the caller's.
  */
 import type { Registry } from 'prom-client'
+import type { MetricsAttachment } from '../runtime/telemetry/server.ts'
 import type { Pipeline } from '../config/model.ts'
 import { allSources } from '../config/parts.ts'
 import { type Logger, PipelineError, type Report } from '../contract/plugin.ts'
@@ -180,6 +181,7 @@ export async function launch(
         given[i].end(error)
         if (--running > 0) return
         unobserve()
+        await lingering(runs, servers)
         await Promise.all(servers.map(server => server.detach()))
       }),
   )
@@ -201,6 +203,17 @@ function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: L
   // A back-fill that ends in the middle of a window must not emit half of it.
   const endAt = range ? (range.to ?? Number.NEGATIVE_INFINITY) : Number.POSITIVE_INFINITY
   return new PipelineRun(built, { clock: systemClock, log, untilIdle, endAt })
+}
+
+/** The result of a one-shot is a metric for a moment only: until it was looked at, or `metrics.linger` has passed. */
+async function lingering(runs: readonly PipelineRun[], servers: readonly Attachment[]): Promise<void> {
+  const linger = Math.max(0, ...runs.filter(r => r.built.reports.size > 0).map(r => r.built.pipeline.metrics?.linger ?? 0))
+  const scraped = servers.flatMap(s => ('scraped' in s ? [(s as MetricsAttachment).scraped()] : []))
+  if (linger === 0 || scraped.length === 0) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const cancel = systemClock.after(linger, resolve)
+  await Promise.race([promise, Promise.all(scraped)])
+  cancel()
 }
 
 /** Metrics of all pipelines on one address are one page; status endpoints are each pipeline's own. */

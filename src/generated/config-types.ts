@@ -216,6 +216,10 @@ export interface HttpSourceConfig {
    */
   key_header?: string
   /**
+   * What `accepted` of an answer counts, where a step takes each message apart (`unnest`): the elements of the list at this field. Default: messages.
+   */
+  count?: string
+  /**
    * Request headers that the messages keep, under their names in lower case.
    */
   headers: string[]

@@ -47,8 +47,11 @@ export default defineTransform<ReconcileConfig>({
         // A source that has not claimed a lane yet has not begun.
         if (sides.some(lanes => lanes.length === 0 || lanes.some(l => !l.ended))) return
         const [left, right] = sides.map(lanes => merged(lanes.map(l => l.rows)))
-        const { report, messages } = reconcile(left, right, config)
+        const { report, messages, parity } = reconcile(left, right, config)
         ctx.report(report)
+        const labels = { pipeline: ctx.pipeline, step: ctx.step }
+        ctx.metrics.gauge('reconcile_parity_ratio', 'Share of the compared records that are equal on both sides', labels).set(parity)
+        ctx.metrics.gauge('reconcile_min_parity_ratio', 'Share that is wanted', labels).set(config.min_parity)
         for (const value of messages) out.emit(new Message(value, String(value.key ?? ''), ctx.clock.now()))
       },
     }
@@ -126,7 +129,7 @@ function reconcile(
   left: ReadonlyMap<Key, Fields>,
   right: ReadonlyMap<Key, Fields>,
   config: ReconcileConfig,
-): { report: Report; messages: Fields[] } {
+): { report: Report; messages: Fields[]; parity: number } {
   const all = [...new Set([...left.keys(), ...right.keys()])].sort(ascending)
   const keys = config.window === undefined ? all : all.slice(-config.window)
   const faults: Fault[] = []
@@ -164,7 +167,7 @@ function reconcile(
     summary,
     findings: faults.map(finding),
   }
-  return { report, messages: [...faults.map(f => ({ ...f })), { kind: 'summary', ok, ...summary, parity, min_parity: config.min_parity }] }
+  return { report, parity, messages: [...faults.map(f => ({ ...f })), { kind: 'summary', ok, ...summary, parity, min_parity: config.min_parity }] }
 }
 
 function finding(fault: Fault): Report['findings'][number] {

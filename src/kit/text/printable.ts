@@ -30,3 +30,7 @@ export function hexDump(bytes: Buffer, max = 4096): string[] {
   }
   return lines
 }
+
+/** JSON in which what a terminal would obey is escaped too: JSON itself escapes no DEL, no C1 and no marks of direction. */
+export const jsonText = (value: unknown): string =>
+  JSON.stringify(value).replaceAll(CONTROL, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)

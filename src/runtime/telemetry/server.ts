@@ -5,10 +5,15 @@ import { describeReason, type Reason } from '../readiness.ts'
 import { createRegistry } from './prometheus.ts'
 
 /** Metrics of all pipelines on one address are one page. */
-const pages = new Map<string, { readonly runs: Set<PipelineRun>; readonly opening: Promise<Attachment> }>()
+const pages = new Map<string, { readonly runs: Set<PipelineRun>; readonly opening: Promise<MetricsAttachment> }>()
+
+export interface MetricsAttachment extends Attachment {
+  /** Resolves when /metrics has been asked once more. */
+  scraped(): Promise<void>
+}
 
 /** @throws {EnvironmentError} when the port is taken: a pipeline that nobody can watch must not look fine. */
-export async function serveTelemetry(host: string, port: number, run: PipelineRun): Promise<Attachment> {
+export async function serveTelemetry(host: string, port: number, run: PipelineRun): Promise<MetricsAttachment> {
   // A free port is somebody's own.
   if (port === 0) return open(host, port, new Set([run]))
   const address = `${host} ${port}`
@@ -32,13 +37,15 @@ export async function serveTelemetry(host: string, port: number, run: PipelineRu
   })
   return {
     port: attachment.port,
+    scraped: attachment.scraped,
     detach: async () => {
       if (leave()) await attachment.detach()
     },
   }
 }
 
-async function open(host: string, port: number, runs: ReadonlySet<PipelineRun>): Promise<Attachment> {
+async function open(host: string, port: number, runs: ReadonlySet<PipelineRun>): Promise<MetricsAttachment> {
+  let asked = Promise.withResolvers<void>()
   const registry = await createRegistry(runs, { process: true })
   const route = (path: string, handle: Route['handle']): Route => ({ methods: ['GET'], path, owner: 'metrics', listed: true, handle })
   const state = (path: string, reasonsOf: (run: PipelineRun) => Reason[]): Route =>
@@ -54,9 +61,14 @@ async function open(host: string, port: number, runs: ReadonlySet<PipelineRun>):
   const metrics = route('/metrics', async (_request, response) => {
     const text = await registry.metrics()
     response.writeHead(200, { 'content-type': registry.contentType }).end(text)
+    response.once('close', () => {
+      asked.resolve()
+      asked = Promise.withResolvers<void>()
+    })
   })
-  return attach(host, port, [metrics, state('/health', () => []), state('/ready', run => run.reasons())], {
+  const attachment = await attach(host, port, [metrics, state('/health', () => []), state('/ready', run => run.reasons())], {
     what: 'metrics',
     advice: 'Set metrics.port (KAFKA_METRICS_PORT) to a free port.',
   })
+  return { ...attachment, scraped: () => asked.promise }
 }

@@ -1,0 +1,86 @@
+/** `runner topics cat`: what lies in a topic, for people and for programs. */
+import { isUtf8 } from 'node:buffer'
+import { styleText } from 'node:util'
+import type { Header, Message } from '../../contract/plugin.ts'
+import { EXIT } from '../../kit/exit-codes.ts'
+import { hexDump, jsonText, oneLine, printable } from '../../kit/text/printable.ts'
+import { cat, type CatStart } from '../../operations/cat.ts'
+import { connectLog } from '../../operations/connection.ts'
+import type { ConnectionFlags } from '../topics.ts'
+
+export interface CatFlags extends ConnectionFlags {
+  readonly from: CatStart
+  readonly limit: number
+  readonly partition?: number
+}
+
+/** Bytes of a value that is no text shown of each record. */
+const HEX = 256
+
+/** @returns the exit code. */
+export async function catTopic(topic: string, { brokers, json, from, limit, partition }: CatFlags): Promise<number> {
+  const { driver, release } = await connectLog(brokers)
+  try {
+    let shown = 0
+    for await (const record of cat(driver, { topic, from, partition })) {
+      if (shown === limit) {
+        process.stderr.write(`only the first ${limit} records are shown (--limit)\n`)
+        break
+      }
+      shown++
+      const text = json ? jsonText(asJson(topic, record.partition, record.message)) : asText(topic, record.partition, record.message)
+      await write(`${text}\n`)
+    }
+    if (shown === 0) process.stderr.write(`no records of ${topic} there\n`)
+    return EXIT.ok
+  } catch (error) {
+    // Whoever reads (head, less) has seen enough.
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return EXIT.ok
+    throw error
+  } finally {
+    await release()
+  }
+}
+
+const write = (text: string): Promise<void> =>
+  new Promise((resolve, reject) => process.stdout.write(text, error => (error ? reject(error) : resolve())))
+
+function asText(topic: string, partition: number, m: Message): string {
+  const { payload, keyBytes, headers = [] } = m
+  const key = keyBytes === null ? 'no key' : isUtf8(keyBytes) ? `key ${oneLine(keyBytes.toString())}` : `key 0x${keyBytes.toString('hex')}`
+  const head = `${topic}/${partition}/${m.offset}  ${timeOf(m)}  ${key}`
+  return [
+    styleText('bold', head),
+    ...headers.map(([name, value]) => `  ${oneLine(name)}: ${value === null ? '(null)' : headerText(value)}`),
+    ...(m.failure ? [`  (cannot be unpacked: ${oneLine(m.failure.message)})`] : valueLines(payload)),
+  ].join('\n')
+}
+
+function valueLines(payload: Buffer | null): string[] {
+  if (payload === null) return ['(no value: a tombstone)']
+  if (isUtf8(payload)) return [printable(payload.toString())]
+  return [...hexDump(payload, HEX), ...(payload.length > HEX ? [`… ${payload.length - HEX} more bytes (--json has them all)`] : [])]
+}
+
+const bytesOf = (value: Buffer | string): Buffer => (typeof value === 'string' ? Buffer.from(value) : value)
+function headerText(value: Buffer | string): string {
+  const bytes = bytesOf(value)
+  return isUtf8(bytes) ? oneLine(bytes.toString()) : `0x${bytes.toString('hex')}`
+}
+
+const timeOf = (m: Message): string => (Math.abs(m.time) <= 8.64e15 ? new Date(m.time).toISOString() : String(m.time))
+
+const exact = (name: string, bytes: Buffer | null): object =>
+  bytes === null || isUtf8(bytes) ? { [name]: bytes?.toString() ?? null } : { [`${name}_base64`]: bytes.toString('base64') }
+
+function asJson(topic: string, partition: number, m: Message): object {
+  return {
+    topic,
+    partition,
+    offset: m.offset,
+    time: timeOf(m),
+    ...exact('key', m.keyBytes),
+    headers: (m.headers ?? []).map(([name, value]: Header) => ({ name, ...exact('value', value === null ? null : bytesOf(value)) })),
+    ...(m.failure ? { error: m.failure.message } : exact('value', m.payload)),
+  }
+}
