@@ -38,7 +38,12 @@ export function register(program: Command): void {
     .command('cat')
     .description('print records of a topic: partition, offset, time, key, headers, value; joins no group and changes nothing')
     .argument('<topic>', 'name of the topic')
-    .option('--from <where>', 'earliest; -5: the newest five of each partition; 120: an offset; 2h: so long ago; or a time, 2026-01-31T12:00:00Z', start, 'earliest')
+    .option(
+      '--from <where>',
+      'earliest; -5: the newest five of each partition; 120: an offset; 2h: so long ago; or a time, 2026-01-31T12:00:00Z',
+      start,
+      'earliest',
+    )
     .option('--limit <n>', 'print so many', whole, 20)
     .option('--partition <n>', 'only this one', partition)
     .option(...BROKERS)
@@ -101,7 +106,8 @@ function start(text: string): CatStart {
   if (/^\d{1,15}$/.test(text)) return { offset: Number(text) }
   const ago = parseDuration(text)
   const time = ago === undefined ? parseTimestamp(text) : Date.now() - ago
-  if (time === undefined) throw new InvalidArgumentError('write earliest, -5, an offset, how long ago (2h), or a time as 2026-01-31T12:00:00Z.')
+  if (time === undefined)
+    throw new InvalidArgumentError('write earliest, -5, an offset, how long ago (2h), or a time as 2026-01-31T12:00:00Z.')
   return { time }
 }
 

@@ -28,7 +28,10 @@ export async function* cat(driver: Driver, { topic, from, partition }: CatOption
   const topics = await driver.topics()
   const found = topics.find(t => t.name === topic)
   if (!found) {
-    const near = suggest(topic, topics.map(t => t.name))
+    const near = suggest(
+      topic,
+      topics.map(t => t.name),
+    )
     throw new EnvironmentError(`there is no topic ${topic} in ${driver.scope}${near === undefined ? '' : `; did you mean ${near}?`}`)
   }
   if (partition !== undefined && partition >= found.partitions)
@@ -63,8 +66,7 @@ async function* read(driver: Driver, tp: TopicPartition, from: number, end: numb
   let offset = from
   for (let empty = 0; offset < end && empty < MAX_EMPTY; ) {
     const batch: ConsumedBatch = await driver.read(tp, offset, { format: 'bytes', isolation: 'read_committed', source: 'cat' })
-    for (const message of batch.messages)
-      if (message.offset >= offset && message.offset < end) yield { partition: tp.partition, message }
+    for (const message of batch.messages) if (message.offset >= offset && message.offset < end) yield { partition: tp.partition, message }
     if (batch.nextOffset > offset) {
       offset = batch.nextOffset
       empty = 0

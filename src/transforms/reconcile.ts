@@ -167,7 +167,11 @@ function reconcile(
     summary,
     findings: faults.map(finding),
   }
-  return { report, parity, messages: [...faults.map(f => ({ ...f })), { kind: 'summary', ok, ...summary, parity, min_parity: config.min_parity }] }
+  return {
+    report,
+    parity,
+    messages: [...faults.map(f => ({ ...f })), { kind: 'summary', ok, ...summary, parity, min_parity: config.min_parity }],
+  }
 }
 
 function finding(fault: Fault): Report['findings'][number] {

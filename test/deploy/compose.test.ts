@@ -83,7 +83,9 @@ describe('docker-compose.yml and docker-compose.kafka.yml', () => {
   })
 
   test('everything is published on this machine only, each port once', () => {
-    const ports = Object.values(file.services).flatMap(s => s.ports ?? []).map(byDefault)
+    const ports = Object.values(file.services)
+      .flatMap(s => s.ports ?? [])
+      .map(byDefault)
     for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/)
     const host = ports.map(p => p.split(':')[1])
     expect(new Set(host).size).toBe(host.length)
@@ -209,10 +211,18 @@ describe('the image', () => {
 
 describe('metrics', () => {
   test('alert rules and panels ask for metrics that exist', () => {
-    const source = globSync('src/**/*.ts', { cwd: root, exclude: f => f.includes('generated') }).map(read).join('\n')
+    const source = globSync('src/**/*.ts', { cwd: root, exclude: f => f.includes('generated') })
+      .map(read)
+      .join('\n')
     const asked = `${read('deploy/prometheus/alerts.yml')}${read('deploy/grafana/dashboards/pipelines.json')}`
     const names = new Set([...asked.matchAll(/\b(?:runner|kafka|outbox|redis|websocket|file|reconcile)_[a-z_]+\b/g)].map(([name]) => name))
-    for (const name of ['outbox_pending', 'outbox_oldest_age_ms', 'redis_pubsub_gaps_total', 'kafka_delivery_errors_total', 'reconcile_parity_ratio'])
+    for (const name of [
+      'outbox_pending',
+      'outbox_oldest_age_ms',
+      'redis_pubsub_gaps_total',
+      'kafka_delivery_errors_total',
+      'reconcile_parity_ratio',
+    ])
       expect(names).toContain(name)
     for (const name of names) {
       // Those of the websocket source have a common beginning and end.

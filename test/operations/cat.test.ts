@@ -49,9 +49,8 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     expect(stdout).toContain('key 0xff\n00000000  00 ff 0a')
     expect(stdout).toContain('no key\n(no value: a tombstone)\n')
     expect(stdout).toContain('\\x1b]0;owned\\x07::error::x\\x9b31m')
-    for (const text of [stdout, (await cat(topic, '--json')).stdout])
-      // eslint-disable-next-line no-control-regex
-      expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/)
+    // eslint-disable-next-line no-control-regex
+    for (const text of [stdout, (await cat(topic, '--json')).stdout]) expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/)
   })
 
   test('--from, --limit and --partition', async () => {

@@ -88,9 +88,18 @@ describe('bodies', () => {
     expect(await h.post('{"rows":[1,2,3,4,5,6]}')).toMatchObject({ status: 200, body: { accepted: 6 } })
     expect(await h.post('{"rows":[1,-2,3,-4]}')).toMatchObject({
       status: 422,
-      body: { accepted: 2, rejected: [{ index: 0, part: 'rows[1]' }, { index: 0, part: 'rows[3]' }] },
+      body: {
+        accepted: 2,
+        rejected: [
+          { index: 0, part: 'rows[1]' },
+          { index: 0, part: 'rows[3]' },
+        ],
+      },
     })
-    expect(await h.post('[{"rows":[1,2]},{"no":1},{"rows":[]}]')).toMatchObject({ status: 422, body: { accepted: 2, rejected: [{ index: 1 }] } })
+    expect(await h.post('[{"rows":[1,2]},{"no":1},{"rows":[]}]')).toMatchObject({
+      status: 422,
+      body: { accepted: 2, rejected: [{ index: 1 }] },
+    })
   })
 
   test('lines; text; bytes; nothing', async () => {

@@ -58,7 +58,10 @@ test('the login does not decide where things go: one called like a schema of the
   expect(await outcomes(app)).toEqual([0, 'public', ['applied', 'applied']])
   for (const as of [app, dsn]) expect(await outcomes(as)).toEqual([0, 'public', ['unchanged', 'unchanged']])
   const places = () =>
-    sql(dsn, "select table_schema as s, table_name as t from information_schema.tables where table_schema in ('app', 'public') order by 1, 2")
+    sql(
+      dsn,
+      "select table_schema as s, table_name as t from information_schema.tables where table_schema in ('app', 'public') order by 1, 2",
+    )
   expect(await places()).toEqual([
     { s: 'app', t: 'inside' },
     { s: 'public', t: 'outbox' },
@@ -77,7 +80,10 @@ test('the login does not decide where things go: one called like a schema of the
   // What 0.1.0 did with this login: everything in its schema. Nothing is made a second time without a word.
   await sql(dsn, 'alter table public.runner_sql set schema app; alter table public.outbox set schema app')
   const refused = await apply(app)
-  expect([refused.code, refused.stderr]).toEqual([3, expect.stringMatching(/applied files to the schema app.*--schema app.*--schema public/)])
+  expect([refused.code, refused.stderr]).toEqual([
+    3,
+    expect.stringMatching(/applied files to the schema app.*--schema app.*--schema public/),
+  ])
   expect(await outcomes(app, '--schema', 'app')).toEqual([0, 'app', ['unchanged', 'unchanged']])
 })
 
