@@ -3,7 +3,7 @@
  * for a transform that returned a promise.
  */
 import type { Expression } from '../expressions/types.ts'
-import { type Arrival, DataError, jsonProblem, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
+import { type Arrival, BatchText, DataError, jsonProblem, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
 import type { Location } from '../config/model.ts'
 import { PluginError, toError } from '../kit/plugin-error.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
@@ -334,32 +334,28 @@ export function test(when: Expression, message: Message, fail: (m: Message, e: E
 
 /** Put in front of a chain whose steps read values: what can't be decoded goes to the dead letters, under the source's name. */
 export const decodeTransform = (depth: number): Transform => ({
-  process(messages, out) {
-    for (const m of messages) {
-      try {
-        if (m.failure) throw m.failure
-        m.decode(depth)
-      } catch (error) {
-        out.fail(m, error as Error)
-        continue
-      }
-      out.emit(m)
-    }
-  },
+  process: (messages, out) => decodeWhere(() => true, depth, messages, out),
 })
 
 /** The same where no step reads values: bytes and texts pass as they are, JSON is still checked, a tombstone is one. */
 export const checkTransform = (depth: number): Transform => ({
-  process(messages, out) {
-    for (const m of messages) {
-      try {
-        if (m.failure) throw m.failure
-        if (m.origin?.format === 'json' && m.payload !== null) m.decode(depth)
-      } catch (error) {
-        out.fail(m, error as Error)
-        continue
-      }
-      out.emit(m)
-    }
-  },
+  process: (messages, out) => decodeWhere(m => m.origin?.format === 'json' && m.payload !== null, depth, messages, out),
 })
+
+function decodeWhere(isRead: (m: Message) => boolean, depth: number, messages: Message[], out: Output): void {
+  let texts: BatchText | undefined
+  for (let i = 0; i < messages.length; i++) {
+    const m = messages[i]
+    try {
+      if (m.failure) throw m.failure
+      if (isRead(m)) {
+        if (texts === undefined || i >= texts.end) texts = new BatchText(messages, i)
+        m.decode(depth, texts)
+      }
+    } catch (error) {
+      out.fail(m, error as Error)
+      continue
+    }
+    out.emit(m)
+  }
+}
