@@ -4,7 +4,9 @@ import { existsSync } from 'node:fs'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
 import { checkWritable } from '../../kit/check-writable.ts'
-import type { AclOperation } from './log-admin.ts'
+import { formatDuration } from '../../kit/values/time.ts'
+import { limitsOf } from './dates.ts'
+import type { AclOperation, TopicSetting } from './log-admin.ts'
 import { clusterOptions, connect, type ConnectionConfig, embeddedPath, isEmbedded, scopeOf } from './connect.ts'
 import type { KafkaDriver } from './client/driver.ts'
 
@@ -25,7 +27,12 @@ export async function checkSink(config: KafkaSinkConfig, ctx: CheckContext): Pro
     config.topic === undefined ? [{ what: 'topics', ok: true, detail: 'the messages name them: not checked' }] : []
   if (isEmbedded(config.brokers)) return [...(await checkEmbedded(config, ctx, topics)), ...named]
   return withBrokers(config, ctx, async look => {
-    for (const topic of topics) named.push(await look.topic(topic, 'write', config))
+    for (const topic of topics) {
+      const found = await look.topic(topic, 'write', config)
+      named.push(found)
+      // Dead letters are dated when they are written.
+      if (found.ok && config.timestamp !== 'now' && ctx.role !== 'dlq') named.push(...(await look.dates(topic, config.timestamp)))
+    }
     if (ctx.checkpoints) named.push(...(await look.checkpoints('check')))
     return named
   })
@@ -92,6 +99,36 @@ class Look {
         detail: `${partitions} partition(s), may ${operation}${rights === undefined ? ': the brokers do not tell' : ''}`,
       }
     })
+  }
+
+  /** What becomes of records by the dates that the sink gives them; nothing where the topic takes and keeps any date. */
+  async dates(topic: string, timestamp: string): Promise<CheckResult[]> {
+    const what = `dates in topic ${topic}`
+    let settings: ReadonlyMap<string, TopicSetting> | undefined
+    try {
+      settings = (await this.driver.admin.configs([topic])).get(topic)
+    } catch (error) {
+      // One that is still to be made.
+      if (!(await this.driver.topics()).some(t => t.name === topic)) return []
+      return [{ what, ok: true, detail: `not compared: the settings of the topic are not known (${(error as Error).message})` }]
+    }
+    if (settings === undefined) return []
+    const { after, before, keeps } = limitsOf(settings)
+    const rules = [
+      ...(after < Infinity
+        ? [`later than ${formatDuration(after)} ahead go to the dead-letter queue (message.timestamp.after.max.ms)`]
+        : []),
+      ...(before < Infinity ? [`older than ${formatDuration(before)} go to the dead-letter queue (message.timestamp.before.max.ms)`] : []),
+      ...(keeps < Infinity ? [`older than ${formatDuration(keeps)} are deleted by Kafka at its next check (retention.ms)`] : []),
+    ]
+    if (rules.length === 0) return []
+    return [
+      {
+        what,
+        ok: true,
+        detail: `timestamp: ${timestamp}; records dated ${rules.join(', ')}; timestamp: now dates them when they are written`,
+      },
+    ]
   }
 
   async group(group: string): Promise<CheckResult> {

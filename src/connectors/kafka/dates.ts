@@ -112,7 +112,8 @@ export class DateLimits {
   }
 }
 
-function limitsOf(settings: ReadonlyMap<string, TopicSetting>): Omit<Limits, 'askedAt'> {
+/** What its settings say. */
+export function limitsOf(settings: ReadonlyMap<string, TopicSetting>): Omit<Limits, 'askedAt'> {
   // With LogAppendTime the broker dates the record itself.
   if (settings.get('message.timestamp.type')?.value === 'LogAppendTime') return ANY
   const ms = (name: string): number => {

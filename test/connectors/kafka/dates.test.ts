@@ -74,3 +74,27 @@ test('a dead letter of an old record is dated by its death, with the time of the
   expect(dlq[0].time).toBeGreaterThanOrEqual(before - 1000)
   expect(dlq[0].headers!.find(([name]) => name === 'source_timestamp')?.[1]?.toString()).toBe(String(Date.UTC(2020, 0, 1)))
 })
+
+test('check says which dates the topic rejects and deletes, and nothing where it takes all or the sink dates records itself', async () => {
+  const strict = await createTopic(unique('strict'), {
+    config: { 'message.timestamp.after.max.ms': String(HOUR), 'retention.ms': String(24 * HOUR) },
+  })
+  const open = await createTopic(unique('open'))
+  const dir = tempDir({ 'in.jsonl': '' })
+  const file = (topic: string, timestamp: string): string => `name: ${unique('check')}
+sources: [{ file: in.jsonl }]
+sinks: [{ kafka: { topic: ${topic}, timestamp: ${timestamp} } }]
+dlq: { kafka: { topic: ${strict} } }
+`
+  const dates = async (topic: string, timestamp: string): Promise<string[]> => {
+    writeFileSync(join(dir, 'p.yaml'), file(topic, timestamp))
+    const { code, stdout, stderr } = await runRunner(['check', 'p.yaml'], { cwd: dir, env: { KAFKA_BROKERS: brokers() } })
+    expect(code, stderr).toBe(0)
+    return stdout.split('\n').filter(line => line.includes('dates in topic'))
+  }
+  expect(await dates(strict, 'event')).toEqual([
+    expect.stringMatching(/ok +dates in topic strict.*later than 1h ahead go to the dead-letter queue.*older than 1d are deleted/),
+  ])
+  expect(await dates(strict, 'now')).toEqual([])
+  expect(await dates(open, 'event')).toEqual([])
+})
