@@ -5,11 +5,14 @@
 import type { Link, Pipeline } from './model.ts'
 import { obstacles } from './delivery.ts'
 
+/** What decides about the parts: anything that has it will do. */
+export type PartedPipeline = Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'delivery' | 'links'>
+
 /** In order; a pipeline without links is its only part. */
-export function partsOf(pipeline: Pipeline): Pipeline[] {
+export function partsOf<P extends PartedPipeline>(pipeline: P): P[] {
   const { links = [], transforms } = pipeline
   if (links.length === 0) return [pipeline]
-  return Array.from({ length: links.length + 1 }, (_, k) => {
+  return Array.from({ length: links.length + 1 }, (_, k): P => {
     const before: Link | undefined = links[k - 1]
     const behind: Link | undefined = links[k]
     const own = transforms.slice(before ? before.index + 1 : 0, behind ? behind.index + 1 : transforms.length)

@@ -18,6 +18,8 @@ export interface StepInfo {
   readonly from?: string
   readonly when?: string
   readonly stateful?: boolean
+  /** Of a step that hands over: the internal topic that its messages go through. */
+  readonly through?: string
   /** Consumer group of a source that has one. */
   readonly group?: string
   /** Resolved, with defaults; secrets are `***`. */
@@ -65,7 +67,7 @@ export function describe(pipeline: Pipeline): Explanation {
     runtime: runtimeOf(pipeline),
     steps: [
       ...sources.map(s => stepInfo(s, 'source')),
-      ...transforms.map(s => stepInfo(s, 'transform')),
+      ...transforms.map((s, i) => ({ ...stepInfo(s, 'transform'), ...throughOf(pipeline, i) })),
       ...sinks.map(s => stepInfo(s, 'sink')),
       ...(dlq ? [stepInfo(dlq, 'dlq')] : []),
     ],
@@ -87,6 +89,11 @@ function stateOf({ sources, transforms, commit_interval }: Pipeline): Record<str
       : `on disk every commit_interval (${formatDuration(commit_interval)}): a crash loses at most that much of it, an orderly stop nothing`
   }
   return Object.fromEntries(sources.map(source => [source.name, what(source)]))
+}
+
+function throughOf({ links = [] }: Pipeline, index: number): Pick<StepInfo, 'through'> {
+  const link = links.find(l => l.index === index)
+  return link ? { through: (link.sink.config as { topic: string }).topic } : {}
 }
 
 function runtimeOf({

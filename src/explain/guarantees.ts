@@ -5,6 +5,7 @@
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { laneKeyFindings } from '../config/lane-keys.ts'
+import { partsOf } from '../config/parts.ts'
 import { isReplayable, reasonOf, redeliveryOf, scopeOf, transactionsOf } from '../config/traits.ts'
 
 export interface Pair {
@@ -23,7 +24,7 @@ export interface Pair {
 export const ORDER: readonly Guarantee[] = ['exactly_once', 'effectively_once', 'at_least_once', 'at_most_once']
 
 /** The parts of a pipeline that decide. Anything that has them will do, so that a check can ask before a pipeline is built. */
-export type Wiring = Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'dlq' | 'delivery'>
+export type Wiring = Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'dlq' | 'delivery' | 'links'>
 
 /** Every source with every sink, the dlq last. */
 export function guarantees(pipeline: Wiring): Pair[] {
@@ -33,9 +34,27 @@ export function guarantees(pipeline: Wiring): Pair[] {
   const conditional = (p: Pair): Pair =>
     conditions === '' || p.guarantee === 'at_most_once' ? p : { ...p, reason: `${conditions}: ${p.reason}` }
   return pipeline.sources.flatMap(source => [
-    ...pipeline.sinks.map(sink => conditional(pair(pipeline, source, sink, false))),
+    ...pipeline.sinks.map(sink => conditional(through(pipeline, source, sink))),
     ...(pipeline.dlq ? [pair(pipeline, source, pipeline.dlq, true)] : []),
   ])
+}
+
+/** Over all links between the two: no more than the weakest of them. */
+function through(pipeline: Wiring, source: Pipeline['sources'][number], sink: SinkStep): Pair {
+  const parts = partsOf(pipeline)
+  const last = parts.findIndex(part => part.sinks.includes(sink))
+  if (last <= 0) return pair(parts[0], source, sink, false)
+  const links = pipeline.links!.slice(0, last)
+  const hops = links.map((link, k) => pair(parts[k], k === 0 ? source : parts[k].sources[0], link.sink, false))
+  const end = pair(parts[last], parts[last].sources[0], sink, false)
+  const least = weakest([end, ...hops])!
+  const weak = weakest(hops)!
+  const names = links.map(({ index }) => pipeline.transforms[index].name).join(' and ')
+  const reason =
+    weak.guarantee === 'exactly_once'
+      ? `handed over exactly once by ${names}; ${end.reason}`
+      : `handed over ${weak.guarantee.replaceAll('_', ' ')} by ${names} (${weak.reason}); ${end.reason}`
+  return { ...end, guarantee: least.guarantee, source: source.name, reason }
 }
 
 /** The pair that promises least; of several, the first. */

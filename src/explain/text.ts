@@ -50,14 +50,14 @@ function graph(e: Explanation, paint: Paint): string[] {
 
 /** Type where the name does not tell it, headline, condition. */
 function summary(step: StepInfo): string {
-  const { name, type, headline, from, when, stateful, group } = step
+  const { name, type, headline, from, when, stateful, group, through } = step
   const parts = [
     name === type || name.startsWith(`${type}_`) ? '' : type,
     headline,
     group ? `group ${group}` : '',
     from ? `from ${from}` : '',
     when ? `when ${when}` : '',
-    stateful ? '(state)' : '',
+    through ? `through ${through}` : stateful ? '(state)' : '',
   ]
   const text = parts
     .filter(p => p !== '')

@@ -31,8 +31,9 @@ export class EventClock {
     this.state = state
     this.lateness = options.allowed_lateness
     this.idleTimeout = options.idle_timeout
-    const restored = state.get(KEY) as [number, number] | undefined
-    if (restored) [this.max, this.watermark] = restored
+    const restored = state.get(KEY) as [number | null, number | null] | undefined
+    // JSON has no infinity: a lane may have been told how late it is before its first message.
+    if (restored) [this.max, this.watermark] = restored.map(time => time ?? Number.NEGATIVE_INFINITY) as [number, number]
   }
 
   /** Call it for every message whose time is larger than `max`. @returns the watermark. */
