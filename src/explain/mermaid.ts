@@ -57,7 +57,12 @@ const store = (step: StepInfo): string => `[("${label(step)}")]`
 
 function label({ name, type, headline, when, stateful, through }: StepInfo): string {
   const title = name === type || name.startsWith(`${type}_`) ? name : `${name} (${type})`
-  return [title, headline, ...(when === undefined ? [] : [`when ${when}`]), ...(through !== undefined ? [`through ${through}`] : stateful ? ['has state'] : [])]
+  return [
+    title,
+    headline,
+    ...(when === undefined ? [] : [`when ${when}`]),
+    ...(through !== undefined ? [`through ${through}`] : stateful ? ['has state'] : []),
+  ]
     .filter(l => l !== '')
     .map(text)
     .join('<br/>')

@@ -15,15 +15,18 @@ const PARTITIONS = 3
 const USERS = 20
 const TIMEOUT = 180_000 + KILLS * 15_000
 
-test.each(['embedded', 'kafka'] as const)(`%s: ${KILLS} kills over ${RECORDS} records lose and double nothing`, { timeout: TIMEOUT }, async name => {
-  const cwd = tempDir()
-  const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
-  try {
-    const input = await backend.topic('orders', PARTITIONS)
-    const output = await backend.topic('counts', 2)
-    const dead = await backend.topic('dead')
-    const file = `${tempDir({
-      'p.yaml': `name: ${output}
+test.each(['embedded', 'kafka'] as const)(
+  `%s: ${KILLS} kills over ${RECORDS} records lose and double nothing`,
+  { timeout: TIMEOUT },
+  async name => {
+    const cwd = tempDir()
+    const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
+    try {
+      const input = await backend.topic('orders', PARTITIONS)
+      const output = await backend.topic('counts', 2)
+      const dead = await backend.topic('dead')
+      const file = `${tempDir({
+        'p.yaml': `name: ${output}
 sources:
   - kafka: { topics: [${input}], session_timeout: 6s }
 transforms:
@@ -35,50 +38,53 @@ sinks:
 dlq: { kafka: { topic: ${dead} } }
 delivery: exactly_once
 `,
-    })}/p.yaml`
-    const start = (args: string[] = []): Runner => startRunner(['run', file, '--log-level', 'debug', ...args], { cwd, env: backend.env })
+      })}/p.yaml`
+      const start = (args: string[] = []): Runner => startRunner(['run', file, '--log-level', 'debug', ...args], { cwd, env: backend.env })
 
-    const random = seeded(SEED)
-    const expected = new Map<string, [n: number, sum: number]>()
-    const runners = [start(), start()]
-    for (let i = 0; i < RECORDS; ) {
-      const records = Array.from({ length: Math.min(RECORDS / (KILLS * 8), RECORDS - i) }, () => {
-        const n = i++
-        const user = `u${Math.floor(random() * USERS)}`
-        const ts = n * 20
-        const key = `${user} ${ts - (ts % 10_000)}`
-        const [count, sum] = expected.get(key) ?? [0, 0]
-        expected.set(key, [count + 1, sum + n])
-        return { key: `order-${n}`, value: JSON.stringify({ user, ts, i: n }), partition: n % PARTITIONS, time: Date.now() }
-      })
-      await backend.produce(input, records)
-      await sleep(60)
-      if (i % (RECORDS / KILLS) === 0) {
-        const k = Math.floor(random() * 2)
-        runners[k].kill('SIGKILL')
-        await runners[k].exited
-        runners[k] = start()
+      const random = seeded(SEED)
+      const expected = new Map<string, [n: number, sum: number]>()
+      const runners = [start(), start()]
+      for (let i = 0; i < RECORDS; ) {
+        const records = Array.from({ length: Math.min(RECORDS / (KILLS * 8), RECORDS - i) }, () => {
+          const n = i++
+          const user = `u${Math.floor(random() * USERS)}`
+          const ts = n * 20
+          const key = `${user} ${ts - (ts % 10_000)}`
+          const [count, sum] = expected.get(key) ?? [0, 0]
+          expected.set(key, [count + 1, sum + n])
+          return { key: `order-${n}`, value: JSON.stringify({ user, ts, i: n }), partition: n % PARTITIONS, time: Date.now() }
+        })
+        await backend.produce(input, records)
+        await sleep(60)
+        if (i % (RECORDS / KILLS) === 0) {
+          const k = Math.floor(random() * 2)
+          runners[k].kill('SIGKILL')
+          await runners[k].exited
+          runners[k] = start()
+        }
       }
-    }
-    // One more of each partition, a day later: it closes all windows.
-    await backend.produce(
-      input,
-      Array.from({ length: PARTITIONS }, (_, partition) => ({
-        key: 'end',
-        value: JSON.stringify({ user: 'end', ts: 86_400_000 + RECORDS * 20, i: 0 }),
-        partition,
-        time: Date.now(),
-      })),
-    )
-    await backend.waitFor(output, expected.size, TIMEOUT)
-    for (const runner of runners) runner.kill()
-    for (const runner of runners) await runner.exit(0)
+      // One more of each partition, a day later: it closes all windows.
+      await backend.produce(
+        input,
+        Array.from({ length: PARTITIONS }, (_, partition) => ({
+          key: 'end',
+          value: JSON.stringify({ user: 'end', ts: 86_400_000 + RECORDS * 20, i: 0 }),
+          partition,
+          time: Date.now(),
+        })),
+      )
+      await backend.waitFor(output, expected.size, TIMEOUT)
+      for (const runner of runners) runner.kill()
+      for (const runner of runners) await runner.exit(0)
 
-    const rows = (await backend.readAll(output)).map(r => JSON.parse(r.value!.toString()) as { key: string; start: number; n: number; sum: number })
-    expect((await backend.readAll(dead)).length, 'late records').toBe(0)
-    expect(new Set(rows.map(r => `${r.key} ${r.start}`)).size, 'a window came twice').toBe(rows.length)
-    expect(new Map(rows.map(r => [`${r.key} ${r.start}`, [r.n, r.sum]]))).toEqual(expected)
-  } finally {
-    await backend.close()
-  }
-})
+      const rows = (await backend.readAll(output)).map(
+        r => JSON.parse(r.value!.toString()) as { key: string; start: number; n: number; sum: number },
+      )
+      expect((await backend.readAll(dead)).length, 'late records').toBe(0)
+      expect(new Set(rows.map(r => `${r.key} ${r.start}`)).size, 'a window came twice').toBe(rows.length)
+      expect(new Map(rows.map(r => [`${r.key} ${r.start}`, [r.n, r.sum]]))).toEqual(expected)
+    } finally {
+      await backend.close()
+    }
+  },
+)
