@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import { loadPipeline } from '../config/load.ts'
-import type { Problem } from '../config/model.ts'
+import type { Pipeline, Problem } from '../config/model.ts'
 import { setOption } from './options.ts'
 import { findFiles } from './validate/files.ts'
+import { sameNames } from './validate/same-names.ts'
 
 const FORMATS = ['text', 'json', 'sarif', 'github'] as const
 type Format = (typeof FORMATS)[number]
@@ -51,20 +52,32 @@ export async function validate(paths: readonly string[], flags: ValidateFlags): 
   const files = await findFiles(paths)
   // One after the other: each is quick, and memory stays that of one file.
   const results: FileResult[] = []
-  for (const file of files) results.push(await validateFile(file, flags))
+  const pipelines: Pipeline[] = []
+  for (const file of files) results.push(await validateFile(file, flags, pipeline => pipelines.push(pipeline)))
+  for (const problem of sameNames(pipelines)) {
+    const i = results.findIndex(r => r.file === problem.file)
+    const { file, ok, problems } = results[i]
+    results[i] = { file, ok: ok && flags.strict !== true, problems: [...problems, problem] }
+  }
   process.stdout.write(await render(results, flags))
   if (results.some(r => r.problems.some(p => p.code === 'CONFIG_READ'))) return EXIT.environment
   return results.every(r => r.ok) ? EXIT.ok : EXIT.config
 }
 
-async function validateFile(file: string, { set, strict }: ValidateFlags): Promise<FileResult> {
+async function validateFile(file: string, { set, strict }: ValidateFlags, found: (pipeline: Pipeline) => void): Promise<FileResult> {
   const isTest = /\.test\.ya?ml$/.test(file)
   const { problems } = isTest
     ? await (await import('./validate/test-file.ts')).validateTestFile(file)
     : (await isCatalogue(file))
       ? await (await import('../operations/catalogue.ts')).loadCatalogue(file)
-      : await loadPipeline(file, { set })
+      : await load(file, set, found)
   return { file, ok: !problems.some(p => strict === true || p.severity === 'error'), problems }
+}
+
+async function load(file: string, set: ValidateFlags['set'], found: (pipeline: Pipeline) => void): ReturnType<typeof loadPipeline> {
+  const loaded = await loadPipeline(file, { set })
+  if (loaded.pipeline) found(loaded.pipeline)
+  return loaded
 }
 
 /** Topic catalogues are checked, too. What cannot be read is left to the loader, which says why. */

@@ -38,6 +38,10 @@ export const CODES = {
     title: 'A key has a new name',
     help: 'A warning: the old name still works. Write the new one, which the message says. `validate --strict` makes it an error.',
   },
+  CONFIG_NAME_TWICE: {
+    title: 'Two files of one name, version and group',
+    help: 'A warning of `runner validate` over several files: they are one pipeline to the runner. Only one of them runs at a time, and it finds the state of the other. Give one of them another `name`, `version` or `group`.',
+  },
   CONFIG_KEY: {
     title: 'A key that may not be used',
     help: 'Keys are plain strings. Lists, maps and aliases as keys are refused, and so are `__proto__`, `constructor` and `prototype`.',

@@ -89,7 +89,7 @@ async function withoutProcesses<T>(places: readonly Place[], owners: readonly st
   const locks: FileLock[] = []
   try {
     for (const owner of new Set(owners)) {
-      for (const { step } of places) if (step.type === 'kafka') await refuseMembers(step, groupOfOwner(owner))
+      for (const { step } of places) if (step.type === 'kafka') await refuseMembers(step, owner)
       // See `lockLive`: a group has no lock.
       if (places.every(p => p.step.type === 'kafka')) continue
       const lock = tryLock(liveLockFile(owner))
@@ -102,11 +102,14 @@ async function withoutProcesses<T>(places: readonly Place[], owners: readonly st
   }
 }
 
-async function refuseMembers(step: Step, group: string): Promise<void> {
+async function refuseMembers(step: Step, owner: string): Promise<void> {
+  const group = groupOfOwner(owner)
+  const id = owner.split('.').slice(0, 2).join('.')
   const { connect } = await import('../connectors/kafka/connect.ts')
   const { driver, release } = await connect(step.config, silent)
   try {
-    const members = await driver.admin.members(group)
+    // A newer version in the same group has state of its own.
+    const members = (await driver.admin.members(group)).filter(m => m.owner === undefined || m.owner === id)
     if (members.length > 0)
       throw new LiveConflictError(`group ${group} is live: stop ${members.map(m => `${m.client} on ${m.host}`).join(', ')} first`)
   } finally {

@@ -51,7 +51,10 @@ beforeAll(() => {
   writeFileSync(join(folder, 'bad.yaml'), BAD)
   writeFileSync(join(folder, 'old.yaml'), OLD)
   writeFileSync(join(folder, 'dir/one.yaml'), GOOD)
-  writeFileSync(join(folder, 'dir/deep/two.yml'), GOOD)
+  writeFileSync(join(folder, 'dir/deep/two.yml'), GOOD.replace('good', 'two'))
+  mkdirSync(join(folder, 'same'))
+  for (const name of ['a', 'b']) writeFileSync(join(folder, `same/${name}.yaml`), GOOD)
+  writeFileSync(join(folder, 'same/c.yaml'), `${GOOD}version: 2\n`)
   writeFileSync(join(folder, 'dir/notes.txt'), 'x')
 })
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -78,6 +81,14 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
 
 3 problems in 1 of 1 file
 `)
+  })
+
+  test('two files of one name and version are a warning at the second one; another version is not', async () => {
+    const { code, out } = await runner(['validate', 'same'])
+    expect(code).toBe(0)
+    expect(out).toMatch(/^same\/b\.yaml:1:1 warning CONFIG_NAME_TWICE same\/a\.yaml has the name good and version 1, too: [^]*give one of them another name/)
+    expect(out).toMatch(/same\/a\.yaml: ok\nsame\/b\.yaml: ok, 1 warning\nsame\/c\.yaml: ok\n$/)
+    expect((await runner(['validate', '--strict', 'same'])).code).toBe(2)
   })
 
   test('warnings are printed and do not fail, unless --strict', async () => {

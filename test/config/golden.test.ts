@@ -54,7 +54,7 @@ describe('problems', () => {
 })
 
 test('every code of the table has a case, and every case a code of the table', () => {
-  const used = new Set<string>([...cases.flatMap(c => c.codes), 'CONFIG_READ', 'CONFIG_ENCODING'])
+  const used = new Set<string>([...cases.flatMap(c => c.codes), 'CONFIG_READ', 'CONFIG_ENCODING', 'CONFIG_NAME_TWICE'])
   expect([...used].filter(c => NAMED.test(c)).sort()).toEqual(Object.keys(CODES).sort())
 })
 

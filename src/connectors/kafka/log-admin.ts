@@ -29,6 +29,8 @@ export interface GroupMember {
   readonly client: string
   /** Where it runs: an address, or a process of this machine. */
   readonly host: string
+  /** Name and version of its pipeline; undefined: it does not say. */
+  readonly owner?: string
 }
 
 export interface LogAdmin {

@@ -22,7 +22,10 @@ describe.each([
   let dsn: Promise<string> | undefined
   // To make a database in the process takes longer than a test may, on a machine that is busy.
   beforeAll(async () => (await connect(settings(await (dsn ??= place())), fakeContext('x').log)).release())
-  const open = async (pipeline: string) => new PostgresTransactor(settings(await (dsn ??= place())), { ...fakeContext('out'), pipeline })
+  const open = async (id: string) => {
+    const [pipeline, version = '1'] = id.split('.')
+    return new PostgresTransactor(settings(await (dsn ??= place())), { ...fakeContext('out'), pipeline, version: Number(version) })
+  }
 
   checkpointConformance(name, () => ({ open, lane }))
 

@@ -88,7 +88,7 @@ export function embeddedAdmin(open: () => Promise<Log>): LogAdmin {
     },
 
     async members(group) {
-      return liveMembers((await open()).db, group).map(m => ({ id: m.id, client: 'runner', host: processName(m.process) }))
+      return liveMembers((await open()).db, group).map(m => ({ id: m.id, client: 'runner', host: processName(m.process), owner: m.owner }))
     },
 
     async setOffsets(group, offsets) {

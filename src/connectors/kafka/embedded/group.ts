@@ -73,11 +73,15 @@ export function committedOffset(db: Sqlite, group: string, part: number): { offs
 }
 
 /** Members that are taken to be alive. */
-export function liveMembers(db: Sqlite, group: string): { id: string; process: string }[] {
+export function liveMembers(db: Sqlite, group: string): { id: string; process: string; owner?: string }[] {
   const now = uptime()
+  const said = db.get("SELECT 1 FROM sqlite_master WHERE name = 'member_live'")
+    ? new Map(db.all<{ member: string; live: string }>('SELECT member, live FROM member_live').map(r => [r.member, r.live]))
+    : new Map<string, string>()
   return db
     .all<MemberRow>('SELECT m.* FROM member m JOIN grp g ON g.id = m.grp WHERE g.name = ?', group)
     .filter(m => now - m.seen <= m.session && m.seen <= now + 1000 && mayBeAlive(m.process))
+    .map(({ id, process: token }) => ({ id, process: token, owner: liveContentOf(JSON.parse(said.get(id) ?? 'null'))?.owner }))
 }
 
 export class Group {

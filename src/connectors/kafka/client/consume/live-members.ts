@@ -40,7 +40,7 @@ export async function conflictWithMembers(
     groups: { members: { memberId: string; clientId: string; clientHost: string; memberMetadata: Buffer }[] }[]
   }
   for (const { memberId, clientId, clientHost, memberMetadata } of groups[0].members) {
-    const member = decoded(memberId, memberMetadata)
+    const member = memberOf(memberId, memberMetadata)
     if (!member?.live || isDead(member.process) || !meet(member, { topics, live })) continue
     const conflict = liveConflict(member.live, `${clientId} on ${clientHost.replace(/^\//, '')}`, live, `group ${group}`)
     if (conflict) return conflict
@@ -48,7 +48,8 @@ export async function conflictWithMembers(
   return undefined
 }
 
-function decoded(id: string, metadata: Buffer): Member | undefined {
+/** Undefined: nothing is known of it. */
+export function memberOf(id: string, metadata: Buffer): Member | undefined {
   try {
     return decodeMember(id, metadata)
   } catch {

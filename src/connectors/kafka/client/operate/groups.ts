@@ -5,6 +5,7 @@ import type { GroupMember } from '../../log-admin.ts'
 import type { TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { typeOf } from '../errors.ts'
+import { memberOf } from '../consume/live-members.ts'
 import { ask } from './ask.ts'
 
 export async function groupMembers(cluster: Cluster, group: string): Promise<GroupMember[]> {
@@ -15,7 +16,12 @@ export async function groupMembers(cluster: Cluster, group: string): Promise<Gro
     () => cluster.coordinator('group', group),
   )
   return answer.groups.flatMap(g =>
-    (g.members as any[]).map(m => ({ id: m.memberId, client: m.clientId, host: String(m.clientHost).replace(/^\//, '') })),
+    (g.members as any[]).map(m => ({
+      id: m.memberId,
+      client: m.clientId,
+      host: String(m.clientHost).replace(/^\//, ''),
+      owner: memberOf(m.memberId, m.memberMetadata)?.live?.owner,
+    })),
   )
 }
 
