@@ -76,41 +76,44 @@ test.each(['kafka', 'embedded'] as const)('%s: ls, show, export, import to anoth
   }
 })
 
-test.each(['kafka', 'embedded'] as const)('%s: while a process runs, its state is neither replaced nor deleted; that of an older version is', async name => {
-  const cwd = tempDir()
-  const backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
-  try {
-    const NAME = unique('live').replaceAll('.', '-')
-    const [IN, OUT] = [await backend.topic('in'), await backend.topic('out')]
-    // The group is the default: the pipeline's name.
-    writeFileSync(`${cwd}/p.yaml`, FILE.replace(', group: "${NAME}"', '').replace('${SINK}', SINKS[name]))
-    const options = (env: Record<string, string> = {}) => ({ cwd, env: { ...backend.env, NAME, IN, OUT, ...env } })
-    await backend.produce(IN, [{ key: 'k', value: '{}', time: T }])
-    expect((await runRunner(['run', 'p.yaml', '--until-idle', '1s'], options())).code).toBe(0)
-    writeFileSync(`${cwd}/state.json`, (await runRunner(['state', 'export', 'p.yaml'], options())).stdout)
-    const running = startRunner(['run', 'p.yaml'], options({ VERSION: '2' }))
-    await eventually(async () => expect(await backend.members(NAME)).toEqual({ count: 1, stable: true }))
-    await backend.waitFor(IN, 1)
-    for (const args of [
-      ['import', 'p.yaml', 'state.json', '--yes'],
-      ['rm', 'p.yaml', '--yes', '--owner', `${NAME}.2`],
-    ]) {
-      const { code, stderr } = await eventually(async () => {
-        const result = await runRunner(['state', ...args], options({ VERSION: '2' }))
-        // There is nothing to delete before the first commit.
-        expect(result.code).not.toBe(1)
-        return result
-      })
-      expect([code, stderr]).toEqual([3, expect.stringMatching(new RegExp(`group ${NAME} is live: stop .* on .* first`))])
+test.each(['kafka', 'embedded'] as const)(
+  '%s: while a process runs, its state is neither replaced nor deleted; that of an older version is',
+  async name => {
+    const cwd = tempDir()
+    const backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
+    try {
+      const NAME = unique('live').replaceAll('.', '-')
+      const [IN, OUT] = [await backend.topic('in'), await backend.topic('out')]
+      // The group is the default: the pipeline's name.
+      writeFileSync(`${cwd}/p.yaml`, FILE.replace(', group: "${NAME}"', '').replace('${SINK}', SINKS[name]))
+      const options = (env: Record<string, string> = {}) => ({ cwd, env: { ...backend.env, NAME, IN, OUT, ...env } })
+      await backend.produce(IN, [{ key: 'k', value: '{}', time: T }])
+      expect((await runRunner(['run', 'p.yaml', '--until-idle', '1s'], options())).code).toBe(0)
+      writeFileSync(`${cwd}/state.json`, (await runRunner(['state', 'export', 'p.yaml'], options())).stdout)
+      const running = startRunner(['run', 'p.yaml'], options({ VERSION: '2' }))
+      await eventually(async () => expect(await backend.members(NAME)).toEqual({ count: 1, stable: true }))
+      await backend.waitFor(IN, 1)
+      for (const args of [
+        ['import', 'p.yaml', 'state.json', '--yes'],
+        ['rm', 'p.yaml', '--yes', '--owner', `${NAME}.2`],
+      ]) {
+        const { code, stderr } = await eventually(async () => {
+          const result = await runRunner(['state', ...args], options({ VERSION: '2' }))
+          // There is nothing to delete before the first commit.
+          expect(result.code).not.toBe(1)
+          return result
+        })
+        expect([code, stderr]).toEqual([3, expect.stringMatching(new RegExp(`group ${NAME} is live: stop .* on .* first`))])
+      }
+      const old = await runRunner(['state', 'rm', 'p.yaml', '--yes', '--owner', `${NAME}.1`], options())
+      expect([old.code, old.stderr]).toEqual([0, ''])
+      running.kill()
+      await running.exit(0)
+    } finally {
+      await backend.close()
     }
-    const old = await runRunner(['state', 'rm', 'p.yaml', '--yes', '--owner', `${NAME}.1`], options())
-    expect([old.code, old.stderr]).toEqual([0, ''])
-    running.kill()
-    await running.exit(0)
-  } finally {
-    await backend.close()
-  }
-})
+  },
+)
 
 const COPY = `
 name: copied
@@ -124,8 +127,7 @@ metrics: { enabled: false }
 
 test.each(['local', 'postgres'] as const)('%s: state of a file is shown, moved and deleted, and not while a process runs', async where => {
   const dsn = where === 'postgres' ? await (await import('../support/postgres.ts')).database() : ''
-  const sink =
-    where === 'local' ? '{ file: out.jsonl }' : `{ postgres: { dsn: "${dsn}", table: wins, columns: [n] } }`
+  const sink = where === 'local' ? '{ file: out.jsonl }' : `{ postgres: { dsn: "${dsn}", table: wins, columns: [n] } }`
   const file = COPY.replace('${SINK}', sink) + (where === 'postgres' ? 'delivery: exactly_once\n' : '')
   const record = (s: number): string => `{"ts":${T + s * 1000}}\n`
   const cwd = tempDir({ 'p.yaml': file, 'in.jsonl': record(0) + record(1) })
