@@ -249,7 +249,10 @@ export interface Counter {
 }
 
 export interface Metrics {
-  /** A counter child with fixed labels; created on first use, cached by the caller. Name and label names as in the docs. */
-  counter(name: string, help: string, labels?: Record<string, string>): Counter
+  /**
+   * A counter child with fixed labels; created on first use, cached by the caller. Name and label names as in the docs.
+   * @param loss what it counts is lost because of a bound: the end line and the status show it under this word, such as `late`
+   */
+  counter(name: string, help: string, labels?: Record<string, string>, loss?: string): Counter
   gauge(name: string, help: string, labels?: Record<string, string>): { set(n: number): void }
 }

@@ -96,7 +96,10 @@ export class PipelineHandle implements AsyncDisposable {
     return this.registered
   }
 
-  /** Records dropped late (`late`) and keys forgotten before their time (`forgotten_keys`), so far; without those that are none. */
+  /**
+   * What steps lost because of a bound, so far: records that came late (`late`), keys forgotten before their time (`forgotten_keys`),
+   * pushed records that found no room (`dropped`), and what plugins declare. Without those that are 0.
+   */
   get losses(): Readonly<Record<string, number>> {
     return this.execution.built.meters.losses()
   }

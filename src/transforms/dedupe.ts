@@ -39,7 +39,12 @@ function create(config: DedupeConfig, ctx: TransformContext): Transform {
   const seen = new Seen(ctx.state<[number, number]>('seen'), config.max_keys)
   const labels = { pipeline: ctx.pipeline, step: ctx.step }
   const duplicates = ctx.metrics.counter('runner_duplicates_total', 'Messages dropped because their key had been seen', labels)
-  const forgotten = ctx.metrics.counter('runner_dedupe_forgotten_total', 'Keys forgotten before their time, because of max_keys', labels)
+  const forgotten = ctx.metrics.counter(
+    'runner_dedupe_forgotten_total',
+    'Keys forgotten before their time, because of max_keys',
+    labels,
+    'forgotten_keys',
+  )
   const say = saidOnce(ctx, 'forgotten')
 
   return {

@@ -53,3 +53,26 @@ sinks: [{ file: { path: out.jsonl } }]
   const { code, stderr } = await runRunner(['run', 'p.yaml'], { cwd: folder, env: { RUNNER_STATE_DIR: join(folder, 'state') } })
   expect([code, stderr.match(/raise max_waiting or shorten wait/g)]).toEqual([0, [expect.any(String)]])
 })
+
+test('what a plugin declares as a loss is in the end line, under its word', async () => {
+  const plugin = (word: string): string => `export default {
+  kind: 'transform', type: 'newest', schema: { type: 'object' },
+  create: (_, ctx) => {
+    const lost = ctx.metrics.counter('newest_lost_total', 'Records that were not the newest', {}, '${word}')
+    return { process(messages, out) { lost.inc(messages.length - 1); out.emit(messages.at(-1)) } }
+  },
+}
+`
+  const files = {
+    'p.yaml': 'name: own\nplugins: [./newest.js]\nsources: [{ file: in.jsonl }]\ntransforms: [{ newest: {} }]\nsinks: [{ stdout: {} }]\n',
+    'package.json': '{"type":"module"}',
+    'in.jsonl': '{}\n{}\n{}\n',
+  }
+  const end = async (word: string) => {
+    const cwd = tempDir({ ...files, 'newest.js': plugin(word) })
+    const { code, stderr } = await runRunner(['run', 'p.yaml'], { cwd, env: { RUNNER_STATE_DIR: join(cwd, 'state') } })
+    return { code, last: JSON.parse(stderr.trim().split('\n').at(-1)!) }
+  }
+  expect(await end('older')).toMatchObject({ code: 0, last: { in: 3, out: 1, older: 2 } })
+  expect(await end('out')).toMatchObject({ code: 1, last: { out: 0, msg: expect.stringContaining("the word 'out' for a loss") } })
+})

@@ -34,7 +34,7 @@ export class Report {
     this.spilled = metrics.gauge('runner_push_spilled_bytes', 'Bytes of pushed records on disk, not yet committed.', { step })
     this.spillErrors = metrics.counter('runner_push_spill_errors_total', 'Writes of pushed records to disk that failed.', { step })
     const drops = (reason: DropReason): Counter =>
-      metrics.counter('runner_push_dropped_total', 'Pushed records that were dropped.', { step, reason })
+      metrics.counter('runner_push_dropped_total', 'Pushed records that were dropped.', { step, reason }, 'dropped')
     // Present from the start: an alert needs a first value.
     this.drops = { full: drops('full'), spill_full: drops('spill_full'), closed: drops('closed') }
   }

@@ -1,5 +1,5 @@
 /**
- * Counters kept as plain numbers, free when nobody looks. The status line reads them as they are; the Prometheus endpoint
+ * Counters kept as plain numbers, free until they are read. The status line reads them as they are; the Prometheus endpoint
  * turns them into prom-client metrics when it is scraped.
  */
 import type { Counter, Metrics } from '../../contract/plugin.ts'
@@ -20,6 +20,8 @@ export interface StepMeter {
 
 export interface Sample {
   readonly labels: Record<string, string>
+  /** The word for it in the end line, of what counts a loss. */
+  readonly loss?: string
   value: number
 }
 
@@ -29,6 +31,9 @@ export interface Family {
   readonly type: 'counter' | 'gauge'
   readonly samples: Map<string, Sample>
 }
+
+/** Keys of the end line and of every log line. */
+const WORDS = new Set(['pipeline', 'in', 'out', 'dead', 'error', 'level', 'time', 'msg'])
 
 /** Meters of one pipeline. */
 export class Meters implements Metrics {
@@ -50,8 +55,9 @@ export class Meters implements Metrics {
     return meter
   }
 
-  counter(name: string, help: string, labels: Record<string, string> = {}): Counter {
-    const sample = this.sample(name, help, 'counter', labels)
+  counter(name: string, help: string, labels: Record<string, string> = {}, loss?: string): Counter {
+    if (loss !== undefined && WORDS.has(loss)) throw new Error(`the word '${loss}' for a loss has a meaning in the end line: use another one`)
+    const sample = this.sample(name, help, 'counter', labels, loss)
     return {
       inc(n = 1) {
         sample.value += n
@@ -78,20 +84,16 @@ export class Meters implements Metrics {
     return this.steps.reduce((n, m) => (m.kind === kind ? n + m[field] : n), 0)
   }
 
-  /** What steps dropped or forgot because of a bound, by the word for it in the end line; without those that are none. */
+  /** What steps dropped or forgot because of a bound, by the word that their counters declare; without those that are 0. */
   losses(): Record<string, number> {
-    const total = (name: string, action?: string): number => {
-      const samples = [...(this.families.get(name)?.samples.values() ?? [])]
-      return samples.reduce((n, s) => n + (action === undefined || s.labels.action === action ? s.value : 0), 0)
+    const sums: Record<string, number> = {}
+    for (const { samples } of this.families.values()) {
+      for (const { loss, value } of samples.values()) if (loss !== undefined && value > 0) sums[loss] = (sums[loss] ?? 0) + value
     }
-    const all = {
-      late: total('runner_late_messages_total', 'dropped'),
-      forgotten_keys: total('runner_dedupe_forgotten_total'),
-    }
-    return Object.fromEntries(Object.entries(all).filter(([, n]) => n > 0))
+    return sums
   }
 
-  /** The lane belongs to somebody else now. */
+  /** Another instance owns the lane now. */
   forgetLane(lane: string): void {
     this.lag.delete(lane)
     for (const [id, w] of this.watermarks) if (w.lane === lane) this.watermarks.delete(id)
@@ -110,12 +112,12 @@ export class Meters implements Metrics {
     return low
   }
 
-  private sample(name: string, help: string, type: Family['type'], labels: Record<string, string>): Sample {
+  private sample(name: string, help: string, type: Family['type'], labels: Record<string, string>, loss?: string): Sample {
     let family = this.families.get(name)
     if (!family) this.families.set(name, (family = { name, help, type, samples: new Map() }))
     const id = JSON.stringify(labels)
     let sample = family.samples.get(id)
-    if (!sample) family.samples.set(id, (sample = { labels, value: 0 }))
+    if (!sample) family.samples.set(id, (sample = { labels, loss, value: 0 }))
     return sample
   }
 }

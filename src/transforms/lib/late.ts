@@ -20,13 +20,11 @@ export interface LateCounters {
 }
 
 export function lateCounters(ctx: TransformContext): LateCounters {
-  const counter = (action: string): Counter =>
-    ctx.metrics.counter('runner_late_messages_total', 'Messages that came after their window had closed', {
-      pipeline: ctx.pipeline,
-      step: ctx.step,
-      action,
-    })
-  const dropped = counter('dropped')
+  const counter = (action: string, loss?: string): Counter => {
+    const labels = { pipeline: ctx.pipeline, step: ctx.step, action }
+    return ctx.metrics.counter('runner_late_messages_total', 'Messages that came after their window had closed', labels, loss)
+  }
+  const dropped = counter('dropped', 'late')
   const say = saidOnce(ctx, 'late')
   const drop = (time: number, end: number, watermark: number): void => {
     dropped.inc()
