@@ -34,7 +34,7 @@ export function register(program: Command): void {
       'after',
       `
 Exit codes: 0 ok, 2 the file or the command line is wrong, 3 the dlq cannot be reached,
-4 it worked and something is left: a letter that is not there, or that failed again.
+4 it worked and something is left: a dead letter that is not there, or that failed again.
 
 Examples:
   $ runner dlq ls pipelines/bars.yaml --max 5
@@ -46,7 +46,7 @@ Examples:
 
   selecting(dlq.command('ls').description('list dead letters, oldest first, and count them by step and error type'))
     .argument('[file]', 'pipeline file; or --topic')
-    .option('--topic <topic>', 'a dlq topic without a pipeline file: the letters of all pipelines in it')
+    .option('--topic <topic>', 'a dlq topic without a pipeline file: the dead letters of all pipelines in it')
     .option('--max <n>', 'show so many', parseCount, 20)
     .option('--all', 'also those that are done: replayed or discarded')
     .addHelpText(
@@ -135,7 +135,7 @@ const selecting = (command: Command): Command =>
     .option('--contains <text>', 'only with this text in the record or in the error message')
     .option('--since <time>', 'died at or after: ISO 8601, epoch ms, or how long ago (2h)', parseAgo)
     .option('--until <time>', 'died before', parseAgo)
-    .option('--pipeline <name>', 'letters of this pipeline; default: that of the file')
+    .option('--pipeline <name>', 'dead letters of this pipeline; default: that of the file')
 
 function parseAgo(text: string): number {
   const ago = parseDuration(text)

@@ -51,7 +51,7 @@ export function register(program: Command): void {
     .option('--yes', 'really do it')
     .addHelpText(
       'after',
-      '\nRefused while somebody is in the group: stop the pipeline first.\nExit codes: 0 done or shown, 2 the command or the file is wrong, 3 the log cannot be used, 4 refused.\n\nExample:\n  $ runner offsets reset pipelines/bars.yaml --to-earliest\n  $ runner offsets reset pipelines/bars.yaml --to-earliest --yes',
+      '\nRefused while the group has members: stop the pipeline first.\nExit codes: 0 done or shown, 2 the command or the file is wrong, 3 the log cannot be used, 4 refused.\n\nExample:\n  $ runner offsets reset pipelines/bars.yaml --to-earliest\n  $ runner offsets reset pipelines/bars.yaml --to-earliest --yes',
     )
     .action((file: string | undefined, flags: ResetFlags) =>
       runCommand(async () => (await import('./offsets/reset.ts')).reset(file, flags)),

@@ -116,7 +116,7 @@ function misuse(pipelines: readonly Pipeline[], { from, to, fresh, dryRun }: Run
   return undefined
 }
 
-/** ms. A terminal and the tool in between (npm, timeout) may both pass on the one signal that somebody sent. */
+/** ms. A terminal and the tool in between (npm, timeout) may both pass on one signal. */
 const ECHO = 250
 
 /** The first signal drains, the second ends at once. */

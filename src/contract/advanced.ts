@@ -276,7 +276,7 @@ export interface Checkpoint {
 export interface CheckpointStore {
   /** Take the lane over: fence any former owner, *then* read. `undefined`: never checkpointed. */
   claim(lane: LaneInfo): Promise<Checkpoint | undefined>
-  /** Make the delta durable as a unit. @throws {FencedError} when the lane is somebody else's now. */
+  /** Make the delta durable as a unit. @throws {FencedError} when another instance owns the lane now. */
   save(lane: LaneInfo, delta: CheckpointDelta): Promise<void>
   /**
    * For stores that keep lanes by group: the lane's checkpoint where 0.1.0 kept it, by name and version only, if its position is `at`.

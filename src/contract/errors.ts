@@ -53,13 +53,13 @@ export class VerdictError extends PipelineError {
     super('PIPE_VERDICT', message)
   }
 }
-/** Somebody else owns the lane now. The runtime drops the lane; nothing of it was committed. */
+/** Another instance owns the lane now. The runtime drops the lane; nothing of it was committed. */
 export class FencedError extends PipelineError {
   constructor(message: string, cause?: unknown) {
     super('PIPE_FENCED', message, { cause })
   }
 }
-/** Nobody knows whether the transaction was committed. The runtime rewinds the lane, whose checkpoint tells. */
+/** It is not known whether the transaction was committed. The lane restores its checkpoint, which has the answer. */
 export class UnknownOutcomeError extends PipelineError {
   constructor(message: string, cause?: unknown) {
     super('PIPE_UNKNOWN_OUTCOME', message, { cause, retryable: true })

@@ -140,7 +140,7 @@ function nextOf(text: string, at: number): number {
   return text.charCodeAt(i)
 }
 
-/** In place: nobody else has the value yet. */
+/** In place: the value has no other reference yet. */
 function unmark(value: unknown): unknown {
   if (typeof value === 'string') return value.charCodeAt(0) === MARK_CODE ? new ExactNumber(value.slice(1)) : value
   if (typeof value !== 'object' || value === null) return value

@@ -33,7 +33,7 @@ export const laneOffset = (m: Message): number => m.origin?.at ?? m.offset
 /**
  * One event. A class, not a literal, so that every message has one hidden shape and property access stays monomorphic.
  *
- * `value` is decoded on first read. Reading does not change the message: as long as nobody assigns `value`, it leaves
+ * `value` is decoded on first read. Reading does not change the message: as long as `value` is not assigned, it leaves
  * with the bytes it came with. Treat a value as immutable; to change a message assign `value` (the same object again is
  * fine after an in-place change), which marks it changed. `payload`, `keyBytes` and `offset` always stay those of the
  * source record, also on messages made by `derive`, so that a dead letter carries the original bytes.
@@ -99,7 +99,7 @@ export class Message {
     this._state = CHANGED
   }
 
-  /** A message that still is the record it was read from: value and key are decoded only when somebody asks. */
+  /** A message that still is the record it was read from: value and key are decoded on first access. */
   static fromRecord(
     payload: Buffer | null,
     keyBytes: Buffer | null,

@@ -64,7 +64,7 @@ export class PipelineHandle implements AsyncDisposable {
   readonly name: string
   /**
    * Resolves when the pipeline has ended (its input has, or `stop` was called) and everything is written and committed; rejects with
-   * the error that stopped it. Handle it: a rejection that nobody handles ends a Node process.
+   * the error that stopped it. Handle it: an unhandled rejection ends a Node process.
    */
   readonly completed: Promise<RunResult>
   private readonly execution: PipelineRun

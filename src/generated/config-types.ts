@@ -549,7 +549,7 @@ export interface PostgresSourceConfig {
    */
   lock_timeout: number
   /**
-   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   * The server ends a transaction of the runner that is idle for longer, so that a runner that hangs blocks no other client; `0s`: never. In ms.
    */
   idle_in_transaction_timeout: number
 }
@@ -672,7 +672,7 @@ export interface PostgresOutboxSourceConfig {
    */
   lock_timeout: number
   /**
-   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   * The server ends a transaction of the runner that is idle for longer, so that a runner that hangs blocks no other client; `0s`: never. In ms.
    */
   idle_in_transaction_timeout: number
 }
@@ -1546,7 +1546,7 @@ export interface LookupConfig {
    */
   lock_timeout: number
   /**
-   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   * The server ends a transaction of the runner that is idle for longer, so that a runner that hangs blocks no other client; `0s`: never. In ms.
    */
   idle_in_transaction_timeout: number
 }
@@ -1834,7 +1834,7 @@ export interface SqlConfig {
    */
   lock_timeout: number
   /**
-   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   * The server ends a transaction of the runner that is idle for longer, so that a runner that hangs blocks no other client; `0s`: never. In ms.
    */
   idle_in_transaction_timeout: number
 }
@@ -2469,7 +2469,7 @@ export interface PostgresSinkConfig {
    */
   lock_timeout: number
   /**
-   * The server ends a transaction of ours that stands still for longer, so that a runner that hangs locks nobody out; `0s`: never. In ms.
+   * The server ends a transaction of the runner that is idle for longer, so that a runner that hangs blocks no other client; `0s`: never. In ms.
    */
   idle_in_transaction_timeout: number
 }

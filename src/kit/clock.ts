@@ -45,7 +45,7 @@ export class VirtualClock implements Clock {
     return this.time
   }
 
-  /** Somebody sets the wall clock, by so many ms forward or back. Timers do not notice. */
+  /** The wall clock is set, by so many ms forward or back. Timers are not affected. */
   setWallClock(by: number): void {
     this.offset += by
   }

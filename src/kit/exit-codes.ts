@@ -3,7 +3,7 @@ import { EnvironmentError, VerdictError } from '../contract/plugin.ts'
 
 export const EXIT = {
   ok: 0,
-  /** The pipeline stopped: a bug, a record nobody could put aside, a drain that missed its deadline. */
+  /** The pipeline stopped: a bug, a record that could not be dead-lettered, a drain that missed its deadline. */
   runtime: 1,
   /** The file is wrong; `validate` says where. */
   config: 2,

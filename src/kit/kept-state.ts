@@ -58,7 +58,7 @@ function assertRoom(store: string, entries: number): void {
 
 const kept = new WeakMap<Checkpoint, KeptState>()
 
-/** A checkpoint whose state is no array until somebody reads it as one. */
+/** A checkpoint whose state becomes an array when it is read as one. */
 export function keptCheckpoint(position: Position, state: KeptState): Checkpoint {
   const checkpoint = Object.defineProperty({ position }, 'state', { enumerable: true, get: () => [...state] }) as Checkpoint
   kept.set(checkpoint, state)

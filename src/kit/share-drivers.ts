@@ -1,6 +1,6 @@
 /** One driver per peer in this process, for all steps with the same settings. */
 
-/** A driver in use; `release` closes it when nobody else in the process uses it. */
+/** A driver in use; `release` closes it when it is the last user in the process. */
 export interface DriverHandle<Driver> {
   readonly driver: Driver
   release(): Promise<void>

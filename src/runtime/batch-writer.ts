@@ -221,7 +221,7 @@ export class BatchWriter {
 
   /**
    * The chain fills a new batch while this one is written. State changes are taken now, not when the write is done: what the chain changes
-   * meanwhile belongs to the next batch. When the lane stops or restores its checkpoint during the write, the write's failure is nobody's.
+   * meanwhile belongs to the next batch. When the lane stops or restores its checkpoint during the write, the write's failure is ignored.
    */
   private flush(): void {
     const { committer } = this.entry

@@ -112,7 +112,7 @@ class StageOutput implements Output {
 
 /**
  * What is wrong with key, time or headers that a plugin has set. They then become those of the record, or none, so that its dead letter
- * does not die of them.
+ * can be written.
  */
 function mendFrame(message: Message): string | undefined {
   const { key, time, headers } = message
@@ -156,7 +156,7 @@ export class Chain {
   private readonly exit: Exit
   /** The stage that runs, or that threw. */
   active: Stage | undefined
-  /** Somebody in the chain closes things when a lane falls silent. */
+  /** A step of the chain closes things when a lane falls silent. */
   readonly wantsIdle: boolean
   private readonly arrival: Arrival | undefined
 

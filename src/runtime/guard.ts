@@ -62,7 +62,7 @@ function watched(method: Method, call: PluginCall, log: Logger): Method {
     return error
   }
   const noted = new Set<string>()
-  /** Each place once: with a dlq the records are put aside, and only this line and their letters say why. */
+  /** Each place once: with a dlq the records are put aside, and only this line and their headers say why. */
   const note = (error: PluginError): void => {
     const id = error.location ?? error.thrown.message
     if (noted.has(id) || noted.size > 100) return

@@ -239,7 +239,7 @@ export class Identity {
   }
 }
 
-/** It is nobody's state. */
+/** The state is of no known owner. */
 function takeManifest(state: KeptState): Manifest | undefined {
   const json = state.stores.get(MANIFEST_STORE)?.get(MANIFEST_KEY)
   state.stores.delete(MANIFEST_STORE)

@@ -24,7 +24,7 @@ export interface RunOptions {
 
 /** How often silence is looked at, ms. */
 const TICK = 250
-/** How long a one-shot pipeline waits for a peer of its sources, ms: somebody waits for its result. */
+/** How long a one-shot pipeline waits for a peer of its sources, ms: its result is waited for. */
 export const PATIENCE = 30_000
 /** Bytes: as much again is needed by everything else and by the garbage collector. */
 const DEFAULT_STATE_LIMIT = getHeapStatistics().heap_size_limit / 2

@@ -13,7 +13,7 @@ import { DoneBy, guarded, loadWithDlq, openDeadLetters, selectionOf } from './op
 interface Row {
   readonly letter: DeadLetter
   readonly done: boolean
-  /** Epoch ms to sort by: of the death, but never before that of the letter in front of it. */
+  /** Epoch ms to sort by: of the failure, but never before that of the dead letter in front of it. */
   readonly order: number
 }
 

@@ -67,7 +67,7 @@ export function selectionOf(flags: SelectFlags, pipeline: string | undefined, id
   return { ids, step, errorType, key, contains, since, until, pipeline: flags.pipeline ?? pipeline }
 }
 
-/** What is done, of any pipeline whose letters lie in the dlq, without disturbing a replay that runs. */
+/** What is done, of any pipeline whose dead letters are in the dlq, without disturbing a replay that runs. */
 export class DoneBy {
   private readonly pipeline: WithDlq
   private readonly own: boolean

@@ -23,7 +23,7 @@ export async function discover(root: string): Promise<FoundPlugin[]> {
   })) {
     const file = path.replaceAll('\\', '/')
     const module = file.replace(/\.schema\.json$/, '.ts')
-    // A schema without a plugin is work in progress of somebody.
+    // A schema without a plugin is work in progress.
     if (!existsSync(join(src, module))) continue
     const parts = file.split('/')
     const name = parts.at(-1)!.replace(/\.schema\.json$/, '')

@@ -29,7 +29,7 @@ async function once(files: readonly string[], flags: LagFlags): Promise<number> 
     for (const pipeline of pipelines) {
       const found = await positionStatuses(pipeline)
       rows.push(...found.rows)
-      notReported.push(...found.notReported.map(step => `${pipeline.name}: source ${step} does not tell where it stands`))
+      notReported.push(...found.notReported.map(step => `${pipeline.name}: source ${step} does not report its position`))
     }
   } else {
     const { driver, release } = await connectLog(flags.brokers)
@@ -43,7 +43,8 @@ async function once(files: readonly string[], flags: LagFlags): Promise<number> 
   const worst = Math.max(0, ...rows.map(r => r.lag ?? 0))
   const total = rows.reduce((n, r) => n + (r.lag ?? 0), 0)
   const failed = flags.failAbove !== undefined && worst > flags.failAbove
-  if (flags.json) printJson({ ok: !failed, total_lag: total, lanes: rows.map(plain), untold: notReported })
+  // `untold` is what it was called until 0.1.0.
+  if (flags.json) printJson({ ok: !failed, total_lag: total, lanes: rows.map(plain), not_reported: notReported, untold: notReported })
   else {
     print(toTable(rows))
     for (const line of notReported) print(`${line}\n`)

@@ -26,7 +26,7 @@ async function ofFile(file: string, flags: OffsetsFlags): Promise<PositionStatus
   const pipelines = await loadAll([file], flags.set, flags.brokers)
   if (typeof pipelines === 'number') return pipelines
   const { rows, notReported } = await positionStatuses(pipelines[0])
-  for (const step of notReported) process.stderr.write(`source ${step} does not tell where it stands\n`)
+  for (const step of notReported) process.stderr.write(`source ${step} does not report its position\n`)
   return rows.filter(r => flags.source === undefined || r.step === flags.source)
 }
 

@@ -51,7 +51,7 @@ class HttpSink implements Sink {
   private readonly client: Client
   private readonly urlOf: (m: Message) => string
   /** Of a write that failed halfway: it comes again with the same messages, and those that are through are not sent twice. */
-  private readonly settled = new WeakMap<Message, Error | true>()
+  private readonly outcomes = new WeakMap<Message, Error | true>()
 
   constructor(config: HttpSinkConfig, ctx: Context) {
     this.config = config
@@ -60,9 +60,9 @@ class HttpSink implements Sink {
   }
 
   async write(messages: readonly Message[], context: WriteContext): Promise<void> {
-    const { config, settled } = this
+    const { config, outcomes } = this
     const positions = positionsOf(messages, context.lane.id)
-    const queue = parcels(messages, positions, config, this.urlOf, settled)
+    const queue = parcels(messages, positions, config, this.urlOf, outcomes)
     let failure: Error | undefined
     const work = async (): Promise<void> => {
       for (let parcel = queue.shift(); parcel && !failure; parcel = queue.shift()) {
@@ -79,7 +79,7 @@ class HttpSink implements Sink {
     if (failure) throw failure
     const failed = new Map<number, Error>()
     messages.forEach((m, i) => {
-      const outcome = settled.get(m)
+      const outcome = outcomes.get(m)
       if (outcome instanceof Error) failed.set(i, outcome)
     })
     if (failed.size > 0) throw new BatchError(failed)
@@ -89,18 +89,18 @@ class HttpSink implements Sink {
     return this.client.problem ?? true
   }
 
-  /** Settles every message of it. @throws what may pass, or what concerns all. */
+  /** Gives every message of it an outcome. @throws what may pass, or what concerns all. */
   private async deliver(parcel: Parcel, signal: AbortSignal): Promise<void> {
     const { items } = parcel
-    const { settled, client } = this
+    const { outcomes, client } = this
     const answer = await client.send(parcel, signal)
     if (answer.ok) {
       const rejected = new Map(answer.rejected.map(r => [r.index, r]))
       items.forEach(({ message }, i) => {
         const r = rejected.get(i)
-        settled.set(message, r ? new DataError(`refused by ${client.host}: ${r.message}`) : true)
+        outcomes.set(message, r ? new DataError(`refused by ${client.host}: ${r.message}`) : true)
       })
-    } else if (items.length === 1) settled.set(items[0].message, new DataError(answer.problem))
+    } else if (items.length === 1) outcomes.set(items[0].message, new DataError(answer.problem))
     else {
       // It does not say which: halves find them, and only those die.
       const middle = items.length >> 1

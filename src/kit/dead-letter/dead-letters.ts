@@ -1,4 +1,4 @@
-/** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it died. */
+/** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it failed. */
 import { ATTEMPTS, DLQ_HEADERS, MAX_TIME } from './headers.ts'
 import { typeOfCode } from '../../contract/error-codes.ts'
 import { DataError, type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
@@ -20,11 +20,11 @@ export function errorType(error: Error): string {
 
 /**
  * Origin of a dead letter that runs again: the source record's, so that it is for every step the record it was, and if it fails again
- * its new letter tells of the same source, with one more attempt.
+ * its new dead letter names the same source, with one more attempt.
  */
 export interface ReplayOrigin extends Origin {
   readonly at: number
-  /** What is known of the letter, for its successor. */
+  /** What the next dead letter of the record takes over. */
   readonly replay: {
     readonly attempts: number
     readonly firstFailedAt: string | undefined

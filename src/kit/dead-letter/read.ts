@@ -26,7 +26,7 @@ export interface FailureInfo {
   readonly offset: number
   readonly pipeline: string
   readonly step: string
-  /** Name of the source step; letters of earlier versions do not have it. */
+  /** Name of the source step; dead letters of earlier versions do not have it. */
   readonly sourceStep: string | undefined
   /** Plugin type of the source: `kafka`, `redis`…; letters of 0.1.0 do not have it. */
   readonly sourceType: string | undefined
@@ -141,7 +141,7 @@ function failure(own: OwnHeaders): FailureInfo {
   return { ...read, unreadable: [...own.unreadable] }
 }
 
-/** Epoch ms of its death; letters of earlier versions only have the record's own time. */
+/** Epoch ms of its death; dead letters of earlier versions only have the record's own time. */
 export const failureTime = ({ failure: d, time }: DeadLetter): number => (d?.failedAt === undefined ? time : Date.parse(d.failedAt))
 
 /**

@@ -29,7 +29,7 @@ export interface Route {
 export interface Attachment {
   /** The one that was taken when port 0 was asked for. */
   readonly port: number
-  /** Takes the routes away; the address is free again when nobody else is on it. */
+  /** Takes the routes away; the address is free again when no other routes are on it. */
   detach(): Promise<void>
 }
 
@@ -50,7 +50,7 @@ const listeners = new Map<string, Promise<Listener>>()
 let anonymous = 0
 
 /**
- * Adds routes on an address, listening there when nobody does yet.
+ * Adds routes on an address, and listens there if this process does not yet.
  * @param trouble what a taken port means to the caller: `metrics` and `Set metrics.port to a free port.`
  * @throws {EnvironmentError} when the address or a route is taken.
  */
@@ -62,7 +62,7 @@ export async function attach(
   limits: Limits = LIMITS,
 ): Promise<Attachment> {
   const address = `${host === 'localhost' ? '127.0.0.1' : host}:${port}`
-  // A free port is somebody's own.
+  // A free port is not shared.
   const key = port === 0 ? `${address} #${++anonymous}` : address
   let opening = listeners.get(key)
   if (!opening) {

@@ -1,4 +1,4 @@
-/** From lines to messages: JSON and text lines stay bytes until somebody reads them, CSV records become objects at once. */
+/** From lines to messages: JSON and text lines stay bytes until they are read, CSV records become objects at once. */
 import { type ConfigProblem, DecodeError, EnvironmentError, Message, type Origin } from '../../contract/plugin.ts'
 import { CsvError, DELIMITER_RULE, delimiterOf, type Dialect, isDelimiter, parseRecord } from './csv.ts'
 import { byteOrderMark, compressionMark, type Encoding } from './encoding.ts'

@@ -59,7 +59,7 @@ export interface Session extends Queryable {
 }
 
 export interface Driver extends Queryable {
-  /** In this process: one backend, on which transactions of all users run one after the other, and session locks exclude nobody. */
+  /** In this process: one backend, on which transactions of all users run one after the other, and session locks exclude no one else in it. */
   readonly embedded: boolean
   begin(): Promise<OpenTransaction>
   /** Commits when `work` resolves, rolls back when it throws. */

@@ -159,7 +159,7 @@ export class Backlog {
     return chunk
   }
 
-  /** A chunk that is on disk needs no memory when nobody reads it. */
+  /** A chunk that is on disk needs no memory until it is read. */
   private leave(): void {
     const chunk = this.chunks[this.at]
     if (chunk?.place !== undefined) chunk.buf = undefined

@@ -1,5 +1,5 @@
 /**
- * Records packed into one Buffer, in memory as on disk: memory is bounded by bytes to the letter, spilling is one write, and
+ * Records packed into one Buffer, in memory as on disk: memory is bounded by bytes exactly, spilling is one write, and
  * hundreds of thousands of waiting records are no work for the garbage collector.
  */
 import type { Header } from '../../contract/plugin.ts'

@@ -123,7 +123,7 @@ export class Spill {
     this.writing = undefined
   }
 
-  /** The first directory that nobody alive has. */
+  /** The first directory that no running process has. */
   private own(): void {
     if (this.dir !== undefined) return
     for (let n = 0; n < MAX_SLOTS; n++) {

@@ -21,7 +21,7 @@ export const laneSchema = `
     PRIMARY KEY (lane, store, key)
   ) WITHOUT ROWID`
 
-/** Proof of ownership: valid until somebody claims the lane again. */
+/** Proof of ownership: valid until the lane is claimed again. */
 export interface Claim {
   readonly lane: number
   readonly name: string
@@ -41,7 +41,7 @@ export function claimLane(db: Sqlite, owner: string, name: string): Claim {
   return { lane: row.id, name, epoch: row.epoch, checkpoint }
 }
 
-/** Reads what was saved, of a lane that may be somebody's. */
+/** Reads what was saved, of a lane that another instance may own. */
 export function peekLane(db: Sqlite, owner: string, name: string): Checkpoint | undefined {
   // One statement sees one moment; two could see a save in between.
   const rows = db.all<{ position: string | null; store: string | null; key: string; json: string }>(
@@ -95,5 +95,5 @@ export function saveLane(db: Sqlite, claim: Claim, delta: CheckpointDelta): void
 /** Another process has claimed the lane: throw it, the runtime drops the lane. */
 export const fenced = (lane: string): FencedError => new FencedError(`fenced: another instance now owns lane ${lane}; nothing was written`)
 
-/** The programming error of using a lane nobody claimed. */
+/** The programming error of using a lane that was not claimed. */
 export const unclaimed = (lane: string): Error => new Error(`lane ${lane} is used before it was claimed`)

@@ -1,4 +1,4 @@
-/** SQLite's result codes as errors somebody can act on. */
+/** SQLite's result codes as errors that say what to do. */
 import { ConnectionError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 
 const BUSY = 5

@@ -1,6 +1,6 @@
 /** Tells that something was committed to a SQLite file: at once for this process, by looking now and then for others. */
 
-/** How often is looked while somebody watches: often at first, seldom when nothing happens. */
+/** How often the file is looked at while it is watched: often at first, seldom when nothing happens. */
 const TICK_MIN_MS = 2
 const TICK_MAX_MS = 20
 const CALMER = 1.2
@@ -56,7 +56,7 @@ export class CommitWatch {
     try {
       version = this.version()
     } catch {
-      // Whoever reads or writes next meets the same error with somebody to tell it to.
+      // The next read or write fails with the same error, and reports it.
     }
     if (version === this.seen) this.tick = Math.min(TICK_MAX_MS, this.tick * CALMER)
     else {

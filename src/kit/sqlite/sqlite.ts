@@ -16,7 +16,7 @@ import { CommitWatch } from './sqlite-watch.ts'
 export interface SqliteKind {
   /** What the file is, for error texts: `event log`. */
   readonly what: string
-  /** Written into the file, so that somebody else's database is never taken for ours. */
+  /** Written into the file, so that a database of another program is never taken for ours. */
   readonly applicationId: number
   /** Version of `schema`; a file of another version is refused. */
   readonly version: number

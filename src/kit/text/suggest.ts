@@ -22,7 +22,7 @@ const fold = (s: string): string => s.toLowerCase().replaceAll(/[_\-. ]/g, '')
 
 /** The nearest candidate, undefined when none is near. Earlier candidates win ties, so put the likelier ones first. */
 export function suggest(written: string, candidates: Iterable<string>): string | undefined {
-  // Longer than any key of ours: nobody meant one of them, and the distance would cost quadratic time.
+  // Longer than any key of ours, so none was meant, and the distance would cost quadratic time.
   if (written.length > 100) return undefined
   const folded = fold(written)
   let best: string | undefined

@@ -87,7 +87,7 @@ const DURATION_WORDS: [RegExp, string][] = [
   [/^(d|days?)$/i, 'd'],
 ]
 
-/** What somebody who wrote `5 seconds`, `5S` or `5` most likely wants. */
+/** What `5 seconds`, `5S` or `5` most likely means. */
 export function guessDuration(written: string | number): string | undefined {
   const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$/.exec(String(written))
   if (!match) return undefined

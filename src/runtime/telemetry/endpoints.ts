@@ -1,4 +1,4 @@
-/** Status endpoints of pipelines: their expressions, evaluated over the run's status whenever somebody asks. */
+/** Status endpoints of pipelines: their expressions, evaluated over the run's status at every request. */
 import { compile, type Expression, fieldPaths } from '../../expressions/index.ts'
 import { Message } from '../../contract/plugin.ts'
 import type { EndpointConfig, EndpointValue } from '../../config/model.ts'

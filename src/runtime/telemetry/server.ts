@@ -12,9 +12,9 @@ export interface MetricsAttachment extends Attachment {
   scraped(): Promise<void>
 }
 
-/** @throws {EnvironmentError} when the port is taken: a pipeline that nobody can watch must not look fine. */
+/** @throws {EnvironmentError} when the port is taken: a pipeline that cannot be watched must not look fine. */
 export async function serveTelemetry(host: string, port: number, run: PipelineRun): Promise<MetricsAttachment> {
-  // A free port is somebody's own.
+  // A free port is not shared.
   if (port === 0) return open(host, port, new Set([run]))
   const address = `${host} ${port}`
   let page = pages.get(address)

@@ -47,25 +47,25 @@ export function idempotencyKey(sender: string, items: readonly Item[], body: Buf
   return key.length <= 255 ? key : `${createHash('sha256').update(key).digest('base64url')}:${hash}`
 }
 
-/** In order, by URL; messages that are settled already are left out, those that can't be sent are settled here. */
+/** In order, by URL. Messages with an outcome are left out; those that cannot be sent get theirs here. */
 export function parcels(
   messages: readonly Message[],
   positions: readonly (string | undefined)[],
   { batch, max_batch, max_batch_bytes }: ParcelOptions,
   urlOf: (m: Message) => string,
-  settled: WeakMap<Message, Error | true>,
+  outcomes: WeakMap<Message, Error | true>,
 ): Parcel[] {
   const list: { url: string; items: Item[]; bytes: number }[] = []
   const open = new Map<string, (typeof list)[number]>()
   messages.forEach((message, i) => {
-    if (settled.has(message)) return
+    if (outcomes.has(message)) return
     let url: string
     let body: Buffer
     try {
       url = urlOf(message)
       body = encode(message, batch)
     } catch (error) {
-      settled.set(message, error as Error)
+      outcomes.set(message, error as Error)
       return
     }
     let parcel = open.get(url)
