@@ -317,7 +317,7 @@ export interface HttpSourceConfig {
     max: number
   }
   /**
-   * Where answers to idempotency keys and signed requests are kept. `disk`: in `http-requests.db` in the state directory, written before the request is answered, so that repeats and replays are recognized after a restart too; a power failure may lose the last second. `memory`: until the process ends.
+   * Where answers to idempotency keys and signed requests are kept. `disk`: in `http-requests.db` in the state directory, written before the request is answered, so that repeats and replays are recognized after a restart too; only a power failure may lose the latest ones. `memory`: until the process ends.
    */
   remember: 'disk' | 'memory'
   /**

@@ -413,6 +413,9 @@ describe('after a restart', () => {
     const bodies = Array.from({ length: 50 }, (_, i) => `{"v":${i}}`)
     await Promise.all(bodies.map(async body => expect(await first.post(body, await signed(body))).toMatchObject({ status: 200 })))
     // As a kill leaves it: the first process still runs, and has not closed anything.
+    const file = new DatabaseSync(join(stateDir, 'http-requests.db'), { readOnly: true })
+    expect(file.prepare('SELECT count(*) AS n FROM request').get()).toEqual({ n: 50 })
+    file.close()
     const second = await hook({ stateDir, config: { auth: github } })
     for (const body of bodies) expect(await second.post(body, await signed(body))).toMatchObject({ status: 200 })
     expect(values(second)).toEqual([])
