@@ -63,6 +63,16 @@ describe('records', () => {
     const schema = { type: 'object', required: ['toString'], properties: { constructor: { type: 'string' } } }
     expect(await failures({ schema }, {})).toEqual(["the value must have the field 'toString'"])
     expect((await run({ schema }, { toString: 1, constructor: 'F' })).failures).toEqual([])
+    // What a plugin made: a getter of its class is no field of the JSON that leaves.
+    class Tick {
+      own = 1
+      get price(): number {
+        return 1
+      }
+    }
+    expect(await failures({ schema: { type: 'object', required: ['own', 'price'] } }, new Tick())).toEqual([
+      "the value must have the field 'price'",
+    ])
   })
 
   test('a hostile text cannot stall a pattern', async () => {
@@ -105,6 +115,25 @@ describe('records', () => {
     for (let i = 0; i < 10; i++) validate.create(config, {} as any)
     expect(looks).toBe(once)
   })
+})
+
+test('type beside other keywords: a fit of the type is not all', async () => {
+  const schema = {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    type: 'object',
+    additionalProperties: true,
+    properties: {
+      a: { type: 'string', enum: ['x'] },
+      b: { type: 'integer', minimum: 2, not: { const: 3 } },
+      c: { $ref: '#/properties/b', type: 'integer' },
+      d: { type: 'array', items: { type: 'boolean' } },
+      e: { type: ['string', 'null'], minLength: 2 },
+    },
+  }
+  expect(await failures({ schema }, { a: 'y', b: 3, c: 1, d: [1], e: 'z' })).toEqual([
+    '/a must be one of "x"; /b must not match the schema in not; /c must be >= 2; /d/0 must be boolean; /e must have at least 2 characters',
+  ])
+  expect((await run({ schema }, { a: 'x', b: 2, c: 4, d: [true], e: null, f: 1 })).failures).toEqual([])
 })
 
 describe('check', () => {

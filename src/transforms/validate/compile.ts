@@ -39,6 +39,8 @@ import { codePoints, firstDouble, oneOf } from './values.ts'
 
 interface Node {
   check: Check
+  /** `check` is the final one. */
+  complete: boolean
   /** Nodes that look at the same value. */
   readonly same: Node[]
   readonly schema: unknown
@@ -84,7 +86,7 @@ export class Compiler {
     const key = isRecord(schema) ? schema : undefined
     const known = key && this.nodes.get(key)
     if (known) return known
-    const node: Node = { check: pass, same: [], schema, path }
+    const node: Node = { check: pass, complete: false, same: [], schema, path }
     if (key) {
       this.nodes.set(key, node)
       this.order.push(node)
@@ -93,6 +95,7 @@ export class Compiler {
     }
     const inner = this.schema(schema, resource, path, node)
     node.check = inner
+    node.complete = true
     return node
   }
 
@@ -105,7 +108,7 @@ export class Compiler {
   }
 
   private entering(node: Node, resource: Resource, from: Resource): Check {
-    if (resource === from) return (v, run) => node.check(v, run)
+    if (resource === from) return node.complete ? node.check : (v, run) => node.check(v, run)
     return (v, run) => {
       const { scope } = run
       run.scope = { resource, outer: scope }
@@ -124,7 +127,9 @@ export class Compiler {
     const place: Place = { resource, node, at }
     this.refuseUnknown(schema, resource, path)
     if (typeof schema.$ref === 'string') checks.any.push(this.reference(schema.$ref, resource, at('$ref'), node))
-    if (resource.dialect !== 'draft-07' || schema.$ref === undefined) {
+    // Beside $ref nothing else counts in draft-07.
+    const counts = resource.dialect !== 'draft-07' || schema.$ref === undefined
+    if (counts) {
       if (typeof schema.$dynamicRef === 'string')
         checks.any.push(this.dynamicReference(schema.$dynamicRef, resource, at('$dynamicRef'), node))
       if (typeof schema.$recursiveRef === 'string') checks.any.push(this.recursiveReference(resource, at('$recursiveRef'), node))
@@ -135,7 +140,7 @@ export class Compiler {
       this.objectKeywords(schema, checks.object, place)
       this.combinators(schema, checks.any, place)
     }
-    const all = together(checks)
+    const all = together(checks, counts && schema.nullable !== true ? schema.type : undefined)
     const unevaluated = this.unevaluated(schema, place)
     return unevaluated.length > 0 ? withEvaluated(all, unevaluated) : all
   }
