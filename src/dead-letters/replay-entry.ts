@@ -80,7 +80,8 @@ export class ReplayEntries {
   }
 
   private toStep(d: FailureInfo): ReplayEntry | string {
-    const { transforms, sinks, sources } = this.pipeline
+    const { transforms, sinks, sources, links } = this.pipeline
+    if (links) return `step '${transforms[links[0].index].name}' hands over records of the running pipeline only: --to source`
     if (d.stepInput === undefined) {
       if (d.stepInputMissing !== undefined) return `what step '${d.step}' had in hand is not kept (${d.stepInputMissing}): --to source`
       if (d.cutFrom !== undefined) return 'the dlq has only the first part of the record'

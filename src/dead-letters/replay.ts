@@ -100,7 +100,12 @@ const LETTERS: Omit<SourcePlugin, 'create' | 'kind'> = {
 /** Keeps its name: what fails again is a dead letter of this pipeline. */
 function asReplay(pipeline: Pipeline, way: Way, plugin: SourcePlugin): Pipeline {
   const [first] = pipeline.sources
-  const read: Pipeline = { ...pipeline, sources: [{ ...first, type: plugin.type, plugin, config: {} }], metrics: undefined }
+  const read: Pipeline = {
+    ...pipeline,
+    links: undefined,
+    sources: [{ ...first, type: plugin.type, plugin, config: {} }],
+    metrics: undefined,
+  }
   // Writing back has no dlq: a letter that cannot go back stays the letter it is.
   return way === 'step' ? read : { ...read, transforms: [], sinks: backSinks(pipeline.sources), dlq: undefined }
 }
@@ -127,7 +132,7 @@ function onMarks(built: Built, begin: (lane: string, marks: Marks) => Marks): Bu
   return {
     ...built,
     sources: [{ ...entry, inlet: { ...entry.inlet, transform: PASS } }],
-    router: new Router(routed, m => originOf(m)?.entry?.sink),
+    routers: [new Router(routed, m => originOf(m)?.entry?.sink)],
     stages(lane, state) {
       const marks = begin(lane.id, new Marks(state.open(STORE)))
       const meter = built.meters.step('dlq_marks', 'transform')

@@ -71,8 +71,7 @@ export interface Built {
   readonly sources: readonly BuiltSource[]
   readonly writers: readonly Writer[]
   readonly dlq: Writer | undefined
-  readonly router: Router
-  /** By the number of the part, see `config/parts.ts`: `router` is the first. */
+  /** By the number of the part, see `config/parts.ts`. */
   readonly routers: readonly Router[]
   /** Of a back-fill that reads more than was asked for. */
   readonly bounds: Range | undefined
@@ -184,7 +183,6 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     sources,
     writers,
     dlq: pipeline.dlq && writer(pipeline.dlq, 'dlq'),
-    router: routers[0],
     routers,
     stages,
     bounds: span > 0 ? range : undefined,
