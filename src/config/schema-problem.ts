@@ -7,11 +7,10 @@ const TYPES = ['object', 'array', 'string', 'number', 'integer', 'boolean', 'nul
 const ONE = ['additionalItems', 'additionalProperties', 'contains', 'else', 'if', 'items', 'not', 'propertyNames', 'then']
 const SEVERAL = ['allOf', 'anyOf', 'items', 'oneOf']
 const NAMED = ['$defs', 'definitions', 'dependencies', 'patternProperties', 'properties']
-const OTHERS = [
-  ...['$comment', '$id', '$ref', '$schema', 'const', 'default', 'deprecated', 'description', 'enum', 'examples', 'exclusiveMaximum'],
-  ...['exclusiveMinimum', 'format', 'maxItems', 'maxLength', 'maxProperties', 'maximum', 'minItems', 'minLength', 'minProperties'],
-  ...['minimum', 'multipleOf', 'pattern', 'readOnly', 'required', 'title', 'type', 'uniqueItems', 'writeOnly'],
-]
+const OTHERS = (
+  '$comment $id $ref $schema const default deprecated description enum examples exclusiveMaximum exclusiveMinimum format maxItems ' +
+  'maxLength maxProperties maximum minItems minLength minProperties minimum multipleOf pattern readOnly required title type uniqueItems writeOnly'
+).split(' ')
 const KEYWORDS = new Set([...ONE, ...SEVERAL, ...NAMED, ...OTHERS, ...OWN_KEYWORDS])
 
 /** @param thrown by the compiler, which knows of problems that are not looked for here */

@@ -110,7 +110,7 @@ export function messageOf({ key, value, headers }: LinkRecord, offset: number, l
     return stranger
   }
   const { from, as, times = [0, 0], part, end, ...link } = wire
-  const { offset: sourceOffset = -1, ...source } = from ?? { lane: link.lane, source: link.source, format: 'json' as Format, offset: -1 }
+  const { offset: sourceOffset, ...source } = from ?? { lane: link.lane, source: link.source, format: 'json' as Format, offset: -1 }
   const origin: LinkOrigin = { ...source, at: offset, link }
   if (link.mark !== undefined) return new Message(null, null, link.time ?? 0, undefined, -1, origin)
   const added = new Map(headers.slice(at))
