@@ -92,6 +92,12 @@ describe('problems are marked where they are', () => {
       '9223372036854775808',
       '[9223372036854775808] 9223372036854775808 is beyond the integers of 64 bits => decimal("9223372036854775808"), or 9223372036854775808u',
     ],
+    ['trade.`a-b` > 1', '[`] field names are not written in backquotes => trade["a-b"]'],
+    ['`a b`', '[`] field names are not written in backquotes => value["a b"]'],
+    ['{?"a": value.?x}', '[?] a list or an object has no optional entries => x.orValue(null)'],
+    ['[1, ?value.?x]', '[?] a list or an object has no optional entries => x.orValue(null)'],
+    ['.5 + price', '[.] a number begins with a digit => 0.5'],
+    ['br"x"', '["x"] a bytes literal is not raw as well => bytes(r"x")'],
     ['price < 1e400', '[1e400] 1e400 is beyond the range of a double => decimal("1e400")'],
     [
       'parse_time(s, "Europe/Pari")',
