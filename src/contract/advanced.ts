@@ -11,6 +11,8 @@ export interface LaneOrigin {
   readonly id?: string
   /** Where the oldest record lies. */
   readonly start?: Position
+  /** Where the next record will lie. */
+  readonly end?: Position
   /** Where a first run begins. */
   readonly initial?: Position
   /** Lanes that the keys are spread over: a topic's partitions. */
@@ -91,6 +93,8 @@ export interface AdvancedSourcePlugin<C> {
 export interface AdvancedTransformPlugin<C> {
   /** The part of the config that decides what the state means: a key, a window's size. A restart with another one refuses the old state. Default: all of it. */
   stateShape?(config: C): Json
+  /** Of a stateful transform: its outputs stay right when records are missing, or say so (see `Transform.onGap`). Default false: the run stops. */
+  survivesGap?: boolean | ((config: C) => boolean)
   /**
    * Records that agree in this expression count together, in state that is the lane's: they must come on one lane. `meta.key` is the
    * message's key. Undefined: each record counts for itself.
@@ -290,6 +294,8 @@ export interface CheckpointStore {
   /** Reads what is saved, and leaves the owner alone: for looking on. */
   peek?(lane: LaneInfo): Promise<Checkpoint | undefined>
   release(lane: LaneInfo): Promise<void>
+  /** As `Source.healthy`: without it nothing can be committed. */
+  healthy?(): boolean | string
   close(): Promise<void>
 }
 

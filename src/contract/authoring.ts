@@ -37,6 +37,14 @@ export interface LaneInfo {
   readonly lanes?: number
 }
 
+/** Records of a lane that are gone before they were read. */
+export interface Gap {
+  /** How many; undefined: not known. */
+  readonly lost?: number
+  /** What has become of them, for the log: `the records of in/0 from 15 to 24 were deleted before they were read (retention)`. */
+  readonly reason: string
+}
+
 /** The unit that moves: messages of ONE lane, in order. */
 export interface Batch {
   /** A lane this source has claimed with `assign`. */
@@ -46,6 +54,8 @@ export interface Batch {
   readonly position: Position
   /** Records known to lie behind this batch in the same lane; undefined: unknown. */
   readonly lag?: number
+  /** Records are missing in front of this batch. Steps whose state would be wrong without them stop the run, or mark what it touches. */
+  readonly gap?: Gap
 }
 
 export interface Context {
@@ -137,6 +147,8 @@ export interface Transform {
    * The array is only lent: do not keep it.
    */
   process(messages: Message[], out: Output): void | Promise<void>
+  /** Records that lay in front of the next message are gone. Only called where the plugin's `survivesGap` is true. */
+  onGap?(gap: Gap): void
   /** Wall-clock tick of an idle, caught-up lane: nothing came for `silence` ms. Close what only time can close. */
   onIdle?(silence: number, out: Output): void
   /** Time has come so far, by the messages of all lanes that were brought together (`Message.clock`), and no message here says so. Close what ends by then. */

@@ -90,14 +90,14 @@ export const ERRORS = {
     ends: 'nothing',
     help: 'The lane goes back to its checkpoint, which says whether the transaction was committed. Nothing to do.',
   },
-  PIPE_OFFSET_OUT_OF_RANGE: {
-    class: 'PipelineError',
-    title: 'A position is outside what the log holds',
-    example: 'ticks/0: offset 5 is not there (any more), the log has 9 to 20; reading goes on at 9',
+  PIPE_GAP: {
+    class: 'GapError',
+    title: 'A window lacks records',
+    example: 'incomplete: records of the window 1767225600000-1767225660000 are gone, they were deleted before they were read',
     retryable: false,
     exit: 1,
-    ends: 'nothing',
-    help: 'Logged as a warning: records between the position and the first offset were deleted before they were read. Raise the retention of the topic above the longest time a pipeline may stand still.',
+    ends: 'record',
+    help: 'Only with `on_gap: dead_letter`. The dead letter is the result as it would have been published. Raise the retention of the topic above the longest time a pipeline may stand still.',
   },
   PIPE_VERDICT: {
     class: 'VerdictError',
@@ -147,12 +147,12 @@ export const ERRORS = {
   },
   PIPE_STOPPED: {
     class: 'PipelineError',
-    title: 'A one-shot pipeline was stopped before it had read everything',
+    title: 'A pipeline was stopped before it had read or committed everything',
     example: 'stopped before everything was read: what was written, or compared, is a part of it; run it again',
     retryable: false,
     exit: 1,
     ends: 'pipeline',
-    help: 'A one-shot (`once`, a snapshot) keeps no position, so its next run reads everything again.',
+    help: 'A one-shot (`once`, a snapshot) keeps no position, so its next run reads everything again. A pipeline that could not commit when it was stopped, because a topic, a broker or a database was gone, reads again what was not committed; the message says what was gone.',
   },
   PIPE_NAME: {
     class: 'PipelineError',

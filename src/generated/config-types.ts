@@ -1239,6 +1239,10 @@ export interface BarsConfig {
    */
   time_unit?: 's' | 'ms' | 'us' | 'ns'
   /**
+   * What happens to a bar that lacks records, because they were deleted before they were read (retention, a damaged log). `stop`: the pipeline stops before it publishes it, and says which records are gone. `mark`: it comes out with `incomplete: true`. `withhold`: it does not come out, and is counted in `runner_incomplete_windows_total`. `dead_letter`: it goes to the dead letters with `error_type: gap`. Concerned is every bar between the watermark before the gap and the first record behind it, plus `allowed_lateness`.
+   */
+  on_gap: 'stop' | 'mark' | 'withhold' | 'dead_letter'
+  /**
    * A trade that claims to be further ahead of its own record's time than this goes to the dead letters: one wrong clock would close every open bar. The record's time (a Kafka record's timestamp) is used, not the wall clock, so a replay decides the same. In ms.
    */
   max_future: number
@@ -2018,6 +2022,10 @@ export interface WindowConfig {
    * What happens to a message whose windows have all closed. `drop`: counted in `runner_late_messages_total`. `dlq`: goes to the dead letters.
    */
   on_late: 'drop' | 'dlq'
+  /**
+   * What happens to a window that lacks records, because they were deleted before they were read (retention, a damaged log). `stop`: the pipeline stops before it publishes it, and says which records are gone. `mark`: it comes out with `incomplete: true`. `withhold`: it does not come out, and is counted in `runner_incomplete_windows_total`. `dead_letter`: it goes to the dead letters with `error_type: gap`. Concerned is every window between the watermark before the gap and the first record behind it, plus `allowed_lateness`.
+   */
+  on_gap: 'stop' | 'mark' | 'withhold' | 'dead_letter'
   /**
    * A message whose time field is further ahead of its record's own time than this goes to the dead letters: one wrong clock would close every open window. In ms.
    */

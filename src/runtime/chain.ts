@@ -3,7 +3,17 @@
  * for a transform that returned a promise.
  */
 import type { Expression } from '../expressions/types.ts'
-import { type Arrival, BatchText, DataError, jsonProblem, Message, type Output, PipelineError, type Transform } from '../contract/plugin.ts'
+import {
+  type Arrival,
+  BatchText,
+  DataError,
+  type Gap,
+  jsonProblem,
+  Message,
+  type Output,
+  PipelineError,
+  type Transform,
+} from '../contract/plugin.ts'
 import type { Location } from '../config/model.ts'
 import { PluginError, toError } from '../kit/plugin-error.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
@@ -223,6 +233,10 @@ export class Chain {
 
   onIdle(silence: number): void | Promise<void> {
     return this.each((t, out) => t.onIdle?.(silence, out))
+  }
+
+  onGap(gap: Gap): void | Promise<void> {
+    return this.each(t => t.onGap?.(gap))
   }
 
   onEnd(until: number): void | Promise<void> {

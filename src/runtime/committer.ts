@@ -28,6 +28,8 @@ export interface Committer {
   /** Writes a commit batch by `writeAll`, then makes `delta` durable (undefined: no checkpoint is due). */
   write(lane: LaneInfo, delta: CheckpointDelta | undefined, writeAll: (transaction?: Transaction) => Promise<void>): Promise<void>
   release(lane: LaneInfo): Promise<void>
+  /** As `CheckpointStore.healthy`. */
+  healthy?(): boolean | string
   /** Restoring the checkpoint and reading again may help. */
   retryable(error: Error): boolean
   close(): Promise<void>
@@ -70,6 +72,7 @@ export function atomicCommitter(transactor: Transactor, scope?: string, source?:
         await transactor.release(lane)
       }
     },
+    healthy: () => transactor.healthy?.() ?? true,
     retryable: error => recoverable(error) && (source === undefined || source.seek !== undefined),
     async close() {
       await transactor.close()
@@ -92,6 +95,7 @@ export function storedCommitter(store: CheckpointStore, source: Source): Committ
       await source.commit?.(lane.id, delta.position)
     },
     release: lane => store.release(lane),
+    healthy: () => store.healthy?.() ?? true,
     retryable: error => recoverable(error) && source.seek !== undefined,
     close: () => store.close(),
   }

@@ -7,6 +7,7 @@ import {
   type Checkpoint,
   type CheckpointDelta,
   type CheckpointStore,
+  type Gap,
   type Json,
   type LaneInfo,
   type LaneOrigin,
@@ -43,6 +44,8 @@ export interface Admission {
   readonly changes: CheckpointDelta['state']
   /** To be made durable before anything else: the lane begins anew, here. */
   readonly restart?: CheckpointDelta
+  /** Records in front of the position are gone. */
+  readonly gap?: Gap
 }
 
 export interface IdentityOptions {
@@ -55,12 +58,15 @@ export interface IdentityOptions {
 export class Identity {
   private readonly options: IdentityOptions
   private readonly steps: Readonly<Record<string, StepShape>>
+  /** Steps whose state is wrong once records are missing. */
+  private readonly needWhole: readonly string[]
   /** Lanes that have begun anew in this process. */
   private readonly freshened = new Set<string>()
 
   constructor(options: IdentityOptions) {
     this.options = options
     const stateful = options.pipeline.transforms.filter(t => t.plugin.stateful)
+    this.needWhole = stateful.filter(({ plugin, config }) => !survivesGap(plugin.survivesGap, config)).map(t => t.name)
     this.steps = Object.fromEntries(
       stateful.map(({ name, plugin, config }) => [
         name,
@@ -120,13 +126,19 @@ export class Identity {
       return anew(origin.start)
     }
     this.compare(lane, before, state)
-    this.overtaken(lane, found.position, origin.start, state.size)
+    const { remembered } = origin
+    if (remembered && remembered.owner === null && canonical(remembered.position) !== canonical(found.position))
+      log.warn(
+        { lane: lane.id, group: lane.group, set: remembered.position, checkpoint: found.position },
+        "another program has set the group's offset; the checkpoint decides, reading goes on there. runner offsets reset moves a pipeline",
+      )
+    const { position, gap } = this.within(lane, found.position, origin, state.size)
     if (before.lanes !== undefined && origin.lanes !== undefined && before.lanes !== origin.lanes && state.size > 0)
       log.warn(
         { lane: lane.id, before: before.lanes, now: origin.lanes },
         'the number of partitions has changed: a key that has moved has its older state in another partition',
       )
-    return { checkpoint, changes: text === canonical(before) ? [] : [noted] }
+    return { checkpoint: gap ? keptCheckpoint(position, state) : checkpoint, changes: text === canonical(before) ? [] : [noted], gap }
   }
 
   /**
@@ -211,15 +223,34 @@ export class Identity {
       )
   }
 
-  /** Retention has deleted records that were not read. @throws {StateError} where windows would have a hole */
-  private overtaken(lane: LaneInfo, position: Position, start: Position | undefined, entries: number): void {
-    if (typeof position !== 'number' || typeof start !== 'number' || position >= start) return
-    const lost = `the records of ${lane.id} from ${position} to ${start - 1} were deleted before they were read (retention)`
-    if (entries > 0)
+  /**
+   * Retention may have deleted records that were not read, and brokers may have lost some that were.
+   * @returns where reading goes on. @throws {StateError} where windows would have a hole, or nobody knows where to go on
+   */
+  private within(lane: LaneInfo, position: Position, { start, end }: LaneOrigin, entries: number): { position: Position; gap?: Gap } {
+    if (typeof position === 'number' && typeof end === 'number' && position > end)
       throw new StateError(
-        `${lost}, and the checkpoint holds ${entries} entries of state: its windows would have a hole.\n${this.waysOut('to begin with empty state')}`,
+        `${lane.id} ends at ${end}, but the checkpoint has read up to ${position}: the brokers have lost records (an unclean leader election?), ` +
+          `and what took their place was not read.\n${this.waysOut('to read it from its beginning with empty state')}`,
       )
-    this.options.log.warn({ lane: lane.id, position, start, lost: start - position }, `${lost}; reading goes on at ${start}`)
+    if (typeof position !== 'number' || typeof start !== 'number' || position >= start) return { position }
+    const gap: Gap = {
+      lost: start - position,
+      reason: `the records of ${lane.id} from ${position} to ${start - 1} were deleted before they were read (retention)`,
+    }
+    this.missing(lane, gap, entries)
+    return { position: start, gap }
+  }
+
+  /** Records of the lane are gone. @throws {StateError} where a step would publish something that they belong to */
+  missing(lane: LaneInfo, { lost, reason }: Gap, entries: number): void {
+    const { needWhole } = this
+    if (entries > 0 && needWhole.length > 0)
+      throw new StateError(
+        `${reason}, and the state of ${needWhole.join(', ')} would have a hole (${entries} entries).\n` +
+          `  - set on_gap of window and bars: mark, withhold or dead_letter keep what is whole\n${this.waysOut('to begin with empty state')}`,
+      )
+    this.options.log.warn({ lane: lane.id, lost }, `${reason}; reading goes on behind them`)
   }
 
   private otherRecords(lane: LaneInfo, entries: number, before: string, now: string): StateError {
@@ -249,6 +280,9 @@ function takeManifest(state: KeptState): Manifest | undefined {
     throw new StateError(`the checkpoint is of a newer version of the runner (format ${manifest.format as number}); use that version`)
   return manifest
 }
+
+const survivesGap = (flag: boolean | ((config: unknown) => boolean) | undefined, config: unknown): boolean =>
+  typeof flag === 'function' ? flag(config) : (flag ?? false)
 
 /** Of a plugin that does not say what decides: a config may hold secrets, and none belong into a checkpoint. */
 const hash = (config: unknown): string => createHash('sha256').update(canonical(config)).digest('hex').slice(0, 12)

@@ -90,6 +90,8 @@ export class Lane {
   private restoring: Promise<void> | undefined
   /** Restores in a row without a batch accepted in between: from the second on they wait. */
   private restores = 0
+  /** Why the lane restores: what it had read is not committed. A lane that was fenced is another instance's, which reads it again. */
+  private restoreCause: Error | undefined
   /** `clock.monotonic()` from and until when the lane is known to have been silent and caught up. */
   private silentSince: number
   private silentUntil: number
@@ -139,6 +141,10 @@ export class Lane {
     const mark = this.writer.batch.mark()
     const done = this.begin()
     try {
+      if (batch.gap) {
+        this.run.built.identity.missing(this.info, batch.gap, this.state.size)
+        await this.chain.onGap(batch.gap)
+      }
       const wait = this.process(batch.messages)
       if (wait) await wait
       const closing = this.chain.advance()
@@ -188,6 +194,11 @@ export class Lane {
   /** Nothing is read and not yet committed. */
   get flushed(): boolean {
     return this.writer.flushed && !this.busy
+  }
+
+  /** Why what the lane has read is not committed, and will not be by this process; undefined: it is, or the lane is another instance's. */
+  get notCommitted(): Error | undefined {
+    return this.status === 'restoring' && !(this.restoreCause instanceof FencedError) ? this.restoreCause : undefined
   }
 
   /** Nothing is on the move: what is left waits for input or for the clock. Tests on a virtual clock go on from here. */
@@ -339,7 +350,7 @@ export class Lane {
     this.chain = undefined as never
     this.state = new LaneState()
     await chain?.close()
-    const { checkpoint, changes } = await this.admitted()
+    const { checkpoint, changes, gap } = await this.admitted()
     const entries = checkpoint ? keptOf(checkpoint).size : 0
     if (this.generation === 0 && entries > 0 && !isReplayable(this.entry.step))
       this.run.log.info(
@@ -351,6 +362,7 @@ export class Lane {
     this.chain = new Chain([this.entry.inlet, ...stages], this.exit(this.generation))
     // A lane that has read nothing marks its idleness in a link, and that is committed with a position, too.
     this.writer.reset(this.state, checkpoint?.position ?? this.beginning)
+    if (gap) await this.chain.onGap(gap)
     this.silentSince = this.silentUntil = this.run.clock.monotonic()
     return checkpoint?.position
   }
@@ -430,6 +442,7 @@ export class Lane {
   private restore(cause: Error): Promise<void> {
     this.status = 'restoring'
     this.restoringSince = this.run.clock.monotonic()
+    this.restoreCause = cause
     this.generation++
     this.restoring = this.restoreCheckpoint(cause).finally(() => (this.restoring = undefined))
     return this.restoring

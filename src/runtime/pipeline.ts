@@ -131,6 +131,16 @@ export class PipelineRun {
       const health = source.healthy?.() ?? true
       if (health !== true) yield { kind: 'source', name: step.name, aspect: 'peer', reason: health === false ? 'peer unreachable' : health }
     }
+    for (const { step, committer } of this.built.sources) {
+      const health = committer.healthy?.() ?? true
+      if (health !== true)
+        yield {
+          kind: 'source',
+          name: step.name,
+          aspect: 'checkpoints',
+          reason: `checkpoints: ${health === false ? 'peer unreachable' : health}`,
+        }
+    }
     for (const writer of this.sinks) yield* writer.findings()
     for (const lane of this.lanes.values()) yield* lane.findings()
   }
@@ -155,6 +165,7 @@ export class PipelineRun {
       await this.readAll()
       this.ended = !this.reading.signal.aborted
       if (!this.failure) await Promise.all([...this.lanes.values()].map(lane => lane.drain()))
+      this.throwNotCommitted()
     } catch (error) {
       if (!this.stopping) this.fatal(error as Error)
     }
@@ -171,6 +182,18 @@ export class PipelineRun {
       for (const { source } of parts[part]) source.finish?.()
     }
     await Promise.all(running)
+  }
+
+  /** A lane that restores its checkpoint has dropped what it had read: that is no orderly end, although nothing is lost. */
+  private throwNotCommitted(): void {
+    const lanes = [...this.lanes.values()].filter(lane => lane.notCommitted !== undefined)
+    if (this.failure || lanes.length === 0) return
+    this.fatal(
+      new PipelineError(
+        'PIPE_STOPPED',
+        `stopped while ${lanes.map(lane => lane.info.id).join(', ')} could not commit (${lanes[0].notCommitted!.message}): what was in flight will be read again by the next run`,
+      ),
+    )
   }
 
   private async openSource(entry: BuiltSource): Promise<void> {

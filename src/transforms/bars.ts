@@ -16,6 +16,7 @@ import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
 import schema from './bars.schema.json' with { type: 'json' }
 import type { Bar } from './bars/bar.ts'
 import { BarBook, type DatedBar } from './bars/bar-book.ts'
+import { Gaps } from './lib/gaps.ts'
 import { lateCounters, LateError } from './lib/late.ts'
 import { outsideSessions } from './lib/outside.ts'
 import { claimShape } from './lib/shape.ts'
@@ -37,6 +38,7 @@ export default defineTransform<BarsConfig>({
   stateShape: ({ interval, zone, week_start, session, fields, time_unit }) =>
     ({ interval, zone, week_start, session, time_unit, ...fields }) as unknown as Json,
   windowSpan: c => timeline(c.interval, c).longest + c.allowed_lateness + c.max_future,
+  survivesGap: c => c.on_gap !== 'stop',
   validateConfig,
   create,
 })
@@ -78,12 +80,14 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   const tick = new TickReader(config.fields, config.max_future, config.time_unit, config.prices)
   const late = lateCounters(ctx)
   const outside = outsideSessions(config, ctx)
+  const { on_gap, allowed_lateness } = config
+  const gaps = new Gaps(ctx, times, { on_gap, allowed_lateness, span: windows.longest + (revise ? retain : 0) })
 
   const emit = (bar: Bar, out: Output): void => {
-    for (const published of book.publish(bar)) emitDated(published, out)
+    for (const published of book.publish(bar)) emitDated(published, gaps, out)
   }
   const close = (out: Output): void => {
-    for (const closed of book.close(clock.watermark)) emitDated(closed, out)
+    for (const closed of book.close(clock.watermark)) emitDated(closed, gaps, out)
   }
   const save = (): void => {
     book.flush()
@@ -115,6 +119,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
           continue
         }
         const ts = tick.ts
+        if (gaps.pending && ts > clock.max) gaps.end(ts)
         // Message by message, never per batch: what closes when must not depend on how the input was cut.
         if (message.clock === undefined) {
           if (ts > clock.max && clock.observe(ts) >= book.nextDue) close(out)
@@ -137,6 +142,10 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
       save()
     },
 
+    onGap() {
+      gaps.begin(clock.watermark)
+    },
+
     onIdle(silence, out) {
       if (clock.idle(silence, book.nextDue, until => book.lastDue(until))) close(out)
       save()
@@ -157,8 +166,8 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
 }
 
 /** A bar is dated by its newest trade, so that it lies in its own window for what comes after, and never ahead of its input. */
-function emitDated({ record, newest }: DatedBar, out: Output): void {
+function emitDated({ record, newest }: DatedBar, gaps: Gaps, out: Output): void {
   const message = new Message(record, record.symbol, newest)
   message.windowEnd = record.end
-  out.emit(message)
+  if (!gaps.any || gaps.admit(message, record, record.start, record.end, out)) out.emit(message)
 }

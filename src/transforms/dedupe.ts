@@ -26,6 +26,8 @@ export default defineTransform<DedupeConfig>({
   schema: withKeys(schema, eventTime),
   stateful: true,
   groupsBy: c => c.key,
+  // What was lost is neither seen nor a duplicate.
+  survivesGap: true,
   stateShape: ({ key, time, time_unit }) => ({ key, time, time_unit }) as Json,
   validateConfig: ({ ttl }): ConfigProblem[] => (ttl > 0 ? [] : [{ path: ['ttl'], message: 'a key must be remembered for longer than 0' }]),
   create,

@@ -26,6 +26,8 @@ export default defineTransform<ThrottleConfig>({
   schema: withKeys(schema, eventTime),
   stateful: true,
   groupsBy: c => c.key ?? 'meta.key',
+  // It limits what comes.
+  survivesGap: true,
   stateShape: ({ interval, key, keep, time, time_unit }) => ({ interval, key, keep, time, time_unit }) as Json,
   validateConfig: ({ interval }): ConfigProblem[] => (interval > 0 ? [] : [{ path: ['interval'], message: 'must be longer than 0' }]),
   create,

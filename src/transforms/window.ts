@@ -18,6 +18,7 @@ import { failOn } from '../kit/fail.ts'
 import { getter, show } from '../kit/values/fields.ts'
 import { GroupStore } from './window/group.ts'
 import { sameKeyText } from '../kit/values/key.ts'
+import { Gaps } from './lib/gaps.ts'
 import { LateError, lateCounters } from './lib/late.ts'
 import { outsideSessions } from './lib/outside.ts'
 import { claimShape } from './lib/shape.ts'
@@ -39,6 +40,7 @@ export default defineTransform<WindowConfig>({
     ({ size, align, zone, week_start, session, every, gap, by, time, time_unit, aggregates }) as unknown as Json,
   // A session can be longer than its gap; one that begins earlier than this before a back-fill comes out shorter.
   windowSpan: c => (c.size === undefined ? (c.gap ?? 0) : timeline(c.size, c).longest) + c.allowed_lateness + c.max_future,
+  survivesGap: c => c.on_gap !== 'stop',
   validateConfig,
   create,
 })
@@ -74,6 +76,7 @@ function validateConfig(config: WindowConfig): ConfigProblem[] {
     for (const [kind, field] of Object.entries(aggregates[name])) {
       if (field === '*' && kind !== 'count') add(['aggregates', name, kind], `\`*\` is for count; ${kind} needs a field`)
     }
+    if (name === 'incomplete' && config.on_gap === 'mark') add(['aggregates', name], 'on_gap: mark adds a field `incomplete` of its own')
     if (OWN_FIELDS.includes(name)) add(['aggregates', name], `the output has a field \`${name}\` of its own (${OWN_FIELDS.join(', ')})`)
   }
   return problems
@@ -90,13 +93,17 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
   const read = reader(config, specs)
   const late = lateCounters(ctx)
   const outside = outsideSessions(config, ctx)
+  const { size, gap, on_gap, allowed_lateness } = config
+  const span = size === undefined ? Infinity : timeline(size, config).longest
+  const gaps = new Gaps(ctx, times, { on_gap, allowed_lateness, span, reach: gap })
 
   const close = (out: Output): void => {
     for (const group of windows.take(clock.watermark)) {
       // Dated by its newest message, never ahead of its input: what comes after places it in the window it belongs to.
-      const message = new Message(group.record(specs), group.key, group.newest)
+      const record = group.record(specs)
+      const message = new Message(record, group.key, group.newest)
       message.windowEnd = group.end
-      out.emit(message)
+      if (!gaps.any || gaps.admit(message, record, group.start, group.end, out)) out.emit(message)
     }
   }
   const save = (): void => {
@@ -126,6 +133,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
           continue
         }
         const { key, time, values } = input
+        if (gaps.pending && time > clock.max) gaps.end(time)
         if (message.clock === undefined) {
           if (time > clock.max && clock.observe(time) >= windows.nextDue) close(out)
         } else if (clock.follow(time, message.clock) >= windows.nextDue) close(out)
@@ -144,6 +152,10 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
         }
       }
       save()
+    },
+
+    onGap() {
+      gaps.begin(clock.watermark)
     },
 
     onIdle(silence, out) {

@@ -14,6 +14,7 @@ const base: BarsConfig = {
   on_late: 'drop',
   retain: 3 * M,
   max_future: 3_600_000,
+  on_gap: 'stop',
   gap_fill: 'none',
   gap_limit: 1440,
   outside: 'drop',

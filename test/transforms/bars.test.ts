@@ -12,6 +12,7 @@ const DEFAULTS: BarsConfig = {
   on_late: 'drop',
   retain: 3_600_000,
   max_future: 3_600_000,
+  on_gap: 'stop',
   gap_fill: 'none',
   gap_limit: 1440,
   outside: 'drop',

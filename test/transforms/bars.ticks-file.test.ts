@@ -18,6 +18,7 @@ const config = {
   on_late: 'dlq',
   retain: 3_600_000,
   max_future: 3_600_000,
+  on_gap: 'stop',
   gap_fill: 'none',
   gap_limit: 1440,
   outside: 'drop',

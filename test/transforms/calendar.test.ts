@@ -9,7 +9,7 @@ import { type Durable, type Input, messagesOf, runTransform, transformConformanc
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
-const shared = { allowed_lateness: 0, idle_timeout: 0, on_late: 'drop', max_future: HOUR, outside: 'drop' } as const
+const shared = { allowed_lateness: 0, idle_timeout: 0, on_late: 'drop', max_future: HOUR, on_gap: 'stop', outside: 'drop' } as const
 const barsConfig = (o: Partial<BarsConfig>): BarsConfig => ({
   interval: DAY,
   ...shared,

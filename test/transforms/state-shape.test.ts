@@ -10,7 +10,7 @@ import window from '../../src/transforms/window.ts'
 const FREE = new Set(
   (
     'allowed_lateness idle_timeout on_late retain prices max_future gap_fill gap_limit collect_limit ttl max_keys ' +
-    'on_missing wait max_waiting on_null into outside as max_age max'
+    'on_missing wait max_waiting on_null into outside as max_age max on_gap'
   ).split(' '),
 )
 

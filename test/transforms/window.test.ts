@@ -13,6 +13,7 @@ const base: WindowConfig = {
   idle_timeout: 10 * S,
   on_late: 'drop',
   max_future: 3_600_000,
+  on_gap: 'stop',
   outside: 'drop',
 }
 const every: WindowConfig['aggregates'] = {

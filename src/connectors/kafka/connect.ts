@@ -153,6 +153,13 @@ export class OnDemandTransactor implements Transactor {
   async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
     return (await this.of(lane)).peek?.(this.own(lane))
   }
+  healthy(): boolean | string {
+    for (const transactor of this.transactors.values()) {
+      const health = transactor.healthy?.() ?? true
+      if (health !== true) return health
+    }
+    return true
+  }
   async close(): Promise<void> {
     const { opening } = this
     this.opening = undefined

@@ -40,6 +40,8 @@ export interface ConsumedBatch {
   readonly nextOffset: number
   /** Offset behind the newest record that may be read. */
   readonly endOffset: number
+  /** So many offsets in front of the first message belong to no record batch: compaction, or a damaged log. */
+  readonly missing?: number
 }
 
 export interface ConsumerHandlers {
@@ -69,6 +71,8 @@ export interface ConsumerOptions {
   readonly live?: LiveContent
   /** Called on errors the driver retries by itself, for metrics and logs. */
   onError(error: Error): void
+  /** Records are gone before they were read: said once for each stretch. */
+  onLost?(lane: string, from: number, to: number): void
 }
 
 export interface Consumer {

@@ -2,6 +2,7 @@ import {
   type Batch,
   defineSource,
   EnvironmentError,
+  type Gap,
   type LaneInfo,
   type LaneOrigin,
   type Source,
@@ -62,9 +63,11 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
     const tp = laneToPartition(lane.id)
     const key = tpKey(tp)
     const { driver } = handle!
-    const [ids, start, initial, remembered] = await Promise.all([
+    const [ids, start, end, initial, remembered] = await Promise.all([
       driver.topicIds([tp.topic]),
       driver.offsets([tp], 'earliest'),
+      // The end of what is committed: reading uncommitted records goes further.
+      config.isolation_level === 'read_committed' ? driver.offsets([tp], 'latest') : new Map<string, number>(),
       driver.offsets([tp], config.start_at),
       driver.committed(group, [tp]),
     ])
@@ -74,6 +77,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
       id: topic?.id,
       lanes: topic?.partitions,
       start: start.get(key),
+      end: end.get(key),
       initial: initial.get(key),
       remembered: offset && { owner: offset.metadata, position: offset.offset },
     }
@@ -81,6 +85,30 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
   const laneOf = (tp: TopicPartition) => ({ id: tpKey(tp), source: ctx.step, topic: tp.topic, partition: tp.partition, group })
   const forget = (lanes: readonly string[]): void => {
     if (rest !== undefined && lanes.includes(tpKey(rest))) rest = undefined
+  }
+
+  /** Topics whose offsets have gaps by design. */
+  const compacted = new Map<string, Promise<boolean | undefined>>()
+  /** Undefined: compaction explains it, or nobody may know. */
+  const gapOf = async ({ topic, partition, nextOffset, messages }: ConsumedBatch, lost: number): Promise<Gap | undefined> => {
+    let known = compacted.get(topic)
+    if (known === undefined) {
+      known = handle!.driver.admin.configs([topic]).then(
+        found => found.get(topic)?.get('cleanup.policy')?.value?.includes('compact'),
+        (error: Error) =>
+          void ctx.log.warn(
+            { topic, error: error.message },
+            'offsets are missing, and it cannot be told whether the topic is compacted: its settings cannot be read',
+          ),
+      )
+      compacted.set(topic, known)
+    }
+    if ((await known) !== false) return undefined
+    const end = messages[0]?.offset ?? nextOffset
+    return {
+      lost,
+      reason: `the log of ${topic}/${partition} has no records at ${lost} offsets before ${end}, and the topic is not compacted: its log is damaged`,
+    }
   }
 
   return {
@@ -102,6 +130,12 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
         onError(error) {
           for (const topic of config.topics) meter.errors(topic).inc()
           ctx.log.warn({ step: ctx.step, error: error.message }, 'Kafka consumer: trying again')
+        },
+        onLost(lane, from, to) {
+          ctx.log.warn(
+            { lane, position: from, start: to, lost: to - from },
+            `the records of ${lane} from ${from} to ${to - 1} were deleted before they were read (retention); reading goes on at ${to}`,
+          )
         },
       })
       await consumer.open({
@@ -135,8 +169,9 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
       const batch = rest ?? (await consumer!.poll(signal))
       rest = undefined
       const piece = cut(batch, config.max_poll_records)
-      if (piece !== batch) rest = { ...batch, messages: batch.messages.slice(config.max_poll_records) }
-      return { lane: tpKey(batch), messages: piece.messages, position: piece.nextOffset, lag: piece.endOffset - piece.nextOffset }
+      if (piece !== batch) rest = { ...batch, missing: undefined, messages: batch.messages.slice(config.max_poll_records) }
+      const read = { lane: tpKey(batch), messages: piece.messages, position: piece.nextOffset, lag: piece.endOffset - piece.nextOffset }
+      return piece.missing === undefined ? read : { ...read, gap: await gapOf(piece, piece.missing) }
     },
 
     async seek(lane, position) {

@@ -6,6 +6,7 @@ import {
   encodeJson,
   Message,
   parseJson,
+  type Gap,
   type Header,
   type Json,
   type LaneInfo,
@@ -27,8 +28,8 @@ export interface Input {
   headers?: readonly Header[]
 }
 
-/** One step of a script: a batch, or `idle` ms of silence on a caught-up lane, or a crash with a restart from the last cut. */
-export type Step = readonly Message[] | readonly Input[] | { readonly idle: number } | 'crash'
+/** One step of a script: a batch, `idle` ms of silence on a caught-up lane, records that are gone, or a crash with a restart from the last cut. */
+export type Step = readonly Message[] | readonly Input[] | { readonly idle: number } | { readonly gap: Gap } | 'crash'
 
 export interface RunOptions {
   /** After the last batch, call `onIdle` with this many ms of silence. */
@@ -174,6 +175,7 @@ export async function runTransform<C>(
     const step = steps[i]!
     if (step === 'crash') restart()
     else if ('idle' in step) transform.onIdle?.(step.idle, output)
+    else if ('gap' in step) transform.onGap?.(step.gap)
     else await transform.process(decodable(plugin, fresh(step), run), output)
     cut()
   }

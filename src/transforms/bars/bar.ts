@@ -21,6 +21,8 @@ export interface BarRecord {
   count: number
   /** Only on bars that came out after their window had closed: 1 for the first time, and so on. */
   revision?: number
+  /** Only with `on_gap: mark`: trades of its window are gone. */
+  incomplete?: boolean
 }
 
 type BarState = [

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
 import { GroupConsumer } from '../../../src/connectors/kafka/client/consume/consumer.ts'
+import { TopicWatch } from '../../../src/connectors/kafka/client/topic-watch.ts'
 import { ConnectionError } from '../../../src/contract/plugin.ts'
 import { consumerOptions, newTopic, produce, record, unique } from '../../conformance/driver-lib.ts'
 import { brokers } from '../../support/brokers.ts'
@@ -28,7 +29,12 @@ test('a partition is handed over once, and read although the start of another on
     clusters.push(cluster)
     return cluster
   }
-  const consumer = new GroupConsumer(makeCluster, { ...consumerOptions, topics: [topic], group: unique('g') }, testLog)
+  const consumer = new GroupConsumer(
+    makeCluster,
+    { ...consumerOptions, topics: [topic], group: unique('g') },
+    testLog,
+    new TopicWatch(makeCluster()),
+  )
   const assigned: number[] = []
   await consumer.open({
     async assigned(partitions) {

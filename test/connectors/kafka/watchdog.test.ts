@@ -30,6 +30,7 @@ test('a fetch that is neither answered nor failed is given up after 20 s, loudly
     onError: error => errors.push(error.message),
     onFatal: error => errors.push(error.message),
     onOutOfRange: () => {},
+    onUnknown: () => {},
   })
   fetcher.kick()
   fetcher.kick()

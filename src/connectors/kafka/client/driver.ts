@@ -25,6 +25,7 @@ import { GroupConsumer } from './consume/consumer.ts'
 import { fetch } from './consume/fetcher.ts'
 import { KafkaProducer } from './producer.ts'
 import { sleep } from './wait.ts'
+import { TopicWatch } from './topic-watch.ts'
 import { KafkaTransactor } from './transact/transactor.ts'
 
 const READ_BYTES = 1_048_576
@@ -40,6 +41,7 @@ export class KafkaDriver implements Driver {
   private readonly log: Logger
   /** For what needs no connection of its own. */
   private readonly shared: Cluster
+  private readonly watch: TopicWatch
   private readonly open = new Set<{ close(): Promise<void> }>()
 
   constructor(scope: string, options: ClusterOptions) {
@@ -48,6 +50,7 @@ export class KafkaDriver implements Driver {
     this.log = options.log
     this.shared = new Cluster(options)
     this.admin = new KafkaAdmin(this.shared)
+    this.watch = new TopicWatch(this.shared)
   }
 
   /** @throws {EnvironmentError} for wrong credentials or TLS, {ConnectionError} when no broker answers. */
@@ -78,18 +81,18 @@ export class KafkaDriver implements Driver {
   }
 
   consumer(options: ConsumerOptions): Consumer {
-    return this.track(new GroupConsumer(() => new Cluster(this.options), options, this.log))
+    return this.track(new GroupConsumer(() => new Cluster(this.options), options, this.log, this.watch))
   }
 
   async producer(options: ProducerOptions): Promise<Producer> {
     if (options.idempotent && options.acks !== -1) throw new EnvironmentError('an idempotent producer needs acks: all')
     const cluster = new Cluster(this.options)
     await cluster.retry(`connect to Kafka at ${this.options.brokers.join(',')}`, 0, () => cluster.broker())
-    return this.track(new KafkaProducer(cluster, options, this.log))
+    return this.track(new KafkaProducer(cluster, options, this.log, this.watch))
   }
 
   transactor(options: TransactorOptions): Transactor {
-    return this.track(new KafkaTransactor(new Cluster(this.options), options, this.log))
+    return this.track(new KafkaTransactor(new Cluster(this.options), options, this.log, this.watch))
   }
 
   read(tp: TopicPartition, offset: number, options: ReadOptions): Promise<ConsumedBatch> {
@@ -144,6 +147,7 @@ export class KafkaDriver implements Driver {
 
   async close(): Promise<void> {
     await Promise.all([...this.open].map(part => part.close()))
+    this.watch.close()
     await this.shared.close()
   }
 

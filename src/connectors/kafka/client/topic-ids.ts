@@ -9,11 +9,30 @@ const METADATA = 3
 const VERSION = 10
 const NO_ID = '0'.repeat(32)
 
+const UNKNOWN_TOPIC = 3
+
+export interface TopicFacts {
+  readonly id: string
+  readonly partitions: number
+  /** Partitions that no broker leads at the moment. */
+  readonly leaderless: readonly number[]
+}
+
 /** Topics that do not exist, and all topics of older brokers, are missing from the map. */
-export async function topicIds(cluster: Cluster, topics: readonly string[]): Promise<Map<string, { id: string; partitions: number }>> {
+export async function topicIds(cluster: Cluster, topics: readonly string[]): Promise<Map<string, TopicFacts>> {
+  const found = new Map<string, TopicFacts>()
+  for (const [topic, facts] of (await describeTopics(cluster, topics)) ?? []) if (typeof facts === 'object') found.set(topic, facts)
+  return found
+}
+
+/** As one broker knows them now; `missing`: there is no such topic, `unknown`: it did not say. undefined: the broker is older than Kafka 2.8. */
+export async function describeTopics(
+  cluster: Cluster,
+  topics: readonly string[],
+): Promise<Map<string, TopicFacts | 'missing' | 'unknown'> | undefined> {
   const broker = await cluster.broker()
   try {
-    if ((broker.versions?.[METADATA]?.maxVersion ?? 0) < VERSION) return new Map()
+    if ((broker.versions?.[METADATA]?.maxVersion ?? 0) < VERSION) return undefined
     return await broker.connectionPool.send(request(topics))
   } catch (error) {
     cluster.failed(broker, error)
@@ -21,7 +40,9 @@ export async function topicIds(cluster: Cluster, topics: readonly string[]): Pro
   }
 }
 
-function request(topics: readonly string[]): Request<Map<string, { id: string; partitions: number }>> {
+type Described = Map<string, TopicFacts | 'missing' | 'unknown'>
+
+function request(topics: readonly string[]): Request<Described> {
   const names = topics.map(t => Buffer.from(t))
   const parts: Buffer[] = [
     // Empty tags end the request header of flexible versions.
@@ -43,7 +64,7 @@ function request(topics: readonly string[]): Request<Map<string, { id: string; p
   }
 }
 
-function decode(payload: Buffer): Map<string, { id: string; partitions: number }> {
+function decode(payload: Buffer): Described {
   const at = new Cursor(payload)
   at.tags()
   at.skip(4)
@@ -56,21 +77,27 @@ function decode(payload: Buffer): Map<string, { id: string; partitions: number }
   }
   at.string()
   at.skip(4)
-  const found = new Map<string, { id: string; partitions: number }>()
+  const found: Described = new Map()
   for (let n = at.unsigned() - 1; n > 0; n--) {
     const error = at.int16()
     const name = at.string()
     const id = at.take(16).toString('hex')
     at.skip(1)
     const partitions = at.unsigned() - 1
+    const leaderless: number[] = []
     for (let p = 0; p < partitions; p++) {
-      at.skip(14)
+      // Error code, number, leader, leader's epoch.
+      at.skip(2)
+      const partition = at.int32()
+      if (at.int32() < 0) leaderless.push(partition)
+      at.skip(4)
       for (let list = 0; list < 3; list++) at.skip(4 * Math.max(0, at.unsigned() - 1))
       at.tags()
     }
     at.skip(4)
     at.tags()
-    if (error === 0 && id !== NO_ID) found.set(name, { id, partitions })
+    if (error === 0 && id !== NO_ID) found.set(name, { id, partitions, leaderless })
+    else found.set(name, error === UNKNOWN_TOPIC ? 'missing' : 'unknown')
   }
   return found
 }
@@ -101,6 +128,9 @@ class Cursor {
   }
   int16(): number {
     return this.take(2).readInt16BE()
+  }
+  int32(): number {
+    return this.take(4).readInt32BE()
   }
   unsigned(): number {
     let n = 0

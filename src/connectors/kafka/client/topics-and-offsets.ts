@@ -112,8 +112,10 @@ export async function listOffsets(
 async function byLeader(cluster: Cluster, partitions: readonly TopicPartition[]): Promise<Map<number, TopicPartition[]>> {
   const map = new Map<number, TopicPartition[]>()
   for (const tp of partitions) {
-    const known = await cluster.partitions(tp.topic)
-    if (!known.some(p => p.partition === tp.partition)) throw new EnvironmentError(`${tpKey(tp)} does not exist`)
+    const known = (list: readonly { partition: number }[]): boolean => list.some(p => p.partition === tp.partition)
+    // A topic that has grown: what is cached, and what a broker answers at first, may be of before.
+    if (!known(await cluster.partitions(tp.topic)) && !known(await cluster.partitions(tp.topic, { refresh: true })))
+      throw new ConnectionError(`${tpKey(tp)} does not exist`)
     const leader = await cluster.leaderId(tp)
     const list = map.get(leader)
     if (list === undefined) map.set(leader, [tp])

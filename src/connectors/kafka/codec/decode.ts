@@ -83,20 +83,30 @@ export class SetReader {
     return last
   }
 
-  /** Whole batches until at least `records` messages are there or the set ends. `done` once nothing whole is left. */
-  read(records: number): { messages: Message[]; done: boolean } {
+  /**
+   * Whole batches until at least `records` messages are there or the set ends. `done` once nothing whole is left. `missing`: so many
+   * offsets in front of the first message belong to no batch.
+   */
+  read(records: number): { messages: Message[]; done: boolean; missing?: number } {
     const messages: Message[] = []
+    let missing: number | undefined
     for (;;) {
       const batch = batchHeader(this.set, this.at)
       if (batch === undefined) {
         this.at = this.set.length
-        return { messages, done: true }
+        return { messages, done: true, missing }
+      }
+      if (batch.baseOffset > this.nextOffset) {
+        // Told with what comes behind it.
+        if (messages.length > 0) return { messages, done: false, missing }
+        missing = (missing ?? 0) + batch.baseOffset - this.nextOffset
+        this.nextOffset = batch.baseOffset
       }
       this.at = batch.end
       if (batch.lastOffset < this.nextOffset) continue
       this.one(batch, messages)
       this.nextOffset = Math.max(this.nextOffset, batch.lastOffset + 1)
-      if (messages.length >= records) return { messages, done: batchHeader(this.set, this.at) === undefined }
+      if (messages.length >= records) return { messages, done: batchHeader(this.set, this.at) === undefined, missing }
     }
   }
 

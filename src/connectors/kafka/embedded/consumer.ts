@@ -1,5 +1,5 @@
 /** Reads what its membership owns, partition by partition in turn. */
-import { ConnectionError, FencedError, type Message, PipelineError } from '../../../contract/plugin.ts'
+import { ConnectionError, FencedError, type Message, StateError } from '../../../contract/plugin.ts'
 import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../driver.ts'
 import { committedOffset, type Part } from './group.ts'
 import type { Log } from './log.ts'
@@ -72,8 +72,11 @@ export class EmbeddedConsumer implements Consumer {
     return owned !== undefined && owned.active && owned.position >= bounds(this.log.db, owned.part).next
   }
 
-  healthy(): boolean {
-    return this.membership?.healthy() ?? false
+  healthy(): boolean | string {
+    if (!this.membership) return false
+    const missing = this.options.topics.filter(topic => !this.log.topics.exists(topic))
+    if (missing.length > 0) return `topic ${missing.join(', ')} does not exist any more; create it again`
+    return this.membership.healthy()
   }
 
   async close(): Promise<void> {
@@ -110,7 +113,10 @@ export class EmbeddedConsumer implements Consumer {
 
   private read(owned: Owned): ConsumedBatch | undefined {
     const { first, next: end } = bounds(this.log.db, owned.part)
-    if (owned.position < first || owned.position > end) this.outOfRange(owned, first, end)
+    if (owned.position < first || owned.position > end) {
+      this.membership?.takeAnew(owned)
+      return undefined
+    }
     if (owned.position >= end) return undefined
     const messages: Message[] = []
     const next = readChunks(this.log.db, owned.part, owned.position, this.options.maxBytes, owned.origin, messages)
@@ -119,23 +125,19 @@ export class EmbeddedConsumer implements Consumer {
     return { topic: owned.topic, partition: owned.partition, messages, nextOffset: next, endOffset: Math.max(next, end) }
   }
 
-  private outOfRange(owned: Owned, first: number, end: number): void {
-    const to = owned.position < first || this.options.startAt === 'earliest' ? first : end
-    this.options.onError(
-      new PipelineError(
-        'PIPE_OFFSET_OUT_OF_RANGE',
-        `${tpKey(owned)}: offset ${owned.position} is not there (any more), the log has ${first} to ${end}; reading goes on at ${to}`,
-      ),
-    )
-    owned.position = to
-  }
-
-  /** Committed offset, else where a fresh start begins. */
+  /** Committed offset, else where a fresh start begins. @throws {StateError} when the log ends before that */
   private start(part: Part): number {
     const committed = committedOffset(this.log.db, this.options.group, part.part)
-    if (committed) return committed.offset
     const { first, next } = bounds(this.log.db, part.part)
-    return this.options.startAt === 'earliest' ? first : next
+    if (!committed) return this.options.startAt === 'earliest' ? first : next
+    const { offset } = committed
+    if (offset > next)
+      throw new StateError(
+        `${tpKey(part)} ends at ${next}, but group ${this.options.group} has read up to ${offset}: the log is another one, or was cut. ` +
+          'Set the group with runner offsets reset, to where it is to read on',
+      )
+    if (offset < first) this.options.onLost?.(tpKey(part), offset, first)
+    return Math.max(offset, first)
   }
 
   /** Resolves when something may have changed: a commit to the file, a new assignment, an abort. */

@@ -11,6 +11,8 @@ export interface Owned extends Part {
   position: number
   /** May be delivered: assigned and not being revoked. */
   active: boolean
+  /** To be given back and taken anew: its position is not there. */
+  stale: boolean
 }
 
 export interface MembershipHost {
@@ -72,6 +74,13 @@ export class Membership {
     return false
   }
 
+  /** The partition's position is not there: its lane is handed over again, and the runtime decides where it goes on. */
+  takeAnew(owned: Owned): void {
+    owned.active = false
+    owned.stale = true
+    this.move()
+  }
+
   healthy(): boolean {
     return !this.closed && this.failure === undefined && performance.now() - this.lastBeat < this.host.options.sessionTimeoutMs
   }
@@ -119,6 +128,9 @@ export class Membership {
     this.version = view.version
     const gone = [...this.owned.values()].filter(o => !view.target.has(o.part))
     if (gone.length > 0) return this.giveUp(member, gone)
+    const stale = [...this.owned.values()].filter(o => o.stale)
+    if (stale.length > 0) await this.renew(stale)
+    if (this.member !== member) return
     if (view.free) for (const part of await this.group.acquire(member)) this.owned.set(part.part, this.own(part))
     await this.begin(member)
   }
@@ -135,6 +147,14 @@ export class Membership {
       gone.map(o => o.part),
     )
     this.moveAgain = true
+  }
+
+  private async renew(stale: readonly Owned[]): Promise<void> {
+    await this.host.handlers.revoked(stale.map(plain))
+    for (const o of stale) {
+      o.position = -1
+      o.stale = false
+    }
   }
 
   /** Tells the owner of new partitions, and starts them. */
@@ -155,7 +175,7 @@ export class Membership {
   private own(part: Part): Owned {
     const { source, format } = this.host.options
     const origin = { lane: tpKey(part), source, topic: part.topic, partition: part.partition, format }
-    return { ...part, origin, position: -1, active: false }
+    return { ...part, origin, position: -1, active: false, stale: false }
   }
 
   /** The others gave us up: everything we had may be somebody else's already. */

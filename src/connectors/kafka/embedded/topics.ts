@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto'
 import { EnvironmentError } from '../../../contract/plugin.ts'
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import type { NewTopic, TopicInfo, TopicPartition } from '../driver.ts'
+import { Group } from './group.ts'
 import { validTopic } from '../topic-name.ts'
 
 export interface Topic {
@@ -51,6 +52,11 @@ export class Topics {
     return this.find(tp.topic)?.parts[tp.partition] ?? this.look(tp.topic)?.parts[tp.partition]
   }
 
+  /** Looks into the file. */
+  exists(name: string): boolean {
+    return this.db.get('SELECT 1 FROM topic WHERE name = ?', name) !== undefined
+  }
+
   /** Some of what is known has turned out to be old. */
   forget(): void {
     this.known.clear()
@@ -76,6 +82,8 @@ export class Topics {
         const row = insert.get(newId(), topic, JSON.stringify(config)) as { id: number } | undefined
         if (!row) continue
         for (let num = 0; num < partitions; num++) this.db.prepare('INSERT INTO part (topic, num) VALUES (?, ?)').run(row.id, num)
+        // Its readers may have read a former topic of this name.
+        Group.topicChanged(this.db, topic)
       }
     })
   }

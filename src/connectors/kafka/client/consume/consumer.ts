@@ -4,6 +4,8 @@ import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type Consumer
 import { ADMIN_TIMEOUT, unknownTopic } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
+import type { TopicFacts } from '../topic-ids.ts'
+import type { Sight, TopicWatch } from '../topic-watch.ts'
 import { Backoff } from '../wait.ts'
 import { Fetcher } from './fetcher.ts'
 import { Membership } from './membership.ts'
@@ -26,6 +28,10 @@ export class GroupConsumer implements Consumer {
   private handing: Promise<unknown> = Promise.resolve()
   private readonly starts: StartPositions
   private readonly fetcher: Fetcher
+  private readonly watch: TopicWatch
+  private unwatch: (() => void)[] = []
+  /** Partitions that are being taken anew: because their topic is another one, or because their offset is not there. */
+  private readonly anew = new Map<string, 'topic' | 'offset'>()
   private membership: Membership | undefined
   private handlers: ConsumerHandlers | undefined
   private fatal: Error | undefined
@@ -34,7 +40,8 @@ export class GroupConsumer implements Consumer {
   private waiter: (() => void) | undefined
   private turn = 0
 
-  constructor(makeCluster: () => Cluster, options: ConsumerOptions, log: Logger) {
+  constructor(makeCluster: () => Cluster, options: ConsumerOptions, log: Logger, watch: TopicWatch) {
+    this.watch = watch
     this.makeCluster = makeCluster
     this.cluster = makeCluster()
     this.options = options
@@ -48,7 +55,8 @@ export class GroupConsumer implements Consumer {
       onData: () => this.wake(),
       onError: error => options.onError(error),
       onFatal: error => this.fail(error),
-      onOutOfRange: state => void this.starts.oldest(state, this.stopped.signal).then(() => this.fetcher.kick()),
+      onOutOfRange: state => this.takeAnew([state], 'offset'),
+      onUnknown: state => void this.verify(state),
     })
   }
 
@@ -58,7 +66,11 @@ export class GroupConsumer implements Consumer {
     for (const topic of topics) {
       const partitions = await this.cluster.retry(`look up topic ${topic}`, ADMIN_TIMEOUT, () => this.cluster.partitions(topic))
       if (partitions.length === 0) throw unknownTopic(topic, this.cluster.options.brokers)
+      this.starts.counts.set(topic, partitions.length)
     }
+    this.unwatch = topics.map(topic => this.watch.watch(topic, (now, before) => this.topicChanged(topic, now, before)))
+    // Before the first claim: what is claimed is compared with this.
+    await this.watch.look()
     this.membership = new Membership(this.makeCluster(), {
       group,
       topics,
@@ -112,6 +124,8 @@ export class GroupConsumer implements Consumer {
   healthy(): true | string {
     if (this.fatal !== undefined) return this.fatal.message
     if (this.membership === undefined) return 'not a member of the group yet'
+    const problem = this.problem()
+    if (problem !== undefined) return problem
     // Between two generations the coordinator may take a minute to answer; who reads meanwhile is well.
     const silent = monotonic() - this.membership.lastContact > SILENT_MS
     const { group } = this.options
@@ -125,6 +139,7 @@ export class GroupConsumer implements Consumer {
     this.closed = true
     this.stopped.abort()
     this.fetcher.close()
+    for (const unwatch of this.unwatch) unwatch()
     this.states.clear()
     this.wake()
     await this.membership?.close()
@@ -143,8 +158,11 @@ export class GroupConsumer implements Consumer {
       try {
         // Once: those with an offset are being read from then on, also while the others' can't be found.
         states ??= await this.handOver(ours)
-        await this.starts.find(states.filter(s => s.fetchFrom === undefined && this.states.get(tpKey(s.tp)) === s))
-        for (const tp of ours()) this.incoming.delete(tpKey(tp))
+        await this.findStarts(states.filter(s => s.fetchFrom === undefined && this.states.get(tpKey(s.tp)) === s))
+        for (const tp of ours()) {
+          this.incoming.delete(tpKey(tp))
+          this.anew.delete(tpKey(tp))
+        }
         this.fetcher.kick()
         return
       } catch (error) {
@@ -172,6 +190,74 @@ export class GroupConsumer implements Consumer {
     })
     this.fetcher.kick()
     return states
+  }
+
+  /** For partitions whose offset the runtime did not say. */
+  private async findStarts(states: readonly PartitionState[]): Promise<void> {
+    const because = (why: 'topic' | 'offset' | undefined): PartitionState[] => states.filter(s => this.anew.get(tpKey(s.tp)) === why)
+    await this.starts.find(because(undefined))
+    await this.starts.within(because('offset'))
+    const remade = because('topic')
+    await this.starts.beginning(remade)
+    // The group may still remember an offset of the former topic.
+    if (remade.length > 0) await this.commit(remade.map(s => ({ ...s.tp, offset: s.fetchFrom! })))
+  }
+
+  /** What is read is not what it was: the runtime finishes what it has, claims the lanes again, and compares. */
+  private takeAnew(states: readonly PartitionState[], why: 'topic' | 'offset'): void {
+    for (const state of states) {
+      state.seek(undefined)
+      this.anew.set(tpKey(state.tp), why)
+    }
+    this.membership!.takeAnew(states.map(s => s.tp))
+  }
+
+  /** The broker does not know the topic (any more). Nothing of it is fetched until it is known to be the same. */
+  private async verify(state: PartitionState): Promise<void> {
+    if (state.suspect) return
+    state.suspect = true
+    await this.watch.look()
+    // Undefined: the brokers do not say. A missing one is looked at until it is there.
+    if (this.watch.sight(state.tp.topic) !== 'missing') state.suspect = false
+    this.fetcher.kick()
+  }
+
+  private topicChanged(topic: string, now: Sight, before: TopicFacts | undefined): void {
+    const { log } = this
+    const states = [...this.states.values()].filter(s => s.tp.topic === topic)
+    if (now === 'missing') {
+      for (const state of states) state.suspect = true
+      log.error(
+        { topic },
+        `topic ${topic} does not exist any more: it was deleted while it was read. Create it again, or stop the pipeline`,
+      )
+      return
+    }
+    if (before === undefined) return
+    for (const state of states) state.suspect = false
+    if (now.id !== before.id) {
+      log.warn({ topic, before: before.id, now: now.id }, `topic ${topic} was deleted and made anew`)
+      this.takeAnew(states, 'topic')
+    }
+    if (now.partitions !== before.partitions) {
+      log.info({ topic, before: before.partitions, now: now.partitions }, `topic ${topic} has another number of partitions`)
+      this.membership?.topicsChanged()
+    }
+    const lost = now.leaderless.filter(p => !before.leaderless.includes(p) && this.states.has(tpKey({ topic, partition: p })))
+    if (lost.length > 0)
+      log.error({ topic, partitions: lost }, `partitions of ${topic} have no leader: every broker that holds them is down`)
+    this.fetcher.kick()
+  }
+
+  /** Why reading stands still, although the brokers answer. */
+  private problem(): string | undefined {
+    for (const topic of this.options.topics) {
+      const sight = this.watch.sight(topic)
+      if (sight === 'missing') return `topic ${topic} does not exist any more; create it again`
+      const lost = sight?.leaderless.filter(partition => this.states.has(tpKey({ topic, partition }))) ?? []
+      if (lost.length > 0) return `${lost.map(partition => tpKey({ topic, partition })).join(', ')} has no leader: its brokers are down`
+    }
+    return undefined
   }
 
   private async revoked(partitions: readonly TopicPartition[]): Promise<void> {

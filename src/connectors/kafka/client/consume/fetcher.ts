@@ -3,7 +3,6 @@
  * sets stay bytes until a partition is polled.
  */
 import { ConnectionError, EnvironmentError, type PipelineError } from '../../../../contract/plugin.ts'
-import { tpKey } from '../../driver.ts'
 import type { AbortedTransaction } from '../../codec/decode.ts'
 import { readInt64 } from '../../codec/numbers.ts'
 import type { Cluster } from '../cluster.ts'
@@ -20,8 +19,10 @@ export interface FetcherOptions {
   onData(): void
   onError(error: PipelineError): void
   onFatal(error: PipelineError): void
-  /** The offset does not exist any more (retention) or not yet (the topic was made anew). */
+  /** The offset does not exist any more (retention) or not yet (the topic was made anew). It is fetched again after a `seek`. */
   onOutOfRange(state: PartitionState): void
+  /** The broker does not know the topic: it may have been deleted, and another one of its name may follow. Fetched again once `suspect` is false. */
+  onUnknown(state: PartitionState): void
 }
 
 /** Unpolled bytes above which a partition is not fetched. */
@@ -74,7 +75,7 @@ export class Fetcher {
     const groups = new Map<number, PartitionState[]>()
     let full = false
     for (const state of this.options.partitions()) {
-      if (state.fetchFrom === undefined) continue
+      if (state.fetchFrom === undefined || state.suspect) continue
       if (state.bytes >= BUFFER) {
         full = true
         continue
@@ -150,14 +151,17 @@ export class Fetcher {
 
   private take(state: PartitionState, part: Fetched, asked: number): void {
     if (part.errorCode === 0) return state.take(part, asked)
-    if (part.errorCode === OUT_OF_RANGE) return this.options.onOutOfRange(state)
+    if (part.errorCode === OUT_OF_RANGE) {
+      state.seek(undefined)
+      return this.options.onOutOfRange(state)
+    }
     if (part.errorCode === 29) {
       return this.options.onFatal(new EnvironmentError(`cannot read topic ${state.tp.topic}: the broker's ACLs do not allow it`))
     }
     // 3, 5, 6, 9, 56, 74, 75, 76: the leader is elsewhere, or not there for the moment.
     this.cluster.stale([state.tp.topic])
     state.notBefore = monotonic() + ERROR_PAUSE
-    if (part.errorCode === 3) this.options.onError(new ConnectionError(`${tpKey(state.tp)} is not there`))
+    if (part.errorCode === 3) this.options.onUnknown(state)
   }
 
   private problem(states: readonly PartitionState[], error: PipelineError): void {
@@ -180,10 +184,8 @@ export class Fetcher {
       partitions => {
         this.looking = false
         const found = partitions.find(p => p.partition === state.tp.partition)
-        if (found === undefined || found.leader < 0) {
-          state.notBefore = monotonic() + ERROR_PAUSE
-          if (found === undefined) this.options.onError(new ConnectionError(`${tpKey(state.tp)} is not there`))
-        }
+        if (found === undefined || found.leader < 0) state.notBefore = monotonic() + ERROR_PAUSE
+        if (found === undefined) this.options.onUnknown(state)
         this.kick()
       },
       error => {

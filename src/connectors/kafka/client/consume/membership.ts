@@ -22,7 +22,7 @@ export interface MembershipOptions extends SessionOptions {
 
 /** Share of a rebalance's time that letting go may take; behind it the others go on without us. */
 const REVOKE_BUDGET = REBALANCE_TIMEOUT * 0.4
-const METADATA_INTERVAL = 30_000
+const METADATA_INTERVAL = 5000
 
 export class Membership {
   private readonly cluster: Cluster
@@ -31,6 +31,8 @@ export class Membership {
   private readonly wakeup = new Wakeup()
   private readonly stop = new AbortController()
   private owned: TopicPartition[] = []
+  /** Partitions of ours whose records are others by now: to be given back and taken anew, by the loop. */
+  private readonly stale = new Set<string>()
   private readonly session: Session
   /** Set by a heartbeat; acted on by the loop. */
   private rejoin = false
@@ -103,6 +105,17 @@ export class Membership {
     })
   }
 
+  /** The partitions are to be handed over again, as if they were new: what they hold is not what it was. */
+  takeAnew(partitions: readonly TopicPartition[]): void {
+    for (const tp of partitions) this.stale.add(tpKey(tp))
+    this.wakeup.wake()
+  }
+
+  /** A topic has another number of partitions. The leader of the group shares them out. */
+  topicsChanged(): void {
+    if (this.session.leading) this.joinAgain()
+  }
+
   /** Leaves the group, so that the others need not wait for the session to expire. */
   async close(): Promise<void> {
     this.stop.abort()
@@ -131,7 +144,10 @@ export class Membership {
         this.heartbeat()
         // The handlers may hang on the same dead connection that has cost us the session.
         await Promise.race([this.reconcile(assignment), expelled])
-        while (!this.rejoin && !this.expelled && !signal.aborted) await this.wakeup.wait()
+        while (!this.rejoin && !this.expelled && !signal.aborted) {
+          if (this.stale.size > 0) await Promise.race([this.renew(), expelled])
+          else await this.wakeup.wait()
+        }
         this.beating.abort()
       } catch (error) {
         if (signal.aborted) break
@@ -179,6 +195,15 @@ export class Membership {
     }
     this.owned = assignment.map(tp => this.held(tp) ?? tp)
     if (fresh.length > 0) await this.options.assigned(fresh)
+  }
+
+  private async renew(): Promise<void> {
+    const { generation } = this.session
+    const partitions = this.owned.filter(tp => this.stale.has(tpKey(tp)))
+    this.stale.clear()
+    if (partitions.length === 0) return
+    await within(this.options.revoked(partitions), REVOKE_BUDGET, undefined)
+    if (generation === this.session.generation) await this.options.assigned(partitions)
   }
 
   private settled(): void {

@@ -24,6 +24,8 @@ export class PartitionState {
   maxBytes: number
   /** No fetch before this time, after an error. */
   notBefore = 0
+  /** Not fetched until it is known whether the topic is still the one that it was. */
+  suspect = false
 
   constructor(tp: TopicPartition, origin: Origin, committed: boolean, maxBytes: number) {
     this.tp = tp
@@ -73,9 +75,9 @@ export class PartitionState {
   next(): ConsumedBatch | undefined {
     const reader = this.buffered[0]
     if (reader === undefined) return undefined
-    const { messages, done } = reader.read(POLL_RECORDS)
+    const { messages, done, missing } = reader.read(POLL_RECORDS)
     if (done) this.buffered.shift()
-    return { ...this.tp, messages, nextOffset: reader.nextOffset, endOffset: Math.max(this.endOffset, reader.nextOffset) }
+    return { ...this.tp, messages, missing, nextOffset: reader.nextOffset, endOffset: Math.max(this.endOffset, reader.nextOffset) }
   }
 
   /** When the last fetch was sent, if it found nothing and nothing is buffered. */

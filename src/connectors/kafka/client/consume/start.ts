@@ -2,19 +2,19 @@
  * Where to read from when nobody has said, and when what was said does not exist.
  * The answers take a while: whoever seeks meanwhile wins.
  */
-import { UnknownOutcomeError } from '../../../../contract/plugin.ts'
+import { StateError } from '../../../../contract/plugin.ts'
 import { type ConsumerOptions, tpKey } from '../../driver.ts'
 import { committedOffsets, listOffsets } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
-import { toPipelineError } from '../errors.ts'
-import { Backoff } from '../wait.ts'
 import type { PartitionState } from './partition.ts'
 
-export type StartOptions = Pick<ConsumerOptions, 'group' | 'startAt' | 'isolation' | 'onError'>
+export type StartOptions = Pick<ConsumerOptions, 'group' | 'startAt' | 'isolation' | 'onLost'>
 
 export class StartPositions {
   private readonly cluster: Cluster
   private readonly options: StartOptions
+  /** Partitions that a topic had when reading began. Those that came later are read from their first record, whatever `start_at` says. */
+  readonly counts = new Map<string, number>()
 
   constructor(cluster: Cluster, options: StartOptions) {
     this.cluster = cluster
@@ -30,41 +30,66 @@ export class StartPositions {
       this.options.group,
       states.map(s => s.tp),
     )
-    const fresh = states.filter(s => !committed.has(tpKey(s.tp)))
-    const first =
-      fresh.length === 0
-        ? new Map<string, number>()
-        : await listOffsets(
-            this.cluster,
-            fresh.map(s => s.tp),
-            this.options.startAt,
-            this.options.isolation === 'read_committed',
-          )
+    const { startAt, isolation } = this.options
+    const fresh = states.map(s => s.tp).filter(tp => !committed.has(tpKey(tp)))
+    const grown = fresh.filter(tp => startAt === 'latest' && tp.partition >= (this.counts.get(tp.topic) ?? Infinity))
+    const first = new Map<string, number>()
+    for (const [partitions, at] of [
+      [fresh, startAt],
+      [grown, 'earliest'],
+    ] as const) {
+      if (partitions.length === 0) continue
+      for (const [key, offset] of await listOffsets(this.cluster, partitions, at, isolation === 'read_committed')) first.set(key, offset)
+    }
     states.forEach((state, i) => {
       if (state.epoch === epochs[i]) state.fetchFrom = committed.get(tpKey(state.tp))?.offset ?? first.get(tpKey(state.tp))
     })
   }
 
-  /** Retention has passed us by, or the topic was made anew: the oldest record there is loses least. Tries until `signal` aborts. */
-  async oldest(state: PartitionState, signal: AbortSignal): Promise<void> {
-    const from = state.fetchFrom
-    state.seek(undefined)
-    const { epoch } = state
-    const backoff = new Backoff(200, 5000)
-    while (!signal.aborted && state.epoch === epoch) {
-      try {
-        const key = tpKey(state.tp)
-        const earliest = (await listOffsets(this.cluster, [state.tp], 'earliest', false)).get(key)!
-        if (state.epoch !== epoch) return
-        const lost =
-          from !== undefined && from < earliest ? `; ${earliest - from} records were deleted by retention before they were read` : ''
-        this.options.onError(new UnknownOutcomeError(`offset ${from} of ${key} does not exist; reading on from ${earliest}${lost}`))
-        state.fetchFrom = earliest
-        return
-      } catch (error) {
-        this.options.onError(toPipelineError(error, 'look up offsets'))
-        await backoff.wait(signal)
+  /**
+   * For partitions of a topic that was made anew, whose own offset nobody has kept: their first record.
+   * @throws {PipelineError}
+   */
+  async beginning(states: readonly PartitionState[]): Promise<void> {
+    await this.seekTo(states, async tps => listOffsets(this.cluster, tps, 'earliest', false))
+  }
+
+  /**
+   * For partitions whose offset is not there: the committed one, or the oldest record where retention has deleted those between.
+   * @throws {StateError} when the log ends before the committed offset: what took its place was not read, and nobody knows from where on
+   */
+  async within(states: readonly PartitionState[]): Promise<void> {
+    await this.seekTo(states, async tps => {
+      const [committed, earliest, latest] = await Promise.all([
+        committedOffsets(this.cluster, this.options.group, tps),
+        listOffsets(this.cluster, tps, 'earliest', false),
+        listOffsets(this.cluster, tps, 'latest', false),
+      ])
+      const offsets = new Map<string, number>()
+      for (const key of tps.map(tpKey)) {
+        const [first, end] = [earliest.get(key)!, latest.get(key)!]
+        const from = committed.get(key)?.offset ?? first
+        if (from > end)
+          throw new StateError(
+            `${key} ends at ${end}, but group ${this.options.group} has read up to ${from}: the brokers have lost records (an unclean leader election?). ` +
+              'Set the group with runner offsets reset, to where it is to read on',
+          )
+        if (from < first) this.options.onLost?.(key, from, first)
+        offsets.set(key, Math.max(from, first))
       }
-    }
+      return offsets
+    })
+  }
+
+  private async seekTo(
+    states: readonly PartitionState[],
+    find: (partitions: readonly PartitionState['tp'][]) => Promise<Map<string, number>>,
+  ): Promise<void> {
+    if (states.length === 0) return
+    const epochs = states.map(s => s.epoch)
+    const offsets = await find(states.map(s => s.tp))
+    states.forEach((state, i) => {
+      if (state.epoch === epochs[i]) state.fetchFrom = offsets.get(tpKey(state.tp))
+    })
   }
 }

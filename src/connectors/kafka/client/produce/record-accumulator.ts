@@ -13,6 +13,8 @@ export interface AccumulatorOptions extends SenderOptions {
   readonly compression: Compression
   /** Bytes of a batch before compression. */
   readonly batchSize: number
+  /** Called once with each topic that is written to. */
+  readonly onTopic?: (topic: string) => void
 }
 
 /** A request larger than this the brokers cut off without an answer (socket.request.max.bytes). */
@@ -27,7 +29,7 @@ export class RecordAccumulator {
 
   constructor(cluster: Cluster, options: AccumulatorOptions) {
     this.options = options
-    this.topics = new Topics(cluster)
+    this.topics = new Topics(cluster, options.onTopic)
     this.sender = new Sender(cluster, options, () => this.topics.queues())
   }
 

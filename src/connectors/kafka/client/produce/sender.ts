@@ -3,7 +3,7 @@
  * Order and "once" hold because a partition with a failed batch sends nothing until all its requests have come back,
  * then repeats them in the same order with the same sequence numbers, which the broker recognises.
  */
-import type { Logger, PipelineError } from '../../../../contract/plugin.ts'
+import { EnvironmentError, type Logger, type PipelineError } from '../../../../contract/plugin.ts'
 import type { Identity } from '../../codec/encode.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
@@ -27,6 +27,8 @@ const NOBODY: Identity = { producerId: -1, epoch: -1 }
 const REQUEST_BYTES = 1_048_576
 /** How long a leader may wait for its replicas, ms: less than a request may take, or its answer would come to a dropped connection. */
 const REPLICA_TIMEOUT = 8000
+/** How long a topic that was deleted may take to be made again, ms. */
+const GONE_TIMEOUT = 15_000
 
 export class Sender {
   private readonly cluster: Cluster
@@ -43,6 +45,8 @@ export class Sender {
   /** The producer id is void; once nothing is under way a new one is taken. */
   private forgetting = false
   private refreshing = false
+  /** Since when the brokers do not know a topic any more, `monotonic` ms. */
+  private readonly gone = new Map<string, number>()
   private waiters: (() => void)[] = []
   private fatal: PipelineError | undefined
 
@@ -222,7 +226,7 @@ export class Sender {
     const topics = new Set([...this.active].map(q => q.topic))
     const work = async (): Promise<void> => {
       try {
-        for (const topic of topics) await this.cluster.partitions(topic, { refresh: true })
+        for (const topic of topics) this.seen(topic, (await this.cluster.partitions(topic, { refresh: true })).length > 0)
         // Brokers that answer, but not for this partition: its only replica may be down for good.
         for (const queue of this.active) await this.cluster.leaderId(queue)
       } catch (error) {
@@ -238,6 +242,12 @@ export class Sender {
     })
   }
 
+  private seen(topic: string, exists: boolean): void {
+    if (exists) this.gone.delete(topic)
+    else if (!this.gone.has(topic)) this.gone.set(topic, monotonic())
+    else if (monotonic() - this.gone.get(topic)! > GONE_TIMEOUT) this.fail(topicGone(topic))
+  }
+
   private unreachable(error: PipelineError): void {
     if (!error.retryable) return this.fail(error)
     for (const queue of this.active) {
@@ -246,6 +256,12 @@ export class Sender {
     }
   }
 }
+
+/** A topic that was written to has been deleted. */
+export const topicGone = (topic: string): EnvironmentError =>
+  new EnvironmentError(
+    `topic ${topic} does not exist any more: it was deleted while it was written to. Create it again (runner topics apply), then start the pipeline`,
+  )
 
 const TROUBLE_MS = 2000
 /** A broker that has not answered a request for this long is away. */

@@ -25,10 +25,13 @@ const TOPIC_AUTHORIZATION_FAILED = 29
 
 export class Topics {
   private readonly cluster: Cluster
+  private readonly onTopic: (topic: string) => void
   private readonly known = new Map<string, Topic>()
 
-  constructor(cluster: Cluster) {
+  /** @param onTopic called once with each topic that is written to. */
+  constructor(cluster: Cluster, onTopic: (topic: string) => void = () => {}) {
     this.cluster = cluster
+    this.onTopic = onTopic
   }
 
   *queues(): Iterable<PartitionQueue> {
@@ -59,6 +62,7 @@ export class Topics {
         const count = partitions.length
         if (count > 0 || error === INVALID_TOPIC) {
           this.known.set(name, { name, count, sticky: stickyPartition(Math.max(1, count)), keys: new Map(), queues: [] })
+          if (count > 0) this.onTopic(name)
           return
         }
         if (error === TOPIC_AUTHORIZATION_FAILED) {

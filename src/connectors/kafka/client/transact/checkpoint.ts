@@ -9,6 +9,7 @@ import {
   type LaneInfo,
   type Message,
   type Position,
+  StateError,
 } from '../../../../contract/plugin.ts'
 import { monotonic } from '../../../../kit/clock.ts'
 import { keptCheckpoint, KeptState } from '../../../../kit/kept-state.ts'
@@ -56,7 +57,8 @@ export async function partitionFor(cluster: Cluster, topic: string, lane: LaneIn
   return { topic, partition }
 }
 
-export function encodeCheckpoint(tp: TopicPartition, lane: LaneInfo, delta: CheckpointDelta, time: number): OutRecord[] {
+/** @param topicId of the checkpoint topic when the lane was claimed. A record that is found in another one was written after that was deleted. */
+export function encodeCheckpoint(tp: TopicPartition, lane: LaneInfo, delta: CheckpointDelta, time: number, topicId?: string): OutRecord[] {
   const records: OutRecord[] = delta.state.map(([store, key, json]) => ({
     ...tp,
     key: JSON.stringify([lane.id, store, key]),
@@ -64,7 +66,7 @@ export function encodeCheckpoint(tp: TopicPartition, lane: LaneInfo, delta: Chec
     headers: undefined,
     time,
   }))
-  const value = JSON.stringify({ format: FORMAT, position: delta.position })
+  const value = JSON.stringify({ format: FORMAT, position: delta.position, topic: topicId })
   records.push({ ...tp, key: JSON.stringify([lane.id]), value, headers: undefined, time })
   return records
 }
@@ -75,8 +77,14 @@ export function encodeCheckpoint(tp: TopicPartition, lane: LaneInfo, delta: Chec
  * @param settleMs for a reader that is not the owner: how long to wait for the markers of transactions that are still open. A commit
  *   is acknowledged before its markers are written, so the end of a run would otherwise be missing.
  */
-export async function readCheckpoint(cluster: Cluster, tp: TopicPartition, lane: LaneInfo, settleMs = 0): Promise<Checkpoint | undefined> {
-  return (await readCheckpoints(cluster, tp, lane.id, settleMs)).get(lane.id)
+export async function readCheckpoint(
+  cluster: Cluster,
+  tp: TopicPartition,
+  lane: LaneInfo,
+  settleMs = 0,
+  topicId?: string,
+): Promise<Checkpoint | undefined> {
+  return (await readCheckpoints(cluster, tp, lane.id, settleMs, topicId)).get(lane.id)
 }
 
 /** As `readCheckpoint`, by lane. @param lane undefined: all */
@@ -85,10 +93,11 @@ export async function readCheckpoints(
   tp: TopicPartition,
   lane: string | undefined,
   settleMs: number,
+  topicId?: string,
 ): Promise<Map<string, Checkpoint>> {
   const end = (await listOffsets(cluster, [tp], 'latest', false)).get(tpKey(tp))!
   let offset = (await listOffsets(cluster, [tp], 'earliest', false)).get(tpKey(tp))!
-  const found = new LaneStates(tp, lane)
+  const found = new LaneStates(tp, lane, topicId)
   const deadline = monotonic() + settleMs
   while (offset < end || (found.undecided && monotonic() < deadline)) {
     offset = await cluster.retry(`read ${tpKey(tp)}`, ADMIN_TIMEOUT, async () => {
@@ -129,13 +138,17 @@ interface PendingBatch {
 export class LaneStates {
   private readonly tp: TopicPartition
   private readonly lane: string | undefined
+  /** What the topic is now; undefined: not known. */
+  private readonly topicId: string | undefined
   /** What the key of each state record of the lane begins with: `["ticks/0",`. */
   private readonly prefix: string | undefined
   private readonly lanes = new Map<string, KeptLane>()
   /** By producer id. */
   private readonly open = new Map<number, PendingBatch[]>()
-  constructor(tp: TopicPartition, lane: string | undefined) {
+
+  constructor(tp: TopicPartition, lane: string | undefined, topicId?: string) {
     this.tp = tp
+    this.topicId = topicId
     this.lane = lane
     this.prefix = lane === undefined ? undefined : JSON.stringify([lane]).slice(0, -1)
   }
@@ -195,12 +208,17 @@ export class LaneStates {
       lane.position = undefined
       return
     }
-    const meta = JSON.parse(json) as { format: number; position: Position }
+    const meta = JSON.parse(json) as { format: number; position: Position; topic?: string }
     if (meta.format !== FORMAT) {
       throw new EnvironmentError(
         `the checkpoint of ${id} in ${this.tp.topic} has format ${meta.format}; this version of the runner reads format ${FORMAT}`,
       )
     }
+    if (meta.topic !== undefined && this.topicId !== undefined && meta.topic !== this.topicId)
+      throw new StateError(
+        `the checkpoint topic ${this.tp.topic} was deleted and made anew while a process wrote to it (it was ${meta.topic}, is ${this.topicId}): ` +
+          `of the state of ${id} only what has changed since is there. Stop every instance; then run once with --fresh, or raise version`,
+      )
     lane.position = { value: meta.position }
   }
 }

@@ -36,6 +36,8 @@ export class LaneProducer implements Transaction, LogTransaction {
   readonly transactionalId: string
   /** Written beside the group's offset: whose state belongs to it. */
   private readonly owner: string
+  /** Of the checkpoint topic when the lane was claimed; undefined: the brokers do not say. */
+  private readonly topicId: string | undefined
   private readonly cluster: Cluster
   private readonly identity: Identity
   private readonly sender: RecordAccumulator
@@ -52,16 +54,18 @@ export class LaneProducer implements Transaction, LogTransaction {
   constructor(
     cluster: Cluster,
     lane: LaneInfo,
-    { transactionalId, owner }: { transactionalId: string; owner: string },
+    { transactionalId, owner, topicId }: { transactionalId: string; owner: string; topicId?: string },
     identity: Identity,
     checkpoint: TopicPartition,
     options: ProducerOptions,
     log: Logger,
+    onTopic: (topic: string) => void,
   ) {
     this.cluster = cluster
     this.lane = lane
     this.transactionalId = transactionalId
     this.owner = owner
+    this.topicId = topicId
     this.identity = identity
     this.checkpoint = checkpoint
     this.sender = new RecordAccumulator(cluster, {
@@ -73,6 +77,7 @@ export class LaneProducer implements Transaction, LogTransaction {
       identify: async () => identity,
       mayReidentify: false,
       log,
+      onTopic,
     })
   }
 
@@ -115,7 +120,7 @@ export class LaneProducer implements Transaction, LogTransaction {
   async commit(delta: CheckpointDelta): Promise<void> {
     const { checkpoint, lane } = this
     try {
-      await this.send(encodeCheckpoint(checkpoint, lane, delta, Date.now()))
+      await this.send(encodeCheckpoint(checkpoint, lane, delta, Date.now(), this.topicId))
     } catch (error) {
       if (!(error instanceof BatchError)) throw error
       await this.abort()
@@ -162,6 +167,11 @@ export class LaneProducer implements Transaction, LogTransaction {
     this.fail(new FencedError(`lane ${this.lane.id} has been released`), 'use')
   }
 
+  /** What it writes to is gone: what is under way fails, and what comes after it. */
+  kill(error: PipelineError): void {
+    this.fail(error, 'write to')
+  }
+
   private enroll(partitions: TopicPartition[]): Promise<void> {
     const first = !this.begun
     if (first) {
@@ -184,8 +194,12 @@ export class LaneProducer implements Transaction, LogTransaction {
   }
 
   private coordinate(request: (broker: Broker) => Promise<unknown>): Promise<void> {
+    const alive = (broker: Broker): Promise<unknown> => {
+      if (this.dead !== undefined) throw this.dead
+      return request(broker)
+    }
     const turn = this.coordinating.then(() =>
-      onCoordinator(this.cluster, 'transaction', this.transactionalId, BUDGET, `begin a transaction of ${this.lane.id}`, request),
+      onCoordinator(this.cluster, 'transaction', this.transactionalId, BUDGET, `begin a transaction of ${this.lane.id}`, alive),
     )
     this.coordinating = turn
     // Whoever needs it awaits it; until then a failure must not count as unhandled.

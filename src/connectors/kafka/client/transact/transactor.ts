@@ -3,7 +3,9 @@ import type { Logger } from '../../../../contract/plugin.ts'
 import {
   type Checkpoint,
   type CheckpointDelta,
+  ConnectionError,
   type LaneInfo,
+  StateError,
   type StoredLane,
   type Transaction,
   type Transactor,
@@ -14,6 +16,9 @@ import { ADMIN_TIMEOUT, listTopics } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { checkpointTopic, ownerOf, partitionFor, partitionOf, readCheckpoint, readCheckpoints } from './checkpoint.ts'
 import { LaneProducer } from './lane-producer.ts'
+import { watchWritten, writtenProblem } from '../producer.ts'
+import { topicIds } from '../topic-ids.ts'
+import type { TopicWatch } from '../topic-watch.ts'
 
 /** How long a look at another process's checkpoint waits for transactions that are being ended. */
 const SETTLE_MS = 2000
@@ -24,9 +29,13 @@ export class KafkaTransactor implements Transactor {
   private readonly log: Logger
   private readonly topic: string
   private readonly lanes = new Map<string, LaneProducer>()
+  private readonly watch: TopicWatch
+  /** Topics that transactions write to, and what ends the look at them. */
+  private readonly written = new Map<string, () => void>()
 
-  constructor(cluster: Cluster, options: TransactorOptions, log: Logger) {
+  constructor(cluster: Cluster, options: TransactorOptions, log: Logger, watch: TopicWatch) {
     this.cluster = cluster
+    this.watch = watch
     this.options = options
     this.log = log
     this.topic = checkpointTopic(options.id)
@@ -36,19 +45,42 @@ export class KafkaTransactor implements Transactor {
     this.lanes.get(lane.id)?.discard()
     const checkpoint = await partitionFor(this.cluster, this.topic, lane)
     const id = `${this.options.id}|${lane.topic === undefined ? lane.id : `${lane.topic}|${lane.partition}`}`
+    const topicId = (await topicIds(this.cluster, [this.topic])).get(this.topic)?.id
     const identity = await LaneProducer.initialise(this.cluster, id)
     const producer = new LaneProducer(
       this.cluster,
       lane,
-      { transactionalId: id, owner: this.options.id },
+      { transactionalId: id, owner: this.options.id, topicId },
       identity,
       checkpoint,
       this.options.producer,
       this.log,
+      topic => this.watchTopic(topic),
     )
+    this.watchTopic(this.topic)
     this.lanes.set(lane.id, producer)
     // Only now: whatever the former owner still committed is in.
-    return readCheckpoint(this.cluster, checkpoint, lane)
+    return readCheckpoint(this.cluster, checkpoint, lane, 0, topicId)
+  }
+
+  healthy(): boolean | string {
+    return writtenProblem(this.watch, this.written.keys()) ?? true
+  }
+
+  /** A topic that is written to is looked after: without it no transaction can end, and the brokers only say "try again". */
+  private watchTopic(topic: string): void {
+    if (this.written.has(topic)) return
+    const gone = (): void => {
+      const error =
+        topic === this.topic
+          ? new StateError(
+              `the checkpoint topic ${topic} was deleted while the pipeline ran: the state in it is gone. ` +
+                'Stop every instance; then run once with --fresh, or raise version',
+            )
+          : new ConnectionError(`topic ${topic} was deleted while it was written to`)
+      for (const producer of this.lanes.values()) producer.kill(error)
+    }
+    this.written.set(topic, watchWritten(this.watch, topic, this.cluster, this.log, gone))
   }
 
   async begin(lane: LaneInfo): Promise<Transaction> {
@@ -94,6 +126,7 @@ export class KafkaTransactor implements Transactor {
   async close(): Promise<void> {
     for (const producer of this.lanes.values()) producer.discard()
     this.lanes.clear()
+    for (const unwatch of this.written.values()) unwatch()
     await this.cluster.close()
   }
 

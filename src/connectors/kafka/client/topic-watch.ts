@@ -1,0 +1,140 @@
+/**
+ * Looks at the topics that a running pipeline depends on, every two seconds with one request: are they still there, are they still the
+ * same (KIP-516 ids), how many partitions do they have, and who leads them. Brokers older than Kafka 2.8 do not say.
+ *
+ * A broker that has just started may not know all topics yet, so a change counts once a second look has confirmed it.
+ */
+import { monotonic } from '../../../kit/clock.ts'
+import type { Cluster } from './cluster.ts'
+import { describeTopics, type TopicFacts } from './topic-ids.ts'
+import { within } from './wait.ts'
+
+const INTERVAL = 2000
+/** Before a change is believed. */
+const CONFIRM = 500
+/** A broker that hangs is for others to notice. */
+const LOOK_TIMEOUT = 10_000
+
+/** `missing`: it was deleted, or never made. */
+export type Sight = TopicFacts | 'missing'
+
+interface Watched {
+  /** Confirmed; undefined: not known yet. */
+  sight: Sight | undefined
+  /** What it was when it was last there. */
+  facts: TopicFacts | undefined
+  /** Seen once, not confirmed. */
+  next: Sight | undefined
+  /** `monotonic` ms since when it has been `missing`. */
+  missingSince: number
+  readonly listeners: Set<Listener>
+}
+
+/** @param before what it was when it was last there; undefined: it was not seen before */
+export type Listener = (now: Sight, before: TopicFacts | undefined) => void
+
+export class TopicWatch {
+  private readonly cluster: Cluster
+  private readonly topics = new Map<string, Watched>()
+  private timer: NodeJS.Timeout | undefined
+  private looking: Promise<void> | undefined
+  private closed = false
+
+  constructor(cluster: Cluster) {
+    this.cluster = cluster
+  }
+
+  /** @returns a function that ends it. */
+  watch(topic: string, listener: Listener = () => {}): () => void {
+    let watched = this.topics.get(topic)
+    if (watched === undefined)
+      this.topics.set(topic, (watched = { sight: undefined, facts: undefined, next: undefined, missingSince: 0, listeners: new Set() }))
+    const { listeners } = watched
+    // Wrapped: the same function may watch twice.
+    const entry: Listener = (now, before) => listener(now, before)
+    listeners.add(entry)
+    this.schedule(0)
+    return () => {
+      listeners.delete(entry)
+      if (listeners.size === 0) this.topics.delete(topic)
+    }
+  }
+
+  /** What was seen and confirmed last. */
+  sight(topic: string): Sight | undefined {
+    return this.topics.get(topic)?.sight
+  }
+
+  /** ms for which the topic has been missing; 0: it is there, or was never seen. */
+  missingFor(topic: string): number {
+    const watched = this.topics.get(topic)
+    return watched?.sight === 'missing' ? monotonic() - watched.missingSince : 0
+  }
+
+  /** Looks now. Resolves when what is seen is confirmed, or nothing could be seen. Never throws. */
+  async look(): Promise<void> {
+    for (let looks = 0; looks < 3; looks++) {
+      await (this.looking ??= this.lookOnce().finally(() => {
+        this.looking = undefined
+      }))
+      if (this.closed || ![...this.topics.values()].some(w => w.next !== undefined)) return
+      await new Promise(resolve => setTimeout(resolve, CONFIRM))
+    }
+  }
+
+  close(): void {
+    this.closed = true
+    clearTimeout(this.timer)
+    this.topics.clear()
+  }
+
+  private schedule(ms: number): void {
+    if (this.closed || this.timer !== undefined || this.topics.size === 0) return
+    this.timer = setTimeout(() => {
+      void this.look().then(() => {
+        this.timer = undefined
+        this.schedule(INTERVAL)
+      })
+    }, ms)
+  }
+
+  private async lookOnce(): Promise<void> {
+    const names = [...this.topics.keys()]
+    if (names.length === 0 || this.closed) return
+    const found = await within(
+      describeTopics(this.cluster, names).catch(() => undefined),
+      LOOK_TIMEOUT,
+      undefined,
+    )
+    for (const [name, facts] of found ?? []) {
+      const watched = this.topics.get(name)
+      if (watched !== undefined && facts !== 'unknown' && !this.closed) this.see(watched, facts)
+    }
+  }
+
+  private see(watched: Watched, now: Sight): void {
+    const { sight: before } = watched
+    if (before !== undefined && same(before, now)) {
+      watched.next = undefined
+      return
+    }
+    if (before !== undefined && (watched.next === undefined || !same(watched.next, now))) {
+      watched.next = now
+      return
+    }
+    const { facts } = watched
+    watched.next = undefined
+    watched.sight = now
+    if (now === 'missing') watched.missingSince = monotonic()
+    else watched.facts = now
+    for (const listener of watched.listeners) listener(now, facts)
+  }
+}
+
+const same = (a: Sight, b: Sight): boolean =>
+  a === b ||
+  (typeof a === 'object' &&
+    typeof b === 'object' &&
+    a.id === b.id &&
+    a.partitions === b.partitions &&
+    a.leaderless.join() === b.leaderless.join())

@@ -1,0 +1,109 @@
+/**
+ * Windows that lack records: `on_gap`. A gap in a lane reaches from the watermark before it (older records would have been late) to the
+ * first record behind it that moves event time on, plus the allowed lateness (a newer one would make that record late). What overlaps it
+ * may be incomplete. As far as records keep to `allowed_lateness`, no other window is.
+ */
+import { type Json, type Message, type Output, PipelineError, type State, type TransformContext } from '../../contract/plugin.ts'
+import { saidOnce } from '../../kit/said-once.ts'
+
+export type OnGap = 'stop' | 'mark' | 'withhold' | 'dead_letter'
+
+/** A result whose window lacks records. */
+export class GapError extends PipelineError {
+  constructor(start: number, end: number) {
+    super('PIPE_GAP', `incomplete: records of the window ${start}-${end} are gone, they were deleted before they were read`)
+  }
+}
+
+/** Epoch ms; null: open on that side. */
+type Hole = [from: number | null, to: number | null]
+
+const KEY = 'gaps'
+/** More are merged: a lane that loses records all the time has one long gap. */
+const MAX_HOLES = 100
+
+interface Options {
+  readonly on_gap: OnGap
+  readonly allowed_lateness: number
+  /** ms: a window is never longer, and never comes out later after its end. */
+  readonly span: number
+  /** ms before a window's start at which a record would still have belonged to it: a session begins with its first record. Default 0. */
+  readonly reach?: number
+}
+
+export class Gaps {
+  /** A gap has begun, and no record has moved event time on since. */
+  pending: boolean
+  /** Some window may lack records. A field: it is read for each result. */
+  any: boolean
+  private holes: Hole[]
+  private readonly state: State<Json>
+  private readonly options: Options
+  private readonly withheld: () => void
+  private readonly say: ReturnType<typeof saidOnce>
+
+  constructor(ctx: TransformContext, state: State<Json>, options: Options) {
+    this.state = state
+    this.options = options
+    this.holes = (state.get(KEY) as Hole[] | undefined) ?? []
+    this.any = this.holes.length > 0
+    this.pending = this.holes.some(([, to]) => to === null)
+    const counter = ctx.metrics.counter(
+      'runner_incomplete_windows_total',
+      'Windows that lack records because those were gone before they were read',
+      {
+        pipeline: ctx.pipeline,
+        step: ctx.step,
+        action: options.on_gap,
+      },
+    )
+    this.withheld = () => counter.inc()
+    this.say = saidOnce(ctx, 'gap')
+  }
+
+  /** Records are gone behind everything that was read so far. */
+  begin(watermark: number): void {
+    this.prune(watermark)
+    if (!this.pending) this.holes.push([Number.isFinite(watermark) ? watermark : null, null])
+    this.pending = true
+    if (this.holes.length > MAX_HOLES) this.holes.splice(0, 2, [this.holes[0][0], this.holes[1][1]])
+    this.save()
+  }
+
+  /** The first record behind the gap that is newer than all before it. */
+  end(time: number): void {
+    this.pending = false
+    for (const hole of this.holes) hole[1] ??= time + this.options.allowed_lateness
+    this.save()
+  }
+
+  /** @returns whether the result may leave. @param record its value */
+  admit(message: Message, record: object, start: number, end: number, out: Output): boolean {
+    const { reach = 0 } = this.options
+    if (!this.holes.some(([from, to]) => (from === null || end > from) && (to === null || start <= to + reach))) return true
+    this.withheld()
+    const { on_gap } = this.options
+    if (on_gap === 'mark') {
+      ;(record as { incomplete?: boolean }).incomplete = true
+      return true
+    }
+    if (on_gap === 'dead_letter') {
+      out.fail(message, new GapError(start, end))
+      return false
+    }
+    this.say(() => ({
+      details: { window_start: new Date(start).toISOString(), window_end: new Date(end).toISOString() },
+      message: 'withheld a window that lacks records (on_gap); runner_incomplete_windows_total counts them',
+    }))
+    return false
+  }
+
+  private prune(watermark: number): void {
+    this.holes = this.holes.filter(([, to]) => to === null || to > watermark - this.options.span - (this.options.reach ?? 0))
+  }
+
+  private save(): void {
+    this.any = this.holes.length > 0
+    this.state.set(KEY, this.holes)
+  }
+}
