@@ -49,7 +49,7 @@ export interface Admission {
 }
 
 export interface IdentityOptions {
-  readonly pipeline: Pick<Pipeline, 'name' | 'version' | 'transforms'>
+  readonly pipeline: Pick<Pipeline, 'name' | 'version' | 'transforms' | 'links'>
   readonly log: Logger
   /** `--fresh`: state and position of each lane are dropped once, when it is first claimed. */
   readonly fresh: boolean
@@ -245,12 +245,29 @@ export class Identity {
   /** Records of the lane are gone. @throws {StateError} where a step would publish something that they belong to */
   missing(lane: LaneInfo, { lost, reason }: Gap, entries: number): void {
     const { needWhole } = this
+    const behind = this.behindLinks(lane)
+    if (behind.length > 0)
+      throw new StateError(
+        `${reason}, and ${behind.join(', ')} behind a repartition would not know of it: what they publish would lack these records.\n` +
+          this.waysOut('to begin with empty state'),
+      )
     if (entries > 0 && needWhole.length > 0)
       throw new StateError(
         `${reason}, and the state of ${needWhole.join(', ')} would have a hole (${entries} entries).\n` +
           `  - set on_gap of window and bars: mark, withhold or dead_letter keep what is whole\n${this.waysOut('to begin with empty state')}`,
       )
     this.options.log.warn({ lane: lane.id, lost }, `${reason}; reading goes on behind them`)
+  }
+
+  /** Steps that take what this lane hands over, and cannot hear of a gap. */
+  private behindLinks({ source }: LaneInfo): string[] {
+    const { links = [], transforms } = this.options.pipeline
+    const next = links[links.findIndex(l => l.source.name === source) + 1]
+    if (next === undefined) return []
+    return transforms
+      .slice(next.index + 1)
+      .filter(t => t.plugin.stateful && t.plugin.survivesGap !== true)
+      .map(t => t.name)
   }
 
   private otherRecords(lane: LaneInfo, entries: number, before: string, now: string): StateError {
