@@ -203,8 +203,8 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     overloads: [
       ['to_uint(uint): uint', (x: unknown) => x],
       ['to_uint(int): uint', impl.unsignedOf],
-      ['to_uint(double): uint', (x: number) => impl.unsignedOf(impl.wholeNumber(x))],
-      ['to_uint(decimal): uint', (x: ExactNumber) => impl.unsignedOf(impl.wholeNumber(x))],
+      ['to_uint(double): uint', (x: number) => impl.unsignedOf(impl.wholeNumber(x, 'uint'))],
+      ['to_uint(decimal): uint', (x: ExactNumber) => impl.unsignedOf(impl.wholeNumber(x, 'uint'))],
       ['to_uint(string): uint', impl.parseUnsigned],
     ],
   },

@@ -62,8 +62,8 @@ export function int64(x: bigint): bigint {
 }
 
 /** With its decimals cut off. @throws for what is far beyond 64 bits */
-export function wholeNumber(x: number | ExactNumber): bigint {
-  if (!(Math.abs(Number(x)) <= 2 ** 64)) throw new Error(`int() cannot hold ${x}`)
+export function wholeNumber(x: number | ExactNumber, name = 'int'): bigint {
+  if (!(Math.abs(Number(x)) <= 2 ** 64)) throw new Error(`${name}() cannot hold ${x}`)
   return BigInt(typeof x === 'number' ? Math.trunc(x) : String(toWhole(x, x.text.startsWith('-') ? 1 : -1)))
 }
 

@@ -158,7 +158,8 @@ function reason(error: CelError, text: string, value: unknown, part: string): st
     case 'no_matching_overload': {
       const [, types = ''] = /\((.*)\)'$/.exec(error.summary) ?? []
       const receiver = node?.op === 'rcall' ? [/'([^.(]+)/.exec(error.summary)![1]] : []
-      const given = [...receiver, ...splitTypes(types)].map(typeName).join(' and ')
+      // A namespace (`math.abs(x)`) is not a value.
+      const given = [...receiver.filter(type => !type.endsWith('Namespace')), ...splitTypes(types)].map(typeName).join(' and ')
       return `'${part}': does not work on ${given}`
     }
     case 'invalid_logical_operand':

@@ -198,3 +198,8 @@ test('a record that is nested deeper than the stack is a DataError', () => {
 test('compile refuses what check refuses', () => {
   expect(() => compile('foo(1)')).toThrow("unknown function 'foo'")
 })
+
+test('messages name the function that was called, and its arguments only', () => {
+  expect(failure('math.bitAnd(2u, dyn(""))')).toBe(`'math.bitAnd(2u, dyn(""))': does not work on an unsigned integer and text`)
+  expect(failure('uint(6.022e23)')).toMatch(/uint\(\) cannot hold 6.022e\+23/)
+})
