@@ -71,7 +71,8 @@ function jsonOf(value: ProtoValue): unknown {
 
 /** Is an expression refused for its form alone, so that what the test asks was never looked at? */
 const isUnreadable = (message: string, { evalError, anyEvalErrors }: Original): boolean =>
-  /^(unexpected|unknown function)/.test(message) && !/unbound function|undeclared reference/.test(JSON.stringify([evalError, anyEvalErrors]))
+  /^(unexpected|unknown function)/.test(message) &&
+  !/unbound function|undeclared reference/.test(JSON.stringify([evalError, anyEvalErrors]))
 
 /** The text of an error that a test expects does not count: only that there is one, and that it is not about a form that we do not read. */
 function failureOf(test: Original): string | undefined {
