@@ -74,6 +74,8 @@ export interface AdvancedSourcePlugin<C> {
    * own. Default: false. Then a second process that uses the same state directory is refused.
    */
   readonly shares?: boolean | ((config: C) => boolean)
+  /** Its lanes have one owner at a time, which changes: its instances have `holds`, and sinks fence the former owner (`claim`). */
+  readonly leased?: boolean | ((config: C) => boolean)
   /** Each run reads all that is there and ends: nothing of its position or of the state behind it is kept. */
   readonly oneShot?: boolean | ((config: C) => boolean)
   /** Its instances keep to `ctx.range`. `run --from` and `--to` are refused for others. */
@@ -163,6 +165,8 @@ export interface Arrival extends Transform {
 export interface AdvancedSinkPlugin<C> {
   /** Writes can join a transaction of `scope`. With `create` the sink's own transaction can also hold the checkpoint of a source that has none of that scope. */
   readonly transactions?: Pick<Transactional<C>, 'scope'> & Partial<Transactional<C>>
+  /** What a former owner of a lane, frozen and awake again, can still do here, as the end of a sentence. For `explain`. */
+  fence?(config: C): string
   /** Reads back what was written, if that can be done without losing a byte. Connects. */
   readDeadLetters?(config: C, context: { readonly log: Logger }): Promise<DeadLetterReader>
 }

@@ -180,6 +180,12 @@ export interface Sink {
    * are not; any other error means: none is known to be. Messages come in lane order. Calls of different lanes overlap, calls of one lane never do.
    */
   write(messages: readonly Message[], context: WriteContext): Promise<void>
+  /**
+   * This instance has claimed a lane whose former owner may still be writing (its source has `holds`): make the peer refuse those writes
+   * from now on, and throw a `FencedError` for them there. Called before anything of the lane is written, again after each restore. Not called
+   * where the sink writes into the lane's transactions.
+   */
+  claim?(lane: LaneInfo): Promise<void>
   /** As `Source.healthy`. A write that is not acknowledged within 8 seconds is seen without it. */
   healthy?(): boolean | string
   close?(): Promise<void>

@@ -17,6 +17,8 @@ export interface Pair {
   readonly reason: string
   /** How to get more, when the file could. */
   readonly hint?: string
+  /** What an instance that has lost the lane may still write, where no transaction refuses it. */
+  readonly fence?: string
   readonly dlq: boolean
 }
 
@@ -71,6 +73,7 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
     guarantee,
     reason,
     ...(hint && { hint }),
+    ...(guarantee !== 'exactly_once' && leased(source) && { fence: `an instance that has lost a lane ${fenceOf(sink)}` }),
     dlq,
   })
   const repeats = redeliveryOf(sink)
@@ -91,6 +94,11 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
   }
   return make('at_least_once', sentence(apart, repeat, `and that shows twice: ${reasonOf(sink)}`), hint)
 }
+
+const leased = ({ plugin: { leased: is }, config }: Pipeline['sources'][number]): boolean =>
+  (typeof is === 'function' ? is(config) : is) === true
+const fenceOf = ({ plugin, config }: Step<SinkStep['plugin']>): string =>
+  plugin.fence?.(config) ?? 'may finish the write that it has begun; it begins no other'
 
 const sentence = (apart: string | undefined, ...rest: string[]): string => (apart ? `${apart}; ` : '') + rest.join(', ')
 

@@ -73,6 +73,7 @@ function promises(e: Explanation, paint: Paint): string[] {
   const one = (p: Pair): string[] => [
     `  ${`${p.source} → ${p.sink}`.padEnd(width)}  ${paint(p.guarantee, words(p.guarantee))}`,
     `  ${' '.repeat(width)}  ${p.reason}`,
+    ...(p.fence ? [`  ${' '.repeat(width)}  ${paint('dim', p.fence)}`] : []),
     ...(p.hint ? [`  ${' '.repeat(width)}  ${paint('dim', p.hint)}`] : []),
   ]
   const { weakest } = e

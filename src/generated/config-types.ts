@@ -1251,7 +1251,7 @@ export interface BarsConfig {
    */
   gap_fill: 'none' | 'previous'
   /**
-   * With `gap_fill: previous`: a gap of more intervals than this is left open.
+   * With `gap_fill: previous`: a gap of more intervals than this is left open, which is logged once and counted in `runner_bars_open_gaps_total`.
    */
   gap_limit: number
   /**

@@ -283,8 +283,11 @@ export class BatchWriter {
 
   /** Counts a try of whatever failed: the sink that threw, the one whose transactions the lane uses, or the source with its own store. */
   private failed(error: Error): void {
-    if (!isRetryable(error)) return
+    const fenced = error instanceof FencedError
+    if (!isRetryable(error) && !fenced) return
     this.trouble.failed(error)
+    // The lane is another instance's: no sink is to blame.
+    if (fenced) return
     const { writers, dlq } = this.run.built
     if (!this.entry.committer.atomic) return
     this.failing = [...writers, ...(dlq ? [dlq] : [])].find(w => w.threw === error) ?? this.transactionOf()

@@ -351,6 +351,7 @@ export class Lane {
     this.state = new LaneState()
     await chain?.close()
     const { checkpoint, changes, gap } = await this.admitted()
+    await this.fenceSinks()
     const entries = checkpoint ? keptOf(checkpoint).size : 0
     if (this.generation === 0 && entries > 0 && !isReplayable(this.entry.step))
       this.run.log.info(
@@ -365,6 +366,15 @@ export class Lane {
     if (gap) await this.chain.onGap(gap)
     this.silentSince = this.silentUntil = this.run.clock.monotonic()
     return checkpoint?.position
+  }
+
+  /** Sinks outside of the lane's transactions refuse what a former owner writes, as far as they can. Only a lane with a lease has one owner. */
+  private async fenceSinks(): Promise<void> {
+    const { committer, source } = this.entry
+    const { writers, dlq } = this.run.built
+    if (!source.holds) return
+    const apart = writers.concat(dlq ?? []).filter(w => !committer.atomic || !w.joins(committer.scope))
+    await Promise.all(apart.map(w => w.sink.claim?.(this.info)))
   }
 
   /** What the lane goes on from. @throws {EnvironmentError} when that is not this pipeline's. */

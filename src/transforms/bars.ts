@@ -9,6 +9,7 @@ import {
   type Transform,
   type TransformContext,
 } from '../contract/plugin.ts'
+import { saidOnce } from '../kit/said-once.ts'
 import { EventClock } from '../kit/event-clock.ts'
 import { withKeys } from '../kit/keys/with-keys.ts'
 import calendar from '../kit/keys/calendar.schema.json' with { type: 'json' }
@@ -76,6 +77,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
     label: sizeText(interval),
     retain: revise ? retain : 0,
     gapLimit: config.gap_limit,
+    leftOpen: openGaps(config, ctx),
   })
   const tick = new TickReader(config.fields, config.max_future, config.time_unit, config.prices)
   const late = lateCounters(ctx)
@@ -170,4 +172,18 @@ function emitDated({ record, newest }: DatedBar, gaps: Gaps, out: Output): void 
   const message = new Message(record, record.symbol, newest)
   message.windowEnd = record.end
   if (!gaps.any || gaps.admit(message, record, record.start, record.end, out)) out.emit(message)
+}
+
+/** @returns what counts a gap that is too long to fill, and logs the first. */
+function openGaps({ gap_limit }: BarsConfig, ctx: TransformContext): (symbol: string, start: number) => void {
+  const help = 'Gaps that were not filled, because they are longer than gap_limit'
+  const count = ctx.metrics.counter('runner_bars_open_gaps_total', help, { pipeline: ctx.pipeline, step: ctx.step }, 'open_gaps')
+  const say = saidOnce(ctx, 'open-gap')
+  return (symbol, start) => {
+    count.inc()
+    say(() => ({
+      details: { symbol, from: new Date(start).toISOString(), gap_limit },
+      message: `left a gap open: it has more than gap_limit (${gap_limit}) intervals`,
+    }))
+  }
 }

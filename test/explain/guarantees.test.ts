@@ -97,3 +97,18 @@ describe('a promise that cannot hold', () => {
     expect(brokenPromises(pipelineOf())).toEqual([])
   })
 })
+
+describe('what an instance that has lost a lane may still write', () => {
+  const fenceOf = (from: object, to: object, delivery: Delivery = 'at_least_once'): string | undefined =>
+    guarantees(pipelineOf({ sources: [step('in', source(from))], sinks: [step('out', sink(to))], delivery }))[0].fence
+
+  it('is said where lanes have leases and no transaction refuses it', () => {
+    expect(fenceOf({ leased: true }, {})).toBe(
+      'an instance that has lost a lane may finish the write that it has begun; it begins no other',
+    )
+    expect(fenceOf({ leased: () => true }, { fence: () => 'is refused by the server' })).toBe('an instance that has lost a lane is refused by the server')
+    expect(fenceOf({ leased: () => false }, {})).toBeUndefined()
+    expect(fenceOf({}, {})).toBeUndefined()
+    expect(fenceOf({ ...transactional('a'), leased: true }, { transactions: { scope: () => 'a' } }, 'exactly_once')).toBeUndefined()
+  })
+})

@@ -5,6 +5,7 @@ import {
   defineSink,
   defineTransform,
   type SinkPlugin,
+  type SourcePlugin,
   type TransformPlugin,
   type WriteContext,
 } from '../../src/contract/plugin.ts'
@@ -139,5 +140,60 @@ test('a transform whose peer is away, and one that never ends', async () => {
   answer = () => new Promise(() => {})
   await pass(clock, 11_000)
   expect(run.notReady().join()).toMatch(/transforms are not done with a batch|the table is away/)
+  await stop(run, clock, ended)
+})
+
+/** A source whose lane has a lease, as of a group: the test says whether it still holds, and takes the lane away. */
+function leased(log: MemoryLog): { plugin: SourcePlugin; lease: { holds: boolean; lose(): void } } {
+  const lease = { holds: true, lose: () => {} }
+  const { create, ...plugin } = log.source()
+  return {
+    lease,
+    plugin: {
+      ...plugin,
+      create: (config, ctx) => {
+        lease.lose = () => ctx.lose(['a'])
+        return Object.assign(create(config, ctx), { holds: () => lease.holds })
+      },
+    },
+  }
+}
+
+test('a lane that is lost: its write is aborted, and nothing is tried again', async () => {
+  const clock = new VirtualClock(START)
+  const log = endless()
+  const { plugin, lease } = leased(log)
+  let writes = 0
+  const sink = sinkOf(async () => {
+    writes++
+    throw new ConnectionError('away')
+  })
+  const run = start({ ...pipelineOf(log, [], { retry, delivery: 'at_least_once' }), sources: [step('in', plugin)], sinks: [step('out', sink)] }, { clock })
+  const ended = run.run()
+  await pass(clock, 5000)
+  expect(writes).toBeGreaterThan(3)
+  const before = writes
+  lease.lose()
+  await pass(clock, 60_000)
+  expect(writes).toBe(before)
+  await stop(run, clock, ended)
+})
+
+test('a process that was frozen for longer than its lease writes nothing before it has claimed the lane again', async () => {
+  const clock = new VirtualClock(START)
+  const log = endless()
+  const { plugin, lease } = leased(log)
+  let writes = 0
+  let claims = 0
+  const sink: SinkPlugin = { ...sinkOf(async () => void writes++), create: () => ({ write: async () => void writes++, claim: async () => void claims++ }) }
+  lease.holds = false
+  const run = start({ ...pipelineOf(log, [], { retry, delivery: 'at_least_once' }), sources: [step('in', plugin)], sinks: [step('out', sink)] }, { clock })
+  const ended = run.run()
+  await pass(clock, 5000)
+  expect([writes, claims]).toEqual([0, 1])
+  expect(run.notReady().join()).toMatch(/may be another instance's/)
+  lease.holds = true
+  await pass(clock, 20_000)
+  expect(claims).toBe(2)
   await stop(run, clock, ended)
 })

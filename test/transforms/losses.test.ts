@@ -76,3 +76,23 @@ test('what a plugin declares as a loss is in the end line, under its word', asyn
   expect(await end('older')).toMatchObject({ code: 0, last: { in: 3, out: 1, older: 2 } })
   expect(await end('out')).toMatchObject({ code: 1, last: { out: 0, msg: expect.stringContaining("the word 'out' for a loss") } })
 })
+
+test('a gap of bars that is too long to fill', async () => {
+  const folder = tempDir({
+    'p.yaml': `name: gaps
+sources: [{ file: in.jsonl }]
+transforms:
+  - bars: { interval: 1m, gap_fill: previous, gap_limit: 2, fields: { symbol: s, price: p, volume: v, ts: ts } }
+sinks: [{ file: { path: out.jsonl } }]
+`,
+    'in.jsonl': [0, 120_000, 600_000, 1_200_000].map(ts => `${JSON.stringify({ s: 'A', p: 1, v: 1, ts })}\n`).join(''),
+  })
+  const { code, stderr } = await runRunner(['run', 'p.yaml'], { cwd: folder, env: { RUNNER_STATE_DIR: join(folder, 'state') } })
+  expect([code, stderr]).toEqual([0, expect.any(String)])
+  const lines = stderr
+    .split('\n')
+    .filter(l => l.startsWith('{'))
+    .map(l => JSON.parse(l))
+  expect(lines.filter(l => /left a gap open/.test(l.msg))).toHaveLength(1)
+  expect(lines.at(-1)).toMatchObject({ msg: 'pipeline ended', open_gaps: 2 })
+})

@@ -456,7 +456,7 @@ export class FileLane {
 
   private gap(): void {
     this.options.metrics
-      .counter('file_gaps_total', 'Rotations after which the rest of the former file was not found', { file: this.path })
+      .counter('file_gaps_total', 'Rotations after which the rest of the former file was not found', { file: this.path }, 'file_gaps')
       .inc()
   }
 }

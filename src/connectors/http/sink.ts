@@ -23,6 +23,10 @@ export default defineSink<HttpSinkConfig>({
     c.method === 'PUT'
       ? 'a PUT that is sent again changes nothing'
       : 'a request that is sent again is a second one, unless the service goes by its idempotency key',
+  fence: c =>
+    c.idempotency_header === ''
+      ? 'may finish the request that it has sent'
+      : `may finish the request that it has sent; its ${c.idempotency_header} is that of the new owner's`,
   // Only JSON that has been looked at may be put into an array.
   readsValue: c => c.batch !== 'one' || fieldsIn(c.url).length > 0,
   validateConfig,

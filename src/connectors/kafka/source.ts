@@ -26,6 +26,7 @@ export default defineSource<KafkaSourceConfig>({
   lanes: 'by_key',
   shares: true,
   oneShot: config => config.once,
+  leased: config => !config.once,
   reason: 'a topic can be read again from any offset, and the group remembers its position',
   transactions: {
     scope: scopeOf,

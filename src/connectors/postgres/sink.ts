@@ -7,6 +7,7 @@ import {
   DataError,
   defineSink,
   encodeJson,
+  type LaneInfo,
   type Message,
   type Sink,
   type WriteContext,
@@ -19,6 +20,9 @@ import {
   type PostgresHandle,
   scopeOf,
 } from '../../kit/postgres/connect.ts'
+import type { Queryable } from '../../kit/postgres/driver.ts'
+import { stateOwner } from '../../kit/state-owner.ts'
+import { assertFence, claimFence, type FenceRow } from './fence.ts'
 import { checkDatabase } from './check.ts'
 import { bodyOf, validateTable, columnNames, rowPreview, tableCommand } from './rows.ts'
 import { validateStatement, jsonOf, statementCommand } from './statements.ts'
@@ -44,6 +48,7 @@ export default defineSink<PostgresSinkConfig>({
     create: (config, context) => new PostgresTransactor(connection(config), context),
   },
   validateConfig,
+  fence: () => 'is refused by the database: each write locks and compares a row of its lane (runner_fence)',
   preview: previewOf,
   create: (config, ctx) => new PostgresSink(config, ctx),
   check: (config, ctx) =>
@@ -59,6 +64,8 @@ class PostgresSink implements Sink {
   private readonly commands: readonly Command[]
   private readonly written: { inc(n?: number): void }
   private readonly rejects: ((m: Message) => void) | undefined
+  /** By lane: what its writes have to prove. */
+  private readonly fences = new Map<string, FenceRow>()
   private handle: PostgresHandle | undefined
 
   constructor(config: PostgresSinkConfig, ctx: Context) {
@@ -86,7 +93,7 @@ class PostgresSink implements Sink {
         await transaction.exclusive(async tx => {
           for (const items of portions(usable)) await executeApart(tx, this.commands, items, rejected, transaction.diagnose)
         })
-      } else await this.writeAlone(usable, rejected)
+      } else await this.writeAlone(usable, rejected, context)
     }
     for (const [i, error] of rejected) failed.set(indexes ? indexes[i] : i, error)
     this.written.inc(messages.length - failed.size)
@@ -113,21 +120,37 @@ class PostgresSink implements Sink {
     }
   }
 
-  private async writeAlone(messages: readonly Message[], rejected: Map<number, Error>): Promise<void> {
+  async claim(lane: LaneInfo): Promise<void> {
+    if (this.handle === undefined) throw new ConnectionError('the sink is not open')
+    const { pipeline, version, step } = this.ctx
+    const token = await claimFence(this.handle.driver, `${stateOwner(`${pipeline}.${version}`, lane.group)}:${step}`, lane.id)
+    if (token === undefined) this.fences.delete(lane.id)
+    else this.fences.set(lane.id, token)
+  }
+
+  private async writeAlone(messages: readonly Message[], rejected: Map<number, Error>, context: WriteContext): Promise<void> {
     if (this.handle === undefined) throw new ConnectionError('the sink is not open')
     const { driver } = this.handle
+    const fence = this.fences.get(context.lane.id)
+    const inTransaction = (work: (tx: Queryable) => Promise<void>): Promise<void> =>
+      driver.transaction(async tx => {
+        if (fence) await assertFence(tx, fence)
+        await work(tx)
+      })
     const single = this.commands.length === 1 && this.commands[0].params !== undefined
     for (const items of portions(messages)) {
+      context.assertOwned?.()
       try {
         // One statement is a transaction of its own.
-        if (single) await execute(driver, this.commands, items)
-        else await driver.transaction(tx => execute(tx, this.commands, items))
+        if (single && !fence) await execute(driver, this.commands, items)
+        else await inTransaction(tx => execute(tx, this.commands, items))
       } catch (error) {
         if (!(error instanceof DataError)) throw error
         const mine = new Map<number, Error>()
-        await driver.transaction(tx => executeApart(tx, this.commands, items, mine, true))
+        await inTransaction(tx => executeApart(tx, this.commands, items, mine, true))
         for (const [i, cause] of mine) rejected.set(i, cause)
       }
+      context.progress?.()
     }
   }
 }

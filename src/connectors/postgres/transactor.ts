@@ -216,7 +216,7 @@ async function readState(tx: Queryable, id: string): Promise<KeptState> {
 }
 
 /** While a claim waits for its row: ends the transaction that has it, once that one does nothing. @returns what ends the looking. */
-async function freeing(driver: Driver, tx: Queryable): Promise<() => void> {
+export async function freeing(driver: Driver, tx: Queryable): Promise<() => void> {
   // Here transactions take turns, and who has ours is this process.
   if (driver.embedded) return () => {}
   const [{ pid }] = (await tx.query(OWN_PID)).rows

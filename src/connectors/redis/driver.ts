@@ -21,6 +21,13 @@ export class ReplyError extends Error {
 export interface RunOptions {
   /** All or nothing (MULTI/EXEC): the commands have to be on the same key. */
   readonly atomic?: boolean
+  /** Nothing is done, and a `FencedError` thrown, when `key` holds another token. See `Driver.fence`. */
+  readonly fence?: Fence
+}
+
+export interface Fence {
+  readonly key: string
+  readonly token: string
 }
 
 export interface Session {
@@ -57,6 +64,11 @@ export interface Driver extends Session {
   /** A connection of its own, whose commands may wait (BLOCK). */
   session(): Promise<Session>
   /** Resolves when subscribed; from then on it comes back by itself. @throws {ConnectionError | EnvironmentError} */
+  /**
+   * From now on writes with another token for `key` are refused. False: this server has no way to; `RunOptions.fence` must then not be used.
+   * Absent: the same.
+   */
+  fence?(fence: Fence): Promise<boolean>
   subscribe(patterns: readonly string[], handlers: SubscriptionHandlers): Promise<Subscription>
   /** A text says why not. */
   healthy(): boolean | string

@@ -9,16 +9,18 @@ import {
   type Message,
   type Sink,
 } from '../../contract/plugin.ts'
+import { randomUUID } from 'node:crypto'
+import { stateOwner } from '../../kit/state-owner.ts'
 import type { RedisSinkConfig } from '../../generated/config-types.ts'
 import { connect, type RedisHandle } from './connect.ts'
-import { type Command, type Driver, ReplyError, sortError } from './driver.ts'
+import { type Command, type Driver, type Fence, ReplyError, sortError } from './driver.ts'
 import { checkSink } from './check.ts'
 import { KeyOwner } from './key-owner.ts'
 import { MODES, type Mode, modeOf, trimmer, type Write, writer } from './sink-commands.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 import { checkTemplate, isFixed, readsFields } from './template.ts'
-import { validateConnection, connectionKeys } from './url.ts'
+import { parseUrl, validateConnection, connectionKeys } from './url.ts'
 
 export default defineSink<RedisSinkConfig>({
   type: 'redis',
@@ -27,6 +29,10 @@ export default defineSink<RedisSinkConfig>({
   reason: config => REDELIVERY[modeOf(config)][1],
   readsValue: c => c.hash_field !== undefined || c.score !== undefined || c.entry === 'fields' || readsFields(c[modeOf(c)] ?? ''),
   validateConfig,
+  fence: c =>
+    !['single', 'sentinel'].includes(parseUrl(c.url).kind)
+      ? 'may finish the write that it has begun; neither a cluster nor the embedded store refuses it'
+      : 'is refused by the server: each write proves a token of its lane, in one script',
   preview(config) {
     const write = writer(config)
     return m => {
@@ -96,9 +102,11 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   const written = ctx.metrics.counter('redis_written_total', 'Messages that Redis has acknowledged.', { step: ctx.step, mode })
   const owner = config.on_foreign_key === 'refuse' ? new KeyOwner(ctx.pipeline) : undefined
   let handle: RedisHandle | undefined
+  /** By lane: what its writes have to prove. */
+  const fences = new Map<string, Fence>()
 
   /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
-  const run = async (writes: readonly { index: number; write: Write }[], failed: Map<number, Error>): Promise<void> => {
+  const run = async (writes: readonly { index: number; write: Write }[], failed: Map<number, Error>, fence: Fence | undefined): Promise<void> => {
     const commands: Command[] = []
     const owners: number[] = []
     for (const { index, write } of writes) {
@@ -114,7 +122,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
       }
     }
     const atomic = writes[0].write.atomic
-    const replies = await handle!.driver.run(commands, { atomic })
+    const replies = await handle!.driver.run(commands, { atomic, fence })
     replies.forEach((reply, i) => {
       if (!(reply instanceof ReplyError)) return
       const error = sortError(reply, `${mode} ${String(commands[i][1])}`)
@@ -140,12 +148,21 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
         const ours = owner && !fixed ? await owned(owner, handle.driver, part, failed) : part
         if (ours.length > 0) {
           context.assertOwned?.()
-          await run(ours, failed)
+          await run(ours, failed, fences.get(context.lane.id))
           context.progress?.()
         }
       }
       written.inc(messages.length - failed.size)
       if (failed.size > 0) throw new BatchError(failed)
+    },
+
+    async claim(lane) {
+      if (handle === undefined) throw new ConnectionError('the sink is not open')
+      const { pipeline, version, step } = ctx
+      const key = `__runner:fence:${stateOwner(`${pipeline}.${version}`, lane.group)}:${step}:${lane.id}`
+      const fence = { key, token: randomUUID() }
+      if (await handle.driver.fence?.(fence)) fences.set(lane.id, fence)
+      else fences.delete(lane.id)
     },
 
     healthy: () => handle?.driver.healthy() ?? false,

@@ -11,6 +11,7 @@ import {
   type Source,
   type SourceContext,
 } from '../../contract/plugin.ts'
+import { logOnce } from '../../kit/said-once.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import { cronTimes, intervals, type Times } from './times.ts'
 
@@ -61,10 +62,13 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
   const lane = ctx.step
   const origin: Origin = { lane, source: ctx.step, format: 'json' }
   const end = until === undefined ? Number.POSITIVE_INFINITY : time(until)
-  const skipped = ctx.metrics.counter('runner_schedule_skipped_total', 'Times of a schedule that passed without a message', {
-    pipeline: ctx.pipeline,
-    step: ctx.step,
-  })
+  const skipped = ctx.metrics.counter(
+    'runner_schedule_skipped_total',
+    'Times of a schedule that passed without a message',
+    { pipeline: ctx.pipeline, step: ctx.step },
+    'skipped_times',
+  )
+  const saySkipped = logOnce(ctx.log, ctx.step)
   let times: Times
   /** Everything up to this time is done with. */
   let done = 0
@@ -104,6 +108,7 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
     let missed = silent ? 1 : 0
     for (let t: number | undefined = first; t !== undefined && t < last && missed < COUNTED; t = times.next(t)) missed++
     skipped.inc(missed)
+    if (missed > 0) saySkipped(() => ({ details: { times: missed }, message: 'times of the schedule passed without a message' }))
     done = last
     return silent ? [] : [last]
   }

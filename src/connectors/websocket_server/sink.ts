@@ -17,6 +17,7 @@ import {
   type CheckResult,
   type Sink,
 } from '../../contract/plugin.ts'
+import { logOnce } from '../../kit/said-once.ts'
 import type { Attachment } from '../../kit/http/listener.ts'
 import { isLoopback } from '../../kit/http/loopback.ts'
 import { checkPort } from '../../kit/http/check-port.ts'
@@ -55,6 +56,7 @@ const TURN = 100
 
 function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
   const meters = metersOf(ctx)
+  const sayDropped = logOnce(ctx.log, ctx.step)
   const topicOf = topicReader(config)
   // No dash: it separates the number.
   const session = randomBytes(6).toString('hex')
@@ -68,7 +70,13 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
     buffer: config.client_buffer,
     disconnectSlow: config.on_slow_client === 'disconnect',
     sent: () => meters.sent.inc(),
-    dropped: () => meters.dropped.inc(),
+    dropped: () => {
+      meters.dropped.inc()
+      sayDropped(() => ({
+        details: { ring_size: config.ring_size },
+        message: 'a client was too slow: a message left the ring before it had taken it; it is told of the gap',
+      }))
+    },
     tooSlow: () => meters.closed('slow').inc(),
   }
   let attachment: Attachment | undefined
@@ -195,7 +203,7 @@ function metersOf({ metrics, pipeline, step }: Context): Meters {
   const of = (name: string, help: string) => (reason: string) => metrics.counter(name, help, { ...labels, reason })
   return {
     clients: metrics.gauge('runner_websocket_clients', 'Connected clients', labels),
-    sent: metrics.counter('runner_websocket_sent_total', 'Messages sent, over all clients', labels),
+    sent: metrics.counter('runner_websocket_sent_total', 'Messages sent, over all clients', labels, 'missed_by_clients'),
     dropped: metrics.counter('runner_websocket_dropped_total', 'Messages that a slow client missed, over all clients', labels),
     closed: of('runner_websocket_closed_total', 'Connections given up'),
     refused: of('runner_websocket_refused_total', 'Clients not let in'),

@@ -41,7 +41,7 @@ function line(run: PipelineRun, last: Map<PipelineRun, { at: number; processed: 
     `in ${count(read)}`,
     `out ${count(meters.sum('sink', 'out'))}`,
     `dead ${count(dead)}`,
-    ...Object.entries(meters.losses()).map(([what, n]) => `${what.replace('_', ' ')} ${count(n)}`),
+    ...Object.entries(meters.losses()).map(([what, n]) => `${what.replaceAll('_', ' ')} ${count(n)}`),
     `lag ${count(meters.totalLag())}`,
     `${count(Math.round(rate))}/s`,
     watermark === undefined ? '' : `watermark ${new Date(watermark).toISOString().replace(/\.\d+Z$/, 'Z')}`,

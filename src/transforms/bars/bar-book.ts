@@ -21,6 +21,8 @@ export interface BookOptions {
   readonly retain: number
   /** Largest number of empty bars put into one gap; 0: gaps stay open. */
   readonly gapLimit: number
+  /** A gap of a symbol is longer than that, and is left open. */
+  leftOpen(symbol: string, start: number): void
 }
 
 /** A bar as it comes out, with the event time of its newest trade; of an empty bar, the last millisecond of its window. */
@@ -143,10 +145,13 @@ export class BarBook {
   }
 
   private gap(bar: Bar, [end, close]: [number, Exact]): DatedBar[] {
-    const { windows, label, gapLimit } = this.options
+    const { windows, label, gapLimit, leftOpen } = this.options
     const fill: DatedBar[] = []
     for (let empty = windows.after(end); empty.start < bar.start; empty = windows.after(empty.end)) {
-      if (fill.length === gapLimit) return []
+      if (fill.length === gapLimit) {
+        leftOpen(bar.symbol, end)
+        return []
+      }
       fill.push({ record: emptyBar(bar.symbol, label, empty.start, empty.end, close), newest: empty.end - 1 })
     }
     return fill

@@ -11,13 +11,14 @@ interface OutsideConfig {
 export function outsideSessions(config: OutsideConfig, ctx: TransformContext): (message: Message, time: number, out: Output) => void {
   const { session, zone = 'UTC', outside } = config
   if (session === undefined) return () => undefined
-  const counter = (action: string) =>
-    ctx.metrics.counter('runner_outside_session_messages_total', 'Messages that fell into no session', {
-      pipeline: ctx.pipeline,
-      step: ctx.step,
-      action,
-    })
-  const [dropped, dead] = [counter('dropped'), counter('dead')]
+  const counter = (action: string, loss?: string) =>
+    ctx.metrics.counter(
+      'runner_outside_session_messages_total',
+      'Messages that fell into no session',
+      { pipeline: ctx.pipeline, step: ctx.step, action },
+      loss,
+    )
+  const [dropped, dead] = [counter('dropped', 'outside_sessions'), counter('dead')]
   let known = false
   const describe = (time: number): string =>
     `${new Date(time).toISOString()} is outside of the session ${session.start} to ${session.end} ${session.days ?? 'every day'} (${zone})`

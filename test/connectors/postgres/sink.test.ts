@@ -7,7 +7,7 @@ import type { PostgresSinkConfig } from '../../../src/generated/config-types.ts'
 import { connect, type PostgresHandle } from '../../../src/kit/postgres/connect.ts'
 import plugin from '../../../src/connectors/postgres/sink.ts'
 import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
-import { type BatchError, EnvironmentError, Message } from '../../../src/contract/plugin.ts'
+import { type BatchError, EnvironmentError, FencedError, Message } from '../../../src/contract/plugin.ts'
 import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { database } from '../../support/postgres.ts'
@@ -58,6 +58,34 @@ describe.each([
       await sink.close!()
     }
   }
+
+  test('a former owner of a lane is refused; a claim ends the transaction of one that stands still', async () => {
+    const table = await make('id text primary key, n int')
+    const lane = { id: unique('in'), source: 'in', group: 'g' }
+    const context = { ...writeContext(), lane }
+    const one = await open({ table, columns: ['id', 'n'], key: ['id'] })
+    const two = await open({ table, columns: ['id', 'n'], key: ['id'] })
+    const put = (sink: Awaited<ReturnType<typeof open>>, n: number): Promise<void> => sink.write([raw(`{"id":"a","n":${n}}`)], context)
+    await one.claim!(lane)
+    await put(one, 1)
+    if (name === 'server') {
+      // What a frozen owner leaves: its row locked, and nothing more.
+      const session = await handle.driver.session()
+      session.onLost(() => {})
+      const tx = await session.begin()
+      await tx.query('select token from runner_fence where lane = $1 for share', [lane.id])
+      await two.claim!(lane)
+      await expect(tx.commit()).rejects.toThrow()
+      await session.release()
+    } else await two.claim!(lane)
+    await put(two, 2)
+    await expect(put(one, 1)).rejects.toBeInstanceOf(FencedError)
+    expect(await rows(`select n from ${table}`)).toEqual([{ n: 2 }])
+    // Not claimed: no fence, as for sources whose lanes have no lease.
+    const free = await open({ table, columns: ['id', 'n'], key: ['id'] })
+    await put(free, 3)
+    await Promise.all([one, two, free].map(s => s.close!()))
+  })
 
   sinkConformance(`postgres, ${name}`, {
     plugin,

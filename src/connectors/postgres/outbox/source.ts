@@ -10,6 +10,7 @@ export default defineSource<PostgresOutboxSourceConfig>({
   type: 'postgres_outbox',
   schema: withKeys(schema, connectionKeys),
   replayable: true,
+  leased: true,
   lanes: 'by_key',
   shares: true,
   reason: 'a row is there until it is marked as published, and the position lists what is published and not marked yet',

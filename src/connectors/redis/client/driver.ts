@@ -1,10 +1,11 @@
 /** Redis by ioredis: single server, behind sentinels, or a cluster. */
 import type { Socket } from 'node:net'
 import { type ClusterOptions, Cluster, Redis } from 'ioredis'
-import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
+import { ConnectionError, EnvironmentError, FencedError } from '../../../contract/plugin.ts'
 import {
   type Command,
   type Driver,
+  type Fence,
   type Reply,
   ReplyError,
   type RunOptions,
@@ -40,8 +41,23 @@ export class IoredisDriver implements Driver {
     await open(this.client, this.options, this.scope)
   }
 
+  /** Not in a cluster: a script may touch keys of one slot only, and the token has one. */
+  async fence(fence: Fence): Promise<boolean> {
+    if (this.client instanceof Cluster) return false
+    const [set] = await this.run([['SET', fence.key, fence.token]])
+    if (set instanceof ReplyError) throw sortError(set, fence.key)
+    const [probe] = await this.run([['EVAL', FENCED_WRITES, 1, fence.key, fence.token]])
+    if (!(probe instanceof ReplyError)) return true
+    const error = sortError(probe, fence.key)
+    if (error instanceof ConnectionError) throw error
+    // The user may not run scripts.
+    await this.run([['DEL', fence.key]])
+    return false
+  }
+
   async run(commands: readonly Command[], options: RunOptions = {}): Promise<(Reply | ReplyError)[]> {
-    const replies = await run(this.client, commands, options, this.scope)
+    const { fence } = options
+    const replies = fence && commands.length > 0 ? await runFenced(this.client, commands, fence, this.scope) : await run(this.client, commands, options, this.scope)
     this.watch.answered()
     return replies
   }
@@ -161,6 +177,30 @@ async function run(
     }),
   )
   return replies
+}
+
+/** All of them, or none when the token is another's. A key that is gone (a server that lost its data) is set again. */
+const FENCED_WRITES = `
+local token = redis.call('GET', KEYS[1])
+if not token then redis.call('SET', KEYS[1], ARGV[1])
+elseif token ~= ARGV[1] then return redis.error_reply('FENCED another instance has claimed the lane') end
+local replies = {}
+local i = 2
+while i <= #ARGV do
+  local n = tonumber(ARGV[i])
+  replies[#replies + 1] = redis.pcall(unpack(ARGV, i + 1, i + n))
+  i = i + n + 1
+end
+return replies`
+
+async function runFenced(client: Client, commands: readonly Command[], fence: Fence, name: string): Promise<(Reply | ReplyError)[]> {
+  const args = commands.flatMap(command => [command.length, ...command])
+  const [reply] = await run(client, [['EVAL', FENCED_WRITES, 1, fence.key, fence.token, ...args]], {}, name)
+  if (reply instanceof ReplyError) {
+    if (reply.kind === 'FENCED') throw new FencedError(`${name}: ${reply.message.slice('FENCED '.length)}`)
+    throw sortError(reply, name)
+  }
+  return (reply as unknown[]).map(r => (r instanceof Error ? new ReplyError(r.message) : (r as Reply)))
 }
 
 interface Pipe {

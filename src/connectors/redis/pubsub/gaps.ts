@@ -12,7 +12,7 @@ export class Gaps {
   constructor(ctx: Context) {
     this.ctx = ctx
     const { step, metrics } = ctx
-    this.count = metrics.counter('redis_pubsub_gaps_total', 'Times the subscription was lost.', { step })
+    this.count = metrics.counter('redis_pubsub_gaps_total', 'Times the subscription was lost.', { step }, 'subscription_gaps')
     this.total = metrics.counter('redis_pubsub_disconnected_seconds_total', 'Seconds without a subscription.', { step })
     this.seconds = metrics.gauge('redis_pubsub_disconnected_seconds', 'Seconds since the subscription was lost; 0 while there is one.', {
       step,

@@ -3,8 +3,9 @@
  * A position also names what was read and not acknowledged when it was made, so that a checkpoint kept elsewhere knows it again.
  */
 import { hostname } from 'node:os'
-import { type Batch, type Position, type Source, type SourceContext } from '../../../contract/plugin.ts'
+import { type Batch, type Counter, type Position, type Source, type SourceContext } from '../../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../../generated/config-types.ts'
+import { logOnce } from '../../../kit/said-once.ts'
 import { connect, type RedisHandle } from '../connect.ts'
 import type { Session } from '../driver.ts'
 import { StreamLane } from './stream-lane.ts'
@@ -20,9 +21,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
     claimed: ctx.metrics.counter('redis_stream_claimed_total', 'Entries taken over from consumers that did not acknowledge them.', {
       step: ctx.step,
     }),
-    missing: ctx.metrics.counter('redis_stream_missing_total', 'Entries that were deleted or trimmed before they were acknowledged.', {
-      step: ctx.step,
-    }),
+    missing: missingEntries(ctx),
   }
   let handle: RedisHandle | undefined
   /** One per stream: each waits for its own. */
@@ -95,6 +94,20 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
       await Promise.all(sessions.map(s => s.close()))
       sessions = []
       await handle?.release()
+    },
+  }
+}
+
+/** Counts, and logs the first. */
+function missingEntries(ctx: SourceContext): Counter {
+  const help = 'Entries that were deleted or trimmed before they were acknowledged.'
+  const count = ctx.metrics.counter('redis_stream_missing_total', help, { step: ctx.step }, 'missing_entries')
+  const say = logOnce(ctx.log, ctx.step)
+  return {
+    inc(n = 1) {
+      if (n === 0) return
+      count.inc(n)
+      say(() => ({ details: { entries: n }, message: 'entries were deleted or trimmed from the stream before they were acknowledged; they are lost' }))
     },
   }
 }

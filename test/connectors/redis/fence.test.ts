@@ -1,0 +1,73 @@
+/** A former owner of a lane writes to Redis: the server refuses it, whatever it wants to write. */
+import { expect, test } from 'vitest'
+import redisSink from '../../../src/connectors/redis/sink.ts'
+import { type BatchError, FencedError, Message, type Sink } from '../../../src/contract/plugin.ts'
+import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { cli, redisUrl } from '../../support/redis.ts'
+import { unique } from '../../support/unique.ts'
+import { sinkConfig } from './make.ts'
+
+const lane = { id: 'in/0', source: 'in', topic: 'in', partition: 0, group: 'g' }
+const context = { ...writeContext(), lane }
+
+async function open(config: object, url = redisUrl()): Promise<Sink> {
+  const sink = redisSink.create(sinkConfig({ url, ...config }), fakeContext('out'))
+  await sink.open!(new AbortController().signal)
+  return sink
+}
+
+const modes: [string, (key: string) => object, (key: string) => string[]][] = [
+  ['string', key => ({ string: key, ttl: 60_000 }), key => ['GET', key]],
+  ['hash', key => ({ hash: key, hash_field: 'id' }), key => ['HGETALL', key]],
+  ['list', key => ({ list: key, max_length: 100 }), key => ['LRANGE', key, '0', '-1']],
+  ['stream', key => ({ stream: key, max_length: 100 }), key => ['XRANGE', key, '-', '+']],
+  ['sorted_set', key => ({ sorted_set: key, score: 'n', unique_score: true }), key => ['ZRANGE', key, '0', '-1']],
+]
+
+test.each(modes)('%s: who has claimed last writes, the one before does not', async (_, config, look) => {
+  const key = unique('k')
+  const [one, two] = [await open(config(key)), await open(config(key))]
+  const write = (sink: Sink, n: number): Promise<void> => sink.write([new Message({ id: 'a', n }, 'a')], context)
+  await one.claim!(lane)
+  await write(one, 1)
+  await two.claim!(lane)
+  await write(two, 2)
+  const there = await cli(look(key))
+  expect(there).toContain('"n":2')
+  await expect(write(one, 1)).rejects.toBeInstanceOf(FencedError)
+  expect(await cli(look(key))).toBe(there)
+  // Another lane is another's.
+  await one.claim!({ ...lane, id: 'in/1' })
+  await one.write([new Message({ id: 'a', n: 3 }, 'a')], { ...context, lane: { ...lane, id: 'in/1' } })
+  await one.claim!(lane)
+  await write(one, 4)
+  await expect(write(two, 5)).rejects.toBeInstanceOf(FencedError)
+  await Promise.all([one.close!(), two.close!()])
+})
+
+test('of a batch the records that Redis refuses are named, as without a fence', async () => {
+  const key = unique('k')
+  await cli(['SET', `${key}:b`, 'a text'])
+  const sink = await open({ list: `${key}:<id>` })
+  await sink.claim!(lane)
+  const messages = ['a', 'b', 'c'].map(id => new Message({ id }))
+  const error = (await sink.write(messages, context).catch(e => e)) as BatchError
+  expect([...error.failed.keys()]).toEqual([1])
+  expect([await cli(['LLEN', `${key}:a`]), await cli(['LLEN', `${key}:c`])].map(Number)).toEqual([1, 1])
+  await sink.close!()
+})
+
+test('a server that has lost its data, and a user who may not run scripts, do not stop the writes', async () => {
+  const key = unique('k')
+  const sink = await open({ string: key })
+  await sink.claim!(lane)
+  for (const fence of (await cli(['KEYS', '__runner:fence:*'])).trim().split('\n')) await cli(['DEL', fence])
+  await sink.write([new Message({ n: 1 })], context)
+  await cli(['ACL', 'SETUSER', 'plain', 'on', '>secret', '~*', '&*', '+@all', '-@scripting'])
+  const plain = await open({ string: key, username: 'plain', password: 'secret' })
+  await plain.claim!(lane)
+  await plain.write([new Message({ n: 2 })], context)
+  expect(await cli(['GET', key])).toContain('"n":2')
+  await cli(['ACL', 'DELUSER', 'plain'])
+  await Promise.all([sink.close!(), plain.close!()])
+})
