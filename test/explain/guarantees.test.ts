@@ -106,7 +106,9 @@ describe('what an instance that has lost a lane may still write', () => {
     expect(fenceOf({ leased: true }, {})).toBe(
       'an instance that has lost a lane may finish the write that it has begun; it begins no other',
     )
-    expect(fenceOf({ leased: () => true }, { fence: () => 'is refused by the server' })).toBe('an instance that has lost a lane is refused by the server')
+    expect(fenceOf({ leased: () => true }, { fence: () => 'is refused by the server' })).toBe(
+      'an instance that has lost a lane is refused by the server',
+    )
     expect(fenceOf({ leased: () => false }, {})).toBeUndefined()
     expect(fenceOf({}, {})).toBeUndefined()
     expect(fenceOf({ ...transactional('a'), leased: true }, { transactions: { scope: () => 'a' } }, 'exactly_once')).toBeUndefined()

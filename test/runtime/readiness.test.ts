@@ -168,7 +168,10 @@ test('a lane that is lost: its write is aborted, and nothing is tried again', as
     writes++
     throw new ConnectionError('away')
   })
-  const run = start({ ...pipelineOf(log, [], { retry, delivery: 'at_least_once' }), sources: [step('in', plugin)], sinks: [step('out', sink)] }, { clock })
+  const run = start(
+    { ...pipelineOf(log, [], { retry, delivery: 'at_least_once' }), sources: [step('in', plugin)], sinks: [step('out', sink)] },
+    { clock },
+  )
   const ended = run.run()
   await pass(clock, 5000)
   expect(writes).toBeGreaterThan(3)
@@ -185,9 +188,15 @@ test('a process that was frozen for longer than its lease writes nothing before 
   const { plugin, lease } = leased(log)
   let writes = 0
   let claims = 0
-  const sink: SinkPlugin = { ...sinkOf(async () => void writes++), create: () => ({ write: async () => void writes++, claim: async () => void claims++ }) }
+  const sink: SinkPlugin = {
+    ...sinkOf(async () => void writes++),
+    create: () => ({ write: async () => void writes++, claim: async () => void claims++ }),
+  }
   lease.holds = false
-  const run = start({ ...pipelineOf(log, [], { retry, delivery: 'at_least_once' }), sources: [step('in', plugin)], sinks: [step('out', sink)] }, { clock })
+  const run = start(
+    { ...pipelineOf(log, [], { retry, delivery: 'at_least_once' }), sources: [step('in', plugin)], sinks: [step('out', sink)] },
+    { clock },
+  )
   const ended = run.run()
   await pass(clock, 5000)
   expect([writes, claims]).toEqual([0, 1])

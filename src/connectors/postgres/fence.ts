@@ -7,7 +7,8 @@ import { EnvironmentError, FencedError } from '../../contract/plugin.ts'
 import type { Driver, Queryable } from '../../kit/postgres/driver.ts'
 import { freeing } from './transactor.ts'
 
-const TABLE = 'create table if not exists runner_fence (owner text not null, lane text not null, token text not null, primary key (owner, lane))'
+const TABLE =
+  'create table if not exists runner_fence (owner text not null, lane text not null, token text not null, primary key (owner, lane))'
 const CLAIM = `
   insert into runner_fence as f (owner, lane, token) values ($1, $2, $3)
   on conflict (owner, lane) do update set token = excluded.token`

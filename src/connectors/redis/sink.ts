@@ -106,7 +106,11 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   const fences = new Map<string, Fence>()
 
   /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
-  const run = async (writes: readonly { index: number; write: Write }[], failed: Map<number, Error>, fence: Fence | undefined): Promise<void> => {
+  const run = async (
+    writes: readonly { index: number; write: Write }[],
+    failed: Map<number, Error>,
+    fence: Fence | undefined,
+  ): Promise<void> => {
     const commands: Command[] = []
     const owners: number[] = []
     for (const { index, write } of writes) {

@@ -57,7 +57,10 @@ export class IoredisDriver implements Driver {
 
   async run(commands: readonly Command[], options: RunOptions = {}): Promise<(Reply | ReplyError)[]> {
     const { fence } = options
-    const replies = fence && commands.length > 0 ? await runFenced(this.client, commands, fence, this.scope) : await run(this.client, commands, options, this.scope)
+    const replies =
+      fence && commands.length > 0
+        ? await runFenced(this.client, commands, fence, this.scope)
+        : await run(this.client, commands, options, this.scope)
     this.watch.answered()
     return replies
   }

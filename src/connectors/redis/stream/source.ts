@@ -107,7 +107,10 @@ function missingEntries(ctx: SourceContext): Counter {
     inc(n = 1) {
       if (n === 0) return
       count.inc(n)
-      say(() => ({ details: { entries: n }, message: 'entries were deleted or trimmed from the stream before they were acknowledged; they are lost' }))
+      say(() => ({
+        details: { entries: n },
+        message: 'entries were deleted or trimmed from the stream before they were acknowledged; they are lost',
+      }))
     },
   }
 }
