@@ -353,7 +353,12 @@ function countOnce(ctx: SourceContext, name: string, help: string, loss?: string
 }
 
 function answerForgotten(ctx: SourceContext): () => void {
-  const say = countOnce(ctx, 'runner_http_answers_forgotten_total', 'Answers to idempotency keys forgotten before their ttl', 'forgotten_answers')
+  const say = countOnce(
+    ctx,
+    'runner_http_answers_forgotten_total',
+    'Answers to idempotency keys forgotten before their ttl',
+    'forgotten_answers',
+  )
   return () =>
     say(
       'forgot the answer to an idempotency key before its ttl, because idempotency_key.max answers or 16 MiB of them are remembered: a repeat of that request would be written again; raise max or shorten ttl',
@@ -361,7 +366,12 @@ function answerForgotten(ctx: SourceContext): () => void {
 }
 
 function replayForgotten(ctx: SourceContext): () => void {
-  const say = countOnce(ctx, 'runner_http_replays_forgotten_total', 'Signed requests forgotten while a copy of them would be let in', 'forgotten_requests')
+  const say = countOnce(
+    ctx,
+    'runner_http_replays_forgotten_total',
+    'Signed requests forgotten while a copy of them would be let in',
+    'forgotten_requests',
+  )
   return () =>
     say(
       'forgot a signed request while a copy of it would be let in, because idempotency_key.max requests (100,000 by default) or 16 MiB of answers are remembered: a replay of that request would be written again; set idempotency_key with a higher max or a shorter ttl',
