@@ -25,6 +25,51 @@ export const systemClock: Clock = {
   },
 }
 
+/** The wall clock has jumped when it differs by more than this from what it should be, ms. */
+const JUMP = 1000
+/** How long a wall clock that has jumped must stay so, ms: then it is believed. */
+const BELIEVED_AFTER = 60_000
+
+/**
+ * A wall clock that cannot be poisoned: what it dates becomes event time, which never moves back. Slow corrections are followed at once. A
+ * jump is followed once it has lasted for a minute; until then time goes on as before.
+ */
+export class SteadyWallClock {
+  private readonly clock: Pick<Clock, 'now' | 'monotonic'>
+  private readonly onJump: (by: number) => void
+  /** Wall clock minus monotonic clock, as believed. */
+  private offset: number
+  /** A jump that is not believed yet. */
+  private jump: { readonly offset: number; readonly since: number } | undefined
+
+  /** @param onJump called when one begins, with its ms */
+  constructor(clock: Pick<Clock, 'now' | 'monotonic'>, onJump: (by: number) => void) {
+    this.clock = clock
+    this.onJump = onJump
+    this.offset = clock.now() - clock.monotonic()
+  }
+
+  now(): number {
+    const wall = this.clock.now()
+    const monotonic = this.clock.monotonic()
+    const offset = wall - monotonic
+    if (Math.abs(offset - this.offset) <= JUMP) {
+      this.offset = offset
+      this.jump = undefined
+      return wall
+    }
+    if (this.jump === undefined || Math.abs(offset - this.jump.offset) > JUMP) {
+      this.jump = { offset, since: monotonic }
+      this.onJump(Math.round(offset - this.offset))
+    } else if (monotonic - this.jump.since >= BELIEVED_AFTER) {
+      this.offset = offset
+      this.jump = undefined
+      return wall
+    }
+    return Math.round(monotonic + this.offset)
+  }
+}
+
 /** Moves only when told to. Timers fire in order of their due time, at that time. */
 export class VirtualClock implements Clock {
   private time: number

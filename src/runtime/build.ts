@@ -17,7 +17,7 @@ import {
 import { keepWithin, type Range, windowSpanOf, widen } from './backfill.ts'
 import { decodeTransform, checkTransform, type Stage } from './chain.ts'
 import { checkpointLocation } from './checkpoints/location.ts'
-import type { Clock } from '../kit/clock.ts'
+import { type Clock, SteadyWallClock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, storedCommitter } from './committer.ts'
 import type { Pipeline, Step } from '../config/model.ts'
 import { partsOf } from '../config/parts.ts'
@@ -87,13 +87,20 @@ export interface Built {
 export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const meters = new Meters(pipeline.name)
   const reports = new Map<string, Report>()
+  const steady = new SteadyWallClock(options.clock, by =>
+    options.log.warn(
+      { seconds: by / 1000 },
+      'the wall clock was set; what arrives is dated as before until the clock has stayed so for a minute',
+    ),
+  )
+  const clock = { now: () => steady.now(), monotonic: () => options.clock.monotonic() }
   const context = (step: string): Context => ({
     step,
     pipeline: pipeline.name,
     version: pipeline.version,
     log: options.log,
     metrics: meters,
-    clock: options.clock,
+    clock,
     report: report => void reports.set(step, report),
   })
   const writer = (step: Step<any>, kind: 'sink' | 'dlq' | 'link'): Writer =>

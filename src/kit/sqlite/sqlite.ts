@@ -30,6 +30,8 @@ export type Durability = 'normal' | 'full'
 /** Blocking the event loop is worse than waiting: past this SQLite gives up and we try again asynchronously. */
 const BUSY_BLOCK_MS = 50
 const BUSY_GIVE_UP_MS = 10_000
+/** How often it is looked whether the file is still the one that was opened, ms. */
+const CHECK_MS = 500
 
 const open = new Map<string, { sqlite: Promise<Sqlite>; users: number }>()
 
@@ -151,11 +153,15 @@ export class Sqlite {
   private readonly what: string
   private readonly statements = new Map<string, StatementSync>()
   private readonly commits: CommitWatch
+  /** Of the file that was opened. */
+  private readonly inode: number
+  private checked = 0
 
   constructor(db: DatabaseSync, file: string, what: string) {
     this.db = db
     this.file = file
     this.what = what
+    this.inode = statSync(file).ino
     // `data_version` changes when ANOTHER connection has committed; reading it touches shared memory only.
     const version = db.prepare('PRAGMA data_version')
     this.commits = new CommitWatch(() => (version.get() as { data_version: number }).data_version)
@@ -182,6 +188,7 @@ export class Sqlite {
 
   /** Runs a read and turns SQLite's errors into ours. */
   guard<T>(fn: () => T): T {
+    this.checkFile()
     try {
       return fn()
     } catch (error) {
@@ -211,7 +218,24 @@ export class Sqlite {
     }
   }
 
+  /**
+   * Deleted, replaced or emptied under our hands: SQLite goes on in what nobody will find again. @throws {EnvironmentError}
+   */
+  private checkFile(): void {
+    const now = performance.now()
+    if (now - this.checked < CHECK_MS) return
+    this.checked = now
+    const found = statSync(this.file, { throwIfNoEntry: false })
+    if (found !== undefined && found.ino === this.inode && found.size > 0) return
+    this.checked = 0
+    const happened = found === undefined ? 'was deleted' : found.ino === this.inode ? 'was emptied' : 'was replaced by another file'
+    throw new EnvironmentError(
+      `the ${this.what} ${this.file} ${happened} while it was in use: what was written since is gone with it. Stop every process that uses it, and restore it from a copy`,
+    )
+  }
+
   private transact<T>(fn: () => T): T {
+    this.checkFile()
     this.prepare('BEGIN IMMEDIATE').run()
     try {
       const result = fn()

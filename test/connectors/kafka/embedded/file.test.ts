@@ -1,5 +1,5 @@
 /** What can be wrong with the file itself. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
@@ -8,7 +8,7 @@ import { logKind } from '../../../../src/connectors/kafka/embedded/schema.ts'
 import { ConnectionError, EnvironmentError } from '../../../../src/contract/plugin.ts'
 import { localCheckpoints } from '../../../../src/runtime/checkpoints/local.ts'
 import { openSqlite } from '../../../../src/kit/sqlite/sqlite.ts'
-import { produce, producerOptions, readAll, record, values } from '../../../conformance/driver-lib.ts'
+import { consumerOptions, produce, producerOptions, readAll, record, values } from '../../../conformance/driver-lib.ts'
 import { place } from './place.ts'
 
 const file = place()
@@ -218,4 +218,30 @@ test('damaged records are named by file, topic and offset', async () => {
     `the embedded log ${path} is damaged: the records of t/0 from offset 1 on cannot be read (its checksum does not match). ` +
       'Restore the file from a copy, or give up these records with runner offsets reset',
   )
+})
+
+test.each([
+  ['deleted', (path: string) => rmSync(path), /was deleted while it was in use/],
+  ['emptied', (path: string) => truncateSync(path, 0), /was emptied while it was in use|is damaged/],
+  [
+    'replaced',
+    (path: string) => {
+      writeFileSync(`${path}.other`, readFileSync(path))
+      renameSync(`${path}.other`, path)
+    },
+    /was replaced by another file while it was in use/,
+  ],
+])('a file that is %s under a live run is noticed by reads and writes', async (what, fault, message) => {
+  const path = file(`${what}-live.db`)
+  const driver = embeddedDriver({ path })
+  const consumer = driver.consumer({ ...consumerOptions, topics: ['t'], group: 'g' })
+  await produce(driver, [record('t', 'before')])
+  await consumer.open({ assigned: async () => new Map(), revoked: async () => {}, lost() {} })
+  expect((await consumer.poll(AbortSignal.timeout(10_000))).messages.map(m => m.payload!.toString())).toEqual(['before'])
+  fault(path)
+  // Nothing comes: the member's own heartbeat finds it.
+  await expect(consumer.poll(AbortSignal.timeout(10_000))).rejects.toThrow(message)
+  await expect(produce(driver, [record('t', 'after')])).rejects.toThrow(message)
+  await consumer.close().catch(() => {})
+  await driver.close().catch(() => {})
 })
