@@ -131,7 +131,10 @@ export const CODES = {
     title: 'A setting names a source that is not there',
     help: 'It is the name of a step under `sources:` that is switched on: its `name:`, else its plugin.',
   },
-  CONFIG_PORT: { title: '`from` names no port', help: 'The step exists, but it does not have this port with its present config.' },
+  CONFIG_PORT: {
+    title: '`from` names no port, or a port has no sink',
+    help: 'An error: the step exists, but it does not have this port with its present config. A warning: a step emits to a port that no sink takes, and what it emits there is dropped.',
+  },
   CONFIG_EXPRESSION: {
     title: 'An expression that does not compile',
     help: 'CEL, checked with its types: an unknown function, wrong operand types or a syntax error, with the caret under the character.',

@@ -19,7 +19,7 @@ import { applySet } from './set.ts'
 import { checkStep, type CheckedStep } from './steps.ts'
 import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
 import { isOneShot } from './traits.ts'
-import { checkSourceNames, nameSteps, wire } from './wiring.ts'
+import { checkPorts, checkSourceNames, nameSteps, wire } from './wiring.ts'
 
 export interface LoadOptions {
   /** Default: the process's environment. */
@@ -138,17 +138,27 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   // A step whose plugin could not be loaded is not there to be found; the plugin's own problem is all there is to say.
   const wiring = registry.incomplete ? new Problems() : problems
   const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, wiring)]))
-  // A source that is itself wrong has no name to be found by.
-  if (problems.empty) for (const step of steps) checkSourceNames(step, names, problems)
+  // A step that is none, or whose plugin is unknown, has no name to be found by.
+  const complete = !registry.incomplete && steps.length === stepCount(root)
+  if (complete) for (const step of steps) checkSourceNames(step, names, problems)
+  checkPorts(steps, names, froms, problems)
   await checkEndpoints(root, [...names.values()], problems)
   const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms, new Set(registry.loaded)) : undefined
+  if (complete && options.forDlq !== true) checkSources(steps, root, problems)
+  if (value?.delivery === 'exactly_once') checkDelivery(pipeline ? partsOf(pipeline) : soundParts(steps, names), root, problems)
   if (pipeline) {
-    checkWhole(pipeline, root, problems, options.forDlq === true)
     checkLaneKeys(pipeline, names, problems)
     checkLinks(pipeline, names, problems)
   }
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
+
+/** Steps that the file has, whatever they are. */
+const stepCount = (root: MapNode): number =>
+  SECTIONS.reduce((n, [section]) => {
+    const node = root.entries.get(section)?.value
+    return n + (section === 'dlq' ? (node ? 1 : 0) : node?.kind === 'seq' ? node.items.length : 0)
+  }, 0)
 
 async function checkSteps(root: MapNode, context: Parameters<typeof checkStep>[4]): Promise<CheckedStep[]> {
   const steps: CheckedStep[] = []
@@ -284,12 +294,33 @@ function eventTimeOf({ type, config, foreign }: Step): string | undefined {
 /** As a value in a flow map. */
 const plainYaml = (text: string): string => (/^[\w.]+( [\w.+*/-]+)*$/.test(text) ? text : JSON.stringify(text))
 
-/** What only the whole pipeline shows. */
-function checkWhole(pipeline: Pipeline, root: MapNode, problems: Problems, sourcesMayBeOff: boolean): void {
-  if (pipeline.sources.length === 0 && !sourcesMayBeOff)
+/** A source that is wrong is one that is there. */
+function checkSources(steps: readonly CheckedStep[], root: MapNode, problems: Problems): void {
+  const sources = steps.filter(s => s.kind === 'source')
+  if (sources.length > 0 && sources.every(s => !s.enabled))
     problems.add('CONFIG_DISABLED', root.entries.get('sources')!.key, ['sources'], 'every source is switched off: there is nothing to read')
-  if (pipeline.delivery !== 'exactly_once') return
-  for (const { from, to, reason } of partsOf(pipeline).flatMap(part => obstacles(part.sources, part.sinks))) {
+}
+
+/** What the steps that are right show already: one step more only makes it harder. Not where a step hands over to a part of its own. */
+function soundParts(steps: readonly CheckedStep[], names: ReadonlyMap<CheckedStep, string>): DeliveryPart[] {
+  if (steps.some(s => s.kind === 'transform' && (s.plugin as TransformPlugin).link !== undefined)) return []
+  const enabled = (section: string): any[] => steps.filter(s => s.enabled && s.path[0] === section).map(s => ({ ...s, name: names.get(s)! }))
+  // Of a step that is wrong only its kind is known: what can take no part whatever its settings are.
+  const sources = enabled('sources').map(s => (s.valid ? s : { ...s, plugin: { ...s.plugin, transactions: undefined, oneShot: false } }))
+  const sinks = enabled('sinks').filter(s => s.valid || s.plugin.transactions === undefined)
+  return sources.map(s => ({ sources: [s], sinks: s.valid ? sinks : sinks.filter(k => k.plugin.transactions === undefined), unsure: !s.valid }))
+}
+
+interface DeliveryPart {
+  readonly sources: Parameters<typeof obstacles>[0]
+  readonly sinks: Parameters<typeof obstacles>[1]
+  /** The source is wrong: nothing is said of it alone. */
+  readonly unsure?: boolean
+}
+
+function checkDelivery(parts: readonly DeliveryPart[], root: MapNode, problems: Problems): void {
+  const found = parts.flatMap(part => obstacles(part.sources, part.sinks).filter(o => o.to !== undefined || !part.unsure))
+  for (const { from, to, reason } of found) {
     const entry = root.entries.get('delivery')!
     problems.add(
       'CONFIG_DELIVERY',

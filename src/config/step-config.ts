@@ -1,5 +1,5 @@
 /** The config of one step, checked by its plugin's own schema, expressions and check. */
-import type { Plugin } from '../contract/plugin.ts'
+import type { ConfigProblem, Plugin } from '../contract/plugin.ts'
 import { renameOldKeys } from './aliases.ts'
 import { convert } from './convert.ts'
 import type { Env } from './env.ts'
@@ -59,6 +59,7 @@ export async function checkConfig(
     if (!f.partial) problems.mask(f.node.span)
   }
   const before = problems.count
+  const wrong = new Set<string>()
   // A key that stands beside the plugin instead of in it is not missing as well.
   const found = (await diagnose(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
   report(
@@ -68,10 +69,20 @@ export async function checkConfig(
     problems,
     secrets.map(s => formatPath(s.path)),
   )
+  for (const { path: at } of found) if (at.length > 0) wrong.add(String(at[0]))
   maskMisspelt(node, schema, problems)
-  await checkExpressions(expressions, p => place(p), unresolved, problems)
+  for (const { path: at } of expressions) {
+    const count = problems.count
+    await checkExpressions(
+      expressions.filter(e => e.path === at),
+      p => place(p),
+      unresolved,
+      problems,
+    )
+    if (problems.count > count && at.length > 0) wrong.add(String(at[0]))
+  }
   const known = unresolved.size === 0 && misplaced.size === 0
-  if (problems.count === before && known) runCheck(plugin, value, place, entry.key, path, problems)
+  if (known) runCheck(plugin, soundPart(value, schema, wrong), wrong, place, entry.key, path, problems)
   return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && known }
 }
 
@@ -97,10 +108,35 @@ function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void 
   }
 }
 
-function runCheck(plugin: Plugin, config: unknown, place: Locate, key: Span, path: Path, problems: Problems): void {
+/** The config without the keys that are wrong; with their defaults, where they have one. */
+function soundPart(value: any, schema: Schema, wrong: ReadonlySet<string>): any {
+  if (wrong.size === 0 || typeof value !== 'object' || value === null) return value
+  const sound = { ...value }
+  for (const key of wrong) {
+    const fallback = alternatives(schema.properties?.[key], schema).find(s => s.default !== undefined)?.default
+    // A default that is a text may stand for a number or a variable.
+    if (fallback === undefined || typeof fallback === 'string') delete sound[key]
+    else sound[key] = fallback
+  }
+  return sound
+}
+
+/** @param wrong keys with a problem already: what the plugin says of them, or because of them, may not be so */
+function runCheck(
+  plugin: Plugin,
+  config: unknown,
+  wrong: ReadonlySet<string>,
+  place: Locate,
+  key: Span,
+  path: Path,
+  problems: Problems,
+): void {
   if (!plugin.validateConfig) return
+  const follows = (p: ConfigProblem): boolean =>
+    wrong.size > 0 && (p.path.length === 0 || wrong.has(String(p.path[0])) || [...wrong].some(w => new RegExp(`\\b${w}\\b`).test(p.message)))
   try {
     for (const p of plugin.validateConfig(config as never)) {
+      if (follows(p)) continue
       const at = place(p.path)
       const here = p.path.length === 0 ? key : at.find.partial || p.on === 'key' ? (at.find.key ?? key) : valueSpan(at.find)
       if (!p.source) {
@@ -110,6 +146,8 @@ function runCheck(plugin: Plugin, config: unknown, place: Locate, key: Span, pat
       problems.addElsewhere('CONFIG_CHECK', p.source, here, at.path, p.message, p.suggestion)
     }
   } catch (error) {
+    // A plugin may count on what its schema says.
+    if (wrong.size > 0) return
     problems.add('CONFIG_CHECK', key, path, `the plugin ${plugin.type} has to be corrected: ${thrownText('validateConfig', error)}`)
   }
 }

@@ -68,7 +68,8 @@ export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>,
     problems.add('CONFIG_FROM', at, path, `the step ${stepName} is switched off`)
   } else if (target.valid && !portsOf(target).includes(port)) {
     const ports = portsOf(target)
-    const has = ports.length > 0 ? `it has ${ports.join(', ')}` : 'it has none'
+    const way = target.type === 'validate' && port === 'invalid' ? '; on_invalid: port gives it one' : ''
+    const has = ports.length > 0 ? `it has ${ports.join(', ')}` : `it has none${way}`
     const near = suggest(port, ports)
     problems.add('CONFIG_PORT', at, path, `${stepName} has no port ${port}; ${has}`, near && `${stepName}.${near}`)
   }
@@ -95,6 +96,27 @@ export function checkSourceNames(step: CheckedStep, names: ReadonlyMap<CheckedSt
       off ? `the source ${wanted} is switched off` : `there is no source ${wanted}; there are ${there.join(', ')}`,
       suggest(wanted, there),
     )
+  }
+}
+
+/** A port that no sink takes: what goes there is gone, which is seldom meant. */
+export function checkPorts(
+  steps: readonly CheckedStep[],
+  names: ReadonlyMap<CheckedStep, string>,
+  froms: ReadonlyMap<CheckedStep, From | undefined>,
+  problems: Problems,
+): void {
+  const taken = new Set([...froms].flatMap(([sink, from]) => (from && sink.enabled ? [`${from.step}.${from.port}`] : [])))
+  for (const step of steps) {
+    if (!step.enabled || !step.valid) continue
+    const ports = portsOf(step)
+    // A sink that names a port it does not have was meant for one of these.
+    if ([...froms.values()].some(from => from !== undefined && from.step === names.get(step) && !ports.includes(from.port))) continue
+    for (const port of ports) {
+      const id = `${names.get(step)}.${port}`
+      if (!taken.has(id))
+        problems.warn('CONFIG_PORT', step.key, [...step.path, step.type], `no sink takes ${id}: its messages are dropped. Add a sink with from: ${id}`)
+    }
   }
 }
 

@@ -99,6 +99,15 @@ export const ERRORS = {
     ends: 'record',
     help: 'Only with `on_gap: dead_letter`. The dead letter is the result as it would have been published. Raise the retention of the topic above the longest time a pipeline may stand still.',
   },
+  PIPE_TOPIC_MISSING: {
+    class: 'PipelineError',
+    title: 'A topic that is read is not in the embedded log',
+    example: 'topic ticks is not in the embedded log; it is read from its first record on once something writes to it',
+    retryable: false,
+    exit: 1,
+    ends: 'nothing',
+    help: 'Logged as a warning at the start: the name is misspelt, or its writer has not begun yet. Reading creates no topic; `runner topics list` shows those that are there, `runner topics create` makes one.',
+  },
   PIPE_VERDICT: {
     class: 'VerdictError',
     title: 'A pipeline that ran to its end says no',

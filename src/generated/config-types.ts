@@ -1910,7 +1910,7 @@ export interface UnnestConfig {
 }
 
 /**
- * Lets a message pass when its value fits a JSON Schema, unchanged. Others go to the dead letters with everything that is wrong with them.
+ * Lets a message pass when its value fits a JSON Schema, unchanged. Others go to the dead letters with everything that is wrong with them, or with `on_invalid: port` to the port `invalid`, for a sink with `from: validate.invalid`.
  */
 export interface ValidateConfig {
   /**
@@ -1929,6 +1929,10 @@ export interface ValidateConfig {
   references?: {
     [k: string]: string
   }
+  /**
+   * Where a message goes that does not fit. `dlq` (the default): to the dead letters. `port`: to the port `invalid`, unchanged but for a header `error_message` that says what is wrong; a sink takes it with `from: validate.invalid` (the step's name, a dot, the port).
+   */
+  on_invalid?: 'dlq' | 'port'
   /**
    * `check`: a value that does not match its `format` fails, in every draft. `ignore`: formats only describe.
    */

@@ -74,6 +74,7 @@ class Checker {
         [...path, 'outputs'],
         'sink',
         this.pipeline.sinks.map(s => s.name),
+        outputs.has(undefined),
       )
     if (deadLetters && !this.pipeline.dlq)
       this.add([...path, 'dead_letters'], 'key', `the pipeline has no dlq; without one it stops at a bad record: expect 'stops'`)
@@ -88,9 +89,9 @@ class Checker {
   }
 
   /** A list stands for the only one; a map names them. */
-  private choice(path: Path, what: string, names: readonly string[]): void {
+  private choice(path: Path, what: string, names: readonly string[], one = false): void {
     const node = this.source.node(path)
-    if (node?.kind === 'map') {
+    if (node?.kind === 'map' && !one) {
       for (const name of node.entries.keys()) if (!names.includes(name)) this.unknown([...path, name], what, name, names)
     } else if (names.length > 1) {
       this.add(

@@ -1,10 +1,18 @@
 /** What a test expects: messages per sink, dead letters, metrics, an error that stops the pipeline. */
 import type { Json } from '../contract/plugin.ts'
 import type { Problems } from '../config/problems.ts'
-import { type Path, toValue } from '../config/tree.ts'
+import { type MapNode, type Path, toValue } from '../config/tree.ts'
 import type { Channel, Expectation, Expected, Metric } from './model.ts'
 import type { TestSource } from './source.ts'
 import { bytes, time } from './values.ts'
+
+const CHANNEL_KEYS = new Set(['match', 'order', 'count', 'messages'])
+
+/** `outputs: { count: 3 }`: a map that says how to compare, where the names of sinks would have lists or maps. */
+function isChannel(node: MapNode): boolean {
+  const keys = [...node.entries.keys()]
+  return keys.every(key => CHANNEL_KEYS.has(key)) && keys.some(key => key !== 'messages' && node.entries.get(key)!.value.kind === 'scalar')
+}
 
 export class ExpectationReader {
   private readonly source: TestSource
@@ -19,6 +27,7 @@ export class ExpectationReader {
     const outputs = new Map<string | undefined, Channel>()
     const node = this.source.node([...path, 'outputs'])
     if (node?.kind === 'seq') outputs.set(undefined, this.channel([...path, 'outputs']))
+    else if (node?.kind === 'map' && isChannel(node)) outputs.set(undefined, this.channel([...path, 'outputs']))
     else if (node?.kind === 'map') for (const name of node.entries.keys()) outputs.set(name, this.channel([...path, 'outputs', name]))
     const stops = [...path, 'stops']
     return {

@@ -1,6 +1,7 @@
 /** Lets a message pass when its value fits a JSON Schema. */
 import type { ValidateConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
+import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import { compileSchema, type Validate } from './validate/json-schema.ts'
 import schema from './validate.schema.json' with { type: 'json' }
 
@@ -8,14 +9,20 @@ export default defineTransform<ValidateConfig>({
   type: 'validate',
   schema,
   validateConfig,
+  ports: config => (config.on_invalid === 'port' ? ['invalid'] : []),
   create(config) {
     const problemOf = validator(config)
+    const toPort = config.on_invalid === 'port'
     return {
       process(messages, out) {
         for (const m of messages) {
           const problem = problemOf(m.value)
           if (problem === undefined) out.emit(m)
-          else out.fail(m, new DataError(problem))
+          else if (!toPort) out.fail(m, new DataError(problem))
+          else {
+            m.headers = [...(m.headers ?? []), [DLQ_HEADERS.message, problem.slice(0, 2000)]]
+            out.emitTo('invalid', m)
+          }
         }
       },
     }

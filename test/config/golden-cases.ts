@@ -285,8 +285,25 @@ export const cases: readonly Case[] = [
   },
   {
     title: 'from a port that is there',
-    yaml: `name: x\n${SOURCE}plugins: [splits.ts]\ntransforms:\n  - splits:\nsinks:\n  - kafka: { topic: b }\n    from: splits.left\n`,
+    yaml: `name: x\n${SOURCE}plugins: [splits.ts]\ntransforms:\n  - splits:\nsinks:\n  - kafka: { topic: b }\n    from: splits.left\n  - kafka: { topic: c }\n    from: splits.right\n`,
     codes: [],
+  },
+  {
+    title: 'a port that no sink takes',
+    yaml: `name: x\n${SOURCE}plugins: [splits.ts]\ntransforms:\n  - «splits»:\nsinks:\n  - kafka: { topic: b }\n    from: splits.left\n`,
+    codes: ['CONFIG_PORT'],
+    says: ['no sink takes splits.right'],
+  },
+  {
+    title: 'the port of validate',
+    yaml: `name: x\n${SOURCE}transforms:\n  - validate: { schema: { type: object }, on_invalid: port }\nsinks:\n  - kafka: { topic: b }\n  - kafka: { topic: c }\n    from: validate.invalid\n`,
+    codes: [],
+  },
+  {
+    title: 'the port of validate, which it has to be given',
+    yaml: `name: x\n${SOURCE}transforms:\n  - validate: { schema: { type: object } }\nsinks:\n  - kafka: { topic: b }\n  - kafka: { topic: c }\n    from: «validate.invalid»\n`,
+    codes: ['CONFIG_PORT'],
+    says: ['on_invalid: port'],
   },
   {
     title: 'from without a port',
@@ -412,6 +429,26 @@ export const cases: readonly Case[] = [
     ),
     codes: ['CONFIG_LANE_KEY'],
     says: ['keyed_by', 'repartition: { by: user }'],
+  },
+  {
+    title: 'everything in one round: schema, plugin check, names of sources and delivery, each at its place',
+    yaml: `name: x
+sources:
+  - kafka: { topics: [a], «tpoics»: [b], session_timeout: «10ms» }
+transforms:
+  - reconcile: { left: kafka, right: «nowhere», key: k }
+  - filter: price > «nope»(1)
+sinks:
+  - redis: { list: l, hash: «h», max_length: «many» }
+delivery: «exactly_once»
+`,
+    codes: ['CONFIG_UNKNOWN_KEY', 'CONFIG_CHECK', 'CONFIG_SOURCE', 'CONFIG_EXPRESSION', 'CONFIG_CHECK', 'CONFIG_TYPE', 'CONFIG_DELIVERY'],
+    says: ['tpoics', 'too short', 'nowhere', 'nope', 'list says already', 'must be an integer', 'kafka -> redis'],
+  },
+  {
+    title: 'what a plugin says because of a key that is wrong is not said',
+    yaml: `name: x\n${SOURCE}sinks:\n  - redis: { sorted_set: s, score: «5» }\n  - kafka: { «topik»: b }\n`,
+    codes: ['CONFIG_TYPE', 'CONFIG_UNKNOWN_KEY'],
   },
   {
     title: 'exactly once into a sink without transactions',

@@ -261,3 +261,29 @@ describe('promoting rules', () => {
     expect(idsOn('acme', 'Active')).toEqual(['acme-1', 'acme-2', 'acme-3', 'acme-4', 'acme-6'])
   })
 })
+
+test('a spreadsheet that is not shared dead-letters its own batches, at each start too, and stops no other company; shared, a replay writes them once', async () => {
+  sheets.share('sheet-acme', false)
+  start('txns-ingest')
+  const consumer = start('txns-consumer')
+  await insist([txn('acme', 1), txn('bolt', 1)])
+  await eventually(() => expect(idsOn('bolt')).toEqual(['bolt-1']))
+  const flow = file('pipelines/txns-consumer.yaml')
+  const dlq = async (...args: string[]) => JSON.parse((await runRunner(['dlq', ...args, '--json'], { env, cwd: tempDir() })).stdout) as any
+  await eventually(async () =>
+    expect((await dlq('ls', flow)).letters).toMatchObject([{ step: 'google_sheets', error_type: 'data', error_message: expect.stringContaining('share the spreadsheet') }]),
+  )
+  consumer.kill('SIGKILL')
+  await consumer.exited
+  const again = start('txns-consumer')
+  await insist([txn('acme', 2), txn('bolt', 2)])
+  await eventually(() => expect(idsOn('bolt')).toEqual(['bolt-1', 'bolt-2']))
+  again.kill('SIGTERM')
+  await again.exit(0)
+  expect(idsOn('acme')).toEqual([])
+  sheets.share('sheet-acme', true)
+  expect(await dlq('replay', flow, '--to', 'step')).toMatchObject({ failed_again: 0, left: [] })
+  expect(idsOn('acme').toSorted()).toEqual(['acme-1', 'acme-2'])
+  expect(await dlq('replay', flow, '--to', 'step')).toMatchObject({ replayed: 0 })
+  expect(await dlq('ls', flow)).toMatchObject({ open: 0 })
+})

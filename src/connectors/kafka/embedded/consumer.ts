@@ -1,5 +1,5 @@
 /** Reads what its membership owns, partition by partition in turn. */
-import { ConnectionError, FencedError, type Message, StateError } from '../../../contract/plugin.ts'
+import { ConnectionError, FencedError, type Message, PipelineError, StateError } from '../../../contract/plugin.ts'
 import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../driver.ts'
 import { committedOffset, type Part } from './group.ts'
 import type { Log } from './log.ts'
@@ -12,6 +12,8 @@ export class EmbeddedConsumer implements Consumer {
   private log!: Log
   private membership: Membership | undefined
   private turn = 0
+  /** Topics that were not there when it began: all of their records come after that. */
+  private awaited: ReadonlySet<string> = new Set()
   private unwatch: (() => void) | undefined
   private wake: (() => void) | undefined
 
@@ -22,7 +24,12 @@ export class EmbeddedConsumer implements Consumer {
 
   async open(handlers: ConsumerHandlers): Promise<void> {
     this.log = await this.openLog()
-    await this.log.topics.ensure(this.options.topics)
+    // Reading makes no topic: a name that is misspelt would be one for good. The writer that makes it wakes the group.
+    this.awaited = new Set(this.options.topics.filter(name => !this.log.topics.find(name)))
+    for (const name of this.awaited)
+      this.options.onError(
+        new PipelineError('PIPE_TOPIC_MISSING', `topic ${name} is not in the embedded log; it is read from its first record on once something writes to it`),
+      )
     const membership = new Membership(this.log, {
       options: this.options,
       handlers,
@@ -129,7 +136,7 @@ export class EmbeddedConsumer implements Consumer {
   private start(part: Part): number {
     const committed = committedOffset(this.log.db, this.options.group, part.part)
     const { first, next } = bounds(this.log.db, part.part)
-    if (!committed) return this.options.startAt === 'earliest' ? first : next
+    if (!committed) return this.options.startAt === 'earliest' || this.awaited.has(part.topic) ? first : next
     const { offset } = committed
     if (offset > next)
       throw new StateError(

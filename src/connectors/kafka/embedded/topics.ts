@@ -82,7 +82,7 @@ export class Topics {
         const row = insert.get(newId(), topic, JSON.stringify(config)) as { id: number } | undefined
         if (!row) continue
         for (let num = 0; num < partitions; num++) this.db.prepare('INSERT INTO part (topic, num) VALUES (?, ?)').run(row.id, num)
-        // Its readers may have read a former topic of this name.
+        // Its readers wait for it, or have read a former topic of this name.
         Group.topicChanged(this.db, topic)
       }
     })
