@@ -304,11 +304,16 @@ function checkSources(steps: readonly CheckedStep[], root: MapNode, problems: Pr
 /** What the steps that are right show already: one step more only makes it harder. Not where a step hands over to a part of its own. */
 function soundParts(steps: readonly CheckedStep[], names: ReadonlyMap<CheckedStep, string>): DeliveryPart[] {
   if (steps.some(s => s.kind === 'transform' && (s.plugin as TransformPlugin).link !== undefined)) return []
-  const enabled = (section: string): any[] => steps.filter(s => s.enabled && s.path[0] === section).map(s => ({ ...s, name: names.get(s)! }))
+  const enabled = (section: string): any[] =>
+    steps.filter(s => s.enabled && s.path[0] === section).map(s => ({ ...s, name: names.get(s)! }))
   // Of a step that is wrong only its kind is known: what can take no part whatever its settings are.
   const sources = enabled('sources').map(s => (s.valid ? s : { ...s, plugin: { ...s.plugin, transactions: undefined, oneShot: false } }))
   const sinks = enabled('sinks').filter(s => s.valid || s.plugin.transactions === undefined)
-  return sources.map(s => ({ sources: [s], sinks: s.valid ? sinks : sinks.filter(k => k.plugin.transactions === undefined), unsure: !s.valid }))
+  return sources.map(s => ({
+    sources: [s],
+    sinks: s.valid ? sinks : sinks.filter(k => k.plugin.transactions === undefined),
+    unsure: !s.valid,
+  }))
 }
 
 interface DeliveryPart {

@@ -133,7 +133,8 @@ function runCheck(
 ): void {
   if (!plugin.validateConfig) return
   const follows = (p: ConfigProblem): boolean =>
-    wrong.size > 0 && (p.path.length === 0 || wrong.has(String(p.path[0])) || [...wrong].some(w => new RegExp(`\\b${w}\\b`).test(p.message)))
+    wrong.size > 0 &&
+    (p.path.length === 0 || wrong.has(String(p.path[0])) || [...wrong].some(w => new RegExp(`\\b${w}\\b`).test(p.message)))
   try {
     for (const p of plugin.validateConfig(config as never)) {
       if (follows(p)) continue

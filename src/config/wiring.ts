@@ -115,7 +115,12 @@ export function checkPorts(
     for (const port of ports) {
       const id = `${names.get(step)}.${port}`
       if (!taken.has(id))
-        problems.warn('CONFIG_PORT', step.key, [...step.path, step.type], `no sink takes ${id}: its messages are dropped. Add a sink with from: ${id}`)
+        problems.warn(
+          'CONFIG_PORT',
+          step.key,
+          [...step.path, step.type],
+          `no sink takes ${id}: its messages are dropped. Add a sink with from: ${id}`,
+        )
     }
   }
 }

@@ -271,7 +271,9 @@ test('a spreadsheet that is not shared dead-letters its own batches, at each sta
   const flow = file('pipelines/txns-consumer.yaml')
   const dlq = async (...args: string[]) => JSON.parse((await runRunner(['dlq', ...args, '--json'], { env, cwd: tempDir() })).stdout) as any
   await eventually(async () =>
-    expect((await dlq('ls', flow)).letters).toMatchObject([{ step: 'google_sheets', error_type: 'data', error_message: expect.stringContaining('share the spreadsheet') }]),
+    expect((await dlq('ls', flow)).letters).toMatchObject([
+      { step: 'google_sheets', error_type: 'data', error_message: expect.stringContaining('share the spreadsheet') },
+    ]),
   )
   consumer.kill('SIGKILL')
   await consumer.exited

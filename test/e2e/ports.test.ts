@@ -14,7 +14,10 @@ test('examples/ports passes its tests and runs: what does not fit is in the file
   const { code, stdout, stderr } = await runRunner(['run', 'pipeline.yaml'], { cwd })
   expect(code, stderr).toBe(0)
   expect(stdout).toBe('{"order":1,"amount":20}\n')
-  const lines = readFileSync(join(cwd, 'invalid.jsonl'), 'utf8').trim().split('\n').map(l => JSON.parse(l) as any)
+  const lines = readFileSync(join(cwd, 'invalid.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map(l => JSON.parse(l) as any)
   expect(lines.map(l => l.value)).toEqual([{ order: 2, amount: -1 }, { order: 3 }])
   expect(lines.map(l => l.headers.error_message)).toEqual([expect.stringContaining('amount'), expect.stringContaining('amount')])
 })
@@ -28,7 +31,8 @@ test('reading makes no topic on the embedded log: it is said, and what is writte
   const env = { KAFKA_BROKERS: undefined }
   const reader = startRunner(['run', 'read.yaml', '--log-format', 'json'], { cwd, env })
   await reader.line('topic orders is not in the embedded log')
-  const topics = async (): Promise<any[]> => JSON.parse((await runRunner(['topics', 'list', '--json'], { cwd, env })).stdout).topics as any[]
+  const topics = async (): Promise<any[]> =>
+    JSON.parse((await runRunner(['topics', 'list', '--json'], { cwd, env })).stdout).topics as any[]
   expect(await topics()).toEqual([])
   expect((await runRunner(['run', 'write.yaml'], { cwd, env })).code).toBe(0)
   await eventually(() => expect(readFileSync(join(cwd, 'out.jsonl'), 'utf8').trim().split('\n').toSorted()).toEqual(['{"n":1}', '{"n":2}']))

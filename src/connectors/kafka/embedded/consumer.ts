@@ -28,7 +28,10 @@ export class EmbeddedConsumer implements Consumer {
     this.awaited = new Set(this.options.topics.filter(name => !this.log.topics.find(name)))
     for (const name of this.awaited)
       this.options.onError(
-        new PipelineError('PIPE_TOPIC_MISSING', `topic ${name} is not in the embedded log; it is read from its first record on once something writes to it`),
+        new PipelineError(
+          'PIPE_TOPIC_MISSING',
+          `topic ${name} is not in the embedded log; it is read from its first record on once something writes to it`,
+        ),
       )
     const membership = new Membership(this.log, {
       options: this.options,
