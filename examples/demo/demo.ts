@@ -44,6 +44,11 @@ call('run', 'examples/demo/load-ticks.yaml', '--log-level', 'warn')
 console.log(
   `  ${readFileSync('examples/data/ticks.jsonl', 'utf8').trimEnd().split('\n').length.toLocaleString('en-US')} lines in ${((performance.now() - loaded) / 1000).toFixed(1)} s, good and bad alike\n`,
 )
+// What is read by then is there: reading creates no topic.
+for (const topic of ['bars.BTCUSDT.1m', 'events.v1.dlq']) {
+  command(`runner topics create ${topic}`)
+  output('topics', 'create', topic)
+}
 command('runner run pipelines/bars.yaml   (and two small pipelines that print what it writes)')
 const started = performance.now()
 const { bars, dead } = await follow()
