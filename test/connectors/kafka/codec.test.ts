@@ -6,6 +6,7 @@ import { batchHeader, SetReader } from '../../../src/connectors/kafka/codec/deco
 import { BatchBuilder, stamp } from '../../../src/connectors/kafka/codec/encode.ts'
 import type { OutRecord } from '../../../src/connectors/kafka/driver.ts'
 import type { Header, Message } from '../../../src/contract/plugin.ts'
+import { character } from '../../support/characters.ts'
 
 const COMPRESSIONS: readonly Compression[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 const origin = { lane: 't/0', source: 's', topic: 't', partition: 0, format: 'bytes' as const }
@@ -33,7 +34,7 @@ const bytes = (data: Buffer | string | null): Buffer | null => (typeof data === 
 
 const text = fc.oneof(
   fc.string({ maxLength: 300 }),
-  fc.string({ unit: 'binary', maxLength: 300 }),
+  fc.string({ unit: character, maxLength: 300 }),
   fc.string({ unit: fc.constantFrom('a', 'é', '価', '🎈', '\ud800') }),
 )
 const data = fc.oneof(

@@ -13,8 +13,9 @@ test('gives what an array gives, and its memory follows what is in it', () => {
           model.push(i)
         }
         for (let k = 0; k < -n; k++) {
-          expect(fifo.peek()).toBe(model[0])
-          expect(fifo.shift()).toBe(model.shift())
+          // An expect for each of them takes most of a minute.
+          const [peeked, shifted, right] = [fifo.peek(), fifo.shift(), model.shift()]
+          if (peeked !== right || shifted !== right) expect([peeked, shifted]).toEqual([right, right])
         }
         expect(fifo.length).toBe(model.length)
         expect(fifo.capacity).toBeLessThanOrEqual(Math.max(2 * model.length, model.length + 501))
@@ -27,10 +28,12 @@ test('gives what an array gives, and its memory follows what is in it', () => {
 test('a million through a queue of a hundred', () => {
   const fifo = new Fifo<number>()
   let most = 0
+  let wrong = 0
   for (let n = 0; n < 1_000_000; n++) {
     fifo.push(n)
-    if (n >= 100) expect(fifo.shift() === n - 100).toBe(true)
+    if (n >= 100 && fifo.shift() !== n - 100) wrong++
     most = Math.max(most, fifo.capacity)
   }
+  expect(wrong).toBe(0)
   expect(most).toBeLessThan(1000)
 })
