@@ -22,11 +22,12 @@ import {
   type LaneInfo,
   type LaneOrigin,
   laneOffset,
+  LiveConflictError,
   type Logger,
   type Message,
   type Position,
 } from '../contract/plugin.ts'
-import { isReplayable } from '../config/traits.ts'
+import { isReplayable, sharesWork } from '../config/traits.ts'
 import type { Clock } from '../kit/clock.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 import { keptOf } from '../kit/kept-state.ts'
@@ -96,6 +97,8 @@ export class Lane {
   private silentSince: number
   private silentUntil: number
   private lastTick: number
+  /** `clock.monotonic()` of the last time another instance was found to own the lane. */
+  private fencedAt: number | undefined
   /** Aborted by `drop`: ends the wait for a transform's peer. */
   private readonly dropped = new AbortController()
 
@@ -445,8 +448,21 @@ export class Lane {
     if (this.status === 'dropped') return
     if (this.run.signal.aborted) return this.drop()
     if (!this.entry.committer.retryable(error)) return this.run.fatal(error)
+    if (error instanceof FencedError && this.fencedInTurn()) return this.run.fatal(takenInTurn(this.info.id, this.entry.step.name))
     this.run.log.warn({ lane: this.info.id, error: error.message }, 'restoring the lane from its checkpoint')
     await this.restore(error)
+  }
+
+  /**
+   * A group revokes what it gives to another. A lane that belongs to no group and is fenced again and again has a second process, on another
+   * machine: the two would claim it from each other for ever. Once may have another cause (a transaction that has timed out).
+   */
+  private fencedInTurn(): boolean {
+    if (sharesWork(this.entry.step)) return false
+    const now = this.run.clock.monotonic()
+    const again = this.fencedAt !== undefined && now - this.fencedAt < 3 * FENCED_GRACE
+    this.fencedAt = now
+    return again
   }
 
   private restore(cause: Error): Promise<void> {
@@ -488,3 +504,10 @@ export class Lane {
     }
   }
 }
+
+const takenInTurn = (lane: string, source: string): LiveConflictError =>
+  new LiveConflictError(
+    `another process takes lane ${lane} in turn with this one: the pipeline runs twice, and source ${source} cannot share its records\n` +
+      `  - stop one of the processes (on another machine, or with another state directory)\n` +
+      `  - give one of them another name or version: it then reads and writes everything on its own`,
+  )

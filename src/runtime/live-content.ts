@@ -12,6 +12,8 @@ import type { LiveContent } from '../contract/plugin.ts'
 
 /** Longer values are compared by their hash: the metadata of a group is kept by the brokers, for every member. */
 const SHOWN = 60
+/** A content of more characters than this has one hash per step. */
+const LARGE = 8000
 /** Settings of a source that decide what a record is; which records it reads may differ (a topic more). */
 const DECODING = ['format', 'isolation_level'] as const
 
@@ -37,7 +39,20 @@ export function liveContent(pipeline: Pipeline): LiveContent {
     scopes.has(scopeOf(step) ?? '') && 'brokers' in (step.config as object) ? 'brokers' : undefined
   for (const step of sinks) add(`sinks.${step.name}`, step, own(step))
   if (dlq) add('dlq', dlq, own(dlq))
+  if (JSON.stringify(settings).length > LARGE) shorten(settings)
   return { owner: `${name}.${version}`, file, runner: manifest.version, settings }
+}
+
+function shorten(settings: Record<string, string>): void {
+  const steps = Object.groupBy(
+    Object.keys(settings).filter(key => key.includes('.')),
+    key => key.slice(0, key.lastIndexOf('.')),
+  )
+  for (const [step, keys] of Object.entries(steps)) {
+    const text = canonical(keys!.map(key => [key, settings[key]]).sort())
+    for (const key of keys!) delete settings[key]
+    settings[step] = hash(text)
+  }
 }
 
 /** The step's config without what may differ. */

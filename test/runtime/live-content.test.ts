@@ -95,6 +95,15 @@ describe('two processes may not differ in', () => {
   })
 })
 
+test('a large content is short, and tells the same', async () => {
+  const many = (price: string) => (i: any) =>
+    (i.transforms = Array.from({ length: 100 }, (_, n) => ({ map: { fields: { price: `price * ${n}.0 + ${price}` } }, name: `step_${n}` })))
+  const [a, b] = [await contentOf(many('1.0')), await contentOf(many('2.0'))]
+  expect(JSON.stringify(a).length).toBeLessThan(8000)
+  expect(liveDifferences(a, await contentOf(many('1.0')))).toEqual([])
+  expect(liveDifferences(a, b)).toContainEqual(expect.stringMatching(/^transforms\.step_7: running #\w{10}, here #\w{10}$/))
+})
+
 test('another version of the runner may know other settings: what both know counts', async () => {
   const [mine, other] = [await contentOf(), await contentOf(i => (i.sinks[0].kafka.topic = 'x'))]
   const { 'sinks.kafka_2.topic': topic, 'transforms.bars.interval': _, ...rest } = other.settings

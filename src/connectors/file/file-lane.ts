@@ -75,6 +75,8 @@ export class FileLane {
   private readonly encoding: Encoding | 'auto'
   private records!: Records
   private current: Current | undefined
+  /** The last `next` or `seek`: each begins when the one before has ended. */
+  private turn: Promise<unknown> = Promise.resolve()
   private readAt = 0
   /** The first bytes of the current file, and the last ones before `readAt`. */
   private head: Buffer = Buffer.alloc(0)
@@ -96,18 +98,34 @@ export class FileLane {
     this.encoding = options.encoding ?? 'auto'
   }
 
-  /** The next `next` starts here; undefined: at the beginning. */
-  async seek(position: Position | undefined): Promise<void> {
-    await this.close()
-    // What was read behind the position is read again.
-    this.done = []
-    this.from = (position as FilePosition | undefined) ?? this.first
-    this.times = this.from?.times ?? 0
-    this.atEnd = false
+  /**
+   * The next `next` starts here; undefined: at the beginning. The runtime may go back while it waits for `next`: that one ends first, and
+   * what it has read has reached the runtime, which drops it, when this resolves.
+   */
+  seek(position: Position | undefined): Promise<void> {
+    return this.inTurn(async () => {
+      await new Promise(resolve => setImmediate(resolve))
+      await this.close()
+      // What was read behind the position is read again.
+      this.done = []
+      this.from = (position as FilePosition | undefined) ?? this.first
+      this.times = this.from?.times ?? 0
+      this.atEnd = false
+    })
   }
 
   /** Messages of the next chunk, `time` being when it was read; undefined: there are none now (`atEnd`). */
-  async next(time: number): Promise<Batch | undefined> {
+  next(time: number): Promise<Batch | undefined> {
+    return this.inTurn(() => this.read(time))
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.turn.then(work)
+    this.turn = done.catch(() => {})
+    return done
+  }
+
+  private async read(time: number): Promise<Batch | undefined> {
     if (!this.current && !(await this.open())) return undefined
     for (;;) {
       if (this.readAt === 0 && this.options.follow) await this.missed()

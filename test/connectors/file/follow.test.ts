@@ -366,6 +366,27 @@ describe('while the runner is down', () => {
     await f.stop()
   })
 
+  test('a lane that is rewound while it is being read is read from there, at whatever moment', async () => {
+    const path = fresh()
+    writeFileSync(path, text(0, 2))
+    const source = file.create(configOf(path), fakeSourceContext('file'))
+    const { signal } = new AbortController()
+    await source.open!(signal)
+    const first = (await source.read(signal))!
+    for (let i = 0; i < 50; i++) {
+      // Under way while the lane goes back: what it gives was read before, or is nothing.
+      const reading = Promise.race([source.read(signal), source.seek!(path, first.position)])
+      appendFileSync(path, text(2 + i, 3 + i))
+      await source.seek!(path, undefined)
+      await reading
+      await source.seek!(path, first.position)
+      let lines = 0
+      while (lines < i + 1) lines += (await source.read(signal))!.messages.length
+      expect(lines).toBe(i + 1)
+    }
+    await source.close!()
+  })
+
   test('a lane that is rewound before its first checkpoint goes back to the file it began with', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
