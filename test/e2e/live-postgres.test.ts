@@ -22,11 +22,17 @@ metrics: { enabled: false }
 `
   try {
     const IN = await backend.topic('in', 4)
-    const options = (env: Record<string, string> = {}) => ({ cwd: tempDir({ 'p.yaml': file }), env: { ...backend.env, IN, DSN: dsn, ...env } })
+    const options = (env: Record<string, string> = {}) => ({
+      cwd: tempDir({ 'p.yaml': file }),
+      env: { ...backend.env, IN, DSN: dsn, ...env },
+    })
     const first = startRunner(['run', 'p.yaml'], options())
     await eventually(async () => expect(await backend.members(name)).toEqual({ count: 1, stable: true }))
     const refused = await runRunner(['run', 'p.yaml', '--log-format', 'json'], options({ TABLE: 'b' }))
-    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining(String.raw`sinks.postgres.table: running \"a\", here \"b\"`)])
+    expect([refused.code, refused.stderr]).toEqual([
+      3,
+      expect.stringContaining(String.raw`sinks.postgres.table: running \"a\", here \"b\"`),
+    ])
     expect(refused.stderr).not.toContain(new URL(dsn).password || 'no password')
     const second = startRunner(['run', 'p.yaml'], options({ DSN: `${dsn}?application_name=other` }))
     await eventually(async () => expect(await backend.members(name)).toEqual({ count: 2, stable: true }))
@@ -34,7 +40,9 @@ metrics: { enabled: false }
       IN,
       Array.from({ length: 400 }, (_, n) => ({ key: `k${n}`, partition: n % 4, value: `{"n":${n}}` })),
     )
-    await eventually(async () => expect(await sql(dsn, 'select count(*)::int n, count(distinct n)::int d from a')).toEqual([{ n: 400, d: 400 }]))
+    await eventually(async () =>
+      expect(await sql(dsn, 'select count(*)::int n, count(distinct n)::int d from a')).toEqual([{ n: 400, d: 400 }]),
+    )
     for (const runner of [first, second]) runner.kill()
     for (const runner of [first, second]) await runner.exit(0)
     expect(await sql(dsn, 'select * from b')).toEqual([])
@@ -63,7 +71,9 @@ metrics: { enabled: false }
   const stopped = await Promise.race(runners.map(async runner => ({ runner, ...(await runner.exited) })))
   clearInterval(feed)
   expect([stopped.code, stopped.runner.stderr]).toEqual([3, expect.stringMatching(/takes lane in\.jsonl in turn with this one/)])
-  await eventually(async () => expect(await sql(dsn, 'select count(*)::int n, count(distinct n)::int d from a')).toEqual([{ n: n + 1, d: n + 1 }]))
+  await eventually(async () =>
+    expect(await sql(dsn, 'select count(*)::int n, count(distinct n)::int d from a')).toEqual([{ n: n + 1, d: n + 1 }]),
+  )
   const other = runners.find(r => r !== stopped.runner)!
   other.kill()
   await other.exit(0)
