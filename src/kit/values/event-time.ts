@@ -62,7 +62,7 @@ const OUR_DAYS_FROM = SECONDS_FROM * 1000
 const OUR_DAYS_TO = SECONDS_TO * 1000
 
 /** The unit in which a number is a time of our days, when in the stated one it is none. `ms` is taken at its word: it is the way to say 1970. */
-function contradicted(raw: unknown, time: number, unit: TimeUnit): TimeUnit | undefined {
+export function contradicted(raw: unknown, time: number, unit: TimeUnit): TimeUnit | undefined {
   if (unit === 'ms' || (time >= OUR_DAYS_FROM && time < OUR_DAYS_TO)) return undefined
   return (Object.keys(UNITS) as TimeUnit[]).find(other => {
     const meant = other === unit ? Number.NaN : parseTime(raw, other)

@@ -1,6 +1,6 @@
 /** Times by a pattern of `%` directives, as in strftime and strptime: one table of directives both reads and writes. */
 import { compileGroups } from '../text/pattern.ts'
-import { type TimeUnit, UNIT_NAMES } from './event-time.ts'
+import { contradicted, type TimeUnit, UNIT_NAMES } from './event-time.ts'
 import { isZone, toLocal, utc, type Zone, zoneOf } from './zone.ts'
 
 /** The parts of a time as they were read. */
@@ -18,6 +18,8 @@ export interface Parts {
   weekday?: number
   /** Of the text itself. */
   zone?: Zone
+  /** Named beside the offset that `zone` is. */
+  place?: Zone
   /** Epoch ms, where the text is that. */
   epoch?: number
 }
@@ -31,6 +33,8 @@ export function epoch(text: string, unit: TimeUnit): number {
   const digits = match[2] + (match[3] ?? '').padEnd(12, '0')
   const cut = digits.slice(0, digits.length - 12 - DIGITS_OF_MS[unit])
   const ms = Number(cut === '' ? '0' : cut) * (match[1] === '-' ? -1 : 1) + 0
+  const likely = match[1] === '-' ? undefined : contradicted(text, ms, unit)
+  if (likely !== undefined) throw new Error(`${quote(text)}: it looks like ${UNIT_NAMES[likely]}, not ${UNIT_NAMES[unit]}`)
   if (Math.abs(ms) > 8.64e15) throw new Error(`${quote(text)}: it is beyond any date in ${UNIT_NAMES[unit]}`)
   return ms
 }

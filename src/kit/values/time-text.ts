@@ -47,6 +47,9 @@ function instant(parts: Parts, text: string, given: Zone | undefined): number {
   if (parts.weekday !== undefined && parts.weekday !== weekday) fail(`says ${DAYS[parts.weekday]}, but that day is a ${DAYS[weekday]}`)
   const zone = parts.zone ?? given
   if (zone === undefined) return fail('names no time zone: add one as the last argument, such as "UTC" or "Europe/Paris"')
+  const { place } = parts
+  if (place !== undefined && place.offset(fromLocal(zone, local)) !== zone.offset(fromLocal(zone, local)))
+    fail(`has the offset ${zone.name}, which clocks in ${place.name} do not have then`)
   if (!occurs(zone, local)) fail(`does not exist in ${zone.name}: clocks are put forward over it`)
   return fromLocal(zone, local)
 }
@@ -77,7 +80,8 @@ function common(text: string): Parts | string {
   if (iso) {
     const [, year, , month, day, hour, minute, second, fraction = '', offset, name] = iso
     const zone = offset ?? name
-    if (zone !== undefined && fixedOffset(zone) === undefined && !isZone(zone)) return `names the unknown time zone ${quote(zone)}`
+    for (const given of [offset, name])
+      if (given !== undefined && fixedOffset(given) === undefined && !isZone(given)) return `names the unknown time zone ${quote(given)}`
     return {
       year: Number(year),
       month: Number(month),
@@ -87,6 +91,8 @@ function common(text: string): Parts | string {
       second: Number(second ?? 0),
       ms: milliseconds(fraction),
       ...(zone === undefined ? {} : { zone: zoneOf(zone) }),
+      // Z is UTC, wherever the clock was.
+      ...(name === undefined || offset === undefined || /^z$/i.test(offset) ? {} : { place: zoneOf(name) }),
     }
   }
   const mail = MAIL.exec(text)
