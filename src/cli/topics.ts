@@ -68,7 +68,7 @@ export function register(program: Command): void {
   topics
     .command('plan')
     .description('show what apply would change; changes nothing')
-    .argument('<file...>', 'catalogues, folders or globs')
+    .argument('<file...>', 'catalogues, pipeline files (their internal topics), folders or globs')
     .option('--prune', 'also what would be deleted: topics and ACLs that no catalogue has')
     .option(...BROKERS)
     .option('--json', 'as JSON')
@@ -77,7 +77,7 @@ export function register(program: Command): void {
   topics
     .command('apply')
     .description('create and change topics and ACLs until the log is as the catalogues say')
-    .argument('<file...>', 'catalogues, folders or globs')
+    .argument('<file...>', 'catalogues, pipeline files (their internal topics), folders or globs')
     .option('--prune', 'delete topics and ACLs that no catalogue has; needs --yes')
     .option('--yes', 'really delete')
     .option(...BROKERS)

@@ -26,7 +26,8 @@ export function partsOf<P extends PartedPipeline>(pipeline: P): P[] {
       ...pipeline,
       links: undefined,
       sources,
-      transforms: own,
+      // What the step that hands over remembers belongs to the next part.
+      transforms: own.map(t => (t.plugin.link ? { ...t, plugin: { ...t.plugin, stateful: false } } : t)),
       sinks,
       delivery: atomic ? 'exactly_once' : behind ? 'at_least_once' : pipeline.delivery,
     }

@@ -1,13 +1,15 @@
 /** A topic catalogue from text to what it wants; every problem at its place, as in a pipeline file. */
 import { dirname } from 'node:path'
 import catalogueSchema from '../../schemas/topics.schema.json' with { type: 'json' }
+import { settingsOf as settingsOfLink } from '../connectors/kafka/link/ends.ts'
+import type { RepartitionConfig } from '../generated/config-types.ts'
 import type { Acl, AclOperation } from '../connectors/kafka/log-admin.ts'
 import { convert } from '../config/convert.ts'
 import { type Env, resolveTree } from '../config/env.ts'
 import { fill } from '../config/fill.ts'
 import { diagnose } from '../config/diagnose.ts'
 import { checkNumber } from '../config/numbers.ts'
-import type { Problem } from '../config/model.ts'
+import type { Pipeline, Problem } from '../config/model.ts'
 import { parseText } from '../config/parse.ts'
 import { Problems } from '../config/problems.ts'
 import { readText } from '../config/read.ts'
@@ -94,6 +96,24 @@ export async function loadCatalogue(
   const content = convert(filled, SCHEMA, SCHEMA).value as Content
   checkContent(content, root, problems)
   return problems.empty ? { catalogue: toCatalogue(file, content), problems: problems.list() } : { problems: problems.list() }
+}
+
+/** The internal topics of a pipeline, as the first run would make them. */
+export function internalTopics({ file, links = [], transforms }: Pipeline): Catalogue {
+  return {
+    file,
+    topics: links.map(({ index, sink }) => {
+      const config = transforms[index].config as RepartitionConfig
+      const { partitions, replication } = config
+      return {
+        name: (sink.config as { topic: string }).topic,
+        partitions,
+        replication: replication < 1 ? undefined : replication,
+        config: settingsOfLink(config),
+      }
+    }),
+    acls: [],
+  }
 }
 
 /** What JSON Schema cannot say. */

@@ -180,12 +180,8 @@ export class Lane {
       this.silentSince = this.silentUntil = now
       return
     }
-    if (this.chain.expectsMore) {
-      this.silentSince = this.silentUntil = now
-      return
-    }
     this.silentUntil = caughtUp === true ? now : caughtUp
-    if (this.busy || !this.chain.wantsIdle || this.silence <= 0) return
+    if (this.busy || !this.chain.wantsIdle || this.silence <= 0 || this.chain.expectsMore) return
     await this.lifecycle(() => this.chain.onIdle(this.silence))
   }
 

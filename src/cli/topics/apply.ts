@@ -1,7 +1,10 @@
 import type { Driver } from '../../connectors/kafka/driver.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { PipelineError } from '../../contract/plugin.ts'
-import { type Catalogue, loadCatalogue } from '../../operations/catalogue.ts'
+import { readFile } from 'node:fs/promises'
+import { loadPipeline } from '../../config/load.ts'
+import type { Problem } from '../../config/model.ts'
+import { type Catalogue, internalTopics, loadCatalogue } from '../../operations/catalogue.ts'
 import { connectLog } from '../../operations/connection.ts'
 import { type Change, plan } from '../../operations/plan.ts'
 import { commandExit, print, printJson, table } from '../command.ts'
@@ -78,7 +81,7 @@ const errorsOf = (failed: readonly Failed[]): object =>
 
 /** The catalogues, or the exit code when they have problems, which are printed. */
 async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
-  const loaded = await Promise.all((await findFiles(paths)).map(file => loadCatalogue(file)))
+  const loaded = await Promise.all((await findFiles(paths)).map(loadTopics))
   const problems = loaded.flatMap(l => l.problems)
   if (problems.some(p => p.severity === 'error')) return await reportProblems(problems)
   const catalogues = loaded.map(l => l.catalogue!)
@@ -86,6 +89,14 @@ async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
   if (clash === undefined) return catalogues
   process.stderr.write(`${clash}\n`)
   return EXIT.config
+}
+
+/** A catalogue, or the internal topics of a pipeline file. */
+async function loadTopics(file: string): Promise<{ catalogue?: Catalogue; problems: readonly Problem[] }> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  if (!/^sources[ \t]*:/m.test(text) || /^topics[ \t]*:/m.test(text)) return loadCatalogue(file)
+  const { pipeline, problems } = await loadPipeline(file)
+  return { catalogue: pipeline && internalTopics(pipeline), problems: problems.filter(p => p.severity === 'error') }
 }
 
 /** Topics may stand in several catalogues, if these agree. */

@@ -29,7 +29,7 @@ const connection = (config: RepartitionConfig): ConnectionConfig =>
   ) as unknown as ConnectionConfig
 
 /** Of the internal topic: nothing is compacted, since every record counts. */
-const settingsOf = ({ retention }: RepartitionConfig): Record<string, string> => ({
+export const settingsOf = ({ retention }: RepartitionConfig): Record<string, string> => ({
   'cleanup.policy': 'delete',
   'retention.ms': String(retention),
 })
