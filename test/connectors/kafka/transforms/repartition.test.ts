@@ -1,5 +1,7 @@
 /** `repartition` on the virtual clock: what comes out does not depend on which lane the records of a key came on. */
 import { describe, expect, test } from 'vitest'
+import { guarantees } from '../../../../src/explain/guarantees.ts'
+import { internalTopics } from '../../../../src/operations/catalogue.ts'
 import { loadText } from '../../../../src/config/load.ts'
 import { type PipelineTest, testPipeline } from '../../../../src/testing/pipeline.ts'
 
@@ -162,4 +164,35 @@ describe('validate', () => {
       expect.stringMatching(/^error CONFIG_CHECK kafka reads everything again/),
     ])
   })
+})
+
+test('the internal topic is named by pipeline, version, group and step, and planned with its partitions', async () => {
+  const text = `name: t\nversion: 3\nsources: [{ kafka: { topics: [a], group: g } }]\ntransforms: [{ repartition: { by: user, partitions: 7, retention: 1d } }]\nsinks: [{ stdout: {} }]\n`
+  const { pipeline } = await loadText('t.yaml', text, { env: {} })
+  expect(internalTopics(pipeline!).topics).toEqual([
+    {
+      name: '__runner.t.3.g.repartition',
+      partitions: 7,
+      replication: undefined,
+      config: { 'cleanup.policy': 'delete', 'retention.ms': '86400000' },
+    },
+  ])
+})
+
+test('what a pipeline promises goes no further than what it is handed over', async () => {
+  const promises = async (source: string, sink: string, delivery = 'at_least_once'): Promise<string[]> => {
+    const text = `name: t\nsources: [{ ${source} }]\ntransforms: [{ repartition: user }]\nsinks: [{ ${sink} }]\ndelivery: ${delivery}\n`
+    const { pipeline } = await loadText('t.yaml', text, { env: {} })
+    return guarantees(pipeline!).map(p => `${p.source} ${p.sink} ${p.guarantee}: ${p.reason}`)
+  }
+  const kafka = 'kafka: { topics: [a] }'
+  expect(await promises(kafka, 'kafka: { topic: b }', 'exactly_once')).toEqual([
+    expect.stringMatching(/^kafka kafka_2 exactly_once: handed over exactly once by repartition; outputs, state and source position/),
+  ])
+  expect(await promises(kafka, 'postgres: { dsn: "postgres://h/x", table: t, key: [id] }')).toEqual([
+    expect.stringMatching(/^kafka postgres effectively_once: handed over exactly once by repartition/),
+  ])
+  expect(await promises('http: { port: 8899, path: /x, allow_unauthenticated: true }', 'kafka: { topic: b }')).toEqual([
+    expect.stringMatching(/^http kafka at_most_once: handed over at most once by repartition/),
+  ])
 })
