@@ -2,7 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { guarantees } from '../../../../src/explain/guarantees.ts'
 import { internalTopics } from '../../../../src/operations/catalogue.ts'
-import { loadText } from '../../../../src/config/load.ts'
+import { loadPipeline, loadText } from '../../../../src/config/load.ts'
+import { runTestFile } from '../../../../src/testing/engine.ts'
+import { failureText, plain } from '../../../../src/testing/report.ts'
 import { type PipelineTest, testPipeline } from '../../../../src/testing/pipeline.ts'
 
 const COUNTS = `name: counts
@@ -189,10 +191,19 @@ test('what a pipeline promises goes no further than what it is handed over', asy
   expect(await promises(kafka, 'kafka: { topic: b }', 'exactly_once')).toEqual([
     expect.stringMatching(/^kafka kafka_2 exactly_once: handed over exactly once by repartition; outputs, state and source position/),
   ])
-  expect(await promises(kafka, 'postgres: { dsn: "postgres://h/x", table: t, key: [id] }')).toEqual([
+  expect(await promises(kafka, 'postgres: { dsn: "postgres://h/x", table: t, columns: [id], key: [id] }')).toEqual([
     expect.stringMatching(/^kafka postgres effectively_once: handed over exactly once by repartition/),
   ])
   expect(await promises('http: { port: 8899, path: /x, allow_unauthenticated: true }', 'kafka: { topic: b }')).toEqual([
     expect.stringMatching(/^http kafka at_most_once: handed over at most once by repartition/),
   ])
+})
+
+test('the example gives one result in fifty runs, wherever batches are cut', async () => {
+  const load = (path: string, { env, set }: { env: Readonly<Record<string, string>>; set: readonly { argument: string }[] }) =>
+    loadPipeline(path, { env, set: set.map(s => s.argument) })
+  const { problems, results } = await runTestFile('examples/repartition/pipeline.test.yaml', { repeat: 50, load })
+  expect(problems).toEqual([])
+  expect(results.flatMap(r => r.failures.map(f => failureText(f, plain)))).toEqual([])
+  expect(results).toHaveLength(4)
 })
