@@ -70,6 +70,9 @@ export async function checkConfig(
     secrets.map(s => formatPath(s.path)),
   )
   for (const { path: at } of found) if (at.length > 0) wrong.add(String(at[0]))
+  // A misspelt key is one problem, and leaves the right one without a value.
+  for (const key of schema.required ?? []) if (!Object.hasOwn(Object(value), key)) wrong.add(key)
+  const shaped = !found.some(j => j.path.length === 0)
   maskMisspelt(node, schema, problems)
   for (const { path: at } of expressions) {
     const count = problems.count
@@ -82,7 +85,7 @@ export async function checkConfig(
     if (problems.count > count && at.length > 0) wrong.add(String(at[0]))
   }
   const known = unresolved.size === 0 && misplaced.size === 0
-  if (known) runCheck(plugin, soundPart(value, schema, wrong), wrong, place, entry.key, path, problems)
+  if (known && shaped) runCheck(plugin, soundPart(value, schema, wrong), wrong, place, entry.key, path, problems)
   return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && known }
 }
 
@@ -133,8 +136,7 @@ function runCheck(
 ): void {
   if (!plugin.validateConfig) return
   const follows = (p: ConfigProblem): boolean =>
-    wrong.size > 0 &&
-    (p.path.length === 0 || wrong.has(String(p.path[0])) || [...wrong].some(w => new RegExp(`\\b${w}\\b`).test(p.message)))
+    wrong.size > 0 && (p.path.length === 0 || wrong.has(String(p.path[0])) || [...wrong].some(w => p.message.split(/\W+/).includes(w)))
   try {
     for (const p of plugin.validateConfig(config as never)) {
       if (follows(p)) continue

@@ -191,3 +191,12 @@ function allInside(problems: readonly Problem[], text: string): void {
     expect(p.message).not.toContain('undefined')
   }
 }
+
+test('what the schema refuses as a whole, or misses under another name, never reaches the check of a plugin', async () => {
+  const step = (text: string): string => `name: n\nsources: [{ kafka: false }]\ntransforms:\n  - bars: ${text}\nsinks: [{ stdout: {} }]\n`
+  for (const text of ['{ .interval: 1m, "(": 1 }', '.{ interval: 1m, on_late: dlq }', '{ intervall: 1m }']) {
+    const messages = (await loadText('p.yaml', step(text), { env: {} })).problems.map(p => p.message)
+    expect(messages.length).toBeGreaterThan(0)
+    expect(messages.join('\n')).not.toMatch(/has to be corrected|undefined/)
+  }
+})
