@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { type CheckpointDelta, FencedError, type LaneInfo, type Source, type Transactor } from '../../src/contract/plugin.ts'
 import { PluginError } from '../../src/kit/plugin-error.ts'
 import { atomicCommitter } from '../../src/runtime/committer.ts'
-import { fakeContext } from '../conformance/lib/fake-context.ts'
+import { fakeContext } from '../../src/testing/conformance/context.ts'
 
 afterEach(() => vi.useRealTimers())
 

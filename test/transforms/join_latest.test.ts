@@ -5,8 +5,8 @@ import { Message, type LaneInfo, type Output } from '../../src/contract/plugin.t
 import join from '../../src/transforms/join_latest.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
-import { fakeContext } from '../conformance/lib/fake-context.ts'
-import { FakeStore } from '../conformance/lib/fake-state.ts'
+import { fakeContext } from '../../src/testing/conformance/context.ts'
+import { FakeStore } from '../../src/testing/conformance/state.ts'
 
 const config = (c: Partial<JoinLatestConfig> = {}): JoinLatestConfig => ({
   table: 'has(value.price)',

@@ -5,7 +5,7 @@ import type { ReconcileConfig } from '../../src/generated/config-types.ts'
 import { type LaneInfo, Message, type Report, type TransformContext } from '../../src/contract/plugin.ts'
 import { compareRecords } from '../../src/transforms/reconcile/differences.ts'
 import reconcile from '../../src/transforms/reconcile.ts'
-import { fakeContext } from '../conformance/lib/fake-context.ts'
+import { fakeContext } from '../../src/testing/conformance/context.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
 
 interface Bar {

@@ -6,7 +6,7 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import file from '../../../src/connectors/file/source.ts'
 import type { FileSourceConfig } from '../../../src/generated/config-types.ts'
-import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { readAll } from '../../conformance/source.ts'
 import { scratch, sourceConfig } from './scratch.ts'
 

@@ -21,7 +21,7 @@ import { describe, expect, test } from 'vitest'
 import file from '../../../src/connectors/file/source.ts'
 import type { FileSourceConfig } from '../../../src/generated/config-types.ts'
 import type { Position } from '../../../src/contract/plugin.ts'
-import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { eventually } from '../../support/eventually.ts'
 import { scratch, sourceConfig } from './scratch.ts'
 

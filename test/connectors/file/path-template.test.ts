@@ -7,7 +7,7 @@ import file from '../../../src/connectors/file/sink.ts'
 import { FileSet, type OutputFile } from '../../../src/connectors/file/file-set.ts'
 import { baseFolder, checkTemplate, pathMaker } from '../../../src/connectors/file/path-template.ts'
 import { BatchError, ConnectionError, Message, type Sink } from '../../../src/contract/plugin.ts'
-import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { scratch } from './scratch.ts'
 import { character } from '../../support/characters.ts'
 

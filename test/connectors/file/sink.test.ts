@@ -6,7 +6,7 @@ import { parseRecord, standard } from '../../../src/kit/lines/csv.ts'
 import file from '../../../src/connectors/file/sink.ts'
 import { Splitter } from '../../../src/kit/lines/splitter.ts'
 import { BatchError, type Header, Message, type Origin } from '../../../src/contract/plugin.ts'
-import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { scratch } from './scratch.ts'
 

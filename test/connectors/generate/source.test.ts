@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { GenerateSourceConfig } from '../../../src/generated/config-types.ts'
 import generate from '../../../src/connectors/generate/source.ts'
-import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
 
 const ticks: GenerateSourceConfig['fields'] = {

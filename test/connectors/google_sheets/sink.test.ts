@@ -3,7 +3,7 @@ import type { GoogleSheetsSinkConfig } from '../../../src/generated/config-types
 import { columnName } from '../../../src/connectors/google_sheets/client.ts'
 import sheets from '../../../src/connectors/google_sheets/sink.ts'
 import { BatchError, Message, type Sink } from '../../../src/contract/plugin.ts'
-import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { database, sql } from '../../support/postgres.ts'
 import { type SheetsServer, startSheets } from '../../support/sheets.ts'

@@ -10,7 +10,7 @@ import type { HttpSinkConfig, HttpSourceConfig } from '../../../src/generated/co
 import sink from '../../../src/connectors/http/sink.ts'
 import source from '../../../src/connectors/http/source.ts'
 import { BatchError, ConnectionError, DataError, defineTransform, type TransformPlugin } from '../../../src/contract/plugin.ts'
-import { fakeContext, fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext, fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { tempDir } from '../../support/runner.ts'
 import { sourceConfig, hook as openHook, type Hook, type HookOptions, type PartialConfig } from './make.ts'

@@ -3,7 +3,7 @@ import { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
 import { Batch, Call } from '../../../src/connectors/kafka/client/produce/batch.ts'
 import { Sender } from '../../../src/connectors/kafka/client/produce/sender.ts'
 import { PartitionQueue } from '../../../src/connectors/kafka/client/produce/batch.ts'
-import { fakeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext } from '../../../src/testing/conformance/context.ts'
 
 afterEach(() => vi.useRealTimers())
 

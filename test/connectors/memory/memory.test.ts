@@ -4,7 +4,7 @@ import { channel, removeChannel } from '../../../src/connectors/memory/channel.t
 import memorySink from '../../../src/connectors/memory/sink.ts'
 import memorySource from '../../../src/connectors/memory/source.ts'
 import { Message, type Origin } from '../../../src/contract/plugin.ts'
-import { fakeContext, fakeSourceContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext, fakeSourceContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
 

@@ -8,7 +8,7 @@ import { connect, type PostgresHandle } from '../../../src/kit/postgres/connect.
 import plugin from '../../../src/connectors/postgres/sink.ts'
 import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
 import { type BatchError, EnvironmentError, FencedError, Message } from '../../../src/contract/plugin.ts'
-import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { database } from '../../support/postgres.ts'
 import { unique } from '../../support/unique.ts'

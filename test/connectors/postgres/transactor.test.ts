@@ -7,7 +7,7 @@ import { connect } from '../../../src/kit/postgres/connect.ts'
 import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
 import { FencedError, type LaneInfo, UnknownOutcomeError } from '../../../src/contract/plugin.ts'
 import { checkpointConformance } from '../../conformance/checkpoint.ts'
-import { fakeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext } from '../../../src/testing/conformance/context.ts'
 import { database } from '../../support/postgres.ts'
 import { settings } from './make.ts'
 

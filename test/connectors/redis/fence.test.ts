@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import redisSink from '../../../src/connectors/redis/sink.ts'
 import { type BatchError, FencedError, Message, type Sink } from '../../../src/contract/plugin.ts'
-import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { cli, redisUrl } from '../../support/redis.ts'
 import { unique } from '../../support/unique.ts'
 import { sinkConfig } from './make.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import redisSink from '../../../src/connectors/redis/sink.ts'
 import { BatchError, EnvironmentError, Message, type Sink } from '../../../src/contract/plugin.ts'
-import { fakeContext, writeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { unique } from '../../support/unique.ts'
 import type { Reply, ReplyError } from '../../../src/connectors/redis/driver.ts'

@@ -4,7 +4,7 @@ import type { RunnerStatusSourceConfig } from '../../../src/generated/config-typ
 import status from '../../../src/connectors/runner_status/source.ts'
 import type { PipelineRun } from '../../../src/runtime/pipeline.ts'
 import { observe } from '../../../src/runtime/telemetry/observed.ts'
-import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 

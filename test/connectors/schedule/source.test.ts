@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ScheduleSourceConfig } from '../../../src/generated/config-types.ts'
 import schedule from '../../../src/connectors/schedule/source.ts'
-import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
 
 const config = (c: Partial<ScheduleSourceConfig>): ScheduleSourceConfig => ({ timezone: 'UTC', catch_up: 'all', value: {}, ...c })

@@ -2,7 +2,7 @@ import { PassThrough, Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import type { StdinSourceConfig } from '../../../src/generated/config-types.ts'
 import stdin, { stdinSource } from '../../../src/connectors/stdin/source.ts'
-import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
 import { eventually } from '../../support/eventually.ts'
 

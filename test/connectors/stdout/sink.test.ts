@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import type { StdoutSinkConfig } from '../../../src/generated/config-types.ts'
 import stdout, { stdoutSink } from '../../../src/connectors/stdout/sink.ts'
 import { Message } from '../../../src/contract/plugin.ts'
-import { writeContext } from '../../conformance/lib/fake-context.ts'
+import { writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { scratch } from '../file/scratch.ts'
 

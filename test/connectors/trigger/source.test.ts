@@ -1,7 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import trigger from '../../../src/connectors/trigger/source.ts'
 import { TriggerQueue } from '../../../src/connectors/trigger/queue.ts'
-import { fakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { sourceConformance } from '../../conformance/source.ts'
 import { runRunner, startRunner, tempDir } from '../../support/runner.ts'
 

@@ -5,7 +5,7 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import type { WebsocketSourceConfig } from '../../../src/generated/config-types.ts'
 import websocket, { websocketSource } from '../../../src/connectors/websocket/source.ts'
 import type { Message, Source } from '../../../src/contract/plugin.ts'
-import { fakeSourceContext, type FakeSourceContext } from '../../conformance/lib/fake-context.ts'
+import { fakeSourceContext, type FakeSourceContext } from '../../../src/testing/conformance/context.ts'
 
 export interface Peer {
   readonly url: string

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type PostgresHandle } from '../../../src/kit/postgres/connect.ts'
 import { ConnectionError, DataError, EnvironmentError } from '../../../src/contract/plugin.ts'
-import { fakeContext } from '../../conformance/lib/fake-context.ts'
+import { fakeContext } from '../../../src/testing/conformance/context.ts'
 import { database } from '../../support/postgres.ts'
 import { settings } from '../../connectors/postgres/make.ts'
 

@@ -7,7 +7,7 @@ import type { PostgresOutboxSourceConfig } from '../../../../src/generated/confi
 import { connect, type PostgresHandle } from '../../../../src/kit/postgres/connect.ts'
 import plugin from '../../../../src/connectors/postgres/outbox/source.ts'
 import { type Batch, EnvironmentError, type Position, type Source } from '../../../../src/contract/plugin.ts'
-import { fakeContext, fakeSourceContext, type FakeSourceContext } from '../../../conformance/lib/fake-context.ts'
+import { fakeContext, fakeSourceContext, type FakeSourceContext } from '../../../../src/testing/conformance/context.ts'
 import { sourceConformance } from '../../../conformance/source.ts'
 import { database } from '../../../support/postgres.ts'
 import { startPostgres } from '../../../support/servers/postgres.ts'

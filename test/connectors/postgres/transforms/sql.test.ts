@@ -9,7 +9,7 @@ import { ConnectionError, type Message, parseJson } from '../../../../src/contra
 import lookup from '../../../../src/connectors/postgres/transforms/lookup.ts'
 import sql from '../../../../src/connectors/postgres/transforms/sql.ts'
 import { VirtualClock } from '../../../../src/kit/clock.ts'
-import { fakeContext } from '../../../conformance/lib/fake-context.ts'
+import { fakeContext } from '../../../../src/testing/conformance/context.ts'
 import * as fc from 'fast-check'
 import { messagesOf, runTransform, transformConformance } from '../../../conformance/transform.ts'
 import { settings } from '../make.ts'
