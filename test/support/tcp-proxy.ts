@@ -7,11 +7,15 @@ export interface TcpProxy {
   readonly address: string
   /** Connections open now. */
   readonly connections: number
+  /** What `freeze` holds back now, of both directions. */
+  readonly held: Buffer
   /** Resets every connection and refuses new ones until `restore`. */
   cut(): void
   /** Half-open: connections stay, and are accepted, but no byte moves in either direction until `restore`. */
   freeze(): void
-  /** Ends `cut` and `freeze`; bytes held by `freeze` move on. */
+  /** As `freeze`, of the connections that are open now; new ones work. */
+  stall(): void
+  /** Ends `cut`, `freeze` and `stall`; bytes held by `freeze` move on. */
   restore(): void
   /** Delays each chunk by this much in each direction, order kept; 0 turns it off. */
   latency(ms: number): void
@@ -60,6 +64,10 @@ class Proxy implements TcpProxy {
     return this.pairs.size
   }
 
+  get held(): Buffer {
+    return Buffer.concat([...this.pipes].flatMap(pipe => pipe.waiting))
+  }
+
   async listen(port: number): Promise<void> {
     await new Promise<void>((resolve, reject) => this.server.once('error', reject).listen(port, '127.0.0.1', resolve))
     this.port = (this.server.address() as AddressInfo).port
@@ -74,7 +82,12 @@ class Proxy implements TcpProxy {
     this.weather.frozen = true
   }
 
+  stall(): void {
+    for (const pipe of this.pipes) pipe.stalled = true
+  }
+
   restore(): void {
+    for (const pipe of this.pipes) pipe.stalled = false
     this.refusing = false
     this.weather.frozen = false
     for (const pipe of this.pipes) pipe.wake()
@@ -127,6 +140,7 @@ class Pipe {
   private timer: NodeJS.Timeout | undefined
   private busyUntil = 0
   private blocked = false
+  stalled = false
 
   constructor(from: Socket, to: Socket, weather: Weather) {
     this.from = from
@@ -140,6 +154,10 @@ class Pipe {
     })
   }
 
+  get waiting(): Buffer[] {
+    return this.queue.flatMap(({ chunk }) => chunk ?? [])
+  }
+
   stop(): void {
     clearTimeout(this.timer)
     this.queue.length = 0
@@ -148,7 +166,7 @@ class Pipe {
   wake(): void {
     clearTimeout(this.timer)
     this.timer = undefined
-    while (!this.weather.frozen && !this.blocked && this.queue.length > 0) {
+    while (!this.weather.frozen && !this.stalled && !this.blocked && this.queue.length > 0) {
       const wait = this.queue[0].due - performance.now()
       if (wait > 0) {
         this.timer = setTimeout(() => this.wake(), wait)
@@ -167,7 +185,7 @@ class Pipe {
     const now = performance.now()
     this.busyUntil = Math.max(now, this.busyUntil) + (bytesPerSecond > 0 && chunk !== null ? (chunk.length * 1000) / bytesPerSecond : 0)
     this.queue.push({ chunk, due: this.busyUntil + latencyMs })
-    if (bytesPerSecond > 0 || this.weather.frozen || this.blocked) this.from.pause()
+    if (bytesPerSecond > 0 || this.weather.frozen || this.stalled || this.blocked) this.from.pause()
     if (this.timer === undefined) this.wake()
   }
 }
