@@ -53,7 +53,8 @@ metrics: { port: "\${PORT}" }
       await untilStatus(runner, metrics, '/ready', 200)
       return runner
     }
-    const send = (n: number): Promise<void> => produce(topic, [{ key: 'k', value: JSON.stringify({ id: 'k', n }) }], { brokers: kafka.brokers })
+    const send = (n: number): Promise<void> =>
+      produce(topic, [{ key: 'k', value: JSON.stringify({ id: 'k', n }) }], { brokers: kafka.brokers })
     const value = async (): Promise<number> =>
       name === 'redis'
         ? ((JSON.parse((await cli(['GET', 'kept:k'], redis.url)) || '{}') as { n: number }).n ?? 0)
