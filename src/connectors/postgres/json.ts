@@ -1,5 +1,5 @@
 /** Rows as JSON: exact numbers as texts, times in ISO 8601. */
-import { EnvironmentError, parseJson } from '../../contract/plugin.ts'
+import { DataError, DEFAULT_DEPTH, EnvironmentError, parseJson } from '../../contract/plugin.ts'
 import type { Field, Row, Value } from '../../kit/postgres/driver.ts'
 import { ARRAYS, OID } from '../../kit/postgres/types.ts'
 
@@ -15,15 +15,24 @@ export function checkColumns(fields: readonly Field[], step: string): void {
 /** A row as a value for messages. JSON columns become what they hold. */
 export function jsonRow(fields: readonly Field[], row: Row): Record<string, unknown> {
   const value: Record<string, unknown> = {}
-  for (const { name, type } of fields) value[name] = jsonValue(type, row[name])
+  for (const { name, type } of fields) value[name] = jsonValue(name, type, row[name])
   return value
 }
 
-function jsonValue(type: number, value: Value): unknown {
+/** @throws {DataError} for JSON that is nested deeper than a record may be */
+function parseColumn(name: string, text: string): unknown {
+  try {
+    return parseJson(text, DEFAULT_DEPTH)
+  } catch (error) {
+    throw new DataError(`column ${name} is nested more than ${DEFAULT_DEPTH} levels deep`, error)
+  }
+}
+
+function jsonValue(name: string, type: number, value: Value): unknown {
   if (value === null) return null
-  if (Array.isArray(value)) return value.map(v => jsonValue(ARRAYS[type] ?? type, v))
+  if (Array.isArray(value)) return value.map(v => jsonValue(name, ARRAYS[type] ?? type, v))
   if (Buffer.isBuffer(value)) return value.toString('base64')
-  if (type === OID.json || type === OID.jsonb) return parseJson(value as string)
+  if (type === OID.json || type === OID.jsonb) return parseColumn(name, value as string)
   return typeof value === 'string' ? isoTime(type, value) : value
 }
 

@@ -98,6 +98,15 @@ describe.each([
     expect(await rows('c', '"ab"', '"ab   "')).toEqual(['found', 'found'])
   })
 
+  test('a JSON column that is nested too deeply is an error of its message, not of the batch', async () => {
+    const query = `select k as id, (case k when '2' then repeat('[', 5000) || '1.10' || repeat(']', 5000) else '[1.10]' end)::json as doc from unnest($keys::text[]) as k`
+    const run = await runTransform(lookup, lookupConfig(dsn, { query }), [of({ id: 1 }, { id: 2 }, { id: 3 })])
+    expect(run.out).toHaveLength(2)
+    expect(run.failures.map(f => [f.error.constructor.name, f.error.message])).toEqual([
+      ['DataError', 'column doc is nested more than 256 levels deep'],
+    ])
+  })
+
   test('two columns of one name are refused: a row would keep one of them', async () => {
     const twice = 'select 1 as id, 2 as id'
     await expect(runTransform(sql, sqlConfig(dsn, { query: twice }), [of({})])).rejects.toThrow(/two columns called id/)
