@@ -3,6 +3,7 @@ import {
   type Batch,
   type Checkpoint,
   type CheckpointDelta,
+  type CheckpointStore,
   ConnectionError,
   defineSink,
   defineSource,
@@ -240,14 +241,33 @@ export function pipelineOf(log: MemoryLog, transforms: readonly TransformPlugin[
   }
 }
 
+/** Of sources that have no store of their own. */
+function memoryCheckpoints(): CheckpointStore {
+  const lanes = new Map<string, { position: Checkpoint['position']; state: Map<string, Checkpoint['state'][number]> }>()
+  return {
+    async claim(lane) {
+      const entry = lanes.get(lane.id)
+      return entry && { position: entry.position, state: [...entry.state.values()] }
+    },
+    async save(lane, { position, state }) {
+      const kept = lanes.get(lane.id)?.state ?? new Map<string, Checkpoint['state'][number]>()
+      for (const [store, key, json] of state) {
+        if (json === null) kept.delete(`${store}\0${key}`)
+        else kept.set(`${store}\0${key}`, [store, key, json])
+      }
+      lanes.set(lane.id, { position, state: kept })
+    },
+    release: async () => {},
+    close: async () => {},
+  }
+}
+
 export function start(pipeline: Pipeline, options: Partial<RunOptions & BuildOptions> = {}): PipelineRun {
   const clock: Clock = options.clock ?? systemClock
   const built = build(pipeline, {
     clock,
     log: silentLogger,
-    localCheckpoints: () => {
-      throw new Error('not wanted here')
-    },
+    localCheckpoints: memoryCheckpoints,
     ...options,
   })
   return new PipelineRun(built, { clock, log: silentLogger, endAt: Number.POSITIVE_INFINITY, ...options })
