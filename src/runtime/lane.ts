@@ -197,7 +197,10 @@ export class Lane {
 
   /** Why what the lane has read is not committed, and will not be by this process; undefined: it is, or the lane is another instance's. */
   get notCommitted(): Error | undefined {
-    return this.status === 'restoring' && !(this.restoreCause instanceof FencedError) ? this.restoreCause : undefined
+    if (this.status === 'dropped') return undefined
+    // After a restore nothing is in memory, and it still is not committed: the failures in a row end with the next commit.
+    const cause = this.status === 'restoring' ? this.restoreCause : this.writer.lastFailure
+    return cause instanceof FencedError ? undefined : cause
   }
 
   /** Nothing is on the move: what is left waits for input or for the clock. Tests on a virtual clock go on from here. */

@@ -54,7 +54,7 @@ export class KafkaProducer implements Producer {
 /** @returns a function that ends it. @param onGone called when it was deleted, or is another one */
 export function watchWritten(watch: TopicWatch, topic: string, cluster: Cluster, log: Logger, onGone: () => void = () => {}): () => void {
   return watch.watch(topic, (now, before) => {
-    if (before === undefined) return
+    if (before === undefined && now !== 'missing') return
     // The number of its partitions may have changed, too.
     cluster.stale([topic])
     if (now === 'missing') {
@@ -63,7 +63,7 @@ export function watchWritten(watch: TopicWatch, topic: string, cluster: Cluster,
         `topic ${topic} does not exist any more: it was deleted while it was written to. Create it again (runner topics apply)`,
       )
       onGone()
-    } else if (now.id !== before.id) {
+    } else if (before !== undefined && now.id !== before.id) {
       log.warn({ topic, before: before.id, now: now.id }, `topic ${topic} was deleted and made anew: what had been written to it is gone`)
       onGone()
     }

@@ -118,7 +118,8 @@ export class TopicWatch {
       watched.next = undefined
       return
     }
-    if (before !== undefined && (watched.next === undefined || !same(watched.next, now))) {
+    // That it is there needs no second look.
+    if ((before !== undefined || now === 'missing') && (watched.next === undefined || !same(watched.next, now))) {
       watched.next = now
       return
     }

@@ -15,6 +15,8 @@ export interface AccumulatorOptions extends SenderOptions {
   readonly batchSize: number
   /** Called once with each topic that is written to. */
   readonly onTopic?: (topic: string) => void
+  /** As of `Topics`. */
+  readonly mayCreate?: (topic: string) => boolean
 }
 
 /** A request larger than this the brokers cut off without an answer (socket.request.max.bytes). */
@@ -29,7 +31,7 @@ export class RecordAccumulator {
 
   constructor(cluster: Cluster, options: AccumulatorOptions) {
     this.options = options
-    this.topics = new Topics(cluster, options.onTopic)
+    this.topics = new Topics(cluster, options.onTopic, options.mayCreate)
     this.sender = new Sender(cluster, options, () => this.topics.queues())
   }
 

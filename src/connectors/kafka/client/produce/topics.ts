@@ -26,12 +26,17 @@ const TOPIC_AUTHORIZATION_FAILED = 29
 export class Topics {
   private readonly cluster: Cluster
   private readonly onTopic: (topic: string) => void
+  private readonly mayCreate: (topic: string) => boolean
   private readonly known = new Map<string, Topic>()
 
-  /** @param onTopic called once with each topic that is written to. */
-  constructor(cluster: Cluster, onTopic: (topic: string) => void = () => {}) {
+  /**
+   * @param onTopic called once with each topic that is written to.
+   * @param mayCreate may a broker that creates topics on demand make it? Not one that was deleted: its settings would be others.
+   */
+  constructor(cluster: Cluster, onTopic: (topic: string) => void = () => {}, mayCreate: (topic: string) => boolean = () => true) {
     this.cluster = cluster
     this.onTopic = onTopic
+    this.mayCreate = mayCreate
   }
 
   *queues(): Iterable<PartitionQueue> {
@@ -58,7 +63,7 @@ export class Topics {
       const deadline = monotonic() + UNKNOWN_TOPIC_TIMEOUT
       await this.cluster.retry(`look up topic ${name}`, LOOKUP_TIMEOUT, async () => {
         check()
-        const { partitions, error } = await this.cluster.topic(name, { create: true })
+        const { partitions, error } = await this.cluster.topic(name, { create: this.mayCreate(name) })
         const count = partitions.length
         if (count > 0 || error === INVALID_TOPIC) {
           this.known.set(name, { name, count, sticky: stickyPartition(Math.max(1, count)), keys: new Map(), queues: [] })

@@ -19,7 +19,7 @@ import type { LogTransaction, OutRecord, ProducerOptions, SendOptions, TopicPart
 import type { Cluster } from '../cluster.ts'
 import { connectionBroke, FENCED, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
 import type { Broker } from '../internals.ts'
-import { RecordAccumulator } from '../produce/record-accumulator.ts'
+import { type AccumulatorOptions, RecordAccumulator } from '../produce/record-accumulator.ts'
 import { sleep, within } from '../wait.ts'
 import { encodeCheckpoint } from './checkpoint.ts'
 import { monotonic } from '../../../../kit/clock.ts'
@@ -59,7 +59,7 @@ export class LaneProducer implements Transaction, LogTransaction {
     checkpoint: TopicPartition,
     options: ProducerOptions,
     log: Logger,
-    onTopic: (topic: string) => void,
+    topics: Pick<AccumulatorOptions, 'onTopic' | 'mayCreate'>,
   ) {
     this.cluster = cluster
     this.lane = lane
@@ -77,7 +77,7 @@ export class LaneProducer implements Transaction, LogTransaction {
       identify: async () => identity,
       mayReidentify: false,
       log,
-      onTopic,
+      ...topics,
     })
   }
 

@@ -5,6 +5,7 @@ import {
   type CheckpointDelta,
   ConnectionError,
   type LaneInfo,
+  type PipelineError,
   StateError,
   type StoredLane,
   type Transaction,
@@ -43,6 +44,7 @@ export class KafkaTransactor implements Transactor {
 
   async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
     this.lanes.get(lane.id)?.discard()
+    if (this.written.has(this.topic) && this.watch.sight(this.topic) === 'missing') throw this.goneError(this.topic)
     const checkpoint = await partitionFor(this.cluster, this.topic, lane)
     const id = `${this.options.id}|${lane.topic === undefined ? lane.id : `${lane.topic}|${lane.partition}`}`
     const topicId = (await topicIds(this.cluster, [this.topic])).get(this.topic)?.id
@@ -55,7 +57,7 @@ export class KafkaTransactor implements Transactor {
       checkpoint,
       this.options.producer,
       this.log,
-      topic => this.watchTopic(topic),
+      { onTopic: topic => this.watchTopic(topic), mayCreate: topic => !this.written.has(topic) },
     )
     this.watchTopic(this.topic)
     this.lanes.set(lane.id, producer)
@@ -71,16 +73,17 @@ export class KafkaTransactor implements Transactor {
   private watchTopic(topic: string): void {
     if (this.written.has(topic)) return
     const gone = (): void => {
-      const error =
-        topic === this.topic
-          ? new StateError(
-              `the checkpoint topic ${topic} was deleted while the pipeline ran: the state in it is gone. ` +
-                'Stop every instance; then run once with --fresh, or raise version',
-            )
-          : new ConnectionError(`topic ${topic} was deleted while it was written to`)
-      for (const producer of this.lanes.values()) producer.kill(error)
+      for (const producer of this.lanes.values()) producer.kill(this.goneError(topic))
     }
     this.written.set(topic, watchWritten(this.watch, topic, this.cluster, this.log, gone))
+  }
+
+  private goneError(topic: string): PipelineError {
+    if (topic !== this.topic) return new ConnectionError(`topic ${topic} was deleted while it was written to`)
+    return new StateError(
+      `the checkpoint topic ${topic} was deleted while the pipeline ran: the state in it is gone. ` +
+        'Stop every instance; then run once with --fresh, or raise version',
+    )
   }
 
   async begin(lane: LaneInfo): Promise<Transaction> {
