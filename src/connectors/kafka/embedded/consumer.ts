@@ -14,6 +14,8 @@ export class EmbeddedConsumer implements Consumer {
   private turn = 0
   /** Topics that were not there when it began: all of their records come after that. */
   private awaited: ReadonlySet<string> = new Set()
+  /** Of them, those that are not there yet. */
+  private unwritten = new Set<string>()
   private unwatch: (() => void) | undefined
   private wake: (() => void) | undefined
 
@@ -26,6 +28,7 @@ export class EmbeddedConsumer implements Consumer {
     this.log = await this.openLog()
     // Reading makes no topic: a name that is misspelt would be one for good. The writer that makes it wakes the group.
     this.awaited = new Set(this.options.topics.filter(name => !this.log.topics.find(name)))
+    this.unwritten = new Set(this.awaited)
     for (const name of this.awaited)
       this.options.onError(
         new PipelineError(
@@ -84,7 +87,9 @@ export class EmbeddedConsumer implements Consumer {
 
   healthy(): boolean | string {
     if (!this.membership) return false
-    const missing = this.options.topics.filter(topic => !this.log.topics.exists(topic))
+    // One that was never there is waited for, which was said at the start; it is missed once it has been there.
+    for (const topic of this.unwritten) if (this.log.topics.exists(topic)) this.unwritten.delete(topic)
+    const missing = this.options.topics.filter(topic => !this.unwritten.has(topic) && !this.log.topics.exists(topic))
     if (missing.length > 0) return `topic ${missing.join(', ')} does not exist any more; create it again`
     return this.membership.healthy()
   }
