@@ -41,6 +41,9 @@ test('reading makes no topic on the embedded log: it is said, and what is writte
   reader.kill('SIGTERM')
   await reader.exit(0)
   // Waiting for a topic is idleness, too.
-  const idle = await runRunner(['run', 'read.yaml', '--until-idle', '500ms', '--set', 'sources[0].kafka.topics=[nothing]', '--set', 'name=idle'], { cwd, env })
+  const idle = await runRunner(
+    ['run', 'read.yaml', '--until-idle', '500ms', '--set', 'sources[0].kafka.topics=[nothing]', '--set', 'name=idle'],
+    { cwd, env },
+  )
   expect(idle.code, idle.stderr).toBe(0)
 })
