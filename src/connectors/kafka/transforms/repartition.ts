@@ -1,7 +1,7 @@
 /** Brings records of one key onto one lane, through an internal topic. */
 import type { RepartitionConfig } from '../../../generated/config-types.ts'
 import { compile } from '../../../expressions/index.ts'
-import { DataError, defineTransform, type Json, type Transform, type TransformContext } from '../../../contract/plugin.ts'
+import { DataError, defineTransform, type Json, type Transform } from '../../../contract/plugin.ts'
 import { failOn } from '../../../kit/fail.ts'
 import { timeReader } from '../../../kit/values/event-time.ts'
 import { show } from '../../../kit/values/fields.ts'
@@ -32,7 +32,7 @@ export default defineTransform<RepartitionConfig>({
 const MARK_EVERY = 1000
 
 /** The first part's last step: gives each message its key and its time, and marks how far the lane has come. */
-function create(config: RepartitionConfig, ctx: TransformContext): Transform {
+function create(config: RepartitionConfig): Transform {
   const by = compile(config.by)
   const timeOf = timeReader(config.time, config.max_future, config.time_unit)
   let max = Number.NEGATIVE_INFINITY
