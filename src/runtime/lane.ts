@@ -376,7 +376,7 @@ export class Lane {
     const { writers, dlq } = this.run.built
     if (!source.holds) return
     const apart = writers.concat(dlq ?? []).filter(w => !committer.atomic || !w.joins(committer.scope))
-    await Promise.all(apart.map(w => w.sink.claim?.(this.info)))
+    await Promise.all(apart.map(async w => w.sink.claim?.(this.info)))
   }
 
   /** What the lane goes on from. @throws {EnvironmentError} when that is not this pipeline's. */
