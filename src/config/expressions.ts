@@ -1,4 +1,6 @@
 /** Expressions anywhere in a config, compiled and type-checked, with problems under the exact character of the file. */
+import { loadLanguage } from '../expressions/on-demand.ts'
+import { isPlainPath } from '../expressions/plain-path.ts'
 import type { Marked } from './convert.ts'
 import type { Problems } from './problems.ts'
 import type { Locate } from './report.ts'
@@ -11,10 +13,10 @@ export async function checkExpressions(
   unresolved: ReadonlySet<string>,
   problems: Problems,
 ): Promise<void> {
-  if (expressions.length === 0) return
-  // Only files that have expressions pay for loading the language.
-  const { check } = await import('../expressions/index.ts')
-  for (const { path: relative, value, schema } of expressions) {
+  const toCheck = expressions.filter(({ value }) => !isPlainPath(value as string))
+  if (toCheck.length === 0) return
+  const { check } = await loadLanguage()
+  for (const { path: relative, value, schema } of toCheck) {
     if (unresolved.has(formatPath(relative))) continue
     const { path, find: found } = place(relative)
     const node = found.node.kind === 'scalar' && !found.partial ? found.node : undefined

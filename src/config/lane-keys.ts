@@ -3,7 +3,8 @@
  * lanes, each lane makes windows, counts duplicates and keeps the pace by itself. `validate` refuses what is known to be spread and warns
  * where the file does not say; `explain` prints the condition; the runtime watches it (`runtime/spread.ts`).
  */
-import { keyParts } from '../expressions/index.ts'
+import { loadedLanguage } from '../expressions/on-demand.ts'
+import { isPlainPath } from '../expressions/plain-path.ts'
 import type { Pipeline, Step } from './model.ts'
 import { groupingOf, lanesOf } from './traits.ts'
 
@@ -54,6 +55,18 @@ export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding
     place = behind(step, place)
   }
   return findings
+}
+
+/** Steps whose expressions say what their results are made of. */
+const MADE_BY_EXPRESSIONS = ['map', 'rekey', 'group', 'repartition']
+
+/** Must the language be loaded before `laneKeyFindings`? */
+export const needsLanguage = ({ sources, transforms }: Wiring): boolean =>
+  transforms.some(step => MADE_BY_EXPRESSIONS.includes(step.type)) ||
+  [...sources.map(s => s.keyedBy), ...transforms.map(groupingOf)].some(text => text !== undefined && !isPlainPath(text))
+
+function keyParts(text: string, origin: (path: string) => Parts): Parts {
+  return isPlainPath(text) ? origin(text) : loadedLanguage().keyParts(text, origin)
 }
 
 const isWithin = (parts: readonly string[], of: readonly string[]): boolean => parts.every(p => of.includes(p))

@@ -2,12 +2,13 @@
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
+import { loadLanguage } from '../expressions/on-demand.ts'
 import { obstacles } from './delivery.ts'
 import { checkEndpoints } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
-import { laneKeyFindings } from './lane-keys.ts'
+import { laneKeyFindings, needsLanguage } from './lane-keys.ts'
 import type { Link, Pipeline, Problem, SinkStep, Step } from './model.ts'
 import { parseObject } from './object.ts'
 import { parseText } from './parse.ts'
@@ -147,7 +148,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   if (complete && options.forDlq !== true) checkSources(steps, root, problems)
   if (value?.delivery === 'exactly_once') checkDelivery(pipeline ? partsOf(pipeline) : soundParts(steps, names), root, problems)
   if (pipeline) {
-    checkLaneKeys(pipeline, names, problems)
+    await checkLaneKeys(pipeline, names, problems)
     checkLinks(pipeline, names, problems)
   }
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
@@ -248,8 +249,12 @@ function linksOf(
 }
 
 /** Steps whose records may be spread over lanes. */
-function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
-  for (const { step, by, verdict, reason } of laneKeyFindings(pipeline)) {
+async function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): Promise<void> {
+  if (needsLanguage(pipeline)) await loadLanguage()
+  const findings = laneKeyFindings(pipeline)
+  // The runtime will need it for conditions, and to watch what the file does not say.
+  if (findings.length > 0 || [...pipeline.transforms, ...pipeline.sinks].some(s => s.when !== undefined)) await loadLanguage()
+  for (const { step, by, verdict, reason } of findings) {
     const [at] = [...names].find(([, name]) => name === step)!
     const way = `- repartition: { by: ${plainYaml(by)} }`
     const what = `${step} takes records of one \`${by}\` together, and its state is kept by lane: ${reason}`

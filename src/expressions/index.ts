@@ -1,12 +1,14 @@
 /** Expressions: CEL over one message. Nothing outside this folder knows the library behind it. */
+import { compile } from './compile.ts'
+import { keyParts } from './key-parts.ts'
+import { provideLanguage } from './on-demand.ts'
 import { prepare } from './prepare.ts'
 import type { ExpressionProblem, ExpressionType } from './types.ts'
 
-export { compile } from './compile.ts'
 export { FUNCTIONS, type FunctionEntry } from './functions.ts'
 export { compileObject, type Shape } from './object.ts'
 export { type NumberUse, numberUse } from './number-use.ts'
-export { keyParts } from './key-parts.ts'
+export { compile, keyParts }
 export { type FieldPath, fieldPaths } from './paths.ts'
 export type { Expression, ExpressionProblem, ExpressionType } from './types.ts'
 
@@ -15,3 +17,5 @@ export function check(text: string): { readonly type: ExpressionType } | { reado
   const prepared = prepare(text)
   return 'problems' in prepared ? prepared : { type: prepared.type }
 }
+
+provideLanguage({ check, compile, keyParts })

@@ -1,6 +1,5 @@
 /** What an expression tells apart, as texts that can be compared: for the check that records which belong together come on one lane. */
 import { type CelNode, FIELD, META, VALUE } from './cel.ts'
-import { NAMESPACES } from './functions.ts'
 import { prepare } from './prepare.ts'
 
 /**
@@ -10,25 +9,11 @@ import { prepare } from './prepare.ts'
  * @returns undefined where a field is not known, and for a text that `check` finds problems in
  */
 export function keyParts(text: string, origin: (path: string) => readonly string[] | undefined): readonly string[] | undefined {
-  // The common case, for which the language need not be set up.
-  if (isPlainPath(text)) return origin(text)
   const prepared = prepare(text)
   if ('problems' in prepared) return undefined
   const parts = partsOf(prepared.program.ast, origin)
   return parts && [...new Set(parts)].sort()
 }
-
-/** Names of fields separated by points, with none in it that the language could take for something else. */
-const isPlainPath = (text: string): boolean =>
-  /^[a-z]\w*(?:\.[a-z]\w*)*$/i.test(text) && text.split('.').every(name => !NAMES.has(name) && !NAMESPACES.has(name))
-
-/** Reserved words, types and the two names of the message. */
-const NAMES = new Set(
-  (
-    'value meta as break const continue else false for function if import in let loop namespace null package return true var void while ' +
-    'bool bytes double duration dyn int list map null_type optional_type string timestamp type uint'
-  ).split(' '),
-)
 
 type Origin = (path: string) => readonly string[] | undefined
 

@@ -1,5 +1,5 @@
 /** From a checked pipeline to plugin instances: pure, no I/O. What can still fail from here on is the environment. */
-import { compile } from '../expressions/index.ts'
+import { loadedLanguage } from '../expressions/on-demand.ts'
 import {
   type CheckpointStore,
   type Context,
@@ -111,7 +111,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
       { retry: pipeline.retry, clock: options.clock, log: options.log },
     )
   const expressions = new Map(
-    [...pipeline.transforms, ...pipeline.sinks].filter(s => s.when !== undefined).map(s => [s.name, compile(s.when!)]),
+    [...pipeline.transforms, ...pipeline.sinks].filter(s => s.when !== undefined).map(s => [s.name, loadedLanguage().compile(s.when!)]),
   )
   const parts = partsOf(pipeline)
   const links = pipeline.links ?? []

@@ -5,7 +5,7 @@
  */
 import { EnvironmentError, type Logger, type Message, type Transform } from '../contract/plugin.ts'
 import type { LaneKeyFinding } from '../config/lane-keys.ts'
-import { compile } from '../expressions/index.ts'
+import { loadedLanguage } from '../expressions/on-demand.ts'
 import { keyJson } from '../kit/values/key.ts'
 
 /** Keys whose lane is remembered; those that come after them are not watched. */
@@ -22,7 +22,7 @@ export interface Spread {
 }
 
 export function watchSpread(transform: Transform, lane: string, spread: Spread): Transform {
-  const expression = compile(spread.finding.by)
+  const expression = loadedLanguage().compile(spread.finding.by)
   const check = (message: Message): void => {
     let key: string
     try {

@@ -2,11 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { NAMESPACES } from '../../src/expressions/functions.ts'
 import { check } from '../../src/expressions/index.ts'
 import { keyParts } from '../../src/expressions/key-parts.ts'
+import { isPlainPath } from '../../src/expressions/plain-path.ts'
 
 const origin = (path: string): readonly string[] => [path]
 
 describe('keyParts', () => {
-  it('reads a plain path as the language does', () => {
+  it('knows plain paths as the language does', () => {
     const reserved =
       'as break const else false for function if import in let loop namespace null package return true var void while type int map'
     const names = [
@@ -23,11 +24,13 @@ describe('keyParts', () => {
       'has',
     ]
     for (const name of names)
-      for (const text of [name, `${name}.id`, `order.${name}`]) {
-        const inside = keyParts(`(${text})`, origin)
-        // In parentheses it is not plain, so the language reads it.
-        expect([text, keyParts(text, origin)]).toEqual([text, inside ?? ('problems' in check(text) ? undefined : inside)])
-      }
+      for (const text of [name, `${name}.id`, `order.${name}`])
+        if (isPlainPath(text)) {
+          expect([text, keyParts(text, origin)]).toEqual([text, [text]])
+          expect(check(text)).toEqual({ type: 'dyn' })
+        }
+    expect(names.filter(isPlainPath)).toEqual(['symbol', 'Order', 'toString', 'constructor', 'size', 'has'])
+    expect([...NAMESPACES].filter(isPlainPath)).toEqual([])
   })
 
   it('tells parts of lists, texts and maps apart', () => {

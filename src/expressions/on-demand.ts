@@ -1,0 +1,17 @@
+/** The expression language where a file may not need it: loading it is a third of the start of a pipeline without expressions. */
+type Language = typeof import('./index.ts')
+
+let language: Pick<Language, 'check' | 'compile' | 'keyParts'> | undefined
+
+export const loadLanguage = (): Promise<Language> => import('./index.ts')
+
+/** Called by `index.ts` when it is loaded, whoever did it. */
+export function provideLanguage(loaded: NonNullable<typeof language>): void {
+  language = loaded
+}
+
+/** @throws {Error} when neither this file nor another one has loaded it */
+export function loadedLanguage(): NonNullable<typeof language> {
+  if (!language) throw new Error('the expression language is not loaded: await loadLanguage() first')
+  return language
+}
