@@ -275,6 +275,11 @@ export class BatchWriter {
       throw new FencedError(`lane ${this.info.id} may be another instance's: this one has not been heard of for too long`)
   }
 
+  /** The position behind everything that went through the chain. */
+  get readTo(): Position | undefined {
+    return this.position
+  }
+
   /** Of the flushes that failed in a row; undefined: the last one was committed, or there was none. */
   get lastFailure(): Error | undefined {
     return this.trouble.error

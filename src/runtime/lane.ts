@@ -93,6 +93,9 @@ export class Lane {
   private restores = 0
   /** Why the lane restores: what it had read is not committed. A lane that was fenced is another instance's, which reads it again. */
   private restoreCause: Error | undefined
+  /** As JSON: how far the lane had read when it began to restore, and how far the checkpoint says. */
+  private givenBack: string | undefined
+  private restoredTo: string | undefined
   /** `clock.monotonic()` from and until when the lane is known to have been silent and caught up. */
   private silentSince: number
   private silentUntil: number
@@ -199,7 +202,8 @@ export class Lane {
   get notCommitted(): Error | undefined {
     if (this.status === 'dropped') return undefined
     // After a restore nothing is in memory, and it still is not committed: the failures in a row end with the next commit.
-    const cause = this.status === 'restoring' ? this.restoreCause : this.writer.lastFailure
+    // A commit of unknown outcome may have worked: then the lane restores what it had read.
+    const cause = this.status === 'restoring' ? this.restoreCause : this.givenBack === this.restoredTo ? undefined : this.writer.lastFailure
     return cause instanceof FencedError ? undefined : cause
   }
 
@@ -365,6 +369,7 @@ export class Lane {
     this.chain = new Chain([this.entry.inlet, ...stages], this.exit(this.generation))
     // A lane that has read nothing marks its idleness in a link, and that is committed with a position, too.
     this.writer.reset(this.state, checkpoint?.position ?? this.beginning)
+    this.restoredTo = JSON.stringify(this.writer.readTo)
     if (gap) await this.chain.onGap(gap)
     this.silentSince = this.silentUntil = this.run.clock.monotonic()
     return checkpoint?.position
@@ -468,6 +473,8 @@ export class Lane {
     this.status = 'restoring'
     this.restoringSince = this.run.clock.monotonic()
     this.restoreCause = cause
+    const read = JSON.stringify(this.writer.readTo)
+    if (read !== this.restoredTo) this.givenBack = read
     this.generation++
     this.restoring = this.restoreCheckpoint(cause).finally(() => (this.restoring = undefined))
     return this.restoring

@@ -187,7 +187,7 @@ export class PipelineRun {
   /** A lane that restores its checkpoint has dropped what it had read: that is no orderly end, although nothing is lost. */
   private throwNotCommitted(): void {
     const lanes = [...this.lanes.values()].filter(lane => lane.notCommitted !== undefined)
-    if (this.failure || lanes.length === 0) return
+    if (this.failure || !this.stopping || lanes.length === 0) return
     this.fatal(
       new PipelineError(
         'PIPE_STOPPED',

@@ -96,11 +96,13 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
     if (known === undefined) {
       known = handle!.driver.admin.configs([topic]).then(
         found => found.get(topic)?.get('cleanup.policy')?.value?.includes('compact'),
-        (error: Error) =>
-          void ctx.log.warn(
+        (error: Error) => {
+          ctx.log.warn(
             { topic, error: error.message },
             'offsets are missing, and it cannot be told whether the topic is compacted: its settings cannot be read',
-          ),
+          )
+          return undefined
+        },
       )
       compacted.set(topic, known)
     }
