@@ -129,6 +129,10 @@ export class EmbeddedConsumer implements Consumer {
   private read(owned: Owned): ConsumedBatch | undefined {
     const { first, next: end } = bounds(this.log.db, owned.part)
     if (owned.position < first || owned.position > end) {
+      if (owned.renewed)
+        throw new StateError(
+          `${tpKey(owned)} is to be read on from ${owned.position}, but the log has ${first} to ${end}: it is another one, or was cut`,
+        )
       this.membership?.takeAnew(owned)
       return undefined
     }
@@ -137,6 +141,7 @@ export class EmbeddedConsumer implements Consumer {
     const next = readChunks(this.log.db, owned.part, owned.position, this.options.maxBytes, owned.origin, messages)
     if (messages.length === 0) return undefined
     owned.position = next
+    owned.renewed = false
     return { topic: owned.topic, partition: owned.partition, messages, nextOffset: next, endOffset: Math.max(next, end) }
   }
 

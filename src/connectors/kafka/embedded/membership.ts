@@ -13,6 +13,8 @@ export interface Owned extends Part {
   active: boolean
   /** To be given back and taken anew: its position is not there. */
   stale: boolean
+  /** It was taken anew, and nothing has been read since. */
+  renewed: boolean
 }
 
 export interface MembershipHost {
@@ -154,6 +156,7 @@ export class Membership {
     for (const o of stale) {
       o.position = -1
       o.stale = false
+      o.renewed = true
     }
   }
 
@@ -175,7 +178,7 @@ export class Membership {
   private own(part: Part): Owned {
     const { source, format } = this.host.options
     const origin = { lane: tpKey(part), source, topic: part.topic, partition: part.partition, format }
-    return { ...part, origin, position: -1, active: false, stale: false }
+    return { ...part, origin, position: -1, active: false, stale: false, renewed: false }
   }
 
   /** The others gave us up: everything we had may be somebody else's already. */
