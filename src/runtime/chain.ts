@@ -66,6 +66,11 @@ class StageOutput implements Output {
     if (!this.stage.foreign || this.isWritable(message, 'emit')) this.messages.push(message)
   }
 
+  /** Of a stage that lets whole batches through: the list becomes the output's. */
+  emitAll(messages: Message[]): void {
+    this.messages = messages
+  }
+
   emitTo(port: string, message: Message): void {
     const { foreign, ports = [], name } = this.stage
     if (foreign && !ports.includes(port)) {
@@ -358,6 +363,7 @@ export const checkTransform = (depth: number): Transform => ({
 
 function decodeWhere(isRead: (m: Message) => boolean, depth: number, messages: Message[], out: Output): void {
   let texts: BatchText | undefined
+  let passed: Message[] | undefined
   for (let i = 0; i < messages.length; i++) {
     const m = messages[i]
     try {
@@ -366,10 +372,13 @@ function decodeWhere(isRead: (m: Message) => boolean, depth: number, messages: M
         if (texts === undefined || i >= texts.end) texts = new BatchText(messages, i)
         m.decode(depth, texts)
       }
+      passed?.push(m)
     } catch (error) {
+      // As a rule all pass, and the list is handed on as it is.
+      passed ??= messages.slice(0, i)
       out.fail(m, error as Error)
-      continue
     }
-    out.emit(m)
   }
+  if (out instanceof StageOutput) out.emitAll(passed ?? messages)
+  else for (const m of passed ?? messages) out.emit(m)
 }
