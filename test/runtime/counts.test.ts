@@ -88,7 +88,8 @@ test('at least once: what is read and what is dead-lettered count once, what is 
     lanes: input(random),
     batch: () => 11,
     fault: where => {
-      if (where === 'save' && faults < 20 && random() < 0.3) {
+      // The first ones: how many saves there are is a matter of time.
+      if (where === 'save' && faults < 5) {
         faults++
         throw faultError(random)
       }
@@ -96,7 +97,7 @@ test('at least once: what is read and what is dead-lettered count once, what is 
   })
   const run = start(pipelineOf(log, [summing], { delivery: 'at_least_once', commit_interval: 1 }), { random })
   await run.run()
-  expect(faults).toBeGreaterThan(3)
+  expect(faults).toBe(5)
   const letters = new Set(log.dead.map(m => `${m.origin!.lane} ${m.offset}`))
   expect(await figures(run)).toEqual({ in: 2 * N, out: log.committed.length, dead: letters.size })
   expect(log.committed.length).toBeGreaterThan(2 * N - letters.size)
