@@ -3,7 +3,7 @@
  * lanes, each lane makes windows, counts duplicates and keeps the pace by itself. `validate` refuses what is known to be spread and warns
  * where the file does not say; `explain` prints the condition; the runtime watches it (`runtime/spread.ts`).
  */
-import { loadedLanguage } from '../expressions/on-demand.ts'
+import { loadedLanguage, loadLanguage } from '../expressions/on-demand.ts'
 import { isPlainPath } from '../expressions/plain-path.ts'
 import type { Pipeline, Step } from './model.ts'
 import { groupingOf, lanesOf } from './traits.ts'
@@ -60,10 +60,21 @@ export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding
 /** Steps whose expressions say what their results are made of. */
 const MADE_BY_EXPRESSIONS = ['map', 'rekey', 'group', 'repartition']
 
-/** Must the language be loaded before `laneKeyFindings`? */
-export const needsLanguage = ({ sources, transforms }: Wiring): boolean =>
-  transforms.some(step => MADE_BY_EXPRESSIONS.includes(step.type)) ||
-  [...sources.map(s => s.keyedBy), ...transforms.map(groupingOf)].some(text => text !== undefined && !isPlainPath(text))
+/**
+ * Loads the language where `laneKeyFindings` or `build` will need it: for expressions that are no plain paths, for conditions, and to watch
+ * what the file does not say.
+ */
+export async function loadLanguageFor(pipeline: Wiring & Pick<Pipeline, 'sinks'>): Promise<void> {
+  const { sources, transforms, sinks } = pipeline
+  const texts = [...sources.map(s => s.keyedBy), ...transforms.map(groupingOf)]
+  if (
+    [...transforms, ...sinks].some(step => step.when !== undefined) ||
+    transforms.some(step => MADE_BY_EXPRESSIONS.includes(step.type)) ||
+    texts.some(text => text !== undefined && !isPlainPath(text)) ||
+    laneKeyFindings(pipeline).length > 0
+  )
+    await loadLanguage()
+}
 
 function keyParts(text: string, origin: (path: string) => Parts): Parts {
   return isPlainPath(text) ? origin(text) : loadedLanguage().keyParts(text, origin)

@@ -2,13 +2,12 @@
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
-import { loadLanguage } from '../expressions/on-demand.ts'
 import { obstacles } from './delivery.ts'
 import { checkEndpoints } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
-import { laneKeyFindings, needsLanguage } from './lane-keys.ts'
+import { laneKeyFindings, loadLanguageFor } from './lane-keys.ts'
 import type { Link, Pipeline, Problem, SinkStep, Step } from './model.ts'
 import { parseObject } from './object.ts'
 import { parseText } from './parse.ts'
@@ -250,11 +249,8 @@ function linksOf(
 
 /** Steps whose records may be spread over lanes. */
 async function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): Promise<void> {
-  if (needsLanguage(pipeline)) await loadLanguage()
-  const findings = laneKeyFindings(pipeline)
-  // The runtime will need it for conditions, and to watch what the file does not say.
-  if (findings.length > 0 || [...pipeline.transforms, ...pipeline.sinks].some(s => s.when !== undefined)) await loadLanguage()
-  for (const { step, by, verdict, reason } of findings) {
+  await loadLanguageFor(pipeline)
+  for (const { step, by, verdict, reason } of laneKeyFindings(pipeline)) {
     const [at] = [...names].find(([, name]) => name === step)!
     const way = `- repartition: { by: ${plainYaml(by)} }`
     const what = `${step} takes records of one \`${by}\` together, and its state is kept by lane: ${reason}`

@@ -2,6 +2,7 @@
  * Starts checked pipelines in this process: what the command line and `run` of the package have in common. It ends no process and
  * handles no signal; both are the caller's.
  */
+import { loadLanguageFor } from '../config/lane-keys.ts'
 import type { Registry } from 'prom-client'
 import type { MetricsAttachment } from '../runtime/telemetry/server.ts'
 import type { Pipeline } from '../config/model.ts'
@@ -154,6 +155,7 @@ export async function launch(
 ): Promise<{ handles: PipelineHandle[]; runs: PipelineRun[] }> {
   const given = pipelines.map(p => givenChannels(p, options.memory))
   const log = countRepeats(options.log)
+  for (const { pipeline } of given) await loadLanguageFor(pipeline)
   const runs = given.map(({ pipeline }) => prepare(pipeline, { ...options, log }))
   const taken: string[] = []
   const locks: LiveLock[] = []

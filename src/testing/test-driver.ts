@@ -1,4 +1,5 @@
 /** A pipeline under test, driven step by step on a virtual clock. Nothing here waits for real time: it waits for quiet. */
+import { loadLanguageFor } from '../config/lane-keys.ts'
 import { build } from '../runtime/build.ts'
 import { VirtualClock } from '../kit/clock.ts'
 import type { Pipeline } from '../config/model.ts'
@@ -34,6 +35,7 @@ export class TestDriver {
   /** Starts the pipeline from the checkpoints that the sinks kept. */
   async start(): Promise<void> {
     this.ended = undefined
+    await loadLanguageFor(this.faked.pipeline)
     const built = build(this.faked.pipeline, {
       clock: this.clock,
       log: silentLogger,

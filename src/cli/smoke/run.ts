@@ -1,3 +1,4 @@
+import { loadLanguageFor } from '../../config/lane-keys.ts'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -148,6 +149,7 @@ sinks: [{ kafka: { topic: ${output}, keep_partition: true, keep_headers: true } 
       env: { ...process.env, KAFKA_BROKERS: config.brokers, KAFKA_METRICS_ENABLED: 'false' },
     })
     if (!pipeline) throw new Wrong(problems.map(p => `${p.path}: ${p.message}`).join('; '))
+    await loadLanguageFor(pipeline)
     const built = build(pipeline, { clock: systemClock, log: silent, localCheckpoints: () => memoryCheckpoints() })
     return [
       new PipelineRun(built, { clock: systemClock, log: silent, untilIdle: 500, endAt: Number.POSITIVE_INFINITY }),
