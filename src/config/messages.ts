@@ -170,7 +170,21 @@ export function wrongType(path: Path, schemas: readonly Schema[], data: unknown,
   const is =
     data === null ? 'there is no value' : typeof data === 'object' ? `this is ${article(typeName(data))}` : `this is a ${typeof data}`
   const shown = typeof data === 'object' ? undefined : `: ${print(data)}`
-  return { code, path, on: 'value', message: `must be ${or(names)}; ${is}`, shown, suggestion: repair(options, data, format) }
+  const suggestion = repair(options, data, format)
+  const example = suggestion === undefined && typeof data !== 'object' ? options.flatMap(o => o.examples ?? []).find(isCollection) : undefined
+  const such = example === undefined ? '' : `, such as ${inline(example)}`
+  return { code, path, on: 'value', message: `must be ${or(names)}${such}; ${is}`, shown, suggestion }
+}
+
+const isCollection = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+/** As a file would say it on one line. */
+function inline(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(inline).join(', ')}]`
+  if (!isCollection(value)) return print(value)
+  return `{ ${Object.entries(value)
+    .map(([key, inner]) => `${print(key)}: ${inline(inner)}`)
+    .join(', ')} }`
 }
 
 /** The same thought in the type that is wanted. */
@@ -187,11 +201,15 @@ function repair(options: readonly Schema[], data: unknown, format: (typeof FORMA
     }
   }
   if ((typeof data === 'number' || typeof data === 'boolean') && types.has('string'))
-    return format?.guess ? format.guess(data as number) : JSON.stringify(String(data))
+    return quoted(format?.guess ? format.guess(data as number) : String(data))
   if (typeof data === 'boolean' || data === null || typeof data === 'object') return undefined
   if (types.has('array') && !types.has(typeName(data))) return `[${print(data)}]`
   return undefined
 }
+
+/** In quotes where a file would take the text for something else. */
+const quoted = (text: string | undefined): string | undefined =>
+  text !== undefined && /^([-+.\d]+|true|false)$/.test(text) ? JSON.stringify(text) : text
 
 export function notOneOf(path: Path, allowed: readonly unknown[], data: unknown): Diagnosis {
   const message = allowed.length === 1 ? `must be ${print(allowed[0])}` : `must be one of ${list(allowed.map(String))}`
