@@ -125,6 +125,12 @@ function rangeOf(pipeline: Pipeline, { from, to }: RunOptions): LaunchOptions['r
     if (time !== undefined && !Number.isFinite(time)) throw new PipelineError('PIPE_SETTINGS', `${name} is not a time`)
   if (range.from !== undefined && range.to !== undefined && range.from >= range.to)
     throw new PipelineError('PIPE_SETTINGS', 'from must be earlier than to')
+  const link = pipeline.links?.[0]
+  if (link)
+    throw new PipelineError(
+      'PIPE_SETTINGS',
+      `a backfill writes nothing to the internal topic of '${pipeline.transforms[link.index].name}', which the steps behind it read; test such a pipeline with testPipeline`,
+    )
   const source = withoutTimes(pipeline)
   if (source)
     throw new PipelineError(
