@@ -171,7 +171,8 @@ export function wrongType(path: Path, schemas: readonly Schema[], data: unknown,
     data === null ? 'there is no value' : typeof data === 'object' ? `this is ${article(typeName(data))}` : `this is a ${typeof data}`
   const shown = typeof data === 'object' ? undefined : `: ${print(data)}`
   const suggestion = repair(options, data, format)
-  const example = suggestion === undefined && typeof data !== 'object' ? options.flatMap(o => o.examples ?? []).find(isCollection) : undefined
+  const example =
+    suggestion === undefined && typeof data !== 'object' ? options.flatMap(o => o.examples ?? []).find(isCollection) : undefined
   const such = example === undefined ? '' : `, such as ${inline(example)}`
   return { code, path, on: 'value', message: `must be ${or(names)}${such}; ${is}`, shown, suggestion }
 }
