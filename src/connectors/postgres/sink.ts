@@ -48,7 +48,8 @@ export default defineSink<PostgresSinkConfig>({
     create: (config, context) => new PostgresTransactor(connection(config), context),
   },
   validateConfig,
-  fence: () => 'is refused by the database: each write locks and compares a row of its lane (runner_fence)',
+  fence: () =>
+    'is refused by the database: each write locks and compares a row of its lane in runner_fence; the log warns where the login may not create that table',
   preview: previewOf,
   create: (config, ctx) => new PostgresSink(config, ctx),
   check: (config, ctx) =>
@@ -66,6 +67,7 @@ class PostgresSink implements Sink {
   private readonly rejects: ((m: Message) => void) | undefined
   /** By lane: what its writes have to prove. */
   private readonly fences = new Map<string, FenceRow>()
+  private saidUnfenced = false
   private handle: PostgresHandle | undefined
 
   constructor(config: PostgresSinkConfig, ctx: Context) {
@@ -124,8 +126,17 @@ class PostgresSink implements Sink {
     if (this.handle === undefined) throw new ConnectionError('the sink is not open')
     const { pipeline, version, step } = this.ctx
     const token = await claimFence(this.handle.driver, `${stateOwner(`${pipeline}.${version}`, lane.group)}:${step}`, lane.id)
-    if (token === undefined) this.fences.delete(lane.id)
-    else this.fences.set(lane.id, token)
+    if (token !== undefined) this.fences.set(lane.id, token)
+    else {
+      this.fences.delete(lane.id)
+      if (!this.saidUnfenced)
+        this.ctx.log.warn(
+          { step },
+          'writes are not fenced: this login may not create the table runner_fence, so an instance that has lost a lane may finish the ' +
+            'write that it has begun. Grant create on the schema, or create the table and grant select, insert and update on it',
+        )
+      this.saidUnfenced = true
+    }
   }
 
   private async writeAlone(messages: readonly Message[], rejected: Map<number, Error>, context: WriteContext): Promise<void> {

@@ -32,7 +32,7 @@ export default defineSink<RedisSinkConfig>({
   fence: c =>
     !['single', 'sentinel'].includes(parseUrl(c.url).kind)
       ? 'may finish the write that it has begun; neither a cluster nor the embedded store refuses it'
-      : 'is refused by the server: each write proves a token of its lane, in one script',
+      : 'is refused by the server: each write proves a token of its lane, in one script; the log warns where the user may not run scripts',
   preview(config) {
     const write = writer(config)
     return m => {
@@ -104,6 +104,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   let handle: RedisHandle | undefined
   /** By lane: what its writes have to prove. */
   const fences = new Map<string, Fence>()
+  let saidUnfenced = false
 
   /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
   const run = async (
@@ -166,7 +167,17 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
       const key = `__runner:fence:${stateOwner(`${pipeline}.${version}`, lane.group)}:${step}:${lane.id}`
       const fence = { key, token: randomUUID() }
       if (await handle.driver.fence?.(fence)) fences.set(lane.id, fence)
-      else fences.delete(lane.id)
+      else {
+        fences.delete(lane.id)
+        // What a cluster and the embedded store cannot do, `explain` says.
+        if (handle.driver.fence && parseUrl(config.url).kind !== 'cluster' && !saidUnfenced)
+          ctx.log.warn(
+            { step },
+            'writes are not fenced: this user may not run EVAL, so an instance that has lost a lane may finish the write that it has ' +
+              'begun. Allow +eval in the ACL of the user',
+          )
+        saidUnfenced = true
+      }
     },
 
     healthy: () => handle?.driver.healthy() ?? false,
