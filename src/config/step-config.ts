@@ -69,7 +69,11 @@ export async function checkConfig(
     problems,
     secrets.map(s => formatPath(s.path)),
   )
-  for (const { path: at } of found) if (at.length > 0) wrong.add(String(at[0]))
+  for (const { path: at, code, suggestion } of found) {
+    if (at.length > 0) wrong.add(String(at[0]))
+    // What was meant by a misspelt key is not missing.
+    if (code === 'CONFIG_UNKNOWN_KEY' && at.length === 1 && suggestion !== undefined) wrong.add(suggestion)
+  }
   // A misspelt key is one problem, and leaves the right one without a value.
   for (const key of schema.required ?? []) if (!Object.hasOwn(Object(value), key)) wrong.add(key)
   const shaped = !found.some(j => j.path.length === 0)

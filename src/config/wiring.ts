@@ -78,7 +78,7 @@ export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>,
 
 /** A transform's settings that name a source: it must be there, and switched on. */
 export function checkSourceNames(step: CheckedStep, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
-  if (step.kind !== 'transform' || !step.enabled) return
+  if (step.kind !== 'transform' || !step.enabled || !step.valid) return
   const config = step.node.entries.get(step.type)?.value
   const { properties = {} } = step.plugin.schema as Schema
   for (const [property, schema] of Object.entries(properties)) {
@@ -86,6 +86,7 @@ export function checkSourceNames(step: CheckedStep, names: ReadonlyMap<CheckedSt
     const entry = config?.kind === 'map' ? config.entries.get(property) : undefined
     if (typeof wanted !== 'string' || !entry) continue
     const sources = [...names].filter(([s]) => s.kind === 'source')
+    if (sources.length === 0) return
     if (sources.some(([s, name]) => name === wanted && s.enabled)) continue
     const off = sources.some(([, name]) => name === wanted)
     const there = sources.filter(([s]) => s.enabled).map(([, name]) => name)

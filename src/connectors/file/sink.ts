@@ -68,9 +68,9 @@ function validateConfig(config: FileSinkConfig): ConfigProblem[] {
     })
   const format = formatOf(config.format, config.path)
   if (config.columns && format !== 'csv')
-    problems.push({ path: ['columns'], message: `only csv has columns; this is written as ${format}` })
+    problems.push({ path: ['columns'], message: `only csv has columns; its format is ${format}` })
   if (config.envelope && format !== 'jsonl')
-    problems.push({ path: ['envelope'], message: `an envelope is JSON; this is written as ${format}` })
+    problems.push({ path: ['envelope'], message: `an envelope is JSON; its format is ${format}` })
   if (!isDelimiter(config.delimiter ?? ',')) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
   return problems
 }

@@ -369,7 +369,7 @@ export function validateRecords(
       if (config[key] !== undefined && config[key] !== false && config[key] !== 0 && config[key] !== 'double')
         problems.push({
           path: [key],
-          message: `only csv has ${key === 'columns' ? 'columns' : `a use for ${key}`}; this is read as ${format}`,
+          message: `only csv has ${key === 'columns' ? 'columns' : `a use for ${key}`}; its format is ${format}`,
         })
   const twice = columns?.findIndex((name, i) => columns.indexOf(name) !== i) ?? -1
   if (twice >= 0) problems.push({ path: ['columns', twice], message: `two columns are called ${JSON.stringify(columns![twice])}` })
