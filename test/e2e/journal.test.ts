@@ -64,9 +64,9 @@ describe('dark', () => {
       body: { accepted: 1, rejected: [{ index: 1, step: 'validate' }] },
     })
     expect(await post(url, '{')).toMatchObject({ status: 400 })
-    const { body } = await get(metrics, '/metrics')
-    expect(metric(body, 'runner_step_messages_dead_total')).toBe(1)
-    expect(metric(body, 'kafka_messages_published_total')).toBe(0)
+    // Counted once it is committed.
+    await eventually(async () => expect(metric((await get(metrics, '/metrics')).body, 'runner_step_messages_dead_total')).toBe(1))
+    expect(metric((await get(metrics, '/metrics')).body, 'kafka_messages_published_total')).toBe(0)
     runner.kill('SIGTERM')
     await runner.exit(0)
     expect(connections).toBe(0)

@@ -1,6 +1,7 @@
 /** The flags of `run`, and what is seen from outside. */
 import { describe, expect, test } from 'vitest'
 import { BAR_INTERVAL, expectedBars, makeTicks, type PartitionedTick } from '../support/golden-ticks.ts'
+import { eventually } from '../support/eventually.ts'
 import { runRunner, startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from './lib/backend.ts'
@@ -105,11 +106,15 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       await untilStatus(runner, port, '/ready', 200)
       await Promise.all([a.verify(ticks), b.verify(ticks)])
       const golden = expectedBars(ticks)
-      const { body } = await get(port, '/metrics')
+      // Counted once they are committed, which is later than written at least once. Two closing trades, whose own bars stay open.
+      const body = await eventually(async () => {
+        const page = (await get(port, '/metrics')).body
+        for (const { name } of [a, b])
+          expect(metric(page, 'runner_step_messages_in_total', { pipeline: name, kind: 'source' })).toBe(ticks.length + 2)
+        return page
+      })
       for (const { name: pipeline } of [a, b]) {
         const of = (metricName: string, kind: string) => metric(body, metricName, { pipeline, kind })
-        // Two closing trades, whose own bars stay open.
-        expect(of('runner_step_messages_in_total', 'source')).toBe(ticks.length + 2)
         expect(of('runner_step_messages_out_total', 'sink')).toBe(golden.count)
         expect(metric(body, 'runner_step_messages_dead_total', { pipeline, step: 'bars' })).toBe(golden.late)
         expect(metric(body, 'runner_ready', { pipeline })).toBe(1)

@@ -10,7 +10,7 @@ let dir: string
 
 const PIPELINE = `name: demo
 sources:
-  - kafka: { topics: [ticks], group: "\${GROUP:-g}", sasl_password: "\${PASSWORD:-}" }
+  - { kafka: { topics: [ticks], group: "\${GROUP:-g}", sasl_password: "\${PASSWORD:-}" }, keyed_by: symbol }
 transforms:
   - bars: { interval: 1m }
 sinks:
