@@ -65,19 +65,23 @@ describe.each(names)('%s', name => {
   })
 })
 
+/** The values of the dead letters in a file. */
+const deadValues = (lines: string): unknown[] =>
+  lines
+    .trimEnd()
+    .split('\n')
+    .map(line => (JSON.parse(line) as { value: unknown }).value)
+
 test('on-change runs', async () => {
   const { stdout, file } = await ran('on-change')
   expect(stdout).toBe('{"door":"north","open":false}\n{"door":"south","open":true}\n{"door":"north","open":true}\n')
-  expect(file('.runner/door-changes.dlq.jsonl')).toBe('{"door":"south"}\n')
+  expect(deadValues(file('.runner/door-changes.dlq.jsonl'))).toEqual([{ door: 'south' }])
 })
 
 test('route runs', async () => {
   const { stdout, file } = await ran('route')
-  expect([stdout, file('large.jsonl'), file('.runner/orders-by-size.dlq.jsonl')]).toEqual([
-    '{"order":1,"amount":20}\n',
-    '{"order":2,"amount":1200.50}\n',
-    '{"order":3}\n',
-  ])
+  expect([stdout, file('large.jsonl')]).toEqual(['{"order":1,"amount":20}\n', '{"order":2,"amount":1200.50}\n'])
+  expect(deadValues(file('.runner/orders-by-size.dlq.jsonl'))).toEqual([{ order: 3 }])
 })
 
 test('http-poll runs', async () => {
@@ -98,7 +102,7 @@ test('tcp-lines runs', async () => {
   const port = await portOf(createServer(socket => socket.end(`{"n":1}\n${long}\n{"n":2}\n`)))
   const { file } = await ran('tcp-lines', { FEED_PORT: String(port) })
   expect(file('feed.jsonl')).toBe('{"n":1}\n{"n":2}\n')
-  expect(file('feed.dlq.jsonl')).toBe(`${long.slice(0, 1024)}\n`)
+  expect(deadValues(file('feed.dlq.jsonl'))).toEqual([long.slice(0, 1024)])
 })
 
 test('http-bulk runs, and waits for a service that is busy', async () => {
@@ -117,5 +121,5 @@ test('http-bulk runs, and waits for a service that is busy', async () => {
   const env = { API_URL: `http://127.0.0.1:${port}/bulk`, API_TOKEN: 't' }
   const { file } = await ran('http-bulk', env, /^.*answers with status 503.*sink failed, trying again.*\n$/)
   expect(posted).toEqual(['[{"order":1,"amount":20},{"order":2,"amount":-1},{"order":3,"amount":1.10}]'])
-  expect(file('orders.dlq.jsonl')).toBe('{"order":2,"amount":-1}\n')
+  expect(deadValues(file('orders.dlq.jsonl'))).toEqual([{ order: 2, amount: -1 }])
 })
