@@ -67,10 +67,8 @@ function validateConfig(config: FileSinkConfig): ConfigProblem[] {
       suggestion: plainName(config.path),
     })
   const format = formatOf(config.format, config.path)
-  if (config.columns && format !== 'csv')
-    problems.push({ path: ['columns'], message: `only csv has columns; its format is ${format}` })
-  if (config.envelope && format !== 'jsonl')
-    problems.push({ path: ['envelope'], message: `an envelope is JSON; its format is ${format}` })
+  if (config.columns && format !== 'csv') problems.push({ path: ['columns'], message: `only csv has columns; its format is ${format}` })
+  if (config.envelope && format !== 'jsonl') problems.push({ path: ['envelope'], message: `an envelope is JSON; its format is ${format}` })
   if (!isDelimiter(config.delimiter ?? ',')) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
   return problems
 }
