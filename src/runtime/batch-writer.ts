@@ -103,6 +103,9 @@ export class BatchWriter {
   /** Nothing more is written or committed; waiters go on. */
   stop(): void {
     this.stopped = true
+    // What the lane could not write is another instance's to write: its failure is no reason to wait for any more.
+    this.failing?.transactionCommitted()
+    this.failing = undefined
     this.lost.abort(new FencedError(`lane ${this.info.id} is not this instance's any more; nothing more is written for it`))
     this.batch = this.newBatch()
     this.cancelTimer?.()

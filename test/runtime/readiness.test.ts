@@ -182,6 +182,24 @@ test('a lane that is lost: its write is aborted, and nothing is tried again', as
   await stop(run, clock, ended)
 })
 
+test('a lane that is lost while its transactions fail leaves no reason behind', async () => {
+  const clock = new VirtualClock(START)
+  const log = endless({
+    fault: at => {
+      if (at === 'begin') throw new ConnectionError('read ECONNRESET')
+    },
+  })
+  const { plugin, lease } = leased(log)
+  const run = start({ ...pipelineOf(log, [], { retry }), sources: [step('in', plugin)] }, { clock })
+  const ended = run.run()
+  await pass(clock, 5000)
+  expect(about(run)).toEqual([['sink', 'out', 'read ECONNRESET', 5]])
+  lease.lose()
+  await pass(clock, 2000)
+  expect(run.reasons()).toEqual([])
+  await stop(run, clock, ended)
+})
+
 test('a process that was frozen for longer than its lease writes nothing before it has claimed the lane again', async () => {
   const clock = new VirtualClock(START)
   const log = endless()
