@@ -78,6 +78,11 @@ class Store<V extends Json> implements State<V> {
     if (this.map.delete(key) || restored) this.dirty.add(key)
   }
 
+  clear(): void {
+    for (const key of this.restored?.keys() ?? []) this.delete(key)
+    for (const key of this.map.keys()) this.delete(key)
+  }
+
   /** What was restored first, in its order. */
   entries(): IterableIterator<[string, V]> {
     return this.restored === undefined ? this.map.entries() : this.all(this.restored)
@@ -134,7 +139,7 @@ export class LaneState {
 
   /** Deletes everything; the next changes carry it. */
   clear(): void {
-    for (const store of this.stores.values()) for (const key of store.map.keys()) store.delete(key)
+    for (const store of this.stores.values()) store.clear()
   }
 
   /** Keys held, over all stores. */

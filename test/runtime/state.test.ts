@@ -50,6 +50,22 @@ test('what was restored can be overwritten and deleted, looked at or not', () =>
   expect(state.size).toBe(2)
 })
 
+test('clearing deletes what was restored too, looked at or not', () => {
+  const { state, store } = restored([
+    ['a', '1'],
+    ['b', '2'],
+  ])
+  store.get('b')
+  store.set('c', 3)
+  state.clear()
+  expect([state.size, [...store.entries()]]).toEqual([0, []])
+  expect(state.takeChanges()).toEqual([
+    ['s', 'c', null],
+    ['s', 'a', null],
+    ['s', 'b', null],
+  ])
+})
+
 test('a checkpoint that was read entry by entry is taken over, not copied', () => {
   const kept = new KeptState()
   kept.set('s', 'a', '1')
