@@ -21,6 +21,10 @@ export const scopeOf = ({ plugin, config }: Configured<SinkPlugin>): string | un
 export const isOneShot = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.oneShot ?? false, config)
 export const awaitsCommit = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.awaitsCommit ?? false, config)
 export const sharesWork = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.shares ?? false, config)
+export const isRanged = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.ranged ?? false, config)
+export const isLeased = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.leased ?? false, config)
+export const survivesGap = ({ plugin, config }: Configured<TransformPlugin>): boolean => ask(plugin.survivesGap ?? false, config)
+export const readsValue = ({ plugin, config }: Configured<SinkPlugin>): boolean => ask(plugin.readsValue ?? true, config)
 export const redeliveryOf = ({ plugin, config }: Configured<SinkPlugin>): RedeliveryEffect => ask(plugin.onRedelivery, config)
 export const reasonOf = ({ plugin, config }: Configured<SourcePlugin | SinkPlugin>): string => ask(plugin.reason, config)
 

@@ -7,6 +7,7 @@ import type { Registry } from 'prom-client'
 import type { MetricsAttachment } from '../runtime/telemetry/server.ts'
 import type { Pipeline } from '../config/model.ts'
 import { allSources } from '../config/parts.ts'
+import { isRanged } from '../config/traits.ts'
 import { type Logger, PipelineError, type Report } from '../contract/plugin.ts'
 import { systemClock } from '../kit/clock.ts'
 import type { Attachment } from '../kit/http/listener.ts'
@@ -195,7 +196,7 @@ export async function launch(
 
 /** The first source that cannot read from a time to a time. */
 export const withoutTimes = (pipeline: Pipeline): Pipeline['sources'][number] | undefined =>
-  allSources(pipeline).find(({ plugin: { ranged }, config }) => !(typeof ranged === 'function' ? ranged(config) : ranged))
+  allSources(pipeline).find(source => !isRanged(source))
 
 function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: LaunchOptions): PipelineRun {
   const built = build(dryRun ? asDryRun(pipeline, dryRun) : pipeline, {

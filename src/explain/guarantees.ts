@@ -6,7 +6,7 @@ import type { Guarantee } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { laneKeyFindings } from '../config/lane-keys.ts'
 import { partsOf } from '../config/parts.ts'
-import { isReplayable, reasonOf, redeliveryOf, scopeOf, transactionsOf } from '../config/traits.ts'
+import { isLeased, isReplayable, reasonOf, redeliveryOf, scopeOf, transactionsOf } from '../config/traits.ts'
 
 export interface Pair {
   readonly source: string
@@ -73,7 +73,7 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
     guarantee,
     reason,
     ...(hint && { hint }),
-    ...(guarantee !== 'exactly_once' && leased(source) && { fence: `an instance that has lost a lane ${fenceOf(sink)}` }),
+    ...(guarantee !== 'exactly_once' && isLeased(source) && { fence: `an instance that has lost a lane ${fenceOf(sink)}` }),
     dlq,
   })
   const repeats = redeliveryOf(sink)
@@ -95,8 +95,6 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
   return make('at_least_once', sentence(apart, repeat, `and that shows twice: ${reasonOf(sink)}`), hint)
 }
 
-const leased = ({ plugin: { leased: is }, config }: Pipeline['sources'][number]): boolean =>
-  (typeof is === 'function' ? is(config) : is) === true
 const fenceOf = ({ plugin, config }: Step<SinkStep['plugin']>): string =>
   plugin.fence?.(config) ?? 'may finish the write that it has begun; it begins no other'
 

@@ -22,7 +22,7 @@ import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, s
 import type { Pipeline, Step } from '../config/model.ts'
 import { partsOf } from '../config/parts.ts'
 import { laneKeyFindings } from '../config/lane-keys.ts'
-import { isOneShot, isReplayable, redeliveryOf, sharesWork } from '../config/traits.ts'
+import { isOneShot, isReplayable, readsValue, redeliveryOf, sharesWork } from '../config/traits.ts'
 import { checkedSource, create } from './guard.ts'
 import { Identity } from './identity.ts'
 import { liveContent } from './live-content.ts'
@@ -268,10 +268,7 @@ function buildSource(
 function readsValues(pipeline: Pipeline): boolean {
   return (
     pipeline.transforms.some(t => t.plugin.readsValue !== false || t.when) ||
-    pipeline.sinks.some(s => {
-      const reads = s.plugin.readsValue ?? true
-      return s.when !== undefined || (typeof reads === 'function' ? reads(s.config) : reads)
-    })
+    pipeline.sinks.some(s => s.when !== undefined || readsValue(s))
   )
 }
 

@@ -17,6 +17,7 @@ import {
 } from '../contract/plugin.ts'
 import { canonical } from '../config/hash.ts'
 import type { Pipeline } from '../config/model.ts'
+import { survivesGap } from '../config/traits.ts'
 import { keptCheckpoint, keptOf, KeptState } from '../kit/kept-state.ts'
 import { RESET, stateOwner } from '../kit/state-owner.ts'
 import { MANIFEST_KEY, MANIFEST_STORE } from './state.ts'
@@ -66,7 +67,7 @@ export class Identity {
   constructor(options: IdentityOptions) {
     this.options = options
     const stateful = options.pipeline.transforms.filter(t => t.plugin.stateful)
-    this.needWhole = stateful.filter(({ plugin, config }) => !survivesGap(plugin.survivesGap, config)).map(t => t.name)
+    this.needWhole = stateful.filter(t => !survivesGap(t)).map(t => t.name)
     this.steps = Object.fromEntries(
       stateful.map(({ name, plugin, config }) => [
         name,
@@ -297,9 +298,6 @@ function takeManifest(state: KeptState): Manifest | undefined {
     throw new StateError(`the checkpoint is of a newer version of the runner (format ${manifest.format as number}); use that version`)
   return manifest
 }
-
-const survivesGap = (flag: boolean | ((config: unknown) => boolean) | undefined, config: unknown): boolean =>
-  typeof flag === 'function' ? flag(config) : (flag ?? false)
 
 /** Of a plugin that does not say what decides: a config may hold secrets, and none belong into a checkpoint. */
 const hash = (config: unknown): string => createHash('sha256').update(canonical(config)).digest('hex').slice(0, 12)
