@@ -31,8 +31,9 @@ export class BatchWriter {
   private readonly info: LaneInfo
   private readonly entry: BuiltSource
   private readonly run: LaneRun
-  /** Aborted when nothing more is to be written for the lane: the run has failed, or the lane is lost. */
+  /** Aborted by `stop`. */
   private readonly lost = new AbortController()
+  /** Aborted when nothing more is to be written for the lane: the run has failed, or the lane is lost. */
   private readonly signal: AbortSignal
   /** Called with the error of a failed write or commit; resolves when it is handled. */
   private readonly onFailure: (error: Error) => Promise<void>

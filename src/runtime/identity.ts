@@ -288,7 +288,7 @@ export class Identity {
   }
 }
 
-/** The state is of no known owner. */
+/** Takes it out of the state, which then holds only what steps keep. @throws {StateError} for one of a newer version */
 function takeManifest(state: KeptState): Manifest | undefined {
   const json = state.stores.get(MANIFEST_STORE)?.get(MANIFEST_KEY)
   state.stores.delete(MANIFEST_STORE)
