@@ -1,7 +1,7 @@
 /** Finds the one message that makes a transform throw, by running message by message over the stretch in which it must be. */
 import { EnvironmentError, type Message, laneOffset } from '../contract/plugin.ts'
 import type { Chain } from './chain.ts'
-import type { CommitBatch } from './batch-writer.ts'
+import type { CommitBatch } from './commit-batch.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 
 /** A batch is abandoned unprocessed: it lies behind the lane's committed position, so the next reader gets it again. */

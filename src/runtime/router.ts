@@ -3,7 +3,7 @@ import type { Expression } from '../expressions/types.ts'
 import type { Message } from '../contract/plugin.ts'
 import { test } from './chain.ts'
 import type { Location, SinkStep } from '../config/model.ts'
-import type { CommitBatch } from './batch-writer.ts'
+import type { CommitBatch } from './commit-batch.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 
 export interface Target {
