@@ -181,9 +181,10 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
   const read = { ...options, range: range && widen(range, span) }
   const live = liveContent(pipeline)
-  const sources = parts.flatMap((part, k) => part.sources.map(step => buildSource(step, part, k, read, context(step.name), meters, live)))
-  if (links.length > 0)
-    for (const s of sources) if (s.part < links.length) Object.assign(s, { commitInterval: Math.min(s.commitInterval, LINK_COMMIT) })
+  const sources = parts.flatMap((part, k) => {
+    const own = k < links.length ? { ...part, commit_interval: Math.min(part.commit_interval, LINK_COMMIT) } : part
+    return part.sources.map(step => buildSource(step, own, k, read, context(step.name), meters, live))
+  })
   return {
     pipeline,
     meters,
