@@ -124,32 +124,32 @@ export function fastAdd(a: number, b: number): number {
 /** As `fastAdd`. */
 export const fastSubtract = (a: number, b: number): number => fastAdd(a, -b)
 
-/** Powers of ten that made the last factors whole: those of the next record, as a rule. A larger one than needed gives the same result. */
-let leftPlaces = 0
-let rightPlaces = 0
+/** Makes factors whole with the power of ten that did so for the last one: it does for the next record's, as a rule. */
+class Factor {
+  /** May be more than a number needs: the product is the same. */
+  places = 0
+
+  /** `x` times the power of ten; NaN: see `fastScale`. */
+  whole(x: number): number {
+    const m = Math.round(x * POW10[this.places])
+    if (m / POW10[this.places] === x && m < FAST_LIMIT && m > -FAST_LIMIT) return m
+    const k = fastScale(x)
+    if (k < 0) return Number.NaN
+    this.places = k
+    return Math.round(x * POW10[k])
+  }
+}
+const left = new Factor()
+const right = new Factor()
 
 /** As `fastAdd`. */
 export function fastMultiply(a: number, b: number): number {
-  let p = Math.round(a * POW10[leftPlaces])
-  if (p / POW10[leftPlaces] !== a || p >= FAST_LIMIT || p <= -FAST_LIMIT) {
-    const k = fastScale(a)
-    if (k < 0) return Number.NaN
-    leftPlaces = k
-    p = Math.round(a * POW10[k])
-  }
-  let q = Math.round(b * POW10[rightPlaces])
-  if (q / POW10[rightPlaces] !== b || q >= FAST_LIMIT || q <= -FAST_LIMIT) {
-    const k = fastScale(b)
-    if (k < 0) return Number.NaN
-    rightPlaces = k
-    q = Math.round(b * POW10[k])
-  }
-  const m = p * q
-  const places = leftPlaces + rightPlaces
+  const m = left.whole(a) * right.whole(b)
+  const places = left.places + right.places
   if (m < FAST_LIMIT && m > -FAST_LIMIT && places < POW10.length) return m / POW10[places] + 0
-  if (leftPlaces === fastScale(a) && rightPlaces === fastScale(b)) return Number.NaN
+  if (Number.isNaN(m) || (left.places === fastScale(a) && right.places === fastScale(b))) return Number.NaN
   // Once more, with no more places than these two have.
-  leftPlaces = rightPlaces = 0
+  left.places = right.places = 0
   return fastMultiply(a, b)
 }
 
