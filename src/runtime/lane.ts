@@ -30,7 +30,6 @@ import {
 import { isReplayable, sharesWork } from '../config/traits.ts'
 import type { Clock } from '../kit/clock.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
-import { keptOf } from '../kit/kept-state.ts'
 import { pause } from '../kit/pause.ts'
 import { isOutside } from './backfill.ts'
 import { BatchWriter } from './batch-writer.ts'
@@ -75,7 +74,8 @@ export class Lane {
   private readonly originOf: ((lane: LaneInfo) => Promise<LaneOrigin>) | undefined
   private readonly writer: BatchWriter
   private readonly poison = new PoisonSearch()
-  private chain!: Chain
+  /** Empty until a checkpoint is claimed. */
+  private chain: Chain
   private state = new LaneState()
   private status: 'running' | 'restoring' | 'dropped' = 'restoring'
   /** `clock.monotonic()` since when the lane restores, or its chain runs a batch. */
@@ -111,6 +111,7 @@ export class Lane {
     this.run = run
     this.originOf = originOf
     this.writer = new BatchWriter(this.info, entry, run, error => this.recover(error))
+    this.chain = this.chainOf([])
     this.silentSince = this.silentUntil = this.lastTick = this.restoringSince = run.clock.monotonic()
   }
 
@@ -246,7 +247,7 @@ export class Lane {
 
   async release(): Promise<void> {
     this.drop()
-    await this.chain?.close()
+    await this.chain.close()
     await this.entry.committer.release(this.info)
   }
 
@@ -254,7 +255,7 @@ export class Lane {
   abandon(): void {
     this.drop()
     void Promise.resolve(this.busy)
-      .then(() => this.chain?.close())
+      .then(() => this.chain.close())
       .catch((error: Error) => this.run.log.warn({ lane: this.info.id, error: error.message }, 'closing the steps of a lost lane failed'))
   }
 
@@ -353,26 +354,30 @@ export class Lane {
   private async claim(): Promise<Position | undefined> {
     // What is in memory counts for nothing any more; with the checkpoint beside it, it would take twice the space.
     const { chain } = this
-    this.chain = undefined as never
+    this.chain = this.chainOf([])
     this.state = new LaneState()
-    await chain?.close()
+    await chain.close()
     const { checkpoint, changes, gap } = await this.admitted()
     await this.fenceSinks()
-    const entries = checkpoint ? keptOf(checkpoint).size : 0
+    this.state = new LaneState(checkpoint, changes)
+    const entries = this.state.size
     if (this.generation === 0 && entries > 0 && !isReplayable(this.entry.step))
       this.run.log.info(
         { lane: this.info.id, entries },
         'going on with the state of the last run, which did not end by itself; --fresh begins without it',
       )
-    this.state = new LaneState(checkpoint, changes)
     const stages = this.run.built.stages(this.info, this.state, this.entry.part)
-    this.chain = new Chain([this.entry.inlet, ...stages], this.exit(this.generation))
+    this.chain = this.chainOf([this.entry.inlet, ...stages])
     // A lane that has read nothing marks its idleness in a link, and that is committed with a position, too.
     this.writer.reset(this.state, checkpoint?.position ?? this.beginning)
     this.restoredTo = JSON.stringify(this.writer.readTo)
     if (gap) await this.chain.onGap(gap)
     this.silentSince = this.silentUntil = this.run.clock.monotonic()
     return checkpoint?.position
+  }
+
+  private chainOf(stages: readonly Stage[]): Chain {
+    return new Chain(stages, this.exit(this.generation))
   }
 
   /** Sinks outside of the lane's transactions refuse what a former owner writes, as far as they can. Only a lane with a lease has one owner. */
