@@ -16,7 +16,7 @@ import { deadLetter, type Failure, replayOf, UnhandledRecord } from '../kit/dead
 import type { BuiltSource } from './build.ts'
 import { CommitBatch, Tally } from './commit-batch.ts'
 import type { LaneRun } from './lane.ts'
-import { BLIP, type Finding, STALL, Trouble } from './readiness.ts'
+import { type Finding, STALL, Trouble } from './readiness.ts'
 import type { LaneState } from './state.ts'
 import { isRetryable, type Writer } from './writer.ts'
 
@@ -80,7 +80,7 @@ export class BatchWriter {
     const owner = failing ?? this.transactionOf()
     const about = owner ? { kind: owner.meter.kind, name: owner.step.name } : ({ kind: 'lane', name: this.info.id } as const)
     // A sink that fails says so itself.
-    if (!failing && trouble.lasts(BLIP)) yield { ...about, aspect: 'commit', reason: trouble.text, since: trouble.since }
+    if (!failing && trouble.lasts) yield { ...about, aspect: 'commit', reason: trouble.text, since: trouble.since }
     if (!step || step.waits === 'sinks' || this.run.clock.monotonic() - step.at < STALL) return
     const what = step.waits === 'begin' ? 'no transaction can be begun' : 'the checkpoint is not committed'
     yield { ...about, aspect: 'commit answer', reason: `no answer: ${what}`, since: step.at }

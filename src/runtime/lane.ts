@@ -37,7 +37,7 @@ import type { Built, BuiltSource } from './build.ts'
 import { Chain, type Exit, type Stage } from './chain.ts'
 import type { Admission } from './identity.ts'
 import { BatchAbandoned, PoisonSearch, processOneByOne } from './poison.ts'
-import { BLIP, type Finding, STALL, Trouble } from './readiness.ts'
+import { type Finding, STALL, Trouble } from './readiness.ts'
 import { LaneState } from './state.ts'
 import { delayOf } from './writer.ts'
 
@@ -124,7 +124,7 @@ export class Lane {
     yield* this.writer.findings()
     if (this.status === 'restoring' && now - restoringSince >= STALL)
       yield { ...about, aspect: 'restore', reason: 'its checkpoint is not restored yet', since: restoringSince }
-    if (held?.trouble.lasts(BLIP))
+    if (held?.trouble.lasts)
       yield { kind: 'transform', name: held.step, aspect: 'hold', reason: held.trouble.text, since: held.trouble.since }
     else if (this.busy && now - busySince >= STALL)
       yield { ...about, aspect: 'batch', reason: 'the transforms are not done with a batch', since: busySince }

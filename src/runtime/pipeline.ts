@@ -8,7 +8,7 @@ import type { Clock } from '../kit/clock.ts'
 import type { Lane } from './lane.ts'
 import { pause } from '../kit/pause.ts'
 import { isMistake } from '../kit/plugin-error.ts'
-import { describeReason, type Finding, Readiness, type Reason, Trouble } from './readiness.ts'
+import { describeReason, type Finding, peerProblem, Readiness, type Reason, Trouble } from './readiness.ts'
 import { Reader } from './reader.ts'
 import { delayOf, isRetryable, type Writer } from './writer.ts'
 
@@ -128,18 +128,12 @@ export class PipelineRun {
     for (const [name, trouble] of this.openings)
       if (trouble.since !== undefined) yield { kind: 'source', name, aspect: 'open', reason: trouble.text, since: trouble.since }
     for (const { step, source } of this.built.sources) {
-      const health = source.healthy?.() ?? true
-      if (health !== true) yield { kind: 'source', name: step.name, aspect: 'peer', reason: health === false ? 'peer unreachable' : health }
+      const reason = peerProblem(source)
+      if (reason !== undefined) yield { kind: 'source', name: step.name, aspect: 'peer', reason }
     }
     for (const { step, committer } of this.built.sources) {
-      const health = committer.healthy?.() ?? true
-      if (health !== true)
-        yield {
-          kind: 'source',
-          name: step.name,
-          aspect: 'checkpoints',
-          reason: `checkpoints: ${health === false ? 'peer unreachable' : health}`,
-        }
+      const problem = peerProblem(committer)
+      if (problem !== undefined) yield { kind: 'source', name: step.name, aspect: 'checkpoints', reason: `checkpoints: ${problem}` }
     }
     for (const writer of this.sinks) yield* writer.findings()
     for (const lane of this.lanes.values()) yield* lane.findings()
@@ -336,7 +330,7 @@ export class PipelineRun {
   }
 }
 
-const isAway = (source: Source): boolean => (source.healthy?.() ?? true) !== true
+const isAway = (source: Source): boolean => peerProblem(source) !== undefined
 
 type Closing = readonly [what: string, close: () => Promise<unknown> | undefined | void]
 

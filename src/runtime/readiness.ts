@@ -31,7 +31,7 @@ export interface Reason {
  */
 export const STALL = 8000
 /** Failures that last no longer are none to report, ms: a connection that is replaced, a leader that moves. */
-export const BLIP = 2000
+const BLIP = 2000
 
 export class Readiness {
   private readonly clock: Clock
@@ -65,6 +65,12 @@ export class Readiness {
 export const describeReason = ({ kind, name, reason }: Pick<Reason, 'kind' | 'name' | 'reason'>): string =>
   name === null ? reason : `${kind} ${name}: ${reason}`
 
+/** What a plugin or a store says of its peer in `healthy`; undefined: nothing is wrong. */
+export function peerProblem(peer: { healthy?(): boolean | string }): string | undefined {
+  const health = peer.healthy?.() ?? true
+  return health === false ? 'peer unreachable' : health === true ? undefined : health
+}
+
 /** Failures in a row of something that is tried again. */
 export class Trouble {
   private readonly clock: Clock
@@ -90,9 +96,9 @@ export class Trouble {
     this.error = undefined
   }
 
-  /** Lasts for longer than `blip` ms. */
-  lasts(blip = BLIP): boolean {
-    return this.since !== undefined && this.clock.monotonic() - this.since >= blip
+  /** Lasts for longer than a blip. */
+  get lasts(): boolean {
+    return this.since !== undefined && this.clock.monotonic() - this.since >= BLIP
   }
 
   /** What failed, in one line. */

@@ -61,22 +61,21 @@ export class Writer {
 
   /** Why the sink is not ready. */
   *findings(): Generator<Finding> {
-    const { trouble, pending, step, meter } = this
-    const about = { kind: meter.kind, name: step.name }
-    const health = this.sink.healthy?.() ?? true
-    if (this.broken) yield { ...about, aspect: 'write', reason: `circuit open: ${trouble.text}`, since: trouble.since }
-    else if (typeof health === 'string') yield { ...about, aspect: 'write', reason: health, since: trouble.since }
-    else if (!health)
-      yield {
-        ...about,
-        aspect: 'write',
-        reason: `peer unreachable${trouble.error ? `: ${trouble.text}` : ''}`,
-        since: trouble.since,
-      }
-    else if (trouble.lasts()) yield { ...about, aspect: 'write', reason: trouble.text, since: trouble.since }
-    const { stalledSince } = pending
+    const about = { kind: this.meter.kind, name: this.step.name }
+    const { problem } = this
+    if (problem !== undefined) yield { ...about, aspect: 'write', reason: problem, since: this.trouble.since }
+    const { stalledSince } = this.pending
     if (stalledSince !== undefined)
       yield { ...about, aspect: 'answer', reason: 'no answer: what was written is not acknowledged', since: stalledSince }
+  }
+
+  private get problem(): string | undefined {
+    const { trouble } = this
+    const health = this.sink.healthy?.() ?? true
+    if (this.broken) return `circuit open: ${trouble.text}`
+    if (typeof health === 'string') return health
+    if (!health) return `peer unreachable${trouble.error ? `: ${trouble.text}` : ''}`
+    return trouble.lasts ? trouble.text : undefined
   }
 
   /** A transaction that the sink writes into failed: it is tried again as a whole. */
