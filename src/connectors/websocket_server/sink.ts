@@ -203,8 +203,13 @@ function metersOf({ metrics, pipeline, step }: Context): Meters {
   const of = (name: string, help: string) => (reason: string) => metrics.counter(name, help, { ...labels, reason })
   return {
     clients: metrics.gauge('runner_websocket_clients', 'Connected clients', labels),
-    sent: metrics.counter('runner_websocket_sent_total', 'Messages sent, over all clients', labels, 'missed_by_clients'),
-    dropped: metrics.counter('runner_websocket_dropped_total', 'Messages that a slow client missed, over all clients', labels),
+    sent: metrics.counter('runner_websocket_sent_total', 'Messages sent, over all clients', labels),
+    dropped: metrics.counter(
+      'runner_websocket_dropped_total',
+      'Messages that a slow client missed, over all clients',
+      labels,
+      'missed_by_clients',
+    ),
     closed: of('runner_websocket_closed_total', 'Connections given up'),
     refused: of('runner_websocket_refused_total', 'Clients not let in'),
   }

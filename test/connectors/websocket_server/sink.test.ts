@@ -59,8 +59,8 @@ async function serve(
 ): Promise<{ sink: Sink; port: number; counts: Map<string, number>; connect(o?: object): TestClient }> {
   const full = await config({ topic: 'topic', ...c })
   const counts = new Map<string, number>()
-  const child = (name: string, _help: string, labels?: Record<string, string>) => {
-    const id = `${name}${labels?.reason ? ` ${labels.reason}` : ''}`
+  const child = (name: string, _help: string, labels?: Record<string, string>, loss?: string) => {
+    const id = `${name}${labels?.reason ? ` ${labels.reason}` : ''}${loss ? ` (${loss})` : ''}`
     return { inc: (n = 1) => void counts.set(id, (counts.get(id) ?? 0) + n), set: (n: number) => void counts.set(id, n) }
   }
   const sink = plugin.create(full, { ...fakeContext('ws'), metrics: { counter: child, gauge: child } })
@@ -79,6 +79,9 @@ const say = (sink: Sink, from: number, to: number, topic = 'a', key: string | nu
     writeContext(),
   )
 const numbers = (c: TestClient) => c.messages.map(f => f.data.n)
+
+/** Declared as a loss: it is in the end line. */
+const DROPPED = 'runner_websocket_dropped_total (missed_by_clients)'
 
 describe('websocket_server', () => {
   test('clients get what they asked for, and nothing before they ask', async () => {
@@ -132,7 +135,7 @@ describe('websocket_server', () => {
       await quick.until('it', () => quick.messages.length === n + 10)
     }
     expect(numbers(quick)).toEqual(Array.from({ length: 400 }, (_, n) => n))
-    const dropped = counts.get('runner_websocket_dropped_total')!
+    const dropped = counts.get(DROPPED)!
     slow.socket.resume()
     if (on_slow_client === 'disconnect') {
       await slow.until('the end', () => slow.code !== undefined)
@@ -142,9 +145,11 @@ describe('websocket_server', () => {
     await slow.until('the newest', () => numbers(slow).at(-1) === 399)
     const gaps = slow.frames.filter(f => f.type === 'gap')
     expect(dropped).toBeGreaterThan(0)
+    // Sent is no loss.
+    expect(counts.get('runner_websocket_sent_total')).toBeGreaterThan(400)
     // All is sent, or told and counted as missed.
-    expect(gaps.reduce((n, g) => n + (g.missed as number), 0)).toBe(counts.get('runner_websocket_dropped_total'))
-    expect(slow.messages.length + counts.get('runner_websocket_dropped_total')!).toBe(400)
+    expect(gaps.reduce((n, g) => n + (g.missed as number), 0)).toBe(counts.get(DROPPED))
+    expect(slow.messages.length + counts.get(DROPPED)!).toBe(400)
   })
 
   test('who may not come in', async () => {
