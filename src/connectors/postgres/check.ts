@@ -2,6 +2,7 @@
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
 import { type ConnectionConfig, connect, isEmbedded, scopeOf } from '../../kit/postgres/connect.ts'
 import { type Driver, quoteTable } from '../../kit/postgres/driver.ts'
+import { hasTable } from './own-tables.ts'
 
 export interface Wanted {
   readonly table: string
@@ -32,9 +33,7 @@ async function version(driver: Driver, what: string): Promise<CheckResult> {
 
 async function checkTable(driver: Driver, { table, rights }: Wanted): Promise<CheckResult> {
   const what = `table ${table}`
-  const sql = 'select to_regclass($1) is not null as there'
-  const [{ there }] = (await driver.query(sql, [quoteTable(table)])).rows
-  if (there !== true) return { what, ok: false, detail: 'is not there', fix: 'runner sql apply FILE' }
+  if (!(await hasTable(driver, quoteTable(table)))) return { what, ok: false, detail: 'is not there', fix: 'runner sql apply FILE' }
   const missing: string[] = []
   for (const right of rights) {
     const [{ may }] = (await driver.query('select has_table_privilege($1, $2) as may', [quoteTable(table), right])).rows

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { EnvironmentError, FencedError } from '../../contract/plugin.ts'
 import type { Driver, Queryable } from '../../kit/postgres/driver.ts'
+import { createTables } from './own-tables.ts'
 import { freeing } from './transactor.ts'
 
 const TABLE =
@@ -27,9 +28,8 @@ const without = new WeakSet<object>()
 export async function claimFence(driver: Driver, owner: string, lane: string): Promise<FenceRow | undefined> {
   if (without.has(driver)) return undefined
   const fence = { owner, lane, token: randomUUID() }
-  const { rows } = await driver.query("select to_regclass('runner_fence') is not null as there")
   try {
-    if (rows[0].there !== true) await driver.query(TABLE)
+    await createTables(driver, 'runner_fence', TABLE)
     await driver.transaction(async tx => {
       // A former owner that stands still in its transaction is shut out.
       const stop = await freeing(driver, tx)

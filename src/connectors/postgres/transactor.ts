@@ -17,6 +17,7 @@ import { stateOwner } from '../../kit/state-owner.ts'
 import { keptCheckpoint, KeptState } from '../../kit/kept-state.ts'
 import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
 import type { Driver, Queryable } from '../../kit/postgres/driver.ts'
+import { createTables, hasTable } from './own-tables.ts'
 import { type Claim, PostgresTransaction, unescape } from './transaction.ts'
 
 const TABLES = `
@@ -36,6 +37,7 @@ const TABLES = `
     json text not null,
     primary key (checkpoint, store, key)
   )`
+const LAST_TABLE = 'runner_checkpoint_state'
 
 const CLAIM = `
   insert into runner_checkpoint as c (pipeline, lane, epoch) values ($1, $2, 1)
@@ -101,7 +103,7 @@ export class PostgresTransactor implements Transactor {
   async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
     const { driver } = await this.connected()
     // Whoever looks makes no tables.
-    if (!(await hasTables(driver))) return undefined
+    if (!(await hasTable(driver, LAST_TABLE))) return undefined
     const { rows } = await driver.query(PEEK_ALL, [stateOwner(this.pipeline, lane.group), lane.id])
     const [first] = rows as Record<string, string | null>[]
     if (first === undefined) return undefined
@@ -175,7 +177,7 @@ export class PostgresTransactor implements Transactor {
   /** Connected, with the tables. */
   private async open(): Promise<Driver> {
     const handle = await this.connected()
-    this.tables ??= createTables(handle.driver).catch(error => {
+    this.tables ??= createTables(handle.driver, LAST_TABLE, TABLES).catch(error => {
       this.tables = undefined
       throw error
     })
@@ -232,17 +234,4 @@ export async function freeing(driver: Driver, tx: Queryable): Promise<() => void
   }, LOCK_CHECK_INTERVAL)
   timer.unref()
   return () => clearInterval(timer)
-}
-
-const hasTables = async (db: Queryable): Promise<boolean> =>
-  (await db.query("select to_regclass('runner_checkpoint_state') is not null as there")).rows[0].there === true
-
-async function createTables(driver: Driver): Promise<void> {
-  // Who may not create tables can use those that an administrator made.
-  if (await hasTables(driver)) return
-  await driver.transaction(async tx => {
-    // CREATE … IF NOT EXISTS of two at once fails in one of them.
-    await tx.query("select pg_advisory_xact_lock(hashtext('runner_checkpoint'))")
-    for (const statement of TABLES.split(';')) await tx.query(statement)
-  })
 }

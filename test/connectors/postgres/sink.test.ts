@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresSinkConfig } from '../../../src/generated/config-types.ts'
 import { connect, type PostgresHandle } from '../../../src/kit/postgres/connect.ts'
+import { claimFence } from '../../../src/connectors/postgres/fence.ts'
 import plugin from '../../../src/connectors/postgres/sink.ts'
 import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
 import { type BatchError, EnvironmentError, FencedError, Message } from '../../../src/contract/plugin.ts'
@@ -85,6 +86,16 @@ describe.each([
     const free = await open({ table, columns: ['id', 'n'], key: ['id'] })
     await put(free, 3)
     await Promise.all([one, two, free].map(s => s.close!()))
+  })
+
+  test('the first claims of a database may come at the same time: each has its fence', async () => {
+    // Connections that are open already, so that they do come at the same time.
+    await Promise.all(Array.from({ length: 8 }, () => handle.driver.query('select pg_sleep(0.1)')))
+    for (let round = 0; round < 10; round++) {
+      await handle.driver.script('drop table if exists runner_fence')
+      const fences = await Promise.all(Array.from({ length: 8 }, (_, i) => claimFence(handle.driver, 'first', `in/${i}`)))
+      expect(fences.map(fence => fence?.lane)).toEqual(Array.from({ length: 8 }, (_, i) => `in/${i}`))
+    }
   })
 
   sinkConformance(`postgres, ${name}`, {
