@@ -63,12 +63,12 @@ export interface Driver extends Session {
   readonly scope: string
   /** A connection of its own, whose commands may wait (BLOCK). */
   session(): Promise<Session>
-  /** Resolves when subscribed; from then on it comes back by itself. @throws {ConnectionError | EnvironmentError} */
   /**
    * From now on writes with another token for `key` are refused. False: this server has no way to; `RunOptions.fence` must then not be used.
    * Absent: the same.
    */
   fence?(fence: Fence): Promise<boolean>
+  /** Resolves when subscribed; from then on it comes back by itself. @throws {ConnectionError | EnvironmentError} */
   subscribe(patterns: readonly string[], handlers: SubscriptionHandlers): Promise<Subscription>
   /** A text says why not. */
   healthy(): boolean | string

@@ -30,9 +30,9 @@ export default defineSink<RedisSinkConfig>({
   readsValue: c => c.hash_field !== undefined || c.score !== undefined || c.entry === 'fields' || readsFields(c[modeOf(c)] ?? ''),
   validateConfig,
   fence: c =>
-    !['single', 'sentinel'].includes(parseUrl(c.url).kind)
-      ? 'may finish the write that it has begun; neither a cluster nor the embedded store refuses it'
-      : 'is refused by the server: each write proves a token of its lane, in one script; the log warns where the user may not run scripts',
+    ['single', 'sentinel'].includes(parseUrl(c.url).kind)
+      ? 'is refused by the server: each write proves a token of its lane, in one script; the log warns where the user may not run scripts'
+      : 'may finish the write that it has begun; neither a cluster nor the embedded store refuses it',
   preview(config) {
     const write = writer(config)
     return m => {
