@@ -52,7 +52,7 @@ export class Connection {
   private metering = 0
   /** performance.now() at which silent publishers are looked for again. */
   private evicting = 0
-  /** Questions without an answer yet: performance.now() at which each was asked. */
+  /** Questions without an answer yet: `monotonic` ms at which each was asked. */
   private readonly asked = new Set<{ readonly at: number }>()
 
   constructor(session: Session, leases: BucketLeases, reader: OutboxReader, unlock: () => void, embedded: boolean, host: ConnectionHost) {
@@ -66,7 +66,7 @@ export class Connection {
 
   /** Why the outbox is not ready; undefined: the database answers. */
   get silent(): string | undefined {
-    const limit = performance.now() - SILENT
+    const limit = monotonic() - SILENT
     for (const { at } of this.asked) if (at < limit) return 'no answer from the database'
     return undefined
   }
@@ -203,11 +203,11 @@ export class Connection {
   private async bounded<T>(answer: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>()
     const timer = setTimeout(() => late.reject(LATE), this.host.config.lease)
-    const question = { at: performance.now(), sent: monotonic() }
+    const question = { at: monotonic() }
     this.asked.add(question)
     try {
       const result = await Promise.race([answer, late.promise])
-      this.heardAt = Math.max(this.heardAt, question.sent)
+      this.heardAt = Math.max(this.heardAt, question.at)
       return result
     } finally {
       this.asked.delete(question)
