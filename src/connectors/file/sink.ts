@@ -77,7 +77,8 @@ const LF = Buffer.from('\n')
 
 function lineFile(config: FileSinkConfig, ctx: Context, within?: string): OutputFile {
   const json = formatOf(config.format, config.path) === 'jsonl'
-  const line = (config.envelope ?? ctx.dlq === true) && json ? envelopeLine : json ? jsonLine : textLine
+  const envelope = config.envelope ?? ctx.dlq === true
+  const line = !json ? textLine : envelope ? envelopeLine : jsonLine
   const file = new FileWriter({
     path: config.path,
     sync: config.fsync === 'always',
