@@ -3,7 +3,7 @@
  * first record behind it that moves event time on, plus the allowed lateness (a newer one would make that record late). What overlaps it
  * may be incomplete. As far as records keep to `allowed_lateness`, no other window is.
  */
-import { type Json, type Message, type Output, PipelineError, type State, type TransformContext } from '../../contract/plugin.ts'
+import { type Counter, type Json, type Message, type Output, PipelineError, type State, type TransformContext } from '../../contract/plugin.ts'
 import { saidOnce } from '../../kit/said-once.ts'
 
 export type OnGap = 'stop' | 'mark' | 'withhold' | 'dead_letter'
@@ -39,7 +39,7 @@ export class Gaps {
   private holes: Hole[]
   private readonly state: State<Json>
   private readonly options: Options
-  private readonly withheld: () => void
+  private readonly incomplete: Counter
   private readonly say: ReturnType<typeof saidOnce>
 
   constructor(ctx: TransformContext, state: State<Json>, options: Options) {
@@ -48,16 +48,11 @@ export class Gaps {
     this.holes = (state.get(KEY) as Hole[] | undefined) ?? []
     this.any = this.holes.length > 0
     this.pending = this.holes.some(([, to]) => to === null)
-    const counter = ctx.metrics.counter(
+    this.incomplete = ctx.metrics.counter(
       'runner_incomplete_windows_total',
       'Windows that lack records because those were gone before they were read',
-      {
-        pipeline: ctx.pipeline,
-        step: ctx.step,
-        action: options.on_gap,
-      },
+      { pipeline: ctx.pipeline, step: ctx.step, action: options.on_gap },
     )
-    this.withheld = () => counter.inc()
     this.say = saidOnce(ctx, 'gap')
   }
 
@@ -77,11 +72,11 @@ export class Gaps {
     this.save()
   }
 
-  /** @returns whether the result may leave. @param record its value */
+  /** @param record value of the message. @returns whether the result may leave */
   admit(message: Message, record: object, start: number, end: number, out: Output): boolean {
     const { reach = 0 } = this.options
     if (!this.holes.some(([from, to]) => (from === null || end > from) && (to === null || start <= to + reach))) return true
-    this.withheld()
+    this.incomplete.inc()
     const { on_gap } = this.options
     if (on_gap === 'mark') {
       ;(record as { incomplete?: boolean }).incomplete = true
