@@ -79,6 +79,21 @@ const text = (from: number, to: number): string =>
     .map(l => `${l}\n`)
     .join('')
 
+/** `app.log.1` becomes `app.log.2`, and so on up to `kept`. */
+const shift = (path: string, kept: number): void => {
+  for (let k = kept; k >= 1; k--) if (existsSync(`${path}.${k}`)) renameSync(`${path}.${k}`, `${path}.${k + 1}`)
+}
+const renameAndCreate = (path: string, kept: number, content = ''): void => {
+  shift(path, kept)
+  renameSync(path, `${path}.1`)
+  writeFileSync(path, content)
+}
+const copyAndTruncate = (path: string, kept = 5): void => {
+  shift(path, kept)
+  copyFileSync(path, `${path}.1`)
+  truncateSync(path)
+}
+
 describe('rename and create', () => {
   test('what the writer still appends to the renamed file comes first, however late, as long as it has not been silent for rotate_wait', async () => {
     const path = fresh()
@@ -110,11 +125,7 @@ describe('rename and create', () => {
     writeFileSync(path, text(0, 2))
     const f = await follow(path, { config: { poll_interval: 200 } })
     await f.has(2)
-    for (let n = 1; n <= 4; n++) {
-      for (let k = 4; k >= 1; k--) if (existsSync(`${path}.${k}`)) renameSync(`${path}.${k}`, `${path}.${k + 1}`)
-      renameSync(path, `${path}.1`)
-      writeFileSync(path, text(2 * n, 2 * n + 2))
-    }
+    for (let n = 1; n <= 4; n++) renameAndCreate(path, 4, text(2 * n, 2 * n + 2))
     await f.has(10)
     expect(f.lines).toEqual(numbered(0, 10))
     expect(f.warnings).toEqual([])
@@ -172,25 +183,19 @@ describe('rename and create', () => {
 })
 
 describe('copy and truncate', () => {
-  const copytruncate = (path: string): void => {
-    for (let k = 5; k >= 1; k--) if (existsSync(`${path}.${k}`)) renameSync(`${path}.${k}`, `${path}.${k + 1}`)
-    copyFileSync(path, `${path}.1`)
-    truncateSync(path)
-  }
-
   test('what was not read yet is read from the copy, also when the file has grown beyond where it was', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const f = await follow(path, { config: { poll_interval: 200 } })
     await f.has(2)
     appendFileSync(path, text(2, 5))
-    copytruncate(path)
+    copyAndTruncate(path)
     appendFileSync(path, text(5, 40))
     await f.has(40)
     appendFileSync(path, text(40, 41))
-    copytruncate(path)
+    copyAndTruncate(path)
     appendFileSync(path, text(41, 42))
-    copytruncate(path)
+    copyAndTruncate(path)
     appendFileSync(path, text(42, 43))
     await f.has(43)
     expect(f.lines).toEqual(numbered(0, 43))
@@ -205,7 +210,7 @@ describe('copy and truncate', () => {
     const f = await follow(path, { config: { poll_interval: 50 } })
     await f.has(1)
     appendFileSync(path, 'o and a ha')
-    copytruncate(path)
+    copyAndTruncate(path)
     appendFileSync(path, 'lf\nthree\n')
     await f.has(3)
     expect(f.lines).toEqual(['one', 'two and a half', 'three'])
@@ -264,16 +269,79 @@ describe('while the runner is down', () => {
     return await f.stop()
   }
 
-  test('rename: the rest of the old file, those between, then the new one', async () => {
+  interface Rotation {
+    /** Of what was written, the line that comes next. */
+    readonly until: number
+    readonly config?: Partial<FileSourceConfig>
+    /** Done to a file of which two lines were read and two were not. */
+    rotate(path: string): void
+  }
+  test.each<[string, Rotation]>([
+    [
+      'rename: the rest of the old file, those between, then the new one',
+      {
+        until: 8,
+        rotate(path) {
+          renameSync(path, `${path}.2`)
+          writeFileSync(`${path}.1`, text(4, 6))
+          writeFileSync(path, text(6, 8))
+        },
+      },
+    ],
+    [
+      'compressed meanwhile',
+      {
+        until: 6,
+        rotate(path) {
+          writeFileSync(`${path}.1.gz`, gzipSync(readFileSync(path)))
+          rmSync(path)
+          writeFileSync(path, text(4, 6))
+        },
+      },
+    ],
+    [
+      'copy and truncate',
+      {
+        until: 8,
+        rotate(path) {
+          copyAndTruncate(path)
+          appendFileSync(path, text(4, 8))
+        },
+      },
+    ],
+    [
+      'copied and truncated, and renamed before the runner is back',
+      {
+        until: 8,
+        rotate(path) {
+          copyAndTruncate(path)
+          appendFileSync(path, text(4, 6))
+          renameAndCreate(path, 1, text(6, 8))
+        },
+      },
+    ],
+    [
+      'being compressed: the compressed file is not complete yet',
+      {
+        until: 6,
+        config: { encoding: 'auto' },
+        rotate(path) {
+          copyAndTruncate(path)
+          appendFileSync(path, text(4, 6))
+          writeFileSync(`${path}.1.gz`, gzipSync(readFileSync(`${path}.1`)).subarray(0, 15))
+          const later = Date.now() / 1000 + 5
+          utimesSync(`${path}.1.gz`, later, later)
+        },
+      },
+    ],
+  ])('%s', async (_, { until, config, rotate }) => {
     const path = fresh()
     const position = await readTwo(path)
     appendFileSync(path, text(2, 4))
-    renameSync(path, `${path}.2`)
-    writeFileSync(`${path}.1`, text(4, 6))
-    writeFileSync(path, text(6, 8))
-    const f = await follow(path, { position })
-    await f.has(6)
-    expect(f.lines).toEqual(numbered(2, 8))
+    rotate(path)
+    const f = await follow(path, { position, config })
+    await f.has(until - 2)
+    expect(f.lines).toEqual(numbered(2, until))
     expect(f.warnings).toEqual([])
     await f.stop()
   })
@@ -288,67 +356,6 @@ describe('while the runner is down', () => {
     writeFileSync(path, text(4, 6))
     await f.has(4)
     expect(f.lines).toEqual(numbered(2, 6))
-    await f.stop()
-  })
-
-  test('compressed meanwhile', async () => {
-    const path = fresh()
-    const position = await readTwo(path)
-    appendFileSync(path, text(2, 4))
-    writeFileSync(`${path}.1.gz`, gzipSync(readFileSync(path)))
-    rmSync(path)
-    writeFileSync(path, text(4, 6))
-    const f = await follow(path, { position })
-    await f.has(4)
-    expect(f.lines).toEqual(numbered(2, 6))
-    expect(f.warnings).toEqual([])
-    await f.stop()
-  })
-
-  test('copy and truncate', async () => {
-    const path = fresh()
-    const position = await readTwo(path)
-    appendFileSync(path, text(2, 4))
-    copyFileSync(path, `${path}.1`)
-    truncateSync(path)
-    appendFileSync(path, text(4, 8))
-    const f = await follow(path, { position })
-    await f.has(6)
-    expect(f.lines).toEqual(numbered(2, 8))
-    expect(f.warnings).toEqual([])
-    await f.stop()
-  })
-
-  test('copied and truncated, and renamed before the runner is back', async () => {
-    const path = fresh()
-    const position = await readTwo(path)
-    appendFileSync(path, text(2, 4))
-    copyFileSync(path, `${path}.2`)
-    truncateSync(path)
-    appendFileSync(path, text(4, 6))
-    renameSync(path, `${path}.1`)
-    writeFileSync(path, text(6, 8))
-    const f = await follow(path, { position })
-    await f.has(6)
-    expect(f.lines).toEqual(numbered(2, 8))
-    expect(f.warnings).toEqual([])
-    await f.stop()
-  })
-
-  test('being compressed: the compressed file is not complete yet', async () => {
-    const path = fresh()
-    const position = await readTwo(path)
-    appendFileSync(path, text(2, 4))
-    copyFileSync(path, `${path}.1`)
-    truncateSync(path)
-    appendFileSync(path, text(4, 6))
-    writeFileSync(`${path}.1.gz`, gzipSync(readFileSync(`${path}.1`)).subarray(0, 15))
-    const later = Date.now() / 1000 + 5
-    utimesSync(`${path}.1.gz`, later, later)
-    const f = await follow(path, { position, config: { encoding: 'auto' } })
-    await f.has(4)
-    expect(f.lines).toEqual(numbered(2, 6))
-    expect(f.warnings).toEqual([])
     await f.stop()
   })
 
@@ -457,14 +464,8 @@ test('any order of writing, both ways of rotation, and restarts: every line once
           await settle()
           appendFileSync(path, text(next, next + 3))
           next += 3
-          for (let k = 30; k >= 1; k--) if (existsSync(`${path}.${k}`)) renameSync(`${path}.${k}`, `${path}.${k + 1}`)
-          if (copies) {
-            copyFileSync(path, `${path}.1`)
-            truncateSync(path)
-          } else {
-            renameSync(path, `${path}.1`)
-            writeFileSync(path, '')
-          }
+          if (copies) copyAndTruncate(path, 30)
+          else renameAndCreate(path, 30)
         } else if (kind === 'settle') await settle()
         else if (next > 0) {
           await settle()
@@ -488,16 +489,11 @@ test('a file that was copied and truncated, and is renamed later: its copies are
   await f.has(2)
   for (const n of [2, 6]) {
     appendFileSync(path, text(n, n + 2))
-    if (existsSync(`${path}.1`)) renameSync(`${path}.1`, `${path}.2`)
-    copyFileSync(path, `${path}.1`)
-    truncateSync(path)
+    copyAndTruncate(path, 1)
     appendFileSync(path, text(n + 2, n + 4))
     await f.has(n + 4)
   }
-  renameSync(`${path}.2`, `${path}.3`)
-  renameSync(`${path}.1`, `${path}.2`)
-  renameSync(path, `${path}.1`)
-  writeFileSync(path, text(10, 12))
+  renameAndCreate(path, 2, text(10, 12))
   await f.has(12)
   expect(f.lines).toEqual(numbered(0, 12))
   await f.stop()
@@ -521,13 +517,9 @@ test.each(['rename', 'copy'] as const)(
         put(20)
         await moment()
       }
-      for (let k = 9; k >= 1; k--) if (existsSync(`${path}.${k}`)) renameSync(`${path}.${k}`, `${path}.${k + 1}`)
-      if (way === 'copy') {
-        copyFileSync(path, `${path}.1`)
-        truncateSync(path)
-      } else {
-        renameSync(path, `${path}.1`)
-        writeFileSync(path, '')
+      if (way === 'copy') copyAndTruncate(path, 9)
+      else {
+        renameAndCreate(path, 9)
         put(20)
         await moment()
         put(20)
