@@ -289,19 +289,15 @@ test('a login that may not create runner_fence writes, with one warning', async 
   await handle.driver.script(
     `create table t (n int); revoke create on schema public from public; create role ${role} login password 'x'; grant insert on t to ${role}`,
   )
-  const warnings: string[] = []
   const ctx = fakeContext('out')
   const limited = Object.assign(new URL(dsn), { username: role, password: 'x' }).href
-  const sink = plugin.create(config(limited, { table: 't', columns: { n: 'n' }, on_conflict: undefined }), {
-    ...ctx,
-    log: { ...ctx.log, warn: (_: object, message: string) => warnings.push(message) } as typeof ctx.log,
-  })
+  const sink = plugin.create(config(limited, { table: 't', columns: { n: 'n' }, on_conflict: undefined }), ctx)
   await sink.open!(new AbortController().signal)
   const lane = { id: 'in/0', source: 'in', topic: 'in', partition: 0, group: 'g' }
   for (const id of ['in/0', 'in/1']) await sink.claim!({ ...lane, id })
   await sink.write([new Message({ n: 1 })], { ...writeContext(), lane })
   await sink.close!()
   expect((await handle.driver.query('select n from t')).rows).toEqual([{ n: 1 }])
-  expect(warnings.filter(w => w.includes('not fenced'))).toHaveLength(1)
+  expect(ctx.warnings.filter(w => w.level === 'warn' && w.message.includes('not fenced'))).toHaveLength(1)
   await handle.release()
 })
