@@ -53,6 +53,16 @@ export class EventClock {
   }
 
   /**
+   * For every message, whether it carries a clock or not.
+   * @param due smallest end of what is open
+   * @returns true when that has to close.
+   */
+  reaches(due: number, time: number, clock: number | undefined): boolean {
+    if (clock !== undefined) return this.follow(time, clock) >= due
+    return time > this.max && this.observe(time) >= due
+  }
+
+  /**
    * Silence moves the watermark only to the end of what it closes, and no further: a message that comes later is judged by what
    * was seen, not by how long nothing was.
    * @param due smallest end of what is open

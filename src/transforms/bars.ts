@@ -123,9 +123,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
         const ts = tick.ts
         if (gaps.pending && ts > clock.max) gaps.end(ts)
         // Message by message, never per batch: what closes when must not depend on how the input was cut.
-        if (message.clock === undefined) {
-          if (ts > clock.max && clock.observe(ts) >= book.nextDue) close(out)
-        } else if (clock.follow(ts, message.clock) >= book.nextDue) close(out)
+        if (clock.reaches(book.nextDue, ts, message.clock)) close(out)
         let bar = book.at(tick.symbol, ts)
         if (bar === undefined) {
           const span = windows.at(ts)

@@ -65,9 +65,7 @@ function create(config: ThrottleConfig, ctx: TransformContext): Transform {
           failOn(message, error, out)
           continue
         }
-        if (message.clock === undefined) {
-          if (time > clock.max && clock.observe(time) >= slots.nextDue) close(out)
-        } else if (clock.follow(time, message.clock) >= slots.nextDue) close(out)
+        if (clock.reaches(slots.nextDue, time, message.clock)) close(out)
         let slot = slots.get(key)
         if (slot === undefined) {
           if (slots.size >= max_keys) {

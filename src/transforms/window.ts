@@ -134,9 +134,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
         }
         const { key, time, values } = input
         if (gaps.pending && time > clock.max) gaps.end(time)
-        if (message.clock === undefined) {
-          if (time > clock.max && clock.observe(time) >= windows.nextDue) close(out)
-        } else if (clock.follow(time, message.clock) >= windows.nextDue) close(out)
+        if (clock.reaches(windows.nextDue, time, message.clock)) close(out)
         const groups = windows.place(key, time, clock.watermark)
         if (groups === 'outside') {
           outside(message, time, out)
