@@ -3,7 +3,15 @@
  * first record behind it that moves event time on, plus the allowed lateness (a newer one would make that record late). What overlaps it
  * may be incomplete. As far as records keep to `allowed_lateness`, no other window is.
  */
-import { type Counter, type Json, type Message, type Output, PipelineError, type State, type TransformContext } from '../../contract/plugin.ts'
+import {
+  type Counter,
+  type Json,
+  type Message,
+  type Output,
+  PipelineError,
+  type State,
+  type TransformContext,
+} from '../../contract/plugin.ts'
 import { saidOnce } from '../../kit/said-once.ts'
 
 export type OnGap = 'stop' | 'mark' | 'withhold' | 'dead_letter'
