@@ -49,23 +49,24 @@ export class UpstreamClock implements Arrival {
     return this.allIdle
   }
 
-  private note({ lane, source, topic = null as never, lanes = 0, time, mark }: LinkInfo): void {
+  private note({ lane, source, topic, lanes = 0, time, mark }: LinkInfo): void {
     const before = this.lanes.get(lane)
     const idle = mark === 'idle' ? 1 : 0
-    if (before === undefined) this.lanes.set(lane, [time, idle, source, topic, lanes])
+    let ahead = false
+    if (before === undefined) this.lanes.set(lane, [time, idle, source, topic ?? null, lanes])
     else {
-      const later = time !== null && (before[0] === null || time > before[0])
-      if (!later && before[1] === idle && before[4] === lanes) return
-      const held = before[1] === 0 && before[0] !== this.time && idle === 0 && before[4] === lanes
+      const [reached, wasIdle, , , count] = before
+      const later = time !== null && (reached === null || time > reached)
+      const same = wasIdle === idle && count === lanes
+      if (!later && same) return
       if (later) before[0] = time
       before[1] = idle
       before[4] = lanes
-      this.dirty.add(lane)
-      // Only the lane that holds the others back can let time go on.
-      if (held && this.time !== NEVER) return
+      // Then another lane, at `this.time` or behind it, holds the others back.
+      ahead = same && reached !== null && reached > this.time
     }
     this.dirty.add(lane)
-    this.look()
+    if (!ahead) this.look()
   }
 
   /** Time never goes back. */

@@ -66,6 +66,20 @@ test('a partition that is silent at its end is not waited for', async () => {
   expect(rows(await pipeline.outputs())).toEqual(['ann 0 1', 'bob 0 1'])
 })
 
+test('a partition that wakes behind the others, and passes them, is waited for like them', async () => {
+  await using pipeline = await withTwoPartitions()
+  await pipeline.send([click('ann', 0, 0), click('bob', 1, 1)])
+  await pipeline.advance('9s')
+  await pipeline.send(click('ann', 125_000, 0))
+  await pipeline.advance('4s')
+  expect(rows(await pipeline.outputs())).toEqual(['ann 0 1', 'bob 0 1'])
+  await pipeline.send(click('bob', 122_000, 1))
+  await pipeline.send(click('bob', 200_000, 1))
+  await pipeline.send(click('ann', 200_000, 0))
+  // No partition is silent: what both have reached closes the windows.
+  expect(rows(await pipeline.outputs())).toEqual(['ann 120000 1', 'bob 120000 1'])
+})
+
 test('a key without records closes its window by the time of the others', async () => {
   await using pipeline = await testPipeline(COUNTS.replace('repartition: {', 'repartition: { partitions: 50,'))
   await pipeline.send([click('ann', 0, 0), click('bob', 0, 0), click('cid', 0, 0), click('ann', 70_000, 0)])
