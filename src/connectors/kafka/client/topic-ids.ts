@@ -8,7 +8,6 @@ import { internals, type Request } from './internals.ts'
 const METADATA = 3
 const VERSION = 10
 const NO_ID = '0'.repeat(32)
-
 const UNKNOWN_TOPIC = 3
 
 export interface TopicFacts {
@@ -18,6 +17,8 @@ export interface TopicFacts {
   readonly leaderless: readonly number[]
 }
 
+type Described = Map<string, TopicFacts | 'missing' | 'unknown'>
+
 /** Topics that do not exist, and all topics of older brokers, are missing from the map. */
 export async function topicIds(cluster: Cluster, topics: readonly string[]): Promise<Map<string, TopicFacts>> {
   const found = new Map<string, TopicFacts>()
@@ -26,10 +27,7 @@ export async function topicIds(cluster: Cluster, topics: readonly string[]): Pro
 }
 
 /** As one broker knows them now; `missing`: there is no such topic, `unknown`: it did not say. undefined: the broker is older than Kafka 2.8. */
-export async function describeTopics(
-  cluster: Cluster,
-  topics: readonly string[],
-): Promise<Map<string, TopicFacts | 'missing' | 'unknown'> | undefined> {
+export async function describeTopics(cluster: Cluster, topics: readonly string[]): Promise<Described | undefined> {
   const broker = await cluster.broker()
   try {
     if ((broker.versions?.[METADATA]?.maxVersion ?? 0) < VERSION) return undefined
@@ -39,8 +37,6 @@ export async function describeTopics(
     throw error
   }
 }
-
-type Described = Map<string, TopicFacts | 'missing' | 'unknown'>
 
 function request(topics: readonly string[]): Request<Described> {
   const names = topics.map(t => Buffer.from(t))

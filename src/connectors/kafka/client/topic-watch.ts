@@ -4,10 +4,9 @@
  *
  * A broker that has just started may not know all topics yet, so a change counts once a second look has confirmed it.
  */
-import { monotonic } from '../../../kit/clock.ts'
 import type { Cluster } from './cluster.ts'
 import { describeTopics, type TopicFacts } from './topic-ids.ts'
-import { within } from './wait.ts'
+import { sleep, within } from './wait.ts'
 
 const INTERVAL = 2000
 /** Before a change is believed. */
@@ -25,8 +24,6 @@ interface Watched {
   facts: TopicFacts | undefined
   /** Seen once, not confirmed. */
   next: Sight | undefined
-  /** `monotonic` ms since when it has been `missing`. */
-  missingSince: number
   readonly listeners: Set<Listener>
 }
 
@@ -45,17 +42,15 @@ export class TopicWatch {
   }
 
   /** @returns a function that ends it. */
-  watch(topic: string, listener: Listener = () => {}): () => void {
+  watch(topic: string, listener: Listener): () => void {
     let watched = this.topics.get(topic)
     if (watched === undefined)
-      this.topics.set(topic, (watched = { sight: undefined, facts: undefined, next: undefined, missingSince: 0, listeners: new Set() }))
+      this.topics.set(topic, (watched = { sight: undefined, facts: undefined, next: undefined, listeners: new Set() }))
     const { listeners } = watched
-    // Wrapped: the same function may watch twice.
-    const entry: Listener = (now, before) => listener(now, before)
-    listeners.add(entry)
+    listeners.add(listener)
     this.schedule(0)
     return () => {
-      listeners.delete(entry)
+      listeners.delete(listener)
       if (listeners.size === 0) this.topics.delete(topic)
     }
   }
@@ -65,12 +60,6 @@ export class TopicWatch {
     return this.topics.get(topic)?.sight
   }
 
-  /** ms for which the topic has been missing; 0: it is there, or was never seen. */
-  missingFor(topic: string): number {
-    const watched = this.topics.get(topic)
-    return watched?.sight === 'missing' ? monotonic() - watched.missingSince : 0
-  }
-
   /** Looks now. Resolves when what is seen is confirmed, or nothing could be seen. Never throws. */
   async look(): Promise<void> {
     for (let looks = 0; looks < 3; looks++) {
@@ -78,7 +67,7 @@ export class TopicWatch {
         this.looking = undefined
       }))
       if (this.closed || ![...this.topics.values()].some(w => w.next !== undefined)) return
-      await new Promise(resolve => setTimeout(resolve, CONFIRM))
+      await sleep(CONFIRM)
     }
   }
 
@@ -126,8 +115,7 @@ export class TopicWatch {
     const { facts } = watched
     watched.next = undefined
     watched.sight = now
-    if (now === 'missing') watched.missingSince = monotonic()
-    else watched.facts = now
+    if (now !== 'missing') watched.facts = now
     for (const listener of watched.listeners) listener(now, facts)
   }
 }

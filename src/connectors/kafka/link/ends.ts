@@ -20,7 +20,7 @@ import kafkaSource from '../source.ts'
 import { linkRecords, messageOf } from './wire.ts'
 
 /** Commands that look at topics leave those of the runner alone: they begin with `__`. */
-export const linkTopic = ({ pipeline, version, group, step }: LinkPlace): string =>
+const linkTopic = ({ pipeline, version, group, step }: LinkPlace): string =>
   `__runner.${stateOwner(`${pipeline}.${version}`, group)}.${step}`.replace(/[^a-zA-Z0-9._-]/g, '_')
 
 const connection = (config: RepartitionConfig): ConnectionConfig =>

@@ -31,7 +31,7 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
     await sleep(host.intervalMs, signal)
     if (signal.aborted) return
     const sentAt = monotonic()
-    const left = host.contact.at + host.sessionMs - monotonic()
+    const left = host.contact.at + host.sessionMs - sentAt
     // The process may have been stopped for longer than its session.
     if (left < 0) return host.onExpelled('silence')
     try {

@@ -258,7 +258,7 @@ export class Sender {
 }
 
 /** A topic that was written to has been deleted. */
-export const topicGone = (topic: string): EnvironmentError =>
+const topicGone = (topic: string): EnvironmentError =>
   new EnvironmentError(
     `topic ${topic} does not exist any more: it was deleted while it was written to. Create it again (runner topics apply), then start the pipeline`,
   )

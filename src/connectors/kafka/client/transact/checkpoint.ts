@@ -135,7 +135,7 @@ interface PendingBatch {
 }
 
 /** Checkpoints by lane, from the record sets of a partition of the topic. */
-export class LaneStates {
+class LaneStates {
   private readonly tp: TopicPartition
   private readonly lane: string | undefined
   /** What the topic is now; undefined: not known. */
