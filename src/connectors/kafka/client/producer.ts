@@ -40,7 +40,7 @@ export class KafkaProducer implements Producer {
   /** A producer that has nothing to write looks after its brokers meanwhile. */
   healthy(): true | string {
     const { trouble } = this.sender
-    return writtenProblem(this.watch, this.written.keys()) ?? trouble ?? this.peer.look()
+    return this.watch.problem(this.written.keys()) ?? trouble ?? this.peer.look()
   }
 
   async close(): Promise<void> {
@@ -68,17 +68,6 @@ export function watchWritten(watch: TopicWatch, topic: string, cluster: Cluster,
       onGone()
     }
   })
-}
-
-/** Why one of these topics cannot be written to, although the brokers answer. */
-export function writtenProblem(watch: TopicWatch, topics: Iterable<string>): string | undefined {
-  for (const topic of topics) {
-    const sight = watch.sight(topic)
-    if (sight === 'missing') return `topic ${topic} does not exist any more; create it again`
-    if (sight !== undefined && sight.leaderless.length > 0)
-      return `${sight.leaderless.map(partition => `${topic}/${partition}`).join(', ')} has no leader: its brokers are down`
-  }
-  return undefined
 }
 
 /** Gets a producer id from any broker. */

@@ -4,6 +4,7 @@
  *
  * A broker that has just started may not know all topics yet, so a change counts once a second look has confirmed it.
  */
+import { type TopicPartition, tpKey } from '../driver.ts'
 import type { Cluster } from './cluster.ts'
 import { describeTopics, type TopicFacts } from './topic-ids.ts'
 import { sleep, within } from './wait.ts'
@@ -58,6 +59,17 @@ export class TopicWatch {
   /** What was seen and confirmed last. */
   sight(topic: string): Sight | undefined {
     return this.topics.get(topic)?.sight
+  }
+
+  /** Why one of these topics stands still, although the brokers answer. @param matters tells the partitions that the caller depends on */
+  problem(topics: Iterable<string>, matters: (tp: TopicPartition) => boolean = () => true): string | undefined {
+    for (const topic of topics) {
+      const sight = this.sight(topic)
+      if (sight === 'missing') return `topic ${topic} does not exist any more; create it again`
+      const lost = (sight?.leaderless ?? []).map(partition => ({ topic, partition })).filter(matters)
+      if (lost.length > 0) return `${lost.map(tpKey).join(', ')} has no leader: its brokers are down`
+    }
+    return undefined
   }
 
   /** Looks now. Resolves when what is seen is confirmed, or nothing could be seen. Never throws. */

@@ -124,7 +124,7 @@ export class GroupConsumer implements Consumer {
   healthy(): true | string {
     if (this.fatal !== undefined) return this.fatal.message
     if (this.membership === undefined) return 'not a member of the group yet'
-    const problem = this.problem()
+    const problem = this.watch.problem(this.options.topics, tp => this.states.has(tpKey(tp)))
     if (problem !== undefined) return problem
     // Between two generations the coordinator may take a minute to answer; who reads meanwhile is well.
     const silent = monotonic() - this.membership.lastContact > SILENT_MS
@@ -247,17 +247,6 @@ export class GroupConsumer implements Consumer {
     if (lost.length > 0)
       log.error({ topic, partitions: lost }, `partitions of ${topic} have no leader: every broker that holds them is down`)
     this.fetcher.kick()
-  }
-
-  /** Why reading stands still, although the brokers answer. */
-  private problem(): string | undefined {
-    for (const topic of this.options.topics) {
-      const sight = this.watch.sight(topic)
-      if (sight === 'missing') return `topic ${topic} does not exist any more; create it again`
-      const lost = sight?.leaderless.filter(partition => this.states.has(tpKey({ topic, partition }))) ?? []
-      if (lost.length > 0) return `${lost.map(partition => tpKey({ topic, partition })).join(', ')} has no leader: its brokers are down`
-    }
-    return undefined
   }
 
   private async revoked(partitions: readonly TopicPartition[]): Promise<void> {

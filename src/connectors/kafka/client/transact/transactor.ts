@@ -17,7 +17,7 @@ import { ADMIN_TIMEOUT, listTopics } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { checkpointTopic, ownerOf, partitionFor, partitionOf, readCheckpoint, readCheckpoints } from './checkpoint.ts'
 import { LaneProducer } from './lane-producer.ts'
-import { watchWritten, writtenProblem } from '../producer.ts'
+import { watchWritten } from '../producer.ts'
 import { topicIds } from '../topic-ids.ts'
 import type { TopicWatch } from '../topic-watch.ts'
 
@@ -66,7 +66,7 @@ export class KafkaTransactor implements Transactor {
   }
 
   healthy(): boolean | string {
-    return writtenProblem(this.watch, this.written.keys()) ?? true
+    return this.watch.problem(this.written.keys()) ?? true
   }
 
   /** A topic that is written to is looked after: without it no transaction can end, and the brokers only say "try again". */
