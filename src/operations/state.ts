@@ -1,5 +1,6 @@
 /** State that pipelines have kept: looking into it, and moving it. */
 import { type CheckpointStore, EnvironmentError, type Json, type LaneInfo, LiveConflictError, type StoredLane } from '../contract/plugin.ts'
+import { tpOf } from '../connectors/kafka/driver.ts'
 import { type FileLock, tryLock } from '../kit/sqlite/file-lock.ts'
 import { stateOwner } from '../kit/state-owner.ts'
 import type { Pipeline, Step } from '../config/model.ts'
@@ -160,6 +161,5 @@ export function importState(pipeline: Pipeline, { lanes }: ExportedState): Promi
 
 function laneInfo(id: string, step: Step, group: string | undefined): LaneInfo {
   if (step.type !== 'kafka') return { id, source: step.name, group }
-  const at = id.lastIndexOf('/')
-  return { id, source: step.name, topic: id.slice(0, at), partition: Number(id.slice(at + 1)), group }
+  return { id, source: step.name, ...tpOf(id), group }
 }

@@ -171,4 +171,11 @@ export interface Driver {
 }
 
 export const tpKey = (tp: TopicPartition): string => `${tp.topic}/${tp.partition}`
+
+/** Of a `tpKey`, which is the id of its lane too. */
+export function tpOf(key: string): TopicPartition {
+  const at = key.lastIndexOf('/')
+  return { topic: key.slice(0, at), partition: Number(key.slice(at + 1)) }
+}
+
 export type { Checkpoint, CheckpointDelta, LaneInfo }

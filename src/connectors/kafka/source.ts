@@ -10,7 +10,7 @@ import {
 } from '../../contract/plugin.ts'
 import { stateOwner } from '../../kit/state-owner.ts'
 import { validateConnection, connectionKeys, connect, OnDemandTransactor, type KafkaHandle, scopeOf } from './connect.ts'
-import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey } from './driver.ts'
+import { type ConsumedBatch, type Consumer, type TopicPartition, tpKey, tpOf } from './driver.ts'
 import { Meter } from './metrics.ts'
 import { rangeSource } from './range.ts'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
@@ -45,12 +45,6 @@ export default defineSource<KafkaSourceConfig>({
   create: (config, ctx) => (ctx.range || config.once ? rangeSource(config, ctx, ctx.range ?? {}) : groupSource(config, ctx)),
 })
 
-/** Partition of a lane id `<topic>/<partition>`. */
-function laneToPartition(lane: string): TopicPartition {
-  const at = lane.lastIndexOf('/')
-  return { topic: lane.slice(0, at), partition: Number(lane.slice(at + 1)) }
-}
-
 function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
   const group = config.group ?? ctx.pipeline
   const meter = new Meter(ctx.metrics)
@@ -61,7 +55,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
 
   const owner = stateOwner(`${ctx.pipeline}.${ctx.version}`, group)
   const originOf = async (lane: LaneInfo): Promise<LaneOrigin> => {
-    const tp = laneToPartition(lane.id)
+    const tp = tpOf(lane.id)
     const key = tpKey(tp)
     const { driver } = handle!
     const [ids, start, end, initial, remembered] = await Promise.all([
@@ -179,17 +173,17 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
 
     async seek(lane, position) {
       forget([lane])
-      await consumer!.seek(laneToPartition(lane), position as number | undefined)
+      await consumer!.seek(tpOf(lane), position as number | undefined)
     },
 
     async commit(lane, position) {
-      const tp = laneToPartition(lane)
+      const tp = tpOf(lane)
       await consumer!.commit([{ ...tp, offset: position as number, metadata: owner }])
       meter.commits(tp.topic).inc()
     },
 
-    caughtUp: lane => (rest === undefined || tpKey(rest) !== lane) && consumer!.caughtUp(laneToPartition(lane)),
-    holds: lane => consumer?.holds?.(laneToPartition(lane)) ?? consumer !== undefined,
+    caughtUp: lane => (rest === undefined || tpKey(rest) !== lane) && consumer!.caughtUp(tpOf(lane)),
+    holds: lane => consumer?.holds?.(tpOf(lane)) ?? consumer !== undefined,
     healthy: () => consumer?.healthy() ?? false,
 
     async close() {

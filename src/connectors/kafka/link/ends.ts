@@ -15,6 +15,7 @@ import {
 } from '../../../contract/plugin.ts'
 import { stateOwner } from '../../../kit/state-owner.ts'
 import { connect, type ConnectionConfig, connectionKeys } from '../connect.ts'
+import { tpOf } from '../driver.ts'
 import kafkaSink from '../sink.ts'
 import kafkaSource from '../source.ts'
 import { linkRecords, messageOf } from './wire.ts'
@@ -174,8 +175,7 @@ function readLink(config: KafkaSourceConfig, ctx: SourceContext): ReturnType<Sou
   const finishing = new AbortController()
   let finishedAt = 0
   const unpack = (batch: Batch): Batch => {
-    const at = batch.lane.lastIndexOf('/')
-    const lane = { id: batch.lane, source: ctx.step, topic: batch.lane.slice(0, at), partition: Number(batch.lane.slice(at + 1)) }
+    const lane = { id: batch.lane, source: ctx.step, ...tpOf(batch.lane) }
     return { ...batch, messages: batch.messages.map(m => unpacked(m, lane)) }
   }
   const isThrough = (id: string): boolean => {
