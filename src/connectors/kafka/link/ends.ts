@@ -2,6 +2,7 @@
 import type { KafkaSinkConfig, KafkaSourceConfig, RepartitionConfig } from '../../../generated/config-types.ts'
 import {
   type Batch,
+  type CheckContext,
   type CheckResult,
   defineSink,
   defineSource,
@@ -57,7 +58,7 @@ export function linkSink(config: RepartitionConfig, at: LinkPlace): { plugin: Si
   const plugin = defineSink<KafkaSinkConfig>({
     ...kafkaSink,
     readsValue: false,
-    check: () => checkTopic(config, topic),
+    check: (_, ctx) => checkTopic(config, topic, ctx),
     create(c, ctx) {
       const inner = kafkaSink.create(c, ctx)
       return {
@@ -86,10 +87,10 @@ export function linkSink(config: RepartitionConfig, at: LinkPlace): { plugin: Si
   return { plugin, config: own }
 }
 
-async function checkTopic(config: RepartitionConfig, topic: string): Promise<CheckResult[]> {
+async function checkTopic(config: RepartitionConfig, topic: string, { log }: CheckContext): Promise<CheckResult[]> {
   const what = `topic ${topic}`
   try {
-    const { driver, release } = await connect(connection(config), silent)
+    const { driver, release } = await connect(config, log)
     try {
       const found = (await driver.topics()).find(t => t.name === topic)
       if (found === undefined) return [{ what, ok: true, detail: `made at the first run, with ${config.partitions} partitions` }]
@@ -109,11 +110,9 @@ async function checkTopic(config: RepartitionConfig, topic: string): Promise<Che
   }
 }
 
-const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
-
 /** @throws {EnvironmentError} when the topic has another number of partitions: keys would be elsewhere than their state */
 async function ensureTopic(config: RepartitionConfig, topic: string, log: SourceContext['log']): Promise<void> {
-  const { driver, release } = await connect(connection(config), log)
+  const { driver, release } = await connect(config, log)
   try {
     const found = (await driver.topics()).find(t => t.name === topic)
     if (found === undefined) {
