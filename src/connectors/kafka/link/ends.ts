@@ -7,7 +7,6 @@ import {
   defineSink,
   defineSource,
   EnvironmentError,
-  type Header,
   type LinkPlace,
   Message,
   type SinkPlugin,
@@ -25,9 +24,9 @@ import { linkRecords, messageOf } from './wire.ts'
 const linkTopic = ({ pipeline, version, group, step }: LinkPlace): string =>
   `__runner.${stateOwner(`${pipeline}.${version}`, group)}.${step}`.replace(/[^a-zA-Z0-9._-]/g, '_')
 
-const connection = (config: RepartitionConfig): ConnectionConfig =>
+const connection = (config: ConnectionConfig): ConnectionConfig =>
   Object.fromEntries(
-    Object.keys(connectionKeys.properties).map(key => [key, (config as unknown as Record<string, unknown>)[key]]),
+    Object.keys(connectionKeys.properties).map(key => [key, config[key as keyof ConnectionConfig]]),
   ) as unknown as ConnectionConfig
 
 /** Of the internal topic: nothing is compacted, since every record counts. */
@@ -142,11 +141,11 @@ export function linkSource(config: RepartitionConfig, at: LinkPlace): { plugin: 
     max_bytes: 8 * 1024 * 1024,
     fetch_max_wait: 500,
     once: false,
-  } as KafkaSourceConfig
+  }
   const plugin = defineSource<KafkaSourceConfig>({
     ...kafkaSource,
     ranged: false,
-    create: (c, ctx) => readLink(c, ctx),
+    create: readLink,
   })
   return { plugin, config: own }
 }
@@ -203,6 +202,6 @@ function readLink(config: KafkaSourceConfig, ctx: SourceContext): ReturnType<Sou
 
 function unpacked(record: Message, lane: { id: string; source: string; topic: string; partition: number }): Message {
   if (record.failure) return record
-  const headers: readonly Header[] = record.headers ?? []
-  return messageOf({ partition: lane.partition, key: record.keyBytes, value: record.payload, headers }, record.offset, lane)
+  const { offset, keyBytes: key, payload: value, headers = [] } = record
+  return messageOf({ partition: lane.partition, key, value, headers }, offset, lane)
 }
