@@ -3,7 +3,7 @@
  * The answers take a while: whoever seeks meanwhile wins.
  */
 import { StateError } from '../../../../contract/plugin.ts'
-import { type ConsumerOptions, tpKey } from '../../driver.ts'
+import { type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
 import { committedOffsets, listOffsets } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import type { PartitionState } from './partition.ts'
@@ -23,26 +23,16 @@ export class StartPositions {
 
   /** For partitions that were given no offset: the committed one, else `startAt`. @throws {PipelineError} */
   async find(states: readonly PartitionState[]): Promise<void> {
-    if (states.length === 0) return
-    const epochs = states.map(s => s.epoch)
-    const committed = await committedOffsets(
-      this.cluster,
-      this.options.group,
-      states.map(s => s.tp),
-    )
-    const { startAt, isolation } = this.options
-    const fresh = states.map(s => s.tp).filter(tp => !committed.has(tpKey(tp)))
-    const grown = fresh.filter(tp => startAt === 'latest' && tp.partition >= (this.counts.get(tp.topic) ?? Infinity))
-    const first = new Map<string, number>()
-    for (const [partitions, at] of [
-      [fresh, startAt],
-      [grown, 'earliest'],
-    ] as const) {
-      if (partitions.length === 0) continue
-      for (const [key, offset] of await listOffsets(this.cluster, partitions, at, isolation === 'read_committed')) first.set(key, offset)
-    }
-    states.forEach((state, i) => {
-      if (state.epoch === epochs[i]) state.fetchFrom = committed.get(tpKey(state.tp))?.offset ?? first.get(tpKey(state.tp))
+    const { startAt, isolation, group } = this.options
+    await this.seekTo(states, async tps => {
+      const offsets = new Map<string, number>()
+      for (const [key, { offset }] of await committedOffsets(this.cluster, group, tps)) offsets.set(key, offset)
+      const fresh = tps.filter(tp => !offsets.has(tpKey(tp)))
+      const startOf = (tp: TopicPartition) => (tp.partition < (this.counts.get(tp.topic) ?? Infinity) ? startAt : 'earliest')
+      for (const [at, partitions] of Map.groupBy(fresh, startOf))
+        for (const [key, offset] of await listOffsets(this.cluster, partitions, at, isolation === 'read_committed'))
+          offsets.set(key, offset)
+      return offsets
     })
   }
 
@@ -83,7 +73,7 @@ export class StartPositions {
 
   private async seekTo(
     states: readonly PartitionState[],
-    find: (partitions: readonly PartitionState['tp'][]) => Promise<Map<string, number>>,
+    find: (partitions: readonly TopicPartition[]) => Promise<Map<string, number>>,
   ): Promise<void> {
     if (states.length === 0) return
     const epochs = states.map(s => s.epoch)
