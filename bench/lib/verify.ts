@@ -54,21 +54,30 @@ export function checkBars(lines: readonly string[], data: Dataset, exact: boolea
 }
 
 /** As `checkMapped`, digit for digit: what is passed on as text, the product by integers. */
-export function checkDigits(lines: readonly string[], data: Dataset): void {
+export function checkDigits(lines: readonly string[], data: Pick<Dataset, 'count' | 'lines'>): void {
   if (lines.length !== data.count + 1) throw new Error(`${lines.length} records, expected ${data.count + 1}`)
   let i = 0
   for (const tick of data.lines()) {
-    const [, symbol, price, volume, ts] = /"symbol":"(\w+)","price":([\d.]+),"volume":([\d.]+),"ts":(\d+)/.exec(tick)!
+    const [, symbol, price, volume, ts] = TICK.exec(tick)!
     const want = `{"symbol":"${symbol}","price":${price},"size":${volume},"value":${product(price, volume)},"time":${ts}}`
     if (lines[i] !== want) throw new Error(`record ${i} differs:\n  is        ${lines[i]}\n  should be ${want}`)
     i++
   }
 }
 
-/** Both have a fraction, and end with another digit than 0 or 5. */
+/** A small volume has an exponent: 5.7e-7. */
+const TICK = /"symbol":"(\w+)","price":(\d+\.\d+),"volume":(\d+\.\d+(?:e-\d+)?),"ts":(\d+)/
+
+/** Both have a fraction, and end with another digit than 0 or 5; the product is written without an exponent. */
 function product(a: string, b: string): string {
-  const places = [a, b].reduce((n, x) => n + x.length - x.indexOf('.') - 1, 0)
-  const digits = (BigInt(a.replace('.', '')) * BigInt(b.replace('.', ''))).toString().padStart(places + 1, '0')
+  let places = 0
+  let whole = 1n
+  for (const number of [a, b]) {
+    const [digits, exponent = '0'] = number.split('e')
+    places += digits.length - digits.indexOf('.') - 1 - Number(exponent)
+    whole *= BigInt(digits.replace('.', ''))
+  }
+  const digits = whole.toString().padStart(places + 1, '0')
   return `${digits.slice(0, -places)}.${digits.slice(-places)}`
 }
 
