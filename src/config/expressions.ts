@@ -5,17 +5,19 @@ import type { Marked } from './convert.ts'
 import type { Problems } from './problems.ts'
 import type { Locate } from './report.ts'
 import { spanInScalar } from './scalar.ts'
-import { formatPath, valueSpan } from './tree.ts'
+import { formatPath, type Path, valueSpan } from './tree.ts'
 
+/** @returns where the expressions with problems are: their `path` */
 export async function checkExpressions(
   expressions: readonly Marked[],
   place: Locate,
   unresolved: ReadonlySet<string>,
   problems: Problems,
-): Promise<void> {
+): Promise<Path[]> {
   const toCheck = expressions.filter(({ value }) => !isPlainPath(value as string))
-  if (toCheck.length === 0) return
+  if (toCheck.length === 0) return []
   const { check } = await loadLanguage()
+  const wrong: Path[] = []
   for (const { path: relative, value, schema } of toCheck) {
     if (unresolved.has(formatPath(relative))) continue
     const { path, find: found } = place(relative)
@@ -23,6 +25,7 @@ export async function checkExpressions(
     const whole = node ? valueSpan(found) : found.key!
     const result = check(value as string)
     if ('problems' in result) {
+      wrong.push(relative)
       // What is missing at the end is missing after the last word, not below the block it stands in.
       const end = (value as string).trimEnd().length
       for (const p of result.problems)
@@ -34,7 +37,9 @@ export async function checkExpressions(
           p.suggestion,
         )
     } else if (schema.returns === 'bool' && result.type !== 'bool' && result.type !== 'dyn') {
+      wrong.push(relative)
       problems.add('CONFIG_EXPRESSION_TYPE', whole, path, `a condition must be true or false, this one is of type ${result.type}`)
     }
   }
+  return wrong
 }

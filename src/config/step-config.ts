@@ -5,7 +5,7 @@ import { convert } from './convert.ts'
 import type { Env } from './env.ts'
 import { checkExpressions } from './expressions.ts'
 import { fill } from './fill.ts'
-import { diagnose } from './diagnose.ts'
+import { type Diagnosis, diagnose } from './diagnose.ts'
 import { checkNumber } from './numbers.ts'
 import type { Problems } from './problems.ts'
 import { type Locate, report } from './report.ts'
@@ -59,35 +59,19 @@ export async function checkConfig(
     if (!f.partial) problems.mask(f.node.span)
   }
   const before = problems.count
-  const wrong = new Set<string>()
   // A key that stands beside the plugin instead of in it is not missing as well.
   const found = (await diagnose(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
   report(
     found,
-    p => place(p),
+    place,
     unresolved,
     problems,
     secrets.map(s => formatPath(s.path)),
   )
-  for (const { path: at, code, suggestion } of found) {
-    if (at.length > 0) wrong.add(String(at[0]))
-    // What was meant by a misspelt key is not missing.
-    if (code === 'CONFIG_UNKNOWN_KEY' && at.length === 1 && suggestion !== undefined) wrong.add(suggestion)
-  }
-  // A misspelt key is one problem, and leaves the right one without a value.
-  for (const key of schema.required ?? []) if (!Object.hasOwn(Object(value), key)) wrong.add(key)
-  const shaped = !found.some(j => j.path.length === 0)
   maskMisspelt(node, schema, problems)
-  for (const { path: at } of expressions) {
-    const count = problems.count
-    await checkExpressions(
-      expressions.filter(e => e.path === at),
-      p => place(p),
-      unresolved,
-      problems,
-    )
-    if (problems.count > count && at.length > 0) wrong.add(String(at[0]))
-  }
+  const misread = await checkExpressions(expressions, place, unresolved, problems)
+  const wrong = wrongKeys(found, misread, value, schema)
+  const shaped = !found.some(j => j.path.length === 0)
   const known = unresolved.size === 0 && misplaced.size === 0
   if (known && shaped) runCheck(plugin, soundPart(value, schema, wrong), wrong, place, entry.key, path, problems)
   return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && known }
@@ -113,6 +97,16 @@ function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void 
   for (const [key, entry] of node.entries) {
     if (!Object.hasOwn(properties, key) && suggest(key, secret) !== undefined) problems.mask(entry.value.span)
   }
+}
+
+/** Keys that have a problem already. */
+function wrongKeys(found: readonly Diagnosis[], misread: readonly Path[], value: unknown, schema: Schema): ReadonlySet<string> {
+  const paths = [...found.map(j => j.path), ...misread]
+  // What was meant by a misspelt key is not missing.
+  const meant = found.filter(j => j.code === 'CONFIG_UNKNOWN_KEY' && j.path.length === 1).map(j => j.suggestion)
+  // A misspelt key is one problem, and leaves the right one without a value.
+  const missing = (schema.required ?? []).filter(key => !Object.hasOwn(Object(value), key))
+  return new Set([...paths.filter(at => at.length > 0).map(at => String(at[0])), ...meant.filter(key => key !== undefined), ...missing])
 }
 
 /** The config without the keys that are wrong; with their defaults, where they have one. */
