@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { type Logger, VerdictError } from '../contract/plugin.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
+import { linkSteps } from '../config/parts.ts'
 import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
 import { createLogger } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
@@ -101,7 +102,7 @@ function misuse(pipelines: readonly Pipeline[], { from, to, fresh, dryRun }: Run
   if (fresh && (dryRun || from !== undefined || to !== undefined)) return '--fresh drops checkpoints; a back-fill and a dry run use none'
   const linked = pipelines.find(p => p.links !== undefined)
   if (linked && (fresh || dryRun || from !== undefined || to !== undefined)) {
-    const { name } = linked.transforms[linked.links![0].index]
+    const [{ name }] = linkSteps(linked)
     if (fresh)
       return `${linked.file}: ${name} has handed over records that --fresh would hand over again; raise version: it begins with a topic of its own`
     return `${linked.file}: a back-fill and a dry run write nothing, and what lies behind ${name} is read from what it writes; use runner test`

@@ -34,5 +34,9 @@ export function partsOf<P extends PartedPipeline>(pipeline: P): P[] {
   })
 }
 
+/** The transforms that hand over. */
+export const linkSteps = ({ transforms, links = [] }: Pick<Pipeline, 'transforms' | 'links'>): Pipeline['transforms'] =>
+  links.map(({ index }) => transforms[index])
+
 /** The sources that a program sees, and those behind links. */
 export const allSources = (pipeline: Pipeline): Pipeline['sources'] => [...pipeline.sources, ...(pipeline.links ?? []).map(l => l.source)]

@@ -3,6 +3,7 @@ import type { Format, Message, SinkPlugin, SourcePlugin } from '../contract/plug
 import { Message as Msg, parseJson } from '../contract/plugin.ts'
 import type { ReplayOrigin } from '../kit/dead-letter/dead-letters.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
+import { linkSteps } from '../config/parts.ts'
 import { type FailureInfo, type DeadLetter, originalHeaders, revivedHeaders } from '../kit/dead-letter/read.ts'
 
 export type Way = 'step' | 'source'
@@ -80,8 +81,9 @@ export class ReplayEntries {
   }
 
   private toStep(d: FailureInfo): ReplayEntry | string {
-    const { transforms, sinks, sources, links } = this.pipeline
-    if (links) return `step '${transforms[links[0].index].name}' hands over records of the running pipeline only: --to source`
+    const { transforms, sinks, sources } = this.pipeline
+    const [link] = linkSteps(this.pipeline)
+    if (link) return `step '${link.name}' hands over records of the running pipeline only: --to source`
     if (d.stepInput === undefined) {
       if (d.stepInputMissing !== undefined) return `what step '${d.step}' had in hand is not kept (${d.stepInputMissing}): --to source`
       if (d.cutFrom !== undefined) return 'the dlq has only the first part of the record'

@@ -1,3 +1,4 @@
+import { linkSteps } from '../../config/parts.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { connectionSettings } from '../../operations/connection.ts'
 import { planReset, type ResetPlan, type Target } from '../../operations/reset.ts'
@@ -63,7 +64,9 @@ async function ofFile(file: string, flags: ResetFlags, target: Target): Promise<
   const [pipeline] = pipelines
   if (pipeline.links)
     return wrong(
-      `${file} hands records over (${pipeline.links.map(l => l.sink.name.replace(/\.write$/, '')).join(', ')}): they would be handed over again. Raise version instead`,
+      `${file} hands records over (${linkSteps(pipeline)
+        .map(t => t.name)
+        .join(', ')}): they would be handed over again. Raise version instead`,
     )
   const steps = pipeline.sources.filter(s => (flags.source === undefined ? s.type === 'kafka' : s.name === flags.source))
   const names = pipeline.sources.map(s => s.name).join(', ')
