@@ -10,3 +10,9 @@ export function stateOwner(id: string, group?: string): string {
   const name = id.slice(0, id.indexOf('.'))
   return group === undefined || group === name ? id : `${id}.${group}`
 }
+
+/** What an owner was made from. */
+export function partsOfOwner(owner: string): { readonly id: string; readonly group: string } {
+  const [name, version, ...group] = owner.split('.')
+  return { id: `${name}.${version}`, group: group.length > 0 ? group.join('.') : name }
+}

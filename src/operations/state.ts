@@ -2,7 +2,7 @@
 import { type CheckpointStore, EnvironmentError, type Json, type LaneInfo, LiveConflictError, type StoredLane } from '../contract/plugin.ts'
 import { tpOf } from '../connectors/kafka/driver.ts'
 import { type FileLock, tryLock } from '../kit/sqlite/file-lock.ts'
-import { stateOwner } from '../kit/state-owner.ts'
+import { partsOfOwner, stateOwner } from '../kit/state-owner.ts'
 import type { Pipeline, Step } from '../config/model.ts'
 import { partsOf } from '../config/parts.ts'
 import { liveLockFile } from '../runtime/live-lock.ts'
@@ -76,12 +76,6 @@ function describe(lane: StoredLane, current: boolean): KeptState {
   return { ...lane, current, steps, entries: state.length, madeFrom: manifest && (JSON.parse(manifest[2]) as Json) }
 }
 
-/** `<name>.<version>.<group>` of `stateOwner`; a name has no dots. */
-function groupOfOwner(owner: string): string {
-  const [name, , ...group] = owner.split('.')
-  return group.length > 0 ? group.join('.') : name
-}
-
 /**
  * Does work on what owners have kept while none of their processes runs, and none starts: it would go on with what is not there any more.
  * @throws {EnvironmentError} while one runs
@@ -104,8 +98,7 @@ async function withoutProcesses<T>(places: readonly Place[], owners: readonly st
 }
 
 async function refuseMembers(step: Step, owner: string): Promise<void> {
-  const group = groupOfOwner(owner)
-  const id = owner.split('.').slice(0, 2).join('.')
+  const { id, group } = partsOfOwner(owner)
   const { connect } = await import('../connectors/kafka/connect.ts')
   const { driver, release } = await connect(step.config, silent)
   try {
