@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type ConnectionConfig, connectionFor, type PostgresHandle, scopeOf } from '../../kit/postgres/connect.ts'
-import type { OpenTransaction } from '../../kit/postgres/driver.ts'
+import { type OpenTransaction, quoteName } from '../../kit/postgres/driver.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { ConnectionError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
@@ -98,17 +98,15 @@ async function useSchema(tx: OpenTransaction, wanted: string | undefined): Promi
         `To go on there: --schema ${own}. To begin anew: --schema ${path.split(', ')[0] || 'public'}`,
     )
   }
-  const list = [...(wanted === undefined ? [] : [wanted]), path || 'public'].map((s, i) => (wanted !== undefined && i === 0 ? quote(s) : s))
-  await tx.query(`set local search_path = ${list.join(', ')}`)
+  const searched = [...(wanted === undefined ? [] : [quoteName(wanted)]), path || 'public'].join(', ')
+  await tx.query(`set local search_path = ${searched}`)
   const [{ schema }] = (await tx.query('select quote_ident(current_schema()) as schema')).rows
   if (typeof schema !== 'string')
-    throw new EnvironmentError(`no schema of the search_path (${list.join(', ')}) exists: name one with --schema`)
+    throw new EnvironmentError(`no schema of the search_path (${searched}) exists: name one with --schema`)
   const [{ usable }] = (await tx.query('select $1::text is null or current_schema() = $1 as usable', [wanted ?? null])).rows
   if (usable !== true) throw new EnvironmentError(`the login ${own} may not use the schema ${wanted}: GRANT USAGE, CREATE ON SCHEMA`)
   return schema
 }
-
-const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 async function look(tx: OpenTransaction, file: SqlFile, schema: string): Promise<Outcome> {
   const { there } = (await tx.query('select to_regclass($1) is not null as there', [`${schema}.runner_sql`])).rows[0]
