@@ -5,17 +5,17 @@
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
 import type { Problems } from './problems.ts'
 import { type Schema, typesOf } from './schema.ts'
-import type { Path, ScalarNode } from './tree.ts'
+import type { Path, ScalarNode, Span } from './tree.ts'
 
 /** What a number in the file is: a number, or `ExactNumber` when no double has its decimal value. Not for other scalars. */
 export function exactNumber(node: ScalarNode): unknown {
-  const text = textOf(node)
+  const text = numberText(node.span)
   return isJsonNumber(text) ? (new ExactNumber(text).plain ?? new ExactNumber(text)) : node.value
 }
 
 /** @param schemas of its key: what else may be written there */
 export function checkNumber(node: ScalarNode, schemas: readonly Schema[], path: Path, problems: Problems): void {
-  const text = textOf(node)
+  const text = numberText(node.span)
   const value = node.value as number
   if (node.substitution || isHeld(text, value)) return
   const types = new Set(schemas.flatMap(typesOf))
@@ -28,7 +28,8 @@ export function checkNumber(node: ScalarNode, schemas: readonly Schema[], path: 
   else problems.add('CONFIG_VALUE', node.span, path, `${text} would be read as ${value}: ${instead}`)
 }
 
-function textOf({ span: { source, start, end } }: ScalarNode): string {
+/** A number as it is written, without its plus: JSON has none. */
+export function numberText({ source, start, end }: Span): string {
   return source.text.slice(start, end).replace(/^\+/, '')
 }
 

@@ -15,6 +15,7 @@ import {
   type YAMLSeq,
 } from 'yaml'
 import { isJsonNumber } from '../contract/plugin.ts'
+import { numberText } from './numbers.ts'
 import type { Problems } from './problems.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import {
@@ -172,8 +173,8 @@ class TreeBuilder {
     // A refused tag may have made an object of it.
     let value = typeof node.value === 'object' && node.value !== null ? node.source! : (node.value as ScalarValue)
     // One that is written out may be kept as it is, where its digits count.
-    const text = this.source.text.slice(span.start, span.end).replace(/^\+/, '')
-    if (typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value) && !isJsonNumber(text))) {
+    const beyond = typeof value === 'number' && !Number.isFinite(value)
+    if (typeof value === 'bigint' || (beyond && !isJsonNumber(numberText(span)))) {
       this.problems.add('CONFIG_TYPE', span, path, 'numbers are finite')
       value = 0
     }
