@@ -10,7 +10,8 @@ const ticks = [...new Dataset(71_587, true).lines()].slice(-4)
 const data = { count: ticks.length, lines: () => ticks.values() as Generator<string> }
 
 const mapped = ticks.map(line => {
-  const { symbol, price, volume, ts } = parseJson(line) as unknown as Record<'symbol' | 'ts', string> & Record<'price' | 'volume', ExactNumber>
+  const { symbol, price, volume, ts } = parseJson(line) as unknown as Record<'symbol' | 'ts', string> &
+    Record<'price' | 'volume', ExactNumber>
   return encodeJson({ symbol, price, size: volume, value: exactly('*', price, volume), time: ts }) as string
 })
 const closing = '{}'
