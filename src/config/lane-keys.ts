@@ -30,7 +30,12 @@ interface Place {
   readonly key: Parts
 }
 
-export const MESSAGE_KEY = 'meta.key'
+const MESSAGE_KEY = 'meta.key'
+
+/** The step that brings records together, as a file would have it. */
+export const repartitionBy = (by: string): string => `- repartition: { by: ${plainYaml(by)} }`
+/** An expression as a value in a flow map. */
+export const plainYaml = (text: string): string => (/^[\w.]+( [\w.+*/-]+)*$/.test(text) ? text : JSON.stringify(text))
 
 type Wiring = Pick<Pipeline, 'sources' | 'transforms'>
 
@@ -83,7 +88,6 @@ function keyParts(text: string, origin: (path: string) => Parts): Parts {
 const isWithin = (parts: readonly string[], of: readonly string[]): boolean => parts.every(p => of.includes(p))
 
 function judge(sources: Wiring['sources'], step: Step, grouping: Parts): Pick<LaneKeyFinding, 'verdict' | 'reason'> | undefined {
-  const many = sources.filter(s => lanesOf(s) !== undefined && lanesOf(s) !== 'one')
   // A condition may let only one of them in.
   if (sources.length > 1 && step.when === undefined) {
     if (grouping?.length === 0)
@@ -94,7 +98,8 @@ function judge(sources: Wiring['sources'], step: Step, grouping: Parts): Pick<La
         reason: `each of the sources ${list(sources)} has lanes of its own, and the same key may come from several`,
       }
   }
-  for (const source of many) {
+  for (const source of sources) {
+    if ((lanesOf(source) ?? 'one') === 'one') continue
     const held = holds(source, grouping)
     if (held === 'together') continue
     if (held === 'spread') return { verdict: 'spread', reason: `${source.name} keeps records together by ${source.keyedBy} (keyed_by)` }

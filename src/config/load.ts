@@ -7,7 +7,7 @@ import { checkEndpoints } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
-import { laneKeyFindings, loadLanguageFor } from './lane-keys.ts'
+import { laneKeyFindings, loadLanguageFor, plainYaml, repartitionBy } from './lane-keys.ts'
 import type { Link, Pipeline, Problem, SinkStep, Step } from './model.ts'
 import { parseObject } from './object.ts'
 import { parseText } from './parse.ts'
@@ -247,12 +247,15 @@ function linksOf(
   return links.length > 0 ? { links } : {}
 }
 
+const stepNamed = (wanted: string, names: ReadonlyMap<CheckedStep, string>): CheckedStep =>
+  [...names].find(([, name]) => name === wanted)![0]
+
 /** Steps whose records may be spread over lanes. */
 async function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): Promise<void> {
   await loadLanguageFor(pipeline)
   for (const { step, by, verdict, reason } of laneKeyFindings(pipeline)) {
-    const [at] = [...names].find(([, name]) => name === step)!
-    const way = `- repartition: { by: ${plainYaml(by)} }`
+    const at = stepNamed(step, names)
+    const way = repartitionBy(by)
     const what = `${step} takes records of one \`${by}\` together, and its state is kept by lane: ${reason}`
     if (verdict === 'spread') problems.add('CONFIG_LANE_KEY', at.key, [...at.path, at.type], `${what}. Put \`${way}\` before ${step}`)
     else
@@ -269,7 +272,7 @@ async function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep,
 function checkLinks({ sources, transforms, links = [] }: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
   links.forEach(({ index }, n) => {
     const link = transforms[index]
-    const [at] = [...names].find(([, name]) => name === link.name)!
+    const at = stepNamed(link.name, names)
     const add = (message: string, suggestion?: string): void =>
       problems.add('CONFIG_CHECK', at.key, [...at.path, at.type], message, suggestion)
     const oneShot = n === 0 && sources.find(isOneShot)
@@ -291,9 +294,6 @@ function eventTimeOf({ type, config, foreign }: Step): string | undefined {
   const { time, fields } = (config ?? {}) as { time?: string; fields?: { ts?: string } }
   return type === 'bars' ? fields?.ts : ['window', 'dedupe', 'throttle'].includes(type) ? time : undefined
 }
-
-/** As a value in a flow map. */
-const plainYaml = (text: string): string => (/^[\w.]+( [\w.+*/-]+)*$/.test(text) ? text : JSON.stringify(text))
 
 /** A source that is wrong is one that is there. */
 function checkSources(steps: readonly CheckedStep[], root: MapNode, problems: Problems): void {

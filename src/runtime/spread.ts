@@ -4,7 +4,7 @@
  * warning is enough. Only lanes of this process are seen.
  */
 import { EnvironmentError, type Logger, type Message, type Transform } from '../contract/plugin.ts'
-import type { LaneKeyFinding } from '../config/lane-keys.ts'
+import { type LaneKeyFinding, repartitionBy } from '../config/lane-keys.ts'
 import { loadedLanguage } from '../expressions/on-demand.ts'
 import { keyJson } from '../kit/values/key.ts'
 
@@ -49,7 +49,7 @@ export function watchSpread(transform: Transform, lane: string, spread: Spread):
 function report(spread: Spread, key: string, first: string, second: string): void {
   const { step, by } = spread.finding
   const what = `${step}: records of one \`${by}\` come on several lanes (${key} on ${first} and on ${second}), and each lane makes a result of its own`
-  const way = `put \`- repartition: { by: ${by} }\` before ${step}`
+  const way = `put \`${repartitionBy(by)}\` before ${step}`
   if (spread.overwrites) throw new EnvironmentError(`${what}; written by key, one would overwrite the other. ${way}`)
   spread.warned = true
   spread.log.warn({ step, key, lanes: [first, second] }, `${what}. ${way}`)

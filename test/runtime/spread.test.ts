@@ -22,6 +22,15 @@ test('partial rows of two partitions never overwrite each other: the pipeline st
   await expect(stopped()).rejects.toThrow(/records of one `user` come on several lanes .*repartition: \{ by: user \}/)
 })
 
+test('the step that the message names can be pasted: an expression that YAML would read as something else is in quotes', async () => {
+  await using pipeline = await testPipeline(windowInto(UPSERT).replace('by: user', `by: 'user + ": "'`))
+  const stopped = async (): Promise<unknown> => {
+    await pipeline.send([click('ann', 0, 0), click('ann', 1, 1)])
+    return pipeline.outputs()
+  }
+  await expect(stopped()).rejects.toThrow('put `- repartition: { by: "user + \\": \\"" }` before window')
+})
+
 test('a sink that shows every row gets them all', async () => {
   await using pipeline = await testPipeline(windowInto('stdout: {}'))
   await pipeline.send([click('ann', 0, 0), click('ann', 1, 1)])
