@@ -70,23 +70,23 @@ export type DeadLetterEnds = ReadonlyMap<number, number>
 /** What lies in the dead-letter queue: letters of earlier runs are not this one's. */
 export async function deadLetterEnds(brokers: string): Promise<DeadLetterEnds> {
   const ends = new Map<number, number>()
-  await kcat(brokers, DLQ, '%p\t%o\n', line => {
-    const [partition, offset] = line.split('\t').map(Number)
-    ends.set(partition, Math.max(offset, ends.get(partition) ?? -1))
-  })
+  await deadLetters(brokers, (partition, offset) => void ends.set(partition, Math.max(offset, ends.get(partition) ?? -1)))
   return ends
 }
 
 export async function newDeadLetters(brokers: string, before: DeadLetterEnds): Promise<number> {
   let count = 0
-  await kcat(brokers, DLQ, '%p\t%o\n', line => {
-    const [partition, offset] = line.split('\t').map(Number)
+  await deadLetters(brokers, (partition, offset) => {
     if (offset > (before.get(partition) ?? -1)) count++
   })
   return count
 }
 
-const DLQ = 'wallet-events-dlq'
+const deadLetters = (brokers: string, each: (partition: number, offset: number) => void): Promise<void> =>
+  kcat(brokers, 'wallet-events-dlq', '%p\t%o\n', line => {
+    const [partition, offset] = line.split('\t').map(Number)
+    each(partition, offset)
+  })
 
 /** Reads a topic to its end, by another client, read committed: what everybody else sees. */
 async function kcat(brokers: string, topic: string, format: string, each: (line: string) => void): Promise<void> {
