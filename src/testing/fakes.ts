@@ -16,7 +16,7 @@ import { lineFormat, linesOf, readsLines } from './lines.ts'
 import { answerer } from './stubs.ts'
 import { isReplayable } from '../config/traits.ts'
 import type { InputRecord, TestCase } from './model.ts'
-import { plainPreview, type InMemorySinks, InMemoryTransaction, type Written, writtenOf } from './in-memory-sinks.ts'
+import { bytes, plainPreview, type InMemorySinks, InMemoryTransaction, type Written, writtenOf } from './in-memory-sinks.ts'
 
 /** In a test, what a source would report to its senders is expected as dead letters. */
 export function withRejectionSink(pipeline: Pipeline): Pipeline {
@@ -140,8 +140,6 @@ function linkFor(link: Link, pipeline: Pipeline, sinks: InMemorySinks, cut: Batc
   })
   return { ...link, sink: { ...link.sink, plugin: sink }, source: { ...link.source, plugin: source } }
 }
-
-const bytes = (data: Buffer | string | null): Buffer | null => (typeof data === 'string' ? Buffer.from(data) : data)
 
 /** A step that asks a peer gets the test's answers. */
 function transformFor<S extends Pipeline['transforms'][number]>(step: S, test: TestCase): S {

@@ -97,4 +97,4 @@ export function writtenOf(message: Message, preview: Preview, lane: string): Wri
 
 export const plainPreview = (m: Message): Preview => ({ key: m.encodeKey(), value: m.encode(), headers: m.headers })
 
-const bytes = (data: Buffer | string | null): Buffer | null => (typeof data === 'string' ? Buffer.from(data) : data)
+export const bytes = (data: Buffer | string | null): Buffer | null => (typeof data === 'string' ? Buffer.from(data) : data)
