@@ -33,10 +33,6 @@ export async function catTopic(topic: string, { brokers, json, from, limit, part
     }
     if (shown === 0) process.stderr.write(`no records of ${topic} there\n`)
     return EXIT.ok
-  } catch (error) {
-    // Whoever reads (head, less) has seen enough.
-    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return EXIT.ok
-    throw error
   } finally {
     await release()
   }
