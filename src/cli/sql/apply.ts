@@ -101,8 +101,7 @@ async function useSchema(tx: OpenTransaction, wanted: string | undefined): Promi
   const searched = [...(wanted === undefined ? [] : [quoteName(wanted)]), path || 'public'].join(', ')
   await tx.query(`set local search_path = ${searched}`)
   const [{ schema }] = (await tx.query('select quote_ident(current_schema()) as schema')).rows
-  if (typeof schema !== 'string')
-    throw new EnvironmentError(`no schema of the search_path (${searched}) exists: name one with --schema`)
+  if (typeof schema !== 'string') throw new EnvironmentError(`no schema of the search_path (${searched}) exists: name one with --schema`)
   const [{ usable }] = (await tx.query('select $1::text is null or current_schema() = $1 as usable', [wanted ?? null])).rows
   if (usable !== true) throw new EnvironmentError(`the login ${own} may not use the schema ${wanted}: GRANT USAGE, CREATE ON SCHEMA`)
   return schema
