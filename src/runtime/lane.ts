@@ -151,9 +151,12 @@ export class Lane {
       if (batch.gap) {
         this.run.built.identity.missing(this.info, batch.gap, this.state.size)
         await this.chain.onGap(batch.gap)
+        if (stale()) return
       }
       const wait = this.process(batch.messages)
       if (wait) await wait
+      // Race 2: after a wait the chain may be the next one, which this batch is not for.
+      if (stale()) return
       const closing = this.chain.advance()
       if (closing) await closing
       this.writer.throwUnhandled()

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { DataError, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
+import { ConnectionError, DataError, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { seeded } from '../support/random.ts'
 import { faultError, MemoryLog, pipelineOf, start } from './harness.ts'
 
@@ -48,3 +48,43 @@ it.each(Array.from({ length: 20 }, (_, seed) => seed))(
     expect(log.dead.map(m => m.offset)).toEqual([49, 99, 149, 199, 249, 299])
   },
 )
+
+it('a batch that waited while its lane restored does not touch the new chain', async () => {
+  let failed = false
+  const log = new MemoryLog({
+    lanes: { a: [{ n: 0 }, { n: 1 }] },
+    batch: () => 1,
+    fault: where => {
+      if (where !== 'commit-before' || failed) return
+      failed = true
+      throw new ConnectionError('away')
+    },
+  })
+  const restored = Promise.withResolvers<void>()
+  const calls: string[][] = []
+  const waiting = defineTransform({
+    type: 'waiting',
+    schema: {},
+    create: () => {
+      const own: string[] = []
+      calls.push(own)
+      if (calls.length === 2) restored.resolve()
+      return {
+        async process(messages, out) {
+          own.push('process')
+          if (calls.length === 1 && messages[0].offset === 1) await restored.promise
+          for (const m of messages) out.emit(m)
+        },
+        clock: () => 1,
+        idle: () => false,
+        onClock: () => void own.push('clock'),
+      }
+    },
+  }) as TransformPlugin
+  await start(pipelineOf(log, [waiting], { commit_interval: 0 })).run()
+  expect(calls).toEqual([
+    ['process', 'clock', 'process'],
+    ['process', 'clock', 'process', 'clock'],
+  ])
+  expect(log.committed).toHaveLength(2)
+})
