@@ -10,7 +10,7 @@ import {
 } from '../../src/contract/plugin.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
 import windowTransform from '../../src/transforms/window.ts'
-import { MemoryLog, pipelineOf, start, step } from './harness.ts'
+import { calm, MemoryLog, pipelineOf, start, step } from './harness.ts'
 
 const HOUR = 3_600_000
 const START = 1_700_000_000_000
@@ -73,9 +73,6 @@ async function world(idle_timeout = 1000) {
   })
   const run = start(pipeline, { clock })
   const over = run.run()
-  const calm = async (): Promise<void> => {
-    for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
-  }
   await calm()
   return {
     log,

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { FencedError, LiveConflictError, type SourcePlugin } from '../../src/contract/plugin.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
-import { MemoryLog, pipelineOf, start, step } from './harness.ts'
+import { calm, MemoryLog, pipelineOf, start, step } from './harness.ts'
 
 /** Commits number `fenced` find that another instance owns the lane. @returns how the run ended, and what was committed */
 async function run(fenced: readonly number[], shares: boolean): Promise<{ ended: unknown; out: number }> {
@@ -28,7 +28,7 @@ async function run(fenced: readonly number[], shares: boolean): Promise<{ ended:
     },
   )
   while (!over) {
-    for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
+    await calm()
     clock.step(clock.monotonic() + 1000)
   }
   return { ended, out: log.committed.length }

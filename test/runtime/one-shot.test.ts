@@ -4,7 +4,7 @@ import { ConnectionError, defineSource, type Source, type SourcePlugin } from '.
 import { obstacles } from '../../src/config/delivery.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
 import { PATIENCE } from '../../src/runtime/pipeline.ts'
-import { MemoryLog, pipelineOf, start, step } from './harness.ts'
+import { calm, MemoryLog, pipelineOf, start, step } from './harness.ts'
 
 const memory = (): MemoryLog => new MemoryLog({ lanes: { a: [1, 2, 3] }, batch: () => 2 })
 const oneShot = (log: MemoryLog): SourcePlugin => ({ ...log.source(), oneShot: true })
@@ -24,9 +24,6 @@ async function until(clock: VirtualClock, run: Promise<void>, ms: number): Promi
     () => (end = undefined),
     (e: Error) => (end = e),
   )
-  const calm = async (): Promise<void> => {
-    for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
-  }
   const stop = clock.monotonic() + ms
   await calm()
   while (end === 'running' && clock.step(stop)) await calm()

@@ -11,7 +11,7 @@ import {
 } from '../../src/contract/plugin.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
 import type { PipelineRun } from '../../src/runtime/pipeline.ts'
-import { MemoryLog, type MemoryLogOptions, pipelineOf, start, step } from './harness.ts'
+import { calm, MemoryLog, type MemoryLogOptions, pipelineOf, start, step } from './harness.ts'
 
 const START = 1_700_000_000_000
 const retry = { initial_delay: 100, max_delay: 30_000, breaker_failures: 5, breaker_reset: 2000 }
@@ -21,10 +21,10 @@ const lanes = { a: Array.from({ length: 10 }, (_, n) => ({ n })) }
 async function pass(clock: VirtualClock, ms: number): Promise<void> {
   const until = clock.monotonic() + ms
   for (let more = true; more; ) {
-    for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
+    await calm()
     more = clock.step(until)
   }
-  for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
+  await calm()
 }
 
 const sinkOf = (write: (context: WriteContext) => Promise<void>): SinkPlugin =>

@@ -4,7 +4,7 @@ import { defineTransform, type State, type TransformPlugin } from '../../src/con
 import { keptCheckpoint, keptOf, KeptState } from '../../src/kit/kept-state.ts'
 import { LaneState } from '../../src/runtime/state.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
-import { MemoryLog, pipelineOf, start } from './harness.ts'
+import { calm, MemoryLog, pipelineOf, start } from './harness.ts'
 
 const restored = (entries: readonly [string, string][]): { state: LaneState; store: State<any> } => {
   const state = new LaneState({ position: 1, state: entries.map(([key, json]) => ['s', key, json] as const) })
@@ -104,8 +104,8 @@ test('over limits.state the run stops, says which step holds how much, and has c
     /^the state of 1 lanes takes about \d MiB of memory, more than limits\.state \(1 MiB\): t0\.all \d MiB in \d+ keys\. .*--max-old-space-size/,
   )
   for (let i = 0; i < 200; i++) {
-    for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve))
-    if (!clock.step(clock.monotonic() + 50)) continue
+    await calm()
+    clock.step(clock.monotonic() + 50)
   }
   await ended
   expect(log.checkpoints.get('a')!.state.size).toBeGreaterThan(500)
