@@ -3,6 +3,7 @@
  * again would change `1.10` and `12345678901234567890`. Works through the text without recursion, so depth costs nothing.
  */
 import { isUtf8 } from 'node:buffer'
+import { DEFAULT_DEPTH } from '../../contract/plugin.ts'
 
 /** Where a text stops being JSON. */
 export class JsonError extends Error {
@@ -37,8 +38,6 @@ const OPEN_ARRAY = 0x5b
 const CLOSE_ARRAY = 0x5d
 const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
-/** Deeper ones are an attack on whatever looks at the value later. */
-const MAX_DEPTH = 256
 
 /**
  * Start and end of every element of the array at `path` ([]: the text itself), in turn; undefined when there is none.
@@ -55,7 +54,7 @@ class Scanner {
   private at = 0
   private depth = 0
   /** Of each open container: is it an object? */
-  private readonly objects = new Uint8Array(MAX_DEPTH + 1)
+  private readonly objects = new Uint8Array(DEFAULT_DEPTH + 1)
   /** How many keys of `path` the open objects have in turn. */
   private matched = 0
   /** Depth inside the wanted array; -1 while not in it. */
@@ -111,7 +110,7 @@ class Scanner {
   }
 
   private open(object: boolean): void {
-    if (this.depth === MAX_DEPTH) this.fail(`nested deeper than ${MAX_DEPTH}`)
+    if (this.depth === DEFAULT_DEPTH) this.fail(`nested deeper than ${DEFAULT_DEPTH}`)
     const here = !object && this.matched === this.path.length && this.depth === this.path.length
     this.objects[++this.depth] = object ? 1 : 0
     if (here) {
