@@ -17,6 +17,7 @@ import {
 import type { Location } from '../config/model.ts'
 import { PluginError, toError } from '../kit/plugin-error.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
+import { MAX_TIME } from '../kit/values/time.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Stage {
@@ -151,8 +152,6 @@ function mendFrame(message: Message): string | undefined {
   return problems.join('; ')
 }
 
-/** ms: of a Date. */
-const MAX_TIME = 8.64e15
 const a = (value: unknown): string => (value === undefined ? 'undefined' : `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`)
 
 const isKey = (key: unknown): boolean => key === null || typeof key === 'string'

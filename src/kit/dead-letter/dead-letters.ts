@@ -1,8 +1,9 @@
 /** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it failed. */
-import { ATTEMPTS, DLQ_HEADERS, MAX_TIME } from './headers.ts'
+import { ATTEMPTS, DLQ_HEADERS } from './headers.ts'
 import { typeOfCode } from '../../contract/error-codes.ts'
 import { DataError, type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
 import { PluginError } from '../plugin-error.ts'
+import { MAX_TIME } from '../values/time.ts'
 
 /** Why a record is dead-lettered: the step, its line in the pipeline file, the error. */
 export interface Failure {

@@ -28,8 +28,5 @@ export const DLQ_HEADERS = {
   originalSize: 'original_size',
 } as const
 
-/** Epoch ms that a date can have, before or after 1970. */
-export const MAX_TIME = 8.64e15
-
 /** Of a record that was written back to its topic: how often it has been a dead letter. */
 export const ATTEMPTS = 'dlq_attempts'

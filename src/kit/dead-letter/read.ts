@@ -1,5 +1,6 @@
 /** A dead letter, read back: the source record as it was, and what its headers say about its death. */
-import { ATTEMPTS, DLQ_HEADERS, MAX_TIME } from './headers.ts'
+import { ATTEMPTS, DLQ_HEADERS } from './headers.ts'
+import { MAX_TIME } from '../values/time.ts'
 import { type Header, type Message, parseJson } from '../../contract/plugin.ts'
 
 /** A record of a dlq: the source record, and what its headers say of its failure. */

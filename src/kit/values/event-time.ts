@@ -1,10 +1,7 @@
 /** Reading event times from records. */
 import { canonicalText, DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
 import { getter, show } from './fields.ts'
-import { formatDuration } from './time.ts'
-
-/** The last instant a JavaScript date can hold. */
-const MAX_TIME = 8.64e15
+import { formatDuration, MAX_TIME } from './time.ts'
 
 /** Unit of a number that is a time. */
 export type TimeUnit = 's' | 'ms' | 'us' | 'ns'

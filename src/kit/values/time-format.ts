@@ -1,6 +1,7 @@
 /** Times by a pattern of `%` directives, as in strftime and strptime: one table of directives both reads and writes. */
 import { compileGroups } from '../text/pattern.ts'
 import { contradicted, type TimeUnit, UNIT_NAMES } from './event-time.ts'
+import { MAX_TIME } from './time.ts'
 import { isZone, toLocal, utc, type Zone, zoneOf } from './zone.ts'
 
 /** The parts of a time as they were read. */
@@ -35,7 +36,7 @@ export function epoch(text: string, unit: TimeUnit): number {
   const ms = Number(cut === '' ? '0' : cut) * (match[1] === '-' ? -1 : 1) + 0
   const likely = match[1] === '-' ? undefined : contradicted(text, ms, unit)
   if (likely !== undefined) throw new Error(`${quote(text)}: it looks like ${UNIT_NAMES[likely]}, not ${UNIT_NAMES[unit]}`)
-  if (Math.abs(ms) > 8.64e15) throw new Error(`${quote(text)}: it is beyond any date in ${UNIT_NAMES[unit]}`)
+  if (Math.abs(ms) > MAX_TIME) throw new Error(`${quote(text)}: it is beyond any date in ${UNIT_NAMES[unit]}`)
   return ms
 }
 
@@ -285,7 +286,7 @@ export function matched(text: string, format: string): Parts | string {
 
 /** @throws {Error} for a time that is no date, and see `timeFormat` and `zoneOf` */
 export function formatTimeText(time: number, format: string, zoneName = 'UTC'): string {
-  if (!(Math.abs(time) <= 8.64e15)) throw new Error(`${time} is beyond any date`)
+  if (!(Math.abs(time) <= MAX_TIME)) throw new Error(`${time} is beyond any date`)
   const zone = zoneOf(zoneName)
   const offset = zone.offset(time)
   const local = new Date(toLocal(zone, time))

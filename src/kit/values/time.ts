@@ -1,6 +1,9 @@
 /** ms. */
 export const DAY = 86_400_000
 
+/** Epoch ms that a date can have, before or after 1970. */
+export const MAX_TIME = 8.64e15
+
 const UNITS = [
   ['d', DAY],
   ['h', 3_600_000],
