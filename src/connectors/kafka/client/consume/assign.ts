@@ -55,6 +55,16 @@ export function decodeMember(id: string, metadata: Buffer): Member {
   return { id, topics, owned, generation, process, live }
 }
 
+/** Undefined: nothing is known of it. */
+export function memberOf(id: string, metadata: Buffer): Member | undefined {
+  try {
+    return decodeMember(id, metadata)
+  } catch {
+    // The group is on the move, or the member is another client.
+    return undefined
+  }
+}
+
 /** What a member gets, and who the others are. */
 export interface Assignment {
   readonly partitions: readonly TopicPartition[]

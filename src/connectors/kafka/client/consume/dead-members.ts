@@ -9,7 +9,7 @@ import type { Cluster } from '../cluster.ts'
 import { connectionBroke } from '../errors.ts'
 import type { Broker } from '../internals.ts'
 import { sleep } from '../wait.ts'
-import { decodeMember, type Member } from './assign.ts'
+import { type Member, memberOf } from './assign.ts'
 
 /** Says which process of which machine a member is; undefined where machines can't be told apart. */
 export function processMark(): string | undefined {
@@ -33,16 +33,7 @@ async function deadMembers(coordinator: Broker, group: string): Promise<string[]
   const { groups } = (await coordinator.describeGroups({ groupIds: [group] })) as {
     groups: { members: { memberId: string; memberMetadata: Buffer }[] }[]
   }
-  return groups[0].members.filter(m => isDead(markOf(m.memberId, m.memberMetadata))).map(m => m.memberId)
-}
-
-function markOf(memberId: string, metadata: Buffer): string | undefined {
-  try {
-    return decodeMember(memberId, metadata).process
-  } catch {
-    // Somebody else's client.
-    return undefined
-  }
+  return groups[0].members.filter(m => isDead(memberOf(m.memberId, m.memberMetadata)?.process)).map(m => m.memberId)
 }
 
 const WATCH_INTERVAL = 500

@@ -5,7 +5,7 @@
 import type { LiveConflictError, LiveContent } from '../../../../contract/plugin.ts'
 import { liveConflict, liveDifferences } from '../../../../kit/live-content.ts'
 import type { Broker } from '../internals.ts'
-import { decodeMember, type Member } from './assign.ts'
+import { type Member, memberOf } from './assign.ts'
 import { isDead } from './dead-members.ts'
 
 /** Those of one pipeline must do the same whatever they read; those of two meet only in a topic. */
@@ -46,14 +46,4 @@ export async function conflictWithMembers(
     if (conflict) return conflict
   }
   return undefined
-}
-
-/** Undefined: nothing is known of it. */
-export function memberOf(id: string, metadata: Buffer): Member | undefined {
-  try {
-    return decodeMember(id, metadata)
-  } catch {
-    // The group is on the move, or the member is another client.
-    return undefined
-  }
 }

@@ -5,7 +5,7 @@ import type { GroupMember } from '../../log-admin.ts'
 import type { TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { typeOf } from '../errors.ts'
-import { memberOf } from '../consume/live-members.ts'
+import { memberOf } from '../consume/assign.ts'
 import { ask } from './ask.ts'
 
 export async function groupMembers(cluster: Cluster, group: string): Promise<GroupMember[]> {
