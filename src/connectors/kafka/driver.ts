@@ -75,6 +75,10 @@ export interface ConsumerOptions {
   onLost?(lane: string, from: number, to: number): void
 }
 
+/** Those of one pipeline must do the same whatever they read; those of two meet only in a topic. */
+export const mustAgree = (a: Pick<ConsumerOptions, 'topics' | 'live'>, b: Pick<ConsumerOptions, 'topics' | 'live'>): boolean =>
+  a.live?.owner === b.live?.owner || a.topics.some(topic => b.topics.includes(topic))
+
 export interface Consumer {
   open(handlers: ConsumerHandlers): Promise<void>
   /** Next batch of any assigned partition, in offset order per partition. Buffers little, and stops fetching while nobody polls. */

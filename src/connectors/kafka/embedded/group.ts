@@ -12,6 +12,7 @@
 import type { LiveContent } from '../../../contract/plugin.ts'
 import { liveConflict, liveContentOf } from '../../../kit/live-content.ts'
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
+import { mustAgree } from '../driver.ts'
 import { assign } from './assign.ts'
 import { mayBeAlive, processName, processToken } from '../liveness.ts'
 
@@ -202,9 +203,7 @@ export class Group {
       .all(this.id, member) as { topics: string; process: string; live: string }[]
     for (const other of others) {
       const running = liveContentOf(JSON.parse(other.live))
-      if (!running) continue
-      // Those of one pipeline must do the same whatever they read; those of two meet only in a topic.
-      if (running.owner !== live.owner && !(JSON.parse(other.topics) as string[]).some(topic => topics.includes(topic))) continue
+      if (!running || !mustAgree({ topics: JSON.parse(other.topics), live: running }, { topics, live })) continue
       const conflict = liveConflict(running, processName(other.process), live, `group ${this.name}`)
       if (conflict) throw conflict
     }

@@ -4,14 +4,10 @@
  */
 import type { LiveConflictError, LiveContent } from '../../../../contract/plugin.ts'
 import { liveConflict, liveDifferences } from '../../../../kit/live-content.ts'
+import { mustAgree } from '../../driver.ts'
 import type { Broker } from '../internals.ts'
 import { type Member, memberOf } from './assign.ts'
 import { isDead } from './dead-members.ts'
-
-/** Those of one pipeline must do the same whatever they read; those of two meet only in a topic. */
-function meet(a: Pick<Member, 'topics' | 'live'>, b: Pick<Member, 'topics' | 'live'>): boolean {
-  return a.live?.owner === b.live?.owner || a.topics.some(topic => b.topics.includes(topic))
-}
 
 /** @returns who may not take part, with what the others do: first come, first served. A member that does not say what it does takes part. */
 export function refusedMembers(members: readonly Member[], leader: string): Map<string, LiveContent> {
@@ -22,7 +18,7 @@ export function refusedMembers(members: readonly Member[], leader: string): Map<
   )
   for (const member of order) {
     const { live } = member
-    const other = live && admitted.find(a => a.live && meet(a, member) && liveDifferences(a.live, live).length > 0)
+    const other = live && admitted.find(a => a.live && mustAgree(a, member) && liveDifferences(a.live, live).length > 0)
     if (other) refused.set(member.id, other.live!)
     else admitted.push(member)
   }
@@ -41,7 +37,7 @@ export async function conflictWithMembers(
   }
   for (const { memberId, clientId, clientHost, memberMetadata } of groups[0].members) {
     const member = memberOf(memberId, memberMetadata)
-    if (!member?.live || isDead(member.process) || !meet(member, { topics, live })) continue
+    if (!member?.live || isDead(member.process) || !mustAgree(member, { topics, live })) continue
     const conflict = liveConflict(member.live, `${clientId} on ${clientHost.replace(/^\//, '')}`, live, `group ${group}`)
     if (conflict) return conflict
   }
