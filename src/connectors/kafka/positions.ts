@@ -24,7 +24,7 @@ export async function positionsIn(
   const known = new Map((await driver.topics()).map(t => [t.name, t.partitions]))
   const partitions: TopicPartition[] = topics.flatMap(topic => {
     const count = known.get(topic)
-    // The embedded log makes the topics of a pipeline when it is first used.
+    // In the embedded log a topic is made by what first writes to it.
     if (count === undefined && source !== '' && driver.scope.startsWith('embedded:')) return []
     if (count === undefined)
       throw new EnvironmentError(`topic ${topic} does not exist on ${driver.scope}; runner topics list shows what there is`)

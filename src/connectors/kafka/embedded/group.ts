@@ -115,7 +115,6 @@ export class Group {
       this.db
         .prepare('INSERT INTO member (id, grp, topics, seen, session, process) VALUES (?, ?, ?, ?, ?, ?)')
         .run(member, this.id, JSON.stringify(topics), uptime(), sessionMs, processToken())
-      this.expire()
       this.retarget()
     })
   }
