@@ -17,7 +17,7 @@ import { ADMIN_TIMEOUT, listTopics } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { checkpointTopic, ownerOf, partitionFor, partitionOf, readCheckpoint, readCheckpoints } from './checkpoint.ts'
 import { LaneProducer } from './lane-producer.ts'
-import { watchWritten } from '../producer.ts'
+import { WrittenTopics } from '../produce/written-topics.ts'
 import { topicIds } from '../topic-ids.ts'
 import type { TopicWatch } from '../topic-watch.ts'
 
@@ -31,8 +31,8 @@ export class KafkaTransactor implements Transactor {
   private readonly topic: string
   private readonly lanes = new Map<string, LaneProducer>()
   private readonly watch: TopicWatch
-  /** Topics that transactions write to, and what ends the look at them. */
-  private readonly written = new Map<string, () => void>()
+  /** Topics that transactions write to. */
+  private readonly written: WrittenTopics
 
   constructor(cluster: Cluster, options: TransactorOptions, log: Logger, watch: TopicWatch) {
     this.cluster = cluster
@@ -40,6 +40,9 @@ export class KafkaTransactor implements Transactor {
     this.options = options
     this.log = log
     this.topic = checkpointTopic(options.id)
+    this.written = new WrittenTopics(watch, cluster, log, topic => {
+      for (const producer of this.lanes.values()) producer.kill(this.goneError(topic))
+    })
   }
 
   async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
@@ -57,25 +60,16 @@ export class KafkaTransactor implements Transactor {
       checkpoint,
       this.options.producer,
       this.log,
-      { onTopic: topic => this.watchTopic(topic), mayCreate: topic => !this.written.has(topic) },
+      { onTopic: topic => this.written.add(topic), mayCreate: topic => !this.written.has(topic) },
     )
-    this.watchTopic(this.topic)
+    this.written.add(this.topic)
     this.lanes.set(lane.id, producer)
     // Only now: whatever the former owner still committed is in.
     return readCheckpoint(this.cluster, checkpoint, lane, 0, topicId)
   }
 
   healthy(): boolean | string {
-    return this.watch.problem(this.written.keys()) ?? true
-  }
-
-  /** A topic that is written to is looked after: without it no transaction can end, and the brokers only say "try again". */
-  private watchTopic(topic: string): void {
-    if (this.written.has(topic)) return
-    const gone = (): void => {
-      for (const producer of this.lanes.values()) producer.kill(this.goneError(topic))
-    }
-    this.written.set(topic, watchWritten(this.watch, topic, this.cluster, this.log, gone))
+    return this.written.problem() ?? true
   }
 
   private goneError(topic: string): PipelineError {
@@ -129,7 +123,7 @@ export class KafkaTransactor implements Transactor {
   async close(): Promise<void> {
     for (const producer of this.lanes.values()) producer.discard()
     this.lanes.clear()
-    for (const unwatch of this.written.values()) unwatch()
+    this.written.close()
     await this.cluster.close()
   }
 

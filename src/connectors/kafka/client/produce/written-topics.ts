@@ -1,0 +1,62 @@
+/** Topics that are written to are looked after: without one of them no batch can end, and the brokers only say "try again". */
+import type { Logger } from '../../../../contract/plugin.ts'
+import type { Cluster } from '../cluster.ts'
+import type { TopicFacts } from '../topic-ids.ts'
+import type { Sight, TopicWatch } from '../topic-watch.ts'
+
+export class WrittenTopics {
+  private readonly watch: TopicWatch
+  private readonly cluster: Cluster
+  private readonly log: Logger
+  private readonly onGone: (topic: string) => void
+  /** What ends the look at each of them. */
+  private readonly unwatch = new Map<string, () => void>()
+
+  /** @param onGone called when one was deleted, or is another one. */
+  constructor(watch: TopicWatch, cluster: Cluster, log: Logger, onGone: (topic: string) => void = () => {}) {
+    this.watch = watch
+    this.cluster = cluster
+    this.log = log
+    this.onGone = onGone
+  }
+
+  has(topic: string): boolean {
+    return this.unwatch.has(topic)
+  }
+
+  add(topic: string): void {
+    if (this.has(topic)) return
+    this.unwatch.set(
+      topic,
+      this.watch.watch(topic, (now, before) => this.changed(topic, now, before)),
+    )
+  }
+
+  /** Why one of them cannot be written to, although the brokers answer. */
+  problem(): string | undefined {
+    return this.watch.problem(this.unwatch.keys())
+  }
+
+  close(): void {
+    for (const unwatch of this.unwatch.values()) unwatch()
+  }
+
+  private changed(topic: string, now: Sight, before: TopicFacts | undefined): void {
+    if (before === undefined && now !== 'missing') return
+    // The number of its partitions may have changed, too.
+    this.cluster.stale([topic])
+    if (now === 'missing') {
+      this.log.error(
+        { topic },
+        `topic ${topic} does not exist any more: it was deleted while it was written to. Create it again (runner topics apply)`,
+      )
+      this.onGone(topic)
+    } else if (before !== undefined && now.id !== before.id) {
+      this.log.warn(
+        { topic, before: before.id, now: now.id },
+        `topic ${topic} was deleted and made anew: what had been written to it is gone`,
+      )
+      this.onGone(topic)
+    }
+  }
+}
