@@ -9,6 +9,7 @@ import { parse } from 'yaml'
 import type { HttpSinkConfig, HttpSourceConfig } from '../../../src/generated/config-types.ts'
 import sink from '../../../src/connectors/http/sink.ts'
 import source from '../../../src/connectors/http/source.ts'
+import { requestFile, RequestJournal } from '../../../src/connectors/http/source/request-journal.ts'
 import { BatchError, ConnectionError, DataError, defineTransform, type TransformPlugin } from '../../../src/contract/plugin.ts'
 import { fakeContext, fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { freePorts } from '../../support/servers/ports.ts'
@@ -381,6 +382,13 @@ describe('after a restart', () => {
     'x-hub-signature-256': await githubSign('s3cret', body),
     ...more,
   })
+  /** Requests in the file. */
+  const kept = (stateDir: string): unknown => {
+    const file = new DatabaseSync(join(stateDir, 'http-requests.db'), { readOnly: true })
+    const { n } = file.prepare('SELECT count(*) AS n FROM request').get()!
+    file.close()
+    return n
+  }
 
   test('a replay of a signed request and a repeat of a key get the first answer; what was not written is written', async () => {
     const stateDir = tempDir()
@@ -413,9 +421,7 @@ describe('after a restart', () => {
     const bodies = Array.from({ length: 50 }, (_, i) => `{"v":${i}}`)
     await Promise.all(bodies.map(async body => expect(await first.post(body, await signed(body))).toMatchObject({ status: 200 })))
     // As a kill leaves it: the first process still runs, and has not closed anything.
-    const file = new DatabaseSync(join(stateDir, 'http-requests.db'), { readOnly: true })
-    expect(file.prepare('SELECT count(*) AS n FROM request').get()).toEqual({ n: 50 })
-    file.close()
+    expect(kept(stateDir)).toBe(50)
     const second = await hook({ stateDir, config: { auth: github } })
     for (const body of bodies) expect(await second.post(body, await signed(body))).toMatchObject({ status: 200 })
     expect(values(second)).toEqual([])
@@ -452,9 +458,26 @@ describe('after a restart', () => {
     expect(first.counter('runner_http_journal_errors_total')).toBe(2)
     file.exec('DROP TRIGGER full')
     await first.post('3', await signed('3'))
-    const { n } = file.prepare('SELECT count(*) AS n FROM request').get() as { n: number }
     file.close()
-    expect(n).toBe(3)
+    expect(kept(stateDir)).toBe(3)
+  })
+
+  test('the end waits for a write that another process holds up', async () => {
+    process.env.RUNNER_STATE_DIR = tempDir()
+    const errors: Error[] = []
+    const journal = await RequestJournal.open(0, error => errors.push(error))
+    const other = new DatabaseSync(requestFile())
+    other.exec('BEGIN IMMEDIATE')
+    const row = { key: 'k', digest: 'd', done: 1, status: 200, body: '{}' }
+    const written = journal.put('o', row, 1000)
+    // It has begun, and tries again.
+    await new Promise(resolve => setImmediate(resolve))
+    const closed = journal.close()
+    other.exec('COMMIT')
+    await Promise.all([written, closed])
+    expect(errors).toEqual([])
+    expect(other.prepare('SELECT key FROM request').all()).toEqual([{ key: 'k' }])
+    other.close()
   })
 
   test('what is forgotten in memory goes from the file, and a signed request forgotten early is logged once and counted', async () => {
@@ -465,10 +488,7 @@ describe('after a restart', () => {
     for (const body of ['1', '2', '3', '4', '5']) await h.post(body, await signed(body))
     expect(lines.filter(l => /forgot a signed request.*a replay of that request would be written again/.test(l))).toHaveLength(1)
     expect(h.counter('runner_http_replays_forgotten_total')).toBe(3)
-    const file = new DatabaseSync(join(stateDir, 'http-requests.db'), { readOnly: true })
-    const { n } = file.prepare('SELECT count(*) AS n FROM request').get() as { n: number }
-    file.close()
-    expect(n).toBe(2)
+    expect(kept(stateDir)).toBe(2)
   })
 
   test('explain says what holds', () => {

@@ -33,14 +33,26 @@ const kind: SqliteKind = {
   ) WITHOUT ROWID`,
 }
 
+interface Change {
+  readonly owner: string
+  readonly key: string
+  /** Null: to be deleted. */
+  readonly row: (FinishedRequest & { readonly until: number }) | null
+}
+
+const idOf = ({ owner, key }: Change): string => `${owner} ${key}`
+
 export const requestFile = (): string => inStateDir('http-requests.db')
 
 export class RequestJournal {
   private readonly db: Sqlite
   private readonly onError: (error: Error) => void
-  /** By owner and key; null: to be deleted. What a write that failed has left is tried again with the next one. */
-  private readonly changes = new Map<string, { owner: string; key: string; row: (FinishedRequest & { until: number }) | null }>()
-  private flushing: Promise<void> | undefined
+  /** By owner and key. What a write that failed has left is tried again with the next one. */
+  private readonly changes = new Map<string, Change>()
+  /** The write that takes what is put now: it has not begun. */
+  private next: Promise<void> | undefined
+  /** The last write, begun or not. */
+  private last: Promise<void> = Promise.resolve()
 
   private constructor(db: Sqlite, onError: (error: Error) => void) {
     this.db = db
@@ -77,28 +89,33 @@ export class RequestJournal {
 
   /** Resolves when it is durable, or could not be written. */
   put(owner: string, row: FinishedRequest, ttl: number): Promise<void> {
-    this.changes.set(`${owner} ${row.key}`, { owner, key: row.key, row: { ...row, until: row.done + ttl } })
+    this.change({ owner, key: row.key, row: { ...row, until: row.done + ttl } })
     return this.flush()
   }
 
   /** With the next write. */
   drop(owner: string, key: string): void {
-    this.changes.set(`${owner} ${key}`, { owner, key, row: null })
+    this.change({ owner, key, row: null })
   }
 
   async close(): Promise<void> {
-    if (this.changes.size > 0) await this.flush()
-    await this.flushing
+    if (this.changes.size > 0) void this.flush()
+    await this.last
     this.db.close()
   }
 
+  private change(change: Change): void {
+    this.changes.set(idOf(change), change)
+  }
+
+  /** One write at a time: another process may hold one up. */
   private flush(): Promise<void> {
-    this.flushing ??= new Promise<void>(resolve => setImmediate(resolve)).then(() => this.write())
-    return this.flushing
+    this.next ??= this.last = Promise.all([this.last, new Promise(resolve => setImmediate(resolve))]).then(() => this.write())
+    return this.next
   }
 
   private async write(): Promise<void> {
-    this.flushing = undefined
+    this.next = undefined
     const { db } = this
     const changes = [...this.changes.values()]
     this.changes.clear()
@@ -114,10 +131,7 @@ export class RequestJournal {
         }
       })
     } catch (error) {
-      for (const change of changes) {
-        const id = `${change.owner} ${change.key}`
-        if (!this.changes.has(id)) this.changes.set(id, change)
-      }
+      for (const change of changes) if (!this.changes.has(idOf(change))) this.change(change)
       this.onError(error as Error)
     }
   }
