@@ -61,11 +61,19 @@ export class Run {
 
 export class TooManySteps extends Error {}
 /** A schema that refers to itself in several alternatives can take exponential time. */
-export const MAX_STEPS = 5_000_000
+const MAX_STEPS = 5_000_000
 
 export type Check = (value: any, run: Run) => boolean
 
 export const pass: Check = () => true
+
+/** Each reference that is followed counts. */
+export const limited =
+  (check: Check): Check =>
+  (v, run) => {
+    if (++run.steps > MAX_STEPS) throw new TooManySteps()
+    return check(v, run)
+  }
 
 type Kind = 'string' | 'number' | 'object' | 'array'
 export type Checks = Record<Kind | 'any', Check[]>

@@ -15,8 +15,8 @@ import {
   dependent,
   inChild,
   items,
+  limited,
   matching,
-  MAX_STEPS,
   named,
   namesOf,
   numberKeywords,
@@ -27,7 +27,6 @@ import {
   type Scope,
   silently,
   together,
-  TooManySteps,
   TYPES,
   withEvaluated,
 } from './checks.ts'
@@ -53,6 +52,16 @@ interface Place {
   readonly node: Node
   readonly at: (...more: (string | number)[]) => Path
 }
+
+const within =
+  (resource: Resource, node: Node): Check =>
+  (v, run) => {
+    const { scope } = run
+    run.scope = { resource, outer: scope }
+    const ok = node.check(v, run)
+    run.scope = scope
+    return ok
+  }
 
 export interface CompileOptions {
   /** False: formats are annotations. */
@@ -109,13 +118,7 @@ export class Compiler {
 
   private entering(node: Node, resource: Resource, from: Resource): Check {
     if (resource === from) return node.complete ? node.check : (v, run) => node.check(v, run)
-    return (v, run) => {
-      const { scope } = run
-      run.scope = { resource, outer: scope }
-      const ok = node.check(v, run)
-      run.scope = scope
-      return ok
-    }
+    return within(resource, node)
   }
 
   private schema(schema: unknown, resource: Resource, path: Path, node: Node): Check {
@@ -192,11 +195,7 @@ export class Compiler {
     if (!isRecord(schema) || !this.nodes.has(schema)) this.inspect(schema, resource, path)
     const node = this.node(schema, resource, path)
     parent.same.push(node)
-    const check = this.entering(node, resource, from)
-    return (v, run) => {
-      if (++run.steps > MAX_STEPS) throw new TooManySteps()
-      return check(v, run)
-    }
+    return limited(this.entering(node, resource, from))
   }
 
   private dynamicReference(ref: string, from: Resource, at: Path, parent: Node): Check {
@@ -230,20 +229,9 @@ export class Compiler {
     let check = targets.get(resource)
     if (!check) {
       const node = this.node(schema, resource, isRecord(schema) ? this.documents.placeOf(schema).path : at)
-      targets.set(resource, (check = this.limited(node, resource)))
+      targets.set(resource, (check = limited(within(resource, node))))
     }
     return check
-  }
-
-  private limited(node: Node, resource: Resource): Check {
-    return (v, run) => {
-      if (++run.steps > MAX_STEPS) throw new TooManySteps()
-      const { scope } = run
-      run.scope = { resource, outer: scope }
-      const ok = node.check(v, run)
-      run.scope = scope
-      return ok
-    }
   }
 
   private anyKeywords(schema: SchemaObject, { any }: Checks, { resource, at }: Place): void {
