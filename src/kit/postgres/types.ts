@@ -12,10 +12,12 @@ export const OID = {
   json: 114,
   float4: 700,
   float8: 701,
+  bpchar: 1042,
   date: 1082,
   timestamp: 1114,
   timestamptz: 1184,
   numeric: 1700,
+  uuid: 2950,
   jsonb: 3802,
 } as const
 

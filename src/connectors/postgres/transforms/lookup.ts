@@ -123,14 +123,12 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
 
 /** Types whose values have many spellings: as text, `1.1` is not `1.10`. */
 const NUMBERS: ReadonlySet<number> = new Set([OID.int2, OID.int4, OID.int8, OID.oid, OID.float4, OID.float8, OID.numeric])
-const UUID = 2950
-const BPCHAR = 1042
 
 /** One text for all spellings of a key that the column's type takes for equal. */
 function spelling(type: number): (key: string) => string {
   if (NUMBERS.has(type)) return key => (isJsonNumber(key) ? canonicalText(new ExactNumber(key)) : key)
-  if (type === UUID) return key => key.toLowerCase().replaceAll(/[{}-]/g, '')
-  return type === BPCHAR ? key => key.trimEnd() : key => key
+  if (type === OID.uuid) return key => key.toLowerCase().replaceAll(/[{}-]/g, '')
+  return type === OID.bpchar ? key => key.trimEnd() : key => key
 }
 
 function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformContext): Find {
