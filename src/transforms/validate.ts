@@ -1,7 +1,7 @@
 /** Lets a message pass when its value fits a JSON Schema. */
 import type { ValidateConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
-import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
+import { messageHeader } from '../kit/dead-letter/headers.ts'
 import { compileSchema, type Validate } from './validate/json-schema.ts'
 import schema from './validate.schema.json' with { type: 'json' }
 
@@ -20,7 +20,7 @@ export default defineTransform<ValidateConfig>({
           if (problem === undefined) out.emit(m)
           else if (!toPort) out.fail(m, new DataError(problem))
           else {
-            m.headers = [...(m.headers ?? []), [DLQ_HEADERS.message, problem.slice(0, 2000)]]
+            m.headers = [...(m.headers ?? []), messageHeader(problem)]
             out.emitTo('invalid', m)
           }
         }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
+import type { Message } from '../../src/contract/plugin.ts'
 import type { ValidateConfig } from '../../src/generated/config-types.ts'
 import validate from '../../src/transforms/validate.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
@@ -33,6 +34,17 @@ describe('records', () => {
     const result = await runTransform(validate, full({ schema: trade }), [messagesOf([{ payload }])])
     expect(result.failures).toEqual([])
     expect(String(result.out[0].encode())).toBe(payload)
+  })
+
+  test('that do not fit go to the port with what is wrong in a header of one line, as that of a dead letter', async () => {
+    const wrong = { ['a\n  b']: 1, ['c'.repeat(3000)]: 1 }
+    const { events, failures } = await run({ schema: trade, on_invalid: 'port' }, wrong)
+    expect(failures).toEqual([])
+    const [event] = events as { kind: string; port: string; message: Message }[]
+    const [name, text] = event.message.headers!.at(-1)!
+    expect([event.port, name, text!.length]).toEqual(['invalid', 'error_message', 2000])
+    expect(text).toContain("the value must not have the field 'a b'; the value must not have the field 'ccc")
+    expect(event.message.value).toEqual(wrong)
   })
 
   test('that do not fit fail with everything that is wrong, each at its place', async () => {

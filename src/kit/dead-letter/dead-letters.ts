@@ -1,5 +1,5 @@
 /** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it failed. */
-import { ATTEMPTS, DLQ_HEADERS } from './headers.ts'
+import { ATTEMPTS, DLQ_HEADERS, messageHeader } from './headers.ts'
 import { typeOfCode } from '../../contract/error-codes.ts'
 import { DataError, type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
 import { PluginError } from '../plugin-error.ts'
@@ -68,8 +68,7 @@ export function deadLetter(message: Message, failure: Failure, pipeline: DeadLet
     [DLQ_HEADERS.step, failure.step],
     [DLQ_HEADERS.location, `${failure.at.file}:${failure.at.line}`],
     [DLQ_HEADERS.errorType, errorType(failure.error)],
-    // Header values are one line: brokers' tools and logs print them as such.
-    [DLQ_HEADERS.message, (error instanceof PluginError ? error.thrown : error).message.replace(/\s*\n\s*/g, ' ').slice(0, 2000)],
+    messageHeader((error instanceof PluginError ? error.thrown : error).message),
     // Where a plugin threw what it did not mean to throw.
     ...(error instanceof PluginError && error.location !== undefined ? [[DLQ_HEADERS.errorLocation, error.location] as const] : []),
     [DLQ_HEADERS.attempts, String(before + 1)],

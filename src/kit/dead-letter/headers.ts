@@ -1,4 +1,7 @@
-/** The headers that a dead letter adds to those of its record, in the order of writing: the only place that knows their names. */
+/** The headers that a dead letter adds to those of its record: the only place that knows their names. */
+import type { Header } from '../../contract/plugin.ts'
+
+/** In the order of writing. */
 export const DLQ_HEADERS = {
   /** Always the first of them: a reader finds the record's own headers before its last occurrence. */
   topic: 'source_topic',
@@ -27,6 +30,9 @@ export const DLQ_HEADERS = {
   truncated: 'truncated',
   originalSize: 'original_size',
 } as const
+
+/** Header values are one line: brokers' tools and logs print them as such. */
+export const messageHeader = (message: string): Header => [DLQ_HEADERS.message, message.replace(/\s*\n\s*/g, ' ').slice(0, 2000)]
 
 /** Of a record that was written back to its topic: how often it has been a dead letter. */
 export const ATTEMPTS = 'dlq_attempts'
