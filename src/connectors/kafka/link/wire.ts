@@ -59,7 +59,8 @@ export function mark(kind: Mark, time: number): Message {
   return message
 }
 
-const isMark = (m: Message): boolean => m.headers?.length === 1 && m.headers[0][0] === LINK
+/** A message has a key by now; its headers are its own, and may be of any name. */
+const isMark = ({ key, headers }: Message): boolean => key === null && headers?.length === 1 && headers[0][0] === LINK
 
 /** @throws {DataError} for a value that cannot be written */
 export function linkRecords(message: Message, lane: LaneInfo, partitions: number): LinkRecord[] {

@@ -126,6 +126,13 @@ describe('what arrives behind it is what was handed over', () => {
     expect(record.payload!.toString()).toBe('{"user":"ann", "amount":1.10,"big":12345678901234567890}')
   })
 
+  test('a record with a header of the name that the step writes', async () => {
+    await using pipeline = await testPipeline(echo('  - repartition: user\n'))
+    await pipeline.send({ value: { user: 'ann' }, headers: { runner_link: 'idle' } })
+    await pipeline.end()
+    expect(await pipeline.outputs()).toMatchObject([{ key: 'ann', value: { user: 'ann' }, headers: { runner_link: 'idle' } }])
+  })
+
   test('changed values, with the source record for the dead letter', async () => {
     await using pipeline = await testPipeline(
       echo('  - map: { keep: true, fields: { total: amount * 2 } }\n  - repartition: user\n  - filter: total < limit\n'),
