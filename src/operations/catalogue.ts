@@ -1,7 +1,7 @@
 /** A topic catalogue from text to what it wants; every problem at its place, as in a pipeline file. */
 import { dirname } from 'node:path'
 import catalogueSchema from '../../schemas/topics.schema.json' with { type: 'json' }
-import { settingsOf as settingsOfLink } from '../connectors/kafka/link/ends.ts'
+import { internalTopic } from '../connectors/kafka/link/ends.ts'
 import type { RepartitionConfig } from '../generated/config-types.ts'
 import type { Acl, AclOperation } from '../connectors/kafka/log-admin.ts'
 import { convert } from '../config/convert.ts'
@@ -102,16 +102,10 @@ export async function loadCatalogue(
 export function internalTopics({ file, links = [], transforms }: Pipeline): Catalogue {
   return {
     file,
-    topics: links.map(({ index, sink }) => {
-      const config = transforms[index].config as RepartitionConfig
-      const { partitions, replication } = config
-      return {
-        name: (sink.config as { topic: string }).topic,
-        partitions,
-        replication: replication < 1 ? undefined : replication,
-        config: settingsOfLink(config),
-      }
-    }),
+    topics: links.map(({ index, sink }) => ({
+      name: (sink.config as { topic: string }).topic,
+      ...internalTopic(transforms[index].config as RepartitionConfig),
+    })),
     acls: [],
   }
 }

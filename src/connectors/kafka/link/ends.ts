@@ -29,10 +29,11 @@ const connection = (config: ConnectionConfig): ConnectionConfig =>
     Object.keys(connectionKeys.properties).map(key => [key, config[key as keyof ConnectionConfig]]),
   ) as unknown as ConnectionConfig
 
-/** Of the internal topic: nothing is compacted, since every record counts. */
-export const settingsOf = ({ retention }: RepartitionConfig): Record<string, string> => ({
-  'cleanup.policy': 'delete',
-  'retention.ms': String(retention),
+/** How the internal topic is made: nothing is compacted, since every record counts. */
+export const internalTopic = ({ partitions, replication, retention }: RepartitionConfig) => ({
+  partitions,
+  replication: replication < 1 ? undefined : replication,
+  config: { 'cleanup.policy': 'delete', 'retention.ms': String(retention) },
 })
 
 export function linkSink(config: RepartitionConfig, at: LinkPlace): { plugin: SinkPlugin; config: KafkaSinkConfig } {
@@ -114,10 +115,8 @@ async function ensureTopic(config: RepartitionConfig, topic: string, log: Source
   const { driver, release } = await connect(config, log)
   try {
     const found = (await driver.topics()).find(t => t.name === topic)
-    if (found === undefined) {
-      const { partitions, replication } = config
-      await driver.createTopics([{ topic, partitions, replication: replication < 1 ? undefined : replication, config: settingsOf(config) }])
-    } else if (found.partitions !== config.partitions)
+    if (found === undefined) await driver.createTopics([{ topic, ...internalTopic(config) }])
+    else if (found.partitions !== config.partitions)
       throw new EnvironmentError(
         `the internal topic ${topic} has ${found.partitions} partitions, and the file says ${config.partitions}: keys would move away from their state. ` +
           `Write partitions: ${found.partitions}, or raise version`,
