@@ -61,11 +61,10 @@ export class TickReader {
       typeof volume === 'number'
         ? !(volume >= 0 && volume < Number.POSITIVE_INFINITY)
         : typeof volume !== 'string' || volume.startsWith('-')
-    ) {
-      const far = outOfRange(rawVolume)
-      if (far !== undefined) return new DataError(`${this.fields.volume} is ${show(rawVolume)}; it is ${far}`)
-      return wrong(this.fields.volume, rawVolume, 'a finite number >= 0, or one as a decimal string')
-    }
+    )
+      return (
+        tooFar(this.fields.volume, rawVolume) ?? wrong(this.fields.volume, rawVolume, 'a finite number >= 0, or one as a decimal string')
+      )
     this.volume = volume as Exact
 
     const raw = this.getTs(value)
@@ -75,13 +74,19 @@ export class TickReader {
 
   /** Of a price that is not above zero. */
   private priceProblem(raw: unknown, price: unknown): DataError | undefined {
-    const far = outOfRange(raw)
-    if (far !== undefined) return new DataError(`${this.fields.price} is ${show(raw)}; it is ${far}`)
+    const far = tooFar(this.fields.price, raw)
+    if (far) return far
     const isNumber = typeof price === 'string' || (typeof price === 'number' && Number.isFinite(price))
     if (isNumber && this.anyPrice) return undefined
     const allowed = this.anyPrice ? 'a finite number, or one as a decimal string' : 'a finite number > 0, or one as a decimal string'
     return wrong(this.fields.price, raw, isNumber ? `${allowed} (\`prices: any\` takes zero and negative prices)` : allowed)
   }
+}
+
+/** Of a number that cannot be calculated with exactly. */
+function tooFar(field: string, raw: unknown): DataError | undefined {
+  const far = outOfRange(raw)
+  return far === undefined ? undefined : new DataError(`${field} is ${show(raw)}; it is ${far}`)
 }
 
 const decimal = (raw: unknown): unknown =>
