@@ -86,6 +86,13 @@ function validateConfig(config: RedisSinkConfig): ConfigProblem[] {
   return problems
 }
 
+/** A write, and which message of the batch it is for. */
+interface Indexed {
+  readonly index: number
+  readonly write: Write
+}
+type Portion = readonly Indexed[]
+
 function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   const mode = modeOf(config)
   let warned = false
@@ -107,11 +114,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   let saidUnfenced = false
 
   /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
-  const run = async (
-    writes: readonly { index: number; write: Write }[],
-    failed: Map<number, Error>,
-    fence: Fence | undefined,
-  ): Promise<void> => {
+  const run = async (writes: Portion, failed: Map<number, Error>, fence: Fence | undefined): Promise<void> => {
     const commands: Command[] = []
     const owners: number[] = []
     for (const { index, write } of writes) {
@@ -189,12 +192,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
 }
 
 /** Writes to keys that are ours. Of a name from messages, those messages are wrong. */
-async function owned(
-  owner: KeyOwner,
-  driver: Driver,
-  part: readonly { index: number; write: Write }[],
-  failed: Map<number, Error>,
-): Promise<readonly { index: number; write: Write }[]> {
+async function owned(owner: KeyOwner, driver: Driver, part: Portion, failed: Map<number, Error>): Promise<Portion> {
   const problems = new Map<string, string | undefined>()
   for (const { write } of part) if (!problems.has(write.key)) problems.set(write.key, await owner.claim(driver, write.key))
   return part.filter(({ index, write }) => {
@@ -205,12 +203,8 @@ async function owned(
 }
 
 /** Pieces of a batch, in order; of atomic writes those of one key, as a transaction has to be. */
-function* parts(
-  messages: readonly Message[],
-  make: (m: Message) => Write,
-  failed: Map<number, Error>,
-): Generator<{ index: number; write: Write }[]> {
-  let part: { index: number; write: Write }[] = []
+function* parts(messages: readonly Message[], make: (m: Message) => Write, failed: Map<number, Error>): Generator<Portion> {
+  let part: Indexed[] = []
   let commands = 0
   for (let index = 0; index < messages.length; index++) {
     let write: Write
