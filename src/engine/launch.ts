@@ -11,6 +11,7 @@ import { isRanged } from '../config/traits.ts'
 import { type Logger, PipelineError, type Report } from '../contract/plugin.ts'
 import { systemClock } from '../kit/clock.ts'
 import type { Attachment } from '../kit/http/listener.ts'
+import { pause } from '../kit/pause.ts'
 import type { Range } from '../runtime/backfill.ts'
 import { build } from '../runtime/build.ts'
 import { type LiveLock, lockLive } from '../runtime/live-lock.ts'
@@ -216,10 +217,9 @@ async function lingering(runs: readonly PipelineRun[], servers: readonly Attachm
   const linger = Math.max(0, ...runs.filter(r => r.built.reports.size > 0).map(r => r.built.pipeline.metrics?.linger ?? 0))
   const scraped = servers.flatMap(s => ('scraped' in s ? [(s as MetricsAttachment).scraped()] : []))
   if (linger === 0 || scraped.length === 0) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const cancel = systemClock.after(linger, resolve)
-  await Promise.race([promise, Promise.all(scraped)])
-  cancel()
+  const seen = new AbortController()
+  void Promise.all(scraped).then(() => seen.abort())
+  await pause(systemClock, linger, seen.signal)
 }
 
 /** Metrics of all pipelines on one address are one page; status endpoints are each pipeline's own. */

@@ -5,6 +5,7 @@ import { Registry } from 'prom-client'
 import { beforeAll, describe, expect, test as it } from 'vitest'
 import { ConfigError, defineTransform, explain, MemoryChannel, run, test, validate, VerdictError } from 'pipeline-runner'
 import { tempDir } from '../support/runner.ts'
+import { freePorts } from '../support/servers/ports.ts'
 
 beforeAll(() => {
   process.env.RUNNER_STATE_DIR = tempDir()
@@ -337,4 +338,35 @@ describe('test', () => {
     await expect(test('no.test.yaml')).rejects.toThrow('no.test.yaml cannot be read')
     await expect(test(tests, { pipeline: { name: 'x' } })).rejects.toBeInstanceOf(ConfigError)
   })
+})
+
+it('the result of a one-shot is a metric until it was looked at, at most for metrics.linger', async () => {
+  const [port] = await freePorts(1)
+  const reporting = defineTransform({
+    type: 'reporting',
+    schema: { type: 'object', additionalProperties: false },
+    create: (_config, ctx) => ({
+      process() {
+        ctx.report({ title: 't', ok: true, verdict: 'fine', summary: {}, findings: [] })
+      },
+    }),
+  })
+  const ended = async (name: string, linger: string): Promise<{ completed: Promise<unknown> }> => {
+    const memory = channels()
+    const pipeline = await run(
+      { ...doubling(name), transforms: [{ reporting: {} }], metrics: { enabled: true, port, linger } },
+      { memory, plugins: [reporting] },
+    )
+    await memory.in.send({ value: { n: 1 } })
+    memory.in.end()
+    return pipeline
+  }
+  await (await ended('not-looked-at', '50ms')).completed
+  let over = false
+  const looked = await ended('looked-at', '10m')
+  const end = looked.completed.then(() => (over = true))
+  await new Promise(resolve => setTimeout(resolve, 300))
+  expect(over).toBe(false)
+  expect(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()).toContain('looked-at')
+  await end
 })
