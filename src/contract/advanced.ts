@@ -96,7 +96,7 @@ export interface AdvancedTransformPlugin<C> {
   /** The part of the config that decides what the state means: a key, a window's size. A restart with another one refuses the old state. Default: all of it. */
   stateShape?(config: C): Json
   /** Of a stateful transform: its outputs stay right when records are missing, or say so (see `Transform.onGap`). Default false: the run stops. */
-  survivesGap?: boolean | ((config: C) => boolean)
+  readonly survivesGap?: boolean | ((config: C) => boolean)
   /**
    * Records that agree in this expression count together, in state that is the lane's: they must come on one lane. `meta.key` is the
    * message's key. Undefined: each record counts for itself.

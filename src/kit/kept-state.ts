@@ -8,7 +8,7 @@ import { type Checkpoint, EnvironmentError, type Position } from '../contract/pl
 type Entry = readonly [store: string, key: string, json: string]
 
 /** Entries that a Map of V8 can hold. */
-export const MAX_ENTRIES = 2 ** 24 - 1
+const MAX_ENTRIES = 2 ** 24 - 1
 
 /** Entries of a checkpoint by store and key, the last one of each. */
 export class KeptState implements Iterable<Entry> {

@@ -220,7 +220,7 @@ export class PipelineRun {
     })
   }
 
-  /** Stops before the process runs out of memory, while there is something to say and everything is committed. */
+  /** Stops before the process runs out of memory, while it can still say which step holds how much. */
   private boundState(): void {
     const held = new Map<string, { bytes: number; keys: number }>()
     let total = 0

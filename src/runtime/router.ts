@@ -23,8 +23,8 @@ export class Router {
 
   constructor(sinks: readonly { step: SinkStep; when?: Expression; index?: number }[], sinkOf?: (message: Message) => string | undefined) {
     this.sinkOf = sinkOf
-    sinks.forEach(({ step, when, index: given }, at) => {
-      const index = given ?? at
+    sinks.forEach(({ step, when, index: given }, i) => {
+      const index = given ?? i
       const target: Target = { index, step: step.name, at: step.at, when }
       if (!step.from?.port) this.end.push(target)
       else {
