@@ -1,9 +1,9 @@
 /** Walks a value beside its schema: turns durations and sizes into numbers, places paths, and finds the expressions and the secrets in it. */
 import { isAbsolute, join } from 'node:path'
-import { ExactNumber } from '../contract/plugin.ts'
 import { alternatives, itemSchema, propertySchema, type Schema, views } from './schema.ts'
 import type { Path } from './tree.ts'
 import { parseDuration, parseSize } from '../kit/text/units.ts'
+import { isRecord } from '../kit/values/records.ts'
 
 export interface Marked {
   readonly path: Path
@@ -36,7 +36,7 @@ export function convert(value: unknown, schema: Schema, root: Schema, base = '')
       return v
     }
     if (Array.isArray(v)) return v.map((item, i) => walk(item, itemSchema(schemas, i), [...path, i]))
-    if (typeof v === 'object' && v !== null && !(v instanceof ExactNumber)) {
+    if (isRecord(v)) {
       return Object.fromEntries(Object.entries(v).map(([key, item]) => [key, walk(item, propertySchema(schemas, key), [...path, key])]))
     }
     return v

@@ -1,5 +1,6 @@
 /** What is wrong with a schema that does not compile: the place, and what to write, where the compiler has its own words for its own code. */
 import { suggest } from '../kit/text/suggest.ts'
+import { isRecord } from '../kit/values/records.ts'
 import { FORMATS } from './formats.ts'
 import { OWN_KEYWORDS } from './schema.ts'
 
@@ -22,7 +23,7 @@ export function schemaProblem(schema: unknown, thrown: Error): string {
 /** Depth first, in the order of the file. @param format that is not known */
 function find(schema: unknown, root: unknown, at: string, format: string | undefined): string | undefined {
   if (typeof schema === 'boolean') return undefined
-  if (!isObject(schema)) return `${at || '/'} is ${shown(schema)}: a schema is an object, true or false`
+  if (!isRecord(schema)) return `${at || '/'} is ${shown(schema)}: a schema is an object, true or false`
   for (const [keyword, value] of Object.entries(schema)) {
     const here = `${at}/${keyword}`
     if (!KEYWORDS.has(keyword)) return `unknown keyword ${here}${meant(keyword, KEYWORDS)}`
@@ -31,7 +32,7 @@ function find(schema: unknown, root: unknown, at: string, format: string | undef
     const inner: [unknown, string][] = []
     if (SEVERAL.includes(keyword) && Array.isArray(value)) inner.push(...value.map((v, i): [unknown, string] => [v, `${here}/${i}`]))
     else if (ONE.includes(keyword)) inner.push([value, here])
-    else if (NAMED.includes(keyword) && isObject(value)) {
+    else if (NAMED.includes(keyword) && isRecord(value)) {
       for (const [name, v] of Object.entries(value)) if (!Array.isArray(v)) inner.push([v, `${here}/${name}`])
     } else if (SEVERAL.includes(keyword)) return `${here} is ${shown(value)}: it must be a list of schemas`
     else if (NAMED.includes(keyword)) return `${here} is ${shown(value)}: it must be a map of schemas`
@@ -70,12 +71,11 @@ function valueProblem(keyword: string, value: unknown, root: unknown, here: stri
 function resolves(ref: string, root: unknown): boolean {
   let target = root
   for (const part of ref.replace(/^#\/?/, '').split('/')) {
-    if (part !== '') target = isObject(target) ? target[decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~')] : undefined
+    if (part !== '') target = isRecord(target) ? target[decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~')] : undefined
   }
   return target !== undefined
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
 const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 60) ?? typeof value
 
 function meant(written: string, known: Iterable<string>): string {

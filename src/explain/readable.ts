@@ -1,7 +1,7 @@
 /** A step's resolved config as it would be written in a file: durations and sizes with their units, secrets as `***`. */
-import { ExactNumber } from '../contract/plugin.ts'
 import { itemSchema, propertySchema, type Schema, views } from '../config/schema.ts'
 import type { Step } from '../config/model.ts'
+import { isRecord } from '../kit/values/records.ts'
 import { formatDuration } from '../kit/values/time.ts'
 
 const MASK = '***'
@@ -16,7 +16,7 @@ export function readableConfig(step: Step): unknown {
     const schemas = views(schema, value, root)
     if (typeof value === 'number') return withUnit(value, schema, root)
     if (Array.isArray(value)) return value.map((item, i) => walk(item, itemSchema(schemas, i), join(path, String(i))))
-    if (typeof value === 'object' && value !== null && !(value instanceof ExactNumber)) {
+    if (isRecord(value)) {
       return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, walk(v, propertySchema(schemas, k), join(path, k))]))
     }
     return value
