@@ -26,8 +26,7 @@ export class ExpectationReader {
   read(path: Path): Expectation {
     const outputs = new Map<string | undefined, Channel>()
     const node = this.source.node([...path, 'outputs'])
-    if (node?.kind === 'seq') outputs.set(undefined, this.channel([...path, 'outputs']))
-    else if (node?.kind === 'map' && isChannel(node)) outputs.set(undefined, this.channel([...path, 'outputs']))
+    if (node?.kind === 'seq' || (node?.kind === 'map' && isChannel(node))) outputs.set(undefined, this.channel([...path, 'outputs']))
     else if (node?.kind === 'map') for (const name of node.entries.keys()) outputs.set(name, this.channel([...path, 'outputs', name]))
     const stops = [...path, 'stops']
     return {
