@@ -1,6 +1,6 @@
 /** `runner topics cat` on both logs. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import { jsonText, oneLine, printable } from '../../src/kit/text/printable.ts'
+import { hexDump, jsonText, oneLine, printable } from '../../src/kit/text/printable.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
 import { unique } from '../support/unique.ts'
@@ -91,4 +91,11 @@ test('nothing that a terminal obeys is printed', () => {
   expect(oneLine(all)).not.toMatch(/\p{Cc}/u)
   expect(jsonText(all)).not.toMatch(/\p{Cc}|[\u202a-\u202e]/u)
   expect(JSON.parse(jsonText(all))).toBe(all)
+})
+
+test('bytes that are no text: as many as fit, and what gives the rest', () => {
+  const line = '00000000  00 61 ff                                         .a.'
+  expect(hexDump(Buffer.from([0, 0x61, 0xff]), '--raw')).toEqual([line])
+  expect(hexDump(Buffer.alloc(20), '--json has them all', 16)[1]).toBe('… 4 more bytes (--json has them all)')
+  expect(hexDump(Buffer.alloc(4100), '--raw gives them all').slice(-1)).toEqual(['… 4 more bytes (--raw gives them all)'])
 })

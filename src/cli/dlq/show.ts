@@ -74,11 +74,7 @@ function asText(letter: DeadLetter, done: boolean, record: Message): string {
     ...(own.length > 0 ? [head('headers of its death'), ...own.filter(([name]) => name !== DLQ_HEADERS.stepInput).map(line), ''] : []),
     head(`key: ${letter.key === null ? 'none' : isUtf8(letter.key) ? printable(letter.key.toString()) : letter.key.toString('hex')}`),
     head(payload === null ? 'value: none (a tombstone)' : `value, ${payload.length} bytes${cutNote}`),
-    ...(payload === null
-      ? []
-      : isUtf8(payload)
-        ? [printable(payload.toString())]
-        : [...hexDump(payload), ...(payload.length > 4096 ? [`… ${payload.length - 4096} more bytes (--raw gives them all)`] : [])]),
+    ...(payload === null ? [] : isUtf8(payload) ? [printable(payload.toString())] : hexDump(payload, '--raw gives them all')),
     ...(d?.stepInput === undefined ? [] : ['', head(`what step ${oneLine(d.step)} had in hand`), printable(d.stepInput)]),
     ...(d?.stepInputMissing === undefined
       ? []

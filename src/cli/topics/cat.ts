@@ -43,11 +43,11 @@ const write = (text: string): Promise<void> =>
 
 function asText(topic: string, partition: number, m: Message): string {
   const { payload, keyBytes, headers = [] } = m
-  const key = keyBytes === null ? 'no key' : isUtf8(keyBytes) ? `key ${oneLine(keyBytes.toString())}` : `key 0x${keyBytes.toString('hex')}`
+  const key = keyBytes === null ? 'no key' : `key ${textOf(keyBytes)}`
   const head = `${topic}/${partition}/${m.offset}  ${timeOf(m)}  ${key}`
   return [
     styleText('bold', head),
-    ...headers.map(([name, value]) => `  ${oneLine(name)}: ${value === null ? '(null)' : headerText(value)}`),
+    ...headers.map(([name, value]) => `  ${oneLine(name)}: ${value === null ? '(null)' : textOf(bytesOf(value))}`),
     ...(m.failure ? [`  (cannot be unpacked: ${oneLine(m.failure.message)})`] : valueLines(payload)),
   ].join('\n')
 }
@@ -55,14 +55,11 @@ function asText(topic: string, partition: number, m: Message): string {
 function valueLines(payload: Buffer | null): string[] {
   if (payload === null) return ['(no value: a tombstone)']
   if (isUtf8(payload)) return [printable(payload.toString())]
-  return [...hexDump(payload, HEX), ...(payload.length > HEX ? [`… ${payload.length - HEX} more bytes (--json has them all)`] : [])]
+  return hexDump(payload, '--json has them all', HEX)
 }
 
 const bytesOf = (value: Buffer | string): Buffer => (typeof value === 'string' ? Buffer.from(value) : value)
-function headerText(value: Buffer | string): string {
-  const bytes = bytesOf(value)
-  return isUtf8(bytes) ? oneLine(bytes.toString()) : `0x${bytes.toString('hex')}`
-}
+const textOf = (bytes: Buffer): string => (isUtf8(bytes) ? oneLine(bytes.toString()) : `0x${bytes.toString('hex')}`)
 
 const timeOf = (m: Message): string => (Math.abs(m.time) <= 8.64e15 ? new Date(m.time).toISOString() : String(m.time))
 

@@ -20,14 +20,15 @@ export function cut(text: string, max: number): string {
   return plain.length > max || text.length > max * 2 ? `${plain.slice(0, max - 1)}…` : plain
 }
 
-/** 16 bytes a line, at most `max` of them. */
-export function hexDump(bytes: Buffer, max = 4096): string[] {
+/** At most `max` bytes, 16 a line. @param all half a sentence: what gives the rest */
+export function hexDump(bytes: Buffer, all: string, max = 4096): string[] {
   const lines: string[] = []
   for (let at = 0; at < Math.min(bytes.length, max); at += 16) {
     const row = bytes.subarray(at, at + 16)
     const text = row.toString('latin1').replaceAll(/[^\x20-\x7e]/g, '.')
     lines.push(`${at.toString(16).padStart(8, '0')}  ${row.toString('hex').replaceAll(/(..)/g, '$1 ').padEnd(48)} ${text}`)
   }
+  if (bytes.length > max) lines.push(`… ${bytes.length - max} more bytes (${all})`)
   return lines
 }
 
