@@ -18,7 +18,7 @@ import { Registry } from './registry.ts'
 import { applySet } from './set.ts'
 import { checkStep, type CheckedStep } from './steps.ts'
 import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
-import { isOneShot } from './traits.ts'
+import { consumerGroupOf, isOneShot } from './traits.ts'
 import { checkPorts, checkSourceNames, nameSteps, wire } from './wiring.ts'
 
 export interface LoadOptions {
@@ -229,7 +229,7 @@ function linksOf(
   transforms: readonly Step<TransformPlugin>[],
   { name: pipeline, version }: { name: string; version: number },
 ): { links?: Link[] } {
-  const group = sources.map(s => (s.config as { group?: string } | undefined)?.group).find(g => g !== undefined)
+  const group = sources.map(consumerGroupOf).find(g => g !== undefined)
   const links = transforms.flatMap((step, index): Link[] => {
     const ends = step.plugin.link?.ends(step.config, { pipeline, version, step: step.name, group })
     if (!ends) return []

@@ -25,6 +25,8 @@ export const isRanged = ({ plugin, config }: Configured<SourcePlugin>): boolean 
 export const isLeased = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.leased ?? false, config)
 export const survivesGap = ({ plugin, config }: Configured<TransformPlugin>): boolean => ask(plugin.survivesGap ?? false, config)
 export const readsValue = ({ plugin, config }: Configured<SinkPlugin>): boolean => ask(plugin.readsValue ?? true, config)
+/** Undefined: the source has none, or the file does not name it. */
+export const consumerGroupOf = ({ config }: Configured<any>): string | undefined => (config as { group?: string } | null | undefined)?.group
 export const redeliveryOf = ({ plugin, config }: Configured<SinkPlugin>): RedeliveryEffect => ask(plugin.onRedelivery, config)
 export const reasonOf = ({ plugin, config }: Configured<SourcePlugin | SinkPlugin>): string => ask(plugin.reason, config)
 

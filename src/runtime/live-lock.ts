@@ -5,7 +5,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { LiveConflictError, type LiveContent, type Logger } from '../contract/plugin.ts'
-import { sharesWork } from '../config/traits.ts'
+import { consumerGroupOf, sharesWork } from '../config/traits.ts'
 import { liveConflict, liveContentOf } from '../kit/live-content.ts'
 import { inStateDir } from '../kit/state-dir.ts'
 import { stateOwner } from '../kit/state-owner.ts'
@@ -28,7 +28,7 @@ export async function lockLive({ live, pipeline, sources }: Built, log: Logger):
     }
   }
   const alone = sources.filter(s => s.alone)
-  const files = new Map(alone.map(source => [liveLockFile(stateOwner(live.owner, groupOf(source))), source]))
+  const files = new Map(alone.map(source => [liveLockFile(stateOwner(live.owner, consumerGroupOf(source.step))), source]))
   try {
     for (const [file, source] of files) {
       const { tryLock } = await import('../kit/sqlite/file-lock.ts')
@@ -47,9 +47,6 @@ export async function lockLive({ live, pipeline, sources }: Built, log: Logger):
   }
   return { release }
 }
-
-/** As its lanes say it. */
-const groupOf = ({ step }: BuiltSource): string | undefined => (step.config as { group?: string } | null)?.group
 
 interface Note {
   readonly live: LiveContent

@@ -1,12 +1,13 @@
 /** Files that are valid each and cannot run side by side: they have one identity, see docs/adr/0034. */
 import { readFileSync } from 'node:fs'
 import type { Pipeline, Problem } from '../../config/model.ts'
+import { consumerGroupOf } from '../../config/traits.ts'
 
 /** @returns one warning per file that has the name, version and groups of an earlier one. */
 export function sameNames(pipelines: readonly Pipeline[]): Problem[] {
   const first = new Map<string, Pipeline>()
   return pipelines.flatMap(pipeline => {
-    const groups = pipeline.sources.map(s => (s.config as { group?: string } | null)?.group ?? pipeline.name).sort()
+    const groups = pipeline.sources.map(s => consumerGroupOf(s) ?? pipeline.name).sort()
     const identity = JSON.stringify([pipeline.name, pipeline.version, groups])
     const other = first.get(identity)
     if (!other) {
