@@ -2,6 +2,7 @@
 import type { KafkaSinkConfig, KafkaSourceConfig, RepartitionConfig } from '../../../generated/config-types.ts'
 import {
   type Batch,
+  BatchError,
   type CheckContext,
   type CheckResult,
   defineSink,
@@ -68,16 +69,25 @@ export function linkSink(config: RepartitionConfig, at: LinkPlace): { plugin: Si
         },
         async write(messages, context) {
           const wire: Message[] = []
+          /** Index of each record's message: a mark becomes several records. */
+          const indexes: number[] = []
           const record = { lane: topic, source: at.step, format: 'bytes' as const }
-          for (const message of messages)
-            for (const { partition, key, value, headers } of linkRecords(message, context.lane, config.partitions))
+          for (const [i, message] of messages.entries())
+            for (const { partition, key, value, headers } of linkRecords(message, context.lane, config.partitions)) {
+              indexes.push(i)
               wire.push(
                 new Message(typeof value === 'string' ? Buffer.from(value) : value, key as string | null, 0, headers, -1, {
                   ...record,
                   partition,
                 }),
               )
-          await inner.write(wire, context)
+            }
+          try {
+            await inner.write(wire, context)
+          } catch (error) {
+            if (!(error instanceof BatchError)) throw error
+            throw new BatchError(new Map([...error.failed].map(([n, cause]) => [indexes[n], cause])))
+          }
         },
         healthy: () => inner.healthy?.() ?? true,
         close: async () => inner.close?.(),

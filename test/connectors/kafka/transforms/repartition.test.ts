@@ -1,11 +1,18 @@
 /** `repartition` on the virtual clock: what comes out does not depend on which lane the records of a key came on. */
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { linkSink } from '../../../../src/connectors/kafka/link/ends.ts'
+import { mark } from '../../../../src/connectors/kafka/link/wire.ts'
+import { BatchError, Message } from '../../../../src/contract/plugin.ts'
 import { guarantees } from '../../../../src/explain/guarantees.ts'
 import { internalTopics } from '../../../../src/operations/catalogue.ts'
 import { loadPipeline, loadText } from '../../../../src/config/load.ts'
 import { runTestFile } from '../../../../src/testing/engine.ts'
 import { failureText, plain } from '../../../../src/testing/report.ts'
 import { type PipelineTest, testPipeline } from '../../../../src/testing/pipeline.ts'
+import { fakeContext, writeContext } from '../../../../src/testing/conformance/context.ts'
+import type { RepartitionConfig } from '../../../../src/generated/config-types.ts'
+import { tempDir } from '../../../support/runner.ts'
 
 const COUNTS = `name: counts
 sources:
@@ -156,6 +163,25 @@ describe('what arrives behind it is what was handed over', () => {
     await pipeline.end()
     expect(await pipeline.deadLetters()).toMatchObject([{ step: 'repartition', errorType: 'data' }])
   })
+})
+
+test('a record too large for the internal topic is the one that is refused, whatever marks stand before it', async () => {
+  const config = {
+    by: 'user',
+    partitions: 3,
+    replication: -1,
+    retention: 86_400_000,
+    compression: 'none',
+    brokers: `embedded:${join(tempDir(), 'log.db')}`,
+  } as RepartitionConfig
+  const { plugin, config: own } = linkSink(config, { pipeline: 'p', version: 1, group: undefined, step: 'repartition' })
+  const sink = plugin.create(own, fakeContext('repartition'))
+  await sink.open?.(new AbortController().signal)
+  const messages = [new Message('a', 'k'), mark('time', 1), new Message('x'.repeat(2_000_000), 'k'), new Message('b', 'k')]
+  const error = await Promise.resolve(sink.write(messages, writeContext())).catch((e: unknown) => e)
+  expect(error).toBeInstanceOf(BatchError)
+  expect([...(error as BatchError).failed.keys()]).toEqual([2])
+  await sink.close?.()
 })
 
 describe('validate', () => {
