@@ -267,6 +267,7 @@ describe('what a hook throws is told with the step, the call, its place and what
     ['sink', 'open', /Throw a ConnectionError/],
     ['sink', 'write', /In hand: memory\/in offsets? 0.*\n.*Throw a BatchError/],
     ['source', 'commit', /Throw a ConnectionError/],
+    ['source', 'holds', /Correct the plugin/],
     ['source', 'close', /What was written and committed stays so/],
     ['transform', 'close', /What was written and committed stays so/],
     ['sink', 'close', /What was written and committed stays so/],

@@ -27,6 +27,14 @@ const reading = (read: () => unknown): Promise<any> => {
   return thrown(() => source.read(signal))
 }
 
+it.each(['onGap', 'onIdle', 'onClock', 'onEnd'])('a transform: %s throws with its step', async hook => {
+  const throws = (): never => {
+    throw new TypeError('no')
+  }
+  const transform: any = create(step, 'process', log, () => ({ process() {}, [hook]: throws }))
+  expect((await thrown(() => transform[hook]())).message).toMatch(new RegExp(`^step 's' \\(p\\.yaml:7\\): ${hook} threw TypeError`))
+})
+
 describe('a sink', () => {
   it('throws what no rule covers: step, place, records, advice', async () => {
     for (const write of [
