@@ -65,20 +65,18 @@ export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding
 /** Steps whose expressions say what their results are made of. */
 const MADE_BY_EXPRESSIONS = ['map', 'rekey', 'group', 'repartition']
 
-/**
- * Loads the language where `laneKeyFindings` or `build` will need it: for expressions that are no plain paths, for conditions, and to watch
- * what the file does not say.
- */
-export async function loadLanguageFor(pipeline: Wiring & Pick<Pipeline, 'sinks'>): Promise<void> {
-  const { sources, transforms, sinks } = pipeline
+/** Loads the language where `laneKeyFindings` needs it: for expressions that are no plain paths. */
+export async function loadLanguageForFindings({ sources, transforms }: Wiring): Promise<void> {
   const texts = [...sources.map(s => s.keyedBy), ...transforms.map(groupingOf)]
-  if (
-    [...transforms, ...sinks].some(step => step.when !== undefined) ||
-    transforms.some(step => MADE_BY_EXPRESSIONS.includes(step.type)) ||
-    texts.some(text => text !== undefined && !isPlainPath(text)) ||
-    laneKeyFindings(pipeline).length > 0
-  )
+  if (transforms.some(step => MADE_BY_EXPRESSIONS.includes(step.type)) || texts.some(text => text !== undefined && !isPlainPath(text)))
     await loadLanguage()
+}
+
+/** Loads it where `build` needs it as well: for conditions, and to watch what the file does not say. */
+export async function loadLanguageFor(pipeline: Wiring & Pick<Pipeline, 'sinks'>): Promise<void> {
+  await loadLanguageForFindings(pipeline)
+  const { transforms, sinks } = pipeline
+  if ([...transforms, ...sinks].some(step => step.when !== undefined) || laneKeyFindings(pipeline).length > 0) await loadLanguage()
 }
 
 function keyParts(text: string, origin: (path: string) => Parts): Parts {

@@ -7,7 +7,7 @@ import { checkEndpoints } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
-import { laneKeyFindings, loadLanguageFor, plainYaml, repartitionBy } from './lane-keys.ts'
+import { laneKeyFindings, loadLanguageForFindings, plainYaml, repartitionBy } from './lane-keys.ts'
 import type { Link, Pipeline, Problem, SinkStep, Step } from './model.ts'
 import { parseObject } from './object.ts'
 import { parseText } from './parse.ts'
@@ -252,7 +252,7 @@ const stepNamed = (wanted: string, names: ReadonlyMap<CheckedStep, string>): Che
 
 /** Steps whose records may be spread over lanes. */
 async function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): Promise<void> {
-  await loadLanguageFor(pipeline)
+  await loadLanguageForFindings(pipeline)
   for (const { step, by, verdict, reason } of laneKeyFindings(pipeline)) {
     const at = stepNamed(step, names)
     const way = repartitionBy(by)
