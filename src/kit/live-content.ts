@@ -24,6 +24,7 @@ export function liveDifferences(running: LiveContent, mine: LiveContent): string
  * @param place where the two meet: `group bars`.
  * @param where the running process: `runner on 10.0.0.7`.
  * @param shares processes that do the same may run side by side there.
+ * @param apart what makes this one independent.
  * @returns undefined when both do the same, and may share their work.
  */
 export function liveConflict(
@@ -32,6 +33,7 @@ export function liveConflict(
   mine: LiveContent,
   place: string,
   shares = true,
+  apart = 'give this one another name, version or group: it then reads everything on its own',
 ): LiveConflictError | undefined {
   const differences = liveDifferences(running, mine)
   if (differences.length === 0) return undefined
@@ -40,7 +42,7 @@ export function liveConflict(
       `${differences.map(line => `  ${line}`).join('\n')}\n` +
       `  running: ${running.file}, ${where}\n  here:    ${mine.file}\n` +
       `  - stop the running process first, if this one replaces it\n` +
-      `  - give this one another name, version or group: it then reads everything on its own` +
+      `  - ${apart}` +
       (shares ? '\n  - make both files the same: they then share the work' : ''),
   )
 }

@@ -17,6 +17,7 @@ import { quoteTable } from '../../../kit/postgres/driver.ts'
 import type { Bucket } from './bucket.ts'
 import { Connection, type ConnectionHost } from './connection.ts'
 import { alone, BucketLeases } from './bucket-leases.ts'
+import { announcePublisher } from './live-publishers.ts'
 import { OutboxMeter } from './meter.ts'
 import { OutboxReader } from './outbox-reader.ts'
 import { Signal } from './signal.ts'
@@ -135,6 +136,11 @@ export class Outbox implements Source {
       if (!driver.embedded) for (const name of PLANS) await session.query(`SET ${name}`)
       const leases = new BucketLeases(session, oid, config.buckets)
       await leases.join()
+      if (ctx.live && !driver.embedded) {
+        // One that is gone without a word must not stand in the way of its replacement.
+        await leases.evict(config.lease)
+        await announcePublisher(session, oid, config.table, ctx.live)
+      }
       const reader = new OutboxReader(
         session,
         this.statements,

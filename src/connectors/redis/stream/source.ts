@@ -8,6 +8,7 @@ import type { RedisSourceConfig } from '../../../generated/config-types.ts'
 import { logOnce } from '../../../kit/said-once.ts'
 import { connect, type RedisHandle } from '../connect.ts'
 import type { Session } from '../driver.ts'
+import { LiveConsumers } from './live-consumers.ts'
 import { StreamLane } from './stream-lane.ts'
 
 /** How long the server may wait for an entry before it says that there is none, ms. */
@@ -24,6 +25,9 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
     missing: missingEntries(ctx),
   }
   let handle: RedisHandle | undefined
+  let consumers: LiveConsumers | undefined
+  /** Why this process must not go on reading. */
+  let refusal: Error | undefined
   /** One per stream: each waits for its own. */
   let sessions: Session[] = []
   /** Reads under way, per lane: one that was given up is asked for again, not lost. */
@@ -51,6 +55,12 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
     async open() {
       handle ??= await connect(config)
       const { driver } = handle
+      const { live, log, step } = ctx
+      if (live && !consumers) {
+        const others = new LiveConsumers({ driver, streams, group, live, log, step, refused: error => (refusal = error) })
+        await others.join()
+        consumers = others
+      }
       if (lanes.length === 0) lanes.push(...streams.map(key => new StreamLane({ config, key, group, consumer, ctx, meter, driver })))
       await Promise.all(sessions.map(s => s.close()))
       sessions = []
@@ -65,6 +75,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
     async read(signal): Promise<Batch> {
       for (;;) {
         signal.throwIfAborted()
+        if (refusal) throw refusal
         const order = lanes.map((_, i) => lanes[(i + turn) % lanes.length])
         turn++
         const { lane, batch, error } = await abortable(Promise.race(order.map(ask)), signal)
@@ -91,6 +102,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
     healthy: () => handle?.driver.healthy() ?? false,
 
     async close() {
+      await consumers?.leave()
       await Promise.all(sessions.map(s => s.close()))
       sessions = []
       await handle?.release()
