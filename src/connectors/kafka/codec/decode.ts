@@ -1,5 +1,5 @@
 /** Reading fetched sets of Kafka record batches (message format v2), and the records in each. */
-import { DecodeError, type Header, Message, type Origin } from '../../../contract/plugin.ts'
+import { ConnectionError, DecodeError, type Header, Message, type Origin } from '../../../contract/plugin.ts'
 import { decompress } from './compression.ts'
 import { crc32c } from './crc32c.ts'
 import { CONTROL, HEADER_SIZE, TRANSACTIONAL } from './encode.ts'
@@ -15,17 +15,26 @@ export interface BatchHeader {
   readonly attributes: number
 }
 
+/** Of a first record; those behind it are exact numbers, too. */
+const MAX_OFFSET = Number.MAX_SAFE_INTEGER - 2 ** 31
+
 export interface AbortedTransaction {
   readonly producerId: number
   readonly firstOffset: number
 }
 
-/** The batch at `at`, or undefined when the set ends before the batch does. */
+/**
+ * The batch at `at`, or undefined when the set ends before the batch does.
+ * @throws {ConnectionError} no batch is there: where the next one begins is not known either
+ */
 export function batchHeader(set: Buffer, at: number): BatchHeader | undefined {
   if (at + 17 > set.length) return undefined
-  const end = at + 12 + set.readInt32BE(at + 8)
-  if (end > set.length || end <= at + 12) return undefined
+  const size = set.readInt32BE(at + 8)
   const baseOffset = readInt64(set, at)
+  if (size < 17 - 12 || baseOffset < 0 || baseOffset > MAX_OFFSET)
+    throw new ConnectionError(`the broker sent a malformed record batch (${size} bytes at offset ${baseOffset})`)
+  const end = at + 12 + size
+  if (end > set.length) return undefined
   if (set[at + 16] !== 2 || end - at < HEADER_SIZE) return { at, end, baseOffset, lastOffset: baseOffset, producerId: -1, attributes: 0 }
   const delta = set.readInt32BE(at + 23)
   return {
@@ -38,17 +47,26 @@ export function batchHeader(set: Buffer, at: number): BatchHeader | undefined {
   }
 }
 
-/** True when the control batch ends a transaction by commit, false for an abort, undefined for other control records. */
+/**
+ * True when the control batch ends a transaction by commit, false for an abort, undefined for other control records.
+ * @throws {DecodeError} the batch is damaged
+ */
 export function commitMarker(set: Buffer, batch: BatchHeader): boolean | undefined {
-  // length, attributes, timestamp delta and offset delta are one byte each in a marker; the key is version int16, type int16.
-  const p = new Cursor(set, batch.at + HEADER_SIZE)
-  p.varint()
-  p.at++
+  checkCrc(set, batch)
+  const p = new Cursor(set, batch.at + HEADER_SIZE, batch.end)
+  p.varint() // length
+  p.varint() // attributes
   p.long()
   p.varint()
-  if (p.varint() < 4) return undefined
-  const type = set.readInt16BE(p.at + 2)
+  // Version int16, type int16.
+  const key = p.bytes()
+  if (key === null || key.length < 4) return undefined
+  const type = key.readInt16BE(2)
   return type === 1 ? true : type === 0 ? false : undefined
+}
+
+function checkCrc(set: Buffer, { at, end }: BatchHeader): void {
+  if (crc32c(set, at + 21, end) !== set.readUInt32BE(at + 17)) throw new DecodeError('the batch does not match its CRC')
 }
 
 /**
@@ -111,8 +129,8 @@ export class SetReader {
   }
 
   private one(batch: BatchHeader, messages: Message[]): void {
-    if (this.skipped(batch)) return
     try {
+      if (this.skipped(batch)) return
       decodeBatch(this.set, batch, this.nextOffset, this.origin, messages)
     } catch (error) {
       const failure = error instanceof DecodeError ? error : new DecodeError(`the batch is malformed: ${(error as Error).message}`, error)
@@ -156,16 +174,18 @@ function brokenTime(set: Buffer, batch: BatchHeader): number {
 export function decodeBatch(set: Buffer, batch: BatchHeader, from: number, origin: Origin, messages: Message[]): void {
   const { at, end, baseOffset } = batch
   if (set[at + 16] !== 2) throw new DecodeError(`record format v${set[at + 16]} of brokers before 0.11 is not supported`)
-  if (crc32c(set, at + 21, end) !== set.readUInt32BE(at + 17)) throw new DecodeError('the batch does not match its CRC')
+  checkCrc(set, batch)
   const count = set.readInt32BE(at + 57)
+  if (count < 0) throw new DecodeError(`the batch has a count of ${count} records`)
   const baseTime = readInt64(set, at + 27)
   // Bit 3: the broker's append time counts for all records, and it is stored as the batch's maximum.
   const appendTime = (batch.attributes & 8) !== 0 ? readInt64(set, at + 35) : undefined
   const codec = batch.attributes & 7
   const b = codec === 0 ? set : decompress(codec, set.subarray(at + HEADER_SIZE, end))
   const limit = codec === 0 ? end : b.length
-  const cursor = new Cursor(b, codec === 0 ? at + HEADER_SIZE : 0)
+  const cursor = new Cursor(b, codec === 0 ? at + HEADER_SIZE : 0, limit)
   let p = cursor.at
+  let previous = baseOffset - 1
   let lastKey: Buffer | null = null
 
   for (let i = 0; i < count; i++) {
@@ -199,6 +219,9 @@ export function decodeBatch(set: Buffer, batch: BatchHeader, from: number, origi
       p = cursor.at
     }
     const offset = baseOffset + offsetDelta
+    // One that goes back would be skipped, or read twice.
+    if (offset <= previous || offset > batch.lastOffset) throw new DecodeError(`record ${i} of ${count} has an offset out of its order`)
+    previous = offset
     if (offset < from) {
       p = next
       continue
@@ -235,12 +258,15 @@ export function decodeBatch(set: Buffer, batch: BatchHeader, from: number, origi
     let headers: Header[] | undefined
     if (b[p] !== 0) {
       cursor.at = p
-      headers = readHeaders(cursor, next)
+      cursor.end = next
+      headers = readHeaders(cursor)
+      cursor.end = limit
       p = cursor.at
     } else p++
     if (p !== next) throw new DecodeError(`record ${i} of ${count} does not end where it says`)
     messages.push(Message.fromRecord(value, key, appendTime ?? baseTime + delta, headers, offset, origin))
   }
+  if (p !== limit) throw new DecodeError(`the batch has more records than the ${count} that it counts`)
 }
 
 function same(key: Buffer, b: Buffer, at: number, length: number): boolean {
@@ -248,20 +274,14 @@ function same(key: Buffer, b: Buffer, at: number, length: number): boolean {
   return true
 }
 
-function readHeaders(cursor: Cursor, end: number): Header[] {
-  const count = cursor.varint()
+function readHeaders(cursor: Cursor): Header[] {
+  // Two lengths are the least.
+  const count = cursor.count(2)
   const headers: Header[] = []
   for (let i = 0; i < count; i++) {
-    const nameLength = cursor.varint()
-    const name = cursor.b.toString('utf8', cursor.at, cursor.at + nameLength)
-    cursor.at += nameLength
-    const length = cursor.varint()
-    if (length < 0) headers.push([name, null])
-    else {
-      headers.push([name, cursor.b.subarray(cursor.at, cursor.at + length)])
-      cursor.at += length
-    }
-    if (cursor.at > end) throw new DecodeError('a header runs over the end of its record')
+    const name = cursor.bytes()
+    if (name === null) throw new DecodeError('a header has no name')
+    headers.push([name.toString(), cursor.bytes()])
   }
   return headers
 }

@@ -48,18 +48,23 @@ export function writeInt64(b: Buffer, at: number, value: number): void {
 }
 export const readInt64 = (b: Buffer, at: number): number => b.readInt32BE(at) * 4294967296 + b.readUInt32BE(at + 4)
 
-/** Slow but general reader of varints; the loop over records has its own inlined one. */
+/**
+ * Slow but general reader of a piece of a batch; the loop over records has its own inlined one. Every length and count is checked here,
+ * once: none is negative, and none says more than the bytes up to `end` can hold.
+ */
 export class Cursor {
   readonly b: Buffer
   at: number
-  constructor(b: Buffer, at: number) {
+  end: number
+  constructor(b: Buffer, at: number, end: number) {
     this.b = b
     this.at = at
+    this.end = end
   }
   varint(): number {
     let z = 0
     for (let shift = 0; shift < 35; shift += 7) {
-      const byte = this.b[this.at++]
+      const byte = this.byte()
       z |= (byte & 0x7f) << shift
       if (byte < 0x80) return (z >>> 1) ^ -(z & 1)
     }
@@ -69,11 +74,28 @@ export class Cursor {
     let z = 0
     let scale = 1
     for (let n = 0; n < 10; n++) {
-      const byte = this.b[this.at++]
+      const byte = this.byte()
       z += (byte & 0x7f) * scale
       if (byte < 0x80) return z % 2 === 0 ? z / 2 : -(z + 1) / 2
       scale *= 128
     }
     throw new DecodeError('a varint in the batch is too long')
+  }
+  /** Bytes behind their length; null: their length is -1. */
+  bytes(): Buffer | null {
+    const length = this.varint()
+    if (length === -1) return null
+    if (length < 0 || length > this.end - this.at) throw new DecodeError(`a length of ${length} does not fit into the record`)
+    return this.b.subarray(this.at, (this.at += length))
+  }
+  /** Of things of at least `size` bytes each. */
+  count(size: number): number {
+    const count = this.varint()
+    if (count < 0 || count * size > this.end - this.at) throw new DecodeError(`a count of ${count} does not fit into the record`)
+    return count
+  }
+  private byte(): number {
+    if (this.at >= this.end) throw new DecodeError('a number runs over the end of its record')
+    return this.b[this.at++]
   }
 }

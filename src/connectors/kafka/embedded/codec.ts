@@ -177,8 +177,10 @@ export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: 
   // SQLite hands out a fresh, aligned buffer; anything else would make the typed views below throw.
   const data =
     blob.byteOffset % 8 === 0 ? Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength) : Buffer.from(Uint8Array.from(blob).buffer)
+  if (data.length < 8) throw new DamagedChunk('it is too short')
   const start = data.byteOffset
-  const [format, n] = new Uint32Array(data.buffer, start, 2)
+  const format = data.readUInt32LE(0)
+  const n = data.readUInt32LE(4)
   const checked = (format & HAS_CRC) !== 0
   const size = data.length - (checked ? CRC_BYTES : 0)
   if (checked && data.readUInt32LE(size) !== placed(crc32(data.subarray(0, size)), part, next))
@@ -198,37 +200,51 @@ export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: 
     const keyLength = keys[i]
     if (keyLength >= 0) key = data.subarray(at, (at += keyLength))
     else if (keyLength === NULL) key = null
+    else if (keyLength !== SAME_KEY) throw new DamagedChunk(`a key has a length of ${keyLength}`)
     const valueLength = values[i]
     const valueAt = at
     if (valueLength > 0) at += valueLength
     const headersAt = at
     if (headers !== undefined) at += headers[i]
+    // All that can be known of one without a checksum, or whose bit that says so has flipped. Every place is behind the one before it.
+    if (at > size || at < headersAt || valueLength < NULL) throw new DamagedChunk('its lengths do not match')
     if (i < skip) continue
     const value = valueLength === NULL ? null : data.subarray(valueAt, valueAt + valueLength)
-    const list = headers !== undefined && headers[i] > 0 ? decodeHeaders(data, headersAt) : undefined
+    const list = headers !== undefined && headers[i] > 0 ? decodeHeaders(data, headersAt, at) : undefined
     into.push(Message.fromRecord(value, key, times[i], list, next - n + i, origin))
   }
-  // All that can be known of one without a checksum, or whose bit that says so has flipped.
   if (at !== size) throw new DamagedChunk('its lengths do not match')
 }
 
 /** What the disk gives back is not what was written. */
 export class DamagedChunk extends Error {}
 
-function decodeHeaders(data: Buffer, at: number): Header[] {
-  let position = at + 4
-  const sized = (): Buffer | null => {
-    const length = data.readInt32LE(position)
+function decodeHeaders(data: Buffer, at: number, end: number): Header[] {
+  let position = at
+  const int = (): number => {
+    if (position + 4 > end) throw new DamagedChunk('its lengths do not match')
     position += 4
-    return length === NULL ? null : data.subarray(position, (position += length))
+    return data.readInt32LE(position - 4)
   }
-  return Array.from({ length: data.readInt32LE(at) }, () => [sized()!.toString(), sized()] as const)
+  const sized = (): Buffer | null => {
+    const length = int()
+    if (length === NULL) return null
+    if (length < 0 || length > end - position) throw new DamagedChunk('its lengths do not match')
+    return data.subarray(position, (position += length))
+  }
+  const count = int()
+  if (count < 0 || count * 8 > end - position) throw new DamagedChunk('its lengths do not match')
+  return Array.from({ length: count }, () => {
+    const name = sized()
+    if (name === null) throw new DamagedChunk('a header has no name')
+    return [name.toString(), sized()] as const
+  })
 }
 
 /** First offset in the chunk whose time is at or after `time`. */
 export function findTime(blob: Uint8Array, next: number, time: number): number {
   const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength)
-  const n = view.getUint32(4, true)
+  const n = Math.min(view.getUint32(4, true), (blob.byteLength - 8) >> 3)
   for (let i = 0; i < n; i++) if (view.getFloat64(8 + 8 * i, true) >= time) return next - n + i
   return next
 }

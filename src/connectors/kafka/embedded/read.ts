@@ -23,7 +23,7 @@ export function readChunks(db: Sqlite, part: number, from: number, maxBytes: num
       try {
         decodeChunk(row.data, { part, next: row.next }, next, origin, into)
       } catch (error) {
-        throw error instanceof DamagedChunk || error instanceof RangeError ? damaged(db, origin.lane, next, error.message) : error
+        throw error instanceof DamagedChunk ? damaged(db, origin.lane, next, error.message) : error
       }
       next = row.next
       bytes += row.data.length

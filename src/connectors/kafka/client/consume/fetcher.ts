@@ -260,36 +260,44 @@ export async function fetch(broker: Broker, partitions: readonly FetchPartition[
   })
 }
 
-/** Exported for the test against bytes of other versions. */
+/** Exported for the test against bytes of other versions. @throws {ConnectionError} the answer is malformed */
 export function decode(b: Buffer, version: number): { clientSideThrottleTime: number; partitions: Fetched[] } {
   if (version < 4) throw new Error('the broker is older than Kafka 0.11')
   let p = 4
   if (version >= 7) p += 6 // error code, session id: no sessions are used
-  const partitions: Fetched[] = []
-  const topicCount = b.readInt32BE(p)
-  p += 4
-  for (let t = 0; t < topicCount; t++) {
-    const length = b.readInt16BE(p)
-    const topic = b.toString('utf8', p + 2, p + 2 + length)
-    p += 2 + length
-    const count = b.readInt32BE(p)
+  /** The one check of every length and count: things of at least `size` bytes that have to be there. */
+  const fits = (n: number, size: number): number => {
+    if (n < 0 || n * size > b.length - p) throw new ConnectionError(`the broker sent a malformed answer to a fetch (${n} at byte ${p})`)
+    return n
+  }
+  const int32 = (): number => {
+    fits(1, 4)
     p += 4
-    for (let i = 0; i < count; i++) {
+    return b.readInt32BE(p - 4)
+  }
+  const partitions: Fetched[] = []
+  for (let topics = fits(int32(), 6); topics > 0; topics--) {
+    fits(1, 2)
+    const length = b.readInt16BE(p)
+    p += 2
+    const topic = b.toString('utf8', p, p + fits(length, 1))
+    p += length
+    const fixed = version >= 5 ? 30 : 22
+    for (let count = fits(int32(), fixed + 8); count > 0; count--) {
+      fits(1, fixed)
       const partition = b.readInt32BE(p)
       const errorCode = b.readInt16BE(p + 4)
       const highWatermark = readInt64(b, p + 6)
       const lastStableOffset = readInt64(b, p + 14)
-      p += version >= 5 ? 30 : 22
+      p += fixed
       const aborted: AbortedTransaction[] = []
-      const abortedCount = b.readInt32BE(p)
-      p += 4
-      for (let a = 0; a < abortedCount; a++) {
+      // -1: none.
+      for (let n = fits(Math.max(0, int32()), 16); n > 0; n--) {
         aborted.push({ producerId: readInt64(b, p), firstOffset: readInt64(b, p + 8) })
         p += 16
       }
-      if (version >= 11) p += 4 // preferred read replica: no rack is set
-      const size = Math.max(0, b.readInt32BE(p))
-      p += 4
+      if (version >= 11) int32() // preferred read replica: no rack is set
+      const size = fits(Math.max(0, int32()), 1)
       partitions.push({ topic, partition, errorCode, highWatermark, lastStableOffset, aborted, records: b.subarray(p, p + size) })
       p += size
     }

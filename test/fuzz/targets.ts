@@ -1,0 +1,9 @@
+/** The targets by name, each loaded when it is asked for. */
+import type { Target } from './target.ts'
+
+export const targets: Readonly<Record<string, () => Promise<Target>>> = {
+  'kafka-batch': async () => (await import('./targets/kafka-batch.ts')).target,
+  'kafka-response': async () => (await import('./targets/kafka-response.ts')).target,
+  compression: async () => (await import('./targets/compression.ts')).target,
+  'log-page': async () => (await import('./targets/log-page.ts')).target,
+}
