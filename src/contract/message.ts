@@ -27,6 +27,23 @@ export interface Origin {
   readonly at?: number
 }
 
+/**
+ * Which result of a step over many records a message is, in place of a position: the same whenever the step makes it of the same records
+ * again. Sinks build idempotency keys from it.
+ */
+export type ResultId = {
+  /** The step that made it. */
+  readonly step: string
+  readonly key: string | null
+  /** The window, epoch ms, its end exclusive. A back-fill keeps the results that end within its bounds. */
+  readonly start: number
+  readonly end: number
+  /** Several results of one window are numbered: revisions of a bar, the messages that an interval lets through. */
+  readonly pane?: number
+  /** As `Origin.generation`, of the records that it was made of. */
+  readonly generation?: string
+}
+
 /** Place in the lane: what a rewind goes back to. */
 export const laneOffset = (m: Message): number => m.origin?.at ?? m.offset
 
@@ -51,8 +68,8 @@ export class Message {
   failure: Error | undefined
   /** Which part of the source record it was made of, e.g. `rows[3]`; undefined: all of it. */
   part: string | undefined
-  /** Of the result of a window: where the window ends (exclusive, epoch ms). A back-fill keeps the windows that end within its bounds. */
-  windowEnd: number | undefined
+  /** Of a message that stands for many records, such as the result of a window. */
+  result: ResultId | undefined
   /**
    * Behind a step that brings several lanes together: the time that all of them have reached, epoch ms. What is older may still come from
    * one of them. Undefined: the lane's own messages say how far time has come.
@@ -91,7 +108,7 @@ export class Message {
     this.origin = origin
     this.failure = undefined
     this.part = undefined
-    this.windowEnd = undefined
+    this.result = undefined
     this.clock = undefined
     this._value = value
     this._key = key
@@ -175,6 +192,7 @@ export class Message {
     const recordTime = time === this._time ? this._recordTime : this.recordTime
     const m = new Message(value, key, time, this.headers, this.offset, this.origin, this.payload, this.keyBytes, recordTime)
     m.part = this.part
+    m.result = this.result
     m.clock = this.clock
     return m
   }

@@ -2221,7 +2221,7 @@ export interface HttpSinkConfig {
    */
   content_type?: string
   /**
-   * Header with a key that is the same when a request is sent again, and different for every other request: pipeline, step, lane, source generation, position and a hash of the body. Messages that have no position, such as results of a window, have none. Empty: none.
+   * Header with a key that is the same when a request is sent again, and different for every other request: pipeline, step, lane, source generation, position and a hash of the body. For results of `window`, `bars` and `throttle`, the position is the step, the key and the window. Messages of a plugin that have neither a position nor a `result` have no key. Empty: none.
    */
   idempotency_header: string
   /**

@@ -29,7 +29,7 @@ export const widen = ({ from, to }: Range, span: number): Range => ({
 /** Lets out only what ends within the bounds: its windows are whole. */
 export function keepWithin(transform: Transform, { from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY }: Range): Transform {
   const within = (m: Message): boolean => {
-    const end = m.windowEnd ?? m.time
+    const end = m.result?.end ?? m.time
     return end > from && end <= to
   }
   const outputs = new WeakMap<Output, Output>()

@@ -20,6 +20,7 @@ import { BarBook, type DatedBar } from './bars/bar-book.ts'
 import { Gaps } from './lib/gaps.ts'
 import { lateCounters, LateError } from './lib/late.ts'
 import { outsideSessions } from './lib/outside.ts'
+import { Results } from './lib/results.ts'
 import { claimShape } from './lib/shape.ts'
 import { TickReader } from './bars/tick.ts'
 import { calendarProblems, calendarShape, isCalendar, type Span, sizeText, timeline } from '../kit/values/calendar.ts'
@@ -80,16 +81,17 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
     leftOpen: openGaps(config, ctx),
   })
   const tick = new TickReader(config.fields, config.max_future, config.time_unit, config.prices)
+  const results = new Results(ctx.step, times)
   const late = lateCounters(ctx)
   const outside = outsideSessions(config, ctx)
   const { on_gap, allowed_lateness } = config
   const gaps = new Gaps(ctx, times, { on_gap, allowed_lateness, span: windows.longest + (revise ? retain : 0) })
 
   const emit = (bar: Bar, out: Output): void => {
-    for (const published of book.publish(bar)) emitDated(published, gaps, out)
+    for (const published of book.publish(bar)) emitDated(published, results, gaps, out)
   }
   const close = (out: Output): void => {
-    for (const closed of book.close(clock.watermark)) emitDated(closed, gaps, out)
+    for (const closed of book.close(clock.watermark)) emitDated(closed, results, gaps, out)
   }
   const save = (): void => {
     book.flush()
@@ -113,6 +115,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
 
   return {
     process(messages, out) {
+      results.readFrom(messages)
       for (let i = 0; i < messages.length; i++) {
         const message = messages[i]
         const wrong = tick.read(message)
@@ -166,10 +169,10 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
 }
 
 /** A bar is dated by its newest trade, so that it lies in its own window for what comes after, and never ahead of its input. */
-function emitDated({ record, newest }: DatedBar, gaps: Gaps, out: Output): void {
-  const message = new Message(record, record.symbol, newest)
-  message.windowEnd = record.end
-  if (!gaps.any || gaps.admit(message, record, record.start, record.end, out)) out.emit(message)
+function emitDated({ record, newest }: DatedBar, results: Results, gaps: Gaps, out: Output): void {
+  const { symbol, start, end, revision } = record
+  const message = results.name(new Message(record, symbol, newest), symbol, start, end, revision)
+  if (!gaps.any || gaps.admit(message, record, start, end, out)) out.emit(message)
 }
 
 /** @returns what counts a gap that is too long to fill, and logs the first. */

@@ -2,6 +2,7 @@
  * Two sources side by side. A lane's instance only collects; the one whose lane ends last compares, so the comparison sees
  * everything. For one-shot pipelines: inputs must end.
  */
+import { randomUUID } from 'node:crypto'
 import type { ReconcileConfig } from '../generated/config-types.ts'
 import {
   canonicalText,
@@ -52,7 +53,14 @@ export default defineTransform<ReconcileConfig>({
         const labels = { pipeline: ctx.pipeline, step: ctx.step }
         ctx.metrics.gauge('reconcile_parity_ratio', 'Share of the compared records that are equal on both sides', labels).set(parity)
         ctx.metrics.gauge('reconcile_min_parity_ratio', 'Share that is wanted', labels).set(config.min_parity)
-        for (const value of messages) out.emit(new Message(value, String(value.key ?? ''), ctx.clock.now()))
+        // Each run compares anew: what it finds is never what an earlier one has found.
+        const run = randomUUID()
+        const now = ctx.clock.now()
+        messages.forEach((value, i) => {
+          const message = new Message(value, String(value.key ?? ''), now)
+          message.result = { step: ctx.step, key: message.key, start: now, end: now, pane: i, generation: run }
+          out.emit(message)
+        })
       },
     }
   },

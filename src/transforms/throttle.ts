@@ -18,6 +18,7 @@ import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
 import schema from './throttle.schema.json' with { type: 'json' }
 import { timeReader } from '../kit/values/event-time.ts'
 import { failOn } from '../kit/fail.ts'
+import { Results } from './lib/results.ts'
 import { restoreMessage, type StoredMessage, storeMessage } from './throttle/stored-message.ts'
 import { keyJson } from '../kit/values/key.ts'
 
@@ -40,7 +41,9 @@ function create(config: ThrottleConfig, ctx: TransformContext): Transform {
   const { interval, max, max_keys, keep } = config
   const keyOf = keyReader(config.key)
   const timeOf = timeReader(config.time, config.max_future, config.time_unit)
-  const clock = new EventClock(ctx.state('clock'), { allowed_lateness: 0, idle_timeout: config.idle_timeout })
+  const times = ctx.state('clock')
+  const results = new Results(ctx.step, times)
+  const clock = new EventClock(times, { allowed_lateness: 0, idle_timeout: config.idle_timeout })
   const slots = new Slots(ctx.state<Slot>('slots'))
   const dropped = ctx.metrics.counter('runner_throttled_total', 'Messages dropped because their key had its share of the interval', {
     pipeline: ctx.pipeline,
@@ -48,11 +51,13 @@ function create(config: ThrottleConfig, ctx: TransformContext): Transform {
   })
 
   const close = (out: Output): void => {
-    for (const [, , held] of slots.take(clock.watermark)) for (const m of held) out.emit(restoreMessage(m))
+    for (const [key, [end, , held]] of slots.take(clock.watermark))
+      held.forEach((m, i) => out.emit(results.name(restoreMessage(m), key, end - interval, end, i)))
   }
 
   return {
     process(messages, out) {
+      if (keep === 'last') results.readFrom(messages)
       for (const message of messages) {
         let key: string
         let time: number
@@ -138,12 +143,12 @@ class Slots {
   }
 
   /** Those that end by then, the earliest first, and by key: the order in which they were opened is not kept by a restart. */
-  take(until: number): Slot[] {
+  take(until: number): [key: string, slot: Slot][] {
     const due = [...this.state.entries()].filter(([, [end]]) => end <= until)
     due.sort(([a, [x]], [b, [y]]) => x - y || (a < b ? -1 : 1))
     for (const [key] of due) this.state.delete(key)
     this.findNext()
-    return due.map(([, slot]) => slot)
+    return due
   }
 
   private findNext(): void {

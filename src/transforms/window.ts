@@ -21,6 +21,7 @@ import { sameKeyText } from '../kit/values/key.ts'
 import { Gaps } from './lib/gaps.ts'
 import { LateError, lateCounters } from './lib/late.ts'
 import { outsideSessions } from './lib/outside.ts'
+import { Results } from './lib/results.ts'
 import { claimShape } from './lib/shape.ts'
 import { calendarProblems, calendarShape, isCalendar, sizeText, timeline } from '../kit/values/calendar.ts'
 import { formatDuration } from '../kit/values/time.ts'
@@ -91,6 +92,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
   const store = new GroupStore(open, specs)
   const windows = openWindows(config, store)
   const read = reader(config, specs)
+  const results = new Results(ctx.step, times)
   const late = lateCounters(ctx)
   const outside = outsideSessions(config, ctx)
   const { size, gap, on_gap, allowed_lateness } = config
@@ -101,8 +103,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
     for (const group of windows.take(clock.watermark)) {
       // Dated by its newest message, never ahead of its input: what comes after places it in the window it belongs to.
       const record = group.record(specs)
-      const message = new Message(record, group.key, group.newest)
-      message.windowEnd = group.end
+      const message = results.name(new Message(record, group.key, group.newest), group.key, group.start, group.end)
       if (!gaps.any || gaps.admit(message, record, group.start, group.end, out)) out.emit(message)
     }
   }
@@ -124,6 +125,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
 
   return {
     process(messages, out) {
+      results.readFrom(messages)
       for (const message of messages) {
         let input: Input
         try {

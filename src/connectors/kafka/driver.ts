@@ -139,6 +139,8 @@ export interface ReadOptions {
   readonly isolation: 'read_committed' | 'read_uncommitted'
   readonly maxBytes?: number
   readonly source?: string
+  /** As `Origin.generation`. */
+  readonly generation?: string
 }
 
 export interface TopicInfo {

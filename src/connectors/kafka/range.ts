@@ -26,6 +26,7 @@ export function rangeSource(
   let handle: KafkaHandle | undefined
   let lanes: Lane[] = []
   let turn = 0
+  let generations: Awaited<ReturnType<Driver['topicIds']>> = new Map()
 
   const lane = (id: string): Lane => lanes.find(l => tpKey(l) === id)!
   const start = (l: Lane, position: Position | undefined): void => {
@@ -34,7 +35,12 @@ export function rangeSource(
     l.pageEnd = l.next
   }
   const read = (l: Lane, offset: number): Promise<ConsumedBatch> =>
-    handle!.driver.read(l, offset, { format: config.format, isolation: config.isolation_level, source: ctx.step })
+    handle!.driver.read(l, offset, {
+      format: config.format,
+      isolation: config.isolation_level,
+      source: ctx.step,
+      generation: generations.get(l.topic)?.id,
+    })
   const fill = async (l: Lane): Promise<void> => {
     const { next } = l
     const batch = await read(l, next)
@@ -47,6 +53,7 @@ export function rangeSource(
   return {
     async open() {
       handle ??= await connect(config, ctx.log)
+      generations = await handle.driver.topicIds(config.topics)
       lanes = await bounds(handle.driver, config.topics, range)
       if (config.last !== undefined) await Promise.all(lanes.map(l => keepLast(l, config.last!, read)))
       const positions = await ctx.assign(lanes.map(l => ({ id: tpKey(l), source: ctx.step, topic: l.topic, partition: l.partition })))

@@ -1,5 +1,5 @@
 /** Messages that wait in a lane's state: as JSON, and back with the bytes they came with. */
-import { type Header, type Json, type LaneInfo, Message } from '../../contract/plugin.ts'
+import { type Header, type Json, type LaneInfo, Message, type ResultId } from '../../contract/plugin.ts'
 
 export type Parked = {
   /** Absent: the message still is its source record. */
@@ -12,6 +12,8 @@ export type Parked = {
   payload: string | null
   keyBytes: string | null
   part?: string
+  result?: ResultId
+  generation?: string
   headers?: [name: string, base64: string | null][]
 }
 
@@ -25,13 +27,15 @@ export function park(m: Message): Parked {
     keyBytes: base64(m.keyBytes),
   }
   if (m.part !== undefined) parked.part = m.part
+  if (m.result !== undefined) parked.result = m.result
+  if (m.origin?.generation !== undefined) parked.generation = m.origin.generation
   if (m.changed) parked.value = m.value as Json
   if (m.headers) parked.headers = m.headers.map(([name, value]) => [name, base64(value)])
   return parked
 }
 
 export function unpark(p: Parked, lane: LaneInfo): Message {
-  const origin = { lane: lane.id, source: lane.source, topic: lane.topic, partition: lane.partition, format: p.format }
+  const origin = { lane: lane.id, source: lane.source, topic: lane.topic, partition: lane.partition, format: p.format, generation: p.generation }
   const headers = p.headers?.map(([name, value]): Header => [name, bytes(value)])
   const [payload, keyBytes] = [bytes(p.payload), bytes(p.keyBytes)]
   const key = ownKey(p, keyBytes)
@@ -41,6 +45,7 @@ export function unpark(p: Parked, lane: LaneInfo): Message {
       : Message.fromRecord(payload, keyBytes, p.time, headers, p.offset, origin)
   if (key !== undefined) m.key = key
   m.part = p.part
+  m.result = p.result
   return m
 }
 

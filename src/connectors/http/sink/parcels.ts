@@ -1,11 +1,11 @@
 /** Messages as requests: what goes together, and under which idempotency key. */
 import { createHash } from 'node:crypto'
-import { DataError, type Message } from '../../../contract/plugin.ts'
+import { DataError, laneOffset, type Message, type ResultId } from '../../../contract/plugin.ts'
 
 export interface Item {
   readonly message: Message
   readonly body: Buffer
-  /** The source position, as `positionsOf` writes it; undefined: it has none. */
+  /** Where it lies in the source, or which result it is, as `positionsOf` writes it; undefined: it has neither. */
   readonly position: string | undefined
 }
 
@@ -20,18 +20,33 @@ export interface ParcelOptions {
   readonly max_batch_bytes: number
 }
 
-/** `lane@generation/offset`, each part percent-encoded; of several messages made of one record the later ones are numbered. */
+/**
+ * `lane@generation/offset`, of the result of a step over many records `lane@generation/step/key/start-end`, each part percent-encoded; of
+ * several messages made of one record the later ones are numbered.
+ */
 export function positionsOf(messages: readonly Message[], lane: string): (string | undefined)[] {
   const seen = new Map<string, number>()
   return messages.map(m => {
-    if (m.offset < 0) return undefined
-    const generation = m.origin?.generation
+    const place = placeOf(m)
+    if (place === undefined) return undefined
+    const generation = m.origin?.generation ?? m.result?.generation
     const source = generation === undefined ? lane : `${lane}@${generation}`
-    const position = `${encodeURIComponent(source)}/${m.offset}${m.part === undefined ? '' : `/${encodeURIComponent(m.part)}`}`
+    const position = `${encodeURIComponent(source)}/${place}${m.part === undefined ? '' : `/${encodeURIComponent(m.part)}`}`
     const n = seen.get(position) ?? 0
     seen.set(position, n + 1)
     return n === 0 ? position : `${position}.${n}`
   })
+}
+
+/** A record's place in the lane that is read: behind a link that is not its source's offset, which several lanes have. */
+function placeOf(m: Message): string | undefined {
+  const offset = laneOffset(m)
+  if (offset >= 0) return String(offset)
+  return m.result && resultText(m.result)
+}
+
+function resultText({ step, key, start, end, pane = 0 }: ResultId): string {
+  return `${encodeURIComponent(step)}/${key === null ? '' : `=${encodeURIComponent(key)}`}/${start}-${end}${pane === 0 ? '' : `.${pane}`}`
 }
 
 /**

@@ -109,7 +109,8 @@ export class KafkaDriver implements Driver {
           this.shared.stale([tp.topic])
           throw new ConnectionError(`cannot read ${tpKey(tp)}: error ${part.errorCode} from the broker`)
         }
-        const origin = { lane: tpKey(tp), source: options.source ?? '', topic: tp.topic, partition: tp.partition, format: options.format }
+        const { source = '', format, generation } = options
+        const origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format, generation }
         const reader = new SetReader(part.records, offset, origin, committed ? part.aborted : undefined)
         if (part.records.length > 0 && reader.lastOffset() === undefined) {
           maxBytes *= 2

@@ -43,12 +43,12 @@ export function embeddedDriver(options: EmbeddedOptions = {}): Driver {
     producer: async () => child(embeddedProducer(await open())),
     transactor: ({ id }) => child(embeddedTransactor(open, id)),
 
-    async read(tp, offset, { format, maxBytes = READ_BYTES, source = 'read' }): Promise<ConsumedBatch> {
+    async read(tp, offset, { format, maxBytes = READ_BYTES, source = 'read', generation }): Promise<ConsumedBatch> {
       const log = await open()
       const part = log.topics.part(tp)
       if (part === undefined) return { ...tp, messages: [], nextOffset: 0, endOffset: 0 }
       const { first, next: end } = bounds(log.db, part)
-      const origin: Origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format }
+      const origin: Origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format, generation }
       const messages: Message[] = []
       const next = readChunks(log.db, part, Math.max(offset, first), maxBytes, origin, messages)
       return { topic: tp.topic, partition: tp.partition, messages, nextOffset: next, endOffset: Math.max(end, next) }

@@ -32,6 +32,7 @@ export class Membership {
   readonly owned = new Map<number, Owned>()
   /** What makes the membership pointless; polls throw it. */
   failure: unknown
+  private readonly log: Log
   private readonly host: MembershipHost
   private readonly group: Group
   private member = ''
@@ -45,6 +46,7 @@ export class Membership {
   private joining: Promise<void> | undefined
 
   constructor(log: Log, host: MembershipHost) {
+    this.log = log
     this.host = host
     this.group = new Group(log.db, host.options.group)
   }
@@ -177,7 +179,8 @@ export class Membership {
 
   private own(part: Part): Owned {
     const { source, format } = this.host.options
-    const origin = { lane: tpKey(part), source, topic: part.topic, partition: part.partition, format }
+    const generation = this.log.topics.ids([part.topic]).get(part.topic)?.id
+    const origin = { lane: tpKey(part), source, topic: part.topic, partition: part.partition, format, generation }
     return { ...part, origin, position: -1, active: false, stale: false, renewed: false }
   }
 

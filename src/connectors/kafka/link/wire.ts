@@ -12,6 +12,7 @@ import {
   Message,
   type Origin,
   parseJson,
+  type ResultId,
 } from '../../../contract/plugin.ts'
 import { partitionOf } from '../partitioner.ts'
 
@@ -48,7 +49,7 @@ interface Wire extends LinkInfo {
   readonly from?: Omit<Origin, 'at'> & { readonly offset: number }
   readonly times?: readonly [time: number, recordTime: number]
   readonly part?: string
-  readonly end?: number
+  readonly result?: ResultId
 }
 
 /** A message that is only a mark. */
@@ -85,7 +86,7 @@ export function linkRecords(message: Message, lane: LaneInfo, partitions: number
     from: { ...(origin ?? { lane: lane.id, source: lane.source, format: 'json' }), offset: message.offset },
     times: [message.time, message.recordTime],
     part: message.part,
-    end: message.windowEnd,
+    result: message.result,
   }
   const headers: Header[] = [...(message.headers ?? []), [LINK, JSON.stringify(wire)]]
   if (changed && message.payload !== null) headers.push([PAYLOAD, message.payload])
@@ -110,7 +111,7 @@ export function messageOf({ key, value, headers }: LinkRecord, offset: number, l
     stranger.failure = new DecodeError(`the record was not written by this pipeline: ${lane.topic} is an internal topic`)
     return stranger
   }
-  const { from, as, times = [0, 0], part, end, ...link } = wire
+  const { from, as, times = [0, 0], part, result, ...link } = wire
   const { offset: sourceOffset, ...source } = from ?? { lane: link.lane, source: link.source, format: 'json' as Format, offset: -1 }
   const origin: LinkOrigin = { ...source, at: offset, link }
   if (link.mark !== undefined) return new Message(null, null, link.time ?? 0, undefined, -1, origin)
@@ -128,7 +129,7 @@ export function messageOf({ key, value, headers }: LinkRecord, offset: number, l
   }
   message.key = key === null ? null : key.toString()
   message.part = part
-  message.windowEnd = end
+  message.result = result
   return message
 }
 

@@ -4,7 +4,7 @@ import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type Consumer
 import { ADMIN_TIMEOUT, unknownTopic } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
-import type { TopicFacts } from '../topic-ids.ts'
+import { type TopicFacts, topicIds } from '../topic-ids.ts'
 import type { Sight, TopicWatch } from '../topic-watch.ts'
 import { Backoff } from '../wait.ts'
 import { Fetcher } from './fetcher.ts'
@@ -178,11 +178,14 @@ export class GroupConsumer implements Consumer {
   /** @param ours what is still to be handed over, at any time. */
   private async handOver(ours: () => TopicPartition[]): Promise<PartitionState[]> {
     const { format, source, isolation, maxBytes } = this.options
-    const offering = this.handlers!.assigned(ours())
+    // Positions in a topic that was deleted and made again are other ones, and so are idempotency keys.
+    const facts = topicIds(this.cluster, [...new Set(ours().map(tp => tp.topic))])
+    const offering = facts.then(() => this.handlers!.assigned(ours()))
     this.handing = offering.catch(() => {})
     const offsets = await offering
+    const ids = await facts
     const states = ours().map(tp => {
-      const origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format }
+      const origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format, generation: ids.get(tp.topic)?.id }
       const state = new PartitionState(tp, origin, isolation === 'read_committed', Math.min(1_048_576, maxBytes))
       state.fetchFrom = offsets.get(tpKey(tp))
       this.states.set(tpKey(tp), state)
