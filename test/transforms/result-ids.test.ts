@@ -38,7 +38,16 @@ const CHAINS: Record<string, readonly object[]> = {
   bars: [{ bars: { interval: '10s', allowed_lateness: '10s' } }],
   'revised bars': [{ bars: { interval: '10s', on_late: 'revise', retain: '1m', gap_fill: 'previous' } }],
   window: [
-    { window: { size: '10s', every: '5s', allowed_lateness: '10s', time: 'ts', by: 'symbol', aggregates: { n: { count: '*' }, all: { collect: 'ts' } } } },
+    {
+      window: {
+        size: '10s',
+        every: '5s',
+        allowed_lateness: '10s',
+        time: 'ts',
+        by: 'symbol',
+        aggregates: { n: { count: '*' }, all: { collect: 'ts' } },
+      },
+    },
   ],
   sessions: [{ window: { gap: '1500ms', allowed_lateness: '10s', time: 'ts', by: 'symbol', aggregates: { n: { count: '*' } } } }],
   'bars, and what is made of them': [

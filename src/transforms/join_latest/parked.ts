@@ -35,7 +35,14 @@ export function park(m: Message): Parked {
 }
 
 export function unpark(p: Parked, lane: LaneInfo): Message {
-  const origin = { lane: lane.id, source: lane.source, topic: lane.topic, partition: lane.partition, format: p.format, generation: p.generation }
+  const origin = {
+    lane: lane.id,
+    source: lane.source,
+    topic: lane.topic,
+    partition: lane.partition,
+    format: p.format,
+    generation: p.generation,
+  }
   const headers = p.headers?.map(([name, value]): Header => [name, bytes(value)])
   const [payload, keyBytes] = [bytes(p.payload), bytes(p.keyBytes)]
   const key = ownKey(p, keyBytes)
