@@ -101,11 +101,9 @@ function misuse(pipelines: readonly Pipeline[], { from, to, fresh, dryRun }: Run
   if (twice) return `${twice.file}: a pipeline named ${twice.name} is there already; in one process each needs a name of its own`
   if (fresh && (dryRun || from !== undefined || to !== undefined)) return '--fresh drops checkpoints; a back-fill and a dry run use none'
   const linked = pipelines.find(p => p.links !== undefined)
-  if (linked && (fresh || dryRun || from !== undefined || to !== undefined)) {
+  if (linked && fresh) {
     const [{ name }] = linkSteps(linked)
-    if (fresh)
-      return `${linked.file}: ${name} has handed over records that --fresh would hand over again; raise version: it begins with a topic of its own`
-    return `${linked.file}: a back-fill and a dry run write nothing, and what lies behind ${name} is read from what it writes; use runner test`
+    return `${linked.file}: ${name} has handed over records that --fresh would hand over again; raise version: it begins with a topic of its own`
   }
   if (from === undefined && to === undefined) return undefined
   if (from !== undefined && to !== undefined && from >= to) return '--from is not before --to: nothing lies between them'

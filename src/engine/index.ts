@@ -2,7 +2,6 @@
 import '../built-in.ts'
 import { type LoadOptions as ConfigOptions, loadInput, type PipelineInput } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
-import { linkSteps } from '../config/parts.ts'
 import { type Logger, PipelineError, type Plugin } from '../contract/plugin.ts'
 import type { Explanation } from '../explain/describe.ts'
 import { parseDuration } from '../kit/text/units.ts'
@@ -126,12 +125,6 @@ function rangeOf(pipeline: Pipeline, { from, to }: RunOptions): LaunchOptions['r
     if (time !== undefined && !Number.isFinite(time)) throw new PipelineError('PIPE_SETTINGS', `${name} is not a time`)
   if (range.from !== undefined && range.to !== undefined && range.from >= range.to)
     throw new PipelineError('PIPE_SETTINGS', 'from must be earlier than to')
-  const [link] = linkSteps(pipeline)
-  if (link)
-    throw new PipelineError(
-      'PIPE_SETTINGS',
-      `a backfill writes nothing to the internal topic of '${link.name}', which the steps behind it read; test such a pipeline with testPipeline`,
-    )
   const source = withoutTimes(pipeline)
   if (source)
     throw new PipelineError(

@@ -6,7 +6,6 @@ import { loadLanguageFor } from '../config/lane-keys.ts'
 import type { Registry } from 'prom-client'
 import type { MetricsAttachment } from '../runtime/telemetry/server.ts'
 import type { Pipeline } from '../config/model.ts'
-import { allSources } from '../config/parts.ts'
 import { isRanged } from '../config/traits.ts'
 import { type Logger, PipelineError, type Report } from '../contract/plugin.ts'
 import { systemClock } from '../kit/clock.ts'
@@ -17,6 +16,7 @@ import { build } from '../runtime/build.ts'
 import { type LiveLock, lockLive } from '../runtime/live-lock.ts'
 import { localCheckpoints } from '../runtime/checkpoints/local.ts'
 import { asDryRun } from '../runtime/dry-run.ts'
+import { withMemoryLinks } from '../runtime/memory-link.ts'
 import { PipelineRun } from '../runtime/pipeline.ts'
 import type { PipelineStatus } from '../kit/pipeline-status.ts'
 import { observe, statusOf } from '../runtime/telemetry/observed.ts'
@@ -197,10 +197,11 @@ export async function launch(
 
 /** The first source that cannot read from a time to a time. */
 export const withoutTimes = (pipeline: Pipeline): Pipeline['sources'][number] | undefined =>
-  allSources(pipeline).find(source => !isRanged(source))
+  pipeline.sources.find(source => !isRanged(source))
 
 function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: LaunchOptions): PipelineRun {
-  const built = build(dryRun ? asDryRun(pipeline, dryRun) : pipeline, {
+  const shown = dryRun ? asDryRun(pipeline, dryRun) : pipeline
+  const built = build(range || dryRun ? withMemoryLinks(shown) : shown, {
     clock: systemClock,
     log,
     range,

@@ -51,6 +51,8 @@ export function keepWithin(transform: Transform, { from = Number.NEGATIVE_INFINI
   }
   return {
     process: (messages, out) => transform.process(messages, limited(out)),
+    onGap: transform.onGap && (gap => transform.onGap!(gap)),
+    onClock: transform.onClock && ((time, out) => transform.onClock!(time, limited(out))),
     onIdle: transform.onIdle && ((silence, out) => transform.onIdle!(silence, limited(out))),
     onEnd: transform.onEnd && ((out, until) => transform.onEnd!(limited(out), until)),
     close: transform.close && (() => transform.close!()),

@@ -202,6 +202,7 @@ export class PipelineRun {
       log: this.options.log,
       signal: this.reading.signal,
       endAt: this.options.endAt,
+      handsOver: entry.part < this.built.routers.length - 1,
       failed: () => this.failure !== undefined,
       pause: () => this.pause(this.built.pipeline.retry.initial_delay),
     })

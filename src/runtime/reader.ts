@@ -13,6 +13,8 @@ export interface ReaderHost {
   readonly signal: AbortSignal
   /** Windows that end at or before this close when the input ends. */
   readonly endAt: number
+  /** The lanes hand over to others, which have to know that nothing more comes. */
+  readonly handsOver: boolean
   /** The run has failed: whatever is read now counts for nothing. */
   failed(): boolean
   /** Before a source that has failed is read again. */
@@ -68,7 +70,7 @@ export class Reader {
     if (host.failed()) return true
     if (this.seeks !== seeks) return false
     // A back-fill without `--to` ends in the middle of windows: half a window must not leave.
-    if (host.endAt !== Number.NEGATIVE_INFINITY) await Promise.all(lanes.map(l => l.end(host.endAt)))
+    if (host.endAt !== Number.NEGATIVE_INFINITY || host.handsOver) await Promise.all(lanes.map(l => l.end(host.endAt)))
     await Promise.all(lanes.map(l => l.restored()))
     return host.failed() || this.seeks === seeks
   }

@@ -194,13 +194,6 @@ describe('run', () => {
     await pipeline.stop()
     await expect(run(config, { memory, env: {} })).rejects.toThrow('the environment variable NAME is not set')
     await expect(run(doubling(), { memory, untilIdle: 'soon' })).rejects.toThrow('untilIdle is soon')
-    const linked = {
-      name: 'linked',
-      sources: [{ kafka: { topics: ['orders'] } }],
-      transforms: [{ repartition: { by: 'id' } }],
-      sinks: [{ kafka: { topic: 'copies' } }],
-    }
-    await expect(run(linked, { from: 5 })).rejects.toThrow("internal topic of 'repartition'")
     await expect(run(doubling(), { memory, from: 5 })).rejects.toThrow('cannot read from a time')
     await expect(run(doubling(), { memory, from: 5, to: 5 })).rejects.toThrow('from must be earlier than to')
   })

@@ -55,8 +55,12 @@ export function rangeSource(
       handle ??= await connect(config, ctx.log)
       generations = await handle.driver.topicIds(config.topics)
       lanes = await bounds(handle.driver, config.topics, range)
+      if (range.from !== undefined) await warnOfDeleted(handle.driver, lanes, range.from, ctx)
       if (config.last !== undefined) await Promise.all(lanes.map(l => keepLast(l, config.last!, read)))
-      const positions = await ctx.assign(lanes.map(l => ({ id: tpKey(l), source: ctx.step, topic: l.topic, partition: l.partition })))
+      const partitions = (topic: string): number => lanes.filter(l => l.topic === topic).length
+      const positions = await ctx.assign(
+        lanes.map(l => ({ id: tpKey(l), source: ctx.step, topic: l.topic, partition: l.partition, lanes: partitions(l.topic) })),
+      )
       for (const [id, position] of positions) start(lane(id), position)
     },
 
@@ -90,6 +94,18 @@ export function rangeSource(
       await handle?.release()
     },
   }
+}
+
+/** A log that begins behind offset 0 had older records; whether some of them are of the time that is asked for, only they could say. */
+async function warnOfDeleted(driver: Driver, lanes: readonly Lane[], from: number, ctx: SourceContext): Promise<void> {
+  const first = await driver.offsets(lanes, 'earliest')
+  const cut = lanes.filter(l => l.from > 0 && l.from === first.get(tpKey(l)) && l.from < l.to).map(tpKey)
+  if (cut.length === 0) return
+  ctx.log.warn(
+    { step: ctx.step, lanes: cut, from: new Date(from).toISOString() },
+    `older records of ${cut.join(', ')} were deleted: if some of them are of the time from --from on, the first windows are not whole; ` +
+      'choose a later --from to be sure',
+  )
 }
 
 async function bounds(driver: Driver, topics: readonly string[], range: { readonly from?: number; readonly to?: number }): Promise<Lane[]> {
