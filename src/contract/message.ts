@@ -157,12 +157,23 @@ export class Message {
   }
 
   /**
-   * Reads the value, unless that has been done, with a bound of its own for nesting, and with the texts of its batch where they were
-   * made at once. @throws {DecodeError} as `value` does.
+   * Reads the value, unless that has been done, with a bound of its own for nesting. `need`: what `inspect` has found already.
+   * @throws {DecodeError} as `value` does.
    */
-  decode(depth: number, texts?: BatchText): void {
+  decode(depth: number, need?: Need): void {
     if (this._state !== RAW) return
-    this._value = decode(this.payload, this.origin!.format, depth, texts)
+    this._value = decode(this.payload, this.origin!.format, depth, need)
+    this._state = READ
+  }
+
+  /** For `BatchDecoder`: bytes of JSON that are still to be read. */
+  get rawJson(): Buffer | null {
+    return this._state === RAW && this.failure === undefined && this.origin!.format === 'json' ? this.payload : null
+  }
+
+  /** For `BatchDecoder`: the value of these bytes. */
+  setParsed(value: unknown): void {
+    this._value = value
     this._state = READ
   }
 
@@ -222,53 +233,86 @@ const CHANGED = 2
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Beyond it a text would be a burden of its own. */
-const MAX_BATCH_TEXT = 1 << 20
+/** Records are parsed together up to this size: a larger text would not be a young object, and costs more than the join saves. */
+const JOINED_BYTES = 1 << 16
+/** A larger record is parsed on its own: the call is a small part of its cost. */
+const MAX_JOINED = 1 << 12
+
+const joined = Buffer.allocUnsafeSlow(JOINED_BYTES)
+joined[0] = 91
 
 /**
- * The bytes of messages that lie side by side, as those of a fetched batch do, as one text: a message's own is a slice of it, at a fraction
- * of what a conversion for each message costs. For use at once: nothing may be written into the bytes meanwhile.
+ * Reads the values of a batch. Records that are one plain object or array each are parsed together, as the items of one array. That takes
+ * a quarter less time than one call of the parser per record, which learns the shape of the objects anew each time.
+ *
+ * `inspect` has seen that the brackets of such a record close at its last byte and not before. Therefore, if the array is valid JSON, each
+ * record is exactly one item of it. If it is not, each record is parsed on its own, and the malformed one fails alone.
  */
-export class BatchText {
-  /** Index behind the last of its messages. */
-  readonly end: number
-  private readonly from: number
-  private readonly text: string | undefined
+export class BatchDecoder {
+  private readonly messages: readonly Message[]
+  private readonly depth: number
+  /** The messages from `start` to `end` were looked at; `needs` says what each of them needs, undefined: it is not raw JSON. */
+  private start = 0
+  private end = 0
+  private readonly needs: (Need | undefined)[] = []
 
-  /** Of the messages from `start` on whose bytes are in one buffer. */
-  constructor(messages: readonly Message[], start: number) {
-    const buffer = messages[start].payload?.buffer
-    let [bytes, from, to, end] = [0, Number.POSITIVE_INFINITY, 0, start]
-    for (; end < messages.length && to - from <= MAX_BATCH_TEXT; end++) {
-      const { payload } = messages[end]
-      if (payload?.buffer !== buffer) break
-      if (payload === null) continue
-      bytes += payload.length
-      if (payload.byteOffset < from) from = payload.byteOffset
-      if (payload.byteOffset + payload.length > to) to = payload.byteOffset + payload.length
-    }
-    this.end = end
-    this.from = from
-    const isDense = buffer !== undefined && end - start > 1 && to - from <= 2 * bytes
-    this.text = isDense ? Buffer.from(buffer, from, to - from).toString('latin1') : undefined
+  constructor(messages: readonly Message[], depth: number) {
+    this.messages = messages
+    this.depth = depth
   }
 
-  /** Undefined: they do not lie so close that it pays. */
-  latin1({ byteOffset, length }: Buffer): string | undefined {
-    const at = byteOffset - this.from
-    return this.text?.slice(at, at + length)
+  /** Reads the value of the message at `i`, unless that has been done. Call it in order. @throws {DecodeError} */
+  decode(i: number): void {
+    if (i >= this.end) this.readAhead(i)
+    this.messages[i].decode(this.depth, this.needs[i - this.start])
+  }
+
+  private readAhead(start: number): void {
+    const { messages, depth, needs } = this
+    needs.length = 0
+    let [i, count, at] = [start, 0, 1]
+    for (; i < messages.length && at + MAX_JOINED < JOINED_BYTES; i++) {
+      const payload = messages[i].rawJson
+      if (payload === null) {
+        needs.push(undefined)
+        continue
+      }
+      let need: Need = inspect(payload, depth)
+      if (need === Need.whole) {
+        if (payload.length > MAX_JOINED) need = Need.plain
+        else {
+          joined.set(payload, at)
+          at += payload.length
+          joined[at++] = 44
+          count++
+        }
+      }
+      needs.push(need)
+    }
+    this.start = start
+    this.end = i
+    if (count < 2) return
+    joined[at - 1] = 93
+    let values: unknown[]
+    try {
+      values = JSON.parse(joined.toString('latin1', 0, at)) as unknown[]
+    } catch {
+      return
+    }
+    let next = 0
+    for (let k = 0; k < needs.length; k++) if (needs[k] === Need.whole) messages[start + k].setParsed(values[next++])
   }
 }
 
-function decode(payload: Buffer | null, format: Format, depth: number, texts?: BatchText): unknown {
+function decode(payload: Buffer | null, format: Format, depth: number, known?: Need): unknown {
   if (format === 'bytes') return payload
   if (payload === null) throw new DecodeError('the record is a tombstone (null payload)')
   if (payload.length === 0) throw new DecodeError('the payload is empty')
   if (format === 'text') return decodeText(payload)
-  const need = inspect(payload, depth)
+  const need = known ?? inspect(payload, depth)
   if (need === Need.tooDeep) throw tooDeep(depth)
   // latin1 is several times faster than UTF-8, and right whenever no byte has its high bit set.
-  const text = need === Need.plain ? (texts?.latin1(payload) ?? payload.toString('latin1')) : decodeText(payload)
+  const text = need === Need.plain || need === Need.whole ? payload.toString('latin1') : decodeText(payload)
   try {
     return need === Need.exact ? parseJson(text, depth) : JSON.parse(text)
   } catch (error) {

@@ -5,7 +5,7 @@
 import type { Expression } from '../expressions/types.ts'
 import {
   type Arrival,
-  BatchText,
+  BatchDecoder,
   DataError,
   type Gap,
   jsonProblem,
@@ -361,16 +361,13 @@ export const checkTransform = (depth: number): Transform => ({
 })
 
 function decodeWhere(isRead: (m: Message) => boolean, depth: number, messages: Message[], out: Output): void {
-  let texts: BatchText | undefined
+  const decoder = new BatchDecoder(messages, depth)
   let passed: Message[] | undefined
   for (let i = 0; i < messages.length; i++) {
     const m = messages[i]
     try {
       if (m.failure) throw m.failure
-      if (isRead(m)) {
-        if (texts === undefined || i >= texts.end) texts = new BatchText(messages, i)
-        m.decode(depth, texts)
-      }
+      if (isRead(m)) decoder.decode(i)
       passed?.push(m)
     } catch (error) {
       // As a rule all pass, and the list is handed on as it is.
