@@ -104,6 +104,7 @@ it.each([
   ['items that only the join would balance', ['1,2', '[3', '4]']],
   ['two values in one record, none in the next', ['{},{}', '', '{}']],
   ['a string that only the next record closes', ['{"a":"', '"}', '{}']],
+  ['strings that only the join closes, with as many items as records', ['{"x":"', '{"},{"y":1}']],
   ['an escape at the end', ['{"a":"\\', '"}', '{}']],
   ['brackets of the other kind', ['[}', '{]', '{}']],
   ['one malformed record among good ones', ['{"a":1}', '{"a":01}', '{"a":2}']],
