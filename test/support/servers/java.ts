@@ -9,15 +9,17 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const KAFKA_VERSION = '4.1.0'
+/** A release of each line that tests run on. */
+export const KAFKA_RELEASES = { '3.9': '3.9.2', '4.1': KAFKA_VERSION, '4.3': '4.3.1' } as const
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const cache = join(root, '.cache', 'kafka')
 
-const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+const pom = (version: string): string => `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>local</groupId><artifactId>kafka-jars</artifactId><version>1</version>
   <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${KAFKA_VERSION}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${version}</version></dependency>
     <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
   </dependencies>
 </project>
@@ -36,8 +38,8 @@ export function hasCommand(command: string, ...args: string[]): boolean {
  * Directory of Kafka's jars, fetched on first use (about 46 MB).
  * @throws {Error} naming what to install when there is no Java or no Maven.
  */
-export async function kafkaJars(say: (line: string) => void): Promise<string> {
-  const lib = join(cache, KAFKA_VERSION)
+export async function kafkaJars(say: (line: string) => void, version: string = KAFKA_VERSION): Promise<string> {
+  const lib = join(cache, version)
   if (existsSync(lib)) return lib
   if (!hasCommand('java', '-version'))
     throw new Error('Kafka tests need Java 17 or later: install openjdk-17-jdk-headless, or set KAFKA_BROKERS')
@@ -45,10 +47,10 @@ export async function kafkaJars(say: (line: string) => void): Promise<string> {
   mkdirSync(cache, { recursive: true })
   return await locked(join(cache, 'lock'), () => {
     if (existsSync(lib)) return lib
-    say(`fetching Apache Kafka ${KAFKA_VERSION} with Maven into .cache/kafka`)
+    say(`fetching Apache Kafka ${version} with Maven into .cache/kafka`)
     const dir = mkdtempSync(join(cache, 'fetch-'))
     try {
-      writeFileSync(join(dir, 'pom.xml'), POM)
+      writeFileSync(join(dir, 'pom.xml'), pom(version))
       const jars = join(dir, 'lib')
       execFileSync('mvn', ['-q', '-B', '-Dstyle.color=never', 'dependency:copy-dependencies', `-DoutputDirectory=${jars}`], {
         cwd: dir,

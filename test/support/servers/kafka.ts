@@ -19,6 +19,10 @@ export interface KafkaOptions {
   dataDir?: string
   /** Broker settings over the defaults below. */
   properties?: Record<string, string | number>
+  /** Release of Apache Kafka; default: what all tests run on. */
+  version?: string
+  /** Brokers of one cluster have the same; default: a cluster of its own. */
+  clusterId?: string
   /** JVM flags; the default starts fast and stays small. */
   jvm?: readonly string[]
   say?: (line: string) => void
@@ -45,7 +49,7 @@ const START_TIMEOUT = 90_000
 const SMALL_JVM = ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
 
 export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServer> {
-  const lib = await kafkaJars(options.say ?? (line => process.stderr.write(`${line}\n`)))
+  const lib = await kafkaJars(options.say ?? (line => process.stderr.write(`${line}\n`)), options.version)
   // Another process may take a free port between our look and the broker's bind.
   for (let attempt = 1; ; attempt++) {
     const broker = new Broker(lib, options, await freePorts(2))
@@ -66,6 +70,7 @@ class Broker implements KafkaServer {
   private readonly lib: string
   private readonly jvm: readonly string[]
   private readonly dir: string
+  private readonly clusterId: string
   private readonly temporary: boolean
   private readonly process: ServerProcess
 
@@ -74,6 +79,7 @@ class Broker implements KafkaServer {
     this.jvm = options.jvm ?? SMALL_JVM
     this.port = options.port ?? free
     this.brokers = `127.0.0.1:${options.advertisedPort ?? this.port}`
+    this.clusterId = options.clusterId ?? randomBytes(16).toString('base64url')
     this.temporary = options.dataDir === undefined
     if (options.dataDir !== undefined) mkdirSync(options.dataDir, { recursive: true })
     this.dir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'kafka-'))
@@ -94,7 +100,6 @@ class Broker implements KafkaServer {
   /** A directory from an earlier broker keeps its cluster id and data. */
   async format(): Promise<void> {
     if (existsSync(join(this.dir, 'data', 'meta.properties'))) return
-    const id = randomBytes(16).toString('base64url')
     await promisify(execFile)('java', [
       ...SMALL_JVM,
       '-cp',
@@ -102,7 +107,7 @@ class Broker implements KafkaServer {
       'kafka.tools.StorageTool',
       'format',
       // Joined: an id may begin with a dash.
-      `--cluster-id=${id}`,
+      `--cluster-id=${this.clusterId}`,
       '-c',
       this.settings,
     ])

@@ -1,0 +1,259 @@
+/** One row of the matrix: a pair under load, a fault, and the account of every record afterwards. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { get } from '../../e2e/lib/http.ts'
+import { seeded } from '../../support/random.ts'
+import { type Runner, startRunner, tempDir } from '../../support/runner.ts'
+import { freePorts } from '../../support/servers/ports.ts'
+import { eventually } from '../../support/eventually.ts'
+import type { Fault } from './faults.ts'
+import type { OpenPair, Pair } from './pairs.ts'
+import type { KafkaLine, Peers } from './peers.ts'
+import { KEYS, Numbers, type Verdict } from './records.ts'
+import { writeFileSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+export interface Result extends Verdict {
+  readonly pair: Pair
+  readonly fault: string
+  readonly kafka: KafkaLine
+  readonly records: number
+  /** From the end of the fault until a record of each key that was sent then has arrived. */
+  readonly seconds: number
+  readonly ready: string
+}
+
+const PIECE = 20
+const PAUSE = 50
+const ARRIVAL = 90_000
+
+/** Everything that a fault needs. */
+export class Scene {
+  readonly pair: Pair
+  readonly peers: Peers
+  readonly random: () => number
+  readonly fleet: Fleet
+  readonly feed: Feed
+  readonly cwd: string
+  private readonly open: OpenPair
+  recovered = Number.NaN
+
+  constructor(pair: Pair, peers: Peers, seed: number, open: OpenPair, cwd: string) {
+    this.pair = pair
+    this.peers = peers
+    this.random = seeded(seed)
+    this.open = open
+    this.cwd = cwd
+    this.fleet = new Fleet(open, cwd)
+    this.feed = new Feed(open)
+  }
+
+  /** The fault is over: how long until a record of each key arrives that is sent now. */
+  async over(): Promise<void> {
+    const start = performance.now()
+    const sent = await this.feed.once(KEYS)
+    await this.arrived(sent.map(r => r.id))
+    this.recovered = (performance.now() - start) / 1000
+  }
+
+  async arrived(ids: readonly number[]): Promise<void> {
+    const by = { interval: 100, timeout: ARRIVAL }
+    await eventually(async () => {
+      const seen = (await this.open.read()).map(({ text }) => JSON.parse(text) as { id: number; key: string; n: number })
+      const newest = new Map(seen.map(r => [r.key, r.n]))
+      const found = new Set(seen.map(r => Number(r.id)))
+      const { made } = this.feed.numbers
+      const missing = ids.filter(id => (this.pair.latest ? (newest.get(made[id].key) ?? 0) < made[id].n : !found.has(id)))
+      if (missing.length > 0)
+        throw new Error(`${missing.length} of ${ids.length} records have not arrived, among them ${missing.slice(0, 5).join(' ')}`)
+    }, by)
+  }
+}
+
+/** A live input, in small pieces, while the fault goes on. */
+export class Feed {
+  readonly numbers = new Numbers()
+  private readonly open: OpenPair
+  private running: Promise<void> | undefined
+  private over = true
+
+  constructor(open: OpenPair) {
+    this.open = open
+  }
+
+  start(): void {
+    this.over = false
+    this.running = (async () => {
+      while (!this.over) {
+        await this.open.write(this.numbers.next(PIECE))
+        await sleep(PAUSE)
+      }
+    })()
+    this.running.catch(() => {})
+  }
+
+  /** @returns when nothing is on its way to the source any more. */
+  async stop(): Promise<void> {
+    this.over = true
+    await this.running
+  }
+
+  /** A burst, so that the runner is busy with what has just come. */
+  async burst(): Promise<void> {
+    await this.stop()
+    await this.open.write(this.numbers.next(400))
+  }
+
+  async once(count: number): Promise<{ id: number }[]> {
+    const going = !this.over
+    await this.stop()
+    const records = this.numbers.next(count)
+    await this.open.write(records)
+    if (going) this.start()
+    return records
+  }
+}
+
+/** The processes of one pair. */
+export class Fleet {
+  private readonly open: OpenPair
+  private readonly cwd: string
+  private readonly members: { runner: Runner; port: number }[] = []
+  /** More environment for the next start. */
+  readonly env: Record<string, string> = {}
+  readonly watch = new Watch()
+
+  constructor(open: OpenPair, cwd: string) {
+    this.open = open
+    this.cwd = cwd
+  }
+
+  runner(i = 0): Runner {
+    return this.members[i].runner
+  }
+
+  /** Starts the process with this number, again where it has ended. */
+  async start(i = 0): Promise<void> {
+    const port = this.members[i]?.port ?? (await freePorts(1))[0]
+    const state = join(this.cwd, `state-${i}`)
+    mkdirSync(state, { recursive: true })
+    const env = { ...this.open.env, ...this.env, PORT: String(port), INSTANCE: String(i), RUNNER_STATE_DIR: state }
+    this.members[i] = { port, runner: startRunner(['run', 'pipeline.yaml', '--log-format', 'json'], { cwd: this.cwd, env }) }
+    if (i === 0) this.watch.port = port
+  }
+
+  async ready(i = 0): Promise<void> {
+    const { runner, port } = this.members[i]
+    const check = async (): Promise<void> => {
+      const { status, body } = await get(port, '/ready')
+      if (status !== 200) throw new Error(`/ready is ${status}: ${body}`)
+    }
+    await eventually(check, { by: runner, timeout: ARRIVAL })
+  }
+
+  async kill(i = 0): Promise<void> {
+    this.runner(i).kill('SIGKILL')
+    await this.runner(i).exited
+  }
+
+  async terminate(): Promise<void> {
+    for (const { runner } of this.members) if (!runner.endedUnasked) runner.kill('SIGTERM')
+    for (const { runner } of this.members) await runner.exited
+  }
+
+  async end(): Promise<void> {
+    this.watch.stop()
+    for (const { runner } of this.members) {
+      runner.kill('SIGCONT')
+      runner.kill('SIGKILL')
+      await runner.exited
+    }
+  }
+}
+
+/** What `/ready` of a process said, all the time. */
+export class Watch {
+  port = 0
+  private readonly samples: { at: number; status: number; reason: string }[] = []
+  private timer: NodeJS.Timeout | undefined
+  private started = 0
+
+  start(): void {
+    this.started = performance.now()
+    const look = async (): Promise<void> => {
+      const at = (performance.now() - this.started) / 1000
+      const { status, body } = await get(this.port, '/ready')
+      this.samples.push({ at, status, reason: reasonOf(body) })
+      this.timer = setTimeout(() => void look(), 200)
+    }
+    void look()
+  }
+
+  stop(): void {
+    clearTimeout(this.timer)
+  }
+
+  /** For the page: when it was not ready, and why. */
+  get summary(): string {
+    const spans: { from: number; to: number; status: number; reason: string }[] = []
+    let before: (typeof spans)[number] | undefined
+    for (const { at, status, reason } of this.samples) {
+      if (before) before.to = at
+      if (status === 200) before = undefined
+      else if (before?.status !== status) spans.push((before = { from: at, to: at, status, reason }))
+      else before.reason ||= reason
+    }
+    const no = spans.filter(s => s.status === 503)
+    const down = spans.filter(s => s.status === 0)
+    const of = (list: typeof spans): string =>
+      list.length === 1 ? `from ${list[0].from.toFixed(1)} s to ${list[0].to.toFixed(1)} s` : `${list.length} times`
+    const parts: string[] = []
+    if (down.length > 0) parts.push(`no answer ${of(down)}`)
+    if (no.length > 0) parts.push(`503 ${of(no)}${no.find(s => s.reason)?.reason ? `: ${no.find(s => s.reason)!.reason}` : ''}`)
+    return parts.length === 0 ? '200 throughout' : parts.join('; ')
+  }
+}
+
+function reasonOf(body: string): string {
+  try {
+    const { pipelines } = JSON.parse(body) as { pipelines: { reasons: { kind: string; name: string; reason: string }[] }[] }
+    const [first] = pipelines.flatMap(p => p.reasons)
+    return first ? `${first.kind} ${first.name}, ${first.reason}`.replaceAll(/\d{4,}/g, '…').slice(0, 90) : ''
+  } catch {
+    return ''
+  }
+}
+
+/** @throws {Error} when a process ends by itself, or the records do not arrive: with its output. */
+export async function runRow(pair: Pair, fault: Fault, peers: Peers, seed: number): Promise<Result> {
+  const cwd = tempDir()
+  const open = await pair.open(peers, cwd)
+  writeFileSync(join(cwd, 'pipeline.yaml'), open.yaml)
+  const scene = new Scene(pair, peers, seed, open, cwd)
+  const { fleet, feed } = scene
+  try {
+    await fault.prepare?.(scene)
+    await fleet.start()
+    await fleet.ready()
+    await scene.arrived((await feed.once(KEYS)).map(r => r.id))
+    fleet.watch.start()
+    feed.start()
+    await fault.strike(scene)
+    if (Number.isNaN(scene.recovered)) await scene.over()
+    await feed.stop()
+    fleet.watch.stop()
+    const { made } = feed.numbers
+    // What is lost, is missing for good: the account below counts it.
+    await scene
+      .arrived(made.map(r => r.id))
+      .catch((error: unknown) => process.stderr.write(`${pair.name}, ${fault.name}: ${String(error)}\n`))
+    await fleet.terminate()
+    const verdict = pair.judge(made, await open.read())
+    const { line: kafka } = peers
+    return { pair, fault: fault.name, kafka, records: made.length, ...verdict, seconds: scene.recovered, ready: fleet.watch.summary }
+  } finally {
+    await feed.stop().catch(() => {})
+    await fleet.end()
+    await fault.restore?.(scene)
+    await open.close()
+  }
+}
