@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Api } from '../lib/kafka-proxy.ts'
 import type { Pair } from './pairs.ts'
-import type { HttpPeer, PeerName } from './peers.ts'
+import type { PeerName, Peers } from './peers.ts'
+import type { TcpProxy } from '../../support/tcp-proxy.ts'
 import type { Scene } from './row.ts'
 
 export interface Fault {
@@ -12,9 +13,11 @@ export interface Fault {
   touches(pair: Pair): boolean
   /** Before the first start. */
   prepare?(scene: Scene): Promise<void>
-  /** Returns when the fault is over; a record of each key is then sent, unless it has called `over` itself. */
-  strike(scene: Scene): Promise<void>
-  restore?(scene: Scene): Promise<void>
+  /** It strikes at whatever comes next at a server: one pair at a time. */
+  readonly alone?: boolean
+  /** Of several pairs at once. Returns when the fault is over; a record of each key is then sent, unless it has called `over` itself. */
+  strike(scenes: readonly Scene[], peers: Peers): Promise<void>
+  restore?(peers: Peers): Promise<void>
 }
 
 const SERVERS = { kafka: 'Kafka', postgres: 'PostgreSQL', redis: 'Redis', http: 'the HTTP service' } as const
@@ -25,19 +28,25 @@ const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1', '/usr/l
 const always = (): boolean => true
 const talksTo = (peer: PeerName) => (pair: Pair) => pair.peers.includes(peer)
 
+const each =
+  (work: (scene: Scene) => Promise<void>) =>
+  async (scenes: readonly Scene[]): Promise<void> =>
+    void (await Promise.all(scenes.map(scene => scene.attempt(() => work(scene)))))
+const allOver = each(scene => scene.over())
+
 /** Feeding pauses, in the middle of a burst, while the server that is fed is away. */
-async function away({ pair, feed }: Scene, peer: PeerName, work: () => Promise<void>): Promise<void> {
-  if (pair.fedBy !== peer) return await work()
-  await feed.burst()
+async function away(scenes: readonly Scene[], peer: PeerName, work: () => Promise<void>): Promise<void> {
+  const fed = scenes.filter(({ pair }) => pair.fedBy === peer)
+  await each(({ feed }) => feed.burst())(fed)
   await work()
-  feed.start()
+  for (const { feed } of fed) feed.start()
 }
 
 const PROCESS: Fault[] = [
   {
     name: 'the process is killed (SIGKILL) 4 times',
     touches: always,
-    async strike(scene) {
+    strike: each(async scene => {
       const { fleet, random } = scene
       for (let i = 0; i < 4; i++) {
         // One of them dies while it starts.
@@ -46,12 +55,12 @@ const PROCESS: Fault[] = [
         await fleet.kill()
         await fleet.start()
       }
-    },
+    }),
   },
   {
     name: 'the process is stopped (SIGTERM) and started 3 times',
     touches: always,
-    async strike({ fleet, random }) {
+    strike: each(async ({ fleet, random }) => {
       for (let i = 0; i < 3; i++) {
         await fleet.ready()
         await sleep(200 + random() * 800)
@@ -59,22 +68,22 @@ const PROCESS: Fault[] = [
         await fleet.runner().exit(0)
         await fleet.start()
       }
-    },
+    }),
   },
   {
     name: 'the process is frozen (SIGSTOP) for 12 s',
     touches: always,
-    async strike({ fleet, random }) {
+    strike: each(async ({ fleet, random }) => {
       await sleep(random() * 500)
       fleet.runner().kill('SIGSTOP')
       await sleep(12_000)
       fleet.runner().kill('SIGCONT')
-    },
+    }),
   },
   {
     name: 'one of 2 processes is frozen until the other has taken over',
     touches: pair => pair.shared && pair.source !== 'embedded',
-    async strike(scene) {
+    strike: each(async scene => {
       const { fleet, random } = scene
       await fleet.start(1)
       await fleet.ready(1)
@@ -83,12 +92,12 @@ const PROCESS: Fault[] = [
       await scene.over()
       fleet.runner(0).kill('SIGCONT')
       await sleep(1_500)
-    },
+    }),
   },
   {
     name: 'one of 2 processes is killed',
     touches: pair => pair.shared,
-    async strike(scene) {
+    strike: each(async scene => {
       const { fleet, random } = scene
       await fleet.start(1)
       await fleet.ready(1)
@@ -97,7 +106,7 @@ const PROCESS: Fault[] = [
       await scene.over()
       await fleet.start(0)
       await fleet.ready(0)
-    },
+    }),
   },
   {
     name: 'the wall clock is set 1 h back, 1 day ahead, and right again',
@@ -112,116 +121,125 @@ const PROCESS: Fault[] = [
         FAKETIME_DONT_FAKE_MONOTONIC: '1',
       })
     },
-    async strike({ cwd }) {
+    strike: each(async ({ cwd }) => {
       for (const offset of ['-3600', '+86400', '+0']) {
         writeFileSync(join(cwd, 'clock'), offset)
         await sleep(1_500)
       }
-    },
+    }),
   },
 ]
 
-const server = (peer: PeerName): Fault[] => [
-  {
-    name: `${SERVERS[peer]} is restarted`,
-    touches: pair => talksTo(peer)(pair) && peer !== 'http',
-    strike: scene => away(scene, peer, async () => await (await scene.peers.named(peer)).restart()),
-  },
-  {
-    name: `${SERVERS[peer]} is killed and away for 4 s, twice`,
-    touches: talksTo(peer),
-    async strike(scene) {
-      const at = await scene.peers.named(peer)
-      for (let i = 0; i < 2; i++) {
-        await away(scene, peer, async () => {
-          await at.kill()
-          await sleep(4_000)
-          await at.restart()
+const server = (peer: PeerName): Fault[] => {
+  const touches = talksTo(peer)
+  const proxyOf = async (peers: Peers): Promise<TcpProxy> => (await peers.named(peer)).proxy
+  const restore = async (peers: Peers): Promise<void> => {
+    const proxy = await proxyOf(peers)
+    proxy.latency(0)
+    proxy.bandwidth(0)
+    proxy.restore()
+  }
+  return [
+    {
+      name: `${SERVERS[peer]} is restarted`,
+      touches: pair => touches(pair) && peer === 'kafka',
+      strike: (scenes, peers) => away(scenes, peer, async () => await (await peers.named(peer)).restart()),
+    },
+    {
+      name: `${SERVERS[peer]} is killed and away for 4 s, twice`,
+      touches,
+      async strike(scenes, peers) {
+        const at = await peers.named(peer)
+        for (let i = 0; i < 2; i++) {
+          await away(scenes, peer, async () => {
+            await at.kill()
+            await sleep(4_000)
+            await at.restart()
+          })
+          await sleep(500 + scenes[0].random() * 1_000)
+        }
+      },
+    },
+    {
+      name: `${SERVERS[peer]} accepts and does not answer for 12 s`,
+      touches,
+      async strike(scenes, peers) {
+        const at = await peers.named(peer)
+        await away(scenes, peer, async () => {
+          at.pause()
+          await sleep(12_000)
+          at.resume()
         })
-        await sleep(500 + scene.random() * 1_000)
-      }
+      },
     },
-  },
-  {
-    name: `${SERVERS[peer]} accepts and does not answer for 12 s`,
-    touches: talksTo(peer),
-    async strike(scene) {
-      const at = await scene.peers.named(peer)
-      await away(scene, peer, async () => {
-        at.pause()
+    {
+      name: `connections to ${SERVERS[peer]} are reset 10 times`,
+      touches,
+      async strike([{ random }], peers) {
+        const proxy = await proxyOf(peers)
+        for (let i = 0; i < 10; i++) {
+          await sleep(200 + random() * 500)
+          proxy.cut()
+          await sleep(20)
+          proxy.restore()
+        }
+      },
+      restore,
+    },
+    {
+      name: `connections to ${SERVERS[peer]} are half open for 12 s`,
+      touches,
+      async strike([{ random }], peers) {
+        const proxy = await proxyOf(peers)
+        await sleep(random() * 500)
+        proxy.freeze()
         await sleep(12_000)
-        at.resume()
-      })
-    },
-  },
-  {
-    name: `connections to ${SERVERS[peer]} are reset 10 times`,
-    touches: talksTo(peer),
-    async strike(scene) {
-      const { proxy } = await scene.peers.named(peer)
-      for (let i = 0; i < 10; i++) {
-        await sleep(200 + scene.random() * 500)
-        proxy.cut()
-        await sleep(20)
         proxy.restore()
-      }
+      },
+      restore,
     },
-    restore: async ({ peers }) => (await peers.named(peer)).proxy.restore(),
-  },
-  {
-    name: `connections to ${SERVERS[peer]} are half open for 12 s`,
-    touches: talksTo(peer),
-    async strike(scene) {
-      const { proxy } = await scene.peers.named(peer)
-      await sleep(scene.random() * 500)
-      proxy.freeze()
-      await sleep(12_000)
-      proxy.restore()
+    {
+      name: `connections to ${SERVERS[peer]} stall, new ones work`,
+      touches,
+      async strike(scenes, peers) {
+        const proxy = await proxyOf(peers)
+        await sleep(scenes[0].random() * 500)
+        proxy.stall()
+        await allOver(scenes)
+        proxy.restore()
+      },
+      restore,
     },
-    restore: async ({ peers }) => (await peers.named(peer)).proxy.restore(),
-  },
-  {
-    name: `connections to ${SERVERS[peer]} stall, new ones work`,
-    touches: talksTo(peer),
-    async strike(scene) {
-      const { proxy } = await scene.peers.named(peer)
-      await sleep(scene.random() * 500)
-      proxy.stall()
-      await scene.over()
-      proxy.restore()
+    {
+      name: `connections to ${SERVERS[peer]} have 200 ms of latency and 50 kB/s`,
+      touches: pair => touches(pair) && peer !== 'redis',
+      async strike(_, peers) {
+        const proxy = await proxyOf(peers)
+        proxy.latency(200)
+        proxy.bandwidth(50_000)
+        await sleep(6_000)
+        proxy.latency(0)
+        proxy.bandwidth(0)
+      },
+      restore,
     },
-    restore: async ({ peers }) => (await peers.named(peer)).proxy.restore(),
-  },
-  {
-    name: `connections to ${SERVERS[peer]} have 200 ms of latency and 50 kB/s`,
-    touches: talksTo(peer),
-    async strike(scene) {
-      const { proxy } = await scene.peers.named(peer)
-      proxy.latency(200)
-      proxy.bandwidth(50_000)
-      await sleep(6_000)
-      proxy.latency(0)
-      proxy.bandwidth(0)
-    },
-    async restore({ peers }) {
-      const { proxy } = await peers.named(peer)
-      proxy.latency(0)
-      proxy.bandwidth(0)
-    },
-  },
-]
+  ]
+}
 
 /** The steps of a transaction, in their order. */
 const STEPS: readonly Api[] = ['AddPartitionsToTxn', 'Produce', 'AddOffsetsToTxn', 'TxnOffsetCommit', 'EndTxn']
 const transactional = (pair: Pair): boolean => pair.delivery === 'exactly_once' && pair.sink === 'kafka'
+/** Only a source that is a group of the brokers commits its offsets in the transaction. */
+const stepsOf = (pair: Pair): Api[] => STEPS.filter(step => pair.source === 'kafka' || !/Offset/.test(step))
 
 const KAFKA: Fault[] = [
   {
     name: 'the process is killed before and after each step of a transaction',
     touches: transactional,
-    async strike({ fleet, peers, random, pair }) {
+    alone: true,
+    strike: each(async ({ fleet, peers, random, pair }) => {
       const { strikes } = await peers.kafka()
-      for (const step of STEPS.filter(s => has(pair, s))) {
+      for (const step of stepsOf(pair)) {
         for (const moment of ['before', 'after'] as const) {
           await fleet.ready()
           await strikes.arm(step, moment, 1 + Math.floor(random() * 3), () => fleet.runner().kill('SIGKILL'))
@@ -229,44 +247,33 @@ const KAFKA: Fault[] = [
           await fleet.start()
         }
       }
-    },
+    }),
   },
   {
     name: 'requests of each step of a transaction, or their answers, are lost or late',
     touches: transactional,
-    async strike({ peers, random, pair }) {
+    alone: true,
+    strike: each(async ({ peers, random, pair }) => {
       const { strikes } = await peers.kafka()
-      for (const step of STEPS.filter(s => has(pair, s)))
+      for (const step of stepsOf(pair))
         for (const moment of ['before', 'after', 'late'] as const) await strikes.arm(step, moment, 1 + Math.floor(random() * 3))
-    },
+    }),
   },
 ]
-/** Only a source that is a group of the brokers commits its offsets in the transaction. */
-const has = (pair: Pair, step: Api): boolean => pair.source === 'kafka' || !/Offset/.test(step)
 
+const service = (name: string, status: number, ms: number): Fault => ({
+  name,
+  touches: talksTo('http'),
+  async strike(_, peers) {
+    const peer = await peers.http()
+    peer.status = status
+    await sleep(ms)
+    peer.status = 200
+  },
+})
 const HTTP: Fault[] = [
-  {
-    name: 'the HTTP service answers 503 for 4 s',
-    touches: talksTo('http'),
-    async strike({ peers }) {
-      const peer: HttpPeer = await peers.http()
-      peer.status = 503
-      await sleep(4_000)
-      peer.status = 200
-    },
-    restore: async ({ peers }) => void ((await peers.http()).status = 200),
-  },
-  {
-    name: 'the HTTP service takes requests and breaks the connection for 2 s',
-    touches: talksTo('http'),
-    async strike({ peers }) {
-      const peer: HttpPeer = await peers.http()
-      peer.status = 0
-      await sleep(2_000)
-      peer.status = 200
-    },
-    restore: async ({ peers }) => void ((await peers.http()).status = 200),
-  },
+  service('the HTTP service answers 503 for 4 s', 503, 4_000),
+  service('the HTTP service takes requests and breaks the connection for 2 s', 0, 2_000),
 ]
 
 export const FAULTS: readonly Fault[] = [

@@ -251,10 +251,10 @@ const SINKS = {
     peer: 'http',
     async open({ peers, name }) {
       const peer = await peers.http()
-      const from = peer.delivered.length
       return {
         yaml: `http: { url: "http://${peer.address}/${name}", timeout: 5s }`,
-        read: async () => peer.delivered.slice(from).map(({ body, idempotencyKey }) => ({ text: body, key: idempotencyKey })),
+        read: async () =>
+          peer.delivered.filter(({ path }) => path === `/${name}`).map(({ body, idempotencyKey }) => ({ text: body, key: idempotencyKey })),
       }
     },
   },

@@ -35,6 +35,7 @@ export interface PostgresPeer extends Peer {
 }
 
 export interface Delivered {
+  readonly path: string
   readonly body: string
   readonly idempotencyKey: string
 }
@@ -162,7 +163,11 @@ async function httpPeer(): Promise<HttpPeer> {
       request.on('end', () => {
         const answer = (): void => {
           if (peer.status === 503) return void response.writeHead(503).end()
-          delivered.push({ body: Buffer.concat(chunks).toString(), idempotencyKey: String(request.headers['idempotency-key'] ?? '') })
+          delivered.push({
+            path: request.url ?? '',
+            body: Buffer.concat(chunks).toString(),
+            idempotencyKey: String(request.headers['idempotency-key'] ?? ''),
+          })
           if (peer.status === 0) request.socket.resetAndDestroy()
           else response.writeHead(200).end()
         }

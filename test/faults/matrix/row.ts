@@ -1,16 +1,17 @@
-/** One row of the matrix: a pair under load, a fault, and the account of every record afterwards. */
+/** Rows of the matrix: pairs under load, a fault that strikes them at once, and the account of every record afterwards. */
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { get } from '../../e2e/lib/http.ts'
 import { seeded } from '../../support/random.ts'
 import { type Runner, startRunner, tempDir } from '../../support/runner.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { eventually } from '../../support/eventually.ts'
+import type { Watched } from '../../support/watched.ts'
 import type { Fault } from './faults.ts'
 import type { OpenPair, Pair } from './pairs.ts'
 import type { KafkaLine, Peers } from './peers.ts'
 import { KEYS, Numbers, type Verdict } from './records.ts'
-import { writeFileSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
 
 export interface Result extends Verdict {
   readonly pair: Pair
@@ -20,9 +21,11 @@ export interface Result extends Verdict {
   /** From the end of the fault until a record of each key that was sent then has arrived. */
   readonly seconds: number
   readonly ready: string
+  /** Why it is no good, beside the numbers. */
+  readonly problem?: string
 }
 
-const PIECE = 20
+const PIECE = 10
 const PAUSE = 50
 const ARRIVAL = 90_000
 
@@ -34,8 +37,10 @@ export class Scene {
   readonly fleet: Fleet
   readonly feed: Feed
   readonly cwd: string
-  private readonly open: OpenPair
+  readonly open: OpenPair
   recovered = Number.NaN
+  /** The first one: a process ended by itself, records did not arrive… */
+  problem: unknown
 
   constructor(pair: Pair, peers: Peers, seed: number, open: OpenPair, cwd: string) {
     this.pair = pair
@@ -47,6 +52,16 @@ export class Scene {
     this.feed = new Feed(open)
   }
 
+  /** The other pairs of the run go on without it. */
+  async attempt(work: () => Promise<void>): Promise<void> {
+    if (this.problem !== undefined) return
+    try {
+      await work()
+    } catch (error) {
+      this.problem = error
+    }
+  }
+
   /** The fault is over: how long until a record of each key arrives that is sent now. */
   async over(): Promise<void> {
     const start = performance.now()
@@ -56,7 +71,7 @@ export class Scene {
   }
 
   async arrived(ids: readonly number[]): Promise<void> {
-    const by = { interval: 100, timeout: ARRIVAL }
+    const by = { interval: 250, timeout: ARRIVAL, by: this.fleet }
     await eventually(async () => {
       const seen = (await this.open.read()).map(({ text }) => JSON.parse(text) as { id: number; key: string; n: number })
       const newest = new Map(seen.map(r => [r.key, r.n]))
@@ -100,7 +115,7 @@ export class Feed {
   /** A burst, so that the runner is busy with what has just come. */
   async burst(): Promise<void> {
     await this.stop()
-    await this.open.write(this.numbers.next(400))
+    await this.open.write(this.numbers.next(200))
   }
 
   async once(count: number): Promise<{ id: number }[]> {
@@ -114,13 +129,15 @@ export class Feed {
 }
 
 /** The processes of one pair. */
-export class Fleet {
+export class Fleet implements Watched {
   private readonly open: OpenPair
   private readonly cwd: string
   private readonly members: { runner: Runner; port: number }[] = []
   /** More environment for the next start. */
   readonly env: Record<string, string> = {}
   readonly watch = new Watch()
+  /** All processes so far. */
+  private readonly log: Runner[] = []
 
   constructor(open: OpenPair, cwd: string) {
     this.open = open
@@ -138,6 +155,7 @@ export class Fleet {
     mkdirSync(state, { recursive: true })
     const env = { ...this.open.env, ...this.env, PORT: String(port), INSTANCE: String(i), RUNNER_STATE_DIR: state }
     this.members[i] = { port, runner: startRunner(['run', 'pipeline.yaml', '--log-format', 'json'], { cwd: this.cwd, env }) }
+    this.log.push(this.members[i].runner)
     if (i === 0) this.watch.port = port
   }
 
@@ -155,6 +173,14 @@ export class Fleet {
     await this.runner(i).exited
   }
 
+  get endedUnasked(): boolean {
+    return this.members.some(({ runner }) => runner.endedUnasked)
+  }
+
+  describe(problem: string): string {
+    return this.members.map(({ runner }) => runner.describe(problem)).join('\n')
+  }
+
   async terminate(): Promise<void> {
     for (const { runner } of this.members) if (!runner.endedUnasked) runner.kill('SIGTERM')
     for (const { runner } of this.members) await runner.exited
@@ -162,6 +188,7 @@ export class Fleet {
 
   async end(): Promise<void> {
     this.watch.stop()
+    if (process.env.FAULT_LOG) appendFileSync(process.env.FAULT_LOG, this.log.map(runner => runner.describe('log')).join('\n'))
     for (const { runner } of this.members) {
       runner.kill('SIGCONT')
       runner.kill('SIGKILL')
@@ -215,45 +242,70 @@ export class Watch {
 
 function reasonOf(body: string): string {
   try {
-    const { pipelines } = JSON.parse(body) as { pipelines: { reasons: { kind: string; name: string; reason: string }[] }[] }
+    const { pipelines } = JSON.parse(body) as { pipelines: { reasons: { kind: string; name: string | null; reason: string }[] }[] }
     const [first] = pipelines.flatMap(p => p.reasons)
-    return first ? `${first.kind} ${first.name}, ${first.reason}`.replaceAll(/\d{4,}/g, '…').slice(0, 90) : ''
+    return first
+      ? `${first.kind}${first.name === null ? '' : ` ${first.name}`}, ${first.reason}`.replaceAll(/\d{4,}/g, '…').slice(0, 90)
+      : ''
   } catch {
     return ''
   }
 }
 
-/** @throws {Error} when a process ends by itself, or the records do not arrive: with its output. */
-export async function runRow(pair: Pair, fault: Fault, peers: Peers, seed: number): Promise<Result> {
-  const cwd = tempDir()
-  const open = await pair.open(peers, cwd)
-  writeFileSync(join(cwd, 'pipeline.yaml'), open.yaml)
-  const scene = new Scene(pair, peers, seed, open, cwd)
-  const { fleet, feed } = scene
+/** Each pair is a row. Whatever goes wrong with one is in its result. */
+export async function runRows(pairs: readonly Pair[], fault: Fault, peers: Peers, seed: number): Promise<Result[]> {
+  const scenes: Scene[] = []
+  const each = (work: (scene: Scene) => Promise<void>): Promise<unknown> =>
+    Promise.all(scenes.map(scene => scene.attempt(() => work(scene))))
   try {
-    await fault.prepare?.(scene)
-    await fleet.start()
-    await fleet.ready()
-    await scene.arrived((await feed.once(KEYS)).map(r => r.id))
-    fleet.watch.start()
-    feed.start()
-    await fault.strike(scene)
-    if (Number.isNaN(scene.recovered)) await scene.over()
-    await feed.stop()
-    fleet.watch.stop()
-    const { made } = feed.numbers
-    // What is lost, is missing for good: the account below counts it.
-    await scene
-      .arrived(made.map(r => r.id))
-      .catch((error: unknown) => process.stderr.write(`${pair.name}, ${fault.name}: ${String(error)}\n`))
-    await fleet.terminate()
-    const verdict = pair.judge(made, await open.read())
-    const { line: kafka } = peers
-    return { pair, fault: fault.name, kafka, records: made.length, ...verdict, seconds: scene.recovered, ready: fleet.watch.summary }
+    for (const [i, pair] of pairs.entries()) {
+      const cwd = tempDir()
+      const open = await pair.open(peers, cwd)
+      writeFileSync(join(cwd, 'pipeline.yaml'), open.yaml)
+      scenes.push(new Scene(pair, peers, seed + i, open, cwd))
+    }
+    await each(async scene => {
+      await fault.prepare?.(scene)
+      await scene.fleet.start()
+      await scene.fleet.ready()
+      await scene.arrived((await scene.feed.once(KEYS)).map(r => r.id))
+    })
+    for (const { fleet, feed } of scenes) {
+      fleet.watch.start()
+      feed.start()
+    }
+    await fault.strike(scenes, peers)
+    await each(async scene => {
+      await scene.feed.stop()
+      if (Number.isNaN(scene.recovered)) await scene.over()
+      scene.fleet.watch.stop()
+      await scene.arrived(scene.feed.numbers.made.map(r => r.id))
+    })
+    return await Promise.all(scenes.map(scene => account(scene, fault)))
   } finally {
-    await feed.stop().catch(() => {})
-    await fleet.end()
-    await fault.restore?.(scene)
-    await open.close()
+    for (const { fleet, feed, open } of scenes) {
+      await feed.stop().catch(() => {})
+      await fleet.end()
+      await open.close()
+    }
+    await fault.restore?.(peers)
+  }
+}
+
+async function account({ pair, peers, fleet, feed, open, recovered, problem }: Scene, fault: Fault): Promise<Result> {
+  fleet.watch.stop()
+  await feed.stop().catch(() => {})
+  await fleet.terminate()
+  const { made } = feed.numbers
+  const verdict = pair.judge(made, await open.read())
+  return {
+    pair,
+    fault: fault.name,
+    kafka: peers.line,
+    records: made.length,
+    ...verdict,
+    seconds: recovered,
+    ready: fleet.watch.summary,
+    ...(problem !== undefined && { problem: problem instanceof Error ? problem.message : String(problem) }),
   }
 }
