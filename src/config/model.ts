@@ -70,6 +70,12 @@ export interface LimitsConfig {
   readonly depth?: number
   /** Bytes of state of all lanes in this process. */
   readonly state?: number
+  /** Messages that one record, body or query result may become. */
+  readonly messages?: number
+  /** Bytes that one compressed record batch may hold. */
+  readonly batch?: number
+  /** Bytes of input that the sources of this process hold together. */
+  readonly input?: number
 }
 
 export interface MetricsConfig {

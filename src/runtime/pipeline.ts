@@ -6,6 +6,7 @@ import { Assignment } from './assignment.ts'
 import type { Built, BuiltSource } from './build.ts'
 import type { Clock } from '../kit/clock.ts'
 import type { Lane } from './lane.ts'
+import { useLimits } from '../kit/limits.ts'
 import { pause } from '../kit/pause.ts'
 import { isMistake } from '../kit/plugin-error.ts'
 import { describeReason, type Finding, peerProblem, Readiness, type Reason, Trouble } from './readiness.ts'
@@ -79,10 +80,15 @@ export class PipelineRun {
 
   /** Runs to the end. Resolves when everything is settled and closed. @throws what made the pipeline stop. */
   async run(): Promise<void> {
-    // What hangs (a plugin that never answers) is left behind once the run has failed or its deadline has passed.
-    await Promise.race([this.work(), this.failed.promise])
-    this.cancelDeadline?.()
-    await this.close()
+    const release = useLimits(this.built.pipeline.limits)
+    try {
+      // What hangs (a plugin that never answers) is left behind once the run has failed or its deadline has passed.
+      await Promise.race([this.work(), this.failed.promise])
+      this.cancelDeadline?.()
+      await this.close()
+    } finally {
+      release()
+    }
     if (this.failure) throw this.failure
     if (this.oneShot && this.stopping && !this.ended)
       throw new PipelineError(

@@ -2,6 +2,7 @@
 import type { UnnestConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
 import { failOn } from '../kit/fail.ts'
+import { checkFanOut } from '../kit/limits.ts'
 import { getter, show } from '../kit/values/fields.ts'
 import { isRecord } from '../kit/values/records.ts'
 import schema from './unnest.schema.json' with { type: 'json' }
@@ -17,6 +18,7 @@ export default defineTransform<UnnestConfig>({
     const values = (record: unknown): unknown[] => {
       const elements = list(record)
       if (!Array.isArray(elements)) throw new DataError(`${field} must be a list, is ${show(elements)}`)
+      checkFanOut(elements.length, field)
       if (elements.length === 0 && on_empty === 'fail') throw new DataError(`${field} is empty`)
       return valueOf(record, elements)
     }

@@ -15,12 +15,12 @@ import { validateAuth, createAuth, isOpen } from './source/auth.ts'
 import { logOnce } from '../../kit/said-once.ts'
 import { AuthFailure } from './source/signature.ts'
 import { Intake, total } from './source/intake.ts'
-import { discard, receive, type Receiving } from './source/receive.ts'
+import { discard, receive, Receiving } from './source/receive.ts'
 import { IdempotentRequests } from './source/idempotent-requests.ts'
 import { requestFile, RequestJournal } from './source/request-journal.ts'
 import { RefusalLog } from './source/refusal-log.ts'
 import { countsOf, cut, formatOf, messagesOf } from './source/rows.ts'
-import { JsonError } from '../../kit/text/json-scan.ts'
+import { JsonError, TooManyElementsError } from '../../kit/text/json-scan.ts'
 import { isLoopback } from '../../kit/http/loopback.ts'
 import { checkPort } from '../../kit/http/check-port.ts'
 import { checkWritable } from '../../kit/check-writable.ts'
@@ -103,7 +103,7 @@ class HttpSource implements Source {
   private journal: RequestJournal | undefined
   private readonly refusals: RefusalLog
   private readonly idempotency: { readonly header: string; readonly required: boolean } | undefined
-  private readonly receiving: Receiving = { bytes: 0 }
+  private readonly receiving = new Receiving()
   private readonly answering = new Set<Promise<void>>()
   private attachment: Attachment | undefined
   private draining = false
@@ -236,7 +236,10 @@ class HttpSource implements Source {
     const encoding = headers['content-encoding']
     if (encoding !== undefined && encoding !== 'identity')
       return rejectionAnswer(415, 'encoding', `send the body as it is, not as ${encoding}`)
-    const body = await receive(request, response, this.receiving, { max: config.max_body, room: bytes => intake.fits(1, bytes) })
+    const body = await receive(request, response, this.receiving, {
+      max: config.max_body,
+      room: (bytes, bodies) => intake.receives(bytes, bodies),
+    })
     if (!Buffer.isBuffer(body)) return body
     const signed = auth.after(headers, body, ctx.clock.now())
     if (signed instanceof AuthFailure) return this.unauthorized(signed, request)
@@ -282,9 +285,13 @@ class HttpSource implements Source {
   private async take(body: Buffer, request: IncomingMessage): Promise<Answer> {
     const { config, intake, ctx } = this
     let rows: Buffer[]
+    let counts: number[] | undefined
     try {
       rows = cut(body, config)
+      counts = config.count === undefined ? undefined : countsOf(rows, config.count)
     } catch (error) {
+      if (error instanceof TooManyElementsError)
+        return rejectionAnswer(413, 'too_many_rows', `the body has ${error.message}: send less at a time, or raise limits.messages`)
       if (error instanceof JsonError) {
         const { line, column, offset, message } = error
         return rejectionAnswer(400, 'not_json', `the body is not JSON: ${message} (line ${line}, column ${column})`, {
@@ -296,8 +303,7 @@ class HttpSource implements Source {
       if (error instanceof DecodeError) return rejectionAnswer(400, 'no_rows', error.message)
       throw error
     }
-    if (!intake.fits(rows.length, body.length)) return busy('too much is waiting to be written')
-    const counts = config.count === undefined ? undefined : countsOf(rows, config.count)
+    if (!intake.fits(rows.length)) return busy('too much is waiting to be written')
     const facts = { time: ctx.clock.now(), key: this.keyOf(request), headers: this.headersOf(request), origin: this.origin }
     const indexHeader = this.idempotency && 'idempotency-index'
     const written = intake.put(rows.length, body.length, first => messagesOf(rows, config, { ...facts, indexHeader, first }), counts)

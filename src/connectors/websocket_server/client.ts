@@ -16,10 +16,14 @@ export interface ClientHost {
   sent(): void
   dropped(): void
   tooSlow(): void
+  /** Cut off, because it does not read answers. */
+  unread(): void
 }
 
 /** Close code for `on_slow_client: disconnect`; 4000 to 4999 are an application's own. */
 const TOO_SLOW = 4008
+/** Bytes of answers that may wait beside the messages. */
+const MAX_ANSWERS = 256 * 1024
 
 export class Client {
   /** Has answered since the last ping. */
@@ -32,6 +36,7 @@ export class Client {
   private missed = 0
   private onTheWay = 0
   private blocked = false
+  private gone = false
 
   constructor(socket: WebSocket, host: ClientHost) {
     this.socket = socket
@@ -40,6 +45,7 @@ export class Client {
   }
 
   hear(text: string): void {
+    if (this.gone) return
     try {
       const request = parseRequest(text)
       if (request.type === 'ping') this.notify({ type: 'pong' })
@@ -111,8 +117,22 @@ export class Client {
     return (!topics || topics.has(topic)) && (!keys || (key !== null && keys.has(key)))
   }
 
+  pong(data: Buffer): void {
+    if (this.reads()) this.socket.pong(data)
+  }
+
   private notify(what: object): void {
-    this.send(JSON.stringify(what))
+    if (this.reads()) this.send(JSON.stringify(what))
+  }
+
+  /** A client that asks and does not read the answers is cut off: what it is owed must not grow. */
+  private reads(): boolean {
+    if (this.gone || this.socket.bufferedAmount <= this.host.buffer + MAX_ANSWERS) return !this.gone
+    this.gone = true
+    this.wants = undefined
+    this.host.unread()
+    this.socket.terminate()
+    return false
   }
 
   private send(text: string): void {

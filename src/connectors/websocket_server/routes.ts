@@ -24,7 +24,7 @@ const MAX_REQUEST = 64 * 1024
 
 export async function routes(config: WebsocketServerSinkConfig, owner: string, admission: Admission): Promise<Route[]> {
   const { WebSocketServer } = await import('ws')
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_REQUEST, clientTracking: false })
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_REQUEST, maxFragments: 16, clientTracking: false, autoPong: false })
   const socket: Route = {
     methods: ['GET'],
     path: config.path,

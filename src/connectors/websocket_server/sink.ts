@@ -57,6 +57,7 @@ const TURN = 100
 function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
   const meters = metersOf(ctx)
   const sayDropped = logOnce(ctx.log, ctx.step)
+  const sayUnread = logOnce(ctx.log, ctx.step)
   const topicOf = topicReader(config)
   // No dash: it separates the number.
   const session = randomBytes(6).toString('hex')
@@ -78,6 +79,10 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
       }))
     },
     tooSlow: () => meters.closed('slow').inc(),
+    unread() {
+      meters.closed('unread').inc()
+      sayUnread(() => ({ details: {}, message: 'a client sent requests without reading the answers: its connection was closed' }))
+    },
   }
   let attachment: Attachment | undefined
   let heartbeat: NodeJS.Timeout | undefined
@@ -87,6 +92,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
     clients.set(socket, client)
     meters.clients.set(clients.size)
     socket.on('message', data => client.hear(String(data as Buffer)))
+    socket.on('ping', data => client.pong(data))
     socket.on('pong', () => (client.alive = true))
     // The close that follows says all.
     socket.on('error', () => {})

@@ -96,7 +96,6 @@ class Listener {
     server.on('request', handle)
     // The handler decides whether it wants the body; reading it is what says "go on".
     server.on('checkContinue', handle)
-    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => this.upgrade(request, socket, head))
   }
 
   static async open(host: string, port: number, limits: Limits, onClose: () => void): Promise<Listener> {
@@ -105,6 +104,8 @@ class Listener {
       requestTimeout: limits.request,
       keepAliveTimeout: limits.keepAlive,
       connectionsCheckingInterval: limits.check,
+      // Node 24.9 and later ask for each request; the others, whether there is a listener for upgrades.
+      shouldUpgradeCallback: request => isWebSocket(request),
     })
     const listener = new Listener(server, onClose)
     await new Promise<void>((resolve, reject) => {
@@ -134,6 +135,14 @@ class Listener {
       for (const method of route.methods) methods.set(method, route)
       this.routes.set(route.path, methods)
     }
+    this.offerUpgrade()
+  }
+
+  /** Without a WebSocket here, a request that offers an upgrade (`h2c` of Java's HttpClient and `curl --http2`) is a request like any other. */
+  private offerUpgrade(): void {
+    this.server.removeAllListeners('upgrade')
+    const offered = [...this.routes.values()].some(methods => [...methods.values()].some(r => r.upgrade))
+    if (offered) this.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => this.upgrade(request, socket, head))
   }
 
   async remove(routes: readonly Route[]): Promise<void> {
@@ -142,6 +151,7 @@ class Listener {
       for (const [method, r] of methods ?? []) if (r === route) methods!.delete(method)
       if (methods?.size === 0) this.routes.delete(route.path)
     }
+    this.offerUpgrade()
     if (this.routes.size > 0 || this.closed) return
     this.closed = true
     this.onClose()
@@ -188,6 +198,8 @@ class Listener {
     response.writeHead(404, { 'content-type': 'text/plain' }).end(text ? `try ${text}\n` : 'not found\n')
   }
 }
+
+const isWebSocket = ({ headers }: IncomingMessage): boolean => headers.upgrade?.trim().toLowerCase() === 'websocket'
 
 function crash(response: ServerResponse, error: Error): void {
   if (response.headersSent) response.destroy()

@@ -29,6 +29,14 @@ export class JsonError extends Error {
   }
 }
 
+/** The array has more elements than the caller takes. */
+export class TooManyElementsError extends Error {
+  constructor(max: number) {
+    super(`more than ${max} elements`)
+    this.name = 'TooManyElementsError'
+  }
+}
+
 const NEWLINE = 0x0a
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -42,15 +50,18 @@ const CLOSE_OBJECT = 0x7d
 /**
  * Start and end of every element of the array at `path` ([]: the text itself), in turn; undefined when there is none.
  * @throws {JsonError} when the text is not JSON, or has two arrays there.
+ * @throws {TooManyElementsError} when there are more than `max`.
  */
-export function elements(text: Buffer, path: readonly string[] = []): number[] | undefined {
+export function elements(text: Buffer, path: readonly string[] = [], max = Number.POSITIVE_INFINITY): number[] | undefined {
   if (!isUtf8(text)) throw new JsonError('not valid UTF-8', text, firstBadByte(text))
-  return new Scanner(text, path).run()
+  return new Scanner(text, path, max).run()
 }
 
 class Scanner {
   private readonly text: Buffer
   private readonly path: readonly string[]
+  /** Bounds of elements that may be found. */
+  private readonly max: number
   private at = 0
   private depth = 0
   /** Of each open container: is it an object? */
@@ -61,9 +72,10 @@ class Scanner {
   private wanted = -1
   private found: number[] | undefined
 
-  constructor(text: Buffer, path: readonly string[]) {
+  constructor(text: Buffer, path: readonly string[], max: number) {
     this.text = text
     this.path = path
+    this.max = max * 2
   }
 
   run(): number[] | undefined {
@@ -76,7 +88,7 @@ class Scanner {
   /** Reads a value, or as much of it as opens containers. */
   private value(): void {
     for (;;) {
-      if (this.depth === this.wanted) this.found!.push(this.at)
+      if (this.depth === this.wanted && this.found!.push(this.at) > this.max) throw new TooManyElementsError(this.max / 2)
       const c = this.text[this.at]
       if (c !== OPEN_OBJECT && c !== OPEN_ARRAY) return this.scalar(c)
       this.open(c === OPEN_OBJECT)

@@ -3,9 +3,11 @@ import { describe, expect, test } from 'vitest'
 import { type Compression, compress, decompress } from '../../../src/connectors/kafka/codec/compression.ts'
 import { crc32c } from '../../../src/connectors/kafka/codec/crc32c.ts'
 import { batchHeader, SetReader } from '../../../src/connectors/kafka/codec/decode.ts'
+import { lz4Exceeds } from '../../../src/connectors/kafka/codec/lz4-size.ts'
 import { BatchBuilder, stamp } from '../../../src/connectors/kafka/codec/encode.ts'
 import type { OutRecord } from '../../../src/connectors/kafka/driver.ts'
 import type { Header, Message } from '../../../src/contract/plugin.ts'
+import { useLimits } from '../../../src/kit/limits.ts'
 import { character } from '../../support/characters.ts'
 
 const COMPRESSIONS: readonly Compression[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
@@ -209,4 +211,50 @@ test('the header says what the broker needs: count, times, producer, sequence, a
   expect(set.readInt16BE(51)).toBe(7)
   expect(set.readInt32BE(53)).toBe(5)
   expect(set.readInt32BE(57)).toBe(3)
+})
+
+test('LZ4: the walk finds exactly how much frames hold', () => {
+  const parts = fc.array(fc.oneof(fc.uint8Array({ maxLength: 2000 }), fc.nat(200_000).map(n => new Uint8Array(n))), { maxLength: 8 })
+  fc.assert(
+    fc.property(parts, list => {
+      const plain = Buffer.concat(list)
+      const frame = compress('lz4', plain)
+      expect(lz4Exceeds(frame, plain.length)).toBe(false)
+      if (plain.length > 0) expect(lz4Exceeds(frame, plain.length - 1)).toBe(true)
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test.each(COMPRESSIONS.slice(1))('%s: a batch that holds more than limits.batch is dead-lettered as it came, and the next one is read', compression => {
+  const release = useLimits({ batch: 1000 })
+  try {
+    const bomb = encode([record(Buffer.alloc(2000))], compression)
+    const set = Buffer.concat([bomb, encode([record('next')], compression, 1)])
+    const [dead, next] = read(set)
+    expect(dead.failure?.message).toMatch(/^the batch has \d+ bytes and decompresses to more than 1000; raise limits.batch to read it$/)
+    expect(dead.payload).toEqual(bomb)
+    expect([next.offset, next.payload?.toString()]).toEqual([1, 'next'])
+  } finally {
+    release()
+  }
+})
+
+test('a batch of many records comes in portions, with the same records', () => {
+  const set = encode(
+    Array.from({ length: 25_001 }, (_, i) => record(String(i))),
+    'gzip',
+  )
+  const reader = new SetReader(set, 7, origin, undefined)
+  const parts: number[] = []
+  const values: string[] = []
+  for (let done = false; !done; ) {
+    const part = reader.read(1000)
+    parts.push(part.messages.length)
+    values.push(...part.messages.map(m => String(m.payload)))
+    expect(reader.nextOffset).toBe(7 + values.length)
+    ;({ done } = part)
+  }
+  expect(parts).toEqual([10_000, 10_000, 4994])
+  expect(values).toEqual(Array.from({ length: 24_994 }, (_, i) => String(i + 7)))
 })

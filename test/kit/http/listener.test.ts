@@ -118,4 +118,20 @@ describe('a listener', () => {
     await a.detach()
     expect(await answer).toEqual([200, 'done'])
   })
+
+  test.each(['alone', 'beside a WebSocket'])('a request that offers h2c (Java, curl --http2) is an ordinary request, %s', async place => {
+    const [port] = await freePorts(1)
+    await on(port, [{ ...route('/in', 'taken', ['POST']), handle: (q, r) => void q.pipe(r) }])
+    if (place !== 'alone') await on(port, [{ ...route('/ws', 'ws'), upgrade: (_, socket) => void socket.end() }])
+    const answer = await new Promise<string>((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1')
+      let text = ''
+      socket.on('data', data => (text += String(data))).on('error', reject)
+      socket.on('close', () => resolve(text))
+      socket.write(
+        'POST /in HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: Upgrade, HTTP2-Settings, close\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\ncontent-length: 4\r\n\r\nbody',
+      )
+    })
+    expect(answer).toMatch(/^HTTP\/1\.1 200[^]*body/)
+  })
 })

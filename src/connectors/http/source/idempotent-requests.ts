@@ -36,6 +36,11 @@ const MAX_BYTES = 16 * 1024 * 1024
 /** Requests that are kept for `keep`, of some 300 bytes each. */
 const HARD_MAX = 1_000_000
 
+/** Longer keys are kept as their hash. */
+const MAX_KEY = 256
+
+const hash = (data: string | Buffer): string => createHash('sha256').update(data).digest('base64')
+
 const KNOWN = rejectionAnswer(409, 'replayed', 'this request was answered before; its answer is not remembered')
 
 export class IdempotentRequests {
@@ -60,9 +65,11 @@ export class IdempotentRequests {
   }
 
   /** Runs the request, unless it has been or is being run. */
-  once(key: string, body: Buffer, now: () => number, run: () => Promise<Answer>): { outcome: Promise<Answer>; repeated: boolean } {
+  once(name: string, body: Buffer, now: () => number, run: () => Promise<Answer>): { outcome: Promise<Answer>; repeated: boolean } {
     this.forget(now())
-    const digest = createHash('sha256').update(body).digest('base64')
+    // The sender decides how long its keys are.
+    const key = name.length > MAX_KEY ? hash(name) : name
+    const digest = hash(body)
     const known = this.entries.get(key)
     if (known) {
       if (known.digest === digest) return { outcome: known.outcome, repeated: true }

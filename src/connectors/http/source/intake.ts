@@ -1,6 +1,7 @@
 /** Requests on their way: waiting to be read, then in the pipeline until the commit that covers them. */
 import type { Message, Position, Rejection } from '../../../contract/plugin.ts'
 import { errorType } from '../../../kit/dead-letter/dead-letters.ts'
+import { InputAccount } from '../../../kit/limits.ts'
 import { accepted, type Answer, stopping, unknown } from './answer.ts'
 
 interface Rejected {
@@ -34,6 +35,7 @@ export class Intake {
   next = 0
   private readonly limits: IntakeLimits
   private readonly answered: boolean
+  private readonly account = new InputAccount()
   private waiting: Call[] = []
   /** Read by the pipeline, in order of their offsets. */
   private running: Call[] = []
@@ -57,10 +59,17 @@ export class Intake {
     return this.waiting.length === 0
   }
 
-  /** Room for so much more? One request that is alone always has. */
-  fits(messages: number, bytes: number): boolean {
+  /** Room for a request of so many messages? One that is alone always has. */
+  fits(messages: number): boolean {
     const { held, limits } = this
-    return held.messages === 0 || (held.messages + messages <= limits.messages && held.bytes + bytes <= limits.bytes)
+    return held.messages === 0 || held.messages + messages <= limits.messages
+  }
+
+  /** Room for bodies of so many bytes that are being received? A single one always has, if nothing waits. */
+  receives(bytes: number, bodies: number): boolean {
+    const { held, limits } = this
+    if (held.messages >= limits.messages) return false
+    return (held.messages === 0 && bodies === 1) || held.bytes + bytes <= limits.bytes
   }
 
   /** Takes the next offsets and resolves to the answer once the rows are written and committed. `make` gets the first offset. */
@@ -73,6 +82,7 @@ export class Intake {
     return new Promise(answer => {
       this.held.messages += count
       this.held.bytes += bytes
+      this.account.add(bytes)
       this.waiting.push({ messages, first, end: this.next, bytes, rejected: [], counts, answer })
       this.wake?.()
     })
@@ -154,6 +164,7 @@ export class Intake {
   private release(call: Call): void {
     this.held.messages -= call.messages.length
     this.held.bytes -= call.bytes
+    this.account.add(-call.bytes)
   }
 
   private find(offset: number): Call | undefined {
@@ -170,6 +181,9 @@ export class Intake {
   }
 }
 
+/** Characters of messages in one answer. */
+const MAX_MESSAGES = 1024 * 1024
+
 /** One row may be refused in several places, and is one rejected row all the same. */
 function answerFor({ messages, rejected, counts }: Call): Answer {
   const all = counts ? total(counts) : messages.length
@@ -179,6 +193,12 @@ function answerFor({ messages, rejected, counts }: Call): Answer {
   const parts = new Set(rejected.filter(r => !whole.has(r.index)).map(r => `${r.index} ${r.part}`))
   const lost = counts ? total([...whole].map(index => counts[index])) + parts.size : whole.size
   const sorted = rejected.toSorted((a, b) => a.index - b.index)
+  // Every rejected row is named; what is wrong with each, only as far as an answer may reach.
+  let room = MAX_MESSAGES
+  for (const [i, r] of sorted.entries()) {
+    room -= r.message.length
+    if (room < 0) sorted[i] = { ...r, message: '' }
+  }
   return { status: 422, body: JSON.stringify({ accepted: Math.max(0, all - lost), rejected: sorted }) }
 }
 

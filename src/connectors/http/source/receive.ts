@@ -1,17 +1,19 @@
 /** Reads a request's body within its limits. What is turned away is not read, or read and forgotten for a moment, so that the sender sees why. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { InputAccount } from '../../../kit/limits.ts'
 import { type Answer, busy, rejectionAnswer } from './answer.ts'
 
 /** Bodies being received, together. */
-export interface Receiving {
-  bytes: number
+export class Receiving {
+  bodies = 0
+  readonly account = new InputAccount()
 }
 
 export interface BodyLimits {
   /** Bytes of one body. */
   readonly max: number
-  /** Is there room for so many bytes beside what is being received? */
-  room(bytes: number): boolean
+  /** Is there room for so many bytes of so many bodies, which are being received? */
+  room(bytes: number, bodies: number): boolean
 }
 
 /** How long a sender whose body nobody wants may go on, ms. */
@@ -27,14 +29,24 @@ export function receive(
   const tooLarge = (): Answer => rejectionAnswer(413, 'too_large', `a body may have ${max} bytes`)
   const length = Number(request.headers['content-length'] ?? 0)
   if (length > max) return Promise.resolve(tooLarge())
-  if (!room(receiving.bytes + length)) return Promise.resolve(busy('too much is waiting to be written'))
+  const { account } = receiving
+  const fits = (more: number): boolean => !InputAccount.full && room(account.bytes + more, receiving.bodies)
+  receiving.bodies++
+  if (!fits(length)) {
+    receiving.bodies--
+    return Promise.resolve(busy('too much is waiting to be written'))
+  }
   // `expect: 100-continue` asks before it sends.
   if (request.headers.expect !== undefined) response.writeContinue()
   return new Promise(resolve => {
     const chunks: Buffer[] = []
     let size = 0
+    let over = false
     const end = (result: Buffer | Answer | undefined): void => {
-      receiving.bytes -= size
+      if (over) return
+      over = true
+      receiving.bodies--
+      account.add(-size)
       size = 0
       chunks.length = 0
       request.removeAllListeners('data')
@@ -42,12 +54,12 @@ export function receive(
     }
     request.on('data', (chunk: Buffer) => {
       size += chunk.length
-      receiving.bytes += chunk.length
+      account.add(chunk.length)
       if (size > max) end(tooLarge())
-      else if (!room(receiving.bytes)) end(busy('too much is waiting to be written'))
+      else if (!fits(0)) end(busy('too much is waiting to be written'))
       else chunks.push(chunk)
     })
-    request.once('end', () => end(Buffer.concat(chunks)))
+    request.once('end', () => end(over ? undefined : Buffer.concat(chunks)))
     request.once('error', () => end(undefined))
     request.once('close', () => end(undefined))
   })

@@ -1,7 +1,8 @@
 /** A request's body as messages: one per element of a JSON array, one per line, or one in all. */
 import { DataError, DecodeError, ExactNumber, type Format, type Header, Message, type Origin, parseJson } from '../../../contract/plugin.ts'
 import { getter, show } from '../../../kit/values/fields.ts'
-import { elements, JsonError } from '../../../kit/text/json-scan.ts'
+import { limits } from '../../../kit/limits.ts'
+import { elements, JsonError, TooManyElementsError } from '../../../kit/text/json-scan.ts'
 
 export interface RowOptions {
   readonly format: 'json' | 'ndjson' | 'text' | 'bytes'
@@ -24,12 +25,15 @@ export interface RequestFacts {
   readonly origin: Origin
 }
 
-/** @throws {JsonError | DecodeError} when the body as a whole is not what it should be. */
+/**
+ * @throws {JsonError | DecodeError} when the body as a whole is not what it should be.
+ * @throws {TooManyElementsError} when it has more rows than `limits.messages`.
+ */
 export function cut(body: Buffer, { format, field }: RowOptions): Buffer[] {
   if (format === 'text' || format === 'bytes') return [body]
   if (format === 'ndjson') return lines(body)
   const path = field?.split('.') ?? []
-  const bounds = elements(body, path)
+  const bounds = elements(body, path, limits().messages)
   if (!bounds) {
     if (field !== undefined) throw new DecodeError(`the body has no array at ${field}`)
     return [body]
@@ -39,14 +43,22 @@ export function cut(body: Buffer, { format, field }: RowOptions): Buffer[] {
   return rows
 }
 
-/** How many elements the list at `path` of each row has; one for a row without it. */
+/**
+ * How many elements the list at `path` of each row has; one for a row without it.
+ * @throws {TooManyElementsError} when they are more than `limits.messages` together.
+ */
 export function countsOf(rows: readonly Buffer[], path: string): number[] {
   const names = path.split('.')
+  const max = limits().messages
+  let sum = 0
   return rows.map(row => {
     try {
-      const bounds = elements(row, names)
-      return bounds ? bounds.length / 2 : 1
-    } catch {
+      const bounds = elements(row, names, max)
+      const count = bounds ? bounds.length / 2 : 1
+      if ((sum += count) > max) throw new TooManyElementsError(max)
+      return count
+    } catch (error) {
+      if (error instanceof TooManyElementsError) throw error
       // Its own failure will be said.
       return 1
     }
@@ -87,11 +99,12 @@ function keyBytes(value: unknown, field: string): Buffer {
 /** Lines that hold something. */
 function lines(body: Buffer): Buffer[] {
   const rows: Buffer[] = []
+  const max = limits().messages
   for (let start = 0; start < body.length; ) {
     const newline = body.indexOf(0x0a, start)
     const end = newline < 0 ? body.length : newline
     const row = body.subarray(start, body[end - 1] === 0x0d ? end - 1 : end)
-    if (!isBlank(row)) rows.push(row)
+    if (!isBlank(row) && rows.push(row) > max) throw new TooManyElementsError(max)
     start = end + 1
   }
   return rows

@@ -2,6 +2,7 @@
 import { topicIds } from './topic-ids.ts'
 import type { Logger, Transactor } from '../../../contract/plugin.ts'
 import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
+import { limits } from '../../../kit/limits.ts'
 import { SetReader } from '../codec/decode.ts'
 import {
   type ConsumedBatch,
@@ -116,7 +117,8 @@ export class KafkaDriver implements Driver {
           maxBytes *= 2
           throw new ConnectionError(`a record batch of ${tpKey(tp)} is larger than ${maxBytes / 2} bytes`)
         }
-        const { messages } = reader.read(Infinity)
+        // More than that is read from `nextOffset` on.
+        const { messages } = reader.read(limits().messages)
         const end = committed ? part.lastStableOffset : part.highWatermark
         return { ...tp, messages, nextOffset: reader.nextOffset, endOffset: Math.max(end, reader.nextOffset) }
       } catch (error) {

@@ -2,15 +2,15 @@
 import zlib from 'node:zlib'
 import snappy from 'snappyjs'
 import { DecodeError, EnvironmentError } from '../../../contract/plugin.ts'
+import { limits } from '../../../kit/limits.ts'
 import { lz4 } from './lz4.ts'
+import { lz4Exceeds } from './lz4-size.ts'
 
 export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 
 /** Low three bits of a batch's attributes. */
 export const codecIds: Record<Compression, number> = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 }
 
-/** More than this out of one batch is taken for a decompression bomb. */
-const MAX_OUTPUT = 1 << 29
 const ZSTD_PARAMS = { [zlib.constants.ZSTD_c_compressionLevel]: 1 }
 
 /** @throws {EnvironmentError} when this Node.js has no zstd. */
@@ -30,22 +30,30 @@ export function compress(type: Compression, data: Buffer): Buffer {
   }
 }
 
-/** @throws {DecodeError} for an unknown codec or damaged data. */
+/** @throws {DecodeError} for an unknown codec, damaged data, or more than `limits.batch` bytes, of which no more are made. */
 export function decompress(codec: number, data: Buffer): Buffer {
   if (codec === 0) return data
   if (codec > 4) throw new DecodeError(`unknown compression codec ${codec}`)
   if (codec === 3) lz4()
   if (codec === 4) needZstd()
+  const max = limits().batch
   try {
-    if (codec === 1) return zlib.gunzipSync(data, { chunkSize: 131_072, maxOutputLength: MAX_OUTPUT })
-    if (codec === 2) return unsnappy(data)
-    if (codec === 3) return lz4().decompressFrameSync(data)
+    if (codec === 1) return zlib.gunzipSync(data, { chunkSize: 131_072, maxOutputLength: max })
+    if (codec === 2) return unsnappy(data, max)
+    if (codec === 3) {
+      if (lz4Exceeds(data, max)) throw new TooLargeError()
+      return lz4().decompressFrameSync(data)
+    }
     // The frame header usually says how long the content is; one output chunk of that size saves a copy.
-    return zlib.zstdDecompressSync(data, { chunkSize: zstdContentSize(data) + 1, maxOutputLength: MAX_OUTPUT })
+    return zlib.zstdDecompressSync(data, { chunkSize: zstdContentSize(data) + 1, maxOutputLength: max })
   } catch (error) {
+    if (error instanceof TooLargeError || (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
+      throw new DecodeError(`the batch has ${data.length} bytes and decompresses to more than ${max}; raise limits.batch to read it`, error)
     throw new DecodeError(`the batch's compressed data is damaged: ${(error as Error).message}`, error)
   }
 }
+
+class TooLargeError extends Error {}
 
 function needZstd(): void {
   if (typeof zlib.zstdCompressSync !== 'function') {
@@ -76,25 +84,29 @@ function zstdContentSize(data: Buffer): number {
 const XERIAL = Buffer.from([130, 83, 78, 65, 80, 80, 89, 0])
 
 /** Java writes snappy in the xerial framing, librdkafka and others as one raw block. */
-function unsnappy(data: Buffer): Buffer {
-  if (data.length < 16 || !data.subarray(0, 8).equals(XERIAL)) return unsnappyBlock(data)
+function unsnappy(data: Buffer, max: number): Buffer {
+  if (data.length < 16 || !data.subarray(0, 8).equals(XERIAL)) return unsnappyBlock(data, max)
   const blocks: Buffer[] = []
+  let room = max
   for (let at = 16; at + 4 <= data.length; ) {
     const size = data.readUInt32BE(at)
-    blocks.push(unsnappyBlock(data.subarray(at + 4, at + 4 + size)))
+    const block = unsnappyBlock(data.subarray(at + 4, at + 4 + size), room)
+    blocks.push(block)
+    room -= block.length
     at += 4 + size
   }
   return Buffer.concat(blocks)
 }
 
 /** snappyjs believes any length that the block claims. */
-function unsnappyBlock(block: Buffer): Buffer {
+function unsnappyBlock(block: Buffer, max: number): Buffer {
   let size = 0
   for (let i = 0, scale = 1; i < 5; i++, scale *= 128) {
     size += (block[i] & 0x7f) * scale
     if (block[i] < 0x80) break
   }
   // The format cannot shrink data to less than about a twentieth.
-  if (!(size <= Math.min(MAX_OUTPUT, block.length * 64))) throw new Error(`a block of ${block.length} bytes claims to hold ${size}`)
+  if (size > max && size <= block.length * 64) throw new TooLargeError()
+  if (!(size <= block.length * 64)) throw new Error(`a block of ${block.length} bytes claims to hold ${size}`)
   return snappy.uncompress(block)
 }

@@ -69,6 +69,9 @@ function checkCrc(set: Buffer, { at, end }: BatchHeader): void {
   if (crc32c(set, at + 21, end) !== set.readUInt32BE(at + 17)) throw new DecodeError('the batch does not match its CRC')
 }
 
+/** Messages that one read makes of a batch at most. */
+const PORTION = 10_000
+
 /**
  * Reads a fetched record set piece by piece. One per partition and fetch response, because the list of aborted
  * transactions belongs to the response.
@@ -81,6 +84,8 @@ export class SetReader {
   private readonly origin: Origin
   private readonly aborted: AbortedTransaction[] | undefined
   private readonly open = new Set<number>()
+  /** A batch of which a part was read. */
+  private begun: { readonly batch: BatchHeader; readonly records: OpenBatch; readonly from: number } | undefined
 
   /** @param aborted in read_committed mode, else undefined. */
   constructor(set: Buffer, fetchOffset: number, origin: Origin, aborted: AbortedTransaction[] | undefined) {
@@ -94,6 +99,11 @@ export class SetReader {
     return this.set.length - this.at
   }
 
+  /** In the middle of a batch, whose decompressed bytes are held until its end. */
+  get midBatch(): boolean {
+    return this.begun !== undefined
+  }
+
   /** Of the last whole batch in the set; undefined: there is none. */
   lastOffset(): number | undefined {
     let last: number | undefined
@@ -102,13 +112,19 @@ export class SetReader {
   }
 
   /**
-   * Whole batches until at least `records` messages are there or the set ends. `done` once nothing whole is left. `missing`: so many
-   * offsets in front of the first message belong to no batch.
+   * Batches until at least `records` messages are there or the set ends; one of more than `PORTION` records comes in portions. `done`
+   * once nothing whole is left. `missing`: so many offsets in front of the first message belong to no batch.
    */
   read(records: number): { messages: Message[]; done: boolean; missing?: number } {
     const messages: Message[] = []
     let missing: number | undefined
+    const most = Math.max(records, PORTION)
     for (;;) {
+      if (this.begun !== undefined) {
+        this.one(this.begun.batch, messages, most)
+        if (messages.length >= records) return { messages, done: !this.midBatch && batchHeader(this.set, this.at) === undefined, missing }
+        continue
+      }
       const batch = batchHeader(this.set, this.at)
       if (batch === undefined) {
         this.at = this.set.length
@@ -122,16 +138,23 @@ export class SetReader {
       }
       this.at = batch.end
       if (batch.lastOffset < this.nextOffset) continue
-      this.one(batch, messages)
-      this.nextOffset = Math.max(this.nextOffset, batch.lastOffset + 1)
-      if (messages.length >= records) return { messages, done: batchHeader(this.set, this.at) === undefined, missing }
+      this.one(batch, messages, most)
+      if (messages.length >= records) return { messages, done: !this.midBatch && batchHeader(this.set, this.at) === undefined, missing }
     }
   }
 
-  private one(batch: BatchHeader, messages: Message[]): void {
+  private one(batch: BatchHeader, messages: Message[], most: number): void {
+    const { begun } = this
+    this.begun = undefined
+    const from = begun?.from ?? this.nextOffset
     try {
-      if (this.skipped(batch)) return
-      decodeBatch(this.set, batch, this.nextOffset, this.origin, messages)
+      if (begun === undefined && this.skipped(batch)) return
+      const records = begun?.records ?? openBatch(this.set, batch)
+      if (!decodeRecords(records, from, this.origin, messages, most)) {
+        this.begun = { batch, records, from }
+        this.nextOffset = Math.min(messages[messages.length - 1].offset + 1, batch.lastOffset)
+        return
+      }
     } catch (error) {
       const failure = error instanceof DecodeError ? error : new DecodeError(`the batch is malformed: ${(error as Error).message}`, error)
       const offset = Math.max(batch.baseOffset, this.nextOffset)
@@ -146,6 +169,8 @@ export class SetReader {
       )
       broken.failure = failure
       messages.push(broken)
+    } finally {
+      if (this.begun === undefined) this.nextOffset = Math.max(this.nextOffset, batch.lastOffset + 1)
     }
   }
 
@@ -167,28 +192,61 @@ function brokenTime(set: Buffer, batch: BatchHeader): number {
   return time > 0 && time < 8.64e15 ? time : 0
 }
 
-/**
- * Appends the records of one data batch from offset `from` on, straight into messages: no intermediate objects, bytes are never
- * copied. @throws {DecodeError}
- */
+/** A batch whose bytes are checked and decompressed, and how far its records were read. */
+interface OpenBatch {
+  readonly b: Buffer
+  /** First byte behind the records. */
+  readonly limit: number
+  readonly count: number
+  readonly baseOffset: number
+  readonly baseTime: number
+  readonly appendTime: number | undefined
+  /** Of the next record. */
+  at: number
+  i: number
+  /** Offset of the one before it. */
+  previous: number
+}
+
+/** All records of one data batch from offset `from` on. @throws {DecodeError} */
 export function decodeBatch(set: Buffer, batch: BatchHeader, from: number, origin: Origin, messages: Message[]): void {
-  const { at, end, baseOffset } = batch
+  decodeRecords(openBatch(set, batch), from, origin, messages, Number.POSITIVE_INFINITY)
+}
+
+/** @throws {DecodeError} */
+function openBatch(set: Buffer, batch: BatchHeader): OpenBatch {
+  const { at, end, baseOffset, attributes } = batch
   if (set[at + 16] !== 2) throw new DecodeError(`record format v${set[at + 16]} of brokers before 0.11 is not supported`)
   checkCrc(set, batch)
   const count = set.readInt32BE(at + 57)
   if (count < 0) throw new DecodeError(`the batch has a count of ${count} records`)
   const baseTime = readInt64(set, at + 27)
   // Bit 3: the broker's append time counts for all records, and it is stored as the batch's maximum.
-  const appendTime = (batch.attributes & 8) !== 0 ? readInt64(set, at + 35) : undefined
-  const codec = batch.attributes & 7
+  const appendTime = (attributes & 8) !== 0 ? readInt64(set, at + 35) : undefined
+  const codec = attributes & 7
   const b = codec === 0 ? set : decompress(codec, set.subarray(at + HEADER_SIZE, end))
   const limit = codec === 0 ? end : b.length
-  const cursor = new Cursor(b, codec === 0 ? at + HEADER_SIZE : 0, limit)
+  return { b, limit, count, baseOffset, baseTime, appendTime, at: codec === 0 ? at + HEADER_SIZE : 0, i: 0, previous: baseOffset - 1 }
+}
+
+/**
+ * Appends records from offset `from` on, straight into messages: no intermediate objects, bytes are never copied. True: those were the
+ * last ones; false: `most` messages are there. @throws {DecodeError}
+ */
+function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: Message[], most: number): boolean {
+  const { b, limit, count, baseOffset, baseTime, appendTime } = open
+  const cursor = new Cursor(b, open.at, limit)
   let p = cursor.at
-  let previous = baseOffset - 1
+  let { previous } = open
   let lastKey: Buffer | null = null
 
-  for (let i = 0; i < count; i++) {
+  for (let i = open.i; i < count; i++) {
+    if (messages.length >= most) {
+      open.at = p
+      open.i = i
+      open.previous = previous
+      return false
+    }
     let byte: number
     let z: number
     // length of the record
@@ -267,6 +325,7 @@ export function decodeBatch(set: Buffer, batch: BatchHeader, from: number, origi
     messages.push(Message.fromRecord(value, key, appendTime ?? baseTime + delta, headers, offset, origin))
   }
   if (p !== limit) throw new DecodeError(`the batch has more records than the ${count} that it counts`)
+  return true
 }
 
 function same(key: Buffer, b: Buffer, at: number, length: number): boolean {

@@ -281,6 +281,9 @@ export class GroupConsumer implements Consumer {
 
   private next(): ConsumedBatch | undefined {
     const states = [...this.states.values()]
+    // One decompressed batch at a time, however many partitions have one.
+    const begun = states.find(state => state.midBatch)
+    if (begun !== undefined) return begun.next()
     for (let i = 0; i < states.length; i++) {
       const state = states[(this.turn + i) % states.length]
       if (!state.ready) continue

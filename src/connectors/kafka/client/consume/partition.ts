@@ -72,6 +72,11 @@ export class PartitionState {
     this.fetchFrom = Math.max(this.fetchFrom!, last + 1)
   }
 
+  /** It holds the decompressed bytes of a batch. */
+  get midBatch(): boolean {
+    return this.buffered[0]?.midBatch === true
+  }
+
   next(): ConsumedBatch | undefined {
     const reader = this.buffered[0]
     if (reader === undefined) return undefined

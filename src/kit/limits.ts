@@ -1,0 +1,72 @@
+/**
+ * What one input may become in this process, whoever sends it: the bounds are the process's, because its memory is. Each running pipeline
+ * brings its `limits`; the highest of each counts.
+ */
+import { DataError } from '../contract/plugin.ts'
+
+export interface InputLimits {
+  /** Messages that one record, one request body or one query result may become. */
+  readonly messages: number
+  /** Bytes that one compressed record batch may hold. */
+  readonly batch: number
+  /** Bytes of input that all sources of the process hold together, where the sender can be turned away. */
+  readonly input: number
+}
+
+export const DEFAULT_LIMITS: InputLimits = { messages: 100_000, batch: 64 * 1024 * 1024, input: 256 * 1024 * 1024 }
+
+const running = new Set<InputLimits>()
+let now = DEFAULT_LIMITS
+
+/** The bounds as they are now. */
+export const limits = (): InputLimits => now
+
+/** Of a pipeline that runs, until what it returns is called. */
+export function useLimits(own: { readonly [K in keyof InputLimits]?: number } = {}): () => void {
+  const { messages, batch, input } = own
+  const entry: InputLimits = {
+    messages: messages ?? DEFAULT_LIMITS.messages,
+    batch: batch ?? DEFAULT_LIMITS.batch,
+    input: input ?? DEFAULT_LIMITS.input,
+  }
+  running.add(entry)
+  refresh()
+  return () => {
+    running.delete(entry)
+    refresh()
+  }
+}
+
+function refresh(): void {
+  const all = [...running]
+  const highest = (key: keyof InputLimits): number => Math.max(...all.map(l => l[key]))
+  now = all.length === 0 ? DEFAULT_LIMITS : { messages: highest('messages'), batch: highest('batch'), input: highest('input') }
+}
+
+/** @throws {DataError} when one record would become more messages than `limits.messages`. */
+export function checkFanOut(count: number, what: string): void {
+  if (count > now.messages)
+    throw new DataError(`${what} has ${count} elements, more than limits.messages (${now.messages}): split it before, or raise the limit`)
+}
+
+let held = 0
+
+/** Bytes of input that the process holds for one source. What all accounts hold together is bounded by `limits.input`. */
+export class InputAccount {
+  private own = 0
+
+  get bytes(): number {
+    return this.own
+  }
+
+  /** Adds bytes, or takes them off when negative. */
+  add(bytes: number): void {
+    this.own += bytes
+    held += bytes
+  }
+
+  /** The process holds more than it may. */
+  static get full(): boolean {
+    return held > now.input
+  }
+}
