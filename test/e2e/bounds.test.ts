@@ -64,7 +64,9 @@ sinks: [{ file: { path: /dev/null } }]
   })
 
   test('a peer that asks for /metrics and never reads', async () => {
-    const { runner, port } = await serve(port => `name: p\nsources: [{ http: { port: ${port}, path: /in } }]\nsinks: [{ file: /dev/null }]\n`)
+    const { runner, port } = await serve(
+      port => `name: p\nsources: [{ http: { port: ${port}, path: /in } }]\nsinks: [{ file: /dev/null }]\n`,
+    )
     const socket = connect(port, '127.0.0.1')
     socket.on('error', () => {})
     await flood(socket, Buffer.from('GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n'.repeat(1000)), MiB)
@@ -77,7 +79,8 @@ sinks: [{ file: { path: /dev/null } }]
 describe('websocket_server', () => {
   const open = async (): Promise<{ runner: Runner; port: number; socket: Socket }> => {
     const { runner, port } = await serve(
-      port => `name: p\nsources: [{ http: { port: ${port}, path: /in } }]\nsinks: [{ websocket_server: { port: ${port}, topic: '"t"' } }]\n`,
+      port =>
+        `name: p\nsources: [{ http: { port: ${port}, path: /in } }]\nsinks: [{ websocket_server: { port: ${port}, topic: '"t"' } }]\n`,
     )
     const client = new WebSocket(`ws://127.0.0.1:${port}/ws`)
     await new Promise(resolve => client.once('open', resolve))

@@ -214,7 +214,13 @@ test('the header says what the broker needs: count, times, producer, sequence, a
 })
 
 test('LZ4: the walk finds exactly how much frames hold', () => {
-  const parts = fc.array(fc.oneof(fc.uint8Array({ maxLength: 2000 }), fc.nat(200_000).map(n => new Uint8Array(n))), { maxLength: 8 })
+  const parts = fc.array(
+    fc.oneof(
+      fc.uint8Array({ maxLength: 2000 }),
+      fc.nat(200_000).map(n => new Uint8Array(n)),
+    ),
+    { maxLength: 8 },
+  )
   fc.assert(
     fc.property(parts, list => {
       const plain = Buffer.concat(list)
@@ -226,19 +232,22 @@ test('LZ4: the walk finds exactly how much frames hold', () => {
   )
 })
 
-test.each(COMPRESSIONS.slice(1))('%s: a batch that holds more than limits.batch is dead-lettered as it came, and the next one is read', compression => {
-  const release = useLimits({ batch: 1000 })
-  try {
-    const bomb = encode([record(Buffer.alloc(2000))], compression)
-    const set = Buffer.concat([bomb, encode([record('next')], compression, 1)])
-    const [dead, next] = read(set)
-    expect(dead.failure?.message).toMatch(/^the batch has \d+ bytes and decompresses to more than 1000; raise limits.batch to read it$/)
-    expect(dead.payload).toEqual(bomb)
-    expect([next.offset, next.payload?.toString()]).toEqual([1, 'next'])
-  } finally {
-    release()
-  }
-})
+test.each(COMPRESSIONS.slice(1))(
+  '%s: a batch that holds more than limits.batch is dead-lettered as it came, and the next one is read',
+  compression => {
+    const release = useLimits({ batch: 1000 })
+    try {
+      const bomb = encode([record(Buffer.alloc(2000))], compression)
+      const set = Buffer.concat([bomb, encode([record('next')], compression, 1)])
+      const [dead, next] = read(set)
+      expect(dead.failure?.message).toMatch(/^the batch has \d+ bytes and decompresses to more than 1000; raise limits.batch to read it$/)
+      expect(dead.payload).toEqual(bomb)
+      expect([next.offset, next.payload?.toString()]).toEqual([1, 'next'])
+    } finally {
+      release()
+    }
+  },
+)
 
 test('a batch of many records comes in portions, with the same records', () => {
   const set = encode(
