@@ -199,6 +199,7 @@ interface OpenBatch {
   readonly limit: number
   readonly count: number
   readonly baseOffset: number
+  readonly lastOffset: number
   readonly baseTime: number
   readonly appendTime: number | undefined
   /** Of the next record. */
@@ -215,7 +216,7 @@ export function decodeBatch(set: Buffer, batch: BatchHeader, from: number, origi
 
 /** @throws {DecodeError} */
 function openBatch(set: Buffer, batch: BatchHeader): OpenBatch {
-  const { at, end, baseOffset, attributes } = batch
+  const { at, end, baseOffset, lastOffset, attributes } = batch
   if (set[at + 16] !== 2) throw new DecodeError(`record format v${set[at + 16]} of brokers before 0.11 is not supported`)
   checkCrc(set, batch)
   const count = set.readInt32BE(at + 57)
@@ -226,7 +227,8 @@ function openBatch(set: Buffer, batch: BatchHeader): OpenBatch {
   const codec = attributes & 7
   const b = codec === 0 ? set : decompress(codec, set.subarray(at + HEADER_SIZE, end))
   const limit = codec === 0 ? end : b.length
-  return { b, limit, count, baseOffset, baseTime, appendTime, at: codec === 0 ? at + HEADER_SIZE : 0, i: 0, previous: baseOffset - 1 }
+  const first = codec === 0 ? at + HEADER_SIZE : 0
+  return { b, limit, count, baseOffset, lastOffset, baseTime, appendTime, at: first, i: 0, previous: baseOffset - 1 }
 }
 
 /**
@@ -234,7 +236,7 @@ function openBatch(set: Buffer, batch: BatchHeader): OpenBatch {
  * last ones; false: `most` messages are there. @throws {DecodeError}
  */
 function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: Message[], most: number): boolean {
-  const { b, limit, count, baseOffset, baseTime, appendTime } = open
+  const { b, limit, count, baseOffset, lastOffset, baseTime, appendTime } = open
   const cursor = new Cursor(b, open.at, limit)
   let p = cursor.at
   let { previous } = open
@@ -278,7 +280,7 @@ function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: 
     }
     const offset = baseOffset + offsetDelta
     // One that goes back would be skipped, or read twice.
-    if (offset <= previous || offset > batch.lastOffset) throw new DecodeError(`record ${i} of ${count} has an offset out of its order`)
+    if (offset <= previous || offset > lastOffset) throw new DecodeError(`record ${i} of ${count} has an offset out of its order`)
     previous = offset
     if (offset < from) {
       p = next
