@@ -9,7 +9,7 @@ const PROCESS = /'node:(child_process|worker_threads)'|\b(runRunner|startRunner)
 
 /** Thousands of cases each: corpora, properties, public suites. Together they take ten times as long as all others. */
 const MANY =
-  /^test\/(suites\/|config\/(corpus|hostile|schemas)\.|transforms\/bars\.property\.|runtime\/(delivery|counts)\.|expressions\/(differential|conformance)\.|testing\/(engine|pipelines)\.)/
+  /^test\/(suites\/|config\/(corpus|hostile|schemas)\.|transforms\/bars\.property\.|runtime\/(delivery|counts)\.|simulation\/|expressions\/(differential|conformance)\.|testing\/(engine|pipelines)\.)/
 
 /**
  * The test files that start no server and no process, themselves or through what they import, and run no thousands of cases.

@@ -13,12 +13,13 @@ import {
   type WriteContext,
 } from '../contract/plugin.ts'
 import { deadLetter, type Failure, replayOf, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
+import { pause } from '../kit/pause.ts'
 import type { BuiltSource } from './build.ts'
 import { CommitBatch, Tally } from './commit-batch.ts'
 import type { LaneRun } from './lane.ts'
 import { type Finding, STALL, Trouble } from './readiness.ts'
 import type { LaneState } from './state.ts'
-import { isRetryable, type Writer } from './writer.ts'
+import { delayOf, isRetryable, type Writer } from './writer.ts'
 
 export class BatchWriter {
   /** Filled by the chain. */
@@ -248,9 +249,16 @@ export class BatchWriter {
         this.step = { waits: 'commit', at: clock.monotonic() }
       })
       .then(
-        () => {
-          if (generation === this.generation) this.written(batch, due)
-          this.succeeded()
+        notCommitted => {
+          if (generation === this.generation) this.written(batch, due && !notCommitted)
+          if (!notCommitted) return this.succeeded()
+          this.failed(notCommitted)
+          if (this.stopped || generation !== this.generation) return undefined
+          // What is written stays written; only the position is committed again, also when nothing more is read.
+          this.unsaved = true
+          return this.draining
+            ? pause(clock, delayOf(this.run.built.pipeline.retry, this.trouble.times, this.trouble.times - 1, this.run.random), this.signal)
+            : undefined
         },
         (error: Error) => {
           if (this.stopped || generation !== this.generation) return undefined
@@ -259,7 +267,10 @@ export class BatchWriter {
             this.undecided = { position: JSON.stringify(delta.position), tally: this.uncounted }
           }
           this.failed(error)
-          return this.onFailure(error)
+          const handled = this.onFailure(error)
+          // Whoever waits for room has a batch that the restore makes void: the source and its other lanes must not wait for the restore.
+          this.wake?.()
+          return handled
         },
       )
       .finally(() => {

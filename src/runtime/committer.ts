@@ -25,8 +25,15 @@ export interface Committer {
   save?(lane: LaneInfo, delta: CheckpointDelta): Promise<void>
   /** As `CheckpointStore.former`. */
   former?: CheckpointStore['former']
-  /** Writes a commit batch by `writeAll`, then makes `delta` durable (undefined: no checkpoint is due). */
-  write(lane: LaneInfo, delta: CheckpointDelta | undefined, writeAll: (transaction?: Transaction) => Promise<void>): Promise<void>
+  /**
+   * Writes a commit batch by `writeAll`, then makes `delta` durable (undefined: no checkpoint is due).
+   * @returns why the position is not durable although everything is written: it is to be committed again
+   */
+  write(
+    lane: LaneInfo,
+    delta: CheckpointDelta | undefined,
+    writeAll: (transaction?: Transaction) => Promise<void>,
+  ): Promise<Error | undefined | void>
   release(lane: LaneInfo): Promise<void>
   /** As `CheckpointStore.healthy`. */
   healthy?(): boolean | string
@@ -108,7 +115,7 @@ export function sourceCommitter(source: Source, log: Logger): Committer {
     claim: async () => undefined,
     async write(lane, delta, writeAll) {
       await writeAll()
-      if (delta) await commitNow(source, lane.id, delta.position, log)
+      return delta && commitNow(source, lane.id, delta.position, log)
     },
     release: async () => {},
     retryable: error => recoverable(error) && source.seek !== undefined,
@@ -150,7 +157,10 @@ class OffsetCommitter {
   async commit(lane: LaneInfo, position: Position): Promise<void> {
     this.throwMistake()
     const { commitNotifyInterval } = this.source
-    if (commitNotifyInterval === undefined) return commitNow(this.source, lane.id, position, this.log)
+    if (commitNotifyInterval === undefined) {
+      await commitNow(this.source, lane.id, position, this.log)
+      return
+    }
     this.pending.set(lane.id, position)
     this.timer ??= setTimeout(() => {
       this.timer = undefined
@@ -191,13 +201,15 @@ class OffsetCommitter {
   }
 }
 
-/** @throws {EnvironmentError} @throws {PluginError} of a plugin that is not built in. */
-async function commitNow(source: Source, lane: string, position: Position, log: Logger | undefined): Promise<void> {
+/** @returns why it could not be committed. @throws {EnvironmentError} @throws {PluginError} of a plugin that is not built in. */
+async function commitNow(source: Source, lane: string, position: Position, log: Logger | undefined): Promise<Error | undefined> {
   try {
     await source.commit?.(lane, position)
+    return undefined
   } catch (error) {
     if (error instanceof EnvironmentError || isMistake(error)) throw error
     warnNotCommitted(lane, error as Error, log)
+    return error as Error
   }
 }
 

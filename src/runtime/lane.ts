@@ -295,9 +295,11 @@ export class Lane {
     if (stateful || this.poison.active) {
       // The state holds half a batch: back to the checkpoint, then message by message up to the end of this batch.
       this.poison.start(last)
+      const { generation } = this
       await this.writer.flushing
       this.restores = 0
-      if (this.status === 'running') await this.restore(error)
+      // The flush may have failed, and the lane be restored already.
+      if (this.status === 'running' && generation === this.generation) await this.restore(error)
       return false
     }
     // Without state nothing needs to be undone: the batch runs again, message by message.
@@ -500,7 +502,7 @@ export class Lane {
       const growing = tries === 0 ? 0 : delayOf(built.pipeline.retry, tries, tries, random)
       // Race 3: the group gets time to revoke the lane before it is claimed again.
       const delay = cause instanceof FencedError ? FENCED_GRACE : growing
-      if (delay > 0) await pause(clock, delay)
+      if (delay > 0) await pause(clock, delay, this.dropped.signal)
       if (signal.aborted) return this.drop()
       if (!restoring()) return
       try {

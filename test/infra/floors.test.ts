@@ -20,7 +20,7 @@ test('no import in src/ goes against the floors', () => {
 })
 
 test('every folder of tests has its folder in src/, except those that test the whole', () => {
-  const whole = ['conformance', 'deploy', 'docs', 'e2e', 'faults', 'fuzz', 'infra', 'package', 'support']
+  const whole = ['conformance', 'deploy', 'docs', 'e2e', 'faults', 'fuzz', 'infra', 'package', 'simulation', 'support']
   const folders = new Set(globSync('*/**/*.ts', { cwd: join(root, 'test') }).map(dirname))
   const orphans = [...folders].filter(folder => !whole.includes(folder.split('/')[0]) && !existsSync(join(root, 'src', folder)))
   expect(orphans).toEqual([])

@@ -1,0 +1,162 @@
+/** A pipeline, its input, and everything that goes wrong, made from a seed. */
+import { seeded } from '../support/random.ts'
+import { type Block, dedupeBlock, filterBlock, mapBlock, tallyBlock, windowBlock } from './blocks.ts'
+import type { SinkTraits, SourceTraits } from './plugins.ts'
+import { type Faults, type Peer, START, type Storm } from './world.ts'
+
+export interface Arrival {
+  readonly at: number
+  readonly lane: string
+  readonly key: string | null
+  readonly payload: Buffer
+  readonly time: number
+}
+
+export interface Mishap {
+  readonly at: number
+  readonly kind: 'kill' | 'stop' | 'freeze' | 'clock' | 'rebalance' | 'retention'
+  /** Number of the process, or of the lane. */
+  readonly target: number
+  /** ms */
+  readonly duration: number
+}
+
+export interface Scenario {
+  readonly seed: number
+  /** As a file would have it. */
+  readonly config: object
+  readonly blocks: readonly Block[]
+  readonly delivery: 'exactly_once' | 'at_least_once'
+  readonly source: SourceTraits
+  readonly sinks: readonly SinkTraits[]
+  readonly queueInTransaction: boolean
+  readonly lanes: readonly string[]
+  readonly processes: number
+  readonly arrivals: readonly Arrival[]
+  readonly faults: Faults
+  readonly storms: readonly Storm[]
+  readonly mishaps: readonly Mishap[]
+  /** Nothing fails any more, and every process is started again. */
+  readonly calmFrom: number
+}
+
+/** So long things go wrong, ms. */
+const TROUBLE = 45_000
+
+export function scenarioOf(seed: number): Scenario {
+  const random = seeded(seed)
+  const chance = (p: number): boolean => random() < p
+  const between = (from: number, to: number): number => from + Math.floor(random() * (to - from + 1))
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]
+
+  const delivery = chance(0.6) ? 'exactly_once' : 'at_least_once'
+  const blocks = chainOf(random)
+  const lanes = Array.from({ length: between(1, 3) }, (_, i) => `in/${i}`)
+  const source: SourceTraits = {
+    transactions: chance(0.7) ? 'source' : delivery === 'exactly_once' ? 'sink' : 'none',
+    maxBatch: between(1, 20),
+  }
+  const sinks: SinkTraits[] = [
+    {
+      name: 'out',
+      kind: delivery === 'exactly_once' ? 'transaction' : pick(['transaction', 'upsert', 'append'] as const),
+      keepsPositions: source.transactions === 'sink',
+    },
+  ]
+  if (delivery === 'at_least_once' && chance(0.3)) sinks.push({ name: 'second', kind: 'append', keepsPositions: false })
+  const processes = between(1, 2)
+  const config = {
+    name: 'sim',
+    delivery,
+    commit_interval: `${pick([50, 200, 1000])}ms`,
+    max_in_flight: pick([10, 100, 1000]),
+    shutdown_timeout: '8s',
+    retry: { initial_delay: '50ms', max_delay: '2s', breaker_failures: 5, breaker_reset: '1s' },
+    sources: [{ name: 'in', sim: {}, keyed_by: 'k' }],
+    transforms: blocks.map(b => b.step),
+    sinks: sinks.map(({ name }) => ({ name, [`sim_${name}`]: {} })),
+    dlq: { sim_queue: {} },
+  }
+  const peers: Peer[] = ['broker', 'table', 'queue']
+  const storms = Array.from({ length: between(0, 4) }, (): Storm => {
+    const from = START + between(0, TROUBLE)
+    return { peer: pick(peers), from, to: Math.min(START + TROUBLE, from + between(200, 8000)), mode: pick(['down', 'hang'] as const) }
+  })
+  const calm = chance(0.15)
+  const mishaps = calm ? [] : mishapsOf(random, processes, lanes.length)
+  return {
+    seed,
+    config,
+    blocks,
+    delivery,
+    source,
+    sinks,
+    queueInTransaction: delivery === 'exactly_once' && chance(0.6),
+    lanes,
+    processes,
+    arrivals: arrivalsOf(random, lanes),
+    faults: calm
+      ? { lost: 0, unknown: 0, late: 0, latency: between(1, 30) }
+      : { lost: pick([0, 0.01, 0.05]), unknown: pick([0, 0.01, 0.05]), late: pick([0, 0.5]), latency: pick([2, 20, 200]) },
+    storms: calm ? [] : storms,
+    mishaps,
+    calmFrom: START + TROUBLE,
+  }
+}
+
+function chainOf(random: () => number): Block[] {
+  const chance = (p: number): boolean => random() < p
+  const blocks: Block[] = []
+  const name = (what: string): string => `${what}${blocks.length}`
+  if (chance(0.4)) blocks.push(mapBlock(name('map')))
+  if (chance(0.4)) blocks.push(tallyBlock(name('fragile'), false))
+  if (chance(0.3)) blocks.push(filterBlock(name('filter')))
+  if (chance(0.4)) blocks.push(dedupeBlock(name('dedupe')))
+  if (chance(0.4)) blocks.push(tallyBlock(name('tally'), true))
+  if (chance(0.4)) blocks.push(windowBlock(name('window'), random))
+  return blocks
+}
+
+function arrivalsOf(random: () => number, lanes: readonly string[]): Arrival[] {
+  const between = (from: number, to: number): number => from + Math.floor(random() * (to - from + 1))
+  const arrivals: Arrival[] = []
+  lanes.forEach((lane, l) => {
+    const keys = Array.from({ length: between(1, 4) }, (_, i) => `${l}${'abcd'[i]}`)
+    const count = between(20, 150)
+    const poison = random() < 0.5 ? 0.08 : 0
+    const disorder = random() < 0.5 ? 3000 : 0
+    let at = START + between(0, 2000)
+    const sent: { value: { id: string; k: string; ts: number }; payload: Buffer }[] = []
+    for (let i = 0; i < count; i++) {
+      at += random() < 0.1 ? between(0, 5000) : between(0, 400)
+      const repeated = sent.length > 0 && random() < 0.1 ? sent[between(0, sent.length - 1)] : undefined
+      if (repeated) {
+        arrivals.push({ at, lane, key: repeated.value.k, payload: repeated.payload, time: repeated.value.ts })
+        continue
+      }
+      const k = keys[between(0, keys.length - 1)]
+      const ts = Math.round(at - random() * disorder - (random() < 0.02 ? 30_000 : 0))
+      const roll = random()
+      const f = roll < poison / 2 ? 'boom' : roll < poison ? 'refuse' : undefined
+      const value = { id: `${l}-${i}`, k, ts, ...(random() < poison / 3 ? {} : { v: between(0, 99) }), ...(f && { f }) }
+      const payload = random() < poison / 3 ? Buffer.from(`{"broken": ${i}`) : Buffer.from(JSON.stringify(value))
+      sent.push({ value, payload })
+      arrivals.push({ at, lane, key: k, payload, time: ts })
+    }
+  })
+  return arrivals.toSorted((a, b) => a.at - b.at)
+}
+
+function mishapsOf(random: () => number, processes: number, lanes: number): Mishap[] {
+  const between = (from: number, to: number): number => from + Math.floor(random() * (to - from + 1))
+  const kinds = ['kill', 'kill', 'kill', 'stop', 'freeze', 'freeze', 'clock', 'rebalance'] as const
+  return Array.from({ length: between(1, 10) }, (): Mishap => {
+    const kind = kinds[between(0, kinds.length - 1)]
+    const target = between(0, processes - 1)
+    const at = START + between(500, TROUBLE - 1000)
+    if (kind === 'clock') return { at, kind, target, duration: [-86_400_000, -3_600_000, 3_600_000, 86_400_000][between(0, 3)] }
+    return { at, kind, target, duration: between(100, 15_000) }
+  }).concat(
+    random() < 0.25 ? [{ at: START + between(5000, TROUBLE - 5000), kind: 'retention', target: between(0, lanes - 1), duration: 0 }] : [],
+  )
+}
