@@ -1,4 +1,5 @@
 /** What the operations commands have in common: their errors as a line and an exit code, and tables. */
+import { redact } from '../kit/text/secrets.ts'
 import { PluginError } from '../kit/plugin-error.ts'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { ConnectionError, EnvironmentError, PipelineError, VerdictError } from '../contract/plugin.ts'
@@ -37,5 +38,5 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
     .join('')
 }
 
-export const printJson = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
-export const print = (text: string): void => void process.stdout.write(text)
+export const printJson = (value: unknown): void => void print(`${JSON.stringify(value, null, 2)}\n`)
+export const print = (text: string): void => void process.stdout.write(redact(text))

@@ -1,4 +1,5 @@
 /** `runner explain FILE`: what a pipeline is, with every default filled in, and what it promises. */
+import { redact } from '../kit/text/secrets.ts'
 import { styleText } from 'node:util'
 import { type Command, Option } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
@@ -31,11 +32,11 @@ export async function explain(file: string, { format, set }: ExplainFlags): Prom
   if (typeof pipelines === 'number') return pipelines
   const { describe } = await import('../explain/describe.ts')
   const explanation = describe(pipelines[0])
-  if (format === 'json') process.stdout.write(`${JSON.stringify(explanation, null, 2)}\n`)
-  else if (format === 'text') process.stdout.write((await import('../explain/text.ts')).toText(explanation, paint))
+  if (format === 'json') process.stdout.write(redact(`${JSON.stringify(explanation, null, 2)}\n`))
+  else if (format === 'text') process.stdout.write(redact((await import('../explain/text.ts')).toText(explanation, paint)))
   else {
     const { toMermaid, toSvg } = await import('../explain/mermaid.ts')
-    process.stdout.write(format === 'svg' ? await toSvg(explanation) : toMermaid(explanation))
+    process.stdout.write(redact(format === 'svg' ? await toSvg(explanation) : toMermaid(explanation)))
   }
   return EXIT.ok
 }

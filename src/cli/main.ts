@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import '../built-in.ts'
 import { EXIT } from '../kit/exit-codes.ts'
+import { redact } from '../kit/text/secrets.ts'
 import { watchStrayErrors } from './stray-errors.ts'
 
 /** Each module registers its command; the order is that of `--help`. */
@@ -24,6 +25,13 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   gen: () => import('./gen.ts'),
 }
 
+/** Whatever a command says of an error: a message of a driver or a plugin may hold any setting. */
+function maskErrors(): void {
+  const write = process.stderr.write.bind(process.stderr)
+  process.stderr.write = ((text: string | Uint8Array, ...rest: []) =>
+    write(typeof text === 'string' ? redact(text) : text, ...rest)) as typeof process.stderr.write
+}
+
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('runner')
     .description('Runs streaming pipelines described in YAML files.')
@@ -31,6 +39,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .enablePositionalOptions()
     .exitOverride()
   watchStrayErrors()
+  maskErrors()
   const [name] = argv
   // `runner list | head` has had enough. A pipeline that writes to standard output decides itself what that means.
   if (name !== 'run' || argv.includes('--dry-run')) {

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
+import { print } from './command.ts'
 import { loadPipeline } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
 import { setOption } from './options.ts'
@@ -59,7 +60,7 @@ export async function validate(paths: readonly string[], flags: ValidateFlags): 
     const { file, ok, problems } = results[i]
     results[i] = { file, ok: ok && flags.strict !== true, problems: [...problems, problem] }
   }
-  process.stdout.write(await render(results, flags))
+  print(await render(results, flags))
   if (results.some(r => r.problems.some(p => p.code === 'CONFIG_READ'))) return EXIT.environment
   return results.every(r => r.ok) ? EXIT.ok : EXIT.config
 }

@@ -9,7 +9,6 @@ import type { Path, ScalarNode, Substitution, TreeNode } from './tree.ts'
 export type Env = Readonly<Record<string, string | undefined>>
 
 const MAX_FILE = 65_536
-const SECRET_NAME = /pass|secret|token|credential|dsn|private|api_?key|auth/i
 
 export type EnvError = {
   readonly code: 'CONFIG_ENV_MISSING' | 'CONFIG_ENV_SYNTAX' | 'CONFIG_ENV_FILE'
@@ -28,14 +27,13 @@ export interface Replaced {
 /** @returns undefined when the text has nothing to replace. `base`: the folder that `file:` paths start from. */
 export function substitute(template: string, env: Env, base: string): Replaced | undefined {
   if (!template.includes('${')) return undefined
-  const pieces: { start: number; end: number; at: number; to: number; variable?: string }[] = []
+  const pieces: { start: number; end: number; at: number; to: number; variable?: string; outside?: true }[] = []
   const errors: EnvError[] = []
   let text = ''
-  let secret = false
   let replaced = false
-  const push = (value: string, start: number, end: number, variable?: string): void => {
+  const push = (value: string, start: number, end: number, variable?: string, outside = false): void => {
     if (start === end) return
-    pieces.push({ start, end, at: text.length, to: text.length + value.length, variable })
+    pieces.push({ start, end, at: text.length, to: text.length + value.length, variable, ...(outside ? { outside: true } : {}) })
     text += value
   }
   let i = 0
@@ -53,29 +51,38 @@ export function substitute(template: string, env: Env, base: string): Replaced |
     const end = close < 0 ? template.length : close + 1
     const result =
       close < 0 ? syntax(open, end, 'this ${ is never closed') : reference(template.slice(open + 2, close), open, end, env, base)
-    if (typeof result === 'string') push(result, open, end, template.slice(open, end))
+    if ('text' in result) push(result.text, open, end, template.slice(open, end), result.outside)
     else {
       errors.push(result)
       push('', open, end, template.slice(open, end))
     }
     replaced = true
-    secret ||= template.startsWith('${file:', open) || SECRET_NAME.test(template.slice(open, end).split(':-')[0])
     i = end
   }
   push(template.slice(i), i, template.length)
   // `$${` alone is an escape, not a reference: the value stays a string.
-  return { text, errors, substitution: { template, pieces, unresolved: errors.length > 0, secret: replaced && secret } }
+  return {
+    text,
+    errors,
+    substitution: { template, pieces, unresolved: errors.length > 0, outside: replaced && pieces.some(p => p.outside) },
+  }
 }
 
-function reference(body: string, start: number, end: number, env: Env, base: string): string | EnvError {
+interface Value {
+  readonly text: string
+  /** From a variable or a file; false: the default that the file says. */
+  readonly outside: boolean
+}
+
+function reference(body: string, start: number, end: number, env: Env, base: string): Value | EnvError {
   if (body.startsWith('file:')) return readSecret(body.slice(5), start, end, base)
   const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([^]*))?$/.exec(body)
   if (!match) return syntax(start, end, `\${${body}} is neither \${VAR}, \${VAR:-default} nor \${file:/path}`)
   const [, name, fallback] = match
   const value = env[name]
   // As in a shell: `:-` also stands in for an empty variable.
-  if (fallback !== undefined) return value === undefined || value === '' ? fallback : value
-  if (value !== undefined) return value
+  if (fallback !== undefined && (value === undefined || value === '')) return { text: fallback, outside: false }
+  if (value !== undefined) return { text: value, outside: true }
   const near = suggest(name, Object.keys(env))
   return {
     code: 'CONFIG_ENV_MISSING',
@@ -88,7 +95,7 @@ function reference(body: string, start: number, end: number, env: Env, base: str
 
 const syntax = (start: number, end: number, message: string): EnvError => ({ code: 'CONFIG_ENV_SYNTAX', start, end, message })
 
-function readSecret(path: string, start: number, end: number, base: string): string | EnvError {
+function readSecret(path: string, start: number, end: number, base: string): Value | EnvError {
   const failed = (message: string): EnvError => ({ code: 'CONFIG_ENV_FILE', start, end, message })
   if (path === '' || path.includes('\0')) return failed('${file:…} needs a path')
   try {
@@ -97,7 +104,7 @@ function readSecret(path: string, start: number, end: number, base: string): str
     // A pipe or a device would never end.
     if (!stat.isFile()) return failed(`${path} is not a file`)
     if (stat.size > MAX_FILE) return failed(`${path} is larger than 64 KB`)
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(full)).replace(/[\r\n]+$/, '')
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(full)).replace(/[\r\n]+$/, ''), outside: true }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     return failed(

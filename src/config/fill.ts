@@ -19,6 +19,8 @@ export interface FillContext {
   readonly unresolved: Set<string>
   /** Switched off: missing variables of defaults are no problem. */
   readonly lenient: boolean
+  /** Called with each text in which something came from a variable or a file. */
+  readonly onOutside?: (node: ScalarNode, schema: Schema | undefined, path: Path) => void
   /** Called with each number that is written in the file, unless its schema says `exact`. `schemas`: of its key. */
   readonly onNumber?: (node: ScalarNode, schemas: readonly Schema[], path: Path) => void
 }
@@ -26,6 +28,7 @@ export interface FillContext {
 export function fill(node: TreeNode, schema: Schema | undefined, path: Path, context: FillContext, exact = false): unknown {
   if (node.kind === 'scalar') {
     if (node.substitution?.unresolved) context.unresolved.add(formatPath(path))
+    if (node.substitution?.outside) context.onOutside?.(node, schema, path)
     if (typeof node.value === 'number') {
       if (exact) return exactNumber(node)
       context.onNumber?.(node, alternatives(schema, context.root), path)
@@ -35,7 +38,13 @@ export function fill(node: TreeNode, schema: Schema | undefined, path: Path, con
   // Alternatives are told apart by the plain value; texts in it are good enough for that.
   const schemas = views(schema, toValue(node), context.root)
   const keep = exact || schemas.some(s => s.exact)
-  if (node.kind === 'seq') return node.items.map((item, i) => fill(item, itemSchema(schemas, i), [...path, i], context, keep))
+  if (node.kind === 'seq') {
+    const shown = schemas.find(s => s.public !== undefined)
+    return node.items.map((item, i) => {
+      const inner = itemSchema(schemas, i)
+      return fill(item, shown ? { public: shown.public, ...inner } : inner, [...path, i], context, keep)
+    })
+  }
   const out: Record<string, unknown> = {}
   for (const [key, entry] of node.entries) out[key] = fill(entry.value, propertySchema(schemas, key), [...path, key], context, keep)
   for (const s of schemas) {

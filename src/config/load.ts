@@ -195,6 +195,7 @@ function assemble(
       at: { file: source.file, ...source.position(start) },
       ...(foreign.has(s.plugin) ? { foreign: true } : {}),
       secrets: s.secrets,
+      hidden: s.hidden,
     }
   }
   const section = (name: string): CheckedStep[] => steps.filter(s => s.path[0] === name && s.enabled)
@@ -241,6 +242,7 @@ function linksOf(
       config: of.config,
       at: step.at,
       secrets: step.secrets,
+      hidden: step.hidden,
     })
     return [{ index, sink: end('write', ends.sink), source: end('read', ends.source) }]
   })

@@ -39,6 +39,8 @@ export interface Step<P extends Plugin = Plugin> {
   readonly foreign?: boolean
   /** Paths (relative to config, dotted) of values marked `secret` in the schema: print `***` for them. */
   readonly secrets: readonly string[]
+  /** By path: what to print for a text that came from variables or files, such as `Bearer ${TOKEN}`. */
+  readonly hidden?: Readonly<Record<string, string>>
 }
 
 export interface SinkStep extends Step<SinkPlugin> {

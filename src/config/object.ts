@@ -62,7 +62,7 @@ class Printer {
       span,
       value: null,
       style: 'plain',
-      substitution: { template: '', pieces: [], unresolved: true, secret: false },
+      substitution: { template: '', pieces: [], unresolved: true, outside: false },
     }
   }
 

@@ -124,7 +124,7 @@ function* tokens(text: string, marks: Marks, stop: LimitReached): Generator<CST.
 }
 
 /** Marks a value that a problem has been reported for: what it might have been is nobody's business any more. */
-const UNKNOWN: Substitution = { template: '', pieces: [], unresolved: true, secret: false }
+const UNKNOWN: Substitution = { template: '', pieces: [], unresolved: true, outside: false }
 
 class TreeBuilder {
   private readonly source: SourceText

@@ -1,6 +1,7 @@
 /** Collects findings, and remembers for each the line it is about, so that a report needs no file. */
 import type { Code } from './codes.ts'
 import type { Problem } from './model.ts'
+import { redact } from '../kit/text/secrets.ts'
 import { formatPath, OBJECT, type Path, type Span } from './tree.ts'
 
 /** A file with more findings than this is not a pipeline file with mistakes, it is something else. */
@@ -79,7 +80,11 @@ export class Problems {
   }
 
   private toProblem({ code, span, path, message, suggestion, severity, place }: Finding): Problem {
-    const said = { path: formatPath(path), message, ...(suggestion === undefined ? {} : { suggestion }) }
+    const said = {
+      path: formatPath(path),
+      message: redact(message),
+      ...(suggestion === undefined ? {} : { suggestion: redact(suggestion) }),
+    }
     if (place) return { code, severity: 'error', ...place, endLine: place.line, endColumn: place.column + 1, ...said }
     const from = span.source.position(span.start)
     const to = span.source.position(Math.max(span.end, span.start))

@@ -20,7 +20,7 @@ export function report(
     const { path, find: found } = j.on === 'parent' ? { path: locate(j.path).path, find: locate(j.path.slice(0, -1)).find } : locate(j.path)
     const node = found.node
     const hidden =
-      j.on === 'value' && (secrets.includes(id) || (node.kind === 'scalar' && node.substitution?.secret === true && !found.partial))
+      j.on === 'value' && (secrets.includes(id) || (node.kind === 'scalar' && node.substitution?.outside === true && !found.partial))
     const span = j.on === 'value' && !found.partial ? valueSpan(found) : (found.key ?? valueSpan(found))
     const origin =
       node.kind === 'scalar' && node.substitution && !found.partial && j.on === 'value' ? ` (from ${node.substitution.template})` : ''

@@ -24,6 +24,8 @@ export interface Schema {
   readonly oneOf?: readonly Schema[]
   /** Never print the value. */
   readonly secret?: boolean
+  /** The value may be shown also where it came from a variable: a name, a host, a path. `origin`: of a URL, only scheme, host and port. */
+  readonly public?: boolean | 'origin'
   /** Decides neither what is written nor where: processes that share their work may differ in it. */
   readonly tuning?: boolean
   /** Old names of the key, which files may still use: read as this one, with a warning. */
@@ -37,7 +39,7 @@ export interface Schema {
   readonly [keyword: string]: unknown
 }
 
-export const OWN_KEYWORDS = ['secret', 'tuning', 'shorthand', 'returns', 'aliases', 'exact']
+export const OWN_KEYWORDS = ['secret', 'public', 'tuning', 'shorthand', 'returns', 'aliases', 'exact']
 
 export function deref(schema: Schema, root: Schema): Schema {
   let current = schema

@@ -3,6 +3,7 @@ import type { ConfigProblem, Plugin } from '../contract/plugin.ts'
 import { renameOldKeys } from './aliases.ts'
 import { convert } from './convert.ts'
 import type { Env } from './env.ts'
+import { hiddenTexts, type Outside, rememberSecrets } from './hidden.ts'
 import { checkExpressions } from './expressions.ts'
 import { fill } from './fill.ts'
 import { type Diagnosis, diagnose } from './diagnose.ts'
@@ -23,6 +24,7 @@ export interface ConfigContext {
 export interface CheckedConfig {
   readonly config: any
   readonly secrets: readonly string[]
+  readonly hidden: Readonly<Record<string, string>>
   /** The config has passed everything that the step alone can be checked for. */
   readonly valid: boolean
 }
@@ -45,15 +47,19 @@ export async function checkConfig(
     const found = find(node, p)
     return { path: [...path, ...(short && p[0] === short ? p.slice(1) : p)], find: { ...found, key: found.key ?? entry.key } }
   }
+  const outside: Outside[] = []
   const filled = fill(node, schema, [], {
     ...context,
     root: schema,
     at: entry.key,
     unresolved,
     lenient: !enabled,
+    onOutside: (text, of, at) => void outside.push({ node: text, schema: of, path: at }),
     onNumber: (number, schemas, at) => checkNumber(number, schemas, place(at).path, problems),
   })
   const { value, expressions, secrets } = convert(filled, schema, schema, context.base)
+  const hidden = hiddenTexts(outside, value, secrets, schema)
+  rememberSecrets(secrets)
   for (const secret of secrets) {
     const { find: f } = place(secret.path)
     if (!f.partial) problems.mask(f.node.span)
@@ -74,7 +80,7 @@ export async function checkConfig(
   const shaped = !found.some(j => j.path.length === 0)
   const known = unresolved.size === 0 && misplaced.size === 0
   if (known && shaped) runCheck(plugin, soundPart(value, schema, wrong), wrong, place, entry.key, path, problems)
-  return { config: value, secrets: secrets.map(s => s.path.join('.')), valid: problems.count === before && known }
+  return { config: value, secrets: secrets.map(s => s.path.join('.')), hidden, valid: problems.count === before && known }
 }
 
 /** `filter: price > 0` as `filter: {condition: price > 0}`, and nothing at all as an empty map. */

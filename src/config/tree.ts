@@ -71,11 +71,13 @@ export interface Substitution {
     readonly at: number
     readonly to: number
     readonly variable?: string
+    /** From a variable or a file, not from the default behind `:-`. */
+    readonly outside?: true
   }[]
   /** A reference could not be resolved (reported already): the value is unknown. */
   readonly unresolved: boolean
-  /** Came from a file, or from a variable whose name says it is secret. */
-  readonly secret: boolean
+  /** Something in it came from a variable or a file: nobody but the reader of that may see it. */
+  readonly outside: boolean
 }
 
 export interface MapEntry {

@@ -1,10 +1,9 @@
-/** A step's resolved config as it would be written in a file: durations and sizes with their units, secrets as `***`. */
+/** A step's resolved config as it would be written in a file: durations and sizes with their units, secrets as `***`, and texts from variables as their templates. */
 import { itemSchema, propertySchema, type Schema, views } from '../config/schema.ts'
 import type { Step } from '../config/model.ts'
 import { isRecord } from '../kit/values/records.ts'
+import { MASK, maskUrl, redact } from '../kit/text/secrets.ts'
 import { formatDuration } from '../kit/values/time.ts'
-
-const MASK = '***'
 
 export function readableConfig(step: Step): unknown {
   const root = step.plugin.schema as Schema
@@ -12,7 +11,7 @@ export function readableConfig(step: Step): unknown {
   const walk = (value: unknown, schema: Schema | undefined, path: string): unknown => {
     // That a secret is not set is none.
     if (secrets.has(path)) return value === undefined || value === null || value === '' ? value : MASK
-    if (typeof value === 'string') return maskUrl(value)
+    if (typeof value === 'string') return step.hidden?.[path] ?? redact(maskUrl(value))
     const schemas = views(schema, value, root)
     if (typeof value === 'number') return withUnit(value, schema, root)
     if (Array.isArray(value)) return value.map((item, i) => walk(item, itemSchema(schemas, i), join(path, String(i))))
@@ -46,6 +45,3 @@ export function formatSize(bytes: number): string {
   for (const [unit, size] of SIZES) if (bytes !== 0 && bytes % size === 0) return `${bytes / size}${unit}`
   return `${bytes}B`
 }
-
-/** A password inside an address is one, whether the schema knows it or not. */
-const maskUrl = (text: string): string => text.replace(/^([a-z][a-z0-9+.-]*:\/\/[^/@\s:]*):[^/@\s]+@/i, `$1:${MASK}@`)

@@ -64,6 +64,7 @@ function relevant(step: Step): Record<string, unknown> {
     if (schema?.tuning === true || schemas.some(s => s.tuning === true)) return undefined
     if (typeof value === 'string' && isUrl(value)) return placeOf(value, secrets.has(path))
     if (secrets.has(path)) return undefined
+    if (typeof value === 'string' && step.hidden?.[path] !== undefined) return hash(value)
     if (Array.isArray(value)) return value.map((item, i) => walk(item, itemSchema(schemas, i), join(path, String(i))))
     if (typeof value !== 'object' || value === null) return value
     return Object.fromEntries(

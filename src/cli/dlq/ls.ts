@@ -1,6 +1,7 @@
 /** `runner dlq ls`. */
 import { styleText } from 'node:util'
 import { EXIT } from '../../kit/exit-codes.ts'
+import { print } from '../command.ts'
 import { failureTime, type DeadLetter } from '../../kit/dead-letter/read.ts'
 import { cut } from '../../kit/text/printable.ts'
 import { scan } from '../../dead-letters/scan.ts'
@@ -70,8 +71,6 @@ function trim(rows: Row[], max: number): void {
 
 /** Most frequent first. */
 const ranked = (by: ReadonlyMap<string, number>): [string, number][] => [...by].toSorted(([a, n], [b, m]) => m - n || (a < b ? -1 : 1))
-
-const print = (text: string): void => void process.stdout.write(text)
 
 export function toJson({ letter, done }: Omit<Row, 'order'>): object {
   const { failure: d } = letter

@@ -57,7 +57,8 @@ export async function exportState(file: string, flags: StateFlags): Promise<numb
       pipeline: pipeline.name,
       lanes: kept.map(({ owner, lane, checkpoint }) => ({ owner, lane, checkpoint })),
     }
-    printJson(exported)
+    // Byte for byte: it is read in again.
+    process.stdout.write(`${JSON.stringify(exported, null, 2)}\n`)
     return EXIT.ok
   })
 }

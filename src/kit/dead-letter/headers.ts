@@ -1,5 +1,6 @@
 /** The headers that a dead letter adds to those of its record: the only place that knows their names. */
 import type { Header } from '../../contract/plugin.ts'
+import { redact } from '../text/secrets.ts'
 
 /** In the order of writing. */
 export const DLQ_HEADERS = {
@@ -32,7 +33,12 @@ export const DLQ_HEADERS = {
 } as const
 
 /** Header values are one line: brokers' tools and logs print them as such. */
-export const messageHeader = (message: string): Header => [DLQ_HEADERS.message, message.replace(/\s*\n\s*/g, ' ').slice(0, 2000)]
+export const messageHeader = (message: string): Header => [
+  DLQ_HEADERS.message,
+  redact(message)
+    .replace(/\s*\n\s*/g, ' ')
+    .slice(0, 2000),
+]
 
 /** Of a record that was written back to its topic: how often it has been a dead letter. */
 export const ATTEMPTS = 'dlq_attempts'

@@ -4,6 +4,7 @@ import { Message } from '../../contract/plugin.ts'
 import type { EndpointConfig, EndpointValue } from '../../config/model.ts'
 import type { PipelineRun } from '../pipeline.ts'
 import { describeReason, type Reason } from '../readiness.ts'
+import { redact } from '../../kit/text/secrets.ts'
 import { attach, type Attachment, type Route } from '../../kit/http/listener.ts'
 
 interface StepStatus {
@@ -67,7 +68,7 @@ function handler(run: PipelineRun, { healthy, body }: EndpointConfig): Route['ha
       // What can't be told must not look healthy.
       text = JSON.stringify({ status: 'unhealthy', error: (error as Error).message })
     }
-    response.writeHead(code, { 'content-type': 'application/json', 'cache-control': 'no-store' }).end(text)
+    response.writeHead(code, { 'content-type': 'application/json', 'cache-control': 'no-store' }).end(redact(text))
   }
 }
 

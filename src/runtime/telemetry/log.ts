@@ -1,4 +1,5 @@
 /** Logs: JSON lines on stderr, pretty on a terminal; batches are logged, never records. */
+import { redact } from '../../kit/text/secrets.ts'
 import type { LogFn, Logger as PinoLogger } from 'pino'
 import type { Logger } from '../../contract/plugin.ts'
 
@@ -16,14 +17,15 @@ export async function createLogger({ level, pretty, before }: LogOptions, bindin
     base: bindings,
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
-    ...(before && {
-      hooks: {
+    hooks: {
+      streamWrite: redact,
+      ...(before && {
         logMethod(this: PinoLogger, args: Parameters<LogFn>, method: LogFn) {
           before()
           method.apply(this, args)
         },
-      },
-    }),
+      }),
+    },
   }
   if (!pretty) return pino(base, pino.destination({ dest: 2, sync: true })) as unknown as Logger
   const { default: pinoPretty } = await import('pino-pretty')

@@ -1,4 +1,5 @@
 /** `GET /metrics`, `/health`, `/ready` on a loopback port; no data and no config ever leaves through it. */
+import { redact } from '../../kit/text/secrets.ts'
 import { attach, type Attachment, type Route } from '../../kit/http/listener.ts'
 import type { PipelineRun } from '../pipeline.ts'
 import { describeReason, type Reason } from '../readiness.ts'
@@ -56,7 +57,7 @@ async function open(host: string, port: number, runs: ReadonlySet<PipelineRun>):
       })
       const ok = pipelines.every(p => p.problems.length === 0)
       response.writeHead(ok ? 200 : 503, { 'content-type': 'application/json' })
-      response.end(JSON.stringify({ status: ok ? 'ok' : 'not ready', pipelines }))
+      response.end(redact(JSON.stringify({ status: ok ? 'ok' : 'not ready', pipelines })))
     })
   const metrics = route('/metrics', async (_request, response) => {
     const text = await registry.metrics()

@@ -1,0 +1,57 @@
+/** Which texts of a step came from variables and files, and what is shown in their place. */
+import { addSecret, secretParts } from '../kit/text/secrets.ts'
+import type { Marked } from './convert.ts'
+import { alternatives, type Schema } from './schema.ts'
+import { formatPath, type Path, type ScalarNode } from './tree.ts'
+
+export interface Outside {
+  readonly node: ScalarNode
+  /** Of the text; undefined: the plugin takes anything there. */
+  readonly schema: Schema | undefined
+  readonly path: Path
+}
+
+/** Formats that only names, places and times have. */
+const PUBLIC = new Set(['duration', 'size', 'window_size', 'timestamp', 'time_zone', 'topic', 'identifier', 'field', 'path', 'source_step'])
+
+/** What of it may be shown; `false`: nothing. A text that is one of a list of values is none of a stranger. */
+const publicOf = (schema: Schema | undefined, root: Schema): boolean | 'origin' =>
+  alternatives(schema, root)
+    .map(s => s.public ?? (s.enum !== undefined || s.const !== undefined || PUBLIC.has(s.format ?? '')))
+    .find(shown => shown !== false) ?? false
+
+/** By path, dotted: the template to show, with the names of the variables. What they hold is masked from now on. */
+export function hiddenTexts(
+  outside: readonly Outside[],
+  config: unknown,
+  secrets: readonly Marked[],
+  root: Schema,
+): Readonly<Record<string, string>> {
+  const hidden: Record<string, string> = {}
+  const marked = new Set(secrets.map(s => formatPath(s.path)))
+  for (const { node, schema, path } of outside) {
+    const { template, pieces } = node.substitution!
+    const text = String(node.value)
+    const shown = publicOf(schema, root)
+    // A number or a switch is no secret; what should have been one and is not may be.
+    if (typeof valueAt(config, path) !== 'string' || marked.has(formatPath(path)) || (shown === true && text !== '')) continue
+    const parts = secretParts(
+      text,
+      pieces.filter(p => p.outside),
+    )
+    for (const part of parts) addSecret(part)
+    if (shown !== 'origin' || parts.length > 0) hidden[path.join('.')] = template
+  }
+  return hidden
+}
+
+/** Of settings that the schema marks. */
+export function rememberSecrets(secrets: readonly Marked[]): void {
+  for (const { value } of secrets) if (typeof value === 'string') for (const part of secretParts(value)) addSecret(part)
+}
+
+function valueAt(value: unknown, path: Path): unknown {
+  let at = value as Record<string | number, unknown> | undefined
+  for (const part of path) at = at?.[part] as typeof at
+  return at
+}

@@ -1,0 +1,133 @@
+/**
+ * Values that are never printed: what a schema marks `secret`, and what came out of variables and files into a setting that is not
+ * `public`. One list for the process: whatever prints (logs, problems, reports, status pages, headers of dead letters) asks it.
+ */
+
+export const MASK = '***'
+
+/** A shorter one is masked only where its setting is shown: replacing every `on` would make logs unreadable. */
+const SHORTEST = 6
+
+const known = new Set<string>()
+let pattern: RegExp | undefined
+
+/** From now on `redact` masks it, also as it stands in JSON and in a URL. */
+export function addSecret(value: string): void {
+  for (const part of value.includes('\n') ? [value, ...value.split(/\r?\n/)] : [value]) {
+    const text = part.trim()
+    if (text.length < SHORTEST || known.has(text)) continue
+    for (const form of [text, JSON.stringify(text).slice(1, -1), encoded(text)]) known.add(form)
+    pattern = undefined
+  }
+}
+
+function encoded(text: string): string {
+  try {
+    return encodeURIComponent(text)
+  } catch {
+    return text // half of a surrogate pair
+  }
+}
+
+/** The text with every known secret as `***`. */
+export function redact(text: string): string {
+  if (known.size === 0) return text
+  // Longest first: one may be a part of another.
+  pattern ??= new RegExp(
+    [...known]
+      .toSorted((a, b) => b.length - a.length)
+      .map(escape)
+      .join('|'),
+    'g',
+  )
+  return text.replace(pattern, MASK)
+}
+
+const escape = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\/-]/g, String.raw`\$&`)
+
+const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i
+
+interface Address {
+  /** Where the password stands, if there is one. */
+  readonly password?: readonly [from: number, to: number]
+  /** Where host and port stand. */
+  readonly host: readonly [from: number, to: number]
+  /** Where the query begins, or the text ends. */
+  readonly query: number
+}
+
+/** Undefined: the text is no URL. Passwords are found, too, that hold a `/` or an `@` which should have been encoded. */
+function addressOf(text: string): Address | undefined {
+  const scheme = SCHEME.exec(text)?.[0].length
+  if (scheme === undefined) return undefined
+  const query = /[?#]|$/.exec(text)!.index
+  const slash = text.indexOf('/', scheme)
+  const authority = slash < 0 || slash > query ? query : slash
+  let at = text.lastIndexOf('@', authority - 1)
+  if (at < scheme) {
+    // `user:pa/ss@host`, unless that is a port and a path with an `@`.
+    const late = text.lastIndexOf('@')
+    if (late > authority && /^[^/:]*:(?!\d{1,5}\/)/.test(text.slice(scheme))) at = late
+  }
+  const from = at < scheme ? scheme : at + 1
+  const end = /[/?#]|$/.exec(text.slice(from))!.index + from
+  const colon = text.indexOf(':', scheme)
+  return {
+    ...(at >= scheme && colon >= 0 && colon < at ? { password: [colon + 1, at] as const } : {}),
+    host: [from, end],
+    query: Math.max(end, text.indexOf('?', end) < 0 ? text.length : text.indexOf('?', end)),
+  }
+}
+
+/** A URL as it may be shown: no password, no values in its query. Any other text as it is. */
+export function maskUrl(text: string): string {
+  const address = addressOf(text)
+  if (address === undefined) return text
+  const { password, query } = address
+  const shown = text.slice(query).replaceAll(/([?&;][^=&;#]*=)[^&;#]*/g, `$1${MASK}`)
+  return (password ? `${text.slice(0, password[0])}${MASK}${text.slice(password[1], query)}` : text.slice(0, query)) + shown
+}
+
+/** Where a piece of a text came from outside. */
+export interface Piece {
+  readonly at: number
+  readonly to: number
+}
+
+/**
+ * What of a secret text has to be masked: of a URL or a DSN its password and its query, of any other text all of it. `pieces`: only what came
+ * from outside is secret, and so is the path of a URL that did, which may be a token.
+ */
+export function secretParts(text: string, pieces?: readonly Piece[]): string[] {
+  const address = addressOf(text)
+  if (address === undefined) {
+    const password = /(?:^|\s)password\s*=\s*('(?:[^'\\]|\\.)*'|\S+)/i.exec(text)?.[1].replace(/^'|'$/g, '')
+    if (password !== undefined && /(?:^|\s)host\s*=/i.test(text)) return [password]
+    return pieces === undefined ? [text] : pieces.map(p => text.slice(p.at, p.to))
+  }
+  const { password, host, query } = address
+  const parts: string[] = []
+  if (password) {
+    const raw = text.slice(...password)
+    parts.push(raw, decoded(raw))
+  }
+  const behind = pieces === undefined ? [{ at: query, to: text.length }] : pieces
+  for (const piece of behind) {
+    const before = text.slice(piece.at, Math.min(piece.to, host[0]))
+    const [from, to] = [Math.max(piece.at, host[1]), piece.to]
+    if (pieces !== undefined && before !== '' && !SCHEME.test(before)) parts.push(before)
+    if (from >= to) continue
+    const value = text.slice(from, to)
+    if (pieces !== undefined && value.length > 1) parts.push(value)
+    for (const [, one] of value.matchAll(/[?&;][^=&;#]*=([^&;#]*)/g)) parts.push(one, decoded(one))
+  }
+  return parts
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
