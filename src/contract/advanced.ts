@@ -207,6 +207,8 @@ export interface CheckContext {
   readonly delivery?: 'at_least_once' | 'exactly_once'
   /** Positions and state of the pipeline are kept in this step's own transactions. */
   readonly checkpoints?: boolean
+  /** Of a sink: the sources of the pipeline. */
+  readonly sources?: readonly { readonly type: string; readonly config: unknown }[]
   readonly log: Logger
   readonly signal: AbortSignal
 }
@@ -218,7 +220,7 @@ export interface CheckResult {
   readonly ok: boolean
   /** What was found: a version, a number of partitions, the peer's own message. */
   readonly detail?: string
-  /** What to do about it, as a command where there is one. */
+  /** What to do about it, as a command where there is one. With `ok` the finding is a warning. */
   readonly fix?: string
 }
 

@@ -68,6 +68,8 @@ export interface Context {
   readonly metrics: Metrics
   /** `now`: wall clock, epoch ms, to date things. `monotonic`: ms that no one can set, to measure how long something takes. Tests drive both. */
   readonly clock: { now(): number; monotonic(): number }
+  /** How deep what it decodes may be nested: `limits.depth` of the pipeline. */
+  readonly depth: number
   /** True for the sink that is the pipeline's dlq: what it rejects has nowhere else to go. */
   readonly dlq?: boolean
   /** The result of a one-shot pipeline: printed when the run has ended; one that is not `ok` makes the command exit with 4. A later one of the step replaces it. */

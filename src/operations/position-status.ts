@@ -1,5 +1,6 @@
 /** Where the sources of a pipeline stand: what they remember themselves, and the checkpoint, which wins. Looks only. */
 import { systemClock } from '../kit/clock.ts'
+import { DEFAULT_DEPTH } from '../contract/plugin.ts'
 import { attribute } from '../kit/plugin-error.ts'
 import type {
   Checkpoint,
@@ -47,6 +48,7 @@ export function storeOf(pipeline: Pipeline, step: Step<SourcePlugin>): Checkpoin
     log: silent,
     metrics: { counter: () => nothing, gauge: () => nothing },
     clock: systemClock,
+    depth: DEFAULT_DEPTH,
     report: () => {},
     assign: unused,
     revoke: unused,

@@ -101,6 +101,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     log: options.log,
     metrics: meters,
     clock,
+    depth: pipeline.limits?.depth ?? DEFAULT_DEPTH,
     report: report => void reports.set(step, report),
   })
   const writer = (step: Step<any>, kind: 'sink' | 'dlq' | 'link'): Writer =>
@@ -233,7 +234,6 @@ function buildSource(
   )
   const source = claimed ? checkedSource(made, step, claimed, isReplayable(step)) : made
   const meter = meters.step(step.name, part === 0 ? 'source' : 'link')
-  const depth = pipeline.limits?.depth ?? DEFAULT_DEPTH
   let keptLocally = false
   const localCheckpoints = (p: Pipeline): CheckpointStore => {
     keptLocally = true
@@ -254,7 +254,7 @@ function buildSource(
     inlet: {
       name: step.name,
       at: step.at,
-      transform: (readsValues(pipeline) ? decodeTransform : checkTransform)(depth),
+      transform: (readsValues(pipeline) ? decodeTransform : checkTransform)(context.depth),
       meter,
       isInlet: true,
       foreign: step.foreign,

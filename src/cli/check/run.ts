@@ -78,6 +78,7 @@ async function checkStep(
     version: pipeline.version,
     delivery: pipeline.delivery,
     checkpoints: holders.has(step),
+    sources: role === 'sink' ? pipeline.sources.map(({ type, config }) => ({ type, config: config as unknown })) : undefined,
     log: silent,
     signal: controller.signal,
   }
@@ -113,11 +114,13 @@ function toText({ pipeline, file, ok, steps }: PipelineReport): string {
   for (const { step, role, type, checked, findings } of steps) {
     lines.push(`  ${role} ${step}${step === type ? '' : ` (${type})`}${checked ? '' : ': no external dependency to check'}`)
     for (const f of findings) {
-      lines.push(`    ${f.ok ? 'ok    ' : 'FAILED'}  ${f.what}${f.detail === undefined ? '' : `: ${f.detail}`}`)
-      if (!f.ok && f.fix !== undefined) lines.push(`            do: ${f.fix}`)
+      lines.push(`    ${!f.ok ? 'FAILED' : f.fix === undefined ? 'ok    ' : 'WARN  '}  ${f.what}${f.detail === undefined ? '' : `: ${f.detail}`}`)
+      if (f.fix !== undefined) lines.push(`            do: ${f.fix}`)
     }
   }
   const failed = steps.reduce((n, s) => n + s.findings.filter(f => !f.ok).length, 0)
-  lines.push(ok ? '  all is well' : `  ${failed} of ${steps.reduce((n, s) => n + s.findings.length, 0)} findings failed`)
+  const warnings = steps.reduce((n, s) => n + s.findings.filter(f => f.ok && f.fix !== undefined).length, 0)
+  const well = warnings === 0 ? '  all is well' : `  nothing failed, ${warnings} warning${warnings === 1 ? '' : 's'}`
+  lines.push(ok ? well : `  ${failed} of ${steps.reduce((n, s) => n + s.findings.length, 0)} findings failed`)
   return `${lines.join('\n')}\n`
 }

@@ -287,8 +287,8 @@ class HttpSource implements Source {
     let rows: Buffer[]
     let counts: number[] | undefined
     try {
-      rows = cut(body, config)
-      counts = config.count === undefined ? undefined : countsOf(rows, config.count)
+      rows = cut(body, config, ctx.depth)
+      counts = config.count === undefined ? undefined : countsOf(rows, config.count, ctx.depth)
     } catch (error) {
       if (error instanceof TooManyElementsError)
         return rejectionAnswer(413, 'too_many_rows', `the body has ${error.message}: send less at a time, or raise limits.messages`)
@@ -304,7 +304,7 @@ class HttpSource implements Source {
       throw error
     }
     if (!intake.fits(rows.length)) return busy('too much is waiting to be written')
-    const facts = { time: ctx.clock.now(), key: this.keyOf(request), headers: this.headersOf(request), origin: this.origin }
+    const facts = { time: ctx.clock.now(), key: this.keyOf(request), headers: this.headersOf(request), origin: this.origin, depth: ctx.depth }
     const indexHeader = this.idempotency && 'idempotency-index'
     const written = intake.put(rows.length, body.length, first => messagesOf(rows, config, { ...facts, indexHeader, first }), counts)
     this.gauge()

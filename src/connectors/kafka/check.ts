@@ -5,7 +5,7 @@ import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
 import { checkWritable } from '../../kit/check-writable.ts'
 import { formatDuration } from '../../kit/values/time.ts'
-import { limitsOf } from './dates.ts'
+import { dateConflicts, type HeldDates, heldDates, limitsOf } from './dates.ts'
 import type { AclOperation, TopicSetting } from './log-admin.ts'
 import { clusterOptions, connect, type ConnectionConfig, embeddedPath, isEmbedded, scopeOf } from './connect.ts'
 import type { KafkaDriver } from './client/driver.ts'
@@ -26,16 +26,36 @@ export async function checkSink(config: KafkaSinkConfig, ctx: CheckContext): Pro
   const named: CheckResult[] =
     config.topic === undefined ? [{ what: 'topics', ok: true, detail: 'the messages name them: not checked' }] : []
   if (isEmbedded(config.brokers)) return [...(await checkEmbedded(config, ctx, topics)), ...named]
+  const held = inputDates(ctx)
   return withBrokers(config, ctx, async look => {
     for (const topic of topics) {
       const found = await look.topic(topic, 'write', config)
       named.push(found)
       // Dead letters are dated when they are written.
-      if (found.ok && config.timestamp !== 'now' && ctx.role !== 'dlq') named.push(...(await look.dates(topic, config.timestamp)))
+      if (found.ok && config.timestamp !== 'now' && ctx.role !== 'dlq') named.push(...(await look.dates(topic, config.timestamp, await held)))
     }
     if (ctx.checkpoints) named.push(...(await look.checkpoints('check')))
     return named
   })
+}
+
+/** What the input topics hold. Those that cannot be asked are left out: the check of their source says why. */
+async function inputDates(ctx: CheckContext): Promise<HeldDates[]> {
+  const sources = (ctx.sources ?? []).filter(s => s.type === 'kafka').map(s => s.config as KafkaSourceConfig)
+  const found = await Promise.all(
+    sources
+      .filter(config => !isEmbedded(config.brokers))
+      .map(async config => {
+        const { driver, release } = await connect(config, ctx.log)
+        try {
+          return [...(await driver.admin.configs(config.topics))].map(([topic, settings]) => heldDates(topic, settings))
+        } finally {
+          await release()
+        }
+      })
+      .map(asked => asked.catch((): HeldDates[] => [])),
+  )
+  return found.flat()
 }
 
 async function checkEmbedded(config: ConnectionConfig, ctx: CheckContext, topics: readonly string[]): Promise<CheckResult[]> {
@@ -102,7 +122,7 @@ class Look {
   }
 
   /** What becomes of records by the dates that the sink gives them; nothing where the topic takes and keeps any date. */
-  async dates(topic: string, timestamp: string): Promise<CheckResult[]> {
+  async dates(topic: string, timestamp: string, inputs: readonly HeldDates[]): Promise<CheckResult[]> {
     const what = `dates in topic ${topic}`
     let settings: ReadonlyMap<string, TopicSetting> | undefined
     try {
@@ -113,7 +133,8 @@ class Look {
       return [{ what, ok: true, detail: `not compared: the settings of the topic are not known (${(error as Error).message})` }]
     }
     if (settings === undefined) return []
-    const { after, before, keeps } = limitsOf(settings)
+    const limits = limitsOf(settings)
+    const { after, before, keeps } = limits
     const rules = [
       ...(after < Infinity
         ? [`later than ${formatDuration(after)} ahead go to the dead-letter queue (message.timestamp.after.max.ms)`]
@@ -128,6 +149,12 @@ class Look {
         ok: true,
         detail: `timestamp: ${timestamp}; records dated ${rules.join(', ')}; timestamp: now dates them when they are written`,
       },
+      ...inputs.flatMap(input => dateConflicts(input, limits)).map(({ problem, setting, value }) => ({
+        what,
+        ok: true,
+        detail: problem,
+        fix: `kafka-configs --bootstrap-server ${this.config.brokers} --alter --topic ${topic} --add-config ${setting}=${value}, or set \`timestamp: now\` on the sink`,
+      })),
     ]
   }
 

@@ -128,5 +128,46 @@ export function limitsOf(settings: ReadonlyMap<string, TopicSetting>): Omit<Limi
   }
 }
 
+/** The dates of the records that a topic holds: how old they may be, and how far ahead, ms. */
+export interface HeldDates {
+  readonly topic: string
+  readonly old: number
+  readonly ahead: number
+}
+
+export function heldDates(topic: string, settings: ReadonlyMap<string, TopicSetting>): HeldDates {
+  const ownDates = settings.get('message.timestamp.type')?.value !== 'LogAppendTime'
+  const { after, keeps } = limitsOf(new Map([...settings].filter(([name]) => name !== 'message.timestamp.type')))
+  return { topic, old: keeps, ahead: ownDates ? after : 0 }
+}
+
+/** What of an input's records the output would reject or delete by their dates. */
+export function dateConflicts(input: HeldDates, output: Omit<Limits, 'askedAt'>): { problem: string; setting: string; value: string }[] {
+  const { topic, old, ahead } = input
+  const held = old === Number.POSITIVE_INFINITY ? 'for good' : `for ${formatDuration(old)}`
+  const setting = (ms: number): string => (ms === Number.POSITIVE_INFINITY ? '-1' : String(ms))
+  const any = (ms: number): string => (ms === Number.POSITIVE_INFINITY ? '9223372036854775807' : String(ms))
+  const found: { problem: string; setting: string; value: string }[] = []
+  if (old > output.before)
+    found.push({
+      problem: `topic ${topic} keeps records ${held}; those older than ${formatDuration(output.before)} go to the dead-letter queue when they are read from the earliest offset`,
+      setting: 'message.timestamp.before.max.ms',
+      value: any(old),
+    })
+  if (old > output.keeps)
+    found.push({
+      problem: `topic ${topic} keeps records ${held}, this one for ${formatDuration(output.keeps)}: what is made of older ones when they are read from the earliest offset, Kafka deletes at its next check`,
+      setting: 'retention.ms',
+      value: setting(old),
+    })
+  if (ahead > output.after)
+    found.push({
+      problem: `topic ${topic} accepts records dated ${ahead === Number.POSITIVE_INFINITY ? 'any time' : formatDuration(ahead)} ahead; those more than ${formatDuration(output.after)} ahead go to the dead-letter queue`,
+      setting: 'message.timestamp.after.max.ms',
+      value: any(ahead),
+    })
+  return found
+}
+
 /** An instant as people read it; one that no date can hold, as its number. */
 const iso = (time: number): string => (Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : `${time} ms`)

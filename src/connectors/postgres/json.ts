@@ -1,5 +1,5 @@
 /** Rows as JSON: exact numbers as texts, times in ISO 8601. */
-import { DataError, DEFAULT_DEPTH, EnvironmentError, parseJson } from '../../contract/plugin.ts'
+import { DataError, DecodeError, EnvironmentError, parseJson } from '../../contract/plugin.ts'
 import type { Field, Row, Value } from '../../kit/postgres/driver.ts'
 import { ARRAYS, OID } from '../../kit/postgres/types.ts'
 
@@ -12,27 +12,28 @@ export function checkColumns(fields: readonly Field[], step: string): void {
     )
 }
 
-/** A row as a value for messages. JSON columns become what they hold. */
-export function jsonRow(fields: readonly Field[], row: Row): Record<string, unknown> {
+/** A row as a value for messages. JSON columns become what they hold. @param depth how deep they may be nested */
+export function jsonRow(fields: readonly Field[], row: Row, depth: number): Record<string, unknown> {
   const value: Record<string, unknown> = {}
-  for (const { name, type } of fields) value[name] = jsonValue(name, type, row[name])
+  for (const { name, type } of fields) value[name] = jsonValue(name, type, row[name], depth)
   return value
 }
 
 /** @throws {DataError} for JSON that is nested deeper than a record may be */
-function parseColumn(name: string, text: string): unknown {
+function parseColumn(name: string, text: string, depth: number): unknown {
   try {
-    return parseJson(text, DEFAULT_DEPTH)
+    return parseJson(text, depth)
   } catch (error) {
-    throw new DataError(`column ${name} is nested more than ${DEFAULT_DEPTH} levels deep`, error)
+    if (!(error instanceof DecodeError)) throw error
+    throw new DataError(`column ${name} is nested more than ${depth} levels deep; \`limits: { depth: … }\` in the pipeline allows more`, error)
   }
 }
 
-function jsonValue(name: string, type: number, value: Value): unknown {
+function jsonValue(name: string, type: number, value: Value, depth: number): unknown {
   if (value === null) return null
-  if (Array.isArray(value)) return value.map(v => jsonValue(name, ARRAYS[type] ?? type, v))
+  if (Array.isArray(value)) return value.map(v => jsonValue(name, ARRAYS[type] ?? type, v, depth))
   if (Buffer.isBuffer(value)) return value.toString('base64')
-  if (type === OID.json || type === OID.jsonb) return parseColumn(name, value as string)
+  if (type === OID.json || type === OID.jsonb) return parseColumn(name, value as string, depth)
   return typeof value === 'string' ? isoTime(type, value) : value
 }
 

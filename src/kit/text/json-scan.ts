@@ -49,12 +49,13 @@ const CLOSE_OBJECT = 0x7d
 
 /**
  * Start and end of every element of the array at `path` ([]: the text itself), in turn; undefined when there is none.
+ * @param depth how deep the text may be nested
  * @throws {JsonError} when the text is not JSON, or has two arrays there.
  * @throws {TooManyElementsError} when there are more than `max`.
  */
-export function elements(text: Buffer, path: readonly string[] = [], max = Number.POSITIVE_INFINITY): number[] | undefined {
+export function elements(text: Buffer, path: readonly string[] = [], max = Number.POSITIVE_INFINITY, depth = DEFAULT_DEPTH): number[] | undefined {
   if (!isUtf8(text)) throw new JsonError('not valid UTF-8', text, firstBadByte(text))
-  return new Scanner(text, path, max).run()
+  return new Scanner(text, path, max, depth).run()
 }
 
 class Scanner {
@@ -65,14 +66,17 @@ class Scanner {
   private at = 0
   private depth = 0
   /** Of each open container: is it an object? */
-  private readonly objects = new Uint8Array(DEFAULT_DEPTH + 1)
+  private readonly objects: Uint8Array
+  private readonly limit: number
   /** How many keys of `path` the open objects have in turn. */
   private matched = 0
   /** Depth inside the wanted array; -1 while not in it. */
   private wanted = -1
   private found: number[] | undefined
 
-  constructor(text: Buffer, path: readonly string[], max: number) {
+  constructor(text: Buffer, path: readonly string[], max: number, limit: number) {
+    this.objects = new Uint8Array(limit + 1)
+    this.limit = limit
     this.text = text
     this.path = path
     this.max = max * 2
@@ -122,7 +126,7 @@ class Scanner {
   }
 
   private open(object: boolean): void {
-    if (this.depth === DEFAULT_DEPTH) this.fail(`nested deeper than ${DEFAULT_DEPTH}`)
+    if (this.depth === this.limit) this.fail(`nested deeper than ${this.limit}`)
     const here = !object && this.matched === this.path.length && this.depth === this.path.length
     this.objects[++this.depth] = object ? 1 : 0
     if (here) {

@@ -1,5 +1,5 @@
 /** What the runtime hands a source or a sink, without a runtime. */
-import type { Context, Json, LaneInfo, Position, SourceContext, WriteContext } from '../../contract/plugin.ts'
+import { type Context, DEFAULT_DEPTH, type Json, type LaneInfo, type Position, type SourceContext, type WriteContext } from '../../contract/plugin.ts'
 import { VirtualClock } from '../../kit/clock.ts'
 
 export interface Warning {
@@ -16,6 +16,7 @@ export function fakeContext(step: string, clock = new VirtualClock(1_000_000)): 
     pipeline: 'test',
     version: 1,
     clock,
+    depth: DEFAULT_DEPTH,
     warnings,
     log: { debug: silent, info: silent, warn: note('warn'), error: note('error') },
     metrics: { counter: () => ({ inc: silent }), gauge: () => ({ set: silent }) },

@@ -3,6 +3,7 @@
  * that restore from the JSON of the last cut. Whatever a plugin keeps outside its state is gone after a crash, as in life.
  */
 import {
+  DEFAULT_DEPTH,
   encodeJson,
   Message,
   parseJson,
@@ -132,6 +133,7 @@ export async function runTransform<C>(
         set: (n: number) => void (run.gauges[metricId(name, labels)] = n),
       }),
     },
+    depth: DEFAULT_DEPTH,
     shared: <T>(name: string, make: () => T): T => {
       if (!shared.has(name)) shared.set(name, make())
       return shared.get(name) as T

@@ -52,6 +52,8 @@ export interface HookOptions {
   readonly dlq?: boolean
   readonly write?: ReturnType<SinkPlugin['create']>['write']
   readonly shutdownTimeout?: number
+  /** `limits.depth`. */
+  readonly depth?: number
   /** Default: a new one. */
   readonly stateDir?: string
   /** Called with each line of log, as JSON. */
@@ -64,13 +66,14 @@ export async function hook({
   dlq = false,
   write,
   shutdownTimeout,
+  depth,
   stateDir,
   log: onLine,
 }: HookOptions = {}): Promise<Hook> {
   process.env.RUNNER_STATE_DIR = stateDir ?? tempDir()
   const [port] = config?.port === undefined ? await freePorts(1) : [config.port]
   const log = new MemoryLog({ lanes: {}, batch: () => 1 })
-  const pipeline = pipelineOf(log, transforms, { delivery: 'at_least_once', ...(shutdownTimeout && { shutdown_timeout: shutdownTimeout }) })
+  const pipeline = pipelineOf(log, transforms, { delivery: 'at_least_once', ...(shutdownTimeout && { shutdown_timeout: shutdownTimeout }), ...(depth && { limits: { depth } }) })
   const resolved = sourceConfig({ ...config, port })
   const at = pipeline.sources[0].at
   const made = {

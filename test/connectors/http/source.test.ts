@@ -615,3 +615,12 @@ test('check', async () => {
     { ok: false, detail: 'ECONNREFUSED' },
   ])
 })
+
+test('limits.depth is the bound of a row, whatever it lies in', async () => {
+  const nested = (depth: number): string => `${'['.repeat(depth)}1${']'.repeat(depth)}`
+  const h = await hook({ depth: 300, config: { field: 'a.rows' } })
+  const send = async (depth: number): Promise<number> => (await h.post(`{"a":{"rows":[${nested(depth)}]}}`)).status
+  expect([await send(300), await send(301)]).toEqual([200, 400])
+  expect(h.rows.map(r => r.value)).toEqual([nested(300)])
+  await h.close()
+})

@@ -98,3 +98,51 @@ dlq: { kafka: { topic: ${strict} } }
   expect(await dates(strict, 'now')).toEqual([])
   expect(await dates(open, 'event')).toEqual([])
 })
+
+test('check compares what the input topics hold with what the output topic accepts and keeps', async () => {
+  const output = await createTopic(unique('compared'), {
+    config: {
+      'message.timestamp.after.max.ms': String(HOUR),
+      'message.timestamp.before.max.ms': String(48 * HOUR),
+      'retention.ms': String(24 * HOUR),
+    },
+  })
+  const long = await createTopic(unique('long'), {
+    config: { 'message.timestamp.after.max.ms': String(2 * HOUR), 'retention.ms': '-1' },
+  })
+  const short = await createTopic(unique('short'), {
+    config: { 'message.timestamp.after.max.ms': String(HOUR), 'retention.ms': String(24 * HOUR) },
+  })
+  const arrival = await createTopic(unique('arrival'), {
+    config: { 'message.timestamp.type': 'LogAppendTime', 'retention.ms': String(36 * HOUR) },
+  })
+  const check = async (topic: string, timestamp = 'event'): Promise<string[]> => {
+    const dir = tempDir({
+      'p.yaml': `name: ${unique('compare')}
+sources: [{ kafka: { topics: [${topic}] } }]
+sinks: [{ kafka: { topic: ${output}, timestamp: ${timestamp} } }]
+`,
+    })
+    const { code, stdout, stderr } = await runRunner(['check', 'p.yaml'], { cwd: dir, env: { KAFKA_BROKERS: brokers() } })
+    expect(code, stderr).toBe(0)
+    return stdout.split('\n').filter(line => /WARN|do:|warning/.test(line))
+  }
+  const alter = (setting: string): unknown =>
+    expect.stringMatching(new RegExp(`do: kafka-configs .* --topic ${output} --add-config ${setting}, or set .timestamp: now. on the sink`))
+  expect(await check(long)).toEqual([
+    expect.stringMatching(/WARN .*long.* keeps records for good; those older than 2d go to the dead-letter queue/),
+    alter('message.timestamp.before.max.ms=9223372036854775807'),
+    expect.stringMatching(/WARN .*long.* keeps records for good, this one for 1d: .* Kafka deletes/),
+    alter('retention.ms=-1'),
+    expect.stringMatching(/WARN .*long.* accepts records dated 2h ahead; those more than 1h ahead/),
+    alter('message.timestamp.after.max.ms=7200000'),
+    expect.stringMatching(/nothing failed, 3 warnings/),
+  ])
+  expect(await check(long, 'now')).toEqual([])
+  expect(await check(short)).toEqual([])
+  expect(await check(arrival)).toEqual([
+    expect.stringMatching(/WARN .*arrival.* keeps records for 36h, this one for 1d/),
+    alter('retention.ms=129600000'),
+    expect.stringMatching(/1 warning$/),
+  ])
+})

@@ -23,17 +23,20 @@ export interface RequestFacts {
   /** Of the first row; the others count on. */
   readonly first: number
   readonly origin: Origin
+  /** How deep a row may be nested. */
+  readonly depth: number
 }
 
 /**
  * @throws {JsonError | DecodeError} when the body as a whole is not what it should be.
  * @throws {TooManyElementsError} when it has more rows than `limits.messages`.
  */
-export function cut(body: Buffer, { format, field }: RowOptions): Buffer[] {
+export function cut(body: Buffer, { format, field }: RowOptions, depth: number): Buffer[] {
   if (format === 'text' || format === 'bytes') return [body]
   if (format === 'ndjson') return lines(body)
   const path = field?.split('.') ?? []
-  const bounds = elements(body, path, limits().messages)
+  // Each row may be nested so deep; what it lies in comes on top.
+  const bounds = elements(body, path, limits().messages, depth + path.length + 1)
   if (!bounds) {
     if (field !== undefined) throw new DecodeError(`the body has no array at ${field}`)
     return [body]
@@ -47,13 +50,13 @@ export function cut(body: Buffer, { format, field }: RowOptions): Buffer[] {
  * How many elements the list at `path` of each row has; one for a row without it.
  * @throws {TooManyElementsError} when they are more than `limits.messages` together.
  */
-export function countsOf(rows: readonly Buffer[], path: string): number[] {
+export function countsOf(rows: readonly Buffer[], path: string, depth: number): number[] {
   const names = path.split('.')
   const max = limits().messages
   let sum = 0
   return rows.map(row => {
     try {
-      const bounds = elements(row, names, max)
+      const bounds = elements(row, names, max, depth)
       const count = bounds ? bounds.length / 2 : 1
       if ((sum += count) > max) throw new TooManyElementsError(max)
       return count
@@ -76,8 +79,8 @@ export function messagesOf(rows: readonly Buffer[], options: RowOptions, facts: 
     let key: Buffer | null = shared
     let failure: Error | undefined
     try {
-      if (options.format === 'ndjson') elements(row)
-      if (keyOf) key = keyBytes(keyOf(parseJson(row.toString())), options.key!)
+      if (options.format === 'ndjson') elements(row, [], Number.POSITIVE_INFINITY, facts.depth)
+      if (keyOf) key = keyBytes(keyOf(parseJson(row.toString(), facts.depth)), options.key!)
     } catch (error) {
       failure =
         error instanceof JsonError ? new DecodeError(`malformed JSON at column ${error.column}: ${error.message}`) : (error as Error)

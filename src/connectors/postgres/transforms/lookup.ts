@@ -148,7 +148,7 @@ function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformCont
       for (const row of rows) {
         const key = String(row[column])
         const list = found.get(spell(key))
-        if (list) list.push(jsonRow(fields, row))
+        if (list) list.push(jsonRow(fields, row, ctx.depth))
         else foreign ??= key
       }
       const missing = foreign === undefined ? undefined : keys.find(key => found.get(spell(key))!.length === 0)

@@ -33,7 +33,7 @@ export default defineTransform<SqlConfig>({
   validateConfig,
   create(config, ctx) {
     const handle = new OnDemandDriver(connection(config), ctx.log)
-    const find = finder(config)
+    const find = finder(config, ctx.depth)
     return transform(
       config,
       async messages => find(await handle.driver(), messages),
@@ -67,10 +67,10 @@ function transform(config: SqlConfig, find: (messages: Message[]) => Promise<Fou
 type Database = Queryable & { transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> }
 
 /** The rows of each message. */
-function finder(config: SqlConfig): (db: Database, messages: Message[]) => Promise<Found[]> {
+function finder(config: SqlConfig, depth: number): (db: Database, messages: Message[]) => Promise<Found[]> {
   const { sql, params, each } = statementCommand({ sql: config.query, params: config.params, per: config.per })
   if (each) {
-    const one = async (tx: Queryable, m: Message): Promise<Rows> => rowsOf(await tx.query(sql, each(m), { prepare: true }))
+    const one = async (tx: Queryable, m: Message): Promise<Rows> => rowsOf(await tx.query(sql, each(m), { prepare: true }), depth)
     return async (db, messages) => {
       try {
         // One transaction: what is tried again after a lost connection was not done before.
@@ -91,7 +91,7 @@ function finder(config: SqlConfig): (db: Database, messages: Message[]) => Promi
   }
   const whole = async (db: Queryable, messages: Message[]): Promise<Found[]> => {
     try {
-      return byMessage(await db.query(sql, params(messages), { prepare: true }), messages.length)
+      return byMessage(await db.query(sql, params(messages), { prepare: true }), messages.length, depth)
     } catch (error) {
       if (!(error instanceof DataError)) throw error
       if (messages.length === 1) return [error]
@@ -102,19 +102,19 @@ function finder(config: SqlConfig): (db: Database, messages: Message[]) => Promi
   return whole
 }
 
-function rowsOf({ rows, fields }: Result): Rows {
+function rowsOf({ rows, fields }: Result, depth: number): Rows {
   checkColumns(fields, 'sql')
-  return rows.map(row => jsonRow(fields, row))
+  return rows.map(row => jsonRow(fields, row, depth))
 }
 
 /** By the column `n`, which counts from 1 as WITH ORDINALITY does. @throws {EnvironmentError} without it. */
-function byMessage(result: Result, count: number): Rows[] {
+function byMessage(result: Result, count: number, depth: number): Rows[] {
   const found: Rows[] = Array.from({ length: count }, () => [])
   checkColumns(result.fields, 'sql')
   const fields = result.fields.filter(f => f.name !== 'n')
   if (fields.length === result.fields.length)
     throw new EnvironmentError("sql: a query per batch needs a column 'n' in its result: the message's number, from 1")
-  for (const row of result.rows) found[Number(row.n) - 1]?.push(jsonRow(fields, row))
+  for (const row of result.rows) found[Number(row.n) - 1]?.push(jsonRow(fields, row, depth))
   return found
 }
 

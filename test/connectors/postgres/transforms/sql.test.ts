@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { MemoryChannel, run } from 'pipeline-runner'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { LookupConfig, SqlConfig } from '../../../../src/generated/config-types.ts'
 import { connect, type PostgresHandle } from '../../../../src/kit/postgres/connect.ts'
@@ -103,8 +104,37 @@ describe.each([
     const run = await runTransform(lookup, lookupConfig(dsn, { query }), [of({ id: 1 }, { id: 2 }, { id: 3 })])
     expect(run.out).toHaveLength(2)
     expect(run.failures.map(f => [f.error.constructor.name, f.error.message])).toEqual([
-      ['DataError', 'column doc is nested more than 256 levels deep'],
+      ['DataError', expect.stringMatching(/^column doc is nested more than 256 levels deep; `limits: { depth: … }`/)],
     ])
+  })
+
+  test.each([
+    ['lookup', { lookup: { key: 'id', as: 'row', query: `select k as id, (repeat('[', 300) || repeat(']', 300))::json as doc from unnest($keys::text[]) as k` } }],
+    ['sql', { sql: { as: 'row', query: `select (repeat('[', 300) || repeat(']', 300))::json as doc` } }],
+  ])('%s: limits.depth is the bound', async (_, step) => {
+    const dead = async (depth: number): Promise<number> => {
+      const [input, out, letters] = [0, 1, 2].map(() => new MemoryChannel())
+      const [plugin, config] = Object.entries(step)[0]
+      const handle = await run(
+        {
+          name: `depth-${depth}`,
+          limits: { depth },
+          sources: [{ memory: { channel: 'in' } }],
+          transforms: [{ [plugin]: { dsn, ...config } }],
+          sinks: [{ memory: { channel: 'out' } }],
+          dlq: { memory: { channel: 'dead' } },
+        },
+        { memory: { in: input, out, dead: letters } },
+      )
+      await input.send([{ payload: '{"id":1}' }])
+      input.end()
+      await handle.completed
+      const found = letters.take().length
+      expect(out.take().length + found).toBe(1)
+      return found
+    }
+    expect(await dead(299)).toBe(1)
+    expect(await dead(300)).toBe(0)
   })
 
   test('two columns of one name are refused: a row would keep one of them', async () => {
