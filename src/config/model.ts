@@ -70,6 +70,8 @@ export interface RetryConfig {
 export interface LimitsConfig {
   /** Levels of nesting of a record. */
   readonly depth?: number
+  /** A JSON record of which a key occurs twice in one object goes to the dead letters. */
+  readonly strict?: boolean
   /** Bytes of state of all lanes in this process. */
   readonly state?: number
   /** Messages that one record, body or query result may become. */

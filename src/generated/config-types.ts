@@ -9,7 +9,7 @@ export interface FileSourceConfig {
    */
   path: string
   /**
-   * `jsonl`: a JSON value per line. `csv`: records with a header line, every field a string. `text`: each line is a string. `auto`: by the name, `.csv` and `.tsv`, `.txt` and `.log`, else jsonl; `.gz` and `.zst` behind it are no matter.
+   * `jsonl`: a JSON value per line (of a key that an object has twice the last value counts, unless `limits.strict` rejects the record). `csv`: records with a header line, every field a string. `text`: each line is a string. `auto`: by the name, `.csv` and `.tsv`, `.txt` and `.log`, else jsonl; `.gz` and `.zst` behind it are no matter.
    */
   format: 'auto' | 'jsonl' | 'csv' | 'text'
   /**
@@ -365,7 +365,7 @@ export interface KafkaSourceConfig {
    */
   last?: number
   /**
-   * What the record values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters, whether or not a step reads them; where none does, `bytes` saves the check. `text` is one string. `bytes` are passed on as they are.
+   * What the record values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters, whether or not a step reads them; where none does, `bytes` saves the check. Of a key that an object has twice the last value counts, unless `limits.strict` rejects the record. `text` is one string. `bytes` are passed on as they are.
    */
   format: 'json' | 'text' | 'bytes'
   /**
@@ -763,7 +763,7 @@ export interface RedisSourceConfig {
    */
   last?: number
   /**
-   * What the values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters, whether or not a step reads them; where none does, `bytes` saves the check. `text` is one string. `bytes` are passed on as they are.
+   * What the values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters, whether or not a step reads them; where none does, `bytes` saves the check. Of a key that an object has twice the last value counts, unless `limits.strict` rejects the record. `text` is one string. `bytes` are passed on as they are.
    */
   format: 'json' | 'text' | 'bytes'
   /**
@@ -959,7 +959,7 @@ export interface WebsocketSourceConfig {
    */
   subscribe: unknown[]
   /**
-   * What the messages are. Those that are no valid JSON go to the dead letters.
+   * What the messages are. Those that are no valid JSON go to the dead letters. Of a key that an object has twice the last value counts, unless `limits.strict` rejects the record.
    */
   format: 'json' | 'text' | 'bytes'
   /**

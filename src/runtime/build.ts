@@ -254,7 +254,7 @@ function buildSource(
     inlet: {
       name: step.name,
       at: step.at,
-      transform: (readsValues(pipeline) ? decodeTransform : checkTransform)(context.depth),
+      transform: (readsValues(pipeline) ? decodeTransform : checkTransform)(context.depth, pipeline.limits?.strict),
       meter,
       isInlet: true,
       foreign: step.foreign,

@@ -7,6 +7,7 @@ import {
   type Arrival,
   BatchDecoder,
   DataError,
+  DecodeError,
   type Gap,
   jsonProblem,
   Message,
@@ -17,6 +18,8 @@ import {
 import type { Location } from '../config/model.ts'
 import { PluginError, toError } from '../kit/plugin-error.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
+import { repeatedName } from '../kit/text/json-names.ts'
+import { show } from '../kit/values/fields.ts'
 import { MAX_TIME } from '../kit/values/time.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
@@ -351,23 +354,33 @@ export function test(when: Expression, message: Message, fail: (m: Message, e: E
 }
 
 /** Put in front of a chain whose steps read values: what can't be decoded goes to the dead letters, under the source's name. */
-export const decodeTransform = (depth: number): Transform => ({
-  process: (messages, out) => decodeWhere(() => true, depth, messages, out),
+export const decodeTransform = (depth: number, strict = false): Transform => ({
+  process: (messages, out) => decodeWhere(() => true, depth, strict, messages, out),
 })
 
 /** The same where no step reads values: bytes and texts pass as they are, JSON is still checked, a tombstone is one. */
-export const checkTransform = (depth: number): Transform => ({
-  process: (messages, out) => decodeWhere(m => m.origin?.format === 'json' && m.payload !== null, depth, messages, out),
+export const checkTransform = (depth: number, strict = false): Transform => ({
+  process: (messages, out) => decodeWhere(m => m.origin?.format === 'json' && m.payload !== null, depth, strict, messages, out),
 })
 
-function decodeWhere(isRead: (m: Message) => boolean, depth: number, messages: Message[], out: Output): void {
+/** @throws {DecodeError} for JSON of which parsing has dropped a value. */
+function rejectRepeatedNames({ payload, origin, changed }: Message): void {
+  if (origin?.format !== 'json' || payload === null || changed) return
+  const repeated = repeatedName(payload.toString())
+  if (repeated) throw new DecodeError(`an object has the key ${show(repeated.name)} twice (character ${repeated.offset + 1}); limits.strict rejects such records`)
+}
+
+function decodeWhere(isRead: (m: Message) => boolean, depth: number, strict: boolean, messages: Message[], out: Output): void {
   const decoder = new BatchDecoder(messages, depth)
   let passed: Message[] | undefined
   for (let i = 0; i < messages.length; i++) {
     const m = messages[i]
     try {
       if (m.failure) throw m.failure
-      if (isRead(m)) decoder.decode(i)
+      if (isRead(m)) {
+        decoder.decode(i)
+        if (strict) rejectRepeatedNames(m)
+      }
       passed?.push(m)
     } catch (error) {
       // As a rule all pass, and the list is handed on as it is.

@@ -19,7 +19,7 @@ import schema from './dedupe.schema.json' with { type: 'json' }
 import { timeReader } from '../kit/values/event-time.ts'
 import { failOn } from '../kit/fail.ts'
 import { show } from '../kit/values/fields.ts'
-import { keyJson } from '../kit/values/key.ts'
+import { keyJson, renewKeys } from '../kit/values/key.ts'
 
 export default defineTransform<DedupeConfig>({
   type: 'dedupe',
@@ -38,7 +38,9 @@ function create(config: DedupeConfig, ctx: TransformContext): Transform {
   const timeOf = timeReader(config.time, config.max_future, config.time_unit)
   // A key is too old when the newest event time is `ttl` past it: the watermark of a clock that allows so much lateness.
   const clock = new EventClock(ctx.state('clock'), { allowed_lateness: config.ttl, idle_timeout: 0 })
-  const seen = new Seen(ctx.state<[number, number]>('seen'), config.max_keys)
+  const keys = ctx.state<[number, number]>('seen')
+  renewKeys(keys)
+  const seen = new Seen(keys, config.max_keys)
   const labels = { pipeline: ctx.pipeline, step: ctx.step }
   const duplicates = ctx.metrics.counter('runner_duplicates_total', 'Messages dropped because their key had been seen', labels)
   const forgotten = ctx.metrics.counter(

@@ -20,7 +20,7 @@ import { timeReader } from '../kit/values/event-time.ts'
 import { failOn } from '../kit/fail.ts'
 import { Results } from './lib/results.ts'
 import { restoreMessage, type StoredMessage, storeMessage } from './throttle/stored-message.ts'
-import { keyJson } from '../kit/values/key.ts'
+import { keyJson, renewKeys } from '../kit/values/key.ts'
 
 export default defineTransform<ThrottleConfig>({
   type: 'throttle',
@@ -44,7 +44,9 @@ function create(config: ThrottleConfig, ctx: TransformContext): Transform {
   const times = ctx.state('clock')
   const results = new Results(ctx.step, times)
   const clock = new EventClock(times, { allowed_lateness: 0, idle_timeout: config.idle_timeout })
-  const slots = new Slots(ctx.state<Slot>('slots'))
+  const open = ctx.state<Slot>('slots')
+  if (config.key !== undefined) renewKeys(open)
+  const slots = new Slots(open)
   const dropped = ctx.metrics.counter('runner_throttled_total', 'Messages dropped because their key had its share of the interval', {
     pipeline: ctx.pipeline,
     step: ctx.step,

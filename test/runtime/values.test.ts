@@ -98,3 +98,27 @@ describe('nesting', () => {
     expect(more.committed.length).toBe(1)
   })
 })
+
+describe('a key that an object has twice', () => {
+  const twice = ['{"a":1,"a":2}', '{"b":{"x":[{"c":1,"\\u0063":2}]}}'].map(t => Buffer.from(t))
+  const input = { a: [...twice, { a: { a: 1 } }, { t: '{"a":1,"a":2}' }] }
+
+  test.each(['read', 'not read'])('goes to the dead letters with limits.strict, where values are %s', async read => {
+    const log = new MemoryLog({ lanes: input, batch: () => 7 })
+    const touch = defineTransform({ type: 'touch', schema: {}, create: () => ({ process: (ms, out) => ms.forEach(m => out.emit(m)) }) })
+    const transform = { ...touch, readsValue: read === 'read' } as TransformPlugin
+    await start(pipelineOf(log, [transform], { limits: { strict: true } })).run()
+    expect(log.dead.map(m => [header(m, 'source_offset'), header(m, 'error_type'), header(m, 'error_message')])).toEqual([
+      ['0', 'decode', 'an object has the key "a" twice (character 8); limits.strict rejects such records'],
+      ['1', 'decode', 'an object has the key "c" twice (character 20); limits.strict rejects such records'],
+    ])
+    expect(log.dead.map(m => m.encode())).toEqual(twice)
+    expect(log.committed.length).toBe(2)
+  })
+
+  test('otherwise leaves with its bytes, and the last value counts', async () => {
+    const log = new MemoryLog({ lanes: { a: twice }, batch: () => 7 })
+    await start(pipelineOf(log, [])).run()
+    expect(log.committed.map(r => r.value)).toEqual(twice.map(String))
+  })
+})

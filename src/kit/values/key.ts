@@ -1,5 +1,5 @@
 /** Keys out of values. */
-import { canonicalText, encodeJson, ExactNumber, type Message } from '../../contract/plugin.ts'
+import { canonicalText, encodeJson, ExactNumber, type Json, type Message, parseJson, type State } from '../../contract/plugin.ts'
 import { getter } from './fields.ts'
 
 /** A text, a number, true or false as a key that is written: numbers with the digits they came with. Undefined: it is something else. */
@@ -12,14 +12,31 @@ export function keyText(value: unknown): string | undefined {
 /** The same as a key to compare with others: numbers of one value are one key, however they are written (`1.10`, `1.1`). */
 export const sameKeyText = (value: unknown): string | undefined => (value instanceof ExactNumber ? canonicalText(value) : keyText(value))
 
-/** Any JSON value as a key to compare with others. @throws {DataError} for what is not JSON */
+/** Any JSON value as a key to compare with others: equal values have one key, in whatever order their objects have their names. @throws {DataError} for what is not JSON */
 export function keyJson(value: unknown): string {
   if (typeof value === 'number') return String(value)
   if (value instanceof ExactNumber) return canonicalText(value)
   return encodeJson(typeof value === 'object' ? canonical(value) : value)
 }
 
-/** The same value with one spelling for each number; the very same when there is nothing to change. */
+/**
+ * Keys of a state that were made before the order of names was one: they are those of `keyJson` now.
+ * Of two that become one, the later stays.
+ */
+export function renewKeys<V extends Json>(state: State<V>): void {
+  let changed: [before: string, now: string, value: V][] | undefined
+  for (const [before, value] of state.entries()) {
+    if (before[0] !== '{' && before[0] !== '[') continue
+    const now = keyJson(parseJson(before))
+    if (now !== before) (changed ??= []).push([before, now, value])
+  }
+  for (const [before, now, value] of changed ?? []) {
+    state.delete(before)
+    state.set(now, value)
+  }
+}
+
+/** The same value with one spelling for each number and one order of names; the very same when there is nothing to change. */
 function canonical(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof ExactNumber) return value.plain ?? new ExactNumber(canonicalText(value))
@@ -27,9 +44,12 @@ function canonical(value: unknown): unknown {
     const items = value.map(canonical)
     return items.some((item, i) => item !== value[i]) ? items : value
   }
-  const entries = Object.entries(value)
-  const parts = entries.map(([, item]) => canonical(item))
-  return parts.some((part, i) => part !== entries[i][1]) ? Object.fromEntries(entries.map(([name], i) => [name, parts[i]])) : value
+  const names = Object.keys(value)
+  const sorted = names.toSorted()
+  const record = value as Record<string, unknown>
+  const parts = sorted.map(name => canonical(record[name]))
+  if (sorted.every((name, i) => name === names[i] && parts[i] === record[name])) return value
+  return Object.fromEntries(sorted.map((name, i) => [name, parts[i]]))
 }
 
 /** Reads what is to be a key at a path of the value. */
