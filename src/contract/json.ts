@@ -6,8 +6,7 @@ import { ExactNumber, isJsonNumber, isUnambiguous } from './exact-number.ts'
 export const DEFAULT_DEPTH = 256
 
 /**
- * What it takes to parse some bytes. `whole`: plain, and one object or array from the first byte to the last, without escapes: V8 13.6
- * takes an escaped key of one character for `\\` where an object of that shape had it before.
+ * What it takes to parse some bytes. `whole`: plain, and one object or array from the first byte to the last, without escapes.
  */
 export const Need = { plain: 0, unicode: 1, exact: 2, tooDeep: 3, whole: 4 } as const
 export type Need = (typeof Need)[keyof typeof Need]
@@ -23,7 +22,8 @@ const isExponent = (c: number): boolean => c === 101 || c === 69
 const LONG = 16
 
 /**
- * Looks for what `JSON.parse` would lose: long numbers, exponents, zeros at the end of a fraction, `-0`. It sees every byte once,
+ * Looks for what `JSON.parse` would lose: long numbers, exponents, zeros at the end of a fraction, `-0`, and names with an escape
+ * (see `readValid`). It sees every byte once,
  * at less than 1 ns each, so that the common record costs no more. It errs only towards `exact`, and leaves validity to the parser.
  */
 export function inspect(p: Uint8Array, limit: number): Need {
@@ -31,6 +31,7 @@ export function inspect(p: Uint8Array, limit: number): Need {
   let depth = 0
   let bits = 0
   let isWhole = p[0] === 123 || p[0] === 91
+  let escaped = false
   for (let i = 0; i < n; ) {
     let c = p[i++]
     if (c === QUOTE) {
@@ -39,7 +40,12 @@ export function inspect(p: Uint8Array, limit: number): Need {
         if (c === BACKSLASH) {
           i++
           isWhole = false
+          escaped = true
         }
+      }
+      if (escaped) {
+        if (colonAt(p, i)) return Need.exact
+        escaped = false
       }
     } else if (c <= NINE) {
       if (c >= ZERO || c === MINUS) {
@@ -70,6 +76,12 @@ export function inspect(p: Uint8Array, limit: number): Need {
   return isWhole && depth === 0 ? Need.whole : Need.plain
 }
 
+function colonAt(p: Uint8Array, at: number): boolean {
+  let i = at
+  while (p[i] <= 32) i++
+  return p[i] === 58
+}
+
 /**
  * JSON text as a value: like JSON.parse, with an `ExactNumber` for each number that a double would change.
  * @throws {SyntaxError} as JSON.parse does
@@ -77,6 +89,11 @@ export function inspect(p: Uint8Array, limit: number): Need {
  */
 export function parseJson(text: string, limit = Number.POSITIVE_INFINITY): unknown {
   const marked = markExact(text, limit)
+  if (marked === ESCAPED_NAME) {
+    // For its error, where there is one.
+    JSON.parse(text)
+    return readValid(text)
+  }
   if (marked === undefined) return JSON.parse(text)
   // A text of the record could be taken for one of ours.
   if (text.includes(MARK) || /\\u007f/i.test(text)) return JSON.parse(text, keepSource as Parameters<typeof JSON.parse>[1])
@@ -101,15 +118,22 @@ const MARK_CODE = 127
  * The text with the numbers that need it as marked strings, so that the native parser does the rest: several times faster than a
  * reviver. Undefined: there are none.
  */
-function markExact(text: string, limit: number): string | undefined {
+function markExact(text: string, limit: number): string | typeof ESCAPED_NAME | undefined {
   const n = text.length
   let out = ''
   let copied = 0
   let depth = 0
+  let escapedName = false
   for (let i = 0; i < n; ) {
     let c = text.charCodeAt(i++)
     if (c === QUOTE) {
-      while (i < n && (c = text.charCodeAt(i++)) !== QUOTE) if (c === BACKSLASH) i++
+      let escaped = false
+      while (i < n && (c = text.charCodeAt(i++)) !== QUOTE)
+        if (c === BACKSLASH) {
+          escaped = true
+          i++
+        }
+      if (escaped && nextOf(text, i) === 58) escapedName = true
     } else if (c <= NINE) {
       if (c < ZERO && c !== MINUS) continue
       const start = i - 1
@@ -132,8 +156,78 @@ function markExact(text: string, limit: number): string | undefined {
       if (++depth > limit) throw tooDeep(limit)
     } else if (c === 93 || c === 125) depth--
   }
+  if (escapedName) return ESCAPED_NAME
   return copied === 0 ? undefined : out + text.slice(copied)
 }
+
+/**
+ * Reads JSON that is known to be valid, without the engine's reader of objects. That takes a name with an escape for another one: V8
+ * compares the text of a name with the next name of an object that it has seen before, and if that has a backslash in the place of the
+ * escape, `{"x":1,"\\u0061":5}` becomes `{"x":1,"\\":5}` (Node 24).
+ */
+function readValid(text: string): unknown {
+  let i = 0
+  const next = (): number => {
+    while (text.charCodeAt(i) <= 32) i++
+    return text.charCodeAt(i)
+  }
+  const string = (): string => {
+    const start = i++
+    let escaped = false
+    for (let c = text.charCodeAt(i); c !== QUOTE; c = text.charCodeAt(++i)) {
+      if (c !== BACKSLASH) continue
+      escaped = true
+      i++
+    }
+    i++
+    return escaped ? (JSON.parse(text.slice(start, i)) as string) : text.slice(start + 1, i - 1)
+  }
+  const scalar = (): unknown => {
+    const start = i
+    while (i < text.length && !END.has(text.charCodeAt(i))) i++
+    const token = text.slice(start, i)
+    if (token === 'true' || token === 'false') return token === 'true'
+    if (token === 'null') return null
+    const x = Number(token)
+    return isPlain(x, token) ? x : new ExactNumber(token)
+  }
+  /** Behind an opening bracket. */
+  const items = (close: number, read: () => void): void => {
+    i++
+    while (next() !== close) {
+      read()
+      if (next() === COMMA) i++
+    }
+    i++
+  }
+  const value = (): unknown => {
+    const c = next()
+    if (c === QUOTE) return string()
+    if (c === 91) {
+      const list: unknown[] = []
+      items(93, () => list.push(value()))
+      return list
+    }
+    if (c !== 123) return scalar()
+    const record: Record<string, unknown> = {}
+    items(125, () => {
+      next()
+      const name = string()
+      next()
+      i++
+      const item = value()
+      if (name === '__proto__') Object.defineProperty(record, name, { value: item, writable: true, enumerable: true, configurable: true })
+      else record[name] = item
+    })
+    return record
+  }
+  return value()
+}
+
+const COMMA = 44
+/** What ends a number or a word: white space, a comma, a bracket. */
+const END: ReadonlySet<number> = new Set([9, 10, 13, 32, COMMA, 93, 125])
+const ESCAPED_NAME = Symbol('a name has an escape')
 
 /** Does a double print a short number, written without an exponent, as it is? */
 function isKept(text: string, start: number, point: number, end: number): boolean {

@@ -367,7 +367,10 @@ export const checkTransform = (depth: number, strict = false): Transform => ({
 function rejectRepeatedNames({ payload, origin, changed }: Message): void {
   if (origin?.format !== 'json' || payload === null || changed) return
   const repeated = repeatedName(payload.toString())
-  if (repeated) throw new DecodeError(`an object has the key ${show(repeated.name)} twice (character ${repeated.offset + 1}); limits.strict rejects such records`)
+  if (repeated)
+    throw new DecodeError(
+      `an object has the key ${show(repeated.name)} twice (character ${repeated.offset + 1}); limits.strict rejects such records`,
+    )
 }
 
 function decodeWhere(isRead: (m: Message) => boolean, depth: number, strict: boolean, messages: Message[], out: Output): void {

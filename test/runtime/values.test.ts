@@ -110,7 +110,7 @@ describe('a key that an object has twice', () => {
     await start(pipelineOf(log, [transform], { limits: { strict: true } })).run()
     expect(log.dead.map(m => [header(m, 'source_offset'), header(m, 'error_type'), header(m, 'error_message')])).toEqual([
       ['0', 'decode', 'an object has the key "a" twice (character 8); limits.strict rejects such records'],
-      ['1', 'decode', 'an object has the key "c" twice (character 20); limits.strict rejects such records'],
+      ['1', 'decode', 'an object has the key "c" twice (character 19); limits.strict rejects such records'],
     ])
     expect(log.dead.map(m => m.encode())).toEqual(twice)
     expect(log.committed.length).toBe(2)

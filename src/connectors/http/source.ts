@@ -304,7 +304,13 @@ class HttpSource implements Source {
       throw error
     }
     if (!intake.fits(rows.length)) return busy('too much is waiting to be written')
-    const facts = { time: ctx.clock.now(), key: this.keyOf(request), headers: this.headersOf(request), origin: this.origin, depth: ctx.depth }
+    const facts = {
+      time: ctx.clock.now(),
+      key: this.keyOf(request),
+      headers: this.headersOf(request),
+      origin: this.origin,
+      depth: ctx.depth,
+    }
     const indexHeader = this.idempotency && 'idempotency-index'
     const written = intake.put(rows.length, body.length, first => messagesOf(rows, config, { ...facts, indexHeader, first }), counts)
     this.gauge()

@@ -32,7 +32,8 @@ export async function checkSink(config: KafkaSinkConfig, ctx: CheckContext): Pro
       const found = await look.topic(topic, 'write', config)
       named.push(found)
       // Dead letters are dated when they are written.
-      if (found.ok && config.timestamp !== 'now' && ctx.role !== 'dlq') named.push(...(await look.dates(topic, config.timestamp, await held)))
+      if (found.ok && config.timestamp !== 'now' && ctx.role !== 'dlq')
+        named.push(...(await look.dates(topic, config.timestamp, await held)))
     }
     if (ctx.checkpoints) named.push(...(await look.checkpoints('check')))
     return named
@@ -149,12 +150,14 @@ class Look {
         ok: true,
         detail: `timestamp: ${timestamp}; records dated ${rules.join(', ')}; timestamp: now dates them when they are written`,
       },
-      ...inputs.flatMap(input => dateConflicts(input, limits)).map(({ problem, setting, value }) => ({
-        what,
-        ok: true,
-        detail: problem,
-        fix: `kafka-configs --bootstrap-server ${this.config.brokers} --alter --topic ${topic} --add-config ${setting}=${value}, or set \`timestamp: now\` on the sink`,
-      })),
+      ...inputs
+        .flatMap(input => dateConflicts(input, limits))
+        .map(({ problem, setting, value }) => ({
+          what,
+          ok: true,
+          detail: problem,
+          fix: `kafka-configs --bootstrap-server ${this.config.brokers} --alter --topic ${topic} --add-config ${setting}=${value}, or set \`timestamp: now\` on the sink`,
+        })),
     ]
   }
 

@@ -25,7 +25,10 @@ function parseColumn(name: string, text: string, depth: number): unknown {
     return parseJson(text, depth)
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error
-    throw new DataError(`column ${name} is nested more than ${depth} levels deep; \`limits: { depth: … }\` in the pipeline allows more`, error)
+    throw new DataError(
+      `column ${name} is nested more than ${depth} levels deep; \`limits: { depth: … }\` in the pipeline allows more`,
+      error,
+    )
   }
 }
 

@@ -3,7 +3,7 @@
  * always come back byte for byte; where it would not, `key_base64`, `headers_base64` and `value_base64` say it exactly.
  */
 import { isUtf8 } from 'node:buffer'
-import type { Header, Message } from '../../contract/plugin.ts'
+import { type Header, type Message, parseJson } from '../../contract/plugin.ts'
 import { asJson } from './encode.ts'
 
 /** A line of an `envelope` file: every byte of a record, its key and its headers. */
@@ -50,7 +50,7 @@ function tail(value: Buffer | string | null): string {
 
 /** @throws {Error} the line is no such record. */
 export function readEnvelope(line: string): Enveloped {
-  const found = JSON.parse(line) as Head & { readonly value?: unknown; readonly value_base64?: string }
+  const found = parseJson(line) as Head & { readonly value?: unknown; readonly value_base64?: string }
   if (typeof found !== 'object' || found === null || typeof found.headers !== 'object' || found.headers === null)
     throw new Error('not a record in an envelope')
   const { time, key, key_base64, headers, headers_base64, value, value_base64 } = found
@@ -68,7 +68,7 @@ function plainValue(line: string, value: unknown): Buffer | null {
   if (value === null || value === undefined) return null
   if (typeof value === 'string') return Buffer.from(value)
   // Digit for digit, which a parsed number need not be.
-  const { value: _, ...head } = JSON.parse(line) as Record<string, unknown>
+  const { value: _, ...head } = parseJson(line) as Record<string, unknown>
   const before = `${JSON.stringify(head).slice(0, -1)},"value":`
   return Buffer.from(line.startsWith(before) ? line.slice(before.length, line.lastIndexOf('}')) : JSON.stringify(value))
 }

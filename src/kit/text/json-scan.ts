@@ -53,7 +53,12 @@ const CLOSE_OBJECT = 0x7d
  * @throws {JsonError} when the text is not JSON, or has two arrays there.
  * @throws {TooManyElementsError} when there are more than `max`.
  */
-export function elements(text: Buffer, path: readonly string[] = [], max = Number.POSITIVE_INFINITY, depth = DEFAULT_DEPTH): number[] | undefined {
+export function elements(
+  text: Buffer,
+  path: readonly string[] = [],
+  max = Number.POSITIVE_INFINITY,
+  depth = DEFAULT_DEPTH,
+): number[] | undefined {
   if (!isUtf8(text)) throw new JsonError('not valid UTF-8', text, firstBadByte(text))
   return new Scanner(text, path, max, depth).run()
 }

@@ -73,7 +73,11 @@ export async function hook({
   process.env.RUNNER_STATE_DIR = stateDir ?? tempDir()
   const [port] = config?.port === undefined ? await freePorts(1) : [config.port]
   const log = new MemoryLog({ lanes: {}, batch: () => 1 })
-  const pipeline = pipelineOf(log, transforms, { delivery: 'at_least_once', ...(shutdownTimeout && { shutdown_timeout: shutdownTimeout }), ...(depth && { limits: { depth } }) })
+  const pipeline = pipelineOf(log, transforms, {
+    delivery: 'at_least_once',
+    ...(shutdownTimeout && { shutdown_timeout: shutdownTimeout }),
+    ...(depth && { limits: { depth } }),
+  })
   const resolved = sourceConfig({ ...config, port })
   const at = pipeline.sources[0].at
   const made = {

@@ -25,7 +25,12 @@ dlq: { kafka: { topic: ${dlq} } }
   )
   const run = await runRunner(['run', 'p.yaml'], { cwd: dir, env: { KAFKA_BROKERS: brokers() } })
   const written = await withAdmin(admin => admin.fetchTopicOffsets(out))
-  return { run, written: written.reduce((n, p) => n + Number(p.high), 0), out: await consumeAll(out), dlq: await consumeAll(dlq, { headers: true }) }
+  return {
+    run,
+    written: written.reduce((n, p) => n + Number(p.high), 0),
+    out: await consumeAll(out),
+    dlq: await consumeAll(dlq, { headers: true }),
+  }
 }
 
 test('a daily bar of today is dated by its newest trade, which the broker takes', async () => {

@@ -1,13 +1,16 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { parseJson } from '../../../src/contract/plugin.ts'
+import { ExactNumber, parseJson } from '../../../src/contract/plugin.ts'
 import { repeatedName } from '../../../src/kit/text/json-names.ts'
 
 const names = ['a', 'b', '', '"', '\\', '\u{1f600}', 'é', '__proto__', '{', '1', ',"a":']
 /** A name as it may be written. */
 const name = fc.tuple(fc.constantFrom(...names), fc.nat(2)).map(([n, style]) => {
   if (style === 0) return JSON.stringify(n)
-  return `"${[...n].flatMap(c => c.split('')).map(u => `\\u${u.charCodeAt(0).toString(16).padStart(4, '0')}`).join('')}"`
+  return `"${[...n]
+    .flatMap(c => c.split(''))
+    .map(u => `\\u${u.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .join('')}"`
 })
 const { value } = fc.letrec<{ value: string }>(tie => ({
   value: fc.oneof(
@@ -26,7 +29,9 @@ test('finds the first name that is there twice', () => {
 
 test('for every text: a name is there twice where parsing loses a member', () => {
   const members = (v: unknown): number =>
-    typeof v !== 'object' || v === null ? 0 : Object.values(v).reduce((n: number, x) => n + members(x), Array.isArray(v) ? 0 : Object.keys(v).length)
+    typeof v !== 'object' || v === null || v instanceof ExactNumber
+      ? 0
+      : Object.values(v).reduce((n: number, x) => n + members(x), Array.isArray(v) ? 0 : Object.keys(v).length)
   /** Colons outside of texts: the members that were written. */
   const written = (text: string): number => text.replaceAll(/"(?:[^"\\]|\\.)*"/g, '').split(':').length - 1
   // What parsing drops with a member is not counted: the outermost repeated name is what matters.

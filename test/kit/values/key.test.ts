@@ -72,9 +72,11 @@ describe('keys', () => {
     Array.isArray(v)
       ? v.map(sorted)
       : typeof v === 'object' && v !== null
-        ? Object.entries(v)
-            .map(([k, x]) => [k, sorted(x)])
-            .toSorted(([a], [b]) => (a! < b! ? -1 : 1))
+        ? {
+            object: Object.entries(v)
+              .map(([k, x]) => [k, sorted(x)])
+              .toSorted(([a], [b]) => (a! < b! ? -1 : 1)),
+          }
         : Object.is(v, -0)
           ? 0
           : v

@@ -109,7 +109,16 @@ describe.each([
   })
 
   test.each([
-    ['lookup', { lookup: { key: 'id', as: 'row', query: `select k as id, (repeat('[', 300) || repeat(']', 300))::json as doc from unnest($keys::text[]) as k` } }],
+    [
+      'lookup',
+      {
+        lookup: {
+          key: 'id',
+          as: 'row',
+          query: `select k as id, (repeat('[', 300) || repeat(']', 300))::json as doc from unnest($keys::text[]) as k`,
+        },
+      },
+    ],
     ['sql', { sql: { as: 'row', query: `select (repeat('[', 300) || repeat(']', 300))::json as doc` } }],
   ])('%s: limits.depth is the bound', async (_, step) => {
     const dead = async (depth: number): Promise<number> => {
