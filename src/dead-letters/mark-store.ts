@@ -3,7 +3,15 @@
  * outputs can be committed in one transaction with them, they are; the place is the same for every way of getting rid of a letter.
  */
 import { systemClock } from '../kit/clock.ts'
-import { type CheckpointStore, type Context, DEFAULT_DEPTH, type LaneInfo, type Logger, type SinkPlugin, type Transactor } from '../contract/plugin.ts'
+import {
+  type CheckpointStore,
+  type Context,
+  DEFAULT_DEPTH,
+  type LaneInfo,
+  type Logger,
+  type SinkPlugin,
+  type Transactor,
+} from '../contract/plugin.ts'
 import { localCheckpoints } from '../runtime/checkpoints/local.ts'
 import type { Pipeline, Step } from '../config/model.ts'
 import { transactionsOf } from '../config/traits.ts'

@@ -114,7 +114,9 @@ function toText({ pipeline, file, ok, steps }: PipelineReport): string {
   for (const { step, role, type, checked, findings } of steps) {
     lines.push(`  ${role} ${step}${step === type ? '' : ` (${type})`}${checked ? '' : ': no external dependency to check'}`)
     for (const f of findings) {
-      lines.push(`    ${!f.ok ? 'FAILED' : f.fix === undefined ? 'ok    ' : 'WARN  '}  ${f.what}${f.detail === undefined ? '' : `: ${f.detail}`}`)
+      lines.push(
+        `    ${!f.ok ? 'FAILED' : f.fix === undefined ? 'ok    ' : 'WARN  '}  ${f.what}${f.detail === undefined ? '' : `: ${f.detail}`}`,
+      )
       if (f.fix !== undefined) lines.push(`            do: ${f.fix}`)
     }
   }

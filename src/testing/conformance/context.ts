@@ -1,5 +1,13 @@
 /** What the runtime hands a source or a sink, without a runtime. */
-import { type Context, DEFAULT_DEPTH, type Json, type LaneInfo, type Position, type SourceContext, type WriteContext } from '../../contract/plugin.ts'
+import {
+  type Context,
+  DEFAULT_DEPTH,
+  type Json,
+  type LaneInfo,
+  type Position,
+  type SourceContext,
+  type WriteContext,
+} from '../../contract/plugin.ts'
 import { VirtualClock } from '../../kit/clock.ts'
 
 export interface Warning {
