@@ -71,7 +71,7 @@ export function projectNode() {
 
 /**
  * Installs the commands that tests on real servers need: as root on Debian, after a question; under `CI=true` without one.
- * Where there is nobody to ask, it says what to install and ends with exit code 3.
+ * Without a terminal, it prints what to install and ends with exit code 3.
  * @param {{ required?: boolean }} options `required: false`: it only says what is missing; the tests that need it say so again
  */
 export async function installCommands({ required = true } = {}) {

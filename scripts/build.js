@@ -33,7 +33,7 @@ function compile(...options) {
 
 /**
  * Most of what `validate` costs is finding and opening module files. yaml has 72 of them, commander 7: each becomes one. Both stay
- * dependencies, of the very version that is in that file, so that audits and bills of materials name them. The validators, which nobody
+ * dependencies, of the very version that is in that file, so that audits and bills of materials name them. The validators, which no one
  * reads, are minified.
  */
 async function startFaster() {

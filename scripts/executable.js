@@ -82,7 +82,7 @@ function replaceFraming(build) {
   }))
 }
 
-/** Licence texts go with copies: of Node.js, and of each package with a file in the bundle, and of the add-on. */
+/** License texts are included with copies: of Node.js, and of each package with a file in the bundle, and of the add-on. */
 function licenses(inputs) {
   const packages = new Set(['node_modules/lz4-napi'])
   for (const input of inputs) {

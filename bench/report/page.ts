@@ -41,7 +41,7 @@ ${memory(soak)}${outbox === undefined ? '' : outboxSection(outbox)}
 - **CPU**: user and system time of the contender's whole process tree from \`/proc\`, from its start (JIT and start-up included) to its last visible output, divided by the ticks. The broker's CPU isn't in it.
 - **peak RSS**: \`VmHWM\`, summed over the process tree. **start to first**: from the start of the process. **wall**: from the start of the process to the last output.
 - Every contender commits every 100 ms, compresses nothing, reads one partition and writes one partition. A last tick ten minutes later closes the last bar.
-- Kafka Streams: a Java program in \`bench/peers/kafka-streams\` (Jackson, a compact binary state, doubles instead of exact decimals, suppressed until the window closes), once with everything but the commit interval at its default, which keeps state in RocksDB, and once tuned (in-memory store with changelog, bigger polls and batches). Quix Streams: \`bench/peers/quix\`. What was tried is in \`bench/peers/README.md\`.
+- Kafka Streams: a Java program in \`bench/peers/kafka-streams\` (Jackson, a compact binary state, doubles instead of exact decimals, suppressed until the window closes). It runs once with defaults except the commit interval, which keeps state in RocksDB, and once tuned (in-memory store with changelog, larger polls and batches). Quix Streams: \`bench/peers/quix\`. What was tried is in \`bench/peers/README.md\`.
 - Bento can't take part in bars: its \`system_window\` emits nothing for ticks of the past. It is not in the map table because the Go module proxy refuses it here.
 
 Run it yourself: \`npm run bench\`; \`npm run bench -- --only ours,streams --runs 1\` for a quick look.

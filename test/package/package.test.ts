@@ -15,8 +15,8 @@ const { version, engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'),
 const SUPPORTED: Major[] = [22, 24]
 const MB = 1_000_000
 
-/** The blocks of README's section Plugins are whole files; the names stand in front of them. */
-const EXAMPLE = blocksOf(readFileSync(join(ROOT, 'README.md'), 'utf8'), '## Plugins')
+/** The blocks of docs/guide/first-plugin.md are whole files; the names are before them. */
+const EXAMPLE = blocksOf(readFileSync(join(ROOT, 'docs/guide/first-plugin.md'), 'utf8'), '# Your first plugin')
 const FILES = ['discount.ts', 'discount.schema.json', 'orders.yaml', 'orders.test.yaml'] as const
 
 let tarball: string
@@ -83,7 +83,7 @@ test('publint and arethetypeswrong find nothing', () => {
   expect(run(tool('attw'), [tarball, '--profile', 'esm-only', '--format', 'table-flipped'], ROOT)).toContain('"pipeline-runner/testing"')
 })
 
-test("README's plugin type-checks in strict mode with nothing but the package and TypeScript", () => {
+test('the first plugin of the guide type-checks in strict mode with nothing but the package and TypeScript', () => {
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
   run(process.execPath, [tsc, ...flagsOf('npx tsc', 'discount.ts'), 'discount.ts'], folder)
   // The check sees types: a wrong one is an error.
@@ -95,7 +95,7 @@ describe.each(SUPPORTED)('on Node %i', major => {
   const node = (): string => nodeOf(major)
   const runner = (args: string[], input = '') => command(node(), args, folder, input)
 
-  test('--version, and README: validate, test, run', () => {
+  test('--version, and the first plugin: validate, test, run', () => {
     expect(runner(['--version'])).toMatchObject({ code: 0, out: `${version}\n` })
     expect(runner(['validate', 'orders.yaml'])).toMatchObject({ code: 0, out: 'orders.yaml: ok\n', err: '' })
     const tested = runner(['test'])
@@ -133,7 +133,7 @@ sinks: [{ kafka: { topic: ${name}-in, key: k } }]
     expect(JSON.parse(lag.out)).toMatchObject({ ok: true, total_lag: 0 })
   })
 
-  test('the engine and README’s plugin in a bundle made by esbuild, started where nothing is installed', () => {
+  test('the engine and the first plugin in a bundle made by esbuild, started where nothing is installed', () => {
     writeFileSync(join(folder, 'main.mjs'), BUNDLED)
     const alone = tempDir()
     const outfile = join(alone, 'bundle.mjs')
@@ -197,7 +197,7 @@ function blocksOf(text: string, heading: string): Map<string, string> {
   return found
 }
 
-/** The flags that README shows for a command. */
+/** The flags that the guide shows for a command. */
 function flagsOf(start: string, end: string): string[] {
   const line = EXAMPLE.get('console')!
     .split('\n')

@@ -3,10 +3,10 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '24cfe1fa-480'
+export const fingerprint = '23fb4854-468'
 export const validate = validate0;
 export default validate0;
-const schema0 = {"title":"memory","description":"Writes to a channel in this process, for tests and for programs that embed the runner: `run(file, { memory: { out: new MemoryChannel() } })` gives the channel `out` its object.","type":"object","shorthand":"channel","additionalProperties":false,"required":["channel"],"properties":{"channel":{"public":true,"description":"Name of the channel.","type":"string","minLength":1,"examples":["out"]}}};
+const schema0 = {"title":"memory","description":"Writes to a channel in this process, for tests and for programs that embed the runner. `run(file, { memory: { out: new MemoryChannel() } })` sets the channel `out`.","type":"object","shorthand":"channel","additionalProperties":false,"required":["channel"],"properties":{"channel":{"public":true,"description":"Name of the channel.","type":"string","minLength":1,"examples":["out"]}}};
 const func0 = (library0.default ?? library0);
 function validate0(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){let vErrors = null;let errors = 0;if(errors === 0){if(data && typeof data == "object" && !Array.isArray(data)){let missing0;if((data.channel === undefined) && (missing0 = "channel")){validate0.errors = [{instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: missing0}}];return false;}else {const _errs2 = errors;for(const key0 in data){if(!(key0 === "channel")){validate0.errors = [{instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0}}];return false;break;}}if(_errs2 === errors){if(data.channel !== undefined){let data0 = data.channel;
 const _errs3 = errors;if(errors === _errs3){if(typeof data0 === "string"){if(func0(data0) < 1){validate0.errors = [{instancePath:instancePath+"/channel",schemaPath:"#/properties/channel/minLength",keyword:"minLength",params:{limit: 1}}];return false;}}else {validate0.errors = [{instancePath:instancePath+"/channel",schemaPath:"#/properties/channel/type",keyword:"type",params:{type: "string"}}];return false;}}}}}}else {validate0.errors = [{instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}}];return false;}}validate0.errors = vErrors;return errors === 0;}

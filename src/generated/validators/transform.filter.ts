@@ -3,10 +3,10 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '898e7e77-632'
+export const fingerprint = '876b7db-650'
 export const validate = validate0;
 export default validate0;
-const schema0 = {"title":"filter","description":"Lets a message pass when the condition is true. What is neither true nor false goes to the dead letters.","type":"object","shorthand":"condition","additionalProperties":false,"required":["condition"],"properties":{"condition":{"description":"CEL expression over the record: its fields by their names, the whole of it as `value`, and `meta` (key, time, topic, partition, offset, headers).","type":"string","minLength":1,"format":"expression","returns":"bool","examples":["price > 0.0","symbol in [\"BTCUSDT\", \"ETHUSDT\"] && has(value.volume)"]}}};
+const schema0 = {"title":"filter","description":"Passes messages for which the condition is true. A message for which it is neither true nor false goes to the dead-letter queue.","type":"object","shorthand":"condition","additionalProperties":false,"required":["condition"],"properties":{"condition":{"description":"CEL expression over the record: its fields by name, the whole record as `value`, and `meta` (key, time, topic, partition, offset, headers).","type":"string","minLength":1,"format":"expression","returns":"bool","examples":["price > 0.0","symbol in [\"BTCUSDT\", \"ETHUSDT\"] && has(value.volume)"]}}};
 const formats0 = FORMATS.expression;
 const func0 = (library0.default ?? library0);
 function validate0(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){let vErrors = null;let errors = 0;if(errors === 0){if(data && typeof data == "object" && !Array.isArray(data)){let missing0;if((data.condition === undefined) && (missing0 = "condition")){validate0.errors = [{instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: missing0}}];return false;}else {const _errs2 = errors;for(const key0 in data){if(!(key0 === "condition")){validate0.errors = [{instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0}}];return false;break;}}if(_errs2 === errors){if(data.condition !== undefined){let data0 = data.condition;

@@ -3,10 +3,10 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '66ee5976-705'
+export const fingerprint = 'b1589d61-728'
 export const validate = validate0;
 export default validate0;
-const schema0 = {"title":"rekey","description":"Gives messages another key: the one a sink writes, which decides the partition. The lane, and the state of later steps, stay those of the source.","type":"object","shorthand":"key","additionalProperties":false,"required":["key"],"properties":{"key":{"description":"CEL expression of the new key: text, or a number or boolean, which is written as text.","type":"string","minLength":1,"format":"expression","examples":["symbol","exchange + \":\" + symbol"]},"allow_null":{"description":"Let the expression give null: the message then has no key. Otherwise that goes to the dead letters.","type":"boolean","default":false}}};
+const schema0 = {"title":"rekey","description":"Changes the key of messages, which sinks write and which determines the partition. The lane, and the state of later steps, stay those of the source.","type":"object","shorthand":"key","additionalProperties":false,"required":["key"],"properties":{"key":{"description":"CEL expression for the new key: a string, a number or a boolean, written as a string.","type":"string","minLength":1,"format":"expression","examples":["symbol","exchange + \":\" + symbol"]},"allow_null":{"description":"Allow the expression to give null; the message then has no key. Otherwise, such a message goes to the dead-letter queue.","type":"boolean","default":false}}};
 const formats0 = FORMATS.expression;
 const func0 = (library0.default ?? library0);
 function validate0(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){let vErrors = null;let errors = 0;if(errors === 0){if(data && typeof data == "object" && !Array.isArray(data)){let missing0;if((data.key === undefined) && (missing0 = "key")){validate0.errors = [{instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: missing0}}];return false;}else {const _errs2 = errors;for(const key0 in data){if(!((key0 === "key") || (key0 === "allow_null"))){validate0.errors = [{instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0}}];return false;break;}}if(_errs2 === errors){if(data.key !== undefined){let data0 = data.key;
