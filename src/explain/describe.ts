@@ -1,7 +1,7 @@
 /** A checked pipeline as a plain object: what `explain --format json` prints, and what the other formats draw. */
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Location, Pipeline, SinkStep, Step } from '../config/model.ts'
-import { awaitsCommit, isOneShot, isReplayable } from '../config/traits.ts'
+import { awaitsCommit, isOneShot, isReplayable, survivesGap } from '../config/traits.ts'
 import { formatDuration } from '../kit/values/time.ts'
 import { guarantees, ORDER, type Pair, weakest } from './guarantees.ts'
 import { numbersOfSinks, type SinkNumbers } from './numbers.ts'
@@ -50,6 +50,8 @@ export interface Explanation {
   readonly weakest: Pair | undefined
   /** Of a pipeline with state: by source, what of the state behind it survives. */
   readonly state: Readonly<Record<string, string>>
+  /** By step with state: what it does when records are missing (retention has deleted them before they were read, say). */
+  readonly gaps: Readonly<Record<string, string>>
   /** How the numbers of each sink came about, as far as the file tells. */
   readonly numbers: readonly SinkNumbers[]
 }
@@ -75,6 +77,7 @@ export function describe(pipeline: Pipeline): Explanation {
     guarantees: pairs,
     weakest: weakest(pairs),
     state: stateOf(pipeline),
+    gaps: gapsOf(pipeline),
     numbers: numbersOfSinks(pipeline),
   }
 }
@@ -89,6 +92,26 @@ function stateOf({ sources, transforms, commit_interval }: Pipeline): Record<str
       : `on disk every commit_interval (${formatDuration(commit_interval)}): a crash loses at most that much of it, an orderly stop nothing`
   }
   return Object.fromEntries(sources.map(source => [source.name, what(source)]))
+}
+
+const ON_GAP: Readonly<Record<string, string>> = {
+  stop: 'stops the run (exit 3) before it emits a window that lacks records; on_gap: mark, withhold or dead_letter go on',
+  mark: 'emits windows that lack records with incomplete: true',
+  withhold: 'does not emit windows that lack records; a metric counts them',
+  dead_letter: 'sends windows that lack records to the dlq',
+}
+
+function gapsOf({ transforms, links = [] }: Pipeline): Record<string, string> {
+  const first = links[0]?.index ?? Number.POSITIVE_INFINITY
+  const what = (step: Pipeline['transforms'][number], index: number): string => {
+    if (step.plugin.survivesGap === true) return 'goes on: its output does not depend on the records that are missing'
+    if (index > first) return `stops the run (exit 3): a gap is not reported across ${transforms[first].name}`
+    const { on_gap } = (step.config ?? {}) as { on_gap?: string }
+    const known = step.foreign || on_gap === undefined ? undefined : ON_GAP[on_gap]
+    return known ?? (survivesGap(step) ? 'goes on, and takes the gap into account' : 'stops the run (exit 3)')
+  }
+  const stateful = transforms.flatMap((step, i) => (step.plugin.stateful && !step.plugin.link ? [[step.name, what(step, i)] as const] : []))
+  return Object.fromEntries(stateful)
 }
 
 function throughOf({ links = [] }: Pipeline, index: number): Pick<StepInfo, 'through'> {

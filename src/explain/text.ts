@@ -17,7 +17,8 @@ export function toText(e: Explanation, paint: Paint): string {
     '',
     ...promises(e, paint),
     '',
-    ...state(e, paint),
+    ...section('State', e.state, paint),
+    ...section('Missing records', e.gaps, paint),
     ...numbers(e, paint),
     ...configs(e, paint),
     '',
@@ -86,10 +87,10 @@ function promises(e: Explanation, paint: Paint): string[] {
   ]
 }
 
-function state(e: Explanation, paint: Paint): string[] {
-  const lines = Object.entries(e.state)
-  const width = Math.max(0, ...lines.map(([source]) => source.length))
-  return lines.length === 0 ? [] : [paint('bold', 'State'), ...lines.map(([source, text]) => `  ${source.padEnd(width)}  ${text}`), '']
+function section(title: string, entries: Readonly<Record<string, string>>, paint: Paint): string[] {
+  const lines = Object.entries(entries)
+  const width = Math.max(0, ...lines.map(([name]) => name.length))
+  return lines.length === 0 ? [] : [paint('bold', title), ...lines.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`), '']
 }
 
 /** Sinks of which nothing is known are left out. */

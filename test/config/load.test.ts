@@ -33,7 +33,7 @@ test('defaults of the frame', async () => {
     commit_interval: 1000,
     max_in_flight: 10_000,
     shutdown_timeout: 30_000,
-    retry: { initial_delay: 100, max_delay: 30_000, breaker_failures: 5, breaker_reset: 2000 },
+    retry: { initial_delay: 100, max_delay: 30_000, breaker_failures: 5, breaker_reset: 1000 },
     metrics: { enabled: false, host: '127.0.0.1', port: 8000 },
   })
   expect(p.dlq).toBeUndefined()

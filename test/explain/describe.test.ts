@@ -48,6 +48,29 @@ const pipeline = pipelineOf({
 })
 const plain = (_style: string, text: string): string => text
 
+it('has what each step with state does when records are missing', () => {
+  const type = (type: string, over: object = {}) => ({ kind: 'transform', type, schema: {}, stateful: true, create: () => ({}), ...over })
+  const survives = { survivesGap: (c: { on_gap: string }) => c.on_gap !== 'stop' }
+  const e = explain(
+    pipelineOf({
+      transforms: [
+        step('stops', type('w', survives), { on_gap: 'stop' }),
+        step('marks', type('b', survives), { on_gap: 'mark' }),
+        step('dedupe', type('d', { survivesGap: true })),
+        step('own', type('own')),
+        step('map', filter),
+      ],
+    }),
+  )
+  expect(e.gaps).toEqual({
+    stops: expect.stringMatching(/^stops the run \(exit 3\).*on_gap/),
+    marks: expect.stringContaining('incomplete: true'),
+    dedupe: expect.stringContaining('goes on'),
+    own: 'stops the run (exit 3)',
+  })
+  expect(toText(e, plain)).toMatch(/Missing records\n {2}stops {3}stops the run/)
+})
+
 describe('the description', () => {
   const e = explain(pipeline)
 

@@ -277,6 +277,111 @@ describe.each(kinds)('redis source: %s', (name, url) => {
   })
 })
 
+describe('streams: entries that are gone before they were read', () => {
+  const [[, url]] = kinds
+  const use = async () => {
+    const d = await driver({ url })
+    const stream = unique('s')
+    const config = { url, streams: [stream], group: 'g', field: 'v', format: 'text', batch_size: 10, consumer: 'a' } satisfies Parameters<
+      typeof sourceConfig
+    >[0]
+    return {
+      stream,
+      config,
+      run: (...command: readonly (string | number)[]) => d.run([command as [string, ...string[]]]),
+      add: (from: number, to: number) => d.run(range(from, to).map(v => ['XADD', stream, '*', 'v', v] as const)),
+    }
+  }
+  /** Reads until there is nothing more. @returns what came, and the gaps */
+  const drained = async (source: Source, lane: string): Promise<(string | Batch['gap'])[]> => {
+    const got: (string | Batch['gap'])[] = []
+    while (source.caughtUp!(lane) === false) {
+      const batch = (await source.read(signal))!
+      if (batch.gap) got.push(batch.gap)
+      got.push(...batch.messages.map(text))
+      await source.commit!(lane, batch.position)
+    }
+    return got
+  }
+  const lost = (n: number) => ({ lost: n, reason: expect.stringMatching(new RegExp(`^${n} entries of stream .* before`)) })
+
+  test('trimmed while the group is behind, at the start and later: each gap once', async () => {
+    const w = await use()
+    await w.add(0, 10)
+    const first = await open(w.config)
+    const lane = first.ctx.lanes[0].id
+    await first.source.commit!(lane, (await first.source.read(signal))!.position)
+    await first.source.close!()
+    await w.add(10, 40)
+    await w.run('XTRIM', w.stream, 'MAXLEN', '15')
+    // Nothing is read for it: a run that stops leaves it to the next one.
+    const stopped = await open(w.config)
+    expect((await stopped.source.read(signal))!.gap).toEqual(lost(15))
+    await stopped.source.close!()
+    const { source } = await open(w.config)
+    const batches = [(await source.read(signal))!, (await source.read(signal))!]
+    expect(batches.map(b => [b.gap, b.messages.map(text)])).toEqual([
+      [lost(15), []],
+      [undefined, range(25, 35)],
+    ])
+    await w.add(40, 60)
+    await w.run('XTRIM', w.stream, 'MAXLEN', '12')
+    expect(await drained(source, lane)).toEqual([lost(13), ...range(48, 60)])
+    await source.close!()
+  })
+
+  test('entries that were read may go', async () => {
+    const w = await use()
+    await w.add(0, 25)
+    for (const gone of [['XTRIM', w.stream, 'MAXLEN', '0'], ['XTRIM', w.stream, 'MAXLEN', '3'], ['DEL']]) {
+      const { source, ctx } = await open(w.config)
+      const lane = ctx.lanes[0].id
+      expect((await drained(source, lane)).filter(v => typeof v !== 'string')).toEqual([])
+      await source.close!()
+      const [entries] = (await w.run('XRANGE', w.stream, '-', '+')) as [[Buffer][]]
+      if (gone[0] === 'DEL') await w.run('XDEL', w.stream, ...entries.slice(0, 5).map(([id]) => String(id)))
+      else await w.run(...gone)
+      await w.add(0, 25)
+    }
+    const { source, ctx } = await open(w.config)
+    expect((await drained(source, ctx.lanes[0].id)).filter(v => typeof v !== 'string')).toEqual([])
+    await source.close!()
+  })
+
+  test('delivered and trimmed before they were acknowledged: a gap until it is committed', async () => {
+    const w = await use()
+    await w.add(0, 10)
+    const { source, ctx } = await open(w.config)
+    const lane = ctx.lanes[0].id
+    await source.read(signal)
+    await w.run('XTRIM', w.stream, 'MAXLEN', '4')
+    for (let i = 0; i < 2; i++) {
+      await source.seek!(lane, undefined)
+      const batch = (await source.read(signal))!
+      expect([batch.gap, batch.messages.map(text)]).toEqual([lost(6), range(6, 10)])
+      if (i === 1) await source.commit!(lane, batch.position)
+    }
+    expect(await w.run('XPENDING', w.stream, 'g')).toEqual([[0, null, null, null]])
+    await source.close!()
+  })
+
+  test('a stream that was deleted, while it is read and before a start from a checkpoint', async () => {
+    const w = await use()
+    await w.add(0, 5)
+    const { source, ctx } = await open(w.config)
+    const lane = ctx.lanes[0].id
+    const { position } = (await source.read(signal))!
+    await source.commit!(lane, position)
+    await w.run('DEL', w.stream)
+    expect((await source.read(signal))!.gap).toEqual({ reason: expect.stringContaining('was deleted: what had not been read is lost') })
+    await source.close!()
+    await w.run('DEL', w.stream)
+    const again = await open(w.config, new Map([[lane, position]]))
+    expect((await again.source.read(signal))!.gap).toEqual({ reason: expect.stringContaining('was deleted') })
+    await again.source.close!()
+  })
+})
+
 test.each([
   [{ url: 'embedded' }, 'needs one of patterns, streams, snapshot, list, hash, sorted_set'],
   [{ list: 'a', hash: 'b' }, 'list says already what to read'],

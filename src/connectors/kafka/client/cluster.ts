@@ -178,7 +178,7 @@ export class Cluster {
    */
   async retry<T>(doing: string, budgetMs: number, attempt: () => Promise<T>, fatal: (error: unknown) => boolean = () => false): Promise<T> {
     const deadline = monotonic() + budgetMs
-    const backoff = new Backoff(20, 1000)
+    const backoff = new Backoff(20, 500)
     for (;;) {
       try {
         return await attempt()

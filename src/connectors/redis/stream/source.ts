@@ -41,7 +41,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
     if (read === undefined) {
       read = lane.next(sessions[lanes.indexOf(lane)], BLOCK).then(
         batch => {
-          if (batch.messages.length > 0) waiting.add(lane)
+          if (hasNews(batch)) waiting.add(lane)
           return { lane, batch }
         },
         (error: Error) => ({ lane, error }),
@@ -83,7 +83,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
         waiting.delete(lane)
         if (error) throw error
         // Read before a seek: it comes again.
-        if (batch !== undefined && batch.messages.length > 0 && lane.isCurrent(batch)) return batch
+        if (batch !== undefined && hasNews(batch) && lane.isCurrent(batch)) return batch
       }
     },
 
@@ -109,6 +109,8 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
     },
   }
 }
+
+const hasNews = (batch: Batch): boolean => batch.messages.length > 0 || batch.gap !== undefined
 
 /** Counts, and logs the first. */
 function missingEntries(ctx: SourceContext): Counter {

@@ -1,6 +1,16 @@
 /** One stream as a lane: first what this consumer still has, then what dead ones have left, then what is new. */
-import { type Batch, type Counter, DataError, Message, type Origin, type Position, type SourceContext } from '../../../contract/plugin.ts'
+import {
+  type Batch,
+  type Counter,
+  DataError,
+  type Gap,
+  Message,
+  type Origin,
+  type Position,
+  type SourceContext,
+} from '../../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../../generated/config-types.ts'
+import { TrimmedEntries } from './trimmed.ts'
 import { ask, type Driver, type Reply, ReplyError, type Session, sortError, text } from '../driver.ts'
 
 export interface LaneOptions {
@@ -29,6 +39,8 @@ type StreamEntry = readonly [id: string, fields: readonly Buffer[] | null]
 
 /** Acknowledged in one command. */
 const ACK = 5000
+/** How often at least a lane looks for entries that were trimmed, ms; one that is behind looks before each read. */
+const LOOK = 1000
 
 export class StreamLane {
   readonly id: string
@@ -47,20 +59,32 @@ export class StreamLane {
   private lastClaim = Number.NEGATIVE_INFINITY
   /** Where the search for abandoned entries goes on. */
   private claimFrom = '0-0'
-  private readonly made = new WeakMap<Batch, number>()
+  private readonly generations = new WeakMap<Batch, number>()
+  /** The group did not exist when it was looked for last. */
+  private made = false
+  /** The stream was deleted, and the group with it: what it had not read is lost. */
+  private deleted = false
+  private readonly trimmed: TrimmedEntries
+  private lastLook = Number.NEGATIVE_INFINITY
 
   constructor(options: LaneOptions) {
     this.o = options
     this.key = options.key
+    const { key, group, ctx, driver } = options
+    this.trimmed = new TrimmedEntries(key, group, why => {
+      const level = driver.scope.startsWith('embedded:') ? 'info' : 'warn'
+      ctx.log[level]({ step: ctx.step, error: why }, `entries of stream ${key} that are trimmed before they are read cannot be noticed`)
+    })
     this.id = `stream/${options.key}/${options.consumer}`
     this.origin = { lane: this.id, source: options.ctx.step, topic: options.key, format: options.config.format }
   }
 
-  /** The group is there afterwards. */
-  async prepare(): Promise<void> {
+  /** The group is there afterwards. @returns false: it was there */
+  async prepare(): Promise<boolean> {
     const from = this.o.config.start_at === 'latest' ? '$' : '0'
     const [reply] = await this.o.driver.run([['XGROUP', 'CREATE', this.key, this.o.group, from, 'MKSTREAM']])
     if (reply instanceof ReplyError && reply.kind !== 'BUSYGROUP') throw sortError(reply, `stream ${this.key}`)
+    return (this.made = !(reply instanceof ReplyError))
   }
 
   seek(position: Position | undefined): void {
@@ -70,11 +94,15 @@ export class StreamLane {
     this.done = (position as StreamPosition | undefined)?.open ?? []
     this.n = Math.max(this.n, (position as StreamPosition | undefined)?.n ?? 0)
     this.caughtUp = false
+    // It has read from the stream before, and the group is a new one.
+    if (this.made && position !== undefined) this.deleted = true
+    this.trimmed.forget()
+    this.lastLook = Number.NEGATIVE_INFINITY
   }
 
   /** False: it was read before the lane was sent back. */
   isCurrent(batch: Batch): boolean {
-    return this.made.get(batch) === this.generation
+    return this.generations.get(batch) === this.generation
   }
 
   async commit(position: Position): Promise<void> {
@@ -87,22 +115,33 @@ export class StreamLane {
   /** The next batch, which may be empty. */
   async next(session: Session, block: number): Promise<Batch> {
     const { generation } = this
+    if (this.deleted) {
+      this.deleted = this.made = false
+      const reason = `stream ${this.key}, or its group ${this.o.group}, was deleted: what had not been read is lost`
+      return this.batch([], generation, { ids: [] }, { reason })
+    }
     if (this.own !== undefined) return await this.nextOwn(this.own, generation)
     const now = this.o.ctx.clock.monotonic()
     if (now - this.lastClaim >= this.o.config.claim_idle / 2) {
       this.lastClaim = now
-      const entries = await this.claim()
-      if (entries.length > 0) {
+      const { entries, gap } = await this.claim()
+      if (entries.length > 0 || gap) {
         this.o.meter.claimed.inc(entries.length)
-        return this.batch(entries, generation, { ids: entries.map(([id]) => id) })
+        return this.batch(entries, generation, { ids: entries.map(([id]) => id) }, gap)
       }
+    }
+    if (this.caughtUp === false || now - this.lastLook >= LOOK) {
+      this.lastLook = now
+      const gap = await this.trimmed.look(session)
+      // Nothing is read yet: should the run stop for it, the next one finds the same.
+      if (gap) return this.batch([], generation, { ids: [] }, gap)
     }
     const [reply] = await session.run([
       ['XREADGROUP', 'GROUP', this.o.group, this.o.consumer, 'COUNT', this.o.config.batch_size, 'BLOCK', block, 'STREAMS', this.key, '>'],
     ])
     if (reply instanceof ReplyError) {
       // The key was deleted, and the group with it.
-      if (reply.kind === 'NOGROUP' || reply.kind === 'UNBLOCKED') await this.prepare()
+      if (reply.kind === 'NOGROUP' || reply.kind === 'UNBLOCKED') this.deleted = await this.prepare()
       else throw sortError(reply, `stream ${this.key}`)
     }
     const entries = reply instanceof ReplyError ? [] : entriesOf(reply)
@@ -122,14 +161,16 @@ export class StreamLane {
     const gone = entries.filter(([, fields]) => fields === null).map(([id]) => id)
     this.o.meter.missing.inc(gone.length)
     const done = entries.filter(([id, fields]) => fields !== null && this.done.some(open => lies(id, open))).map(([id]) => id)
-    await this.acknowledge([...gone, ...done])
+    await this.acknowledge(done)
     const skip = new Set([...gone, ...done])
     const rest = entries.filter(([id]) => !skip.has(id))
-    // Others may have had what lies between: named one by one.
-    return this.batch(rest, generation, { ids: rest.map(([id]) => id) })
+    // Others may have had what lies between: named one by one. What is gone is acknowledged with the batch: should the run stop for it,
+    // the next one finds the same.
+    const ids = [...gone, ...rest.map(([id]) => id)]
+    return this.batch(rest, generation, { ids }, this.goneBefore(gone.length), ids)
   }
 
-  private async claim(): Promise<StreamEntry[]> {
+  private async claim(): Promise<{ entries: StreamEntry[]; gap: Gap | undefined }> {
     const { group, consumer, config, driver } = this.o
     const what = `stream ${this.key}`
     const reply = (await ask(
@@ -137,22 +178,37 @@ export class StreamLane {
       ['XAUTOCLAIM', this.key, group, consumer, config.claim_idle, this.claimFrom, 'COUNT', config.batch_size],
       what,
     )) as Reply[]
-    this.o.meter.missing.inc((reply[2] as Reply[] | undefined)?.length ?? 0)
+    const gone = (reply[2] as Reply[] | undefined)?.length ?? 0
+    this.o.meter.missing.inc(gone)
     const entries = toEntries(reply[1] as Reply[])
     // What we have in hand ourselves has only been in hand for long.
     const mine = new Set(this.delivered.flatMap(d => d.ids))
     const others = entries.filter(([id, fields]) => fields !== null && !mine.has(id))
     this.claimFrom = text(reply[0])
     if (this.claimFrom !== '0-0') this.lastClaim = Number.NEGATIVE_INFINITY
-    return others
+    return { entries: others, gap: this.goneBefore(gone) }
   }
 
-  private batch(entries: readonly StreamEntry[], generation: number, open: Open): Batch {
+  private goneBefore(lost: number): Gap | undefined {
+    if (lost === 0) return undefined
+    return {
+      lost,
+      reason: `${lost} entries of stream ${this.key} were trimmed or deleted after they were delivered and before they were acknowledged`,
+    }
+  }
+
+  private batch(
+    entries: readonly StreamEntry[],
+    generation: number,
+    open: Open,
+    gap?: Gap,
+    ids: readonly string[] = entries.map(([id]) => id),
+  ): Batch {
     const messages = entries.map(([id, fields]) => this.message(id, fields!))
-    if (generation === this.generation && entries.length > 0) this.delivered.push({ n: ++this.n, ids: entries.map(([id]) => id), open })
+    if (generation === this.generation && ids.length > 0) this.delivered.push({ n: ++this.n, ids, open })
     const position: StreamPosition = { n: this.n, open: this.delivered.map(d => d.open) }
-    const batch = { lane: this.id, messages, position: position as unknown as Position }
-    this.made.set(batch, generation)
+    const batch: Batch = { lane: this.id, messages, position: position as unknown as Position, ...(gap && { gap }) }
+    this.generations.set(batch, generation)
     return batch
   }
 

@@ -148,7 +148,7 @@ export class GroupConsumer implements Consumer {
 
   /** The runtime claims the partitions, which fences their former owner; only then are offsets read and fetches made. */
   private async assigned(partitions: readonly TopicPartition[]): Promise<void> {
-    const backoff = new Backoff(100, 5000)
+    const backoff = new Backoff(100, 500)
     const token = Symbol('assignment')
     for (const tp of partitions) this.incoming.set(tpKey(tp), token)
     const ours = (): TopicPartition[] => partitions.filter(tp => !this.closed && this.incoming.get(tpKey(tp)) === token)

@@ -129,7 +129,7 @@ export class Membership {
 
   private async loop(): Promise<void> {
     const { signal } = this.stop
-    const backoff = new Backoff(50, 2000)
+    const backoff = new Backoff(50, 500)
     while (!signal.aborted) {
       try {
         this.stable ??= new Promise(resolve => {

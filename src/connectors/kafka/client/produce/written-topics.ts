@@ -57,6 +57,10 @@ export class WrittenTopics {
         `topic ${topic} was deleted and made anew: what had been written to it is gone`,
       )
       this.onGone(topic)
+    } else {
+      const lost = now.leaderless.filter(p => !before?.leaderless.includes(p))
+      if (lost.length > 0)
+        this.log.error({ topic, partitions: lost }, `partitions of ${topic} have no leader: every broker that holds them is down`)
     }
   }
 }
