@@ -4,6 +4,7 @@
  * on a server is read by the server's own client, and PostgreSQL says whether both are one value.
  * VALUES_SEED and VALUES_RECORDS repeat a run or make it longer.
  */
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MemoryChannel, type PipelineHandle, run, type StoredRecord } from 'pipeline-runner'
@@ -15,6 +16,7 @@ import { database, sql } from '../support/postgres.ts'
 import { seeded } from '../support/random.ts'
 import { cli, redisUrl } from '../support/redis.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
+import { startSheets } from '../support/sheets.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { unique } from '../support/unique.ts'
 
@@ -128,6 +130,17 @@ const EVERY = [
   { map: 'v' },
 ] as const
 
+/** A number's value as text, put together digit by digit. */
+function sameDecimal(a: string, b: string): boolean {
+  const parts = (text: string): string => {
+    const [, sign, whole, fraction = '', exponent = '0'] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text)!
+    const digits = `${whole}${fraction}`.replace(/^0+/, '')
+    const kept = digits.replace(/0+$/, '')
+    return kept === '' ? '0' : `${sign}${kept}e${Number(exponent) - fraction.length + digits.length - kept.length}`
+  }
+  return /^-?\d/.test(b) && parts(a) === parts(b)
+}
+
 const CHAINS = [
   ['untouched', []],
   ['every transform', EVERY],
@@ -212,6 +225,51 @@ describe.each(CHAINS)(`%s (VALUES_SEED=${SEED})`, (chain, transforms) => {
     const topic = unique('values')
     await forth({ kafka: { brokers: 'embedded', topic } })
     expect(await back({ kafka: { brokers: 'embedded', topics: [topic], once: true } })).toEqual(expected)
+  })
+
+  test('Redis keys and hashes', async () => {
+    const prefix = unique('values')
+    await forth({ redis: { url: redisUrl(), string: `${prefix}:<id>` } })
+    await forth({ redis: { url: redisUrl(), hash: prefix, hash_field: 'id' } })
+    const lines = records.map(written)
+    expect((await cli(['MGET', ...records.map(r => `${prefix}:${r.key}`)])).split('\n')).toEqual(lines)
+    expect((await cli(['HMGET', prefix, ...records.map(r => r.key)])).split('\n')).toEqual(lines)
+  })
+
+  test('Google Sheets', async () => {
+    const server = await startSheets('book')
+    const dsn = await database()
+    await sql(
+      dsn,
+      `CREATE TABLE posts (spreadsheet_id text, tab text, row_key text, status text NOT NULL, claimed_at timestamptz NOT NULL,
+       posted_at timestamptz, UNIQUE (spreadsheet_id, tab, row_key))`,
+    )
+    const { endpoint } = server
+    const columns = ['id', 't', 'n', 'o']
+    await forth({
+      google_sheets: {
+        endpoint,
+        dsn,
+        posts_table: 'posts',
+        spreadsheet: '"book"',
+        access_token: 'token',
+        requests_per_minute: 10_000,
+        tab: 'T',
+        key: 'id',
+        columns,
+      },
+    })
+    const cells = server.rows('book', 'T')!.slice(1)
+    // A number cell is a double: what one would round is text, digit for digit.
+    const number = (n: string): unknown => (sameDecimal(n, String(Number(n))) ? Number(n) + 0 : n)
+    const expected = records.map(({ key, again }) => [
+      key,
+      JSON.parse(again.match(/"t":("(?:[^"\\]|\\.)*")/)![1]),
+      number(again.match(/"n":([^,]+)/)![1]),
+      again.match(/"o":(.*)}$/s)![1],
+    ])
+    expect(new Map(cells.map(c => [c[0], c]))).toEqual(new Map(expected.map(c => [c[0], c])))
+    await server.close()
   })
 
   test('Redis', async () => {
@@ -300,4 +358,82 @@ describe.each(CHAINS)(`%s (VALUES_SEED=${SEED})`, (chain, transforms) => {
     feed.close()
     expect(sorted(texts(got))).toEqual(expected)
   })
+})
+
+/** Transforms whose peers keep no NUL and no half characters, or that need more than a value. */
+describe(`through a peer and back (VALUES_SEED=${SEED})`, () => {
+  const records = samples(SEED + 1, RECORDS, POINTS)
+  const rewritten = sorted(records.map(r => r.again))
+
+  test('sql and lookup: PostgreSQL hands a value on digit for digit', async () => {
+    const dsn = await database()
+    await sql(dsn, 'create table docs (id text primary key, doc json)')
+    await sql(dsn, `insert into docs select x::json->>'id', x::json from unnest($1::text[]) x`, [records.map(r => r.raw)])
+    const transforms = [
+      { sql: { dsn, query: 'select $message::json as doc', as: 'asked' } },
+      { lookup: { dsn, key: 'id', query: 'select id, doc from docs where id = any($keys)', as: 'found' } },
+      { filter: 'asked.doc.n == found.doc.n && asked.doc.t == found.doc.t' },
+      { map: 'found.doc' },
+    ]
+    expect(sorted(texts(await pipeline(undefined, transforms, undefined, records)))).toEqual(rewritten)
+    expect(sorted(texts(await pipeline(undefined, [transforms[0], { map: 'asked.doc' }], undefined, records)))).toEqual(rewritten)
+  })
+
+  test('repartition: as it came, and as it was written anew', async () => {
+    const wild = samples(SEED + 2, RECORDS, [...POINTS, ...WILD])
+    const topic = unique('repartition')
+    await pipeline(undefined, [], { kafka: { brokers: 'embedded', topic } }, wild)
+    const source = { kafka: { brokers: 'embedded', topics: [topic], group: topic, start_at: 'earliest' } }
+    const read = async (transforms: readonly object[]): Promise<string[]> =>
+      sorted(texts(await pipeline(source, transforms, undefined, [])))
+    expect(await read([{ repartition: { by: 'id', partitions: 3 } }])).toEqual(sorted(wild.map(r => r.raw)))
+    const again = { kafka: { ...source.kafka, group: `${topic}-2` } }
+    const steps = [
+      { envelope: { wrap: 'x' } },
+      { repartition: { by: 'data.id', partitions: 3 } },
+      { envelope: { unwrap: true, set_time: false } },
+    ]
+    expect(sorted(texts(await pipeline(again, steps, undefined, [])))).toEqual(sorted(wild.map(r => r.again)))
+  })
+
+  test('dead letters and revive', async () => {
+    const wild = samples(SEED + 3, RECORDS, [...POINTS, ...WILD])
+    const [topic, dead] = [await createTopic(unique('refused')), await createTopic(unique('dead'))]
+    await pipeline(undefined, [], { kafka: { brokers: brokers(), topic } }, wild)
+    const refusing = await run(
+      {
+        name: `values-${++runs}`,
+        sources: [{ kafka: { brokers: brokers(), topics: [topic], once: true } }],
+        transforms: [{ map: { keep: true, fields: { x: 'missing.y' } } }],
+        sinks: [{ memory: { channel: 'out' } }],
+        dlq: { kafka: { brokers: brokers(), topic: dead } },
+      },
+      { memory: { out: new MemoryChannel() } },
+    )
+    await refusing.completed
+    const letters = { kafka: { brokers: brokers(), topics: [dead], once: true, format: 'bytes' } }
+    expect(sorted(texts(await pipeline(letters, [{ revive: {} }], undefined, [])))).toEqual(sorted(wild.map(r => r.raw)))
+  })
+})
+
+/** Present on most machines; where it is not, PostgreSQL is the second opinion. */
+const hasPython = spawnSync('python3', ['-c', 'import json, decimal']).status === 0
+
+test.skipIf(!hasPython)("Python's json: what goes in and what must come out are one value, digit for digit", () => {
+  const script = `
+import sys, json
+exact = dict(parse_float=str, parse_int=str, parse_constant=lambda c: 1/0)
+count = 0
+for line in sys.stdin.buffer.read().decode('utf-8').split('\\0')[:-1]:
+    raw, again = line.split('\\1')
+    a, b = json.loads(raw, strict=True, **exact), json.loads(again, strict=True, **exact)
+    assert a == b, (raw, again)
+    count += 1
+print(count)
+`
+  const all = samples(SEED + 4, 10 * RECORDS, [...POINTS, ...WILD])
+  const input = all.map(r => `${r.raw}\x01${r.again}\0`).join('')
+  const { status, stdout, stderr } = spawnSync('python3', ['-c', script], { input, encoding: 'utf8' })
+  expect(status, stderr).toBe(0)
+  expect(stdout.trim()).toBe(String(all.length))
 })
