@@ -153,6 +153,7 @@ export class Connection {
     if (this.ended || this.host.closed()) return
     for (const [index, bucket] of buckets) {
       await this.restore(bucket, positions.get(bucket.lane))
+      if (this.ended) return
       this.host.buckets.set(index, bucket)
     }
     this.reader.refresh()

@@ -63,8 +63,12 @@ export class Outbox implements Source {
     for (;;) {
       signal.throwIfAborted()
       this.fail()
-      if (this.connection === undefined) await this.connect()
-      const reader = this.connection!.reader
+      if (this.connection === undefined) {
+        await this.connect()
+        // It may be lost again already, while the runtime claimed the lanes.
+        continue
+      }
+      const { reader } = this.connection
       const waiting = [...this.buckets.values()].filter(bucket => bucket.waiting > 0)
       if (waiting.length > 0) {
         const batch = waiting[this.turn++ % waiting.length].take(this.ctx.clock.now(), reader.more)
@@ -155,6 +159,8 @@ export class Outbox implements Source {
       session.onLost(error => this.lose(connection, error))
       if (config.channel !== '') await session.listen(config.channel, () => reader.hint())
       await connection.tend()
+      // Lost while the runtime claimed the lanes: `lose` has said so, and nothing more is asked of this connection.
+      if (this.connection !== connection) return
       reader.start()
       connection.schedule()
     } catch (error) {

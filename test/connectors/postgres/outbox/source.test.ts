@@ -28,6 +28,11 @@ const insert = async (db: PostgresHandle, rows: readonly (readonly [key: string,
     [rows.map(([k]) => k), rows.map(([, p]) => p), 'Happened'],
   )
 }
+/** Ends the connections of all publishers. */
+const disconnect = (db: PostgresHandle): Promise<unknown> =>
+  db.driver.query(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+  )
 const unmarked = async (db: PostgresHandle): Promise<number> =>
   Number((await db.driver.query('SELECT count(*) AS n FROM outbox WHERE processed_at IS NULL')).rows[0].n)
 
@@ -220,7 +225,7 @@ describe('leases', () => {
     onTestFinished(() => db.release())
     return { dsn, db }
   }
-  const start = async (dsn: string, more: Partial<PostgresOutboxSourceConfig> = {}) => {
+  const start = async (dsn: string, more: Partial<PostgresOutboxSourceConfig> = {}, onAssign = async (): Promise<void> => {}) => {
     const held = new Set<string>()
     const lost: string[] = []
     const ctx: FakeSourceContext = fakeSourceContext('in')
@@ -228,6 +233,7 @@ describe('leases', () => {
       ...ctx,
       async assign(lanes) {
         for (const { id } of lanes) held.add(id)
+        await onAssign()
         return ctx.assign(lanes)
       },
       async revoke(lanes) {
@@ -266,9 +272,7 @@ describe('leases', () => {
   test('the connection is lost: so are the lanes, and they are taken again', async () => {
     const { dsn, db } = await make()
     const one = await start(dsn)
-    await db.driver.query(
-      "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-    )
+    await disconnect(db)
     await expect(one.source.read(signal)).rejects.toMatchObject({ retryable: true })
     await eventually(() => expect(one.lost).toHaveLength(8))
     await insert(db, [['a', payload(1)]])
@@ -276,6 +280,24 @@ describe('leases', () => {
     const next = (): ReturnType<typeof one.source.read> =>
       one.source.read(signal).catch(error => (error.retryable ? next() : Promise.reject(error)))
     expect((await next())!.messages).toHaveLength(1)
+    expect(one.held.size).toBe(8)
+    expect(one.source.healthy!()).toBe(true)
+  })
+
+  test('the connection is lost again while the lanes are claimed: the next read tries again', async () => {
+    const { dsn, db } = await make()
+    let times = 0
+    const one = await start(dsn, {}, async () => {
+      if (++times !== 2) return
+      await disconnect(db)
+      await eventually(() => expect(one.source.healthy!()).toBe('not connected to the database'))
+    })
+    await disconnect(db)
+    await insert(db, [['a', payload(1)]])
+    const next = (): ReturnType<typeof one.source.read> =>
+      one.source.read(signal).catch(error => (error.retryable ? next() : Promise.reject(error)))
+    expect((await next())!.messages).toHaveLength(1)
+    expect(times).toBe(3)
     expect(one.held.size).toBe(8)
     expect(one.source.healthy!()).toBe(true)
   })
