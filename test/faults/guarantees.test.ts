@@ -2,7 +2,7 @@
  * The rows of `docs/guarantees.md`. `npm test` runs a few of them; `npm run faults` runs all, or those it is asked for, and writes the page.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readPage, title, writePage } from './matrix/page.ts'
+import { missingRows, readPage, title, writePage } from './matrix/page.ts'
 import { type KafkaLine, Peers } from './matrix/peers.ts'
 import { type Result, runRows } from './matrix/row.ts'
 import { ROWS, runsOf } from './matrix/rows.ts'
@@ -44,11 +44,7 @@ const BOUNDED: Record<string, string[]> = {
   ],
 }
 const bounded = Object.entries(BOUNDED).flatMap(([fault, sections]) => sections.map(section => `${section}: ${fault}`))
-const missing = new Set(
-  [...readPage()].flatMap(([heading, faults]) =>
-    [...faults].filter(([, text]) => /\| not run yet/.test(text)).map(([fault]) => `${heading}: ${fault}`),
-  ),
-)
+const missing = missingRows()
 const chosen = ROWS.filter(row =>
   asked
     ? row.kafka === asked.kafka &&

@@ -40,6 +40,7 @@ export const section = ({ pair, kafka }: Pick<Row, 'pair' | 'kafka'>): string =>
 export const title = (row: Row): string => `${section(row)}: ${row.fault.name}`
 
 const line = (r: Result): string => {
+  if (r.problem !== undefined) return `| ${r.fault} | failed: ${r.problem.split('\n')[0].replaceAll('|', '/').slice(0, 160)} | | | | | | |`
   const cells = [
     r.fault,
     r.records,
@@ -65,6 +66,14 @@ export function readPage(): Map<string, Map<string, string>> {
   }
   return sections
 }
+
+/** Titles of the rows without a result. */
+export const missingRows = (): Set<string> =>
+  new Set(
+    [...readPage()].flatMap(([heading, faults]) =>
+      [...faults].filter(([, text]) => /\| (not run yet|failed: )/.test(text)).map(([fault]) => `${heading}: ${fault}`),
+    ),
+  )
 
 /** @param rows the whole matrix: what is on the page and not in it, goes. */
 export function writePage(rows: readonly Row[], results: readonly Result[]): void {
