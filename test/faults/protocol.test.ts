@@ -90,6 +90,35 @@ test('who has joined a group and does not know yet what to read is not idle', { 
   }
 })
 
+test.each(['Metadata', 'FindCoordinator', 'InitProducerId', 'ListOffsets'] as const)(
+  'a lane is claimed although the connection breaks at any %s request',
+  { timeout: 120_000 },
+  async api => {
+    const topic = await direct.topic('t')
+    const lane = { id: `${topic}/0`, source: 's', topic, partition: 0, group: unique('g') }
+    const claim = async (): Promise<void> => {
+      const driver = makeDriver({ brokers: `127.0.0.1:${proxy.port}` })
+      const transactor = driver.transactor({
+        id: unique('claim'),
+        producer: { compression: 'none', lingerMs: 0, batchSize: 16_384, idempotent: true, acks: -1 },
+      })
+      try {
+        expect(await transactor.claim(lane)).toBeUndefined()
+      } finally {
+        await transactor.close()
+        await driver.close()
+      }
+    }
+    for (let nth = 1; nth <= (api === 'Metadata' ? 9 : 3); nth++) {
+      let struck = false
+      const hit = proxy.arm(api, 'after', nth, () => (struck = true))
+      // With fewer requests of the kind than that it hits a later claim.
+      while (!struck) await claim()
+      await hit
+    }
+  },
+)
+
 /** Not always at the first one: a transaction in the middle of much work has neighbours. */
 function strike(api: Api, moment: Moment, then: () => void): Promise<void> {
   return proxy.arm(api, moment, api === 'Produce' ? 3 : 1, then)

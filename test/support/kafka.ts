@@ -23,12 +23,12 @@ export interface TestRecord {
 /** Creates a topic and returns its name; a name is made up when none is given. */
 export async function createTopic(
   topic = unique('t'),
-  options: { partitions?: number; config?: Record<string, string>; brokers?: string } = {},
+  options: { partitions?: number; replicas?: number; config?: Record<string, string>; brokers?: string } = {},
 ): Promise<string> {
   await withAdmin(async admin => {
     const configEntries = Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value }))
     await admin.createTopics({
-      topics: [{ topic, numPartitions: options.partitions ?? 1, replicationFactor: 1, configEntries }],
+      topics: [{ topic, numPartitions: options.partitions ?? 1, replicationFactor: options.replicas ?? 1, configEntries }],
       waitForLeaders: true,
     })
   }, options.brokers)
@@ -84,5 +84,5 @@ export async function withAdmin<T>(work: (admin: Admin) => Promise<T>, at?: stri
 }
 
 function client(at = brokers()): Kafka {
-  return new Kafka({ clientId: 'test', brokers: [at], logLevel: logLevel.NOTHING })
+  return new Kafka({ clientId: 'test', brokers: at.split(','), logLevel: logLevel.NOTHING })
 }

@@ -68,10 +68,11 @@ export async function consume(topic: string, count: number, options: ConsumeOpti
 export async function produceFile(
   topic: string,
   path: string,
-  options: { partition?: number; keyDelimiter?: string; brokers?: string } = {},
+  options: { partition?: number; keyDelimiter?: string; idempotent?: boolean; brokers?: string } = {},
 ): Promise<void> {
   const args = ['-P', '-b', options.brokers ?? brokers(), '-t', topic, '-l', '-X', 'acks=all', '-X', 'linger.ms=20']
   if (options.partition !== undefined) args.push('-p', String(options.partition))
+  if (options.idempotent === true) args.push('-X', 'enable.idempotence=true')
   if (options.keyDelimiter !== undefined) args.push('-K', options.keyDelimiter)
   await promisify(execFile)('kcat', [...args, path])
 }

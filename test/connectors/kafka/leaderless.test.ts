@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
+import type { Broker } from '../../../src/connectors/kafka/client/internals.ts'
 import { Batch, Call } from '../../../src/connectors/kafka/client/produce/batch.ts'
 import { Sender } from '../../../src/connectors/kafka/client/produce/sender.ts'
 import { PartitionQueue } from '../../../src/connectors/kafka/client/produce/batch.ts'
@@ -30,4 +31,27 @@ test('a partition without a leader is not waited for for ever, though the broker
   expect(sender.trouble).toMatch(/t\/0 has no leader/)
   await vi.advanceTimersByTimeAsync(120_000)
   await failed
+})
+
+test('a leader that cannot be connected to is looked up again: another broker may lead', async () => {
+  const cluster = new Cluster({ brokers: ['a:1'], clientId: 'test', log: fakeContext('out').log })
+  const leaders = [2, 3]
+  const asked = {
+    lookupRequest: () => () => ({ request: {}, response: {} }),
+    connectionPool: {
+      send: async () => ({
+        brokers: [1, 2, 3].map(nodeId => ({ nodeId, host: 'a', port: nodeId })),
+        controllerId: 2,
+        topicMetadata: [
+          { topic: 't', topicErrorCode: 0, partitionMetadata: [{ partitionId: 0, leader: leaders.shift(), replicas: [1, 2, 3] }] },
+        ],
+      }),
+    },
+  } as unknown as Broker
+  const gone = Object.assign(new Error('connect ECONNREFUSED'), { name: 'KafkaJSConnectionError' })
+  const open = async ({ port }: { port: number }): Promise<Broker> => (port === 2 ? Promise.reject(gone) : asked)
+  Object.assign(cluster, { connections: { any: () => asked, open } })
+  const find = async (): Promise<Broker> => await cluster.broker(await cluster.leaderId({ topic: 't', partition: 0 }))
+  await expect(find()).rejects.toBe(gone)
+  await expect(find()).resolves.toBe(asked)
 })

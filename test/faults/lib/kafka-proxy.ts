@@ -7,6 +7,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export const API = {
   Produce: 0,
   Fetch: 1,
+  ListOffsets: 2,
+  Metadata: 3,
   OffsetFetch: 9,
   FindCoordinator: 10,
   JoinGroup: 11,

@@ -5,6 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Api } from '../lib/kafka-proxy.ts'
 import type { Pair } from './pairs.ts'
 import type { PeerName, Peers } from './peers.ts'
+import { eventually } from '../../support/eventually.ts'
+import type { KafkaServer } from '../../support/servers/kafka.ts'
 import type { TcpProxy } from '../../support/tcp-proxy.ts'
 import type { Scene } from './row.ts'
 
@@ -25,7 +27,8 @@ const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1', '/usr/l
   existsSync,
 )
 
-const always = (): boolean => true
+/** A cluster has faults of its own. */
+const always = (pair: Pair): boolean => !pair.cluster
 const talksTo = (peer: PeerName) => (pair: Pair) => pair.peers.includes(peer)
 
 const each =
@@ -82,7 +85,7 @@ const PROCESS: Fault[] = [
   },
   {
     name: 'one of 2 processes is frozen until the other has taken over',
-    touches: pair => pair.shared && pair.source !== 'embedded',
+    touches: pair => always(pair) && pair.shared && pair.source !== 'embedded',
     strike: each(async scene => {
       const { fleet, random } = scene
       await fleet.start(1)
@@ -96,7 +99,7 @@ const PROCESS: Fault[] = [
   },
   {
     name: 'one of 2 processes is killed',
-    touches: pair => pair.shared,
+    touches: pair => always(pair) && pair.shared,
     strike: each(async scene => {
       const { fleet, random } = scene
       await fleet.start(1)
@@ -110,7 +113,7 @@ const PROCESS: Fault[] = [
   },
   {
     name: 'the wall clock is set 1 h back, 1 day ahead, and right again',
-    touches: () => FAKETIME !== undefined,
+    touches: pair => always(pair) && FAKETIME !== undefined,
     async prepare({ fleet, cwd }) {
       const file = join(cwd, 'clock')
       writeFileSync(file, '+0')
@@ -228,7 +231,7 @@ const server = (peer: PeerName): Fault[] => {
 
 /** The steps of a transaction, in their order. */
 const STEPS: readonly Api[] = ['AddPartitionsToTxn', 'Produce', 'AddOffsetsToTxn', 'TxnOffsetCommit', 'EndTxn']
-const transactional = (pair: Pair): boolean => pair.delivery === 'exactly_once' && pair.sink === 'kafka'
+const transactional = (pair: Pair): boolean => always(pair) && pair.delivery === 'exactly_once' && pair.sink === 'kafka'
 /** Only a source that is a group of the brokers commits its offsets in the transaction. */
 const stepsOf = (pair: Pair): Api[] => STEPS.filter(step => pair.source === 'kafka' || !/Offset/.test(step))
 
@@ -261,6 +264,75 @@ const KAFKA: Fault[] = [
   },
 ]
 
+/** Strikes at the leader of a partition of the input; feeding pauses until the others have a new one. */
+const leaderless = (
+  name: string,
+  strike: (server: KafkaServer) => Promise<unknown>,
+  mend: (server: KafkaServer) => Promise<unknown>,
+): Fault => ({
+  name,
+  touches: pair => pair.cluster,
+  async strike(scenes, peers) {
+    const peer = await peers.cluster()
+    const [{ open, random }] = scenes
+    const topic = `${/^name: (.*)$/m.exec(open.yaml)![1]}-in`
+    const partition = Math.floor(random() * 4)
+    const server = await peer.cluster.leader(topic, partition)
+    if (!server) throw new Error(`${topic}/${partition} has no leader`)
+    await each(({ feed }) => feed.burst())(scenes)
+    peer.away(server)
+    await strike(server)
+    await eventually(async () => {
+      const leader = await peer.cluster.leader(topic, partition, [server])
+      if (!leader || leader === server) throw new Error(`${topic}/${partition} has no new leader`)
+    })
+    await allOver(scenes)
+    for (const { feed } of scenes) feed.start()
+    await mend(server)
+    peer.back(server)
+    await sleep(3_000)
+  },
+})
+const CLUSTER: Fault[] = [
+  leaderless(
+    'a leader of 3 is frozen until another leads',
+    async server => server.pause(),
+    async server => server.resume(),
+  ),
+  leaderless(
+    'a leader of 3 is killed',
+    server => server.kill(),
+    server => server.restart(),
+  ),
+  {
+    name: 'brokers of 3 are restarted one after another',
+    touches: pair => pair.cluster,
+    async strike(scenes, peers) {
+      const peer = await peers.cluster()
+      for (const server of peer.cluster.servers) {
+        await each(({ feed }) => feed.burst())(scenes)
+        peer.away(server)
+        await server.restart()
+        peer.back(server)
+        for (const { feed } of scenes) feed.start()
+        await sleep(2_000)
+      }
+    },
+  },
+  {
+    name: '2 brokers of 3 are frozen for 12 s',
+    touches: pair => pair.cluster,
+    async strike(scenes, peers) {
+      const { cluster } = await peers.cluster()
+      await each(({ feed }) => feed.burst())(scenes)
+      for (const server of cluster.servers.slice(0, 2)) server.pause()
+      await sleep(12_000)
+      for (const server of cluster.servers.slice(0, 2)) server.resume()
+      for (const { feed } of scenes) feed.start()
+    },
+  },
+]
+
 const service = (name: string, status: number, ms: number): Fault => ({
   name,
   touches: talksTo('http'),
@@ -280,5 +352,6 @@ export const FAULTS: readonly Fault[] = [
   ...PROCESS,
   ...(['kafka', 'postgres', 'redis', 'http'] as const).flatMap(server),
   ...KAFKA,
+  ...CLUSTER,
   ...HTTP,
 ]

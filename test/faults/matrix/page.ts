@@ -25,6 +25,7 @@ The sinks are read by other clients: \`kcat\` (committed records only), \`psql\`
 
 \`npm run faults -- --only TEXT\` runs the rows whose title contains the text, \`--rows eo\` the exactly-once rows, \`--kafka 3.9|4.1|4.3\` chooses the broker, \`--seed N\` repeats a run's random choices. \`npm test\` runs a part of the rows and checks all of the above.
 `
+const NOT_RUN = 'Not run yet'
 const HEAD = `| fault | records | lost | doubled | out of order | wrong | recovery | /ready |
 |---|---|---|---|---|---|---|---|
 `
@@ -36,7 +37,7 @@ export interface Row {
 }
 
 export const section = ({ pair, kafka }: Pick<Row, 'pair' | 'kafka'>): string =>
-  `${pair.name}, ${pair.delivery.replaceAll('_', ' ')}${pair.peers.includes('kafka') ? `, Kafka ${kafka}` : ''}`
+  `${pair.name}, ${pair.delivery.replaceAll('_', ' ')}${pair.onKafka ? `, Kafka ${kafka}` : ''}`
 export const title = (row: Row): string => `${section(row)}: ${row.fault.name}`
 
 const line = (r: Result): string => {
@@ -60,18 +61,18 @@ export function readPage(): Map<string, Map<string, string>> {
   let current: Map<string, string> | undefined
   for (const text of existsSync(PAGE) ? readFileSync(PAGE, 'utf8').split('\n') : []) {
     const heading = /^## (.*)$/.exec(text)
-    if (heading) sections.set(heading[1], (current = new Map()))
+    if (heading && heading[1] !== NOT_RUN) sections.set(heading[1], (current = new Map()))
     const fault = /^\| (.*?) \|/.exec(text)?.[1]
     if (fault !== undefined && fault !== 'fault') current?.set(fault, text)
   }
   return sections
 }
 
-/** Titles of the rows without a result. */
-export const missingRows = (): Set<string> =>
+/** Titles of the rows that have a result: `failed` is none. */
+export const doneRows = (): Set<string> =>
   new Set(
     [...readPage()].flatMap(([heading, faults]) =>
-      [...faults].filter(([, text]) => /\| (not run yet|failed: )/.test(text)).map(([fault]) => `${heading}: ${fault}`),
+      [...faults].filter(([, text]) => !/\| failed: /.test(text)).map(([fault]) => `${heading}: ${fault}`),
     ),
   )
 
@@ -80,12 +81,24 @@ export function writePage(rows: readonly Row[], results: readonly Result[]): voi
   const before = readPage()
   const now = new Map(results.map(r => [`${section(r)}: ${r.fault}`, line(r)]))
   const parts = [INTRO]
+  const missing: string[] = []
   for (const heading of new Set(rows.map(section))) {
-    const of = rows.filter(row => section(row) === heading)
-    const lines = of.map(
-      row => now.get(title(row)) ?? before.get(heading)?.get(row.fault.name) ?? `| ${row.fault.name} | not run yet | | | | | | |`,
-    )
-    parts.push(`## ${heading}\n\n${HEAD}${lines.join('\n')}\n`)
+    const lines: string[] = []
+    for (const row of rows.filter(r => section(r) === heading)) {
+      const text = now.get(title(row)) ?? before.get(heading)?.get(row.fault.name)
+      if (text === undefined) missing.push(title(row))
+      else lines.push(text)
+    }
+    if (lines.length > 0) parts.push(`## ${heading}\n\n${HEAD}${lines.join('\n')}\n`)
   }
+  if (missing.length > 0) parts.push(`## ${NOT_RUN}\n\n${missing.map(name => `- ${name}\n`).join('')}`)
   writeFileSync(PAGE, parts.join('\n'))
 }
+
+/** Titles below the last heading. */
+export const notRun = (): string[] =>
+  [
+    ...(readFileSync(PAGE, 'utf8')
+      .split(`## ${NOT_RUN}`)[1]
+      ?.matchAll(/^- (.*)$/gm) ?? []),
+  ].map(([, name]) => name)

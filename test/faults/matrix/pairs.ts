@@ -8,7 +8,8 @@ import { Redis } from 'ioredis'
 import pg from 'pg'
 import { schema } from '../../connectors/postgres/outbox/make.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../../e2e/lib/backend.ts'
-import type { ConsumedRecord } from '../../support/kcat.ts'
+import { createTopic } from '../../support/kafka.ts'
+import { type ConsumedRecord, consumeAll, produceFile } from '../../support/kcat.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { unique } from '../../support/unique.ts'
 import type { Peer, PeerName, Peers } from './peers.ts'
@@ -92,7 +93,43 @@ const topicSink = (kind: 'kafka' | 'embedded'): Sink => ({
   },
 })
 
+/** Three brokers: fed by kcat, which knows how to leave a frozen one. */
+const clusterSource: Source = {
+  shared: true,
+  async open({ peers, name, cwd }) {
+    const { direct } = await peers.cluster()
+    const topic = await createTopic(`${name}-in`, { partitions: PARTITIONS, replicas: 3, brokers: direct })
+    const path = join(cwd, 'feed')
+    return {
+      yaml: `kafka: { topics: [${topic}], group: ${name}, session_timeout: 6s }`,
+      async write(records) {
+        writeFileSync(
+          path,
+          json(records)
+            .map((value, i) => `${records[i].key}\t${value}\n`)
+            .join(''),
+        )
+        await produceFile(topic, path, { keyDelimiter: '\t', idempotent: true, brokers: (await peers.cluster()).direct })
+      },
+    }
+  },
+}
+
+const clusterSink: Sink = {
+  async open({ peers, name }) {
+    const topic = await createTopic(`${name}-out`, { partitions: PARTITIONS, replicas: 3, brokers: (await peers.cluster()).direct })
+    return {
+      yaml: `kafka: { topic: ${topic} }`,
+      async read() {
+        const records = await consumeAll(topic, { brokers: (await peers.cluster()).direct })
+        return records.map(r => ({ text: String(r.value), key: String(r.key) }))
+      },
+    }
+  },
+}
+
 const SOURCES = {
+  kafka_cluster: clusterSource,
   kafka: topicSource('kafka'),
   embedded: topicSource('embedded'),
   redis_stream: {
@@ -177,6 +214,7 @@ const SOURCES = {
 } satisfies Record<string, Source>
 
 const SINKS = {
+  kafka_cluster: clusterSink,
   kafka: topicSink('kafka'),
   embedded: topicSink('embedded'),
   postgres: {
@@ -280,6 +318,7 @@ export class Pair {
   }
 
   get name(): string {
+    if (this.cluster) return 'kafka → kafka, 3 brokers'
     return `${this.source} → ${this.sink}`.replaceAll('_', ' ')
   }
 
@@ -299,6 +338,16 @@ export class Pair {
   /** While this one is away, nothing can be fed. */
   get fedBy(): PeerName | undefined {
     return this.from.peer
+  }
+
+  /** On three brokers. */
+  get cluster(): boolean {
+    return this.source === 'kafka_cluster'
+  }
+
+  /** A broker of a release line is part of it. */
+  get onKafka(): boolean {
+    return this.cluster || this.peers.includes('kafka')
   }
 
   get shared(): boolean {
@@ -332,10 +381,13 @@ export class Pair {
       'metrics: { port: "${PORT}" }',
       '',
     ]
-    const kafka = this.peers.includes('kafka') ? (await peers.kafka()).address : `embedded:${join(cwd, '.runner', 'log.db')}`
+    const kafka = async (): Promise<string> => {
+      if (this.cluster) return (await peers.cluster()).address
+      return this.peers.includes('kafka') ? (await peers.kafka()).address : `embedded:${join(cwd, '.runner', 'log.db')}`
+    }
     return {
       yaml: yaml.join('\n'),
-      env: { KAFKA_BROKERS: kafka },
+      env: { KAFKA_BROKERS: await kafka() },
       write: records => source.write(records),
       read: () => sink.read(),
       async close() {
@@ -351,11 +403,13 @@ const EO = 'exactly_once'
 const ALO = 'at_least_once'
 export const PAIRS: readonly Pair[] = [
   new Pair('kafka', 'kafka', EO),
+  new Pair('kafka_cluster', 'kafka_cluster', EO),
   new Pair('kafka', 'postgres', EO),
   new Pair('postgres_outbox', 'kafka', EO),
   new Pair('embedded', 'embedded', EO),
   new Pair('file', 'postgres', EO),
   new Pair('kafka', 'kafka', ALO),
+  new Pair('kafka_cluster', 'kafka_cluster', ALO),
   new Pair('kafka', 'postgres_upsert', ALO),
   new Pair('kafka', 'redis_stream', ALO),
   new Pair('kafka', 'redis_string', ALO),

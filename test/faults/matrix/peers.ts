@@ -1,7 +1,8 @@
 /** The servers of the fault matrix. The runner reaches each through a proxy; what feeds and what checks goes straight to it. */
 import { createServer, type Server } from 'node:http'
 import { freePorts } from '../../support/servers/ports.ts'
-import { startKafka } from '../../support/servers/kafka.ts'
+import { type KafkaCluster, startKafkaCluster } from '../../support/servers/cluster.ts'
+import { type KafkaServer, startKafka } from '../../support/servers/kafka.ts'
 import { KAFKA_RELEASES } from '../../support/servers/java.ts'
 import { type PostgresServer, startPostgres } from '../../support/servers/postgres.ts'
 import { startRedis } from '../../support/servers/redis.ts'
@@ -46,6 +47,17 @@ export interface HttpPeer extends Peer {
   status: number
 }
 
+export interface ClusterPeer {
+  /** Of all brokers, for the runner. */
+  readonly address: string
+  /** Of those that are not paused or killed. */
+  readonly direct: string
+  readonly cluster: KafkaCluster
+  /** Out of the reach of what feeds and checks, until `back`. */
+  away(server: KafkaServer): void
+  back(server: KafkaServer): void
+}
+
 /** Each server starts when the first pair asks for it. */
 export class Peers {
   private readonly started = new Map<PeerName, Promise<Peer>>()
@@ -55,6 +67,8 @@ export class Peers {
     this.line = line
   }
 
+  private three: Promise<ClusterPeer> | undefined
+  cluster = (): Promise<ClusterPeer> => (this.three ??= clusterPeer(this.line))
   kafka = (): Promise<KafkaPeer> => this.one('kafka', () => kafkaPeer(this.line))
   postgres = (): Promise<PostgresPeer> => this.one('postgres', postgresPeer)
   redis = (): Promise<Peer> => this.one('redis', redisPeer)
@@ -71,6 +85,7 @@ export class Peers {
       await peer?.proxy.stop()
       await peer?.stop()
     }
+    await (await this.three?.catch(() => undefined))?.cluster.stop()
   }
 
   private async one<P extends Peer>(name: PeerName, start: () => Promise<P>): Promise<P> {
@@ -109,6 +124,23 @@ async function kafkaPeer(line: KafkaLine): Promise<KafkaPeer> {
       await strikes.stop()
       await server.stop()
     },
+  }
+}
+
+async function clusterPeer(line: KafkaLine): Promise<ClusterPeer> {
+  const cluster = await startKafkaCluster({ version: KAFKA_RELEASES[line] })
+  const gone = new Set<KafkaServer>()
+  return {
+    address: cluster.brokers,
+    get direct() {
+      return cluster.servers
+        .filter(server => !gone.has(server))
+        .map(server => server.brokers)
+        .join()
+    },
+    cluster,
+    away: server => void gone.add(server),
+    back: server => void gone.delete(server),
   }
 }
 

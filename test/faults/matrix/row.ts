@@ -11,6 +11,7 @@ import type { Watched } from '../../support/watched.ts'
 import type { Fault } from './faults.ts'
 import type { OpenPair, Pair } from './pairs.ts'
 import type { KafkaLine, Peers } from './peers.ts'
+import { within } from '../../../src/connectors/kafka/client/wait.ts'
 import { KEYS, Numbers, type Verdict } from './records.ts'
 
 export interface Result extends Verdict {
@@ -252,6 +253,15 @@ function reasonOf(body: string): string {
   }
 }
 
+/** kafkajs, which makes the topics, now and then waits for an answer that has come: then it is done again, under other names. */
+async function opened(pair: Pair, peers: Peers, cwd: string): Promise<OpenPair> {
+  for (let attempt = 1; ; attempt++) {
+    const open = await within(pair.open(peers, cwd), attempt === 1 ? 120_000 : 30_000, undefined)
+    if (open) return open
+    if (attempt === 3) throw new Error(`${pair.name}: cannot make its topics and tables`)
+  }
+}
+
 /** Each pair is a row. Whatever goes wrong with one is in its result. */
 export async function runRows(pairs: readonly Pair[], fault: Fault, peers: Peers, seed: number): Promise<Result[]> {
   const scenes: Scene[] = []
@@ -260,7 +270,7 @@ export async function runRows(pairs: readonly Pair[], fault: Fault, peers: Peers
   try {
     for (const [i, pair] of pairs.entries()) {
       const cwd = tempDir()
-      const open = await pair.open(peers, cwd)
+      const open = await opened(pair, peers, cwd)
       writeFileSync(join(cwd, 'pipeline.yaml'), open.yaml)
       scenes.push(new Scene(pair, peers, seed + i, open, cwd))
     }
@@ -286,7 +296,7 @@ export async function runRows(pairs: readonly Pair[], fault: Fault, peers: Peers
     for (const { fleet, feed, open } of scenes) {
       await feed.stop().catch(() => {})
       await fleet.end()
-      await open.close()
+      await within(open.close(), 10_000, undefined)
     }
     await fault.restore?.(peers)
   }

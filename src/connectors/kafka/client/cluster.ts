@@ -48,7 +48,13 @@ export class Cluster {
         await this.metadata([])
         if (!this.addresses.has(nodeId)) throw new ConnectionError(`broker ${nodeId} is not in the cluster's metadata`)
       }
-      return this.connections.open(this.addresses.get(nodeId)!)
+      try {
+        return await this.connections.open(this.addresses.get(nodeId)!)
+      } catch (error) {
+        // What it led, coordinated or controlled is likely elsewhere by now.
+        this.forget()
+        throw error
+      }
     }
     const open = this.connections.any()
     if (open !== undefined) return open
@@ -111,24 +117,20 @@ export class Cluster {
   async coordinator(kind: 'group' | 'transaction', key: string): Promise<Broker> {
     const cacheKey = `${kind} ${key}`
     const known = this.coordinators.get(cacheKey)
-    if (known !== undefined) {
-      try {
-        return await this.broker(known)
-      } catch (error) {
-        this.coordinators.delete(cacheKey)
-        throw error
-      }
-    }
+    if (known !== undefined) return await this.broker(known)
     const asked = await this.broker()
+    let nodeId: number
     try {
       const { coordinator } = await asked.findGroupCoordinator({ groupId: key, coordinatorType: COORDINATOR[kind] })
-      this.addresses.set(coordinator.nodeId, { host: coordinator.host, port: coordinator.port })
-      this.coordinators.set(cacheKey, coordinator.nodeId)
-      return await this.broker(coordinator.nodeId)
+      ;({ nodeId } = coordinator)
+      this.addresses.set(nodeId, { host: coordinator.host, port: coordinator.port })
+      this.coordinators.set(cacheKey, nodeId)
     } catch (error) {
       this.failed(asked, error)
       throw error
     }
+    // Where this fails, it says nothing of the broker that was asked.
+    return await this.broker(nodeId)
   }
 
   /** Call with every error of a request: drops the connection or the cached knowledge it proves wrong. */
@@ -137,16 +139,13 @@ export class Cluster {
     if (NOT_COORDINATOR.has(type)) this.coordinators.clear()
     if (STALE.has(type)) this.stale(topics)
     if (!connectionBroke(error)) return
-    this.coordinators.clear()
-    this.topics.clear()
-    this.controllerId = -1
+    this.forget()
     if (broker !== undefined && typeOf(error) !== 'REQUEST_TIMED_OUT') this.connections.drop(broker)
   }
 
   /** Drops every connection, for when they have gone silent without an error. */
   reset(): void {
-    this.coordinators.clear()
-    this.topics.clear()
+    this.forget()
     this.connections.dropAll()
   }
 
@@ -194,6 +193,13 @@ export class Cluster {
   async close(): Promise<void> {
     this.closed = true
     this.connections.close()
+  }
+
+  /** Who leads, coordinates and controls: it is asked again. */
+  private forget(): void {
+    this.coordinators.clear()
+    this.topics.clear()
+    this.controllerId = -1
   }
 
   private async metadata(topics: string[], create = false): Promise<void> {

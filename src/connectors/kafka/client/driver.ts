@@ -141,7 +141,7 @@ export class KafkaDriver implements Driver {
   }
 
   topicIds(topics: readonly string[]): Promise<Map<string, { id: string; partitions: number }>> {
-    return this.shared.retry('look up the ids of topics', ADMIN_TIMEOUT, () => topicIds(this.shared, topics))
+    return topicIds(this.shared, topics)
   }
 
   createTopics(topics: readonly NewTopic[]): Promise<void> {

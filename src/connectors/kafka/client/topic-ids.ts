@@ -4,6 +4,7 @@
  */
 import type { Cluster } from './cluster.ts'
 import { internals, type Request } from './internals.ts'
+import { ADMIN_TIMEOUT } from './topics-and-offsets.ts'
 
 const METADATA = 3
 const VERSION = 10
@@ -19,14 +20,15 @@ export interface TopicFacts {
 
 type Described = Map<string, TopicFacts | 'missing' | 'unknown'>
 
-/** Topics that do not exist, and all topics of older brokers, are missing from the map. */
+/** Topics that do not exist, and all topics of older brokers, are missing from the map. @throws {PipelineError} */
 export async function topicIds(cluster: Cluster, topics: readonly string[]): Promise<Map<string, TopicFacts>> {
   const found = new Map<string, TopicFacts>()
-  for (const [topic, facts] of (await describeTopics(cluster, topics)) ?? []) if (typeof facts === 'object') found.set(topic, facts)
+  const described = await cluster.retry('look up the ids of topics', ADMIN_TIMEOUT, () => describeTopics(cluster, topics))
+  for (const [topic, facts] of described ?? []) if (typeof facts === 'object') found.set(topic, facts)
   return found
 }
 
-/** As one broker knows them now; `missing`: there is no such topic, `unknown`: it did not say. undefined: the broker is older than Kafka 2.8. */
+/** As one broker knows them now, asked once; `missing`: there is no such topic, `unknown`: it did not say. undefined: the broker is older than Kafka 2.8. */
 export async function describeTopics(cluster: Cluster, topics: readonly string[]): Promise<Described | undefined> {
   const broker = await cluster.broker()
   try {
