@@ -16,9 +16,11 @@ COPY src src
 RUN npm run build
 
 FROM node:24-slim
+# The container's own network reads the metrics; KAFKA_METRICS_TOKEN asks for a token.
 ENV NODE_ENV=production \
     KAFKA_METRICS_ENABLED=true \
     KAFKA_METRICS_HOST=0.0.0.0 \
+    KAFKA_METRICS_ALLOW_UNAUTHENTICATED=true \
     KAFKA_METRICS_PORT=8000 \
     RUNNER_STATE_DIR=/data
 WORKDIR /app

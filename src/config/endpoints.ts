@@ -3,7 +3,28 @@ import { ENDPOINT_FIELDS, STEP_FIELDS } from '../kit/http/status-fields.ts'
 import type { Problems } from './problems.ts'
 import { spanInScalar } from './scalar.ts'
 import { suggest } from '../kit/text/suggest.ts'
-import type { MapNode, Path, ScalarNode, TreeNode } from './tree.ts'
+import { isLoopback } from '../kit/http/loopback.ts'
+import type { EndpointConfig, ListenerConfig, MetricsConfig } from './model.ts'
+import { find, type MapNode, type Path, type ScalarNode, type TreeNode } from './tree.ts'
+
+/** An address that others can reach needs a secret, or the word that it does not. */
+export function checkListeners(
+  root: MapNode,
+  value: { metrics?: MetricsConfig; endpoints?: readonly EndpointConfig[] } | undefined,
+  problems: Problems,
+): void {
+  const check = (listener: ListenerConfig & { readonly host: string }, path: Path, variables: string): void => {
+    // A misspelt `token` is the mistake then.
+    if (problems.hasBelow(path)) return
+    if (typeof listener.host !== 'string' || isLoopback(listener.host) || listener.token || listener.allow_unauthenticated) return
+    const found = find(root, [...path, 'host'])
+    const message = `${listener.host} can be reached by others, who could read the status of the pipeline: set token, or allow_unauthenticated: true${variables}`
+    problems.add('CONFIG_CHECK', found.partial ? (found.key ?? root.span) : found.node.span, [...path, 'host'], message, '127.0.0.1')
+  }
+  const { metrics, endpoints } = value ?? {}
+  if (metrics?.enabled === true) check(metrics, ['metrics'], ' (KAFKA_METRICS_TOKEN, KAFKA_METRICS_ALLOW_UNAUTHENTICATED)')
+  if (Array.isArray(endpoints)) endpoints.forEach((endpoint, i) => check(endpoint as EndpointConfig, ['endpoints', i], ''))
+}
 
 export async function checkEndpoints(root: MapNode, steps: readonly string[], problems: Problems): Promise<void> {
   const list = root.entries.get('endpoints')?.value

@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
 import { obstacles } from './delivery.ts'
-import { checkEndpoints } from './endpoints.ts'
+import { checkEndpoints, checkListeners } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
 import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
@@ -143,6 +143,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   if (complete) for (const step of steps) checkSourceNames(step, names, problems)
   checkPorts(steps, names, froms, problems)
   await checkEndpoints(root, [...names.values()], problems)
+  checkListeners(root, value, problems)
   const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms, new Set(registry.loaded)) : undefined
   if (complete && options.forDlq !== true) checkSources(steps, root, problems)
   if (value?.delivery === 'exactly_once') checkDelivery(pipeline ? partsOf(pipeline) : soundParts(steps, names), root, problems)

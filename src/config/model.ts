@@ -82,7 +82,15 @@ export interface LimitsConfig {
   readonly input?: number
 }
 
-export interface MetricsConfig {
+/** Who may ask a listener of the runner itself. */
+export interface ListenerConfig {
+  readonly token?: string
+  readonly allow_unauthenticated?: boolean
+  readonly hosts?: readonly string[]
+  readonly origins?: readonly string[]
+}
+
+export interface MetricsConfig extends ListenerConfig {
   readonly enabled: boolean
   readonly host: string
   readonly port: number
@@ -93,7 +101,7 @@ export interface MetricsConfig {
 /** A leaf of text is a CEL expression. */
 export type EndpointValue = string | number | boolean | null | readonly EndpointValue[] | { readonly [key: string]: EndpointValue }
 
-export interface EndpointConfig {
+export interface EndpointConfig extends ListenerConfig {
   readonly path: string
   readonly host: string
   readonly port: number

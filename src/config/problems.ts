@@ -52,6 +52,11 @@ export class Problems {
     this.secrets.push(span)
   }
 
+  /** Something is wrong at the path or below it. */
+  hasBelow(path: Path): boolean {
+    return this.findings.some(f => f.severity !== 'warning' && path.every((part, i) => f.path[i] === part))
+  }
+
   /** No errors; there may be warnings. */
   get empty(): boolean {
     return this.added === 0

@@ -296,6 +296,14 @@ export interface HttpSourceConfig {
    */
   allow_unauthenticated: boolean
   /**
+   * Names (Host header) under which requests without authentication are accepted, in addition to this machine's own; `*` for any. On a loopback address these are `localhost` and loopback addresses; elsewhere also IP addresses, names without a dot, and private zones (`.local`, `.internal`, `.svc`). Other names get a 421, because a web site could point its own name here.
+   */
+  hosts: string[]
+  /**
+   * Web sites (`https://host`) whose pages may send requests and read the responses (CORS); `*` for any. Default: only pages of this server. Clients other than browsers send no origin.
+   */
+  origins: string[]
+  /**
    * Requests with the same key in a header are one request: a repeat waits for the first one if it is still running, and gets its response. `remember` defines where responses are stored. Each message has the key as a header, and `idempotency-index` for the row's index in the request, so that a sink can detect a repeat on another machine.
    */
   idempotency_key?: {
@@ -2646,6 +2654,10 @@ export interface WebsocketServerSinkConfig {
    * Maximum number of clients. Additional clients get HTTP 503.
    */
   max_clients: number
+  /**
+   * Names (Host header) under which requests without authentication are accepted, in addition to this machine's own; `*` for any. On a loopback address these are `localhost` and loopback addresses; elsewhere also IP addresses, names without a dot, and private zones (`.local`, `.internal`, `.svc`). Other names get a 421, because a web site could point its own name here.
+   */
+  hosts: string[]
   /**
    * Web sites (`https://host`) whose pages may connect, `*` for any. Default: only pages of this server; on a loopback address, only under a host name of this machine. Clients other than browsers send no origin and may always connect.
    */

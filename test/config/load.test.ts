@@ -42,7 +42,7 @@ test('defaults of the frame', async () => {
 })
 
 test('metrics are on when the key is written, else as the environment says', async () => {
-  expect((await pipelineOf(`${BASE}metrics: {}`)).metrics).toEqual({ enabled: true, host: '127.0.0.1', port: 8000, linger: 0 })
+  expect((await pipelineOf(`${BASE}metrics: {}`)).metrics).toMatchObject({ enabled: true, host: '127.0.0.1', port: 8000, linger: 0 })
   expect((await pipelineOf(`${BASE}metrics: { port: 1 }`, { KAFKA_METRICS_ENABLED: 'false' })).metrics!.enabled).toBe(true)
   expect((await pipelineOf(BASE, { KAFKA_METRICS_ENABLED: '1', KAFKA_METRICS_PORT: '9' })).metrics).toMatchObject({
     enabled: true,

@@ -9,7 +9,7 @@ import {
   type Source,
   type SourceContext,
 } from '../../contract/plugin.ts'
-import type { Attachment } from '../../kit/http/listener.ts'
+import type { Attachment, Route } from '../../kit/http/listener.ts'
 import { accepted, type Answer, busy, rejectionAnswer, send, stopping, unknown } from './source/answer.ts'
 import { validateAuth, createAuth, isOpen } from './source/auth.ts'
 import { logOnce } from '../../kit/said-once.ts'
@@ -147,7 +147,13 @@ class HttpSource implements Source {
     signal.addEventListener('abort', () => this.drain(), { once: true })
     const owner = `source '${this.ctx.step}' of pipeline '${this.ctx.pipeline}'`
     const handle = (request: IncomingMessage, response: ServerResponse): Promise<void> => this.handle(request, response)
-    this.attachment = await attach(host, port, [{ methods, path, owner, handle }], {
+    const { auth, hosts, origins } = this.config
+    const access = { authenticated: !isOpen(auth), hosts, origins }
+    const rejected: Route['rejected'] = (rejection, request) => {
+      this.count(rejection.status)
+      this.refusals.gate(rejection, request)
+    }
+    this.attachment = await attach(host, port, [{ methods, path, owner, handle, access, rejected }], {
       what: owner,
       advice: 'Set its port to a free one.',
     })

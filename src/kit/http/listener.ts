@@ -2,10 +2,11 @@
  * HTTP listeners of this process: one server per address, shared by whoever has routes there (metrics, `http` sources, status
  * endpoints of any pipeline). Routes come and go while it listens; the last one to go closes it.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { EnvironmentError } from '../../contract/plugin.ts'
+import { type Access, corsHeaders, type GateRejection, preflightHeaders, rejectionOf } from './gate.ts'
 
 /** Answers one request. */
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
@@ -21,6 +22,10 @@ export interface Route {
   /** Name it to callers that miss: for paths that are no secret. */
   readonly listed?: boolean
   readonly handle: Handler
+  /** Default: for names and pages of this address only. */
+  readonly access?: Access
+  /** Called for each request that `access` turns away. */
+  readonly rejected?: (rejection: GateRejection, request: IncomingMessage) => void
   /** For WebSockets: takes the connection over. Who does must end it before it detaches. */
   readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 }
@@ -45,6 +50,8 @@ export interface Limits {
 const LIMITS: Limits = { headers: 10_000, request: 60_000, keepAlive: 10_000, check: 1000 }
 /** What is still being answered when a listener closes gets so long, ms. */
 const CLOSE_GRACE = 1000
+
+const PLAIN = { 'content-type': 'text/plain', 'x-content-type-options': 'nosniff' }
 
 const listeners = new Map<string, Promise<Listener>>()
 let anonymous = 0
@@ -87,9 +94,11 @@ class Listener {
   closed = false
   private readonly server: Server
   private readonly routes = new Map<string, Map<string, Route>>()
+  private readonly host: string
   private readonly onClose: () => void
 
-  private constructor(server: Server, onClose: () => void) {
+  private constructor(host: string, server: Server, onClose: () => void) {
+    this.host = host
     this.server = server
     this.onClose = onClose
     const handle = (request: IncomingMessage, response: ServerResponse): void => this.handle(request, response)
@@ -107,7 +116,7 @@ class Listener {
       // Node 24.9 and later ask for each request; the others, whether there is a listener for upgrades.
       shouldUpgradeCallback: request => isWebSocket(request),
     })
-    const listener = new Listener(server, onClose)
+    const listener = new Listener(host, server, onClose)
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       // A thousand callers at once must not overflow the kernel's queue.
@@ -170,7 +179,16 @@ class Listener {
     const methods = this.routes.get(path)
     const method = request.method === 'HEAD' ? 'GET' : request.method!
     const route = methods?.get(request.method!) ?? methods?.get(method)
+    if (!route && request.method === 'OPTIONS' && methods) return this.preflight(request, response, methods)
+    const rejection = rejectionOf(this.host, route ? (route.access ?? {}) : this.anyHost(), request)
+    if (rejection) {
+      route?.rejected?.(rejection, request)
+      request.resume()
+      const challenge = rejection.status === 401 ? { 'www-authenticate': 'Bearer' } : {}
+      return void response.writeHead(rejection.status, { ...PLAIN, ...challenge, connection: 'close' }).end(`${rejection.message}\n`)
+    }
     if (!route) return this.miss(request, response, methods)
+    for (const [name, value] of Object.entries(corsHeaders(route.access ?? {}, request))) response.setHeader(name, value)
     try {
       Promise.resolve(route.handle(request, response)).catch(error => crash(response, error as Error))
     } catch (error) {
@@ -181,21 +199,40 @@ class Listener {
   private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
     const route = this.routes.get((request.url ?? '/').split('?', 1)[0])?.get('GET')
-    if (route?.upgrade) route.upgrade(request, socket, head)
-    else socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+    if (!route?.upgrade) return void socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+    const rejection = rejectionOf(this.host, route.access ?? {}, request)
+    if (!rejection) return route.upgrade(request, socket, head)
+    route.rejected?.(rejection, request)
+    socket.end(`HTTP/1.1 ${rejection.status} ${STATUS_CODES[rejection.status]}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
+  }
+
+  /** What is not there has no names of its own: it may be asked for under all. */
+  private anyHost(): Access {
+    return {
+      hosts: [...this.routes.values()].flatMap(m =>
+        [...m.values()].flatMap(r => (r.access?.authenticated ? ['*'] : (r.access?.hosts ?? []))),
+      ),
+    }
+  }
+
+  private preflight(request: IncomingMessage, response: ServerResponse, methods: ReadonlyMap<string, Route>): void {
+    const route = methods.get(request.headers['access-control-request-method'] ?? '')
+    const headers = route && preflightHeaders(route.access ?? {}, [...methods.keys()], request)
+    if (headers) response.writeHead(204, headers).end()
+    else this.miss(request, response, methods)
   }
 
   private miss(request: IncomingMessage, response: ServerResponse, methods: ReadonlyMap<string, Route> | undefined): void {
     request.resume()
     if (methods) {
       const allowed = [...methods.keys()].toSorted().join(', ')
-      response.writeHead(405, { allow: allowed, 'content-type': 'text/plain' }).end(`allowed: ${allowed}\n`)
+      response.writeHead(405, { ...PLAIN, allow: allowed }).end(`allowed: ${allowed}\n`)
       return
     }
     const paths = [...new Set([...this.routes.values()].flatMap(m => [...m.values()].filter(r => r.listed).map(r => r.path)))]
     const last = paths.pop()
     const text = paths.length > 0 ? `${paths.join(', ')} or ${last}` : last
-    response.writeHead(404, { 'content-type': 'text/plain' }).end(text ? `try ${text}\n` : 'not found\n')
+    response.writeHead(404, PLAIN).end(text ? `try ${text}\n` : 'not found\n')
   }
 }
 
@@ -203,5 +240,5 @@ const isWebSocket = ({ headers }: IncomingMessage): boolean => headers.upgrade?.
 
 function crash(response: ServerResponse, error: Error): void {
   if (response.headersSent) response.destroy()
-  else response.writeHead(500, { 'content-type': 'text/plain' }).end(error.message)
+  else response.writeHead(500, PLAIN).end(error.message)
 }

@@ -6,6 +6,7 @@ import type { PipelineRun } from '../pipeline.ts'
 import { describeReason, type Reason } from '../readiness.ts'
 import { redact } from '../../kit/text/secrets.ts'
 import { attach, type Attachment, type Route } from '../../kit/http/listener.ts'
+import { accessOf } from './server.ts'
 
 interface StepStatus {
   readonly kind: string
@@ -39,6 +40,7 @@ export async function serveEndpoints(run: PipelineRun): Promise<Attachment[]> {
         owner: `an endpoint of pipeline '${name}'`,
         listed: true,
         handle: handler(run, endpoint),
+        access: accessOf(endpoint),
       }
       const advice = `Set endpoints[${i}].port to a free port.`
       attached.push(

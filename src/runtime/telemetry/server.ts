@@ -1,12 +1,18 @@
 /** `GET /metrics`, `/health`, `/ready` on a loopback port; no data and no config ever leaves through it. */
 import { redact } from '../../kit/text/secrets.ts'
 import { attach, type Attachment, type Route } from '../../kit/http/listener.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { EnvironmentError } from '../../contract/plugin.ts'
+import type { ListenerConfig } from '../../config/model.ts'
+import type { Access } from '../../kit/http/gate.ts'
 import type { PipelineRun } from '../pipeline.ts'
 import { describeReason, type Reason } from '../readiness.ts'
 import { createRegistry } from './prometheus.ts'
 
 /** Metrics of all pipelines on one address are one page. */
-const pages = new Map<string, { readonly runs: Set<PipelineRun>; readonly opening: Promise<MetricsAttachment> }>()
+const pages = new Map<string, { readonly runs: Set<PipelineRun>; readonly access: Access; readonly opening: Promise<MetricsAttachment> }>()
+
+export const accessOf = ({ token, hosts, origins }: Partial<ListenerConfig> = {}): Access => ({ token, hosts, origins })
 
 export interface MetricsAttachment extends Attachment {
   /** Resolves when /metrics has been asked once more. */
@@ -16,13 +22,19 @@ export interface MetricsAttachment extends Attachment {
 /** @throws {EnvironmentError} when the port is taken: a pipeline that cannot be watched must not look fine. */
 export async function serveTelemetry(host: string, port: number, run: PipelineRun): Promise<MetricsAttachment> {
   // A free port is not shared.
-  if (port === 0) return open(host, port, new Set([run]))
+  const access = accessOf(run.built.pipeline.metrics)
+  if (port === 0) return open(host, port, new Set([run]), access)
   const address = `${host} ${port}`
   let page = pages.get(address)
-  if (page) page.runs.add(run)
-  else {
+  if (page) {
+    if (!isDeepStrictEqual(page.access, access))
+      throw new EnvironmentError(
+        `metrics: another pipeline serves ${host}:${port} with another token, hosts or origins. Give both the same, or ports of their own.`,
+      )
+    page.runs.add(run)
+  } else {
     const runs = new Set([run])
-    page = { runs, opening: open(host, port, runs) }
+    page = { runs, access, opening: open(host, port, runs, access) }
     pages.set(address, page)
   }
   const { runs, opening } = page
@@ -45,10 +57,17 @@ export async function serveTelemetry(host: string, port: number, run: PipelineRu
   }
 }
 
-async function open(host: string, port: number, runs: ReadonlySet<PipelineRun>): Promise<MetricsAttachment> {
+async function open(host: string, port: number, runs: ReadonlySet<PipelineRun>, access: Access): Promise<MetricsAttachment> {
   let asked = Promise.withResolvers<void>()
   const registry = await createRegistry(runs, { process: true })
-  const route = (path: string, handle: Route['handle']): Route => ({ methods: ['GET'], path, owner: 'metrics', listed: true, handle })
+  const route = (path: string, handle: Route['handle']): Route => ({
+    methods: ['GET'],
+    path,
+    owner: 'metrics',
+    listed: true,
+    access,
+    handle,
+  })
   const state = (path: string, reasonsOf: (run: PipelineRun) => Reason[]): Route =>
     route(path, (_request, response) => {
       const pipelines = [...runs].map(run => {

@@ -16,6 +16,8 @@ export const sourceConfig = (config: PartialConfig & { port: number }): HttpSour
   methods: ['POST'],
   format: 'json',
   headers: [],
+  hosts: [],
+  origins: [],
   max_body: 1024 * 1024,
   allow_unauthenticated: false,
   remember: 'disk',

@@ -238,7 +238,7 @@ describe('when it is answered', () => {
 
   test('a sender in the middle of its body does not hold up the end', async () => {
     const h = await hook({ shutdownTimeout: 60_000 })
-    const dribble = raw(h.port, 'POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n[')
+    const dribble = raw(h.port, 'POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n[')
     await new Promise(resolve => setTimeout(resolve, 50))
     const started = performance.now()
     await h.close()
@@ -552,7 +552,7 @@ describe('limits', () => {
       () => undefined,
     )
     if (undeclared) expect(undeclared.status).toBe(413)
-    const declared = await raw(h.port, `POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: ${100 * 1024 * 1024}\r\n\r\n`)
+    const declared = await raw(h.port, `POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${100 * 1024 * 1024}\r\n\r\n`)
     expect(declared).toMatch(/^HTTP\/1.1 413 /)
     expect(declared).toMatch(/connection: close/i)
     expect(values(h)).toEqual([])
@@ -561,11 +561,14 @@ describe('limits', () => {
 
   test('a body that is shorter than it says is not taken; behind one that is longer the connection ends', async () => {
     const h = await hook()
-    await raw(h.port, 'POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n[1]', true)
-    const longer = await raw(h.port, 'POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n2garbage\r\n\r\n')
+    await raw(h.port, 'POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n[1]', true)
+    const longer = await raw(h.port, 'POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n2garbage\r\n\r\n')
     expect(longer).toMatch(/HTTP\/1.1 400 /)
     expect(
-      await raw(h.port, 'POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n7\r\n0\r\n\r\n'),
+      await raw(
+        h.port,
+        'POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n7\r\n0\r\n\r\n',
+      ),
     ).toMatch(/^HTTP\/1.1 400 /)
     expect(values(h)).toEqual(['2'])
   })
@@ -581,7 +584,7 @@ describe('limits', () => {
 
   test('without a token: 401 before anything is read', async () => {
     const h = await hook({ config: { auth: { bearer: ['t'] } } })
-    const declared = await raw(h.port, `POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: ${100 * 1024 * 1024}\r\n\r\n`)
+    const declared = await raw(h.port, `POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${100 * 1024 * 1024}\r\n\r\n`)
     expect(declared).toMatch(/^HTTP\/1.1 401 /)
     expect(await h.post('1', { authorization: 'Bearer t' })).toMatchObject({ status: 200 })
   })

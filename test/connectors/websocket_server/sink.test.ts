@@ -21,6 +21,7 @@ async function config(c: Partial<WebsocketServerSinkConfig> = {}): Promise<Webso
     client_buffer: 1 << 18,
     on_slow_client: 'drop_oldest',
     max_clients: 10,
+    hosts: [],
     origins: [],
     token: '',
     allow_unauthenticated: false,

@@ -80,7 +80,7 @@ describe('a listener', () => {
   test.each([
     ['nothing', ''],
     ['half a header', 'GET /a HTTP/1.1\r\nx'],
-    ['half a body', 'POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nx'],
+    ['half a body', 'POST /b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nx'],
   ])('a sender that dribbles %s is cut off with a 408', async (_, head) => {
     const [port] = await freePorts(1)
     const b: Route = {

@@ -1,6 +1,7 @@
 /** Requests that are not let in: each is counted by its reason; the first of a reason is logged, later ones together every 10 s. */
 import type { IncomingMessage } from 'node:http'
 import type { SourceContext } from '../../../contract/plugin.ts'
+import type { GateRejection } from '../../../kit/http/gate.ts'
 import type { AuthFailure } from './signature.ts'
 
 /** ms between two lines of one reason. */
@@ -26,6 +27,10 @@ export class RefusalLog {
 
   failure({ reason, message }: AuthFailure, request: IncomingMessage): void {
     this.ctx.metrics.counter('http_auth_failures_total', 'Requests answered with 401, by reason', { path: this.path, reason }).inc()
+    this.note(reason, 'request refused', { reason, detail: message }, request)
+  }
+
+  gate({ reason, message }: GateRejection, request: IncomingMessage): void {
     this.note(reason, 'request refused', { reason, detail: message }, request)
   }
 
