@@ -141,7 +141,7 @@ class TreeBuilder {
     if (isAlias(node)) return this.alias(node, path)
     const { anchor } = node as { anchor?: string }
     if (anchor) this.anchors.set(anchor, 'open')
-    const { tag } = node as { tag?: string }
+    const tag = tagOf(node)
     // Tags of the core schema itself (`!!str 5`) are refused as well: quotes say the same.
     if (tag) this.problems.add('CONFIG_TAG', this.tagSpan(node, tag), path, 'tags are not supported')
     // What a tag made of a map or a list (`!!omap`, `!!pairs`) need not be nodes any more.
@@ -171,14 +171,20 @@ class TreeBuilder {
   private scalar(node: Scalar, path: Path): ScalarNode {
     const span = this.span(node)
     // A refused tag may have made an object of it.
-    let value = typeof node.value === 'object' && node.value !== null ? node.source! : (node.value as ScalarValue)
+    let value = isValue(node.value) ? node.value : (node.source ?? '')
     // One that is written out may be kept as it is, where its digits count.
     const beyond = typeof value === 'number' && !Number.isFinite(value)
     if (typeof value === 'bigint' || (beyond && !isJsonNumber(numberText(span)))) {
       this.problems.add('CONFIG_TYPE', span, path, 'numbers are finite')
       value = 0
     }
-    return { kind: 'scalar', span, value, style: STYLES[node.type ?? 'PLAIN'] ?? 'plain', ...(node.tag ? { substitution: UNKNOWN } : {}) }
+    return {
+      kind: 'scalar',
+      span,
+      value,
+      style: STYLES[node.type ?? 'PLAIN'] ?? 'plain',
+      ...(tagOf(node) ? { substitution: UNKNOWN } : {}),
+    }
   }
 
   private seq(node: YAMLSeq<Node>, path: Path): SeqNode {
@@ -189,6 +195,11 @@ class TreeBuilder {
     const entries: MapNode['entries'] = new Map()
     for (const { key, value } of node.items) {
       const keySpan = key?.range ? this.span(key) : this.span(node)
+      const tag = key === null ? undefined : tagOf(key)
+      if (tag) {
+        this.problems.add('CONFIG_TAG', this.tagSpan(key, tag), path, 'tags are not supported')
+        continue
+      }
       const name = isScalar(key) && key.value !== null ? String(key.value) : undefined
       if (name === undefined) {
         this.problems.add('CONFIG_KEY', keySpan, path, 'a key must be a plain string')
@@ -246,6 +257,11 @@ class TreeBuilder {
     return target
   }
 }
+
+/** `!!merge` makes a symbol of what it stands at, and leaves no tag. */
+const tagOf = (node: Node): string | undefined => node.tag ?? (isScalar(node) && typeof node.value === 'symbol' ? '!!merge' : undefined)
+
+const isValue = (value: unknown): value is ScalarValue => value === null || ['string', 'number', 'boolean', 'bigint'].includes(typeof value)
 
 function count(node: TreeNode, limit: number): number {
   if (node.kind === 'scalar') return 1

@@ -84,12 +84,13 @@ export function compareNumbers(a: number | ExactNumber, b: number | ExactNumber)
 export function canonicalText(x: number | ExactNumber): string {
   const plain = typeof x === 'number' ? x : x.plain
   if (plain !== undefined) return String(plain)
-  const { negative, digits, point } = partsOf(String(x))
+  const parts = partsOf(String(x))
+  const { negative, digits, point } = parts
   const sign = negative ? '-' : ''
   if (point >= digits.length && point <= 100) return sign + digits.padEnd(point, '0')
   if (point > 0 && point <= 100) return `${sign}${digits.slice(0, point)}.${digits.slice(point)}`
   if (point <= 0 && point > -100) return `${sign}0.${'0'.repeat(-point)}${digits}`
-  return `${sign}${digits[0]}${digits.length > 1 ? `.${digits.slice(1)}` : ''}e${point - 1}`
+  return `${sign}${digits[0]}${digits.length > 1 ? `.${digits.slice(1)}` : ''}e${exactPoint(parts) - 1n}`
 }
 
 /** `0.DIGITS * 10^point`; digits without zeros at either end, empty for zero. */
@@ -97,6 +98,8 @@ export interface Parts {
   readonly negative: boolean
   readonly digits: string
   readonly point: number
+  /** The point, where a double does not hold it: `1e99999999999999999999` is a JSON number, too. */
+  readonly far?: bigint
 }
 
 /** Of a JSON number, or of a finite number as JavaScript prints it. */
@@ -110,14 +113,25 @@ export function partsOf(text: string): Parts {
   while (from < to && all.charCodeAt(from) === 48) from++
   while (to > from && all.charCodeAt(to - 1) === 48) to--
   if (from === to) return { negative: false, digits: '', point: 0 }
-  return { negative: sign === '-', digits: all.slice(from, to), point: whole.length - from + Number(exponent) }
+  const point = whole.length - from + Number(exponent)
+  const far = Number.isSafeInteger(point) ? undefined : BigInt(whole.length - from) + BigInt(exponent)
+  return { negative: sign === '-', digits: all.slice(from, to), point, far }
 }
 
-const sameParts = (a: Parts, b: Parts): boolean => a.negative === b.negative && a.point === b.point && a.digits === b.digits
+/** The point of a number, whatever its size. */
+const exactPoint = ({ point, far }: Parts): bigint => far ?? BigInt(point)
+
+function comparePoints(a: Parts, b: Parts): number {
+  if (a.far === undefined && b.far === undefined) return a.point - b.point
+  const [x, y] = [exactPoint(a), exactPoint(b)]
+  return x < y ? -1 : x > y ? 1 : 0
+}
+
+const sameParts = (a: Parts, b: Parts): boolean => a.negative === b.negative && comparePoints(a, b) === 0 && a.digits === b.digits
 
 function compareParts(a: Parts, b: Parts): number {
   const [x, y] = [a, b].map(p => (p.digits === '' ? 0 : p.negative ? -1 : 1))
   if (x !== y || x === 0) return x < y ? -1 : x > y ? 1 : 0
-  const size = a.point !== b.point ? a.point - b.point : a.digits === b.digits ? 0 : a.digits < b.digits ? -1 : 1
+  const size = comparePoints(a, b) || (a.digits === b.digits ? 0 : a.digits < b.digits ? -1 : 1)
   return size === 0 ? 0 : size > 0 === x > 0 ? 1 : -1
 }

@@ -1,11 +1,17 @@
 /** Maps whose keys are not all literal texts: `{1: "a"}`, `{name: 1}`. */
-import { DataError } from '../contract/plugin.ts'
+import { DataError, ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, unsigned } from './cel.ts'
 
 /** One form for all numbers of a value, as keys of a `Map`. Others stay. */
 export function mapKey(key: unknown): unknown {
   if (typeof key === 'number' && Number.isInteger(key)) return BigInt(key)
+  if (key instanceof ExactNumber) return wholeOf(key) ?? key
   return unsigned(key) ?? key
+}
+
+function wholeOf({ safe, text }: ExactNumber): bigint | undefined {
+  if (safe !== undefined) return Number.isInteger(safe) ? BigInt(safe) : undefined
+  return /^-?\d+$/.test(text) ? BigInt(text) : undefined
 }
 
 export function evaluateMap(ev: { run(node: CelNode, scope: unknown): unknown }, node: CelNode, scope: unknown): Map<unknown, unknown> {

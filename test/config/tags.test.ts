@@ -11,6 +11,7 @@ const tags = [
   '!!str 3',
   '!!map {a: 1}',
   '!own x',
+  '!!merge a',
   '&x !!omap [a: 1]',
 ]
 
@@ -24,4 +25,11 @@ test.each(tags)('%s is a problem at its place, wherever it is', async tag => {
     const line = text.split('\n').findIndex(l => l.includes(tag)) + 1
     expect(problems).toContainEqual(expect.objectContaining({ code: 'CONFIG_TAG', line }))
   }
+})
+
+test.each(['!!str a', '!!merge <<', '!own a', '! a'])('%s as a key is a problem at its place', async key => {
+  const { problems } = await loadInput(
+    `name: n\nsources: [{ stdin: {} }]\ntransforms:\n  - map:\n      fields:\n        ${key}: x\nsinks: [{ stdout: {} }]\n`,
+  )
+  expect(problems).toContainEqual(expect.objectContaining({ code: 'CONFIG_TAG', line: 6 }))
 })

@@ -262,3 +262,24 @@ test('JSONTestSuite: 283 of 283', () => {
   expect(wrong).toEqual([])
   expect(right).toBe(283)
 })
+
+test('numbers whose exponents no double holds are compared by value, and have keys of their own', () => {
+  const far = ['1e99999999999999999998', '1e99999999999999999999', '10e99999999999999999999', '1.5e-99999999999999999999'].map(
+    t => new ExactNumber(t),
+  )
+  expect(far.map(x => far.map(y => compareNumbers(x, y)))).toEqual([
+    [0, -1, -1, 1],
+    [1, 0, -1, 1],
+    [1, 1, 0, 1],
+    [-1, -1, -1, 0],
+  ])
+  expect(far.map(canonicalText)).toEqual([
+    '1e99999999999999999998',
+    '1e99999999999999999999',
+    '1e100000000000000000000',
+    '1.5e-99999999999999999999',
+  ])
+  expect(compareNumbers(new ExactNumber('-1e99999999999999999999'), 1)).toBe(-1)
+  expect(compareNumbers(new ExactNumber(`0.00e${'9'.repeat(500)}`), 0)).toBe(0)
+  expect(compareNumbers(new ExactNumber(`1e${'9'.repeat(500)}`), new ExactNumber(`1e${'9'.repeat(499)}8`))).toBe(1)
+})

@@ -76,3 +76,14 @@ function whole(text: string): bigint {
   const { negative, digits, point } = partsOf(text)
   return BigInt(digits.padEnd(point, '0') || '0') * (negative ? -1n : 1n)
 }
+
+test('a number of a record is an index and a key by its value, however it is written', () => {
+  for (const [text, json, expected] of [
+    ['[10, 20][a]', '{"a":1.0}', '20'],
+    ['{1: "x"}[a]', '{"a":1.00}', '"x"'],
+    ['{9007199254740993: "x"}[a]', '{"a":9007199254740993}', '"x"'],
+    ['a in {1: "x"}', '{"a":1e0}', 'true'],
+  ])
+    expect([text, printed(evaluate(text, json))]).toEqual([text, expected])
+  expect(() => evaluate('[10, 20][a]', '{"a":1.5}')).toThrow("'[10, 20][a]' is missing")
+})

@@ -54,19 +54,20 @@ export function firstDouble(values: readonly unknown[]): readonly [number, numbe
 }
 
 /** Decimal digits of a number as an integer, times a power of ten. */
-function scaled(x: number | ExactNumber): { digits: string; exponent: number } {
-  const { digits, point } = partsOf(String(x))
-  return { digits, exponent: point - digits.length }
+function scaled(x: number | ExactNumber): { digits: string; exponent: bigint } {
+  const { digits, point, far } = partsOf(String(x))
+  return { digits, exponent: (far ?? BigInt(point)) - BigInt(digits.length) }
 }
 
 /** Is a number a whole multiple of `step`, in decimal? Linear in its digits, whatever its exponent. */
 export function multipleOf(step: number | ExactNumber): (value: number | ExactNumber) => boolean {
   const { digits, exponent } = scaled(step)
   const divisor = BigInt(digits)
+  const scale = Number(exponent)
   // A double n / 10^places, with few enough digits, is one exactly when dividing gives it back.
-  const places = Math.max(0, -exponent)
+  const places = Math.max(0, -scale)
   const power = 10 ** places
-  const small = places <= 15 && digits.length + Math.max(0, exponent) <= 15 ? Number(digits) * 10 ** Math.max(0, exponent) : 0
+  const small = places <= 15 && digits.length + Math.max(0, scale) <= 15 ? Number(digits) * 10 ** Math.max(0, scale) : 0
   return value => {
     if (small > 0 && typeof value === 'number') {
       const n = Math.round(value * power)
@@ -90,10 +91,10 @@ function remainder(digits: string, divisor: bigint): bigint {
 }
 
 /** 10^n modulo a divisor. */
-function powerOfTen(n: number, divisor: bigint): bigint {
+function powerOfTen(n: bigint, divisor: bigint): bigint {
   let result = 1n
   let base = 10n % divisor
-  for (let rest = BigInt(n); rest > 0n; rest >>= 1n) {
+  for (let rest = n; rest > 0n; rest >>= 1n) {
     if (rest & 1n) result = (result * base) % divisor
     base = (base * base) % divisor
   }

@@ -58,6 +58,8 @@ test('a product is a multiple of its factors, whatever their exponents', () => {
     ['1e-8', '12391239123'],
     ['0.0001', '0.0075'],
     ['3', '1e1000000000'],
+    ['3', `1e${'9'.repeat(400)}`],
+    ['7', `7e${'9'.repeat(400)}`],
   ])
     expect([step, value, fits(`{"multipleOf":${step}}`, value)]).toEqual([step, value, step !== '3'])
 })
