@@ -1,9 +1,8 @@
 /** `runner run FILE...`: runs pipelines until their input ends, a signal comes, or one fails. */
 import { type Command, Option } from 'commander'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
-import { type Logger, VerdictError } from '../contract/plugin.ts'
+import { EnvironmentError, type Logger, VerdictError } from '../contract/plugin.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
-import { linkSteps } from '../config/parts.ts'
 import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
 import { createLogger } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
@@ -65,6 +64,12 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const range = flags.from !== undefined || flags.to !== undefined ? { from: flags.from, to: flags.to } : flags.dryRun ? {} : undefined
   const dryRun = flags.dryRun ? (line: string) => void process.stdout.write(`${line}\n`) : undefined
   const strays = new StrayErrors(pipelines, log)
+  try {
+    if (flags.fresh) for (const pipeline of pipelines) if (pipeline.links) await beginAnew(pipeline, log)
+  } catch (error) {
+    log.error({}, (error as Error).message)
+    return exitCodeOf(error)
+  }
   const launched = await launch(pipelines, { log, range, dryRun, fresh: flags.fresh, untilIdle: flags.untilIdle }).catch((error: Error) => {
     log.error({}, error.message)
     return error
@@ -94,17 +99,30 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   return Math.max(...codes, printed, strays.exitCode)
 }
 
+/** `--fresh` of a pipeline that hands over. @throws {EnvironmentError} while it runs elsewhere */
+async function beginAnew(pipeline: Pipeline, log: Logger): Promise<void> {
+  const { planLinkedReset } = await import('../operations/reset-linked.ts')
+  const plan = await planLinkedReset(pipeline, undefined)
+  try {
+    if (plan.members.length > 0)
+      throw new EnvironmentError(
+        `--fresh: ${pipeline.name} is running; stop these processes first (a killed one is forgotten after session_timeout):\n` +
+          plan.members.map(m => `  ${m.client} ${m.id} on ${m.host}`).join('\n'),
+      )
+    await plan.apply()
+    const state = plan.moves.reduce((n, m) => n + m.state, 0)
+    log.info({ pipeline: pipeline.name, lanes: plan.moves.length, state }, '--fresh: all lanes begin anew; their checkpoints are dropped')
+  } finally {
+    await plan.close()
+  }
+}
+
 /** What is wrong with the command line, although each file is right. */
 function misuse(pipelines: readonly Pipeline[], { from, to, fresh, dryRun }: RunFlags): string | undefined {
   const twice = pipelines.find((p, i) => pipelines.findIndex(other => other.name === p.name) < i)
   // Checkpoints, transactions and metrics go by the name: each would take them from the other.
   if (twice) return `${twice.file}: a pipeline named ${twice.name} is there already; in one process each needs a name of its own`
   if (fresh && (dryRun || from !== undefined || to !== undefined)) return '--fresh drops checkpoints; a back-fill and a dry run use none'
-  const linked = pipelines.find(p => p.links !== undefined)
-  if (linked && fresh) {
-    const [{ name }] = linkSteps(linked)
-    return `${linked.file}: ${name} has handed over records that --fresh would hand over again; raise version: it begins with a topic of its own`
-  }
   if (from === undefined && to === undefined) return undefined
   if (from !== undefined && to !== undefined && from >= to) return '--from is not before --to: nothing lies between them'
   for (const pipeline of pipelines) {

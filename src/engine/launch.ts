@@ -205,7 +205,8 @@ function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: L
     clock: systemClock,
     log,
     range,
-    fresh,
+    // What hands over is sent back as a whole, before it starts.
+    fresh: fresh === true && pipeline.links === undefined,
     localCheckpoints: p => localCheckpoints({ id: `${p.name}.${p.version}` }),
   })
   // A back-fill that ends in the middle of a window must not emit half of it.

@@ -77,7 +77,7 @@ export async function planReset(
   }
 }
 
-async function find(driver: Driver, lanes: readonly (LaneInfo & TopicPartition)[], target: Target): Promise<Map<string, number>> {
+export async function find(driver: Driver, lanes: readonly (LaneInfo & TopicPartition)[], target: Target): Promise<Map<string, number>> {
   if (target.at === 'offset') return new Map(lanes.map(l => [l.id, target.offset]))
   return driver.offsets(lanes, target.at === 'time' ? target.time : target.at)
 }

@@ -35,7 +35,17 @@ interface Manifest {
   /** `LaneOrigin.lanes`. */
   readonly lanes?: number
   readonly steps: Readonly<Record<string, StepShape>>
+  /** A reset of the pipeline has begun and not ended: other lanes may have what does not go with this one. */
+  readonly unfinished?: boolean
 }
+
+/** By name, of the steps that hold state. */
+export const stepShapes = (transforms: Pipeline['transforms']): Readonly<Record<string, StepShape>> =>
+  Object.fromEntries(
+    transforms
+      .filter(t => t.plugin.stateful)
+      .map(({ name, plugin, config }) => [name, { type: plugin.type, shape: plugin.stateShape?.(config) ?? { config: hash(config) } }]),
+  )
 
 /** How a lane begins. */
 export interface Admission {
@@ -68,12 +78,7 @@ export class Identity {
     this.options = options
     const stateful = options.pipeline.transforms.filter(t => t.plugin.stateful)
     this.needWhole = stateful.filter(t => !survivesGap(t)).map(t => t.name)
-    this.steps = Object.fromEntries(
-      stateful.map(({ name, plugin, config }) => [
-        name,
-        { type: plugin.type, shape: plugin.stateShape?.(config) ?? { config: hash(config) } },
-      ]),
-    )
+    this.steps = stepShapes(options.pipeline.transforms)
   }
 
   /** For a source that keeps its position itself, and no state. @returns where the lane begins; undefined: where the source says. */
@@ -118,6 +123,12 @@ export class Identity {
       log.info({ lane: lane.id }, 'the checkpoint does not say what it was made from (it is of 0.1.0 or older); it is taken over as it is')
       return { checkpoint, changes: [noted] }
     }
+    if (before.unfinished)
+      throw new StateError(
+        `lane ${lane.id}: a reset of this pipeline was interrupted, and only a part of its lanes is cleared.\n` +
+          '  - run once with --fresh, or runner offsets reset, to do all of it\n' +
+          `  - raise version (now ${this.options.pipeline.version}): it has state and an internal topic of its own`,
+      )
     if (before.origin !== undefined && origin.id !== undefined && before.origin !== origin.id) {
       if (state.size > 0) throw this.otherRecords(lane, state.size, before.origin, origin.id)
       log.warn(

@@ -1,7 +1,6 @@
 /** A pipeline with an internal topic is run again: as a dry run, as a back-fill, and from the beginning. */
 import { expect, test } from 'vitest'
-import { eventually } from '../support/eventually.ts'
-import { runRunner, startRunner, tempDir } from '../support/runner.ts'
+import { type Runner, runRunner, startRunner, tempDir } from '../support/runner.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from './lib/backend.ts'
 
 const T = 1_790_000_000_000
@@ -49,7 +48,7 @@ metrics: { enabled: false }
       backend,
       input,
       output,
-      runner: ([command, ...args], env = {}) => [[command, file, ...args], { cwd, env: { ...backend.env, OUT: output, ...env } }],
+      runner: (args, env = {}) => [[...args, file], { cwd, env: { ...backend.env, OUT: output, ...env } }],
       rows: async topic => (await backend.readAll(topic)).map(r => r.value!.toString()).toSorted(),
     })
     expect(await backend.readAll(dead), 'late records').toEqual([])
@@ -94,5 +93,42 @@ test.each(['embedded', 'kafka'] as const)('%s: a dry run prints what the run wri
     })
     const cut = await runRunner(...w.runner(['run', '--from', time(0), '--to', time(100)], { OUT: `${w.output}-3` }))
     expect([cut.code, cut.stderr]).toEqual([0, expect.stringContaining(`older records of ${w.input}/1 were deleted`)])
+  }),
+)
+
+test.each(['embedded', 'kafka'] as const)('%s: --fresh and offsets reset hand everything over again, once', kind =>
+  use(kind, async w => {
+    await w.backend.produce(w.input, records)
+    const rounds = async (runner: Runner, rows: number): Promise<void> => {
+      await w.backend.waitFor(w.output, rows)
+      runner.kill()
+      await runner.exit(0)
+    }
+    const first = startRunner(...w.runner(['run']))
+    await w.backend.waitFor(w.output, 290)
+    const refused = await runRunner(...w.runner(['run', '--fresh']))
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringMatching(/is running; stop these processes first.*on /s)])
+    await rounds(first, 290)
+    const once = await w.rows(w.output)
+    expect(once.length).toBe(290)
+
+    await rounds(startRunner(...w.runner(['run', '--fresh'])), 580)
+    expect(await w.rows(w.output)).toEqual([...once, ...once].toSorted())
+
+    const time = new Date(T + 200_000).toISOString()
+    const shown = await runRunner(...w.runner(['offsets', 'reset', '--to-time', time]))
+    expect([shown.code, shown.stdout]).toEqual([
+      0,
+      expect.stringMatching(/nothing was changed; --yes does it and clears \d+ keys of state/),
+    ])
+    for (const lane of [`${w.input}/0`, `__runner.${w.output}.1.repartition/3`]) expect(shown.stdout).toContain(lane)
+    const part = await runRunner(...w.runner(['offsets', 'reset', '--to-time', time, '--partition', '1']))
+    expect([part.code, part.stderr]).toEqual([2, expect.stringContaining('move together')])
+    const done = await runRunner(...w.runner(['offsets', 'reset', '--to-time', time, '--yes']))
+    expect([done.code, done.stderr, done.stdout]).toEqual([0, '', expect.stringContaining('done;')])
+    await rounds(startRunner(...w.runner(['run'])), 670)
+    const later = once.filter(row => (JSON.parse(row) as { start: number }).start >= T + 200_000)
+    expect(later.length).toBe(90)
+    expect(await w.rows(w.output)).toEqual([...once, ...once, ...later].toSorted())
   }),
 )

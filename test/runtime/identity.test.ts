@@ -106,6 +106,17 @@ describe('steps', () => {
     expect(await w.run(1, { key: 'other' })).toEqual([4])
   })
 
+  test('a lane whose pipeline was not reset to the end is refused, and --fresh goes on', async () => {
+    const w = new World()
+    await w.run(2, { key: 'k' })
+    const { state } = w.log.checkpoints.get('a')!
+    for (const [id, [store, key, json]] of state)
+      if (store === MANIFEST_STORE) state.set(id, [store, key, JSON.stringify({ ...JSON.parse(json), unfinished: true })])
+    expect(await refusal(w.run(1, { key: 'k' }))).toMatch(/a reset of this pipeline was interrupted[^]*--fresh/)
+    expect(await w.run(0, { key: 'k' }, { fresh: true })).toEqual([1, 2, 3])
+    expect(await w.run(1, { key: 'k' })).toEqual([4])
+  })
+
   test('a checkpoint of 0.1.0 with a step that was renamed with the upgrade is refused', async () => {
     const w = new World()
     await w.run(2, { key: 'k' })

@@ -1,6 +1,7 @@
 import { linkSteps } from '../../config/parts.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { connectionSettings } from '../../operations/connection.ts'
+import { planLinkedReset } from '../../operations/reset-linked.ts'
 import { planReset, type ResetPlan, type Target } from '../../operations/reset.ts'
 import { storeOf } from '../../operations/position-status.ts'
 import { print, printJson, table } from '../command.ts'
@@ -62,12 +63,15 @@ async function ofFile(file: string, flags: ResetFlags, target: Target): Promise<
   const pipelines = await loadAll([file], flags.set, flags.brokers)
   if (typeof pipelines === 'number') return pipelines
   const [pipeline] = pipelines
-  if (pipeline.links)
-    return wrong(
-      `${file} hands records over (${linkSteps(pipeline)
-        .map(t => t.name)
-        .join(', ')}): they would be handed over again. Raise version instead`,
-    )
+  if (pipeline.links) {
+    if (flags.source !== undefined || flags.topic !== undefined || flags.partition !== undefined) {
+      const [{ name }] = linkSteps(pipeline)
+      return wrong(
+        `${file}: the lanes in front of ${name} and behind it belong together, and move together: leave out --source, --topic and --partition`,
+      )
+    }
+    return planLinkedReset(pipeline, target)
+  }
   const steps = pipeline.sources.filter(s => (flags.source === undefined ? s.type === 'kafka' : s.name === flags.source))
   const names = pipeline.sources.map(s => s.name).join(', ')
   if (steps.length === 0)
