@@ -42,6 +42,8 @@ export class BatchWriter {
   private position: Position | undefined
   /** The position moved or state changed since the last durable checkpoint. */
   private unsaved = false
+  /** Restored after a failed commit: nothing may be left to commit, and only a commit shows that they work again. */
+  private unproven = false
   private lastCommit: number
   private inFlight = 0
   private cancelTimer: (() => void) | undefined
@@ -97,6 +99,7 @@ export class BatchWriter {
     this.position = position
     this.batch = this.newBatch()
     this.unsaved = false
+    this.unproven = this.trouble.since !== undefined && position !== undefined
     this.unhandled = undefined
     this.lastCommit = this.run.clock.monotonic()
   }
@@ -210,10 +213,11 @@ export class BatchWriter {
   }
 
   private schedule(): void {
-    if (this.flushing || this.stopped || this.held || (this.batch.empty && !this.unsaved)) return
+    const pending = !this.batch.empty || this.unsaved
+    if (this.flushing || this.stopped || this.held || !(pending || this.unproven)) return
     const wait = this.lastCommit + this.commitInterval - this.run.clock.monotonic()
     const pressing = this.fill >= 0.5
-    if (wait <= 0 || pressing || this.draining || (!this.entry.committer.atomic && this.batch.hasOutput)) {
+    if (wait <= 0 || pressing || (this.draining && pending) || (!this.entry.committer.atomic && this.batch.hasOutput)) {
       this.flush()
     } else if (!this.cancelTimer) {
       this.cancelTimer = this.run.clock.after(wait, () => {
@@ -238,7 +242,7 @@ export class BatchWriter {
     const delta = due && this.position !== undefined ? { position: this.position, state: this.state.takeChanges() } : undefined
     if (due) {
       this.lastCommit = clock.monotonic()
-      this.unsaved = false
+      this.unsaved = this.unproven = false
     }
     this.step = { waits: 'begin', at: clock.monotonic() }
     this.flushing = committer

@@ -281,5 +281,5 @@ function chooseCommitter(step: Step<SourcePlugin>, pipeline: Pipeline, source: S
   if (location.kind === 'store') return storedCommitter(location.store, source)
   return location.own
     ? atomicCommitter(location.store, location.scope)
-    : atomicCommitter(location.store, location.scope, source, options.log)
+    : atomicCommitter(location.store, location.scope, source, options.log, options.clock)
 }

@@ -13,6 +13,7 @@ import {
   type Transaction,
   type Transactor,
 } from '../contract/plugin.ts'
+import { type Clock, systemClock } from '../kit/clock.ts'
 import { isMistake } from '../kit/plugin-error.ts'
 
 export interface Committer {
@@ -48,8 +49,14 @@ const recoverable = (error: Error): boolean => error instanceof FencedError || (
  * `exactly_once`: sinks write into the lane's transaction, the checkpoint commits it. Where the transactions are a sink's, the
  * `source` is notified afterwards of what is durable. It may miss a notification: the checkpoint decides where reading goes on.
  */
-export function atomicCommitter(transactor: Transactor, scope?: string, source?: Source, log?: Logger): Committer {
-  const offsets = source && new OffsetCommitter(source, log)
+export function atomicCommitter(
+  transactor: Transactor,
+  scope?: string,
+  source?: Source,
+  log?: Logger,
+  clock: Pick<Clock, 'after'> = systemClock,
+): Committer {
+  const offsets = source && new OffsetCommitter(source, log, clock)
   return {
     atomic: true,
     scope,
@@ -144,11 +151,13 @@ class OffsetCommitter {
   private readonly log: Logger | undefined
   /** By lane: the position of the next commit. Set by `commit`, taken by `flush`. */
   private readonly pending = new Map<string, Position>()
-  private timer: NodeJS.Timeout | undefined
+  private cancelTimer: (() => void) | undefined
+  private readonly clock: Pick<Clock, 'after'>
   /** A mistake of the plugin in a commit that nothing waited for: thrown where the next is waited for. */
   private mistake: Error | undefined
 
-  constructor(source: Source, log: Logger | undefined) {
+  constructor(source: Source, log: Logger | undefined, clock: Pick<Clock, 'after'>) {
+    this.clock = clock
     this.source = source
     this.log = log
   }
@@ -162,10 +171,10 @@ class OffsetCommitter {
       return
     }
     this.pending.set(lane.id, position)
-    this.timer ??= setTimeout(() => {
-      this.timer = undefined
+    this.cancelTimer ??= this.clock.after(commitNotifyInterval, () => {
+      this.cancelTimer = undefined
       for (const id of this.pending.keys()) void this.flush(id).catch((error: Error) => (this.mistake ??= error))
-    }, commitNotifyInterval)
+    })
   }
 
   /** Commits what is pending for the lane. @throws {PluginError} of a plugin that is not built in. */
@@ -189,7 +198,7 @@ class OffsetCommitter {
 
   /** @throws {PluginError} of a commit that nothing waited for. */
   close(): void {
-    clearTimeout(this.timer)
+    this.cancelTimer?.()
     this.pending.clear()
     this.throwMistake()
   }

@@ -484,7 +484,7 @@ export class Lane {
     this.restoringSince = this.run.clock.monotonic()
     this.restoreCause = cause
     const read = JSON.stringify(this.writer.readTo)
-    if (read !== this.restoredTo) this.givenBack = read
+    if (this.givenBack === undefined || read !== this.restoredTo) this.givenBack = read
     this.generation++
     this.restoring = this.restoreCheckpoint(cause).finally(() => (this.restoring = undefined))
     return this.restoring

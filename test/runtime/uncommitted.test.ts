@@ -5,10 +5,13 @@ import {
   ConnectionError,
   defineSink,
   defineSource,
+  defineTransform,
   FencedError,
   Message,
   type SourceContext,
   type Transactor,
+  type TransformPlugin,
+  UnknownOutcomeError,
 } from '../../src/contract/plugin.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
 import { calm, MemoryLog, pipelineOf, start, step } from './harness.ts'
@@ -20,7 +23,7 @@ const batchOf = (lane: string, from: number, count: number): Batch => ({
 })
 
 /** Gives what the test puts in, to lanes `a` and `b`. */
-function world(commit?: (position: number) => Promise<void>, transactor?: Transactor) {
+function world(commit?: (position: number) => Promise<void>, transactor?: Transactor, transforms: TransformPlugin[] = []) {
   const clock = new VirtualClock(1_700_000_000_000)
   const waiting: Batch[] = []
   const seeks: string[] = []
@@ -61,7 +64,7 @@ function world(commit?: (position: number) => Promise<void>, transactor?: Transa
     transactions: { scope: () => 'here' },
     create: () => ({ write: async (messages, { lane }) => void written.push(...messages.map(m => `${lane.id}${m.offset}`)) }),
   })
-  const pipeline = pipelineOf(new MemoryLog({ lanes: {}, batch: () => 1 }), [], {
+  const pipeline = pipelineOf(new MemoryLog({ lanes: {}, batch: () => 1 }), transforms, {
     sources: [step('in', source)],
     sinks: [step('out', sink)],
     delivery: transactor ? 'exactly_once' : 'at_least_once',
@@ -168,5 +171,48 @@ test('a lane that is lost while it waits to be revoked does not delay the end of
   w.lose('a')
   await w.pass(1000)
   expect(over).toBe(true)
+  await ended
+})
+
+test('a lane whose last commit had an unknown outcome, and worked, is ready again, and the run ends in order', async () => {
+  let emits = false
+  let silent = true
+  const onSilence = defineTransform({
+    type: 'on_silence',
+    schema: {},
+    create: (_, ctx) => ({
+      process: () => {},
+      onIdle(_silence, out) {
+        if (ctx.lane.id !== 'a' || !emits) return
+        emits = false
+        out.emit(new Message('closed', 'a'))
+      },
+    }),
+  }) as TransformPlugin
+  const w = world(
+    undefined,
+    {
+      ...fencing(),
+      claim: async () => ({ position: 3, state: [] }),
+      begin: async ({ id }) => ({
+        commit: async () => {
+          if (id === 'a' && silent) throw new UnknownOutcomeError('the answer was lost')
+        },
+        abort: async () => {},
+      }),
+    },
+    [onSilence],
+  )
+  const ended = w.run.run()
+  await w.pass(1000)
+  emits = true
+  await w.pass(5000)
+  expect(w.seeks.length).toBeGreaterThan(1)
+  expect(w.run.notReady().join()).toContain('the answer was lost')
+  silent = false
+  await w.pass(10_000)
+  expect(w.run.notReady()).toEqual([])
+  w.run.stop()
+  await w.pass(1000)
   await ended
 })

@@ -21,10 +21,14 @@ export interface ExpectedDeath {
 }
 
 export interface Block {
-  readonly step: object
+  readonly steps: readonly object[]
   readonly stateful: boolean
-  /** Undefined: gaps leave it as it is. */
+  /** The run stops at a gap where there is state. */
   readonly stopsAtGap?: boolean
+  /** Messages of several lanes may leave with one key. */
+  readonly mixesKeys?: boolean
+  /** When a window closes depends on when its lane was silent: `run` gives what goes in, and the oracle checks that it comes out. */
+  readonly closesWhenIdle?: { readonly name: string; readonly size: number }
   /** Puts what is to be dead-lettered into `dead`. */
   run(items: readonly Item[], dead: ExpectedDeath[]): Item[]
 }
@@ -64,7 +68,7 @@ const number = (value: unknown): number => {
 
 export function mapBlock(name: string): Block {
   return {
-    step: { name, map: { keep: true, fields: { tag: 'k + "/" + id', half: 'v > 50' } } },
+    steps: [{ name, map: { keep: true, fields: { tag: 'k + "/" + id', half: 'v > 50' } } }],
     stateful: false,
     run: perRecord(name, r => [{ ...r, value: { ...r.value, tag: `${r.value.k}/${r.value.id}`, half: number(r.value.v) > 50 } }]),
   }
@@ -72,7 +76,7 @@ export function mapBlock(name: string): Block {
 
 export function filterBlock(name: string): Block {
   return {
-    step: { name, filter: 'v > 20' },
+    steps: [{ name, filter: 'v > 20' }],
     stateful: false,
     run: perRecord(name, r => (number(r.value.v) > 20 ? [r] : [])),
   }
@@ -80,7 +84,7 @@ export function filterBlock(name: string): Block {
 
 export function dedupeBlock(name: string): Block {
   return {
-    step: { name, dedupe: { key: '[k, id]', ttl: '1d' } },
+    steps: [{ name, dedupe: { key: '[k, id]', ttl: '1d' } }],
     stateful: true,
     run(items) {
       const seen = new Set<string>()
@@ -119,7 +123,7 @@ export const tally = (stateful: boolean): TransformPlugin =>
 
 export function tallyBlock(name: string, stateful: boolean): Block {
   return {
-    step: { name, [stateful ? 'tally' : 'fragile']: {} },
+    steps: [{ name, [stateful ? 'tally' : 'fragile']: {} }],
     stateful,
     run(items) {
       const counts = new Map<string, number>()
@@ -135,85 +139,276 @@ export function tallyBlock(name: string, stateful: boolean): Block {
   }
 }
 
+export function unnestBlock(name: string): Block {
+  return {
+    steps: [{ name, unnest: { field: 'parts', as: 'part', keep: ['id', 'k', 'ts', 'v'] } }],
+    stateful: false,
+    run: perRecord(name, r => {
+      const { id, k, ts, v, parts } = r.value
+      if (!Array.isArray(parts) || v === undefined) throw new Error('a field is missing')
+      return parts.map(part => ({ ...r, value: { id, k, ts, v, part } }))
+    }),
+  }
+}
+
+export function groupBlock(name: string): Block {
+  return {
+    steps: [{ name, group: { field: 'parts', key: 'p', keep: ['id', 'k', 'ts', 'v'], key_as: 'p', as: 'items' } }],
+    stateful: false,
+    mixesKeys: true,
+    run: perRecord(name, r => {
+      const { id, k, ts, v, parts } = r.value
+      if (!Array.isArray(parts) || v === undefined) throw new Error('a field is missing')
+      const names: string[] = [...new Set(parts.map(part => part.p as string))]
+      return names.map(p => ({ ...r, key: p, value: { p, id, k, ts, v, items: parts.filter(part => part.p === p) } }))
+    }),
+  }
+}
+
+export function rekeyBlock(name: string): Block {
+  return {
+    steps: [{ name, rekey: 'k + "-" + id' }],
+    stateful: false,
+    run: perRecord(name, r => [{ ...r, key: `${r.value.k}-${r.value.id}` }]),
+  }
+}
+
+export function joinBlock(name: string, random: Random): Block {
+  const onMissing = pick(random, ['pass', 'drop', 'fail'])
+  const config = { table: 'has(value.f) && f == "table"', key: 'k', value: 'v', as: 'latest', on_missing: onMissing }
+  return {
+    steps: [{ name, join_latest: config }],
+    stateful: true,
+    stopsAtGap: true,
+    run(items, dead) {
+      const table = new Map<string, unknown>()
+      return perRecord(name, r => {
+        const { k, v, f } = r.value
+        if (f === 'table') {
+          table.set(k, number(v))
+          return []
+        }
+        const latest = table.get(k)
+        if (latest === undefined && onMissing === 'drop') return []
+        if (latest === undefined && onMissing === 'fail') throw new Error('missing')
+        return [{ ...r, value: { ...r.value, latest: latest ?? null } }]
+      })(items, dead)
+    },
+  }
+}
+
+type OnGap = 'mark' | 'withhold' | 'dead_letter' | 'stop'
+
+/** Event time of a lane and the holes in it, as docs/guide/time.md and `on_gap` have it. */
+class Watermark {
+  now = Number.NEGATIVE_INFINITY
+  private max = Number.NEGATIVE_INFINITY
+  private readonly holes: [from: number, to: number][] = []
+  private readonly lateness: number
+
+  constructor(lateness: number) {
+    this.lateness = lateness
+  }
+
+  gap(): void {
+    if (this.holes.at(-1)?.[1] !== Number.POSITIVE_INFINITY) this.holes.push([this.now, Number.POSITIVE_INFINITY])
+  }
+
+  see(time: number): void {
+    if (time <= this.max) return
+    this.max = time
+    const last = this.holes.at(-1)
+    if (last && last[1] === Number.POSITIVE_INFINITY) last[1] = time + this.lateness
+    this.now = Math.max(this.now, time - this.lateness)
+  }
+
+  /** @param reach how long before its start a record would still have belonged to it */
+  isWhole(start: number, end: number, reach: number): boolean {
+    return !this.holes.some(([from, to]) => end > from && start <= to + reach)
+  }
+}
+
 interface OpenWindow {
   readonly key: string
-  readonly start: number
-  readonly end: number
-  n: number
-  sum: number
-  ids: { id: string; time: number; at: number }[]
-  newest: number
+  start: number
+  end: number
+  entries: { id: string; v: number; time: number; at: number }[]
 }
+
+const byTime = (a: { time: number; at: number }, b: { time: number; at: number }): number => a.time - b.time || a.at - b.at
+
+interface WindowRules {
+  readonly lateness: number
+  readonly onLate: string
+  readonly onGap: OnGap
+  readonly reach: number
+  readonly accepts: (v: unknown) => boolean
+  /** The windows of a record, new ones included, and which of the open ones they replace; none: it is late. */
+  place(open: readonly OpenWindow[], key: string, time: number, watermark: number): { into: OpenWindow[]; replaced: OpenWindow[] }
+  result(window: OpenWindow): object
+}
+
+const windowed =
+  (name: string, rules: WindowRules): Block['run'] =>
+  (items, dead) => {
+    const out: Item[] = []
+    const watermark = new Watermark(rules.lateness)
+    let open: OpenWindow[] = []
+    let order = 0
+    for (const item of items) {
+      if (item.gap) {
+        watermark.gap()
+        continue
+      }
+      const { ts, v, k, id } = item.value
+      if (!rules.accepts(v)) {
+        dead.push({ offset: item.offset, step: name })
+        continue
+      }
+      watermark.see(ts)
+      const due = open.filter(w => w.end <= watermark.now)
+      open = open.filter(w => w.end > watermark.now)
+      for (const w of due.toSorted((a, b) => a.end - b.end || a.start - b.start || (a.key < b.key ? -1 : 1))) {
+        const whole = watermark.isWhole(w.start, w.end, rules.reach)
+        if (!whole && rules.onGap === 'dead_letter') dead.push({ offset: -1, step: name })
+        if (!whole && rules.onGap !== 'mark') continue
+        const value = { ...rules.result(w), ...(!whole && { incomplete: true }) }
+        out.push({ offset: -1, key: w.key, time: Math.max(...w.entries.map(e => e.time)), value })
+      }
+      const { into, replaced } = rules.place(open, k, ts, watermark.now)
+      open = open.filter(w => !replaced.includes(w) && !into.includes(w)).concat(into)
+      for (const w of into) w.entries.push({ id, v, time: ts, at: order })
+      order++
+      if (into.length === 0 && rules.onLate === 'dlq') dead.push({ offset: item.offset, step: name })
+    }
+    return out
+  }
+
+const aligned =
+  (size: number, every: number): WindowRules['place'] =>
+  (open, key, time, watermark) => {
+    const into: OpenWindow[] = []
+    for (let start = Math.floor(time / every) * every; start > time - size; start -= every) {
+      if (start + size <= watermark) continue
+      into.push(open.find(w => w.start === start && w.key === key) ?? { key, start, end: start + size, entries: [] })
+    }
+    return { into, replaced: [] }
+  }
+
+const sessions =
+  (gap: number): WindowRules['place'] =>
+  (open, key, time, watermark) => {
+    const touching = open.filter(w => w.key === key && time < w.end && w.start < time + gap)
+    if (touching.length === 0 && time + gap <= watermark) return { into: [], replaced: [] }
+    const start = Math.min(time, ...touching.map(w => w.start))
+    const end = Math.max(time + gap, ...touching.map(w => w.end))
+    return { into: [{ key, start, end, entries: touching.flatMap(w => w.entries) }], replaced: touching }
+  }
+
+const ON_GAP: readonly OnGap[] = ['mark', 'withhold', 'dead_letter', 'stop']
 
 export function windowBlock(name: string, random: Random): Block {
   const size = pick(random, [2000, 5000, 20_000])
-  const every = pick(random, [size, size, size / 2])
+  const shape = pick(random, ['tumbling', 'hopping', 'session', 'tumbling'])
   const lateness = pick(random, [0, 2000])
   const onLate = pick(random, ['drop', 'dlq'])
-  const onGap = pick(random, ['mark', 'withhold', 'dead_letter', 'stop'])
+  const onGap = pick(random, ON_GAP)
+  const shapes: Record<string, { config: object; place: WindowRules['place']; reach: number }> = {
+    tumbling: { config: { size: `${size}ms` }, place: aligned(size, size), reach: 0 },
+    hopping: { config: { size: `${size}ms`, every: `${size / 2}ms` }, place: aligned(size, size / 2), reach: 0 },
+    session: { config: { gap: `${size}ms` }, place: sessions(size), reach: size },
+  }
+  const { config, place, reach } = shapes[shape]
+  const rules: WindowRules = {
+    lateness,
+    onLate,
+    onGap,
+    reach,
+    accepts: v => typeof v === 'number',
+    place,
+    result: ({ key, start, end, entries }) => {
+      const sum = entries.reduce((n, e) => n + e.v, 0)
+      return { key, start, end, n: entries.length, sum, ids: entries.toSorted(byTime).map(e => e.id) }
+    },
+  }
+  const common = { by: 'k', time: 'ts', allowed_lateness: `${lateness}ms`, on_late: onLate, on_gap: onGap }
+  const aggregates = { n: { count: '*' }, sum: { sum: 'v' }, ids: { collect: 'id' } }
+  return {
+    steps: [{ name, window: { ...config, ...common, idle_timeout: '0s', aggregates } }],
+    stateful: true,
+    stopsAtGap: onGap === 'stop',
+    run: windowed(name, rules),
+  }
+}
+
+/** What silence closes is not computed: everything that goes in must come out, or go to the dead letters, once. */
+export function idleWindowBlock(name: string, random: Random): Block {
+  const size = pick(random, [2000, 5000])
   const config = {
     size: `${size}ms`,
-    ...(every !== size && { every: `${every}ms` }),
     by: 'k',
     time: 'ts',
+    allowed_lateness: '1s',
+    idle_timeout: pick(random, ['1s', '3s']),
+    on_late: 'dlq',
+    on_gap: 'withhold',
+    aggregates: { n: { count: '*' }, ids: { collect: 'id' } },
+  }
+  return {
+    steps: [{ name, window: config }],
+    stateful: true,
+    closesWhenIdle: { name, size },
+    run: items => [...items],
+  }
+}
+
+export function barsBlock(name: string, random: Random): Block {
+  const size = pick(random, [1000, 5000, 10_000])
+  const lateness = pick(random, [0, 2000])
+  const onLate = pick(random, ['drop', 'dlq'])
+  const onGap = pick(random, ON_GAP)
+  const interval = `${size / 1000}s`
+  const config = {
+    interval,
     allowed_lateness: `${lateness}ms`,
     idle_timeout: '0s',
     on_late: onLate,
     on_gap: onGap,
-    aggregates: { n: { count: '*' }, sum: { sum: 'v' }, ids: { collect: 'id' } },
+    fields: { symbol: 'k', price: 'v', volume: 'v' },
+  }
+  const rules: WindowRules = {
+    lateness,
+    onLate,
+    onGap,
+    reach: 0,
+    accepts: v => typeof v === 'number' && v > 0,
+    place: aligned(size, size),
+    result: ({ key, start, end, entries }) => {
+      const prices = entries.toSorted(byTime).map(e => e.v)
+      const volume = prices.reduce((n, v) => n + v, 0)
+      const [open, close] = [prices[0], prices.at(-1)]
+      return {
+        symbol: key,
+        interval,
+        start,
+        end,
+        open,
+        high: Math.max(...prices),
+        low: Math.min(...prices),
+        close,
+        volume,
+        count: prices.length,
+      }
+    },
   }
   return {
-    step: { name, window: config },
+    // The mean is rounded, which is not the question here.
+    steps: [
+      { name, bars: config },
+      { name: `${name}-rest`, map: { keep: true, drop: ['vwap'] } },
+    ],
     stateful: true,
     stopsAtGap: onGap === 'stop',
-    run(items, dead) {
-      const out: Item[] = []
-      const open = new Map<string, OpenWindow>()
-      const holes: [from: number, to: number][] = []
-      let max = Number.NEGATIVE_INFINITY
-      let watermark = Number.NEGATIVE_INFINITY
-      let order = 0
-      for (const item of items) {
-        if (item.gap) {
-          if (holes.at(-1)?.[1] !== Number.POSITIVE_INFINITY) holes.push([watermark, Number.POSITIVE_INFINITY])
-          continue
-        }
-        const { ts, v, k, id } = item.value
-        if (typeof v !== 'number') {
-          dead.push({ offset: item.offset, step: name })
-          continue
-        }
-        if (ts > max) {
-          max = ts
-          if (holes.length > 0 && holes.at(-1)![1] === Number.POSITIVE_INFINITY) holes.at(-1)![1] = ts + lateness
-          watermark = Math.max(watermark, ts - lateness)
-          const due = [...open.values()].filter(w => w.end <= watermark)
-          due.sort((a, b) => a.end - b.end || a.start - b.start || (a.key < b.key ? -1 : 1))
-          for (const w of due) {
-            open.delete(`${w.start} ${w.key}`)
-            const hole = holes.some(([from, to]) => w.end > from && w.start <= to)
-            if (hole && onGap === 'dead_letter') dead.push({ offset: -1, step: name })
-            if (hole && onGap !== 'mark') continue
-            const ids = w.ids.toSorted((a, b) => a.time - b.time || a.at - b.at).map(i => i.id)
-            const value = { key: w.key, start: w.start, end: w.end, n: w.n, sum: w.sum, ids, ...(hole && { incomplete: true }) }
-            out.push({ offset: -1, key: w.key, time: w.newest, value })
-          }
-        }
-        let placed = false
-        for (let start = Math.floor(ts / every) * every; start > ts - size; start -= every) {
-          if (start + size <= watermark) continue
-          placed = true
-          const id_ = `${start} ${k}`
-          let w = open.get(id_)
-          if (!w) open.set(id_, (w = { key: k, start, end: start + size, n: 0, sum: 0, ids: [], newest: ts }))
-          w.n++
-          w.sum += v
-          w.ids.push({ id, time: ts, at: order++ })
-          w.newest = Math.max(w.newest, ts)
-        }
-        if (!placed && onLate === 'dlq') dead.push({ offset: item.offset, step: name })
-      }
-      return out
-    },
+    run: windowed(name, rules),
   }
 }

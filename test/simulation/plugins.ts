@@ -21,6 +21,7 @@ import {
   UnknownOutcomeError,
   type WriteContext,
 } from '../../src/contract/plugin.ts'
+import { positionsOf } from '../../src/connectors/http/sink/parcels.ts'
 import { stateOwner } from '../../src/kit/state-owner.ts'
 import type { Process } from './scheduler.ts'
 import { type DeadRow, type LaneLog, type Reading, type Row, SESSION, type SimRecord, type SimTransaction, type World } from './world.ts'
@@ -34,6 +35,8 @@ export interface SourceTraits {
   /** Where positions and outputs are committed together: by the source's system, by the sink's, nowhere. */
   readonly transactions: 'source' | 'sink' | 'none'
   readonly maxBatch: number
+  /** How often its own offsets are committed where a checkpoint decides, ms. */
+  readonly notifyInterval: number | undefined
 }
 
 interface Held extends Reading {
@@ -255,7 +258,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
       beat()
     },
 
-    commitNotifyInterval: undefined,
+    commitNotifyInterval: traits.notifyInterval,
 
     async read(signal): Promise<Batch> {
       for (;;) {
@@ -412,9 +415,10 @@ export function simSink(world: World, process: Process, { name, kind, keepsPosit
           const { lane, transaction } = context
           const rows: Row[] = []
           const refused = new Map<number, Error>()
+          const ids = positionsOf(messages, lane.id)
           messages.forEach((m, i) => {
             if ((m.value as { f?: string } | null)?.f === 'refuse') refused.set(i, new DataError('the sink refuses it'))
-            else rows.push({ sink: name, lane: lane.id, key: m.key, text: String(m.encode()) })
+            else rows.push({ sink: name, lane: lane.id, key: m.key, text: String(m.encode()), id: ids[i]! })
           })
           const tx = transaction as unknown as SimTransaction | undefined
           if (tx) {

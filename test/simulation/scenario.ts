@@ -1,6 +1,19 @@
 /** A pipeline, its input, and everything that goes wrong, made from a seed. */
 import { seeded } from '../support/random.ts'
-import { type Block, dedupeBlock, filterBlock, mapBlock, tallyBlock, windowBlock } from './blocks.ts'
+import {
+  barsBlock,
+  type Block,
+  dedupeBlock,
+  filterBlock,
+  groupBlock,
+  idleWindowBlock,
+  joinBlock,
+  mapBlock,
+  rekeyBlock,
+  tallyBlock,
+  unnestBlock,
+  windowBlock,
+} from './blocks.ts'
 import type { SinkTraits, SourceTraits } from './plugins.ts'
 import { type Faults, type Peer, START, type Storm } from './world.ts'
 
@@ -14,7 +27,7 @@ export interface Arrival {
 
 export interface Mishap {
   readonly at: number
-  readonly kind: 'kill' | 'stop' | 'freeze' | 'clock' | 'rebalance' | 'retention'
+  readonly kind: 'kill' | 'stop' | 'freeze' | 'clock' | 'rebalance' | 'retention' | 'recreate' | 'reset'
   /** Number of the process, or of the lane. */
   readonly target: number
   /** ms */
@@ -50,16 +63,18 @@ export function scenarioOf(seed: number): Scenario {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]
 
   const delivery = chance(0.6) ? 'exactly_once' : 'at_least_once'
-  const blocks = chainOf(random)
+  const blocks = chainOf(random, delivery === 'exactly_once')
   const lanes = Array.from({ length: between(1, 3) }, (_, i) => `in/${i}`)
   const source: SourceTraits = {
     transactions: chance(0.7) ? 'source' : delivery === 'exactly_once' ? 'sink' : 'none',
     maxBatch: between(1, 20),
+    notifyInterval: pick([undefined, 1000]),
   }
+  const mixed = blocks.some(b => b.mixesKeys)
   const sinks: SinkTraits[] = [
     {
       name: 'out',
-      kind: delivery === 'exactly_once' ? 'transaction' : pick(['transaction', 'upsert', 'append'] as const),
+      kind: delivery === 'exactly_once' ? 'transaction' : pick(['transaction', 'append', mixed ? 'append' : 'upsert'] as const),
       keepsPositions: source.transactions === 'sink',
     },
   ]
@@ -73,7 +88,7 @@ export function scenarioOf(seed: number): Scenario {
     shutdown_timeout: '8s',
     retry: { initial_delay: '50ms', max_delay: '2s', breaker_failures: 5, breaker_reset: '1s' },
     sources: [{ name: 'in', sim: {}, keyed_by: 'k' }],
-    transforms: blocks.map(b => b.step),
+    transforms: blocks.flatMap(b => b.steps),
     sinks: sinks.map(({ name }) => ({ name, [`sim_${name}`]: {} })),
     dlq: { sim_queue: {} },
   }
@@ -104,16 +119,23 @@ export function scenarioOf(seed: number): Scenario {
   }
 }
 
-function chainOf(random: () => number): Block[] {
+function chainOf(random: () => number, once: boolean): Block[] {
   const chance = (p: number): boolean => random() < p
   const blocks: Block[] = []
   const name = (what: string): string => `${what}${blocks.length}`
-  if (chance(0.4)) blocks.push(mapBlock(name('map')))
-  if (chance(0.4)) blocks.push(tallyBlock(name('fragile'), false))
-  if (chance(0.3)) blocks.push(filterBlock(name('filter')))
-  if (chance(0.4)) blocks.push(dedupeBlock(name('dedupe')))
-  if (chance(0.4)) blocks.push(tallyBlock(name('tally'), true))
-  if (chance(0.4)) blocks.push(windowBlock(name('window'), random))
+  if (chance(0.35)) blocks.push(mapBlock(name('map')))
+  if (chance(0.35)) blocks.push(tallyBlock(name('fragile'), false))
+  if (chance(0.25)) blocks.push(filterBlock(name('filter')))
+  if (chance(0.35)) blocks.push(dedupeBlock(name('dedupe')))
+  if (chance(0.2)) blocks.push(joinBlock(name('join'), random))
+  if (chance(0.35)) blocks.push(tallyBlock(name('tally'), true))
+  const last = random()
+  if (last < 0.1) blocks.push(unnestBlock(name('unnest')))
+  else if (last < 0.2) blocks.push(groupBlock(name('group')))
+  else if (last < 0.3) blocks.push(rekeyBlock(name('rekey')))
+  else if (last < 0.55) blocks.push(windowBlock(name('window'), random))
+  else if (last < 0.7) blocks.push(barsBlock(name('bars'), random))
+  else if (last < 0.8 && once) blocks.push(idleWindowBlock(name('idle'), random))
   return blocks
 }
 
@@ -124,6 +146,7 @@ function arrivalsOf(random: () => number, lanes: readonly string[]): Arrival[] {
     const keys = Array.from({ length: between(1, 4) }, (_, i) => `${l}${'abcd'[i]}`)
     const count = between(20, 150)
     const poison = random() < 0.5 ? 0.08 : 0
+    const nested = random() < 0.6
     const disorder = random() < 0.5 ? 3000 : 0
     let at = START + between(0, 2000)
     const sent: { value: { id: string; k: string; ts: number }; payload: Buffer }[] = []
@@ -137,8 +160,15 @@ function arrivalsOf(random: () => number, lanes: readonly string[]): Arrival[] {
       const k = keys[between(0, keys.length - 1)]
       const ts = Math.round(at - random() * disorder - (random() < 0.02 ? 30_000 : 0))
       const roll = random()
-      const f = roll < poison / 2 ? 'boom' : roll < poison ? 'refuse' : undefined
-      const value = { id: `${l}-${i}`, k, ts, ...(random() < poison / 3 ? {} : { v: between(0, 99) }), ...(f && { f }) }
+      const f = roll < poison / 2 ? 'boom' : roll < poison ? 'refuse' : roll > 0.93 ? 'table' : undefined
+      const value = {
+        id: `${l}-${i}`,
+        k,
+        ts,
+        ...(random() < poison / 3 ? {} : { v: between(0, 99) }),
+        ...(f && { f }),
+        ...(nested && { parts: partsOf(between) }),
+      }
       const payload = random() < poison / 3 ? Buffer.from(`{"broken": ${i}`) : Buffer.from(JSON.stringify(value))
       sent.push({ value, payload })
       arrivals.push({ at, lane, key: k, payload, time: ts })
@@ -147,16 +177,25 @@ function arrivalsOf(random: () => number, lanes: readonly string[]): Arrival[] {
   return arrivals.toSorted((a, b) => a.at - b.at)
 }
 
+const partsOf = (between: (from: number, to: number) => number): object[] =>
+  Array.from({ length: between(0, 3) }, () => ({ p: 'xyz'[between(0, 2)], q: between(0, 9) }))
+
 function mishapsOf(random: () => number, processes: number, lanes: number): Mishap[] {
   const between = (from: number, to: number): number => from + Math.floor(random() * (to - from + 1))
   const kinds = ['kill', 'kill', 'kill', 'stop', 'freeze', 'freeze', 'clock', 'rebalance'] as const
-  return Array.from({ length: between(1, 10) }, (): Mishap => {
+  const mishaps = Array.from({ length: between(1, 10) }, (): Mishap => {
     const kind = kinds[between(0, kinds.length - 1)]
     const target = between(0, processes - 1)
     const at = START + between(500, TROUBLE - 1000)
     if (kind === 'clock') return { at, kind, target, duration: [-86_400_000, -3_600_000, 3_600_000, 86_400_000][between(0, 3)] }
     return { at, kind, target, duration: between(100, 15_000) }
-  }).concat(
-    random() < 0.25 ? [{ at: START + between(5000, TROUBLE - 5000), kind: 'retention', target: between(0, lanes - 1), duration: 0 }] : [],
-  )
+  })
+  const some = (probability: number, kind: Mishap['kind']): void => {
+    if (random() < probability)
+      mishaps.push({ at: START + between(5000, TROUBLE - 5000), kind, target: between(0, lanes - 1), duration: between(100, 5000) })
+  }
+  some(0.25, 'retention')
+  some(0.1, 'recreate')
+  some(0.2, 'reset')
+  return mishaps
 }

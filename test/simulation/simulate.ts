@@ -168,7 +168,9 @@ class Simulation {
     const { world } = this
     const again = (): void => void world.scheduler.after(1000, () => !this.closing && slot.ended && this.start(slot))
     const halts = this.scenario.blocks.some(b => b.stopsAtGap)
-    if (error instanceof StateError && halts && /were deleted before they were read/.test(error.message)) {
+    const isTold =
+      /has been deleted and made anew/.test(error.message) || (halts && /were deleted before they were read/.test(error.message))
+    if (error instanceof StateError && isTold) {
       slot.fresh = true
       return again()
     }
@@ -187,6 +189,17 @@ class Simulation {
       // Around what was committed: some of it was not read yet.
       return world.truncate(log.id, Math.max(0, world.positionOf(log.id) + world.between(-10, 20)))
     }
+    if (kind === 'reset') {
+      const log = [...world.lanes.values()][target]
+      if (log.position === undefined || world.options.decides === 'source') return
+      world.trace(`another program sets the offset of the group for ${log.id}`)
+      world.group.committed.set(log.id, { position: world.between(0, log.records.length), owner: null })
+      return
+    }
+    if (kind === 'recreate') {
+      for (const slot of this.slots) this.kill(slot, duration)
+      return world.recreate([...world.lanes.keys()][target])
+    }
     const slot = this.slots[target]
     const { process, run } = slot
     if (slot.ended) return
@@ -197,19 +210,30 @@ class Simulation {
       world.trace(`${process.name} is frozen for ${duration / 1000} s`)
       process.frozenUntil = Math.max(process.frozenUntil, world.scheduler.time + duration)
     } else {
-      const restart = (): void => void world.scheduler.after(duration, () => slot.ended && !this.closing && this.start(slot))
-      world.trace(kind === 'kill' ? `${process.name} is killed` : `${process.name} gets SIGTERM`)
-      if (kind === 'kill') {
-        process.dead = true
-        slot.ended = true
-        restart()
-      } else {
+      if (kind === 'kill') this.kill(slot, duration)
+      else {
+        world.trace(`${process.name} gets SIGTERM`)
+        const restart = (): void => this.restart(slot, duration)
         slot.hurried = !world.calm
         run!.stop()
         const poll = (): void => (slot.process !== process ? undefined : slot.ended ? restart() : void world.scheduler.after(500, poll))
         poll()
       }
     }
+  }
+
+  private kill(slot: Slot, duration: number): void {
+    if (slot.ended) return
+    this.world.trace(`${slot.process.name} is killed`)
+    slot.process.dead = true
+    slot.ended = true
+    this.restart(slot, duration)
+  }
+
+  private restart(slot: Slot, duration: number): void {
+    this.world.scheduler.after(duration, () => {
+      if (slot.ended && !this.closing) this.start(slot)
+    })
   }
 }
 

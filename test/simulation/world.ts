@@ -39,6 +39,8 @@ export interface Row {
   readonly lane: string
   readonly key: string | null
   readonly text: string
+  /** As the `http` sink names it in its idempotency key: equal when it is written again. */
+  readonly id: string
 }
 
 export interface DeadRow {
@@ -64,6 +66,7 @@ export interface Reading {
 
 /** A stretch of a lane with one state: a new one begins where state was dropped. */
 export interface Segment {
+  readonly records: readonly SimRecord[]
   /** Offsets in the order of processing; null: records are missing here. */
   readonly offsets: (number | null)[]
   readonly from: number
@@ -71,7 +74,9 @@ export interface Segment {
 
 export class LaneLog {
   readonly id: string
-  readonly records: SimRecord[] = []
+  records: SimRecord[] = []
+  /** Of topics that were deleted. */
+  readonly former: SimRecord[][] = []
   /** Offset of the oldest record. */
   start = 0
   /** Counts deletions of the topic. */
@@ -313,6 +318,18 @@ export class World {
     this.trace(`retention deletes ${lane} up to ${log.start}`)
   }
 
+  /** The topic is deleted and made anew; what a group remembers of it is deleted with it. */
+  recreate(lane: string): void {
+    const log = this.lanes.get(lane)!
+    log.former.push(log.records)
+    log.records = []
+    log.start = 0
+    log.incarnation++
+    this.group.committed.delete(lane)
+    if (this.options.decides === 'source') log.segments.push({ records: log.records, offsets: [], from: 0 })
+    this.trace(`${lane} is deleted and made anew`)
+  }
+
   /** Resolves when something was appended, or after `ms`, whichever is first. */
   change(process: Process, ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -375,10 +392,10 @@ export class World {
     const before = log.segments.length === 0 && reading ? reading.base : this.positionOf(lane)
     this.trace(`${process.name} commits ${lane} at ${position}`)
     if (reading === undefined) {
-      log.segments.push({ offsets: [], from: position })
+      log.segments.push({ records: log.records, offsets: [], from: position })
       return
     }
-    if (log.segments.length === 0) log.segments.push({ offsets: [], from: reading.base })
+    if (log.segments.length === 0) log.segments.push({ records: log.records, offsets: [], from: reading.base })
     const { offsets } = log.segments.at(-1)!
     if (position < before) return this.violate(`${lane}: the position moved back from ${before} to ${position}`)
     if (position > reading.next) return this.violate(`${lane}: position ${position} was committed, read was up to ${reading.next}`)
