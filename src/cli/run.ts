@@ -150,11 +150,11 @@ function onSignals(handles: readonly PipelineHandle[], log: Logger): () => void 
     // How it ends, `completed` says.
     for (const handle of handles) void handle.stop().catch(() => {})
   }
-  process.on('SIGTERM', onSignal)
-  process.on('SIGINT', onSignal)
+  // A terminal that closes sends SIGHUP.
+  const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+  for (const signal of signals) process.on(signal, onSignal)
   return () => {
-    process.off('SIGTERM', onSignal)
-    process.off('SIGINT', onSignal)
+    for (const signal of signals) process.off(signal, onSignal)
   }
 }
 

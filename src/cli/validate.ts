@@ -1,9 +1,10 @@
 /** `runner validate FILE|DIR|GLOB...`: reports all problems of all files at once. Needs no network. */
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import { print } from './command.ts'
-import { loadPipeline } from '../config/load.ts'
+import { NO_FILES } from '../config/env.ts'
+import { type LoadOptions, loadPipeline } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
 import { setOption } from './options.ts'
 import { findFiles } from './validate/files.ts'
@@ -26,6 +27,7 @@ export function register(program: Command): void {
     .option('--format <format>', 'text, json, sarif or github', checkFormat, 'text')
     .addOption(setOption('override a value, e.g. sinks[0].kafka.topic=bars.test'))
     .option('--strict', 'warnings count as problems')
+    .option('--no-plugins', 'for files that are not trusted: load no plugins, read no ${file:}')
     .option('-q, --quiet', 'text: print nothing for files without problems')
     .addHelpText(
       'after',
@@ -41,6 +43,8 @@ export interface ValidateFlags {
   readonly set?: readonly string[]
   readonly strict?: boolean
   readonly quiet?: boolean
+  /** False: neither code nor other files that the file names. */
+  readonly plugins?: boolean
 }
 
 function checkFormat(value: string): Format {
@@ -65,25 +69,35 @@ export async function validate(paths: readonly string[], flags: ValidateFlags): 
   return results.every(r => r.ok) ? EXIT.ok : EXIT.config
 }
 
-async function validateFile(file: string, { set, strict }: ValidateFlags, found: (pipeline: Pipeline) => void): Promise<FileResult> {
+async function validateFile(
+  file: string,
+  { set, strict, plugins }: ValidateFlags,
+  found: (pipeline: Pipeline) => void,
+): Promise<FileResult> {
+  const env = plugins === false ? { ...process.env, [NO_FILES]: true as const } : process.env
+  const options: LoadOptions = { env, noPlugins: plugins === false }
   const isTest = /\.test\.ya?ml$/.test(file)
   const { problems } = isTest
-    ? await (await import('./validate/test-file.ts')).validateTestFile(file)
+    ? await (await import('./validate/test-file.ts')).validateTestFile(file, options)
     : (await isCatalogue(file))
-      ? await (await import('../operations/catalogue.ts')).loadCatalogue(file)
-      : await load(file, set, found)
+      ? await (await import('../operations/catalogue.ts')).loadCatalogue(file, env)
+      : await load(file, { ...options, set }, found)
   return { file, ok: !problems.some(p => strict === true || p.severity === 'error'), problems }
 }
 
-async function load(file: string, set: ValidateFlags['set'], found: (pipeline: Pipeline) => void): ReturnType<typeof loadPipeline> {
-  const loaded = await loadPipeline(file, { set })
+async function load(file: string, options: LoadOptions, found: (pipeline: Pipeline) => void): ReturnType<typeof loadPipeline> {
+  const loaded = await loadPipeline(file, options)
   if (loaded.pipeline) found(loaded.pipeline)
   return loaded
 }
 
 /** Topic catalogues are checked, too. What cannot be read is left to the loader, which says why. */
 async function isCatalogue(file: string): Promise<boolean> {
-  const text = await readFile(file, 'utf8').catch(() => '')
+  const isFile = await stat(file).then(
+    s => s.isFile(),
+    () => false,
+  )
+  const text = isFile ? await readFile(file, 'utf8').catch(() => '') : ''
   return /^topics[ \t]*:/m.test(text) && !/^(name|sources|sinks)[ \t]*:/m.test(text)
 }
 

@@ -6,7 +6,10 @@ import { spanInScalar } from './scalar.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import type { Path, ScalarNode, Substitution, TreeNode } from './tree.ts'
 
-export type Env = Readonly<Record<string, string | undefined>>
+/** In an environment: `${file:path}` is not read. */
+export const NO_FILES = Symbol('no files')
+
+export type Env = Readonly<Record<string, string | undefined>> & { readonly [NO_FILES]?: true }
 
 const MAX_FILE = 65_536
 
@@ -75,7 +78,10 @@ interface Value {
 }
 
 function reference(body: string, start: number, end: number, env: Env, base: string): Value | EnvError {
-  if (body.startsWith('file:')) return readSecret(body.slice(5), start, end, base)
+  if (body.startsWith('file:')) {
+    if (env[NO_FILES]) return { code: 'CONFIG_ENV_FILE', start, end, message: 'with --no-plugins, ${file:…} is not read' }
+    return readSecret(body.slice(5), start, end, base)
+  }
   const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([^]*))?$/.exec(body)
   if (!match) return syntax(start, end, `\${${body}} is neither \${VAR}, \${VAR:-default} nor \${file:/path}`)
   const [, name, fallback] = match

@@ -2,6 +2,7 @@
 import { styleText } from 'node:util'
 import type { Problem } from './model.ts'
 import { excerptOf } from './problems.ts'
+import { printable } from '../kit/text/printable.ts'
 import { OBJECT } from './tree.ts'
 
 export interface TextOptions {
@@ -19,17 +20,24 @@ export function formatText(problems: readonly Problem[], options: TextOptions = 
     .map(p => {
       const inObject = p.file === OBJECT
       const place = inObject ? p.path || 'the object' : `${p.file}:${p.line}:${p.column}`
-      const path = p.path === '' || inObject ? '' : paint('dim', ` (at ${p.path})`)
+      const path = p.path === '' || inObject ? '' : paint('dim', ` (at ${harmless(p.path)})`)
       const warning = p.severity === 'warning' ? `${paint('yellow', 'warning')} ` : ''
-      const head = `${paint('bold', place)} ${warning}${paint(p.severity === 'error' ? 'red' : 'yellow', p.code)} ${p.message}${path}`
+      const message = harmless(p.message)
+      const head = `${paint('bold', harmless(place))} ${warning}${paint(p.severity === 'error' ? 'red' : 'yellow', p.code)} ${message}${path}`
       const meant =
         p.suggestion === undefined
           ? ''
-          : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : p.severity === 'warning' ? 'write' : 'did you mean'}: ${paint('green', p.suggestion)}`
+          : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : p.severity === 'warning' ? 'write' : 'did you mean'}: ${paint('green', harmless(p.suggestion))}`
       return `${head}${inObject ? '' : caret(p, paint)}${meant}\n`
     })
     .join('\n')
 }
+
+/** Nothing that a terminal or the runner of a workflow would obey: a command of that stands at the beginning of a line, or after `##`. */
+const harmless = (text: string): string =>
+  printable(text)
+    .replaceAll(/^(\s*)::/gm, '$1\\::')
+    .replaceAll('##[', '#\\#[')
 
 function caret(p: Problem, paint: (format: 'red' | 'dim', text: string) => string): string {
   const line = excerptOf(p)
@@ -37,7 +45,11 @@ function caret(p: Problem, paint: (format: 'red' | 'dim', text: string) => strin
   const number = String(p.line).padStart(5)
   // A long line is shown around the place.
   const from = p.column > MAX_WIDTH - 40 ? p.column - 60 : 0
-  const shown = line.slice(from, from + MAX_WIDTH)
+  // One character for one, so that the caret stands right.
+  const shown = line
+    .slice(from, from + MAX_WIDTH)
+    .replaceAll(/[^\P{Cc}\t]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd')
+    .replaceAll('##[', '#\ufffd[')
   const width = (p.endLine === p.line ? p.endColumn : line.length + 1) - p.column
   const start = p.column - 1 - from
   // Tabs stay tabs, so that the caret stands right whatever their width.

@@ -30,6 +30,8 @@ export interface LoadOptions {
   readonly forDlq?: boolean
   /** Folder that relative paths in the pipeline start from. Default: that of the file. */
   readonly base?: string
+  /** Those under `plugins:` are not loaded: the file is not trusted. */
+  readonly noPlugins?: boolean
   /** Plugins of the program, beside those under `plugins:`. */
   readonly plugins?: readonly Plugin[]
 }
@@ -130,7 +132,15 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   const registry = new Registry()
   for (const plugin of options.plugins ?? []) await registry.addGiven(plugin, root.span, problems)
   const own = root.entries.get('plugins')?.value
-  if (own?.kind === 'seq') await registry.addListed(own, base, problems)
+  if (own?.kind === 'seq' && own.items.length > 0 && options.noPlugins) {
+    registry.incomplete = true
+    problems.warn(
+      'CONFIG_PLUGIN_FILE',
+      own.span,
+      ['plugins'],
+      'with --no-plugins, these plugins are not loaded, and their steps are not checked',
+    )
+  } else if (own?.kind === 'seq') await registry.addListed(own, base, problems)
   else if (own) registry.incomplete = true
   const { value } = await checkFrame(root, env, base, problems)
   const steps = await checkSteps(root, { registry, env, base, problems })

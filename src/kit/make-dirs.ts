@@ -1,17 +1,40 @@
-import { mkdirSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 
 /** Makes a directory and those above it. Node's own `recursive: true` tries for ever where a file system answers ENOENT, as /proc does. */
-export function makeDirs(path: string): void {
-  if (made(path)) return
-  makeDirs(dirname(path))
-  if (!made(path)) mkdirSync(path)
+export function makeDirs(path: string, mode = 0o777): void {
+  if (made(path, mode)) return
+  makeDirs(dirname(path), mode)
+  if (!made(path, mode)) mkdirSync(path, { mode })
+}
+
+/** State has records in it: directories that only this user can enter. The default state directory of an earlier version is closed to others, too. */
+export function makePrivateDirs(path: string): void {
+  makeDirs(path, 0o700)
+  const own = resolve('.runner')
+  if (process.env.RUNNER_STATE_DIR || !`${resolve(path)}/`.startsWith(`${own}/`)) return
+  const { mode, uid } = statSync(own)
+  if ((mode & 0o077) !== 0 && uid === process.getuid?.()) chmodSync(own, 0o700)
+}
+
+/** Makes an empty file that only this user can read, where there is none. One that is there is never opened: closing it would end locks on it. */
+export function makePrivateFile(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (found) {
+    if (found.isFile() && (found.mode & 0o077) !== 0 && found.uid === process.getuid?.()) chmodSync(path, 0o600)
+    return
+  }
+  try {
+    closeSync(openSync(path, 'wx', 0o600))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
 }
 
 /** False: what is above it is missing. @throws {Error} as of `mkdir`. */
-function made(path: string): boolean {
+function made(path: string, mode: number): boolean {
   try {
-    mkdirSync(path)
+    mkdirSync(path, { mode })
     return true
   } catch (error) {
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return true

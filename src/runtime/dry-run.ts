@@ -1,5 +1,6 @@
 /** `--dry-run`: reads and transforms as the file says, prints what would be written, writes and commits nothing. */
 import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
+import { oneLine } from '../kit/text/printable.ts'
 import { defineSink, type Message, type SinkPlugin } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep } from '../config/model.ts'
 
@@ -21,7 +22,7 @@ function previewSink(label: string, write: (line: string) => void): SinkPlugin {
     reason: 'prints only',
     create: () => ({
       async write(messages: readonly Message[]) {
-        for (const m of messages) write(`${label}  ${m.key ?? '-'}  ${m.encode()?.toString() ?? '(tombstone)'}${why(m)}`)
+        for (const m of messages) write(`${label}  ${oneLine(m.key ?? '-')}  ${oneLine(m.encode()?.toString() ?? '(tombstone)')}${why(m)}`)
       },
     }),
   })
@@ -29,5 +30,5 @@ function previewSink(label: string, write: (line: string) => void): SinkPlugin {
 
 const why = (m: Message): string => {
   const reason = m.headers?.findLast(([name]) => name === DLQ_HEADERS.message)
-  return reason ? `  # ${reason[1]}` : ''
+  return reason ? `  # ${oneLine(String(reason[1]))}` : ''
 }

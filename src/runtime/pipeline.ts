@@ -32,6 +32,8 @@ const DEFAULT_STATE_LIMIT = getHeapStatistics().heap_size_limit / 2
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`
 /** Closing takes no longer, ms: a peer that does not answer must not keep the process. */
 const CLOSE_BUDGET = 5000
+/** For opening and closing what has not opened when the run is to stop, ms each. */
+const OPENING_GRACE = 600
 
 export class PipelineRun {
   readonly built: Built
@@ -45,6 +47,7 @@ export class PipelineRun {
   private readonly reading = new AbortController()
   private readonly writing = new AbortController()
   private readonly failed = Promise.withResolvers<void>()
+  private readonly leftOpening = Promise.withResolvers<void>()
   private failure: Error | undefined
   private stopping = false
   private cancelTick: (() => void) | undefined
@@ -83,7 +86,7 @@ export class PipelineRun {
     const release = useLimits(this.built.pipeline.limits)
     try {
       // What hangs (a plugin that never answers) is left behind once the run has failed or its deadline has passed.
-      await Promise.race([this.work(), this.failed.promise])
+      await Promise.race([this.work(), this.failed.promise, this.leftOpening.promise])
       this.cancelDeadline?.()
       await this.close()
     } finally {
@@ -109,7 +112,11 @@ export class PipelineRun {
         new Error(`not drained within shutdown_timeout (${budget} ms): what was in flight is not committed and will be read again`),
       ),
     )
-    if (!this.opened) this.opening.abort(new Error('stopping'))
+    if (!this.opened) {
+      this.opening.abort(new Error('stopping'))
+      // Nothing is read yet: a peer that does not answer is not waited for.
+      this.options.clock.after(OPENING_GRACE, () => void (this.opened || this.leftOpening.resolve()))
+    }
     this.reading.abort(new Error('stopping'))
   }
 
@@ -291,7 +298,7 @@ export class PipelineRun {
   private async close(): Promise<void> {
     this.cancelTick?.()
     this.cancelPatience?.()
-    const budget = Math.min(CLOSE_BUDGET, this.built.pipeline.shutdown_timeout)
+    const budget = this.opened || !this.stopping ? Math.min(CLOSE_BUDGET, this.built.pipeline.shutdown_timeout) : OPENING_GRACE
     const mistake = await closeAll(this.closings(), budget, this.options.clock, this.options.log)
     if (this.failure && mistake) this.options.log.warn({}, mistake.message)
     this.failure ??= mistake

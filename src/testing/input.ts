@@ -1,5 +1,5 @@
 /** What a test's `input` step puts in: records written in the test file, or read from a file beside it. */
-import { readFileSync } from 'node:fs'
+import { readRegular } from '../kit/read-regular.ts'
 import { join } from 'node:path'
 import type { Problems } from '../config/problems.ts'
 import type { Path } from '../config/tree.ts'
@@ -60,7 +60,7 @@ export class InputReader {
   private content(path: Path): Buffer[] {
     const file = join(this.source.base, String(this.source.value(path)))
     try {
-      return [readFileSync(file)]
+      return [readRegular(file)]
     } catch (error) {
       this.problems.add('CONFIG_VALUE', this.source.span(path), path, `${file} cannot be read: ${(error as Error).message}`)
       return []

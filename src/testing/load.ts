@@ -1,5 +1,5 @@
 /** A test file from disk: parsed, judged by its schema, turned into what the engine runs. Problems carry their place, as for a pipeline file. */
-import { readFileSync } from 'node:fs'
+import { readRegular } from '../kit/read-regular.ts'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { diagnose } from '../config/diagnose.ts'
@@ -89,7 +89,7 @@ function pipelineName(file: string, root: TreeNode): string {
 
 function readText(file: string): string | Error {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file))
+    return new TextDecoder('utf-8', { fatal: true }).decode(readRegular(file))
   } catch (error) {
     return error as Error
   }

@@ -2,6 +2,9 @@
 import type { ClientOptions, WebSocket } from 'ws'
 import type { ReconnectReason } from './counters.ts'
 
+/** Bytes of answers that the peer has not taken. */
+const MAX_UNREAD = 1024 * 1024
+
 export interface ConnectionOptions {
   readonly url: string
   readonly client: ClientOptions
@@ -36,11 +39,12 @@ export class Connection {
   constructor(Client: typeof WebSocket, options: ConnectionOptions, events: ConnectionEvents) {
     this.options = options
     this.events = events
-    const socket = (this.socket = new Client(options.url, options.client))
+    const socket = (this.socket = new Client(options.url, { ...options.client, autoPong: false }))
     socket.on('open', () => this.opened())
     socket.on('message', (data: Buffer) => {
       if (!this.over) events.frame(data)
     })
+    socket.on('ping', (data: Buffer) => this.pong(data))
     socket.on('pong', () => (this.pinged = false))
     socket.on('error', (error: Error & { code?: string }) =>
       this.end(error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' ? 'too_large' : 'error', explain(error)),
@@ -103,6 +107,12 @@ export class Connection {
       // A peer that does not answer the goodbye must not keep the process.
       setTimeout(() => this.socket.terminate(), 500).unref()
     } else this.socket.terminate()
+  }
+
+  /** A peer that sends pings and does not read the answers must not fill the memory. */
+  private pong(data: Buffer): void {
+    if (this.socket.bufferedAmount > MAX_UNREAD) this.end('error', 'the peer sends pings and does not read the answers')
+    else if (this.isOpen) this.socket.pong(data)
   }
 
   private shut(): void {

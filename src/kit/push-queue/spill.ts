@@ -58,7 +58,7 @@ export class Spill {
     if (segment === undefined || segment.size >= SEGMENT_BYTES) {
       this.closeWriting()
       segment = new Segment(join(this.dir!, `${String(chunk.first).padStart(17, '0')}-${this.names++}.seg`))
-      segment.fd = openSync(segment.path, 'wx')
+      segment.fd = openSync(segment.path, 'wx', 0o600)
       this.segments.add(segment)
       this.writing = segment
     }
@@ -107,7 +107,7 @@ export class Spill {
 
   /** Records before this one are not to come again after a crash. */
   markDone(seq: number): void {
-    if (this.dir !== undefined) writeFileSync(join(this.dir, 'done'), String(seq))
+    if (this.dir !== undefined) writeFileSync(join(this.dir, 'done'), String(seq), { mode: 0o600 })
   }
 
   close(): void {

@@ -4,7 +4,7 @@
  */
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { makeDirs } from '../make-dirs.ts'
+import { makePrivateDirs, makePrivateFile } from '../make-dirs.ts'
 import { explain, isBusy } from './sqlite-errors.ts'
 
 export interface FileLock {
@@ -19,7 +19,8 @@ export interface FileLock {
 export function tryLock(file: string): FileLock | undefined {
   let db: DatabaseSync | undefined
   try {
-    makeDirs(dirname(file))
+    makePrivateDirs(dirname(file))
+    makePrivateFile(file)
     db = new DatabaseSync(file, { timeout: 0 })
     db.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
   } catch (error) {

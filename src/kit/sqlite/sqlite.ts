@@ -8,7 +8,7 @@ import { dirname, resolve } from 'node:path'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EnvironmentError, UnknownOutcomeError } from '../../contract/plugin.ts'
-import { makeDirs } from '../make-dirs.ts'
+import { makePrivateDirs, makePrivateFile } from '../make-dirs.ts'
 import { explain, IOERR, isBusy, primary } from './sqlite-errors.ts'
 import { CommitWatch } from './sqlite-watch.ts'
 
@@ -58,7 +58,7 @@ async function connect(file: string, kind: SqliteKind, durability: Durability): 
   for (;;) {
     let db: DatabaseSync | undefined
     try {
-      makeDirs(dirname(file))
+      makePrivateDirs(dirname(file))
       makeFile(Database, file, kind, durability)
       db = new Database(file, { timeout: BUSY_BLOCK_MS })
       prepareFile(db, file, kind, durability)
@@ -81,9 +81,10 @@ function makeFile(Database: typeof DatabaseSync, file: string, kind: SqliteKind,
     throw new EnvironmentError(
       `the ${kind.what} ${file} has 0 bytes: what it held is gone. Restore it from a copy, or delete it (and ${file}-wal) to begin with an empty one`,
     )
-  if (found) return
+  if (found) return makePrivateFile(file)
   const made = `${file}.${process.pid}-${randomBytes(4).toString('hex')}.new`
   try {
+    makePrivateFile(made)
     const db = new Database(made)
     try {
       prepareFile(db, made, kind, durability)

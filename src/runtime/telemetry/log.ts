@@ -10,6 +10,18 @@ export interface LogOptions {
   readonly before?: () => void
 }
 
+/** Of a JSON line: what JSON itself leaves as it is. For people the escapes of JSON stay escapes, so that nothing of a record reaches the terminal. */
+function harmless(line: string, pretty: boolean): string {
+  const escaped = line.replaceAll(
+    /[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+  return pretty ? escaped.replaceAll(CONTROL, '$1\\\\$2') : escaped
+}
+
+/** An escape of JSON, not behind a backslash of its own. */
+const CONTROL = /(?<!\\)((?:\\\\)*)\\(u00[0189][0-9a-f]|u007f|u20[0-6][0-9a-f]|[bfr])/g
+
 export async function createLogger({ level, pretty, before }: LogOptions, bindings: Record<string, unknown> = {}): Promise<Logger> {
   const { pino } = await import('pino')
   const base = {
@@ -18,7 +30,7 @@ export async function createLogger({ level, pretty, before }: LogOptions, bindin
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
     hooks: {
-      streamWrite: redact,
+      streamWrite: (line: string) => harmless(redact(line), pretty),
       ...(before && {
         logMethod(this: PinoLogger, args: Parameters<LogFn>, method: LogFn) {
           before()

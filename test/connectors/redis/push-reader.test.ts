@@ -63,3 +63,14 @@ test('while it is paused nothing is parsed, unless the connection is over', asyn
   parser.finish()
   expect(got).toEqual(['* a 1'])
 })
+
+test.each([
+  ['a message', '*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\na\r\n$67108864\r\n'],
+  ['a number', `*4\r\n$${'1'.repeat(100)}\r\n`],
+])('%s of more bytes than may wait ends the connection: reading would wait for it forever', async (_, bytes) => {
+  const { parser, done } = reader()
+  parser.take(Buffer.from(bytes))
+  await eventually(() => expect(done.error).toBeDefined())
+  expect(done.error?.message).toMatch(/^a published message has more than 64 MiB/)
+  expect(done.parsed).toBe(bytes.length)
+})

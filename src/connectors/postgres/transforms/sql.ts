@@ -18,6 +18,7 @@ import {
   type Transform,
 } from '../../../contract/plugin.ts'
 import { attempt } from '../../../kit/fail.ts'
+import { checkFanOut } from '../../../kit/limits.ts'
 import { show } from '../../../kit/values/fields.ts'
 import { isRecord } from '../../../kit/values/records.ts'
 import { withKeys } from '../../../kit/keys/with-keys.ts'
@@ -145,6 +146,11 @@ function finisher({ result, as, on_missing }: SqlConfig): (m: Message, found: Fo
   }
   return (m, found, out) => {
     if (found instanceof DataError) return out.fail(m, found)
+    try {
+      checkFanOut(found.length, 'the result of sql')
+    } catch (error) {
+      return out.fail(m, error as Error)
+    }
     if (result === 'list') return set(m, { [as!]: found }, out)
     if (result === 'unnest') {
       try {

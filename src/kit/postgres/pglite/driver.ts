@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { PGlite } from '@electric-sql/pglite'
 import { EnvironmentError } from '../../../contract/plugin.ts'
-import { makeDirs } from '../../make-dirs.ts'
+import { makePrivateDirs } from '../../make-dirs.ts'
 import { needsPackage } from '../../optional-package.ts'
 import {
   type Driver,
@@ -25,7 +25,7 @@ export async function openPglite(path: string): Promise<Driver> {
   )
   let unlock: (() => void) | undefined
   try {
-    makeDirs(dirname(path))
+    makePrivateDirs(dirname(path))
     unlock = lock(path)
     const db = await Database.create(path)
     await db.exec("set TimeZone = 'UTC'; set DateStyle = 'ISO'; set client_min_messages = error")

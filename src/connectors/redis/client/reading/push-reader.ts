@@ -2,6 +2,7 @@
  * Parses what a subscribed connection brings, a little at a time, so that writing has its turn, too: what a server can publish
  * in a second takes longer to parse.
  */
+import { MAX_WAITING } from './protocol.ts'
 
 export interface PushHandlers {
   message(channel: Buffer, payload: Buffer, pattern: string): void
@@ -95,6 +96,11 @@ export class PushReader {
       this.handlers.parsed(at)
       // What is left is incomplete: at least one byte more.
       if (rest.length > 0) this.need = Math.max(this.need, rest.length + 1)
+      // Reading waits for bytes to be parsed: for a longer message it would wait forever.
+      if (this.need > MAX_WAITING)
+        throw new Error(
+          `a published message has more than ${MAX_WAITING / 1024 / 1024} MiB, which is not read; it is lost, with what is published until the connection is back`,
+        )
     }
   }
 
