@@ -36,7 +36,9 @@ export async function lockLive({ live, pipeline, sources }: Built, log: Logger):
       const lock = tryLock(file)
       if (!lock) throw refusal(live, readNote(note), pipeline, source)
       held.push({ lock, note })
-      writeFileSync(note, JSON.stringify({ live, process: `process ${process.pid} on ${hostname()}`, since: new Date().toISOString() }), { mode: 0o600 })
+      writeFileSync(note, JSON.stringify({ live, process: `process ${process.pid} on ${hostname()}`, since: new Date().toISOString() }), {
+        mode: 0o600,
+      })
     }
   } catch (error) {
     if (error instanceof LiveConflictError || alone.some(s => s.keptLocally)) {
