@@ -2,6 +2,7 @@
  * Starts checked pipelines in this process: what the command line and `run` of the package have in common. It ends no process and
  * handles no signal; both are the caller's.
  */
+import { resolve } from 'node:path'
 import { loadLanguageFor } from '../config/lane-keys.ts'
 import type { Registry } from 'prom-client'
 import type { MetricsAttachment } from '../runtime/telemetry/server.ts'
@@ -10,7 +11,9 @@ import { isRanged } from '../config/traits.ts'
 import { type Logger, PipelineError, type Report } from '../contract/plugin.ts'
 import { systemClock } from '../kit/clock.ts'
 import type { Attachment } from '../kit/http/listener.ts'
+import { networkFileSystem } from '../kit/network-fs.ts'
 import { pause } from '../kit/pause.ts'
+import { inStateDir } from '../kit/state-dir.ts'
 import type { Range } from '../runtime/backfill.ts'
 import { build } from '../runtime/build.ts'
 import { type LiveLock, lockLive } from '../runtime/live-lock.ts'
@@ -171,6 +174,7 @@ export async function launch(
       taken.push(name)
     }
     for (const run of runs) locks.push(await lockLive(run.built, options.log))
+    warnOfNetwork(runs, options.log)
     servers = await serve(runs)
   } catch (error) {
     for (const lock of locks) lock.release()
@@ -212,6 +216,28 @@ function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: L
   // A back-fill that ends in the middle of a window must not emit half of it.
   const endAt = range ? (range.to ?? Number.NEGATIVE_INFINITY) : Number.POSITIVE_INFINITY
   return new PipelineRun(built, { clock: systemClock, log, untilIdle, endAt })
+}
+
+/** Local state is in SQLite files: on a network file system their locks hold on one machine at best. */
+function warnOfNetwork(runs: readonly PipelineRun[], log: Logger): void {
+  const paths = new Set<string>()
+  for (const { built } of runs) {
+    if (built.sources.some(s => s.alone)) paths.add(inStateDir(''))
+    for (const { config } of [...built.pipeline.sources, ...built.pipeline.sinks]) {
+      const { brokers, url } = (config ?? {}) as { brokers?: unknown; url?: unknown }
+      const embedded = /^embedded(?::(.*))?$/.exec(String(brokers ?? url))
+      if (embedded) paths.add(embedded[1] || inStateDir(''))
+    }
+  }
+  for (const path of paths) {
+    const kind = networkFileSystem(resolve(path))
+    if (kind !== undefined)
+      log.warn(
+        { path, fileSystem: kind },
+        `${path} is on ${kind}: when two machines use it, its files can be damaged, and a second process is not noticed. ` +
+          'Set RUNNER_STATE_DIR to a local disk, or to a volume that one machine uses',
+      )
+  }
 }
 
 /** The result of a one-shot is a metric for a moment only: until it was looked at, or `metrics.linger` has passed. */
