@@ -1,5 +1,5 @@
 /** The message: one event, with the bytes it came with. */
-import { isAscii } from 'node:buffer'
+import { isAscii, isUtf8 } from 'node:buffer'
 import { DecodeError } from './errors.ts'
 import { DEFAULT_DEPTH, encodeJson, inspect, Need, parseJson, tooDeep } from './json.ts'
 
@@ -182,9 +182,9 @@ export class Message {
     this._state = CHANGED
   }
 
-  /** Ordering and state key; `null` when there is none. Bytes that are not UTF-8 read as U+FFFD; `keyBytes` has them exactly. */
+  /** Ordering and state key; `null` when there is none. Bytes that are not UTF-8 read as `keyTextOf` says; `keyBytes` has them exactly. */
   get key(): string | null {
-    if (this._key === undefined) this._key = this.keyBytes === null ? null : this.keyBytes.toString()
+    if (this._key === undefined) this._key = this.keyBytes === null ? null : keyTextOf(this.keyBytes)
     return this._key
   }
 
@@ -225,6 +225,15 @@ export class Message {
   encodeKey(): Buffer | string | null {
     return this._ownKey ? this._key! : this.keyBytes
   }
+}
+
+/**
+ * A key as text, another one for other bytes: those that are not UTF-8, such as a binary number, are U+FFFD and their hexadecimal digits.
+ * As text alone, all of them would have U+FFFD in the same places, and count as one key.
+ */
+export function keyTextOf(bytes: Buffer): string {
+  const text = bytes.toString()
+  return text.includes('\ufffd') && !isUtf8(bytes) ? `\ufffd0x${bytes.toString('hex')}` : text
 }
 
 const RAW = 0

@@ -10,6 +10,7 @@ import {
   DecodeError,
   type Gap,
   jsonProblem,
+  keyTextOf,
   Message,
   type Output,
   PipelineError,
@@ -142,7 +143,7 @@ function mendFrame(message: Message): string | undefined {
   const problems: string[] = []
   if (!goodKey) {
     problems.push(`its key is ${a(key)}, not a string or null`)
-    message.key = message.keyBytes === null ? null : message.keyBytes.toString()
+    message.key = message.keyBytes === null ? null : keyTextOf(message.keyBytes)
   }
   if (!goodTime) {
     problems.push(`its time is ${typeof time === 'number' ? time : a(time)}, not epoch milliseconds`)

@@ -1,6 +1,6 @@
 /** Records in this process that the `memory` source reads and the `memory` sink writes. For tests and for programs that embed the runner. */
 import { randomUUID } from 'node:crypto'
-import { DecodeError, encodeJson, type Header, type Json, parseJson, PipelineError } from '../../contract/plugin.ts'
+import { DecodeError, encodeJson, type Header, type Json, keyTextOf, parseJson, PipelineError } from '../../contract/plugin.ts'
 
 /** `payload` (bytes or text) or `value` (written as JSON); neither: a tombstone. */
 export interface MemoryRecord {
@@ -29,7 +29,7 @@ export class StoredRecord {
   }
 
   get key(): string | null {
-    return this.keyBytes === null ? null : this.keyBytes.toString()
+    return this.keyBytes === null ? null : keyTextOf(this.keyBytes)
   }
 
   /** The payload, parsed as JSON; `null` for a tombstone. @throws {DecodeError} when it is not JSON. */

@@ -1,5 +1,5 @@
 /** Messages that wait in a lane's state: as JSON, and back with the bytes they came with. */
-import { type Header, type Json, type LaneInfo, Message, type ResultId } from '../../contract/plugin.ts'
+import { type Header, type Json, keyTextOf, type LaneInfo, Message, type ResultId } from '../../contract/plugin.ts'
 
 export type Parked = {
   /** Absent: the message still is its source record. */
@@ -58,7 +58,7 @@ export function unpark(p: Parked, lane: LaneInfo): Message {
 
 /** Undefined when the key is that of the source record. */
 const ownKey = ({ key }: Parked, keyBytes: Buffer | null): string | null | undefined =>
-  (keyBytes?.toString() ?? null) === key ? undefined : key
+  (keyBytes === null ? null : keyTextOf(keyBytes)) === key ? undefined : key
 
 const base64 = (value: Buffer | string | null): string | null => (value === null ? null : Buffer.from(value).toString('base64'))
 const bytes = (text: string | null): Buffer | null => (text === null ? null : Buffer.from(text, 'base64'))

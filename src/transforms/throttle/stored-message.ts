@@ -3,18 +3,29 @@ import { DataError, type Header, type Json, Message } from '../../contract/plugi
 
 /** Third: the value is base64 of bytes. */
 type StoredHeader = [name: string, value: string | null] | [name: string, value: string, base64: true]
-export type StoredMessage = [value: Json, key: string | null, time: number, headers: StoredHeader[] | null]
+/** Fifth: base64 of a record's key that is not text. */
+export type StoredMessage =
+  | [value: Json, key: string | null, time: number, headers: StoredHeader[] | null]
+  | [value: Json, key: string | null, time: number, headers: StoredHeader[] | null, keyBytes: string]
 
 /** @throws {DataError} for a value that JSON cannot hold */
 export function storeMessage(message: Message): StoredMessage {
   const { value } = message
   if (value === undefined || Buffer.isBuffer(value) || typeof value === 'bigint')
     throw new DataError('a message that is kept for later must be JSON, this one is bytes')
-  return [value as Json, message.key, message.time, message.headers?.map(storeHeader) ?? null]
+  const { key, time } = message
+  const headers = message.headers?.map(storeHeader) ?? null
+  const bytes = message.encodeKey()
+  // Of bytes that are not text, the text says which they are and nothing more.
+  if (Buffer.isBuffer(bytes) && key !== null && key.startsWith('\ufffd'))
+    return [value as Json, key, time, headers, bytes.toString('base64')]
+  return [value as Json, key, time, headers]
 }
 
-export function restoreMessage([value, key, time, headers]: StoredMessage): Message {
-  return new Message(value, key, time, headers?.map(restoreHeader))
+export function restoreMessage([value, key, time, headers, keyBytes]: StoredMessage): Message {
+  const own = headers?.map(restoreHeader)
+  if (keyBytes === undefined) return new Message(value, key, time, own)
+  return new Message(value, undefined, time, own, -1, undefined, null, Buffer.from(keyBytes, 'base64'))
 }
 
 const storeHeader = ([name, value]: Header): StoredHeader =>

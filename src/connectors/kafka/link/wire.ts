@@ -90,7 +90,7 @@ export function linkRecords(message: Message, lane: LaneInfo, partitions: number
   }
   const headers: Header[] = [...(message.headers ?? []), [LINK, JSON.stringify(wire)]]
   if (changed && message.payload !== null) headers.push([PAYLOAD, message.payload])
-  if (message.keyBytes !== null && message.keyBytes.toString() !== key) headers.push([KEY, message.keyBytes])
+  if (message.keyBytes !== null && !message.keyBytes.equals(Buffer.from(key))) headers.push([KEY, message.keyBytes])
   else if (message.keyBytes === null) headers.push([KEY, null])
   return [{ partition: partitionOf(key, partitions), key, value, headers }]
 }
