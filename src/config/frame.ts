@@ -14,7 +14,7 @@ import { type Locate, report } from './report.ts'
 import type { Schema } from './schema.ts'
 import { find, type MapNode, type Path, type Span, type TreeNode } from './tree.ts'
 
-const FRAME = frame as unknown as Schema
+export const FRAME = frame as unknown as Schema
 
 /** `metrics` decides by itself whether it is on: written without `enabled` it is, absent it depends on the environment. */
 export function withMetrics(root: MapNode): MapNode {

@@ -5,7 +5,7 @@ import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contr
 import { obstacles } from './delivery.ts'
 import { checkEndpoints, checkListeners } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
-import { checkFrame, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
+import { checkFrame, FRAME, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
 import { laneKeyFindings, loadLanguageForFindings, plainYaml, repartitionBy } from './lane-keys.ts'
 import type { Link, Pipeline, Problem, SinkStep, Step } from './model.ts'
@@ -19,6 +19,7 @@ import { applySet } from './set.ts'
 import { checkStep, type CheckedStep } from './steps.ts'
 import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
 import { consumerGroupOf, isOneShot } from './traits.ts'
+import { bindVariables } from './variables.ts'
 import { checkPorts, checkSourceNames, nameSteps, wire } from './wiring.ts'
 
 export interface LoadOptions {
@@ -128,7 +129,8 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   }
   for (const argument of options.set ?? []) applySet(parsed, argument, problems)
   if (options.forDlq && parsed.entries.get('dlq')?.value.kind === 'map') applySet(parsed, 'dlq.enabled=true', problems)
-  const root = resolveFrame(withMetrics(parsed), env, base, problems)
+  const resolved = resolveFrame(withMetrics(parsed), env, base, problems)
+  const root = bindVariables(resolved, FRAME, [], { root: FRAME, env, problems, lenient: false }) as MapNode
   const registry = new Registry()
   for (const plugin of options.plugins ?? []) await registry.addGiven(plugin, root.span, problems)
   const own = root.entries.get('plugins')?.value
@@ -201,7 +203,7 @@ function assemble(
       name: names.get(s)!,
       plugin: s.plugin,
       config: s.config,
-      ...(frameStep.when === undefined ? {} : { when: frameStep.when }),
+      ...(frameStep.when === undefined ? {} : { when: frameStep.when, ...shownWhen(s.node) }),
       ...(frameStep.keyed_by === undefined ? {} : { keyedBy: frameStep.keyed_by }),
       at: { file: source.file, ...source.position(start) },
       ...(foreign.has(s.plugin) ? { foreign: true } : {}),
@@ -234,6 +236,12 @@ function assemble(
     endpoints: value.endpoints,
   }
   return { ...pipeline, hash: pipelineHash(pipeline) }
+}
+
+/** The condition as the file has it, where variables were put in. */
+function shownWhen(node: MapNode): Pick<Step, 'shownWhen'> {
+  const when = node.entries.get('when')?.value
+  return when?.kind === 'scalar' && when.substitution?.outside === true ? { shownWhen: when.substitution.template } : {}
 }
 
 function linksOf(

@@ -32,6 +32,8 @@ export interface Step<P extends Plugin = Plugin> {
   readonly config: any
   /** CEL condition; only messages for which it is true enter the step (transform: others pass by; sink: others are not written). */
   readonly when?: string
+  /** What to print for `when`, where it has variables. */
+  readonly shownWhen?: string
   readonly at: Location
   /** Of a source: records that agree in this expression come on one lane of it, and of no other source. */
   readonly keyedBy?: string

@@ -13,6 +13,7 @@ import { type Locate, report } from './report.ts'
 import { alternatives, deref, hasType, type Schema, typesOf } from './schema.ts'
 import { thrownText } from '../kit/plugin-error.ts'
 import { suggest } from '../kit/text/suggest.ts'
+import { bindVariables } from './variables.ts'
 import { type MapEntry, find, formatPath, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
 
 export interface ConfigContext {
@@ -41,7 +42,9 @@ export async function checkConfig(
   const { problems } = context
   const schema = plugin.schema as Schema
   const { node: written, short } = expandShorthand(entry, schema)
-  const node = renameOldKeys(written, schema, schema, path, problems)
+  const { env } = context
+  const renamed = renameOldKeys(written, schema, schema, path, problems)
+  const node = bindVariables(renamed, schema, path, { root: schema, env, problems, lenient: !enabled })
   const unresolved = new Set<string>()
   const place: Locate = p => {
     const found = find(node, p)

@@ -155,7 +155,7 @@ function stepInfo(step: Step | SinkStep, kind: StepInfo['kind']): StepInfo {
     headline: headline(step, config),
     at: step.at,
     ...(from && { from: from.port === undefined ? from.step : `${from.step}.${from.port}` }),
-    ...(step.when !== undefined && { when: step.when }),
+    ...(step.when !== undefined && { when: step.shownWhen ?? step.when }),
     ...(step.plugin.kind === 'transform' && step.plugin.stateful && { stateful: true }),
     ...(kind === 'source' && typeof group === 'string' && { group }),
     config,

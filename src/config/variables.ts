@@ -1,0 +1,133 @@
+/**
+ * Variables in expressions. `env.NAME` is the value of a variable, put in as a string literal, so that it can be nothing else. `${NAME}` would
+ * put text of the variable into the program: it is refused inside an expression. As a whole (`filter: ${CONDITION}`) it is the expression.
+ */
+import { addSecret } from '../kit/text/secrets.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import type { Env } from './env.ts'
+import type { Problems } from './problems.ts'
+import { spanInScalar } from './scalar.ts'
+import { itemSchema, propertySchema, type Schema, views } from './schema.ts'
+import { type Path, type ScalarNode, type Substitution, toValue, type TreeNode } from './tree.ts'
+
+interface Binding {
+  readonly root: Schema
+  readonly env: Env
+  readonly problems: Problems
+  /** The step is switched off: a missing variable is no problem. */
+  readonly lenient: boolean
+}
+
+/** A copy of the tree with the variables of its expressions put in; the tree itself when there are none. */
+export function bindVariables(node: TreeNode, schema: Schema | undefined, path: Path, binding: Binding): TreeNode {
+  if (node.kind === 'scalar') {
+    if (typeof node.value !== 'string' || !/\benv\b|\$\{/.test(node.substitution?.template ?? node.value)) return node
+    const format = views(schema, node.value, binding.root).find(s => s.format !== undefined)?.format
+    return format === 'expression' ? bind(node, path, binding) : node
+  }
+  const schemas = views(schema, toValue(node), binding.root)
+  if (node.kind === 'seq') {
+    const items = node.items.map((item, i) => bindVariables(item, itemSchema(schemas, i), [...path, i], binding))
+    return items.every((item, i) => item === node.items[i]) ? node : { ...node, items }
+  }
+  let changed = false
+  const entries = new Map(
+    [...node.entries].map(([key, entry]) => {
+      const value = bindVariables(entry.value, propertySchema(schemas, key), [...path, key], binding)
+      changed ||= value !== entry.value
+      return [key, { ...entry, value }]
+    }),
+  )
+  return changed ? { ...node, entries } : node
+}
+
+/** Text, comments, and what is looked for: a variable that is not a field of something else. */
+const TOKEN =
+  /r?"""[^]*?"""|r?'''[^]*?'''|r?"(?:\\.|[^"\\\n])*"|r?'(?:\\.|[^'\\\n])*'|\/\/[^\n]*|(?<![\w.])env\s*\.\s*(\?\s*)?([A-Z_][A-Z0-9_]*)\b(?!\s*\()/g
+
+function bind(node: ScalarNode, path: Path, binding: Binding): ScalarNode {
+  const { substitution } = node
+  if (substitution !== undefined) return isWhole(substitution) ? node : refuse(node, substitution, path, binding)
+  const template = node.value as string
+  const pieces: Substitution['pieces'][number][] = []
+  let text = ''
+  let from = 0
+  let unresolved = false
+  const push = (value: string, start: number, end: number, variable?: string): void => {
+    if (start === end) return
+    pieces.push({ start, end, at: text.length, to: text.length + value.length, variable, ...(variable ? { outside: true } : {}) })
+    text += value
+  }
+  for (const match of template.matchAll(TOKEN)) {
+    const [all, optional, name] = match
+    if (name === undefined) continue
+    const value = binding.env[name]
+    push(template.slice(from, match.index), from, match.index)
+    from = match.index + all.length
+    if (value !== undefined) addSecret(value)
+    // As `:-` has it: an empty variable counts as one that is not set.
+    if (optional !== undefined) push(value ? `optional.of(${JSON.stringify(value)})` : 'optional.none()', match.index, from, all)
+    else {
+      push(JSON.stringify(value ?? ''), match.index, from, all)
+      if (value === undefined) unresolved = true
+      if (value === undefined && !binding.lenient) missing(name, node, path, match.index, from, binding)
+    }
+  }
+  if (pieces.length === 0) return node
+  push(template.slice(from), from, template.length)
+  return { ...node, value: text, substitution: { template, pieces, unresolved, outside: true } }
+}
+
+function missing(name: string, node: ScalarNode, path: Path, start: number, end: number, { env, problems }: Binding): void {
+  const near = suggest(name, Object.keys(env))
+  problems.add(
+    'CONFIG_ENV_MISSING',
+    spanInScalar(node, start, end) ?? node.span,
+    path,
+    `the environment variable ${name} is not set; env.?${name}.orValue("…") has a default`,
+    near && `env.${near}`,
+  )
+}
+
+const isReference = (piece: Substitution['pieces'][number]): boolean => piece.variable !== undefined && piece.variable !== '$'
+
+/** Nothing but one reference: the variable holds the expression. An escaped `${` is none. */
+function isWhole({ template, pieces }: Substitution): boolean {
+  const references = pieces.filter(isReference)
+  return references.length === 0 || (references.length === 1 && template.trim() === references[0].variable)
+}
+
+function refuse(node: ScalarNode, substitution: Substitution, path: Path, { problems }: Binding): ScalarNode {
+  const { template, pieces } = substitution
+  const first = pieces.find(isReference)!
+  const { start, end } = first
+  problems.add(
+    'CONFIG_EXPRESSION',
+    spanInScalar({ ...node, value: template, substitution: undefined }, start, end) ?? node.span,
+    path,
+    `${first.variable} would make the variable a part of the program; in an expression a variable is a value: env.NAME`,
+    template.includes('${file:') ? undefined : modern(template),
+  )
+  return { ...node, substitution: { ...substitution, unresolved: true } }
+}
+
+/** The same with `env.NAME`; a reference outside of quotes stood for a number. */
+function modern(template: string): string {
+  const value = (body: string): string => {
+    const [, name, fallback] = /^([A-Za-z_]\w*)(?::-([^]*))?$/.exec(body) ?? ['', body]
+    return fallback === undefined ? `env.${name}` : `env.?${name}.orValue(${JSON.stringify(fallback)})`
+  }
+  return template.replaceAll(
+    /"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|\$\{([^}]*)\}/g,
+    (all, double?: string, single?: string, bare?: string) => {
+      if (bare !== undefined) return `decimal(${value(bare)})`
+      const quote = all[0]
+      const parts = (double ?? single)!
+        .split(/(\$\{[^}]*\})/)
+        .filter(part => part !== '')
+        .map(part => (part.startsWith('${') ? value(part.slice(2, -1)) : `${quote}${part}${quote}`))
+      if (!all.includes('${')) return all
+      return parts.length === 1 ? parts[0] : `(${parts.join(' + ')})`
+    },
+  )
+}
