@@ -38,5 +38,5 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
     .join('')
 }
 
-export const printJson = (value: unknown): void => void print(`${JSON.stringify(value, null, 2)}\n`)
+export const printJson = (value: unknown): void => print(`${JSON.stringify(value, null, 2)}\n`)
 export const print = (text: string): void => void process.stdout.write(redact(text))

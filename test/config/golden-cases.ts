@@ -368,11 +368,16 @@ export const cases: readonly Case[] = [
   },
   {
     title: 'expression with a variable before the mistake',
-    yaml: step('filter: price > ${MIN} && «nope»(symbol)'),
+    yaml: step('filter: price > decimal(env.MIN) && «nope»(symbol)'),
     env: { MIN: '100000.0' },
     codes: ['CONFIG_EXPRESSION'],
   },
-  { title: 'mistake inside a variable', yaml: step('filter: price > «${MIN}»'), env: { MIN: 'nope(1)' }, codes: ['CONFIG_EXPRESSION'] },
+  {
+    title: 'a variable inside an expression',
+    yaml: step('filter: price > «${MIN}»'),
+    env: { MIN: 'nope(1)' },
+    codes: ['CONFIG_EXPRESSION'],
+  },
 
   {
     title: 'expression that ends too early, in a block',

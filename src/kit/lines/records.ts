@@ -167,8 +167,10 @@ export class Records {
     if (line_break !== 'auto') return line_break === 'cr'
     // Text may have CR in its lines, JSON and CSV may not outside of quotes.
     if (format === 'text') return false
-    const at = firstBreak(bytes, format === 'csv' ? this.dialect.quote : '"') ?? firstBreak(bytes, undefined)
-    if (at === undefined) return final || bytes.length > LOOK ? false : undefined
+    const enough = final || bytes.length > LOOK
+    // A quote that is open may close with the next chunk; only of one that never does are line breaks inside looked at.
+    const at = firstBreak(bytes, format === 'csv' ? this.dialect.quote : '"') ?? (enough ? firstBreak(bytes, undefined) : undefined)
+    if (at === undefined) return enough ? false : undefined
     if (bytes[at] === LF) return false
     if (at + 1 === bytes.length) return final ? true : undefined
     return bytes[at + 1] !== LF
