@@ -16,6 +16,8 @@ export class EmbeddedConsumer implements Consumer {
   private awaited: ReadonlySet<string> = new Set()
   /** Of them, those that are not there yet. */
   private unwritten = new Set<string>()
+  /** Topics that are gone, and were reported. */
+  private readonly reported = new Set<string>()
   private unwatch: (() => void) | undefined
   private wake: (() => void) | undefined
 
@@ -90,8 +92,17 @@ export class EmbeddedConsumer implements Consumer {
     // One that was never there is waited for, which was said at the start; it is missed once it has been there.
     for (const topic of this.unwritten) if (this.log.topics.exists(topic)) this.unwritten.delete(topic)
     const missing = this.options.topics.filter(topic => !this.unwritten.has(topic) && !this.log.topics.exists(topic))
+    for (const topic of missing) this.report(topic)
+    for (const topic of this.reported) if (!missing.includes(topic)) this.reported.delete(topic)
     if (missing.length > 0) return `topic ${missing.join(', ')} does not exist any more; create it again`
     return this.membership.healthy()
+  }
+
+  /** Once each time it is gone. */
+  private report(topic: string): void {
+    if (this.reported.has(topic)) return
+    this.reported.add(topic)
+    this.options.onError(new ConnectionError(`topic ${topic} does not exist any more: it was deleted while it was read; create it again`))
   }
 
   async close(): Promise<void> {
