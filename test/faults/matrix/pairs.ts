@@ -13,7 +13,7 @@ import { type ConsumedRecord, consumeAll, produceFile } from '../../support/kcat
 import { freePorts } from '../../support/servers/ports.ts'
 import { unique } from '../../support/unique.ts'
 import type { Peer, PeerName, Peers } from './peers.ts'
-import { judgeLatest, judgeLog, KEYS, type Numbered, type Seen, type Verdict } from './records.ts'
+import { copies, judgeLatest, judgeLog, KEYS, type Numbered, type Seen, type Verdict } from './records.ts'
 
 export type Delivery = 'exactly_once' | 'at_least_once'
 
@@ -35,6 +35,8 @@ interface End {
 interface OpenSource extends End {
   /** In order; resolves when the records are safe. */
   write(records: readonly Numbered[]): Promise<void>
+  /** What is in the source, by another client. */
+  fed?(): Promise<string[]>
 }
 interface OpenSink extends End {
   read(): Promise<Seen[]>
@@ -77,6 +79,7 @@ const topicSource = (kind: 'kafka' | 'embedded'): Source => ({
           topic,
           json(records).map((value, i) => ({ key: records[i].key, value })),
         ),
+      fed: async () => (await backend.readAll(topic)).map(r => String(r.value)),
     }
   },
 })
@@ -96,7 +99,7 @@ const topicSink = (kind: 'kafka' | 'embedded'): Sink => ({
 /** Three brokers: fed by kcat, which knows how to leave a frozen one. */
 const clusterSource: Source = {
   shared: true,
-  async open({ peers, name, cwd }) {
+  async open({ peers, name, cwd }): Promise<OpenSource> {
     const { direct } = await peers.cluster()
     const topic = await createTopic(`${name}-in`, { partitions: PARTITIONS, replicas: 3, brokers: direct })
     const path = join(cwd, 'feed')
@@ -111,6 +114,7 @@ const clusterSource: Source = {
         )
         await produceFile(topic, path, { keyDelimiter: '\t', idempotent: true, brokers: (await peers.cluster()).direct })
       },
+      fed: async () => (await consumeAll(topic, { brokers: (await peers.cluster()).direct })).map(r => String(r.value)),
     }
   },
 }
@@ -303,6 +307,7 @@ export interface OpenPair {
   readonly env: Record<string, string | undefined>
   write(records: readonly Numbered[]): Promise<void>
   read(): Promise<Seen[]>
+  fed(): Promise<string[]>
   close(): Promise<void>
 }
 
@@ -363,13 +368,13 @@ export class Pair {
     return this.to.latest === true
   }
 
-  judge(made: readonly Numbered[], seen: readonly Seen[]): Verdict {
-    return this.latest ? judgeLatest(made, seen) : judgeLog(made, seen)
+  judge(made: readonly Numbered[], seen: readonly Seen[], fed: readonly string[]): Verdict {
+    return this.latest ? judgeLatest(made, seen) : judgeLog(made, seen, copies(fed))
   }
 
   async open(peers: Peers, cwd: string): Promise<OpenPair> {
     const place: Place = { peers, cwd, name: unique('f'), backends: new Map() }
-    const source = await this.from.open(place)
+    const source: OpenSource = await this.from.open(place)
     const sink: OpenSink = await this.to.open(place)
     const yaml = [
       `name: ${place.name}`,
@@ -390,6 +395,7 @@ export class Pair {
       env: { KAFKA_BROKERS: await kafka() },
       write: records => source.write(records),
       read: () => sink.read(),
+      fed: async () => (await source.fed?.()) ?? [],
       async close() {
         await source.close?.()
         await sink.close?.()

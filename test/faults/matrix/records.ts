@@ -57,8 +57,12 @@ const parse = (text: string): Numbered | undefined => {
   }
 }
 
-/** A log keeps every write. Of each key the first sight of each record counts for the order. */
-export function judgeLog(made: readonly Numbered[], seen: readonly Seen[]): Verdict {
+/**
+ * A log keeps every write. Of each key the first sight of each record counts for the order.
+ * @param fed copies of each record in the input beyond the first: what feeds may repeat itself when a server is restarted
+ */
+export function judgeLog(made: readonly Numbered[], seen: readonly Seen[], fed: ReadonlyMap<number, number>): Verdict {
+  const allowed = new Map(fed)
   const verdict = { lost: 0, doubled: 0, disordered: 0, wrong: 0 }
   const first = new Map<number, Seen>()
   const last = new Map<string, number>()
@@ -70,7 +74,9 @@ export function judgeLog(made: readonly Numbered[], seen: readonly Seen[]): Verd
     }
     const before = first.get(record.id)
     if (before) {
-      verdict.doubled++
+      const left = allowed.get(record.id) ?? 0
+      if (left > 0) allowed.set(record.id, left - 1)
+      else verdict.doubled++
       if (before.text !== one.text || before.key !== one.key) verdict.wrong++
       continue
     }
@@ -80,6 +86,18 @@ export function judgeLog(made: readonly Numbered[], seen: readonly Seen[]): Verd
   }
   verdict.lost = made.length - first.size
   return verdict
+}
+
+/** Copies beyond the first, by record. */
+export function copies(texts: readonly string[]): Map<number, number> {
+  const found = new Map<number, number>()
+  const seen = new Set<number>()
+  for (const text of texts) {
+    const { id } = JSON.parse(text) as Numbered
+    if (seen.has(id)) found.set(id, (found.get(id) ?? 0) + 1)
+    else seen.add(id)
+  }
+  return found
 }
 
 /** A value per key keeps the last write: it must be the newest record of its key. */

@@ -307,7 +307,7 @@ async function account({ pair, peers, fleet, feed, open, recovered, problem }: S
   await feed.stop().catch(() => {})
   await fleet.terminate()
   const { made } = feed.numbers
-  const verdict = pair.judge(made, await open.read())
+  const verdict = pair.judge(made, await open.read(), await open.fed())
   return {
     pair,
     fault: fault.name,
