@@ -76,9 +76,10 @@ const PROCESS: Fault[] = [
   {
     name: 'the process is frozen (SIGSTOP) for 12 s',
     touches: always,
-    strike: each(async ({ fleet, random }) => {
+    strike: each(async scene => {
+      const { fleet, random } = scene
       await sleep(random() * 500)
-      fleet.runner().kill('SIGSTOP')
+      await scene.freeze()
       await sleep(12_000)
       fleet.runner().kill('SIGCONT')
     }),

@@ -359,6 +359,11 @@ export class Pair {
     return this.from.shared && this.sink !== 'file'
   }
 
+  /** Records in each piece of the feed: the http sink sends them one by one. */
+  get rate(): number {
+    return this.sink === 'http' ? 2 : 10
+  }
+
   /** A second write of the same record leaves no trace in the sink. */
   get upserts(): boolean {
     return this.to.upserts === true

@@ -3,6 +3,7 @@ import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { get } from '../../e2e/lib/http.ts'
+import { freezeBetweenWrites } from '../../support/freeze.ts'
 import { seeded } from '../../support/random.ts'
 import { type Runner, startRunner, tempDir } from '../../support/runner.ts'
 import { freePorts } from '../../support/servers/ports.ts'
@@ -26,9 +27,8 @@ export interface Result extends Verdict {
   readonly problem?: string
 }
 
-const PIECE = 10
 const PAUSE = 50
-const ARRIVAL = 90_000
+const ARRIVAL = 120_000
 
 /** Everything that a fault needs. */
 export class Scene {
@@ -50,7 +50,7 @@ export class Scene {
     this.open = open
     this.cwd = cwd
     this.fleet = new Fleet(open, cwd)
-    this.feed = new Feed(open)
+    this.feed = new Feed(open, pair.rate)
   }
 
   /** The other pairs of the run go on without it. */
@@ -61,6 +61,12 @@ export class Scene {
     } catch (error) {
       this.problem = error
     }
+  }
+
+  /** SIGSTOP; of the embedded log's writers between two writes: in the middle of one it would keep the file locked for all. */
+  async freeze(): Promise<void> {
+    if (this.pair.source === 'embedded') await freezeBetweenWrites(this.fleet.runner(), join(this.cwd, '.runner', 'log.db'))
+    else this.fleet.runner().kill('SIGSTOP')
   }
 
   /** The fault is over: how long until a record of each key arrives that is sent now. */
@@ -89,18 +95,20 @@ export class Scene {
 export class Feed {
   readonly numbers = new Numbers()
   private readonly open: OpenPair
+  private readonly rate: number
   private running: Promise<void> | undefined
   private over = true
 
-  constructor(open: OpenPair) {
+  constructor(open: OpenPair, rate: number) {
     this.open = open
+    this.rate = rate
   }
 
   start(): void {
     this.over = false
     this.running = (async () => {
       while (!this.over) {
-        await this.open.write(this.numbers.next(PIECE))
+        await this.open.write(this.numbers.next(this.rate))
         await sleep(PAUSE)
       }
     })()
@@ -116,7 +124,7 @@ export class Feed {
   /** A burst, so that the runner is busy with what has just come. */
   async burst(): Promise<void> {
     await this.stop()
-    await this.open.write(this.numbers.next(200))
+    await this.open.write(this.numbers.next(this.rate * 20))
   }
 
   async once(count: number): Promise<{ id: number }[]> {
