@@ -91,3 +91,15 @@ test.skipIf(asked)('the page has each row of the matrix, and no other', () => {
   expect([...page, ...notRun()].toSorted()).toEqual(all.toSorted())
   expect(bounded.filter(name => !page.includes(name))).toEqual([])
 })
+
+test.skipIf(asked)('each row of the page keeps its guarantee', () => {
+  const broken: string[] = []
+  for (const [heading, faults] of readPage()) {
+    for (const [fault, text] of faults) {
+      const [lost, doubled, disordered, wrong] = text.split(' | ').slice(2, 6)
+      const zeros = heading.includes('exactly once') ? [lost, doubled, disordered, wrong] : [lost, disordered, wrong]
+      if (zeros.some(n => n !== '0')) broken.push(`${heading}: ${fault}`)
+    }
+  }
+  expect(broken).toEqual([])
+})
