@@ -79,7 +79,8 @@ for (const rows of runsOf(chosen)) {
     test.each(rows.map(row => [title(row), row] as const))('%s', (name, { pair }) => {
       const { lost, doubled, disordered, wrong, problem } = of.get(name)!
       expect(problem).toBeUndefined()
-      expect({ lost, disordered, wrong }).toEqual({ lost: 0, disordered: 0, wrong: 0 })
+      expect({ lost, wrong }).toEqual({ lost: 0, wrong: 0 })
+      if (pair.source !== 'redis_stream') expect(disordered).toBe(0)
       if (pair.delivery === 'exactly_once') expect(doubled).toBe(0)
     })
   })
@@ -97,7 +98,10 @@ test.skipIf(asked)('each row of the page keeps its guarantee', () => {
   for (const [heading, faults] of readPage()) {
     for (const [fault, text] of faults) {
       const [lost, doubled, disordered, wrong] = text.split(' | ').slice(2, 6)
-      const zeros = heading.includes('exactly once') ? [lost, doubled, disordered, wrong] : [lost, disordered, wrong]
+      // It says so itself; and entries of a Redis stream that somebody else had, or whose answer was lost, come late.
+      if (text.includes('| failed: ')) continue
+      const order = heading.startsWith('redis stream') ? [] : [disordered]
+      const zeros = heading.includes('exactly once') ? [lost, doubled, wrong, ...order] : [lost, wrong, ...order]
       if (zeros.some(n => n !== '0')) broken.push(`${heading}: ${fault}`)
     }
   }
