@@ -137,8 +137,8 @@ function parse(dsn: string): Address | undefined {
   return { dsn: url.href, shown, options, sslMode }
 }
 
-/** libpq's; `allow` and `prefer` leave it to the server, and are without TLS here. */
-const SSL_MODES = ['verify-full', 'verify-ca', 'require', 'prefer', 'allow', 'disable']
+/** libpq's, without `allow` and `prefer`: plain text only where the file says so. */
+const SSL_MODES = ['verify-full', 'verify-ca', 'require', 'disable']
 
 /** What asks for TLS and would not get it must not go on without. */
 function tlsMistake({ dsn, tls_mode }: ConnectionConfig): string | undefined {
@@ -146,6 +146,11 @@ function tlsMistake({ dsn, tls_mode }: ConnectionConfig): string | undefined {
   const { searchParams } = new URL(dsn)
   for (const mode of [tls_mode, searchParams.get('sslmode') ?? '']) {
     if (mode === '' || SSL_MODES.includes(mode)) continue
+    if (mode === 'prefer' || mode === 'allow') {
+      // The setting of the file decides then.
+      if (tls_mode !== '') continue
+      return `has sslmode=${mode}, which may send passwords and data in plain text; write sslmode=verify-full (with tls_ca, if the CA is your own), or sslmode=disable for plain text`
+    }
     const near = suggest(mode, SSL_MODES)
     return `has sslmode=${mode}, which is none of ${SSL_MODES.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`
   }

@@ -1,0 +1,19 @@
+/** Plain text only where it is named. */
+import { expect, test } from 'vitest'
+import { type ConnectionConfig, connectionFor, validateConnection } from '../../../src/kit/postgres/connect.ts'
+
+const messages = (dsn: string, over: Partial<ConnectionConfig> = {}): string[] =>
+  validateConnection({ ...connectionFor(dsn, {}), ...over }).map(p => p.message)
+
+test.each(['prefer', 'allow'])('sslmode=%s is refused, with what to write', mode => {
+  expect(messages(`postgres://u@h/db?sslmode=${mode}`)).toEqual([expect.stringMatching(/plain text.*verify-full.*disable/)])
+  expect(messages(`postgres://u@h/db?sslmode=${mode}`, { tls_mode: 'verify-full' })).toEqual([])
+})
+
+test.each(['disable', 'require', 'verify-ca', 'verify-full'])('sslmode=%s is taken', mode => {
+  expect(messages(`postgres://u@h/db?sslmode=${mode}`)).toEqual([])
+})
+
+test('a mode that does not exist is none of those that are taken', () => {
+  expect(messages('postgres://u@h/db?sslmode=verify')).toEqual([expect.stringContaining('verify-full')])
+})
