@@ -296,9 +296,11 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
     commit(lane, position) {
       const reading = snapshot(world, process, lane)
       const id = member
-      return world.call(process, 'broker', `commit offset of ${lane}`, () =>
-        world.commitOffset(process, id, lane, position as number, owner, reading),
-      )
+      const { incarnation } = world.lanes.get(lane)!
+      return world.call(process, 'broker', `commit offset of ${lane}`, () => {
+        if (world.lanes.get(lane)!.incarnation !== incarnation) throw new FencedError(`${lane} was deleted`)
+        world.commitOffset(process, id, lane, position as number, owner, reading)
+      })
     },
 
     caughtUp: lane => (buffer.some(b => b.lane === lane) ? false : (held.get(lane)?.emptySince ?? false)),

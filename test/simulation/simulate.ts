@@ -129,7 +129,11 @@ class Simulation {
     }
     if (world.violations.length > 0) return
     this.closing = true
-    for (const { run, ended } of this.slots) if (!ended) run!.stop()
+    for (const slot of this.slots) {
+      // A process that is frozen does not know yet that its lanes are another's.
+      slot.hurried = slot.process.frozenUntil > scheduler.time
+      if (!slot.ended) slot.run!.stop()
+    }
     if (!(await scheduler.run(() => this.slots.every(s => s.ended), 60_000))) return world.violate('stop() does not end')
     compare(world, scenario)
   }
