@@ -119,7 +119,7 @@ ${table}
 
 \`npm run bench -- outbox\`, ${results.date.slice(0, 10)}: PostgreSQL 18 (\`wal_level=logical\`, \`fsync=off\`), a topic with 10 partitions, rows of about 200 bytes. Eight writers inside PostgreSQL insert in one-row transactions for ${results.seconds} s at each rate; the burst is one
 transaction of ${whole(results.burst)} rows, timed from its commit to the last arrival. Latency is from the insert to kcat, read committed, which also sees that every row arrives once and each aggregate in order; without that a row has no figures.
-Everything shares two cores${results.loadBefore > 0.5 ? `, and others used them, too: the load average was ${results.loadBefore.toFixed(1)} before the first run, so compare the ratios` : ''}. CPU is the publisher's own process; what PostgreSQL spends, writers included, has a column of its own: we mark rows, Debezium reads the log. The runner has \`--max-semi-space-size=8\`, the JVM \`-Xmx2g\`.
+Everything shares two cores${results.loadBefore > 0.5 ? `, and others used them, too: the load average was ${results.loadBefore.toFixed(1)} before the first run, so compare the ratios` : ''}. CPU is the publisher's own process; the CPU of PostgreSQL, including writers, is in a separate column: the runner marks rows, Debezium reads the log. The runner has \`--max-semi-space-size=8\`, the JVM \`-Xmx2g\`.
 
 ${targetLines(goals(results))}
 `

@@ -38,7 +38,7 @@ ${memory(soak)}${outbox === undefined ? '' : outboxSection(outbox)}
 ## How it is measured
 
 - **records/s**: input records between the first and the last output that a careful reader may see. The harness asks the broker for the output partition's last stable offset every 5 ms; for the embedded log it reads the partition's end with a second SQLite connection.
-- **CPU**: user and system time of the contender's whole process tree from \`/proc\`, from its start (JIT and start-up included) to its last visible output, divided by the ticks. The broker's CPU isn't in it.
+- **CPU**: user and system time of the contender's whole process tree from \`/proc\`, from its start (JIT and start-up included) to its last visible output, divided by the ticks. The CPU time of the broker is not included.
 - **peak RSS**: \`VmHWM\`, summed over the process tree. **start to first**: from the start of the process. **wall**: from the start of the process to the last output.
 - Every contender commits every 100 ms, compresses nothing, reads one partition and writes one partition. A last tick ten minutes later closes the last bar.
 - Kafka Streams: a Java program in \`bench/peers/kafka-streams\` (Jackson, a compact binary state, doubles instead of exact decimals, suppressed until the window closes). It runs once with defaults except the commit interval, which keeps state in RocksDB, and once tuned (in-memory store with changelog, larger polls and batches). Quix Streams: \`bench/peers/quix\`. What was tried is in \`bench/peers/README.md\`.

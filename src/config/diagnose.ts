@@ -13,7 +13,7 @@ export async function diagnose(value: unknown, schema: Schema): Promise<Diagnosi
   return found.map(j => ({ ...j, path: numbered(j.path, value) }))
 }
 
-/** JSON pointers do not tell an index from a key; the value does. */
+/** JSON pointers do not distinguish an index from a key; the value does. */
 function numbered(path: Path, value: any): Path {
   let at = value
   return path.map(part => {

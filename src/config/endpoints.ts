@@ -1,4 +1,4 @@
-/** Status endpoints may only name what there is: a typo would say "unhealthy" for ever. */
+/** Status endpoints may only name existing steps: with a typo, the status would always be "unhealthy". */
 import { ENDPOINT_FIELDS, STEP_FIELDS } from '../kit/http/status-fields.ts'
 import type { Problems } from './problems.ts'
 import { spanInScalar } from './scalar.ts'

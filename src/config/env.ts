@@ -86,7 +86,7 @@ function reference(body: string, start: number, end: number, env: Env, base: str
   if (!match) return syntax(start, end, `\${${body}} is neither \${VAR}, \${VAR:-default} nor \${file:/path}`)
   const [, name, fallback] = match
   const value = env[name]
-  // As in a shell: `:-` also stands in for an empty variable.
+  // As in a shell: `:-` also applies to an empty variable.
   if (fallback !== undefined && (value === undefined || value === '')) return { text: fallback, outside: false }
   if (value !== undefined) return { text: value, outside: true }
   const near = suggest(name, Object.keys(env))
@@ -119,7 +119,7 @@ function readSecret(path: string, start: number, end: number, base: string): Val
   }
 }
 
-/** A copy of the tree with every string leaf replaced. With `lenient`, unresolved references are no problem (a step that is switched off). */
+/** A copy of the tree with every string leaf replaced. With `lenient`, unresolved references are allowed (a step that is switched off). */
 export function resolveTree(node: TreeNode, path: Path, env: Env, base: string, problems: Problems, lenient = false): TreeNode {
   if (node.kind === 'scalar') return resolveScalar(node, path, env, base, lenient ? undefined : problems)
   if (node.kind === 'seq')

@@ -26,7 +26,7 @@ export async function checkExpressions(
     const result = check(value as string)
     if ('problems' in result) {
       wrong.push(relative)
-      // What is missing at the end is missing after the last word, not below the block it stands in.
+      // What is missing at the end is missing after the last word, not below its block.
       const end = (value as string).trimEnd().length
       for (const p of result.problems)
         problems.add(

@@ -17,7 +17,7 @@ export interface FillContext {
   readonly at: Span
   /** Paths whose value is not known because a variable is missing: nothing more is said about them. */
   readonly unresolved: Set<string>
-  /** Switched off: missing variables of defaults are no problem. */
+  /** Disabled: missing variables of defaults are allowed. */
   readonly lenient: boolean
   /** Called with each text in which something came from a variable or a file. */
   readonly onOutside?: (node: ScalarNode, schema: Schema | undefined, path: Path) => void
@@ -35,7 +35,7 @@ export function fill(node: TreeNode, schema: Schema | undefined, path: Path, con
     }
     return node.substitution && typeof node.value === 'string' ? convertText(node.value, schema, context.root) : node.value
   }
-  // Alternatives are told apart by the plain value; texts in it are good enough for that.
+  // The plain value distinguishes alternatives; texts in it are sufficient.
   const schemas = views(schema, toValue(node), context.root)
   const keep = exact || schemas.some(s => s.exact)
   if (node.kind === 'seq') {
@@ -71,7 +71,7 @@ function fillDefault(key: string, value: unknown, schema: Schema, path: Path, co
   return fill(node, schema, path, context)
 }
 
-/** A JSON value as a tree whose every node stands at one place. */
+/** A JSON value as a tree whose nodes all have one position. */
 export function fromJson(value: unknown, span: Span): TreeNode {
   if (Array.isArray(value)) return { kind: 'seq', span, items: value.map(v => fromJson(v, span)) }
   if (typeof value === 'object' && value !== null) {

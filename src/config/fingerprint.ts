@@ -1,4 +1,4 @@
-/** Tells whether code made ahead still belongs to a schema: FNV-1a over its JSON. */
+/** Shows whether generated code still belongs to a schema: FNV-1a over its JSON. */
 export function fingerprint(schema: object): string {
   const text = JSON.stringify(schema)
   let hash = 0x811c9dc5

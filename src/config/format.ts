@@ -6,7 +6,7 @@ import { printable } from '../kit/text/printable.ts'
 import { OBJECT } from './tree.ts'
 
 export interface TextOptions {
-  /** Default: no colours. */
+  /** Default: no colors. */
   readonly color?: boolean
 }
 
@@ -52,7 +52,7 @@ function caret(p: Problem, paint: (format: 'red' | 'dim', text: string) => strin
     .replaceAll('##[', '#\ufffd[')
   const width = (p.endLine === p.line ? p.endColumn : line.length + 1) - p.column
   const start = p.column - 1 - from
-  // Tabs stay tabs, so that the caret stands right whatever their width.
+  // Tabs stay tabs, so that the caret is in the right column for any tab width.
   const pad = shown.slice(0, start).replaceAll(/[^\t]/g, ' ')
   const marks = '^'.repeat(Math.max(1, Math.min(width, shown.length - start)))
   return `\n${paint('dim', `${number} |`)} ${shown}\n      ${paint('dim', '|')} ${pad}${paint('red', marks)}`

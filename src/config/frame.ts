@@ -92,7 +92,7 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
   const made = await loadQuick('frame')
   if (made) useQuick(FRAME, made)
   const diagnoses = await diagnose(filled, FRAME)
-  // A step that is no map at all is explained better beside its plugins.
+  // For a step that is not a map, the list of plugins is the better explanation.
   const isStep = (path: Path): boolean => SECTIONS.some(([name]) => name === path[0]) && path.length === (path[0] === 'dlq' ? 1 : 2)
   report(
     diagnoses.filter(j => !(j.code === 'CONFIG_TYPE' && isStep(j.path))),

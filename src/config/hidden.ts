@@ -33,7 +33,7 @@ export function hiddenTexts(
     const { template, pieces } = node.substitution!
     const text = String(node.value)
     const shown = publicOf(schema, root)
-    // A number or a switch is no secret; what should have been one and is not may be.
+    // A number or a switch is not a secret; a value of the wrong type may be one.
     if (typeof valueAt(config, path) !== 'string' || marked.has(formatPath(path)) || (shown === true && text !== '')) continue
     const parts = secretParts(
       text,

@@ -65,7 +65,7 @@ export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding
 /** Steps whose expressions say what their results are made of. */
 const MADE_BY_EXPRESSIONS = ['map', 'rekey', 'group', 'repartition']
 
-/** Loads the language where `laneKeyFindings` needs it: for expressions that are no plain paths. */
+/** Loads the language where `laneKeyFindings` needs it: for expressions that are not plain paths. */
 export async function loadLanguageForFindings({ sources, transforms }: Wiring): Promise<void> {
   const texts = [...sources.map(s => s.keyedBy), ...transforms.map(groupingOf)]
   if (transforms.some(step => MADE_BY_EXPRESSIONS.includes(step.type)) || texts.some(text => text !== undefined && !isPlainPath(text)))

@@ -289,7 +289,7 @@ async function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep,
   }
 }
 
-/** What a step that hands over needs of its neighbours. */
+/** Requirements of a step that hands records over. */
 function checkLinks({ sources, transforms, links = [] }: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
   links.forEach(({ index }, n) => {
     const link = transforms[index]

@@ -1,4 +1,4 @@
-/** YAML text to a tree with places. Bounded in time and memory whatever the text is, because `validate` reads anybody's file. */
+/** YAML text to a tree with places. Bounded in time and memory whatever the text is, because `validate` reads untrusted files. */
 import {
   type Alias,
   Composer,
@@ -123,7 +123,7 @@ function* tokens(text: string, marks: Marks, stop: LimitReached): Generator<CST.
   yield* parser.end()
 }
 
-/** Marks a value that a problem has been reported for: what it might have been is nobody's business any more. */
+/** Marks a value that a problem has been reported for: later checks skip it. */
 const UNKNOWN: Substitution = { template: '', pieces: [], unresolved: true, outside: false }
 
 class TreeBuilder {

@@ -1,6 +1,6 @@
 /**
  * The parts of a pipeline: a step that hands over (`repartition`) ends one, and the next begins with a source of its own. Each part is a
- * pipeline to whoever asks where positions are kept, what commits together, and what must be reachable.
+ * pipeline, for code that needs to know where positions are kept, what commits together, and what must be reachable.
  */
 import type { Link, Pipeline } from './model.ts'
 import { obstacles } from './delivery.ts'

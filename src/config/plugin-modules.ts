@@ -56,7 +56,7 @@ function entryModule(name: string): string {
   return `export const { ${names.join(', ')} } = globalThis[Symbol.for('${SHARED.description}')]['${name}']`
 }
 
-/** `from` in a specifier of this scheme is the module that imports: what `import.meta.resolve` can't be told. */
+/** `from` in a specifier of this scheme is the module that imports: `import.meta.resolve` has no parameter for it. */
 const FROM = 'runner-plugin:'
 
 let registered = false
@@ -110,7 +110,7 @@ function registerHooks(): void {
 /** Types become spaces, so places in the file stay what they are. */
 function strip(text: string, path: string): string {
   const emit = process.emitWarning
-  // That the function is experimental concerns nobody who writes a plugin.
+  // Authors of plugins do not need the warning that the function is experimental.
   process.emitWarning = () => {}
   try {
     return module.stripTypeScriptTypes(text, { mode: 'strip', sourceUrl: path })

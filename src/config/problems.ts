@@ -93,7 +93,7 @@ export class Problems {
     if (place) return { code, severity: 'error', ...place, endLine: place.line, endColumn: place.column + 1, ...said }
     const from = span.source.position(span.start)
     const to = span.source.position(Math.max(span.end, span.start))
-    // A caret needs at least one column to stand on.
+    // A caret needs at least one column.
     const empty = to.line === from.line && to.column === from.column
     return {
       code,

@@ -1,4 +1,4 @@
-/** Diagnoses of a plain value as problems, each where that value stands in the file. */
+/** Diagnoses of a plain value as problems, each at the position of the value in the file. */
 import type { Diagnosis } from './diagnose.ts'
 import type { Problems } from './problems.ts'
 import { formatPath, type Found, type Path, valueSpan } from './tree.ts'

@@ -1,10 +1,10 @@
 /**
- * Which character of the file is character N of a value: so that a caret stands under the wrong letter of an expression,
+ * Which character of the file is character N of a value: so that a caret is under the wrong letter of an expression,
  * whichever way YAML wrote it. A small decoder that keeps offsets; it is only believed where it agrees with the YAML library.
  */
 import type { ScalarNode } from './tree.ts'
 
-/** `offsets[i]` is where character i of the value stands in the source text; one more entry for its end. */
+/** `offsets[i]` is the position of character i of the value in the source text; one more entry for its end. */
 export function scalarOffsets(node: ScalarNode): number[] | undefined {
   const { source, start, end } = node.span
   const expected = node.substitution?.template ?? node.value
@@ -23,7 +23,7 @@ class Decoded {
   readonly offsets: number[] = []
   end = 0
 
-  /** `s` stands at `from`../runtime`to`; all its characters point to `from` when they are not one to one. */
+  /** `s` is at `from`../runtime`to`; all its characters point to `from` when they are not one to one. */
   push(s: string, from: number, to: number): void {
     this.text += s
     for (let i = 0; i < s.length; i++) this.offsets.push(to - from === s.length ? from + i : from)
@@ -167,7 +167,7 @@ function block(lines: readonly Line[], text: string, indent: number, indicator: 
     out.push('\n'.repeat(content.length - last - (lines.at(-1)!.end === text.length && !text.endsWith('\n') ? 1 : 0)), end, end + 1)
 }
 
-/** Where characters `start`..`end` of the final value stand in the text; undefined when that is not known. */
+/** Position of characters `start`..`end` of the final value in the text; undefined when that is not known. */
 export function spanInScalar(node: ScalarNode, start: number, end: number): ScalarNode['span'] | undefined {
   const offsets = scalarOffsets(node)
   if (!offsets) return undefined

@@ -30,7 +30,7 @@ export interface CheckedConfig {
   readonly valid: boolean
 }
 
-/** @param misplaced keys of the plugin that stand beside it, reported already */
+/** @param misplaced keys of the plugin beside it, reported already */
 export async function checkConfig(
   entry: MapEntry,
   plugin: Plugin,
@@ -68,7 +68,7 @@ export async function checkConfig(
     if (!f.partial) problems.mask(f.node.span)
   }
   const before = problems.count
-  // A key that stands beside the plugin instead of in it is not missing as well.
+  // A key beside the plugin instead of in it is not reported as missing.
   const found = (await diagnose(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
   report(
     found,
@@ -98,7 +98,7 @@ function expandShorthand(entry: MapEntry, schema: Schema): { node: TreeNode; sho
   return { node: { kind: 'map', span: node.span, implicit: true, entries: new Map([[short, { key, value: node }]]) }, short }
 }
 
-/** `sasl_pasword: hunter2` is no secret by its schema, but by what was meant. */
+/** `sasl_pasword: hunter2` is not a secret by its schema, but was meant as one. */
 function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void {
   if (node.kind !== 'map') return
   const properties = schema.properties ?? {}

@@ -117,7 +117,7 @@ function choosePlugin(
   return undefined
 }
 
-/** Keys beside the plugin that nobody reads. @returns those that the plugin would have read. */
+/** Unknown keys beside the plugin. @returns those that the plugin would have read. */
 function reportStrangers(
   node: MapNode,
   type: string,

@@ -1,4 +1,4 @@
-/** A parsed file as values that know where they stand. Everything downstream works on this tree, never on YAML nodes. */
+/** A parsed file as values with their positions. Everything downstream works on this tree, never on YAML nodes. */
 
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
 
@@ -56,7 +56,7 @@ export interface ScalarNode {
   readonly span: Span
   readonly value: ScalarValue
   readonly style: ScalarStyle
-  /** Set when `${}` was replaced: what stood where. */
+  /** Set when `${}` was replaced: the original text and its position. */
   readonly substitution?: Substitution
 }
 
@@ -76,7 +76,7 @@ export interface Substitution {
   }[]
   /** A reference could not be resolved (reported already): the value is unknown. */
   readonly unresolved: boolean
-  /** Something in it came from a variable or a file: nobody but the reader of that may see it. */
+  /** Something in it came from a variable or a file: it must not be shown. */
   readonly outside: boolean
 }
 
@@ -118,7 +118,7 @@ export function toExactValue(node: TreeNode): unknown {
   return new ExactNumber(text)
 }
 
-/** `sinks[0].kafka.topic`; keys that are no names are quoted: `fields['a b']`. */
+/** `sinks[0].kafka.topic`; keys that are not names are quoted: `fields['a b']`. */
 export function formatPath(path: Path): string {
   let out = ''
   for (const part of path) {
@@ -129,7 +129,7 @@ export function formatPath(path: Path): string {
   return out
 }
 
-/** What stands at a path: the value when it is there, and the key that leads to it. */
+/** The value at a path, if it exists, and the key that leads to it. */
 export interface Found {
   readonly node: TreeNode
   /** Key of the innermost map entry on the way; undefined at the root. */
@@ -155,7 +155,7 @@ export function find(root: TreeNode, path: Path): Found {
   return { node, key, partial: false }
 }
 
-/** Where a value stands: an empty one at its key, one of several lines by its first. */
+/** Position of a value: an empty one at its key, one of several lines by its first. */
 export function valueSpan(found: Found): Span {
   const { node, key } = found
   if (node.span.end === node.span.start && key) return key

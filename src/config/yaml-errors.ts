@@ -33,7 +33,7 @@ export function reportYamlErrors(errors: readonly YamlError[], marks: Marks, sou
   }
 }
 
-/** Errors within one value, which do not disturb what stands around it. */
+/** Errors within one value, which do not affect the text around it. */
 const LOCAL = new Set(['BAD_SCALAR_START', 'BAD_DQ_ESCAPE'])
 
 const isTab = (error: YamlError, text: string): boolean =>

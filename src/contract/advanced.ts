@@ -42,7 +42,7 @@ export interface AdvancedSource {
   /** Where another's checkpoint decides where reading continues, `commit` only informs: least time between two calls, ms. Default: every commit. */
   readonly commitNotifyInterval?: number
   /**
-   * Is the lane still this instance's, as far as its clock can tell? Called before each write, must not wait. False when its session or
+   * Is the lane still this instance's, by its clock? Called before each write, must not wait. False when its session or
    * lease is overdue (the process was frozen): others may own the lane, nothing more is written, and the lane is claimed again.
    */
   holds?(lane: string): boolean
@@ -58,7 +58,7 @@ export interface AdvancedSource {
    * @returns those it could not report: without a dlq the pipeline stops at the first of them.
    */
   reject?(rejections: readonly Rejection[]): readonly Rejection[] | void
-  /** Takes note of rejected messages (a counter, a log line) where no sender can be told. Called when `reject` would be. */
+  /** Records rejected messages (a counter, a log line) if the sender cannot be notified. Called when `reject` would be. */
   onRejected?(rejections: readonly Rejection[]): void
 }
 
@@ -85,7 +85,7 @@ export interface AdvancedSourcePlugin<C> {
    * many. `many`: nothing keeps them together. Default: not known.
    */
   readonly lanes?: Lanes | ((config: C) => Lanes)
-  /** Where the source stands, for `runner lag`: every lane there is now, running or not. Joins and changes nothing. */
+  /** The position of the source, for `runner lag`: every existing lane, running or not. Joins and changes nothing. */
   positions?(config: C, ctx: CheckContext): Promise<LanePosition[]>
   /** A sink that writes records back to where this source reads them: to `message.origin.topic`, by their own key. For `runner dlq replay --to source`. */
   writeBack?(config: C): { readonly plugin: SinkPlugin; readonly config: unknown }
@@ -110,7 +110,7 @@ export interface AdvancedTransformPlugin<C> {
    */
   stubbed?(config: C, ctx: TransformContext, answer: Answer): Transform
   /**
-   * For windows over event time: ms within which messages can end up in one output, lateness and wrong clocks included. A back-fill
+   * For windows over event time: ms within which messages can end up in one output, lateness and wrong clocks included. A backfill
    * reads so much more on both sides of its bounds, and keeps the outputs whose `time`, the window's end, lies within.
    */
   windowSpan?(config: C): number
@@ -235,7 +235,7 @@ export interface Preview {
 /** The rows for a question; throws a `DataError` where the peer would refuse it. */
 export type Answer = (question: Json) => readonly Record<string, Json>[]
 
-/** Where a lane stands, as its source's peer knows it. */
+/** The position of a lane, as the external system stores it. */
 export interface LanePosition {
   readonly lane: LaneInfo
   /** What the peer remembers for the source (a group's offset); a checkpoint wins over it. */
@@ -260,7 +260,7 @@ export interface DeadLetterReader {
 }
 
 export interface DeadLetterLane {
-  /** Unique in the dlq and the same for ever: `events.v1.dlq/0`. */
+  /** Unique in the dlq and permanent: `events.v1.dlq/0`. */
   readonly id: string
   readonly partition: number
   /** First offset that is still there. */

@@ -86,7 +86,7 @@ export interface SourceContext extends Context {
   revoke(lanes: readonly string[]): Promise<void>
   /** Another instance owns the lanes already (session lost): drop them at once, commit nothing. */
   lose(lanes: readonly string[]): void
-  /** Bounds of a back-fill (`--from`, `--to`), epoch ms, when the operator gave them. */
+  /** Bounds of a backfill (`--from`, `--to`), epoch ms, if they are set. */
   readonly range?: { readonly from?: number; readonly to?: number }
   /** What this process does. A source whose processes share their work compares it with that of the others, see `liveConflict` of the kit. */
   readonly live?: LiveContent
@@ -155,7 +155,7 @@ export interface Transform {
   onIdle?(silence: number, out: Output): void
   /** Time has come so far, by the messages of all lanes that were brought together (`Message.clock`), and no message here says so. Close what ends by then. */
   onClock?(time: number, out: Output): void
-  /** The input has ended for good (end of file, end of a back-fill): close what ends at or before `until` (epoch ms, Infinity: everything). */
+  /** The input has ended for good (end of file, end of a backfill): close what ends at or before `until` (epoch ms, Infinity: everything). */
   onEnd?(out: Output, until: number): void
   close?(): void | Promise<void>
 }

@@ -35,7 +35,7 @@ export type ResultId = {
   /** The step that made it. */
   readonly step: string
   readonly key: string | null
-  /** The window, epoch ms, its end exclusive. A back-fill keeps the results that end within its bounds. */
+  /** The window, epoch ms, its end exclusive. A backfill keeps the results that end within its bounds. */
   readonly start: number
   readonly end: number
   /** Several results of one window are numbered: revisions of a bar, the messages that an interval lets through. */

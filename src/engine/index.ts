@@ -31,9 +31,9 @@ export interface RunOptions extends LoadOptions {
   readonly signal?: AbortSignal
   /** End once nothing more came for so long: ms, or text such as `5s`. Default: run until the input ends. */
   readonly untilIdle?: number | string
-  /** Back-fill: read without a group from this time, and commit nothing. */
+  /** Backfill: read without a group from this time, and commit nothing. */
   readonly from?: Date | number
-  /** Back-fill: up to this time, exclusive. */
+  /** Backfill: up to this time, exclusive. */
   readonly to?: Date | number
 }
 

@@ -30,7 +30,7 @@ export interface LaunchOptions {
   readonly log: Logger
   /** End once nothing more came for so long, ms. */
   readonly untilIdle?: number
-  /** Bounds of a back-fill: read without a group, commit nothing. */
+  /** Bounds of a backfill: read without a group, commit nothing. */
   readonly range?: Range
   /** Gets a line for each record that would be written; nothing is written or committed. */
   readonly dryRun?: (line: string) => void
@@ -213,7 +213,7 @@ function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: L
     fresh: fresh === true && pipeline.links === undefined,
     localCheckpoints: p => localCheckpoints({ id: `${p.name}.${p.version}` }),
   })
-  // A back-fill that ends in the middle of a window must not emit half of it.
+  // A backfill that ends in the middle of a window must not emit half of it.
   const endAt = range ? (range.to ?? Number.NEGATIVE_INFINITY) : Number.POSITIVE_INFINITY
   return new PipelineRun(built, { clock: systemClock, log, untilIdle, endAt })
 }

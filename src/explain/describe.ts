@@ -52,7 +52,7 @@ export interface Explanation {
   readonly state: Readonly<Record<string, string>>
   /** By step with state: what it does when records are missing (retention has deleted them before they were read, say). */
   readonly gaps: Readonly<Record<string, string>>
-  /** How the numbers of each sink came about, as far as the file tells. */
+  /** The origin of the numbers of each sink, as far as the file shows it. */
   readonly numbers: readonly SinkNumbers[]
 }
 

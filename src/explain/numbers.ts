@@ -1,5 +1,5 @@
 /**
- * How the numbers that reach each sink came about, as far as the file alone tells: as they were read, computed in decimal, rounded, or
+ * The origin of the numbers that reach each sink, as far as the file alone shows it: as they were read, computed in decimal, rounded, or
  * binary. What is not known (a plugin's output, say) is left out.
  */
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'

@@ -25,7 +25,7 @@ export function readableConfig(step: Step): unknown {
 
 const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`)
 
-/** The schema speaks of a text such as `10s`, the plugin has got a number: the alternatives that want a text tell the unit. */
+/** The schema speaks of a text such as `10s`, the plugin has got a number: the alternatives for a string show the unit. */
 function withUnit(value: number, schema: Schema | undefined, root: Schema): unknown {
   const format = views(schema, 'text', root).find(s => s.format !== undefined)?.format
   if (format === 'duration' || format === 'window_size') return formatDuration(value)

@@ -49,7 +49,7 @@ function graph(e: Explanation, paint: Paint): string[] {
   ]
 }
 
-/** Type where the name does not tell it, headline, condition. */
+/** Type if the name does not show it, headline, condition. */
 function summary(step: StepInfo): string {
   const { name, type, headline, from, when, stateful, group, through } = step
   const parts = [

@@ -246,7 +246,7 @@ function has(path: CelNode, code: Code): Atom {
   const [owner, name] = path.args as [CelNode, string]
   if (path.op !== '.' || hasOptional(owner) || isMeta(owner)) throw UNSUPPORTED
   const found = field(owner, name, code)
-  // A value that is no JSON (a user's plugin made it) is not even looked at by the interpreter.
+  // A value that is not JSON (a user's plugin made it) is not even looked at by the interpreter.
   code.bailIf(`typeof ${found} === 'object' && !isJsonType(${found})`)
   return { js: `(${found} !== undefined)`, kind: 'bool' }
 }

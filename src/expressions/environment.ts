@@ -7,7 +7,7 @@ import { FUNCTIONS, NAMESPACES } from './functions.ts'
 import { Duration, plus, Timestamp } from './instants.ts'
 import { type OptionalClass, registerMacros } from './macros.ts'
 
-/** Far more than anybody writes by hand, and little enough that no text can hang or overflow the checker. */
+/** Far more than handwritten expressions need, and little enough that no text can hang or overflow the checker. */
 export const LIMITS = {
   length: 4096,
   maxAstNodes: 2000,

@@ -31,7 +31,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1, 2],
     usage: 'round(x), round(x, places)',
     description:
-      'To the nearest whole number, or to 0 to 100 decimal places; a half goes away from zero. Rounds the number as it is written, so `round(1.005, 2)` is 1.01.',
+      'Rounds to the nearest whole number, or to 0 to 100 decimal places, half away from zero. Rounds the decimal digits, so `round(1.005, 2)` is 1.01.',
     examples: [
       ['round(2.5)', 3],
       ['round(-2.5)', -3],
@@ -73,7 +73,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     form: 'function',
     arity: [1],
     usage: 'abs(x)',
-    description: 'Without its sign.',
+    description: 'The absolute value.',
     examples: [
       ['abs(-2.5)', 2.5],
       ['abs(-2)', 2],
@@ -104,7 +104,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1],
     usage: 'string(x)',
     as: 'to_string',
-    description: 'A number, boolean, timestamp or duration as text, or bytes that are UTF-8.',
+    description: 'Converts a number, boolean, timestamp, duration or UTF-8 bytes to a string.',
     examples: [
       ['string(1.5) + "%"', '1.5%'],
       ['string(true)', 'true'],
@@ -124,7 +124,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     usage: 'decimal(x)',
     as: 'to_decimal',
     description:
-      'A number from decimal text, with all its digits, for exact arithmetic: prices often come as texts. A number stays as it is.',
+      'Converts a decimal string to a number with all its digits, for exact arithmetic. A number is unchanged.',
     examples: [
       ['decimal("100.49") * decimal("0.22")', 22.1078],
       ['decimal("0.1") + 0.2', 0.3],
@@ -137,7 +137,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [3],
     usage: 'div(x, y, places)',
     description:
-      'x / y to 0 to 100 decimal places, a half away from zero. Exact decimal arithmetic, where `/` gives the nearest binary double.',
+      'Divides x by y, rounded to 0 to 100 decimal places, half away from zero. The arithmetic is exact, while `/` gives the nearest binary double.',
     examples: [
       ['div(100, 3, 2)', 33.33],
       ['div(2.5, 0.5, 0)', 5],
@@ -157,7 +157,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1],
     usage: 'double(x)',
     as: 'to_double',
-    description: 'A number from decimal text; a number stays as it is. Text that is not a decimal number is an error.',
+    description: 'Converts a decimal string to a number; a number is unchanged. Other strings are errors.',
     examples: [['double("1.5") * 2', 3]],
     overloads: [
       ['to_double(double): double', (x: number) => x],
@@ -173,7 +173,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1],
     usage: 'int(x)',
     as: 'to_int',
-    description: 'A whole number: digits from text, or a number with its decimals cut off. Integers divide as integers: `int(7) / 2` is 3.',
+    description: 'Converts a string of digits to a whole number, or truncates a number. Integers divide as integers: `int(7) / 2` is 3.',
     examples: [
       ['int("42")', 42],
       ['int(-2.9)', -2],
@@ -195,7 +195,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     usage: 'uint(x)',
     as: 'to_uint',
     description:
-      'An unsigned whole number of 64 bits, as `7u` is. In a calculation all numbers must be unsigned; a negative result is an error.',
+      'Converts to an unsigned 64-bit integer, such as `7u`. In a calculation, all numbers must be unsigned; a negative result is an error.',
     examples: [
       ['uint("42") + 1u', 43],
       ['uint(2.9)', 2],
@@ -214,7 +214,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1],
     usage: 'bool(text)',
     as: 'to_bool',
-    description: 'True of the texts `true`, `True`, `TRUE`, `t` and `1`, false of their opposites; any other text is an error.',
+    description: 'Converts the strings `true`, `True`, `TRUE`, `t` and `1` to true, and their opposites to false. Other strings are errors.',
     examples: [['bool("true")', true]],
     overloads: [
       ['to_bool(bool): bool', (x: boolean) => x],
@@ -227,7 +227,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1],
     usage: 'bytes(text)',
     as: 'to_bytes',
-    description: 'The bytes of a text in UTF-8. `base64.encode(x)` makes text of them.',
+    description: 'The UTF-8 bytes of a string. `base64.encode(x)` converts bytes to a string.',
     examples: [['size(bytes("é"))', 2]],
     overloads: [
       ['to_bytes(string): bytes', (s: string) => new TextEncoder().encode(s)],
@@ -239,7 +239,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     form: 'function',
     arity: [1],
     usage: 'size(x)',
-    description: 'Characters of a text, elements of a list, entries of a map, bytes of a `bytes` value.',
+    description: 'The number of characters of a string, elements of a list, entries of a map, or bytes of a `bytes` value.',
     examples: [
       ['size("abc")', 3],
       ['size([1, 2])', 2],
@@ -250,7 +250,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     form: 'function',
     arity: [1],
     usage: 'has(value.a)',
-    description: 'Is the field there? Takes a path that begins with `value`, `meta` or a field.',
+    description: 'True if the field exists. The path begins with `value`, `meta` or a field.',
     examples: [['has(value.price)', false]],
   },
   {
@@ -258,7 +258,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     form: 'function',
     arity: [1],
     usage: 'dyn(x)',
-    description: 'The same value without its static type, so that the branches of `? :` may differ.',
+    description: 'The same value without its static type, so that the branches of `? :` can have different types.',
     examples: [['true ? dyn("none") : 1', 'none']],
   },
 ]

@@ -76,7 +76,7 @@ export const TIME_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1, 2, 3],
     usage: 'parse_time(text), parse_time(text, zone), parse_time(text, format), parse_time(text, format, zone)',
     description:
-      'Epoch milliseconds of a time as text: of one of the common forms, by a format of `%` directives, or of digits that count `"s"`, `"ms"`, `"us"` or `"ns"`. `zone` is for texts that name none. See [Times](#times).',
+      'Epoch milliseconds of a time as a string: in one of the common forms, in a format of `%` directives, or as digits in units of `"s"`, `"ms"`, `"us"` or `"ns"`. `zone` applies to strings without a zone. See [Times](#times).',
     examples: [
       ['parse_time("2026-01-31T12:00:00Z")', 1_769_860_800_000],
       ['parse_time("2026-01-31 13:00:00.5 +0100")', 1_769_860_800_500],
@@ -95,7 +95,7 @@ export const TIME_FUNCTIONS: readonly FunctionEntry[] = [
     form: 'function',
     arity: [1, 2, 3],
     usage: 'format_time(ms), format_time(ms, format), format_time(ms, format, zone)',
-    description: 'Epoch milliseconds as ISO 8601 text in UTC, or by a format of `%` directives as clocks in the zone show it.',
+    description: 'Formats epoch milliseconds as ISO 8601 in UTC, or in a format of `%` directives in the zone.',
     examples: [
       ['format_time(1769860800000)', '2026-01-31T12:00:00.000Z'],
       ['format_time(1769860800000, "%d %b %Y %H:%M", "America/New_York")', '31 Jan 2026 07:00'],
@@ -116,7 +116,7 @@ export const TIME_FUNCTIONS: readonly FunctionEntry[] = [
     usage: 'timestamp(x)',
     as: 'to_timestamp',
     description:
-      'A timestamp to the nanosecond, from RFC 3339 text or whole seconds since 1970. Timestamps are compared, subtracted, and moved by durations; as a result of an expression one is RFC 3339 text.',
+      'A timestamp with nanoseconds, from an RFC 3339 string or whole seconds since 1970. Timestamps can be compared and subtracted, and durations added. The result of an expression is an RFC 3339 string.',
     examples: [
       ['timestamp("2026-01-31T12:00:00+01:00")', '2026-01-31T11:00:00Z'],
       ['timestamp("2026-01-31T12:00:00Z") + duration("36h")', '2026-02-02T00:00:00Z'],
@@ -134,7 +134,7 @@ export const TIME_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1],
     usage: 'duration(text)',
     as: 'to_duration',
-    description: 'A length of time, such as `1h30m`, `-1.5s` or `250ms`. As a result of an expression one is text in seconds.',
+    description: 'A duration, such as `1h30m`, `-1.5s` or `250ms`. The result of an expression is a string in seconds.',
     examples: [
       ['duration("1h30m")', '5400s'],
       ['duration("1m") > duration("59.5s")', true],
@@ -153,7 +153,7 @@ export const TIME_METHODS: readonly FunctionEntry[] = [
       form: 'method',
       arity: [0, 1],
       usage: usage(name, 'timestamp'),
-      description: `${description} Of a timestamp in UTC, or in a zone.`,
+      description: `${description} For a timestamp in UTC, or in a zone.`,
       examples: EXAMPLES[name],
       as: `at_${name}`,
       overloads: fields(`at_${name}`, field),

@@ -16,7 +16,7 @@ const byName = (entries: readonly FunctionEntry[]): ReadonlyMap<string, Function
 export const FUNCTION_BY_NAME = byName(FREE)
 export const METHOD_BY_NAME = byName(OF_VALUES)
 
-/** What stands in front of functions as `math` does in `math.sqrt(x)`; a field of that name is `value.math`. */
+/** Namespaces of functions, such as `math` in `math.sqrt(x)`; a field of that name is `value.math`. */
 export const NAMESPACES: ReadonlySet<string> = new Set(FREE.flatMap(f => (f.name.includes('.') ? [f.name.split('.')[0]] : [])))
 
 /** What people write out of habit, and what to write here. */

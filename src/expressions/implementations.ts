@@ -9,7 +9,7 @@ export function round(x: number, places: number): number {
   if (!(Number.isInteger(places) && places >= 0 && places <= 15)) throw new Error(`round() takes 0 to 15 places, got ${places}`)
   const scale = POWERS[places]
   const scaled = Math.abs(x) * scale
-  // From here on the product is too coarse to tell a half. From 2^53 on there are no decimals (and what is not finite has none).
+  // From here on the product is too coarse to detect a half. From 2^53 on there are no decimals (and what is not finite has none).
   if (!(scaled < 2 ** 49)) return Math.abs(x) < 2 ** 53 ? roundText(x, places) : x
   const whole = Math.floor(scaled)
   const rest = scaled - whole

@@ -5,7 +5,7 @@ let language: Pick<Language, 'check' | 'compile' | 'keyParts'> | undefined
 
 export const loadLanguage = (): Promise<Language> => import('./index.ts')
 
-/** Called by `index.ts` when it is loaded, whoever did it. */
+/** Called by `index.ts` when it is loaded. */
 export function provideLanguage(loaded: NonNullable<typeof language>): void {
   language = loaded
 }

@@ -1,4 +1,4 @@
-/** What an expression reads, by name: for whoever knows which names there are. */
+/** The names that an expression reads, for checks against the existing names. */
 import type { CelNode } from './cel.ts'
 import { FIELD } from './cel.ts'
 import { prepare } from './prepare.ts'
@@ -6,7 +6,7 @@ import { prepare } from './prepare.ts'
 export interface FieldPath {
   /** `steps.kafka.healthy` and `steps["kafka"].healthy` are the same. */
   readonly names: readonly string[]
-  /** Where each name stands in the text; `end` exclusive. */
+  /** The position of each name in the text; `end` exclusive. */
   readonly ranges: readonly { readonly start: number; readonly end: number }[]
 }
 

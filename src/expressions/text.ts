@@ -105,7 +105,7 @@ export function trim(text: string): string {
   return text.slice(from, to)
 }
 
-/** Only the letters of ASCII change. */
+/** Only ASCII letters change. */
 export const lowerAscii = (text: string): string => text.replaceAll(/[A-Z]+/g, part => part.toLowerCase())
 export const upperAscii = (text: string): string => text.replaceAll(/[a-z]+/g, part => part.toUpperCase())
 

@@ -2090,7 +2090,7 @@ export interface FileSinkConfig {
    */
   format: 'auto' | 'jsonl' | 'csv' | 'text'
   /**
-   * For `jsonl`: write `{time, key, headers, value}` instead of the value alone. Required for dead letters: `runner dlq` needs their headers to explain and replay them. A JSON `value` is written unchanged, other text as a string. Content that JSON cannot restore byte for byte (bytes that are not UTF-8, a JSON string, white space around JSON, two headers of one name) is also written as `value_base64`, `key_base64` or `headers_base64`. Default: true for a `jsonl` file that is the `dlq`, else false.
+   * For `jsonl`: write `{time, key, headers, value}` instead of the value alone. Required for dead letters: `runner dlq` needs their headers to explain and replay them. A JSON `value` is written unchanged, other text as a string. Content that JSON cannot restore byte for byte (bytes that are not UTF-8, a JSON string, white space around JSON, two headers of one name) is also written as `value_base64`, `key_base64` or `headers_base64`. Default: true for a `jsonl` file that is the `dlq`, otherwise false.
    */
   envelope?: boolean
   /**

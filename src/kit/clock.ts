@@ -70,7 +70,7 @@ export class SteadyWallClock {
   }
 }
 
-/** Moves only when told to. Timers fire in order of their due time, at that time. */
+/** Advances only by calls. Timers fire in order of their due time, at that time. */
 export class VirtualClock implements Clock {
   private time: number
   /** By how much the wall clock has been set away from `time`. */
@@ -108,7 +108,7 @@ export class VirtualClock implements Clock {
     this.time += ms
   }
 
-  /** Steps to the next timer due at or before `until` and fires it; false when there is none (the clock then stands at `until`). */
+  /** Steps to the next timer due at or before `until` and fires it; false when there is none (the clock is then at `until`). */
   step(until: number): boolean {
     let next: (typeof this.timers)[number] | undefined
     for (const t of this.timers) if (t.due <= until && (!next || t.due < next.due || (t.due === next.due && t.seq < next.seq))) next = t

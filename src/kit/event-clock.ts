@@ -32,7 +32,7 @@ export class EventClock {
     this.lateness = options.allowed_lateness
     this.idleTimeout = options.idle_timeout
     const restored = state.get(KEY) as [number | null, number | null] | undefined
-    // JSON has no infinity: a lane may have been told how late it is before its first message.
+    // JSON has no infinity: a lane may have its clock set before its first message.
     if (restored) [this.max, this.watermark] = restored.map(time => time ?? Number.NEGATIVE_INFINITY) as [number, number]
   }
 

@@ -1,5 +1,5 @@
 /**
- * What one input may become in this process, whoever sends it: the bounds are the process's, because its memory is. Each running pipeline
+ * Limits for one input of any sender in this process: they apply to the process, because its memory does. Each running pipeline
  * brings its `limits`; the highest of each counts.
  */
 import { DataError } from '../contract/plugin.ts'

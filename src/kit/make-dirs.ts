@@ -1,7 +1,7 @@
 import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
-/** Makes a directory and those above it. Node's own `recursive: true` tries for ever where a file system answers ENOENT, as /proc does. */
+/** Makes a directory and those above it. Node's own `recursive: true` retries forever where a file system returns ENOENT, as /proc does. */
 export function makeDirs(path: string, mode = 0o777): void {
   if (made(path, mode)) return
   makeDirs(dirname(path), mode)

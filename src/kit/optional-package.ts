@@ -3,7 +3,7 @@ import { EnvironmentError } from '../contract/plugin.ts'
 
 /**
  * For packages that most users do not need, which are optional peers: `await import('x').catch(needsPackage('x', 'sink x'))`.
- * The import stays where a bundler sees it, and the `catch` tells a bundler that the package may be absent.
+ * The import stays where a bundler sees it, and the `catch` shows a bundler that the package may be absent.
  * @param what the setting or command that needs it
  * @throws {EnvironmentError} with the command that installs it; any other error as it is
  */

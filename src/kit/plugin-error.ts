@@ -1,4 +1,4 @@
-/** What a plugin throws that no rule of the contract covers: told with the step, the call, the place in the plugin's own code, and what to do. */
+/** What a plugin throws that no rule of the contract covers: reported with the step, the call, the place in the plugin's own code, and what to do. */
 import { inspect, types } from 'node:util'
 import { DataError, DecodeError, PipelineError } from '../contract/errors.ts'
 import type { Message } from '../contract/message.ts'
@@ -35,7 +35,7 @@ export class PluginError extends Error {
   readonly thrown: Error
   /** `plugin.ts:14:22`; undefined when the stack does not say. */
   readonly location: string | undefined
-  /** It was logged, or has ended the run: whoever catches it next need not say it. */
+  /** It was logged, or has ended the run: the next handler does not report it again. */
   reported = false
 
   constructor(call: PluginCall, thrown: unknown, records?: string) {

@@ -40,7 +40,7 @@ export function shareDrivers<Driver extends { close(): Promise<void> }>(): (
       shared.set(key, entry)
     }
     const use = entry
-    // Counted before it is open: whoever releases meanwhile must not take it for unused.
+    // Counted before it is open: a release meanwhile must not count it as unused.
     use.users++
     const driver = await use.driver.catch((error: unknown) => {
       if (shared.get(key) === use) shared.delete(key)

@@ -1,5 +1,5 @@
 /**
- * The edges of a back-fill. Records are found by their own time, windows go by event time, and the two differ: records come late and
+ * The edges of a backfill. Records are found by their own time, windows go by event time, and the two differ: records come late and
  * out of order. So what lies around the bounds is read too, as far as it can reach into a window within them, and what it makes
  * outside of them is kept in.
  */
@@ -12,7 +12,7 @@ export interface Range {
   readonly to?: number
 }
 
-/** Records may reach their topic this much later than the trade, or whatever they tell of, took place, ms. */
+/** Records may reach their topic this much later than the trade, or other event happened, ms. */
 const DELAY = 60_000
 
 /** ms around the bounds that have to be read; 0: nothing in the pipeline collects over event time. */
@@ -59,6 +59,6 @@ export function keepWithin(transform: Transform, { from = Number.NEGATIVE_INFINI
   }
 }
 
-/** Whose time lies outside: it was read for its windows' sake only, and is no business of the dead letters. */
+/** Whose time lies outside: it was read only for its windows, and is not dead-lettered. */
 export const isOutside = (m: Message, { from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY }: Range): boolean =>
   m.time < from || m.time >= to

@@ -52,7 +52,7 @@ export class BatchWriter {
   private stopped = false
   /** Written, and not yet covered by a durable checkpoint: read again after a restore, and counted only then. */
   private uncounted = new Tally()
-  /** Of a commit that failed: it may hold all the same, and the checkpoint tells. */
+  /** Of a commit that failed: it may still be valid, which the checkpoint shows. */
   private undecided: { readonly position: string; readonly tally: Tally } | undefined
   /** What was flushed before a reset is void after it. */
   private generation = 0
@@ -62,7 +62,7 @@ export class BatchWriter {
   private step: { readonly waits: 'begin' | 'sinks' | 'commit'; readonly at: number } | undefined
   /** Flushes that failed in a row, across restores. */
   private readonly trouble: Trouble
-  /** The sink whose transactions fail; undefined: nothing fails, or what fails is no sink's. */
+  /** The sink whose transactions fail; undefined: nothing fails, or the failure is not in a sink. */
   private failing: Writer | undefined
 
   constructor(info: LaneInfo, entry: BuiltSource, run: LaneRun, onFailure: (error: Error) => Promise<void>) {
@@ -107,7 +107,7 @@ export class BatchWriter {
   /** Nothing more is written or committed; waiters go on. */
   stop(): void {
     this.stopped = true
-    // What the lane could not write is another instance's to write: its failure is no reason to wait for any more.
+    // Another instance writes what the lane could not write, so its failure is no longer waited for.
     this.failing?.transactionCommitted()
     this.failing = undefined
     this.lost.abort(new FencedError(`lane ${this.info.id} is not this instance's any more; nothing more is written for it`))
@@ -181,7 +181,7 @@ export class BatchWriter {
 
   /**
    * The one way of a message that cannot be processed, from a step or a sink: into the commit batch, which writes it to the dlq with the
-   * outputs of its neighbours.
+   * outputs of its neighbors.
    * @throws {UnhandledRecord} when there is nowhere to put it.
    */
   deadLetter(batch: CommitBatch, message: Message, failure: Failure): void {
@@ -193,7 +193,7 @@ export class BatchWriter {
     if (!this.handlesFailures) throw (this.unhandled ??= new UnhandledRecord(message, failure))
   }
 
-  /** @throws {UnhandledRecord} that `deadLetter` has thrown before, whoever caught it. */
+  /** @throws {UnhandledRecord} that `deadLetter` has thrown before, even if it was caught. */
   throwUnhandled(): void {
     if (this.unhandled) throw this.unhandled
   }
@@ -272,7 +272,7 @@ export class BatchWriter {
           }
           this.failed(error)
           const handled = this.onFailure(error)
-          // Whoever waits for room has a batch that the restore makes void: the source and its other lanes must not wait for the restore.
+          // A lane that waits for room has a batch that the restore makes void: the source and its other lanes must not wait for the restore.
           this.wake?.()
           return handled
         },

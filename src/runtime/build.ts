@@ -35,7 +35,7 @@ import { Writer } from './writer.ts'
 export interface BuildOptions {
   readonly clock: Clock
   readonly log: Logger
-  /** Bounds of a back-fill: its sources read without a group and commit nothing. */
+  /** Bounds of a backfill: its sources read without a group and commit nothing. */
   readonly range?: Range
   /** Checkpoints of sources that have no store of their own; called only when one is needed. */
   readonly localCheckpoints: (pipeline: Pipeline) => CheckpointStore
@@ -73,7 +73,7 @@ export interface Built {
   readonly dlq: Writer | undefined
   /** By the number of the part, see `config/parts.ts`. */
   readonly routers: readonly Router[]
-  /** Of a back-fill that reads more than was asked for. */
+  /** Of a backfill that reads more than was requested. */
   readonly bounds: Range | undefined
   readonly identity: Identity
   /** What this process does, for the others of its identity. */

@@ -354,7 +354,7 @@ export function test(when: Expression, message: Message, fail: (m: Message, e: E
   }
 }
 
-/** Put in front of a chain whose steps read values: what can't be decoded goes to the dead letters, under the source's name. */
+/** First in a chain whose steps read values: undecodable records go to the dead-letter queue, under the name of the source. */
 export const decodeTransform = (depth: number, strict = false): Transform => ({
   process: (messages, out) => decodeWhere(() => true, depth, strict, messages, out),
 })

@@ -39,7 +39,7 @@ export class CommitBatch {
     this.weighed = Array.from({ length: sinks + 1 }, () => 0)
   }
 
-  /** Adds what has come since the last time. Neighbours made of one record hold its bytes once. */
+  /** Adds what has come since the last time. Neighbors made of one record hold its bytes once. */
   weigh(): void {
     let last: Buffer | null = null
     for (let i = 0; i < this.weighed.length; i++) {

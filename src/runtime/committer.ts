@@ -130,7 +130,7 @@ export function sourceCommitter(source: Source, log: Logger): Committer {
   }
 }
 
-/** A back-fill, a dry run, a one-shot source: nothing is remembered, a second run does it all again. */
+/** A backfill, a dry run, a one-shot source: no position is stored, and a second run repeats everything. */
 export function ephemeralCommitter(): Committer {
   return {
     atomic: false,

@@ -26,7 +26,7 @@ const ASKED = ['healthy', 'caughtUp'] as const
 
 const guarded = new WeakSet<object>()
 
-/** @throws {PluginError} what `create` throws, or for what it returns when that is no instance. */
+/** @throws {PluginError} what `create` throws, or for a return value that is not an instance. */
 export function create<T extends Instance>(
   step: Pick<Step<any>, 'name' | 'at' | 'foreign'>,
   required: string,
@@ -88,7 +88,7 @@ function watched(method: Method, call: PluginCall, log: Logger): Method {
   }
 }
 
-/** A sender is told the error, not where our code threw it. */
+/** The response contains the error, not its stack. */
 const unwrap = (r: Rejection): Rejection => (r.error instanceof PluginError ? { ...r, error: r.error.thrown } : r)
 
 const isAborted = (arg: unknown): boolean => {

@@ -237,7 +237,7 @@ export class Identity {
 
   /**
    * Retention may have deleted records that were not read, and brokers may have lost some that were.
-   * @returns where reading goes on. @throws {StateError} where windows would have a hole, or nobody knows where to go on
+   * @returns where reading goes on. @throws {StateError} where windows would have a hole, or the position is unknown
    */
   private within(lane: LaneInfo, position: Position, { start, end }: LaneOrigin, entries: number): { position: Position; gap?: Gap } {
     if (typeof position === 'number' && typeof end === 'number' && position > end)
@@ -271,7 +271,7 @@ export class Identity {
     this.options.log.warn({ lane: lane.id, lost }, `${reason}; reading goes on behind them`)
   }
 
-  /** Steps that take what this lane hands over, and cannot hear of a gap. */
+  /** Steps after a repartition of this lane, which are not notified of a gap. */
   private behindLinks({ source }: LaneInfo): string[] {
     const { links = [], transforms } = this.options.pipeline
     const next = links[links.findIndex(l => l.source.name === source) + 1]

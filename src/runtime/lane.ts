@@ -13,7 +13,7 @@
  * 2. *A transform still waits for its peer when the lane restores.* Its chain is that of an old generation. `exit` is bound to the
  *    generation of its claim: whatever the old chain emits afterwards leaves nowhere.
  * 3. *Another instance has taken the lane over, and this one does not know yet.* Its write or commit is fenced before its group's next
- *    heartbeat tells it. It must not fence the new owner in turn, so a fenced lane waits `FENCED_GRACE` to be revoked before it claims again.
+ *    heartbeat reports it. It must not fence the new owner in turn, so a fenced lane waits `FENCED_GRACE` to be revoked before it claims again.
  */
 import {
   type Batch,
@@ -469,7 +469,7 @@ export class Lane {
 
   /**
    * A group revokes what it gives to another. A lane that belongs to no group and is fenced again and again has a second process, on another
-   * machine: the two would claim it from each other for ever. Once may have another cause (a transaction that has timed out).
+   * machine: the two would claim it from each other forever. Once may have another cause (a transaction that has timed out).
    */
   private fencedInTurn(): boolean {
     if (sharesWork(this.entry.step)) return false

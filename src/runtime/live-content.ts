@@ -82,7 +82,7 @@ const join = (path: string, key: string): string => (path === '' ? key : `${path
 
 const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
 
-/** An address without login. What may be a token (a query, the path of a secret address that is no database) is hashed. */
+/** An address without login. What may be a token (a query, the path of a secret address that is not a database) is hashed. */
 function placeOf(url: string, secret: boolean): string {
   const bare = url.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, '$1')
   const [, origin, path, rest] = /^([a-z][a-z0-9+.-]*:\/\/[^/?#]*)([^?#]*)(.*)$/is.exec(bare)!

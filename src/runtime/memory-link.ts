@@ -1,5 +1,5 @@
 /**
- * A back-fill and a dry run commit nothing, so what a step hands over (`repartition`) lies in memory instead of its internal topic: in the
+ * Backfills and dry runs commit nothing, so what a step hands over (`repartition`) is in memory instead of its internal topic: in the
  * partitions that it would have there, and as the same records.
  */
 import { BatchError, defineSink, defineSource, type LaneInfo, type LinkRecord, type Message } from '../contract/plugin.ts'

@@ -18,7 +18,7 @@ export interface RunOptions {
   readonly log: Logger
   /** End once every lane has been silent and settled for so long, ms. */
   readonly untilIdle?: number
-  /** Windows that end at or before this close when the input ends; a back-fill gives its `--to`. */
+  /** Windows that end at or before this close when the input ends; a backfill uses its `--to`. */
   readonly endAt: number
   readonly random?: () => number
 }
@@ -191,7 +191,7 @@ export class PipelineRun {
     await Promise.all(running)
   }
 
-  /** A lane that restores its checkpoint has dropped what it had read: that is no orderly end, although nothing is lost. */
+  /** A lane that restores its checkpoint has dropped what it had read: that is not a clean end, although nothing is lost. */
   private throwNotCommitted(): void {
     const lanes = [...this.lanes.values()].filter(lane => lane.notCommitted !== undefined)
     if (this.failure || !this.stopping || lanes.length === 0) return
@@ -221,7 +221,7 @@ export class PipelineRun {
     })
   }
 
-  /** Looks at silence: idle windows, and the end of a run that is told to end when idle. */
+  /** Checks for silence: idle windows, and the end of a run with `--until-idle`. */
   private tick(): void {
     this.cancelTick = this.options.clock.after(TICK, () => {
       const { untilIdle } = this.options

@@ -69,7 +69,7 @@ export class Reader {
     await Promise.all(lanes.map(l => l.restored()))
     if (host.failed()) return true
     if (this.seeks !== seeks) return false
-    // A back-fill without `--to` ends in the middle of windows: half a window must not leave.
+    // A backfill without `--to` ends in the middle of windows: half a window must not be emitted.
     if (host.endAt !== Number.NEGATIVE_INFINITY || host.handsOver) await Promise.all(lanes.map(l => l.end(host.endAt)))
     await Promise.all(lanes.map(l => l.restored()))
     return host.failed() || this.seeks === seeks

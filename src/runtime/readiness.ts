@@ -9,7 +9,7 @@ export interface Finding {
   readonly kind: 'pipeline' | 'source' | 'transform' | 'sink' | 'dlq' | 'link' | 'lane'
   /** Step, or lane, that it is about. */
   readonly name?: string
-  /** Tells findings about the same step apart; the text may change while it lasts. */
+  /** Distinguishes findings about the same step; the text may change while it lasts. */
   readonly aspect: string
   readonly reason: string
   /** `clock.monotonic()`, where it is known; otherwise since it was first found. */

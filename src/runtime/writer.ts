@@ -153,7 +153,7 @@ export class Writer {
   }
 
   /**
-   * Repeats `attempt` until it resolves, throws what waiting does not mend, or the signal aborts. While the circuit is open one caller
+   * Repeats `attempt` until it resolves, throws on a permanent error, or the signal aborts. While the circuit is open one caller
    * at a time tries; the others wait for what becomes of it.
    */
   private async untilDone(signal: AbortSignal, attempt: () => Promise<void>): Promise<void> {
@@ -173,7 +173,7 @@ export class Writer {
         if (error instanceof BatchError || error instanceof DataError) this.recovered()
         if (!isRetryable(error) || signal.aborted) throw error
         this.failed(error as Error)
-        // The next probe comes after the pause, too, whoever makes it.
+        // The next probe also comes after the pause, from any caller.
         if (probe) await pause(clock, retry.breaker_reset, signal)
         if (signal.aborted) throw error
       } finally {

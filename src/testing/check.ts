@@ -1,4 +1,4 @@
-/** What only the pipeline can tell of a test: are there such sources, sinks and steps? */
+/** Checks of a test against its pipeline: do its sources, sinks and steps exist? */
 import type { Pipeline } from '../config/model.ts'
 import { Problems } from '../config/problems.ts'
 import { suggest } from '../kit/text/suggest.ts'

@@ -32,7 +32,7 @@ export interface TestOptions {
 
 /**
  * What is wrong with a test file, its pipeline under the tests' variables and overrides included. Runs nothing. Problems that the
- * pipeline file has on its own are left to whoever checks that file.
+ * pipeline file has on its own are left to the check of that file.
  */
 export async function checkTestFile(file: string, load: TestOptions['load'], loadPlain: TestOptions['load']): Promise<readonly Problem[]> {
   const { tests, problems, source } = await loadTests(file)

@@ -44,7 +44,7 @@ export class Feed {
   private readonly lanes = new Map<string, FeedLane>()
   /** Lane of every record in order of arrival: a restart reads them in the same order again. */
   private readonly arrivals: { lane: FeedLane; index: number }[] = []
-  /** What the source itself was told is durable, as a consumer group keeps it. */
+  /** The position that the source was notified of, as a consumer group keeps it. */
   private readonly committed = new Map<string, number>()
   /** Everything that arrived before it has been handed out. */
   private cursor = 0

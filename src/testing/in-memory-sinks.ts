@@ -27,7 +27,7 @@ export class InMemorySinks {
     else this.written.set(sink, [...records])
   }
 
-  /** What a sink holds. There is no order between lanes, so it is told lane by lane; within a lane as it was written. */
+  /** What a sink holds. There is no order between lanes, so it is listed per lane, in the order of writing. */
   read(sink: string, from: ReadonlyMap<string, number>): Map<string, Written[]> {
     const byLane = new Map<string, Written[]>()
     for (const record of this.written.get(sink) ?? []) {

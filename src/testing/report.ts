@@ -8,7 +8,7 @@ import type { ChannelId, Failure, TestResult } from './run.ts'
 import type { Written } from './in-memory-sinks.ts'
 
 export type Style = 'good' | 'bad' | 'dim' | 'bold'
-/** Colours a text, or does not. */
+/** Colors a text, or does not. */
 export type Paint = (style: Style, text: string) => string
 
 export const plain: Paint = (_style, text) => text

@@ -92,7 +92,7 @@ class Trial {
   private readonly channels: readonly ChannelId[]
   /** Per channel and lane: how many records expectations have looked at. */
   private readonly seen = new Map<string, Map<string, number>>()
-  /** The stop of the pipeline that has been told already, or was expected. */
+  /** The stop of the pipeline that was reported already, or expected. */
   private told: Error | undefined
 
   constructor(pipeline: Pipeline, test: TestCase, cut: BatchSplit, restTimeout: number) {
@@ -187,7 +187,7 @@ class Trial {
     })
   }
 
-  /** At the end of a test nothing may be left that nobody looked at: a surprise is a failure. */
+  /** At the end of a test every output must have been compared: a surprise is a failure. */
   private leftOver(): void {
     this.reportStop(this.test.at)
     for (const id of this.channels) {

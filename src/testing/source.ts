@@ -1,4 +1,4 @@
-/** The text of a test file, and where things stand in it. */
+/** The text of a test file, and positions in it. */
 import type { Location } from '../config/model.ts'
 import {
   find,
@@ -45,12 +45,12 @@ export class TestSource {
     return node && toExactValue(node)
   }
 
-  /** For where the schema lets only a map stand. */
+  /** For positions where the schema allows only a map. */
   map(path: Path): MapNode | undefined {
     return this.node(path) as MapNode | undefined
   }
 
-  /** Paths of the items, for where the schema lets only a list stand. */
+  /** Paths of the items, for positions where the schema allows only a list. */
   items(path: Path): Path[] {
     const node = this.node(path) as SeqNode | undefined
     return (node?.items ?? []).map((_, i) => [...path, i])

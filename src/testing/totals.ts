@@ -1,4 +1,4 @@
-/** Metrics of a pipeline over its crashes and restarts: counts add up as a scraper would see them, gauges tell the last value. */
+/** Metrics of a pipeline over its crashes and restarts: counts add up as a scraper would see them, gauges have the last value. */
 import type { Meters, StepMeter } from '../runtime/telemetry/meters.ts'
 
 export type StepCounts = Record<'in' | 'out' | 'dead', number>
@@ -6,7 +6,7 @@ export type StepCounts = Record<'in' | 'out' | 'dead', number>
 export class Totals {
   private readonly runs: Meters[] = []
 
-  /** Looked at when asked, so a run that still goes on counts as it stands. */
+  /** Read on demand, so a running pipeline counts with its current value. */
   add(meters: Meters): void {
     this.runs.push(meters)
   }

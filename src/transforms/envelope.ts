@@ -72,7 +72,7 @@ function unwrapper({ names, producers, set_time }: EnvelopeConfig): (m: Message)
 
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)$/
 
-/** Epoch ms; NaN: it is no time. */
+/** Epoch ms; NaN: it is not a time. */
 function readTime(raw: unknown): number {
   if (typeof raw === 'string' && ISO.test(raw)) return Date.parse(raw)
   return parseTime(raw)

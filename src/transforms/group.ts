@@ -62,7 +62,7 @@ function groupMessages(config: GroupConfig): Transform {
   }
 }
 
-/** A batch never holds a part of what was made of one record, so neighbours are all there are. */
+/** A batch never holds a part of what was made of one record, so neighbors are sufficient. */
 function sameRecord(a: Message, b: Message): boolean {
   if (a.payload !== b.payload || a.offset !== b.offset) return false
   return a.payload !== null || a.offset >= 0

@@ -64,7 +64,7 @@ type Nested = { [name: string]: string | Nested }
 /** Without a prototype, so that `constructor` is a name like any other. */
 const nested = (): Nested => Object.create(null)
 
-/** The nested object of a path, made where it is missing; undefined when a field on the way is no object. */
+/** The nested object of a path, made where it is missing; undefined when a field on the way is not an object. */
 function descend(root: Nested, path: readonly string[]): Nested | undefined {
   let at = root
   for (const part of path) {

@@ -52,7 +52,7 @@ export default defineTransform<ReconcileConfig>({
         ctx.report(report)
         const labels = { pipeline: ctx.pipeline, step: ctx.step }
         ctx.metrics.gauge('reconcile_parity_ratio', 'Share of the compared records that are equal on both sides', labels).set(parity)
-        ctx.metrics.gauge('reconcile_min_parity_ratio', 'Share that is wanted', labels).set(config.min_parity)
+        ctx.metrics.gauge('reconcile_min_parity_ratio', 'Required share', labels).set(config.min_parity)
         // Each run compares anew: what it finds is never what an earlier one has found.
         const run = randomUUID()
         const now = ctx.clock.now()

@@ -39,7 +39,7 @@ export default defineTransform<WindowConfig>({
   groupsBy: c => c.by ?? 'meta.key',
   stateShape: ({ size, align, zone, week_start, session, every, gap, by, time, time_unit, aggregates }) =>
     ({ size, align, zone, week_start, session, every, gap, by, time, time_unit, aggregates }) as unknown as Json,
-  // A session can be longer than its gap; one that begins earlier than this before a back-fill comes out shorter.
+  // A session can be longer than its gap; one that begins earlier than this before a backfill is shorter.
   windowSpan: c => (c.size === undefined ? (c.gap ?? 0) : timeline(c.size, c).longest) + c.allowed_lateness + c.max_future,
   survivesGap: c => c.on_gap !== 'stop',
   validateConfig,

@@ -68,7 +68,7 @@ async function firstLine(handle: FileHandle): Promise<string> {
   return crc32(buffer.subarray(0, end < 0 ? bytesRead : end)).toString(16)
 }
 
-/** A line that is no envelope comes as it is, without headers: no dead letter, but nothing to hide either. */
+/** A line that is not an envelope is returned unchanged, without headers: it is not a dead letter, but is shown. */
 function toMessage({ bytes, number }: Line, origin: Origin): Message {
   try {
     const { value, key, time, headers } = readEnvelope(bytes.toString())

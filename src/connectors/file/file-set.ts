@@ -8,7 +8,7 @@ export interface OutputFile {
   /** @throws {BatchError} for messages that can't be written, by their index. */
   write(messages: readonly Message[]): Promise<void>
   close(): Promise<void>
-  /** A write has failed half-way, and the next one has to mend it. */
+  /** A write has failed halfway, and the next one has to repair it. */
   readonly torn: boolean
 }
 

@@ -79,7 +79,7 @@ abstract class Forward implements Input {
       if (chunk === undefined) break
       this.ready = this.ready.length === 0 ? chunk : Buffer.concat([this.ready, chunk])
     }
-    // Not taken yet: whoever looks at the beginning reads it again.
+    // Not taken yet: the check of the beginning is read again.
     return this.at === at ? this.ready.subarray(0, size) : Buffer.alloc(0)
   }
 }

@@ -115,7 +115,7 @@ export async function findAgain(
     const same = (f: FoundFile): boolean => isSame(f.facts, trace) && f.compression === 'none'
     let moved = false
     for (const found of [...all.filter(same), ...all.filter(f => !same(f))]) {
-      // Nothing read yet: only the inode can tell.
+      // Nothing is read yet: only the inode identifies the file.
       if (trace.byte === 0 && !same(found)) continue
       const opened = await openFound(found, encoding)
       if (!opened) moved = true

@@ -21,7 +21,7 @@ export interface Append {
   readonly rows: readonly (readonly Cell[])[]
 }
 
-/** Nobody knows whether the call worked: read before writing again. */
+/** The outcome of the call is unknown: read before writing again. */
 class UnknownPost extends ConnectionError {}
 /** The call did not work, and was refused before it changed anything. */
 export class RejectedPost extends ConnectionError {}
@@ -65,7 +65,7 @@ export async function sheetsClient(options: ClientOptions): Promise<SheetsClient
 
   return {
     async column(spreadsheet, tab, index) {
-      // Somebody else may have made the tab meanwhile.
+      // Another process may have created the tab meanwhile.
       known.delete(spreadsheet)
       if (!(await tabs(spreadsheet)).has(tab)) return []
       const letter = columnName(index)

@@ -1,6 +1,6 @@
 /**
  * The table of posts: a row is `claimed` before the call that writes it and `posted` after it. Between the two a lock per
- * spreadsheet is held, so that a claim somebody finds under the lock is one that a crash or a lost answer has left.
+ * spreadsheet is held, so a claim that is found under the lock was left by a crash or a lost response.
  */
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
 import { connect, type ConnectionConfig, connectionFor, type PostgresHandle } from '../../kit/postgres/connect.ts'
@@ -13,7 +13,7 @@ export interface RowKey {
 }
 
 export interface Claims {
-  /** Ours to write: nobody ever tried. */
+  /** Not claimed before: this process writes it. */
   readonly fresh: RowKey[]
   /** Claimed before and never confirmed: on the sheet or not. */
   readonly uncertain: RowKey[]
@@ -36,7 +36,7 @@ export class Posts {
   private readonly log: Logger
   private handle: Promise<PostgresHandle> | undefined
   private session: Promise<Session> | undefined
-  /** In this process the database's lock is held by one session, so it excludes nobody. */
+  /** In this process the database's lock is held by one session, so it excludes no one in it. */
   private static readonly turns = new Map<string, Promise<unknown>>()
 
   constructor(config: ConnectionConfig, table: string, log: Logger) {
@@ -50,7 +50,7 @@ export class Posts {
     await (await this.connection()).query(`SELECT spreadsheet_id, tab, row_key, status, claimed_at, posted_at FROM ${this.table} LIMIT 0`)
   }
 
-  /** Runs `work` while nobody else, in whatever process, writes to this spreadsheet. When the lock's connection is lost, `work` cannot go on. */
+  /** Runs `work` while no other writer, in any process, writes to this spreadsheet. When the lock's connection is lost, `work` cannot go on. */
   async exclusively<T>(spreadsheet: string, work: (claims: SheetClaims) => Promise<T>): Promise<T> {
     const before = Posts.turns.get(spreadsheet) ?? Promise.resolve()
     const turn = before.catch(() => {}).then(() => this.locked(spreadsheet, work))
@@ -103,7 +103,7 @@ export class Posts {
   }
 }
 
-/** What a spreadsheet's rows stand at, for whoever holds its lock. */
+/** The status of the rows of a spreadsheet, read under its lock. */
 export class SheetClaims {
   private readonly session: Session
   private readonly table: string

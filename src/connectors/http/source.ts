@@ -132,7 +132,7 @@ class HttpSource implements Source {
       this.stores.push([this.replays, 'signed', remembered])
     }
     this.refusals = new RefusalLog(ctx, config.path)
-    // A dry run and a back-fill commit nothing, so nobody can wait for it.
+    // Dry runs and backfills commit nothing, so a request cannot wait for the commit.
     this.commitImmediately = config.answer === 'when_written' && ctx.range === undefined
     this.intake = new Intake({ messages: config.max_pending, bytes: config.max_pending_bytes }, !this.commitImmediately)
     if (this.commitImmediately) this.reject = rejections => this.intake.reject(rejections)
@@ -160,7 +160,7 @@ class HttpSource implements Source {
     this.gauge()
   }
 
-  /** A dry run and a back-fill leave no trace. */
+  /** Dry runs and backfills store nothing. */
   private async restore(): Promise<void> {
     const { config, ctx, stores } = this
     if (this.journal || stores.length === 0 || config.remember === 'memory' || ctx.range !== undefined) return

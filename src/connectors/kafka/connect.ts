@@ -178,7 +178,7 @@ export class OnDemandTransactor implements Transactor {
     if (position !== at) return { position }
     const checkpoint = await transactor.claim(mine)
     await transactor.release(mine)
-    // Somebody who wrote between the look and the claim was alive: then it is not what was looked at.
+    // A member that wrote between the look and the claim was alive: then the state is not the one that was looked at.
     return checkpoint?.position === at ? { position, checkpoint } : { position: checkpoint?.position }
   }
 

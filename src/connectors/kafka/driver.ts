@@ -52,7 +52,7 @@ export interface ConsumerHandlers {
   assigned(partitions: readonly TopicPartition[]): Promise<Map<string, number>>
   /** These partitions are about to be taken away: commit what is in flight. After it resolves, nothing of them is delivered or committed. */
   revoked(partitions: readonly TopicPartition[]): Promise<void>
-  /** These partitions already belong to somebody else: commit nothing. */
+  /** Another member already owns these partitions: commit nothing. */
   lost(partitions: readonly TopicPartition[]): void
 }
 
@@ -81,7 +81,7 @@ export const mustAgree = (a: Pick<ConsumerOptions, 'topics' | 'live'>, b: Pick<C
 
 export interface Consumer {
   open(handlers: ConsumerHandlers): Promise<void>
-  /** Next batch of any assigned partition, in offset order per partition. Buffers little, and stops fetching while nobody polls. */
+  /** Next batch of any assigned partition, in offset order per partition. Buffers little, and stops fetching while it is not polled. */
   poll(signal: AbortSignal): Promise<ConsumedBatch>
   /** Read on from `offset`; what was buffered of the partition is dropped. undefined: committed offset, else `startAt`. */
   seek(tp: TopicPartition, offset: number | undefined): Promise<void>

@@ -15,7 +15,7 @@ export interface Acl {
   readonly resource: 'topic' | 'group' | 'transactional_id'
   readonly name: string
   readonly pattern: 'literal' | 'prefixed'
-  /** `User:name`; `User:*` is everybody. */
+  /** `User:name`; `User:*` is every user. */
   readonly principal: string
   /** An address, `*`: any. */
   readonly host: string
@@ -40,14 +40,14 @@ export interface LogAdmin {
   alterConfigs(topic: string, changes: Readonly<Record<string, string | null>>): Promise<void>
   /** Grows a topic. A topic that has as many partitions already is left alone. */
   addPartitions(topic: string, count: number): Promise<void>
-  /** With everything in them. Topics that do not exist are no problem. */
+  /** With everything in them. Topics that do not exist are ignored. */
   deleteTopics(topics: readonly string[]): Promise<void>
   /** undefined: this log keeps no rights (no authorizer, or embedded). */
   acls(): Promise<Acl[] | undefined>
   createAcls(acls: readonly Acl[]): Promise<void>
   deleteAcls(acls: readonly Acl[]): Promise<void>
-  /** Who is in the group now. Nobody: it is idle, or does not exist. */
+  /** The current members of the group. Empty: it is idle, or does not exist. */
   members(group: string): Promise<GroupMember[]>
-  /** Sets offsets of an idle group. @throws {EnvironmentError} when somebody is in it. */
+  /** Sets offsets of an idle group. @throws {EnvironmentError} when it has members. */
   setOffsets(group: string, offsets: readonly (TopicPartition & { readonly offset: number })[]): Promise<void>
 }

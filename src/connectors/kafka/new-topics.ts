@@ -26,7 +26,7 @@ export class NewTopics {
     else this.log.debug({ topic }, 'topic does not exist yet')
   }
 
-  /** Those that messages name. What is no topic name is left to the producer, which refuses its records. */
+  /** Those that messages name. Invalid topic names are left to the producer, which rejects their records. */
   async named(driver: Driver, records: readonly OutRecord[]): Promise<void> {
     if (!this.config.create_topics) return
     const names = new Set(records.map(r => r.topic))

@@ -1,4 +1,4 @@
-/** Kafka's default partitioner, so that a key lands in the same partition whoever writes it. */
+/** Kafka's default partitioner, so that a key is in the same partition for every writer. */
 
 const M = 0x5bd1e995
 const SEED = 0x9747b28c | 0

@@ -1,4 +1,4 @@
-/** Where a kafka source stands in each partition of its topics. Reads without joining the group. */
+/** The position of a kafka source in each partition of its topics. Reads without joining the group. */
 import type { KafkaSourceConfig } from '../../generated/config-types.ts'
 import { EnvironmentError, type LanePosition, type CheckContext } from '../../contract/plugin.ts'
 import { connect } from './connect.ts'

@@ -1,4 +1,4 @@
-/** Back-fill (`--from`, `--to`) and `once`: reads a stretch of every partition without a group, commits nothing, and ends. */
+/** Backfill (`--from`, `--to`) and `once`: reads a stretch of every partition without a group, commits nothing, and ends. */
 import { type Batch, EnvironmentError, type Message, type Position, type Source, type SourceContext } from '../../contract/plugin.ts'
 import type { KafkaSourceConfig } from '../../generated/config-types.ts'
 import { connect, type KafkaHandle } from './connect.ts'
@@ -125,7 +125,7 @@ async function bounds(driver: Driver, topics: readonly string[], range: { readon
   })
 }
 
-/** Moves the lane's start to its last `count` records. Offsets do not tell: transactions leave markers, compaction leaves holes. */
+/** Moves the lane's start to its last `count` records. Offsets are not sufficient: transactions leave markers, compaction leaves holes. */
 async function keepLast(l: Lane, count: number, read: (l: Lane, offset: number) => Promise<ConsumedBatch>): Promise<void> {
   for (let reach = count * 2 + 16; ; reach *= 4) {
     const start = Math.max(l.from, l.to - reach)

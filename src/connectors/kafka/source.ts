@@ -84,7 +84,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
 
   /** Topics whose offsets have gaps by design. */
   const compacted = new Map<string, Promise<boolean | undefined>>()
-  /** Undefined: compaction explains it, or nobody may know. */
+  /** Undefined: compaction explains it, or the settings cannot be read. */
   const gapOf = async ({ topic, partition, nextOffset, messages }: ConsumedBatch, lost: number): Promise<Gap | undefined> => {
     let known = compacted.get(topic)
     if (known === undefined) {

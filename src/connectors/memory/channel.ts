@@ -104,7 +104,7 @@ export class MemoryChannel {
     const stored = list.map(r => new StoredRecord(r))
     const before = this.sending
     const mine = before ? before.then(() => this.fill(stored)) : this.fill(stored)
-    // A failure is told to who sent it; the next send looks for itself.
+    // A failure is reported to its sender; the next send checks again.
     const settled = mine
       .catch(() => {})
       .then(() => {
@@ -314,7 +314,7 @@ export interface Given {
   readonly given?: MemoryChannel
 }
 
-/** Forgets a channel; whoever holds it keeps what is in it. */
+/** Forgets a channel; its holders keep its content. */
 export function removeChannel(name: string): void {
   channels.delete(name)
 }

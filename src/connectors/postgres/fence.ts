@@ -31,7 +31,7 @@ export async function claimFence(driver: Driver, owner: string, lane: string): P
   try {
     await createTables(driver, 'runner_fence', TABLE)
     await driver.transaction(async tx => {
-      // A former owner that stands still in its transaction is shut out.
+      // A former owner that is frozen in its transaction is fenced.
       const stop = await freeing(driver, tx)
       await tx.query(CLAIM, [owner, lane, fence.token]).finally(stop)
     })

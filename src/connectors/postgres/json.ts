@@ -54,7 +54,7 @@ function textOf(type: number, value: Value, digits: boolean): string {
   if (Buffer.isBuffer(value)) return JSON.stringify(value.toString('base64'))
   if (typeof value !== 'string') return String(value)
   if (type === OID.json || type === OID.jsonb) return value
-  // NaN and the infinities are no JSON numbers.
+  // NaN and the infinities are not JSON numbers.
   if (digits && (type === OID.numeric || type === OID.int8) && /^-?\d/.test(value)) return value
   return JSON.stringify(isoTime(type, value))
 }

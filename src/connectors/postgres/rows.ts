@@ -95,7 +95,7 @@ function statement(config: TableConfig, columns: readonly Column[], computed: bo
   return `${insert} ${distinct} on conflict (${key}) do ${action}`
 }
 
-/** @returns the body as JSON text, with the bytes it came with. @throws {DataError} when it is no object. */
+/** @returns the body as JSON text, with the bytes it came with. @throws {DataError} when it is not an object. */
 export function bodyOf(m: Message): string {
   if (!isRecord(m.value)) throw new DataError(`a row is made of an object, this is ${show(m.value)}`)
   return String(m.encode())

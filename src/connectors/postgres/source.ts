@@ -68,7 +68,7 @@ class PostgresSource implements Source {
       const { seeks } = this
       const batch = await this.next()
       signal.throwIfAborted()
-      // Somebody went back while we were asking.
+      // The source was rewound during the query.
       if (seeks !== this.seeks) continue
       if (batch) {
         this.cursor = batch.position as unknown as Cursor
@@ -107,7 +107,7 @@ class PostgresSource implements Source {
     const start = this.config.start === undefined ? undefined : [this.config.start].flat().map(String)
     const values: readonly Param[] = after ?? start ?? []
     const asked = this.ctx.clock.monotonic()
-    // One more than wanted: a batch must not end between rows that the cursor cannot tell apart.
+    // One more than wanted: a batch must not end between rows with the same cursor.
     const found = await this.handle.driver.query(this.sql(values.length === 0, limit + 1), values, { prepare: true })
     checkColumns(found.fields, this.ctx.step)
     const columns = [cursor].flat()

@@ -71,7 +71,7 @@ function paramOf(value: unknown): Param {
   return value as Param
 }
 
-/** The body with the bytes it came with. @throws {DataError} when it is no JSON. */
+/** The body with the bytes it came with. @throws {DataError} when it is not JSON. */
 export function jsonOf(m: Message): string {
   const value = m.value
   if (value === undefined || Buffer.isBuffer(value)) throw new DataError('the message is no JSON')

@@ -25,7 +25,7 @@ export class PostgresTransaction implements Transaction {
   private readonly claim: Claim
   private tail: Promise<unknown> = Promise.resolve()
 
-  /** The commit before was refused for a row that nobody knows: constraints are to be asked with each write. */
+  /** The last commit was rejected for an unknown row: constraints are checked with each write. */
   get diagnose(): boolean {
     return this.claim.diagnose
   }

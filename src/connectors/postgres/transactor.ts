@@ -1,6 +1,6 @@
 /**
  * Checkpoints as rows beside a sink's data: outputs, state and position of a lane are one transaction. The row is locked while
- * the transaction is open, and its epoch tells whose the lane is.
+ * the transaction is open, and its epoch identifies the owner of the lane.
  */
 import {
   type Checkpoint,
@@ -58,7 +58,7 @@ const READ_STATE = `
 const PAGE = 100_000
 const LOCK = 'select epoch from runner_checkpoint where id = $1 for update'
 const OWN_PID = 'select pg_backend_pid() as pid'
-/** A former owner that stands still in its transaction (frozen, cut off) is shut out like one that has gone. */
+/** A former owner that is frozen or cut off in its transaction is fenced like one that has ended. */
 const FREE = `
   select pg_terminate_backend(a.pid) from pg_stat_activity a
   where a.pid = any(pg_blocking_pids($1)) and a.state like 'idle in transaction%' and a.state_change < clock_timestamp() - interval '1 second'`
@@ -102,7 +102,7 @@ export class PostgresTransactor implements Transactor {
 
   async peek(lane: LaneInfo): Promise<Checkpoint | undefined> {
     const { driver } = await this.connected()
-    // Whoever looks makes no tables.
+    // Reading creates no tables.
     if (!(await hasTable(driver, LAST_TABLE))) return undefined
     const { rows } = await driver.query(PEEK_ALL, [stateOwner(this.pipeline, lane.group), lane.id])
     const [first] = rows as Record<string, string | null>[]

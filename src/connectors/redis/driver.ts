@@ -33,7 +33,7 @@ export interface Fence {
 export interface Session {
   /**
    * Replies in order; a command that the server refuses has its `ReplyError` there.
-   * @throws {ConnectionError} the connection was lost: nobody knows which of them were done
+   * @throws {ConnectionError} the connection was lost: it is unknown which of them were executed
    */
   run(commands: readonly Command[], options?: RunOptions): Promise<(Reply | ReplyError)[]>
   close(): Promise<void>
@@ -88,7 +88,7 @@ const WAITING_HELPS = new Set([
 ])
 const ENVIRONMENT = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM', 'WRONGTYPE', 'NOGROUP', 'NOPROTO', 'DENIED'])
 
-/** What the server's no means: try again, somebody has to act, or these records are wrong. */
+/** The meaning of an error reply: retry, fix the environment, or reject these records. */
 export function sortError(error: ReplyError, what: string): Error {
   const { kind, message } = error
   if (WAITING_HELPS.has(kind) || /max number of clients/.test(message)) return new ConnectionError(`${what}: ${message}`, error)

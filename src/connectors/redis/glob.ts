@@ -1,4 +1,4 @@
-/** Redis's glob: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before what is meant as it stands. */
+/** Redis's glob: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before a literal character. */
 
 /** `undefined`: any text. */
 type Step = ((unit: number) => boolean) | undefined

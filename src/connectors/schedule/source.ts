@@ -78,7 +78,7 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
 
   const next = (): number | undefined => {
     const t = times.next(done)
-    // It would be waited for, and fire, for ever.
+    // It would be waited for, and fire, forever.
     if (t !== undefined && t <= done)
       throw new Error(
         `the time after ${new Date(done).toISOString()} is given as ${new Date(t).toISOString()}: the schedule does not move on`,

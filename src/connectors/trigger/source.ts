@@ -1,4 +1,4 @@
-/** Messages that somebody sends by hand with `runner trigger`. */
+/** Messages sent by hand with `runner trigger`. */
 import type { TriggerSourceConfig } from '../../generated/config-types.ts'
 import { defineSource, Message, type Origin } from '../../contract/plugin.ts'
 import { checkWritable } from '../../kit/check-writable.ts'
@@ -52,7 +52,7 @@ export default defineSource<TriggerSourceConfig>({
       },
 
       commit: (_, position) => queue!.forget(position as number),
-      // Somebody may be waiting for it: `runner trigger --wait`.
+      // `runner trigger --wait` may be waiting for it.
       commitImmediately: true,
       caughtUp: () => queue!.after(done, 1).length === 0,
 

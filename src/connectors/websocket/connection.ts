@@ -91,7 +91,7 @@ export class Connection {
   end(reason: ReconnectReason, detail: string, clean = false): void {
     if (this.over) return
     this.shut()
-    // What `terminate` still raises has nobody to tell.
+    // Errors of `terminate` are ignored.
     this.socket.on('error', () => {})
     this.socket.terminate()
     this.events.ended(reason, detail, clean)

@@ -73,7 +73,7 @@ export class Feed {
           headers: config.headers,
           maxPayload: config.max_message_size,
           handshakeTimeout: config.connect_timeout,
-          // Bytes that are no UTF-8 are a dead letter, not the end of the connection.
+          // Bytes that are not UTF-8 are a dead letter, not the end of the connection.
           skipUTF8Validation: true,
           ...this.tls,
         },

@@ -1,5 +1,5 @@
 /**
- * Looks after streams in which nothing may be missing, by their numbers or their checksums, and mends their gaps: by a snapshot
+ * Looks after streams in which nothing may be missing, by their numbers or their checksums, and repairs their gaps: by a snapshot
  * over HTTP, by subscribing again, or by a new connection.
  */
 import type { WebsocketSourceConfig } from '../../generated/config-types.ts'

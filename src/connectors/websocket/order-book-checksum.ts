@@ -37,7 +37,7 @@ class Side {
     else this.sizes.set(price, size)
   }
 
-  /** Forgets what lies behind `depth` levels: the feed no longer tells of it. @returns the digits of the best levels */
+  /** Removes levels beyond `depth`, which the feed no longer sends. @returns the digits of the best levels */
   trim(depth: number): string {
     const sorted = [...this.sizes].toSorted(([a], [b]) => this.sign * (Number(a) - Number(b)))
     for (const [price] of sorted.slice(depth)) this.sizes.delete(price)

@@ -1,4 +1,4 @@
-/** A feed has no sender to tell and nothing to read again: a message that is refused is counted and, now and then, logged. */
+/** A feed has no sender to notify and cannot be read again: a rejected message is counted and, at intervals, logged. */
 import type { Logger, Rejection } from '../../contract/plugin.ts'
 import type { Counters } from './counters.ts'
 

@@ -40,7 +40,7 @@ export interface Streams {
   accept(message: Message, key: string): void
   /** A message of the stream was lost behind the source; without a key: some of any. */
   lost(reason: 'refused' | 'dropped', key?: string): void
-  /** The connection is gone, and with it nobody knows what. */
+  /** The connection is lost, and with it an unknown number of messages. */
   reset(): void
   /** Streams that have been silent since the connection was made again are brought up to date, too. */
   catchUp(): void

@@ -15,7 +15,7 @@ export interface SnapshotOptions {
   get(key: string, signal: AbortSignal): Promise<Got>
   /** @returns why it is of no use. */
   use(key: string, got: Got): string | undefined
-  /** Nobody waits for it any more? */
+  /** Is it no longer waited for? */
   wanted(key: string): boolean
 }
 

@@ -55,7 +55,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
   let tls: TlsOptions = {}
   /** Number that follows on from what was read last; undefined: nothing was. */
   let expected: number | undefined
-  /** Messages that are no data but have a sequence number all the same. */
+  /** Messages that are not data but have a sequence number. */
   const controls = new WeakSet<Message>()
 
   const { max_bytes, max_spill, on_full, on_spill_full } = config.queue
@@ -188,7 +188,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
   }
 }
 
-/** Undefined: it is no JSON, and will be a dead letter when the pipeline finds out. */
+/** Undefined: it is not JSON, and the pipeline will dead-letter it. */
 function decoded(message: Message): unknown {
   try {
     return message.value

@@ -101,7 +101,7 @@ export class Client {
       const seen = this.number(request.lastId)
       this.next = Math.max(ring.first, (seen ?? 0) + 1)
       if (seen === undefined) gap = { type: 'gap', reason: 'restart' }
-      // Of all topics: what has left the ring nobody knows any more.
+      // Of all topics: for messages that have left the ring, the topic is unknown.
       else if (seen + 1 < ring.first) gap = { type: 'gap', reason: 'too_old', missed: ring.first - seen - 1 }
     } else if (request.last !== undefined) {
       let wanted = request.last

@@ -61,7 +61,7 @@ function shown(request: IncomingMessage): string {
   return bearerOf(request) ?? URL.parse(request.url ?? '/', 'http://x')?.searchParams.get('token') ?? ''
 }
 
-/** Read each time: whoever works on the page sees it at once. */
+/** Read each time, so that changes of the page are visible immediately. */
 async function page(file: string, response: ServerResponse): Promise<void> {
   try {
     const html = await readFile(file)

@@ -39,7 +39,7 @@ export const replayOf = ({ origin }: Message): ReplayOrigin['replay'] | undefine
 
 /** A header larger than this does not pay: the record can still be replayed from its source. Bytes. */
 const MAX_STEP_INPUT = 128 * 1024
-/** Both together must fit where the record alone would; brokers take a megabyte unless told otherwise. */
+/** Both together must fit where the record alone would; brokers accept a megabyte by default. */
 const MAX_DEAD_LETTER = 768 * 1024
 
 /** The pipeline as its dead letters name it. */
@@ -108,7 +108,7 @@ function addStepInput(headers: Header[], message: Message, payload: Buffer | nul
   if (key !== message.keyBytes) headers.push([DLQ_HEADERS.stepKey, key])
 }
 
-/** Anybody can write the header. */
+/** The header is untrusted. */
 const attemptsOf = (text: string | undefined): number => (/^\d{1,9}$/.test(text ?? '') ? Number(text) : 0)
 
 /** JSON text; undefined: JSON cannot say it. */
@@ -124,7 +124,7 @@ function stepInput(value: unknown): string | undefined {
 const lastHeader = (headers: readonly Header[] | undefined, name: string): string | undefined =>
   headers?.findLast(([n, value]) => n === name && value !== null)?.[1]?.toString()
 
-/** The source's bytes; a message that never had any is written as it stands. */
+/** The source's bytes; for a message without any, its current value. */
 function original(message: Message): Buffer | null {
   if (message.payload !== null) return message.payload
   if (message.origin && message.offset >= 0 && !message.changed) return null

@@ -22,7 +22,7 @@ export const DLQ_HEADERS = {
   failedAt: 'failed_at',
   firstFailedAt: 'first_failed_at',
   sourceStep: 'source_step',
-  /** Plugin type of the source: `kafka`, `redis`… Names alone do not tell a topic from a stream. */
+  /** Plugin type of the source: `kafka`, `redis`… Names alone do not distinguish a topic from a stream. */
   sourceType: 'source_type',
   stepInput: 'step_input',
   stepInputMissing: 'step_input_missing',

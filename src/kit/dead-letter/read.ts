@@ -15,7 +15,7 @@ export interface DeadLetter {
   readonly headers: readonly Header[]
   /** Epoch ms: the record's own time at the step that refused it. */
   readonly time: number
-  /** Undefined: this is no dead letter of a runner. */
+  /** Undefined: this is not a dead letter of the runner. */
   readonly failure: FailureInfo | undefined
 }
 

@@ -83,7 +83,7 @@ export function bearerOf({ headers }: IncomingMessage): string | undefined {
   return /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1]
 }
 
-/** Compared as hashes, which are equally long: the time tells nothing. */
+/** Compared as hashes, which are equally long: the time reveals nothing. */
 export function sameSecret(a: string, b: string): boolean {
   const hash = (text: string): Buffer => createHash('sha256').update(text).digest()
   return timingSafeEqual(hash(a), hash(b))

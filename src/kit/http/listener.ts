@@ -1,5 +1,5 @@
 /**
- * HTTP listeners of this process: one server per address, shared by whoever has routes there (metrics, `http` sources, status
+ * HTTP listeners of this process: one server per address, shared by all that have routes there (metrics, `http` sources, status
  * endpoints of any pipeline). Routes come and go while it listens; the last one to go closes it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
@@ -19,7 +19,7 @@ export interface Route {
   readonly path: string
   /** Who it belongs to, for the message when two want the same. */
   readonly owner: string
-  /** Name it to callers that miss: for paths that are no secret. */
+  /** Name it to callers that miss: for paths that are not secret. */
   readonly listed?: boolean
   readonly handle: Handler
   /** Default: for names and pages of this address only. */

@@ -2,7 +2,7 @@
 import { encodeJson, type Message } from '../../contract/plugin.ts'
 
 /**
- * One line of JSON: the source's bytes as they are (also when they are no JSON: a mirror changes nothing) unless a line break is in them.
+ * One line of JSON: the source's bytes as they are (also if they are not JSON: a mirror changes nothing) unless a line break is in them.
  * A tombstone is `null`; text is a JSON string.
  */
 export function jsonLine(message: Message): Buffer | string {
@@ -29,6 +29,6 @@ export function asJson(encoded: Buffer | string): string {
   } catch {
     return JSON.stringify(text)
   }
-  // In JSON a line break can only stand between two tokens.
+  // In JSON, a line break can only be between two tokens.
   return text.replaceAll(/[\r\n]+\s*/g, ' ').trim()
 }

@@ -28,7 +28,7 @@ export class Transcoder {
     this.encoding = encoding
   }
 
-  /** UTF-8; what is no character comes out as bytes that are not valid UTF-8, so that its record fails. */
+  /** UTF-8; an invalid character is converted to bytes that are not valid UTF-8, so that its record fails. */
   push(chunk: Buffer): Buffer {
     switch (this.encoding) {
       case 'utf-8':

@@ -48,7 +48,7 @@ function tail(value: Buffer | string | null): string {
   return same ? `"value":${json}` : `${exact},"value":${json}`
 }
 
-/** @throws {Error} the line is no such record. */
+/** @throws {Error} the line is not such a record. */
 export function readEnvelope(line: string): Enveloped {
   const found = parseJson(line) as Head & { readonly value?: unknown; readonly value_base64?: string }
   if (typeof found !== 'object' || found === null || typeof found.headers !== 'object' || found.headers === null)

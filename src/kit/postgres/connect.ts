@@ -159,7 +159,7 @@ function tlsMistake({ dsn, tls_mode }: ConnectionConfig): string | undefined {
   return undefined
 }
 
-/** As libpq: `require` encrypts but trusts anybody, unless a CA is given. */
+/** As libpq: `require` encrypts but trusts any server, unless a CA is set. */
 function tlsOptions(c: ConnectionConfig, mode: string): object | false {
   if (mode === '' ? c.tls_ca === '' : !['require', 'verify-ca', 'verify-full'].includes(mode)) return false
   return {

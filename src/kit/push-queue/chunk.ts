@@ -1,6 +1,6 @@
 /**
  * Records packed into one Buffer, in memory as on disk: memory is bounded by bytes exactly, spilling is one write, and
- * hundreds of thousands of waiting records are no work for the garbage collector.
+ * hundreds of thousands of waiting records do not burden the garbage collector.
  */
 import type { Header } from '../../contract/plugin.ts'
 

@@ -1,4 +1,4 @@
-/** What a push queue tells of itself: metrics, and now and then a line of log when it loses records or its disk fails. */
+/** Reports of a push queue: metrics, and at intervals a log line when it loses records or its disk fails. */
 import type { Counter, Logger, Metrics } from '../../contract/plugin.ts'
 
 /** ms between two lines of log. */

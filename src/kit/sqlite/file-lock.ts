@@ -1,6 +1,6 @@
 /**
  * A lock on a file that only one process holds. It is SQLite's, hence the operating system's: it ends with its process, however that
- * ends, whoever gets its process id next, and it holds between containers that share the volume.
+ * ends, even if its process id is reused, and it holds between containers that share the volume.
  */
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'

@@ -1,4 +1,4 @@
-/** Tells that something was committed to a SQLite file: at once for this process, by looking now and then for others. */
+/** Reports commits to a SQLite file: immediately those of this process, by polling those of others. */
 
 /** How often the file is looked at while it is watched: often at first, seldom when nothing happens. */
 const TICK_MIN_MS = 2

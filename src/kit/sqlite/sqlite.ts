@@ -72,7 +72,7 @@ async function connect(file: string, kind: SqliteKind, durability: Durability): 
 }
 
 /**
- * A file that is not there is built under another name and then linked: whoever looks sees either none or all of it. So one of 0 bytes
+ * A file that is not there is built under another name and then linked: readers see either none or all of it. So one of 0 bytes
  * was cut, and what it held is gone. @throws {EnvironmentError} for that
  */
 function makeFile(Database: typeof DatabaseSync, file: string, kind: SqliteKind, durability: Durability): void {
@@ -220,7 +220,7 @@ export class Sqlite {
   }
 
   /**
-   * Deleted, replaced or emptied under our hands: SQLite goes on in what nobody will find again. @throws {EnvironmentError}
+   * Deleted, replaced or emptied while in use: SQLite continues in a file that cannot be found again. @throws {EnvironmentError}
    */
   private checkFile(): void {
     const now = performance.now()
@@ -252,7 +252,7 @@ export class Sqlite {
     try {
       this.prepare('COMMIT').run()
     } catch (error) {
-      // A failed fsync tells nothing about what the disk holds. Everything else is known to be rolled back.
+      // After a failed fsync, the content of the disk is unknown. Everything else is known to be rolled back.
       if (primary(error) === IOERR)
         throw new UnknownOutcomeError(`${this.file}: the disk failed while committing: ${(error as Error).message}`, error)
       throw error

@@ -1,4 +1,4 @@
-/** Where a value stands in a JSON text, for messages about it. The text has been parsed: it is not checked again. */
+/** The position of a value in a JSON text, for messages about it. The text has been parsed: it is not checked again. */
 
 /** In UTF-16 units; `end` is exclusive. */
 export interface JsonSpan {

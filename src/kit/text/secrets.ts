@@ -11,7 +11,7 @@ const SHORTEST = 6
 const known = new Set<string>()
 let pattern: RegExp | undefined
 
-/** From now on `redact` masks it, also as it stands in JSON and in a URL. */
+/** From now on `redact` masks it, also as written in JSON and in a URL. */
 export function addSecret(value: string): void {
   for (const part of value.includes('\n') ? [value, ...value.split(/\r?\n/)] : [value]) {
     const text = part.trim()
@@ -48,15 +48,15 @@ const escape = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\/-]/g
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i
 
 interface Address {
-  /** Where the password stands, if there is one. */
+  /** Position of the password, if there is one. */
   readonly password?: readonly [from: number, to: number]
-  /** Where host and port stand. */
+  /** Position of host and port. */
   readonly host: readonly [from: number, to: number]
   /** Where the query begins, or the text ends. */
   readonly query: number
 }
 
-/** Undefined: the text is no URL. Passwords are found, too, that hold a `/` or an `@` which should have been encoded. */
+/** Undefined: the text is not a URL. Passwords are found, too, that hold a `/` or an `@` which should have been encoded. */
 function addressOf(text: string): Address | undefined {
   const scheme = SCHEME.exec(text)?.[0].length
   if (scheme === undefined) return undefined

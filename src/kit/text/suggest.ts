@@ -1,6 +1,6 @@
 /** "Did you mean": the candidate nearest to what was written. */
 
-/** Optimal string alignment distance: insert, delete, replace, swap of neighbours. */
+/** Optimal string alignment distance: insert, delete, replace, swap of neighbors. */
 export function distance(a: string, b: string): number {
   let before: number[] = []
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j)

@@ -23,7 +23,7 @@ export const SIZE_PATTERN = '^[0-9]+(\\.[0-9]+)?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$
 /** A hundred years: longer is a typo, and far from where numbers lose precision. */
 const MAX_MS = 36_525 * MS.d
 
-/** `500ms`, `1m`, `1h30m` as whole milliseconds; undefined when it is no duration, or not a possible one. */
+/** `500ms`, `1m`, `1h30m` as whole milliseconds; undefined if it is not a duration, or not a possible one. */
 export function parseDuration(text: string): number | undefined {
   const total = durationOf(text)
   if (total === undefined) return undefined
@@ -62,7 +62,7 @@ function sizeOf(text: string): number | undefined {
   return match && Object.hasOwn(BYTES, match[2]) ? Number(match[1]) * BYTES[match[2]] : undefined
 }
 
-/** `128KiB` as bytes; undefined when it is no size, or not a possible one. */
+/** `128KiB` as bytes; undefined if it is not a size, or not a possible one. */
 export function parseSize(text: string): number | undefined {
   const bytes = sizeOf(text)
   if (bytes === undefined) return undefined

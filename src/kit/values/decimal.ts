@@ -146,7 +146,7 @@ export const encodeInteger = (n: bigint): number | string => {
 export const exactOf = (x: number | ExactNumber): Exact | undefined =>
   typeof x === 'number' ? x : (x.plain ?? readDecimal(x.text, MAX_NUMBER_LENGTH))
 
-/** Why a number cannot be calculated with exactly, for a message; undefined: it can, or it is no number. */
+/** Why a number cannot be calculated with exactly, for a message; undefined: it can, or it is not a number. */
 export function outOfRange(raw: unknown): string | undefined {
   const text = raw instanceof ExactNumber ? raw.text : typeof raw === 'string' && isJsonNumber(raw) ? raw : undefined
   if (text === undefined || readDecimal(text, raw instanceof ExactNumber ? MAX_NUMBER_LENGTH : MAX_LENGTH) !== undefined) return undefined

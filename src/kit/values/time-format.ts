@@ -231,7 +231,7 @@ const MAX_TEXT = 200
 
 /**
  * In how many ways a text can be shared out among directives that follow each other with nothing between them that only a literal matches:
- * `%b%B%a%A%Z` can cut 200 letters in thousands of ways. The last of them takes what the others leave.
+ * `%b%B%a%A%Z` can split 200 characters in thousands of ways. The last of them takes what the others leave.
  */
 function waysToSplit(pieces: readonly (string | Directive)[]): number {
   let ways = 1
@@ -268,7 +268,7 @@ function incomplete(format: string, directives: ReadonlySet<string>): string | u
   return has('f') && !has('S') ? because('has a fraction without seconds') : undefined
 }
 
-/** @throws {Error} for a format that cannot be read, or whose texts are no instants */
+/** @throws {Error} for a format that cannot be read, or whose texts are not instants */
 export function checkParseFormat(format: string): void {
   const { incomplete } = timeFormat(format)
   if (incomplete !== undefined) throw new Error(incomplete)
@@ -284,7 +284,7 @@ export function matched(text: string, format: string): Parts | string {
   return parts
 }
 
-/** @throws {Error} for a time that is no date, and see `timeFormat` and `zoneOf` */
+/** @throws {Error} for a time that is not a date, and see `timeFormat` and `zoneOf` */
 export function formatTimeText(time: number, format: string, zoneName = 'UTC'): string {
   if (!(Math.abs(time) <= MAX_TIME)) throw new Error(`${time} is beyond any date`)
   const zone = zoneOf(zoneName)

@@ -67,7 +67,7 @@ function handler(run: PipelineRun, { healthy, body }: EndpointConfig): Route['ha
       text = JSON.stringify(render({ ...status, healthy: ok }))
       if (ok) code = 200
     } catch (error) {
-      // What can't be told must not look healthy.
+      // An unknown status must not look healthy.
       text = JSON.stringify({ status: 'unhealthy', error: (error as Error).message })
     }
     response.writeHead(code, { 'content-type': 'application/json', 'cache-control': 'no-store' }).end(redact(text))

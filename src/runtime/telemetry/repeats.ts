@@ -17,7 +17,7 @@ interface Repeated {
 /** First wait before the repeats of a line are reported, and the longest, ms; doubled in between. */
 const FIRST = 10_000
 const LONGEST = 300_000
-/** More different lines than this are not told apart: the oldest count as new. */
+/** Beyond this number of different lines, the oldest count as new. */
 const KNOWN = 1000
 
 /**

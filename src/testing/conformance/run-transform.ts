@@ -229,7 +229,7 @@ export function seen(run: Run): string[] {
   })
 }
 
-/** The same, one list per place: how outputs, ports and dead letters interleave is nobody's business. */
+/** The same, one list per place: the interleaving of outputs, ports and dead letters is not compared. */
 export function seenByPlace(run: Run): Record<string, string[]> {
   const places: Record<string, string[]> = {}
   seen(run).forEach((line, i) => {

@@ -188,7 +188,7 @@ function laneTexts(batches: readonly Batch[]): Record<string, string[]> {
   return texts
 }
 
-/** Where each lane stands behind batch `i`. */
+/** The position of each lane after batch `i`. */
 function positionsAfter(batches: readonly Batch[], i: number): Map<string, Position> {
   return new Map(batches.slice(0, i + 1).map(b => [b.lane, b.position]))
 }

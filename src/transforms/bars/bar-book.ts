@@ -133,7 +133,7 @@ export class BarBook {
     return last
   }
 
-  /** Tells the state what has changed; the runtime cuts only between calls of the transform, so once per call is enough. */
+  /** Writes changes to the state; the runtime cuts only between calls of the transform, so once per call is enough. */
   flush(): void {
     for (const bar of this.dirty) {
       if (!bar.dirty) continue

@@ -53,7 +53,7 @@ export class Bar {
   revision = 0
   /** Its window has closed; kept for late trades. */
   closed = false
-  /** Changed since the state was last told. */
+  /** Changed since the last write to the state. */
   dirty = false
   /** The state knows it. */
   saved = false

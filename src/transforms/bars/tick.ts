@@ -37,7 +37,7 @@ export class TickReader {
     this.getTs = getter(fields.ts)
   }
 
-  /** Fills the fields. @returns why the message is no tick; undefined: it is one. */
+  /** Fills the fields. @returns why the message is not a tick; undefined: it is one. */
   read(message: Message): DataError | undefined {
     const value = message.value
     if (typeof value !== 'object' || value === null || Array.isArray(value))

@@ -30,7 +30,7 @@ export type TurnoverState = [pk: number, vk: number, volume: number | string, no
 export class Turnover {
   private pk = 0
   private vk = 0
-  /** 10^pk, 10^vk; NaN when that is no double, which sends every trade down the slow path. */
+  /** 10^pk, 10^vk; NaN when that is not a double, which sends every trade down the slow path. */
   private pf = 1
   private vf = 1
   private volume = 0

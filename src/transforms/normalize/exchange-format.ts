@@ -11,7 +11,7 @@ import type { Match } from '../../kit/values/match.ts'
 
 export interface ExchangeFormat {
   readonly exchange: string
-  /** Names of assets as the exchange writes them -> as everybody else does. */
+  /** Names of assets as the exchange writes them -> the usual names. */
   readonly aliases: Readonly<Record<string, string>>
   /** Messages that carry no data. */
   readonly drop: readonly Match[]

@@ -144,7 +144,7 @@ function decimal(raw: unknown, path: string, positive: boolean): string {
   return text as string
 }
 
-/** Nobody bids or asks: exchanges leave the field out, or empty. */
+/** A side without orders: exchanges omit the field, or leave it empty. */
 function optional(raw: unknown, path: string | undefined): string | null {
   if (raw === undefined || raw === null || raw === '') return null
   return decimal(raw, path!, false)

@@ -46,7 +46,7 @@ interface Node {
   readonly path: Path
 }
 
-/** Where the keywords of one schema stand. */
+/** Positions of the keywords of one schema. */
 interface Place {
   readonly resource: Resource
   readonly node: Node

@@ -13,7 +13,7 @@ export const META: Readonly<Record<Dialect, string>> = {
   '2020-12': 'https://json-schema.org/draft/2020-12/schema',
 }
 
-/** Undefined: of another draft, or a dialect of somebody's own. */
+/** Undefined: of another draft, or a custom dialect. */
 export const dialectOf = (id: unknown): Dialect | undefined =>
   typeof id === 'string' ? IDS[id.replace(/#$/, '').replace(/^https:(?=\/\/json-schema\.org\/draft-0)/, 'http:')] : undefined
 
@@ -103,7 +103,7 @@ export const isAnnotation = (keyword: string): boolean => ANNOTATIONS.has(keywor
 export const KEYWORDS: readonly string[] = [...ALWAYS, ...Object.keys(IN), ...ANNOTATIONS]
 const known = new Set(ALWAYS)
 
-/** Why a keyword cannot stand in a schema of this draft; undefined: it can. '': no draft has it. */
+/** Why a keyword cannot be in a schema of this draft; undefined: it can. '': no draft has it. */
 export function keywordProblem(keyword: string, dialect: Dialect): string | undefined {
   if (known.has(keyword) || isAnnotation(keyword) || IN[keyword]?.includes(dialect)) return undefined
   const drafts = IN[keyword]

@@ -71,7 +71,7 @@ function isALabel(label: string): boolean {
 /** The rules of RFC 5891 and RFC 5892 that Unicode's own processing does not have. */
 function isULabel(label: string): boolean {
   if (label.slice(2, 4) === '--' || /^-|-$|^\p{M}/u.test(label)) return false
-  // Disallowed exceptions, and what is no letter, digit or mark at all.
+  // Disallowed exceptions, and characters that are not letters, digits or marks.
   if (
     /[\u0640\u07fa\u302e\u302f\u3031-\u3035\u303b]/.test(label) ||
     !/^[\p{L}\p{M}\p{N}\u00b7\u0375\u05f3\u05f4\u06fd\u06fe\u0f0b\u30fb-]+$/u.test(label.replaceAll(/\u200c|\u200d/g, ''))
@@ -87,7 +87,7 @@ function isULabel(label: string): boolean {
   if (label.includes('\u30fb') && !/[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u.test(label.replaceAll('\u30fb', '')))
     return false
   if (/[\u0660-\u0669]/.test(label) && /[\u06f0-\u06f9]/.test(label)) return false
-  // Joiners follow a virama; the non-joiner may also stand between letters that join.
+  // Joiners follow a virama; the non-joiner may also be between letters that join.
   if (/(?<![\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca\u0e3a\u0f84\u1039])\u200d/u.test(label)) return false
   return (
     !/(?<![\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca\u0e3a\u0f84\u1039])\u200c/u.test(label) ||

@@ -19,7 +19,7 @@ export type SumState = [scale: number, sum: number | string]
 
 export class ExactSum {
   private scale = 0
-  /** 10^scale; NaN when that is no double. */
+  /** 10^scale; NaN when that is not a double. */
   private factor = 1
   private small = 0
   private large = 0n

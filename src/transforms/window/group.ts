@@ -65,7 +65,7 @@ export class Group {
   static decode(id: string, state: Json, specs: readonly Spec[]): Group {
     const cut = id.indexOf('|')
     const [end, size, ...rest] = state as [number, number, ...Json[]]
-    // Checkpoints of 0.1.0 have no time of the newest message: the last instant of the window stands in for it.
+    // Checkpoints of 0.1.0 have no time of the newest message: the last instant of the window replaces it.
     const newest = rest.length > specs.length ? (rest[0] as number) : end - 1
     const aggregates = rest.length > specs.length ? rest.slice(1) : rest
     const key = JSON.parse(id.slice(cut + 1)) as string | null

@@ -1,4 +1,4 @@
-/** `runner check`: is anybody there? A connection, no request: that could change something. */
+/** `runner check`: tests the connection without a request, which could change something. */
 import { connect } from 'node:net'
 import type { HttpSinkConfig } from '../../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../../contract/plugin.ts'

@@ -30,7 +30,7 @@ export class Client {
   private readonly ctx: Context
   private readonly headers: Record<string, string>
   private readonly recordStatuses: ReadonlySet<number>
-  /** Epoch ms before which the service wants to hear nothing. */
+  /** Epoch ms before which the service accepts no requests. */
   private pausedUntil = 0
 
   constructor(config: HttpSinkConfig, ctx: Context) {

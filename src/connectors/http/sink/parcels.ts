@@ -122,7 +122,7 @@ export function bodyOf(items: readonly Item[], batch: ParcelOptions['batch']): B
 const COMMA = Buffer.from(',')
 const NEWLINE = Buffer.from('\n')
 
-/** In valid JSON line breaks stand between tokens only. */
+/** In valid JSON, line breaks are only between tokens. */
 function oneLine(json: Buffer): Buffer {
   if (!json.includes(0x0a) && !json.includes(0x0d)) return json
   return Buffer.from(json.map(c => (c === 0x0a || c === 0x0d ? 0x20 : c)))

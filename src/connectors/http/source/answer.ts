@@ -39,7 +39,7 @@ export const stopping = (): Answer =>
 export const unknown = (message: string): Answer =>
   rejectionAnswer(504, 'outcome_unknown', `${message}; it may be written or not: send it again`, {}, { 'retry-after': '1' })
 
-/** Resolves when the answer has left, or nobody is there to take it. */
+/** Resolves when the response is sent, or the client is gone. */
 export function send(response: ServerResponse, { status, body, headers }: Answer, close = false): Promise<void> {
   return new Promise(resolve => {
     if (response.destroyed || response.writableEnded) return resolve()

@@ -90,7 +90,7 @@ function weak(scheme: Scheme, secret: string, path: (string | number)[]): Config
 const standardScheme = schemeOf({ scheme: 'standard-webhooks', secrets: [], tolerance: 0 })
 
 export interface Auth {
-  /** Undefined: nobody signs. */
+  /** Undefined: requests are not signed. */
   readonly scheme: Scheme | undefined
   /** ms that a signed time may be off; undefined: no time is signed. */
   readonly tolerance: number | undefined
@@ -123,7 +123,7 @@ export function createAuth(options: AuthOptions): Auth {
   }
 }
 
-/** Lengths of tokens are no secret. */
+/** Lengths of tokens are not secret. */
 function same(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)]
   return left.length === right.length && timingSafeEqual(left, right)

@@ -43,7 +43,7 @@ export class Intake {
   private stopped = false
   private wake: (() => void) | undefined
 
-  /** @param answered nobody waits for the outcome: what was put is promised already. */
+  /** @param answered the request is answered already, so its outcome is not awaited. */
   constructor(limits: IntakeLimits, answered: boolean) {
     this.limits = limits
     this.answered = answered
@@ -152,7 +152,7 @@ export class Intake {
     }
   }
 
-  /** The pipeline has ended: what is still in it will not be heard of. */
+  /** The pipeline has ended: the rest of it will not be reported. */
   abandon(): void {
     this.stop()
     for (const call of this.running.splice(0)) {

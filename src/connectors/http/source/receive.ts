@@ -16,7 +16,7 @@ export interface BodyLimits {
   room(bytes: number, bodies: number): boolean
 }
 
-/** How long a sender whose body nobody wants may go on, ms. */
+/** How long a sender may continue a body that is rejected, ms. */
 const LINGER = 2000
 
 /** The body, or why not; undefined: the sender went away. */

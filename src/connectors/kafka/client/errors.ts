@@ -2,7 +2,7 @@
 import { ConnectionError, EnvironmentError, FencedError, PipelineError } from '../../../contract/plugin.ts'
 import type { KafkaJSError } from './internals.ts'
 
-/** Somebody else has initialised the transactional id since. */
+/** Another producer has initialized the transactional id since. */
 export const FENCED = new Set([
   'INVALID_PRODUCER_EPOCH',
   'PRODUCER_FENCED',
@@ -61,7 +61,7 @@ export const typeOf = (error: unknown): string => {
 /** kafkajs throws a bare Error with this text for a request on a connection that broke after it was handed out. */
 const NOT_CONNECTED = 'Broker not connected'
 
-/** True when nobody can know whether the broker has done what it was asked. */
+/** True if it is unknown whether the broker has executed the request. */
 export const connectionBroke = (error: unknown): boolean => {
   const { name, message } = (error ?? {}) as Partial<Error>
   if (message === NOT_CONNECTED || typeOf(error) === 'REQUEST_TIMED_OUT') return true
@@ -70,7 +70,7 @@ export const connectionBroke = (error: unknown): boolean => {
 
 /**
  * kafkajs error => ours. `doing` completes the sentence "cannot …".
- * Credentials, rights, TLS and settings that waiting cannot mend become EnvironmentError; everything else may pass.
+ * Wrong credentials, permissions, TLS and settings become EnvironmentError, because waiting does not help; other errors are temporary.
  */
 export function toPipelineError(error: unknown, doing: string): PipelineError {
   if (error instanceof PipelineError) return error
@@ -93,7 +93,7 @@ export function toPipelineError(error: unknown, doing: string): PipelineError {
   return new ConnectionError(text, error)
 }
 
-/** Neither kafkajs' nor the system's: a mistake in a program, which repeating does not mend. */
+/** Neither kafkajs' nor the system's: a mistake in a program, which a retry does not fix. */
 const isForeign = (e: KafkaJSError): boolean =>
   e?.message !== NOT_CONNECTED &&
   !/^KafkaJS|AbortError|TimeoutError/.test(e?.name ?? '') &&

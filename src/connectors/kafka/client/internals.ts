@@ -1,5 +1,5 @@
 /**
- * The parts of kafkajs this driver stands on: connections (TCP, TLS, SASL, request queue) and the protocol's requests.
+ * The parts of kafkajs that this driver uses: connections (TCP, TLS, SASL, request queue) and the protocol's requests.
  * They are internal modules, so the version is pinned and asserted, and three things are patched.
  * Why not its producer and consumer: docs/adr/0003-record-batch-codec.md.
  */

@@ -1,4 +1,4 @@
-/** The producer outside transactions: idempotent unless told otherwise. */
+/** The producer outside transactions: idempotent by default. */
 import type { Logger } from '../../../contract/plugin.ts'
 import { ConnectionError } from '../../../contract/plugin.ts'
 import type { Identity } from '../codec/encode.ts'

@@ -61,7 +61,7 @@ export class TopicWatch {
     return this.topics.get(topic)?.sight
   }
 
-  /** Why one of these topics stands still, although the brokers answer. @param matters tells the partitions that the caller depends on */
+  /** Why one of these topics is stalled although the brokers respond. @param matters selects the partitions that the caller depends on */
   problem(topics: Iterable<string>, matters: (tp: TopicPartition) => boolean = () => true): string | undefined {
     for (const topic of topics) {
       const sight = this.sight(topic)

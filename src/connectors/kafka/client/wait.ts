@@ -13,7 +13,7 @@ export const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
     signal?.addEventListener('abort', done, { once: true })
   })
 
-/** Wakes whoever waits; a call without a waiter is remembered once. */
+/** Wakes the waiter; a call without a waiter is remembered once. */
 export class Wakeup {
   private resolve: (() => void) | undefined
   private pending = false
@@ -42,7 +42,7 @@ export class Wakeup {
   }
 }
 
-/** Ends like `promise`, or resolves to `otherwise` after `ms`; what the promise does later is nobody's business then. */
+/** Ends like `promise`, or resolves to `otherwise` after `ms`; a later result of the promise is ignored. */
 export async function within<T>(promise: Promise<T>, ms: number, otherwise: T): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<T>(resolve => {

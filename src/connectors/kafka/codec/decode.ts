@@ -131,7 +131,7 @@ export class SetReader {
         return { messages, done: true, missing }
       }
       if (batch.baseOffset > this.nextOffset) {
-        // Told with what comes behind it.
+        // Reported with the records after it.
         if (messages.length > 0) return { messages, done: false, missing }
         missing = (missing ?? 0) + batch.baseOffset - this.nextOffset
         this.nextOffset = batch.baseOffset
@@ -295,7 +295,7 @@ function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: 
     }
     let key: Buffer | null = null
     if (length >= 0) {
-      // Neighbours often have the same key (one symbol, one wallet): one Buffer serves them all.
+      // Neighbors often have the same key (one symbol, one wallet): one Buffer serves them all.
       if (lastKey !== null && lastKey.length === length && same(lastKey, b, p, length)) key = lastKey
       else lastKey = key = b.subarray(p, p + length)
       p += length

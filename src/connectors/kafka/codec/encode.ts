@@ -24,7 +24,7 @@ export function recycle(buffer: Buffer): void {
 export interface SealedBatch {
   readonly bytes: Buffer
   readonly count: number
-  /** Give `bytes` back to the pool once nobody will send it again. */
+  /** Return `bytes` to the pool when it will not be sent again. */
   release(): void
 }
 

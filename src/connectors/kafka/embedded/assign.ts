@@ -1,4 +1,4 @@
-/** Who gets which partition: balanced, and everybody keeps what they have as far as balance allows. */
+/** The assignment of partitions: balanced, and members keep their partitions as far as balance allows. */
 
 export interface Member {
   readonly id: string
@@ -12,7 +12,7 @@ export interface Holding {
   readonly holder: string | null
 }
 
-/** @returns member by partition; partitions of topics nobody wants are left out. Deterministic. */
+/** @returns member by partition; partitions of topics without subscribers are left out. Deterministic. */
 export function assign(members: readonly Member[], holdings: readonly Holding[]): Map<number, string> {
   const result = new Map<number, string>()
   const byId = members.toSorted((a, b) => (a.id < b.id ? -1 : 1))

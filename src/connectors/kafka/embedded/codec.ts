@@ -54,7 +54,7 @@ export class ChunkWriter {
     const i = this.count++
     this.times[i] = time
     if (time > this.newest) this.newest = time
-    // Neighbours often share their key, and `===` on them costs nothing against writing it again.
+    // Neighbors often share their key, and `===` on them costs nothing against writing it again.
     if (i > 0 && key !== null && key === this.lastKey) this.keys[i] = SAME_KEY
     else this.keys[i] = this.put(key)
     this.lastKey = key

@@ -1,5 +1,5 @@
 /**
- * Consumer groups as rows. There is no coordinator process: whoever changes the membership computes everybody's target
+ * Consumer groups as rows. There is no coordinator process: the process that changes the membership computes the target of all members
  * in the same transaction, and each member then moves from what it owns to its target by itself:
  *
  *     join, leave, death noticed  ->  targets are computed, `grp.version` grows
@@ -16,7 +16,7 @@ import { mustAgree } from '../driver.ts'
 import { assign } from './assign.ts'
 import { mayBeAlive, processName, processToken } from '../liveness.ts'
 
-/** A member that does not give up a partition within this time (or its session timeout, if longer) is put out of the group. */
+/** A member that does not give up a partition within this time (or its session timeout, if longer) is evicted. */
 const REBALANCE_MS = 60_000
 
 export interface Part {
@@ -31,7 +31,7 @@ export interface View {
   readonly owned: ReadonlySet<number>
   /** Owned or free, and meant for the member. */
   readonly target: ReadonlySet<number>
-  /** Meant for the member, and nobody's now. */
+  /** Meant for the member, and without an owner now. */
   readonly free: boolean
 }
 
@@ -43,7 +43,7 @@ interface MemberRow {
   process: string
 }
 
-/** ms of the machine's monotonic clock: the same for all processes, and deaf to somebody setting the time. */
+/** ms of the machine's monotonic clock: the same for all processes, and independent of changes of the clock. */
 const uptime = (): number => {
   const [s, ns] = process.hrtime()
   return s * 1000 + ns / 1e6
@@ -141,7 +141,7 @@ export class Group {
     return this.db.get<{ version: number }>('SELECT version FROM grp WHERE id = ?', this.id)?.version ?? -1
   }
 
-  /** What the member has and is to have; undefined when it was put out of the group. */
+  /** The current and the target partitions of the member; undefined when it was evicted. */
   view(member: string): View | undefined {
     const version = this.version()
     if (!this.db.get('SELECT 1 FROM member WHERE id = ?', member)) return undefined

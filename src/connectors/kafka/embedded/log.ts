@@ -9,7 +9,7 @@ import { inStateDir } from '../../../kit/state-dir.ts'
 export interface EmbeddedOptions {
   /** Default `.runner/log.db`. */
   readonly path?: string
-  /** Partitions of a topic that is made because somebody uses it. Default 1. */
+  /** Partitions of a topic that is created on first use. Default 1. */
   readonly defaultPartitions?: number
   /**
    * Default `normal`: what was committed survives a killed process; a power cut may take the last moments, but never part

@@ -66,12 +66,12 @@ export class Membership {
     if (this.member !== '') await this.group.leave(this.member)
   }
 
-  /** Looks whether the group has changed, and stops at once delivering what is not meant for us. Cheap, for every read and commit. */
+  /** Checks whether the group has changed, and immediately stops delivering records of revoked partitions. Cheap, for every read and commit. */
   check(): void {
     if (this.group.version() !== this.version) this.look()
   }
 
-  /** Stores offsets. @returns false when one of the partitions is somebody else's by now; nothing is stored then. */
+  /** Stores offsets. @returns false if another member owns one of the partitions now; nothing is stored then. */
   async commit(offsets: readonly { part: number; offset: number; metadata: string | null }[]): Promise<boolean> {
     if ((await this.group.commit(this.member, offsets)) === undefined) return true
     this.move()
@@ -96,7 +96,7 @@ export class Membership {
     this.move()
   }
 
-  /** Works towards the target; one at a time, and once more if asked meanwhile. */
+  /** Works toward the target; one at a time, and once more if asked meanwhile. */
   private move(): void {
     this.moveAgain = true
     this.moving ??= (async () => {
@@ -162,7 +162,7 @@ export class Membership {
     }
   }
 
-  /** Tells the owner of new partitions, and starts them. */
+  /** Notifies the owner of new partitions, and starts them. */
   private async begin(member: string): Promise<void> {
     const fresh = [...this.owned.values()].filter(o => o.position < 0)
     if (fresh.length === 0) return
@@ -184,11 +184,11 @@ export class Membership {
     return { ...part, origin, position: -1, active: false, stale: false, renewed: false }
   }
 
-  /** The others gave us up: everything we had may be somebody else's already. */
+  /** The other members evicted this one: all its partitions may have new owners already. */
   private rejoin(): Promise<void> {
     const lost = [...this.owned.values()]
     this.owned.clear()
-    // From here on whoever waits in a handler finds that his membership is over.
+    // From here on, a waiting handler finds that the membership has ended.
     this.member = ''
     if (lost.length > 0) {
       const { group, onError } = this.host.options
@@ -223,7 +223,7 @@ export class Membership {
     if (member === '') return
     try {
       if (await this.group.heartbeat(member)) this.lastBeat = performance.now()
-      // A handler that is busy draining must hear at once that its work is in vain.
+      // A handler that is draining must be notified immediately that its work is in vain.
       else if (this.member === member) await this.rejoin()
     } catch (error) {
       this.onFailure(error)

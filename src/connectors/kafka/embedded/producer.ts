@@ -16,7 +16,7 @@ export function embeddedProducer(log: Log): Producer {
   let closed = false
 
   async function flush(): Promise<void> {
-    // One turn late, so that whoever sends at the same time comes along.
+    // One turn late, so that concurrent sends are included.
     await new Promise(setImmediate)
     while (queue.length > 0) {
       const sends = queue

@@ -15,7 +15,7 @@ const SHRINK = 256
 export function startRetention(db: Sqlite, now: () => number): () => void {
   let stopped = false
   const timer = setInterval(() => {
-    // What fails here fails for producers too, who have somebody to tell; the next round tries again.
+    // An error here also occurs in producers, which report it; the next round tries again.
     applyRetention(db, now(), () => stopped).catch(() => {})
   }, EVERY_MS)
   timer.unref()
@@ -34,7 +34,7 @@ interface Part {
 
 /**
  * Deletes from each partition's start what `retention.ms` and `retention.bytes` of its topic no longer cover. Age counts from
- * when a record was written, not from the record's own time: a back-fill of last year's events is not deleted at once.
+ * when a record was written, not from the record's own time: a backfill of last year's events is not deleted immediately.
  * Compacted topics are left alone.
  */
 async function applyRetention(db: Sqlite, now: number, stopped: () => boolean = () => false): Promise<void> {

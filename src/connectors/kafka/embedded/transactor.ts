@@ -90,7 +90,7 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
   }
 }
 
-/** The group's committed offset follows the lane's position, so that lag and start positions are seen by everybody. */
+/** The group's committed offset follows the lane's position, so that lag and start positions are visible from outside. */
 function saveGroupOffset(log: Log, { topic, partition, group }: LaneInfo, position: Position, owner: string): void {
   // A lane of another source, a file say, has no offset in this log.
   if (group === undefined || topic === undefined || partition === undefined || typeof position !== 'number') return

@@ -1,7 +1,7 @@
 /**
  * How far the lanes have come that `repartition` brought together. A partition of the internal topic holds records of several lanes in the
  * order in which they were written, which says nothing of their times: one lane may be read an hour ahead of another. So time is what all
- * of them have reached. A lane that has never been heard of holds it, too, as long as the source says that it exists; one that is silent
+ * of them have reached. A lane without messages so far also holds it, as long as the source reports that it exists; one that is silent
  * at its end is not waited for. All of that is in the records, so it is the same after a restart.
  */
 import type { Arrival, Message, Output, State, Upstream } from '../../../contract/plugin.ts'
@@ -85,7 +85,7 @@ export class UpstreamClock implements Arrival {
     if (complete) this.time = Math.max(this.time, active === 0 ? high : low)
   }
 
-  /** Every lane that exists has been heard of. */
+  /** Every existing lane has had messages. */
   private complete(): boolean {
     return this.expected.every(({ source, topics }) => {
       const known = [...this.lanes.values()].filter(entry => entry[2] === source)

@@ -16,7 +16,7 @@ import {
 } from '../../../contract/plugin.ts'
 import { partitionOf } from '../partitioner.ts'
 
-/** Always the first of ours: a message's own headers stand before it. */
+/** Always the first of the added headers, after those of the message. */
 const LINK = 'runner_link'
 /** Source record's bytes and key, where the message has others by now. */
 const PAYLOAD = 'runner_payload'

@@ -1,7 +1,7 @@
 /**
  * Who publishes which bucket. A publisher is a connection that holds the membership lock (shared) and one advisory lock per bucket:
- * the database drops them with the connection, however the process ends. Everybody sees all of them in `pg_locks` and computes
- * the same fair shares. A process that is frozen, or whose machine vanished without a FIN, keeps its connection: whoever holds a lock
+ * the database drops them with the connection, however the process ends. Every publisher sees all of them in `pg_locks` and computes
+ * the same fair shares. A process that is frozen, or whose machine vanished without a FIN, keeps its connection: the owner of a lock
  * and has not sent anything for the time of a lease is disconnected by the others. All times are the server's own.
  */
 import { crc32 } from 'node:zlib'
@@ -28,7 +28,7 @@ const EVICT = `SELECT a.pid, pg_terminate_backend(a.pid) AS done FROM pg_stat_ac
 export interface Shares {
   /** How many buckets are ours by right. */
   readonly share: number
-  /** Buckets that nobody holds. */
+  /** Buckets without an owner. */
   readonly free: number[]
 }
 
@@ -106,7 +106,7 @@ function fairShare(buckets: number, members: readonly number[], me: number): num
   return Math.floor(buckets / count) + (Math.max(0, rank) < buckets % count ? 1 : 0)
 }
 
-/** Outboxes in use on databases of this process, whose session locks exclude nobody. */
+/** Outboxes in use on databases of this process, whose session locks exclude no one. */
 const used = new WeakMap<object, Set<string>>()
 /** @returns what gives it up again. @throws {EnvironmentError} when it has a publisher */
 export function alone(driver: object, oid: string): () => void {

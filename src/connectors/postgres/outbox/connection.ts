@@ -1,6 +1,6 @@
 /**
- * One connection, and what is gone with it. While it stands it keeps our share of the buckets: takes what is free, gives back what is
- * more. It is given up when the server is silent for so long that our locks may be somebody else's.
+ * One connection, and what is lost with it. While it is open, it keeps our share of the buckets: claims free ones, releases
+ * surplus ones. It is closed when the server is silent for so long that other publishers may have our locks.
  */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import { ConnectionError, type Position, type SourceContext } from '../../../contract/plugin.ts'
@@ -12,7 +12,7 @@ import type { OutboxMeter } from './meter.ts'
 import type { OutboxReader } from './outbox-reader.ts'
 import type { Statements } from './table.ts'
 
-/** While buckets are to come from another publisher, how often to look for them, ms: nobody publishes them meanwhile. */
+/** While buckets are to come from another publisher, how often to look for them, ms: they are not published meanwhile. */
 const SOON = 50
 /** A database that has not answered for so long is a reason not to be ready, ms. */
 const SILENT = 6000
@@ -27,7 +27,7 @@ export interface ConnectionHost {
   readonly buckets: Map<number, Bucket>
   closed(): boolean
   lose(connection: Connection, error: Error): void
-  /** To be told by the next `read`. */
+  /** Reported by the next `read`. */
   broke(error: Error): void
 }
 
@@ -36,7 +36,7 @@ export class Connection {
   readonly reader: OutboxReader
   /** Embedded database: the lock that its advisory locks are not. */
   readonly unlock: () => void
-  /** One backend for all, on which nobody else can live. */
+  /** One backend for all, which allows no other. */
   private readonly embedded: boolean
   private readonly leases: BucketLeases
   private readonly host: ConnectionHost
@@ -132,7 +132,7 @@ export class Connection {
     this.host.meter.suppressed.inc(rowCount)
   }
 
-  /** Looked for less often than for free buckets: nobody is silent for long enough any sooner. */
+  /** Checked less often than free buckets: a publisher is not silent for long enough any sooner. */
   private async evict(): Promise<void> {
     const { ctx, config } = this.host
     if (this.embedded || performance.now() < this.evicting) return
@@ -149,7 +149,7 @@ export class Connection {
     const { ctx } = this.host
     const buckets = new Map(indexes.map(index => [index, this.bucket(index)]))
     const positions = await ctx.assign([...buckets.values()].map(({ lane }) => ({ id: lane, source: ctx.step })))
-    // Lost while the runtime was claiming: the lanes are somebody else's.
+    // Lost while the runtime was claiming: other instances own the lanes.
     if (this.ended || this.host.closed()) return
     for (const [index, bucket] of buckets) {
       await this.restore(bucket, positions.get(bucket.lane))
@@ -187,7 +187,7 @@ export class Connection {
     await leases.leave()
   }
 
-  /** @throws {ConnectionError} after `lease`: the server may have given our locks to somebody else. */
+  /** @throws {ConnectionError} after `lease`: the server may have given our locks to another session. */
   private async answered<T>(answer: Promise<T>): Promise<T> {
     try {
       return await this.bounded(answer)

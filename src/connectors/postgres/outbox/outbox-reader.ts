@@ -9,7 +9,7 @@ import type { Bucket } from './bucket.ts'
 import { Signal } from './signal.ts'
 import type { OutboxRow, Statements } from './table.ts'
 
-/** Wait after a statement that failed on a connection that still stands, ms. */
+/** Wait after a statement that failed on a connection that is still open, ms. */
 const AGAIN = 500
 /** Rows on their way, in batches. */
 const AHEAD = 4
@@ -157,7 +157,7 @@ export class OutboxReader {
     this.arrived()
   }
 
-  /** Thousands of notifications a second cost more than the rows they tell of: while there are rows anyway, they are not listened to. */
+  /** Thousands of notifications a second cost more than the rows they announce: while there are rows, LISTEN is off. */
   private async listen(found: boolean): Promise<void> {
     const { channel } = this.config
     if (channel === '' || this.embedded) return
@@ -166,7 +166,7 @@ export class OutboxReader {
     if (deaf === this.deaf) return
     this.deaf = deaf
     await this.session.query(`${deaf ? 'UNLISTEN' : 'LISTEN'} ${quoteName(channel)}`)
-    // What came between the last look and now has woken nobody.
+    // Rows since the last look have caused no notification.
     if (!deaf) this.hinted = true
   }
 

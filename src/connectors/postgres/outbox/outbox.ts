@@ -141,7 +141,7 @@ export class Outbox implements Source {
       const leases = new BucketLeases(session, oid, config.buckets)
       await leases.join()
       if (ctx.live && !driver.embedded) {
-        // One that is gone without a word must not stand in the way of its replacement.
+        // A publisher that has vanished must not block its replacement.
         await leases.evict(config.lease)
         await announcePublisher(session, oid, config.table, ctx.live)
       }

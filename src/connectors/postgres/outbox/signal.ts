@@ -1,4 +1,4 @@
-/** Something happened: wakes whoever waits, now or the next time. */
+/** Something happened: wakes the waiter, now or the next time. */
 export class Signal {
   private fired = false
   private resolve: (() => void) | undefined

@@ -117,7 +117,7 @@ function makeClient(o: ClientOptions): Client {
       options,
     )
   } else client = new Redis(singleOptions(o))
-  // Reported by whoever has a command on its way.
+  // Reported by the commands in flight.
   client.on('error', () => {})
   return client
 }
@@ -134,7 +134,7 @@ async function findMaster(options: ClientOptions, name: string): Promise<Address
   }
 }
 
-/** A first connection: what goes wrong is told, not tried again in silence. */
+/** A first connection: errors are reported, not retried silently. */
 async function open(client: Client, { db }: ClientOptions, name: string): Promise<void> {
   let last: Error | undefined
   const note = (error: Error): void => void (last = error)
@@ -238,7 +238,7 @@ const TLS = /certificate|self.signed|SSL|TLS|EPROTO|ERR_TLS/i
 
 function explain(error: Error, name: string): Error {
   if (error instanceof EnvironmentError || error instanceof ConnectionError) return error
-  // A cluster tells of its nodes' errors, the last of which says what is wrong.
+  // A cluster reports the errors of its nodes; the last one has the cause.
   const { lastNodeError } = error as { lastNodeError?: Error }
   if (lastNodeError) return explain(lastNodeError, name)
   if (isReply(error)) return sortError(new ReplyError(error.message), name)

@@ -1,4 +1,4 @@
-/** What ioredis is told. */
+/** The options of ioredis. */
 import type { RedisOptions } from 'ioredis'
 import { backoff } from '../../../kit/pause.ts'
 import type { Target } from '../url.ts'
@@ -22,7 +22,7 @@ export function commonOptions(o: ClientOptions): RedisOptions {
     connectTimeout: CONNECT_TIMEOUT,
     socketTimeout: DEAD_AFTER,
     lazyConnect: true,
-    // Whoever waits hears of a lost connection at once and decides for himself whether to try again.
+    // Callers are notified of a lost connection immediately and decide whether to retry.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,

@@ -6,7 +6,7 @@ import { streamCommands } from './streams.ts'
 
 export type Implementation = (db: Sqlite, args: readonly Arg[]) => Reply
 
-/** Who subscribes looks every few ms; what is older nobody waits for. */
+/** Subscribers poll every few ms; older messages have been read. */
 const KEEP_MESSAGES_MS = 30_000
 let published = 0
 

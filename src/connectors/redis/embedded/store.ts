@@ -55,7 +55,7 @@ export function expect(db: Sqlite, key: string, type: Type): boolean {
   return found !== undefined
 }
 
-/** A collection without elements is no key. */
+/** A collection without elements does not exist as a key. */
 export function dropEmpty(db: Sqlite, key: string, type: 'list' | 'hash' | 'zset'): void {
   if (count(db, type, key) === 0) remove(db, key, type)
 }

@@ -1,4 +1,4 @@
-/** Times without a subscription: what is published meanwhile is lost, and nobody will ever say how much it was. */
+/** Times without a subscription: messages published meanwhile are lost, and their number is unknown. */
 import type { Context, Counter } from '../../../contract/plugin.ts'
 
 export class Gaps {

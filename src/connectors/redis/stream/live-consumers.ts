@@ -15,7 +15,7 @@ import { type Driver, type Reply, ReplyError, sortError, text } from '../driver.
 const BEAT = 2000
 /** An entry that has not changed for so long is of a process that is gone, ms. */
 const GONE = 10_000
-/** How often a newcomer looks whether another entry changes, ms. */
+/** How often a new process checks whether another entry changes, ms. */
 const LOOK = 250
 
 export interface LiveConsumersOptions {

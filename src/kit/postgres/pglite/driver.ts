@@ -43,7 +43,7 @@ class PgliteDriver implements Driver {
   private readonly db: PGlite
   private readonly place: string
   private readonly unlock: () => void
-  /** Settles when whoever is in front has done. */
+  /** Settles when the caller before it is done. */
   private tail: Promise<void> = Promise.resolve()
   private closed = false
 
@@ -84,7 +84,7 @@ class PgliteDriver implements Driver {
       script: sql => this.exec(sql),
       commit: async () => {
         if (ended) throw new Error('the transaction has ended')
-        // As on a server, COMMIT of a failed transaction rolls back without an error; a statement that does nothing tells.
+        // As on a server, COMMIT of a failed transaction rolls back without an error; a statement that does nothing detects it.
         try {
           await this.run('select 1', [])
         } catch {

@@ -167,7 +167,7 @@ class ServerDriver implements Driver, Runner {
   private async client(): Promise<pg.PoolClient> {
     try {
       const client = await this.pool.connect()
-      // The query that runs is told by its own rejection.
+      // The running query is rejected itself.
       if (client.listenerCount('error') < 2) client.on('error', () => {})
       return client
     } catch (error) {

@@ -35,7 +35,7 @@ export class ServerSession implements Session {
   }
 
   begin(): Promise<OpenTransaction> {
-    // A session whose transaction cannot be rolled back is of no more use: it is closed, and its user hears of that.
+    // A session whose transaction cannot be rolled back is of no more use: it is closed, and its user is notified.
     return this.driver.open(this.client, broken => void (broken && this.client.end().catch(() => {})))
   }
 

@@ -1,6 +1,6 @@
 /**
  * Who gets which partition, computed by the group's leader: balanced, moving as little as possible, and cooperative.
- * A partition that has to move is first given to nobody; its owner sees that, lets go in peace and joins again, and only
+ * A partition that has to move first has no owner in the assignment; the old owner sees that, releases it and joins again, and only
  * then does the new owner get it. So the members keep working through a rebalance (KIP-429's idea).
  */
 import type { LiveContent } from '../../../../contract/plugin.ts'

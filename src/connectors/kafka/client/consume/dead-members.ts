@@ -1,7 +1,7 @@
 /**
  * Members that died without leaving. The coordinator waits for a session timeout (30 s by default) before it gives their partitions
- * away, and makes everybody who joins meanwhile wait too: a crashed runner would come back at once and then do nothing.
- * Where the machine can tell that the process is gone, another member leaves the group on its behalf.
+ * away, and makes members that join meanwhile wait too: a crashed runner would come back at once and then do nothing.
+ * Where the machine shows that the process has ended, another member leaves the group on its behalf.
  */
 import { readFileSync } from 'node:fs'
 import { mayBeAlive, processToken } from '../../liveness.ts'
@@ -11,7 +11,7 @@ import type { Broker } from '../internals.ts'
 import { sleep } from '../wait.ts'
 import { type Member, memberOf } from './assign.ts'
 
-/** Says which process of which machine a member is; undefined where machines can't be told apart. */
+/** Identifies the process and machine of a member; undefined where machines cannot be distinguished. */
 export function processMark(): string | undefined {
   const boot = bootId()
   return boot === '' ? undefined : JSON.stringify([boot, processToken()])

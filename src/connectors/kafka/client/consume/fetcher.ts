@@ -106,7 +106,7 @@ export class Fetcher {
     const since = monotonic()
     this.busy.set(leader, since)
     const { maxBytes, maxWaitMs, committed } = this.options
-    // Whoever comes first in the request is served first when maxBytes is short.
+    // The first partition of the request is served first when maxBytes is small.
     rotate(states)
     const epochs = states.map(s => s.epoch)
     const offsets = states.map(s => s.fetchFrom!)

@@ -1,5 +1,5 @@
 /**
- * Membership of a consumer group: when to join, heartbeats on their own timer, and what the partitions' owner must be told.
+ * Membership of a consumer group: when to join, heartbeats on their own timer, and notifications of the owner of the partitions.
  * One loop calls the handlers, so they never overlap.
  */
 import { FencedError } from '../../../../contract/plugin.ts'
@@ -60,7 +60,7 @@ export class Membership {
     return this.session.generation === -1 ? 0 : this.session.contact.at
   }
 
-  /** False: the coordinator has not heard of us for so long that our partitions may be others'. While it keeps our join it waits. */
+  /** False: the coordinator has had no heartbeat for so long that other members may own the partitions. While it keeps our join it waits. */
   get holds(): boolean {
     const limit = this.options.sessionTimeoutMs + (this.joining ? REBALANCE_TIMEOUT : 0)
     return monotonic() - this.session.contact.at < limit
@@ -190,7 +190,7 @@ export class Membership {
     if (gone.length > 0) {
       await within(this.options.revoked(gone), REVOKE_BUDGET, undefined)
       if (generation !== this.session.generation) return
-      // Whoever waits for them gets them in the rebalance that our joining again starts.
+      // The members that wait for them get them in the rebalance that joining again starts.
       this.rejoin = true
     }
     this.owned = assignment.map(tp => this.held(tp) ?? tp)

@@ -44,7 +44,7 @@ export class PartitionState {
     return this.buffered.length > 0
   }
 
-  /** Read on from `offset`, undefined: wait for somebody to say from where. */
+  /** Continue at `offset`; undefined: wait for a seek. */
   seek(offset: number | undefined): void {
     this.epoch++
     this.buffered.length = 0

@@ -105,7 +105,7 @@ export class Session {
     }
   }
 
-  /** kafkajs' own `joinGroup` keeps to itself the member id that a new member is given before it waits; without it nobody could leave. */
+  /** kafkajs' own `joinGroup` keeps to itself the member id that a new member is given before it waits; without it, the member could not leave. */
   private async enter(coordinator: Broker, request: object): Promise<Joined> {
     const { apiKeys, requests } = internals()
     const joinGroup = coordinator.lookupRequest(apiKeys.JoinGroup, requests.JoinGroup)

@@ -1,6 +1,6 @@
 /**
- * Where to read from when nobody has said, and when what was said does not exist.
- * The answers take a while: whoever seeks meanwhile wins.
+ * The start offset when none is committed, and when the committed one does not exist.
+ * The answers take a while: a seek in the meantime takes precedence.
  */
 import { StateError } from '../../../../contract/plugin.ts'
 import { type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
@@ -37,7 +37,7 @@ export class StartPositions {
   }
 
   /**
-   * For partitions of a topic that was made anew, whose own offset nobody has kept: their first record.
+   * For partitions of a recreated topic without a stored offset: their first record.
    * @throws {PipelineError}
    */
   async beginning(states: readonly PartitionState[]): Promise<void> {
@@ -46,7 +46,7 @@ export class StartPositions {
 
   /**
    * For partitions whose offset is not there: the committed one, or the oldest record where retention has deleted those between.
-   * @throws {StateError} when the log ends before the committed offset: what took its place was not read, and nobody knows from where on
+   * @throws {StateError} when the log ends before the committed offset: the records that replaced it were not read, and it is unknown from where on
    */
   async within(states: readonly PartitionState[]): Promise<void> {
     await this.seekTo(states, async tps => {

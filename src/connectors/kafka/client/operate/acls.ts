@@ -24,7 +24,7 @@ const OPERATION: Record<AclOperation, number> = {
 const nameOf = <K extends string>(numbers: Record<K, number>, n: number): K | undefined =>
   (Object.keys(numbers) as K[]).find(key => numbers[key] === n)
 
-/** Kafka tells rights as bits by the operation's number. */
+/** Kafka encodes permissions as bits by the number of the operation. */
 export const operationsOf = (bits: number): ReadonlySet<AclOperation> =>
   new Set((Object.keys(OPERATION) as AclOperation[]).filter(name => (bits & (1 << OPERATION[name])) !== 0))
 

@@ -40,7 +40,7 @@ export function send<T>(broker: Broker, { apiKey, apiVersion, apiName, body, ans
   return broker.connectionPool.send(request)
 }
 
-/** Reads what a broker answered, in the order it stands there. */
+/** Reads the response of a broker, in its order. */
 export class Reader {
   private readonly bytes: Buffer
   private at = 0

@@ -38,7 +38,7 @@ export async function describeConfigs(cluster: Cluster, topics: readonly string[
   )
 }
 
-/** Resolves once the brokers tell the new settings: they answer before they have heard of them from the controller. */
+/** Resolves when the brokers return the new settings: they respond before they have received them from the controller. */
 export async function alterConfigs(cluster: Cluster, topic: string, changes: Readonly<Record<string, string | null>>): Promise<void> {
   const doing = `change the settings of topic ${topic}`
   await ask(cluster, doing, async broker => {
@@ -52,7 +52,7 @@ export async function alterConfigs(cluster: Cluster, topic: string, changes: Rea
       throw error
     }
   })
-  // Bounded, as a broker may tell a value in other words than it was given.
+  // Bounded, because a broker may return a value in another form than it was set.
   for (let n = 0; n < 40 && !(await told(cluster, topic, changes)); n++) await sleep(50)
 }
 

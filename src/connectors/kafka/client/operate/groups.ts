@@ -1,4 +1,4 @@
-/** Groups from outside: who is in one, and its offsets set by somebody who is not. */
+/** Groups from outside: their members, and setting offsets without being a member. */
 import { RESET } from '../../../../kit/state-owner.ts'
 import { EnvironmentError } from '../../../../contract/plugin.ts'
 import type { GroupMember } from '../../log-admin.ts'
@@ -25,7 +25,7 @@ export async function groupMembers(cluster: Cluster, group: string): Promise<Gro
   )
 }
 
-/** As a member nobody knows: the coordinator takes that only from an empty group. */
+/** As an unknown member, which the coordinator accepts only for an empty group. */
 export async function setOffsets(
   cluster: Cluster,
   group: string,

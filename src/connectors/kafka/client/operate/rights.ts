@@ -6,11 +6,11 @@ import type { Broker } from '../internals.ts'
 import { operationsOf } from './acls.ts'
 import { ask, brokerError, Reader, send } from './ask.ts'
 
-/** undefined: these brokers do not tell. */
+/** undefined: these brokers do not report it. */
 export type Rights = ReadonlySet<AclOperation> | undefined
 
 export interface TopicRights {
-  /** `denied`: not even its name may be known, so nobody can say whether it exists. */
+  /** `denied`: the user may not even see the name, so it is unknown whether it exists. */
   readonly found: 'yes' | 'no' | 'denied'
   readonly partitions: number
   readonly rights: Rights
@@ -21,7 +21,7 @@ const DESCRIBE_GROUPS = 15
 const UNKNOWN = 3
 const TOPIC_DENIED = 29
 const GROUP_DENIED = 30
-/** What stands where no rights were asked or told. */
+/** The value if permissions were not requested or not returned. */
 const NOT_REPORTED = -2_147_483_648
 
 const supports = (broker: Broker, api: number, version: number): boolean => (broker.versions?.[api]?.maxVersion ?? 0) >= version
@@ -45,7 +45,7 @@ function topicMetadata(broker: Broker, topic: string): Promise<TopicRights> {
     apiKey: METADATA,
     apiVersion: 8,
     apiName: 'Metadata',
-    // Creates nothing; tells the rights on the topic, not those on the cluster.
+    // Creates nothing; returns the permissions on the topic, not on the cluster.
     body: encoder => encoder.writeInt32(1).writeString(topic).writeInt8(0).writeInt8(0).writeInt8(1),
     answer(payload) {
       const r = new Reader(payload)
@@ -116,7 +116,7 @@ function describeGroup(broker: Broker, group: string): Promise<Rights> {
   })
 }
 
-/** May the id be used at all? Writing with it would fence whoever uses it now, so only its coordinator is asked for. */
+/** May the id be used at all? Writing with it would fence its current user, so only its coordinator is looked up. */
 export async function mayUseTransactionalId(cluster: Cluster, id: string): Promise<boolean> {
   try {
     await cluster.retry(

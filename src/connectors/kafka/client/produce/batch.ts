@@ -62,7 +62,7 @@ export class Batch {
   private readonly indexes: number[] = []
   readonly createdAt: number
   readonly compression: Compression
-  /** Assigned when it is first sent, kept for every repetition: that is how the broker recognises them. */
+  /** Assigned when it is first sent, kept for every repetition: by it the broker recognizes them. */
   sequence = -1
   attempts = 0
 
@@ -145,7 +145,7 @@ export class Batch {
   }
 }
 
-/** Brokers remember the last five batches of a producer: with more under way they could not tell a repetition. */
+/** Brokers remember the last five batches of a producer: with more in flight, they could not detect a repeat. */
 export const REQUESTS_PER_BROKER = 5
 
 /** What waits for, or is on its way to, one partition. */

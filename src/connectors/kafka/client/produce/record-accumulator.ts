@@ -47,7 +47,7 @@ export class RecordAccumulator {
     const missing = this.topics.missing(records)
     if (this.gate === undefined && missing.length === 0) this.append(records, call, fresh, compression)
     else {
-      // Appending is part of the turn: whoever comes next must not overtake.
+      // Appending is part of the turn: the next caller must not overtake.
       const turn = (this.gate ?? Promise.resolve()).then(async () => {
         await this.topics.load(missing, () => this.sender.check())
         this.sender.check()

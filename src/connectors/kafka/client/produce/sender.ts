@@ -1,7 +1,7 @@
 /**
  * Writes batches in order per partition, several requests per broker at a time.
  * Order and "once" hold because a partition with a failed batch sends nothing until all its requests have come back,
- * then repeats them in the same order with the same sequence numbers, which the broker recognises.
+ * then repeats them in the same order with the same sequence numbers, which the broker recognizes.
  */
 import { EnvironmentError, type Logger, type PipelineError } from '../../../../contract/plugin.ts'
 import type { Identity } from '../../codec/encode.ts'

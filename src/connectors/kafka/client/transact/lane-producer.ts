@@ -202,7 +202,7 @@ export class LaneProducer implements Transaction, LogTransaction {
       onCoordinator(this.cluster, 'transaction', this.transactionalId, BUDGET, `begin a transaction of ${this.lane.id}`, alive),
     )
     this.coordinating = turn
-    // Whoever needs it awaits it; until then a failure must not count as unhandled.
+    // It is awaited where it is needed; until then, a failure must not count as unhandled.
     turn.catch(() => {})
     return turn
   }

@@ -13,7 +13,7 @@ const PRESSING = 256 * 1024
 /** Closing waits so long for what was read, ms. */
 const LAST_BYTES = 2000
 
-/** Said to a login that nobody asked for, and to a name that the user may not give: both can do without. */
+/** Errors for an unneeded login, and for a client name that the user may not set: both are optional. */
 const NO_PASSWORD = /no password is set|without any password configured/
 const NO_NAME = /^(NOPERM|ERR unknown)/
 
