@@ -126,7 +126,10 @@ export const CODES = {
     title: 'A step name is used twice',
     help: 'Step names must be unique in a pipeline, across sources, transforms, sinks and dlq.',
   },
-  CONFIG_FROM: { title: '`from` does not name a step', help: '`from` is the name of a source or transform, or `step.port` for one of its ports.' },
+  CONFIG_FROM: {
+    title: '`from` does not name a step',
+    help: '`from` is the name of a source or transform, or `step.port` for one of its ports.',
+  },
   CONFIG_SOURCE: {
     title: 'A setting names a source that does not exist',
     help: 'Write the name of an enabled step under `sources:`: its `name:`, or its plugin if it has none.',
@@ -139,7 +142,10 @@ export const CODES = {
     title: 'An expression that does not compile',
     help: 'Expressions are CEL and type-checked. The cause is an unknown function, a wrong operand type or a syntax error, at the caret.',
   },
-  CONFIG_EXPRESSION_TYPE: { title: 'An expression of the wrong type', help: 'A condition must give true or false, for example a comparison.' },
+  CONFIG_EXPRESSION_TYPE: {
+    title: 'An expression of the wrong type',
+    help: 'A condition must give true or false, for example a comparison.',
+  },
   CONFIG_CHECK: {
     title: 'Settings that contradict each other',
     help: 'Each key is valid, but the combination is not. The message of the plugin gives the reason.',

@@ -123,8 +123,7 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1],
     usage: 'decimal(x)',
     as: 'to_decimal',
-    description:
-      'Converts a decimal string to a number with all its digits, for exact arithmetic. A number is unchanged.',
+    description: 'Converts a decimal string to a number with all its digits, for exact arithmetic. A number is unchanged.',
     examples: [
       ['decimal("100.49") * decimal("0.22")', 22.1078],
       ['decimal("0.1") + 0.2', 0.3],
@@ -214,7 +213,8 @@ export const FREE_FUNCTIONS: readonly FunctionEntry[] = [
     arity: [1],
     usage: 'bool(text)',
     as: 'to_bool',
-    description: 'Converts the strings `true`, `True`, `TRUE`, `t` and `1` to true, and their opposites to false. Other strings are errors.',
+    description:
+      'Converts the strings `true`, `True`, `TRUE`, `t` and `1` to true, and their opposites to false. Other strings are errors.',
     examples: [['bool("true")', true]],
     overloads: [
       ['to_bool(bool): bool', (x: boolean) => x],

@@ -62,8 +62,7 @@ export const METHODS: readonly FunctionEntry[] = [
     form: 'method',
     arity: [1],
     usage: 'text.re("pattern")',
-    description:
-      'True if the regular expression (RE2 syntax, a literal) matches anywhere. Runs in linear time for every pattern.',
+    description: 'True if the regular expression (RE2 syntax, a literal) matches anywhere. Runs in linear time for every pattern.',
     examples: [['"BTC-USD".re("^[A-Z]+-USD$")', true]],
     overloads: [['string.re(string): bool', impl.matches]],
   },
@@ -320,7 +319,8 @@ export const METHODS: readonly FunctionEntry[] = [
     form: 'method',
     arity: [3, 4],
     usage: 'list.transformList(i, x, expression), list.transformList(i, x, condition, expression)',
-    description: 'Applies the expression to every index and element (for which the condition is true), or to every key and value of an object.',
+    description:
+      'Applies the expression to every index and element (for which the condition is true), or to every key and value of an object.',
     examples: [
       ['["a", "b"].transformList(i, x, string(i) + x)', ['0a', '1b']],
       ['{"a": 1, "b": 2}.transformList(k, x, x > 1, k)', ['b']],
