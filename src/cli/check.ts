@@ -14,15 +14,15 @@ export interface CheckFlags {
 export function register(program: Command): void {
   program
     .command('check')
-    .description('look whether everything that pipelines need is there: peers, logins, topics, tables, rights')
+    .description('check connectivity, credentials and permissions')
     .argument('<file...>', 'pipeline files')
     .addOption(setOption())
     .option(...BROKERS)
-    .addOption(durationOption('--timeout <duration>', 'how long a step may take to find out', '10s'))
-    .option('--json', 'as JSON')
+    .addOption(durationOption('--timeout <duration>', 'timeout of a step', '10s'))
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nChanges nothing. Exit codes: 0 all is well, 2 a file is wrong, 3 something is missing.\n\nExample:\n  $ runner check pipelines/bars.yaml',
+      '\nChanges nothing. Exit codes: 0 all checks passed, 2 a file is invalid, 3 a check failed.\n\nExample:\n  $ runner check pipelines/bars.yaml',
     )
     .action(async (files: string[], flags: CheckFlags) => {
       await runCommand(async () => (await import('./check/run.ts')).check(files, flags))

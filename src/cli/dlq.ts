@@ -29,12 +29,12 @@ export interface ReplayFlags extends SelectFlags {
 export function register(program: Command): void {
   const dlq = program
     .command('dlq')
-    .description('dead letters: list, look at, replay and discard them')
+    .description('list, show, replay and discard dead letters')
     .addHelpText(
       'after',
       `
-Exit codes: 0 ok, 2 the file or the command line is wrong, 3 the dlq cannot be reached,
-4 it worked and something is left: a dead letter that is not there, or that failed again.
+Exit codes: 0 ok, 2 the file or the command line is invalid, 3 the dlq cannot be reached,
+4 some dead letters are left: they do not exist, or they failed again.
 
 Examples:
   $ runner dlq ls pipelines/bars.yaml --max 5
@@ -46,9 +46,9 @@ Examples:
 
   selecting(dlq.command('ls').description('list dead letters, oldest first, and count them by step and error type'))
     .argument('[file]', 'pipeline file; or --topic')
-    .option('--topic <topic>', 'a dlq topic without a pipeline file: the dead letters of all pipelines in it')
-    .option('--max <n>', 'show so many', parseCount, 20)
-    .option('--all', 'also those that are done: replayed or discarded')
+    .option('--topic <topic>', 'a dlq topic, without a pipeline file: the dead letters of all pipelines in it')
+    .option('--max <n>', 'maximum number to show', parseCount, 20)
+    .option('--all', 'include dead letters that are done: replayed or discarded')
     .addHelpText(
       'after',
       '\nExamples:\n  $ runner dlq ls pipelines/bars.yaml --max 5\n  $ runner dlq ls --topic events.v1.dlq --error-type decode --since 1h --json',
@@ -58,11 +58,11 @@ Examples:
       process.exitCode = await ls(file, flags)
     })
 
-  common(dlq.command('show').description('show one dead letter: headers, original bytes, what its step had in hand'))
+  common(dlq.command('show').description('show one dead letter: headers, original bytes, input of the failed step'))
     .usage('[options] [file] <id>')
-    .argument('<args...>', 'pipeline file (or --topic), and partition/offset in the dlq, as ls prints it')
-    .option('--topic <topic>', 'a dlq topic without a pipeline file')
-    .option('--raw', 'the original bytes and nothing else')
+    .argument('<args...>', 'pipeline file (or --topic), and partition/offset in the dlq as printed by ls')
+    .option('--topic <topic>', 'a dlq topic, without a pipeline file')
+    .option('--raw', 'print only the original bytes')
     .addHelpText(
       'after',
       '\nExamples:\n  $ runner dlq show pipelines/bars.yaml 0/17\n  $ runner dlq show --topic events.v1.dlq 0/17 --raw > record.json',
@@ -72,28 +72,28 @@ Examples:
       process.exitCode = await show(args, flags)
     })
 
-  selecting(dlq.command('replay').description('run dead letters through the pipeline again, with the file as it is now; each once'))
+  selecting(dlq.command('replay').description('run dead letters through the current pipeline file again, each once'))
     .usage('[options] <file> [id...]')
     .argument('<file>', 'pipeline file')
     .argument('[id...]', 'only these')
     .addOption(
       new Option(
         '--to <where>',
-        'step: enter the chain at the step that refused them; source: write the original records back to their topic',
+        'step: resume at the step that failed; source: write the original records back to their topic',
       )
         .choices(['step', 'source'])
         .makeOptionMandatory(),
     )
-    .option('--dry-run', 'print what would be written; write and mark nothing')
-    .option('--max <n>', 'at most so many', parseCount)
-    .option('--rate <n/s>', 'at most so many per second, e.g. 100/s', parseRate)
-    .option('--fresh-state', 'let steps with state work on a state of the replays, which begins empty')
-    .addOption(new Option('--log-level <level>', 'how much to say').choices(['debug', 'info', 'warn', 'error']).default('warn'))
+    .option('--dry-run', 'print the outputs; write and mark nothing')
+    .option('--max <n>', 'maximum number to replay', parseCount)
+    .option('--rate <n/s>', 'maximum rate, e.g. 100/s', parseRate)
+    .option('--fresh-state', 'run stateful steps on a separate, initially empty state')
+    .addOption(new Option('--log-level <level>', 'minimum level of log messages').choices(['debug', 'info', 'warn', 'error']).default('warn'))
     .addHelpText(
       'after',
       `
-Outputs and the marks of what is done commit in one transaction where the file's outputs and its dlq allow it; a second replay
-moves nothing. What fails again is in the dlq again, with one attempt more, and the exit code is 4.
+Outputs and replay marks are committed in one transaction if the sinks and the dlq support it, so a second replay
+replays nothing twice. Records that fail again return to the dlq with their attempt count increased, and the exit code is 4.
 
 Examples:
   $ runner dlq replay pipelines/bars.yaml --to source
@@ -111,7 +111,7 @@ Examples:
     .usage('[options] <file> [id...]')
     .argument('<file>', 'pipeline file')
     .argument('[id...]', 'only these')
-    .option('--all', 'whatever there is')
+    .option('--all', 'all dead letters')
     .option('--yes', 'apply; without it, only print the count')
     .addHelpText(
       'after',
@@ -125,17 +125,17 @@ Examples:
   for (const command of dlq.commands) command.exitOverride().showSuggestionAfterError()
 }
 
-const common = (command: Command): Command => command.addOption(setOption('override a value of the file')).option('--json', 'as JSON')
+const common = (command: Command): Command => command.addOption(setOption('override a value of the file')).option('--json', 'print JSON')
 
 const selecting = (command: Command): Command =>
   common(command)
-    .option('--step <name>', 'only what this step refused; may be given again', collect)
-    .option('--error-type <type>', 'only this error type (decode, data, …); may be given again', collect)
+    .option('--step <name>', 'only failures of this step; repeatable', collect)
+    .option('--error-type <type>', 'only this error type (decode, data, …); repeatable', collect)
     .option('--key <key>', 'only records with this key')
     .option('--contains <text>', 'only with this text in the record or in the error message')
-    .option('--since <time>', 'died at or after: ISO 8601, epoch ms, or how long ago (2h)', parseAgo)
-    .option('--until <time>', 'died before', parseAgo)
-    .option('--pipeline <name>', 'dead letters of this pipeline; default: that of the file')
+    .option('--since <time>', 'failed at or after: ISO 8601, epoch ms, or an age (2h)', parseAgo)
+    .option('--until <time>', 'failed before', parseAgo)
+    .option('--pipeline <name>', 'only dead letters of this pipeline; default: the pipeline of the file')
 
 function parseAgo(text: string): number {
   const ago = parseDuration(text)

@@ -16,9 +16,9 @@ export interface ExplainFlags {
 export function register(program: Command): void {
   program
     .command('explain')
-    .description("show a pipeline's graph, its resolved config and what it guarantees")
+    .description('show the graph, settings and guarantees of a pipeline')
     .argument('<file>', 'pipeline file')
-    .addOption(new Option('--format <format>', 'how to show it').choices(['text', 'mermaid', 'svg', 'json']).default('text'))
+    .addOption(new Option('--format <format>', 'output format').choices(['text', 'mermaid', 'svg', 'json']).default('text'))
     .addOption(setOption('override a value, e.g. delivery=at_least_once'))
     .addHelpText('after', '\nExample:\n  $ runner explain pipelines/bars.yaml --format svg > bars.svg')
     .action(async (file: string, flags: ExplainFlags) => {

@@ -17,12 +17,12 @@ import { validatorModule } from './gen/validators.ts'
 export function register(program: Command): void {
   program
     .command('gen')
-    .description("write the types of a plugin's config beside it, out of its schema")
+    .description("generate the types of a plugin from its schema")
     .argument(
       '[plugin...]',
-      'files of plugins of your own; without one: what follows from the built-in plugins, for developers of the runner',
+      'your plugin files; without one: the files generated from the built-in plugins, for developers of the runner',
     )
-    .option('--check', 'write nothing; exit 1 when something is stale')
+    .option('--check', 'write nothing; exit with 1 if a file is out of date')
     .addHelpText(
       'after',
       "\nExample:\n  $ runner gen ./discount.ts\n  writes discount.config.ts; in discount.ts: import type { DiscountConfig } from './discount.config.ts'",

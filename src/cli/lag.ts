@@ -17,18 +17,18 @@ export interface LagFlags {
 export function register(program: Command): void {
   program
     .command('lag')
-    .description('committed offset, checkpoint, end and lag of each lane; disturbs nothing that runs')
+    .description('show the position and lag of each lane')
     .argument('[file...]', 'pipeline files; or --group and --topic')
     .option('--group <name>', 'a consumer group, without a file')
-    .option('--topic <name>', 'a topic of that group; may be given several times', collectDistinct)
-    .option('--fail-above <n>', 'exit 4 when a lane is further behind', records)
-    .option('--watch <duration>', 'print again every so often, until it is ended', parseDurationOption)
+    .option('--topic <name>', 'a topic of that group; repeatable', collectDistinct)
+    .option('--fail-above <n>', 'exit with 4 if the lag of a lane is larger', records)
+    .option('--watch <duration>', 'print again at this interval until interrupted', parseDurationOption)
     .addOption(setOption())
     .option(...BROKERS)
-    .option('--json', 'as JSON')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nThe checkpoint of exactly_once and of pipelines with state wins over the committed offset.\nExit codes: 0 fine, 2 a file is wrong, 3 the log cannot be used, 4 above --fail-above.\n\nExamples:\n  $ runner lag pipelines/bars.yaml --fail-above 10000\n  $ runner lag --group ledger-projector --topic wallet-events',
+      '\nThe checkpoint of exactly_once pipelines and of stateful pipelines takes precedence over the committed offset.\nExit codes: 0 ok, 2 a file is invalid, 3 the log cannot be used, 4 above --fail-above.\n\nExamples:\n  $ runner lag pipelines/bars.yaml --fail-above 10000\n  $ runner lag --group ledger-projector --topic wallet-events',
     )
     .action((files: string[], flags: LagFlags) => runCommand(async () => (await import('./lag/run.ts')).lag(files, flags)))
 }

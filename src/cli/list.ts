@@ -13,11 +13,11 @@ import { suggest } from '../kit/text/suggest.ts'
 export function register(program: Command): void {
   program
     .command('list')
-    .description('list the plugins, or show the keys of one')
+    .description('list plugins, or show the keys of one')
     .argument('[plugin]', 'name of a plugin, e.g. kafka or bars')
     .option('--kind <kind>', `only ${KINDS.join(', ')}`)
-    .option('--plugins <file>', 'with plugins of your own, a file or a package; may be given several times', collectDistinct)
-    .option('--json', 'as JSON, with the schemas')
+    .option('--plugins <file>', 'your own plugins, a file or a package; repeatable', collectDistinct)
+    .option('--json', 'print JSON with the schemas')
     .addHelpText(
       'after',
       '\nExamples:\n  $ runner list\n  $ runner list kafka --kind sink\n  $ runner list discount --plugins ./discount.ts',

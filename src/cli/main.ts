@@ -5,25 +5,36 @@ import { EXIT } from '../kit/exit-codes.ts'
 import { redact } from '../kit/text/secrets.ts'
 import { watchStrayErrors } from './stray-errors.ts'
 
-/** Each module registers its command; the order is that of `--help`. */
-const COMMANDS: Record<string, () => Promise<{ register(program: Command): void }>> = {
-  validate: () => import('./validate.ts'),
-  run: () => import('./run.ts'),
-  explain: () => import('./explain.ts'),
-  test: () => import('./test.ts'),
-  check: () => import('./check.ts'),
-  smoke: () => import('./smoke.ts'),
-  lag: () => import('./lag.ts'),
-  offsets: () => import('./offsets.ts'),
-  state: () => import('./state.ts'),
-  topics: () => import('./topics.ts'),
-  dlq: () => import('./dlq.ts'),
-  sql: () => import('./sql.ts'),
-  list: () => import('./list.ts'),
-  schema: () => import('./schema.ts'),
-  trigger: () => import('./trigger.ts'),
-  gen: () => import('./gen.ts'),
+type Load = () => Promise<{ register(program: Command): void }>
+
+/** Each module registers its command; groups and order are those of `--help`. */
+const GROUPS: Record<string, Record<string, Load>> = {
+  'Author:': {
+    validate: () => import('./validate.ts'),
+    explain: () => import('./explain.ts'),
+    test: () => import('./test.ts'),
+    list: () => import('./list.ts'),
+    schema: () => import('./schema.ts'),
+    gen: () => import('./gen.ts'),
+  },
+  'Run:': {
+    run: () => import('./run.ts'),
+    check: () => import('./check.ts'),
+    smoke: () => import('./smoke.ts'),
+    trigger: () => import('./trigger.ts'),
+  },
+  'Operate:': {
+    lag: () => import('./lag.ts'),
+    offsets: () => import('./offsets.ts'),
+    state: () => import('./state.ts'),
+    topics: () => import('./topics.ts'),
+    dlq: () => import('./dlq.ts'),
+    sql: () => import('./sql.ts'),
+  },
 }
+const COMMANDS: Record<string, Load> = Object.assign({}, ...Object.values(GROUPS))
+
+const groupOf = (command: string): string => Object.keys(GROUPS).find(group => Object.hasOwn(GROUPS[group], command)) ?? 'Commands:'
 
 /** Whatever a command says of an error: a message of a driver or a plugin may hold any setting. */
 function maskErrors(): void {
@@ -34,7 +45,12 @@ function maskErrors(): void {
 
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('runner')
-    .description('Runs streaming pipelines described in YAML files.')
+    .usage('COMMAND [options]')
+    .commandsGroup('Help:')
+    .description('Runs streaming pipelines that are defined in YAML files.')
+    // One line a command: the arguments are in the help of the command.
+    .configureHelp({ subcommandTerm: command => command.name() })
+    .addHelpText('after', '\nRun "runner COMMAND --help" for the options of a command.')
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
@@ -57,13 +73,13 @@ export async function main(argv: readonly string[]): Promise<void> {
   program.option('-V, --version', 'print the version')
   const wanted = name !== undefined && Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]] : Object.values(COMMANDS)
   for (const command of await Promise.all(wanted.map(load => load()))) command.register(program)
-  for (const command of program.commands) command.exitOverride().showSuggestionAfterError()
+  for (const command of program.commands) command.exitOverride().showSuggestionAfterError().helpGroup(groupOf(command.name()))
   try {
     await program.parseAsync(argv, { from: 'user' })
   } catch (error) {
     const { code, exitCode } = error as { code?: string; exitCode?: number }
     if (!code?.startsWith('commander.')) throw error
-    // Help was asked for, or the command line is wrong: commander has said so already.
+    // Help was printed, or the command line is wrong and commander has printed the error.
     process.exitCode = exitCode === 0 ? EXIT.ok : EXIT.config
   }
 }

@@ -22,36 +22,36 @@ export interface ResetFlags extends OffsetsFlags {
 }
 
 export function register(program: Command): void {
-  const offsets = program.command('offsets').description('show or reset the positions of a pipeline or of a group')
+  const offsets = program.command('offsets').description('show or reset the positions of a pipeline or a group')
   const common = (name: string, description: string): Command =>
     offsets
       .command(name)
       .description(description)
       .argument('[file]', 'pipeline file; or --group and --topic')
-      .option('--source <step>', 'a source of the file; needed when it reads several groups')
+      .option('--source <step>', 'a source of the file; required if it reads several groups')
       .option('--group <name>', 'a consumer group, without a file')
-      .option('--topic <name>', 'a topic; may be given several times', collectDistinct)
+      .option('--topic <name>', 'a topic; repeatable', collectDistinct)
       .addOption(setOption())
       .option(...BROKERS)
-      .option('--json', 'as JSON')
-  common('show', 'committed offset, checkpoint, first and last offset of each lane')
+      .option('--json', 'print JSON')
+  common('show', 'show the committed offset, checkpoint, first and last offset of each lane')
     .addHelpText('after', '\nExample:\n  $ runner offsets show pipelines/bars.yaml')
     .action((file: string | undefined, flags: OffsetsFlags) =>
       runCommand(async () => (await import('./offsets/show.ts')).show(file, flags)),
     )
-  common('reset', "set the group's offsets and the checkpoint, whose state is cleared; shows only, without --yes")
-    .option('--to-earliest', 'to the first record there is')
-    .option('--to-latest', 'behind the last record')
+  common('reset', "set the offsets of the group and the checkpoint, and clear its state; without --yes, only print the change")
+    .option('--to-earliest', 'to the first record')
+    .option('--to-latest', 'after the last record')
     .option('--to-time <time>', 'to the first record at or after this time (ISO 8601 or epoch ms)', parseTimeOption)
     .option('--to-offset <n>', 'to this offset', whole)
-    .option('--partition <n>', 'only this partition; may be given several times', (v, all: number[] | undefined) => [
+    .option('--partition <n>', 'only this partition; repeatable', (v, all: number[] | undefined) => [
       ...(all ?? []),
       whole(v),
     ])
-    .option('--yes', 'really do it')
+    .option('--yes', 'apply the change')
     .addHelpText(
       'after',
-      '\nRefused while the group has members: stop the pipeline first.\nExit codes: 0 done or shown, 2 the command or the file is wrong, 3 the log cannot be used, 4 refused.\n\nExample:\n  $ runner offsets reset pipelines/bars.yaml --to-earliest\n  $ runner offsets reset pipelines/bars.yaml --to-earliest --yes',
+      '\nRejected while the group has members: stop the pipeline first.\nExit codes: 0 done or shown, 2 the command or the file is invalid, 3 the log cannot be used, 4 rejected.\n\nExample:\n  $ runner offsets reset pipelines/bars.yaml --to-earliest\n  $ runner offsets reset pipelines/bars.yaml --to-earliest --yes',
     )
     .action((file: string | undefined, flags: ResetFlags) =>
       runCommand(async () => (await import('./offsets/reset.ts')).reset(file, flags)),

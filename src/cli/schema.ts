@@ -15,8 +15,8 @@ import type { Schema } from '../config/schema.ts'
 export function register(program: Command): void {
   program
     .command('schema')
-    .description('print the JSON Schema of pipeline files, for editors')
-    .argument('[file]', 'a pipeline file whose own plugins are to be included')
+    .description('print the JSON Schema of pipeline files for editors')
+    .argument('[file]', 'a pipeline file whose plugins are included')
     .option('-o, --output <path>', 'write it to this file instead of standard output')
     .addHelpText(
       'after',

@@ -13,13 +13,13 @@ export interface SmokeFlags {
 export function register(program: Command): void {
   program
     .command('smoke')
-    .description('end to end with Kafka; without a broker the wiring only, on the embedded log')
+    .description('test an installation end to end with Kafka')
     .option(...BROKERS)
-    .addOption(durationOption('--timeout <duration>', 'how long the pipeline may take', '30s'))
-    .option('--json', 'as JSON')
+    .addOption(durationOption('--timeout <duration>', 'timeout of the pipeline', '30s'))
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nMakes two temporary topics, sends records through a small built-in pipeline, compares what comes out byte for byte,\nasks the metrics server, and deletes the topics.\nExit codes: 0 all works, 2 a setting is wrong, 3 something cannot be used, 4 something is not as it should be.\n\nExample:\n  $ KAFKA_BROKERS=localhost:9092 runner smoke',
+      '\nCreates two temporary topics, sends records through a built-in pipeline, compares the output byte for byte,\nqueries the metrics server and deletes the topics. Without a broker, tests only the wiring, on the embedded log.\nExit codes: 0 ok, 2 a setting is invalid, 3 a system cannot be used, 4 a check failed.\n\nExample:\n  $ KAFKA_BROKERS=localhost:9092 runner smoke',
     )
     .action(async (flags: SmokeFlags) => {
       await runCommand(async () => (await import('./smoke/run.ts')).smoke(flags))

@@ -14,24 +14,24 @@ export interface ApplyFlags {
 }
 
 export function register(program: Command): void {
-  const sql = program.command('sql').description('apply .sql files to a database')
+  const sql = program.command('sql').description('apply .sql files to a PostgreSQL database')
   sql
     .command('apply')
-    .description('run .sql files in the order of their names; those that ran as they are stay out')
+    .description('run new and changed .sql files in the order of their names')
     .argument('<path...>', 'files, or folders with .sql files')
     .option('--dsn <dsn>', 'postgres://user:password@host:5432/database or pglite:; default: PG_DSN_RW, else pglite:')
-    .option('--schema <name>', 'where names without a schema go; default: the search_path without the schema of the login, so public')
-    .option('--wait <duration>', 'for a database that does not answer yet', parseDurationOption)
-    .option('--dry-run', 'say what would run; change nothing')
-    .option('--json', 'as JSON')
+    .option('--schema <name>', 'schema of names without one; default: the search_path without the schema of the user, so public')
+    .option('--wait <duration>', 'how long to wait for the database to respond', parseDurationOption)
+    .option('--dry-run', 'print the files that would run; change nothing')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Each file is one transaction: it runs as a whole or not at all. Which files have run, with their checksums, is kept in the table
-runner_sql of that schema. A file that has changed since runs again, so write files that can: create table if not exists,
+Each file is one transaction: it runs as a whole or not at all. The files that have run and their checksums are recorded in the table
+runner_sql of that schema. A changed file runs again, so write files that can run repeatedly: create table if not exists,
 create or replace, alter table … add column if not exists.
 
-Exit codes: 0 done, 2 there are no such files, 3 the database cannot be used or refuses a file.
+Exit codes: 0 done, 2 no files found, 3 the database cannot be used or rejects a file.
 
 Example:
   $ PG_DSN_RW=postgres://app@localhost/app runner sql apply pipelines/sql`,

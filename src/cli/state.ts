@@ -14,10 +14,10 @@ export interface StateFlags {
 }
 
 const EXITS =
-  'Exit codes: 0 done or shown, 1 there is none, 2 the command or the file is wrong, 3 the place cannot be used or a process still runs.'
+  'Exit codes: 0 done or shown, 1 no state found, 2 the command or the file is invalid, 3 the state cannot be used or a process still runs.'
 
 export function register(program: Command): void {
-  const state = program.command('state').description('show, export, import or delete the state a pipeline has kept')
+  const state = program.command('state').description('show, export, import or delete the state of a pipeline')
   const common = (name: string, description: string, example: string): Command =>
     state
       .command(name)
@@ -25,33 +25,33 @@ export function register(program: Command): void {
       .argument('<file>', 'pipeline file')
       .addOption(setOption())
       .option(...BROKERS)
-      .option('--json', 'as JSON')
+      .option('--json', 'print JSON')
       .addHelpText('after', `\n${EXITS}\n\nExample:\n  $ runner state ${example}`)
   const run = (name: 'ls' | 'show' | 'exportState' | 'remove') => (file: string, flags: StateFlags) =>
     runCommand(async () => (await import('./state/run.ts'))[name](file, flags))
-  common('ls', 'lanes with their position and entries, of every version and group of the pipeline', 'ls pipelines/bars.yaml').action(
+  common('ls', 'list lanes with position and entries, of every version and group of the pipeline', 'ls pipelines/bars.yaml').action(
     run('ls'),
   )
-  common('show', 'what the state was made from, and its entries, one JSON line each', 'show pipelines/bars.yaml --lane ticks.BTCUSDT/0')
+  common('show', 'show the origin of the state and its entries, one JSON line each', 'show pipelines/bars.yaml --lane ticks.BTCUSDT/0')
     .option('--lane <id>', 'only this lane')
-    .option('--owner <name>', 'of another version or group, as ls names it')
+    .option('--owner <name>', 'another version or group, as printed by ls')
     .action(run('show'))
   common('export', 'write positions and state as JSON to standard output', 'export pipelines/bars.yaml > bars.state.json')
-    .option('--owner <name>', 'of another version or group, as ls names it')
+    .option('--owner <name>', 'another version or group, as printed by ls')
     .action(run('exportState'))
   common(
     'import',
-    'put exported state in the place of what is kept; shows only, without --yes',
+    'replace the stored state with an exported one; without --yes, only print the change',
     'import pipelines/bars.yaml bars.state.json --yes',
   )
-    .argument('<state>', 'file of runner state export')
-    .option('--yes', 'really do it')
+    .argument('<state>', 'file written by runner state export')
+    .option('--yes', 'apply the change')
     .action((file: string, from: string, flags: StateFlags) =>
       runCommand(async () => (await import('./state/run.ts')).importFrom(file, from, flags)),
     )
-  common('rm', 'delete positions and state; shows only, without --yes', 'rm pipelines/bars.yaml --owner bars.1 --yes')
-    .option('--owner <name>', 'of another version or group, as ls names it; default: those of the file as it is')
-    .option('--yes', 'really do it')
+  common('rm', 'delete positions and state; without --yes, only print the change', 'rm pipelines/bars.yaml --owner bars.1 --yes')
+    .option('--owner <name>', 'another version or group, as printed by ls; default: that of the current file')
+    .option('--yes', 'apply the change')
     .action(run('remove'))
   for (const command of state.commands) command.exitOverride().showSuggestionAfterError()
 }

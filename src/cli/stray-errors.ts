@@ -17,7 +17,7 @@ type OnStray = (thrown: unknown, event: Event) => void
 
 const WHAT: Readonly<Record<Event, string>> = {
   uncaughtException: 'a timer or an event handler threw',
-  unhandledRejection: 'a promise that is not awaited was rejected with',
+  unhandledRejection: 'a promise without await was rejected with',
 }
 const ADVICE: Readonly<Record<Event, string>> = {
   uncaughtException:

@@ -20,21 +20,21 @@ export function register(program: Command): void {
   program
     .command('test')
     .description('run pipeline tests (*.test.yaml) on a virtual clock')
-    .addArgument(new Argument('[path...]', 'test files, pipeline files that have tests beside them, or directories').default(['.'], '.'))
+    .addArgument(new Argument('[path...]', 'test files, pipeline files with tests beside them, or directories').default(['.'], '.'))
     .option('--filter <text>', 'only tests whose name contains this')
     .option(
       '--repeat <n>',
-      'run every test so often, with batches cut at other places each time; all runs must give the same',
+      'run each test this many times with different batch boundaries; all runs must give the same result',
       parseCount,
       1,
     )
-    .addOption(durationOption('--timeout <duration>', 'real time that one step of a test may take', '10s'))
-    .option('--accept', 'write what came into the expectations that failed')
+    .addOption(durationOption('--timeout <duration>', 'real time limit of one step of a test', '10s'))
+    .option('--accept', 'write the actual values into the failed expectations')
     .option('--junit <file>', 'write a JUnit XML report')
     .option('--json', 'print the report as JSON')
     .addHelpText(
       'after',
-      '\nExit codes: 0 all passed, 2 a file cannot be run as it is, 4 a test failed.\n\nExample:\n  $ runner test pipelines --junit report.xml',
+      '\nExit codes: 0 all passed, 2 a file is invalid, 4 a test failed.\n\nExample:\n  $ runner test pipelines --junit report.xml',
     )
     .action(async (paths: string[], flags: TestFlags) => {
       process.exitCode = await runTests(paths, flags)

@@ -23,15 +23,15 @@ export interface PlanFlags extends ConnectionFlags {
 export const BROKERS: [string, string] = ['--brokers <list>', 'host:port,… or embedded; default: KAFKA_BROKERS, else embedded']
 const CONNECTION =
   '\nThe connection comes from the environment as in a pipeline: KAFKA_BROKERS, KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_…, KAFKA_SSL_….\n'
-const CODES = '\nExit codes: 0 done, 2 a catalogue or a setting is wrong, 3 the log cannot be used, 4 refused.\n'
+const CODES = '\nExit codes: 0 done, 2 a catalog or a setting is invalid, 3 the log cannot be used, 4 rejected.\n'
 
 export function register(program: Command): void {
-  const topics = program.command('topics').description('list, look into and create topics, and bring a log to what a catalogue says')
+  const topics = program.command('topics').description('list, print and create topics, and apply catalogs')
   topics
     .command('list')
-    .description('topics with partitions, replication and retention')
+    .description('list topics with partitions, replication and retention')
     .option(...BROKERS)
-    .option('--json', 'as JSON, with the settings')
+    .option('--json', 'print JSON with the settings')
     .addHelpText('after', `${CONNECTION}\nExample:\n  $ runner topics list --brokers localhost:9092`)
     .action((flags: ConnectionFlags) => runCommand(async () => (await import('./topics/list.ts')).listTopics(flags)))
   topics
@@ -40,17 +40,17 @@ export function register(program: Command): void {
     .argument('<topic>', 'name of the topic')
     .option(
       '--from <where>',
-      'earliest; -5: the newest five of each partition; 120: an offset; 2h: so long ago; or a time, 2026-01-31T12:00:00Z',
+      'earliest; -5: the newest five of each partition; 120: an offset; 2h: that long ago; or a time, 2026-01-31T12:00:00Z',
       start,
       'earliest',
     )
-    .option('--limit <n>', 'print so many', whole, 20)
-    .option('--partition <n>', 'only this one', partition)
+    .option('--limit <n>', 'maximum number to print', whole, 20)
+    .option('--partition <n>', 'only this partition', partition)
     .option(...BROKERS)
-    .option('--json', 'a JSON object per line; bytes that are no UTF-8 as base64')
+    .option('--json', 'print one JSON object per line; bytes that are not UTF-8 as base64')
     .addHelpText(
       'after',
-      `\nOnly what is committed is read. Control characters of records are escaped.\n${CONNECTION}${CODES}\nExamples:\n  $ runner topics cat bars.BTCUSDT.1m --from -5\n  $ runner topics cat pulse.journal --from 2h --limit 100 --json | jq .value`,
+      `\nOnly committed records are read. Control characters are escaped.\n${CONNECTION}${CODES}\nExamples:\n  $ runner topics cat bars.BTCUSDT.1m --from -5\n  $ runner topics cat pulse.journal --from 2h --limit 100 --json | jq .value`,
     )
     .action((topic: string, flags: CatFlags) => runCommand(async () => (await import('./topics/cat.ts')).catTopic(topic, flags)))
   topics
@@ -58,33 +58,33 @@ export function register(program: Command): void {
     .description('create one topic; one that exists already is an error')
     .argument('<name>', 'name of the topic')
     .option('--partitions <n>', 'number of partitions', whole, 1)
-    .option('--replication <n>', "copies of each partition; default: the brokers' default", whole)
+    .option('--replication <n>', 'replicas of each partition; default: the default of the brokers', whole)
     .option('--retention-ms <ms>', 'how long records are kept; -1: forever', retention)
-    .option('--config <key=value>', 'a topic setting of Kafka; may be given several times', setting)
+    .option('--config <key=value>', 'a Kafka topic setting; repeatable', setting)
     .option(...BROKERS)
-    .option('--json', 'as JSON')
+    .option('--json', 'print JSON')
     .addHelpText('after', `${CONNECTION}${CODES}\nExample:\n  $ runner topics create ticks.v1.raw --partitions 6 --retention-ms 86400000`)
     .action((name: string, flags: CreateFlags) => runCommand(async () => (await import('./topics/create.ts')).createTopic(name, flags)))
   topics
     .command('plan')
-    .description('show what apply would change; changes nothing')
-    .argument('<file...>', 'catalogues, pipeline files (their internal topics), folders or globs')
-    .option('--prune', 'also what would be deleted: topics and ACLs that no catalogue has')
+    .description('show the changes that apply would make')
+    .argument('<file...>', 'catalogs, pipeline files (for their internal topics), folders or globs')
+    .option('--prune', 'include deletions: topics and ACLs that are in none of the catalogs')
     .option(...BROKERS)
-    .option('--json', 'as JSON')
+    .option('--json', 'print JSON')
     .addHelpText('after', `${CONNECTION}\nExample:\n  $ runner topics plan topics/exchange.yaml`)
     .action((files: string[], flags: PlanFlags) => runCommand(async () => (await import('./topics/apply.ts')).planTopics(files, flags)))
   topics
     .command('apply')
-    .description('create and change topics and ACLs until the log is as the catalogues say')
-    .argument('<file...>', 'catalogues, pipeline files (their internal topics), folders or globs')
-    .option('--prune', 'delete topics and ACLs that no catalogue has; needs --yes')
-    .option('--yes', 'really delete')
+    .description('create and change topics and ACLs to match the catalogs')
+    .argument('<file...>', 'catalogs, pipeline files (for their internal topics), folders or globs')
+    .option('--prune', 'delete topics and ACLs that are in none of the catalogs; requires --yes')
+    .option('--yes', 'confirm the deletion')
     .option(...BROKERS)
-    .option('--json', 'as JSON')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      `\nFewer partitions or another replication are refused, and then nothing is changed.\n${CONNECTION}${CODES}\nExample:\n  $ runner topics apply topics/wallex.yaml`,
+      `\nA smaller number of partitions or another replication is rejected, and nothing is changed.\n${CONNECTION}${CODES}\nExample:\n  $ runner topics apply topics/wallex.yaml`,
     )
     .action((files: string[], flags: PlanFlags) => runCommand(async () => (await import('./topics/apply.ts')).applyTopics(files, flags)))
   for (const command of topics.commands) command.exitOverride().showSuggestionAfterError()

@@ -16,12 +16,12 @@ interface TriggerFlags {
 export function register(program: Command): void {
   program
     .command('trigger')
-    .description('send a message to the trigger source of a pipeline; it waits until a run has dealt with it')
+    .description('send a message to the trigger source of a pipeline')
     .argument('<pipeline>', 'pipeline file')
-    .option('--source <step>', 'which trigger source, when there are several')
+    .option('--source <step>', 'name of the trigger source, if there are several')
     .option('--data <json>', 'the message', '{}')
-    .option('--key <key>', "the message's key")
-    .option('--wait <duration>', 'wait until it has been dealt with; not within this time: exit code 4', parseDurationOption)
+    .option('--key <key>', 'key of the message')
+    .option('--wait <duration>', 'wait until the message is processed; exit with 4 after this time', parseDurationOption)
     .addHelpText('after', '\nExample:\n  $ runner trigger pipelines/rules-promote.yaml --data \'{"company":"acme"}\' --wait 30s')
     .action(async (file: string, flags: TriggerFlags) => {
       process.exitCode = await trigger(file, flags)

@@ -22,16 +22,16 @@ export interface FileResult {
 export function register(program: Command): void {
   program
     .command('validate')
-    .description('check pipeline files and topic catalogues; every problem at its line and column')
+    .description('validate pipeline files and topic catalogs')
     .argument('<path...>', 'files, folders (all .yaml and .yml in them) or globs')
     .option('--format <format>', 'text, json, sarif or github', checkFormat, 'text')
     .addOption(setOption('override a value, e.g. sinks[0].kafka.topic=bars.test'))
-    .option('--strict', 'warnings count as problems')
+    .option('--strict', 'treat warnings as errors')
     .option('--no-plugins', 'for files that are not trusted: load no plugins, read no ${file:}')
-    .option('-q, --quiet', 'text: print nothing for files without problems')
+    .option('-q, --quiet', 'text: print only files with problems')
     .addHelpText(
       'after',
-      '\nExit codes: 0 fine (warnings allowed, without --strict), 2 problems found, 3 a path cannot be read.\n\nExample:\n  $ runner validate pipelines/ --format github',
+      '\nExit codes: 0 valid (warnings are allowed without --strict), 2 problems found, 3 a path cannot be read.\n\nExample:\n  $ runner validate pipelines/ --format github',
     )
     .action(async (paths: string[], flags: ValidateFlags) => {
       process.exitCode = await validate(paths, flags)
