@@ -77,10 +77,7 @@ Examples:
     .argument('<file>', 'pipeline file')
     .argument('[id...]', 'only these')
     .addOption(
-      new Option(
-        '--to <where>',
-        'step: resume at the step that failed; source: write the original records back to their topic',
-      )
+      new Option('--to <where>', 'step: resume at the step that failed; source: write the original records back to their topic')
         .choices(['step', 'source'])
         .makeOptionMandatory(),
     )
@@ -88,7 +85,9 @@ Examples:
     .option('--max <n>', 'maximum number to replay', parseCount)
     .option('--rate <n/s>', 'maximum rate, e.g. 100/s', parseRate)
     .option('--fresh-state', 'run stateful steps on a separate, initially empty state')
-    .addOption(new Option('--log-level <level>', 'minimum level of log messages').choices(['debug', 'info', 'warn', 'error']).default('warn'))
+    .addOption(
+      new Option('--log-level <level>', 'minimum level of log messages').choices(['debug', 'info', 'warn', 'error']).default('warn'),
+    )
     .addHelpText(
       'after',
       `

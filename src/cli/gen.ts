@@ -17,11 +17,8 @@ import { validatorModule } from './gen/validators.ts'
 export function register(program: Command): void {
   program
     .command('gen')
-    .description("generate the types of a plugin from its schema")
-    .argument(
-      '[plugin...]',
-      'your plugin files; without one: the files generated from the built-in plugins, for developers of the runner',
-    )
+    .description('generate the types of a plugin from its schema')
+    .argument('[plugin...]', 'your plugin files; without one: the files generated from the built-in plugins, for developers of the runner')
     .option('--check', 'write nothing; exit with 1 if a file is out of date')
     .addHelpText(
       'after',

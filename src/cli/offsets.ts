@@ -39,15 +39,12 @@ export function register(program: Command): void {
     .action((file: string | undefined, flags: OffsetsFlags) =>
       runCommand(async () => (await import('./offsets/show.ts')).show(file, flags)),
     )
-  common('reset', "set the offsets of the group and the checkpoint, and clear its state; without --yes, only print the change")
+  common('reset', 'set the offsets of the group and the checkpoint, and clear its state; without --yes, only print the change')
     .option('--to-earliest', 'to the first record')
     .option('--to-latest', 'after the last record')
     .option('--to-time <time>', 'to the first record at or after this time (ISO 8601 or epoch ms)', parseTimeOption)
     .option('--to-offset <n>', 'to this offset', whole)
-    .option('--partition <n>', 'only this partition; repeatable', (v, all: number[] | undefined) => [
-      ...(all ?? []),
-      whole(v),
-    ])
+    .option('--partition <n>', 'only this partition; repeatable', (v, all: number[] | undefined) => [...(all ?? []), whole(v)])
     .option('--yes', 'apply the change')
     .addHelpText(
       'after',

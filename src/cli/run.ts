@@ -36,7 +36,9 @@ export function register(program: Command): void {
     .option('--dry-run', 'read and transform, print the outputs; write and commit nothing')
     .option('--json', 'print the result of a one-shot pipeline as JSON instead of a table')
     .option('--junit <path>', 'also write the result of a one-shot pipeline as JUnit XML')
-    .addOption(new Option('--log-level <level>', 'minimum level of log messages').choices(['debug', 'info', 'warn', 'error']).default('info'))
+    .addOption(
+      new Option('--log-level <level>', 'minimum level of log messages').choices(['debug', 'info', 'warn', 'error']).default('info'),
+    )
     .addOption(new Option('--log-format <format>', 'auto: pretty on a terminal').choices(['json', 'pretty', 'auto']).default('auto'))
     .addHelpText('after', '\nExample:\n  $ runner run pipelines/bars.yaml --until-idle 5s --set transforms[0].bars.interval=5m')
     .action(async (files: string[], flags: RunFlags) => {
