@@ -1780,7 +1780,7 @@ export interface ReviveConfig {
  */
 export interface SqlConfig {
   /**
-   * One statement with named parameters: `$message` (the body as JSON), `$envelope` and those of `params`. For a whole batch, use `$batch` or `$envelopes`, JSON arrays as in the postgres sink; the column `n` of the result is then the number of the message that a row belongs to, from 1.
+   * One statement with named parameters: `$message` (the body as JSON), `$envelope` and those of `params`. For a whole batch, use `$batch` or `$envelopes`, JSON arrays as in the postgres sink; the column `n` of the result is then the number of the message that a row belongs to, from 1. A message with more rows than `limits.messages` fails, and what an INSERT, UPDATE or DELETE of its query has changed is undone. A server sends no more rows than that, so it runs the query without parallel workers; `pglite:` makes the whole result first.
    */
   query: string
   /**

@@ -1,6 +1,7 @@
 /** Rows as JSON: exact numbers as texts, times in ISO 8601. */
 import { DataError, DecodeError, EnvironmentError, parseJson } from '../../contract/plugin.ts'
-import type { Field, Row, Value } from '../../kit/postgres/driver.ts'
+import { limits } from '../../kit/limits.ts'
+import type { Field, Result, Row, Value } from '../../kit/postgres/driver.ts'
 import { ARRAYS, OID } from '../../kit/postgres/types.ts'
 
 /** @throws {EnvironmentError} for two columns of one name: a row as an object would keep one of them. */
@@ -9,6 +10,14 @@ export function checkColumns(fields: readonly Field[], step: string): void {
   if (name !== undefined)
     throw new EnvironmentError(
       `${step}: the query's result has two columns called ${name}: give one another name, such as ${name} as other_${name}`,
+    )
+}
+
+/** Of a query with `maxRows: limits().messages`. @throws {DataError} when its result is longer */
+export function checkRows({ more }: Result, step: string): void {
+  if (more)
+    throw new DataError(
+      `${step}: the query's result has more than ${limits().messages} rows (limits.messages): add a LIMIT to the query, or raise the limit`,
     )
 }
 

@@ -24,14 +24,23 @@ export interface Result {
   /** Rows read, or inserted, updated or deleted. */
   readonly rowCount: number
   readonly fields: readonly Field[]
+  /** The result is longer than `maxRows`; it is not complete. */
+  readonly more: boolean
+}
+
+export interface QueryOptions {
+  /** Parse it once per connection. */
+  readonly prepare?: boolean
+  /** Read no more than so many rows and one. A server sends no more; PGlite, which is in this process, makes the whole result. */
+  readonly maxRows?: number
 }
 
 export interface Queryable {
   /**
-   * One statement. With `prepare` it is parsed once per connection.
+   * One statement.
    * @throws what `classify` makes of the server's error, see errors.ts
    */
-  query(sql: string, params?: readonly Param[], options?: { prepare?: boolean }): Promise<Result>
+  query(sql: string, params?: readonly Param[], options?: QueryOptions): Promise<Result>
 }
 
 /** An open transaction on a connection of its own. Queries of one transaction run one after the other, in the order of the calls. */

@@ -91,6 +91,30 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     expect((await driver.query('select count(*) c from t')).rows[0].c).toBe('1')
   })
 
+  test('maxRows: a longer result says so, one of exactly so many rows does not, in and outside of a transaction, prepared or not', async () => {
+    const { driver } = handle
+    const rows = 'select n from generate_series(1, $1::int) n'
+    const more = async (db: Pick<typeof driver, 'query'>, prepare: boolean): Promise<boolean[]> => {
+      const found = []
+      for (const n of [0, 2, 3, 4, 5, 1]) found.push((await db.query(rows, [n], { prepare, maxRows: 3 })).more)
+      return found
+    }
+    for (const prepare of [true, false]) {
+      const expected = [false, false, false, true, true, false]
+      expect(await more(driver, prepare)).toEqual(expected)
+      expect(await driver.transaction(tx => more(tx, prepare))).toEqual(expected)
+    }
+    expect(await driver.query(rows, [5])).toMatchObject({ rowCount: 5, more: false })
+    await expect(driver.query('select 1/$1::int', [0], { maxRows: 3 })).rejects.toBeInstanceOf(DataError)
+    expect(await driver.query(rows, [2], { maxRows: 3 })).toMatchObject({ rows: [{ n: 1 }, { n: 2 }], rowCount: 2, more: false })
+  })
+
+  test.runIf(kind === 'server')('maxRows: a result without end is not waited for', async () => {
+    const endless = 'with recursive r(n) as (select 1 union all select n + 1 from r) select n from r'
+    const { rows, more } = await handle.driver.query(endless, [], { prepare: true, maxRows: 1_000 })
+    expect([rows.length, more]).toEqual([1_001, true])
+  })
+
   test('a transaction in which something failed does not commit, even if its user did not look', async () => {
     const tx = await handle.driver.begin()
     await tx.query('insert into t values (50)')

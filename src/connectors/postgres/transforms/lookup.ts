@@ -2,7 +2,7 @@
 import type { LookupConfig } from '../../../generated/config-types.ts'
 import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
 import type { Param } from '../../../kit/postgres/driver.ts'
-import { checkColumns, jsonRow } from '../json.ts'
+import { checkColumns, checkRows, jsonRow } from '../json.ts'
 import { OnDemandDriver } from '../../../kit/postgres/on-demand-driver.ts'
 import { OID } from '../../../kit/postgres/types.ts'
 import { parsePlaceholders } from '../placeholders.ts'
@@ -22,6 +22,7 @@ import {
   type TransformContext,
 } from '../../../contract/plugin.ts'
 import { attempt } from '../../../kit/fail.ts'
+import { limits } from '../../../kit/limits.ts'
 import { show } from '../../../kit/values/fields.ts'
 import { keyText } from '../../../kit/values/key.ts'
 import { isRecord } from '../../../kit/values/records.ts'
@@ -137,11 +138,13 @@ function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformCont
   const find = async (keys: readonly string[]): Promise<Map<string, Found>> => {
     const driver = await handle.driver()
     try {
-      const { rows, fields } = await driver.query(sql, [keys as Param], { prepare: true })
+      const result = await driver.query(sql, [keys as Param], { prepare: true, maxRows: limits().messages })
+      const { rows, fields } = result
       const column = config.column ?? fields[0]?.name
       if (column === undefined || !fields.some(f => f.name === column))
         throw new EnvironmentError(`lookup: the query's result has no column ${column ?? 'at all'}`)
       checkColumns(fields, 'lookup')
+      checkRows(result, 'lookup')
       const spell = spelling(fields.find(f => f.name === column)!.type)
       const found = new Map(keys.map(key => [spell(key), [] as Record<string, unknown>[]]))
       let foreign: string | undefined
@@ -162,7 +165,7 @@ function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformCont
       return new Map(keys.map(key => [key, found.get(spell(key))!]))
     } catch (error) {
       if (!(error instanceof DataError)) throw error
-      // A key that is none of the column's type takes no other with it.
+      // A key that is none of the column's type, or has too many rows, takes no other with it.
       if (keys.length === 1) return new Map([[keys[0], error]])
       const middle = keys.length >> 1
       return new Map([...(await find(keys.slice(0, middle))), ...(await find(keys.slice(middle)))])

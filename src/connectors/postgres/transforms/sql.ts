@@ -1,8 +1,8 @@
 /** Runs a query for the messages and goes on with its result. */
 import type { SqlConfig } from '../../../generated/config-types.ts'
 import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
-import type { Queryable, Result } from '../../../kit/postgres/driver.ts'
-import { checkColumns, jsonRow } from '../json.ts'
+import type { Queryable, QueryOptions, Result } from '../../../kit/postgres/driver.ts'
+import { checkColumns, checkRows, jsonRow } from '../json.ts'
 import { OnDemandDriver } from '../../../kit/postgres/on-demand-driver.ts'
 import { checkDatabase } from '../check.ts'
 import { validateStatement, statementCommand } from '../statements.ts'
@@ -18,7 +18,7 @@ import {
   type Transform,
 } from '../../../contract/plugin.ts'
 import { attempt } from '../../../kit/fail.ts'
-import { checkFanOut } from '../../../kit/limits.ts'
+import { checkFanOut, limits } from '../../../kit/limits.ts'
 import { show } from '../../../kit/values/fields.ts'
 import { isRecord } from '../../../kit/values/records.ts'
 import { withKeys } from '../../../kit/keys/with-keys.ts'
@@ -71,7 +71,7 @@ type Database = Queryable & { transaction<T>(work: (tx: Queryable) => Promise<T>
 function finder(config: SqlConfig, depth: number): (db: Database, messages: Message[]) => Promise<Found[]> {
   const { sql, params, each } = statementCommand({ sql: config.query, params: config.params, per: config.per })
   if (each) {
-    const one = async (tx: Queryable, m: Message): Promise<Rows> => rowsOf(await tx.query(sql, each(m), { prepare: true }), depth)
+    const one = async (tx: Queryable, m: Message): Promise<Rows> => rowsOf(await tx.query(sql, each(m), bounded()), depth)
     return async (db, messages) => {
       try {
         // One transaction: what is tried again after a lost connection was not done before.
@@ -90,9 +90,13 @@ function finder(config: SqlConfig, depth: number): (db: Database, messages: Mess
       })
     }
   }
-  const whole = async (db: Queryable, messages: Message[]): Promise<Found[]> => {
+  // What changes data is undone with a result that is rejected.
+  const reads = /^\s*select\b/i.test(sql)
+  const ask = async (db: Queryable, messages: Message[]): Promise<Rows[]> =>
+    byMessage(await db.query(sql, params(messages), bounded()), messages.length, depth)
+  const whole = async (db: Database, messages: Message[]): Promise<Found[]> => {
     try {
-      return byMessage(await db.query(sql, params(messages), { prepare: true }), messages.length, depth)
+      return await (reads ? ask(db, messages) : db.transaction(tx => ask(tx, messages)))
     } catch (error) {
       if (!(error instanceof DataError)) throw error
       if (messages.length === 1) return [error]
@@ -103,8 +107,12 @@ function finder(config: SqlConfig, depth: number): (db: Database, messages: Mess
   return whole
 }
 
-function rowsOf({ rows, fields }: Result, depth: number): Rows {
+const bounded = (): QueryOptions => ({ prepare: true, maxRows: limits().messages })
+
+function rowsOf(result: Result, depth: number): Rows {
+  const { rows, fields } = result
   checkColumns(fields, 'sql')
+  checkRows(result, 'sql')
   return rows.map(row => jsonRow(fields, row, depth))
 }
 
@@ -112,6 +120,7 @@ function rowsOf({ rows, fields }: Result, depth: number): Rows {
 function byMessage(result: Result, count: number, depth: number): Rows[] {
   const found: Rows[] = Array.from({ length: count }, () => [])
   checkColumns(result.fields, 'sql')
+  checkRows(result, 'sql')
   const fields = result.fields.filter(f => f.name !== 'n')
   if (fields.length === result.fields.length)
     throw new EnvironmentError("sql: a query per batch needs a column 'n' in its result: the message's number, from 1")

@@ -11,6 +11,7 @@ import {
   type OpenTransaction,
   type Param,
   type Queryable,
+  type QueryOptions,
   quoteName,
   type Result,
   type Session,
@@ -53,10 +54,10 @@ class PgliteDriver implements Driver {
     this.unlock = unlock
   }
 
-  async query(sql: string, params: readonly Param[] = []): Promise<Result> {
+  async query(sql: string, params: readonly Param[] = [], options?: QueryOptions): Promise<Result> {
     const done = await this.turn()
     try {
-      return await this.run(sql, params)
+      return await this.run(sql, params, options)
     } finally {
       done()
     }
@@ -80,7 +81,8 @@ class PgliteDriver implements Driver {
       }
     }
     return {
-      query: (sql, params = []) => (ended ? Promise.reject(new Error('the transaction has ended')) : this.run(sql, params)),
+      query: (sql, params = [], options) =>
+        ended ? Promise.reject(new Error('the transaction has ended')) : this.run(sql, params, options),
       script: sql => this.exec(sql),
       commit: async () => {
         if (ended) throw new Error('the transaction has ended')
@@ -116,7 +118,7 @@ class PgliteDriver implements Driver {
   session(): Promise<Session> {
     const undo: (() => void)[] = []
     return Promise.resolve({
-      query: (sql, params) => this.query(sql, params),
+      query: (sql, params, options) => this.query(sql, params, options),
       begin: () => this.begin(),
       listen: async (channel, callback) => {
         // Its own `listen` folds names to lower case. The channel stays listened to: others of this process may want it.
@@ -162,7 +164,7 @@ class PgliteDriver implements Driver {
     }
   }
 
-  private async run(sql: string, params: readonly Param[]): Promise<Result> {
+  private async run(sql: string, params: readonly Param[], options?: QueryOptions): Promise<Result> {
     try {
       const result = await this.db.query<Result['rows'][number]>(sql, params.map(encode))
       const { rowCount } = result as { rowCount?: number }
@@ -170,6 +172,7 @@ class PgliteDriver implements Driver {
         rows: result.rows,
         rowCount: rowCount ?? result.affectedRows ?? 0,
         fields: result.fields.map(f => ({ name: f.name, type: f.dataTypeID })),
+        more: result.rows.length > (options?.maxRows ?? Number.POSITIVE_INFINITY),
       }
     } catch (error) {
       throw classify(error, this.place)

@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import type { Logger } from '../../../contract/plugin.ts'
-import { type Driver, inTransaction, type OpenTransaction, type Param, type Result, type Session } from '../driver.ts'
+import { type Driver, inTransaction, type OpenTransaction, type Param, type QueryOptions, type Result, type Session } from '../driver.ts'
 import { classify, isConnectionLoss } from '../errors.ts'
+import { BoundedQuery } from './bounded-query.ts'
 import { PeerWatch } from '../../peer-watch.ts'
 import { ServerSession } from './session.ts'
 import { isBroken, type Runner, ServerTransaction } from './transaction.ts'
@@ -72,7 +73,7 @@ class ServerDriver implements Driver, Runner {
     })
   }
 
-  async query(sql: string, params: readonly Param[] = [], options?: { prepare?: boolean }): Promise<Result> {
+  async query(sql: string, params: readonly Param[] = [], options?: QueryOptions): Promise<Result> {
     const client = await this.client()
     try {
       const result = await this.run(client, sql, params, options)
@@ -136,11 +137,16 @@ class ServerDriver implements Driver, Runner {
     return new ServerTransaction(client, this, release)
   }
 
-  async run(client: pg.ClientBase, sql: string, params: readonly Param[], options?: { prepare?: boolean }): Promise<Result> {
+  async run(client: pg.ClientBase, sql: string, params: readonly Param[], options?: QueryOptions): Promise<Result> {
     try {
-      const result = await client.query({ text: sql, values: params.map(encode), name: options?.prepare ? nameOf(sql) : undefined })
+      const config = { text: sql, values: params.map(encode), name: options?.prepare ? nameOf(sql) : undefined }
+      const { result, more } =
+        options?.maxRows === undefined
+          ? { result: await client.query(config), more: false }
+          : await new BoundedQuery(config, options.maxRows).run(client)
       this.watch.answered()
-      return { rows: result.rows, rowCount: result.rowCount ?? 0, fields: result.fields.map(f => ({ name: f.name, type: f.dataTypeID })) }
+      const fields = result.fields.map(f => ({ name: f.name, type: f.dataTypeID }))
+      return { rows: result.rows, rowCount: result.rowCount ?? 0, fields, more }
     } catch (error) {
       throw this.failed(error)
     }

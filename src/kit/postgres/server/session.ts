@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { type OpenTransaction, type Param, quoteName, type Result, type Session } from '../driver.ts'
+import { type OpenTransaction, type Param, type QueryOptions, quoteName, type Result, type Session } from '../driver.ts'
 import type { Runner } from './transaction.ts'
 
 /** A connection of its own, for locks and notifications that last as long as it does. */
@@ -29,7 +29,7 @@ export class ServerSession implements Session {
     })
   }
 
-  query(sql: string, params: readonly Param[] = [], options?: { prepare?: boolean }): Promise<Result> {
+  query(sql: string, params: readonly Param[] = [], options?: QueryOptions): Promise<Result> {
     if (this.gone) return Promise.reject(this.gone)
     return this.driver.run(this.client, sql, params, options)
   }

@@ -1,11 +1,11 @@
 import type pg from 'pg'
 import { UnknownOutcomeError } from '../../../contract/plugin.ts'
-import type { OpenTransaction, Param, Result } from '../driver.ts'
+import type { OpenTransaction, Param, QueryOptions, Result } from '../driver.ts'
 import { isConnectionLoss } from '../errors.ts'
 
 /** What a transaction and a session use of the driver that made them. */
 export interface Runner {
-  run(client: pg.ClientBase, sql: string, params: readonly Param[], options?: { prepare?: boolean }): Promise<Result>
+  run(client: pg.ClientBase, sql: string, params: readonly Param[], options?: QueryOptions): Promise<Result>
   /** Begins a transaction; `release` is called once, when it has ended. */
   open(client: pg.ClientBase, release: (broken: boolean) => void): Promise<OpenTransaction>
   /** The error in our words; the driver takes note of a lost connection. */
@@ -25,7 +25,7 @@ export class ServerTransaction implements OpenTransaction {
     this.release = release
   }
 
-  async query(sql: string, params: readonly Param[] = [], options?: { prepare?: boolean }): Promise<Result> {
+  async query(sql: string, params: readonly Param[] = [], options?: QueryOptions): Promise<Result> {
     if (this.ended) throw new Error('the transaction has ended')
     try {
       return await this.driver.run(this.client, sql, params, options)

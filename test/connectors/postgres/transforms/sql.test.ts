@@ -6,9 +6,10 @@ import { MemoryChannel, run } from 'pipeline-runner'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { LookupConfig, SqlConfig } from '../../../../src/generated/config-types.ts'
 import { connect, type PostgresHandle } from '../../../../src/kit/postgres/connect.ts'
-import { ConnectionError, type Message, parseJson } from '../../../../src/contract/plugin.ts'
+import { ConnectionError, DataError, type Message, parseJson } from '../../../../src/contract/plugin.ts'
 import lookup from '../../../../src/connectors/postgres/transforms/lookup.ts'
 import sql from '../../../../src/connectors/postgres/transforms/sql.ts'
+import { useLimits } from '../../../../src/kit/limits.ts'
 import { VirtualClock } from '../../../../src/kit/clock.ts'
 import { fakeContext } from '../../../../src/testing/conformance/context.ts'
 import * as fc from 'fast-check'
@@ -144,6 +145,49 @@ describe.each([
     }
     expect(await dead(299)).toBe(1)
     expect(await dead(300)).toBe(0)
+  })
+
+  describe('limits.messages', () => {
+    let done: () => void
+    beforeAll(() => (done = useLimits({ messages: 3 })))
+    afterAll(() => done())
+    const tooMany = (step: string): RegExp => new RegExp(`^${step}: the query's result has more than 3 rows \\(limits\\.messages\\)`)
+    const three = of({ n: 2 }, { n: 4 }, { n: 3 })
+
+    test.each([
+      ['message', 'select k from generate_series(1, $n::int) k', { n: 'n' }],
+      ['batch', "select x.n, k from jsonb_array_elements($batch) with ordinality x(e, n), generate_series(1, (x.e->>'n')::int) k", {}],
+    ] as const)('sql per %s: a message with more rows fails, the others of its batch do not', async (per, query, params) => {
+      const run = await runTransform(sql, sqlConfig(dsn, { query, params, per, result: 'list', as: 'rows' }), [three])
+      expect(values(run).map(v => (v as { rows: unknown[] }).rows.length)).toEqual([2, 3])
+      expect(run.failures.map(f => f.error.message)).toEqual([expect.stringMatching(tooMany('sql'))])
+      expect(run.failures[0].error).toBeInstanceOf(DataError)
+    })
+
+    test.each([
+      ['message', 'insert into log select $n::text from generate_series(1, $n::int) returning id', { n: 'n' }],
+      [
+        'batch',
+        "insert into log select x.e->>'n' from jsonb_array_elements($batch) with ordinality x(e, n), generate_series(1, (x.e->>'n')::int) returning 1 as n, id",
+        {},
+      ],
+    ] as const)('sql per %s: what a rejected result has changed is undone', async (per, query, params) => {
+      await handle.driver.query('delete from log')
+      await runTransform(sql, sqlConfig(dsn, { query, params, per, result: 'list', as: 'rows' }), [three])
+      const { rows } = await handle.driver.query('select id, count(*)::int as n from log group by id order by id')
+      await handle.driver.query('delete from log')
+      expect(rows).toEqual([
+        { id: '2', n: 2 },
+        { id: '3', n: 3 },
+      ])
+    })
+
+    test('lookup: a key with more rows fails, the others of its batch do not', async () => {
+      const query = 'select n, k from unnest($keys::int[]) n, generate_series(1, n) k'
+      const run = await runTransform(lookup, lookupConfig(dsn, { query, key: 'n', as: 'rows', many: true }), [three])
+      expect(values(run).map(v => (v as { rows: unknown[] }).rows.length)).toEqual([2, 3])
+      expect(run.failures.map(f => f.error.message)).toEqual([expect.stringMatching(tooMany('lookup'))])
+    })
   })
 
   test('two columns of one name are refused: a row would keep one of them', async () => {
