@@ -4,6 +4,7 @@
  */
 import { DataError } from '../contract/plugin.ts'
 
+/** What one input of a sender may become, and what all of them may hold. */
 export interface InputLimits {
   /** Messages that one record, one request body or one query result may become. */
   readonly messages: number
@@ -13,6 +14,7 @@ export interface InputLimits {
   readonly input: number
 }
 
+/** Where the pipeline file does not set `limits`. */
 export const DEFAULT_LIMITS: InputLimits = { messages: 100_000, batch: 64 * 1024 * 1024, input: 256 * 1024 * 1024 }
 
 const running = new Set<InputLimits>()

@@ -16,10 +16,11 @@ import { attribute, type PluginCall, PluginError, recordsOf, toError } from '../
 type Instance = Source | Sink | Transform
 type Method = (...args: any[]) => unknown
 
+// biome-ignore format: one row for each kind of plugin
 const METHODS = [
-  ...['open', 'read', 'seek', 'holds', 'commit', 'reject', 'onRejected', 'finish'],
-  ...['process', 'onGap', 'onIdle', 'onClock', 'onEnd'],
-  ...['write', 'claim', 'close'],
+  'open', 'read', 'seek', 'holds', 'commit', 'reject', 'onRejected', 'finish',
+  'process', 'onGap', 'onIdle', 'onClock', 'onEnd',
+  'write', 'claim', 'close',
 ]
 /** Asked by the status pages and the clock: what they throw must not end anything. */
 const ASKED = ['healthy', 'caughtUp'] as const

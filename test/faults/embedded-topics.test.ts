@@ -21,7 +21,7 @@ commit_interval: 100ms
 metrics: { port: ${port} }
 `
   const runner = startRunner(['run', `${tempDir({ 'p.yaml': file })}/p.yaml`, '--log-format', 'json'], { cwd, env: backend.env })
-  const driver = await embeddedDriver({ path: `${cwd}/.runner/log.db` })
+  const driver = embeddedDriver({ path: `${cwd}/.runner/log.db` })
   const feed = (from: number): Promise<void> => backend.produce(IN, [{ value: `{"n":${from}}` }, { value: '{"n":"bad"}' }])
   try {
     await untilStatus(runner, port, '/ready', 200)

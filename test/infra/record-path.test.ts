@@ -10,7 +10,7 @@ import { tempDir } from '../support/runner.ts'
 const root = join(import.meta.dirname, '../..')
 /** Values, bytes and figures, and a watch that looks at keys: called on the way, and calling nothing of the way back. */
 const LEAVES =
-  /^src\/(kit|contract|expressions)\/|^src\/transforms\/bars\/|^src\/runtime\/(telemetry\/|spread\.ts$)|\/kafka\/(codec\/numbers|dates|metrics|driver)\.ts$|\/produce\/topics\.ts$/
+  /^src\/(kit|contract|expressions)\/|^src\/transforms\/(bars|lib)\/|^src\/runtime\/(telemetry\/|spread\.ts$)|\/kafka\/(codec\/numbers|dates|metrics|driver)\.ts$|\/produce\/topics\.ts$/
 const RECORDS = 1000
 
 /** Calls of each function of src/ since the last look. */

@@ -13,7 +13,7 @@ export interface HttpPollSourceConfig {
    */
   token?: string
   /**
-   * `poll`: ask again and again. `once`: end with the first empty page.
+   * `poll`: keep polling. `once`: end after the first empty page.
    */
   mode: 'poll' | 'once'
   /**

@@ -13,15 +13,15 @@ export interface TcpLinesSourceConfig {
    */
   port: number
   /**
-   * What a line is.
+   * Format of a line.
    */
   format: 'json' | 'text'
   /**
-   * `follow`: connect again when the server closes the connection. `once`: end with the connection.
+   * `follow`: reconnect when the server closes the connection. `once`: end when the connection closes.
    */
   mode: 'follow' | 'once'
   /**
-   * A longer line is a dead letter, cut off at this length. In bytes.
+   * A longer line is dead-lettered, truncated to this length. In bytes.
    */
   max_line: number
   /**
@@ -29,7 +29,7 @@ export interface TcpLinesSourceConfig {
    */
   max_bytes: number
   /**
-   * Disk space for lines that are not written yet. When it is full, too, the server has to wait. In bytes.
+   * Disk space for lines that are not written yet. When it is full, reading from the server pauses. In bytes.
    */
   max_spill: number
 }

@@ -9,6 +9,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { isLoopback } from './loopback.ts'
 
+/** What a route asks of those who call it. */
 export interface Access {
   /** The route asks for a secret itself: what a browser can do without it does no harm. */
   readonly authenticated?: boolean
@@ -20,6 +21,7 @@ export interface Access {
   readonly origins?: readonly string[]
 }
 
+/** Why a request is turned away, and the status that it gets. */
 export interface GateRejection {
   readonly status: 401 | 403 | 421
   readonly reason: 'host' | 'origin' | 'token'
@@ -79,6 +81,7 @@ export function preflightHeaders(access: Access, methods: readonly string[], req
   }
 }
 
+/** The token of an `Authorization: Bearer` header. */
 export function bearerOf({ headers }: IncomingMessage): string | undefined {
   return /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1]
 }

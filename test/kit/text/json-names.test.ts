@@ -7,8 +7,8 @@ const names = ['a', 'b', '', '"', '\\', '\u{1f600}', 'é', '__proto__', '{', '1'
 /** A name as it may be written. */
 const name = fc.tuple(fc.constantFrom(...names), fc.nat(2)).map(([n, style]) => {
   if (style === 0) return JSON.stringify(n)
-  return `"${[...n]
-    .flatMap(c => c.split(''))
+  return `"${n
+    .split('')
     .map(u => `\\u${u.charCodeAt(0).toString(16).padStart(4, '0')}`)
     .join('')}"`
 })

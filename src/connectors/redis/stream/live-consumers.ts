@@ -65,7 +65,9 @@ export class LiveConsumers {
       )
       return
     }
-    this.timer = setInterval(() => (this.beating = this.beat()), BEAT).unref()
+    this.timer = setInterval(() => {
+      this.beating = this.beat()
+    }, BEAT).unref()
   }
 
   async leave(): Promise<void> {
