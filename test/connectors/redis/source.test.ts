@@ -4,6 +4,8 @@ import redisSource from '../../../src/connectors/redis/source.ts'
 import type { Batch, Message, Position, Source } from '../../../src/contract/plugin.ts'
 import { fakeSourceContext } from '../../../src/testing/conformance/context.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
+import { cli, redisUrl } from '../../support/redis.ts'
+import { startProxy } from '../../support/tcp-proxy.ts'
 import { unique } from '../../support/unique.ts'
 import { driver, freshState, kinds, sourceConfig } from './make.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -380,6 +382,37 @@ describe('streams: entries that are gone before they were read', () => {
     expect((await again.source.read(signal))!.gap).toEqual({ reason: expect.stringContaining('was deleted') })
     await again.source.close!()
   })
+})
+
+test('streams: entries of an answer that was lost with its connection come before newer ones', async () => {
+  const stream = unique('stream')
+  const server = new URL(redisUrl())
+  const proxy = await startProxy(`127.0.0.1:${server.port}`)
+  try {
+    const url = `redis://${proxy.address}`
+    const { source } = await open({ url, streams: [stream], group: 'g', field: 'v', format: 'text', consumer: 'a' })
+    const add = (value: string): Promise<string> => cli(['XADD', stream, '*', 'v', value])
+    const pending = async (): Promise<number> => Number((await cli(['XPENDING', stream, 'g'])).split('\n')[0])
+    await add('1')
+    expect((await readCount(source, 1)).map(text)).toEqual(['1'])
+    // The read waits at the server; its answer gets no further than the proxy.
+    const reading = source.read(signal).catch((error: Error) => error)
+    await eventually(async () => expect(await cli(['CLIENT', 'LIST'])).toMatch(/cmd=xreadgroup/))
+    proxy.freeze()
+    await add('2')
+    await eventually(async () => expect(await pending()).toBe(2))
+    proxy.cut()
+    await add('3')
+    proxy.restore()
+    expect(await reading).toBeInstanceOf(Error)
+    const next = (): Promise<Message[]> => readCount(source, 1).catch(() => sleep(20).then(next))
+    const seen = await next()
+    while (seen.length < 2) seen.push(...(await next()))
+    expect(seen.map(text)).toEqual(['2', '3'])
+    await source.close!()
+  } finally {
+    await proxy.stop()
+  }
 })
 
 test.each([

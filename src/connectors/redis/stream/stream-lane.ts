@@ -54,6 +54,8 @@ export class StreamLane {
   private generation = 0
   /** Where this consumer's own pending entries are read on from; undefined: all are read. */
   private own: string | undefined = '0-0'
+  /** The last entry that came as new. What is ours and behind it was in an answer that did not arrive. */
+  private newest = '0-0'
   /** What a checkpoint from elsewhere says is done. */
   private done: readonly Open[] = []
   private lastClaim = Number.NEGATIVE_INFINITY
@@ -136,17 +138,29 @@ export class StreamLane {
       // Nothing is read yet: should the run stop for it, the next one finds the same.
       if (gap) return this.batch([], generation, { ids: [] }, gap)
     }
-    const [reply] = await session.run([
-      ['XREADGROUP', 'GROUP', this.o.group, this.o.consumer, 'COUNT', this.o.config.batch_size, 'BLOCK', block, 'STREAMS', this.key, '>'],
-    ])
+    const [reply] = await this.readNew(session, block, generation)
     if (reply instanceof ReplyError) {
       // The key was deleted, and the group with it.
       if (reply.kind === 'NOGROUP' || reply.kind === 'UNBLOCKED') this.deleted = await this.prepare()
       else throw sortError(reply, `stream ${this.key}`)
     }
     const entries = reply instanceof ReplyError ? [] : entriesOf(reply)
+    this.newest = entries.at(-1)?.[0] ?? this.newest
     this.caughtUp = entries.length < this.o.config.batch_size && now
     return this.batch(entries, generation, [entries[0]?.[0], entries.at(-1)?.[0] as string])
+  }
+
+  private async readNew(session: Session, block: number, generation: number): Promise<(Reply | ReplyError)[]> {
+    const { group, consumer, config } = this.o
+    try {
+      return await session.run([
+        ['XREADGROUP', 'GROUP', group, consumer, 'COUNT', config.batch_size, 'BLOCK', block, 'STREAMS', this.key, '>'],
+      ])
+    } catch (error) {
+      // The server may have given us entries in an answer that was lost: they come before newer ones.
+      if (generation === this.generation) this.own = this.newest
+      throw error
+    }
   }
 
   private async nextOwn(from: string, generation: number): Promise<Batch> {
@@ -156,8 +170,10 @@ export class StreamLane {
       ['XREADGROUP', 'GROUP', group, consumer, 'COUNT', config.batch_size, 'STREAMS', this.key, from],
       `stream ${this.key}`,
     )
-    const entries = entriesOf(reply)
-    if (generation === this.generation) this.own = entries.at(-1)?.[0]
+    const all = entriesOf(reply)
+    if (generation === this.generation) this.own = all.at(-1)?.[0]
+    const inHand = new Set(this.delivered.flatMap(d => d.ids))
+    const entries = all.filter(([id]) => !inHand.has(id))
     const gone = entries.filter(([, fields]) => fields === null).map(([id]) => id)
     this.o.meter.missing.inc(gone.length)
     const done = entries.filter(([id, fields]) => fields !== null && this.done.some(open => lies(id, open))).map(([id]) => id)
