@@ -128,6 +128,12 @@ export interface LogTransaction {
   send(records: readonly OutRecord[], options?: SendOptions): Promise<void>
 }
 
+export interface OutputWatch {
+  /** Why the topic cannot be written to, although the brokers respond. */
+  problem(): string | undefined
+  close(): void
+}
+
 export interface TransactorOptions {
   /** Prefix of transactional ids and name of the checkpoint topic or table, see `stateOwner`. */
   readonly id: string
@@ -162,6 +168,11 @@ export interface Driver {
   producer(options: ProducerOptions): Promise<Producer>
   /** Outputs, checkpoint and group offset in one transaction; `begin` returns a Transaction that is also a LogTransaction. */
   transactor(options: TransactorOptions): Transactor
+  /**
+   * Monitors a topic that will be written to. Absent: the log finds out at the next write.
+   * @param exists false: it may not exist yet, and is not reported before it was there.
+   */
+  watchOutput?(topic: string, exists: boolean): OutputWatch
   /** Read without a group, from `offset` up to what is there now. `messages` may be empty although `nextOffset` moved on. */
   read(tp: TopicPartition, offset: number, options: ReadOptions): Promise<ConsumedBatch>
   /** Offsets by time: `earliest`, `latest` (the end), or the first record at or after an epoch-ms time (the end when there is none). */

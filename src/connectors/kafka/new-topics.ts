@@ -18,12 +18,13 @@ export class NewTopics {
     this.log = log
   }
 
-  /** The topic of the config. */
-  async own(driver: Driver, topic: string): Promise<void> {
-    if ((await driver.topics()).some(t => t.name === topic)) return
+  /** The topic of the config. @returns whether it existed. */
+  async own(driver: Driver, topic: string): Promise<boolean> {
+    if ((await driver.topics()).some(t => t.name === topic)) return true
     if (this.config.create_topics || isEmbedded(this.config.brokers)) await this.create(driver, topic)
     // The broker may be set to create it on first use; the producer finds out.
     else this.log.debug({ topic }, 'topic does not exist yet')
+    return false
   }
 
   /** Those that messages name. Invalid topic names are left to the producer, which rejects their records. */

@@ -14,7 +14,7 @@ import type { KafkaSinkConfig } from '../../generated/config-types.ts'
 import { getter } from '../../kit/values/fields.ts'
 import { validateConnection, connectionKeys, connect, isEmbedded, OnDemandTransactor, type KafkaHandle, scopeOf } from './connect.ts'
 import { DateLimits } from './dates.ts'
-import { type LogTransaction, type OutRecord, type Producer, TooLargeError } from './driver.ts'
+import { type LogTransaction, type OutputWatch, type OutRecord, type Producer, TooLargeError } from './driver.ts'
 import { readTopicDeadLetters } from './dead-letters.ts'
 import { Meter } from './metrics.ts'
 import { NewTopics } from './new-topics.ts'
@@ -71,6 +71,7 @@ class KafkaSink implements Sink {
   private readonly topicSet: ReadonlySet<string>
   private dates: DateLimits | undefined
   private handle: KafkaHandle | undefined
+  private watch: OutputWatch | undefined
   private opening: Promise<Producer> | undefined
   private producer: Producer | undefined
 
@@ -95,7 +96,10 @@ class KafkaSink implements Sink {
     meter.published(config.topic, '', '')
     meter.deliveryErrors(config.topic)
     meter.drops(config.topic)
-    await this.topics.own(this.handle.driver, config.topic)
+    const { driver } = this.handle
+    const existed = await this.topics.own(driver, config.topic)
+    // From now on, not from the first write: a dead-letter queue may have none for days.
+    this.watch ??= driver.watchOutput?.(config.topic, existed)
     await this.dates?.know(this.topicSet)
   }
 
@@ -159,10 +163,11 @@ class KafkaSink implements Sink {
   }
 
   healthy(): boolean | string {
-    return this.handle === undefined ? 'not connected' : (this.producer?.healthy?.() ?? true)
+    return this.handle === undefined ? 'not connected' : (this.watch?.problem() ?? this.producer?.healthy?.() ?? true)
   }
 
   async close(): Promise<void> {
+    this.watch?.close()
     await this.producer?.close()
     await this.handle?.release()
   }

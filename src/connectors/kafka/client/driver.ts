@@ -10,6 +10,7 @@ import {
   type ConsumerOptions,
   type Driver,
   type NewTopic,
+  type OutputWatch,
   type Producer,
   type ProducerOptions,
   type ReadOptions,
@@ -25,6 +26,7 @@ import { KafkaAdmin } from './operate/kafka-admin.ts'
 import { GroupConsumer } from './consume/consumer.ts'
 import { fetch } from './consume/fetcher.ts'
 import { KafkaProducer } from './producer.ts'
+import { WrittenTopics } from './produce/written-topics.ts'
 import { sleep } from './wait.ts'
 import { TopicWatch } from './topic-watch.ts'
 import { KafkaTransactor } from './transact/transactor.ts'
@@ -94,6 +96,12 @@ export class KafkaDriver implements Driver {
 
   transactor(options: TransactorOptions): Transactor {
     return this.track(new KafkaTransactor(new Cluster(this.options), options, this.log, this.watch))
+  }
+
+  watchOutput(topic: string, exists: boolean): OutputWatch {
+    const watch = new WrittenTopics(this.watch, this.shared, this.log)
+    watch.add(topic, exists)
+    return watch
   }
 
   read(tp: TopicPartition, offset: number, options: ReadOptions): Promise<ConsumedBatch> {

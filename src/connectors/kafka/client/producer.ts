@@ -29,6 +29,7 @@ export class KafkaProducer implements Producer {
       mayReidentify: true,
       log,
       onTopic: topic => this.written.add(topic),
+      mayCreate: topic => !watch.existed(topic),
     })
   }
 

@@ -21,6 +21,8 @@ export type Sight = TopicFacts | 'missing'
 interface Watched {
   /** Confirmed; undefined: not known yet. */
   sight: Sight | undefined
+  /** It was there at some time. A topic that never existed was not deleted. */
+  existed: boolean
   /** What it was when it was last there. */
   facts: TopicFacts | undefined
   /** Seen once, not confirmed. */
@@ -28,8 +30,11 @@ interface Watched {
   readonly listeners: Set<Listener>
 }
 
-/** @param before what it was when it was last there; undefined: it was not seen before */
-export type Listener = (now: Sight, before: TopicFacts | undefined) => void
+/**
+ * @param before what it was when it was last there; undefined: it was not seen before
+ * @param first true if no other listener was called with this text for this change: each change is logged once
+ */
+export type Listener = (now: Sight, before: TopicFacts | undefined, first: (text: string) => boolean) => void
 
 export class TopicWatch {
   private readonly cluster: Cluster
@@ -42,11 +47,16 @@ export class TopicWatch {
     this.cluster = cluster
   }
 
-  /** @returns a function that ends it. */
-  watch(topic: string, listener: Listener): () => void {
+  /** @param existed false: the topic may not exist yet, and is not reported as missing before it was seen. @returns a function that ends it. */
+  watch(topic: string, listener: Listener, existed = true): () => void {
     let watched = this.topics.get(topic)
     if (watched === undefined)
-      this.topics.set(topic, (watched = { sight: undefined, facts: undefined, next: undefined, listeners: new Set() }))
+      this.topics.set(topic, (watched = { sight: undefined, existed, facts: undefined, next: undefined, listeners: new Set() }))
+    if (existed && !watched.existed) {
+      watched.existed = true
+      // It was created since the last look, which did not find it.
+      watched.sight = undefined
+    }
     const { listeners } = watched
     listeners.add(listener)
     this.schedule(0)
@@ -54,6 +64,17 @@ export class TopicWatch {
       listeners.delete(listener)
       if (listeners.size === 0) this.topics.delete(topic)
     }
+  }
+
+  /** It was there at some time. A broker that creates topics on demand must not create it again: its settings would be others. */
+  existed(topic: string): boolean {
+    return this.topics.get(topic)?.existed === true
+  }
+
+  /** It was there and is missing now. */
+  gone(topic: string): boolean {
+    const watched = this.topics.get(topic)
+    return watched?.sight === 'missing' && watched.existed
   }
 
   /** What was seen and confirmed last. */
@@ -65,8 +86,8 @@ export class TopicWatch {
   problem(topics: Iterable<string>, matters: (tp: TopicPartition) => boolean = () => true): string | undefined {
     for (const topic of topics) {
       const sight = this.sight(topic)
-      if (sight === 'missing') return `topic ${topic} does not exist any more; create it again`
-      const lost = (sight?.leaderless ?? []).map(partition => ({ topic, partition })).filter(matters)
+      if (this.gone(topic)) return `topic ${topic} does not exist any more; create it again`
+      const lost = (typeof sight === 'object' ? sight.leaderless : []).map(partition => ({ topic, partition })).filter(matters)
       if (lost.length > 0) return `${lost.map(tpKey).join(', ')} has no leader: its brokers are down`
     }
     return undefined
@@ -127,8 +148,13 @@ export class TopicWatch {
     const { facts } = watched
     watched.next = undefined
     watched.sight = now
-    if (now !== 'missing') watched.facts = now
-    for (const listener of watched.listeners) listener(now, facts)
+    if (now !== 'missing') {
+      watched.facts = now
+      watched.existed = true
+    } else if (!watched.existed) return
+    const texts = new Set<string>()
+    const first = (text: string): boolean => texts.size < texts.add(text).size
+    for (const listener of watched.listeners) listener(now, facts, first)
   }
 }
 

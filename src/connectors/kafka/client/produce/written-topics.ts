@@ -1,4 +1,4 @@
-/** Topics that are written to are looked after: without one of them no batch can end, and the brokers only say "try again". */
+/** Topics that are written to, or will be, are looked after: without one of them no batch can end, and the brokers only say "try again". */
 import type { Logger } from '../../../../contract/plugin.ts'
 import type { Cluster } from '../cluster.ts'
 import type { TopicFacts } from '../topic-ids.ts'
@@ -24,11 +24,12 @@ export class WrittenTopics {
     return this.unwatch.has(topic)
   }
 
-  add(topic: string): void {
+  /** @param existed false: the topic may not exist yet. */
+  add(topic: string, existed = true): void {
     if (this.has(topic)) return
     this.unwatch.set(
       topic,
-      this.watch.watch(topic, (now, before) => this.changed(topic, now, before)),
+      this.watch.watch(topic, (now, before, first) => this.changed(topic, now, before, first), existed),
     )
   }
 
@@ -41,26 +42,22 @@ export class WrittenTopics {
     for (const unwatch of this.unwatch.values()) unwatch()
   }
 
-  private changed(topic: string, now: Sight, before: TopicFacts | undefined): void {
+  private changed(topic: string, now: Sight, before: TopicFacts | undefined, first: (text: string) => boolean): void {
     if (before === undefined && now !== 'missing') return
     // The number of its partitions may have changed, too.
     this.cluster.stale([topic])
     if (now === 'missing') {
-      this.log.error(
-        { topic },
-        `topic ${topic} does not exist any more: it was deleted while it was written to. Create it again (runner topics apply)`,
-      )
+      const text = `topic ${topic} does not exist any more: it was deleted while the pipeline ran. Create it again (runner topics apply)`
+      if (first(text)) this.log.error({ topic }, text)
       this.onGone(topic)
     } else if (before !== undefined && now.id !== before.id) {
-      this.log.warn(
-        { topic, before: before.id, now: now.id },
-        `topic ${topic} was deleted and made anew: what had been written to it is gone`,
-      )
+      const text = `topic ${topic} was deleted and made anew: what had been written to it is gone`
+      if (first(text)) this.log.warn({ topic, before: before.id, now: now.id }, text)
       this.onGone(topic)
     } else {
       const lost = now.leaderless.filter(p => !before?.leaderless.includes(p))
-      if (lost.length > 0)
-        this.log.error({ topic, partitions: lost }, `partitions of ${topic} have no leader: every broker that holds them is down`)
+      const text = `partitions of ${topic} have no leader: every broker that holds them is down`
+      if (lost.length > 0 && first(text)) this.log.error({ topic, partitions: lost }, text)
     }
   }
 }

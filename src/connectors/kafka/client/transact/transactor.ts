@@ -60,7 +60,7 @@ export class KafkaTransactor implements Transactor {
       checkpoint,
       this.options.producer,
       this.log,
-      { onTopic: topic => this.written.add(topic), mayCreate: topic => !this.written.has(topic) },
+      { onTopic: topic => this.written.add(topic), mayCreate: topic => !this.watch.existed(topic) },
     )
     this.written.add(this.topic)
     this.lanes.set(lane.id, producer)
