@@ -13,8 +13,10 @@ export interface TcpProxy {
   cut(): void
   /** Half-open: connections stay, and are accepted, but no byte moves in either direction until `restore`. */
   freeze(): void
-  /** As `freeze`, of the connections that are open now; new ones work. */
-  stall(): void
+  /** As `freeze`, of the connections that are open now; new ones work. With a text: of those that send it from now on. */
+  stall(at?: string): void
+  /** Resets the client's side of stalled connections. What they hold for the server reaches it after `restore`. */
+  abandon(): void
   /** Ends `cut`, `freeze` and `stall`; bytes held by `freeze` move on. */
   restore(): void
   /** Delays each chunk by this much in each direction, order kept; 0 turns it off. */
@@ -34,6 +36,7 @@ export async function startProxy(target: string, port = 0): Promise<TcpProxy> {
 /** The conditions that all connections of one proxy share. */
 interface Weather {
   frozen: boolean
+  stallAt?: string
   latencyMs: number
   bytesPerSecond: number
 }
@@ -45,6 +48,7 @@ class Proxy implements TcpProxy {
   private readonly pipes = new Set<Pipe>()
   private readonly weather: Weather = { frozen: false, latencyMs: 0, bytesPerSecond: 0 }
   private refusing = false
+  private readonly abandoned = new WeakSet<readonly [Socket, Socket]>()
 
   constructor(target: string) {
     const colon = target.lastIndexOf(':')
@@ -82,11 +86,23 @@ class Proxy implements TcpProxy {
     this.weather.frozen = true
   }
 
-  stall(): void {
-    for (const pipe of this.pipes) pipe.stalled = true
+  stall(at?: string): void {
+    this.weather.stallAt = at
+    if (at === undefined) for (const pipe of this.pipes) pipe.stalled = true
+  }
+
+  abandon(): void {
+    this.weather.stallAt = undefined
+    for (const pair of this.pairs) {
+      const [near, far] = pair
+      if (![...this.pipes].some(pipe => pipe.stalled && pipe.to === far)) continue
+      this.abandoned.add(pair)
+      near.resetAndDestroy()
+    }
   }
 
   restore(): void {
+    this.weather.stallAt = undefined
     for (const pipe of this.pipes) pipe.stalled = false
     this.refusing = false
     this.weather.frozen = false
@@ -116,6 +132,11 @@ class Proxy implements TcpProxy {
       // One side broken breaks the other: a proxy must not turn a reset into silence.
       socket.on('error', () => {})
       socket.once('close', hadError => {
+        if (socket === near && !far.destroyed && this.abandoned.has(pair)) {
+          pipes[0].end()
+          pipes[1].discard()
+          return
+        }
         this.pairs.delete(pair)
         for (const pipe of pipes) {
           this.pipes.delete(pipe)
@@ -133,7 +154,7 @@ class Proxy implements TcpProxy {
 
 /** One direction of one connection: takes chunks in order, each when its time has come. */
 class Pipe {
-  private readonly to: Socket
+  readonly to: Socket
   private readonly from: Socket
   private readonly weather: Weather
   private readonly queue: { chunk: Buffer | null; due: number }[] = []
@@ -163,6 +184,17 @@ class Pipe {
     this.queue.length = 0
   }
 
+  /** Nothing more comes: what is held moves on, then the end. */
+  end(): void {
+    this.take(null)
+  }
+
+  /** What comes is dropped. */
+  discard(): void {
+    this.stop()
+    this.from.removeAllListeners('data').removeAllListeners('end').resume()
+  }
+
   wake(): void {
     clearTimeout(this.timer)
     this.timer = undefined
@@ -181,7 +213,8 @@ class Pipe {
   }
 
   private take(chunk: Buffer | null): void {
-    const { latencyMs, bytesPerSecond } = this.weather
+    const { latencyMs, bytesPerSecond, stallAt } = this.weather
+    if (stallAt !== undefined && chunk?.includes(stallAt)) this.stalled = true
     const now = performance.now()
     this.busyUntil = Math.max(now, this.busyUntil) + (bytesPerSecond > 0 && chunk !== null ? (chunk.length * 1000) / bytesPerSecond : 0)
     this.queue.push({ chunk, due: this.busyUntil + latencyMs })

@@ -21,13 +21,19 @@ export class ReplyError extends Error {
 export interface RunOptions {
   /** All or nothing (MULTI/EXEC): the commands have to be on the same key. */
   readonly atomic?: boolean
-  /** Nothing is done, and a `FencedError` thrown, when `key` holds another token. See `Driver.fence`. */
+  /** Nothing is done, and a `FencedError` thrown, when `key` holds another token or a later attempt. See `Driver.fence`. */
   readonly fence?: Fence
 }
 
 export interface Fence {
   readonly key: string
+  /** Of the claim. */
   readonly token: string
+  /**
+   * Raised after a write whose outcome is unknown. The first write with a higher number moves the fence on, so commands that were sent
+   * before it, and reach the server after it (a connection that stalled), are refused.
+   */
+  readonly attempt: number
 }
 
 export interface Session {

@@ -114,7 +114,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   let saidUnfenced = false
 
   /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
-  const run = async (writes: Portion, failed: Map<number, Error>, fence: Fence | undefined): Promise<void> => {
+  const run = async (writes: Portion, failed: Map<number, Error>, lane: string): Promise<void> => {
     const commands: Command[] = []
     const owners: number[] = []
     for (const { index, write } of writes) {
@@ -130,7 +130,15 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
       }
     }
     const atomic = writes[0].write.atomic
-    const replies = await handle!.driver.run(commands, { atomic, fence })
+    const fence = fences.get(lane)
+    let replies: Awaited<ReturnType<Driver['run']>>
+    try {
+      replies = await handle!.driver.run(commands, { atomic, fence })
+    } catch (error) {
+      // It may be on its way still, and must not arrive behind what is written from now on.
+      if (fence && fence === fences.get(lane)) fences.set(lane, { ...fence, attempt: fence.attempt + 1 })
+      throw error
+    }
     replies.forEach((reply, i) => {
       if (!(reply instanceof ReplyError)) return
       const error = sortError(reply, `${mode} ${String(commands[i][1])}`)
@@ -156,7 +164,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
         const ours = owner && !fixed ? await owned(owner, handle.driver, part, failed) : part
         if (ours.length > 0) {
           context.assertOwned?.()
-          await run(ours, failed, fences.get(context.lane.id))
+          await run(ours, failed, context.lane.id)
           context.progress?.()
         }
       }
@@ -168,7 +176,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
       if (handle === undefined) throw new ConnectionError('the sink is not open')
       const { pipeline, version, step } = ctx
       const key = `__runner:fence:${stateOwner(`${pipeline}.${version}`, lane.group)}:${step}:${lane.id}`
-      const fence = { key, token: randomUUID() }
+      const fence = { key, token: randomUUID(), attempt: 0 }
       if (await handle.driver.fence?.(fence)) fences.set(lane.id, fence)
       else {
         fences.delete(lane.id)

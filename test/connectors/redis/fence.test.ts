@@ -1,9 +1,11 @@
 /** A former owner of a lane writes to Redis: the server refuses it, whatever it wants to write. */
 import { expect, test } from 'vitest'
 import redisSink from '../../../src/connectors/redis/sink.ts'
-import { type BatchError, FencedError, Message, type Sink } from '../../../src/contract/plugin.ts'
+import { type BatchError, ConnectionError, FencedError, Message, type Sink } from '../../../src/contract/plugin.ts'
 import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { cli, redisUrl } from '../../support/redis.ts'
+import { eventually } from '../../support/eventually.ts'
+import { startProxy } from '../../support/tcp-proxy.ts'
 import { unique } from '../../support/unique.ts'
 import { sinkConfig } from './make.ts'
 
@@ -43,6 +45,58 @@ test.each(modes)('%s: who has claimed last writes, the one before does not', asy
   await write(one, 4)
   await expect(write(two, 5)).rejects.toBeInstanceOf(FencedError)
   await Promise.all([one.close!(), two.close!()])
+})
+
+test.each(modes)('%s: a write whose connection stalled is refused when it arrives after its repetition', async (_, config, look) => {
+  const key = unique('k')
+  const proxy = await startProxy(`127.0.0.1:${new URL(redisUrl()).port}`)
+  try {
+    const sink = await open(config(key), `redis://${proxy.address}`)
+    const write = (n: number): Promise<void> => sink.write([new Message({ id: 'a', n }, 'a')], context)
+    await sink.claim!(lane)
+    await write(1)
+    proxy.stall()
+    const stalled = write(2).catch((error: Error) => error)
+    await eventually(async () => expect(proxy.held.toString()).toContain('"n":2'))
+    proxy.abandon()
+    expect(await stalled).toBeInstanceOf(ConnectionError)
+    await eventually(() => write(2))
+    await write(3)
+    const there = await cli(look(key))
+    expect(proxy.connections).toBe(2)
+    proxy.restore()
+    // The server has executed what came late, and closed the connection.
+    await eventually(async () => expect(proxy.connections).toBe(1))
+    expect(await cli(look(key))).toBe(there)
+    await write(4)
+    expect(await cli(look(key))).toContain('"n":4')
+    await sink.close!()
+  } finally {
+    await proxy.stop()
+  }
+})
+
+test('a claim whose connection stalled changes nothing when it arrives after its repetition', async () => {
+  const key = unique('k')
+  const proxy = await startProxy(`127.0.0.1:${new URL(redisUrl()).port}`)
+  try {
+    const sink = await open({ string: key }, `redis://${proxy.address}`)
+    const other = { ...lane, id: unique('in') }
+    proxy.stall('SET')
+    const claiming = sink.claim!(other).catch((error: Error) => error)
+    await eventually(async () => expect(proxy.held.toString()).toContain(other.id))
+    proxy.abandon()
+    expect(await claiming).toBeInstanceOf(ConnectionError)
+    await eventually(async () => sink.claim!(other))
+    await sink.write([new Message({ n: 1 }, 'a')], { ...context, lane: other })
+    proxy.restore()
+    await eventually(async () => expect(proxy.connections).toBe(1))
+    await sink.write([new Message({ n: 2 }, 'a')], { ...context, lane: other })
+    expect(await cli(['GET', key])).toContain('"n":2')
+    await sink.close!()
+  } finally {
+    await proxy.stop()
+  }
 })
 
 test('of a batch the records that Redis refuses are named, as without a fence', async () => {

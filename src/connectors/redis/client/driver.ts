@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { type ClusterOptions, Cluster, Redis } from 'ioredis'
 import { ConnectionError, EnvironmentError, FencedError } from '../../../contract/plugin.ts'
 import {
+  ask,
   type Command,
   type Driver,
   type Fence,
@@ -13,6 +14,7 @@ import {
   sortError,
   type Subscription,
   type SubscriptionHandlers,
+  text,
 } from '../driver.ts'
 import { PeerWatch } from '../../../kit/peer-watch.ts'
 import { nameOf } from '../url.ts'
@@ -44,15 +46,18 @@ export class IoredisDriver implements Driver {
   /** Not in a cluster: a script may touch keys of one slot only, and the token has one. */
   async fence(fence: Fence): Promise<boolean> {
     if (this.client instanceof Cluster) return false
-    const [set] = await this.run([['SET', fence.key, fence.token]])
-    if (set instanceof ReplyError) throw sortError(set, fence.key)
-    const [probe] = await this.run([['EVAL', FENCED_WRITES, 1, fence.key, fence.token]])
-    if (!(probe instanceof ReplyError)) return true
-    const error = sortError(probe, fence.key)
-    if (error instanceof ConnectionError) throw error
-    // The user may not run scripts.
-    await this.run([['DEL', fence.key]])
-    return false
+    for (;;) {
+      const held = await ask(this, ['GET', fence.key])
+      const [reply] = await this.run([['EVAL', CLAIM, 1, fence.key, text(held), heldAs(fence)]])
+      if (!(reply instanceof ReplyError)) {
+        if (reply === 1) return true
+        continue
+      }
+      const error = sortError(reply, fence.key)
+      if (error instanceof ConnectionError) throw error
+      // The user may not run scripts.
+      return false
+    }
   }
 
   async run(commands: readonly Command[], options: RunOptions = {}): Promise<(Reply | ReplyError)[]> {
@@ -182,11 +187,27 @@ async function run(
   return replies
 }
 
-/** All of them, or none when the token is another's. A key that is gone (a server that lost its data) is set again. */
+/** A claim that reaches the server after a newer one (a connection that stalled) changes nothing. */
+const CLAIM = `
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1`
+
+/**
+ * All of them, or none when the token is another's or the attempt is over. A higher attempt moves the fence on. A key that is gone (a server
+ * that lost its data) is set again.
+ */
 const FENCED_WRITES = `
-local token = redis.call('GET', KEYS[1])
-if not token then redis.call('SET', KEYS[1], ARGV[1])
-elseif token ~= ARGV[1] then return redis.error_reply('FENCED another instance has claimed the lane') end
+local held = redis.call('GET', KEYS[1])
+if held ~= ARGV[1] then
+  if held then
+    local token, attempt = string.match(held, '^(.*):(%d+)$')
+    local own, given = string.match(ARGV[1], '^(.*):(%d+)$')
+    if token ~= own then return redis.error_reply('FENCED another instance has claimed the lane') end
+    if tonumber(attempt) > tonumber(given) then return redis.error_reply('FENCED the write was given up, and was repeated') end
+  end
+  redis.call('SET', KEYS[1], ARGV[1])
+end
 local replies = {}
 local i = 2
 while i <= #ARGV do
@@ -196,9 +217,11 @@ while i <= #ARGV do
 end
 return replies`
 
+const heldAs = ({ token, attempt }: Fence): string => `${token}:${attempt}`
+
 async function runFenced(client: Client, commands: readonly Command[], fence: Fence, name: string): Promise<(Reply | ReplyError)[]> {
   const args = commands.flatMap(command => [command.length, ...command])
-  const [reply] = await run(client, [['EVAL', FENCED_WRITES, 1, fence.key, fence.token, ...args]], {}, name)
+  const [reply] = await run(client, [['EVAL', FENCED_WRITES, 1, fence.key, heldAs(fence), ...args]], {}, name)
   if (reply instanceof ReplyError) {
     if (reply.kind === 'FENCED') throw new FencedError(`${name}: ${reply.message.slice('FENCED '.length)}`)
     throw sortError(reply, name)
