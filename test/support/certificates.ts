@@ -11,11 +11,11 @@ export function makeCa(dir: string, name = 'ca'): void {
   openssl(dir, 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', `/CN=${name}`, ...files)
 }
 
-/** Makes `NAME.key` and `NAME.pem`, signed by `makeCa`'s `ca`. @param extension e.g. `subjectAltName=IP:127.0.0.1` */
-export function makeCertificate(dir: string, name: string, extension: string): void {
+/** Makes `NAME.key` and `NAME.pem`, signed by `makeCa`'s `ca`. @param extension e.g. `subjectAltName=IP:127.0.0.1`; days -1: expired */
+export function makeCertificate(dir: string, name: string, extension: string, days = 2): void {
   writeFileSync(join(dir, `${name}.ext`), extension)
   openssl(dir, 'req', '-newkey', 'rsa:2048', '-nodes', '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.csr`)
-  const signing = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', `${name}.ext`]
+  const signing = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', String(days), '-extfile', `${name}.ext`]
   openssl(dir, 'x509', '-req', '-in', `${name}.csr`, ...signing, '-out', `${name}.pem`)
 }
 

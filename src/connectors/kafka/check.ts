@@ -3,6 +3,7 @@ import { stateOwner } from '../../kit/state-owner.ts'
 import { existsSync } from 'node:fs'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
+import { failureOf } from '../../kit/tls-failure.ts'
 import { checkWritable } from '../../kit/check-writable.ts'
 import { formatDuration } from '../../kit/values/time.ts'
 import { dateConflicts, type HeldDates, heldDates, limitsOf } from './dates.ts'
@@ -245,6 +246,8 @@ async function withBrokers(
       await driver.connect()
       return { result: { what, ok: true, detail: login(config) }, driver }
     } catch (error) {
+      const tls = failureOf(error)
+      if (tls !== undefined) return { result: { what, ok: false, detail: tls.what, fix: tls.fix } }
       return {
         result: { what, ok: false, detail: (error as Error).message, fix: whatToDo(config, address, (error as Error).message, advertised) },
       }

@@ -2,6 +2,7 @@
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
 import { type ConnectionConfig, connect, isEmbedded, scopeOf } from '../../kit/postgres/connect.ts'
 import { type Driver, quoteTable } from '../../kit/postgres/driver.ts'
+import { failureOf } from '../../kit/tls-failure.ts'
 import { hasTable } from './own-tables.ts'
 
 export interface Wanted {
@@ -19,6 +20,8 @@ export async function checkDatabase(config: ConnectionConfig, ctx: CheckContext,
       await handle.release()
     }
   } catch (error) {
+    const tls = failureOf(error)
+    if (tls !== undefined) return [{ what, ok: false, detail: tls.what, fix: tls.fix }]
     return [{ what, ok: false, detail: (error as Error).message, fix: 'check the DSN (PG_DSN_RW), and that the server runs' }]
   }
 }

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
 import type { RedisSinkConfig, RedisSourceConfig } from '../../generated/config-types.ts'
+import { failureOf } from '../../kit/tls-failure.ts'
 import { connect } from './connect.ts'
 import { type Command, type Driver, ReplyError, text } from './driver.ts'
 import { foreign } from './key-owner.ts'
@@ -79,6 +80,8 @@ async function withDriver(config: ConnectionConfig, look: (driver: Driver) => Pr
     }
   } catch (error) {
     const { message } = error as Error
+    const tls = failureOf(error)
+    if (tls !== undefined) return [{ what, ok: false, detail: tls.what, fix: tls.fix }]
     const login = /NOAUTH|WRONGPASS/.test(message)
     return [
       {

@@ -3,6 +3,7 @@ import type { ConfigProblem } from '../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../generated/config-types.ts'
 import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
 import { validateTlsFiles } from '../../kit/keys/tls.ts'
+import { type TlsAdvice, TLS_KEYS } from '../../kit/tls-failure.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 import connection from './connection.schema.json' with { type: 'json' }
@@ -10,6 +11,8 @@ import connection from './connection.schema.json' with { type: 'json' }
 /** What source and sink have in common. */
 export const connectionKeys = withKeys(connection, tlsKeys)
 export type ConnectionConfig = Pick<RedisSourceConfig, keyof typeof connectionKeys.properties>
+
+export const TLS_ADVICE: TlsAdvice = { ...TLS_KEYS, host: 'url', plain: 'write redis:// in url', tls: 'write rediss:// in url' }
 
 export interface Target {
   readonly kind: 'embedded' | 'single' | 'sentinel' | 'cluster'

@@ -1,6 +1,7 @@
 /** `runner check`: does the feed answer the handshake, do snapshots come? */
 import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
+import { failureOf } from '../../kit/tls-failure.ts'
 import { Connection } from './connection.ts'
 import { httpGet } from './http-get.ts'
 import { expandUrl, symbolsOf } from './template.ts'
@@ -38,7 +39,10 @@ async function handshake(config: WebsocketSourceConfig, tls: TlsOptions, signal:
       {
         opened: () => done({ what, ok: true, detail: 'the handshake was answered' }),
         frame: () => {},
-        ended: (_, detail) => resolve({ what, ok: false, detail, fix: 'is the url right, and reachable from here?' }),
+        ended: (_, detail) => {
+          const { failure } = connection
+          resolve({ what, ok: false, detail: failure?.what ?? detail, fix: failure?.fix ?? 'is the url right, and reachable from here?' })
+        },
       },
     )
     signal.addEventListener('abort', () => done({ what, ok: false, detail: 'no answer in time' }), { once: true })
@@ -57,6 +61,8 @@ async function get(
     const { body } = await httpGet(url, { headers: s.headers, tls, timeout: s.timeout, maxSize: s.max_size, signal })
     return { what, ok: true, detail: `${body.length} bytes for ${symbol}` }
   } catch (error) {
+    const tls = failureOf(error)
+    if (tls !== undefined) return { what, ok: false, detail: tls.what, fix: tls.fix }
     return { what, ok: false, detail: (error as Error).message, fix: `is ${symbol} a symbol of this exchange, and the url right?` }
   }
 }

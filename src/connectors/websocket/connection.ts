@@ -1,5 +1,6 @@
 /** One connection from its handshake to its end: pings, the watchdog over silence, and why it ended. */
 import type { ClientOptions, WebSocket } from 'ws'
+import { closedFailure, type TlsAdvice, TLS_KEYS, type TlsFailure } from '../../kit/tls-failure.ts'
 import type { ReconnectReason } from './counters.ts'
 
 /** Bytes of answers that the peer has not taken. */
@@ -25,6 +26,9 @@ export interface ConnectionEvents {
 }
 
 export class Connection {
+  /** Set when TLS is why it ended. */
+  failure: TlsFailure | undefined
+  private hasOpened = false
   private readonly socket: WebSocket
   private readonly options: ConnectionOptions
   private readonly events: ConnectionEvents
@@ -46,9 +50,11 @@ export class Connection {
     })
     socket.on('ping', (data: Buffer) => this.pong(data))
     socket.on('pong', () => (this.pinged = false))
-    socket.on('error', (error: Error & { code?: string }) =>
-      this.end(error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' ? 'too_large' : 'error', explain(error)),
-    )
+    socket.on('error', (error: Error & { code?: string }) => {
+      this.failure = this.hasOpened ? undefined : closedFailure(error, TLS_ADVICE, options.url.startsWith('wss:'))
+      const detail = this.failure === undefined ? explain(error) : `${this.failure.what}; ${this.failure.fix}`
+      this.end(error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' ? 'too_large' : 'error', detail)
+    })
     socket.on('close', (code, reason) =>
       this.end('closed', `closed by the peer (${code}${reason.length > 0 ? ` ${reason.toString()}` : ''})`, code === 1000),
     )
@@ -123,6 +129,7 @@ export class Connection {
 
   private opened(): void {
     if (this.over) return
+    this.hasOpened = true
     const { hello, pingInterval, staleAfter, ping } = this.options
     for (const message of hello) this.socket.send(message)
     if (pingInterval > 0) this.timers.push(setInterval(() => this.ping(), pingInterval))
@@ -152,6 +159,8 @@ export class Connection {
     this.send(ping.message)
   }
 }
+
+const TLS_ADVICE: TlsAdvice = { ...TLS_KEYS, host: 'url', plain: 'write ws:// in url', tls: 'write wss:// in url' }
 
 /** Errors of several addresses of one host come without a message of their own. */
 function explain(error: Error & { code?: string }): string {

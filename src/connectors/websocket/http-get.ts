@@ -2,7 +2,15 @@
 import { get as httpGetPlain } from 'node:http'
 import { get as httpGetTls } from 'node:https'
 import { ConnectionError } from '../../contract/plugin.ts'
+import { type TlsAdvice, TLS_KEYS, tlsError, tlsFailure } from '../../kit/tls-failure.ts'
 import type { TlsOptions } from './tls.ts'
+
+const TLS_ADVICE: TlsAdvice = {
+  ...TLS_KEYS,
+  host: 'sequence.snapshot.url',
+  plain: 'write http:// in sequence.snapshot.url',
+  tls: 'write https:// in sequence.snapshot.url',
+}
 
 export interface GetOptions {
   readonly headers: Readonly<Record<string, string>>
@@ -38,6 +46,9 @@ export function httpGet(url: string, { headers, tls, timeout, maxSize, signal }:
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void => {
       const timedOut = bounded.aborted && !signal.aborted
+      const failure = url.startsWith('https:') && !timedOut ? tlsFailure(error, TLS_ADVICE) : undefined
+      // The peer may renew its certificate: tried again, as everything about a snapshot.
+      if (failure !== undefined) return reject(tlsError(new URL(url).host, { ...failure, lasting: false }, error))
       reject(
         error instanceof ConnectionError ? error : new ConnectionError(timedOut ? `no answer within ${timeout} ms` : error.message, error),
       )

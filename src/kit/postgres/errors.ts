@@ -1,5 +1,13 @@
 /** What PostgreSQL's errors mean for the runner: one table, by SQLSTATE. */
 import { ConnectionError, DataError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
+import { type TlsAdvice, TLS_KEYS, tlsError, tlsFailure } from '../tls-failure.ts'
+
+export const TLS_ADVICE: TlsAdvice = {
+  ...TLS_KEYS,
+  host: 'dsn',
+  plain: 'set tls_mode: disable for plain text',
+  tls: 'set tls_mode: verify-full',
+}
 
 type Kind = 'retry' | 'data' | 'environment'
 
@@ -67,11 +75,11 @@ export function classify(error: unknown, place: string): PipelineError {
   const state = sqlState(error)
   const e = error as Error & { detail?: string; column?: string; where?: string; code?: unknown; errors?: Error[] }
   if (state === undefined) {
-    // Names that cannot be, certificates that are not trusted, a server without TLS: nothing that waiting changes.
+    const tls = tlsFailure(error, TLS_ADVICE)
+    if (tls !== undefined) return tlsError(place, tls, error)
+    // Names that cannot be, and logins: nothing that waiting changes.
     const text = e.message || e.errors?.map(x => x.message).join(', ') || String(e.code ?? error)
-    const lasting = /certificate|self.signed|does not support SSL|SASL|password must be a string|no password|unsupported|Invalid URL/i.test(
-      text,
-    )
+    const lasting = /SASL|password must be a string|no password|unsupported|Invalid URL/i.test(text)
     if (lasting) return new EnvironmentError(`${place}: ${text}`, error)
     return new ConnectionError(`${place}: ${text}`, error)
   }
@@ -82,6 +90,10 @@ export function classify(error: unknown, place: string): PipelineError {
   const detail = e.detail === undefined ? '' : ` (${e.detail})`
   const text = `${e.message}${detail} [${state}]`
   if (found?.[1] === 'retry') return new ConnectionError(`${place}: ${text}`, error)
+  if (state === '28000' && /no encryption|SSL off/.test(e.message))
+    return tlsError(place, { what: `${text}: the server requires TLS for this login`, fix: TLS_ADVICE.tls, lasting: true }, error)
+  if (state.startsWith('28') && /client certificate/.test(e.message))
+    return tlsError(place, { what: text, fix: TLS_ADVICE.clientCertificate, lasting: true }, error)
   if (found?.[1] === 'data' || !OWN.has(state.slice(0, 2))) return new DataError(text, error)
   return new EnvironmentError(`${place}: ${text}${found?.[2] === undefined ? '' : `; ${found[2]}`}`, error)
 }

@@ -1,8 +1,10 @@
 /** Sends requests and classifies responses: accepted, rejected, retry later, wrong configuration. */
 import type { HttpSinkConfig } from '../../../generated/config-types.ts'
 import { ConnectionError, type Context, EnvironmentError } from '../../../contract/plugin.ts'
+import { closedFailure, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
 import { bodyOf, idempotencyKey, type Parcel } from './parcels.ts'
-import { adviceFor, meaningOf, statusesOfRecords } from './statuses.ts'
+import { adviceFor, EXPECTS_TLS, meaningOf, statusesOfRecords } from './statuses.ts'
+import { TLS_ADVICE } from './tls-advice.ts'
 
 export interface Rejected {
   readonly index: number
@@ -30,6 +32,9 @@ export class Client {
   private readonly ctx: Context
   private readonly headers: Record<string, string>
   private readonly recordStatuses: ReadonlySet<number>
+  private readonly secure: boolean
+  /** The service has answered: the address is right. */
+  private answered = false
   /** Epoch ms before which the service accepts no requests. */
   private pausedUntil = 0
 
@@ -37,6 +42,7 @@ export class Client {
     this.config = config
     this.ctx = ctx
     this.host = new URL(config.url.replaceAll(/[{}]/g, '_')).host
+    this.secure = config.url.startsWith('https:')
     this.recordStatuses = statusesOfRecords(config)
     const { bearer, username, password } = config
     this.headers = {
@@ -72,14 +78,19 @@ export class Client {
         )
     } catch (error) {
       if (error instanceof EnvironmentError || signal.aborted) throw error
-      this.problem = `${host}: ${reason(error as Error, config.timeout)}`
+      const failure = this.answered ? tlsFailure(error, TLS_ADVICE) : closedFailure(error, TLS_ADVICE, this.secure)
+      this.problem = `${host}: ${failure?.what ?? reason(error as Error, config.timeout)}`
       this.count('none')
+      if (failure !== undefined) throw tlsError(host, failure, error)
       throw new ConnectionError(this.problem, error)
     }
+    this.answered = true
     this.problem = status < 500 ? undefined : `${host} answers ${status}`
     this.count(String(status))
     if (status >= 200 && status < 300) return { ok: true, rejected: [] }
     const problem = `${host} answered ${status}${text === '' ? '' : `: ${text.trim().slice(0, SHOWN)}`}`
+    if (status === 400 && !this.secure && EXPECTS_TLS.test(text))
+      throw tlsError(host, { what: `the server expects TLS on this port (${problem})`, fix: TLS_ADVICE.tls, lasting: true }, undefined)
     const meaning = meaningOf(status, this.recordStatuses)
     if (meaning === 'later') {
       this.pausedUntil = this.ctx.clock.monotonic() + delayOf(after, this.ctx.clock.now())

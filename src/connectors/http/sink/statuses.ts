@@ -17,6 +17,10 @@ const LATER = new Set([408, 425, 429])
 /** The server cannot do what the method or the protocol asks for; time does not change that. */
 const NEVER = new Set([501, 505])
 
+/** In the body of a 400 by nginx, Apache, Go and Tomcat for a plain request on a TLS port: not the record's fault. */
+export const EXPECTS_TLS =
+  /plain HTTP request was sent to HTTPS port|speaking plain HTTP to an SSL-enabled server port|HTTP request to an HTTPS server|requires TLS/i
+
 export function statusesOfRecords({ reject, url }: Pick<HttpSinkConfig, 'reject' | 'url'>): ReadonlySet<number> {
   return new Set(reject ?? (fieldsIn(url).length > 0 ? [...RECORD, ...RECORD_IN_URL] : RECORD))
 }

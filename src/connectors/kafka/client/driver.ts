@@ -27,6 +27,8 @@ import { GroupConsumer } from './consume/consumer.ts'
 import { fetch } from './consume/fetcher.ts'
 import { KafkaProducer } from './producer.ts'
 import { WrittenTopics } from './produce/written-topics.ts'
+import { failureOf, closedFailure, tlsError } from '../../../kit/tls-failure.ts'
+import { TLS_ADVICE } from './errors.ts'
 import { sleep } from './wait.ts'
 import { TopicWatch } from './topic-watch.ts'
 import { KafkaTransactor } from './transact/transactor.ts'
@@ -34,7 +36,6 @@ import { KafkaTransactor } from './transact/transactor.ts'
 const READ_BYTES = 1_048_576
 /** How often a broker may hang up on us before it is taken for a matter of the settings. */
 const HANG_UPS = 5
-const NO_TLS = /before secure TLS connection/
 const HUNG_UP = /closed connection|connection was dropped/i
 
 export class KafkaDriver implements Driver {
@@ -71,13 +72,15 @@ export class KafkaDriver implements Driver {
       } catch (error) {
         // A broker that is just going down hangs up, too; one that wants another protocol does it every time.
         const { message } = error as Error
-        const hint = NO_TLS.test(message)
-          ? 'does this port speak TLS?'
-          : introduced && HUNG_UP.test(message)
-            ? 'does this port want a login (SASL)?'
-            : undefined
-        if (hint === undefined) throw error
-        if (attempt === HANG_UPS) throw new EnvironmentError(`${message}; ${hint} check security_protocol`, error)
+        const failure = failureOf(error)
+        const wantsLogin = introduced && HUNG_UP.test(message)
+        const ended = failure || wantsLogin ? undefined : closedFailure(error, TLS_ADVICE, this.options.ssl !== undefined)
+        if (ended !== undefined) throw tlsError(`cannot ${doing}`, ended, error)
+        if (!wantsLogin && failure?.lasting !== false) throw error
+        if (attempt === HANG_UPS) {
+          if (failure !== undefined) throw tlsError(`cannot ${doing}`, { ...failure, lasting: true }, error)
+          throw new EnvironmentError(`${message}; does this port want a login (SASL)? check security_protocol`, error)
+        }
         await sleep(500)
       }
     }

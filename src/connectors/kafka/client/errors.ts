@@ -1,5 +1,6 @@
 /** What a kafkajs error means to us. */
 import { ConnectionError, EnvironmentError, FencedError, PipelineError } from '../../../contract/plugin.ts'
+import { type TlsAdvice, TLS_KEYS, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
 import type { KafkaJSError } from './internals.ts'
 
 /** Another producer has initialized the transactional id since. */
@@ -50,8 +51,12 @@ const FATAL = new Set([
   'INVALID_TRANSACTION_TIMEOUT',
 ])
 
-const TLS =
-  /certificate|self[- ]signed|altname|wrong version number|ssl routines|tlsv1|handshake failure|unknown ca|EPROTO|key values mismatch/i
+export const TLS_ADVICE: TlsAdvice = {
+  ...TLS_KEYS,
+  host: 'brokers',
+  plain: 'set security_protocol: PLAINTEXT (SASL_PLAINTEXT with a login)',
+  tls: 'set security_protocol: SSL (SASL_SSL with a login)',
+}
 
 export const typeOf = (error: unknown): string => {
   const e = error as KafkaJSError & { code?: unknown }
@@ -88,7 +93,8 @@ export function toPipelineError(error: unknown, doing: string): PipelineError {
   }
   if (AUTHORIZATION.has(type)) return new EnvironmentError(`${text}; the broker's ACLs do not allow it`, error)
   if (FATAL.has(type)) return new EnvironmentError(text, error)
-  if (TLS.test(cause?.message ?? '')) return new EnvironmentError(`${text}; check security_protocol and the TLS settings`, error)
+  const tls = tlsFailure(error, TLS_ADVICE)
+  if (tls !== undefined) return tlsError(`cannot ${doing}`, tls, error)
   if (isForeign(cause)) return new PipelineError('PIPE_INTERNAL', text, { cause: error })
   return new ConnectionError(text, error)
 }

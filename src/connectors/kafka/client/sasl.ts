@@ -2,6 +2,7 @@
 import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
 import type { ConnectionConfig } from '../connect.ts'
 import { monotonic } from '../../../kit/clock.ts'
+import { type TlsAdvice, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
 
 export function saslOptions(c: ConnectionConfig): object {
   if (c.sasl_mechanism !== 'OAUTHBEARER')
@@ -42,6 +43,15 @@ const bearer =
     },
   })
 
+/** Node's fetch: the TLS settings are those of the brokers. */
+const TOKEN_TLS: TlsAdvice = {
+  ca: 'set the environment variable NODE_EXTRA_CA_CERTS to a PEM file with the certificate of that CA; tls_ca is for the brokers',
+  clientCertificate: 'use a token URL without client certificates, or sasl_oauth_token',
+  host: 'sasl_oauth_token_url',
+  plain: 'write http:// in sasl_oauth_token_url',
+  tls: 'write https:// in sasl_oauth_token_url',
+}
+
 /** A token is fetched anew once four fifths of its life are over. */
 function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }> {
   let token: { value: string; until: number } | undefined
@@ -58,6 +68,8 @@ function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }
         signal: AbortSignal.timeout(10_000),
       })
     } catch (error) {
+      const failure = tlsFailure(error, TOKEN_TLS)
+      if (failure !== undefined) throw tlsError(`cannot get a token from ${c.sasl_oauth_token_url}`, failure, error)
       throw new ConnectionError(`cannot get a token from ${c.sasl_oauth_token_url}: ${(error as Error).message}`, error)
     }
     if (!response.ok) {

@@ -17,7 +17,8 @@ import {
   text,
 } from '../driver.ts'
 import { PeerWatch } from '../../../kit/peer-watch.ts'
-import { nameOf } from '../url.ts'
+import { closedFailure, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
+import { nameOf, TLS_ADVICE } from '../url.ts'
 import { type ClientOptions, commonOptions, singleOptions } from './options.ts'
 import { CONNECT_TIMEOUT } from './reading/protocol.ts'
 import { slotOf } from './slot.ts'
@@ -140,7 +141,7 @@ async function findMaster(options: ClientOptions, name: string): Promise<Address
 }
 
 /** A first connection: errors are reported, not retried silently. */
-async function open(client: Client, { db }: ClientOptions, name: string): Promise<void> {
+async function open(client: Client, { db, tls }: ClientOptions, name: string): Promise<void> {
   let last: Error | undefined
   const note = (error: Error): void => void (last = error)
   client.on('error', note)
@@ -149,6 +150,8 @@ async function open(client: Client, { db }: ClientOptions, name: string): Promis
     // ioredis goes on in database 0 when the server refuses the one that was asked for.
     if (db !== 0) await client.select(db)
   } catch (error) {
+    const failure = closedFailure(last ?? error, TLS_ADVICE, tls !== undefined)
+    if (failure !== undefined) throw tlsError(name, failure, last ?? error)
     throw explain(last ?? (error as Error), name)
   } finally {
     client.off('error', note)
@@ -257,15 +260,13 @@ async function pipeline(client: Client, commands: readonly Command[], atomic: bo
 
 const isReply = (error: Error): boolean => error.name === 'ReplyError'
 
-const TLS = /certificate|self.signed|SSL|TLS|EPROTO|ERR_TLS/i
-
 function explain(error: Error, name: string): Error {
   if (error instanceof EnvironmentError || error instanceof ConnectionError) return error
   // A cluster reports the errors of its nodes; the last one has the cause.
   const { lastNodeError } = error as { lastNodeError?: Error }
   if (lastNodeError) return explain(lastNodeError, name)
   if (isReply(error)) return sortError(new ReplyError(error.message), name)
-  if (TLS.test(`${(error as NodeJS.ErrnoException).code} ${error.message}`))
-    return new EnvironmentError(`${name}: TLS failed: ${error.message}`, error)
+  const tls = tlsFailure(error, TLS_ADVICE)
+  if (tls !== undefined) return tlsError(name, tls, error)
   return new ConnectionError(`${name}: ${error.message || 'no answer'}`, error)
 }

@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto'
 import pg from 'pg'
 import type { Logger } from '../../../contract/plugin.ts'
 import { type Driver, inTransaction, type OpenTransaction, type Param, type QueryOptions, type Result, type Session } from '../driver.ts'
-import { classify, isConnectionLoss } from '../errors.ts'
+import { classify, isConnectionLoss, TLS_ADVICE } from '../errors.ts'
 import { BoundedQuery } from './bounded-query.ts'
+import { closedFailure, failureOf, tlsError } from '../../tls-failure.ts'
 import { PeerWatch } from '../../peer-watch.ts'
 import { ServerSession } from './session.ts'
 import { isBroken, type Runner, ServerTransaction } from './transaction.ts'
@@ -36,7 +37,8 @@ export async function openServer(options: ServerOptions, log: Logger): Promise<D
     await driver.query('select 1')
   } catch (error) {
     await driver.close()
-    throw error
+    const ended = failureOf(error) ? undefined : closedFailure((error as Error).cause, TLS_ADVICE, options.ssl !== false)
+    throw ended === undefined ? error : tlsError(`PostgreSQL at ${options.place}`, ended, error)
   }
   return driver
 }
