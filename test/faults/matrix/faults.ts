@@ -29,6 +29,7 @@ const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1', '/usr/l
 
 /** A cluster has faults of its own. */
 const always = (pair: Pair): boolean => !pair.cluster
+const transactional = (pair: Pair): boolean => always(pair) && pair.delivery === 'exactly_once' && pair.sink === 'kafka'
 const talksTo = (peer: PeerName) => (pair: Pair) => pair.peers.includes(peer)
 
 const each =
@@ -44,6 +45,18 @@ async function away(scenes: readonly Scene[], peer: PeerName, work: () => Promis
   await work()
   for (const { feed } of fed) feed.start()
 }
+
+const frozen = (seconds: number, touches: Fault['touches']): Fault => ({
+  name: `the process is frozen (SIGSTOP) for ${seconds} s`,
+  touches,
+  strike: each(async scene => {
+    const { fleet, random } = scene
+    await sleep(random() * 500)
+    await scene.freeze()
+    await sleep(seconds * 1000)
+    fleet.runner().kill('SIGCONT')
+  }),
+})
 
 const PROCESS: Fault[] = [
   {
@@ -73,17 +86,9 @@ const PROCESS: Fault[] = [
       }
     }),
   },
-  {
-    name: 'the process is frozen (SIGSTOP) for 12 s',
-    touches: always,
-    strike: each(async scene => {
-      const { fleet, random } = scene
-      await sleep(random() * 500)
-      await scene.freeze()
-      await sleep(12_000)
-      fleet.runner().kill('SIGCONT')
-    }),
-  },
+  frozen(12, always),
+  // Longer than the brokers keep a session, and a transaction open (60 s).
+  frozen(64, pair => transactional(pair) && pair.source === 'kafka'),
   {
     name: 'one of 2 processes is frozen until the other has taken over',
     touches: pair => always(pair) && pair.shared && pair.source !== 'embedded',
@@ -232,7 +237,6 @@ const server = (peer: PeerName): Fault[] => {
 
 /** The steps of a transaction, in their order. */
 const STEPS: readonly Api[] = ['AddPartitionsToTxn', 'Produce', 'AddOffsetsToTxn', 'TxnOffsetCommit', 'EndTxn']
-const transactional = (pair: Pair): boolean => always(pair) && pair.delivery === 'exactly_once' && pair.sink === 'kafka'
 /** Only a source that is a group of the brokers commits its offsets in the transaction. */
 const stepsOf = (pair: Pair): Api[] => STEPS.filter(step => pair.source === 'kafka' || !/Offset/.test(step))
 
