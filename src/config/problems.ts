@@ -33,6 +33,14 @@ export class Problems {
     if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion })
   }
 
+  /** Takes back what was found here: the text must be written in another way. */
+  withdraw(code: Code, { source, start }: Span): void {
+    const at = this.findings.findIndex(f => f.code === code && f.span.source === source && f.span.start === start)
+    if (at < 0) return
+    this.findings.splice(at, 1)
+    this.added--
+  }
+
   /** In another file, which is named at `span`. Its text is not shown: it may be any file of the machine. */
   addElsewhere(code: Code, place: NonNullable<Finding['place']>, span: Span, path: Path, message: string, suggestion?: string): void {
     const { line, column } = span.source.position(span.start)

@@ -8,7 +8,7 @@ import type { Env } from './env.ts'
 import type { Problems } from './problems.ts'
 import { spanInScalar } from './scalar.ts'
 import { itemSchema, propertySchema, type Schema, views } from './schema.ts'
-import { type Path, type ScalarNode, type Substitution, toValue, type TreeNode } from './tree.ts'
+import { type Path, type ScalarNode, type Span, type Substitution, toValue, type TreeNode } from './tree.ts'
 
 interface Binding {
   readonly root: Schema
@@ -99,11 +99,14 @@ function isWhole({ template, pieces }: Substitution): boolean {
 
 function refuse(node: ScalarNode, substitution: Substitution, path: Path, { problems }: Binding): ScalarNode {
   const { template, pieces } = substitution
-  const first = pieces.find(isReference)!
-  const { start, end } = first
+  const [first, ...others] = pieces.filter(isReference)
+  const spanOf = ({ start, end }: typeof first): Span =>
+    spanInScalar({ ...node, value: template, substitution: undefined }, start, end) ?? node.span
+  // Whether the variables are set matters when they are written as values.
+  for (const piece of [first, ...others]) problems.withdraw('CONFIG_ENV_MISSING', spanOf(piece))
   problems.add(
     'CONFIG_EXPRESSION',
-    spanInScalar({ ...node, value: template, substitution: undefined }, start, end) ?? node.span,
+    spanOf(first),
     path,
     `${first.variable} would make the variable a part of the program; in an expression a variable is a value: env.NAME`,
     template.includes('${file:') ? undefined : modern(template),

@@ -48,7 +48,7 @@ async function endOf(
 const LATER = {
   'a rejected promise': [
     `      void (async () => { throw new TypeError('boom') })()`,
-    'a promise that is not awaited was rejected with TypeError at own.js:7:33: boom',
+    'a promise without await was rejected with TypeError at own.js:7:33: boom',
     'Correct the plugin: await the promise in the call that starts it, or handle its rejection.',
   ],
   'a throw in a timer': [
@@ -58,7 +58,7 @@ const LATER = {
   ],
   'what is not an Error': [
     `      setTimeout(() => Promise.reject('boom'))`,
-    "a promise that is not awaited was rejected with Error: 'boom', which is not an Error",
+    "a promise without await was rejected with Error: 'boom', which is not an Error",
     "Plugins run in step 'own' (p.yaml:5).",
   ],
   'an error event that nothing handles': [

@@ -79,6 +79,12 @@ test.each([
   expect(await conditionOf(modern, { V: '7' })).toContain('"7"')
 })
 
+test('the old form is one problem, also when the variables are not set', async () => {
+  expect(await problemsOf('a == "${V}" || a == "${W}"')).toMatchObject([
+    { code: 'CONFIG_EXPRESSION', suggestion: 'a == env.V || a == env.W' },
+  ])
+})
+
 test('a variable may hold the whole expression', async () => {
   expect(await conditionOf('${WHOLE:-a > 1}', {})).toBe('a > 1')
   expect(await conditionOf('${WHOLE}', { WHOLE: 'b == "x"' })).toBe('b == "x"')

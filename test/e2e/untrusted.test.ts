@@ -23,6 +23,25 @@ describe('state directory', () => {
     expect(found.map(([name]) => name)).toContain('log.db')
     expect(found.filter(([, mode]) => Number.parseInt(mode, 8) & 0o077)).toEqual([])
   })
+
+  test('RUNNER_STATE_DIR: a directory that others can enter stays as it is, and they can read nothing in it', async () => {
+    const file = `name: p
+sources: [{ file: in.jsonl }]
+transforms: [{ dedupe: { key: id } }]
+sinks: [{ kafka: { topic: t } }, { file: out.jsonl }]
+dlq: { kafka: { topic: dead } }
+`
+    const cwd = tempDir({ 'p.yaml': file, 'in.jsonl': '{"id":1}\n{}\n' })
+    const state = join(cwd, 'state')
+    mkdirSync(state)
+    chmodSync(state, 0o755)
+    const env = { RUNNER_STATE_DIR: state, KAFKA_BROKERS: undefined }
+    expect(await runRunner(['run', 'p.yaml', '--until-idle', '10ms'], { cwd, env })).toMatchObject({ code: 0 })
+    expect((statSync(state).mode & 0o777).toString(8)).toBe('755')
+    const found = modes(state)
+    expect(found.length).toBeGreaterThan(1)
+    expect(found.filter(([, mode]) => Number.parseInt(mode, 8) & 0o077)).toEqual([])
+  })
 })
 
 describe('validate', () => {

@@ -24,11 +24,13 @@ import { JsonError, TooManyElementsError } from '../../kit/text/json-scan.ts'
 import { isLoopback } from '../../kit/http/loopback.ts'
 import { checkPort } from '../../kit/http/check-port.ts'
 import { checkWritable } from '../../kit/check-writable.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
+import hosts from '../../kit/keys/hosts.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<HttpSourceConfig>({
   type: 'http',
-  schema,
+  schema: withKeys(schema, hosts),
   replayable: false,
   shares: true,
   awaitsCommit: c => c.answer === 'when_written',

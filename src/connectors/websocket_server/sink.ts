@@ -24,11 +24,13 @@ import { checkPort } from '../../kit/http/check-port.ts'
 import { show } from '../../kit/values/fields.ts'
 import { Client, type ClientHost } from './client.ts'
 import { Ring } from './ring.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
+import hosts from '../../kit/keys/hosts.schema.json' with { type: 'json' }
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<WebsocketServerSinkConfig>({
   type: 'websocket_server',
-  schema,
+  schema: withKeys(schema, hosts),
   onRedelivery: 'ephemeral',
   reason: 'clients that listen see it, and for a while those that come back; nobody else does',
   validateConfig({ host, token, allow_unauthenticated, path, page }): ConfigProblem[] {

@@ -44,6 +44,28 @@ test('within keep none is forgotten, however many and however long their answers
   expect(await m.send('a')).toBe(true)
 })
 
+test('a key of any length is told from every other, and takes no more room than its hash', async () => {
+  const stored: string[] = []
+  const seen = new IdempotentRequests({ ttl: 1000, max: 10 })
+  seen.restore({ load: () => [], put: async ({ key }) => void stored.push(key), drop: () => {} }, 0)
+  const send = async (key: string): Promise<boolean> => {
+    const once = seen.once(
+      key,
+      Buffer.from('body'),
+      () => 0,
+      async () => accepted(200, 1),
+    )
+    await once.outcome
+    return once.repeated
+  }
+  const long = 'k'.repeat(1_000_000)
+  const keys = ['k'.repeat(256), 'k'.repeat(257), `${long}a`, `${long}b`]
+  for (const key of keys) expect(await send(key)).toBe(false)
+  for (const key of keys) expect(await send(key)).toBe(true)
+  expect(stored.map(key => key.length)).toEqual([256, 44, 44, 44])
+  expect(new Set(stored).size).toBe(4)
+})
+
 test('what is forgotten before its ttl is counted, what is too old is not', async () => {
   let forgotten = 0
   const m = memory({ ttl: 1000, max: 2, onForgotten: () => forgotten++ })

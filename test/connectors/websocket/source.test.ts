@@ -119,6 +119,24 @@ describe('websocket source', () => {
     expect(ctx.counts).toMatchObject({ 'reconnects/too_large': 1 })
   })
 
+  test('a peer that sends pings and does not read the answers is disconnected, and the feed connected again', async () => {
+    const { url } = await peer((socket, n) => {
+      if (n > 1) return socket.send('1')
+      ;(socket as unknown as { _socket: Socket })._socket.pause()
+      const ping = Buffer.alloc(125)
+      const more = (error?: Error | null): void => {
+        if (error || socket.readyState !== socket.OPEN) return
+        for (let i = 0; i < 1000; i++) socket.ping(ping)
+        socket.ping(ping, false, more)
+      }
+      more()
+    })
+    const { take, ctx } = await open(url)
+    await take(1)
+    expect(ctx.counts['reconnects/error']).toBe(1)
+    expect(JSON.stringify(ctx.warnings)).toContain('the peer sends pings and does not read the answers')
+  })
+
   test('nobody reads: the socket waits, memory stays bounded, nothing is lost', async () => {
     const { url, sockets } = await peer(socket => {
       for (let i = 0; i < 3000; i++) socket.send(JSON.stringify({ i, pad: 'x'.repeat(5000) }))
