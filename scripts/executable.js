@@ -3,11 +3,12 @@
  * is in it. esbuild bundles src/, Node makes a blob of the bundle (with compiled code), postject puts the blob into a copy of this Node.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fail, projectNode, root } from './bootstrap.js'
+import { licenseText } from './packages.js'
 
 if (process.platform !== 'linux' || process.arch !== 'x64')
   fail(`executables are built on Linux x64; this is ${process.platform} ${process.arch}`)
@@ -92,8 +93,7 @@ function licenses(inputs) {
   const texts = [...packages].toSorted().map(path => {
     const folder = join(root, path)
     const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-    const file = readdirSync(folder).find(name => /^(licen[sc]e|copying)/i.test(name))
-    return `${name} ${version} (${license})\n\n${file === undefined ? '' : readFileSync(join(folder, file), 'utf8').trim()}`
+    return `${name} ${version} (${license})\n\n${licenseText(folder)}`
   })
   const own = `pipeline-runner ${version} (Apache-2.0)\n\n${readFileSync(join(root, 'LICENSE'), 'utf8').trim()}`
   const runtime = `Node.js ${process.versions.node}\n\nhttps://github.com/nodejs/node/blob/v${process.versions.node}/LICENSE`

@@ -1,4 +1,6 @@
 /** What package-lock.json says of the packages that a user gets, and their licences. Plain JavaScript for any Node from 20 on. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 
 /** Licences that ask for no more than their text and the names of the authors. Anything else needs a decision, then a line here. */
 const PERMISSIVE = new Set([
@@ -77,6 +79,29 @@ export function licenses(packages, { production, optional }) {
     if (!permissive(key) && !accepted) rejected.push(`${name}@${version}: ${key}`)
   }
   return { byLicense, rejected }
+}
+
+/**
+ * The licence texts of installed packages, the same on every platform: an add-on for one platform is named, its text is that of its package.
+ * @param {string} root
+ * @param {Record<string, any>} packages
+ * @param {Set<string>} paths
+ */
+export function notices(root, packages, paths) {
+  const texts = [...paths].toSorted().map(path => {
+    const { version, license, os } = packages[path]
+    const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
+    return `${name} ${version} (${license})\n\n${os === undefined ? licenseText(join(root, path)) : 'An add-on for one platform.'}`
+  })
+  return `${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`
+}
+
+/** @param {string} folder of an installed package */
+export function licenseText(folder) {
+  const names = readdirSync(folder).filter(name => /^(licen[sc]e|copying|notice)/i.test(name))
+  return names.length === 0
+    ? 'The package has no license file.'
+    : names.map(name => readFileSync(join(folder, name), 'utf8').trim()).join('\n\n')
 }
 
 /** An SPDX expression without brackets inside; any other form counts as not permissive, which asks a person. */

@@ -29,6 +29,17 @@ test('every package that a user gets has a permissive licence', () => {
   expect(stdout).not.toContain('vitest')
 })
 
+test('--notices: the text of every package that a user gets', () => {
+  const { status, stdout } = script('licenses.js', '--notices')
+  expect(status).toBe(0)
+  const entries = stdout.split(`\n\n${'-'.repeat(80)}\n\n`)
+  const names = entries.map(entry => /^(\S+) \d/.exec(entry)![1])
+  expect(names).toEqual(expect.arrayContaining(Object.keys(dependencies).filter(name => !name.startsWith('@types/'))))
+  expect(names).not.toContain('vitest')
+  // Those that are published without a license file.
+  expect(names.filter((_, i) => entries[i].includes('has no license file'))).toEqual(['pg-types', 'pgpass'])
+})
+
 test('copyleft, deep in the tree, fails and is named', () => {
   const { status, stderr } = check({
     'node_modules/app': { version: '1.0.0', license: 'MIT', dependencies: { deep: '1' } },

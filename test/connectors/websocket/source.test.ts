@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import websocket from '../../../src/connectors/websocket/source.ts'
 import { sourceConformance } from '../../conformance/source.ts'
