@@ -6,7 +6,6 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { notices, reachable } from './packages.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
@@ -25,7 +24,6 @@ async function build() {
   await shortenMaps()
   keepPublicTypes()
   await startFaster()
-  writeNotices()
 }
 
 function compile(...options) {
@@ -64,13 +62,6 @@ async function startFaster() {
     }
     writeFileSync(path, code)
   }
-}
-
-/** Of the libraries that are in the package, and of those that npm installs with it. */
-function writeNotices() {
-  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'))
-  const paths = reachable(packages, Object.keys(packages[''].dependencies))
-  writeFileSync(join(dist, 'third-party-notices.txt'), notices(root, packages, paths))
 }
 
 /** One position a line is what a stack trace needs; a map of every token is as large as the program. Generated code has no source to look at. */

@@ -43,7 +43,6 @@ test('what is in it, and how large it is', () => {
   const kinds = new Set(contents.map(path => path.split('/')[0]))
   expect([...kinds].toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'dist', 'package.json', 'schemas'])
   expect(contents.filter(path => path.startsWith('dist/') && !/\.(js|js\.map|d\.ts|json)$/.test(path)).toSorted()).toEqual([
-    'dist/third-party-notices.txt',
     'dist/vendor/commander.mjs',
     'dist/vendor/yaml.cjs',
   ])
