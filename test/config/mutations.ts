@@ -133,7 +133,7 @@ class Mutator {
     if (types.size > 0 && !types.has('array')) put('[[1]]', 'list')
     if (!short && !types.has('null') && types.size > 0) this.replace(span, '~', 'null', span.start)
     put('${NOPE_NOPE}', 'missing variable')
-    // Inside an expression the reference itself is a second mistake, which golden-cases.ts has.
+    // Inside an expression the reference itself is the mistake, which golden-cases.ts has.
     if (options.some(o => o.format === 'expression')) put('"a == env.NOPE_NOPE"', 'missing variable inside', { until: span })
     else put('"a ${NOPE_NOPE} b"', 'missing variable inside', { until: span })
     put('"${no closing"', 'reference that is none', { until: span })
