@@ -9,7 +9,11 @@ const problemsOf = async (listener: string) => {
 
 test.each([
   ['metrics', (more: string) => `metrics: { port: 9100, host: 0.0.0.0${more} }`, 'metrics.host'],
-  ['endpoints', (more: string) => `endpoints: [{ path: /h, port: 9100, host: 0.0.0.0, body: { ok: healthy }${more} }]`, 'endpoints[0].host'],
+  [
+    'endpoints',
+    (more: string) => `endpoints: [{ path: /h, port: 9100, host: 0.0.0.0, body: { ok: healthy }${more} }]`,
+    'endpoints[0].host',
+  ],
 ])('%s: an address that others can reach', async (_, listener, path) => {
   const [problem, ...others] = await problemsOf(listener(''))
   expect(problem).toEqual([path, expect.stringMatching(/^0\.0\.0\.0 can be reached by others, who could read the status of the pipeline/)])
