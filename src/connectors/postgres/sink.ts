@@ -65,6 +65,11 @@ class PostgresSink implements Sink {
   private readonly commands: readonly Command[]
   private readonly written: { inc(n?: number): void }
   private readonly rejects: ((m: Message) => void) | undefined
+  /**
+   * A statement that a stalled connection delivers after it was repeated elsewhere could replace newer rows. In a transaction it cannot:
+   * the COMMIT follows its answer.
+   */
+  private readonly overwrites: boolean
   /** By lane: what its writes have to prove. */
   private readonly fences = new Map<string, FenceRow>()
   private saidUnfenced = false
@@ -74,6 +79,7 @@ class PostgresSink implements Sink {
     this.config = config
     this.ctx = ctx
     this.commands = config.statements ? config.statements.map(s => statementCommand(s)) : [tableCommand(config)]
+    this.overwrites = config.statements !== undefined || (config.key !== undefined && config.on_conflict === 'update')
     this.rejects = config.statements ? undefined : m => void bodyOf(m)
     this.written = ctx.metrics.counter('postgres_messages_written_total', 'Messages written to PostgreSQL.', { table: config.table ?? '' })
   }
@@ -153,7 +159,7 @@ class PostgresSink implements Sink {
       context.assertOwned?.()
       try {
         // One statement is a transaction of its own.
-        if (single && !fence) await execute(driver, this.commands, items)
+        if (single && !fence && (driver.embedded || !this.overwrites)) await execute(driver, this.commands, items)
         else await inTransaction(tx => execute(tx, this.commands, items))
       } catch (error) {
         if (!(error instanceof DataError)) throw error

@@ -8,10 +8,12 @@ import { connect, type PostgresHandle } from '../../../src/kit/postgres/connect.
 import { claimFence } from '../../../src/connectors/postgres/fence.ts'
 import plugin from '../../../src/connectors/postgres/sink.ts'
 import { PostgresTransactor } from '../../../src/connectors/postgres/transactor.ts'
-import { type BatchError, EnvironmentError, FencedError, Message } from '../../../src/contract/plugin.ts'
+import { type BatchError, ConnectionError, EnvironmentError, FencedError, Message } from '../../../src/contract/plugin.ts'
 import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
-import { database } from '../../support/postgres.ts'
+import { eventually } from '../../support/eventually.ts'
+import { database, sql } from '../../support/postgres.ts'
+import { startProxy } from '../../support/tcp-proxy.ts'
 import { unique } from '../../support/unique.ts'
 import { settings } from './make.ts'
 
@@ -280,6 +282,36 @@ test('check finds what the schema cannot say', () => {
     'statements.0.params.y: $y does not occur in the statement',
   ])
   expect(plugin.validateConfig!(config('mysql://x', { table: 't', columns: ['a'] }))[0].path).toEqual(['dsn'])
+})
+
+test('a statement whose connection stalled replaces nothing when it arrives after its repetition', async () => {
+  const dsn = await database()
+  await sql(dsn, 'create table t (id int primary key, v text)')
+  const server = new URL(dsn)
+  const proxy = await startProxy(server.host)
+  server.host = proxy.address
+  try {
+    const sink = plugin.create(config(server.href, { table: 't', columns: ['id', 'v'], key: ['id'] }), fakeContext('out'))
+    await sink.open!(new AbortController().signal)
+    // Not claimed: no fence.
+    const write = (v: string): Promise<void> => sink.write([new Message({ id: 1, v })], writeContext())
+    await write('first')
+    proxy.stall('second')
+    const stalled = write('second').catch((error: Error) => error)
+    await eventually(async () => expect(proxy.held.toString()).toContain('second'))
+    proxy.abandon()
+    expect(await stalled).toBeInstanceOf(ConnectionError)
+    await eventually(() => write('second'))
+    await write('third')
+    const { connections } = proxy
+    proxy.restore()
+    // The server has executed what came late, and closed the connection.
+    await eventually(async () => expect(proxy.connections).toBe(connections - 1))
+    expect(await sql(dsn, 'select v from t')).toEqual([{ v: 'third' }])
+    await sink.close!()
+  } finally {
+    await proxy.stop()
+  }
 })
 
 test('a login that may not create runner_fence writes, with one warning', async () => {
