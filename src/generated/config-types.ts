@@ -409,7 +409,7 @@ export interface KafkaSourceConfig {
    */
   security_protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
   /**
-   * Authentication method, with SASL_PLAINTEXT and SASL_SSL.
+   * Authentication method, with SASL_PLAINTEXT and SASL_SSL. OAUTHBEARER needs `sasl_oauth_token` or `sasl_oauth_token_url` (client-credentials grant). GSSAPI (Kerberos) and AWS_MSK_IAM are not supported; on Amazon MSK, use SCRAM-SHA-512 or a client certificate (`tls_cert`, `tls_key`).
    */
   sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
   /**
@@ -1716,7 +1716,7 @@ export interface RepartitionConfig {
    */
   security_protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
   /**
-   * Authentication method, with SASL_PLAINTEXT and SASL_SSL.
+   * Authentication method, with SASL_PLAINTEXT and SASL_SSL. OAUTHBEARER needs `sasl_oauth_token` or `sasl_oauth_token_url` (client-credentials grant). GSSAPI (Kerberos) and AWS_MSK_IAM are not supported; on Amazon MSK, use SCRAM-SHA-512 or a client certificate (`tls_cert`, `tls_key`).
    */
   sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
   /**
@@ -2342,7 +2342,7 @@ export interface KafkaSinkConfig {
    */
   security_protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
   /**
-   * Authentication method, with SASL_PLAINTEXT and SASL_SSL.
+   * Authentication method, with SASL_PLAINTEXT and SASL_SSL. OAUTHBEARER needs `sasl_oauth_token` or `sasl_oauth_token_url` (client-credentials grant). GSSAPI (Kerberos) and AWS_MSK_IAM are not supported; on Amazon MSK, use SCRAM-SHA-512 or a client certificate (`tls_cert`, `tls_key`).
    */
   sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
   /**
