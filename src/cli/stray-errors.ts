@@ -84,11 +84,13 @@ export class StrayErrors {
   }
 
   private handle(error: StrayError): void {
+    // The lane has ended the run with it, or logged it when it had ended itself: an abort would report it again.
+    if (error.reported) return
     const affected = this.handles!.filter(({ name }) => error.pipelines?.includes(name) ?? true)
     const running = affected.filter(handle => ['running', 'stopping'].includes(handle.status().state))
     for (const handle of running) handle.abort(error)
     // Else the end of the pipeline says it.
-    if (running.length === 0 && !error.reported) this.log.error({ error: error.name }, error.message)
+    if (running.length === 0) this.log.error({ error: error.name }, error.message)
   }
 }
 

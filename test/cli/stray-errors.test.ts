@@ -114,7 +114,13 @@ describe('runner run ends as with any error of a plugin', () => {
     expect([ended.code, ended.said]).toEqual([1, expect.stringMatching(message)])
     const swallowed = await endOf(late('      Promise.resolve().then(() => out.emit(messages[0])).catch(() => {})'))
     expect([swallowed.code, swallowed.said]).toEqual([1, expect.stringMatching(message)])
-    for (const { said } of [soon, ended, swallowed]) expect(said.match(/emit threw/g)).toHaveLength(1)
+    // Between the end of the lanes and that of the pipeline.
+    const closing = late('      last = () => out.emit(messages[0])')
+    closing['own.js'] =
+      `let last\n${closing['own.js'].replace('  }),', '    close: () => new Promise(resolve => setImmediate(() => { setImmediate(resolve); last() })),\n  }),')}`
+    const closed = await endOf(closing)
+    expect([closed.code, closed.said]).toEqual([1, expect.stringMatching(message.source.replace('js:7', 'js:8'))])
+    for (const { said } of [soon, ended, swallowed, closed]) expect(said.match(/emit threw/g)).toHaveLength(1)
   })
 })
 
