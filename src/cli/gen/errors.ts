@@ -1,5 +1,6 @@
 import { CODES } from '../../config/codes.ts'
 import { type ErrorDoc, ERRORS, typeOfCode } from '../../contract/error-codes.ts'
+import { EXAMPLES } from './error-examples.ts'
 
 const ENDS: Record<ErrorDoc['ends'], (type: string) => string> = {
   record: type => `The record goes to the dead-letter queue with \`error_type: ${type}\`.`,
@@ -9,9 +10,24 @@ const ENDS: Record<ErrorDoc['ends'], (type: string) => string> = {
   nothing: () => 'The pipeline goes on.',
 }
 
+/** A wrong and a right example; '' for codes that no input of a user causes. */
+function examples(code: string): string {
+  const example = EXAMPLES[code]
+  if (example === undefined) return ''
+  const { language = 'yaml', input, pipeline, wrong, right } = example
+  const block = (title: string, text: string, kind: string): string =>
+    `\n${title}:\n\n\`\`\`${kind}\n${kind === 'console' ? `$ ${text}` : text}\n\`\`\`\n`
+  return [
+    pipeline === undefined ? '' : block('With', pipeline, 'yaml'),
+    input === undefined ? '' : block('With the records', input, 'jsonl'),
+    block('Wrong', wrong, language),
+    block('Right', right, language),
+  ].join('')
+}
+
 /** `docs/errors.md`: every code, from the tables the code itself uses. */
 export function errorsPage(): string {
-  const problems = Object.entries(CODES).map(([code, { title, help }]) => `### ${code}\n\n**${title}.** ${help}\n`)
+  const problems = Object.entries(CODES).map(([code, { title, help }]) => `### ${code}\n\n**${title}.** ${help}\n${examples(code)}`)
   const errors = Object.entries(ERRORS).map(
     ([code, e]) => `### ${code}
 
@@ -22,7 +38,7 @@ ${e.example}
 \`\`\`
 
 Class \`${e.class}\`. ${e.retryable ? 'Retryable.' : 'Not retryable.'} ${ENDS[e.ends](typeOfCode(code))} Exit code ${e.exit}.
-`,
+${examples(code)}`,
   )
   const types = Object.entries<ErrorDoc>(ERRORS)
     .filter(([code, e]) => e.ends === 'record' && code !== 'PIPE_BATCH')

@@ -1,0 +1,122 @@
+/**
+ * A wrong and a right example for the codes of docs/errors.md, which test/cli/error-examples.test.ts runs. Lines of a pipeline file, without
+ * the keys that do not matter (`name`, `sources`, `sinks`); `input` has the records that it reads from the file in.jsonl.
+ */
+export interface Example {
+  readonly wrong: string
+  readonly right: string
+  /** Language of the code block. Default: yaml. */
+  readonly language?: 'jsonl' | 'console'
+  /** Of PIPE_ codes: the rest of the pipeline, or the records. */
+  readonly input?: string
+  readonly pipeline?: string
+}
+
+export const EXAMPLES: Record<string, Example> = {
+  CONFIG_READ: { language: 'console', wrong: 'runner validate pipelines/bar.yaml', right: 'runner validate pipelines/bars.yaml' },
+  CONFIG_ENCODING: { wrong: 'description: Größe   # saved as Latin-1', right: 'description: Größe   # saved as UTF-8' },
+  CONFIG_LIMIT: { wrong: 'description: …   # more than 64 KB', right: 'description: See docs/bars.md' },
+  CONFIG_YAML: { wrong: 'description: One-minute bars: OHLCV', right: 'description: "One-minute bars: OHLCV"' },
+  CONFIG_TAB: { wrong: 'transforms:\n\t- bars: 1m', right: 'transforms:\n  - bars: 1m' },
+  CONFIG_DOCUMENTS: { wrong: 'name: bars\n---\nname: ticks', right: 'name: bars' },
+  CONFIG_EMPTY: { wrong: '# bars', right: 'name: bars' },
+  CONFIG_DUPLICATE_KEY: { wrong: 'version: 1\nversion: 2', right: 'version: 2' },
+  CONFIG_OLD_NAME: {
+    wrong: 'sources:\n  - kafka: { topics: [ticks], ssl_ca: ca.pem }',
+    right: 'sources:\n  - kafka: { topics: [ticks], tls_ca: ca.pem }',
+  },
+  CONFIG_NAME_TWICE: { wrong: 'name: bars   # in bars.yaml and in bars-shadow.yaml', right: 'name: bars-shadow   # in bars-shadow.yaml' },
+  CONFIG_KEY: { wrong: '[a, b]: 1', right: 'description: a, b' },
+  CONFIG_MERGE: { wrong: 'transforms:\n  - bars: { <<: { interval: 1m } }', right: 'transforms:\n  - bars: { interval: 1m }' },
+  CONFIG_TAG: { wrong: 'description: !include about.txt', right: 'description: "${file:about.txt}"' },
+  CONFIG_ALIAS: { wrong: 'description: &about Bars\nname: *abuot', right: 'description: &about bars\nname: *about' },
+  CONFIG_SET: {
+    language: 'console',
+    wrong: 'runner explain pipelines/bars.yaml --set transform[0].bars.interval=5m',
+    right: 'runner explain pipelines/bars.yaml --set transforms[0].bars.interval=5m',
+  },
+  CONFIG_ENV_MISSING: { wrong: 'name: "${PIPELINE}"', right: 'name: "${PIPELINE:-bars}"' },
+  CONFIG_ENV_SYNTAX: { wrong: 'description: "costs ${5}"', right: 'description: "costs $${5}"' },
+  CONFIG_ENV_FILE: { wrong: 'description: "${file:abuot.txt}"', right: 'description: "${file:about.txt}"' },
+  CONFIG_UNKNOWN_KEY: { wrong: 'transforms:\n  - bars: { intervall: 1m }', right: 'transforms:\n  - bars: { interval: 1m }' },
+  CONFIG_MISSING_KEY: { wrong: 'sinks:\n  - file: { format: jsonl }', right: 'sinks:\n  - file: { path: out.jsonl, format: jsonl }' },
+  CONFIG_TYPE: { wrong: 'sources:\n  - kafka: { topics: ticks }', right: 'sources:\n  - kafka: { topics: [ticks] }' },
+  CONFIG_VALUE: { wrong: 'delivery: exactly-once', right: 'delivery: at_least_once' },
+  CONFIG_DURATION: { wrong: 'transforms:\n  - bars: 1 minute', right: 'transforms:\n  - bars: 1m' },
+  CONFIG_SIZE: {
+    wrong: 'sources:\n  - kafka: { topics: [ticks], max_bytes: 5mib }',
+    right: 'sources:\n  - kafka: { topics: [ticks], max_bytes: 5MiB }',
+  },
+  CONFIG_TOPIC: { wrong: 'sinks:\n  - kafka: { topic: minute bars }', right: 'sinks:\n  - kafka: { topic: minute-bars }' },
+  CONFIG_IDENTIFIER: {
+    wrong: 'sources:\n  - postgres_outbox: { table: wallet outbox }',
+    right: 'sources:\n  - postgres_outbox: { table: wallet_outbox }',
+  },
+  CONFIG_FIELD: {
+    wrong: 'transforms:\n  - bars: { interval: 1m, fields: { price: .price } }',
+    right: 'transforms:\n  - bars: { interval: 1m, fields: { price: price } }',
+  },
+  CONFIG_TIMESTAMP: {
+    wrong: 'sources:\n  - schedule: { every: 1h, from: yesterday }',
+    right: 'sources:\n  - schedule: { every: 1h, from: 2026-01-31T12:00:00Z }',
+  },
+  CONFIG_STEP: { wrong: 'transforms:\n  - bars: 1m\n    filter: price > 0', right: 'transforms:\n  - filter: price > 0\n  - bars: 1m' },
+  CONFIG_UNKNOWN_PLUGIN: { wrong: 'transforms:\n  - fliter: price > 0', right: 'transforms:\n  - filter: price > 0' },
+  CONFIG_WRONG_SECTION: { wrong: 'sinks:\n  - bars: 1m', right: 'transforms:\n  - bars: 1m' },
+  CONFIG_PLUGIN_FILE: { wrong: 'plugins: [discuont.ts]', right: 'plugins: [discount.ts]' },
+  CONFIG_PLUGIN_CLASH: { wrong: 'plugins: [discount.ts, ./discount.ts]', right: 'plugins: [discount.ts]' },
+  CONFIG_DUPLICATE_NAME: {
+    wrong: 'transforms:\n  - { bars: 1m, name: bars }\n  - { filter: close > 0, name: bars }',
+    right: 'transforms:\n  - { bars: 1m, name: bars }\n  - { filter: close > 0, name: valid }',
+  },
+  CONFIG_FROM: {
+    wrong:
+      'transforms:\n  - validate: { schema: { type: object }, on_invalid: port }\nsinks:\n  - file: { path: bad.jsonl }\n    from: valid.invalid',
+    right:
+      'transforms:\n  - validate: { schema: { type: object }, on_invalid: port }\nsinks:\n  - file: { path: bad.jsonl }\n    from: validate.invalid',
+  },
+  CONFIG_SOURCE: {
+    wrong: 'transforms:\n  - join_latest: { source: price, key: symbol, as: price }',
+    right: 'transforms:\n  - join_latest: { source: file, key: symbol, as: price }',
+  },
+  CONFIG_PORT: {
+    wrong: 'transforms:\n  - validate: { schema: { type: object } }\nsinks:\n  - file: { path: bad.jsonl }\n    from: validate.invalid',
+    right:
+      'transforms:\n  - validate: { schema: { type: object }, on_invalid: port }\nsinks:\n  - file: { path: bad.jsonl }\n    from: validate.invalid',
+  },
+  CONFIG_EXPRESSION: { wrong: 'transforms:\n  - filter: price >', right: 'transforms:\n  - filter: price > 0' },
+  CONFIG_EXPRESSION_TYPE: { wrong: 'transforms:\n  - filter: 1 + 1', right: 'transforms:\n  - filter: price > 0' },
+  CONFIG_CHECK: { wrong: 'transforms:\n  - bars: 7m', right: 'transforms:\n  - bars: 5m' },
+  CONFIG_DELIVERY: {
+    wrong: 'sinks:\n  - stdout: {}\ndelivery: exactly_once',
+    right: 'sources:\n  - kafka: { topics: [ticks] }\nsinks:\n  - kafka: { topic: bars }\ndelivery: exactly_once',
+  },
+  CONFIG_LANE_KEY: {
+    wrong: 'sources:\n  - kafka: { topics: [ticks] }\ntransforms:\n  - bars: 1m',
+    right: 'sources:\n  - kafka: { topics: [ticks] }\n    keyed_by: symbol\ntransforms:\n  - bars: 1m',
+  },
+  CONFIG_DISABLED: {
+    wrong: 'sources:\n  - kafka: { topics: [ticks] }\n    enabled: false',
+    right: 'sources:\n  - kafka: { topics: [ticks] }\n    enabled: true',
+  },
+  PIPE_DECODE: { language: 'jsonl', wrong: '{"price": 10', right: '{"price": 10}' },
+  PIPE_DATA: { language: 'jsonl', pipeline: 'transforms:\n  - filter: price > 0', wrong: '{"prise": 10}', right: '{"price": 10}' },
+  PIPE_LATE: {
+    input: '{"k": "a", "ts": 0}\n{"k": "a", "ts": 3000}\n{"k": "a", "ts": 1}',
+    wrong: 'transforms:\n  - window: { size: 1s, by: k, time: ts, allowed_lateness: 0s, on_late: dlq, aggregates: { n: { count: "*" } } }',
+    right: 'transforms:\n  - window: { size: 1s, by: k, time: ts, allowed_lateness: 5s, on_late: dlq, aggregates: { n: { count: "*" } } }',
+  },
+  PIPE_ENVIRONMENT: { wrong: 'sources:\n  - file: { path: inn.jsonl }', right: 'sources:\n  - file: { path: in.jsonl }' },
+  PIPE_VERDICT: {
+    input: '{"id": 1, "n": 1}',
+    wrong:
+      'sources:\n  - { file: in.jsonl, name: left }\n  - { file: other.jsonl, name: right }\ntransforms:\n  - reconcile: { left: left, right: right, key: id }',
+    right:
+      'sources:\n  - { file: in.jsonl, name: left }\n  - { file: other.jsonl, name: right }\ntransforms:\n  - reconcile: { left: left, right: right, key: id, fields: [id] }',
+  },
+  PIPE_CONFIG: {
+    input: '{"symbol": "A", "price": 1, "volume": 1, "ts": 1767225600000}',
+    wrong: 'transforms:\n  - bars: { intervall: 1m }',
+    right: 'transforms:\n  - bars: { interval: 1m }',
+  },
+}
