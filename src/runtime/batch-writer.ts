@@ -42,7 +42,7 @@ export class BatchWriter {
   private position: Position | undefined
   /** The position moved or state changed since the last durable checkpoint. */
   private unsaved = false
-  /** Restored after a failed commit: nothing may be left to commit, and only a commit shows that they work again. */
+  /** Restored after a failed commit, with nothing left to commit: only a commit shows that they work again. */
   private unproven = false
   private lastCommit: number
   private inFlight = 0
@@ -89,8 +89,8 @@ export class BatchWriter {
     yield { ...about, aspect: 'commit answer', reason: `no answer: ${what}`, since: step.at }
   }
 
-  /** Starts over from a checkpoint: everything in memory is discarded. */
-  reset(state: LaneState, position: Position | undefined): void {
+  /** Starts over from a checkpoint: everything in memory is discarded. `whole`: nothing that was read is behind `position`. */
+  reset(state: LaneState, position: Position | undefined, whole: boolean): void {
     this.generation++
     if (this.undecided && this.undecided.position === JSON.stringify(position)) this.count(this.undecided.tally)
     this.undecided = undefined
@@ -99,7 +99,7 @@ export class BatchWriter {
     this.position = position
     this.batch = this.newBatch()
     this.unsaved = false
-    this.unproven = this.trouble.since !== undefined && position !== undefined
+    this.unproven = whole && this.trouble.since !== undefined && position !== undefined
     this.unhandled = undefined
     this.lastCommit = this.run.clock.monotonic()
   }

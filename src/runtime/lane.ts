@@ -374,8 +374,9 @@ export class Lane {
     const stages = this.run.built.stages(this.info, this.state, this.entry.part)
     this.chain = this.chainOf([this.entry.inlet, ...stages])
     // A lane that has read nothing marks its idleness in a link, and that is committed with a position, too.
-    this.writer.reset(this.state, checkpoint?.position ?? this.beginning)
-    this.restoredTo = JSON.stringify(this.writer.readTo)
+    const position = checkpoint?.position ?? this.beginning
+    this.restoredTo = JSON.stringify(position)
+    this.writer.reset(this.state, position, this.givenBack === this.restoredTo)
     if (gap) await this.chain.onGap(gap)
     this.silentSince = this.silentUntil = this.run.clock.monotonic()
     return checkpoint?.position

@@ -216,3 +216,27 @@ test('a lane whose last commit had an unknown outcome, and worked, is ready agai
   await w.pass(1000)
   await ended
 })
+
+test('a commit of the old position does not hide that records behind it could not be committed', async () => {
+  const w = world(undefined, {
+    ...fencing(),
+    claim: async () => ({ position: 0, state: [] }),
+    begin: async () => ({
+      commit: async delta => {
+        if (delta.position !== 0) throw new ConnectionError('the output topic is gone')
+      },
+      abort: async () => {},
+    }),
+  })
+  const ended = w.run.run().then(
+    () => 'in order',
+    (error: Error) => error.message,
+  )
+  w.put(batchOf('a', 0, 3))
+  await w.pass(5000)
+  expect(w.seeks).toEqual(['a'])
+  expect(w.run.notReady().join()).toContain('the output topic is gone')
+  w.run.stop()
+  await w.pass(1000)
+  expect(await ended).toMatch(/stopped while a could not commit \(the output topic is gone\)/)
+})
