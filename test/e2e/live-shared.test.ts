@@ -1,5 +1,5 @@
 /** Two processes of one identity that share the entries of a Redis stream, or the rows of an outbox. */
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { schema } from '../connectors/postgres/outbox/make.ts'
@@ -46,7 +46,9 @@ test.each(['server', 'embedded'] as const)(
     const first = await w.start()
     const refused = await w.run({ TAG: "'b'", CONSUMER: 'two' })
     expect(refused.stderr).toContain(`another process is running in group ${w.name}, and does something else`)
-    expect(refused.stderr).toContain(JSON.stringify(`transforms.map.fields: running {"tag":"'a'"}, here {"tag":"'b'"}`).slice(1, -1))
+    // What a variable holds may be secret: its hash is shown.
+    const hash = createHash('sha256').update("'b'").digest('hex').slice(0, 10)
+    expect(refused.stderr).toContain(JSON.stringify(`transforms.map.fields: running {"tag":"'a'"}, here {"tag":"#${hash}"}`).slice(1, -1))
     expect(refused.code).toBe(3)
     expect((await w.run({ CONSUMER: 'two', BATCH: '50', OUT: 'out' })).code).toBe(0)
     expect((await w.run({ TAG: "'b'", GROUP: `${w.name}-2`, OUT: 'other' })).code).toBe(0)

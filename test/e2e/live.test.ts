@@ -1,4 +1,5 @@
 /** Two processes of one identity at the same time: what does the same shares its work, everything else is refused before it has read anything. */
+import { createHash } from 'node:crypto'
 import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -18,6 +19,7 @@ delivery: exactly_once
 metrics: { enabled: false }
 `
 const T = 1_790_000_000_000
+const hash = (text: string): string => `#${createHash('sha256').update(text).digest('hex').slice(0, 10)}`
 
 for (const name of ['kafka', 'embedded'] as const) {
   interface World {
@@ -53,7 +55,8 @@ for (const name of ['kafka', 'embedded'] as const) {
       await w.settled(1)
       for (const [over, difference] of [
         [{ OUT: 'elsewhere' }, `sinks.kafka_2.topic: running "${w.env.OUT}", here "elsewhere"`],
-        [{ N: 'n + 1' }, 'transforms.map.fields: running {"n":"n"}, here {"n":"n + 1"}'],
+        // What a variable holds may be secret: its hash is shown.
+        [{ N: 'n + 1' }, `transforms.map.fields: running {"n":"n"}, here {"n":"${hash('n + 1')}"}`],
         [{ VERSION: '2' }, `pipeline: running ${w.env.NAME}.1, here ${w.env.NAME}.2`],
       ] as const) {
         const second = await w.run(over)
