@@ -44,7 +44,11 @@ async function check(input: Buffer): Promise<{ outcome?: string; failure?: strin
 }
 
 /** Peak of this process, bytes. The parent tries the input again in a process of its own. */
-const peak = (): number => process.resourceUsage().maxRSS * 1024
+/** Bytes. `maxRSS` would count the memory of the process that started this one. */
+const peak = (): number =>
+  process.platform === 'linux'
+    ? Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024
+    : process.resourceUsage().maxRSS * 1024
 
 function report(result: Report): never {
   process.stdout.write(JSON.stringify(result))
