@@ -50,5 +50,6 @@ export * from './values/records.ts'
 export * from './values/time.ts'
 export { default as calendarKeys } from './keys/calendar.schema.json' with { type: 'json' }
 export { default as eventTimeKeys } from './keys/event-time.schema.json' with { type: 'json' }
+export { default as hostKeys } from './keys/hosts.schema.json' with { type: 'json' }
 export { default as lineKeys } from './keys/lines.schema.json' with { type: 'json' }
 export { default as tlsKeys } from './keys/tls.schema.json' with { type: 'json' }
