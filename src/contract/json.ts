@@ -23,8 +23,8 @@ const LONG = 16
 
 /**
  * Looks for what `JSON.parse` would lose: long numbers, exponents, zeros at the end of a fraction, `-0`, and names with an escape
- * (see `readValid`). It sees every byte once,
- * at less than 1 ns each, so that the common record costs no more. It errs only toward `exact`, and leaves validity to the parser.
+ * (see `readValid`). It sees every byte once, at less than 1 ns each, so that the common record costs no more. It errs only toward `exact`,
+ * and leaves validity to the parser.
  */
 export function inspect(p: Uint8Array, limit: number): Need {
   const n = p.length

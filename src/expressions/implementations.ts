@@ -1,6 +1,7 @@
 /** What our own functions do. Pure, and the same in the interpreter and in generated code. They throw `Error` for bad arguments. */
 import { ExactNumber, isUnambiguous } from '../contract/plugin.ts'
 import { type Numeric, toWhole } from '../kit/values/arithmetic.ts'
+import { MAX_TIME } from '../kit/values/time.ts'
 import { loadRe2, makeUnsigned } from './cel.ts'
 import type { Timestamp } from './instants.ts'
 
@@ -124,7 +125,7 @@ export function parseInteger(text: string): bigint {
 }
 
 export function formatTime(ms: number): string {
-  if (Math.abs(ms) <= 8.64e15) return new Date(ms).toISOString()
+  if (Math.abs(ms) <= MAX_TIME) return new Date(ms).toISOString()
   throw new Error(`format_time() takes epoch milliseconds, got ${ms}`)
 }
 

@@ -4,6 +4,7 @@ import { styleText } from 'node:util'
 import type { Header, Message } from '../../contract/plugin.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { hexDump, jsonText, oneLine, printable } from '../../kit/text/printable.ts'
+import { MAX_TIME } from '../../kit/values/time.ts'
 import { cat, type CatStart } from '../../operations/cat.ts'
 import { connectLog } from '../../operations/connection.ts'
 import type { ConnectionFlags } from '../topics.ts'
@@ -61,7 +62,7 @@ function valueLines(payload: Buffer | null): string[] {
 const bytesOf = (value: Buffer | string): Buffer => (typeof value === 'string' ? Buffer.from(value) : value)
 const textOf = (bytes: Buffer): string => (isUtf8(bytes) ? oneLine(bytes.toString()) : `0x${bytes.toString('hex')}`)
 
-const timeOf = (m: Message): string => (Math.abs(m.time) <= 8.64e15 ? new Date(m.time).toISOString() : String(m.time))
+const timeOf = (m: Message): string => (Math.abs(m.time) <= MAX_TIME ? new Date(m.time).toISOString() : String(m.time))
 
 const exact = (name: string, bytes: Buffer | null): object =>
   bytes === null || isUtf8(bytes) ? { [name]: bytes?.toString() ?? null } : { [`${name}_base64`]: bytes.toString('base64') }

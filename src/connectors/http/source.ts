@@ -1,3 +1,8 @@
+/**
+ * Rows that are posted. A request goes through one life here: authenticated, received, known or new, cut into rows, read, committed,
+ * answered. Its parts are in `source/`; what is left is their order, and what happens when the run ends in between, which is why this file
+ * is long.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HttpSourceConfig } from '../../generated/config-types.ts'
 import {

@@ -3,7 +3,7 @@
  * older than `retention.ms`; both are found out here, before the record is written.
  */
 import { DataError, type Logger } from '../../contract/plugin.ts'
-import { formatDuration } from '../../kit/values/time.ts'
+import { formatDuration, MAX_TIME } from '../../kit/values/time.ts'
 import type { TopicSetting } from './log-admin.ts'
 import type { Driver, OutRecord } from './driver.ts'
 import type { Meter } from './metrics.ts'
@@ -170,4 +170,4 @@ export function dateConflicts(input: HeldDates, output: Omit<Limits, 'askedAt'>)
 }
 
 /** An instant as people read it; one that no date can hold, as its number. */
-const iso = (time: number): string => (Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : `${time} ms`)
+const iso = (time: number): string => (Math.abs(time) <= MAX_TIME ? new Date(time).toISOString() : `${time} ms`)

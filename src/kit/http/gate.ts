@@ -82,7 +82,7 @@ export function preflightHeaders(access: Access, methods: readonly string[], req
 }
 
 /** The token of an `Authorization: Bearer` header. */
-export function bearerOf({ headers }: IncomingMessage): string | undefined {
+export function bearerOf({ headers }: Pick<IncomingMessage, 'headers'>): string | undefined {
   return /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1]
 }
 

@@ -1,7 +1,7 @@
 /** Who may post: a bearer token, or a signature over the body. All comparisons take the same time, whatever differs. */
-import { timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ConfigProblem } from '../../../contract/plugin.ts'
+import { bearerOf, sameSecret } from '../../../kit/http/gate.ts'
 import {
   AuthFailure,
   isTimed,
@@ -115,16 +115,10 @@ export function createAuth(options: AuthOptions): Auth {
     tolerance: timed ? (options.signature ?? options).tolerance : undefined,
     before(headers) {
       if (bearer.length === 0) return verifier?.missing(headers)
-      const [, token] = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
+      const token = bearerOf({ headers })
       if (token === undefined) return new AuthFailure('missing_token', 'a bearer token is needed')
-      return bearer.some(secret => same(token, secret)) ? undefined : new AuthFailure('wrong_token', 'the bearer token is wrong')
+      return bearer.some(secret => sameSecret(token, secret)) ? undefined : new AuthFailure('wrong_token', 'the bearer token is wrong')
     },
     after: (headers, body, now) => verifier?.verify(headers, body, now),
   }
-}
-
-/** Lengths of tokens are not secret. */
-function same(a: string, b: string): boolean {
-  const [left, right] = [Buffer.from(a), Buffer.from(b)]
-  return left.length === right.length && timingSafeEqual(left, right)
 }

@@ -1,5 +1,6 @@
 /** Reading fetched sets of Kafka record batches (message format v2), and the records in each. */
 import { ConnectionError, DecodeError, type Header, Message, type Origin } from '../../../contract/plugin.ts'
+import { MAX_TIME } from '../../../kit/values/time.ts'
 import { decompress } from './compression.ts'
 import { crc32c } from './crc32c.ts'
 import { CONTROL, HEADER_SIZE, TRANSACTIONAL } from './encode.ts'
@@ -189,7 +190,7 @@ export class SetReader {
 
 function brokenTime(set: Buffer, batch: BatchHeader): number {
   const time = batch.end - batch.at >= HEADER_SIZE && set[batch.at + 16] === 2 ? readInt64(set, batch.at + 35) : 0
-  return time > 0 && time < 8.64e15 ? time : 0
+  return time > 0 && time < MAX_TIME ? time : 0
 }
 
 /** A batch whose bytes are checked and decompressed, and how far its records were read. */
