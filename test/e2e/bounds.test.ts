@@ -1,19 +1,19 @@
 /** What one sender or one record can make of the process's memory: each case ends in an answer, a dead letter or a closed connection. */
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { eventually } from '../support/eventually.ts'
+import { peakMemory } from '../support/peak-memory.ts'
 import { type Runner, startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { get, metric, untilStatus } from './lib/http.ts'
 
 const MiB = 1024 * 1024
 /** Peak of a process, MB. */
-const peakRss = (pid: number): number => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1000
+const peakRss = (pid: number): number => peakMemory(pid) / 1000
 
 async function serve(yaml: (port: number) => string): Promise<{ runner: Runner; port: number; url: string }> {
   const [port] = await freePorts(1)

@@ -1,8 +1,8 @@
 /** Memory is bounded by settings, not by how far behind a sink is; and a start is quick. */
-import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { makeTicks } from '../support/golden-ticks.ts'
+import { peakMemory } from '../support/peak-memory.ts'
 import { startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from './lib/backend.ts'
@@ -106,6 +106,4 @@ metrics: { port: ${port} }
 })
 
 /** MB. */
-function peakRss(pid: number): number {
-  return Math.round(Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) / 1024)
-}
+const peakRss = (pid: number): number => Math.round(peakMemory(pid) / 1024)

@@ -4,6 +4,7 @@
  */
 import { openSync, readFileSync, writeSync } from 'node:fs'
 import { basename } from 'node:path'
+import { peakMemory } from '../support/peak-memory.ts'
 import { corpusOf } from './corpus.ts'
 import { mutate } from './mutate.ts'
 import { Random } from './random.ts'
@@ -44,11 +45,8 @@ async function check(input: Buffer): Promise<{ outcome?: string; failure?: strin
 }
 
 /** Peak of this process, bytes. The parent tries the input again in a process of its own. */
-/** Bytes. `maxRSS` would count the memory of the process that started this one. */
-const peak = (): number =>
-  process.platform === 'linux'
-    ? Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024
-    : process.resourceUsage().maxRSS * 1024
+/** Bytes. */
+const peak = (): number => (process.platform === 'linux' ? peakMemory('self') : process.resourceUsage().maxRSS) * 1024
 
 function report(result: Report): never {
   process.stdout.write(JSON.stringify(result))

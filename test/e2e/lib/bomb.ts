@@ -1,5 +1,4 @@
 /** Reads one hostile record batch in a process of its own, and prints what became of it and of the memory. */
-import { readFileSync } from 'node:fs'
 import zlib from 'node:zlib'
 import { crc32c } from '../../../src/connectors/kafka/codec/crc32c.ts'
 import { SetReader } from '../../../src/connectors/kafka/codec/decode.ts'
@@ -7,6 +6,7 @@ import { HEADER_SIZE } from '../../../src/connectors/kafka/codec/encode.ts'
 import { putVarint, varintSize } from '../../../src/connectors/kafka/codec/numbers.ts'
 import { lz4 } from '../../../src/connectors/kafka/codec/lz4.ts'
 import { compress } from '../../../src/connectors/kafka/codec/compression.ts'
+import { peakMemory } from '../../support/peak-memory.ts'
 
 const GiB = 1024 ** 3
 const BLOCK = 4 * 1024 * 1024
@@ -57,8 +57,8 @@ function batchOf(data: Buffer, codec: number, count: number): Buffer {
 }
 
 const name = process.argv[2]
-/** MB. `maxRSS` would count the memory of the process that started this one. */
-const peak = (): number => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1000
+/** MB. */
+const peak = (): number => peakMemory('self') / 1000
 if (name === 'records') {
   const count = 4_000_000
   const records = Buffer.alloc(count * 11)

@@ -1,6 +1,6 @@
 /** Publishing at full speed, and what a runner that mirrors makes of it. */
-import { readFileSync } from 'node:fs'
 import { cli, encode, raw } from '../../support/redis.ts'
+import { peakMemory } from '../../support/peak-memory.ts'
 import { type Runner, type RunnerOptions, startRunner } from '../../support/runner.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { get, metric, untilStatus } from './http.ts'
@@ -32,7 +32,7 @@ export async function startMirror(
   return {
     runner,
     metric: async name => metric((await get(port, '/metrics')).body, name),
-    peak: () => Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${runner.pid}/status`, 'utf8'))?.[1]) / 1024),
+    peak: () => Math.round(peakMemory(runner.pid) / 1024),
     async stop() {
       runner.kill('SIGTERM')
       await runner.exit(0)
