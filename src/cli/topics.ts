@@ -91,12 +91,12 @@ export function register(program: Command): void {
 }
 
 function whole(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('write a whole number above 0.')
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('write a whole number from 1 to 999999.')
   return Number(text)
 }
 
 function partition(text: string): number {
-  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('write a number from 0 on.')
+  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('write a whole number from 0 to 999999.')
   return Number(text)
 }
 

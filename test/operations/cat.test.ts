@@ -69,6 +69,8 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     expect(await values('--from', '1h')).toEqual([])
     const limited = await cat(topic, '--limit', '3')
     expect(limited.stderr).toBe('only the first 3 records are shown (--limit)\n')
+    for (const wrong of ['0', '1000000'])
+      expect(await cat(topic, '--limit', wrong)).toMatchObject({ code: 2, stderr: expect.stringContaining('from 1 to 999999') })
     expect((await cat(topic, '--from', 'soon')).code).toBe(2)
     expect((await cat(topic, '--partition', '2')).stderr).toContain('there is no partition 2')
   })
