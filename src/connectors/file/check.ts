@@ -1,4 +1,4 @@
-/** Can the files be read or written? Opens nothing for writing: looking changes nothing. */
+/** Checks that the files can be read or written. Opens nothing for writing, so that the check changes nothing. */
 import { constants, existsSync, globSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FileSinkConfig, FileSourceConfig } from '../../generated/config-types.ts'
@@ -13,17 +13,17 @@ export function checkSource({ path, follow }: FileSourceConfig): CheckResult[] {
     const what = `file ${file}`
     if (!existsSync(file))
       return follow
-        ? { what, ok: true, detail: 'is not there yet; the source waits for it' }
+        ? { what, ok: true, detail: 'does not exist yet; the source waits for it' }
         : { what, ok: false, detail: `does not exist (looked in ${process.cwd()})`, fix: `ls -l ${file}` }
     if (!statSync(file).isFile()) return { what, ok: false, detail: 'is not a file', fix: `ls -ld ${file}` }
     return may(file, constants.R_OK)
       ? { what, ok: true, detail: `${statSync(file).size} bytes` }
-      : { what, ok: false, detail: 'may not be read', fix: `chmod u+r ${file}` }
+      : { what, ok: false, detail: 'permission denied', fix: `chmod u+r ${file}` }
   })
 }
 
 export function checkSink({ path }: FileSinkConfig): CheckResult[] {
-  if (!isTemplate(path)) return [checkWritable(`file ${path}`, path, 'is appended to')]
-  // Any name will do: can a file be made in the folder of all of them?
+  if (!isTemplate(path)) return [checkWritable(`file ${path}`, path, 'exists; the sink appends to it')]
+  // All files share this folder, so any name shows whether a file can be created in it.
   return [checkWritable(`files ${path}`, join(baseFolder(path), `.${process.pid}`), '')]
 }

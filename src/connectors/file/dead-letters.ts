@@ -6,7 +6,7 @@ import { readEnvelope } from '../../kit/lines/envelope.ts'
 import { type Line, Splitter } from '../../kit/lines/splitter.ts'
 
 const CHUNK = 256 * 1024
-/** More than any broker would take. */
+/** More than any broker accepts. */
 const MAX_LINE = 64 * 1024 * 1024
 
 export function readFileDeadLetters(path: string): DeadLetterReader {
@@ -41,7 +41,7 @@ export function readFileDeadLetters(path: string): DeadLetterReader {
     async read(_, offset) {
       if (offset < next) restart()
       for (;;) {
-        // A last line without its line break is still being written.
+        // A last line without a line break is still being written.
         const buffer = Buffer.allocUnsafe(Math.min(CHUNK, size - at))
         const { bytesRead } = await handle!.read(buffer, 0, buffer.length, at)
         if (bytesRead === 0) return { messages: [], next: Math.max(next, offset), end: true }
@@ -60,7 +60,7 @@ export function readFileDeadLetters(path: string): DeadLetterReader {
   }
 }
 
-/** A checksum by which a file is known again: another one in its place is another lane, none of whose letters are done. */
+/** A checksum that identifies the file: another file at this path is another lane, and none of its dead letters are done. */
 async function firstLine(handle: FileHandle): Promise<string> {
   const buffer = Buffer.alloc(4096)
   const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
@@ -68,7 +68,7 @@ async function firstLine(handle: FileHandle): Promise<string> {
   return crc32(buffer.subarray(0, end < 0 ? bytesRead : end)).toString(16)
 }
 
-/** A line that is not an envelope is returned unchanged, without headers: it is not a dead letter, but is shown. */
+/** A line that is not an envelope is returned unchanged, without headers: it is not a dead letter, but it is shown. */
 function toMessage({ bytes, number }: Line, origin: Origin): Message {
   try {
     const { value, key, time, headers } = readEnvelope(bytes.toString())

@@ -1,11 +1,10 @@
 /**
- * One file as a lane: reads it in chunks, knows where it is, and follows it through rotations.
- *
- * A followed file is read to its end before what came after it. After a *rename* the old file stays open until it has not grown for
- * `rotate_wait`: its writer may not have noticed yet. A *truncation* shows when the bytes before the position are no longer there; the
- * rest of what was in the file is then in the copy beside it. After a restart the file of the checkpoint is looked for under the names
- * that rotations give (`rotation.ts`), and read on from there. What cannot be found is logged and counted. It is one state machine: to
- * cut the file in two would spread its states over both.
+ * One file as a lane: reads it in chunks, keeps its position, and follows it through rotations.
+ * A followed file is read to its end before the next one. After a *rename* the old file stays open until it has not grown for
+ * `rotate_wait`, because its writer may not have noticed the rename yet. A *truncation* is detected when the bytes before the position are
+ * gone; the rest of the old content is then in the copy beside the file. After a restart, the file of the checkpoint is searched under the
+ * names that rotations give (`rotation.ts`), and reading continues there. A file that is not found is logged and counted. This is one state
+ * machine: splitting it would spread its states over two files.
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
@@ -31,7 +30,7 @@ import {
 export interface FileLaneOptions extends RecordOptions {
   readonly path: string
   readonly follow: boolean
-  /** ms that a renamed file must not have grown before the next one is read. */
+  /** How long a renamed file must not have grown before the next one is read, ms. */
   readonly rotate_wait: number
   readonly compression: Compression | 'auto'
   readonly source: string
@@ -39,14 +38,14 @@ export interface FileLaneOptions extends RecordOptions {
   readonly metrics: Metrics
 }
 
-/** Where to read on: behind `line` lines and `byte` bytes of the file that the trace describes. */
+/** Where to continue: after `line` lines and `byte` bytes of the file that the trace describes. */
 interface FilePosition extends Trace {
   readonly line: number
   /** Lines end with CR. */
   readonly cr?: true
-  /** It is the copy that a rotation made before it truncated the file. */
+  /** The file is the copy that a rotation made before it truncated the original. */
   readonly copy?: true
-  /** How often the file at this path has been read from its beginning again. */
+  /** How often the file at this path has been read again from its beginning. */
   readonly times?: number
   readonly generation?: string
 }
@@ -54,42 +53,42 @@ interface FilePosition extends Trace {
 /** The file that is being read. */
 interface Current {
   readonly input: Input
-  /** The input's. */
+  /** Belongs to the input. */
   readonly handle: FileHandle
   readonly found: FoundFile
-  /** `path`: the followed file. `renamed`: what was there before. `copy`: what a rotation has copied, which does not grow. */
+  /** `path`: the followed file. `renamed`: the former file at the path. `copy`: the copy made by a rotation, which does not grow. */
   readonly role: 'path' | 'renamed' | 'copy'
 }
 
 const CHUNK = 256 * 1024
-/** Bytes before the position that are read again, to see that they are still the same. */
+/** Number of bytes before the position that are read again to verify that they have not changed. */
 const OVERLAP = 64
-/** After so long a renamed file that still grows is reported, ms. */
+/** A renamed file that still grows after this time is reported, ms. */
 const STILL_GROWING = 60_000
 
 export class FileLane {
   readonly path: string
-  /** Nothing more to read at the moment. */
+  /** Nothing more to read now. */
   atEnd = false
   private readonly options: FileLaneOptions
   private readonly encoding: Encoding | 'auto'
   private records!: Records
   private current: Current | undefined
-  /** The last `next` or `seek`: each begins when the one before has ended. */
+  /** The last `next` or `seek`: each starts when the previous one has ended. */
   private turn: Promise<unknown> = Promise.resolve()
   private readAt = 0
   /** The first bytes of the current file, and the last ones before `readAt`. */
   private head: Buffer = Buffer.alloc(0)
   private recent: Buffer = Buffer.alloc(0)
   private from: FilePosition | undefined
-  /** The first file opened: where a lane without a checkpoint goes back to, although it was rotated meanwhile. */
+  /** The first file opened: a lane without a checkpoint returns to it, even after a rotation. */
   private first: FilePosition | undefined
   private times = 0
-  /** The files that were read last, under whatever name. */
+  /** The files that were read last, under their present names. */
   private done: FileFacts[] = []
-  /** The writer of a truncated file may not have gone back to its beginning: what it left out reads as NUL bytes. */
+  /** The writer of a truncated file may not return to the beginning: the bytes it skipped read as NUL. */
   private skipNul = false
-  /** Of a renamed file: its size when last looked at, and since when; and whether it was reported. */
+  /** Of a renamed file: its size at the last check, since when it has had that size, and whether it was reported. */
   private growth = { size: -1, since: 0, renamed: 0, reported: false }
 
   constructor(options: FileLaneOptions) {
@@ -99,14 +98,14 @@ export class FileLane {
   }
 
   /**
-   * The next `next` starts here; undefined: at the beginning. The runtime may go back while it waits for `next`: that one ends first, and
-   * what it has read has reached the runtime, which drops it, when this resolves.
+   * The next `next` starts here; undefined: at the beginning. The runtime may seek while it waits for `next`: that call ends first, and the
+   * runtime has dropped its messages when this promise resolves.
    */
   seek(position: Position | undefined): Promise<void> {
     return this.inTurn(async () => {
       await new Promise(resolve => setImmediate(resolve))
       await this.close()
-      // What was read behind the position is read again.
+      // Bytes read past the position are read again.
       this.done = []
       this.from = (position as FilePosition | undefined) ?? this.first
       this.times = this.from?.times ?? 0
@@ -114,7 +113,7 @@ export class FileLane {
     })
   }
 
-  /** Messages of the next chunk, `time` being when it was read; undefined: there are none now (`atEnd`). */
+  /** Messages of the next chunk, read at `time`; undefined: none available now (`atEnd`). */
   next(time: number): Promise<Batch | undefined> {
     return this.inTurn(() => this.read(time))
   }
@@ -168,8 +167,8 @@ export class FileLane {
   }
 
   /**
-   * Nothing of the file was read yet: it may have been filled, copied and truncated since it was last looked at. `found.facts` is that last
-   * look; it is replaced here only, by one taken before the copies are listed, so that no copy falls between two looks.
+   * Nothing of the file has been read yet: it may have been filled, copied and truncated since the last check. `found.facts` is that last
+   * check. Only this place replaces it, with facts taken before the copies are listed, so that no copy is missed between two checks.
    */
   private async missed(): Promise<void> {
     const { found, role, handle, input } = this.current!
@@ -179,10 +178,10 @@ export class FileLane {
     let { written } = now
     for (const copy of await copiesSince(this.path, found.facts, this.done)) {
       const opened = await openFound(copy, this.encoding)
-      // Renamed since it was listed.
+      // Renamed after it was listed.
       if (!opened) return this.missed()
       const first = await opened.input.read(0, MARK)
-      // Copied, and not truncated yet: it has the same content as the file.
+      // Copied but not truncated yet: the copy has the same content as the file.
       if (first.length > 0 && !(await input.read(0, first.length)).equals(first)) {
         await this.close()
         this.use({ ...opened, found: copy, role: 'copy' })
@@ -208,7 +207,7 @@ export class FileLane {
       byte,
       line,
       head: crc32(this.head.subarray(0, length)),
-      // A record longer than what is kept: the beginning has to do.
+      // A record longer than the bytes kept: the beginning of the file identifies it.
       ...(behind.length >= length && { tail: crc32(behind.subarray(behind.length - length)) }),
       ino: facts.ino,
       born: facts.born,
@@ -230,7 +229,7 @@ export class FileLane {
     return bytes.subarray(checked)
   }
 
-  /** False: a followed file is not there yet. */
+  /** False: a followed file does not exist yet. */
   private async open(): Promise<boolean> {
     const { follow, log } = this.options
     const { from, path } = this
@@ -240,7 +239,7 @@ export class FileLane {
       else if (again) {
         const { found, opened } = again
         log.info({ file: path, now: found.path, line: from.line }, 'the file was rotated: reading its rest under its new name')
-        // Where the inode stayed, or is not that of the content, the content was copied and truncated.
+        // If the inode is unchanged, or does not match the content, the content was copied and truncated.
         const here = await factsOf(path)
         const moved = found.compression === 'none' && !isSame(found.facts, from)
         const copied = from.copy === true || moved || (here !== undefined && isSame(here, from))
@@ -261,12 +260,12 @@ export class FileLane {
       const { code } = error as NodeJS.ErrnoException
       this.atEnd = true
       if (code === 'ENOENT' && options.follow) return false
-      throw new EnvironmentError(`can't read ${path}: ${code === 'ENOENT' ? 'there is no such file' : (error as Error).message}`, error)
+      throw new EnvironmentError(`can't read ${path}: ${code === 'ENOENT' ? 'the file does not exist' : (error as Error).message}`, error)
     }
     const info = await handle.stat({ bigint: true })
     if (info.isDirectory()) {
       await handle.close()
-      throw new EnvironmentError(`can't read ${path}: it is a directory`)
+      throw new EnvironmentError(`can't read ${path}: it is a directory; set path to a file`)
     }
     const facts = toFacts(info)
     const compression = compressionOf(options.compression, path)
@@ -278,12 +277,12 @@ export class FileLane {
     if (from.byte > 0 ? await matches(input, from) : isSame(from, facts)) {
       await this.resume(from)
       if (!options.follow && from.byte > 0 && compression === 'none' && from.byte >= facts.size)
-        options.log.info({ file: path, line: from.line }, 'the file was read to its end before; `runner run --fresh` reads it again')
+        options.log.info({ file: path, line: from.line }, 'the file has already been read to its end; `runner run --fresh` reads it again')
     } else await this.missing(from)
     return true
   }
 
-  /** Begins with a file, at its beginning. */
+  /** Starts a file at its beginning. */
   private use(current: Current): void {
     const { options, path } = this
     this.current = current
@@ -316,12 +315,12 @@ export class FileLane {
     this.readAt = from.byte
   }
 
-  /** The file at the path is another one than that of the checkpoint, which is nowhere to be found. */
+  /** The file at the path is not the file of the checkpoint, which was not found. */
   private async missing(from: FilePosition): Promise<void> {
     const { path, options, encoding } = this
     const facts = this.current!.found.facts
     this.times = (from.times ?? 0) + 1
-    // Of copies those that were made after the last read; they are all younger than the file itself.
+    // Of the copies, only those made after the last read; all of them are newer than the file itself.
     const copies = isSame(facts, from)
     const after = { ino: from.ino ?? '', born: copies ? 0 : (from.born ?? 0), written: from.written ?? Infinity }
     const next = options.follow ? await successor(path, after, false) : undefined
@@ -329,8 +328,8 @@ export class FileLane {
     options.log.warn(
       { file: path, position: from.byte, line: from.line, size: facts.size },
       options.follow
-        ? 'the file is another one than at the checkpoint, and the former one was not found beside it: its lines after this one, if any, are not read'
-        : 'the file is another one than at the checkpoint: reading it from its beginning',
+        ? 'the file of the checkpoint was replaced, and its rotated copy was not found: its lines after this one, if any, are not read'
+        : 'the file was replaced since the checkpoint: reading the new file from its beginning',
     )
     const opened = next && (await openFound(next, encoding))
     if (next && opened) {
@@ -340,8 +339,9 @@ export class FileLane {
   }
 
   /**
-   * At the end of the bytes. Of a file that is not followed: the unfinished last line. Of one that is: whether another has taken its place.
-   * @returns messages of the last line, none when there may be more to read now, undefined: when there is nothing to read now.
+   * At the end of the bytes. Without `follow`: reads the unfinished last line. With `follow`: checks whether another file has replaced this
+   * one.
+   * @returns messages of the last line, none when there may be more to read now, undefined when there is nothing to read now.
    */
   private async end(time: number): Promise<Message[] | undefined> {
     const { current, options, path } = this
@@ -357,7 +357,7 @@ export class FileLane {
     if (now === undefined || isSame(now, facts)) {
       if (now && now.size < facts.size && !current!.input.seekable) return await this.truncated(time)
       if (this.readAt > 0) this.current = { ...current!, found: { ...current!.found, facts: now ?? facts } }
-      // Gone is not replaced: between a rename and the new file there is a moment without one.
+      // A missing file is not yet replaced: between a rename and the creation of the new file the path does not exist.
       this.atEnd = true
       return undefined
     }
@@ -367,7 +367,7 @@ export class FileLane {
     return messages.length > 0 ? messages : await this.advance(false)
   }
 
-  /** Has the renamed file not grown for long enough? */
+  /** @returns whether the renamed file has not grown for long enough. */
   private async quiet(time: number): Promise<boolean> {
     const { growth, options } = this
     const facts = await this.facts()
@@ -377,7 +377,7 @@ export class FileLane {
       this.growth.reported = true
       options.log.warn(
         { file: this.path, since: this.growth.renamed },
-        'the file was renamed, and is still written to: the new one is read once that ends. See that its writer opens the new file.',
+        'the renamed file is still being written to: the new file is read after that ends. Make the writer open the new file.',
       )
     }
     return false
@@ -389,11 +389,11 @@ export class FileLane {
     return found.compression === 'none' ? toFacts(await handle.stat({ bigint: true })) : found.facts
   }
 
-  /** To the file that came after this one. `joined`: an unfinished line goes on in it. */
+  /** Continues with the next file. `joined`: an unfinished line continues in it. */
   private async advance(joined: boolean): Promise<Message[] | undefined> {
     const { path, options, encoding } = this
     const { found, role } = this.current!
-    // A copy is younger than the file it was made of, which may have been renamed since.
+    // A copy is newer than its original, which may have been renamed since.
     const next = await successor(path, await this.facts(), found.compression !== 'none' || role === 'copy', this.done)
     const records = joined ? this.records : undefined
     if (next) {
@@ -408,7 +408,7 @@ export class FileLane {
       if (!handle) return undefined
       await this.close()
       const facts = toFacts(await handle.stat({ bigint: true }))
-      // The last look at what a copy was made of is the copy.
+      // The last check of the original is the copy itself.
       const since = joined ? { ...facts, written: Math.min(facts.written, found.facts.written) } : facts
       this.times++
       const input = await openInput(handle, path, { compression: 'none', encoding, grows: true })
@@ -426,7 +426,7 @@ export class FileLane {
     return []
   }
 
-  /** The file was cut short, or written anew, since the last read. The rest of what was in it is in the copy, if there is one. */
+  /** The file was truncated or rewritten since the last read. The rest of the old content is in the copy, if any. */
   private async truncated(time: number): Promise<Message[]> {
     const { path, options, encoding, records } = this
     const trace = this.trace()
@@ -447,7 +447,7 @@ export class FileLane {
     this.gap()
     options.log.warn(
       { file: path, position: this.readAt, line: records.position.line },
-      'the file was truncated, and no copy of it was found: lines written between the last read and the truncation, if any, are lost. Reading it from its beginning.',
+      'the file was truncated, and its copy was not found: lines written between the last read and the truncation, if any, are lost. Reading it from its beginning.',
     )
     this.lost = { ...this.position() }
     const messages = records.end(time)
@@ -459,10 +459,10 @@ export class FileLane {
     return messages
   }
 
-  /** Position for a line that was cut off by a truncation. */
+  /** Position of a line that a truncation cut off. */
   private lost: Position = null
 
-  /** What identifies the bytes read so far, all of them. */
+  /** Identifies all bytes read so far. */
   private trace(): Trace {
     const length = Math.min(MARK, this.readAt)
     return {
@@ -474,7 +474,12 @@ export class FileLane {
 
   private gap(): void {
     this.options.metrics
-      .counter('file_gaps_total', 'Rotations after which the rest of the former file was not found', { file: this.path }, 'file_gaps')
+      .counter(
+        'file_gaps_total',
+        'Rotations whose former file was not found, so that its rest was not read',
+        { file: this.path },
+        'file_gaps',
+      )
       .inc()
   }
 }

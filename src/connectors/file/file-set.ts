@@ -1,4 +1,4 @@
-/** Files whose paths depend on the message: opened when a message first names them, and closed again when too many are open. */
+/** Files whose paths depend on the message: opened at their first message, and closed when too many are open. */
 import PQueue from 'p-queue'
 import { BatchError, DataError, type Message } from '../../contract/plugin.ts'
 
@@ -8,7 +8,7 @@ export interface OutputFile {
   /** @throws {BatchError} for messages that can't be written, by their index. */
   write(messages: readonly Message[]): Promise<void>
   close(): Promise<void>
-  /** A write has failed halfway, and the next one has to repair it. */
+  /** A write failed halfway, and the next one has to repair it. */
   readonly torn: boolean
 }
 
@@ -24,9 +24,9 @@ export class FileSet {
   private readonly pathOf: (m: Message) => string
   private readonly make: (path: string) => OutputFile
   private readonly max: number
-  /** As many writes at a time as files may be open: each finds a file to close. */
+  /** No more writes at a time than files may be open, so that each finds a file to close. */
   private readonly turns: PQueue
-  /** Written by a write that failed for another file: it comes again with the same messages. */
+  /** Written by a write that failed for another file: the same messages are delivered again. */
   private readonly written = new WeakSet<Message>()
 
   constructor(pathOf: (m: Message) => string, make: (path: string) => OutputFile, max: number) {
@@ -84,7 +84,7 @@ export class FileSet {
     this.files.clear()
   }
 
-  /** @returns what can't be written, by its index. */
+  /** @returns the messages that can't be written, by index. */
   private async writeTo(path: string, messages: readonly Message[]): Promise<ReadonlyMap<number, Error> | undefined> {
     const entry = await this.use(path)
     try {
@@ -93,7 +93,7 @@ export class FileSet {
       return undefined
     } catch (error) {
       if (error instanceof BatchError) return error.failed
-      // The path came from the messages, so it is they that can't be written.
+      // The path came from the messages, so the messages can't be written.
       if (error instanceof DataError) return new Map(messages.map((_, i) => [i, error]))
       throw error
     } finally {

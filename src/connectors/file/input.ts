@@ -1,4 +1,4 @@
-/** The bytes of a file by position: as they are, decompressed, or converted to UTF-8. */
+/** The bytes of a file by position: unchanged, decompressed, or converted to UTF-8. */
 import type { FileHandle } from 'node:fs/promises'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { EnvironmentError } from '../../contract/plugin.ts'
@@ -7,14 +7,14 @@ import { byteOrderMark, type Encoding, Transcoder } from '../../kit/lines/encodi
 export type Compression = 'none' | 'gzip' | 'zstd'
 
 export interface Input {
-  /** Reading further back costs nothing. */
+  /** Reads before this position need no second pass over the file. */
   readonly seekable: boolean
-  /** At most `size` bytes from `at` on; empty: there are none now. */
+  /** At most `size` bytes from `at` on; empty if none are available now. */
   read(at: number, size: number): Promise<Buffer>
   close(): Promise<void>
 }
 
-/** `auto` by the name of the file. */
+/** `auto` decides by the file name. */
 export function compressionOf(compression: Compression | 'auto', path: string): Compression {
   if (compression !== 'auto') return compression
   return /\.gz$/i.test(path) ? 'gzip' : /\.zst$/i.test(path) ? 'zstd' : 'none'
@@ -27,7 +27,7 @@ export interface InputOptions {
   readonly grows: boolean
 }
 
-/** Takes the handle over. */
+/** Takes ownership of the handle. */
 export async function openInput(handle: FileHandle, path: string, { compression, encoding, grows }: InputOptions): Promise<Input> {
   const bytes = compression === 'none' ? plain(handle) : decompressed(handle, path, compression)
   try {
@@ -51,16 +51,16 @@ function plain(handle: FileHandle): Input {
   }
 }
 
-/** Reads forward only; what lies behind is reached by beginning again. */
+/** Reads forward only; an earlier position is reached by starting again. */
 abstract class Forward implements Input {
   readonly seekable = false
-  /** Decoded bytes that are not read yet. */
+  /** Decoded bytes that have not been read yet. */
   private ready: Buffer = Buffer.alloc(0)
   /** Position of the first of them. */
   private at = 0
 
   protected abstract restart(): Promise<void>
-  /** Undefined: no more now. */
+  /** Undefined: no more bytes now. */
   protected abstract more(): Promise<Buffer | undefined>
   abstract close(): Promise<void>
 
@@ -79,7 +79,7 @@ abstract class Forward implements Input {
       if (chunk === undefined) break
       this.ready = this.ready.length === 0 ? chunk : Buffer.concat([this.ready, chunk])
     }
-    // Not taken yet: the check of the beginning is read again.
+    // Keeps the bytes, so that the next read after the check starts again with them.
     return this.at === at ? this.ready.subarray(0, size) : Buffer.alloc(0)
   }
 }
@@ -132,7 +132,7 @@ function transcoded(inner: Input, encoding: Encoding, grows: boolean): Input {
       const chunk = await inner.read(at, CHUNK)
       at += chunk.length
       if (chunk.length > 0) return transcoder.push(chunk)
-      // Half a character at the end of a file that is complete.
+      // The rest of an incomplete character at the end of a complete file.
       const rest = grows ? chunk : transcoder.end()
       return rest.length === 0 ? undefined : rest
     }

@@ -1,7 +1,7 @@
 /**
- * Where the rest of a log file is after a rotation. Two ways are common. *Rename*: `app.log` becomes `app.log.1`, a new `app.log` is
- * created, and the application may write to the renamed file for a while. *Copy and truncate*: `app.log` is copied to `app.log.1` and cut
- * to nothing. Old files may be compressed later. A file is known again by its inode and by the bytes around the position read so far.
+ * Finds the rest of a log file after a rotation. Two ways are common. *Rename*: `app.log` becomes `app.log.1`, a new `app.log` is created,
+ * and the application may write to the renamed file for a while. *Copy and truncate*: `app.log` is copied to `app.log.1` and truncated to
+ * zero bytes. Old files may be compressed later. A file is identified by its inode and by the bytes around the position read so far.
  */
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -9,25 +9,25 @@ import { crc32 } from 'node:zlib'
 import type { Encoding } from '../../kit/lines/encoding.ts'
 import { type Compression, compressionOf, type Input, openInput } from './input.ts'
 
-/** Bytes at the beginning, and before a position, that identify a file. */
+/** Number of bytes at the beginning, and before a position, that identify a file. */
 export const MARK = 1024
 
-/** As often the names beside the file are looked at again, when a rotation changes them meanwhile. */
+/** How often the folder is listed again if a rotation changes it meanwhile. */
 const RETRIES = 20
 
 export interface FileFacts {
   readonly ino: string
-  /** ms; 0: the file system does not say. */
+  /** ms; 0: not reported by the file system. */
   readonly born: number
   /** Last write, ms. */
   readonly written: number
   readonly size: number
 }
 
-/** What is known of a file that has been read up to `byte`. */
+/** Identifies a file that has been read up to `byte`. */
 export interface Trace {
   readonly byte: number
-  /** CRC of its first bytes, at most `MARK`, and of those before `byte`. */
+  /** CRC of its first bytes, at most `MARK`, and of the bytes before `byte`. */
   readonly head: number
   readonly tail?: number
   readonly ino?: string
@@ -41,13 +41,13 @@ export interface FoundFile {
   readonly facts: FileFacts
 }
 
-/** The handle is the input's. */
+/** The handle belongs to the input. */
 export interface Opened {
   readonly input: Input
   readonly handle: FileHandle
 }
 
-/** Undefined: there is no such file. */
+/** Undefined: the file does not exist. */
 export async function factsOf(path: string): Promise<FileFacts | undefined> {
   return stat(path, { bigint: true }).then(toFacts, () => undefined)
 }
@@ -56,7 +56,7 @@ export function toFacts(s: { ino: bigint; birthtimeNs: bigint; mtimeNs: bigint; 
   return { ino: s.ino.toString(36), born: Number(s.birthtimeNs) / 1e6, written: Number(s.mtimeNs) / 1e6, size: Number(s.size) }
 }
 
-/** Does it hold, up to that byte, what was read? */
+/** @returns whether the file still has the content that was read, up to that byte. */
 export async function matches(input: Input, { byte, head, tail }: Trace): Promise<boolean> {
   const length = Math.min(MARK, byte)
   const first = await input.read(0, length)
@@ -65,12 +65,15 @@ export async function matches(input: Input, { byte, head, tail }: Trace): Promis
   return last.length === length && (tail === undefined || crc32(last) === tail)
 }
 
-/** Files beside `path` that a rotation may have made of it: `app.log.1`, `app.log-20260131`, `app-20260131.log`, `app.log.old`, also compressed. */
+/**
+ * Files beside `path` that a rotation may have created from it: `app.log.1`, `app.log-20260131`, `app-20260131.log`, `app.log.old`, also
+ * compressed.
+ */
 async function rotated(path: string): Promise<FoundFile[]> {
   let before = ''
   for (let n = 0; ; n++) {
     const files = await list(path)
-    // A rotation that is under way moves files from one name to the next while they are listed.
+    // A rotation in progress moves files from one name to the next during the listing.
     const now = files.map(f => `${f.path} ${f.facts.ino}`).join('\n')
     if (now === before || n === RETRIES) return files
     before = now
@@ -87,7 +90,7 @@ async function list(path: string): Promise<FoundFile[]> {
   for (const other of names) {
     if (other === name) continue
     const plain = other.replace(/\.(gz|zst)$/i, '')
-    // Being compressed: the compressed file is not complete before the other is gone.
+    // Compression in progress: the original is deleted only when the compressed file is complete.
     if (plain !== other && names.has(plain)) continue
     const added = plain.startsWith(name)
       ? plain.slice(name.length)
@@ -101,7 +104,7 @@ async function list(path: string): Promise<FoundFile[]> {
   return found
 }
 
-/** The file that was read up to `trace.byte`, opened, under whatever name it has now. `isPath`: it is the one at `path` itself. */
+/** Opens the file that was read up to `trace.byte`, under its present name. `isPath`: it is the file at `path` itself. */
 export async function findAgain(
   path: string,
   trace: Trace,
@@ -115,7 +118,7 @@ export async function findAgain(
     const same = (f: FoundFile): boolean => isSame(f.facts, trace) && f.compression === 'none'
     let moved = false
     for (const found of [...all.filter(same), ...all.filter(f => !same(f))]) {
-      // Nothing is read yet: only the inode identifies the file.
+      // Nothing has been read yet: only the inode identifies the file.
       if (trace.byte === 0 && !same(found)) continue
       const opened = await openFound(found, encoding)
       if (!opened) moved = true
@@ -127,7 +130,7 @@ export async function findAgain(
   return undefined
 }
 
-/** The oldest rotated file that came after this one and is none of those `read`; undefined: only the file at `path` itself. */
+/** The oldest rotated file that came after this one and is not in `read`; undefined: only the file at `path` itself. */
 export async function successor(
   path: string,
   after: Pick<FileFacts, 'ino' | 'born' | 'written'>,
@@ -144,18 +147,21 @@ export async function successor(
     .toSorted((a, b) => age(a) - age(b) || byName(a.path, b.path))[0]
 }
 
-/** An inode is used again after its file was deleted. */
+/** The inode of a deleted file is used again. */
 export const isSame = (a: { ino?: string; born?: number }, b: { ino?: string; born?: number }): boolean =>
   a.ino === b.ino && (!a.born || !b.born || a.born === b.born)
 
-/** Times are only exact to some milliseconds: of two of one time the names say which is older. `.2` is older than `.1`, dates are as they read. */
+/**
+ * Times are exact to a few milliseconds only. For files with the same time the names decide which is older: `.2` is older than `.1`, dates
+ * are compared as dates.
+ */
 function byName(a: string, b: string): number {
   const [left, right] = [a, b].map(path => /(\d+)(\.gz|\.zst)?$/.exec(path)?.[1])
   if (left !== undefined && right !== undefined && left.length < 6 && right.length < 6) return Number(right) - Number(left)
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-/** Copies that were made of a file since it was last looked at, when it was empty: those not read yet, the oldest first. */
+/** Unread copies of a file made since its last check, when it was empty; the oldest first. */
 export async function copiesSince(path: string, file: FileFacts, read: readonly FileFacts[]): Promise<FoundFile[]> {
   const fresh = (await rotated(path)).filter(
     ({ facts, compression }) =>
@@ -164,7 +170,7 @@ export async function copiesSince(path: string, file: FileFacts, read: readonly 
   return fresh.toSorted((a, b) => a.facts.written - b.facts.written || byName(a.path, b.path))
 }
 
-/** Opened under a name that a rotation may have given to another file meanwhile: then undefined. */
+/** A rotation may have given the name to another file before it was opened: then undefined. */
 export async function openFound({ path, compression, facts }: FoundFile, encoding: Encoding | 'auto'): Promise<Opened | undefined> {
   const handle = await open(path, 'r').catch(() => undefined)
   if (!handle) return undefined

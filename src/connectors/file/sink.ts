@@ -26,11 +26,12 @@ export default defineSink<FileSinkConfig>({
   type: 'file',
   schema: withKeys(schema, lines, ['delimiter']),
   onRedelivery: 'appends',
-  reason: 'a line that is written again is a second line',
+  reason: 'a repeated write appends a second line',
   readsValue: config => formatOf(config.format, config.path) === 'csv' || readsFields(config.path),
   validateConfig,
   readDeadLetters: async config => {
-    if (isTemplate(config.path)) throw new EnvironmentError(`${config.path} is many files; runner dlq reads a dlq of one file`)
+    if (isTemplate(config.path))
+      throw new EnvironmentError(`path ${config.path} names many files; runner dlq needs a path without placeholders`)
     return readFileDeadLetters(config.path)
   },
   check: async config => (await import('./check.ts')).checkSink(config),
@@ -40,7 +41,7 @@ export default defineSink<FileSinkConfig>({
     const within = baseFolder(config.path)
     const files = new FileSet(pathMaker(config.path), path => make({ ...config, path }, ctx, within), config.max_open_files)
     return {
-      // The folder is made at the start: one that can't be is known before a message comes.
+      // Creates the folder at the start, so that a failure shows before the first message.
       open: async () => makeBase(within),
       write: messages => files.write(messages),
       close: () => files.close(),
@@ -52,7 +53,7 @@ function makeBase(folder: string): void {
   try {
     makeDirs(folder)
   } catch (error) {
-    throw new EnvironmentError(`can't make ${folder}: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`can't create folder ${folder}: ${(error as Error).message}`, error)
   }
 }
 
@@ -63,12 +64,14 @@ function validateConfig(config: FileSinkConfig): ConfigProblem[] {
   if (plainName(config.path) !== config.path)
     problems.push({
       path: ['path'],
-      message: 'the file sink does not compress, so a file of this name could not be read',
+      message: 'the file sink does not compress; remove the compression suffix from the name',
       suggestion: plainName(config.path),
     })
   const format = formatOf(config.format, config.path)
-  if (config.columns && format !== 'csv') problems.push({ path: ['columns'], message: `only csv has columns; its format is ${format}` })
-  if (config.envelope && format !== 'jsonl') problems.push({ path: ['envelope'], message: `an envelope is JSON; its format is ${format}` })
+  if (config.columns && format !== 'csv')
+    problems.push({ path: ['columns'], message: `columns needs format: csv, and the format is ${format}` })
+  if (config.envelope && format !== 'jsonl')
+    problems.push({ path: ['envelope'], message: `envelope needs format: jsonl, and the format is ${format}` })
   if (!isDelimiter(config.delimiter ?? ',')) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
   return problems
 }
@@ -100,7 +103,7 @@ function lineFile(config: FileSinkConfig, ctx: Context, within?: string): Output
 
 const asBuffer = (text: Buffer | string): Buffer => (typeof text === 'string' ? Buffer.from(text) : text)
 
-/** Of JSON that ends by itself, that is with a bracket or a quote, nothing can be missing. */
+/** JSON that ends with a bracket or a quote is complete. */
 function isWholeJson(line: string): boolean {
   try {
     JSON.parse(line)
@@ -110,7 +113,7 @@ function isWholeJson(line: string): boolean {
   }
 }
 
-/** Columns come from the config, or from the file's header, or from the first record. */
+/** The columns come from the config, or from the header of the file, or from the first record. */
 function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputFile {
   const delimiter = delimiterOf(delimiterFor(config.delimiter, config.path))
   const file = new FileWriter({ path: config.path, sync: config.fsync === 'always', isWhole: () => false, within, log: ctx.log })
@@ -128,7 +131,9 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
       if (header === undefined) return
       const found = parseHeader(header)
       if (columns && formatRecord(columns, delimiter) !== formatRecord(found, delimiter)) {
-        throw new EnvironmentError(`${config.path} has the columns ${found.join(', ')}, not ${columns.join(', ')}`)
+        throw new EnvironmentError(
+          `${config.path} has the columns ${found.join(', ')}, but columns is ${columns.join(', ')}; set columns to those of the file, or write to another file`,
+        )
       }
       columns = found
     },
@@ -160,10 +165,9 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
   }
 
   function row(value: Record<string, unknown>, names: readonly string[]): string {
-    // Columns that were asked for leave out the rest on purpose; columns that were found must not lose anything.
+    // Configured columns select fields on purpose; columns taken from a file or a record must not lose fields.
     const extra = config.columns ? undefined : Object.keys(value).find(name => !names.includes(name))
-    if (extra !== undefined)
-      throw new DataError(`the record has a field '${extra}', which is no column of ${config.path} (${names.join(', ')})`)
+    if (extra !== undefined) throw new DataError(`field '${extra}' is not a column of ${config.path} (${names.join(', ')})`)
     return formatRecord(
       names.map(name => (Object.hasOwn(value, name) ? value[name] : undefined)),
       delimiter,
@@ -174,7 +178,7 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
     try {
       return parseRecord(header, standard(delimiter))
     } catch (error) {
-      throw new EnvironmentError(`${config.path}: the header line can't be read: ${(error as Error).message}`)
+      throw new EnvironmentError(`${config.path}: the header line is not valid CSV: ${(error as Error).message}`)
     }
   }
 }

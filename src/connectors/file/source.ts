@@ -25,7 +25,7 @@ function validateConfig(config: FileSourceConfig): ConfigProblem[] {
   if (follow && (compression === 'gzip' || compression === 'zstd' || (compression === 'auto' && plainName(path) !== path)))
     problems.push({
       path: ['follow'],
-      message: 'a compressed file does not grow: follow is for files that are still written to',
+      message: 'follow does not work on compressed files, which cannot grow; set follow: false',
       suggestion: 'false',
     })
   return problems

@@ -1,4 +1,4 @@
-/** Appends whole lines to a file: all of a write or nothing of it, and never behind a torn line. */
+/** Appends whole lines to a file: all lines of a write or none, and never after a torn line. */
 import { constants, lstatSync, realpathSync } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path'
@@ -7,11 +7,11 @@ import { makeDirs } from '../../kit/make-dirs.ts'
 
 export interface FileWriterOptions {
   readonly path: string
-  /** Wait for the disk after every write. */
+  /** Sync to disk after every write. */
   readonly sync: boolean
-  /** Is an unfinished last line a whole one all the same? */
+  /** @returns whether an unfinished last line is complete anyway. */
   readonly isWhole: (line: string) => boolean
-  /** The path comes from a message: the file must be in this folder, and no link leads out of it. */
+  /** The path comes from a message: the file must be in this folder, and no link may lead out of it. */
   readonly within?: string
   readonly log: Logger
 }
@@ -23,7 +23,7 @@ export class FileWriter {
   private readonly options: FileWriterOptions
   private handle: FileHandle | undefined
   private length = 0
-  /** A write has failed half-way: what it left behind has to go first. */
+  /** A write failed halfway: its remains must be removed first. */
   torn = false
   /** A pipe or a device can be neither repaired nor synced. */
   private regular = true
@@ -55,7 +55,7 @@ export class FileWriter {
     return this.length === 0
   }
 
-  /** The first line, if there is one. */
+  /** The first line, if any. */
   async firstLine(): Promise<string | undefined> {
     if (this.length === 0) return undefined
     const text = (await this.read(0, Math.min(TAIL, this.length))).toString()
@@ -64,8 +64,8 @@ export class FileWriter {
   }
 
   /**
-   * One write at a time, in the order of the calls; `lines` makes its bytes when its turn comes.
-   * @throws {ConnectionError} when the disk refuses: nothing of them is in the file then.
+   * One write at a time, in the order of the calls; `lines` builds the bytes when its turn comes.
+   * @throws {ConnectionError} when the write fails: then the file has none of them.
    */
   write(lines: () => Buffer): Promise<void> {
     const turn = this.queue.then(() => this.append(lines()))
@@ -94,7 +94,7 @@ export class FileWriter {
     }
   }
 
-  /** A crash may have cut the last line short. Its messages were never acknowledged, so they come again. */
+  /** A crash may have cut the last line short. Its messages were not acknowledged, so they are delivered again. */
   private async repair(): Promise<void> {
     let start = this.length
     let tail = Buffer.alloc(0)
@@ -110,7 +110,7 @@ export class FileWriter {
       await this.append(Buffer.from('\n'))
       return
     }
-    log.warn({ file: path, bytes: line.length, text: line.toString('utf8', 0, 200) }, 'the last line was cut short: removing it')
+    log.warn({ file: path, bytes: line.length, text: line.toString('utf8', 0, 200) }, 'removed the incomplete last line')
     this.length -= line.length
     await this.handle!.truncate(this.length)
   }
@@ -122,7 +122,7 @@ export class FileWriter {
   }
 }
 
-/** Makes the folders of `path` below `base`, none of them behind a link that leads out of it. @throws {DataError} for such a link. */
+/** Creates the folders of `path` below `base`, none of them through a link that leads out of it. @throws {DataError} for such a link. */
 function makeDirsWithin(base: string, path: string): void {
   makeDirs(base)
   const root = realpathSync(base)
@@ -133,8 +133,8 @@ function makeDirsWithin(base: string, path: string): void {
     if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) makeDirs(folder)
     const real = realpathSync(folder)
     if (real !== root && !real.startsWith(root.endsWith(sep) ? root : root + sep))
-      throw new DataError(`${folder} is a link that leads out of ${base}; nothing is written there`)
+      throw new DataError(`${folder} is a link to a folder outside of ${base}; nothing is written there`)
   }
   if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink())
-    throw new DataError(`${path} is a link; a path that depends on the message follows none`)
+    throw new DataError(`${path} is a link; a path with placeholders does not follow links`)
 }

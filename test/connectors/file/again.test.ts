@@ -12,7 +12,7 @@ test('a file that was read to its end: the second run says so, --fresh reads it 
     const { code, stderr } = await runRunner(['run', 'p.yaml', ...args], { cwd })
     expect(code, stderr).toBe(0)
     return {
-      said: stderr.includes('was read to its end before; `runner run --fresh` reads it again'),
+      said: stderr.includes('has already been read to its end; `runner run --fresh` reads it again'),
       out: readFileSync(join(cwd, 'out.jsonl'), 'utf8'),
     }
   }

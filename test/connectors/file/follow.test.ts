@@ -174,7 +174,7 @@ describe('rename and create', () => {
       () => {
         appendFileSync(`${path}.1`, text(n, ++n))
         f.clock.step(f.clock.now() + 4000)
-        expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('is still written to')])
+        expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('is still being written to')])
       },
       { interval: 5 },
     )
@@ -232,7 +232,7 @@ describe('copy and truncate', () => {
     appendFileSync(path, 'two\n')
     await f.has(2)
     expect([f.lines, f.failures]).toEqual([['one', 'two'], ['hal']])
-    expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('no copy of it was found')])
+    expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('its copy was not found')])
     expect(f.counters.get('file_gaps_total')).toBe(1)
     await f.stop()
   })
@@ -368,7 +368,7 @@ describe('while the runner is down', () => {
     const f = await follow(path, { position })
     await f.has(4)
     expect(f.lines).toEqual(numbered(4, 8))
-    expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('was not found beside it')])
+    expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('its rotated copy was not found')])
     expect(f.counters.get('file_gaps_total')).toBe(1)
     await f.stop()
   })

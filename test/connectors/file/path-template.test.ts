@@ -99,7 +99,7 @@ describe('the sink', () => {
     const got = await failures(sink, [...rows.map(r => message(r)), message({ s: 'a', n: 5 }), message({ s: 'a', n: 6 }, next)])
     await sink.close!()
     expect(Object.keys(got)).toEqual(['1', '4', '5'])
-    expect(got[1]).toMatch(/^s is part of the path .* and can't be missing$/)
+    expect(got[1]).toMatch(/^s is part of the path .* and must be text or a number, not missing$/)
     expect(tree(dir)).toEqual({
       '2026-01-31/a.jsonl': '{"s":"a","n":1}\n{"s":"a","n":5}\n',
       '2026-01-31/b.jsonl': '{"s":"b","n":3}\n',
@@ -140,7 +140,7 @@ describe('the sink', () => {
       message({ s: 'real', t: 'c' }),
     ])
     await sink.close!()
-    expect(got[0]).toMatch(/away is a link that leads out of/)
+    expect(got[0]).toMatch(/away is a link to a folder outside of/)
     expect(got[2]).toMatch(/x is a link/)
     expect(Object.keys(got)).toHaveLength(2)
     expect(tree(outside)).toEqual({})

@@ -171,7 +171,7 @@ describe('CSV columns', () => {
     expect(text(path)).toBe('a,b\n1,"{""x"":[1]}"\n,"x,""y"""\n')
     expect(error).toBeInstanceOf(BatchError)
     expect([...error!.failed].map(([i, e]) => [i, e.message])).toEqual([
-      [1, `the record has a field 'c', which is no column of ${path} (a, b)`],
+      [1, `field 'c' is not a column of ${path} (a, b)`],
       [3, 'a CSV record must be an object with at least one field'],
       [4, 'a CSV record must be an object with at least one field'],
     ])
@@ -187,7 +187,7 @@ describe('CSV columns', () => {
     expect(await written(config({ path }), new Message({ b: 4, a: 3 }))).toBe('a,b\n1,2\n3,4\n')
     await expect(written(config({ path, columns: ['b', 'a'] }))).rejects.toMatchObject({
       code: 'PIPE_ENVIRONMENT',
-      message: `${path} has the columns a, b, not b, a`,
+      message: `${path} has the columns a, b, but columns is b, a; set columns to those of the file, or write to another file`,
     })
   })
 })

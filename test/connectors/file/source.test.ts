@@ -170,7 +170,7 @@ describe('what is not there', () => {
   test('a missing file, a folder, a pattern without a match', async () => {
     await expect(failing(at('nowhere'))).rejects.toMatchObject({
       code: 'PIPE_ENVIRONMENT',
-      message: expect.stringContaining('there is no such file'),
+      message: expect.stringContaining('the file does not exist'),
     })
     await expect(failing(at(''))).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
     await expect(open(config({ path: at('*.nothing') }))).rejects.toMatchObject({
