@@ -5,12 +5,13 @@
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { type CelNode, type Comprehension, FIELD, META, VALUE } from './cel.ts'
-import { expanded } from './environment.ts'
+import { expanded, parse } from './environment.ts'
 import { FUNCTION_BY_NAME, type FunctionEntry, HABITS, METHOD_BY_NAME, NAMESPACES } from './functions.ts'
 import { checkTimeArguments } from './functions-times.ts'
 import { pattern } from './implementations.ts'
 import { BINDING } from './macros.ts'
 import { evaluateMap } from './maps.ts'
+import { ABSENT, OPTIONAL_ENTRY } from './syntax.ts'
 import type { ExpressionProblem } from './types.ts'
 
 export interface Analysis {
@@ -71,6 +72,7 @@ function walk(original: CelNode, bound: ReadonlySet<string>, out: Analysis): voi
       return mapLiteral(node, go, bound, out)
     case 'list':
       if (node.args.length === 0) anyType(node, 'list<dyn>')
+      if (node.args.some((item: CelNode) => item.op === OPTIONAL_ENTRY)) withoutAbsent(node)
       return node.args.forEach(go)
     case '-_':
       // The smallest integer is written as the negative of what is one too large.
@@ -105,6 +107,13 @@ function anyType(node: CelNode, type: string): void {
   })
 }
 
+function withoutAbsent(list: CelNode): void {
+  const { evaluate } = list.meta
+  list.setMeta('evaluate', (ev: unknown, of: CelNode, scope: unknown) =>
+    (evaluate!(ev, of, scope) as unknown[]).filter(item => item !== ABSENT),
+  )
+}
+
 function loosen(node: CelNode): void {
   if (node.meta.alternate) return
   if (node.op === 'list') {
@@ -133,8 +142,10 @@ function literal(node: CelNode, out: Analysis): void {
     return
   }
   // The library keeps the lowest byte of each character.
-  if (/[^\0-\x7f]/.test(text)) report(out, node, 'a bytes literal takes ASCII and escapes only', 'bytes("text")')
+  if (/[^\0-\x7f]/.test(text)) node.args = parse(text.replaceAll(/\\[^]|[^\0-\x7f]+/g, escaped)).ast.args
 }
+
+const escaped = (part: string): string => (part[0] === '\\' ? part : Buffer.from(part).toString('hex').replaceAll(/../g, '\\x$&'))
 
 /** The name in front of `math.sqrt(x)`; undefined: it is a method of a value. */
 function namespaceOf(node: CelNode, bound: ReadonlySet<string>): string | undefined {
@@ -155,6 +166,7 @@ function namespaced(node: CelNode, namespace: string, bound: ReadonlySet<string>
 /** `cel.bind(name, value, expression)`. */
 function bind([name, value, expression]: CelNode[], bound: ReadonlySet<string>, out: Analysis): void {
   walk(value, bound, out)
+  if (name.op !== 'id') return report(out, name, 'must be a name, which the expression behind it uses', 'x')
   walk(expression, new Set(bound).add(name.args), out)
 }
 
@@ -260,7 +272,7 @@ function mapLiteral(node: CelNode, go: (n: CelNode) => void, bound: ReadonlySet<
   if (entries.length === 0) anyType(node, 'map<dyn, dyn>')
   const texts = entries.every(([key]) => key.op === 'value' && typeof key.args === 'string')
   // The library makes an object, whose keys are text.
-  if (!texts) node.setMeta('evaluate', evaluateMap)
+  if (!texts || entries.some(([, value]) => value.op === OPTIONAL_ENTRY)) node.setMeta('evaluate', evaluateMap)
   for (const [key, value] of entries) {
     // A name without its quotes, out of habit.
     if (key.op === 'id' && !bound.has(key.args))

@@ -21,6 +21,8 @@ export interface CelNode {
   /** Range in the text. */
   readonly start: number
   readonly end: number
+  /** Where an error points: the name in `x.name`. */
+  readonly pos: number
   /** Present once checked. */
   readonly checkedType?: CelType
   /** Overloads of a call, present once checked. */
@@ -32,9 +34,12 @@ export interface CelNode {
     readonly alternate?: CelNode
     readonly macro?: { readonly args?: CelNode[]; readonly receiver?: CelNode; readonly arg?: CelNode }
     readonly check?: (checker: any, node: CelNode, scope: unknown) => CelType
+    readonly evaluate?: (ev: any, node: CelNode, scope: unknown) => unknown
   }
-  /** `check` and `evaluate` replace those of the operator. */
-  setMeta(key: 'check' | 'evaluate', value: unknown): this
+  /** `check` and `evaluate` replace those of the operator; `async` is false where neither returns a promise. */
+  setMeta(key: 'check' | 'evaluate' | 'async', value: unknown): this
+  /** Another operator at the same place. */
+  clone(op: { readonly name: string; readonly check: unknown; readonly evaluate: unknown }, args: unknown): CelNode
 }
 
 /** The operands of a `comprehension` node. */

@@ -6,6 +6,7 @@ import type { Numeric } from '../kit/values/arithmetic.ts'
 import { FUNCTIONS, NAMESPACES } from './functions.ts'
 import { Duration, plus, Timestamp } from './instants.ts'
 import { type OptionalClass, registerMacros } from './macros.ts'
+import { restore, rewrite } from './syntax.ts'
 
 /** Far more than handwritten expressions need, and little enough that no text can hang or overflow the checker. */
 export const LIMITS = {
@@ -22,7 +23,10 @@ let environment: Environment | undefined
 /** @throws the library's ParseError. The tree is not checked yet. */
 export function parse(text: string): Program {
   environment ??= create()
-  return environment.parse(text) as unknown as Program
+  const rewritten = rewrite(text)
+  const program = environment.parse(rewritten?.text ?? text) as unknown as Program
+  if (rewritten) restore(program.ast, rewritten)
+  return program
 }
 
 function create(): Environment {

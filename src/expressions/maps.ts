@@ -1,6 +1,7 @@
-/** Maps whose keys are not all literal texts: `{1: "a"}`, `{name: 1}`. */
+/** Maps whose keys are not all literal texts: `{1: "a"}`, `{name: 1}`; and those with optional entries. */
 import { DataError, ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, unsigned } from './cel.ts'
+import { ABSENT } from './syntax.ts'
 
 /** One form for all numbers of a value, as keys of a `Map`. Others stay. */
 export function mapKey(key: unknown): unknown {
@@ -21,7 +22,8 @@ export function evaluateMap(ev: { run(node: CelNode, scope: unknown): unknown },
     if (typeof key !== 'string' && typeof key !== 'bigint' && typeof key !== 'boolean')
       throw new DataError('a key of an object must be text, a whole number or a boolean')
     if (map.has(key)) throw new DataError(`duplicate key ${typeof key === 'string' ? JSON.stringify(key) : key}`)
-    map.set(key, ev.run(valueNode, scope))
+    const value = ev.run(valueNode, scope)
+    if (value !== ABSENT) map.set(key, value)
   }
   return map
 }

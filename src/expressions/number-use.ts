@@ -3,6 +3,7 @@ import { ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, FIELD, VALUE } from './cel.ts'
 import { isBinary } from './numbers.ts'
 import { prepare } from './prepare.ts'
+import { OPTIONAL_ENTRY } from './syntax.ts'
 
 export interface NumberUse {
   /** `copied`: numbers of the record as they are. `exact`: literals and decimal arithmetic. `binary`: a double. `none`: its result is not a number. */
@@ -31,7 +32,8 @@ const isText = (node: CelNode): boolean => NOT_NUMBERS.has((node.checkedType?.na
 
 const resultOf = (node: CelNode): CelNode => node.meta?.alternate ?? node
 
-function useOf(node: CelNode): NumberUse {
+function useOf(given: CelNode): NumberUse {
+  const node = given.op === OPTIONAL_ENTRY ? given.args : given
   const path = pathOf(node)
   if (path !== undefined) return { how: 'copied', reads: [path], path }
   const literal = objectOf(node)

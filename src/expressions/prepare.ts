@@ -37,6 +37,12 @@ export function prepare(text: string): Prepared | { readonly problems: readonly 
           : undefined
       return { problems: [{ message, start: 0, end: text.length, ...(suggestion === undefined ? {} : { suggestion }) }] }
     }
+    if (checked.type.includes('optional')) {
+      const message = 'the result has an optional in it, which is no JSON value'
+      return {
+        problems: [{ message, start: 0, end: text.length, suggestion: '[?value.?a], {?"a": value.?a}, or value.?a.orValue(default)' }],
+      }
+    }
     makeExact(program.ast)
     return { text, program, analysis, type }
   } catch (error) {

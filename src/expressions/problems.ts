@@ -85,29 +85,32 @@ function syntax(error: CelError, text: string, start: number, written: string): 
     const cut = wanted === 'RPAREN' || wanted === 'RBRACKET' ? "; inside YAML's { } and [ ] a comma ends what has no quotes" : ''
     return [`the expression ends where ${TOKENS[wanted] ?? wanted.toLowerCase()} was expected${cut}`]
   }
-  const absent = notRead(text, start, written)
-  if (absent) return absent
+  const form = misplaced(text, start)
+  if (form) return form
   const shown = first(text, start)
   const token = written.length > 1 ? written : shown
   const suggestion = OPERATORS[token] ?? OPERATORS[text.slice(start - 1, start + 1)]
   // A keyword behind a dot: `trade.in`.
-  if (text[start - 1] === '.' && /^\w+$/.test(token)) return [`'${token}' is a word of the language`, `["${token}"]`]
+  if (text[start - 1] === '.' && /^[a-z_]\w*$/i.test(token)) return [`'${token}' is a word of the language`, `["${token}"]`]
   return [`unexpected '${token}'`, suggestion]
 }
 
-/** Forms of CEL that the parser does not know. */
-function notRead(text: string, start: number, written: string): [message: string, suggestion: string] | undefined {
+/** Forms of CEL where the language has no place for them. */
+function misplaced(text: string, start: number): [message: string, suggestion: string] | undefined {
   const before = text.slice(0, start)
   const [quoted] = /^`[^`]+`/.exec(text.slice(start)) ?? []
   if (quoted !== undefined) {
-    const name = JSON.stringify(quoted.slice(1, -1))
-    return ['field names are not written in backquotes', `${/([\w.]*)\.$/.exec(before)?.[1] ?? 'value'}[${name}]`]
+    const name = quoted.slice(1, -1)
+    const owner = /([\w.]*)\.$/.exec(before)?.[1] ?? 'value'
+    if (/^[\w\-./ ]+$/.test(name) && !before.endsWith('.')) return ['backquotes are for a name behind a point', `value.${quoted}`]
+    return [`${quoted} is no name of a field`, `${owner}[${JSON.stringify(name)}]`]
   }
-  if (text[start] === '?' && /[{[,]\s*$/.test(before)) return ['a list or an object has no optional entries', 'x.orValue(null)']
-  if (/^\.\d/.test(text.slice(start))) return ['a number begins with a digit', `0${/^[.\w]+/.exec(text.slice(start))![0]}`]
-  const [raw] = /(?<!\w)(?:br|rb)$/i.exec(before) ?? []
-  if (raw !== undefined && /["']/.test(text[start])) return ['a bytes literal is not raw as well', `bytes(r${written})`]
-  return undefined
+  if (text[start] === '?' && /[{[(,]\s*$/.test(before))
+    return ['an entry of a list or an object can be optional', '[?value.?a], {?"a": value.?a}']
+  const [point] = /^\.\d+(?:e[+-]?\d+)?/i.exec(text.slice(start)) ?? []
+  if (point === undefined) return undefined
+  if (!Number.isFinite(Number(point))) return [`${point} is beyond the range of a double`, `decimal("0${point}")`]
+  return [`unexpected '${point}'`, `0${point}`]
 }
 
 const TOKENS: Record<string, string> = { RPAREN: "')'", RBRACKET: "']'", RBRACE: "'}'", COLON: "':'", IDENTIFIER: 'a name' }
