@@ -43,6 +43,21 @@ function maskErrors(): void {
     write(typeof text === 'string' ? redact(text) : text, ...rest)) as typeof process.stderr.write
 }
 
+/**
+ * The first process of a container: Linux drops signals that it has no handler for, so a command that hangs could only be killed.
+ * Elsewhere the default stays, which also ends a plugin that loops without returning.
+ */
+function obeySignals(): void {
+  if (process.pid !== 1) return
+  // A command that handles signals itself has a second listener.
+  for (const [signal, number] of [
+    ['SIGHUP', 1],
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+  ] as const)
+    process.on(signal, () => process.listenerCount(signal) === 1 && process.exit(128 + number))
+}
+
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('runner')
     .usage('COMMAND [options]')
@@ -56,6 +71,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .exitOverride()
   watchStrayErrors()
   maskErrors()
+  obeySignals()
   const [name] = argv
   // `runner list | head` has had enough. A pipeline that writes to standard output decides itself what that means.
   if (name !== 'run' || argv.includes('--dry-run')) {

@@ -66,6 +66,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const range = flags.from !== undefined || flags.to !== undefined ? { from: flags.from, to: flags.to } : flags.dryRun ? {} : undefined
   const dryRun = flags.dryRun ? (line: string) => void process.stdout.write(`${line}\n`) : undefined
   const strays = new StrayErrors(pipelines, log)
+  const signals = onSignals(log)
   try {
     if (flags.fresh) for (const pipeline of pipelines) if (pipeline.links) await beginAnew(pipeline, log)
   } catch (error) {
@@ -79,7 +80,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const { handles, runs } = launched instanceof Error ? { handles: [], runs: [] } : launched
   strays.attach(handles)
   if (launched instanceof Error) return exitCodeOf(launched)
-  const forget = onSignals(handles, log)
+  signals.attach(handles)
   const ends = handles.map(handle =>
     handle.completed.then(
       () => undefined,
@@ -96,7 +97,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
       return report(handle, error, log)
     }),
   )
-  forget()
+  signals.forget()
   const printed = await printReports(handles, flags, log)
   return Math.max(...codes, printed, strays.exitCode)
 }
@@ -138,10 +139,21 @@ function misuse(pipelines: readonly Pipeline[], { from, to, fresh, dryRun }: Run
 /** ms. A terminal and the tool in between (npm, timeout) may both pass on one signal. */
 const ECHO = 250
 
-/** The first signal drains, the second ends at once. */
-function onSignals(handles: readonly PipelineHandle[], log: Logger): () => void {
+interface Signals {
+  /** The pipelines run. */
+  attach(handles: readonly PipelineHandle[]): void
+  forget(): void
+}
+
+/** The first signal drains, the second ends at once. Before the pipelines run, the first one ends. */
+function onSignals(log: Logger): Signals {
+  let handles: readonly PipelineHandle[] | undefined
   let first: number | undefined
   const onSignal = (signal: NodeJS.Signals): void => {
+    if (handles === undefined) {
+      log.info({ signal }, 'stopped before the start')
+      process.exit(EXIT.ok)
+    }
     if (first !== undefined && performance.now() - first < ECHO) return
     if (first !== undefined) {
       log.warn({ signal }, 'second signal: ending at once, what is in flight will be read again')
@@ -155,8 +167,11 @@ function onSignals(handles: readonly PipelineHandle[], log: Logger): () => void 
   // A terminal that closes sends SIGHUP.
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
   for (const signal of signals) process.on(signal, onSignal)
-  return () => {
-    for (const signal of signals) process.off(signal, onSignal)
+  return {
+    attach: running => void (handles = running),
+    forget() {
+      for (const signal of signals) process.off(signal, onSignal)
+    },
   }
 }
 

@@ -166,8 +166,9 @@ async function finished<T>(loading: Promise<T>, item: string): Promise<T> {
     setImmediate(() => {})
     reject(new Error('it waits at its top level for something that never comes'))
   }
-  const ended = (): void => {
-    if (exiting) return
+  const ended = (code: number): void => {
+    // By a signal: 128 and its number.
+    if (exiting || code > 128) return
     process.exitCode = 2
     process.stderr.write(`${item} ends the process while it loads (process.exit): a plugin must not\n`)
   }

@@ -32,6 +32,8 @@ const DEFAULT_STATE_LIMIT = getHeapStatistics().heap_size_limit / 2
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`
 /** Closing takes no longer, ms: a peer that does not answer must not keep the process. */
 const CLOSE_BUDGET = 5000
+/** The same after a signal: the process ends within 2 s of its last commit. */
+const STOP_BUDGET = 1500
 /** For opening and closing what has not opened when the run is to stop, ms each. */
 const OPENING_GRACE = 600
 
@@ -298,8 +300,9 @@ export class PipelineRun {
   private async close(): Promise<void> {
     this.cancelTick?.()
     this.cancelPatience?.()
-    const budget = this.opened || !this.stopping ? Math.min(CLOSE_BUDGET, this.built.pipeline.shutdown_timeout) : OPENING_GRACE
-    const mistake = await closeAll(this.closings(), budget, this.options.clock, this.options.log)
+    const budget = !this.stopping ? CLOSE_BUDGET : this.opened ? STOP_BUDGET : OPENING_GRACE
+    const most = Math.min(budget, this.built.pipeline.shutdown_timeout)
+    const mistake = await closeAll(this.closings(), most, this.options.clock, this.options.log)
     if (this.failure && mistake) this.options.log.warn({}, mistake.message)
     this.failure ??= mistake
   }
