@@ -245,9 +245,9 @@ describe('memory channels', () => {
     await memory.in.send({ value: { n: 1 } })
     await memory.in.flushed()
     const second = await run(doubling(), { memory: { ...channels(), in: memory.in } })
-    await expect(second.completed).rejects.toThrow('reads this channel already')
+    await expect(second.completed).rejects.toThrow('already reads this channel')
     memory.in.end()
-    await expect(memory.in.send({ value: 1 })).rejects.toThrow('the channel has been ended')
+    await expect(memory.in.send({ value: 1 })).rejects.toThrow('the channel has ended')
     await first.completed
     expect(() => new MemoryChannel({ capacity: 0 })).toThrow('capacity must be at least 1')
   })

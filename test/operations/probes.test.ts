@@ -25,7 +25,7 @@ test('a schedule says when it comes next, or that it is over', async () => {
     { what: 'schedule every 90 s', ok: true, detail: 'next at 2100-01-01T00:00:00.000Z' },
   ])
   expect((await check('schedule: { every: 1m, until: "2020-01-01T00:00:00Z" }')).source).toMatchObject([
-    { ok: true, detail: 'is over: nothing comes any more' },
+    { ok: true, detail: 'no scheduled times left' },
   ])
 })
 

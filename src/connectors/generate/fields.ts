@@ -8,7 +8,7 @@ import { randomAt } from './random.ts'
 export interface FieldMaker {
   readonly name: string
   make(index: number, record: Message): unknown
-  /** Makes ready for `index` as the next one. */
+  /** Prepares for `index` as the next record. */
   restart?(index: number): void
 }
 
@@ -28,7 +28,7 @@ export function fieldMakers({ fields, seed }: GenerateSourceConfig): FieldMaker[
     }
     if (one.walk !== undefined) return walk(name, one.walk, random)
     const expression = compile(one.expression!)
-    // `value` is the record being made: a copy of what it holds so far, or it would come to hold itself.
+    // `value` is the record being generated, so it is copied: otherwise it would contain itself.
     return { name, make: (_, record) => detached(expression.evaluate(record)) }
   })
 }
@@ -39,7 +39,7 @@ function detached(value: unknown): unknown {
 
 type Walk = NonNullable<GenerateSourceConfig['fields'][string]['walk']>
 
-/** In whole units of the last decimal, so that a long walk stays exact. */
+/** Counts in units of the last decimal, so that a long walk stays exact. */
 function walk(name: string, { start, step, min, max, decimals }: Walk, random: (index: number) => number): FieldMaker {
   const unit = 10 ** decimals
   const low = min === undefined ? Number.NEGATIVE_INFINITY : Math.ceil(min * unit)

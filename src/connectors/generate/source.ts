@@ -18,22 +18,23 @@ export default defineSource<GenerateSourceConfig>({
   schema,
   replayable: true,
   shares: true,
-  reason: 'the same seed makes the same records again',
+  reason: 'the same seed generates the same records',
   validateConfig,
-  check: async () => [{ what: 'generator', ok: true, detail: 'needs nothing' }],
+  check: async () => [{ what: 'generator', ok: true, detail: 'no external dependency' }],
   create,
 })
 
 function validateConfig({ start, step, fields }: GenerateSourceConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
-  if (step !== undefined && start === undefined) problems.push({ path: ['step'], message: '`step` counts from `start`, which is missing' })
+  if (step !== undefined && start === undefined)
+    problems.push({ path: ['step'], message: '`step` needs `start`: set `start` to the time of the first record' })
   for (const [name, { random, walk }] of Object.entries(fields)) {
-    if (name === '__proto__') problems.push({ path: ['fields', name], message: "a field can't have this name" })
+    if (name === '__proto__') problems.push({ path: ['fields', name], message: '__proto__ is not allowed as a field name' })
     for (const [kind, range] of Object.entries({ random, walk })) {
       if (range?.min === undefined || range.max === undefined) continue
       const unit = 10 ** range.decimals
       if (Math.ceil(range.min * unit) <= Math.floor(range.max * unit)) continue
-      const message = `there is no number of ${range.decimals} decimals from ${range.min} to ${range.max}`
+      const message = `no number with ${range.decimals} decimals is between ${range.min} and ${range.max}: widen the range or raise decimals`
       problems.push({ path: ['fields', name, kind, 'min'], message })
     }
   }
@@ -41,7 +42,7 @@ function validateConfig({ start, step, fields }: GenerateSourceConfig): ConfigPr
 }
 
 const BATCH = 500
-/** Longest sleep of a paced source, ms: a clock that is driven by hand may have moved meanwhile. */
+/** Longest sleep of a paced source, ms: a clock driven by a test may have moved meanwhile. */
 const MAX_SLEEP = 20
 
 function create(config: GenerateSourceConfig, ctx: SourceContext): Source {
@@ -53,7 +54,7 @@ function create(config: GenerateSourceConfig, ctx: SourceContext): Source {
   const keyOf = keys(config)
   const makers = fieldMakers(config)
   let next = 0
-  /** When pacing began, and with which record. */
+  /** When pacing started, and at which record. */
   let pace: { since: number; from: number } | undefined
 
   const restart = (index: number): void => {
@@ -73,7 +74,7 @@ function create(config: GenerateSourceConfig, ctx: SourceContext): Source {
     }
     return message
   }
-  /** Records that may go now. */
+  /** Number of records that are due now. */
   const due = (): number => {
     if (rate === undefined) return BATCH
     pace ??= { since: ctx.clock.monotonic(), from: next }
@@ -108,7 +109,7 @@ function create(config: GenerateSourceConfig, ctx: SourceContext): Source {
   }
 }
 
-/** Event times: from `start` on by `step`, else the time of making. */
+/** Event times: from `start` in increments of `step`, else the time of generation. */
 function times({ start, step = 1000 }: GenerateSourceConfig, ctx: SourceContext): (index: number) => number {
   if (start === undefined) return () => ctx.clock.now()
   const first = /^\d+$/.test(start) ? Number(start) : Date.parse(start)

@@ -1,11 +1,11 @@
-/** What `runner check` finds out without writing anything. */
+/** The checks of `runner check`, which write nothing. */
 import { existsSync } from 'node:fs'
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
 import { connectionOf, Posts } from './posts.ts'
 
 export async function checkSheets(config: GoogleSheetsSinkConfig, ctx: CheckContext): Promise<CheckResult[]> {
-  if (!config.post) return [{ what: 'Google Sheets', ok: true, detail: 'shadow mode: nothing is posted' }]
+  if (!config.post) return [{ what: 'Google Sheets', ok: true, detail: 'shadow mode (post: false): no rows are posted' }]
   return [credentials(config), await postsTable(config, ctx)]
 }
 
@@ -13,10 +13,10 @@ function credentials({ credentials: path, access_token: token }: GoogleSheetsSin
   const what = 'Google credentials'
   if (token !== '') return { what, ok: true, detail: 'an access token' }
   if (path === '')
-    return { what, ok: false, detail: 'none', fix: 'set GOOGLE_APPLICATION_CREDENTIALS to the path of a service account key (JSON)' }
+    return { what, ok: false, detail: 'not set', fix: 'set GOOGLE_APPLICATION_CREDENTIALS to the path of a service account key (JSON)' }
   return existsSync(path)
     ? { what, ok: true, detail: path }
-    : { what, ok: false, detail: `${path} does not exist`, fix: 'correct the path' }
+    : { what, ok: false, detail: `${path} does not exist`, fix: 'set credentials to the path of a service account key (JSON)' }
 }
 
 async function postsTable(config: GoogleSheetsSinkConfig, ctx: CheckContext): Promise<CheckResult> {

@@ -1,4 +1,7 @@
-/** The Sheets API as this sink needs it: what a tab holds, and one batchUpdate. Every error says whether the call may have worked. */
+/**
+ * The part of the Sheets API that this sink needs: the content of a tab, and one batchUpdate. Every error shows whether the call may have
+ * succeeded.
+ */
 import type { sheets_v4 } from '@googleapis/sheets'
 import { ConnectionError, DataError, EnvironmentError } from '../../contract/plugin.ts'
 import { needsPackage } from '../../kit/optional-package.ts'
@@ -21,9 +24,9 @@ export interface Append {
   readonly rows: readonly (readonly Cell[])[]
 }
 
-/** The outcome of the call is unknown: read before writing again. */
+/** The outcome of the call is unknown: read the sheet before writing again. */
 class UnknownPost extends ConnectionError {}
-/** The call did not work, and was refused before it changed anything. */
+/** The call was rejected before it changed anything. */
 export class RejectedPost extends ConnectionError {}
 
 export interface SheetsClient {
@@ -43,11 +46,11 @@ export async function sheetsClient(options: ClientOptions): Promise<SheetsClient
   const authorised =
     options.accessToken === '' ? new auth.GoogleAuth({ keyFile: options.credentials || undefined, scopes: [SCOPE] }) : new auth.OAuth2()
   if (authorised instanceof auth.OAuth2) authorised.setCredentials({ access_token: options.accessToken })
-  // Its own retries would post twice: whether a call may be repeated is decided here.
+  // The retries of the library would post twice: this sink decides whether a call may be repeated.
   const api = sheets({ version: 'v4', auth: authorised, rootUrl: options.endpoint, retry: false, timeout: options.timeout })
   const pace = new Queue({ intervalCap: options.requestsPerMinute, interval: 60_000, strict: true })
   const call = <T>(request: () => Promise<{ data: T }>): Promise<T> => pace.add(async () => (await request()).data)
-  /** Ids of the tabs of a spreadsheet, by name. */
+  /** Tab ids of a spreadsheet, by name. */
   const known = new Map<string, Map<string, number>>()
 
   const tabs = async (spreadsheet: string): Promise<Map<string, number>> => {
@@ -95,7 +98,7 @@ export async function sheetsClient(options: ClientOptions): Promise<SheetsClient
       try {
         await call(() => api.spreadsheets.batchUpdate({ spreadsheetId: spreadsheet, requestBody: { requests } }))
       } catch (error) {
-        // The tabs are not what they were thought to be.
+        // The cached tabs are outdated.
         known.delete(spreadsheet)
         throw classify(error, spreadsheet, 'write')
       }
@@ -110,7 +113,7 @@ function cell(value: Cell): sheets_v4.Schema$CellData {
   return { userEnteredValue: typeof value === 'boolean' ? { boolValue: value } : { stringValue: value } }
 }
 
-/** A new tab's id is ours to choose, so that making and filling it is one call. */
+/** The client may choose the id of a new tab, so one call can create and fill it. */
 function idOf(tab: string, have: ReadonlyMap<string, number>): number {
   let id = 1
   for (const char of tab) id = (Math.imul(id, 31) + char.codePointAt(0)!) & 0x7fffffff
@@ -124,9 +127,9 @@ export function columnName(index: number): string {
   return (rest > 0 ? columnName(rest - 1) : '') + String.fromCharCode(65 + (index % 26))
 }
 
-/** Reasons of a 403 that concern every spreadsheet: the project, its API, the scope of the login. */
+/** Reasons of a 403 that affect every spreadsheet: the project, its API, the scope of the login. */
 const PROJECT = /SERVICE_DISABLED|CONSUMER_|BILLING|API_KEY|SCOPE_INSUFFICIENT|accessNotConfigured|insufficientPermissions/
-/** Reasons of a 403 that mean: too many calls, nothing was changed. */
+/** Reasons of a 403 for too many calls, which changed nothing. */
 const QUOTA = /RATE_LIMIT|RESOURCE_EXHAUSTED|[lL]imitExceeded/
 
 interface ApiError {
@@ -144,7 +147,7 @@ interface ApiError {
   }
 }
 
-/** Everything the answer gives as a reason, in the words of both generations of Google's errors. */
+/** All reasons in the response, in the terms of both generations of Google's errors. */
 function reasonsOf({ response }: ApiError): string {
   const { status = '', errors = [], details = [] } = response?.data?.error ?? {}
   return [status, ...errors.map(e => e.reason), ...details.map(d => d.reason)].join(' ')
@@ -153,7 +156,7 @@ function reasonsOf({ response }: ApiError): string {
 function classify(error: unknown, spreadsheet: string, what: 'read' | 'write'): Error {
   const given = error as ApiError
   const status = given.response?.status ?? given.status
-  const text = `Google Sheets, spreadsheet ${spreadsheet}: ${given.message}`
+  const text = `Google Sheets, spreadsheet ${spreadsheet}: ${given.message.replace(/\.$/, '')}`
   if (status === undefined || status >= 500 || status === 408)
     return what === 'write' ? new UnknownPost(text, error) : new ConnectionError(text, error)
   const reasons = reasonsOf(given)
@@ -162,8 +165,8 @@ function classify(error: unknown, spreadsheet: string, what: 'read' | 'write'): 
     return new EnvironmentError(`${text}; set credentials (GOOGLE_APPLICATION_CREDENTIALS) to a service account's key`, error)
   if (status === 403 && PROJECT.test(reasons))
     return new EnvironmentError(`${text}; enable the Google Sheets API for the service account's project, with the scope ${SCOPE}`, error)
-  // One spreadsheet's own: its batches are dead-lettered, those of others go on.
+  // Affects one spreadsheet: its batches are dead-lettered, the others continue.
   if (status === 403) return new DataError(`${text}; share the spreadsheet with the service account's address`, error)
-  if (status === 404) return new DataError(`${text}; there is no such spreadsheet, or it is not shared with the service account`, error)
+  if (status === 404) return new DataError(`${text}; correct the spreadsheet id, or share the spreadsheet with the service account`, error)
   return new DataError(text, error)
 }

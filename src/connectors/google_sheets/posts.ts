@@ -1,6 +1,6 @@
 /**
- * The table of posts: a row is `claimed` before the call that writes it and `posted` after it. Between the two a lock per
- * spreadsheet is held, so a claim that is found under the lock was left by a crash or a lost response.
+ * The table of posts: a row is `claimed` before the call that writes it and `posted` after it. The lock of the spreadsheet is held in
+ * between, so a claim found while holding the lock was left by a crash or a lost response.
  */
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
 import { connect, type ConnectionConfig, connectionFor, type PostgresHandle } from '../../kit/postgres/connect.ts'
@@ -15,7 +15,7 @@ export interface RowKey {
 export interface Claims {
   /** Not claimed before: this process writes it. */
   readonly fresh: RowKey[]
-  /** Claimed before and never confirmed: on the sheet or not. */
+  /** Claimed before but not confirmed: the sheet may or may not have it. */
   readonly uncertain: RowKey[]
 }
 
@@ -23,7 +23,7 @@ export interface Claims {
 export const connectionOf = ({ dsn }: Pick<GoogleSheetsSinkConfig, 'dsn'>): ConnectionConfig => ({
   ...connectionFor(dsn),
   statement_timeout: 30_000,
-  // A lock is waited for as long as another process writes to the spreadsheet.
+  // Waits for the lock as long as another process writes to the spreadsheet.
   lock_timeout: 0,
   idle_in_transaction_timeout: 60_000,
 })
@@ -36,7 +36,7 @@ export class Posts {
   private readonly log: Logger
   private handle: Promise<PostgresHandle> | undefined
   private session: Promise<Session> | undefined
-  /** In this process the database's lock is held by one session, so it excludes no one in it. */
+  /** In this process one session holds the lock of the database, so it excludes no other writer in this process. */
   private static readonly turns = new Map<string, Promise<unknown>>()
 
   constructor(config: ConnectionConfig, table: string, log: Logger) {
@@ -50,7 +50,7 @@ export class Posts {
     await (await this.connection()).query(`SELECT spreadsheet_id, tab, row_key, status, claimed_at, posted_at FROM ${this.table} LIMIT 0`)
   }
 
-  /** Runs `work` while no other writer, in any process, writes to this spreadsheet. When the lock's connection is lost, `work` cannot go on. */
+  /** Runs `work` while no other writer in any process writes to this spreadsheet. If the connection of the lock is lost, `work` fails. */
   async exclusively<T>(spreadsheet: string, work: (claims: SheetClaims) => Promise<T>): Promise<T> {
     const before = Posts.turns.get(spreadsheet) ?? Promise.resolve()
     const turn = before.catch(() => {}).then(() => this.locked(spreadsheet, work))
@@ -76,12 +76,12 @@ export class Posts {
     try {
       return await work(new SheetClaims(session, this.table, spreadsheet))
     } finally {
-      // With the connection the lock is gone as well.
+      // The lock ends with its connection.
       await session.query('SELECT pg_advisory_unlock($1::int, hashtext($2))', lock).catch(() => {})
     }
   }
 
-  /** One connection for the lock and for all that is done under it: when it is lost, neither goes on. */
+  /** One connection for the lock and for all work under it: if the connection is lost, both end. */
   private connection(): Promise<Session> {
     if (this.session) return this.session
     const opening = this.openSession()
@@ -115,7 +115,7 @@ export class SheetClaims {
     this.spreadsheet = spreadsheet
   }
 
-  /** Rows that are `posted` already are in neither list. */
+  /** Rows that are already `posted` are in neither list. */
   async claim(rows: readonly RowKey[]): Promise<Claims> {
     const params = [this.spreadsheet, rows.map(r => r.tab), rows.map(r => r.key)]
     const { rows: made } = await this.session.query(
@@ -141,7 +141,7 @@ export class SheetClaims {
     await this.change(`UPDATE ${this.table} p SET status = 'posted', posted_at = now()`, rows)
   }
 
-  /** The call was refused: as if it had never been tried. */
+  /** The call was rejected: deletes the claims. */
   async forget(rows: readonly RowKey[]): Promise<void> {
     await this.change(`DELETE FROM ${this.table} p`, rows)
   }

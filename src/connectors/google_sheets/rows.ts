@@ -1,4 +1,4 @@
-/** From a message to the rows of a sheet. */
+/** Converts messages to the rows of a sheet. */
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
 import { DataError, encodeJson, ExactNumber, simplest } from '../../contract/plugin.ts'
 import { readDecimal } from '../../kit/values/decimal.ts'
@@ -12,9 +12,9 @@ export interface Row {
   readonly cells: readonly Cell[]
 }
 
-/** What a cell may hold; Google's own limit. */
+/** Characters in a cell: the limit of Google Sheets. */
 const MAX_TEXT = 50_000
-/** What an index of PostgreSQL holds, in bytes of any characters, with the names of spreadsheet and tab. */
+/** Characters in a key. An index entry of PostgreSQL holds the key in any characters, with the names of spreadsheet and tab. */
 const MAX_KEY = 400
 
 /** @throws {DataError} a message without rows, or a row without its key */
@@ -23,21 +23,20 @@ export function rowsReader(config: GoogleSheetsSinkConfig): (value: unknown) => 
   const columns = config.columns.map(name => ({ name, get: getter(name), number: config.numbers.includes(name) }))
   const keyOf = getter(config.key)
   const row = (value: unknown): Row => {
-    if (!isRecord(value)) throw new DataError(`a row must be an object, is ${show(value)}`)
+    if (!isRecord(value)) throw new DataError(`a row must be an object, not ${show(value)}`)
     const key = keyOf(value)
     if ((typeof key !== 'string' || key === '') && typeof key !== 'number' && !(key instanceof ExactNumber))
-      throw new DataError(`the key ${config.key} of a row is ${show(key)}; it must be a text or a number`)
+      throw new DataError(`the key ${config.key} of a row must be text or a number, not ${show(key)}`)
     const id = keyText(key)!
-    if (id.length > MAX_KEY)
-      throw new DataError(`the key ${config.key} of a row has ${id.length} characters; at most ${MAX_KEY} can be kept`)
+    if (id.length > MAX_KEY) throw new DataError(`the key ${config.key} of a row has ${id.length} characters; the maximum is ${MAX_KEY}`)
     if (id.includes('\0'))
-      throw new DataError(`the key ${config.key} of a row, ${show(key)}, has a NUL in it, which PostgreSQL cannot keep`)
+      throw new DataError(`the key ${config.key} of a row, ${show(key)}, contains a NUL character, which PostgreSQL cannot store`)
     return { key: id, cells: columns.map(({ name, get, number }) => cellOf(get(value), name, number)) }
   }
   return value => {
     if (!list) return [row(value)]
     const rows = list(value)
-    if (!Array.isArray(rows)) throw new DataError(`${config.rows} must be a list of rows, is ${show(rows)}`)
+    if (!Array.isArray(rows)) throw new DataError(`${config.rows} must be a list of rows, not ${show(rows)}`)
     return rows.map(row)
   }
 }
@@ -47,14 +46,15 @@ function cellOf(value: unknown, name: string, number: boolean): Cell {
   if (number) {
     const decimal = typeof value === 'string' ? readDecimal(value) : value instanceof ExactNumber ? value.text : value
     if (typeof decimal !== 'number' && typeof decimal !== 'string')
-      throw new DataError(`${name} is ${show(value)}, and is to be written as a number`)
+      throw new DataError(`${name} must be a number because it is listed in numbers, not ${show(value)}`)
     if (typeof decimal === 'number') return decimal
     return new ExactNumber(decimal).plain ?? decimal
   }
-  // A cell keeps a number as a double: one that a double holds is a number cell, one that it would round is text, digit for digit.
+  // A cell stores a number as a double: a number that a double holds exactly becomes a number cell, any other becomes text, digit for
+  // digit.
   const cell = value instanceof ExactNumber ? simplest(value) : value
   if (typeof cell === 'number' || typeof cell === 'boolean') return cell
   const text = typeof cell === 'string' ? cell : encodeJson(cell)
-  if (text.length > MAX_TEXT) throw new DataError(`${name} has ${text.length} characters; a cell holds ${MAX_TEXT}`)
+  if (text.length > MAX_TEXT) throw new DataError(`${name} has ${text.length} characters; the maximum for a cell is ${MAX_TEXT}`)
   return text
 }

@@ -22,17 +22,18 @@ export default defineSink<GoogleSheetsSinkConfig>({
   type: 'google_sheets',
   schema,
   onRedelivery: 'idempotent',
-  reason: 'a row is claimed before and confirmed after the call, so that a repeat finds it done or reads the sheet first',
+  reason: 'a row is claimed before and confirmed after the call, so a retry finds it done or reads the sheet first',
   validateConfig(config): ConfigProblem[] {
     const problems: ConfigProblem[] = validateConnection(connectionOf(config)).map(p => ({ ...p, path: ['dsn'] }))
     const known = (name: string): boolean => config.columns.includes(name)
     if (!known(config.key)) problems.push({ path: ['key'], message: `must be one of the columns: ${config.columns.join(', ')}` })
     config.numbers.forEach((name, i) => {
       if (name === config.key)
-        problems.push({ path: ['numbers', i], message: 'is the key, which is compared as it is written: 007 is not 7' })
-      else if (!known(name)) problems.push({ path: ['numbers', i], message: `is no column: ${config.columns.join(', ')}` })
+        problems.push({ path: ['numbers', i], message: 'must not list the key column, whose values are compared as text: 007 is not 7' })
+      else if (!known(name)) problems.push({ path: ['numbers', i], message: `must be one of the columns: ${config.columns.join(', ')}` })
     })
-    if (!URL.canParse(config.endpoint)) problems.push({ path: ['endpoint'], message: 'is no URL' })
+    if (!URL.canParse(config.endpoint))
+      problems.push({ path: ['endpoint'], message: 'must be a URL, for example https://sheets.googleapis.com/' })
     return problems
   },
   check: checkSheets,
@@ -44,7 +45,7 @@ export default defineSink<GoogleSheetsSinkConfig>({
   create: (config, ctx) => (config.post ? postingSink(config, ctx) : shadowSink(config, ctx)),
 })
 
-/** Rows of one cycle for one spreadsheet, and which messages they came from. */
+/** Rows of one commit batch for one spreadsheet, and the messages they come from. */
 interface Post {
   readonly rows: Map<string, Row>
   readonly messages: Set<number>
@@ -62,7 +63,7 @@ function reader(
       try {
         const spreadsheet = spreadsheetOf.evaluate(m)
         if (typeof spreadsheet !== 'string' || !/^[\w-]+$/.test(spreadsheet))
-          throw new DataError(`spreadsheet: '${config.spreadsheet}' gave ${JSON.stringify(spreadsheet)}, which is no spreadsheet id`)
+          throw new DataError(`spreadsheet: '${config.spreadsheet}' gave ${JSON.stringify(spreadsheet)}, which is not a spreadsheet id`)
         const rows = read(m.value)
         let post = posts.get(spreadsheet)
         if (!post) posts.set(spreadsheet, (post = { rows: new Map(), messages: new Set() }))
@@ -80,7 +81,7 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
   const read = reader(config)
   const labels = { pipeline: ctx.pipeline, step: ctx.step }
   const posted = ctx.metrics.counter('google_sheets_rows_posted_total', 'Rows written to a sheet', labels)
-  const repeated = ctx.metrics.counter('google_sheets_rows_repeated_total', 'Rows not written because they were there already', labels)
+  const repeated = ctx.metrics.counter('google_sheets_rows_repeated_total', 'Rows not written because the sheet already has them', labels)
   const reread = ctx.metrics.counter(
     'google_sheets_sheets_reread_total',
     'Times a sheet was read because the outcome of a post was unknown',
@@ -90,7 +91,7 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
   let client: SheetsClient | undefined
   let healthy = false
 
-  /** Which of the rows are on the sheet. */
+  /** The rows that the sheet already has. */
   const found = async (spreadsheet: string, rows: readonly RowKey[]): Promise<RowKey[]> => {
     reread.inc()
     const column = new Set(await client!.column(spreadsheet, config.tab, config.columns.indexOf(config.key)))
@@ -103,7 +104,7 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
     const there = uncertain.length === 0 ? [] : await found(spreadsheet, uncertain)
     await claims.confirm(there)
     const on = new Set(there.map(r => r.key))
-    // In the order of the messages, whatever order the table gives.
+    // In the order of the messages, independent of the order of the table.
     const missing = new Set([...fresh, ...uncertain].filter(r => !on.has(r.key)).map(r => r.key))
     const wanted = keys.filter(k => missing.has(k.key))
     repeated.inc(keys.length - wanted.length)
@@ -153,7 +154,7 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
   }
 }
 
-/** Reads and checks everything as the other does, and says what it would have sent. */
+/** Reads and checks everything as the posting sink does, and logs the rows that it would send. */
 function shadowSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
   const read = reader(config)
   const shadowed = ctx.metrics.counter('google_sheets_rows_shadowed_total', 'Rows that shadow mode did not write', {

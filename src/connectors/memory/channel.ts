@@ -44,17 +44,15 @@ export class StoredRecord {
 }
 
 export interface ChannelOptions {
-  /** Records that it holds at most: further ones wait, and with them who sends them. Default: 10,000. */
+  /** Maximum number of records in the channel; when it is full, senders wait. Default: 10,000. */
   readonly capacity?: number
 }
 
 /**
- * A queue between a pipeline and the program around it, or between two pipelines: an input that the program sends to, or an output
- * that it iterates over. It holds `capacity` records; who is faster waits.
- *
- * A record leaves an input when the pipeline has committed it, so a lane that is rewound reads it again. A record of an output leaves
- * it when it is taken. What a channel holds is gone when the process ends.
- *
+ * A queue between a pipeline and the program around it, or between two pipelines: an input that the program sends to, or an output that it
+ * iterates over. It holds `capacity` records; the faster side waits.
+ * A record leaves an input when the pipeline has committed it, so a restored lane reads it again. A record leaves an output when it is
+ * taken. The content of a channel is lost when the process ends.
  * @example
  * const orders = new MemoryChannel()
  * const alerts = new MemoryChannel({ capacity: 100 })
@@ -65,27 +63,27 @@ export interface ChannelOptions {
  * await pipeline.completed
  */
 export class MemoryChannel {
-  /** Positions in checkpoints count from the beginning of this channel, and mean nothing in another. */
+  /** Positions in checkpoints count from the beginning of this channel and are not valid for another. */
   readonly id = randomUUID()
   readonly capacity: number
   /** Keeps everything, for any number of readers. */
   private readonly keeps: boolean
   private list: StoredRecord[] = []
-  /** Records of `list` in front of it are gone. */
+  /** Index of the first record in `list`; the earlier ones have been removed. */
   private head = 0
   /** Offset of `list[0]`. */
   private base = 0
-  /** `take` has given out everything before this offset. */
+  /** `take` has returned everything before this offset. */
   private taken = 0
   private waiting: (() => void)[] = []
-  /** The last `send`: the next one goes behind it. */
+  /** The last `send`; the next one waits for it. */
   private sending: Promise<void> | undefined
   private over = false
   private failure: Error | undefined
-  /** By reader: everything before is durable. */
+  /** By reader: everything before this offset is durable. */
   private readonly committed = new Map<string, number>()
   private reader: string | undefined
-  /** The pipeline that read it has ended. */
+  /** The pipeline that read the channel has ended. */
   private deserted: Error | undefined
   private writers = 0
 
@@ -96,7 +94,8 @@ export class MemoryChannel {
   }
 
   /**
-   * Puts records in, in order, as soon as there is room for each. Resolves when all are in the channel; `flushed` says when they are through.
+   * Adds records in order, as soon as there is room for each. Resolves when all are in the channel; `flushed` resolves when they are
+   * committed.
    * @throws {PipelineError} `PIPE_CHANNEL`: the channel was ended, or the pipeline that reads it has ended.
    */
   send(records: MemoryRecord | readonly MemoryRecord[]): Promise<void> {
@@ -104,7 +103,7 @@ export class MemoryChannel {
     const stored = list.map(r => new StoredRecord(r))
     const before = this.sending
     const mine = before ? before.then(() => this.fill(stored)) : this.fill(stored)
-    // A failure is reported to its sender; the next send checks again.
+    // A failure is reported to the sender that caused it; the next send checks again.
     const settled = mine
       .catch(() => {})
       .then(() => {
@@ -115,7 +114,7 @@ export class MemoryChannel {
   }
 
   /**
-   * Resolves when everything sent so far has been written by every sink, or dead-lettered, and is committed.
+   * Resolves when every sink has written, or the pipeline has dead-lettered, everything sent so far, and it is committed.
    * @throws {PipelineError} `PIPE_CHANNEL`: the pipeline has ended before.
    */
   async flushed(): Promise<void> {
@@ -127,13 +126,13 @@ export class MemoryChannel {
     }
   }
 
-  /** No more will come: the pipeline that reads it ends when it has read everything. */
+  /** No more records will come: the pipeline that reads the channel ends when it has read everything. */
   end(): void {
     this.over = true
     this.wake()
   }
 
-  /** Everything that is in it now and has not been taken. */
+  /** All records in the channel that have not been taken. */
   take(): StoredRecord[] {
     const from = Math.max(this.taken, this.start)
     const news = this.list.slice(from - this.base)
@@ -142,7 +141,10 @@ export class MemoryChannel {
     return news
   }
 
-  /** Takes records as they come. Ends when the pipeline that writes it has ended and everything is taken. @throws what the pipeline failed with. */
+  /**
+   * Takes records as they arrive. Ends when the pipeline that writes to the channel has ended and everything is taken. @throws the error of
+   * that pipeline.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<StoredRecord, void, undefined> {
     for (;;) {
       const at = Math.max(this.taken, this.start)
@@ -159,13 +161,13 @@ export class MemoryChannel {
 
   // For the source and the sink.
 
-  /** Without a limit: for a test that has it all at hand. */
+  /** Without a limit: for tests that hold all records anyway. */
   push(...records: readonly MemoryRecord[]): void {
     for (const record of records) this.list.push(new StoredRecord(record))
     this.wake()
   }
 
-  /** What it holds. */
+  /** Number of records in the channel. */
   get records(): readonly StoredRecord[] {
     return this.head === 0 ? this.list : this.list.slice(this.head)
   }
@@ -174,7 +176,9 @@ export class MemoryChannel {
     return this.over
   }
 
-  /** Records that lie at `from` and behind, up to `limit`. @throws what the pipeline that writes it failed with, once all is read. */
+  /**
+   * Records from offset `from` on, up to `limit`. @throws the error of the pipeline that writes to the channel, after everything is read.
+   */
   read(from: number, limit: number): readonly StoredRecord[] {
     const at = from - this.base
     if (at >= this.list.length && this.failure) throw this.failure
@@ -185,10 +189,10 @@ export class MemoryChannel {
     return this.next - position
   }
 
-  /** @returns where this reader goes on: at `position` when that is of this channel, else behind what it has committed. */
+  /** @returns where this reader continues: at `position` if it belongs to this channel, else after its last commit. */
   attach(reader: string, position: unknown): number {
     if (!this.keeps && this.reader !== undefined && this.reader !== reader)
-      throw new PipelineError('PIPE_CHANNEL', `${this.reader} reads this channel already: give ${reader} a channel of its own`)
+      throw new PipelineError('PIPE_CHANNEL', `${this.reader} already reads this channel: use a separate channel for ${reader}`)
     this.reader = reader
     this.deserted = undefined
     return this.placeOf(reader, position)
@@ -212,7 +216,7 @@ export class MemoryChannel {
     this.wake()
   }
 
-  /** Puts in what a sink writes, as soon as there is room for each record. */
+  /** Adds the records of a sink, as soon as there is room for each. */
   async write(records: readonly MemoryRecord[], signal: AbortSignal): Promise<void> {
     for (const record of records) {
       while (!this.room) {
@@ -224,7 +228,7 @@ export class MemoryChannel {
     }
   }
 
-  /** A pipeline writes to it: when the last one has ended, the channel has. */
+  /** A pipeline writes to the channel: when the last such pipeline ends, the channel ends. */
   addWriter(): void {
     this.writers++
     this.over = false
@@ -250,7 +254,11 @@ export class MemoryChannel {
     for (const record of records) {
       for (;;) {
         if (this.deserted) throw this.deserted
-        if (this.over) throw new PipelineError('PIPE_CHANNEL', 'the channel has been ended: nothing can be sent to it any more')
+        if (this.over)
+          throw new PipelineError(
+            'PIPE_CHANNEL',
+            'the channel has ended and accepts no more records: send before end(), or create another channel',
+          )
         if (this.room) break
         await this.change()
       }
@@ -263,12 +271,12 @@ export class MemoryChannel {
     return this.next - this.start < this.capacity
   }
 
-  /** Offset of the first record that it holds. */
+  /** Offset of the first record in the channel. */
   private get start(): number {
     return this.base + this.head
   }
 
-  /** Offset behind the last one. */
+  /** Offset after the last record. */
   private get next(): number {
     return this.base + this.list.length
   }
@@ -302,19 +310,19 @@ const bytes = (text: Buffer | string | null): Buffer | null => (typeof text === 
 
 const channels = new Map<string, MemoryChannel>()
 
-/** The channel of that name in this process, made on first use. It keeps everything that was ever in it. */
+/** The channel with this name in this process, created at first use. It keeps all records. */
 export function channel(name: string): MemoryChannel {
   let found = channels.get(name)
   if (!found) channels.set(name, (found = new MemoryChannel({ capacity: Number.POSITIVE_INFINITY }, true)))
   return found
 }
 
-/** What an embedding program adds to a step's config: the channel that the name stands for. */
+/** What an embedding program adds to the config of a step: the channel with that name. */
 export interface Given {
   readonly given?: MemoryChannel
 }
 
-/** Forgets a channel; its holders keep its content. */
+/** Removes a channel; code that holds a reference keeps its content. */
 export function removeChannel(name: string): void {
   channels.delete(name)
 }

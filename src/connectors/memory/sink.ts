@@ -7,9 +7,9 @@ export default defineSink<MemorySinkConfig & Given>({
   type: 'memory',
   schema,
   onRedelivery: 'appends',
-  reason: 'a record that is written again is a second record',
+  reason: 'a repeated write adds a second record',
   readsValue: false,
-  check: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
+  check: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'in this process' }],
 
   create({ channel: name, given }) {
     const output = given ?? channel(name)

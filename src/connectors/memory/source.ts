@@ -8,8 +8,8 @@ export default defineSource<MemorySourceConfig & Given>({
   schema,
   replayable: true,
   shares: true,
-  reason: 'a channel keeps its records as long as the process lives',
-  check: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'lives in this process' }],
+  reason: 'a channel keeps its records until the process ends',
+  check: async ({ channel: name }) => [{ what: `channel ${name}`, ok: true, detail: 'in this process' }],
 
   create({ channel: topic, format, batch_size, given }, ctx) {
     const input = given ?? channel(topic)
@@ -19,7 +19,7 @@ export default defineSource<MemorySourceConfig & Given>({
     let next = 0
 
     return {
-      // Room in a channel that has a limit comes with each commit, and `flushed` waits for it.
+      // A channel with a limit frees space with each commit, and `flushed` waits for it.
       commitImmediately: given !== undefined,
 
       async open() {

@@ -1,4 +1,4 @@
-/** How the pipelines of this process, and those of other runners, are doing. */
+/** The status of the pipelines of this process, and of other runners. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunnerStatusSourceConfig } from '../../generated/config-types.ts'
 import { defineSource, Message, type Origin, type CheckResult, type CheckContext } from '../../contract/plugin.ts'
@@ -9,11 +9,12 @@ export default defineSource<RunnerStatusSourceConfig>({
   type: 'runner_status',
   schema,
   replayable: false,
-  reason: 'how things were at a moment that is past cannot be asked again',
+  reason: 'a past status cannot be queried again',
   validateConfig({ every, urls }) {
-    const problems = every > 0 ? [] : [{ path: ['every'], message: 'must be more than 0' }]
+    const problems = every > 0 ? [] : [{ path: ['every'], message: 'must be greater than 0' }]
     for (const url of listOf(urls))
-      if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) problems.push({ path: ['urls'], message: `${url} is no http address` })
+      if (!/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
+        problems.push({ path: ['urls'], message: `${url} must be an http:// or https:// URL` })
     return problems
   },
   check: checkUrls,
@@ -55,17 +56,22 @@ export default defineSource<RunnerStatusSourceConfig>({
   },
 })
 
-/** Does each runner answer? One that is not ready is a runner all the same. */
+/** Checks that each runner answers. A runner that is not ready is healthy enough for the check. */
 async function checkUrls({ urls, timeout }: RunnerStatusSourceConfig, { signal }: CheckContext): Promise<CheckResult[]> {
   const others = listOf(urls)
-  if (others.length === 0) return [{ what: 'pipelines of this process', ok: true, detail: 'are asked without a network' }]
+  if (others.length === 0) return [{ what: 'pipelines of this process', ok: true, detail: 'no network needed' }]
   return Promise.all(
     others.map(async url => {
       const answers = await ask(url, timeout, signal)
       const lost = answers.find(a => a.status === 'unreachable')
       const what = `runner ${url}`
       return lost
-        ? { what, ok: false, detail: lost.problems[0], fix: 'does it run, with metrics.port set, and is the url right?' }
+        ? {
+            what,
+            ok: false,
+            detail: lost.problems[0],
+            fix: 'check that the runner is running, that metrics.port is set, and that the url is correct',
+          }
         : { what, ok: true, detail: answers.map(a => `${a.pipeline}: ${a.status}`).join(', ') }
     }),
   )

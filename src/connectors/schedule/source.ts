@@ -1,4 +1,4 @@
-/** A message at certain times, by interval or cron expression. */
+/** Emits messages at certain times, by interval or cron expression. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ScheduleSourceConfig } from '../../generated/config-types.ts'
 import {
@@ -13,13 +13,13 @@ import {
 } from '../../contract/plugin.ts'
 import { logOnce } from '../../kit/said-once.ts'
 import schema from './source.schema.json' with { type: 'json' }
-import { cronTimes, intervals, type Times } from './times.ts'
+import { cronProblem, cronTimes, intervals, isCron, type Times } from './times.ts'
 
 export default defineSource<ScheduleSourceConfig>({
   type: 'schedule',
   schema,
   replayable: true,
-  reason: 'the times since any moment can be told again',
+  reason: 'the schedule can be computed again from any time',
   validateConfig,
   check: checkSchedule,
   create,
@@ -27,34 +27,33 @@ export default defineSource<ScheduleSourceConfig>({
 
 function validateConfig({ every, cron, timezone, from, until, value }: ScheduleSourceConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
-  if (every === undefined && cron === undefined) problems.push({ path: [], message: 'needs every or cron' })
-  if (every !== undefined && cron !== undefined) problems.push({ path: ['cron'], message: 'every says already when' })
+  if (every === undefined && cron === undefined) problems.push({ path: [], message: 'set every or cron' })
+  if (every !== undefined && cron !== undefined) problems.push({ path: ['cron'], message: 'set either every or cron, not both' })
   if (every !== undefined && timezone !== 'UTC')
     problems.push({
       path: ['timezone'],
-      message:
-        '`timezone` is for `cron`: `every` counts in UTC, so that 1d is midnight there; for midnight in a time zone write cron: "0 0 * * *"',
+      message: '`timezone` needs `cron`: `every` counts in UTC, so 1d is midnight UTC; for midnight in a time zone write cron: "0 0 * * *"',
     })
-  if (every === 0) problems.push({ path: ['every'], message: 'must be more than 0' })
+  if (every === 0) problems.push({ path: ['every'], message: 'must be greater than 0' })
   if (from !== undefined && until !== undefined && time(until) <= time(from))
     problems.push({ path: ['until'], message: 'must be later than from' })
   if (Object.hasOwn(value, 'scheduled_at'))
-    problems.push({ path: ['value', 'scheduled_at'], message: 'every message has a field of this name already' })
+    problems.push({ path: ['value', 'scheduled_at'], message: 'every message already has a field with this name; choose another name' })
   if (cron === undefined) return problems
-  try {
-    cronTimes(cron, timezone)
-  } catch (error) {
-    const { message } = error as Error
-    const zone = /time ?zone/i.test(message)
-    problems.push({ path: [zone ? 'timezone' : 'cron'], message: message.replace(/^\w+: /, '') })
-  }
+  const wrong = cronProblem(cron)
+  if (wrong !== undefined) problems.push({ path: ['cron'], message: wrong })
+  else if (!isCron(cron, timezone))
+    problems.push({
+      path: ['timezone'],
+      message: 'unknown time zone: write an IANA name such as Europe/Paris, UTC, or an offset such as +05:30',
+    })
   return problems
 }
 
-/** Longest sleep, ms: a wall clock may be set meanwhile. */
+/** Longest sleep, ms: the wall clock may be set meanwhile. */
 const MAX_SLEEP = 250
 const BATCH = 500
-/** Missed times are counted one by one up to here. */
+/** Missed times are counted individually up to this number. */
 const COUNTED = 10_000
 
 function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
@@ -70,18 +69,18 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
   )
   const saySkipped = logOnce(ctx.log, ctx.step)
   let times: Times
-  /** Everything up to this time is done with. */
+  /** All times up to this one have been processed. */
   let done = 0
-  /** A first start at `now` must be remembered before anything fires. */
+  /** A first start at `now` must be saved before the first message. */
   let fresh = true
   let starting = true
 
   const next = (): number | undefined => {
     const t = times.next(done)
-    // It would be waited for, and fire, forever.
+    // Otherwise the source would wait for this time, and emit it, forever.
     if (t !== undefined && t <= done)
       throw new Error(
-        `the time after ${new Date(done).toISOString()} is given as ${new Date(t).toISOString()}: the schedule does not move on`,
+        `the schedule gives ${new Date(t).toISOString()} as the time after ${new Date(done).toISOString()}, which is not later`,
       )
     return t !== undefined && t < end ? t : undefined
   }
@@ -93,7 +92,7 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
   const batch = (fire: readonly number[]): Batch => ({ lane, messages: fire.map(make), position: done })
   const make = (t: number): Message => new Message({ scheduled_at: new Date(t).toISOString(), ...value }, key, t, undefined, t, origin)
 
-  /** What is due by now, after the policy; moves `done`. */
+  /** The times that are due now, after `catch_up` is applied; advances `done`. */
   const due = (now: number): number[] => {
     const first = next()
     if (first === undefined || first > now) return []
@@ -108,7 +107,7 @@ function create(config: ScheduleSourceConfig, ctx: SourceContext): Source {
     let missed = silent ? 1 : 0
     for (let t: number | undefined = first; t !== undefined && t < last && missed < COUNTED; t = times.next(t)) missed++
     skipped.inc(missed)
-    if (missed > 0) saySkipped(() => ({ details: { times: missed }, message: 'times of the schedule passed without a message' }))
+    if (missed > 0) saySkipped(() => ({ details: { times: missed }, message: 'scheduled times were skipped without a message' }))
     done = last
     return silent ? [] : [last]
   }
@@ -151,7 +150,7 @@ async function checkSchedule(config: ScheduleSourceConfig): Promise<CheckResult[
   const what = every === undefined ? `schedule ${cron} (${timezone})` : `schedule every ${every / 1000} s`
   const next = timesOf(config).next(Math.max(Date.now(), from === undefined ? 0 : time(from) - 1))
   const over = next === undefined || (until !== undefined && next >= time(until))
-  return [{ what, ok: true, detail: over ? 'is over: nothing comes any more' : `next at ${new Date(next).toISOString()}` }]
+  return [{ what, ok: true, detail: over ? 'no scheduled times left' : `next at ${new Date(next).toISOString()}` }]
 }
 
 const timesOf = ({ every, cron, timezone }: ScheduleSourceConfig): Times =>

@@ -13,15 +13,15 @@ export default defineSource<StdinSourceConfig>({
   schema: withKeys(schema, lines),
   replayable: false,
   shares: true,
-  reason: 'what was read from a pipe is gone from it',
+  reason: 'data from a pipe can be read only once',
   validateConfig: config => validateRecords(config, config.format),
-  check: async () => [{ what: 'standard input', ok: true, detail: 'is there by nature' }],
+  check: async () => [{ what: 'standard input', ok: true, detail: 'always available' }],
   create: (config, ctx) => stdinSource(config, ctx, () => process.stdin),
 })
 
 const LANE = 'stdin'
 
-/** `input` is asked for when the source opens: touching `process.stdin` earlier would keep the process waiting for it. */
+/** `input` is called when the source opens: touching `process.stdin` earlier would keep the process alive. */
 export function stdinSource(config: StdinSourceConfig, ctx: SourceContext, input: () => Readable): Source {
   let stream: Readable | undefined
   let records: Records
@@ -34,7 +34,7 @@ export function stdinSource(config: StdinSourceConfig, ctx: SourceContext, input
   return {
     async open() {
       records = new Records({ ...config, delimiter: delimiterFor(config.delimiter, '') }, LANE, ctx.step, 'stdin')
-      // Line numbers begin again with each run.
+      // Line numbers start again with each run.
       records.generation = randomUUID()
       stream = input()
       await ctx.assign([{ id: LANE, source: ctx.step }])
@@ -63,7 +63,7 @@ export function stdinSource(config: StdinSourceConfig, ctx: SourceContext, input
   }
 }
 
-/** Null: the end. A chunk that arrives after an abort stays in the stream. */
+/** Null: the end of the stream. A chunk that arrives after an abort stays in the stream. */
 async function nextChunk(stream: Readable, signal: AbortSignal, waits: (waiting: boolean) => void): Promise<Buffer | null> {
   for (;;) {
     signal.throwIfAborted()

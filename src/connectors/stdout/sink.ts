@@ -9,9 +9,9 @@ export default defineSink<StdoutSinkConfig>({
   type: 'stdout',
   schema,
   onRedelivery: 'appends',
-  reason: 'a line that is printed again is a second line',
+  reason: 'a repeated write prints a second line',
   readsValue: false,
-  check: async () => [{ what: 'standard output', ok: true, detail: 'is there by nature' }],
+  check: async () => [{ what: 'standard output', ok: true, detail: 'always available' }],
   create: config => stdoutSink(config, () => process.stdout),
 })
 
@@ -26,7 +26,7 @@ export function stdoutSink({ format, envelope }: StdoutSinkConfig, output: () =>
   return {
     async open() {
       stream = output()
-      // Without a listener a reader that goes away (`| head`) would end the process in the middle of whatever it does.
+      // Without a listener, a reader that closes the pipe (`| head`) would end the process at any point.
       stream.on('error', onError)
     },
 
@@ -34,14 +34,14 @@ export function stdoutSink({ format, envelope }: StdoutSinkConfig, output: () =>
       if (messages.length === 0) return
       if (broken) throw failure(broken)
       const text = Buffer.concat(messages.flatMap(m => [asBuffer(line(m)), LF]))
-      // The callback comes when the bytes have left: waiting for it is the back-pressure.
+      // The callback runs when the bytes have been written: waiting for it provides backpressure.
       await new Promise<void>((resolve, reject) => stream.write(text, error => (error ? reject(failure(error)) : resolve())))
     },
 
     healthy: () => broken === undefined,
 
     async close() {
-      // Standard output is the process's, not ours to end. The listener stays while an error may still arrive.
+      // Standard output belongs to the process and stays open. The listener stays as long as an error may arrive.
       if (broken === undefined) stream?.off('error', onError)
     },
   }

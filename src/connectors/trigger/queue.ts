@@ -1,8 +1,8 @@
-/** The file in the state directory where triggers wait, shared by the command and the pipelines of this machine. */
+/** The file of pending triggers in the state directory, shared by the command and the pipelines of this machine. */
 import { openSqlite, type Sqlite, type SqliteKind } from '../../kit/sqlite/sqlite.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 
-/** AUTOINCREMENT: a number is never used twice, though rows are deleted. */
+/** AUTOINCREMENT: a number is never reused, although rows are deleted. */
 const kind: SqliteKind = {
   what: 'trigger file',
   applicationId: 0x52545247,
@@ -44,7 +44,7 @@ export class TriggerQueue {
     return new TriggerQueue(await openSqlite(triggerFile(), kind, 'full'), pipeline, source)
   }
 
-  /** @returns its number, once it is on disk. */
+  /** @returns the number of the trigger, after it is on disk. */
   put(data: string, key: string | null, now: number): Promise<number> {
     return this.db.write(() => {
       const row = this.db
@@ -60,7 +60,7 @@ export class TriggerQueue {
       .all(this.pipeline, this.source, id, limit) as unknown as Trigger[]
   }
 
-  /** Forgets everything up to this number. */
+  /** Deletes all triggers up to this number. */
   async forget(id: number): Promise<void> {
     await this.db.write(() =>
       this.db.prepare('DELETE FROM trigger_request WHERE pipeline = ? AND source = ? AND id <= ?').run(this.pipeline, this.source, id),

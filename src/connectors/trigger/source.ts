@@ -11,10 +11,10 @@ export default defineSource<TriggerSourceConfig>({
   type: 'trigger',
   schema,
   replayable: true,
-  reason: 'a trigger waits in a file until its effect is written',
+  reason: 'a trigger stays in a file until its outputs are written',
   async check() {
     const { triggerFile } = await import('./queue.ts')
-    return [checkWritable(`trigger file ${triggerFile()}`, triggerFile(), 'is there')]
+    return [checkWritable(`trigger file ${triggerFile()}`, triggerFile(), 'exists')]
   },
 
   create({ once }, ctx) {
@@ -68,7 +68,7 @@ function change(queue: TriggerQueue, done: number, signal: AbortSignal): Promise
   const { promise, resolve } = Promise.withResolvers<void>()
   const stop = queue.watch(resolve)
   signal.addEventListener('abort', () => resolve(), { once: true })
-  // It may have come between the look and the watch.
+  // A trigger may have arrived between the query and the start of the watch.
   if (queue.after(done, 1).length > 0) resolve()
   return promise.finally(stop)
 }

@@ -125,11 +125,11 @@ describe('posting', () => {
     const error = await sink.write([message('book-1', 'a'), ...bad, new Message({ rows: 1 })], writeContext()).catch(e => e as BatchError)
     expect(error).toBeInstanceOf(BatchError)
     expect([...(error as BatchError).failed].toSorted(([a], [b]) => a - b).map(([i, e]) => [i, e.message])).toEqual([
-      [1, expect.stringContaining('the key id of a row is missing')],
-      [2, expect.stringContaining('no spreadsheet id')],
-      [3, expect.stringContaining('no such spreadsheet')],
-      [4, expect.stringContaining('has a NUL in it')],
-      [5, expect.stringContaining('401 characters; at most 400')],
+      [1, expect.stringContaining('the key id of a row must be text or a number, not missing')],
+      [2, expect.stringContaining('which is not a spreadsheet id')],
+      [3, expect.stringContaining('correct the spreadsheet id')],
+      [4, expect.stringContaining('contains a NUL character')],
+      [5, expect.stringContaining('401 characters; the maximum is 400')],
       [6, expect.stringContaining('book')],
     ])
     expect(ids()).toEqual(['a'])
@@ -245,9 +245,9 @@ test('the table of posts is reached as every other step reaches the database: wi
   }
 })
 
-test('a key that is compared as text is no number', () => {
+test('the key column is compared as text and cannot be a number', () => {
   expect(sheets.validateConfig!(config({ numbers: ['amount', 'id'] }))).toEqual([
-    { path: ['numbers', 1], message: expect.stringContaining('is the key') },
+    { path: ['numbers', 1], message: expect.stringContaining('the key column') },
   ])
 })
 

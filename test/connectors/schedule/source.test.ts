@@ -74,11 +74,17 @@ describe('schedule', () => {
 
   test('what is wrong with a config', () => {
     const messages = (c: Partial<ScheduleSourceConfig>) => schedule.validateConfig!(config(c)).map(p => `${p.path.join('.')}: ${p.message}`)
-    expect(messages({})).toEqual([': needs every or cron'])
-    expect(messages({ every: 1, cron: '* * * * *' })).toEqual(['cron: every says already when'])
-    expect(messages({ every: 0 })).toEqual(['every: must be more than 0'])
-    expect(messages({ cron: '99 * * * *' })).toEqual(['cron: Invalid value for minute: 99'])
-    expect(messages({ cron: '* * * * *', timezone: 'Mars/Olympus' })).toEqual([expect.stringContaining('timezone: ')])
+    expect(messages({})).toEqual([': set every or cron'])
+    expect(messages({ every: 1, cron: '* * * * *' })).toEqual(['cron: set either every or cron, not both'])
+    expect(messages({ every: 0 })).toEqual(['every: must be greater than 0'])
+    expect(messages({ cron: '99 * * * *' })).toEqual([
+      "cron: '99' is not valid as minute: write *, or values from 0 to 59 such as 5, 1-5 or */5",
+    ])
+    expect(messages({ cron: '0 9 * * 1-8' })).toEqual([expect.stringMatching(/^cron: '1-8' is not valid as day of the week: /)])
+    expect(messages({ cron: '*/5 * * *' })).toEqual([expect.stringMatching(/^cron: must have five fields .* for example "/)])
+    expect(messages({ cron: '* * * * *', timezone: 'Mars/Olympus' })).toEqual([
+      expect.stringMatching(/^timezone: unknown time zone: write an IANA name /),
+    ])
     expect(messages({ every: 1, timezone: 'Europe/Berlin' })).toEqual([expect.stringMatching(/^timezone: .* write cron: "0 0 \* \* \*"$/)])
     expect(messages({ every: 1, from: '5', until: '5' })).toEqual(['until: must be later than from'])
     expect(messages({ every: 1, value: { scheduled_at: 1 } })).toHaveLength(1)
