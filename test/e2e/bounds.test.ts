@@ -54,7 +54,7 @@ sinks: [{ file: { path: /dev/null } }]
     const reply = await fetch(`${url}/json`, { method: 'POST', body: ones })
     expect([reply.status, await reply.text()]).toEqual([
       413,
-      '{"error":{"code":"too_many_rows","message":"the body has more than 100000 elements: send less at a time, or raise limits.messages"}}',
+      '{"error":{"code":"too_many_rows","message":"the body has more than 100000 elements: send fewer rows in one request, or raise limits.messages"}}',
     ])
     expect(await status(`${url}/lines`, '1\n'.repeat(5 * MiB))).toBe(413)
     const peak = peakRss(runner.pid)

@@ -21,13 +21,13 @@ export default defineSink<HttpSinkConfig>({
   onRedelivery: c => (c.method === 'PUT' ? 'idempotent' : 'appends'),
   reason: c =>
     c.method === 'PUT'
-      ? 'a PUT that is sent again changes nothing'
-      : 'a request that is sent again is a second one, unless the service goes by its idempotency key',
+      ? 'a repeated PUT changes nothing'
+      : 'a repeated request counts as a second one, unless the service checks its idempotency key',
   fence: c =>
     c.idempotency_header === ''
-      ? 'may finish the request that it has sent'
-      : `may finish the request that it has sent; its ${c.idempotency_header} is that of the new owner's`,
-  // Only JSON that has been looked at may be put into an array.
+      ? 'may finish a request that it has already sent'
+      : `may finish a request that it has already sent; the new owner sends the same ${c.idempotency_header}`,
+  // Only validated JSON may become part of an array.
   readsValue: c => c.batch !== 'one' || fieldsIn(c.url).length > 0,
   validateConfig,
   preview: c => {
@@ -40,12 +40,13 @@ export default defineSink<HttpSinkConfig>({
 
 function validateConfig(c: HttpSinkConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
-  if (c.bearer !== '' && c.username !== '') problems.push({ path: ['username'], message: 'bearer says already how to sign in' })
-  if (c.password !== '' && c.username === '') problems.push({ path: ['password'], message: 'needs username' })
-  if (c.url.split('?')[1]?.includes('{')) problems.push({ path: ['url'], message: 'fields belong into the path, not behind the ?' })
+  if (c.bearer !== '' && c.username !== '') problems.push({ path: ['username'], message: 'set either bearer or username, not both' })
+  if (c.password !== '' && c.username === '')
+    problems.push({ path: ['password'], message: 'needs username: set username, or remove password' })
+  if (c.url.split('?')[1]?.includes('{')) problems.push({ path: ['url'], message: 'fields are allowed in the path only, not after the ?' })
   for (const name of Object.keys(c.headers)) {
     if (['content-length', 'host', 'transfer-encoding', 'connection'].includes(name.toLowerCase()))
-      problems.push({ path: ['headers', name], message: 'is set by the connection itself' })
+      problems.push({ path: ['headers', name], message: 'is set by the HTTP connection; remove it' })
   }
   return problems
 }
@@ -54,7 +55,7 @@ class HttpSink implements Sink {
   private readonly config: HttpSinkConfig
   private readonly client: Client
   private readonly urlOf: (m: Message) => string
-  /** Of a write that failed halfway: it comes again with the same messages, and those that are through are not sent twice. */
+  /** Outcomes of a write that failed halfway: the same messages are written again, and those already sent are not sent twice. */
   private readonly outcomes = new WeakMap<Message, Error | true>()
 
   constructor(config: HttpSinkConfig, ctx: Context) {
@@ -93,7 +94,7 @@ class HttpSink implements Sink {
     return this.client.problem ?? true
   }
 
-  /** Gives every message of it an outcome. @throws what may pass, or what concerns all. */
+  /** Gives each message of the parcel an outcome. @throws errors that are temporary or affect all messages. */
   private async deliver(parcel: Parcel, signal: AbortSignal): Promise<void> {
     const { items } = parcel
     const { outcomes, client } = this
@@ -102,11 +103,11 @@ class HttpSink implements Sink {
       const rejected = new Map(answer.rejected.map(r => [r.index, r]))
       items.forEach(({ message }, i) => {
         const r = rejected.get(i)
-        outcomes.set(message, r ? new DataError(`refused by ${client.host}: ${r.message}`) : true)
+        outcomes.set(message, r ? new DataError(`rejected by ${client.host}: ${r.message}`) : true)
       })
     } else if (items.length === 1) outcomes.set(items[0].message, new DataError(answer.problem))
     else {
-      // It does not say which: halves find them, and only those die.
+      // The response does not identify the failed messages: splitting in halves finds them, and only those are dead-lettered.
       const middle = items.length >> 1
       await this.deliver({ ...parcel, items: items.slice(0, middle) }, signal)
       await this.deliver({ ...parcel, items: items.slice(middle) }, signal)

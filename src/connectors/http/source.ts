@@ -1,7 +1,7 @@
 /**
- * Rows that are posted. A request goes through one life here: authenticated, received, known or new, cut into rows, read, committed,
- * answered. Its parts are in `source/`; what is left is their order, and what happens when the run ends in between, which is why this file
- * is long.
+ * Receives rows by HTTP POST. This file runs the life of a request: authenticate, receive, check for a repeat, split into rows, read,
+ * commit, answer. The parts are in `source/`; their order, and what happens when the run ends in between, is here, which makes this file
+ * long.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HttpSourceConfig } from '../../generated/config-types.ts'
@@ -41,39 +41,39 @@ export default defineSource<HttpSourceConfig>({
   awaitsCommit: c => c.answer === 'when_written',
   reason: c =>
     (c.answer === 'at_once'
-      ? 'requests are answered before they are written, and what is in memory is lost with the process'
-      : 'a request is kept only in memory, but it is answered after its rows are committed: a sender that repeats what got no 2xx loses nothing') +
+      ? 'requests are answered before they are written, so records in memory are lost if the process ends'
+      : 'a request is kept only in memory, but is answered after its rows are committed: a sender that repeats requests without a 2xx response loses nothing') +
     repeats(c),
   validateConfig,
   check: async c => [
     ...(await checkPort(c)),
     ...(remembers(c) && c.remember === 'disk'
-      ? [checkWritable(`file of answered requests ${requestFile()}`, requestFile(), 'is there')]
+      ? [checkWritable(`file of answered requests ${requestFile()}`, requestFile(), 'exists')]
       : []),
   ],
   create: (config, ctx) => new HttpSource(config, ctx),
 })
 
-/** Messages read at once, a little more when a request has more. */
+/** Messages read at once; a little more when a request has more. */
 const BATCH = 1000
-/** Offsets begin with the time of the start, so that those of two runs differ. */
+/** Offsets start at the time of the start, so that two runs have different offsets. */
 const PER_MS = 1000
 /** ms */
 const CLOSE_GRACE = 1000
-/** Signed requests, where `idempotency_key` does not say. */
+/** For signed requests, unless `idempotency_key` sets it. */
 const REMEMBERED = { ttl: 86_400_000, max: 100_000 }
 
 const knowsReplays = ({ auth }: HttpSourceConfig): boolean => auth.replays === 'answer' && createAuth(auth).scheme !== undefined
 const remembers = (c: HttpSourceConfig): boolean => c.idempotency_key !== undefined || knowsReplays(c)
 
-/** What `explain` says of requests that come twice. */
+/** What `explain` prints about repeated requests. */
 function repeats(c: HttpSourceConfig): string {
   if (!remembers(c)) return ''
   const what = [knowsReplays(c) && 'replays of signed requests', c.idempotency_key && 'repeats of an idempotency key']
     .filter(Boolean)
     .join(' and ')
-  if (c.remember === 'memory') return `; ${what} are known until the process ends, and written again after it`
-  return `; ${what} are known across restarts on this machine, from http-requests.db in the state directory, except of a request whose rows were written and whose answer was not when the process was killed`
+  if (c.remember === 'memory') return `; ${what} are detected until the process ends, and written again after a restart`
+  return `; ${what} are detected across restarts on this machine, from http-requests.db in the state directory; the exception is a request whose process was killed after its rows were written and before it was answered`
 }
 
 function validateConfig(config: HttpSourceConfig): ConfigProblem[] {
@@ -81,15 +81,15 @@ function validateConfig(config: HttpSourceConfig): ConfigProblem[] {
   if (!isLoopback(config.host) && isOpen(config.auth) && !config.allow_unauthenticated) {
     problems.push({
       path: ['host'],
-      message: `${config.host} can be reached by others, and anybody could post: set auth, or allow_unauthenticated: true`,
+      message: `${config.host} is reachable from other machines, and any of them could post: set auth, or allow_unauthenticated: true`,
       suggestion: '127.0.0.1',
     })
   }
-  if (config.field !== undefined && config.format !== 'json') problems.push({ path: ['field'], message: 'is for format: json' })
+  if (config.field !== undefined && config.format !== 'json') problems.push({ path: ['field'], message: 'needs format: json' })
   if (config.key !== undefined && (config.format === 'text' || config.format === 'bytes'))
-    problems.push({ path: ['key'], message: `format: ${config.format} has no fields; key_header can give a key` })
+    problems.push({ path: ['key'], message: `format: ${config.format} has no fields; use key_header instead` })
   if (config.key !== undefined && config.key_header !== undefined)
-    problems.push({ path: ['key_header'], message: 'key says already where the key comes from' })
+    problems.push({ path: ['key_header'], message: 'set either key or key_header, not both' })
   return problems
 }
 
@@ -103,9 +103,9 @@ class HttpSource implements Source {
   private readonly intake: Intake
   private readonly auth: ReturnType<typeof createAuth>
   private readonly idempotentRequests: IdempotentRequests | undefined
-  /** By what was signed. */
+  /** By signed content. */
   private readonly replays: IdempotentRequests | undefined
-  /** What outlives the process: name and ttl (ms) of each. */
+  /** Kept across processes: the name and ttl (ms) of each. */
   private readonly stores: [requests: IdempotentRequests, name: string, ttl: number][] = []
   private journal: RequestJournal | undefined
   private readonly refusals: RefusalLog
@@ -133,13 +133,13 @@ class HttpSource implements Source {
     if (scheme && config.auth.replays === 'answer') {
       const { ttl, max } = idempotency ?? REMEMBERED
       const keep = tolerance === undefined ? undefined : 2 * tolerance + 1000
-      // With a time in what is signed nothing older than that gets this far; only an id of the sender's own is worth more.
+      // If a time is signed, an older request does not get this far; only an id of the sender needs to be remembered longer.
       const remembered = Math.max(keep ?? 0, keep === undefined || scheme.idHeader ? ttl : 0)
       this.replays = new IdempotentRequests({ ttl: remembered, max, keep, onForgotten: replayForgotten(ctx) })
       this.stores.push([this.replays, 'signed', remembered])
     }
     this.refusals = new RefusalLog(ctx, config.path)
-    // Dry runs and backfills commit nothing, so a request cannot wait for the commit.
+    // Dry runs and backfills do not commit, so a request cannot wait for the commit.
     this.commitImmediately = config.answer === 'when_written' && ctx.range === undefined
     this.intake = new Intake({ messages: config.max_pending, bytes: config.max_pending_bytes }, !this.commitImmediately)
     if (this.commitImmediately) this.reject = rejections => this.intake.reject(rejections)
@@ -162,7 +162,7 @@ class HttpSource implements Source {
     }
     this.attachment = await attach(host, port, [{ methods, path, owner, handle, access, rejected }], {
       what: owner,
-      advice: 'Set its port to a free one.',
+      advice: 'Set port to a free one.',
     })
     this.gauge()
   }
@@ -211,7 +211,7 @@ class HttpSource implements Source {
   async close(): Promise<void> {
     this.drain()
     this.intake.abandon()
-    // Answers leave before their connections do; a sender in the middle of its body is not waited for long.
+    // Responses are sent before their connections close; a sender in the middle of its body gets only a short time.
     const late = Promise.withResolvers<void>()
     const timer = setTimeout(late.resolve, CLOSE_GRACE)
     await Promise.race([Promise.allSettled(this.answering), late.promise])
@@ -239,7 +239,7 @@ class HttpSource implements Source {
     return answered.finally(() => this.answering.delete(answered))
   }
 
-  /** Undefined: the sender went away before its request was whole. */
+  /** Undefined: the sender disconnected before its request was complete. */
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<Answer | undefined> {
     const { config, auth, intake, ctx } = this
     const { headers } = request
@@ -248,7 +248,7 @@ class HttpSource implements Source {
     if (early !== undefined) return this.unauthorized(early, request)
     const encoding = headers['content-encoding']
     if (encoding !== undefined && encoding !== 'identity')
-      return rejectionAnswer(415, 'encoding', `send the body as it is, not as ${encoding}`)
+      return rejectionAnswer(415, 'encoding', `send the body without content-encoding, not as ${encoding}`)
     const body = await receive(request, response, this.receiving, {
       max: config.max_body,
       room: (bytes, bodies) => intake.receives(bytes, bodies),
@@ -260,9 +260,9 @@ class HttpSource implements Source {
 
     const { idempotency, idempotentRequests, replays } = this
     const header = idempotency && headers[idempotency.header]
-    if (idempotency?.required && !header) return rejectionAnswer(400, 'no_idempotency_key', `the header ${idempotency.header} is missing`)
+    if (idempotency?.required && !header) return rejectionAnswer(400, 'no_idempotency_key', `header ${idempotency.header} is missing`)
     const key = typeof header === 'string' && header !== '' ? header : undefined
-    // A header that is not signed may differ from one copy of a request to the next: what is signed is looked at first.
+    // A header that is not signed may differ between copies of a request, so the signed content is checked first.
     const take = (): Promise<Answer> => this.once(idempotentRequests, key, body, () => this.take(body, request))
     if (signed === undefined || !replays) return this.inTime(take())
     return this.inTime(this.once(replays, signed, body, take, () => this.refusals.replay(request)))
@@ -280,9 +280,13 @@ class HttpSource implements Source {
     if (repeated) {
       onRepeat?.()
       this.ctx.metrics
-        .counter('http_repeated_requests_total', 'Requests answered by an earlier one of the same idempotency key or signature', {
-          path: this.config.path,
-        })
+        .counter(
+          'http_repeated_requests_total',
+          'Requests answered with the response of an earlier request with the same idempotency key or signature',
+          {
+            path: this.config.path,
+          },
+        )
         .inc()
     }
     return outcome
@@ -294,7 +298,7 @@ class HttpSource implements Source {
     return rejectionAnswer(401, 'unauthorized', failure.message, {}, challenge)
   }
 
-  /** Resolves when the rows are committed, or the body is refused. */
+  /** Resolves when the rows are committed, or the body is rejected. */
   private async take(body: Buffer, request: IncomingMessage): Promise<Answer> {
     const { config, intake, ctx } = this
     let rows: Buffer[]
@@ -304,7 +308,11 @@ class HttpSource implements Source {
       counts = config.count === undefined ? undefined : countsOf(rows, config.count, ctx.depth)
     } catch (error) {
       if (error instanceof TooManyElementsError)
-        return rejectionAnswer(413, 'too_many_rows', `the body has ${error.message}: send less at a time, or raise limits.messages`)
+        return rejectionAnswer(
+          413,
+          'too_many_rows',
+          `the body has ${error.message}: send fewer rows in one request, or raise limits.messages`,
+        )
       if (error instanceof JsonError) {
         const { line, column, offset, message } = error
         return rejectionAnswer(400, 'not_json', `the body is not JSON: ${message} (line ${line}, column ${column})`, {
@@ -316,7 +324,7 @@ class HttpSource implements Source {
       if (error instanceof DecodeError) return rejectionAnswer(400, 'no_rows', error.message)
       throw error
     }
-    if (!intake.fits(rows.length)) return busy('too much is waiting to be written')
+    if (!intake.fits(rows.length)) return busy('too many requests are waiting to be written: retry later')
     const facts = {
       time: ctx.clock.now(),
       key: this.keyOf(request),
@@ -357,7 +365,7 @@ class HttpSource implements Source {
 
   private count(status: number): void {
     const labels = { path: this.config.path, status: String(status) }
-    this.ctx.metrics.counter('http_requests_total', 'Requests, by what they were answered', labels).inc()
+    this.ctx.metrics.counter('http_requests_total', 'Requests, by response status', labels).inc()
   }
 
   private gauge(): void {
@@ -367,7 +375,7 @@ class HttpSource implements Source {
   }
 }
 
-/** Counts, and logs the first time. */
+/** Counts each call, and logs the first. */
 function countOnce(ctx: SourceContext, name: string, help: string, loss?: string): (message: string, details?: object) => void {
   const count = ctx.metrics.counter(name, help, { step: ctx.step }, loss)
   const say = logOnce(ctx.log, ctx.step)
@@ -386,7 +394,7 @@ function answerForgotten(ctx: SourceContext): () => void {
   )
   return () =>
     say(
-      'forgot the answer to an idempotency key before its ttl, because idempotency_key.max answers or 16 MiB of them are remembered: a repeat of that request would be written again; raise max or shorten ttl',
+      'removed the response for an idempotency key before its ttl, because idempotency_key.max responses or 16 MiB of them are stored: a repeat of that request would be written again; raise max or shorten ttl',
     )
 }
 
@@ -394,12 +402,12 @@ function replayForgotten(ctx: SourceContext): () => void {
   const say = countOnce(
     ctx,
     'runner_http_replays_forgotten_total',
-    'Signed requests forgotten while a copy of them would be let in',
+    'Signed requests forgotten while a replay of them would still be accepted',
     'forgotten_requests',
   )
   return () =>
     say(
-      'forgot a signed request while a copy of it would be let in, because idempotency_key.max requests (100,000 by default) or 16 MiB of answers are remembered: a replay of that request would be written again; set idempotency_key with a higher max or a shorter ttl',
+      'forgot a signed request while a replay of it would still be accepted, because idempotency_key.max requests (100,000 by default) or 16 MiB of responses are stored: the replay would be written again; set idempotency_key with a higher max or a shorter ttl',
     )
 }
 
@@ -407,6 +415,6 @@ function notKept(ctx: SourceContext): (error: Error) => void {
   const say = countOnce(ctx, 'runner_http_journal_errors_total', 'Writes of answered requests to the state directory that failed')
   return error =>
     say(
-      `could not keep which requests were answered: ${error.message}; after a restart repeats and replays of them would be written again, unless a later write succeeds`,
+      `could not store the answered requests: ${error.message}; after a restart, repeats and replays of them would be written again, unless a later write succeeds`,
     )
 }

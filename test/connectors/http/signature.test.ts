@@ -217,19 +217,19 @@ test('headers are signed as the bytes they came as', async () => {
 test.each<[string, Omit<SignatureOptions, 'tolerance'>, string, RegExp]>([
   ['no secret', { scheme: 'github', secrets: ['', ''] }, 'secrets', /all secrets are empty/],
   ['a weak secret', { scheme: 'svix', secrets: ['whsec_c2hvcnQ='] }, '0', /at least 16 bytes/],
-  ['no header', { scheme: 'hmac', secrets: ['k'] }, 'header', /needs the header that has the signature/],
-  ['a prefix with a named scheme', { scheme: 'slack', secrets: ['k'], prefix: 'v1=' }, 'prefix', /scheme: slack sets it/],
+  ['no header', { scheme: 'hmac', secrets: ['k'] }, 'header', /needs the name of the signature header/],
+  ['a prefix with a named scheme', { scheme: 'slack', secrets: ['k'], prefix: 'v1=' }, 'prefix', /is defined by scheme: slack/],
   [
     'a time that is not signed',
     { scheme: 'hmac', secrets: ['k'], header: 'x', timestamp_header: 't' },
     'timestamp_header',
-    /not signed proves nothing/,
+    /not signed can be forged: include it in signed/,
   ],
   [
     'a time outside the text',
     { scheme: 'hmac', secrets: ['k'], header: 'x', timestamp_header: 't', signed: '{body}' },
     'signed',
-    /anybody could change it/,
+    /is not signed and could be forged/,
   ],
   ['a time from nowhere', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: '{timestamp}{body}' }, 'signed', /needs timestamp_header/],
   ['no body', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: 'body' }, 'signed', /\{body\} exactly once/],

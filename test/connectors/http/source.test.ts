@@ -62,7 +62,7 @@ describe('bodies', () => {
     ])
     expect(await h.post('[1]')).toMatchObject({
       status: 400,
-      body: { error: { code: 'no_rows', message: 'the body has no array at data.rows' } },
+      body: { error: { code: 'no_rows', message: 'the body must have an array at data.rows' } },
     })
   })
 
@@ -112,7 +112,7 @@ describe('bodies', () => {
         accepted: 2,
         rejected: [
           { index: 1, step: 'in', code: 'decode', message: 'malformed JSON at column 7: expected a value' },
-          { index: 2, step: 'in', code: 'data', message: 'id is the key and must be a string or a whole number, not missing' },
+          { index: 2, step: 'in', code: 'data', message: 'id is the key: it must be text or a whole number, not missing' },
         ],
       },
     })
@@ -277,7 +277,7 @@ describe('idempotency key', () => {
     const config = { idempotency_key: { ...idempotency_key, max: 1 } }
     const h = await hook({ config, log: line => lines.push(line) })
     for (const key of ['a', 'b', 'c']) await h.post('{"v":1}', { 'idempotency-key': key })
-    expect(lines.filter(l => /forgot the answer to an idempotency key.*raise max or shorten ttl/.test(l))).toHaveLength(1)
+    expect(lines.filter(l => /removed the response for an idempotency key.*raise max or shorten ttl/.test(l))).toHaveLength(1)
   })
 
   test('messages carry it, with the index of the row', async () => {
@@ -356,7 +356,7 @@ describe('signed requests', () => {
     const h = await hook({ config: { auth: github }, log: line => lines.push(line) })
     const good = await githubSign('s3cret', '1')
     const bad = await githubSign('another', '1')
-    expect(await h.post('1')).toMatchObject({ status: 401, body: { error: { message: 'the header x-hub-signature-256 is missing' } } })
+    expect(await h.post('1')).toMatchObject({ status: 401, body: { error: { message: 'header x-hub-signature-256 is missing' } } })
     for (let i = 0; i < 3; i++) expect(await h.post('1', { 'x-hub-signature-256': bad })).toMatchObject({ status: 401 })
     expect(await h.post('1', { 'x-hub-signature-256': 'sha256=abc' })).toMatchObject({ status: 401 })
     expect(h.counter('http_auth_failures_total', { reason: 'missing_header' })).toBe(1)
@@ -444,7 +444,7 @@ describe('after a restart', () => {
     const [port] = await freePorts(1)
     process.env.RUNNER_STATE_DIR = stateDir
     const made = source.create(sourceConfig({ port, auth: github }), fakeSourceContext('http') as never)
-    await expect(made.open!(new AbortController().signal)).rejects.toThrow(/set RUNNER_STATE_DIR .* or remember: memory/)
+    await expect(made.open!(new AbortController().signal)).rejects.toThrow(/set RUNNER_STATE_DIR .* or set remember: memory/)
   })
 
   test('a write that fails is logged once and counted, and the next one has it', async () => {
@@ -454,7 +454,7 @@ describe('after a restart', () => {
     const file = new DatabaseSync(join(stateDir, 'http-requests.db'))
     file.exec(`CREATE TRIGGER full BEFORE INSERT ON request BEGIN SELECT RAISE(FAIL, 'no room'); END`)
     for (const body of ['1', '2']) expect(await first.post(body, await signed(body))).toMatchObject({ status: 200 })
-    expect(lines.filter(l => /could not keep which requests were answered: no room/.test(l))).toHaveLength(1)
+    expect(lines.filter(l => /could not store the answered requests: no room/.test(l))).toHaveLength(1)
     expect(first.counter('runner_http_journal_errors_total')).toBe(2)
     file.exec('DROP TRIGGER full')
     await first.post('3', await signed('3'))
@@ -486,7 +486,9 @@ describe('after a restart', () => {
     const config: PartialConfig = { auth: github, idempotency_key: { ...idempotency_key, max: 2 } }
     const h = await hook({ stateDir, config, log: line => lines.push(line) })
     for (const body of ['1', '2', '3', '4', '5']) await h.post(body, await signed(body))
-    expect(lines.filter(l => /forgot a signed request.*a replay of that request would be written again/.test(l))).toHaveLength(1)
+    expect(
+      lines.filter(l => /forgot a signed request.*a replay of it would still be accepted.*the replay would be written again/.test(l)),
+    ).toHaveLength(1)
     expect(h.counter('runner_http_replays_forgotten_total')).toBe(3)
     expect(kept(stateDir)).toBe(2)
   })
@@ -495,9 +497,9 @@ describe('after a restart', () => {
     const reason = (config: PartialConfig): string =>
       (source.reason as (c: HttpSourceConfig) => string)(sourceConfig({ port: 1, ...config }))
     expect(reason({})).not.toMatch(/known/)
-    expect(reason({ auth: github })).toMatch(/replays of signed requests are known across restarts on this machine/)
+    expect(reason({ auth: github })).toMatch(/replays of signed requests are detected across restarts on this machine/)
     expect(reason({ auth: github, idempotency_key, remember: 'memory' })).toMatch(
-      /replays of signed requests and repeats of an idempotency key are known until the process ends/,
+      /replays of signed requests and repeats of an idempotency key are detected until the process ends/,
     )
     expect(reason({ auth: { ...github, replays: 'accept' } })).not.toMatch(/known/)
   })

@@ -10,7 +10,7 @@ export function checkHost({ url }: HttpSinkConfig, { signal }: CheckContext): Pr
   const { protocol, hostname, port, host } = new URL(url.replaceAll(/[{}]/g, '_'))
   const what = `connection to ${host}`
   const proxy = proxyOf(protocol)
-  // A network with a proxy has no other way out.
+  // On a network with a proxy, the proxy may be the only way out.
   if (proxy?.used) return Promise.resolve([{ what, ok: true, detail: `not checked: requests go through ${proxy.name}` }])
   const unused = proxy && `; ${proxy.name} is set but not used: to use it, set NODE_USE_ENV_PROXY=1`
   return new Promise(resolve => {
@@ -18,7 +18,7 @@ export function checkHost({ url }: HttpSinkConfig, { signal }: CheckContext): Pr
     const name = hostname.replace(/^\[|\]$/g, '')
     const address = { host: name, port: Number(port) || (secure ? 443 : 80), timeout: 5000 }
     const socket = secure ? connectTls({ ...address, servername: isIP(name) === 0 ? name : '' }) : connect(address)
-    const end = (ok: boolean, detail?: string, fix = `see that ${host} is up, or correct url${unused ?? ''}`): void => {
+    const end = (ok: boolean, detail?: string, fix = `check that ${host} is running, or correct url${unused ?? ''}`): void => {
       socket.destroy()
       resolve([{ what, ok, detail, ...(!ok && { fix }) }])
     }
@@ -28,16 +28,16 @@ export function checkHost({ url }: HttpSinkConfig, { signal }: CheckContext): Pr
       const failure = secure ? tlsFailure(error, TLS_ADVICE) : undefined
       end(false, failure?.what ?? error.code ?? error.message, failure?.fix)
     })
-    signal.addEventListener('abort', () => end(false, 'given up'), { once: true })
+    signal.addEventListener('abort', () => end(false, 'canceled'), { once: true })
   })
 }
 
-/** The environment's proxy for a protocol, and whether Node's fetch heeds it. */
+/** The proxy that the environment sets for a protocol, and whether Node's fetch uses it. */
 function proxyOf(protocol: string, env = process.env): { readonly name: string; readonly used: boolean } | undefined {
   const names = protocol === 'https:' ? ['https_proxy', 'HTTPS_PROXY'] : ['http_proxy', 'HTTP_PROXY']
   const name = names.find(n => (env[n] ?? '') !== '')
   if (name === undefined) return undefined
   const asked = env.NODE_USE_ENV_PROXY === '1' || (env.NODE_OPTIONS ?? '').includes('--use-env-proxy')
-  // Older versions of Node.js do not know the setting.
+  // Older versions of Node.js do not support the setting.
   return { name, used: asked && process.allowedNodeEnvironmentFlags.has('--use-env-proxy') }
 }

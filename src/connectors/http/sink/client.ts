@@ -12,28 +12,28 @@ export interface Rejected {
 }
 
 export type Outcome =
-  /** Taken, but for the rows that are named. */
+  /** Accepted, except the listed rows. */
   | { readonly ok: true; readonly rejected: readonly Rejected[] }
-  /** Refused as a whole, for good. */
+  /** Rejected as a whole, permanently. */
   | { readonly ok: false; readonly problem: string }
 
-/** Bytes of an answer that are looked at. */
+/** Bytes of a response that are evaluated. */
 const ANSWER_BYTES = 4 * 1024 * 1024
-/** What an error message shows of it. */
+/** Characters of the response in an error message. */
 const SHOWN = 300
-/** A service may ask for more; then it is asked again after so long, ms. */
+/** Upper limit for the delay that a service may request, ms. */
 const MAX_PAUSE = 300_000
 
 export class Client {
   readonly host: string
-  /** Why the service is away, by its last answer. */
+  /** Why the service is unavailable, from its last response. */
   problem: string | undefined
   private readonly config: HttpSinkConfig
   private readonly ctx: Context
   private readonly headers: Record<string, string>
   private readonly recordStatuses: ReadonlySet<number>
   private readonly secure: boolean
-  /** The service has answered: the address is right. */
+  /** The service has responded, so the address is right. */
   private answered = false
   /** Epoch ms before which the service accepts no requests. */
   private pausedUntil = 0
@@ -53,7 +53,7 @@ export class Client {
     }
   }
 
-  /** @throws {ConnectionError} when trying again may help, {EnvironmentError} when every message would fare the same. */
+  /** @throws {ConnectionError} when a retry may succeed, {EnvironmentError} when every message would fail in the same way. */
   async send(parcel: Parcel, signal: AbortSignal): Promise<Outcome> {
     await this.pause(signal)
     const { config, host } = this
@@ -74,7 +74,7 @@ export class Client {
       text = await read(response)
       if (status >= 300 && status < 400)
         throw new EnvironmentError(
-          `${host} answers ${status} and points to ${response.headers.get('location') ?? 'nowhere'}: set url to where it is`,
+          `${host} redirects (${status}) to ${response.headers.get('location') ?? 'an unknown location'}: set url to the new location`,
         )
     } catch (error) {
       if (error instanceof EnvironmentError || signal.aborted) throw error
@@ -125,11 +125,11 @@ export class Client {
   }
 
   private count(status: string): void {
-    this.ctx.metrics.counter('http_sent_total', 'Requests of a sink, by what the service answered', { host: this.host, status }).inc()
+    this.ctx.metrics.counter('http_sent_total', 'Requests of a sink, by response status of the service', { host: this.host, status }).inc()
   }
 }
 
-/** Rows that the service names, as an `http` source does; undefined: it does not. */
+/** The rejected rows that the service lists, as an `http` source does; undefined if it lists none. */
 function rejectedRows(text: string, rows: number): Rejected[] | undefined {
   let answer: unknown
   try {
@@ -144,11 +144,11 @@ function rejectedRows(text: string, rows: number): Rejected[] | undefined {
   if (!fits || accepted + new Set(list.map(r => r.index)).size !== rows) return undefined
   return list.map(r => ({
     index: r.index as number,
-    message: typeof r.message === 'string' ? r.message.slice(0, SHOWN) : 'no reason given',
+    message: typeof r.message === 'string' ? r.message.slice(0, SHOWN) : 'the service gave no reason',
   }))
 }
 
-/** Reads to the end, so that the connection can be used again. */
+/** Reads to the end, so that the connection can be reused. */
 async function read(response: Response): Promise<string> {
   const chunks: Uint8Array[] = []
   let size = 0
@@ -171,5 +171,5 @@ function reason(error: Error, timeout: number): string {
   if (error.name === 'TimeoutError') return `no answer within ${timeout} ms`
   const cause = error.cause as (Error & { code?: string }) | undefined
   // fetch turns a 407 into an error without a code or a message.
-  return cause?.code ?? (cause?.message || 'no usable response; a proxy that requires a login (407) looks like this')
+  return cause?.code ?? (cause?.message || 'no usable response; a possible cause is a proxy that requires a login (407)')
 }

@@ -1,11 +1,11 @@
-/** Messages as requests: what goes together, and under which idempotency key. */
+/** Groups messages into requests and assigns idempotency keys. */
 import { createHash } from 'node:crypto'
 import { DataError, laneOffset, type Message, type ResultId } from '../../../contract/plugin.ts'
 
 export interface Item {
   readonly message: Message
   readonly body: Buffer
-  /** Where it lies in the source, or which result it is, as `positionsOf` writes it; undefined: it has neither. */
+  /** The position in the source, or the identity of a result, as `positionsOf` writes it; undefined if the message has neither. */
   readonly position: string | undefined
 }
 
@@ -21,8 +21,8 @@ export interface ParcelOptions {
 }
 
 /**
- * `lane@generation/offset`, of the result of a step over many records `lane@generation/step/key/start-end`, each part percent-encoded; of
- * several messages made of one record the later ones are numbered.
+ * `lane@generation/offset`; for the result of a step over many records, `lane@generation/step/key/start-end`. Each part is percent-encoded.
+ * If several messages are made from one record, the later ones are numbered.
  */
 export function positionsOf(messages: readonly Message[], lane: string): (string | undefined)[] {
   const seen = new Map<string, number>()
@@ -38,7 +38,7 @@ export function positionsOf(messages: readonly Message[], lane: string): (string
   })
 }
 
-/** A record's place in the lane that is read: behind a link that is not its source's offset, which several lanes have. */
+/** The position of a record in the lane that is read. After a link this differs from the offset in the source, which several lanes have. */
 function placeOf(m: Message): string | undefined {
   const offset = laneOffset(m)
   if (offset >= 0) return String(offset)
@@ -50,19 +50,19 @@ function resultText({ step, key, start, end, pane = 0 }: ResultId): string {
 }
 
 /**
- * The idempotency key of a request: who sends it, the source positions in it, and a hash of its body. Equal keys have equal bodies,
- * whatever was lost or rewritten at the source. Undefined: a message has no source position.
+ * The idempotency key of a request: the sender, the source positions in it, and a hash of its body. Equal keys always have equal bodies,
+ * even if data was lost or rewritten at the source. Undefined: a message has no source position.
  */
 export function idempotencyKey(sender: string, items: readonly Item[], body: Buffer): string | undefined {
   const [first, last] = [items[0].position, items.at(-1)!.position]
   if (first === undefined || last === undefined) return undefined
   const hash = createHash('sha256').update(body).digest('base64url').slice(0, 16)
   const key = `${sender}/${items.length === 1 ? first : `${first}..${last}`}:${hash}`
-  // Longer ones are refused by some services: Stripe's limit is 255.
+  // Some services reject longer keys: the limit of Stripe is 255.
   return key.length <= 255 ? key : `${createHash('sha256').update(key).digest('base64url')}:${hash}`
 }
 
-/** In order, by URL. Messages with an outcome are left out; those that cannot be sent get theirs here. */
+/** In order, by URL. Skips messages that have an outcome; messages that cannot be sent get theirs here. */
 export function parcels(
   messages: readonly Message[],
   positions: readonly (string | undefined)[],
@@ -95,14 +95,14 @@ export function parcels(
   return list
 }
 
-/** @throws {DataError} for what has no place in such a request. */
+/** @throws {DataError} for a message that such a request cannot contain. */
 export function encode(message: Message, batch: ParcelOptions['batch']): Buffer {
   const data = message.encode()
   if (data === null) throw new DataError('a tombstone has no body to send')
   if (batch === 'one') return typeof data === 'string' ? Buffer.from(data) : data
   if (typeof data === 'string') return Buffer.from(message.origin?.format === 'text' ? JSON.stringify(data) : data)
   const format = message.origin?.format
-  if (message.changed || format === 'bytes') throw new DataError('bytes have no place in JSON')
+  if (message.changed || format === 'bytes') throw new DataError('bytes cannot be sent as JSON')
   if (format === 'text') return Buffer.from(JSON.stringify(data.toString()))
   return batch === 'ndjson' ? oneLine(data) : data
 }
@@ -122,7 +122,7 @@ export function bodyOf(items: readonly Item[], batch: ParcelOptions['batch']): B
 const COMMA = Buffer.from(',')
 const NEWLINE = Buffer.from('\n')
 
-/** In valid JSON, line breaks are only between tokens. */
+/** In valid JSON, line breaks occur only between tokens. */
 function oneLine(json: Buffer): Buffer {
   if (!json.includes(0x0a) && !json.includes(0x0d)) return json
   return Buffer.from(json.map(c => (c === 0x0a || c === 0x0d ? 0x20 : c)))

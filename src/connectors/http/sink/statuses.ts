@@ -1,4 +1,4 @@
-/** What the status of a response that is not 2xx means. */
+/** The meaning of a response status other than 2xx. */
 import type { HttpSinkConfig } from '../../../generated/config-types.ts'
 import { fieldsIn } from './url.ts'
 
@@ -11,13 +11,13 @@ export type Meaning =
   | 'configuration'
 
 const RECORD = [400, 409, 410, 413, 422]
-/** With fields of the record in the URL, the resource that is missing, or the URL that is too long, is the record's. */
+/** If the URL contains fields of the record, a missing resource or a URL that is too long is a fault of the record. */
 const RECORD_IN_URL = [404, 414]
 const LATER = new Set([408, 425, 429])
-/** The server cannot do what the method or the protocol asks for; time does not change that. */
+/** The server does not support the method or the protocol; a retry does not change that. */
 const NEVER = new Set([501, 505])
 
-/** In the body of a 400 by nginx, Apache, Go and Tomcat for a plain request on a TLS port: not the record's fault. */
+/** In the body of a 400 that nginx, Apache, Go or Tomcat returns for a plain request on a TLS port: not a fault of the record. */
 export const EXPECTS_TLS =
   /plain HTTP request was sent to HTTPS port|speaking plain HTTP to an SSL-enabled server port|HTTP request to an HTTPS server|requires TLS/i
 
@@ -30,14 +30,14 @@ export function meaningOf(status: number, records: ReadonlySet<number>): Meaning
   return LATER.has(status) || (status >= 500 && !NEVER.has(status)) ? 'later' : 'configuration'
 }
 
-/** What to change, and how to have such records dead-lettered instead. */
+/** The fix, and how to dead-letter such records instead. */
 export function adviceFor(status: number, { url, method }: Pick<HttpSinkConfig, 'url' | 'method'>): string {
   const path = url.replace(/^https?:\/\/[^/]*/, '').replace(/\?.*$/, '') || '/'
   const cause =
     status === 401 || status === 403 || status === 407
       ? 'Check bearer, username, password and headers.'
       : status === 404
-        ? `Check url: the service does not know the path ${path}.`
+        ? `Check url: the service has no resource at path ${path}.`
         : status === 405 || status === 501
           ? `Check method and url: the service does not accept ${method} at ${path}.`
           : status === 406 || status === 415

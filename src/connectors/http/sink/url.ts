@@ -7,7 +7,7 @@ const FIELD = /\{([^{}]*)\}/
 
 export const fieldsIn = (url: string): string[] => [...url.matchAll(new RegExp(FIELD, 'g'))].map(m => m[1])
 
-/** @throws {DataError} when a field is missing or could lead somewhere else. */
+/** @throws {DataError} when a field is missing or could lead to another path. */
 export function urlMaker(template: string): (m: Message) => string {
   const parts = template.split(new RegExp(FIELD, 'g'))
   if (parts.length === 1) return () => template
@@ -20,9 +20,9 @@ function segment(field: string): (m: Message) => string {
   return m => {
     const value = get(m.value)
     const text = keyText(value) ?? ''
-    // `..` survives encoding and would climb up.
+    // `..` is not changed by encoding and would lead to the parent folder.
     if (text === '' || !text.isWellFormed() || text === '.' || text === '..')
-      throw new DataError(`${field} is part of the URL and can't be ${show(value)}`)
+      throw new DataError(`${field} is part of the URL and must be text or a number, not ${show(value)}`)
     return encodeURIComponent(text)
   }
 }

@@ -1,4 +1,4 @@
-/** What a request is answered with. */
+/** Responses to requests. */
 import type { ServerResponse } from 'node:http'
 
 export interface Answer {
@@ -26,20 +26,20 @@ export function rejectionAnswer(
   return { status, body: JSON.stringify({ error: { code, message, ...details } }), headers }
 }
 
-/** Nothing of it was taken: the same request may be sent again. */
+/** Nothing was accepted: the same request may be sent again. */
 export const busy = (message: string): Answer => rejectionAnswer(503, 'busy', message, {}, { 'retry-after': '1' })
 export const stopping = (): Answer =>
   rejectionAnswer(
     503,
     'stopping',
-    'the server is stopping; nothing of this request was taken',
+    'the server is stopping and accepted nothing of this request: retry later',
     {},
     { 'retry-after': '1', connection: 'close' },
   )
 export const unknown = (message: string): Answer =>
-  rejectionAnswer(504, 'outcome_unknown', `${message}; it may be written or not: send it again`, {}, { 'retry-after': '1' })
+  rejectionAnswer(504, 'outcome_unknown', `${message}; the outcome is unknown: send the request again`, {}, { 'retry-after': '1' })
 
-/** Resolves when the response is sent, or the client is gone. */
+/** Resolves when the response is sent, or the client has disconnected. */
 export function send(response: ServerResponse, { status, body, headers }: Answer, close = false): Promise<void> {
   return new Promise(resolve => {
     if (response.destroyed || response.writableEnded) return resolve()

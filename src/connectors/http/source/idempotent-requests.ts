@@ -1,20 +1,22 @@
-/** Requests by a key: a repeat of a finished one gets its answer, a repeat of one on its way waits for it. */
+/** Requests by key: a repeat of a finished request gets its response, a repeat of a request in progress waits for it. */
 import { createHash } from 'node:crypto'
 import { type Answer, busy, rejectionAnswer } from './answer.ts'
 import type { FinishedRequest } from './request-journal.ts'
 
 export interface IdempotencyOptions {
-  /** ms that an answer is remembered. */
+  /** How long a response is remembered, ms. */
   readonly ttl: number
-  /** Answers remembered; the oldest go first. */
+  /** Number of responses remembered; the oldest are removed first. */
   readonly max: number
-  /** ms within which no request may be forgotten, however many there are: above `HARD_MAX` new ones are turned away instead. Default: none. */
+  /**
+   * No request may be forgotten within this time (ms), however many there are: above `HARD_MAX` new requests are rejected. Default: none.
+   */
   readonly keep?: number
-  /** An answer went before its `ttl`. */
+  /** A response was removed before its `ttl`. */
   readonly onForgotten?: () => void
 }
 
-/** Where finished requests outlive the process. */
+/** Keeps finished requests across processes. */
 export interface RequestStore {
   load(): FinishedRequest[]
   put(request: FinishedRequest): Promise<void>
@@ -24,24 +26,24 @@ export interface RequestStore {
 interface SeenRequest {
   readonly digest: string
   outcome: Promise<Answer>
-  /** Epoch ms; undefined: on its way. */
+  /** Epoch ms; undefined: in progress. */
   done: number | undefined
   size: number
 }
 
-/** Answers that say what became of the rows. Any other (busy, stopping, no answer in time) invites another try. */
+/** Final responses about the rows. Any other response (busy, stopping, timeout) invites a retry. */
 const FINAL = new Set([200, 202, 422])
-/** Bytes of answers remembered. */
+/** Bytes of responses remembered. */
 const MAX_BYTES = 16 * 1024 * 1024
-/** Requests that are kept for `keep`, of some 300 bytes each. */
+/** Requests that are kept for `keep`, about 300 bytes each. */
 const HARD_MAX = 1_000_000
 
-/** Longer keys are kept as their hash. */
+/** Longer keys are stored as a hash. */
 const MAX_KEY = 256
 
 const hash = (data: string | Buffer): string => createHash('sha256').update(data).digest('base64')
 
-const KNOWN = rejectionAnswer(409, 'replayed', 'this request was answered before; its answer is not remembered')
+const KNOWN = rejectionAnswer(409, 'replayed', 'this request has already been answered; the response is no longer available')
 
 export class IdempotentRequests {
   /** In order of arrival. */
@@ -54,7 +56,7 @@ export class IdempotentRequests {
     this.options = options
   }
 
-  /** Takes over what an earlier process has answered, and keeps what this one answers. Before the first request. */
+  /** Loads the responses of an earlier process, and saves those of this one. Call it before the first request. */
   restore(store: RequestStore, now: number): void {
     for (const { key, digest, done, status, body } of store.load()) {
       const size = body === undefined ? 0 : this.room(key, body)
@@ -64,20 +66,27 @@ export class IdempotentRequests {
     this.forget(now)
   }
 
-  /** Runs the request, unless it has been or is being run. */
+  /** Runs the request, unless it has run or is running. */
   once(name: string, body: Buffer, now: () => number, run: () => Promise<Answer>): { outcome: Promise<Answer>; repeated: boolean } {
     this.forget(now())
-    // The sender decides how long its keys are.
+    // The sender chooses the length of its keys.
     const key = name.length > MAX_KEY ? hash(name) : name
     const digest = hash(body)
     const known = this.entries.get(key)
     if (known) {
       if (known.digest === digest) return { outcome: known.outcome, repeated: true }
-      const answer = rejectionAnswer(422, 'idempotency_key_reused', 'this key was used for another body: a new request needs a new key')
+      const answer = rejectionAnswer(
+        422,
+        'idempotency_key_reused',
+        'this key was used for a different body: send a new key with a new request',
+      )
       return { outcome: Promise.resolve(answer), repeated: true }
     }
     if (this.options.keep !== undefined && this.entries.size >= Math.max(HARD_MAX, this.options.max))
-      return { outcome: Promise.resolve(busy('too many signed requests to tell a replay: lower tolerance')), repeated: false }
+      return {
+        outcome: Promise.resolve(busy('too many signed requests to detect replays; on the server, set a lower tolerance')),
+        repeated: false,
+      }
     const outcome = run().then(
       answer => this.finish(key, entry, answer, now()),
       error => {
@@ -90,7 +99,7 @@ export class IdempotentRequests {
     return { outcome, repeated: false }
   }
 
-  /** Resolves to the answer when it may be sent: when the store has it. */
+  /** Resolves to the response when it may be sent: after the store has saved it. */
   private async finish(key: string, entry: SeenRequest, answer: Answer, now: number): Promise<Answer> {
     if (!FINAL.has(answer.status)) {
       this.entries.delete(key)
@@ -106,7 +115,10 @@ export class IdempotentRequests {
     return answer
   }
 
-  /** Takes the room of an answer. @returns 0: what may not be forgotten is kept without its answer when answers are too long */
+  /**
+   * Reserves memory for a response. @returns 0 if the response is too long: a request that may not be forgotten is kept without its
+   * response.
+   */
   private room(key: string, body: string): number {
     const size = key.length + body.length
     if (this.options.keep !== undefined && this.bytes + size > MAX_BYTES) return 0
@@ -114,7 +126,7 @@ export class IdempotentRequests {
     return size
   }
 
-  /** Drops the oldest answers that are too many or too old; never a request on its way. */
+  /** Removes the oldest responses above the limits of number and age; never a request in progress. */
   private forget(now: number): void {
     for (const [key, { done, size }] of this.entries) {
       const over = this.entries.size > this.options.max || this.bytes > MAX_BYTES

@@ -1,4 +1,4 @@
-/** Requests on their way: waiting to be read, then in the pipeline until the commit that covers them. */
+/** Requests in progress: waiting to be read, then in the pipeline until the commit that covers them. */
 import type { Message, Position, Rejection } from '../../../contract/plugin.ts'
 import { errorType } from '../../../kit/dead-letter/dead-letters.ts'
 import { InputAccount } from '../../../kit/limits.ts'
@@ -6,7 +6,7 @@ import { accepted, type Answer, stopping, unknown } from './answer.ts'
 
 interface Rejected {
   readonly index: number
-  /** What of the row, when a step took it apart: `rows[3]`. */
+  /** Which part of the row, if a step split it: `rows[3]`. */
   readonly part?: string
   readonly step: string
   readonly code: string
@@ -15,12 +15,12 @@ interface Rejected {
 
 interface Call {
   readonly messages: readonly Message[]
-  /** Offsets of its rows: `first` up to `end`, exclusive. */
+  /** Offsets of its rows: from `first` to `end`, exclusive. */
   readonly first: number
   readonly end: number
   readonly bytes: number
   readonly rejected: Rejected[]
-  /** What each message counts for in the answer; undefined: one. */
+  /** How many each message counts for in the response; undefined: one. */
   readonly counts: readonly number[] | undefined
   readonly answer: (answer: Answer) => void
 }
@@ -43,7 +43,7 @@ export class Intake {
   private stopped = false
   private wake: (() => void) | undefined
 
-  /** @param answered the request is answered already, so its outcome is not awaited. */
+  /** @param answered the request has already been answered, so its outcome is not awaited. */
   constructor(limits: IntakeLimits, answered: boolean) {
     this.limits = limits
     this.answered = answered
@@ -54,25 +54,25 @@ export class Intake {
     return this.held.messages
   }
 
-  /** Nothing is waiting to be read. */
+  /** No request is waiting to be read. */
   get idle(): boolean {
     return this.waiting.length === 0
   }
 
-  /** Room for a request of so many messages? One that is alone always has. */
+  /** @returns whether there is room for a request of this many messages. A single request always fits. */
   fits(messages: number): boolean {
     const { held, limits } = this
     return held.messages === 0 || held.messages + messages <= limits.messages
   }
 
-  /** Room for bodies of so many bytes that are being received? A single one always has, if nothing waits. */
+  /** @returns whether there is room for bodies of this many bytes that are being received. A single body always fits if nothing waits. */
   receives(bytes: number, bodies: number): boolean {
     const { held, limits } = this
     if (held.messages >= limits.messages) return false
     return (held.messages === 0 && bodies === 1) || held.bytes + bytes <= limits.bytes
   }
 
-  /** Takes the next offsets and resolves to the answer once the rows are written and committed. `make` gets the first offset. */
+  /** Takes the next offsets and resolves to the response when the rows are written and committed. `make` gets the first offset. */
   put(count: number, bytes: number, make: (first: number) => Message[], counts?: readonly number[]): Promise<Answer> {
     if (this.stopped) return Promise.resolve(stopping())
     if (count === 0) return Promise.resolve(accepted(200, 0))
@@ -88,7 +88,10 @@ export class Intake {
     })
   }
 
-  /** The next whole requests, `size` messages or a little more; waits for one. When aborted, what has been answered already still comes first. */
+  /**
+   * The next complete requests, `size` messages or a little more; waits for one. When aborted, requests that were already answered still
+   * come first.
+   */
   async take(size: number, signal: AbortSignal): Promise<{ messages: Message[]; end: number; left: number }> {
     for (;;) {
       if (signal.aborted && !(this.answered && this.waiting.length > 0)) signal.throwIfAborted()
@@ -114,7 +117,7 @@ export class Intake {
     return { messages, end: calls.at(-1)!.end, left: this.waiting.reduce((sum, c) => sum + c.messages.length, 0) }
   }
 
-  /** @returns those of no request on its way: made of rows that have been answered for already. */
+  /** @returns those that belong to no request in progress: made from rows that have already been answered. */
   reject(rejections: readonly Rejection[]): Rejection[] {
     const unreported: Rejection[] = []
     for (const rejection of rejections) {
@@ -132,7 +135,7 @@ export class Intake {
     return unreported
   }
 
-  /** Everything before `position` is durable: answers. */
+  /** Everything before `position` is durable: answers those requests. */
   commit(position: Position): void {
     let n = 0
     while (n < this.running.length && this.running[n].end <= (position as number)) n++
@@ -142,7 +145,7 @@ export class Intake {
     }
   }
 
-  /** No more is taken; what the pipeline has not read yet is sent back. */
+  /** Accepts no more requests and returns those that the pipeline has not read yet. */
   stop(): void {
     this.stopped = true
     if (this.answered) return
@@ -152,7 +155,7 @@ export class Intake {
     }
   }
 
-  /** The pipeline has ended: the rest of it will not be reported. */
+  /** The pipeline has ended: the outcome of the other requests will not be reported. */
   abandon(): void {
     this.stop()
     for (const call of this.running.splice(0)) {
@@ -181,19 +184,19 @@ export class Intake {
   }
 }
 
-/** Characters of messages in one answer. */
+/** Characters of messages in one response. */
 const MAX_MESSAGES = 1024 * 1024
 
-/** One row may be refused in several places, and is one rejected row all the same. */
+/** A row may be rejected in several places, but counts as one rejected row. */
 function answerFor({ messages, rejected, counts }: Call): Answer {
   const all = counts ? total(counts) : messages.length
   if (rejected.length === 0) return accepted(200, all)
   const whole = new Set(rejected.filter(r => r.part === undefined).map(r => r.index))
-  // A part that was refused leaves the rest of its row accepted.
+  // If a part was rejected, the rest of its row is still accepted.
   const parts = new Set(rejected.filter(r => !whole.has(r.index)).map(r => `${r.index} ${r.part}`))
   const lost = counts ? total([...whole].map(index => counts[index])) + parts.size : whole.size
   const sorted = rejected.toSorted((a, b) => a.index - b.index)
-  // Every rejected row is named; what is wrong with each, only as far as an answer may reach.
+  // Lists every rejected row, but limits the messages to the size of a response.
   let room = MAX_MESSAGES
   for (const [i, r] of sorted.entries()) {
     room -= r.message.length
@@ -202,5 +205,5 @@ function answerFor({ messages, rejected, counts }: Call): Answer {
   return { status: 422, body: JSON.stringify({ accepted: Math.max(0, all - lost), rejected: sorted }) }
 }
 
-/** Of what each message counts for. */
+/** The number that each message counts for. */
 export const total = (counts: readonly number[]): number => counts.reduce((sum, n) => sum + n, 0)

@@ -1,9 +1,12 @@
-/** Reads a request's body within its limits. What is turned away is not read, or read and forgotten for a moment, so that the sender sees why. */
+/**
+ * Reads the body of a request within its limits. A rejected body is not read, or is read and discarded for a moment, so that the sender
+ * receives the reason.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { InputAccount } from '../../../kit/limits.ts'
 import { type Answer, busy, rejectionAnswer } from './answer.ts'
 
-/** Bodies being received, together. */
+/** Bodies being received, in total. */
 export class Receiving {
   bodies = 0
   readonly account = new InputAccount()
@@ -12,21 +15,21 @@ export class Receiving {
 export interface BodyLimits {
   /** Bytes of one body. */
   readonly max: number
-  /** Is there room for so many bytes of so many bodies, which are being received? */
+  /** @returns whether there is room for this many bytes in this many bodies being received. */
   room(bytes: number, bodies: number): boolean
 }
 
-/** How long a sender may continue a body that is rejected, ms. */
+/** How long a sender may continue a rejected body, ms. */
 const LINGER = 2000
 
-/** The body, or why not; undefined: the sender went away. */
+/** The body, or the rejection; undefined: the sender disconnected. */
 export function receive(
   request: IncomingMessage,
   response: ServerResponse,
   receiving: Receiving,
   { max, room }: BodyLimits,
 ): Promise<Buffer | Answer | undefined> {
-  const tooLarge = (): Answer => rejectionAnswer(413, 'too_large', `a body may have ${max} bytes`)
+  const tooLarge = (): Answer => rejectionAnswer(413, 'too_large', `the body exceeds ${max} bytes: send less in one request`)
   const length = Number(request.headers['content-length'] ?? 0)
   if (length > max) return Promise.resolve(tooLarge())
   const { account } = receiving
@@ -34,9 +37,9 @@ export function receive(
   receiving.bodies++
   if (!fits(length)) {
     receiving.bodies--
-    return Promise.resolve(busy('too much is waiting to be written'))
+    return Promise.resolve(busy('too many requests are waiting to be written: retry later'))
   }
-  // `expect: 100-continue` asks before it sends.
+  // With `expect: 100-continue`, the sender waits for this before it sends the body.
   if (request.headers.expect !== undefined) response.writeContinue()
   return new Promise(resolve => {
     const chunks: Buffer[] = []
@@ -56,7 +59,7 @@ export function receive(
       size += chunk.length
       account.add(chunk.length)
       if (size > max) end(tooLarge())
-      else if (!fits(0)) end(busy('too much is waiting to be written'))
+      else if (!fits(0)) end(busy('too many requests are waiting to be written: retry later'))
       else chunks.push(chunk)
     })
     request.once('end', () => end(over ? undefined : Buffer.concat(chunks)))
@@ -65,7 +68,7 @@ export function receive(
   })
 }
 
-/** Lets an unwanted body run out for a moment: a connection closed in the middle of it would take the answer with it. */
+/** Discards a rejected body for a moment: closing the connection in the middle of the body would lose the response. */
 export function discard(request: IncomingMessage): void {
   if (request.complete || request.destroyed) return
   request.resume()

@@ -1,10 +1,10 @@
-/** Requests that are not let in: each is counted by its reason; the first of a reason is logged, later ones together every 10 s. */
+/** Rejected requests: each is counted by reason; the first of a reason is logged at once, later ones are summarized every 10 s. */
 import type { IncomingMessage } from 'node:http'
 import type { SourceContext } from '../../../contract/plugin.ts'
 import type { GateRejection } from '../../../kit/http/gate.ts'
 import type { AuthFailure } from './signature.ts'
 
-/** ms between two lines of one reason. */
+/** Interval between two log lines for one reason, ms. */
 const INTERVAL = 10_000
 
 interface Line {
@@ -36,11 +36,11 @@ export class RefusalLog {
 
   replay(request: IncomingMessage): void {
     const detail =
-      'it has the signature or the signed id of an earlier request: answered as that one, not written again (auth.replays: accept writes it)'
+      'the signature or the signed id is that of an earlier request: the earlier response was sent, and nothing was written again (auth.replays: accept writes it)'
     this.note('replayed', 'request repeated', { reason: 'replayed', detail }, request)
   }
 
-  /** Says what is counted and not logged yet. */
+  /** Logs what has been counted but not logged yet. */
   close(): void {
     for (const line of this.lines.values()) if (line.count > 0) this.write(line)
   }

@@ -1,6 +1,6 @@
 /**
- * Finished requests on disk, for the next process. What is put is durable before its request is answered; requests that are answered by
- * one commit of the pipeline share one transaction. Read once, at the start: in between the memory of the process decides.
+ * Finished requests on disk, for the next process. An entry is durable before its request is answered; requests that one commit of the
+ * pipeline answers share one transaction. The file is read once, at the start; after that, the memory of the process decides.
  */
 import { EnvironmentError } from '../../../contract/plugin.ts'
 import { openSqlite, type Sqlite, type SqliteKind } from '../../../kit/sqlite/sqlite.ts'
@@ -13,7 +13,7 @@ export interface FinishedRequest {
   /** Epoch ms. */
   readonly done: number
   readonly status: number
-  /** Of the answer; undefined: it was too long to remember. */
+  /** Of the response; undefined: it was too long to remember. */
   readonly body: string | undefined
 }
 
@@ -47,11 +47,11 @@ export const requestFile = (): string => inStateDir('http-requests.db')
 export class RequestJournal {
   private readonly db: Sqlite
   private readonly onError: (error: Error) => void
-  /** By owner and key. What a write that failed has left is tried again with the next one. */
+  /** By owner and key. Entries of a failed write are retried with the next one. */
   private readonly changes = new Map<string, Change>()
-  /** The write that takes what is put now: it has not begun. */
+  /** The write that takes new entries: it has not started. */
   private next: Promise<void> | undefined
-  /** The last write, begun or not. */
+  /** The last write, started or not. */
   private last: Promise<void> = Promise.resolve()
 
   private constructor(db: Sqlite, onError: (error: Error) => void) {
@@ -60,25 +60,25 @@ export class RequestJournal {
   }
 
   /**
-   * @param onError a write failed: what it held is lost with the process, unless a later one succeeds
+   * @param onError a write failed: its entries are lost with the process, unless a later write succeeds
    * @throws {EnvironmentError} the file cannot be used
    */
   static async open(now: number, onError: (error: Error) => void): Promise<RequestJournal> {
     try {
       const db = await openSqlite(requestFile(), kind, 'normal')
-      // Those of sources that are gone, too.
+      // Also those of sources that no longer exist.
       await db.write(() => db.prepare('DELETE FROM request WHERE until <= ?').run(now))
       return new RequestJournal(db, onError)
     } catch (error) {
       if (!(error instanceof EnvironmentError)) throw error
       throw new EnvironmentError(
-        `${error.message}. It keeps which requests were answered; set RUNNER_STATE_DIR to a directory that can be written, or remember: memory, which forgets them at a restart`,
+        `${error.message}. The file stores the answered requests; set RUNNER_STATE_DIR to a writable directory, or set remember: memory to keep them only until a restart`,
         error,
       )
     }
   }
 
-  /** The oldest first. */
+  /** Oldest first. */
   load(owner: string): FinishedRequest[] {
     const rows = this.db.all<FinishedRequest & { body: string | null }>(
       'SELECT key, digest, done, status, body FROM request WHERE owner = ? ORDER BY done',
@@ -87,13 +87,13 @@ export class RequestJournal {
     return rows.map(row => ({ ...row, body: row.body ?? undefined }))
   }
 
-  /** Resolves when it is durable, or could not be written. */
+  /** Resolves when the entry is durable, or could not be written. */
   put(owner: string, row: FinishedRequest, ttl: number): Promise<void> {
     this.change({ owner, key: row.key, row: { ...row, until: row.done + ttl } })
     return this.flush()
   }
 
-  /** With the next write. */
+  /** Adds the entry to the next write. */
   drop(owner: string, key: string): void {
     this.change({ owner, key, row: null })
   }
@@ -108,7 +108,7 @@ export class RequestJournal {
     this.changes.set(idOf(change), change)
   }
 
-  /** One write at a time: another process may hold one up. */
+  /** One write at a time: another process may delay it. */
   private flush(): Promise<void> {
     this.next ??= this.last = Promise.all([this.last, new Promise(resolve => setImmediate(resolve))]).then(() => this.write())
     return this.next

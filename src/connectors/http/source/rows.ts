@@ -1,4 +1,4 @@
-/** A request's body as messages: one per element of a JSON array, one per line, or one in all. */
+/** Converts the body of a request to messages: one per element of a JSON array, one per line, or one in all. */
 import { DataError, DecodeError, ExactNumber, type Format, type Header, Message, type Origin, parseJson } from '../../../contract/plugin.ts'
 import { getter, show } from '../../../kit/values/fields.ts'
 import { limits } from '../../../kit/limits.ts'
@@ -6,21 +6,21 @@ import { elements, JsonError, TooManyElementsError } from '../../../kit/text/jso
 
 export interface RowOptions {
   readonly format: 'json' | 'ndjson' | 'text' | 'bytes'
-  /** Where the array is, dotted; undefined: the body itself may be one. */
+  /** Dotted path of the array; undefined: the body itself may be an array. */
   readonly field?: string
   /** Field of each row that becomes its key. */
   readonly key?: string
 }
 
-/** What all rows of a request share. */
+/** Shared by all rows of a request. */
 export interface RequestFacts {
   readonly time: number
-  /** Used when no field gives one. */
+  /** Used when no field gives a key. */
   readonly key: string | null
   readonly headers: readonly Header[]
   /** Rows get their index as a header of this name. */
   readonly indexHeader?: string
-  /** Of the first row; the others count on. */
+  /** Of the first row; the others follow consecutively. */
   readonly first: number
   readonly origin: Origin
   /** How deep a row may be nested. */
@@ -28,17 +28,17 @@ export interface RequestFacts {
 }
 
 /**
- * @throws {JsonError | DecodeError} when the body as a whole is not what it should be.
+ * @throws {JsonError | DecodeError} when the body as a whole is invalid.
  * @throws {TooManyElementsError} when it has more rows than `limits.messages`.
  */
 export function cut(body: Buffer, { format, field }: RowOptions, depth: number): Buffer[] {
   if (format === 'text' || format === 'bytes') return [body]
   if (format === 'ndjson') return lines(body)
   const path = field?.split('.') ?? []
-  // Each row may be nested so deep; what it lies in comes on top.
+  // The limit applies to each row; the levels around it are added.
   const bounds = elements(body, path, limits().messages, depth + path.length + 1)
   if (!bounds) {
-    if (field !== undefined) throw new DecodeError(`the body has no array at ${field}`)
+    if (field !== undefined) throw new DecodeError(`the body must have an array at ${field}`)
     return [body]
   }
   const rows: Buffer[] = []
@@ -47,8 +47,8 @@ export function cut(body: Buffer, { format, field }: RowOptions, depth: number):
 }
 
 /**
- * How many elements the list at `path` of each row has; one for a row without it.
- * @throws {TooManyElementsError} when they are more than `limits.messages` together.
+ * The number of elements in the list at `path` of each row; one for a row without the list.
+ * @throws {TooManyElementsError} when the sum exceeds `limits.messages`.
  */
 export function countsOf(rows: readonly Buffer[], path: string, depth: number): number[] {
   const names = path.split('.')
@@ -62,7 +62,7 @@ export function countsOf(rows: readonly Buffer[], path: string, depth: number): 
       return count
     } catch (error) {
       if (error instanceof TooManyElementsError) throw error
-      // Its own failure will be said.
+      // The row reports its own failure later.
       return 1
     }
   })
@@ -96,10 +96,10 @@ export const formatOf = (format: RowOptions['format']): Format => (format === 'n
 function keyBytes(value: unknown, field: string): Buffer {
   if (typeof value === 'string' && value !== '') return Buffer.from(value)
   if (Number.isSafeInteger(value) || (value instanceof ExactNumber && /^-?\d+$/.test(value.text))) return Buffer.from(String(value))
-  throw new DataError(`${field} is the key and must be a string or a whole number, not ${show(value)}`)
+  throw new DataError(`${field} is the key: it must be text or a whole number, not ${show(value)}`)
 }
 
-/** Lines that hold something. */
+/** Lines that are not empty. */
 function lines(body: Buffer): Buffer[] {
   const rows: Buffer[] = []
   const max = limits().messages

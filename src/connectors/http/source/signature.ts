@@ -1,6 +1,6 @@
 /**
- * Signed webhooks. Every scheme is an HMAC-SHA256 over a text made of the body and some headers; they differ in where the signature
- * is, what precedes it, and what is signed. A scheme is a row of the table below; `hmac` is the row a pipeline file writes itself.
+ * Signed webhooks. Every scheme is an HMAC-SHA256 over a text made of the body and some headers; they differ in where the signature is, its
+ * prefix, and what is signed. Each scheme is a row of the table below; `hmac` is a row that the pipeline file defines.
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
@@ -11,7 +11,7 @@ export type SchemeName = (typeof SCHEMES)[number]
 export interface SignatureOptions {
   readonly scheme: SchemeName
   readonly secrets: readonly string[]
-  /** ms that a signed time may be off, either way. */
+  /** Allowed deviation of a signed time in either direction, ms. */
   readonly tolerance: number
   readonly header?: string
   readonly prefix?: string
@@ -22,18 +22,18 @@ export interface SignatureOptions {
 export interface Scheme {
   /** Lower case, as are all headers here. */
   readonly header: string
-  /** Before each signature. */
+  /** Prefix of each signature. */
   readonly prefix: string
-  /** A signature without the prefix is good, too: what `auth.hmac` takes. */
+  /** A signature without the prefix is also valid, as for `auth.hmac`. */
   readonly prefixOptional?: boolean
-  /** `{body}`, `{timestamp}` and headers by name in braces; the rest is signed as it is. */
+  /** `{body}`, `{timestamp}` and headers by name in braces; the rest is signed literally. */
   readonly signed: string
   readonly timestampHeader?: string
-  /** Field of the JSON body with the time of sending, ms. */
+  /** Field of the JSON body with the sending time, ms. */
   readonly timestampField?: string
   /** The header is a list `t=…,v1=…`, with the timestamp under `t` and signatures under `v1`. */
   readonly pairs?: boolean
-  /** Signed header that names the event: the same in every try to deliver it. */
+  /** Signed header that identifies the event: the same in every delivery attempt. */
   readonly idHeader?: string
   /** Secrets are base64, after `whsec_`. */
   readonly base64Secret?: boolean
@@ -72,13 +72,13 @@ export function schemeOf({ scheme, header, prefix = '', signed = BODY, timestamp
   return { header: header!.toLowerCase(), prefix, signed, timestampHeader: timestamp_header?.toLowerCase() }
 }
 
-/** Is the time of sending part of what is signed? */
+/** @returns whether the sending time is part of the signed text. */
 export const isTimed = (s: Scheme): boolean => (s.timestampHeader ?? s.timestampField) !== undefined || s.pairs === true
 
 export const secretKey = (scheme: Scheme, secret: string): Buffer =>
   scheme.base64Secret ? Buffer.from(secret.replace(/^whsec_/, ''), 'base64') : Buffer.from(secret)
 
-/** Names in braces of a text that is signed, in turn. */
+/** Names in braces of a signed text, in order. */
 export const placeholders = (signed: string): string[] => Array.from(signed.matchAll(/\{([^{}]*)\}/g), m => m[1])
 
 export type Reason =
@@ -91,7 +91,7 @@ export type Reason =
   | 'too_old'
   | 'in_the_future'
 
-/** Why a request is refused. The text never holds a secret, a signature or a value of the request. */
+/** Why a request is rejected. The text never contains a secret, a signature or a value of the request. */
 export class AuthFailure {
   readonly reason: Reason
   readonly message: string
@@ -115,7 +115,7 @@ export class SignatureVerifier {
     this.scheme = scheme
     this.keys = secrets.map(secret => secretKey(scheme, secret))
     this.tolerance = tolerance
-    // Literals and placeholders in turn.
+    // Alternating literals and placeholders.
     this.parts = scheme.signed.split(/(\{[^{}]*\})/)
     const named = placeholders(scheme.signed).filter(name => name !== 'body' && name !== 'timestamp')
     this.needed = [
@@ -123,13 +123,13 @@ export class SignatureVerifier {
     ]
   }
 
-  /** What can be said before the body is read. */
+  /** The checks that are possible before the body is read. */
   missing(headers: IncomingHttpHeaders): AuthFailure | undefined {
     const name = this.needed.find(n => one(headers[n]) === undefined)
-    return name === undefined ? undefined : new AuthFailure('missing_header', `the header ${name} is missing`)
+    return name === undefined ? undefined : new AuthFailure('missing_header', `header ${name} is missing`)
   }
 
-  /** What the signature vouches for, the same for each copy of the request: by it a replay is known. */
+  /** Identifies the signed content, equal for each copy of the request, so that replays are detected. */
   verify(headers: IncomingHttpHeaders, body: Buffer, now: number): AuthFailure | string {
     const { scheme } = this
     const missing = this.missing(headers)
@@ -138,11 +138,11 @@ export class SignatureVerifier {
     const pairs = scheme.pairs ? pairsOf(given) : undefined
     const stamp = pairs ? pairs.timestamp : scheme.timestampHeader && one(headers[scheme.timestampHeader])
     if (pairs && stamp === undefined)
-      return new AuthFailure('malformed_signature', `the header ${scheme.header} must be of the form t=TIME,v1=SIGNATURE, with one t`)
+      return new AuthFailure('malformed_signature', `header ${scheme.header} must have the form t=TIME,v1=SIGNATURE, with one t`)
     if (stamp !== undefined && !/^\d{1,14}$/.test(stamp))
       return new AuthFailure(
         'malformed_timestamp',
-        `${pairs ? `t in ${scheme.header}` : scheme.timestampHeader} must be whole seconds since 1970`,
+        `${pairs ? `t in ${scheme.header}` : scheme.timestampHeader} must be whole seconds since 1970 (Unix time)`,
       )
 
     const candidates = pairs ? pairs.signatures.map(decode) : this.signaturesIn(given)
@@ -150,7 +150,7 @@ export class SignatureVerifier {
     if (signatures.length === 0)
       return new AuthFailure(
         'malformed_signature',
-        `the header ${scheme.header} has no signature of the form ${pairs ? 'v1=' : scheme.prefix}${scheme.base64Secret ? 'BASE64' : 'HEX or BASE64'} of ${SIZE} bytes`,
+        `header ${scheme.header} must contain a signature of the form ${pairs ? 'v1=' : scheme.prefix}${scheme.base64Secret ? 'BASE64' : 'HEX or BASE64'} of ${SIZE} bytes`,
       )
     const content = this.content(headers, stamp ?? '', body)
     let right = false
@@ -160,7 +160,8 @@ export class SignatureVerifier {
       const expected = hmac.digest()
       for (const signature of signatures) if (timingSafeEqual(signature, expected)) right = true
     }
-    if (!right) return new AuthFailure('wrong_signature', 'the signature is wrong')
+    if (!right)
+      return new AuthFailure('wrong_signature', 'the signature does not match; check the secret, and that the body is signed unchanged')
     const untimely = this.untimely(stamp, body, now)
     if (untimely) return untimely
     const id = scheme.idHeader && one(headers[scheme.idHeader])
@@ -177,13 +178,13 @@ export class SignatureVerifier {
     else if (scheme.timestampField !== undefined) {
       what = scheme.timestampField
       time = numberIn(body, what)
-      if (time === undefined) return new AuthFailure('malformed_timestamp', `the body has no number at ${what}`)
+      if (time === undefined) return new AuthFailure('malformed_timestamp', `the body must have a number at ${what}`)
     }
     if (time === undefined || Math.abs(now - time) <= tolerance) return undefined
     const old = time < now
     return new AuthFailure(
       old ? 'too_old' : 'in_the_future',
-      `${what} is more than ${tolerance / 1000} s ${old ? 'old: a repeat of an old request, or a wrong clock' : 'ahead: a wrong clock'}`,
+      `${what} is more than ${tolerance / 1000} s ${old ? 'old: the request is a replay, or a clock is wrong' : 'in the future: a clock is wrong'}`,
     )
   }
 
@@ -203,19 +204,19 @@ export class SignatureVerifier {
     return this.parts.map(part => {
       if (part === BODY) return body
       if (part === '{timestamp}') return stamp
-      // Node reads each byte of a header as a character.
+      // Node.js decodes each byte of a header as one character.
       return part.startsWith('{') ? Buffer.from(one(headers[part.slice(1, -1).toLowerCase()])!, 'latin1') : part
     })
   }
 }
 
-/** 64 hexadecimal digits or 43 of base64 are the same bytes; a text of another form is none. */
+/** 64 hexadecimal digits or 43 base64 characters encode the same bytes; any other form is not a signature. */
 function decode(text: string): Buffer | undefined {
   if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex')
   return /^[A-Za-z0-9+/_-]{43}=?$/.test(text) ? Buffer.from(text, 'base64') : undefined
 }
 
-/** `t=…,v1=…,v1=…`: an unknown version is passed over; a second `t` makes it unclear what was signed. */
+/** `t=…,v1=…,v1=…`: unknown versions are skipped; a second `t` makes it unclear what was signed. */
 function pairsOf(header: string): { timestamp: string | undefined; signatures: string[] } {
   const items = header.split(',').map(item => item.trim())
   const valuesOf = (name: string): string[] => items.filter(i => i.startsWith(`${name}=`)).map(i => i.slice(name.length + 1))
@@ -223,7 +224,7 @@ function pairsOf(header: string): { timestamp: string | undefined; signatures: s
   return { timestamp: times.length === 1 ? times[0] : undefined, signatures: valuesOf('v1') }
 }
 
-/** Seconds have 11 digits at most until the year 5138, milliseconds have more since 1973. */
+/** Seconds have at most 11 digits until the year 5138; milliseconds have had more since 1973. */
 const toMillis = (stamp: number): number => (stamp >= 1e11 ? stamp : stamp * 1000)
 
 function numberIn(body: Buffer, field: string): number | undefined {
@@ -235,6 +236,6 @@ function numberIn(body: Buffer, field: string): number | undefined {
   }
 }
 
-/** An empty header is a missing one. */
+/** An empty header counts as missing. */
 const one = (header: string | string[] | undefined): string | undefined =>
   typeof header === 'string' && header !== '' ? header : undefined
