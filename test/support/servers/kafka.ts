@@ -1,11 +1,11 @@
 /** A Kafka broker of a test's own: started from jars on this machine, killed, frozen and restarted at will. */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { kafkaJars } from './java.ts'
+import { classArchive, kafkaJars, keepFile } from './java.ts'
 import { freePorts } from './ports.ts'
 import { ServerProcess } from './process.ts'
 import { brokerReady } from './ready.ts'
@@ -71,6 +71,7 @@ class Broker implements KafkaServer {
   private readonly jvm: readonly string[]
   private readonly dir: string
   private readonly clusterId: string
+  private readonly nodeId: string | number
   private readonly temporary: boolean
   private readonly process: ServerProcess
 
@@ -79,7 +80,8 @@ class Broker implements KafkaServer {
     this.jvm = options.jvm ?? SMALL_JVM
     this.port = options.port ?? free
     this.brokers = `127.0.0.1:${options.advertisedPort ?? this.port}`
-    this.clusterId = options.clusterId ?? randomBytes(16).toString('base64url')
+    this.clusterId = options.clusterId ?? newId()
+    this.nodeId = options.properties?.['node.id'] ?? 1
     this.temporary = options.dataDir === undefined
     if (options.dataDir !== undefined) mkdirSync(options.dataDir, { recursive: true })
     this.dir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'kafka-'))
@@ -97,25 +99,41 @@ class Broker implements KafkaServer {
     return join(this.dir, 'server.properties')
   }
 
-  /** A directory from an earlier broker keeps its cluster id and data. */
+  /**
+   * A directory from an earlier broker keeps its cluster id and data. Kafka's own command writes two files: which node of which
+   * cluster this is, and the features of the release. The second is the same for every broker, so that one JVM makes it once.
+   */
   async format(): Promise<void> {
-    if (existsSync(join(this.dir, 'data', 'meta.properties'))) return
+    const data = join(this.dir, 'data')
+    const meta = join(data, 'meta.properties')
+    if (existsSync(meta)) return
+    const features = join(data, 'bootstrap.checkpoint')
+    const kept = `${this.lib}.features`
+    if (existsSync(kept)) {
+      mkdirSync(data, { recursive: true })
+      copyFileSync(kept, features)
+      const ids = [`node.id=${this.nodeId}`, `directory.id=${newId()}`, `cluster.id=${this.clusterId}`]
+      writeFileSync(meta, ['version=1', ...ids, ''].join('\n'))
+      return
+    }
+    const flags = [...SMALL_JVM, '-cp', `${this.lib}/*`]
+    // Joined: an id may begin with a dash.
     await promisify(execFile)('java', [
-      ...SMALL_JVM,
-      '-cp',
-      `${this.lib}/*`,
+      ...flags,
       'kafka.tools.StorageTool',
       'format',
-      // Joined: an id may begin with a dash.
       `--cluster-id=${this.clusterId}`,
       '-c',
       this.settings,
     ])
+    await keepFile(kept, path => copyFileSync(features, path))
   }
 
   async start(): Promise<void> {
-    await this.process.start('java', [...this.jvm, '-cp', `${this.lib}/*`, 'kafka.Kafka', this.settings])
+    const archive = classArchive(this.lib)
+    await this.process.start('java', [...this.jvm, ...archive.flags, '-cp', `${this.lib}/*`, 'kafka.Kafka', this.settings])
     await brokerReady(this.port, START_TIMEOUT, () => this.process.ended)
+    await archive.make(this.pid)
   }
 
   async stop(): Promise<void> {
@@ -141,6 +159,8 @@ class Broker implements KafkaServer {
     this.process.signal('SIGCONT')
   }
 }
+
+const newId = (): string => randomBytes(16).toString('base64url')
 
 function defaults(port: number, controller: number, advertised: string, data: string): Record<string, string | number> {
   return {
