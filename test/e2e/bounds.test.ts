@@ -99,7 +99,7 @@ describe('websocket_server', () => {
     const closed = async (): Promise<number> =>
       metric((await get(port, '/metrics')).body, 'runner_websocket_closed_total', { reason: 'unread' })
     await eventually(async () => expect(await closed()).toBe(1), { by: runner })
-    expect(runner.stderr).toContain('without reading the answers')
+    expect(runner.stderr).toContain('without reading the responses')
     const peak = peakRss(runner.pid)
     console.log(`websocket_server: ${peak} MB`)
     expect(peak).toBeLessThan(400)

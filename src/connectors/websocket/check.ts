@@ -1,4 +1,4 @@
-/** `runner check`: does the feed answer the handshake, do snapshots come? */
+/** `runner check`: tests the handshake of the feed and the snapshots. */
 import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
 import { failureOf } from '../../kit/tls-failure.ts'
@@ -37,15 +37,20 @@ async function handshake(config: WebsocketSourceConfig, tls: TlsOptions, signal:
         staleAfter: 0,
       },
       {
-        opened: () => done({ what, ok: true, detail: 'the handshake was answered' }),
+        opened: () => done({ what, ok: true, detail: 'handshake completed' }),
         frame: () => {},
         ended: (_, detail) => {
           const { failure } = connection
-          resolve({ what, ok: false, detail: failure?.what ?? detail, fix: failure?.fix ?? 'is the url right, and reachable from here?' })
+          resolve({
+            what,
+            ok: false,
+            detail: failure?.what ?? detail,
+            fix: failure?.fix ?? 'check the url, and that this machine can reach it',
+          })
         },
       },
     )
-    signal.addEventListener('abort', () => done({ what, ok: false, detail: 'no answer in time' }), { once: true })
+    signal.addEventListener('abort', () => done({ what, ok: false, detail: 'no answer before the timeout' }), { once: true })
   })
 }
 
@@ -63,9 +68,14 @@ async function get(
   } catch (error) {
     const tls = failureOf(error)
     if (tls !== undefined) return { what, ok: false, detail: tls.what, fix: tls.fix }
-    return { what, ok: false, detail: (error as Error).message, fix: `is ${symbol} a symbol of this exchange, and the url right?` }
+    return {
+      what,
+      ok: false,
+      detail: (error as Error).message,
+      fix: `check that ${symbol} is a symbol of this exchange, and that the url is correct`,
+    }
   }
 }
 
-/** Queries may carry keys. */
+/** Queries may contain keys. */
 const withoutQuery = (url: string): string => url.split('?')[0]

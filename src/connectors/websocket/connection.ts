@@ -1,9 +1,9 @@
-/** One connection from its handshake to its end: pings, the watchdog over silence, and why it ended. */
+/** One connection from its handshake to its end: pings, the watchdog for silence, and the reason for its end. */
 import type { ClientOptions, WebSocket } from 'ws'
 import { closedFailure, type TlsAdvice, TLS_KEYS, type TlsFailure } from '../../kit/tls-failure.ts'
 import type { ReconnectReason } from './counters.ts'
 
-/** Bytes of answers that the peer has not taken. */
+/** Bytes of pongs that the peer has not read. */
 const MAX_UNREAD = 1024 * 1024
 
 export interface ConnectionOptions {
@@ -13,7 +13,7 @@ export interface ConnectionOptions {
   readonly hello: readonly string[]
   /** ms; 0: none. */
   readonly pingInterval: number
-  /** ms without data after which the feed is taken for dead; 0: never. */
+  /** The feed counts as dead after this time without data, ms; 0: never. */
   readonly staleAfter: number
   readonly ping?: { readonly interval: number; readonly message: string; readonly answered: boolean }
 }
@@ -21,12 +21,12 @@ export interface ConnectionOptions {
 export interface ConnectionEvents {
   opened(): void
   frame(data: Buffer): void
-  /** Called once, whatever happens. `clean`: the peer closed with code 1000. */
+  /** Called exactly once. `clean`: the peer closed with code 1000. */
   ended(reason: ReconnectReason, detail: string, clean: boolean): void
 }
 
 export class Connection {
-  /** Set when TLS is why it ended. */
+  /** Set when TLS is the reason for the end. */
   failure: TlsFailure | undefined
   private hasOpened = false
   private readonly socket: WebSocket
@@ -36,7 +36,7 @@ export class Connection {
   private watchdog: NodeJS.Timeout | undefined
   private over = false
   private paused = false
-  /** A ping is out and not answered yet. */
+  /** A ping was sent and has not been answered yet. */
   private pinged = false
   private appPinged = false
 
@@ -68,17 +68,17 @@ export class Connection {
     if (this.isOpen) this.socket.send(text)
   }
 
-  /** Data has come: the feed lives. */
+  /** Data has arrived, so the feed is alive. */
   alive(): void {
     this.watchdog?.refresh()
   }
 
-  /** The answer to an application-level ping has come. */
+  /** The response to an application-level ping has arrived. */
   answered(): void {
     this.appPinged = false
   }
 
-  /** Stops reading: the peer's data piles up with the peer. */
+  /** Stops reading: the data accumulates at the peer. */
   pause(): void {
     if (this.paused || !this.isOpen) return
     this.paused = true
@@ -93,7 +93,7 @@ export class Connection {
     if (this.isOpen) this.socket.resume()
   }
 
-  /** Gives the connection up. */
+  /** Ends the connection because of a problem. */
   end(reason: ReconnectReason, detail: string, clean = false): void {
     if (this.over) return
     this.shut()
@@ -103,21 +103,21 @@ export class Connection {
     this.events.ended(reason, detail, clean)
   }
 
-  /** Says goodbye and forgets it; `ended` is not called. */
+  /** Closes the connection normally; `ended` is not called. */
   close(): void {
     if (this.over) return
     this.shut()
     this.socket.on('error', () => {})
     if (this.socket.readyState === this.socket.OPEN) {
       this.socket.close(1000)
-      // A peer that does not answer the goodbye must not keep the process.
+      // A peer that does not answer the close frame must not keep the process running.
       setTimeout(() => this.socket.terminate(), 500).unref()
     } else this.socket.terminate()
   }
 
-  /** A peer that sends pings and does not read the answers must not fill the memory. */
+  /** A peer that sends pings and does not read the pongs must not fill the memory. */
   private pong(data: Buffer): void {
-    if (this.socket.bufferedAmount > MAX_UNREAD) this.end('error', 'the peer sends pings and does not read the answers')
+    if (this.socket.bufferedAmount > MAX_UNREAD) this.end('error', 'the peer sends pings but does not read the pongs')
     else if (this.isOpen) this.socket.pong(data)
   }
 
@@ -147,14 +147,14 @@ export class Connection {
 
   private ping(): void {
     if (this.paused) return
-    if (this.pinged) return this.end('ping_timeout', 'a ping was not answered')
+    if (this.pinged) return this.end('ping_timeout', 'the peer did not answer a ping')
     this.pinged = true
     this.socket.ping()
   }
 
   private appPing(ping: NonNullable<ConnectionOptions['ping']>): void {
     if (this.paused) return
-    if (this.appPinged) return this.end('ping_timeout', 'a ping message was not answered')
+    if (this.appPinged) return this.end('ping_timeout', 'the peer did not answer a ping message')
     this.appPinged = ping.answered
     this.send(ping.message)
   }
@@ -162,7 +162,7 @@ export class Connection {
 
 const TLS_ADVICE: TlsAdvice = { ...TLS_KEYS, host: 'url', plain: 'write ws:// in url', tls: 'write wss:// in url' }
 
-/** Errors of several addresses of one host come without a message of their own. */
+/** When a host has several addresses, the combined error has no message of its own. */
 function explain(error: Error & { code?: string }): string {
   const first = error instanceof AggregateError ? (error.errors[0] as Error | undefined) : undefined
   return error.message || first?.message || error.code || error.name

@@ -1,4 +1,4 @@
-/** The source's counters, all there from the start so that a graph shows 0 and not a hole. */
+/** The counters of the source, created at the start so that a graph shows 0 instead of a gap. */
 import type { Counter, SourceContext } from '../../contract/plugin.ts'
 
 export type GapReason = 'sequence' | 'reconnect' | 'refused' | 'dropped' | 'checksum'
@@ -25,14 +25,14 @@ export function countersOf({ metrics, pipeline, step }: SourceContext): Counters
     const children = Object.fromEntries(values.map(v => [v, metrics.counter(`websocket_${name}_total`, help, { ...own, [label]: v })]))
     return (value, n = 1) => children[value].inc(n)
   }
-  const rejected = plain('refused', 'Messages that a step or a sink refused for good.')
+  const rejected = plain('refused', 'Messages that a step or a sink rejected permanently.')
   return {
     messages: plain('messages', 'Messages received, control messages included.'),
     bytes: plain('bytes', 'Bytes of the messages received.'),
-    duplicates: plain('duplicates', 'Messages dropped because their sequence number had been seen.'),
-    stale: plain('stale', 'Times the feed went silent for stale_after.'),
-    gap: by('gaps', 'Times messages of a stream went missing.', 'reason', ['sequence', 'reconnect', 'refused', 'dropped', 'checksum']),
-    reconnect: by('reconnects', 'Connections given up or lost.', 'reason', [
+    duplicates: plain('duplicates', 'Messages dropped because their sequence number had already been seen.'),
+    stale: plain('stale', 'Number of times that the feed was silent for stale_after.'),
+    gap: by('gaps', 'Number of gaps in streams.', 'reason', ['sequence', 'reconnect', 'refused', 'dropped', 'checksum']),
+    reconnect: by('reconnects', 'Connections closed because of a problem, or lost.', 'reason', [
       'closed',
       'error',
       'stale',
@@ -41,13 +41,13 @@ export function countersOf({ metrics, pipeline, step }: SourceContext): Counters
       'too_large',
       'buffer_full',
     ]),
-    drop: by('dropped', 'Messages not passed on: no data, or covered by a snapshot.', 'reason', [
+    drop: by('dropped', 'Messages not passed on because they are not data or are covered by a snapshot.', 'reason', [
       'control',
       'pong',
       'superseded',
       'keepalive',
     ]),
-    snapshot: by('snapshots', 'Snapshots after a gap: taken, older than the messages at hand, or failed.', 'result', [
+    snapshot: by('snapshots', 'Snapshots after a gap: used (ok), older than the buffered messages (old), or failed (error).', 'result', [
       'ok',
       'old',
       'error',

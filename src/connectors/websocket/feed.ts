@@ -1,4 +1,4 @@
-/** The connection to a feed, made again whenever it is lost, until the feed has ended for good. */
+/** The connection to a feed, restored whenever it is lost, until the feed has ended permanently. */
 import type { WebSocket } from 'ws'
 import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
 import type { Json, SourceContext } from '../../contract/plugin.ts'
@@ -9,15 +9,15 @@ import { expand, symbolsOf } from './template.ts'
 import type { TlsOptions } from './tls.ts'
 
 export interface FeedEvents {
-  /** Connected, and what subscribes is on its way. */
+  /** Connected; the subscriptions are being sent. */
   opened(): void
   frame(data: Buffer): void
-  /** The connection is gone; before another one is made. */
+  /** The connection is lost; called before the next attempt. */
   lost(): void
 }
 
 export class Feed {
-  /** Open, or being made; undefined between two. */
+  /** Open, or being opened; undefined in between. */
   connection: Connection | undefined
   private readonly config: WebsocketSourceConfig
   private readonly ctx: SourceContext
@@ -29,7 +29,7 @@ export class Feed {
   private Client!: typeof WebSocket
   private tls: TlsOptions = {}
   private retry: NodeJS.Timeout | undefined
-  /** Connections in a row that did not last. */
+  /** Consecutive connections that did not last. */
   private attempt = 0
   /** 0: not open. */
   private openedAt = 0
@@ -44,12 +44,12 @@ export class Feed {
     this.hello = expand(config.subscribe as Json[], symbolsOf(config.symbols))
   }
 
-  /** Aborted when the feed has ended for good: the peer has closed it in good order, and `on_close` is `end`. */
+  /** Aborted when the feed has ended permanently: the peer closed it normally, and `on_close` is `end`. */
   get ended(): AbortSignal {
     return this.end.signal
   }
 
-  /** Begins to connect; does not wait for it. */
+  /** Starts to connect; does not wait for the connection. */
   start(Client: typeof WebSocket, tls: TlsOptions): void {
     this.Client = Client
     this.tls = tls
@@ -73,7 +73,7 @@ export class Feed {
           headers: config.headers,
           maxPayload: config.max_message_size,
           handshakeTimeout: config.connect_timeout,
-          // Bytes that are not UTF-8 are a dead letter, not the end of the connection.
+          // Bytes that are not UTF-8 become a dead letter and do not end the connection.
           skipUTF8Validation: true,
           ...this.tls,
         },
@@ -111,7 +111,7 @@ export class Feed {
     if (reason === 'stale') counters.stale.inc()
     if (lasted > config.reconnect.max_delay) this.attempt = 0
     const delay = Math.round(backoff(config.reconnect, this.attempt++, this.random))
-    ctx.log.warn({ step: ctx.step, reason, detail, delay }, 'feed lost, connecting again')
+    ctx.log.warn({ step: ctx.step, reason, detail, delay }, 'feed lost, reconnecting')
     if (!this.closed) this.retry = setTimeout(() => this.connect(), delay)
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Looks after streams in which nothing may be missing, by their numbers or their checksums, and repairs their gaps: by a snapshot
- * over HTTP, by subscribing again, or by a new connection.
+ * Watches streams that must have no gaps, by their numbers or checksums, and repairs gaps: by a snapshot over HTTP, by subscribing again,
+ * or by a new connection.
  */
 import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
 import type { Json, Message, SourceContext } from '../../contract/plugin.ts'
@@ -31,7 +31,7 @@ export class GapRecovery {
   private readonly config: WebsocketSourceConfig
   private readonly options: GapRecoveryOptions
   private readonly snapshots: Snapshots | undefined
-  /** For the snapshots of streams that were subscribed to again. */
+  /** Deadlines for the snapshots of streams that were subscribed to again. */
   private readonly deadlines = new Map<string, NodeJS.Timeout>()
   private silence: NodeJS.Timeout | undefined
 
@@ -66,19 +66,21 @@ export class GapRecovery {
     })
   }
 
-  /** A snapshot must not be older than the subscription; a stream that moves says itself when that works, the others are given a moment. */
+  /**
+   * A snapshot must not be older than the subscription. A stream with messages triggers its snapshot itself; the others are given a moment.
+   */
   opened(): void {
     const { sequence } = this.config
     if (sequence?.snapshot) this.silence = setTimeout(() => this.streams.catchUp(), sequence.min_interval)
   }
 
-  /** The connection is gone: the next one starts afresh. */
+  /** The connection is lost: the next one starts from scratch. */
   reset(): void {
     this.close()
     this.streams.reset()
   }
 
-  /** Waits for nothing any more. */
+  /** Cancels all waits. */
   close(): void {
     clearTimeout(this.silence)
     this.snapshots?.cancel()
@@ -99,7 +101,7 @@ export class GapRecovery {
     this.deadlines.set(
       key,
       setTimeout(() => {
-        if (this.streams.waits(key)) feed.connection?.end('gap', `no snapshot of ${key} came after subscribing again`)
+        if (this.streams.waits(key)) feed.connection?.end('gap', `received no snapshot of ${key} after subscribing again`)
       }, restart_timeout),
     )
   }

@@ -1,4 +1,4 @@
-/** One bounded HTTP GET: a body of any size and a server that never answers must cost nothing but a retry. */
+/** One bounded HTTP GET: neither a body of any size nor a server that never answers may cause more than a retry. */
 import { get as httpGetPlain } from 'node:http'
 import { get as httpGetTls } from 'node:https'
 import { ConnectionError } from '../../contract/plugin.ts'
@@ -15,7 +15,7 @@ const TLS_ADVICE: TlsAdvice = {
 export interface GetOptions {
   readonly headers: Readonly<Record<string, string>>
   readonly tls: TlsOptions
-  /** ms for everything, the body included. */
+  /** Limit for the whole request including the body, ms. */
   readonly timeout: number
   /** Bytes. */
   readonly maxSize: number
@@ -24,14 +24,14 @@ export interface GetOptions {
 
 export interface Got {
   readonly body: Buffer
-  /** The peer's clock, epoch ms; NaN when it does not say. */
+  /** The clock of the peer, epoch ms; NaN if not reported. */
   readonly date: number
 }
 
-/** The peer answers with something else than 200. */
+/** The peer answers with a status other than 200. */
 export class StatusError extends ConnectionError {
   readonly status: number
-  /** ms the peer asks to be left alone for; 0: it does not say. */
+  /** The delay that the peer requests, ms; 0: none. */
   readonly retryAfter: number
   constructor(message: string, status: number, retryAfter: number) {
     super(message)
@@ -47,7 +47,7 @@ export function httpGet(url: string, { headers, tls, timeout, maxSize, signal }:
     const fail = (error: Error): void => {
       const timedOut = bounded.aborted && !signal.aborted
       const failure = url.startsWith('https:') && !timedOut ? tlsFailure(error, TLS_ADVICE) : undefined
-      // The peer may renew its certificate: tried again, as everything about a snapshot.
+      // The peer may renew its certificate, so this is retried like all failures of a snapshot.
       if (failure !== undefined) return reject(tlsError(new URL(url).host, { ...failure, lasting: false }, error))
       reject(
         error instanceof ConnectionError ? error : new ConnectionError(timedOut ? `no answer within ${timeout} ms` : error.message, error),
@@ -60,7 +60,7 @@ export function httpGet(url: string, { headers, tls, timeout, maxSize, signal }:
       response.on('data', (chunk: Buffer) => {
         size += chunk.length
         chunks.push(chunk)
-        if (size > maxSize) response.destroy(new ConnectionError(`the answer is larger than ${maxSize} bytes`))
+        if (size > maxSize) response.destroy(new ConnectionError(`the response is larger than ${maxSize} bytes`))
       })
       response.on('error', fail)
       response.on('end', () => {

@@ -1,4 +1,4 @@
-/** Order books whose messages carry a checksum instead of a number: keeps the books, and compares. */
+/** Order books whose messages contain a checksum instead of a number: maintains the books and compares the checksums. */
 import { crc32 } from 'node:zlib'
 import type { Message } from '../../contract/plugin.ts'
 import { getter } from '../../kit/values/fields.ts'
@@ -51,7 +51,7 @@ class Book {
   bids = new Side(-1)
   asks = new Side(1)
   waiting = false
-  /** Its very snapshot did not fit its checksum: whatever is wrong, comparing leads nowhere. */
+  /** Even its snapshot did not match its checksum, so further comparisons are pointless. */
   incomparable = false
 }
 
@@ -113,7 +113,7 @@ export class OrderBookChecksum implements Streams {
   }
 
   catchUp(): void {
-    // The peer itself sends the snapshots of a new connection.
+    // The peer sends the snapshots of a new connection itself.
   }
 
   waits(key: string): boolean {

@@ -2,7 +2,7 @@
 import type { Logger, Rejection } from '../../contract/plugin.ts'
 import type { Counters } from './counters.ts'
 
-/** ms between two lines of log. */
+/** Interval between two log lines, ms. */
 const INTERVAL = 10_000
 
 export class RejectionLog {

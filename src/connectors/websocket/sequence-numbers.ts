@@ -23,7 +23,7 @@ export class NumbersReader {
     this.previous = options.previous === undefined ? undefined : getter(options.previous)
   }
 
-  /** @returns the numbers, or what is wrong with them. */
+  /** @returns the numbers, or the problem with them. */
   read(message: Message): SequencedMessage | string {
     const { value } = message
     const { options } = this
@@ -37,7 +37,7 @@ export class NumbersReader {
   }
 }
 
-/** Does the message begin at or before the number that is due? One that has no first number is a single step. */
+/** @returns whether the message starts at or before the next expected number. A message without a first number is a single step. */
 export const bridges = (entry: SequencedMessage, last: number): boolean =>
   entry.first === undefined && entry.previous !== undefined ? entry.previous <= last : (entry.first ?? entry.last) <= last + 1
 
@@ -46,4 +46,4 @@ export function wholeNumber(raw: unknown): number | undefined {
   return typeof n === 'number' && Number.isSafeInteger(n) ? n : undefined
 }
 
-const wrongNumber = (path: string, raw: unknown): string => `${path} is ${show(raw)}; a sequence number is a whole number below 2^53`
+const wrongNumber = (path: string, raw: unknown): string => `${path} must be a whole number below 2^53, not ${show(raw)}`

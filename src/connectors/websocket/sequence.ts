@@ -1,9 +1,9 @@
 /**
- * Follows the sequence numbers of each stream (a symbol's order book, say), drops repeats, finds gaps, and puts a snapshot where
- * one belongs. Knows no socket and no clock.
- *
- * With snapshots over HTTP the order is the one exchanges ask for: messages are held back from the gap on, the snapshot is fetched, what it
- * covers is dropped, and the first message left must follow on from it; if it does not, the snapshot is too old and another one is fetched.
+ * Follows the sequence numbers of each stream, such as the order book of a symbol: drops repeats, detects gaps, and inserts snapshots where
+ * they belong. Uses no socket and no clock.
+ * With snapshots over HTTP, the procedure is the one that exchanges prescribe: messages after the gap are held back, the snapshot is
+ * fetched, the messages that it covers are dropped, and the first remaining message must follow it. If it does not, the snapshot is too old
+ * and another one is fetched.
  */
 import type { Message } from '../../contract/plugin.ts'
 import { getter } from '../../kit/values/fields.ts'
@@ -26,25 +26,25 @@ export interface SequenceOptions {
 export interface SequenceActions {
   /** @param problem why the message cannot be used */
   emit(message: Message, problem?: string): void
-  /** Get a snapshot; `snapshot` is called with it, sooner or later. */
+  /** Fetches a snapshot; `snapshot` is called with the result later. */
   fetch(key: string): void
   resubscribe(key: string): void
   reconnect(reason: 'gap' | 'buffer_full'): void
 }
 
-/** What follows the streams of a connection. */
+/** Follows the streams of a connection. */
 export interface Streams {
-  /** The stream a message belongs to; undefined: it is in none. */
+  /** The stream of a message; undefined: it belongs to none. */
   keyOf(value: unknown): string | undefined
-  /** @param key what `keyOf` gave for it */
+  /** @param key the result of `keyOf` */
   accept(message: Message, key: string): void
-  /** A message of the stream was lost behind the source; without a key: some of any. */
+  /** A message of the stream was lost after the source; without a key: of an unknown stream. */
   lost(reason: 'refused' | 'dropped', key?: string): void
-  /** The connection is lost, and with it an unknown number of messages. */
+  /** The connection is lost, and an unknown number of messages with it. */
   reset(): void
-  /** Streams that have been silent since the connection was made again are brought up to date, too. */
+  /** Updates also the streams that have been silent since the connection was restored. */
   catchUp(): void
-  /** Is a snapshot of the stream being waited for? */
+  /** @returns whether the stream waits for a snapshot. */
   waits(key: string): boolean
 }
 
@@ -53,9 +53,11 @@ class Stream {
   last: number | undefined
   /** Nothing is passed on before a snapshot. */
   waiting = false
-  /** It is known from the connection before, and its snapshot has not been asked for: its first message does, or `catchUp`. */
+  /**
+   * The stream is known from the previous connection, and its snapshot has not been requested yet: its first message does, or `catchUp`.
+   */
   left = false
-  /** The last one passed on was a snapshot, whose number may lie in the middle of a message. */
+  /** The last message passed on was a snapshot, whose number may be inside the range of a message. */
   fresh = false
   held: SequencedMessage[] = []
 }
@@ -92,7 +94,7 @@ export class Sequences implements Streams {
     const { value } = message
     const entry = this.numbers.read(message)
     if (typeof entry === 'string') {
-      // Its successor will show the gap.
+      // The next message will show the gap.
       this.actions.emit(message, entry)
       return
     }
@@ -107,7 +109,7 @@ export class Sequences implements Streams {
     }
   }
 
-  /** What `fetch` asked for. @returns why it is of no use; undefined: it was used, or another one has been asked for. */
+  /** The result of `fetch`. @returns why it cannot be used; undefined: it was used, or another one has been requested. */
   snapshot(key: string, message: Message): string | undefined {
     const stream = this.streams.get(key)
     if (!stream?.waiting) return undefined
@@ -117,7 +119,7 @@ export class Sequences implements Streams {
     } catch (error) {
       return (error as Error).message
     }
-    if (last === undefined) return `no whole number at ${this.options.snapshot!.last}`
+    if (last === undefined) return `the snapshot has no whole number at ${this.options.snapshot!.last}`
     const rest = stream.held.filter(e => e.last > last)
     if (rest.length > 0 && !bridges(rest[0], last)) {
       this.counters.snapshot('old')
@@ -155,7 +157,7 @@ export class Sequences implements Streams {
     return stream
   }
 
-  /** The peer's own snapshot. */
+  /** A snapshot sent by the peer. */
   private begin(stream: Stream, entry: SequencedMessage): void {
     if (stream.waiting) this.counters.snapshot('ok')
     this.counters.drop('superseded', stream.held.length)
@@ -184,7 +186,7 @@ export class Sequences implements Streams {
 
   private continues(stream: Stream, entry: SequencedMessage): boolean {
     const last = stream.last!
-    // By the number before it the peer may even begin to count anew.
+    // With the previous number in each message, the peer may even restart its numbering.
     if (entry.previous !== undefined && !(stream.fresh && entry.first !== undefined)) return entry.previous === last
     return entry.last > last && bridges(entry, last)
   }

@@ -1,4 +1,4 @@
-/** Fetches snapshots, one at a time: exchanges count requests, and a gap in one stream often comes with gaps in all. */
+/** Fetches snapshots, one at a time: exchanges limit requests, and a gap in one stream often comes with gaps in all. */
 import type { Logger } from '../../contract/plugin.ts'
 import { systemClock } from '../../kit/clock.ts'
 import { type Backoff, backoff, pause } from '../../kit/pause.ts'
@@ -6,16 +6,16 @@ import type { Counters } from './counters.ts'
 import type { Got, StatusError } from './http-get.ts'
 
 export interface SnapshotOptions {
-  /** ms that must lie between two fetches for one stream. */
+  /** Minimum time between two fetches for one stream, ms. */
   readonly interval: number
   readonly backoff: Backoff
   readonly random: () => number
   readonly log: Logger
   readonly counters: Counters
   get(key: string, signal: AbortSignal): Promise<Got>
-  /** @returns why it is of no use. */
+  /** @returns why the snapshot cannot be used. */
   use(key: string, got: Got): string | undefined
-  /** Is it no longer waited for? */
+  /** @returns whether the snapshot is no longer needed. */
   wanted(key: string): boolean
 }
 
@@ -25,7 +25,7 @@ export class Snapshots {
   private readonly lastFetch = new Map<string, number>()
   private abort = new AbortController()
   private running = false
-  /** Failures in a row. */
+  /** Consecutive failures. */
   private failures = 0
 
   constructor(options: SnapshotOptions) {
@@ -37,7 +37,7 @@ export class Snapshots {
     if (!this.running) void this.run(this.abort.signal)
   }
 
-  /** Forgets what was asked for. */
+  /** Removes all requests. */
   cancel(): void {
     this.abort.abort(new Error('no longer needed'))
     this.abort = new AbortController()
@@ -76,7 +76,7 @@ export class Snapshots {
       return
     }
     this.options.counters.snapshot('error')
-    this.options.log.warn({ key, problem }, 'snapshot failed, trying again')
+    this.options.log.warn({ key, problem }, 'snapshot failed, retrying')
     this.queue.add(key)
     await pause(systemClock, Math.max(rest, backoff(this.options.backoff, this.failures++, this.options.random)), signal)
   }

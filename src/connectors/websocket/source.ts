@@ -1,6 +1,6 @@
 /**
- * Client of a WebSocket feed. Opening only starts to connect: of several feeds in one pipeline one that is down must not hold the
- * others up, and a feed comes and goes anyway. Until it is there the source is not healthy.
+ * Client of a WebSocket feed. `open` only starts to connect: one of several feeds in a pipeline must not delay the others, and a feed may
+ * disconnect at any time anyway. The source is not healthy until it is connected.
  */
 import type { WebsocketSourceConfig } from '../../generated/config-types.ts'
 import {
@@ -32,13 +32,13 @@ export default defineSource<WebsocketSourceConfig>({
   type: 'websocket',
   schema: withKeys(schema, tlsKeys),
   replayable: false,
-  reason: 'a feed does not repeat what it has sent; what is missed while disconnected or in memory at a crash is lost',
+  reason: 'a feed does not repeat what it has sent; messages sent while disconnected, or in memory at a crash, are lost',
   validateConfig,
   check: checkFeed,
   create: (config, ctx) => websocketSource(config, ctx, Math.random),
 })
 
-/** Name of the header that keeps what is wrong with a message while it is queued. */
+/** Name of the header that holds the problem of a message while it is queued. */
 const PROBLEM = 'sequence_error'
 
 export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContext, random: () => number): Source {
@@ -53,9 +53,9 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
 
   let Client: typeof import('ws').WebSocket
   let tls: TlsOptions = {}
-  /** Number that follows on from what was read last; undefined: nothing was. */
+  /** Number that follows the last message read; undefined: none has been read. */
   let expected: number | undefined
-  /** Messages that are not data but have a sequence number. */
+  /** Messages that have a sequence number but are not data. */
   const controls = new WeakSet<Message>()
 
   const { max_bytes, max_spill, on_full, on_spill_full } = config.queue
@@ -153,7 +153,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       const batch = await next(signal)
       if (batch === null) return null
       const { records, position, lag } = batch
-      // Numbers left out are records that the queue had no room for.
+      // Missing numbers are records that the queue had no room for.
       if (expected !== undefined && records[0].seq > expected) streams?.lost('dropped')
       expected = position
       return { lane, messages: records.map(received), position, lag }
@@ -174,7 +174,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
     onRejected(rejections: readonly Rejection[]) {
       for (const rejection of rejections) {
         rejectionLog.note(rejection)
-        // A message that is gone is a gap, wherever it went.
+        // A lost message is a gap, wherever it was lost.
         const key = streams && streamOf(rejection.message, streams)
         if (key !== undefined) streams!.lost('refused', key)
       }
@@ -197,7 +197,7 @@ function decoded(message: Message): unknown {
   }
 }
 
-/** The message may have been changed since; its bytes are still those that came. */
+/** The message may have been changed since; its bytes are still the received ones. */
 function streamOf({ payload, keyBytes, origin }: Message, streams: Streams): string | undefined {
   if (keyBytes !== null) return keyBytes.toString()
   const value = origin && decoded(Message.fromRecord(payload, null, 0, undefined, -1, origin))

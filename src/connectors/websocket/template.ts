@@ -1,11 +1,11 @@
-/** Messages with `{symbol}` in them, one text per message that is to be sent. */
+/** Messages with `{symbol}`, one text per message to send. */
 import type { Json } from '../../contract/plugin.ts'
 
 const PLACEHOLDER = /\{symbol(?::(lower|upper))?\}/g
 
 /**
- * The innermost list item that mentions `{symbol}` is repeated for every symbol; where no list does, the whole message is.
- * Texts are sent as they are, everything else as JSON.
+ * The innermost list item that contains `{symbol}` is repeated for every symbol; if no list does, the whole message is repeated.
+ * Texts are sent unchanged, everything else as JSON.
  */
 export function expand(messages: readonly Json[], symbols: readonly string[]): string[] {
   return messages.flatMap(message => {
@@ -15,7 +15,7 @@ export function expand(messages: readonly Json[], symbols: readonly string[]): s
   })
 }
 
-/** `symbol` in its place, each character that a URL can't hold escaped. */
+/** Inserts `symbol`, with the characters that a URL cannot contain escaped. */
 export const expandUrl = (url: string, symbol: string): string => replace(url, symbol, encodeURIComponent)
 
 export const symbolsOf = (symbols: readonly string[] | string): string[] =>

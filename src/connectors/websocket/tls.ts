@@ -1,4 +1,4 @@
-/** TLS options out of the config, for the socket and for snapshots alike. */
+/** TLS options from the config, for the socket and for snapshots. */
 import { readTlsFiles, type TlsFiles } from '../../kit/keys/tls.ts'
 
 export type TlsOptions = ReturnType<typeof readTlsFiles> & { readonly rejectUnauthorized?: boolean }

@@ -1,6 +1,6 @@
 /**
- * One connected client: a place in the ring and what it wants. It has no queue of its own, so however slow it is, it costs no memory
- * beyond what is on its way to it.
+ * One connected client: its position in the ring and its subscription. It has no queue of its own, so a slow client costs no memory beyond
+ * the data in transit.
  */
 import type { WebSocket } from 'ws'
 import { parseRequest, type Subscribe } from './protocol.ts'
@@ -8,30 +8,30 @@ import type { RingEntry, Ring } from './ring.ts'
 
 export interface ClientHost {
   readonly ring: Ring
-  /** Names this run of the server: ids of another one mean nothing here. */
+  /** Identifies this run of the server: ids of another run are not valid here. */
   readonly session: string
-  /** Bytes that may be on their way. */
+  /** Maximum number of bytes in transit. */
   readonly buffer: number
   readonly disconnectSlow: boolean
   sent(): void
   dropped(): void
   tooSlow(): void
-  /** Cut off, because it does not read answers. */
+  /** Disconnected because it does not read responses. */
   unread(): void
 }
 
-/** Close code for `on_slow_client: disconnect`; 4000 to 4999 are an application's own. */
+/** Close code for `on_slow_client: disconnect`; 4000 to 4999 are reserved for applications. */
 const TOO_SLOW = 4008
-/** Bytes of answers that may wait beside the messages. */
+/** Bytes of responses that may wait beside the messages. */
 const MAX_ANSWERS = 256 * 1024
 
 export class Client {
-  /** Has answered since the last ping. */
+  /** The client has answered the last ping. */
   alive = true
   private readonly socket: WebSocket
   private readonly host: ClientHost
   private wants: Subscribe | undefined
-  /** Number of the next message to look at. */
+  /** Number of the next message to examine. */
   private next = 0
   private missed = 0
   private onTheWay = 0
@@ -56,7 +56,7 @@ export class Client {
     }
   }
 
-  /** Sends what has come since, as far as the client takes it. */
+  /** Sends the new messages, as far as the client accepts them. */
   sendNext(): void {
     const { ring, buffer } = this.host
     while (this.wants && this.next <= ring.last) {
@@ -87,7 +87,7 @@ export class Client {
     this.wants = undefined
     this.host.tooSlow()
     this.socket.close(TOO_SLOW, 'too slow')
-    // What is on its way is not waited for: the client does not take it.
+    // Does not wait for data in transit: the client does not read it.
     setTimeout(() => this.socket.terminate(), 1000).unref()
   }
 
@@ -101,7 +101,7 @@ export class Client {
       const seen = this.number(request.lastId)
       this.next = Math.max(ring.first, (seen ?? 0) + 1)
       if (seen === undefined) gap = { type: 'gap', reason: 'restart' }
-      // Of all topics: for messages that have left the ring, the topic is unknown.
+      // Counts all topics: for messages that have left the ring, the topic is unknown.
       else if (seen + 1 < ring.first) gap = { type: 'gap', reason: 'too_old', missed: ring.first - seen - 1 }
     } else if (request.last !== undefined) {
       let wanted = request.last
@@ -125,7 +125,7 @@ export class Client {
     if (this.reads()) this.send(JSON.stringify(what))
   }
 
-  /** A client that asks and does not read the answers is cut off: what it is owed must not grow. */
+  /** A client that sends requests and does not read the responses is disconnected, because its pending data must not grow. */
   private reads(): boolean {
     if (this.gone || this.socket.bufferedAmount <= this.host.buffer + MAX_ANSWERS) return !this.gone
     this.gone = true
@@ -149,7 +149,7 @@ export class Client {
     return n === 0 ? null : `${this.host.session}-${n}`
   }
 
-  /** Undefined: the id is not of this run. */
+  /** Undefined: the id does not belong to this run. */
   private number(id: string): number | undefined {
     const [session, n] = id.split('-')
     return session === this.host.session && /^\d{1,15}$/.test(n ?? '') && Number(n) <= this.host.ring.last ? Number(n) : undefined

@@ -1,22 +1,22 @@
-/** The latest messages, numbered without gaps. Bounded by number and bytes. */
+/** The latest messages, numbered consecutively. Limited by number and bytes. */
 
 export interface RingEntry {
   readonly n: number
   readonly topic: string
   readonly key: string | null
-  /** The frame as clients get it. */
+  /** The frame that clients receive. */
   readonly text: string
 }
 
 export class Ring {
   private readonly limit: number
   private readonly maxBytes: number
-  /** Called with what is about to be forgotten. */
+  /** Called with each entry before it is removed. */
   private readonly evict: (entry: RingEntry) => void
   private entries: RingEntry[] = []
   private head = 0
   private bytes = 0
-  /** Number of the newest message, 0: none yet. */
+  /** Number of the newest message; 0: none yet. */
   last = 0
 
   constructor(limit: number, maxBytes: number, evict: (entry: RingEntry) => void) {
@@ -25,7 +25,7 @@ export class Ring {
     this.evict = evict
   }
 
-  /** Number of the oldest message that is there; `last + 1` when none is. */
+  /** Number of the oldest message in the ring; `last + 1` when it is empty. */
   get first(): number {
     return this.last - this.size + 1
   }

@@ -1,4 +1,4 @@
-/** The HTTP side: who may connect, and the page. */
+/** The HTTP routes: access control for clients, and the page. */
 import { readFile } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { WebSocket } from 'ws'
@@ -7,7 +7,7 @@ import type { Route } from '../../kit/http/listener.ts'
 import { type Access, allowedOrigin, bearerOf, sameSecret } from '../../kit/http/gate.ts'
 
 export interface Admission {
-  /** A client that may come in. */
+  /** Called for each admitted client. */
   accept(socket: WebSocket): void
   full(): boolean
   rejected(reason: HandshakeRejection['reason']): void
@@ -18,7 +18,7 @@ interface HandshakeRejection {
   readonly reason: 'host' | 'origin' | 'token' | 'full'
 }
 
-/** A client has little to say. */
+/** Messages of clients are short. */
 const MAX_REQUEST = 64 * 1024
 
 export async function routes(config: WebsocketServerSinkConfig, owner: string, admission: Admission): Promise<Route[]> {
@@ -33,7 +33,10 @@ export async function routes(config: WebsocketServerSinkConfig, owner: string, a
     listed: true,
     access,
     rejected: ({ reason }) => admission.rejected(reason),
-    handle: (_, response) => void response.writeHead(426, { upgrade: 'websocket', 'content-type': 'text/plain' }).end('a WebSocket\n'),
+    handle: (_, response) =>
+      void response
+        .writeHead(426, { upgrade: 'websocket', 'content-type': 'text/plain' })
+        .end('this endpoint needs a WebSocket connection\n'),
     upgrade(request, connection, head) {
       const rejection = rejectionFor(config, request) ?? (admission.full() ? FULL : undefined)
       if (!rejection) return sockets.handleUpgrade(request, connection, head, client => admission.accept(client))
@@ -61,7 +64,7 @@ function shown(request: IncomingMessage): string {
   return bearerOf(request) ?? URL.parse(request.url ?? '/', 'http://x')?.searchParams.get('token') ?? ''
 }
 
-/** Read each time, so that changes of the page are visible immediately. */
+/** Reads the file for each request, so that changes of the page are visible immediately. */
 async function page(file: string, response: ServerResponse): Promise<void> {
   try {
     const html = await readFile(file)

@@ -32,14 +32,15 @@ export default defineSink<WebsocketServerSinkConfig>({
   type: 'websocket_server',
   schema: withKeys(schema, hosts),
   onRedelivery: 'ephemeral',
-  reason: 'clients that listen see it, and for a while those that come back; nobody else does',
+  reason: 'only connected clients, and clients that reconnect while it is buffered, receive a message',
   validateConfig({ host, token, allow_unauthenticated, path, page }): ConfigProblem[] {
     const problems: ConfigProblem[] = []
     if (!isLoopback(host) && token === '' && !allow_unauthenticated) {
-      const message = `${host} can be reached by others, and anybody could listen: set token, or allow_unauthenticated: true`
+      const message = `${host} is reachable from other machines, and any of them could listen: set token, or allow_unauthenticated: true`
       problems.push({ path: ['host'], message, suggestion: '127.0.0.1' })
     }
-    if (page !== undefined && path === '/') problems.push({ path: ['path'], message: 'the page is at /', suggestion: '/ws' })
+    if (page !== undefined && path === '/')
+      problems.push({ path: ['path'], message: '/ is the path of the page; choose another path', suggestion: '/ws' })
     return problems
   },
   check: checkServer,
@@ -50,10 +51,10 @@ export default defineSink<WebsocketServerSinkConfig>({
   create,
 })
 
-/** Of `close`, ms: clients that do not answer are cut off. */
+/** Of `close`, ms: clients that do not answer are disconnected. */
 const CLOSE_TIMEOUT = 500
 
-/** Messages per turn of the event loop. */
+/** Messages sent per turn of the event loop. */
 const TURN = 100
 
 function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
@@ -61,7 +62,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
   const sayDropped = logOnce(ctx.log, ctx.step)
   const sayUnread = logOnce(ctx.log, ctx.step)
   const topicOf = topicReader(config)
-  // No dash: it separates the number.
+  // Without a dash, which separates the number.
   const session = randomBytes(6).toString('hex')
   const clients = new Map<WebSocket, Client>()
   const ring = new Ring(config.ring, config.ring_size, entry => {
@@ -77,13 +78,13 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
       meters.dropped.inc()
       sayDropped(() => ({
         details: { ring_size: config.ring_size },
-        message: 'a client was too slow: a message left the ring before it had taken it; it is told of the gap',
+        message: 'a client was too slow: a message left the ring before the client received it; the client was notified of the gap',
       }))
     },
     tooSlow: () => meters.closed('slow').inc(),
     unread() {
       meters.closed('unread').inc()
-      sayUnread(() => ({ details: {}, message: 'a client sent requests without reading the answers: its connection was closed' }))
+      sayUnread(() => ({ details: {}, message: 'a client sent requests without reading the responses: its connection was closed' }))
     },
   }
   let attachment: Attachment | undefined
@@ -96,7 +97,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
     socket.on('message', data => client.hear(String(data as Buffer)))
     socket.on('ping', data => client.pong(data))
     socket.on('pong', () => (client.alive = true))
-    // The close that follows says all.
+    // The close event that follows reports the reason.
     socket.on('error', () => {})
     socket.on('close', () => {
       clients.delete(socket)
@@ -118,7 +119,8 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
   return {
     async open() {
       if (attachment) return
-      if (config.page !== undefined && !existsSync(config.page)) throw new EnvironmentError(`page: ${config.page} does not exist`)
+      if (config.page !== undefined && !existsSync(config.page))
+        throw new EnvironmentError(`page: ${config.page} does not exist; correct the path`)
       const { attach } = await import('../../kit/http/listener.ts')
       const { routes } = await import('./routes.ts')
       const owner = `sink '${ctx.step}' of pipeline '${ctx.pipeline}'`
@@ -129,7 +131,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
       }
       attachment = await attach(config.host, config.port, await routes(config, owner, admission), {
         what: owner,
-        advice: 'Set its port to a free one.',
+        advice: 'Set port to a free one.',
       })
       if (config.heartbeat > 0) heartbeat = setInterval(beat, config.heartbeat).unref()
     },
@@ -137,7 +139,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
     async write(messages) {
       const failed = new Map<number, Error>()
       for (const [i, m] of messages.entries()) {
-        // Sockets take what was sent only between turns: a client that keeps up must not lose anything to a large batch.
+        // Sockets drain only between turns: a client that keeps up must not lose messages because of a large batch.
         if (i % TURN === TURN - 1 && clients.size > 0) await new Promise(resolve => setImmediate(resolve))
         try {
           const n = ring.last + 1
@@ -186,7 +188,7 @@ function topicReader({ topic }: WebsocketServerSinkConfig): (m: Message) => stri
   return m => {
     const name = expression.evaluate(m)
     if (typeof name === 'string' && name !== '') return name
-    throw new DataError(`topic: '${topic}' gave ${show(name)}, which is no topic`)
+    throw new DataError(`topic: '${topic}' gave ${show(name)}, but a topic must be text and not empty`)
   }
 }
 
@@ -214,11 +216,11 @@ function metersOf({ metrics, pipeline, step }: Context): Meters {
     sent: metrics.counter('runner_websocket_sent_total', 'Messages sent, over all clients', labels),
     dropped: metrics.counter(
       'runner_websocket_dropped_total',
-      'Messages that a slow client missed, over all clients',
+      'Messages missed by slow clients, over all clients',
       labels,
       'missed_by_clients',
     ),
-    closed: of('runner_websocket_closed_total', 'Connections given up'),
-    refused: of('runner_websocket_refused_total', 'Clients not let in'),
+    closed: of('runner_websocket_closed_total', 'Connections closed by the server, by reason'),
+    refused: of('runner_websocket_refused_total', 'Clients not admitted, by reason'),
   }
 }

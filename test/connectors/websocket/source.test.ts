@@ -135,7 +135,7 @@ describe('websocket source', () => {
     const { take, ctx } = await open(url)
     await take(1)
     expect(ctx.counts['reconnects/error']).toBe(1)
-    expect(JSON.stringify(ctx.warnings)).toContain('the peer sends pings and does not read the answers')
+    expect(JSON.stringify(ctx.warnings)).toContain('the peer sends pings but does not read the pongs')
   })
 
   test('nobody reads: the socket waits, memory stays bounded, nothing is lost', async () => {
@@ -173,7 +173,7 @@ describe('websocket source', () => {
     const gone = await startPeer()
     await gone.close()
     const ask = (to: string) => websocket.check!(configOf(to), { signal: AbortSignal.timeout(5000) } as never)
-    expect(await ask(`${url}/?key=secret`)).toEqual([{ what: `feed ${url}/`, ok: true, detail: 'the handshake was answered' }])
+    expect(await ask(`${url}/?key=secret`)).toEqual([{ what: `feed ${url}/`, ok: true, detail: 'handshake completed' }])
     expect(await ask(gone.url)).toMatchObject([{ ok: false, detail: expect.stringContaining('ECONNREFUSED') }])
   })
 })

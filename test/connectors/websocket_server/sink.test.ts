@@ -216,7 +216,7 @@ describe('websocket_server', () => {
     expect([await fetched('/'), await fetched('/../etc/passwd'), await fetched('/ws')]).toEqual([
       '200 <p>hello',
       '404 try /ws or /',
-      '426 a WebSocket',
+      '426 this endpoint needs a WebSocket connection',
     ])
     const batch = [new Message({}), new Message({ topic: 'a' }), new Message(Buffer.from('x'))]
     const error = await sink.write(batch, writeContext()).catch((e: unknown) => e)
