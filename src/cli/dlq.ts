@@ -23,7 +23,8 @@ export interface ReplayFlags extends SelectFlags {
   readonly max?: number
   readonly rate?: number
   readonly freshState?: boolean
-  readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+  /** Default: warn, with --verbose debug. */
+  readonly logLevel?: 'debug' | 'info' | 'warn' | 'error'
 }
 
 export function register(program: Command): void {
@@ -86,7 +87,12 @@ Examples:
     .option('--rate <n/s>', 'maximum rate, e.g. 100/s', parseRate)
     .option('--fresh-state', 'run stateful steps on a separate, initially empty state')
     .addOption(
-      new Option('--log-level <level>', 'minimum level of log messages').choices(['debug', 'info', 'warn', 'error']).default('warn'),
+      new Option('--log-level <level>', 'minimum level of log messages; default: warn, with -v debug').choices([
+        'debug',
+        'info',
+        'warn',
+        'error',
+      ]),
     )
     .addHelpText(
       'after',

@@ -1,9 +1,8 @@
 /** `runner explain FILE`: what a pipeline is, with every default filled in, and what it promises. */
-import { redact } from '../kit/text/secrets.ts'
-import { styleText } from 'node:util'
 import { type Command, Option } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import { runCommand } from './command.ts'
+import { paint as painted, print, printJson, type Style as OutputStyle, widthOf } from './output.ts'
 import type { Paint, Style } from '../explain/text.ts'
 import { loadAll } from './load.ts'
 import { setOption } from './options.ts'
@@ -32,24 +31,24 @@ export async function explain(file: string, { format, set }: ExplainFlags): Prom
   if (typeof pipelines === 'number') return pipelines
   const { describe } = await import('../explain/describe.ts')
   const explanation = describe(pipelines[0])
-  if (format === 'json') process.stdout.write(redact(`${JSON.stringify(explanation, null, 2)}\n`))
-  else if (format === 'text') process.stdout.write(redact((await import('../explain/text.ts')).toText(explanation, paint)))
+  if (format === 'json') printJson(explanation)
+  else if (format === 'text') print((await import('../explain/text.ts')).toText(explanation, paint, widthOf()))
   else {
     const { toMermaid, toSvg } = await import('../explain/mermaid.ts')
-    process.stdout.write(redact(format === 'svg' ? await toSvg(explanation) : toMermaid(explanation)))
+    print(format === 'svg' ? await toSvg(explanation) : toMermaid(explanation))
   }
   return EXIT.ok
 }
 
-const STYLES: Record<Style, Parameters<typeof styleText>[0]> = {
+const STYLES: Record<Style, OutputStyle> = {
   bold: 'bold',
   dim: 'dim',
-  source: 'cyan',
-  sink: 'green',
-  dead: 'red',
-  exactly_once: 'green',
-  effectively_once: 'cyan',
-  at_least_once: 'yellow',
-  at_most_once: 'red',
+  source: 'accent',
+  sink: 'accent',
+  dead: 'dim',
+  exactly_once: 'accent',
+  effectively_once: 'accent',
+  at_least_once: 'bold',
+  at_most_once: 'bad',
 }
-const paint: Paint = (style, text) => styleText(STYLES[style], text)
+const paint: Paint = (style, text) => painted(STYLES[style], text)

@@ -6,8 +6,10 @@ import { code, describeKeys, firstSentence } from '../config/describe.ts'
 import { loadPluginList } from '../config/load.ts'
 import { type Kind, KINDS } from '../config/registry.ts'
 import { collectDistinct } from './options.ts'
+import { paint, print, printJson, quiet, widthOf } from './output.ts'
 import { reportProblems } from './load.ts'
 import type { Schema } from '../config/schema.ts'
+import { wrap as wrapped } from '../kit/text/columns.ts'
 import { suggest } from '../kit/text/suggest.ts'
 
 export function register(program: Command): void {
@@ -52,24 +54,27 @@ async function list(name: string | undefined, flags: ListFlags): Promise<number>
     return EXIT.config
   }
   const plugins = await Promise.all(wanted.map(p => registry.load(p.kind, p.type) as Promise<Plugin>))
-  if (flags.json) print(`${JSON.stringify(plugins.map(describe), null, 2)}\n`)
+  if (flags.json) printJson(plugins.map(describe))
   else print(name === undefined ? overview(plugins) : plugins.map(details).join('\n'))
   return EXIT.ok
 }
 
-const print = (text: string): void => void process.stdout.write(text)
 const schemaOf = (p: Plugin): Schema => p.schema as Schema
 const describe = (p: Plugin): object => ({ kind: p.kind, type: p.type, description: schemaOf(p).description ?? '', schema: p.schema })
 
 function overview(plugins: readonly Plugin[]): string {
   const width = Math.max(...plugins.map(p => p.type.length))
   const section = (kind: Kind): string => {
-    const rows = plugins
-      .filter(p => p.kind === kind)
-      .map(p => `  ${p.type.padEnd(width)}  ${firstSentence(schemaOf(p).description ?? '')}\n`)
-    return rows.length > 0 ? `${kind}s\n${rows.join('')}\n` : ''
+    const rows = plugins.filter(p => p.kind === kind).map(p => row(p.type, firstSentence(schemaOf(p).description ?? ''), width))
+    return rows.length > 0 ? `${paint('bold', `${kind}s`)}\n${rows.join('')}\n` : ''
   }
-  return `${KINDS.map(section).join('')}runner list PLUGIN shows its keys.\n`
+  return `${KINDS.map(section).join('')}${quiet() ? '' : 'runner list PLUGIN shows its keys.\n'}`
+}
+
+function row(type: string, text: string, width: number): string {
+  const columns = widthOf()
+  const lines = columns === undefined ? [text] : wrapped(text, Math.max(20, columns - width - 4))
+  return lines.map((line, i) => `  ${i === 0 ? paint('accent', type.padEnd(width)) : ' '.repeat(width)}  ${line}\n`).join('')
 }
 
 function details(p: Plugin): string {
@@ -77,20 +82,14 @@ function details(p: Plugin): string {
   const short = schema.shorthand ? `\nShort form: - ${p.type}: <${schema.shorthand}>\n` : ''
   const keys = describeKeys(schema).map(k => {
     const fallback = k.required ? ', required' : k.default === undefined ? '' : `, default ${plain(code(k.default))}`
-    return `  ${k.key} (${plain(k.type)}${fallback})\n${wrap(plain(k.text), 6)}`
+    return `  ${paint('accent', k.key)} (${plain(k.type)}${fallback})\n${wrap(plain(k.text), 6)}`
   })
-  return `${p.type} (${p.kind})\n${wrap(plain(schema.description ?? ''), 2)}${short}\n${keys.join('')}`
+  return `${paint('bold', `${p.type} (${p.kind})`)}\n${wrap(plain(schema.description ?? ''), 2)}${short}\n${keys.join('')}`
 }
 
 const plain = (text: string): string => text.replaceAll('`', '')
 
-function wrap(text: string, indent: number): string {
-  const width = Math.min(process.stdout.columns ?? 100, 110) - indent
-  const lines = ['']
-  for (const word of text.split(/\s+/)) {
-    const last = lines.at(-1)!
-    if (last !== '' && last.length + word.length + 1 > width) lines.push(word)
-    else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`
-  }
-  return lines.map(l => `${' '.repeat(indent)}${l}\n`).join('')
-}
+const wrap = (text: string, indent: number): string =>
+  wrapped(text, Math.min(widthOf() ?? 100, 110) - indent)
+    .map(line => `${' '.repeat(indent)}${line}\n`)
+    .join('')

@@ -2,6 +2,7 @@
 import { EXIT } from '../kit/exit-codes.ts'
 import { loadPipeline } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
+import { colors, widthOf } from './output.ts'
 
 /** `pipelines/*.yaml` of a shell names the tests beside them, too: these are left out. `brokers` stands in for KAFKA_BROKERS. The pipelines, or the exit code when a file has problems, which are printed. */
 export async function loadAll(
@@ -27,5 +28,5 @@ export async function reportProblems(problems: readonly Problem[]): Promise<numb
 
 async function printProblems(problems: readonly Problem[]): Promise<void> {
   const { formatText } = await import('../config/format.ts')
-  process.stderr.write(formatText(problems, { color: process.stderr.isTTY === true && process.env.NO_COLOR === undefined }))
+  process.stderr.write(formatText(problems, { color: colors(process.stderr), width: widthOf(process.stderr) }))
 }

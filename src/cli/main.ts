@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import '../built-in.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { redact } from '../kit/text/secrets.ts'
+import { outputOptions } from './output.ts'
 import { watchStrayErrors } from './stray-errors.ts'
 
 type Load = () => Promise<{ register(program: Command): void }>
@@ -89,6 +90,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   program.option('-V, --version', 'print the version')
   const wanted = name !== undefined && Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]] : Object.values(COMMANDS)
   for (const command of await Promise.all(wanted.map(load => load()))) command.register(program)
+  outputOptions(program)
   for (const command of program.commands) command.exitOverride().showSuggestionAfterError().helpGroup(groupOf(command.name()))
   try {
     await program.parseAsync(argv, { from: 'user' })

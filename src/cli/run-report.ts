@@ -2,27 +2,27 @@
 import { writeFileSync } from 'node:fs'
 import { EnvironmentError, type Report } from '../contract/plugin.ts'
 import type { StepReport } from '../engine/launch.ts'
+import { grouped } from '../kit/text/columns.ts'
 import { escapeXml } from '../testing/xml.ts'
+import { paint, table } from './output.ts'
 
 /** Rows of a table: the rest is counted, and all of it is in the JSON. */
 const MAX_ROWS = 50
 
-export async function formatReports(reports: readonly StepReport[], json: boolean): Promise<string> {
+export function formatReports(reports: readonly StepReport[], json: boolean): string {
   if (json) return `${JSON.stringify({ ok: reports.every(r => r.ok), reports }, null, 2)}\n`
-  const { default: Table } = await import('cli-table3')
   return reports
     .map(({ pipeline, title, ok, verdict, summary, findings }) => {
-      const parts = [`${pipeline}: ${title}`, '']
+      const parts = [paint('bold', `${pipeline}: ${title}`), '']
       const width = Math.max(...Object.keys(summary).map(k => k.length))
       for (const [name, value] of Object.entries(summary)) parts.push(`  ${name.padEnd(width)}  ${value}`)
       if (findings.length > 0) {
         const columns = [...new Set(findings.flatMap(f => Object.keys(f.details ?? {})))]
-        const table = new Table({ head: ['', 'problem', ...columns], style: { head: [], border: [] } })
-        for (const f of findings.slice(0, MAX_ROWS)) table.push([f.subject, f.problem, ...columns.map(c => shown(f.details?.[c]))])
-        parts.push('', String(table))
-        if (findings.length > MAX_ROWS) parts.push(`… and ${findings.length - MAX_ROWS} more; --json has them all`)
+        const rows = findings.slice(0, MAX_ROWS).map(f => [f.subject, f.problem, ...columns.map(c => shown(f.details?.[c]))])
+        parts.push('', table([{ head: 'SUBJECT' }, { head: 'PROBLEM' }, ...columns.map(c => ({ head: c.toUpperCase() }))], rows).trimEnd())
+        if (findings.length > MAX_ROWS) parts.push(`… and ${grouped(findings.length - MAX_ROWS)} more; --json has them all`)
       }
-      parts.push('', `${ok ? 'ok' : 'NOT OK'}: ${verdict}`)
+      parts.push('', `${ok ? paint('accent', '✓ ok') : paint('bad', '✗ NOT OK')}: ${verdict}`)
       return `${parts.join('\n')}\n`
     })
     .join('\n')

@@ -4,10 +4,11 @@ import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { EnvironmentError, type Logger, VerdictError } from '../contract/plugin.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
 import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
-import { createLogger } from '../runtime/telemetry/log.ts'
+import { createLogger, type LogOptions } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
 import { parseDurationOption, parseTimeOption, setOption } from './options.ts'
+import { colors, quiet, timeText, utc, verbose } from './output.ts'
 import { StrayErrors } from './stray-errors.ts'
 
 export interface RunFlags {
@@ -19,7 +20,8 @@ export interface RunFlags {
   readonly dryRun?: boolean
   readonly json?: boolean
   readonly junit?: string
-  readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+  /** Default: by --quiet and --verbose. */
+  readonly logLevel?: LogOptions['level']
   readonly logFormat: 'auto' | 'json' | 'pretty'
 }
 
@@ -37,7 +39,12 @@ export function register(program: Command): void {
     .option('--json', 'print the result of a one-shot pipeline as JSON instead of a table')
     .option('--junit <path>', 'also write the result of a one-shot pipeline as JUnit XML')
     .addOption(
-      new Option('--log-level <level>', 'minimum level of log messages').choices(['debug', 'info', 'warn', 'error']).default('info'),
+      new Option('--log-level <level>', 'minimum level of log messages; default: info, with -q warn, with -v debug').choices([
+        'debug',
+        'info',
+        'warn',
+        'error',
+      ]),
     )
     .addOption(new Option('--log-format <format>', 'auto: pretty on a terminal').choices(['json', 'pretty', 'auto']).default('auto'))
     .addHelpText('after', '\nExample:\n  $ runner run pipelines/bars.yaml --until-idle 5s --set transforms[0].bars.interval=5m')
@@ -61,7 +68,13 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const tty = process.stderr.isTTY === true
   let status: StatusLine | undefined
   const pretty = flags.logFormat === 'pretty' || (flags.logFormat === 'auto' && tty)
-  const log = await createLogger({ level: flags.logLevel, pretty, before: () => status?.clear() })
+  const log = await createLogger({
+    level: flags.logLevel ?? (quiet() ? 'warn' : verbose() ? 'debug' : 'info'),
+    pretty,
+    color: colors(process.stderr),
+    utc: utc(),
+    before: () => status?.clear(),
+  })
   for (const w of warnings) log.warn({ code: w.code }, `${w.file}:${w.line}:${w.column} ${w.message}`)
   const range = flags.from !== undefined || flags.to !== undefined ? { from: flags.from, to: flags.to } : flags.dryRun ? {} : undefined
   const dryRun = flags.dryRun ? (line: string) => void process.stdout.write(`${line}\n`) : undefined
@@ -87,7 +100,8 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
       (error: Error) => error,
     ),
   )
-  if (tty && flags.logFormat !== 'json' && !flags.dryRun) status = await (await import('../runtime/telemetry/status.ts')).showStatus(runs)
+  if (tty && flags.logFormat !== 'json' && !flags.dryRun && !quiet())
+    status = await (await import('../runtime/telemetry/status.ts')).showStatus(runs, timeText)
   let running = handles.length
   const codes = await Promise.all(
     handles.map(async (handle, i) => {
@@ -180,7 +194,7 @@ async function printReports(handles: readonly PipelineHandle[], flags: RunFlags,
   const reports = handles.flatMap(h => h.reports)
   if (reports.length === 0) return EXIT.ok
   const { formatReports, writeJunit } = await import('./run-report.ts')
-  const text = await formatReports(reports, flags.json === true)
+  const text = formatReports(reports, flags.json === true)
   // Before the process may end: a pipe takes its time.
   await new Promise<void>(resolve => process.stdout.write(text, () => resolve()))
   try {

@@ -1,9 +1,10 @@
 /** `runner test [PATH...]`: runs pipeline tests on a virtual clock. */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { styleText } from 'node:util'
 import { Argument, type Command, InvalidArgumentError } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
+import { grouped } from '../kit/text/columns.ts'
 import { durationOption } from './options.ts'
+import { colors, paint as painted, printJson, quiet, type Style as OutputStyle, widthOf } from './output.ts'
 import type { FileResult, TestOptions } from '../testing/engine.ts'
 import type { Paint, Style } from '../testing/report.ts'
 
@@ -72,7 +73,7 @@ export async function runTests(paths: readonly string[], flags: TestFlags): Prom
   }
   if (flags.json) {
     const { toJson } = await import('../testing/json.ts')
-    process.stdout.write(`${JSON.stringify(toJson(results), null, 2)}\n`)
+    printJson(toJson(results))
   }
   if (results.some(r => r.problems.length > 0)) return EXIT.config
   if (flags.filter !== undefined && results.every(r => r.results.length === 0))
@@ -108,19 +109,21 @@ async function runAll(files: readonly string[], flags: TestFlags): Promise<FileR
   }
   const tests = results.flatMap(r => r.results)
   const failed = tests.filter(t => t.failures.length > 0).length
-  print(`\n${tests.length - failed} passed, ${failed} failed`)
+  const silent = quiet() && failed === 0 && results.every(r => r.problems.length === 0)
+  print(`${silent ? '' : '\n'}${grouped(tests.length - failed)} passed, ${grouped(failed)} failed`)
   return results
 }
 
 async function printFile(result: FileResult, print: (text: string) => void): Promise<void> {
   const { failureText, testLine } = await import('../testing/report.ts')
-  print(result.file)
+  const shown = quiet() ? result.results.filter(t => t.failures.length > 0) : result.results
+  if (quiet() && shown.length === 0 && result.problems.length === 0) return
+  print(paint('bold', result.file))
   if (result.problems.length > 0) {
     const { formatText } = await import('../config/format.ts')
-    const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined
-    print(formatText(result.problems, { color }).trimEnd())
+    print(formatText(result.problems, { color: colors(process.stdout), width: widthOf() }).trimEnd())
   }
-  for (const test of result.results) {
+  for (const test of shown) {
     print(testLine(test, paint))
     for (const failure of test.failures) print(failureText(failure, paint))
   }
@@ -135,5 +138,5 @@ async function accept({ file, results }: FileResult): Promise<number> {
   return count
 }
 
-const STYLES: Record<Style, Parameters<typeof styleText>[0]> = { good: 'green', bad: 'red', dim: 'dim', bold: 'bold' }
-const paint: Paint = (style, text) => styleText(STYLES[style], text)
+const STYLES: Record<Style, OutputStyle> = { good: 'accent', bad: 'bad', dim: 'dim', bold: 'bold' }
+const paint: Paint = (style, text) => painted(STYLES[style], text)

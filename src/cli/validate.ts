@@ -2,7 +2,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
-import { print } from './command.ts'
+import { colors, paint, print, quiet, widthOf } from './output.ts'
 import { NO_FILES } from '../config/env.ts'
 import { type LoadOptions, loadPipeline } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
@@ -114,18 +114,17 @@ async function render(results: readonly FileResult[], flags: ValidateFlags): Pro
   if (flags.format === 'sarif') return (await import('./validate/sarif.ts')).formatSarif(results.map(inFile))
   if (flags.format === 'github') return (await import('./validate/github.ts')).formatGithub(results.map(inFile))
   const { formatText } = await import('../config/format.ts')
-  const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined
   const text = formatText(
     results.flatMap(r => r.problems),
-    { color },
+    { color: colors(process.stdout), width: widthOf() },
   )
   const bad = results.filter(r => !r.ok).length
   const count = results.reduce((n, r) => n + (r.ok ? 0 : r.problems.length), 0)
-  const fine = flags.quiet
+  const fine = quiet()
     ? ''
     : results
         .filter(r => r.ok)
-        .map(r => `${r.file}: ok${warnings(r.problems.length)}\n`)
+        .map(r => `${r.file}: ${paint('accent', 'ok')}${warnings(r.problems.length)}\n`)
         .join('')
   const verdict =
     bad === 0 ? '' : `${count} problem${count === 1 ? '' : 's'} in ${bad} of ${results.length} file${results.length === 1 ? '' : 's'}\n`

@@ -8,9 +8,14 @@ import { OBJECT } from './tree.ts'
 export interface TextOptions {
   /** Default: no colors. */
   readonly color?: boolean
+  /** Columns of the terminal: longer lines of the file are cut around the place. Default: 160. */
+  readonly width?: number
 }
 
 const MAX_WIDTH = 160
+const NARROWEST = 30
+/** Columns in front of an excerpt. */
+const MARGIN = 8
 
 /** Ends with a newline; empty for no problems. */
 export function formatText(problems: readonly Problem[], options: TextOptions = {}): string {
@@ -21,14 +26,14 @@ export function formatText(problems: readonly Problem[], options: TextOptions = 
       const inObject = p.file === OBJECT
       const place = inObject ? p.path || 'the object' : `${p.file}:${p.line}:${p.column}`
       const path = p.path === '' || inObject ? '' : paint('dim', ` (at ${harmless(p.path)})`)
-      const warning = p.severity === 'warning' ? `${paint('yellow', 'warning')} ` : ''
+      const warning = p.severity === 'warning' ? `${paint('bold', 'warning')} ` : ''
       const message = harmless(p.message)
-      const head = `${paint('bold', harmless(place))} ${warning}${paint(p.severity === 'error' ? 'red' : 'yellow', p.code)} ${message}${path}`
+      const head = `${paint('bold', harmless(place))} ${warning}${paint(p.severity === 'error' ? 'red' : 'bold', p.code)} ${message}${path}`
       const meant =
         p.suggestion === undefined
           ? ''
-          : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : p.severity === 'warning' ? 'write' : 'did you mean'}: ${paint('green', harmless(p.suggestion))}`
-      return `${head}${inObject ? '' : caret(p, paint)}${meant}\n`
+          : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : p.severity === 'warning' ? 'write' : 'did you mean'}: ${paint('cyan', harmless(p.suggestion))}`
+      return `${head}${inObject ? '' : caret(p, paint, Math.min(MAX_WIDTH, Math.max(NARROWEST, (options.width ?? MAX_WIDTH + MARGIN) - MARGIN)))}${meant}\n`
     })
     .join('\n')
 }
@@ -39,21 +44,21 @@ const harmless = (text: string): string =>
     .replaceAll(/^(\s*)::/gm, '$1\\::')
     .replaceAll('##[', '#\\#[')
 
-function caret(p: Problem, paint: (format: 'red' | 'dim', text: string) => string): string {
+function caret(p: Problem, paint: (format: 'red' | 'dim', text: string) => string, width: number): string {
   const line = excerptOf(p)
   if (line === undefined || line.trim() === '') return ''
   const number = String(p.line).padStart(5)
   // A long line is shown around the place.
-  const from = p.column > MAX_WIDTH - 40 ? p.column - 60 : 0
+  const from = p.column > width * 0.75 ? Math.max(0, p.column - Math.floor(width * 0.375)) : 0
   // One character for one, so that the caret stands right.
   const shown = line
-    .slice(from, from + MAX_WIDTH)
+    .slice(from, from + width)
     .replaceAll(/[^\P{Cc}\t]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd')
     .replaceAll('##[', '#\ufffd[')
-  const width = (p.endLine === p.line ? p.endColumn : line.length + 1) - p.column
+  const marked = (p.endLine === p.line ? p.endColumn : line.length + 1) - p.column
   const start = p.column - 1 - from
   // Tabs stay tabs, so that the caret is in the right column for any tab width.
   const pad = shown.slice(0, start).replaceAll(/[^\t]/g, ' ')
-  const marks = '^'.repeat(Math.max(1, Math.min(width, shown.length - start)))
+  const marks = '^'.repeat(Math.max(1, Math.min(marked, shown.length - start)))
   return `\n${paint('dim', `${number} |`)} ${shown}\n      ${paint('dim', '|')} ${pad}${paint('red', marks)}`
 }

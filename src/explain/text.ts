@@ -1,5 +1,6 @@
 /** The explanation for a terminal: the graph as a tree, what is promised and why, and every step's config. */
 import { type ScalarTag, stringify } from 'yaml'
+import { displayWidth, fit, padEnd, wrap } from '../kit/text/columns.ts'
 import { ExactNumber } from '../contract/plugin.ts'
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Edge, Explanation, StepInfo } from './describe.ts'
@@ -8,34 +9,37 @@ import type { Pair } from './guarantees.ts'
 export type Style = 'bold' | 'dim' | 'source' | 'sink' | 'dead' | Guarantee
 export type Paint = (style: Style, text: string) => string
 
-export function toText(e: Explanation, paint: Paint): string {
+/** With `width`, texts are cut and wrapped to the columns of a terminal. */
+export function toText(e: Explanation, paint: Paint, width?: number): string {
   return [
     `${paint('bold', e.name)}${e.description ? `  ${e.description}` : ''}`,
     paint('dim', `${e.file}  delivery: ${e.delivery}  version: ${e.version}`),
     '',
-    ...graph(e, paint),
+    ...graph(e, paint, width),
     '',
-    ...promises(e, paint),
+    ...promises(e, paint, width),
     '',
-    ...section('State', e.state, paint),
-    ...section('Missing records', e.gaps, paint),
+    ...section('State', e.state, paint, width),
+    ...section('Missing records', e.gaps, paint, width),
     ...numbers(e, paint),
     ...configs(e, paint),
     '',
   ].join('\n')
 }
 
-function graph(e: Explanation, paint: Paint): string[] {
+function graph(e: Explanation, paint: Paint, columns?: number): string[] {
   const of = (kind: StepInfo['kind']): StepInfo[] => e.steps.filter(s => s.kind === kind)
   const width = Math.max(...e.steps.map(s => s.name.length)) + 2
-  const what = Math.min(62, Math.max(...e.steps.map(s => summary(s).length)) + 2)
+  const edges = e.edges.some(edge => edge.guarantee)
+  const room = columns === undefined ? undefined : Math.max(20, columns - width - 6 - (edges ? 18 : 0) - 'line 1234'.length - 2)
+  const text = (step: StepInfo): string => (room === undefined ? summary(step) : fit(summary(step), room))
+  const what = Math.min(62, Math.max(...e.steps.map(s => displayWidth(text(s)))) + 2)
   const line = (mark: string, step: StepInfo, style: Style | undefined, edge?: Edge): string => {
     const name = step.name.padEnd(width)
     const place = paint('dim', `line ${step.at.line}`)
     const promised = edge ? paint(edge.guarantee!, words(edge.guarantee!).padEnd(18)) : ' '.repeat(edges ? 18 : 0)
-    return `  ${mark} ${style ? paint(style, name) : name}${summary(step).padEnd(what)}${promised}${place}`.trimEnd()
+    return `  ${mark} ${style ? paint(style, name) : name}${padEnd(`${text(step)}  `, what)}${promised}${place}`.trimEnd()
   }
-  const edges = e.edges.some(edge => edge.guarantee)
   const targets = [...of('sink'), ...of('dlq')]
   return [
     ...of('source').map(s => line('●   ', s, 'source')),
@@ -60,22 +64,22 @@ function summary(step: StepInfo): string {
     when ? `when ${when}` : '',
     through ? `through ${through}` : stateful ? '(state)' : '',
   ]
-  const text = parts
+  return parts
     .filter(p => p !== '')
     .join('  ')
     .replaceAll(/\s*\n\s*/g, ' ')
-  return text.length > 60 ? `${text.slice(0, 59)}…` : text
 }
 
 const words = (guarantee: Guarantee): string => guarantee.replaceAll('_', ' ')
 
-function promises(e: Explanation, paint: Paint): string[] {
+function promises(e: Explanation, paint: Paint, columns?: number): string[] {
   const width = Math.max(0, ...e.guarantees.map(p => `${p.source} → ${p.sink}`.length))
+  const below = (text: string): string[] => lines(text, columns, width + 4).map(line => `${' '.repeat(width + 4)}${line}`)
   const one = (p: Pair): string[] => [
     `  ${`${p.source} → ${p.sink}`.padEnd(width)}  ${paint(p.guarantee, words(p.guarantee))}`,
-    `  ${' '.repeat(width)}  ${p.reason}`,
-    ...(p.fence ? [`  ${' '.repeat(width)}  ${paint('dim', p.fence)}`] : []),
-    ...(p.hint ? [`  ${' '.repeat(width)}  ${paint('dim', p.hint)}`] : []),
+    ...below(p.reason),
+    ...(p.fence ? below(p.fence).map(line => paint('dim', line)) : []),
+    ...(p.hint ? below(p.hint).map(line => paint('dim', line)) : []),
   ]
   const { weakest } = e
   return [
@@ -87,10 +91,16 @@ function promises(e: Explanation, paint: Paint): string[] {
   ]
 }
 
-function section(title: string, entries: Readonly<Record<string, string>>, paint: Paint): string[] {
-  const lines = Object.entries(entries)
-  const width = Math.max(0, ...lines.map(([name]) => name.length))
-  return lines.length === 0 ? [] : [paint('bold', title), ...lines.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`), '']
+/** Wrapped to what is left of the terminal behind `indent`, unless that is too narrow to read. */
+const lines = (text: string, columns: number | undefined, indent: number): string[] =>
+  columns === undefined || columns - indent < 20 ? [text] : wrap(text, columns - indent)
+
+function section(title: string, entries: Readonly<Record<string, string>>, paint: Paint, columns?: number): string[] {
+  const all = Object.entries(entries)
+  const width = Math.max(0, ...all.map(([name]) => name.length))
+  const one = ([name, text]: [string, string]): string[] =>
+    lines(text, columns, width + 4).map((line, i) => `  ${(i === 0 ? name : '').padEnd(width)}  ${line}`)
+  return all.length === 0 ? [] : [paint('bold', title), ...all.flatMap(one), '']
 }
 
 /** Sinks of which nothing is known are left out. */

@@ -20,8 +20,8 @@ export function testLine(result: TestResult, paint: Paint): string {
   const time = paint('dim', `${Math.round(result.seconds * 1000)} ms`)
   const { name } = result.test
   return result.failures.length === 0
-    ? `  ${paint('good', '✓')} ${name}  ${time}`
-    : `  ${paint('bad', '✗')} ${paint('bold', name)}  ${time}`
+    ? `  ${paint('good', '✓ ok    ')}  ${name}  ${time}`
+    : `  ${paint('bad', '✗ FAILED')}  ${paint('bold', name)}  ${time}`
 }
 
 /** Indented by four. */

@@ -53,7 +53,9 @@ describe('runner test', () => {
     write('demo.test.yaml', TESTS)
     const { code, out, err } = runner(['test', 'demo.yaml', '--repeat', '5'], { GROUP: '', KAFKA_BROKERS: 'nowhere:1' })
     expect([code, err]).toEqual([0, ''])
-    expect(out.replaceAll(/\d+ ms/g, 'N ms')).toBe('demo.test.yaml\n  ✓ closes  N ms\n  ✓ five minutes  N ms\n\n2 passed, 0 failed\n')
+    expect(out.replaceAll(/\d+ ms/g, 'N ms')).toBe(
+      'demo.test.yaml\n  ✓ ok      closes  N ms\n  ✓ ok      five minutes  N ms\n\n2 passed, 0 failed\n',
+    )
   })
 
   it('ends with 4 when a test fails, writes JUnit and JSON, and accepts', () => {

@@ -32,7 +32,10 @@ const short = (file: FileResult): FileResult =>
 describe('the report', () => {
   it('shows message by message and field by field what was expected and what came', async () => {
     const { results } = await run(FAILING, sums)
-    expect(results.map(r => testLine(r, plain).replace(/\d+ ms/, 'N ms'))).toEqual(['  ✓ good  N ms', '  ✗ bad <&> "quoted"  N ms'])
+    expect(results.map(r => testLine(r, plain).replace(/\d+ ms/, 'N ms'))).toEqual([
+      '  ✓ ok      good  N ms',
+      '  ✗ FAILED  bad <&> "quoted"  N ms',
+    ])
     const text = results[1].failures
       .map(f => failureText(f, plain))
       .join('\n')

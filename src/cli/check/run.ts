@@ -3,7 +3,7 @@ import { PluginError } from '../../kit/plugin-error.ts'
 import { type Logger, PipelineError, type Plugin, type CheckResult, type CheckContext } from '../../contract/plugin.ts'
 import type { Pipeline, Step } from '../../config/model.ts'
 import { isOneShot, transactionsOf } from '../../config/traits.ts'
-import { print, printJson } from '../command.ts'
+import { mark, type Outcome, paint, print, printJson, quiet } from '../output.ts'
 import type { CheckFlags } from '../check.ts'
 import { partsOf } from '../../config/parts.ts'
 import { loadAll } from '../load.ts'
@@ -110,19 +110,21 @@ async function checkStep(
 }
 
 function toText({ pipeline, file, ok, steps }: PipelineReport): string {
-  const lines = [`${pipeline} (${file})`]
+  const lines = [`${paint('bold', pipeline)} (${file})`]
   for (const { step, role, type, checked, findings } of steps) {
+    const shown = quiet() ? findings.filter(f => outcomeOf(f) !== 'ok') : findings
+    if (quiet() && shown.length === 0) continue
     lines.push(`  ${role} ${step}${step === type ? '' : ` (${type})`}${checked ? '' : ': no external dependency to check'}`)
-    for (const f of findings) {
-      lines.push(
-        `    ${!f.ok ? 'FAILED' : f.fix === undefined ? 'ok    ' : 'WARN  '}  ${f.what}${f.detail === undefined ? '' : `: ${f.detail}`}`,
-      )
-      if (f.fix !== undefined) lines.push(`            do: ${f.fix}`)
+    for (const f of shown) {
+      lines.push(`    ${mark(outcomeOf(f))}  ${f.what}${f.detail === undefined ? '' : `: ${f.detail}`}`)
+      if (f.fix !== undefined) lines.push(`              do: ${f.fix}`)
     }
   }
   const failed = steps.reduce((n, s) => n + s.findings.filter(f => !f.ok).length, 0)
-  const warnings = steps.reduce((n, s) => n + s.findings.filter(f => f.ok && f.fix !== undefined).length, 0)
+  const warnings = steps.reduce((n, s) => n + s.findings.filter(f => outcomeOf(f) === 'warning').length, 0)
   const well = warnings === 0 ? '  all is well' : `  nothing failed, ${warnings} warning${warnings === 1 ? '' : 's'}`
   lines.push(ok ? well : `  ${failed} of ${steps.reduce((n, s) => n + s.findings.length, 0)} findings failed`)
   return `${lines.join('\n')}\n`
 }
+
+const outcomeOf = ({ ok, fix }: CheckResult): Outcome => (!ok ? 'failed' : fix === undefined ? 'ok' : 'warning')

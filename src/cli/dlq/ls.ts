@@ -1,8 +1,8 @@
 /** `runner dlq ls`. */
-import { styleText } from 'node:util'
 import { EXIT } from '../../kit/exit-codes.ts'
-import { print } from '../command.ts'
+import { note, print, printJson, table, timeText, verbose } from '../output.ts'
 import { failureTime, type DeadLetter } from '../../kit/dead-letter/read.ts'
+import { type Column, grouped } from '../../kit/text/columns.ts'
 import { cut } from '../../kit/text/printable.ts'
 import { scan } from '../../dead-letters/scan.ts'
 import { selector } from '../../dead-letters/select.ts'
@@ -56,10 +56,11 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
     trim(rows, flags.max)
     if (flags.json) {
       const by = ranked(counts.by).map(([what, count]) => ({ step: what.split('\0')[0], error_type: what.split('\0')[1], count }))
-      print(
-        `${JSON.stringify({ dlq: box.what, open: counts.open, done: counts.done, unknown: done.unknown, counts: by, letters: rows.map(toJson) }, null, 2)}\n`,
-      )
-    } else print(table(rows, counts, box.what, flags.all === true, done.unknown))
+      printJson({ dlq: box.what, open: counts.open, done: counts.done, unknown: done.unknown, counts: by, letters: rows.map(toJson) })
+    } else {
+      print(toTable(rows))
+      note(summary(rows, counts, box.what, flags.all === true, done.unknown))
+    }
     return EXIT.ok
   })
 }
@@ -96,48 +97,55 @@ export function toJson({ letter, done }: Omit<Row, 'order'>): object {
   }
 }
 
-const HEADS = ['id', 'failed at', 'source', 'step', 'error', 'message', 'key'] as const
+const COLUMNS: readonly Column[] = [
+  { head: 'ID', kind: 'id' },
+  { head: 'FAILED AT', kind: 'id' },
+  { head: 'SOURCE' },
+  { head: 'STEP' },
+  { head: 'ERROR' },
+  { head: 'MESSAGE' },
+  { head: 'KEY' },
+]
 
-function table(
+function toTable(rows: readonly Row[]): string {
+  if (rows.length === 0) return ''
+  // Texts of records can be long: only --verbose prints them whole.
+  const short = (text: string, width: number): string => cut(text, verbose() ? Number.POSITIVE_INFINITY : width)
+  const lines = rows.map(({ letter, done }) => {
+    const { failure: d } = letter
+    const times = d && d.attempts > 1 ? ` (${d.attempts}x)` : ''
+    return [
+      `${letter.id}${done ? ' done' : ''}`,
+      timeText(failureTime(letter)),
+      d && d.offset >= 0 ? short(`${d.topic}/${d.partition}/${d.offset}`, 60) : '-',
+      short(d?.step ?? '-', 40),
+      short(d?.errorType ?? 'not a dead letter', 40) + times,
+      (d && d.unreadable.length > 0 ? `unreadable: ${d.unreadable.join(', ')}; ` : '') + short(d?.message ?? '', 60),
+      short(letter.key?.toString() ?? '-', 24),
+    ]
+  })
+  return `${table(COLUMNS, lines)}\n`
+}
+
+function summary(
   rows: readonly Row[],
   counts: { open: number; done: number; others: number; by: ReadonlyMap<string, number> },
   what: string,
   all: boolean,
   unknown: readonly string[],
 ): string {
-  const lines = rows.map(({ letter, done }) => {
-    const { failure: d } = letter
-    const source = d && d.offset >= 0 ? cut(`${d.topic}/${d.partition}/${d.offset}`, 60) : '-'
-    const times = d && d.attempts > 1 ? ` (${d.attempts}x)` : ''
-    return [
-      `${letter.id}${done ? ' done' : ''}`,
-      new Date(failureTime(letter)).toISOString().slice(0, 19).concat('Z'),
-      source,
-      cut(d?.step ?? '-', 40),
-      cut(d?.errorType ?? 'not a dead letter', 40) + times,
-      (d && d.unreadable.length > 0 ? `unreadable: ${d.unreadable.join(', ')}; ` : '') + cut(d?.message ?? '', 60),
-      cut(letter.key?.toString() ?? '-', 24),
-    ]
-  })
-  const widths = HEADS.map((head, i) => Math.max(head.length, ...lines.map(cells => cells[i].length)))
-  const row = (cells: readonly string[]): string =>
-    cells
-      .map((cell, i) => cell.padEnd(widths[i]))
-      .join('  ')
-      .trimEnd()
   const total = counts.open + (all ? counts.done : 0)
   const more = total - rows.length
-  const by = ranked(counts.by).map(([id, n]) => `  ${String(n).padStart(7)}  ${cut(id.replace('\0', ': '), 80)}`)
+  const by = ranked(counts.by).map(([id, n]) => `  ${grouped(n).padStart(9)}  ${cut(id.replace('\0', ': '), 80)}`)
   return [
-    ...(lines.length > 0 ? [styleText('bold', row(HEADS)), ...lines.map(row), ''] : []),
-    `${what}: ${counts.open} to do${counts.done > 0 ? `, ${counts.done} done${all ? '' : ' (--all shows them)'}` : ''}`,
+    `${what}: ${grouped(counts.open)} to do${counts.done > 0 ? `, ${grouped(counts.done)} done${all ? '' : ' (--all shows them)'}` : ''}`,
     ...by,
     ...(unknown.length > 0
       ? [
           `what is done is not known of ${unknown.map(name => cut(name, 40)).join(', ')}: runner dlq ls with the file, which says where replays are noted`,
         ]
       : []),
-    ...(more > 0 && rows.length > 0 ? [`${more} more (--max)`] : []),
+    ...(more > 0 && rows.length > 0 ? [`${grouped(more)} more (--max)`] : []),
     '',
   ].join('\n')
 }

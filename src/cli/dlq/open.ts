@@ -9,6 +9,7 @@ import type { DeadLetterLane } from '../../contract/plugin.ts'
 import { loadPipeline, loadText } from '../../config/load.ts'
 import type { SelectFlags } from '../dlq.ts'
 import { reportProblems } from '../load.ts'
+import { errorText } from '../output.ts'
 
 /** What is wrong with the command line or the file: exit code 2. */
 export class UsageError extends Error {}
@@ -18,7 +19,7 @@ export async function guarded(run: () => Promise<number>): Promise<number> {
   try {
     return await run()
   } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n`)
+    process.stderr.write(`${errorText(error)}\n`)
     return error instanceof UsageError ? EXIT.config : exitCodeOf(error)
   }
 }

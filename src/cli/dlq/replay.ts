@@ -1,12 +1,20 @@
 /** `runner dlq replay` and `runner dlq discard`. */
 import { EXIT } from '../../kit/exit-codes.ts'
+import { grouped } from '../../kit/text/columns.ts'
 import { discard } from '../../dead-letters/discard.ts'
 import { replay, type ReplayResult } from '../../dead-letters/replay.ts'
 import { isNarrow, selector } from '../../dead-letters/select.ts'
 import { FencedError } from '../../contract/plugin.ts'
 import { createLogger } from '../../runtime/telemetry/log.ts'
 import type { ReplayFlags, SelectFlags } from '../dlq.ts'
+import { colors, print, printJson, utc, verbose } from '../output.ts'
 import { guarded, loadWithDlq, openDeadLetters, selectionOf, UsageError } from './open.ts'
+
+const logLook = (): { pretty: boolean; color: boolean; utc: boolean } => ({
+  pretty: process.stderr.isTTY === true,
+  color: colors(process.stderr),
+  utc: utc(),
+})
 
 const OVERTAKEN = 'another replay or discard of this dlq has taken over. What this one has done is done; the rest is the other one’s'
 
@@ -20,7 +28,7 @@ export function replayCommand(file: string, ids: readonly string[], flags: Repla
       )
     if (flags.to === 'step' && pipeline.sinks.length === 0)
       throw new UsageError(`every sink of ${file} is switched off: the records would be marked as replayed and written nowhere`)
-    const log = await createLogger({ level: flags.logLevel, pretty: process.stderr.isTTY === true })
+    const log = await createLogger({ level: flags.logLevel ?? (verbose() ? 'debug' : 'warn'), ...logLook() })
     const box = await openDeadLetters(pipeline, log)
     const lines: string[] = []
     const run = replay({
@@ -38,8 +46,8 @@ export function replayCommand(file: string, ids: readonly string[], flags: Repla
     process.on('SIGINT', stop).on('SIGTERM', stop)
     try {
       const result = await run.run()
-      if (flags.json) process.stdout.write(`${JSON.stringify(asJson(result, flags.dryRun ? lines : undefined), null, 2)}\n`)
-      else process.stdout.write(asText(result, flags))
+      if (flags.json) printJson(asJson(result, flags.dryRun ? lines : undefined))
+      else print(asText(result, flags))
       const met = result.replayed + [...result.left.values()].reduce((n, m) => n + m, 0)
       if (missing(ids, met)) return EXIT.verdict
       return result.failed > 0 || result.left.size > 0 ? EXIT.verdict : EXIT.ok
@@ -62,12 +70,12 @@ export function discardCommand(
     const pipeline = await loadWithDlq(file, flags)
     const selection = selectionOf(flags, pipeline.name, ids)
     if (!isNarrow(selection) && !flags.all) throw new UsageError('say which: ids, a filter, or --all')
-    const log = await createLogger({ level: 'warn', pretty: process.stderr.isTTY === true })
+    const log = await createLogger({ level: 'warn', ...logLook() })
     const box = await openDeadLetters(pipeline, log)
     try {
       const count = await discard({ pipeline, box, select: selector(selection), dry: !flags.yes, log })
       if (flags.json) process.stdout.write(`${JSON.stringify({ discarded: flags.yes ? count : 0, matching: count })}\n`)
-      else process.stdout.write(flags.yes ? `discarded ${count}\n` : `would discard ${count}; --yes does it\n`)
+      else print(flags.yes ? `discarded ${grouped(count)}\n` : `would discard ${grouped(count)}; --yes does it\n`)
       return missing(ids, count) ? EXIT.verdict : EXIT.ok
     } catch (error) {
       if (error instanceof FencedError) throw new Error(OVERTAKEN, { cause: error })
@@ -92,8 +100,8 @@ const asJson = ({ replayed, failed, left }: ReplayResult, lines: readonly string
 })
 
 function asText({ replayed, failed, left }: ReplayResult, { dryRun }: ReplayFlags): string {
-  const stay = [...left].map(([reason, count]) => `  ${count} left: ${reason}\n`).join('')
+  const stay = [...left].map(([reason, count]) => `  ${grouped(count)} left: ${reason}\n`).join('')
   const again =
     failed > 0 ? (dryRun ? `, ${failed} of them would fail again` : `, ${failed} of them failed again and are in the dlq anew`) : ''
-  return `${dryRun ? 'would replay' : 'replayed'} ${replayed}${again}\n${stay}`
+  return `${dryRun ? 'would replay' : 'replayed'} ${grouped(replayed)}${again}\n${stay}`
 }

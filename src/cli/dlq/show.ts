@@ -1,13 +1,13 @@
 /** `runner dlq show`. */
 import { DLQ_HEADERS } from '../../kit/dead-letter/headers.ts'
 import { isUtf8 } from 'node:buffer'
-import { styleText } from 'node:util'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { type DeadLetter, readDeadLetter } from '../../kit/dead-letter/read.ts'
 import { hexDump, oneLine, printable } from '../../kit/text/printable.ts'
 import { type Message, parseJson } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import type { SelectFlags } from '../dlq.ts'
+import { paint, print, printJson } from '../output.ts'
 import { toJson } from './ls.ts'
 import { DoneBy, guarded, loadWithDlq, openDeadLetters, selectionOf, UsageError } from './open.ts'
 
@@ -31,8 +31,8 @@ export function show(args: readonly string[], flags: SelectFlags & { raw?: boole
       const letter = readDeadLetter(record, partition)
       const done = await doneBy.has(letter, lane)
       if (flags.raw) process.stdout.write(letter.payload ?? '')
-      else if (flags.json) process.stdout.write(`${JSON.stringify(asJson(letter, done, record), null, 2)}\n`)
-      else process.stdout.write(asText(letter, done, record))
+      else if (flags.json) printJson(asJson(letter, done, record))
+      else print(asText(letter, done, record))
       return EXIT.ok
     } finally {
       await doneBy.close()
@@ -56,7 +56,7 @@ function asJson(letter: DeadLetter, done: boolean, record: Message): object {
 
 function asText(letter: DeadLetter, done: boolean, record: Message): string {
   const { failure: d, payload } = letter
-  const head = (text: string): string => styleText('bold', text)
+  const head = (text: string): string => paint('bold', text)
   const all = record.headers ?? []
   const own = all.slice(letter.headers.length)
   const width = Math.max(0, ...all.map(([name]) => name.length))

@@ -4,7 +4,8 @@ import { EXIT } from '../../kit/exit-codes.ts'
 import { connectLog } from '../../operations/connection.ts'
 import { type PositionStatus, positionStatus, positionStatuses } from '../../operations/position-status.ts'
 import { loadAll } from '../load.ts'
-import { print, printJson, table } from '../command.ts'
+import { type Cell, type Column, grouped } from '../../kit/text/columns.ts'
+import { note, print, printJson, table, verbose } from '../output.ts'
 import type { LagFlags } from '../lag.ts'
 
 /** @returns the exit code. */
@@ -48,10 +49,10 @@ async function once(files: readonly string[], flags: LagFlags): Promise<number> 
   else {
     print(toTable(rows))
     for (const line of notReported) print(`${line}\n`)
-    if (rows.length > 0) print(`total lag ${total}\n`)
+    if (rows.length > 0) note(`total lag ${grouped(total)}\n`)
     else if (notReported.length === 0) print('no lanes yet: the topics are made when the pipeline first runs\n')
   }
-  if (failed) process.stderr.write(`a lane is ${worst} records behind, more than ${flags.failAbove}\n`)
+  if (failed) process.stderr.write(`a lane is ${grouped(worst)} records behind, more than ${grouped(flags.failAbove!)}\n`)
   return failed ? EXIT.verdict : EXIT.ok
 }
 
@@ -68,25 +69,26 @@ const plain = (r: PositionStatus): object => ({
   lag: r.lag ?? null,
 })
 
-export const cell = (value: unknown): string | number =>
-  typeof value === 'number' ? value : value === undefined ? '-' : JSON.stringify(value)
+export const cell = (value: unknown): Cell => (typeof value === 'number' ? value : value === undefined ? '-' : JSON.stringify(value))
 
 /** Columns that say nothing are left out. */
 export function toTable(rows: readonly PositionStatus[]): string {
   if (rows.length === 0) return ''
-  const columns: [string, (r: PositionStatus) => string | number, boolean][] = [
-    ['PIPELINE', r => r.pipeline, rows.some(r => r.pipeline !== '')],
-    ['STEP', r => r.step, rows.some(r => r.step !== '')],
-    ['LANE', r => r.lane, true],
-    ['GROUP', r => r.group ?? '-', true],
-    ['COMMITTED', r => cell(r.committed), true],
-    ['CHECKPOINT', r => cell(r.checkpoint), rows.some(r => r.checkpoint !== undefined)],
-    ['END', r => cell(r.end), true],
-    ['LAG', r => cell(r.lag), true],
+  const columns: [Column, (r: PositionStatus) => Cell, boolean][] = [
+    [{ head: 'PIPELINE' }, r => r.pipeline, rows.some(r => r.pipeline !== '')],
+    [{ head: 'STEP' }, r => r.step, rows.some(r => r.step !== '')],
+    [{ head: 'LANE' }, r => r.lane, true],
+    [{ head: 'GROUP' }, r => r.group ?? '-', true],
+    [{ head: 'COMMITTED', kind: 'position' }, r => cell(r.committed), true],
+    [{ head: 'CHECKPOINT', kind: 'position' }, r => cell(r.checkpoint), rows.some(r => r.checkpoint !== undefined)],
+    [{ head: 'FIRST', kind: 'position' }, r => cell(r.first), verbose()],
+    [{ head: 'END', kind: 'position' }, r => cell(r.end), true],
+    [{ head: 'STATE KEYS', kind: 'count' }, r => r.state, verbose()],
+    [{ head: 'LAG', kind: 'count' }, r => cell(r.lag), true],
   ]
   const shown = columns.filter(([, , show]) => show)
   return table(
-    shown.map(([head]) => head),
+    shown.map(([column]) => column),
     rows.map(row => shown.map(([, value]) => value(row))),
   )
 }

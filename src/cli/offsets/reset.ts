@@ -4,7 +4,7 @@ import { connectionSettings } from '../../operations/connection.ts'
 import { planLinkedReset } from '../../operations/reset-linked.ts'
 import { planReset, type ResetPlan, type Target } from '../../operations/reset.ts'
 import { storeOf } from '../../operations/position-status.ts'
-import { print, printJson, table } from '../command.ts'
+import { print, printJson, table } from '../output.ts'
 import { cell } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
 import type { ResetFlags } from '../offsets.ts'
@@ -96,6 +96,13 @@ const plain = ({ lane, committed, checkpoint, state, to, refused }: ResetPlan['m
 
 const toTable = ({ moves }: ResetPlan): string =>
   table(
-    ['LANE', 'GROUP', 'COMMITTED', 'CHECKPOINT', 'STATE KEYS', 'TO'],
+    [
+      { head: 'LANE' },
+      { head: 'GROUP' },
+      { head: 'COMMITTED', kind: 'position' },
+      { head: 'CHECKPOINT', kind: 'position' },
+      { head: 'STATE KEYS', kind: 'count' },
+      { head: 'TO', kind: 'position' },
+    ],
     moves.map(m => [m.lane.id, m.lane.group ?? '-', cell(m.committed), cell(m.checkpoint), m.state, m.to]),
   )

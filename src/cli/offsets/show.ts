@@ -1,5 +1,5 @@
 import { EXIT } from '../../kit/exit-codes.ts'
-import { print, printJson, table } from '../command.ts'
+import { print, printJson, table } from '../output.ts'
 import { cell } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
 import type { OffsetsFlags } from '../offsets.ts'
@@ -15,7 +15,16 @@ export async function show(file: string | undefined, flags: OffsetsFlags): Promi
   else
     print(
       table(
-        ['LANE', 'GROUP', 'COMMITTED', 'CHECKPOINT', 'STATE KEYS', 'FIRST', 'END', 'LAG'],
+        [
+          { head: 'LANE' },
+          { head: 'GROUP' },
+          { head: 'COMMITTED', kind: 'position' },
+          { head: 'CHECKPOINT', kind: 'position' },
+          { head: 'STATE KEYS', kind: 'count' },
+          { head: 'FIRST', kind: 'position' },
+          { head: 'END', kind: 'position' },
+          { head: 'LAG', kind: 'count' },
+        ],
         rows.map(r => [r.lane, r.group ?? '-', cell(r.committed), cell(r.checkpoint), r.state, cell(r.first), cell(r.end), cell(r.lag)]),
       ),
     )

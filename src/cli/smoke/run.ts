@@ -15,7 +15,8 @@ import { connectionSettings } from '../../operations/connection.ts'
 import { silent } from '../../operations/position-status.ts'
 import { PipelineRun } from '../../runtime/pipeline.ts'
 import { serveTelemetry } from '../../runtime/telemetry/server.ts'
-import { commandExit, printJson } from '../command.ts'
+import { commandExit } from '../command.ts'
+import { printJson } from '../output.ts'
 import type { SmokeFlags } from '../smoke.ts'
 
 const COUNT = 200

@@ -7,7 +7,7 @@ import { type OpenTransaction, quoteName } from '../../kit/postgres/driver.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { ConnectionError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
-import { print, printJson } from '../command.ts'
+import { print, printJson } from '../output.ts'
 import type { ApplyFlags } from '../sql.ts'
 
 interface SqlFile {

@@ -4,7 +4,7 @@ import { PipelineError } from '../../contract/plugin.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { type ExportedState, importState, type KeptState, keptState, removeState } from '../../operations/state.ts'
 import { MANIFEST_STORE } from '../../runtime/state.ts'
-import { print, printJson, table } from '../command.ts'
+import { print, printJson, table } from '../output.ts'
 import { loadAll } from '../load.ts'
 import type { StateFlags } from '../state.ts'
 
@@ -14,7 +14,14 @@ export async function ls(file: string, flags: StateFlags): Promise<number> {
     else
       print(
         table(
-          ['OWNER', 'LANE', 'POSITION', 'ENTRIES', 'STEPS', ''],
+          [
+            { head: 'OWNER' },
+            { head: 'LANE' },
+            { head: 'POSITION', kind: 'position' },
+            { head: 'ENTRIES', kind: 'count' },
+            { head: 'STEPS' },
+            { head: '' },
+          ],
           kept.map(k => [
             k.owner,
             k.lane,

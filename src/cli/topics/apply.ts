@@ -7,7 +7,8 @@ import type { Problem } from '../../config/model.ts'
 import { type Catalogue, internalTopics, loadCatalogue } from '../../operations/catalogue.ts'
 import { connectLog } from '../../operations/connection.ts'
 import { type Change, plan } from '../../operations/plan.ts'
-import { commandExit, print, printJson, table } from '../command.ts'
+import { commandExit } from '../command.ts'
+import { print, printJson, table } from '../output.ts'
 import { reportProblems } from '../load.ts'
 import type { PlanFlags } from '../topics.ts'
 import { findFiles } from '../validate/files.ts'
@@ -125,6 +126,6 @@ const plain = ({ action, subject, what, from, to, note }: Change): object => ({
 
 const toTable = (changes: readonly Change[]): string =>
   table(
-    ['ACTION', 'SUBJECT', 'WHAT', 'NOW', 'WANTED', 'NOTE'],
+    ['ACTION', 'SUBJECT', 'WHAT', 'NOW', 'WANTED', 'NOTE'].map(head => ({ head })),
     changes.map(c => [c.action, c.subject, c.what, c.from ?? '', c.to ?? '', c.note ?? '']),
   )

@@ -1,12 +1,12 @@
 /** `runner topics cat`: what lies in a topic, for people and for programs. */
 import { isUtf8 } from 'node:buffer'
-import { styleText } from 'node:util'
 import type { Header, Message } from '../../contract/plugin.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { hexDump, jsonText, oneLine, printable } from '../../kit/text/printable.ts'
 import { MAX_TIME } from '../../kit/values/time.ts'
 import { cat, type CatStart } from '../../operations/cat.ts'
 import { connectLog } from '../../operations/connection.ts'
+import { paint, timeText } from '../output.ts'
 import type { ConnectionFlags } from '../topics.ts'
 
 export interface CatFlags extends ConnectionFlags {
@@ -45,9 +45,9 @@ const write = (text: string): Promise<void> =>
 function asText(topic: string, partition: number, m: Message): string {
   const { payload, keyBytes, headers = [] } = m
   const key = keyBytes === null ? 'no key' : `key ${textOf(keyBytes)}`
-  const head = `${topic}/${partition}/${m.offset}  ${timeOf(m)}  ${key}`
+  const head = `${topic}/${partition}/${m.offset}  ${timeText(m.time, 'ms')}  ${key}`
   return [
-    styleText('bold', head),
+    paint('bold', head),
     ...headers.map(([name, value]) => `  ${oneLine(name)}: ${value === null ? '(null)' : textOf(bytesOf(value))}`),
     ...(m.failure ? [`  (cannot be unpacked: ${oneLine(m.failure.message)})`] : valueLines(payload)),
   ].join('\n')

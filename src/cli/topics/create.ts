@@ -1,6 +1,6 @@
 import { EXIT } from '../../kit/exit-codes.ts'
 import { connectLog } from '../../operations/connection.ts'
-import { print, printJson } from '../command.ts'
+import { print, printJson } from '../output.ts'
 import type { CreateFlags } from '../topics.ts'
 
 /** @returns the exit code: a topic that exists already is not what was asked for. */

@@ -1,8 +1,16 @@
 import { EXIT } from '../../kit/exit-codes.ts'
+import type { Column } from '../../kit/text/columns.ts'
 import { connectLog } from '../../operations/connection.ts'
 import { formatDuration } from '../../operations/format.ts'
-import { print, printJson, table } from '../command.ts'
+import { print, printJson, table } from '../output.ts'
 import type { ConnectionFlags } from '../topics.ts'
+
+const COLUMNS: readonly Column[] = [
+  { head: 'TOPIC' },
+  { head: 'PARTITIONS', kind: 'count' },
+  { head: 'REPLICATION', kind: 'count' },
+  { head: 'RETENTION' },
+]
 
 /** @returns the exit code. */
 export async function listTopics(flags: ConnectionFlags): Promise<number> {
@@ -30,7 +38,7 @@ export async function listTopics(flags: ConnectionFlags): Promise<number> {
         policy === 'compact' ? 'compacted' : formatDuration(Number(own.get('retention.ms')?.value ?? -1)),
       ]
     })
-    print(rows.length > 0 ? table(['TOPIC', 'PARTITIONS', 'REPLICATION', 'RETENTION'], rows) : `no topics in ${driver.scope}\n`)
+    print(rows.length > 0 ? table(COLUMNS, rows) : `no topics in ${driver.scope}\n`)
     return EXIT.ok
   } finally {
     await release()

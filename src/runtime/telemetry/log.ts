@@ -6,6 +6,10 @@ import type { Logger } from '../../contract/plugin.ts'
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly pretty: boolean
+  /** Of pretty lines. Default: none. */
+  readonly color?: boolean
+  /** Times of pretty lines in UTC. Default: in the local time zone. */
+  readonly utc?: boolean
   /** Called before each line that is written. */
   readonly before?: () => void
 }
@@ -22,7 +26,10 @@ function harmless(line: string, pretty: boolean): string {
 /** An escape of JSON, not behind a backslash of its own. */
 const CONTROL = /(?<!\\)((?:\\\\)*)\\(u00[0189][0-9a-f]|u007f|u20[0-6][0-9a-f]|[bfr])/g
 
-export async function createLogger({ level, pretty, before }: LogOptions, bindings: Record<string, unknown> = {}): Promise<Logger> {
+export async function createLogger(
+  { level, pretty, color = false, utc = false, before }: LogOptions,
+  bindings: Record<string, unknown> = {},
+): Promise<Logger> {
   const { pino } = await import('pino')
   const base = {
     level,
@@ -45,8 +52,8 @@ export async function createLogger({ level, pretty, before }: LogOptions, bindin
     destination: 2,
     sync: true,
     ignore: 'pid,hostname',
-    translateTime: 'SYS:HH:MM:ss',
-    colorize: process.stderr.hasColors?.() ?? false,
+    translateTime: utc ? "UTC:HH:MM:ss'Z'" : 'SYS:HH:MM:ssp',
+    colorize: color,
   })
   return pino(base, stream) as unknown as Logger
 }

@@ -1,4 +1,5 @@
 /** The live status line of `run` on a terminal: one line per pipeline, redrawn twice a second. */
+import { grouped } from '../../kit/text/columns.ts'
 import type { PipelineRun } from '../pipeline.ts'
 
 export interface StatusLine {
@@ -8,11 +9,12 @@ export interface StatusLine {
   done(): void
 }
 
-export async function showStatus(runs: readonly PipelineRun[]): Promise<StatusLine> {
+/** @param time a watermark as text */
+export async function showStatus(runs: readonly PipelineRun[], time: (ms: number) => string): Promise<StatusLine> {
   const { createLogUpdate } = await import('log-update')
   const update = createLogUpdate(process.stderr)
   const last = new Map<PipelineRun, { at: number; processed: number; rate: number }>()
-  const draw = (): void => update(runs.map(run => line(run, last)).join('\n'))
+  const draw = (): void => update(runs.map(run => line(run, last, time)).join('\n'))
   const timer = setInterval(draw, 500)
   timer.unref()
   return {
@@ -25,7 +27,11 @@ export async function showStatus(runs: readonly PipelineRun[]): Promise<StatusLi
   }
 }
 
-function line(run: PipelineRun, last: Map<PipelineRun, { at: number; processed: number; rate: number }>): string {
+function line(
+  run: PipelineRun,
+  last: Map<PipelineRun, { at: number; processed: number; rate: number }>,
+  time: (ms: number) => string,
+): string {
   const { meters, pipeline } = run.built
   const now = performance.now()
   const read = meters.sum('source', 'in')
@@ -38,16 +44,14 @@ function line(run: PipelineRun, last: Map<PipelineRun, { at: number; processed: 
   const watermark = meters.lowestWatermark()
   return [
     pipeline.name,
-    `in ${count(read)}`,
-    `out ${count(meters.sum('sink', 'out'))}`,
-    `dead ${count(dead)}`,
-    ...Object.entries(meters.losses()).map(([what, n]) => `${what.replaceAll('_', ' ')} ${count(n)}`),
-    `lag ${count(meters.totalLag())}`,
-    `${count(Math.round(rate))}/s`,
-    watermark === undefined ? '' : `watermark ${new Date(watermark).toISOString().replace(/\.\d+Z$/, 'Z')}`,
+    `in ${grouped(read)}`,
+    `out ${grouped(meters.sum('sink', 'out'))}`,
+    `dead ${grouped(dead)}`,
+    ...Object.entries(meters.losses()).map(([what, n]) => `${what.replaceAll('_', ' ')} ${grouped(n)}`),
+    `lag ${grouped(meters.totalLag())}`,
+    `${grouped(Math.round(rate))}/s`,
+    watermark === undefined ? '' : `watermark ${time(watermark)}`,
   ]
     .filter(Boolean)
     .join('  ')
 }
-
-const count = (n: number): string => n.toLocaleString('en-US')

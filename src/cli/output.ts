@@ -1,0 +1,85 @@
+/**
+ * The look of all output: tables, one accent color, symbols with words, the width of the terminal, `--quiet` and `--verbose`,
+ * times in the time zone of the user. What programs read (`--json`, records) has none of it.
+ */
+import { inspect, styleText } from 'node:util'
+import { type Command, Option } from 'commander'
+import { type Cell, type Column, tableLines } from '../kit/text/columns.ts'
+import { redact } from '../kit/text/secrets.ts'
+import { timeLabel } from '../kit/text/time-label.ts'
+
+export interface OutputFlags {
+  readonly quiet?: boolean
+  readonly verbose?: boolean
+  /** False: `--no-color`. */
+  readonly color?: boolean
+  readonly utc?: boolean
+}
+
+/** Of the command that runs; set before its action. */
+let flags: OutputFlags = {}
+
+export const quiet = (): boolean => flags.quiet === true
+export const verbose = (): boolean => flags.verbose === true
+export const utc = (): boolean => flags.utc === true
+
+/** Adds the options of the output to all commands, and applies them to the one that runs. */
+export function outputOptions(program: Command): void {
+  const add = (command: Command): void => {
+    if (command.commands.length > 0) return command.commands.forEach(add)
+    const { options } = command
+    const own = [
+      new Option('-q, --quiet', 'print only results and problems').conflicts('verbose'),
+      new Option('-v, --verbose', 'print more: all columns, whole cells, causes of errors'),
+      new Option('--no-color', 'print no colors; also NO_COLOR=1; FORCE_COLOR=1 prints them always'),
+      new Option('--utc', 'print times in UTC, not in the local time zone'),
+    ]
+    for (const option of own) if (!options.some(o => o.long === option.long)) command.addOption(option.helpGroup('Output:'))
+  }
+  add(program)
+  program.hook('preAction', (_, command) => {
+    flags = command.opts<OutputFlags>()
+  })
+}
+
+export type Style = 'bold' | 'dim' | 'accent' | 'bad'
+/** Bold and dim are no colors; a failure is red, and everything else that is emphasized has the accent color. */
+const FORMATS = { bold: 'bold', dim: 'dim', accent: 'cyan', bad: 'red' } as const
+
+/** Node.js decides by the stream, NO_COLOR, FORCE_COLOR and TERM. */
+export function paint(style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string {
+  return flags.color === false ? text : styleText(FORMATS[style], text, { stream })
+}
+
+/** Whether `paint` adds colors on this stream. */
+export const colors = (stream: NodeJS.WriteStream): boolean => paint('bold', '', stream) !== ''
+
+/** Columns of the terminal; undefined for a file or a pipe, and with `--verbose`: then nothing is cut or wrapped. */
+export const widthOf = (stream: NodeJS.WriteStream = process.stdout): number | undefined =>
+  stream.isTTY && stream.columns > 0 && !verbose() ? stream.columns : undefined
+
+export type Outcome = 'ok' | 'warning' | 'failed'
+const MARKS = { ok: ['accent', '✓ ok    '], warning: ['bold', '! WARN  '], failed: ['bad', '✗ FAILED'] } as const
+
+/** Symbol and word, of one width. */
+export const mark = (outcome: Outcome): string => paint(MARKS[outcome][0], MARKS[outcome][1])
+
+/** Ends with a newline. */
+export function table(columns: readonly Column[], rows: readonly (readonly Cell[])[]): string {
+  const [head, ...lines] = tableLines(columns, rows, widthOf())
+  return `${[paint('bold', head), ...lines].join('\n')}\n`
+}
+
+/** A time as people read it; `--since` and `--from` accept it. */
+export const timeText = (ms: number, precision: 's' | 'ms' = 's'): string => timeLabel(ms, { utc: utc(), precision })
+
+export const print = (text: string): void => void process.stdout.write(redact(text))
+/** Printed unless `--quiet`. */
+export const note = (text: string): void => {
+  if (!quiet()) print(text)
+}
+export const printJson = (value: unknown): void => print(`${JSON.stringify(value, null, 2)}\n`)
+
+/** The message of an error; with `--verbose` its stack and its causes. */
+export const errorText = (error: unknown): string =>
+  verbose() ? inspect(error, { colors: false }) : error instanceof Error ? error.message : String(error)
