@@ -43,7 +43,7 @@ export function outputOptions(program: Command): void {
 }
 
 export type Style = 'bold' | 'dim' | 'accent' | 'bad'
-/** Bold and dim are no colors; a failure is red, and everything else that is emphasized has the accent color. */
+/** A failure is red, everything else that is emphasized has the accent color; bold and dim do not count as colors. */
 const FORMATS = { bold: 'bold', dim: 'dim', accent: 'cyan', bad: 'red' } as const
 
 /** Node.js decides by the stream, NO_COLOR, FORCE_COLOR and TERM. */
