@@ -267,7 +267,7 @@ function keepSource(_: string, value: unknown, context: { readonly source?: stri
 }
 
 /** Is nothing lost when the double takes the place of the number as it was written? */
-const isPlain = (x: number, text: string): boolean => String(x) === text && isUnambiguous(x)
+export const isPlain = (x: number, text: string): boolean => String(x) === text && isUnambiguous(x)
 
 /**
  * A value as JSON text, exact numbers digit for digit.

@@ -16,6 +16,7 @@ import {
   PipelineError,
   type Transform,
 } from '../contract/plugin.ts'
+import { RecordShapes } from '../contract/record-shapes.ts'
 import type { Location } from '../config/model.ts'
 import { PluginError, toError } from '../kit/plugin-error.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
@@ -355,14 +356,11 @@ export function test(when: Expression, message: Message, fail: (m: Message, e: E
 }
 
 /** First in a chain whose steps read values: undecodable records go to the dead-letter queue, under the name of the source. */
-export const decodeTransform = (depth: number, strict = false): Transform => ({
-  process: (messages, out) => decodeWhere(() => true, depth, strict, messages, out),
-})
+export const decodeTransform = (depth: number, strict = false): Transform => decodeWhere(() => true, depth, strict)
 
 /** The same where no step reads values: bytes and texts pass as they are, JSON is still checked, a tombstone is one. */
-export const checkTransform = (depth: number, strict = false): Transform => ({
-  process: (messages, out) => decodeWhere(m => m.origin?.format === 'json' && m.payload !== null, depth, strict, messages, out),
-})
+export const checkTransform = (depth: number, strict = false): Transform =>
+  decodeWhere(m => m.origin?.format === 'json' && m.payload !== null, depth, strict)
 
 /** @throws {DecodeError} for JSON of which parsing has dropped a value. */
 function rejectRepeatedNames({ payload, origin, changed }: Message): void {
@@ -374,24 +372,29 @@ function rejectRepeatedNames({ payload, origin, changed }: Message): void {
     )
 }
 
-function decodeWhere(isRead: (m: Message) => boolean, depth: number, strict: boolean, messages: Message[], out: Output): void {
-  const decoder = new BatchDecoder(messages, depth)
-  let passed: Message[] | undefined
-  for (let i = 0; i < messages.length; i++) {
-    const m = messages[i]
-    try {
-      if (m.failure) throw m.failure
-      if (isRead(m)) {
-        decoder.decode(i)
-        if (strict) rejectRepeatedNames(m)
+function decodeWhere(isRead: (m: Message) => boolean, depth: number, strict: boolean): Transform {
+  const shapes = new RecordShapes(depth)
+  return {
+    process(messages, out) {
+      const decoder = new BatchDecoder(messages, depth, shapes)
+      let passed: Message[] | undefined
+      for (let i = 0; i < messages.length; i++) {
+        const m = messages[i]
+        try {
+          if (m.failure) throw m.failure
+          if (isRead(m)) {
+            decoder.decode(i)
+            if (strict) rejectRepeatedNames(m)
+          }
+          passed?.push(m)
+        } catch (error) {
+          // As a rule all pass, and the list is handed on as it is.
+          passed ??= messages.slice(0, i)
+          out.fail(m, error as Error)
+        }
       }
-      passed?.push(m)
-    } catch (error) {
-      // As a rule all pass, and the list is handed on as it is.
-      passed ??= messages.slice(0, i)
-      out.fail(m, error as Error)
-    }
+      if (out instanceof StageOutput) out.emitAll(passed ?? messages)
+      else for (const m of passed ?? messages) out.emit(m)
+    },
   }
-  if (out instanceof StageOutput) out.emitAll(passed ?? messages)
-  else for (const m of passed ?? messages) out.emit(m)
 }
