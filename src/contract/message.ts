@@ -210,6 +210,49 @@ export class Message {
   }
 
   /**
+   * Takes note of messages as their source made them, for the runtime.
+   * @returns the same messages anew, whatever steps have assigned to the ones that are given
+   */
+  static keep(given: readonly Message[]): () => Message[] {
+    const messages = given.slice()
+    let headers: Message['headers'][] | undefined
+    // Most are nothing but their record, and can be made of it again.
+    let copies: (Message | undefined)[] | undefined
+    for (let i = 0; i < messages.length; i++) {
+      const m = messages[i]
+      if (m.headers !== undefined) (headers ??= [])[i] = m.headers
+      if (m.isMore) (copies ??= [])[i] = m.copy()
+    }
+    return () =>
+      messages.map((m, i) => {
+        const copy = copies?.[i]
+        if (copy) return copy.copy()
+        const record = Message.fromRecord(m.payload, m.keyBytes, m.recordTime, headers?.[i], m.offset, m.origin!)
+        record.failure = m.failure
+        return record
+      })
+  }
+
+  /** Something was assigned, or the value is not that of the bytes. */
+  private get isMore(): boolean {
+    const { _state, _ownKey, _recordTime, part, result, clock } = this
+    return _state === CHANGED || _ownKey || _recordTime !== undefined || part !== undefined || result !== undefined || clock !== undefined
+  }
+
+  private copy(): Message {
+    const { payload, keyBytes, offset, origin } = this
+    const m = new Message(this._value, this._key, this._time, this.headers, offset, origin, payload, keyBytes, this._recordTime)
+    m._ownKey = this._ownKey
+    // A value that was parsed is parsed again: a step may have written into it.
+    m._state = this._state === READ ? RAW : this._state
+    m.failure = this.failure
+    m.part = this.part
+    m.result = this.result
+    m.clock = this.clock
+    return m
+  }
+
+  /**
    * What a sink writes: the untouched source bytes, or the value as JSON text (Buffers, and strings of a `text` source, as they are; null: a tombstone).
    * @throws {DataError} for a value that cannot be written as JSON
    */

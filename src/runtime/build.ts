@@ -175,6 +175,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
         when: expressions.get(step.name),
         meter: meters.step(step.name, 'transform'),
         foreign: step.foreign,
+        stateful: step.plugin.stateful,
         ports: step.foreign ? step.plugin.ports?.(step.config) : undefined,
       }
     }),

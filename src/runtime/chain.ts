@@ -39,6 +39,16 @@ export interface Stage {
   readonly foreign?: boolean
   /** Of a foreign one: what it declares. */
   readonly ports?: readonly string[]
+  /** It keeps state, which a call that throws leaves half changed. */
+  readonly stateful?: boolean
+}
+
+/** Of a search for what makes a step throw. */
+export interface Suspects {
+  /** A message that stands for many records is known to make this stage throw. */
+  known(stage: Stage, result: Message): Failure | undefined
+  /** It does. The lane goes back to its checkpoint. */
+  found(stage: Stage, result: Message, failure: Failure): void
 }
 
 /** What leaves the chain. */
@@ -175,6 +185,10 @@ export class Chain {
   private readonly exit: Exit
   /** The stage that runs, or that threw. */
   active: Stage | undefined
+  /** Set: messages run one by one through every stage, and one that stands for many records and makes a stage throw fails alone. */
+  suspects: Suspects | undefined
+  /** What runs came out of a call that had no messages: a window that closed in silence or at the end. */
+  behindHook = false
   /** A step of the chain closes things when a lane falls silent. */
   readonly wantsIdle: boolean
   private readonly arrival: Arrival | undefined
@@ -189,6 +203,7 @@ export class Chain {
 
   /** Undefined when everything was synchronous. Throws (or rejects with) whatever a transform throws. */
   run(messages: Message[], from = 0): void | Promise<void> {
+    if (this.suspects) return this.runEach(messages, from, this.suspects)
     let current = messages
     for (let i = from; i < this.stages.length && current.length > 0; i++) {
       const stage = (this.active = this.stages[i])
@@ -200,6 +215,42 @@ export class Chain {
       current = this.account(i, current.length, started)
     }
     if (current.length > 0) this.exit.emit(current)
+  }
+
+  private async runEach(messages: Message[], from: number, suspects: Suspects): Promise<void> {
+    let current = messages
+    for (let i = from; i < this.stages.length && current.length > 0; i++) {
+      const stage = (this.active = this.stages[i])
+      const out = this.outputs[i]
+      const started = performance.now()
+      out.open = true
+      // The inlet lets whole lists through.
+      for (const part of stage.isInlet ? [current] : current.map(m => [m])) await this.runSuspect(stage, part, out, suspects)
+      current = this.account(i, current.length, started)
+    }
+    if (current.length > 0) this.exit.emit(current)
+  }
+
+  private async runSuspect(stage: Stage, messages: Message[], out: StageOutput, suspects: Suspects): Promise<void> {
+    const [message] = messages
+    const isResult = message.result !== undefined && !stage.isInlet
+    const known = isResult ? suspects.known(stage, message) : undefined
+    if (known) return this.exit.fail(message, known)
+    const emitted = out.messages.length
+    const undo = this.exit.mark()
+    try {
+      await (stage.when || stage.enters ? this.runWhere(stage, messages, out) : this.process(stage, messages, out))
+    } catch (error) {
+      if (!isResult || !(error instanceof PluginError && error.call.method === 'process')) throw error
+      const failure = { step: stage.name, at: stage.at, error }
+      if (stage.stateful) {
+        suspects.found(stage, message, failure)
+        throw error
+      }
+      undo()
+      out.messages.length = emitted
+      this.exit.fail(message, failure)
+    }
   }
 
   /**
@@ -214,9 +265,11 @@ export class Chain {
     if (i < 0) return
     const stage = (this.active = this.stages[i])
     this.outputs[i].open = true
+    this.behindHook = false
     stage.transform.onClock!(time, this.outputs[i])
     const produced = this.take(i)
     stage.meter.out += produced.length
+    this.behindHook = true
     if (produced.length > 0) return this.run(produced, i + 1)
   }
 
@@ -323,9 +376,11 @@ export class Chain {
     for (let i = 0; i < this.stages.length; i++) {
       this.active = this.stages[i]
       this.outputs[i].open = true
+      this.behindHook = false
       hook(this.stages[i].transform, this.outputs[i])
       const produced = this.take(i)
       this.stages[i].meter.out += produced.length
+      this.behindHook = true
       if (produced.length > 0) await this.run(produced, i + 1)
     }
   }

@@ -24,13 +24,14 @@ import {
   laneOffset,
   LiveConflictError,
   type Logger,
-  type Message,
+  Message,
   type Position,
 } from '../contract/plugin.ts'
 import { isReplayable, sharesWork } from '../config/traits.ts'
 import type { Clock } from '../kit/clock.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 import { pause } from '../kit/pause.ts'
+import { PluginError } from '../kit/plugin-error.ts'
 import { isOutside } from './backfill.ts'
 import { BatchWriter } from './batch-writer.ts'
 import type { Built, BuiltSource } from './build.ts'
@@ -146,8 +147,12 @@ export class Lane {
     while (!stale() && this.writer.full) await this.writer.room()
     if (stale()) return
     const mark = this.writer.batch.mark()
+    const anew = this.state.opened ? undefined : Message.keep(batch.messages)
+    const { known } = this.poison
+    let closes = false
     const done = this.begin()
     try {
+      this.poison.watch(this.chain)
       if (batch.gap) {
         this.run.built.identity.missing(this.info, batch.gap, this.state.size)
         await this.chain.onGap(batch.gap)
@@ -157,16 +162,19 @@ export class Lane {
       if (wait) await wait
       // Race 2: after a wait the chain may be the next one, which this batch is not for.
       if (stale()) return
+      closes = true
       const closing = this.chain.advance()
       if (closing) await closing
       this.writer.throwUnhandled()
       if (stale()) return
+      this.poison.settle('batch')
     } catch (error) {
       if (stale()) return
       this.writer.batch.undo(mark)
       this.chain.discard()
       if (error instanceof BatchAbandoned) return await this.stopBeforeBatch()
-      if (!(await this.recoverBatch(batch.messages, error as Error, stale)) || stale()) return
+      if (closes && !this.poison.canFind(known)) return this.run.fatal(error as Error)
+      if (!(await this.recoverBatch(batch.messages, anew, error as Error, stale)) || stale()) return
     } finally {
       done()
     }
@@ -282,7 +290,12 @@ export class Lane {
   }
 
   /** A transform threw. True: the batch was processed after all, message by message. */
-  private async recoverBatch(messages: readonly Message[], error: Error, stale: () => boolean): Promise<boolean> {
+  private async recoverBatch(
+    messages: readonly Message[],
+    anew: (() => Message[]) | undefined,
+    error: Error,
+    stale: () => boolean,
+  ): Promise<boolean> {
     const end = messages.at(-1)
     const last = end ? laneOffset(end) : -1
     const stateful = this.state.opened
@@ -292,19 +305,15 @@ export class Lane {
       this.run.fatal(error)
       return false
     }
-    if (stateful || this.poison.active) {
+    if (stateful || this.poison.active || !anew) {
       // The state holds half a batch: back to the checkpoint, then message by message up to the end of this batch.
       this.poison.start(last)
-      const { generation } = this
-      await this.writer.flushing
-      this.restores = 0
-      // The flush may have failed, and the lane be restored already.
-      if (this.status === 'running' && generation === this.generation) await this.restore(error)
+      await this.backToCheckpoint(error)
       return false
     }
     // Without state nothing needs to be undone: the batch runs again, message by message.
     try {
-      await processOneByOne(messages, this.chain, this.writer.batch, (message, failure) => {
+      await processOneByOne(anew(), this.chain, this.writer.batch, (message, failure) => {
         if (!stale()) this.deadLetter(message, failure)
       })
       return true
@@ -315,6 +324,21 @@ export class Lane {
       else this.run.fatal(cause as Error)
       return false
     }
+  }
+
+  private async backToCheckpoint(cause: Error): Promise<void> {
+    const { generation } = this
+    await this.writer.flushing
+    this.restores = 0
+    // The flush may have failed, and the lane be restored already.
+    if (this.status === 'running' && generation === this.generation) await this.restore(cause)
+  }
+
+  /** A step threw on what a window gave out in silence or at the end: the window comes again, and a search finds the result that is to blame. */
+  private canSearch(error: unknown, known: number): boolean {
+    const { chain, poison, entry } = this
+    const isBehind = error instanceof PluginError && error.call.method === 'process' && chain.behindHook
+    return isBehind && this.status === 'running' && entry.source.seek !== undefined && poison.canFind(known)
   }
 
   /** The run is ending and a batch was abandoned. Without state what came before it is still committed; state holds half of the batch. */
@@ -342,13 +366,22 @@ export class Lane {
 
   private async lifecycle(hook: () => void | Promise<void>): Promise<void> {
     const before = this.writer.batch.size
+    const mark = this.writer.batch.mark()
+    const { known } = this.poison
     const done = this.begin()
     try {
+      this.poison.watch(this.chain)
       await hook()
       this.writer.throwUnhandled()
+      this.poison.settle('hook')
     } catch (error) {
       if (error instanceof BatchAbandoned) this.drop()
-      else this.run.fatal(error as Error)
+      else if (this.canSearch(error, known)) {
+        this.writer.batch.undo(mark)
+        this.chain.discard()
+        this.poison.startHook()
+        await this.backToCheckpoint(error as Error)
+      } else this.run.fatal(error as Error)
       return
     } finally {
       done()

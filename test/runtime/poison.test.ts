@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { BatchError, DataError, DecodeError, defineTransform, Message, type TransformPlugin } from '../../src/contract/plugin.ts'
+import { loadInput } from '../../src/config/load.ts'
 import { checkTransform } from '../../src/runtime/chain.ts'
 import { MemoryLog, pipelineOf, start, step } from './harness.ts'
 
@@ -38,6 +39,128 @@ describe('a transform that throws', () => {
     const good = input.a.filter(r => r.v !== 41 && r.v !== 77)
     let sum = 0
     expect(log.committed.map(r => r.value)).toEqual(good.map(({ v }) => JSON.stringify({ v, sum: stateful ? (sum += v) : null })))
+  })
+})
+
+describe('the other records of its batch', () => {
+  /** Assigns to each message, as `map`, `rekey` and `envelope` do. */
+  const changing = defineTransform({
+    type: 'changing',
+    schema: {},
+    create: () => ({
+      process(messages, out) {
+        for (const m of messages) {
+          m.value = { v: (m.value as { v: number }).v + 1 }
+          m.key = `${m.key}+`
+          m.time += 1
+          m.headers = [...(m.headers ?? []), ['seen', '1']]
+          out.emit(m)
+        }
+      },
+    }),
+  }) as TransformPlugin
+
+  it.each(['as records', 'with a key, headers and a value of the source'])('pass each step once (%s)', async how => {
+    const log = new MemoryLog({ lanes: input, batch: () => 30 })
+    const pipeline = pipelineOf(log, [changing, throwing(false)])
+    const { create } = pipeline.sources[0].plugin
+    if (how !== 'as records')
+      pipeline.sources[0].plugin.create = (config, ctx) => {
+        const source = create(config, ctx)
+        return {
+          ...source,
+          read: async signal => {
+            const batch = await source.read(signal)
+            for (const m of batch?.messages ?? []) {
+              m.key = 'own'
+              m.headers = [['from', 'source']]
+              m.value = { v: m.offset }
+              m.time = 5000
+            }
+            return batch
+          },
+        }
+      }
+    const written: unknown[] = []
+    pipeline.sinks[0].plugin.create = () => ({
+      async write(messages) {
+        for (const m of messages) written.push([m.value, m.key, m.time, m.headers?.map(([name]) => name)])
+      },
+    })
+    await start(pipeline).run()
+    const own = how !== 'as records'
+    const expected = input.a
+      .map(({ v }) => [{ v: v + 1, sum: null }, own ? 'own+' : 'a+', (own ? 5000 : 1000 + v) + 1, own ? ['from', 'seen'] : ['seen']])
+      .filter(([of]) => ![41, 77].includes((of as { v: number }).v))
+    expect(written).toEqual(expected)
+    expect(log.dead.map(m => header(m, 'source_offset'))).toEqual(['40', '76'])
+  })
+})
+
+describe('a step behind a window that throws', () => {
+  const windows = Array.from({ length: 60 }, (_, i) => ({ ts: 1000 * i, i, k: `k${i % 2}` }))
+  const throwsAt = (starts: readonly number[], stateful: boolean): TransformPlugin =>
+    defineTransform({
+      type: 'behind',
+      schema: {},
+      stateful,
+      create: (_config, ctx) => {
+        const state = stateful ? ctx.state<number>('count') : undefined
+        return {
+          process(messages, out) {
+            for (const m of messages) {
+              const { start, key, n } = m.value as { start: number; key: string; n: number }
+              state?.set('n', (state.get('n') ?? 0) + 1)
+              m.value = { start, key, n: n + 1, count: state?.get('n') ?? null }
+              if (starts.includes(start) && key === 'k1') throw new TypeError(`cannot take ${start}`)
+              out.emit(m)
+            }
+          },
+        }
+      },
+    }) as TransformPlugin
+
+  // 50000 is the last window: it closes at the end of the input.
+  it.each([
+    ['in the middle', [10_000, 20_000], false],
+    ['in the middle', [10_000, 20_000], true],
+    ['at the end', [50_000], false],
+    ['at the end', [0, 50_000], true],
+  ] as const)('%s: only that result is dead-lettered (%j, stateful: %s)', async (_, starts, stateful) => {
+    const log = new MemoryLog({ lanes: { a: windows }, batch: () => 7 })
+    const loaded = await loadInput({
+      name: 'p',
+      sources: [{ stdin: 'jsonl' }],
+      transforms: [{ window: { size: '10s', time: 'ts', by: 'k', aggregates: { n: { count: '*' } } } }],
+      sinks: [{ stdout: 'jsonl' }],
+    })
+    const pipeline = pipelineOf(log, [throwsAt(starts, stateful)])
+    await start({ ...pipeline, transforms: [...loaded.pipeline!.transforms, ...pipeline.transforms] }).run()
+    expect(log.dead.map(m => [header(m, 'step'), header(m, 'error_type')])).toEqual(starts.map(() => ['t0', 'TypeError']))
+    const all = [0, 1, 2, 3, 4, 5].flatMap(w => ['k0', 'k1'].map(key => ({ start: w * 10_000, key })))
+    const good = all.filter(({ start, key }) => !(key === 'k1' && (starts as readonly number[]).includes(start)))
+    expect(log.committed.map(r => JSON.parse(r.value))).toEqual(
+      good.map(({ start, key }, i) => ({ start, key, n: 6, count: stateful ? i + 1 : null })),
+    )
+  })
+
+  it('stops the pipeline where it throws on everything and there is no dlq', async () => {
+    const log = new MemoryLog({ lanes: { a: windows }, batch: () => 7 })
+    const always = defineTransform({
+      type: 'always',
+      schema: {},
+      stateful: true,
+      create: (_config, ctx) => {
+        ctx.state('s')
+        return {
+          process() {},
+          onEnd() {
+            throw new TypeError('cannot end')
+          },
+        }
+      },
+    }) as TransformPlugin
+    await expect(start(pipelineOf(log, [always])).run()).rejects.toThrow(/cannot end/)
   })
 })
 
