@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/sequencer.ts'
 
 const source = (path: string): string => fileURLToPath(new URL(`src/${path}`, import.meta.url))
 
@@ -20,8 +21,9 @@ export default defineConfig({
     pool: 'forks',
     // kafkajs on Node 24 computes a timer in the past and Node says so.
     execArgv: ['--disable-warning=TimeoutNegativeWarning'],
-    // The server tests share two cores with the broker; more workers only make them fight.
-    maxWorkers: 2,
+    // One more than the two cores of a small machine: tests of faults mostly wait, for what a server or a timer does.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     // Ends what hangs; how long anything takes decides no test, however busy the machine.
     testTimeout: 240_000,
     hookTimeout: 300_000,
