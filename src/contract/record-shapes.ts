@@ -38,8 +38,8 @@ interface Shape {
 export class RecordShapes {
   private readonly shapes: Shape[] = []
   /** Short texts by their hash: a text that repeats is not made again. */
-  private readonly texts: string[] = new Array<string>(TEXTS).fill('')
-  private readonly scalars: unknown[] = new Array(MAX_SCALARS)
+  private readonly texts: string[] = Array.from({ length: TEXTS }, () => '')
+  private readonly scalars: unknown[] = Array.from({ length: MAX_SCALARS })
   private newTexts = 0
   private at = 0
   private credit = MAX_CREDIT
@@ -274,7 +274,7 @@ function shapeOf(record: Buffer, limit: number): Shape | undefined {
     return true
   }
   if (!value() || between.length === 0) return undefined
-  // eslint-disable-next-line no-new-func -- of names as JSON strings and our own text only
+  // oxlint-disable-next-line typescript/no-implied-eval -- the text contains names as JSON strings, and nothing else of the record
   const build = new Function('v', `return ${source}`) as Shape['build']
   return { between, end: p.subarray(from), build }
 }
