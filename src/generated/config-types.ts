@@ -2647,7 +2647,7 @@ export interface WebsocketServerSinkConfig {
    */
   client_buffer: number
   /**
-   * When a message leaves the ring buffer before a client has received it. `drop_oldest`: drop and count it, and notify the client. `disconnect`: close the connection.
+   * When a message leaves the ring buffer before a client has received it. `drop_oldest`: drop and count it, and notify the client. `disconnect`: close the connection. Messages that left the ring buffer on their way to slow clients take at most `ring_size` of memory, together; beyond it, the clients that hold the oldest are disconnected.
    */
   on_slow_client: 'drop_oldest' | 'disconnect'
   /**

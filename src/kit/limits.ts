@@ -10,7 +10,7 @@ export interface InputLimits {
   readonly messages: number
   /** Bytes that one compressed record batch may hold. */
   readonly batch: number
-  /** Bytes of input that all sources of the process hold together, where the sender can be turned away. */
+  /** Bytes of input that is not committed, of all sources of the process that peers push to. */
   readonly input: number
 }
 
@@ -52,6 +52,8 @@ export function checkFanOut(count: number, what: string): void {
 }
 
 let held = 0
+/** Bytes that one source may hold whatever the others hold: none is starved by them. */
+const SHARE = 1024 * 1024
 
 /** Bytes of input that the process holds for one source. What all accounts hold together is bounded by `limits.input`. */
 export class InputAccount {
@@ -67,8 +69,8 @@ export class InputAccount {
     held += bytes
   }
 
-  /** The process holds more than it may. */
-  static get full(): boolean {
-    return held > now.input
+  /** May the process hold so many more for this source? */
+  fits(more: number): boolean {
+    return held + more <= now.input || this.own + more <= SHARE
   }
 }

@@ -1,15 +1,19 @@
 /** What one sender or one record can make of the process's memory: each case ends in an answer, a dead letter or a closed connection. */
 import { execFile } from 'node:child_process'
-import { connect, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { WebSocket } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import { eventually } from '../support/eventually.ts'
 import { peakMemory } from '../support/peak-memory.ts'
+import { encode, raw, redisUrl } from '../support/redis.ts'
 import { type Runner, startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
+import { unique } from '../support/unique.ts'
 import { get, metric, untilStatus } from './lib/http.ts'
+import { hangingSink } from './lib/plugins.ts'
 
 const MiB = 1024 * 1024
 /** Peak of a process, MB. */
@@ -104,6 +108,91 @@ describe('websocket_server', () => {
     console.log(`websocket_server: ${peak} MB`)
     expect(peak).toBeLessThan(400)
     socket.destroy()
+    await end(runner)
+  })
+
+  test('60 clients that read nothing, and messages of 8 MB: those that hold the oldest are closed', async () => {
+    const { runner, port, url } = await serve(
+      port =>
+        `name: p\nsources: [{ http: { port: ${port}, path: /in, max_body: 10MiB } }]\nsinks: [{ websocket_server: { port: ${port}, topic: '"t"' } }]\n`,
+    )
+    const clients: WebSocket[] = []
+    const join = async (): Promise<void> => {
+      const client = new WebSocket(`ws://127.0.0.1:${port}/ws`).on('error', () => {})
+      clients.push(client)
+      await once(client, 'open')
+      client.send('{"type":"subscribe"}')
+      await new Promise<void>(resolve => client.on('message', (data: Buffer) => data.includes('subscribed') && resolve()))
+      client.pause()
+    }
+    await Promise.all(Array.from({ length: 60 }, join))
+    const body = JSON.stringify('x'.repeat(8_000_000))
+    const closed = async (): Promise<number> =>
+      metric((await get(port, '/metrics')).body, 'runner_websocket_closed_total', { reason: 'slow' })
+    // All of them hold one message. The ones that join later hold one each; two of those that left the ring may stay.
+    for (let i = 0; i < 6; i++) {
+      expect(await status(`${url}/in`, body)).toBe(200)
+      await join()
+    }
+    await eventually(async () => expect(await closed()).toBeGreaterThanOrEqual(60), { by: runner })
+    expect(await closed()).toBeLessThan(65)
+    const peak = peakRss(runner.pid)
+    console.log(`websocket_server, 60 clients: ${peak} MB`)
+    expect(peak).toBeLessThan(450)
+    for (const client of clients) client.terminate()
+    await end(runner)
+  })
+})
+
+describe('sources that peers push to', () => {
+  test('10 feeds of websocket, each with 100 messages of 1 MB, and a sink that hangs', async () => {
+    const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+    await once(server, 'listening')
+    let sent = 0
+    server.on('connection', socket => {
+      socket.on('error', () => {})
+      const send = (n: number): void => {
+        sent++
+        if (n < 100) socket.send('x'.repeat(1_000_000), () => send(n + 1))
+      }
+      send(0)
+    })
+    const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const feeds = Array.from(
+      { length: 10 },
+      (_, i) => `  - { name: f${i}, websocket: { url: "${url}", format: text, queue: { on_full: drop_oldest } } }\n`,
+    )
+    const [port] = await freePorts(1)
+    const cwd = tempDir({
+      'hang.js': hangingSink,
+      'p.yaml': `name: p\nplugins: [./hang.js]\nsources:\n${feeds.join('')}sinks: [{ hang: {} }]\nshutdown_timeout: 1s\nlimits: { input: 100MiB }\nmetrics: { port: ${port} }\n`,
+    })
+    const runner = startRunner(['run', 'p.yaml'], { cwd })
+    await eventually(() => expect(sent).toBe(1010), { by: runner })
+    const dropped = async (): Promise<number> => {
+      const { body } = await get(port, '/metrics')
+      return feeds.reduce((sum, _, i) => sum + metric(body, 'runner_push_dropped_total', { step: `f${i}`, reason: 'full' }), 0)
+    }
+    await eventually(async () => expect(await dropped()).toBeGreaterThan(800), { by: runner })
+    const peak = peakRss(runner.pid)
+    console.log(`10 websocket sources: ${peak} MB`)
+    expect(peak).toBeLessThan(500)
+    runner.kill('SIGTERM')
+    await runner.exit(1)
+    for (const client of server.clients) client.terminate()
+    server.close()
+  })
+
+  test('Pub/Sub: messages of 60 MB', async () => {
+    const channel = unique('c')
+    const { runner } = await serve(
+      () => `name: p\nsources: [{ redis: { url: "${redisUrl()}", patterns: [${channel}], format: text } }]\nsinks: [{ file: /dev/null }]\n`,
+    )
+    const command = encode(['PUBLISH', channel, Buffer.alloc(60_000_000, 'x')])
+    for (let i = 0; i < 5; i++) await raw(Number(new URL(redisUrl()).port), command, 1)
+    const peak = peakRss(runner.pid)
+    console.log(`Pub/Sub: ${peak} MB`)
+    expect(peak).toBeLessThan(700)
     await end(runner)
   })
 })

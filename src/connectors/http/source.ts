@@ -141,7 +141,11 @@ class HttpSource implements Source {
     this.refusals = new RefusalLog(ctx, config.path)
     // Dry runs and backfills do not commit, so a request cannot wait for the commit.
     this.commitImmediately = config.answer === 'when_written' && ctx.range === undefined
-    this.intake = new Intake({ messages: config.max_pending, bytes: config.max_pending_bytes }, !this.commitImmediately)
+    this.intake = new Intake(
+      { messages: config.max_pending, bytes: config.max_pending_bytes },
+      this.receiving.account,
+      !this.commitImmediately,
+    )
     if (this.commitImmediately) this.reject = rejections => this.intake.reject(rejections)
   }
 

@@ -4,7 +4,7 @@
  */
 import type { WebSocket } from 'ws'
 import { parseRequest, type Subscribe } from './protocol.ts'
-import type { RingEntry, Ring } from './ring.ts'
+import type { Ring, RingEntry } from './ring.ts'
 
 export interface ClientHost {
   readonly ring: Ring
@@ -35,6 +35,8 @@ export class Client {
   private next = 0
   private missed = 0
   private onTheWay = 0
+  /** Messages on their way, oldest first. */
+  private readonly flight: RingEntry[] = []
   private blocked = false
   private gone = false
 
@@ -70,7 +72,7 @@ export class Client {
       }
       const entry = ring.get(this.next++)
       if (this.matches(entry)) {
-        this.send(entry.text)
+        this.send(entry)
         this.host.sent()
       }
     }
@@ -89,6 +91,15 @@ export class Client {
     this.socket.close(TOO_SLOW, 'too slow')
     // Does not wait for data in transit: the client does not read it.
     setTimeout(() => this.socket.terminate(), 1000).unref()
+  }
+
+  /** Closes the connection if a message up to number `n` is still on its way. */
+  cut(n: number): void {
+    if (this.gone || this.flight.length === 0 || this.flight[0].n > n) return
+    this.gone = true
+    this.wants = undefined
+    this.host.tooSlow()
+    this.socket.terminate()
   }
 
   private subscribe(request: Subscribe): void {
@@ -122,7 +133,10 @@ export class Client {
   }
 
   private notify(what: object): void {
-    if (this.reads()) this.send(JSON.stringify(what))
+    if (!this.reads()) return
+    const data = Buffer.from(JSON.stringify(what))
+    this.onTheWay += data.length
+    this.socket.send(data, { binary: false }, () => this.taken(data.length))
   }
 
   /** A client that sends requests and does not read the responses is disconnected, because its pending data must not grow. */
@@ -135,14 +149,24 @@ export class Client {
     return false
   }
 
-  private send(text: string): void {
-    this.onTheWay += text.length
-    this.socket.send(text, () => {
-      this.onTheWay -= text.length
-      if (!this.blocked || this.onTheWay > this.host.buffer / 2) return
-      this.blocked = false
-      this.sendNext()
+  private send(entry: RingEntry): void {
+    const { ring } = this.host
+    const { length } = entry.data
+    this.onTheWay += length
+    this.flight.push(entry)
+    entry.holders++
+    this.socket.send(entry.data, { binary: false }, () => {
+      this.flight.shift()
+      ring.release(entry)
+      this.taken(length)
     })
+  }
+
+  private taken(bytes: number): void {
+    this.onTheWay -= bytes
+    if (!this.blocked || this.onTheWay > this.host.buffer / 2) return
+    this.blocked = false
+    this.sendNext()
   }
 
   private id(n: number): string | null {

@@ -65,9 +65,16 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
   // Without a dash, which separates the number.
   const session = randomBytes(6).toString('hex')
   const clients = new Map<WebSocket, Client>()
-  const ring = new Ring(config.ring, config.ring_size, entry => {
-    for (const client of clients.values()) client.leaving(entry)
-  })
+  const ring = new Ring(
+    config.ring,
+    config.ring_size,
+    entry => {
+      for (const client of clients.values()) client.leaving(entry)
+    },
+    n => {
+      for (const client of clients.values()) client.cut(n)
+    },
+  )
   const host: ClientHost = {
     ring,
     session,
@@ -146,7 +153,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
           const topic = topicOf(m)
           const data = dataOf(m)
           const head = JSON.stringify({ type: 'message', id: `${session}-${n}`, topic, key: m.key, time: m.time })
-          ring.add({ n, topic, key: m.key, text: `${head.slice(0, -1)},"data":${data}}` })
+          ring.add({ n, topic, key: m.key, data: Buffer.from(`${head.slice(0, -1)},"data":${data}}`), holders: 0 })
           for (const client of clients.values()) client.sendNext()
         } catch (error) {
           if (!(error instanceof DataError)) throw error

@@ -2,13 +2,17 @@
  * The records of a push queue, in memory and on disk, and how far they are read and committed. It does not know what may be
  * held: the queue says what goes to disk, and what is dropped.
  */
+import { InputAccount } from '../limits.ts'
 import { Chunk, type PushRecord, type QueuedRecord } from './chunk.ts'
 import type { DropReason, Report } from './report.ts'
 import { Spill } from './spill.ts'
 
+/** Bytes of a chunk, unless one record is larger. */
+export const CHUNK_BYTES = 256 * 1024
+
 export class Backlog {
   /** Bytes in memory. */
-  bytes = 0
+  private readonly account = new InputAccount()
   /** Number of the next record to read. */
   cursor: number
   /** Number of the next to come, and of the first that is not committed. */
@@ -38,6 +42,21 @@ export class Backlog {
     this.next = Math.max(this.next, chunks.at(-1)!.end)
     this.seek(undefined)
     this.tell()
+  }
+
+  /** Bytes in memory. */
+  get bytes(): number {
+    return this.account.bytes
+  }
+
+  /** May the process hold so many more? */
+  fits(bytes: number): boolean {
+    return this.account.fits(bytes)
+  }
+
+  /** Everything that came is committed. */
+  get settled(): boolean {
+    return this.done >= this.next
   }
 
   /** Bytes on disk. */
@@ -75,7 +94,7 @@ export class Backlog {
   grow(size: number): void {
     const chunk = new Chunk(this.next, Buffer.allocUnsafeSlow(size))
     this.chunks.push(chunk)
-    this.bytes += chunk.held
+    this.account.add(chunk.held)
     this.tell()
   }
 
@@ -100,6 +119,8 @@ export class Backlog {
     if (position <= this.done) return false
     this.done = position
     for (; this.at > 0 && this.chunks[0].end <= position; this.at--) this.remove(0)
+    // That of a large record is not kept for those to come.
+    if (this.settled && (this.newest?.held ?? 0) > CHUNK_BYTES) this.remove(this.chunks.length - 1)
     if (!this.spill.empty) this.spill.markDone(position)
     this.tell()
     return true
@@ -124,7 +145,7 @@ export class Backlog {
       this.report.spillFailed(error as Error)
       return false
     }
-    this.bytes -= chunk.held
+    this.account.add(-chunk.held)
     if (this.chunks[this.at] !== chunk) chunk.buf = undefined
     return true
   }
@@ -152,6 +173,7 @@ export class Backlog {
     }
     if (!this.spill.empty) this.spill.markDone(this.done)
     this.spill.close()
+    this.account.add(-this.account.bytes)
   }
 
   private load(chunk: Chunk): Chunk {
@@ -173,7 +195,7 @@ export class Backlog {
 
   private remove(index: number): void {
     const [chunk] = this.chunks.splice(index, 1)
-    if (chunk.place === undefined) this.bytes -= chunk.held
+    if (chunk.place === undefined) this.account.add(-chunk.held)
     if (index === this.at) this.offset = 0
     this.spill.forget(chunk)
   }

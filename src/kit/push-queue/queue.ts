@@ -3,7 +3,7 @@
  * policy. What was read and not yet committed is kept, so that a lane can be sent back without the peer's help.
  */
 import { EnvironmentError } from '../../contract/plugin.ts'
-import { Backlog } from './backlog.ts'
+import { Backlog, CHUNK_BYTES } from './backlog.ts'
 import { type Chunk, type PushRecord, type QueuedRecord, sizeOf } from './chunk.ts'
 import { Report, type ReportOptions } from './report.ts'
 
@@ -13,7 +13,7 @@ export type { PushRecord, QueuedRecord } from './chunk.ts'
 export interface PushQueueOptions extends ReportOptions {
   /** Directory for what is spilled, of this pipeline and step alone (several processes may share it): `inStateDir('push/<pipeline>.<version>/<step>')`. */
   readonly dir: string
-  /** Bytes in memory, what is being written downstream included. */
+  /** Bytes in memory, what is being written downstream included. All queues of the process together hold at most `limits.input`. */
   readonly maxBytes: number
   /** Bytes on disk. */
   readonly maxSpillBytes: number
@@ -34,7 +34,6 @@ export interface PushBatch {
   readonly lag: number
 }
 
-const CHUNK_BYTES = 256 * 1024
 /** Records per ms that a restarted process leaves room for: numbers never come twice, not even across restarts. */
 const NUMBERS_PER_MS = 1024
 
@@ -134,7 +133,7 @@ export class PushQueue {
       if (!this.blocked) this.options.onBlock?.((this.blocked = true))
     } else if (policy === 'fail') {
       this.failure ??= new EnvironmentError(
-        `the queue of '${this.options.step}' is full (${this.options.maxBytes} bytes in memory, ${backlog.spilled} on disk): the pipeline is slower than its input`,
+        `the queue of '${this.options.step}' is full (${backlog.bytes} bytes in memory, of at most ${this.options.maxBytes} and limits.input of all sources; ${backlog.spilled} on disk): the pipeline is slower than its input`,
       )
       backlog.dropNewest('full')
       this.wake?.()
@@ -146,7 +145,7 @@ export class PushQueue {
   }
 
   private fits(bytes: number): boolean {
-    return this.backlog.bytes + bytes <= this.options.maxBytes
+    return this.backlog.bytes + bytes <= this.options.maxBytes && this.backlog.fits(bytes)
   }
 
   private fitsOnDisk(chunk: Chunk): boolean {
@@ -154,7 +153,9 @@ export class PushQueue {
   }
 
   private unblock(): void {
-    if (!this.blocked || this.backlog.bytes > this.options.maxBytes / 2) return
+    const { bytes, settled } = this.backlog
+    // When everything is committed, no other commit comes that could unblock.
+    if (!this.blocked || !(settled || (bytes <= this.options.maxBytes / 2 && this.backlog.fits(0)))) return
     this.blocked = false
     this.options.onBlock?.(false)
   }

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { useLimits } from '../../../src/kit/limits.ts'
 import { createPushQueue, type PushQueue, type PushQueueOptions } from '../../../src/kit/push-queue/queue.ts'
 import { Meters } from '../../../src/runtime/telemetry/meters.ts'
 import { seeded } from '../../support/random.ts'
@@ -67,10 +68,10 @@ async function drain(q: PushQueue, commit = true): Promise<number[]> {
   return got
 }
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
-const metric = (name: string, reason?: string): number => {
+const metric = (name: string, reason?: string, step?: string): number => {
   let sum = 0
   for (const { labels, value } of meters.families.get(name)?.samples.values() ?? [])
-    if (reason === undefined || labels.reason === reason) sum += value
+    if ((reason === undefined || labels.reason === reason) && (step === undefined || labels.step === step)) sum += value
   return sum
 }
 
@@ -214,6 +215,59 @@ describe('push queue', () => {
     expect(await drain(q)).toEqual(range(0, 2000))
     expect(calls).toEqual([true, false])
     expect(metric('runner_push_dropped_total')).toBe(0)
+  })
+
+  test('block: records that take more than half of the memory each do not block for good', async () => {
+    const calls: boolean[] = []
+    const q = queue({ onFull: 'block', onBlock: blocked => void calls.push(blocked) })
+    for (let n = 0; n < 2; n++) q.push({ payload: Buffer.alloc(40 * 1024), time: 0 })
+    expect(calls).toEqual([true])
+    while (q.size > 0) q.commit((await q.read(never)).position)
+    expect(calls).toEqual([true, false])
+  })
+
+  test('the memory of a large record is free once it is committed', async () => {
+    const q = queue({ maxBytes: 64 * 1024 * 1024 })
+    q.push({ payload: Buffer.alloc(32 * 1024 * 1024), time: 0 })
+    expect(metric('runner_push_queued_bytes')).toBeGreaterThan(32 * 1024 * 1024)
+    q.commit((await q.read(never)).position)
+    expect(metric('runner_push_queued_bytes')).toBe(0)
+    q.push({ payload: Buffer.from('next'), time: 0 })
+    expect((await q.read(never)).records.map(r => r.payload.toString())).toEqual(['next'])
+  })
+
+  test('all queues of the process share limits.input; each may hold 1 MiB, and what one gives back the others get', async () => {
+    const MiB = 1024 * 1024
+    const release = useLimits({ input: 8 * MiB })
+    try {
+      const calls: boolean[] = []
+      const large = { payload: Buffer.alloc(256 * 1024 - 100), time: 0 }
+      const [first, second, third] = [1, 2, 3].map(n =>
+        queue({
+          dir: join(dir, `q${n}`),
+          step: `q${n}`,
+          maxBytes: 64 * MiB,
+          onFull: n === 1 ? 'spill' : n === 2 ? 'drop_oldest' : 'block',
+          onBlock: blocked => void calls.push(blocked),
+        }),
+      )
+      const held = (n: number) => metric('runner_push_queued_bytes', undefined, `q${n}`)
+      for (let i = 0; i < 100; i++) first.push(large)
+      expect(held(1)).toBeLessThanOrEqual(8 * MiB)
+      for (let i = 0; i < 100; i++) second.push(large)
+      expect(held(2)).toBe(MiB)
+      for (let i = 0; i < 4; i++) third.push(large)
+      expect(calls).toEqual([])
+      third.push(large)
+      expect(calls).toEqual([true])
+      while (third.size > 0) third.commit((await third.read(never)).position)
+      expect(calls).toEqual([true, false])
+      while (first.size > 0) first.commit((await first.read(never)).position)
+      for (let i = 0; i < 16; i++) second.push(large)
+      expect(held(2)).toBeGreaterThan(4 * MiB)
+    } finally {
+      release()
+    }
   })
 
   test('fail stops the reader', async () => {

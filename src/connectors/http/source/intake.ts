@@ -1,7 +1,7 @@
 /** Requests in progress: waiting to be read, then in the pipeline until the commit that covers them. */
 import type { Message, Position, Rejection } from '../../../contract/plugin.ts'
 import { errorType } from '../../../kit/dead-letter/dead-letters.ts'
-import { InputAccount } from '../../../kit/limits.ts'
+import type { InputAccount } from '../../../kit/limits.ts'
 import { accepted, type Answer, stopping, unknown } from './answer.ts'
 
 interface Rejected {
@@ -35,7 +35,7 @@ export class Intake {
   next = 0
   private readonly limits: IntakeLimits
   private readonly answered: boolean
-  private readonly account = new InputAccount()
+  private readonly account: InputAccount
   private waiting: Call[] = []
   /** Read by the pipeline, in order of their offsets. */
   private running: Call[] = []
@@ -44,8 +44,9 @@ export class Intake {
   private wake: (() => void) | undefined
 
   /** @param answered the request has already been answered, so its outcome is not awaited. */
-  constructor(limits: IntakeLimits, answered: boolean) {
+  constructor(limits: IntakeLimits, account: InputAccount, answered: boolean) {
     this.limits = limits
+    this.account = account
     this.answered = answered
   }
 

@@ -9,7 +9,14 @@ import { type Answer, busy, rejectionAnswer } from './answer.ts'
 /** Bodies being received, in total. */
 export class Receiving {
   bodies = 0
+  bytes = 0
+  /** What the source holds, these bodies included. */
   readonly account = new InputAccount()
+
+  add(bytes: number): void {
+    this.bytes += bytes
+    this.account.add(bytes)
+  }
 }
 
 export interface BodyLimits {
@@ -32,8 +39,7 @@ export function receive(
   const tooLarge = (): Answer => rejectionAnswer(413, 'too_large', `the body exceeds ${max} bytes: send less in one request`)
   const length = Number(request.headers['content-length'] ?? 0)
   if (length > max) return Promise.resolve(tooLarge())
-  const { account } = receiving
-  const fits = (more: number): boolean => !InputAccount.full && room(account.bytes + more, receiving.bodies)
+  const fits = (more: number): boolean => receiving.account.fits(more) && room(receiving.bytes + more, receiving.bodies)
   receiving.bodies++
   if (!fits(length)) {
     receiving.bodies--
@@ -49,7 +55,7 @@ export function receive(
       if (over) return
       over = true
       receiving.bodies--
-      account.add(-size)
+      receiving.add(-size)
       size = 0
       chunks.length = 0
       request.removeAllListeners('data')
@@ -57,7 +63,7 @@ export function receive(
     }
     request.on('data', (chunk: Buffer) => {
       size += chunk.length
-      account.add(chunk.length)
+      receiving.add(chunk.length)
       if (size > max) end(tooLarge())
       else if (!fits(0)) end(busy('too many requests are waiting to be written: retry later'))
       else chunks.push(chunk)
