@@ -2102,6 +2102,10 @@ export interface FileSinkConfig {
    */
   fsync: 'always' | 'never'
   /**
+   * For `csv`: texts that a spreadsheet would run as a formula, because they begin with `=`, `+`, `-`, `@`, a tab or a carriage return and are not a number. `keep`: write them unchanged. `escape`: write an apostrophe before them, so that spreadsheets show them as text. Use `escape` for files with values from senders that you do not trust and that are opened in a spreadsheet.
+   */
+  formulas: 'keep' | 'escape'
+  /**
    * For `csv`: the fields to write, in this order; other fields are omitted. Default: the fields in the header of the file or, for a new file, of the first record; a record with another field then goes to the dead-letter queue.
    *
    * @minItems 1

@@ -15,6 +15,7 @@ import { envelopeLine } from '../../kit/lines/envelope.ts'
 import { makeDirs } from '../../kit/make-dirs.ts'
 import { readFileDeadLetters } from './dead-letters.ts'
 import { FileSet, type OutputFile } from './file-set.ts'
+import { escapeFormula, unescapeFormula } from './formulas.ts'
 import { baseFolder, checkTemplate, isTemplate, pathMaker, readsFields } from './path-template.ts'
 import { delimiterFor, formatOf, plainName } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
@@ -70,6 +71,8 @@ function validateConfig(config: FileSinkConfig): ConfigProblem[] {
   const format = formatOf(config.format, config.path)
   if (config.columns && format !== 'csv')
     problems.push({ path: ['columns'], message: `columns needs format: csv, and the format is ${format}` })
+  if (config.formulas === 'escape' && format !== 'csv')
+    problems.push({ path: ['formulas'], message: `formulas needs format: csv, and the format is ${format}` })
   if (config.envelope && format !== 'jsonl')
     problems.push({ path: ['envelope'], message: `envelope needs format: jsonl, and the format is ${format}` })
   if (!isDelimiter(config.delimiter ?? ',')) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
@@ -116,6 +119,8 @@ function isWholeJson(line: string): boolean {
 /** The columns come from the config, or from the header of the file, or from the first record. */
 function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputFile {
   const delimiter = delimiterOf(delimiterFor(config.delimiter, config.path))
+  const escapes = config.formulas === 'escape'
+  const line = (values: readonly unknown[]): string => formatRecord(escapes ? values.map(escapeFormula) : values, delimiter)
   const file = new FileWriter({ path: config.path, sync: config.fsync === 'always', isWhole: () => false, within, log: ctx.log })
   let columns: readonly string[] | undefined
 
@@ -130,7 +135,7 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
       const header = await file.firstLine()
       if (header === undefined) return
       const found = parseHeader(header)
-      if (columns && formatRecord(columns, delimiter) !== formatRecord(found, delimiter)) {
+      if (columns && line(columns) !== line(found)) {
         throw new EnvironmentError(
           `${config.path} has the columns ${found.join(', ')}, but columns is ${columns.join(', ')}; set columns to those of the file, or write to another file`,
         )
@@ -154,7 +159,7 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
             failed.set(i, error)
           }
         })
-        if (names && lines.length > 0 && file.empty) lines.unshift(formatRecord(names, delimiter))
+        if (names && lines.length > 0 && file.empty) lines.unshift(line(names))
         columns = names
         return Buffer.from(lines.map(l => `${l}\n`).join(''))
       })
@@ -168,15 +173,13 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
     // Configured columns select fields on purpose; columns taken from a file or a record must not lose fields.
     const extra = config.columns ? undefined : Object.keys(value).find(name => !names.includes(name))
     if (extra !== undefined) throw new DataError(`field '${extra}' is not a column of ${config.path} (${names.join(', ')})`)
-    return formatRecord(
-      names.map(name => (Object.hasOwn(value, name) ? value[name] : undefined)),
-      delimiter,
-    )
+    return line(names.map(name => (Object.hasOwn(value, name) ? value[name] : undefined)))
   }
 
   function parseHeader(header: string): string[] {
     try {
-      return parseRecord(header, standard(delimiter))
+      const names = parseRecord(header, standard(delimiter))
+      return escapes ? names.map(unescapeFormula) : names
     } catch (error) {
       throw new EnvironmentError(`${config.path}: the header line is not valid CSV: ${(error as Error).message}`)
     }

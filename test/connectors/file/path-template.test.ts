@@ -21,6 +21,7 @@ const config = (path: string, o: Partial<FileSinkConfig> = {}): FileSinkConfig =
   fsync: 'never',
   delimiter: ',',
   max_open_files: 100,
+  formulas: 'keep',
   ...o,
 })
 const message = (value: unknown, time = Date.UTC(2026, 0, 31, 9, 5)): Message => new Message(value, 'k', time)

@@ -17,6 +17,7 @@ const config = (o: Partial<FileSinkConfig> & { path: string }): FileSinkConfig =
   format: 'auto',
   envelope: false,
   max_open_files: 100,
+  formulas: 'keep',
   fsync: 'never',
   delimiter: ',',
   ...o,
@@ -192,6 +193,27 @@ describe('CSV columns', () => {
   })
 })
 
+describe('formulas', () => {
+  const hostile = ['=1+1', '+1+1', '-2+3', '@SUM(A1)', '\t=1', '\r=1', '＝1', "'=1", "''=1"]
+  const harmless = ['-5', '+1.5e3', 'a=b', "it's", "'quoted'", '', '1-1']
+  const messages = [...hostile, ...harmless, -5, null].map(a => new Message({ '=n': a, b: 1 }))
+  const cells = (text: string) =>
+    new Splitter({ maxBytes: 1e6, csv: { delimiter: 44, quote: 34, backslash: false, preamble: 0 } })
+      .push(Buffer.from(text))
+      .map(line => parseRecord(line.bytes.toString(), standard(','))[0])
+
+  test('escape: an apostrophe before each, in the header, too; the file can be written on', async () => {
+    const path = fresh('out.csv')
+    const escaped = [...hostile.map(t => `'${t}`), ...harmless, '-5', '']
+    await written(config({ path, formulas: 'escape' }), ...messages)
+    expect(cells(await written(config({ path, formulas: 'escape' }), ...messages))).toEqual(["'=n", ...escaped, ...escaped])
+  })
+
+  test('keep, the default: unchanged', async () => {
+    expect(cells(await written(config({ path: fresh('out.csv') }), ...messages))).toEqual(['=n', ...hostile, ...harmless, '-5', ''])
+  })
+})
+
 describe('where it cannot write', () => {
   test('a folder, a file as a folder', async () => {
     await expect(written(config({ path: at('') }))).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
@@ -219,6 +241,8 @@ test.each<[Partial<FileSinkConfig>, string[]]>([
   [{}, []],
   [{ path: 'a.csv', columns: ['a'] }, []],
   [{ columns: ['a'] }, ['columns']],
+  [{ path: 'a.csv', formulas: 'escape' }, []],
+  [{ formulas: 'escape' }, ['formulas']],
   [{ path: 'a.csv', envelope: true }, ['envelope']],
   [{ delimiter: '\n' }, ['delimiter']],
 ])('check: %j', (o, paths) => expect(file.validateConfig!(config({ path: 'a.jsonl', ...o })).map(p => p.path.join('.'))).toEqual(paths))
