@@ -114,7 +114,7 @@ metrics: { enabled: false }
     })
     const url = server.url.replace('redis://', 'redis://limited:pw@')
     const { code, stderr } = await runRunner(['run', 'p.yaml', '--until-idle', '300ms'], { cwd, env: { REDIS_URL: url } })
-    expect([code, stderr]).toEqual([0, expect.stringContaining('cannot be noticed')])
+    expect([code, stderr]).toEqual([0, expect.stringContaining('cannot be detected')])
   } finally {
     await server.stop()
   }

@@ -1,4 +1,4 @@
-/** What `runner check` finds out about a Redis: answer, login, rights, and whether a key holds what is expected. Changes nothing. */
+/** The checks of `runner check` for Redis: response, login, permissions, and the type of the key. Changes nothing. */
 import { existsSync } from 'node:fs'
 import type { CheckResult, CheckContext } from '../../contract/plugin.ts'
 import type { RedisSinkConfig, RedisSourceConfig } from '../../generated/config-types.ts'
@@ -44,7 +44,12 @@ export function checkSink(config: RedisSinkConfig, ctx: CheckContext): Promise<C
     if (mode !== 'channel' && isFixed(name)) found.push(await typed(driver, name, mode === 'sorted_set' ? 'zset' : mode, false))
     if (config.on_foreign_key === 'refuse' && isFixed(name) && found.every(f => f.ok)) {
       const problem = await foreign(driver, name, ctx.pipeline)
-      found.push({ what: `maker of key ${name}`, ok: problem === undefined, detail: 'this pipeline, or not there yet', ...problem })
+      found.push({
+        what: `owner of key ${name}`,
+        ok: problem === undefined,
+        detail: 'this pipeline, or the key does not exist yet',
+        ...problem,
+      })
     }
     return found
   })
@@ -69,7 +74,7 @@ async function withDriver(config: ConnectionConfig, look: (driver: Driver) => Pr
   try {
     const target = parseUrl(config.url)
     what = `redis ${nameOf(target)}`
-    if (target.kind === 'embedded' && !existsSync(target.path)) return [{ what, ok: true, detail: 'will be made' }]
+    if (target.kind === 'embedded' && !existsSync(target.path)) return [{ what, ok: true, detail: 'will be created' }]
     const handle = await connect(config)
     try {
       const [pong] = await handle.driver.run([['PING']])
@@ -94,17 +99,18 @@ async function withDriver(config: ConnectionConfig, look: (driver: Driver) => Pr
   }
 }
 
-/** ACL DRYRUN (Redis 7) asks without doing. Where it is unknown or not allowed, nothing is claimed. */
+/** ACL DRYRUN (Redis 7) checks permissions without executing. Where it is unknown or not allowed, the check claims nothing. */
 async function rights(driver: Driver, commands: readonly Command[]): Promise<CheckResult> {
-  const what = `rights for ${[...new Set(commands.map(c => c[0]))].join(', ')}`
+  const what = `permissions for ${[...new Set(commands.map(c => c[0]))].join(', ')}`
   const [user] = await driver.run([['ACL', 'WHOAMI']])
-  if (user instanceof ReplyError) return { what, ok: true, detail: 'not asked: the server does not tell' }
+  if (user instanceof ReplyError) return { what, ok: true, detail: 'not checked: the server does not report permissions' }
   const replies = await driver.run(commands.map(c => ['ACL', 'DRYRUN', text(user), ...c]))
   for (const reply of replies) {
-    if (reply instanceof ReplyError) return { what, ok: true, detail: 'not asked: the server does not tell' }
-    if (text(reply) !== 'OK') return { what, ok: false, detail: text(reply), fix: `give the user ${text(user)} the right with ACL SETUSER` }
+    if (reply instanceof ReplyError) return { what, ok: true, detail: 'not checked: the server does not report permissions' }
+    if (text(reply) !== 'OK')
+      return { what, ok: false, detail: text(reply), fix: `grant user ${text(user)} the permission with ACL SETUSER` }
   }
-  return { what, ok: true, detail: `user ${text(user)} has them` }
+  return { what, ok: true, detail: `granted to user ${text(user)}` }
 }
 
 async function typed(driver: Driver, key: string, wanted: string, needed: boolean): Promise<CheckResult> {
@@ -116,15 +122,15 @@ async function typed(driver: Driver, key: string, wanted: string, needed: boolea
     return {
       what,
       ok: !needed,
-      detail: needed ? 'is not there' : 'is not there yet',
-      ...(needed && { fix: 'fill it first, or correct its name' }),
+      detail: needed ? 'does not exist' : 'does not exist yet',
+      ...(needed && { fix: 'write data to the key first, or correct its name' }),
     }
   return type === wanted
-    ? { what, ok: true, detail: `a ${type}` }
+    ? { what, ok: true, detail: `type ${type}` }
     : { what, ok: false, detail: `is a ${type}, not a ${wanted}`, fix: `choose another key, or delete it: redis-cli DEL ${key}` }
 }
 
 const fixFor = (error: ReplyError): string =>
   error.kind === 'NOAUTH' || error.kind === 'WRONGPASS'
     ? 'set REDIS_URL=redis://user:password@host:port, or REDIS_PASSWORD'
-    : 'give the user the right with ACL SETUSER'
+    : 'grant the user the permission with ACL SETUSER'

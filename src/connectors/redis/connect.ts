@@ -7,7 +7,9 @@ import { type ConnectionConfig, connectionKeys, parseUrl } from './url.ts'
 export type RedisHandle = DriverHandle<Driver>
 const share = shareDrivers<Driver>()
 
-/** @throws {EnvironmentError} for wrong credentials, TLS settings or a file that cannot be opened, {ConnectionError} without an answer */
+/**
+ * @throws {EnvironmentError} for wrong credentials, TLS settings or a file that cannot be opened, {ConnectionError} when there is no answer
+ */
 export function connect(config: ConnectionConfig): Promise<RedisHandle> {
   const key = JSON.stringify(Object.keys(connectionKeys.properties).map(name => config[name as keyof ConnectionConfig]))
   return share(key, () => open(config))

@@ -1,6 +1,6 @@
 /**
- * What the redis source and sink need of a Redis: commands in pipelines, a connection that may wait, and subscriptions.
- * Two drivers have it: ioredis, and a SQLite file that needs no server.
+ * The interface to Redis that the redis source and sink need: commands in pipelines, a connection that may wait, and subscriptions.
+ * It has two implementations: ioredis, and a SQLite file that needs no server.
  */
 import { ConnectionError, DataError, EnvironmentError } from '../../contract/plugin.ts'
 
@@ -9,7 +9,7 @@ export type Command = readonly [name: string, ...args: Arg[]]
 /** Bulk strings are Buffers; status replies are Buffers or strings. */
 export type Reply = null | number | string | Buffer | Reply[]
 
-/** The server's own no to one command, e.g. `WRONGTYPE Operation against a key…`. */
+/** The server's error for one command, such as `WRONGTYPE Operation against a key…`. */
 export class ReplyError extends Error {
   override readonly name = 'ReplyError'
   /** `WRONGTYPE`, `NOAUTH`, `ERR`… */
@@ -19,9 +19,9 @@ export class ReplyError extends Error {
 }
 
 export interface RunOptions {
-  /** All or nothing (MULTI/EXEC): the commands have to be on the same key. */
+  /** All or nothing (MULTI/EXEC): the commands must use the same key. */
   readonly atomic?: boolean
-  /** Nothing is done, and a `FencedError` thrown, when `key` holds another token or a later attempt. See `Driver.fence`. */
+  /** Does nothing and throws a `FencedError` when `key` holds another token or a later attempt. See `Driver.fence`. */
   readonly fence?: Fence
 }
 
@@ -30,36 +30,36 @@ export interface Fence {
   /** Of the claim. */
   readonly token: string
   /**
-   * Raised after a write whose outcome is unknown. The first write with a higher number moves the fence on, so commands that were sent
-   * before it, and reach the server after it (a connection that stalled), are refused.
+   * Incremented after a write whose outcome is unknown. The first write with a higher number advances the fence, so commands that were sent
+   * before it but reach the server after it (on a stalled connection) are rejected.
    */
   readonly attempt: number
 }
 
 export interface Session {
   /**
-   * Replies in order; a command that the server refuses has its `ReplyError` there.
-   * @throws {ConnectionError} the connection was lost: it is unknown which of them were executed
+   * Replies in order; a rejected command has its `ReplyError` there.
+   * @throws {ConnectionError} the connection was lost: it is unknown which commands were executed
    */
   run(commands: readonly Command[], options?: RunOptions): Promise<(Reply | ReplyError)[]>
   close(): Promise<void>
 }
 
 export interface SubscriptionHandlers {
-  /** Called for each message, in order, as fast as they come. The Buffers may be parts of larger ones: copy what is kept. */
+  /** Called for each message, in order, as fast as they arrive. The Buffers may be parts of larger ones: copy data that is kept. */
   message(channel: Buffer, payload: Buffer, pattern: string): void
-  /** Nothing arrives any longer; it is tried again. */
+  /** The subscription is lost; the connection is retried. */
   down(error: Error): void
-  /** Subscribed (again). */
+  /** Subscribed, for the first time or again. */
   up(): void
-  /** Trying again won't help: wrong password, missing right. */
+  /** A retry will not help: wrong password or missing permission. */
   fatal(error: Error): void
 }
 
 export interface Subscription {
-  /** So much has come that taking it in comes before writing. */
+  /** So much data has arrived that reading must come before writing. */
   readonly pressing: boolean
-  /** Stop or go on reading from the connection. */
+  /** Pauses or resumes reading from the connection. */
   pause(paused: boolean): void
   close(): Promise<void>
 }
@@ -70,13 +70,13 @@ export interface Driver extends Session {
   /** A connection of its own, whose commands may wait (BLOCK). */
   session(): Promise<Session>
   /**
-   * From now on writes with another token for `key` are refused. False: this server has no way to; `RunOptions.fence` must then not be used.
+   * From now on, writes with another token for `key` are rejected. False: this server cannot do that; `RunOptions.fence` must not be used.
    * Absent: the same.
    */
   fence?(fence: Fence): Promise<boolean>
-  /** Resolves when subscribed; from then on it comes back by itself. @throws {ConnectionError | EnvironmentError} */
+  /** Resolves when subscribed; from then on it reconnects by itself. @throws {ConnectionError | EnvironmentError} */
   subscribe(patterns: readonly string[], handlers: SubscriptionHandlers): Promise<Subscription>
-  /** A text says why not. */
+  /** A text gives the reason why it is not healthy. */
   healthy(): boolean | string
 }
 
@@ -99,14 +99,15 @@ export function sortError(error: ReplyError, what: string): Error {
   const { kind, message } = error
   if (WAITING_HELPS.has(kind) || /max number of clients/.test(message)) return new ConnectionError(`${what}: ${message}`, error)
   if (kind === 'WRONGTYPE')
-    return new EnvironmentError(`${what}: the key holds something else; choose another key, or delete it (${message})`, error)
-  if (kind === 'NOPERM') return new EnvironmentError(`${what}: the user lacks a right; ask for it with ACL SETUSER (${message})`, error)
+    return new EnvironmentError(`${what}: the key has another type; choose another key, or delete it (${message})`, error)
+  if (kind === 'NOPERM')
+    return new EnvironmentError(`${what}: permission denied; grant it to the user with ACL SETUSER (${message})`, error)
   if (ENVIRONMENT.has(kind) || /unknown (command|subcommand)|DB index|wrong number of arguments/i.test(message))
     return new EnvironmentError(`${what}: ${message}`, error)
   return new DataError(`${what}: ${message}`, error)
 }
 
-/** The only reply of one command. @throws what `sortError` makes of a refusal */
+/** The only reply of one command. @throws the error of `sortError` for a rejected command */
 export async function ask(session: Session, command: Command, what = command.slice(0, 2).join(' ')): Promise<Reply> {
   const [reply] = await session.run([command])
   if (reply instanceof ReplyError) throw sortError(reply, what)

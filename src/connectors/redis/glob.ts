@@ -1,9 +1,9 @@
-/** Redis's glob: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before a literal character. */
+/** Redis globs: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before a literal character. */
 
 /** `undefined`: any text. */
 type Step = ((unit: number) => boolean) | undefined
 
-/** Takes time in proportion to pattern times text, where a regular expression with many `.*` has no such bound. */
+/** The time is proportional to pattern times text; a regular expression with many `.*` has no such bound. */
 export class Glob {
   private readonly steps: readonly Step[]
 
@@ -11,7 +11,7 @@ export class Glob {
     this.steps = parse(pattern)
   }
 
-  /** After a mismatch only the last `*` takes one more: what an earlier one took less, the last one can take. */
+  /** After a mismatch only the last `*` needs to match one more character: the last one can match anything that an earlier one did not. */
   test(text: string): boolean {
     const { steps } = this
     let at = 0

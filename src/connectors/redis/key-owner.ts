@@ -1,23 +1,23 @@
 /**
- * Whose a key is. Redis does not say who made a key, so the sink notes it beside the key before the first write. A key that is there
- * without the note was made by another program, and is not written to.
+ * The owner of a key. Redis does not record who created a key, so the sink stores a note beside the key before the first write. A key that
+ * exists without the note was created by another program, and is not written to.
  */
 import { ask, type Driver, text } from './driver.ts'
 
-/** Keys that are known to be ours, at most; names may come from messages. */
+/** Maximum number of keys remembered as owned; names may come from messages. */
 const MAX_KNOWN = 10_000
 
 /** In the slot of the key. */
 export const noteOf = (key: string): string => (/\{[^}]+\}/.test(key) ? `${key}:made-by` : `{${key}}:made-by`)
 
-/** @returns what is wrong, and what to do; undefined: the key is ours, or is not there. Changes nothing. */
+/** @returns the problem and its fix; undefined: the key is ours, or does not exist. Changes nothing. */
 export async function foreign(driver: Driver, key: string, owner: string): Promise<{ detail: string; fix: string } | undefined> {
   const note = noteOf(key)
   const made = await ask(driver, ['GET', note])
   if (made !== null && text(made) === owner) return undefined
   if (text(await ask(driver, ['TYPE', key])) === 'none') return undefined
   return {
-    detail: made === null ? 'was made by another program' : `was made by the pipeline ${text(made)}`,
+    detail: made === null ? 'was created by another program' : `was created by pipeline ${text(made)}`,
     fix: `write to another key, delete it (redis-cli DEL '${key}'), or take it over: redis-cli SET '${note}' ${owner}`,
   }
 }
@@ -30,7 +30,7 @@ export class KeyOwner {
     this.owner = owner
   }
 
-  /** Before a key is written to for the first time. @returns why it is not written to; undefined: it is ours. */
+  /** Called before the first write to a key. @returns why the key is not written to; undefined: it is ours. */
   async claim(driver: Driver, key: string): Promise<string | undefined> {
     if (this.known.has(key)) return undefined
     const problem = await foreign(driver, key, this.owner)

@@ -1,4 +1,4 @@
-/** What a message becomes, per mode of the sink. */
+/** Converts a message to commands, per mode of the sink. */
 import { DataError, encodeJson, ExactNumber, isJsonNumber, type Message, toDouble } from '../../contract/plugin.ts'
 import type { RedisSinkConfig } from '../../generated/config-types.ts'
 import { getter, show } from '../../kit/values/fields.ts'
@@ -15,14 +15,14 @@ export const modeOf = (config: RedisSinkConfig): Mode => MODES.find(mode => conf
 export interface Write {
   readonly key: string
   readonly commands: readonly Command[]
-  /** Must be done all or nothing. */
+  /** Must be executed all or nothing. */
   readonly atomic: boolean
 }
 
 /** Called with a score that Redis rounds. */
 type OnRounded = (given: string, score: number) => void
 
-/** @returns the commands for one message. Throws a {DataError} for one that lacks what they need. */
+/** @returns the commands for one message. Throws a {DataError} if the message lacks a value that they need. */
 export function writer(config: RedisSinkConfig, onRounded: OnRounded = () => {}): (m: Message) => Write {
   const mode = modeOf(config)
   const keyOf = template(config[mode]!)
@@ -31,13 +31,13 @@ export function writer(config: RedisSinkConfig, onRounded: OnRounded = () => {})
   return m => {
     const key = keyOf(m)
     const commands = make(key, m)
-    // The string's own command sets it.
+    // The command of the string itself sets it.
     const ends = ttl !== undefined && mode !== 'string' && mode !== 'channel'
     return { key, commands: ends ? [...commands, ['PEXPIRE', key, ttl]] : commands, atomic: unique_score && mode === 'sorted_set' }
   }
 }
 
-/** What is done once per key and batch: keeping its length. */
+/** Executed once per key and batch: trims the key to its length. */
 export function trimmer({ max_length, push, sorted_set, list }: RedisSinkConfig): ((key: string) => Command) | undefined {
   if (max_length === undefined) return undefined
   if (list !== undefined) return key => (push === 'left' ? ['LTRIM', key, 0, max_length - 1] : ['LTRIM', key, -max_length, -1])
@@ -61,7 +61,8 @@ const MAKERS: Record<Mode, Maker> = {
     const field = config.hash_field === undefined ? undefined : keyField(config.hash_field)
     return (key, m) => {
       const name = field === undefined ? m.encodeKey() : nameOf(field(m), config.hash_field!)
-      if (name === null) throw new DataError(`the message has no key for the field of ${key}; hash_field takes one of its value's`)
+      if (name === null)
+        throw new DataError(`the message has no key to use as the field of ${key}; set hash_field to use a field of its value`)
       const value = m.encode()
       return [value === null ? ['HDEL', key, name] : ['HSET', key, name, value]]
     }
@@ -77,7 +78,7 @@ const MAKERS: Record<Mode, Maker> = {
         // It would delete a record whose score only looks the same.
         if (config.unique_score)
           throw new DataError(
-            `field "${config.score}" is ${text}, and Redis keeps scores as doubles: as ${score} it would replace records with other scores (unique_score)`,
+            `field "${config.score}" is ${text}, but Redis stores scores as doubles: as ${score} it would replace records with other scores (unique_score)`,
           )
         onRounded(text, score)
       }
@@ -102,10 +103,10 @@ function valueOf(m: Message): Buffer | string {
 function scoreOf(value: unknown, path: string): number {
   const score = typeof value === 'string' && value.trim() !== '' ? Number(value) : toDouble(value)
   if (typeof score === 'number' && Number.isFinite(score)) return score
-  throw new DataError(`field "${path}" is ${show(value)} and can be no score; a score is a number`)
+  throw new DataError(`field "${path}" is ${show(value)} but a score must be a number`)
 }
 
-/** Has no double the value? Redis keeps scores as doubles. */
+/** @returns whether a double cannot represent the value. Redis stores scores as doubles. */
 function isRounded(value: unknown): boolean {
   if (value instanceof ExactNumber) return value.plain === undefined
   return typeof value === 'string' && isJsonNumber(value.trim()) && new ExactNumber(value.trim()).plain === undefined
@@ -114,7 +115,7 @@ function isRounded(value: unknown): boolean {
 function nameOf(value: unknown, path: string): string {
   const name = keyText(value)
   if (name !== undefined) return name
-  throw new DataError(`field "${path}" is ${show(value)} and names no field of a hash`)
+  throw new DataError(`field "${path}" is ${show(value)} but the field of a hash must be text or a number`)
 }
 
 function entryFields(m: Message): Arg[] {

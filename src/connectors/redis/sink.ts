@@ -31,8 +31,8 @@ export default defineSink<RedisSinkConfig>({
   validateConfig,
   fence: c =>
     ['single', 'sentinel'].includes(parseUrl(c.url).kind)
-      ? 'is refused by the server: each write proves a token of its lane, in one script; the log warns where the user may not run scripts'
-      : 'may finish the write that it has begun; neither a cluster nor the embedded store refuses it',
+      ? 'is rejected by the server: each write checks a token of its lane, in one script; a warning is logged if the user may not run scripts'
+      : 'may finish a write that it has started; neither a cluster nor the embedded store rejects it',
   preview(config) {
     const write = writer(config)
     return m => {
@@ -45,12 +45,12 @@ export default defineSink<RedisSinkConfig>({
 })
 
 const REDELIVERY: Record<Mode, ['idempotent' | 'appends' | 'ephemeral', string]> = {
-  channel: ['ephemeral', 'Pub/Sub keeps nothing, who does not listen misses it'],
-  stream: ['appends', 'an entry that is added again is a second entry'],
-  list: ['appends', 'an element that is pushed again is a second element'],
-  hash: ['idempotent', "a field's value is replaced"],
-  sorted_set: ['idempotent', 'a member is there once, with unique_score one per score'],
-  string: ['idempotent', 'a value is replaced'],
+  channel: ['ephemeral', 'not persisted; only current subscribers receive it'],
+  stream: ['appends', 'a repeated write adds a second entry'],
+  list: ['appends', 'a repeated write adds a second element'],
+  hash: ['idempotent', 'a repeated write replaces the value of the field'],
+  sorted_set: ['idempotent', 'a set has each member once; with unique_score, one member per score'],
+  string: ['idempotent', 'a repeated write replaces the value'],
 }
 
 /** Settings that only some modes have. */
@@ -60,14 +60,14 @@ const OWN: Partial<Record<keyof RedisSinkConfig, readonly Mode[]>> = {
   max_length: ['stream', 'list', 'sorted_set'],
   ttl: ['stream', 'list', 'hash', 'sorted_set', 'string'],
 }
-/** Commands sent at once: what an answer is waited for, and what one transaction holds. */
+/** Commands sent at once: the sink waits for their replies together, and one transaction holds at most this many. */
 const PIPELINE = 1000
 
 function validateConfig(config: RedisSinkConfig): ConfigProblem[] {
   const problems = validateConnection(config)
   const given = MODES.filter(mode => config[mode] !== undefined)
-  if (given.length === 0) problems.push({ path: [], message: `needs one of ${MODES.join(', ')}` })
-  for (const mode of given.slice(1)) problems.push({ path: [mode], message: `${given[0]} says already where to write` })
+  if (given.length === 0) problems.push({ path: [], message: `set one of ${MODES.join(', ')}` })
+  for (const mode of given.slice(1)) problems.push({ path: [mode], message: `set either ${given[0]} or ${mode}, not both` })
   for (const mode of given) {
     const bad = checkTemplate(config[mode]!)
     if (bad !== undefined) problems.push({ path: [mode], message: bad })
@@ -75,18 +75,18 @@ function validateConfig(config: RedisSinkConfig): ConfigProblem[] {
   if (given.length !== 1) return problems
   for (const [setting, modes] of Object.entries(OWN)) {
     if (config[setting as keyof RedisSinkConfig] !== undefined && !modes.includes(given[0]))
-      problems.push({ path: [setting], message: `is for ${modes.join(', ')}, not for ${given[0]}` })
+      problems.push({ path: [setting], message: `works with ${modes.join(', ')}, not with ${given[0]}` })
   }
   if (config.unique_score && config.sorted_set === undefined)
-    problems.push({ path: ['unique_score'], message: `is for sorted_set, not for ${given[0]}` })
+    problems.push({ path: ['unique_score'], message: `works with sorted_set, not with ${given[0]}` })
   if (config.on_foreign_key === 'refuse' && config.channel !== undefined)
-    problems.push({ path: ['on_foreign_key'], message: 'is for keys; a channel is not one' })
+    problems.push({ path: ['on_foreign_key'], message: 'works with keys, not with a channel; remove it' })
   if (config.sorted_set !== undefined && config.score === undefined)
-    problems.push({ path: ['sorted_set'], message: 'needs score: the field that the members are ordered by' })
+    problems.push({ path: ['sorted_set'], message: 'needs score: set it to the field that orders the members' })
   return problems
 }
 
-/** A write, and which message of the batch it is for. */
+/** A write, and the index of its message in the batch. */
 interface Indexed {
   readonly index: number
   readonly write: Write
@@ -101,7 +101,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
     warned = true
     ctx.log.warn(
       { step: ctx.step, field: config.score },
-      `Redis keeps scores as doubles: ${given} is ordered as ${score}, and members of one score by their text (logged once)`,
+      `Redis stores scores as doubles: ${given} is ordered as ${score}, and members of one score by their text (logged once)`,
     )
   })
   const trim = trimmer(config)
@@ -109,11 +109,11 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   const written = ctx.metrics.counter('redis_written_total', 'Messages that Redis has acknowledged.', { step: ctx.step, mode })
   const owner = config.on_foreign_key === 'refuse' ? new KeyOwner(ctx.pipeline) : undefined
   let handle: RedisHandle | undefined
-  /** By lane: what its writes have to prove. */
+  /** By lane: the token that its writes present. */
   const fences = new Map<string, Fence>()
   let saidUnfenced = false
 
-  /** What the server refused, per message. @throws when it refused for a reason that is not the message's */
+  /** Records the messages that the server rejected. @throws when the reason is not the message */
   const run = async (writes: Portion, failed: Map<number, Error>, lane: string): Promise<void> => {
     const commands: Command[] = []
     const owners: number[] = []
@@ -135,14 +135,14 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
     try {
       replies = await handle!.driver.run(commands, { atomic, fence })
     } catch (error) {
-      // It may be on its way still, and must not arrive behind what is written from now on.
+      // The write may still be in transit, and must not arrive after later ones.
       if (fence && fence === fences.get(lane)) fences.set(lane, { ...fence, attempt: fence.attempt + 1 })
       throw error
     }
     replies.forEach((reply, i) => {
       if (!(reply instanceof ReplyError)) return
       const error = sortError(reply, `${mode} ${String(commands[i][1])}`)
-      // A name that comes from messages: it is theirs that is wrong.
+      // If the name comes from messages, those messages are at fault.
       const theirs = error instanceof DataError || (reply.kind === 'WRONGTYPE' && !fixed)
       if (!theirs || owners[i] === -1) throw error instanceof DataError ? new EnvironmentError(error.message, reply) : error
       failed.set(owners[i], error instanceof DataError ? error : new DataError(error.message, reply))
@@ -152,7 +152,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   return {
     async open() {
       handle ??= await connect(config)
-      // Known before anything is read.
+      // Fails before anything is read.
       const problem = fixed ? await owner?.claim(handle.driver, config[mode]!) : undefined
       if (problem !== undefined) throw new EnvironmentError(problem)
     },
@@ -180,12 +180,12 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
       if (await handle.driver.fence?.(fence)) fences.set(lane.id, fence)
       else {
         fences.delete(lane.id)
-        // What a cluster and the embedded store cannot do, `explain` says.
+        // `explain` shows that a cluster and the embedded store cannot do this.
         if (handle.driver.fence && parseUrl(config.url).kind !== 'cluster' && !saidUnfenced)
           ctx.log.warn(
             { step },
-            'writes are not fenced: this user may not run EVAL, so an instance that has lost a lane may finish the write that it has ' +
-              'begun. Allow +eval in the ACL of the user',
+            'writes are not fenced: this user may not run EVAL, so an instance that has lost a lane may finish a write that it has ' +
+              'started. Add +eval to the ACL of the user',
           )
         saidUnfenced = true
       }
@@ -199,7 +199,7 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   }
 }
 
-/** Writes to keys that are ours. Of a name from messages, those messages are wrong. */
+/** The writes to keys that this pipeline owns. If the name comes from messages, the others fail. */
 async function owned(owner: KeyOwner, driver: Driver, part: Portion, failed: Map<number, Error>): Promise<Portion> {
   const problems = new Map<string, string | undefined>()
   for (const { write } of part) if (!problems.has(write.key)) problems.set(write.key, await owner.claim(driver, write.key))
@@ -210,7 +210,7 @@ async function owned(owner: KeyOwner, driver: Driver, part: Portion, failed: Map
   })
 }
 
-/** Pieces of a batch, in order; of atomic writes those of one key, as a transaction has to be. */
+/** Portions of a batch, in order; a portion of atomic writes has one key, as a transaction requires. */
 function* parts(messages: readonly Message[], make: (m: Message) => Write, failed: Map<number, Error>): Generator<Portion> {
   let part: Indexed[] = []
   let commands = 0

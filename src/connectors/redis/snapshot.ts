@@ -1,4 +1,4 @@
-/** What a key holds, read once. */
+/** Reads the content of a key once. */
 import { type Batch, EnvironmentError, Message, type Origin, type Source, type SourceContext } from '../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../generated/config-types.ts'
 import { connect, type RedisHandle } from './connect.ts'
@@ -9,7 +9,7 @@ interface Item {
   readonly value: Buffer
 }
 
-/** Elements asked for at once. */
+/** Elements requested at once. */
 const PAGE = 5000
 
 export function snapshotSource(config: RedisSourceConfig, ctx: SourceContext): Source {
@@ -29,7 +29,7 @@ export function snapshotSource(config: RedisSourceConfig, ctx: SourceContext): S
 
     async read(signal): Promise<Batch | null> {
       signal.throwIfAborted()
-      // Read as a whole: what changes between two reads of a part would shift all behind it.
+      // Reads everything at once: a change between two partial reads would shift the rest.
       items ??= await readKey(handle!.driver, config, key)
       if (next >= items.length) return null
       const from = next
@@ -66,7 +66,7 @@ async function readKey(driver: Driver, config: RedisSourceConfig, key: string): 
   if (wanted === 'hash') return tail(await readHash(driver, key), last)
   const length = (await ask(driver, [wanted === 'list' ? 'LLEN' : 'ZCARD', key])) as number
   const items: Item[] = []
-  // With `last` in one go, counted from the end; a long whole in pages, from the beginning.
+  // With `last`, in one command, counted from the end; a long key is read in pages, from the beginning.
   if (last !== undefined) return itemsOf((await ask(driver, range(wanted, key, -last, -1))) as Reply[], wanted)
   for (let from = 0; from < length; from += PAGE)
     items.push(...itemsOf((await ask(driver, range(wanted, key, from, from + PAGE - 1))) as Reply[], wanted))
@@ -79,7 +79,7 @@ type Readable = 'list' | 'hash' | 'zset'
 function wantedType({ list, hash, sorted_set }: RedisSourceConfig, type: string): Readable {
   if (list !== undefined) return 'list'
   if (hash !== undefined) return 'hash'
-  // What is none of the three is refused as no sorted set.
+  // A key of another type fails with the error for a sorted set.
   return sorted_set === undefined && READABLE.has(type) ? (type as Readable) : 'zset'
 }
 

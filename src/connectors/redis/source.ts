@@ -18,9 +18,9 @@ export default defineSource<RedisSourceConfig>({
   oneShot: config => config.patterns === undefined && config.streams === undefined,
   reason: config =>
     config.patterns !== undefined
-      ? 'Pub/Sub keeps nothing, and what is published while the connection is away is lost (counted and logged)'
+      ? 'Pub/Sub does not store messages, so those published while the connection is down are lost (counted and logged)'
       : config.streams !== undefined
-        ? 'a stream keeps its entries, and the group remembers which are not acknowledged'
+        ? 'a stream keeps its entries, and the group records which are not acknowledged'
         : 'a key can be read again',
   validateConfig,
   create,
@@ -41,11 +41,11 @@ const OWN: Partial<Record<keyof RedisSourceConfig, readonly Mode[]>> = {
 function validateConfig(config: RedisSourceConfig): ConfigProblem[] {
   const problems = validateConnection(config)
   const given = MODES.filter(mode => config[mode] !== undefined)
-  if (given.length === 0) problems.push({ path: [], message: `needs one of ${MODES.join(', ')}` })
-  for (const mode of given.slice(1)) problems.push({ path: [mode], message: `${given[0]} says already what to read` })
+  if (given.length === 0) problems.push({ path: [], message: `set one of ${MODES.join(', ')}` })
+  for (const mode of given.slice(1)) problems.push({ path: [mode], message: `set either ${given[0]} or ${mode}, not both` })
   for (const [setting, modes] of Object.entries(OWN)) {
     if (given.length === 1 && config[setting as keyof RedisSourceConfig] !== undefined && !modes.includes(given[0]))
-      problems.push({ path: [setting], message: `is for ${modes.join(', ')}, not for ${given[0]}` })
+      problems.push({ path: [setting], message: `works with ${modes.join(', ')}, not with ${given[0]}` })
   }
   const bad = checkKeyRule(config.key_from_channel)
   if (bad !== undefined) problems.push({ path: ['key_from_channel'], message: bad })

@@ -4,7 +4,7 @@ import { keyField, keyText } from '../../kit/values/key.ts'
 
 const PLACE = /<([^<>]+)>/g
 
-/** @returns the name for a message. Throws a {DataError} for a message without what it needs. */
+/** @returns the name for a message. Throws a {DataError} if the message lacks a value that the name needs. */
 export function template(pattern: string): (m: Message) => string {
   const pieces: ((m: Message) => string)[] = []
   let at = 0
@@ -23,11 +23,11 @@ export function template(pattern: string): (m: Message) => string {
 export const isFixed = (pattern: string): boolean => pattern.search(PLACE) === -1
 export const readsFields = (pattern: string): boolean => [...pattern.matchAll(PLACE)].some(([, name]) => !name.startsWith('@'))
 
-/** What is wrong with it, if anything. */
+/** @returns the problem of the pattern, if any. */
 export function checkTemplate(pattern: string): string | undefined {
   for (const [, name] of pattern.matchAll(PLACE)) {
     if (name.startsWith('@') && name !== '@key' && name !== '@topic')
-      return `has <${name}>; there are <@key>, <@topic>, and fields such as <symbol>`
+      return `has <${name}>; write <@key>, <@topic> or a field such as <symbol>`
   }
   return undefined
 }

@@ -1,4 +1,4 @@
-/** Which Redis a URL means. */
+/** Parses the URL of a Redis. */
 import type { ConfigProblem } from '../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../generated/config-types.ts'
 import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
@@ -8,7 +8,7 @@ import { withKeys } from '../../kit/keys/with-keys.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 import connection from './connection.schema.json' with { type: 'json' }
 
-/** What source and sink have in common. */
+/** The settings that source and sink share. */
 export const connectionKeys = withKeys(connection, tlsKeys)
 export type ConnectionConfig = Pick<RedisSourceConfig, keyof typeof connectionKeys.properties>
 
@@ -23,18 +23,19 @@ export interface Target {
   readonly username: string
   readonly password: string
   readonly db: number
-  /** Of the master that the sentinels watch. */
+  /** Of the master that the sentinels monitor. */
   readonly master: string
 }
 
 const SCHEME = /^(rediss?)(\+sentinel|\+cluster)?:\/\//
 const NONE = { path: '', hosts: [], tls: false, username: '', password: '', db: 0, master: '' }
 
-/** @throws {Error} with what is wrong about it */
+/** @throws {Error} with the problem of the URL */
 export function parseUrl(url: string): Target {
   if (/^embedded(:|$)/.test(url)) return { ...NONE, kind: 'embedded', path: url.slice('embedded:'.length) || inStateDir('redis.db') }
   const scheme = SCHEME.exec(url)
-  if (scheme === null) throw new Error('starts with redis://, rediss://, redis+sentinel:// or redis+cluster://, or is the word embedded')
+  if (scheme === null)
+    throw new Error('must start with redis://, rediss://, redis+sentinel:// or redis+cluster://, or be the word embedded')
   const [rest] = url.slice(scheme[0].length).split('?')
   const slash = rest.indexOf('/')
   const authority = slash === -1 ? rest : rest.slice(0, slash)
@@ -53,13 +54,14 @@ export function parseUrl(url: string): Target {
     .split(',')
     .filter(h => h !== '')
     .map(h => hostOf(h, kind === 'sentinel' ? 26_379 : 6379))
-  if (hosts.length === 0) throw new Error('names no host')
-  if (kind === 'single' && hosts.length > 1) throw new Error('names several hosts; redis+sentinel:// and redis+cluster:// do')
+  if (hosts.length === 0) throw new Error('must contain a host, for example redis://localhost:6379')
+  if (kind === 'single' && hosts.length > 1)
+    throw new Error('must contain one host only; for several hosts use redis+sentinel:// or redis+cluster://')
   const master = kind === 'sentinel' ? path.shift() : ''
-  if (master === undefined) throw new Error("needs the master's name: redis+sentinel://host:26379/mymaster/0")
+  if (master === undefined) throw new Error('must contain the name of the master, for example redis+sentinel://host:26379/mymaster/0')
   if (path.length > 1 || !/^\d{0,5}$/.test(path[0] ?? ''))
-    throw new Error(`has "/${path.join('/')}" where the number of a database may stand`)
-  if (kind === 'cluster' && path.length > 0) throw new Error('names a database, and a cluster has only one')
+    throw new Error(`must end with the number of a database, not "/${path.join('/')}"`)
+  if (kind === 'cluster' && path.length > 0) throw new Error('must not contain a database number, because a cluster has only one database')
   return {
     kind,
     path: '',
@@ -75,11 +77,11 @@ export function parseUrl(url: string): Target {
 function hostOf(text: string, standard: number): { host: string; port: number } {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+))(?::(\d{1,5}))?$/.exec(text)
   const port = Number(match?.[3] ?? standard)
-  if (match === null || port < 1 || port > 65_535) throw new Error(`has "${text}" where host:port should stand`)
+  if (match === null || port < 1 || port > 65_535) throw new Error(`has "${text}" in place of host:port`)
   return { host: match[1] ?? match[2], port }
 }
 
-/** Without secrets: for messages and scopes. */
+/** Without secrets, for messages and scopes. */
 export function nameOf(target: Target): string {
   if (target.kind === 'embedded') return `embedded:${target.path}`
   const hosts = target.hosts
@@ -91,7 +93,7 @@ export function nameOf(target: Target): string {
 
 export const scopeOf = (config: Pick<ConnectionConfig, 'url'>): string => nameOf(parseUrl(config.url))
 
-/** What the schema cannot say about the connection settings. */
+/** Checks of the connection settings that the schema cannot express. */
 export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   let target: Target | undefined
@@ -103,6 +105,6 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   }
   problems.push(...validateTlsFiles(c))
   if (target !== undefined && target.kind !== 'embedded' && !target.tls && (c.tls_ca !== '' || c.tls_cert !== ''))
-    problems.push({ path: ['url'], message: 'has no TLS, and there are TLS settings; rediss:// has it' })
+    problems.push({ path: ['url'], message: 'must start with rediss:// because TLS settings are given' })
   return problems
 }

@@ -77,7 +77,7 @@ test('logins: password, user with few rights; the check says what is missing', a
   const few = { url: `redis://mirror:geheim@127.0.0.1:${server.port}` }
   expect(await redisSource.check!(sourceConfig({ ...few, patterns: ['a.*'] }), probeContext)).toEqual([
     expect.objectContaining({ ok: true, detail: 'answers' }),
-    expect.objectContaining({ ok: true, detail: 'user mirror has them' }),
+    expect.objectContaining({ ok: true, detail: 'granted to user mirror' }),
   ])
   for (const login of [few, { url: server.url, password: 'p@ss:1' }]) {
     // The user with few rights may not give its connection a name, which is no reason to do without it.

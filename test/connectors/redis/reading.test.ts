@@ -1,4 +1,4 @@
-/** The thread that reads: its limit, its end, and a peer that says nothing. */
+/** The reading thread: its limit, its end, and a silent peer. */
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Worker } from 'node:worker_threads'
 import { afterEach, expect, test } from 'vitest'
@@ -93,7 +93,7 @@ test('a thread that dies is a lost connection; the next one gets a new thread', 
   await eventually(() => expect(first.seen.bytes).toBe(1))
   const worker = workerOf(thread)
   await worker.terminate()
-  expect(first.seen.errors).toEqual([expect.stringContaining('has ended')])
+  expect(first.seen.errors).toEqual([expect.stringContaining('the reading thread ended')])
   const second = reading(thread, port)
   await eventually(() => expect(second.seen.bytes).toBe(1))
   expect(workerOf(thread)).not.toBe(worker)

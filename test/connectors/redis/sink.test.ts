@@ -97,7 +97,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     const ids = ['9007199254740992', '9007199254740993', '1234567890123456800', '1234567890123456801', '"9007199254740993"', '1.10']
     const unique_ = await open({ url, sorted_set: key, score: 'id', unique_score: true })
     const error = await unique_.write(ids.map(row), writeContext()).catch(e => e)
-    expect([...(error as BatchError).failed].map(([i, e]) => [i, /keeps scores as doubles/.test(e.message)])).toEqual([
+    expect([...(error as BatchError).failed].map(([i, e]) => [i, /stores scores as doubles/.test(e.message)])).toEqual([
       [1, true],
       [3, true],
       [4, true],
@@ -113,7 +113,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     ])
   })
 
-  test('a key that holds something else: somebody has to act; of a name from messages, that message is wrong', async () => {
+  test('a key that has another type: somebody has to act; of a name from messages, that message is wrong', async () => {
     const key = unique('k')
     await one('RPUSH', `${key}:A`, 'x')
     const fixed = await open({ url, hash: `${key}:A` })
@@ -121,7 +121,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     const named = await open({ url, hash: `${key}:<symbol>` })
     const error = await named.write([new Message({ symbol: 'A' }, 'f'), new Message({ symbol: 'B' }, 'f')], writeContext()).catch(e => e)
     expect([...(error as BatchError).failed]).toEqual([
-      [0, expect.objectContaining({ message: expect.stringContaining('holds something else') })],
+      [0, expect.objectContaining({ message: expect.stringContaining('has another type') })],
     ])
     expect(String(await one('TYPE', `${key}:B`))).toBe('hash')
   })
@@ -133,7 +133,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     await expect(open({ ...refuse, sorted_set: `${key}:live`, score: 's', unique_score: true })).rejects.toMatchObject({
       code: 'PIPE_ENVIRONMENT',
       message: expect.stringMatching(
-        new RegExp(`key ${key}:live was made by another program.*redis-cli SET '\\{${key}:live\\}:made-by' test$`),
+        new RegExp(`key ${key}:live was created by another program.*redis-cli SET '\\{${key}:live\\}:made-by' test$`),
       ),
     })
     expect(texts(await one('ZRANGE', `${key}:live`, 0, -1))).toEqual(['theirs'])
@@ -165,13 +165,13 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
 })
 
 test.each([
-  [{}, 'needs one of channel'],
-  [{ list: 'a', hash: 'b' }, 'list says already where to write'],
+  [{}, 'set one of channel'],
+  [{ list: 'a', hash: 'b' }, 'set either list or hash, not both'],
   [{ sorted_set: 'a' }, 'needs score'],
-  [{ list: 'a', score: 'b' }, 'is for sorted_set, not for list'],
-  [{ channel: 'a', ttl: 5 }, 'not for channel'],
-  [{ channel: 'a', on_foreign_key: 'refuse' }, 'a channel is not one'],
-  [{ channel: '<@symbol>' }, 'there are <@key>, <@topic>'],
+  [{ list: 'a', score: 'b' }, 'works with sorted_set, not with list'],
+  [{ channel: 'a', ttl: 5 }, 'not with channel'],
+  [{ channel: 'a', on_foreign_key: 'refuse' }, 'works with keys, not with a channel'],
+  [{ channel: '<@symbol>' }, 'write <@key>, <@topic>'],
 ])('check: %j', (config, message) => {
   expect(redisSink.validateConfig!(sinkConfig(config as Parameters<typeof sinkConfig>[0])).map(p => p.message)).toEqual([
     expect.stringContaining(message),

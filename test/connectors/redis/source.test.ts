@@ -375,7 +375,7 @@ describe('streams: entries that are gone before they were read', () => {
     const { position } = (await source.read(signal))!
     await source.commit!(lane, position)
     await w.run('DEL', w.stream)
-    expect((await source.read(signal))!.gap).toEqual({ reason: expect.stringContaining('was deleted: what had not been read is lost') })
+    expect((await source.read(signal))!.gap).toEqual({ reason: expect.stringContaining('was deleted: its unread entries are lost') })
     await source.close!()
     await w.run('DEL', w.stream)
     const again = await open(w.config, new Map([[lane, position]]))
@@ -416,19 +416,19 @@ test('streams: entries of an answer that was lost with its connection come befor
 })
 
 test.each([
-  [{ url: 'embedded' }, 'needs one of patterns, streams, snapshot, list, hash, sorted_set'],
-  [{ list: 'a', hash: 'b' }, 'list says already what to read'],
-  [{ patterns: ['a'], group: 'g' }, 'is for streams, not for patterns'],
+  [{ url: 'embedded' }, 'set one of patterns, streams, snapshot, list, hash, sorted_set'],
+  [{ list: 'a', hash: 'b' }, 'set either list or hash, not both'],
+  [{ patterns: ['a'], group: 'g' }, 'works with streams, not with patterns'],
   [{ patterns: ['a'], key_from_channel: '(' }, 'not a regular expression'],
   [{ patterns: ['a'], key_from_channel: '^(?=a)(.*)$' }, 'lookaround is not supported'],
   [{ patterns: ['a'], key_from_channel: '^ticks' }, 'a regular expression with a group'],
-  [{ list: 'a', url: 'localhost:6379' }, 'starts with redis://'],
-  [{ list: 'a', url: 'redis://a,b' }, 'names several hosts'],
-  [{ list: 'a', url: 'redis+sentinel://a:1' }, "needs the master's name"],
-  [{ list: 'a', url: 'redis://a:99999' }, 'where host:port should stand'],
-  [{ list: 'a', url: 'redis://a/x' }, 'where the number of a database may stand'],
+  [{ list: 'a', url: 'localhost:6379' }, 'must start with redis://'],
+  [{ list: 'a', url: 'redis://a,b' }, 'must contain one host only'],
+  [{ list: 'a', url: 'redis+sentinel://a:1' }, 'must contain the name of the master'],
+  [{ list: 'a', url: 'redis://a:99999' }, 'in place of host:port'],
+  [{ list: 'a', url: 'redis://a/x' }, 'must end with the number of a database'],
   [{ list: 'a', url: 'redis+cluster://a/1' }, 'a cluster has only one'],
-  [{ list: 'a', url: 'redis://a', tls_ca: 'x' }, 'rediss:// has it'],
+  [{ list: 'a', url: 'redis://a', tls_ca: 'x' }, 'must start with rediss://'],
 ])('check: %j', (config, message) => {
   expect(redisSource.validateConfig!(sourceConfig(config)).map(p => p.message)).toEqual([expect.stringContaining(message)])
 })

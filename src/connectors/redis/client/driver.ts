@@ -1,4 +1,4 @@
-/** Redis by ioredis: single server, behind sentinels, or a cluster. */
+/** Redis through ioredis: a single server, behind sentinels, or a cluster. */
 import type { Socket } from 'node:net'
 import { type ClusterOptions, Cluster, Redis } from 'ioredis'
 import { ConnectionError, EnvironmentError, FencedError } from '../../../contract/plugin.ts'
@@ -44,7 +44,7 @@ export class IoredisDriver implements Driver {
     await open(this.client, this.options, this.scope)
   }
 
-  /** Not in a cluster: a script may touch keys of one slot only, and the token has one. */
+  /** Not in a cluster: a script may use keys of one slot only, and the token is in one slot. */
   async fence(fence: Fence): Promise<boolean> {
     if (this.client instanceof Cluster) return false
     for (;;) {
@@ -89,7 +89,7 @@ export class IoredisDriver implements Driver {
     let turn = 0
     const find = async (): Promise<Address> => {
       const { options, scope } = this
-      // Any node of a cluster passes on what is published on any other.
+      // Every node of a cluster forwards messages published on any other.
       return options.kind === 'sentinel' ? await findMaster(options, scope) : options.hosts[turn++ % options.hosts.length]
     }
     return subscribe(this.options, find, patterns, handlers, error => explain(error, this.scope))
@@ -99,7 +99,7 @@ export class IoredisDriver implements Driver {
     return this.client.status === 'ready' ? this.watch.look() : `${this.scope}: not connected`
   }
 
-  /** Any answer will do, also a refusal: the user may lack the right to PING. */
+  /** Any reply is enough, also an error: the user may lack the permission for PING. */
   private async ping(): Promise<void> {
     await run(this.client, [['PING']], {}, this.scope)
   }
@@ -128,7 +128,7 @@ function makeClient(o: ClientOptions): Client {
   return client
 }
 
-/** Asks the sentinels by connecting: what they name has to say that it is the master. */
+/** Asks the sentinels by connecting: the server that they name must confirm that it is the master. */
 async function findMaster(options: ClientOptions, name: string): Promise<Address> {
   const client = new Redis({ ...singleOptions(options), retryStrategy: () => null, sentinelRetryStrategy: () => null })
   try {
@@ -140,14 +140,14 @@ async function findMaster(options: ClientOptions, name: string): Promise<Address
   }
 }
 
-/** A first connection: errors are reported, not retried silently. */
+/** A first connection: errors are reported instead of retried silently. */
 async function open(client: Client, { db, tls }: ClientOptions, name: string): Promise<void> {
   let last: Error | undefined
   const note = (error: Error): void => void (last = error)
   client.on('error', note)
   try {
     await client.connect()
-    // ioredis goes on in database 0 when the server refuses the one that was asked for.
+    // ioredis continues in database 0 when the server rejects the selected one.
     if (db !== 0) await client.select(db)
   } catch (error) {
     const failure = closedFailure(last ?? error, TLS_ADVICE, tls !== undefined)
@@ -167,7 +167,7 @@ async function run(
   if (commands.length === 0) return []
   if (!(client instanceof Cluster)) return await pipeline(client, commands, atomic, name)
   if (atomic) return await pipeline(client, commands, true, name)
-  // A pipeline goes to one node.
+  // A pipeline is sent to one node.
   const bySlot = new Map<number, number[]>()
   commands.forEach((command, i) => {
     const slot = slotOf(command)
@@ -190,15 +190,15 @@ async function run(
   return replies
 }
 
-/** A claim that reaches the server after a newer one (a connection that stalled) changes nothing. */
+/** A claim that reaches the server after a newer one (on a stalled connection) changes nothing. */
 const CLAIM = `
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1`
 
 /**
- * All of them, or none when the token is another's or the attempt is over. A higher attempt moves the fence on. A key that is gone (a server
- * that lost its data) is set again.
+ * Executes all commands, or none when the token belongs to another instance or the attempt is over. A higher attempt advances the fence. A
+ * missing key (a server that lost its data) is set again.
  */
 const FENCED_WRITES = `
 local held = redis.call('GET', KEYS[1])
@@ -250,7 +250,7 @@ async function pipeline(client: Client, commands: readonly Command[], atomic: bo
     if (isReply(cause)) return commands.map(() => new ReplyError(cause.message))
     throw explain(cause, name)
   }
-  if (results === null) throw new ConnectionError(`${name}: the transaction was given up`)
+  if (results === null) throw new ConnectionError(`${name}: the transaction was aborted`)
   return results.map(([error, reply]) => {
     if (!error) return reply as Reply
     if (!isReply(error)) throw explain(error, name)

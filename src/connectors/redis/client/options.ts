@@ -9,7 +9,7 @@ export interface ClientOptions extends Omit<Target, 'tls'> {
   readonly clientName: string
 }
 
-/** Between attempts to connect. */
+/** Between connection attempts. */
 export const RETRY = { initial_delay: 50, max_delay: 2000 }
 
 export function commonOptions(o: ClientOptions): RedisOptions {
@@ -27,7 +27,7 @@ export function commonOptions(o: ClientOptions): RedisOptions {
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
     retryStrategy: times => backoff(RETRY, times, Math.random),
-    // After a failover the old master is a replica: look for the new one.
+    // After a failover the old master is a replica, so look for the new one.
     reconnectOnError: error => error.message.startsWith('READONLY'),
   }
 }

@@ -1,7 +1,7 @@
-/** Which of a cluster's 16,384 slots a command belongs to. */
+/** Computes which of a cluster's 16,384 slots a command belongs to. */
 import type { Command } from '../driver.ts'
 
-/** CRC16 (XMODEM) of the key, or of the text in its first pair of braces. Commands without a key have slot 0. */
+/** CRC16 (XMODEM) of the key, or of the text in its first pair of braces. Commands without a key use slot 0. */
 export function slotOf([name, ...args]: Command): number {
   const at =
     name === 'XGROUP' || name === 'XINFO' ? 1 : name === 'XREADGROUP' ? args.findIndex(a => String(a).toUpperCase() === 'STREAMS') + 1 : 0

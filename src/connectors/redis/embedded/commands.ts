@@ -1,4 +1,4 @@
-/** Redis's commands on the embedded store: those that the source, the sink and their tests use. Each runs within a transaction. */
+/** Redis commands on the embedded store: those that the source, the sink and their tests use. Each runs within a transaction. */
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { type Arg, type Reply, ReplyError } from '../driver.ts'
 import { blob, bytes, count, dropEmpty, ensure, expect, int, remove, slice, str, typeOf } from './store.ts'
@@ -6,7 +6,7 @@ import { streamCommands } from './streams.ts'
 
 export type Implementation = (db: Sqlite, args: readonly Arg[]) => Reply
 
-/** Subscribers poll every few ms; older messages have been read. */
+/** Subscribers poll every few ms, so older messages have been read. */
 const KEEP_MESSAGES_MS = 30_000
 let published = 0
 

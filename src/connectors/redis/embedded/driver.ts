@@ -6,7 +6,7 @@ import { blob, kind, str } from './store.ts'
 import { hasNews } from './streams.ts'
 import { Glob } from '../glob.ts'
 
-/** Messages looked up at once by a subscriber. */
+/** Messages that a subscriber looks up at once. */
 const PAGE = 1000
 
 /** @throws {EnvironmentError} the file cannot be used */
@@ -24,7 +24,7 @@ export async function embeddedDriver(path: string): Promise<Driver> {
 
     async subscribe(patterns, handlers) {
       const matchers = patterns.map(pattern => ({ pattern, glob: new Glob(pattern) }))
-      // Of an AUTOINCREMENT column: numbers of rows that are gone do not come again.
+      // From an AUTOINCREMENT column: the numbers of deleted rows are not reused.
       let last = db.get<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")?.seq ?? 0
       let paused = false
       let looking = false
@@ -72,14 +72,14 @@ export async function embeddedDriver(path: string): Promise<Driver> {
   }
 }
 
-/** The whole list is one transaction: that is more than a pipeline promises, and much faster. */
+/** The whole list is one transaction: more than a pipeline guarantees, and much faster. */
 async function run(db: Sqlite, list: readonly Command[]): Promise<(Reply | ReplyError)[]> {
   const replies = await db.write(() => list.map(command => one(db, command)))
   const block = list.length === 1 && replies[0] === null ? blockMs(list[0]) : undefined
   return block === undefined ? replies : await waitFor(db, list[0], block)
 }
 
-/** As in Redis: one command's refusal does not undo the others. */
+/** As in Redis: an error in one command does not undo the others. */
 function one(db: Sqlite, [name, ...args]: Command): Reply | ReplyError {
   const command = commands[name.toUpperCase()]
   if (command === undefined) return new ReplyError(`ERR unknown command '${name}': the embedded store does not have it`)
@@ -112,7 +112,7 @@ async function waitFor(db: Sqlite, command: Command, ms: number): Promise<(Reply
       const timer = setTimeout(done, left)
       const unwatch = db.watch(done)
     })
-    // Looked at first: a write of one that waits would wake all others, and theirs would wake it.
+    // Checks first: a write by one waiting client would wake all others, whose writes would wake it again.
     if (!hasNews(db, str(command[streams + 1]), str(command[2]))) continue
     const replies = await db.write(() => [one(db, command)])
     if (replies[0] !== null) return replies

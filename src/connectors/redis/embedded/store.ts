@@ -1,4 +1,4 @@
-/** The embedded store's file, and what all its commands share: types of keys and their time to live. */
+/** The file of the embedded store, and the parts that all its commands share: types and expiry of keys. */
 import type { Sqlite, SqliteKind } from '../../../kit/sqlite/sqlite.ts'
 import { type Arg, ReplyError } from '../driver.ts'
 
@@ -29,7 +29,7 @@ const TABLES: Record<Type, readonly string[]> = {
   stream: ['stream', 'groups', 'pending'],
 }
 
-/** The key's type, `undefined` when it is not there; one whose time has run out is removed on the way. */
+/** The type of the key; `undefined` if it does not exist. An expired key is removed. */
 export function typeOf(db: Sqlite, key: string): Type | undefined {
   const found = db.get<{ type: Type; expires: number | null }>('SELECT type, expires FROM keys WHERE key = ?', key)
   if (found === undefined) return undefined
@@ -43,19 +43,19 @@ export function remove(db: Sqlite, key: string, type: Type): void {
   db.prepare('DELETE FROM keys WHERE key = ?').run(key)
 }
 
-/** The key is there and of this type afterwards. */
+/** Afterwards the key exists with this type. */
 export function ensure(db: Sqlite, key: string, type: Type): void {
   if (!expect(db, key, type)) db.prepare('INSERT INTO keys (key, type) VALUES (?, ?)').run(key, type)
 }
 
-/** False: there is no such key. @throws {ReplyError} it is of another type */
+/** False: the key does not exist. @throws {ReplyError} it has another type */
 export function expect(db: Sqlite, key: string, type: Type): boolean {
   const found = typeOf(db, key)
   if (found !== undefined && found !== type) throw new ReplyError('WRONGTYPE Operation against a key holding the wrong kind of value')
   return found !== undefined
 }
 
-/** A collection without elements does not exist as a key. */
+/** A key whose collection is empty is removed, as in Redis. */
 export function dropEmpty(db: Sqlite, key: string, type: 'list' | 'hash' | 'zset'): void {
   if (count(db, type, key) === 0) remove(db, key, type)
 }
@@ -76,7 +76,7 @@ export function int(arg: Arg | undefined): number {
   return n
 }
 
-/** Redis's start and stop, both included and counted from the end when negative, as offset and limit. */
+/** Converts Redis's start and stop, both inclusive and counted from the end when negative, to offset and limit. */
 export function slice(start: number, stop: number, length: number): { offset: number; limit: number } {
   const from = Math.max(0, start < 0 ? length + start : start)
   const to = stop < 0 ? length + stop : Math.min(stop, length - 1)

@@ -1,4 +1,4 @@
-/** Streams of the embedded store: entries, groups, and what a consumer has not acknowledged. */
+/** Streams of the embedded store: entries, groups, and the entries that a consumer has not acknowledged. */
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { type Arg, type Reply, ReplyError } from '../driver.ts'
 import type { Implementation } from './commands.ts'
@@ -60,7 +60,7 @@ export const streamCommands: Readonly<Record<string, Implementation>> = {
     if (changes === 0) throw new ReplyError('BUSYGROUP Consumer Group name already exists')
     return 'OK'
   },
-  /** GROUP group consumer [COUNT n] [BLOCK ms] STREAMS key id; BLOCK is the driver's affair. */
+  /** GROUP group consumer [COUNT n] [BLOCK ms] STREAMS key id; the driver handles BLOCK. */
   XREADGROUP: (db, [, groupName, consumer, ...rest]) => {
     const streams = rest.findIndex(a => str(a).toUpperCase() === 'STREAMS')
     const limit = option(rest, 'COUNT') ?? 1_000_000
@@ -148,7 +148,7 @@ export const streamCommands: Readonly<Record<string, Implementation>> = {
   },
 }
 
-/** There is something that no consumer of the group has read. */
+/** @returns whether the stream has entries that no consumer of the group has read. */
 export function hasNews(db: Sqlite, key: string, group: string): boolean {
   const sql = `SELECT 1 FROM groups g JOIN stream s ON s.key = g.key AND (s.ms > g.ms OR (s.ms = g.ms AND s.seq > g.seq)) WHERE g.key = ? AND g.name = ? LIMIT 1`
   return db.get(sql, key, group) !== undefined

@@ -1,4 +1,4 @@
-/** Times without a subscription: messages published meanwhile are lost, and their number is unknown. */
+/** Periods without a subscription: messages published meanwhile are lost, and their number is unknown. */
 import type { Context, Counter } from '../../../contract/plugin.ts'
 
 export class Gaps {
@@ -12,9 +12,14 @@ export class Gaps {
   constructor(ctx: Context) {
     this.ctx = ctx
     const { step, metrics } = ctx
-    this.count = metrics.counter('redis_pubsub_gaps_total', 'Times the subscription was lost.', { step }, 'subscription_gaps')
+    this.count = metrics.counter(
+      'redis_pubsub_gaps_total',
+      'Number of times that the subscription was lost.',
+      { step },
+      'subscription_gaps',
+    )
     this.total = metrics.counter('redis_pubsub_disconnected_seconds_total', 'Seconds without a subscription.', { step })
-    this.seconds = metrics.gauge('redis_pubsub_disconnected_seconds', 'Seconds since the subscription was lost; 0 while there is one.', {
+    this.seconds = metrics.gauge('redis_pubsub_disconnected_seconds', 'Seconds since the subscription was lost; 0 while subscribed.', {
       step,
     })
   }
@@ -31,7 +36,7 @@ export class Gaps {
     this.timer.unref()
     this.ctx.log.warn(
       { step: this.ctx.step, error: error.message },
-      'Pub/Sub gap: subscription lost, what is published until it is back is missed',
+      'Pub/Sub gap: subscription lost; messages published until it is restored are missed',
     )
   }
 
@@ -39,7 +44,7 @@ export class Gaps {
     if (this.since === undefined) return
     const seconds = (this.ctx.clock.monotonic() - this.since) / 1000
     this.close()
-    this.ctx.log.info({ step: this.ctx.step, seconds }, 'Pub/Sub gap is over: subscribed again')
+    this.ctx.log.info({ step: this.ctx.step, seconds }, 'Pub/Sub gap ended: subscribed again')
   }
 
   close(): void {

@@ -1,12 +1,12 @@
-/** Patterns that overlap: Redis sends a message once for each pattern that matches its channel. */
+/** Overlapping patterns: Redis sends a message once for each pattern that matches its channel. */
 import { Glob } from '../glob.ts'
 
-/** More channels than this are remembered in two halves, the older of which is forgotten. */
+/** Above this number, channels are kept in two halves, and the older half is removed. */
 const MAX_CHANNELS = 50_000
 
 /**
- * Says of which pattern a channel's messages are taken: the one that came first. All patterns that match a channel match all its messages,
- * so each message has exactly one copy by that pattern, and the copies of a message follow each other directly.
+ * Decides which pattern's copy of a channel's messages is used: the pattern that came first. All patterns that match a channel match all
+ * its messages, so each message has exactly one copy from that pattern, and the copies of a message follow each other directly.
  */
 export class Overlap {
   private readonly matchers: readonly { readonly pattern: string; readonly glob: Glob }[]
@@ -24,7 +24,7 @@ export class Overlap {
     const name = channel.toString('latin1')
     let taken = this.fresh.get(name)
     if (taken === undefined) {
-      // What was just looked up is never forgotten next.
+      // The entry that was just looked up is never removed next.
       taken = this.old.get(name) ?? pattern
       if (this.fresh.size >= MAX_CHANNELS) {
         this.old = this.fresh
@@ -35,7 +35,7 @@ export class Overlap {
     return taken === pattern
   }
 
-  /** The first pattern of the config that matches, whichever copy was taken: keys do not depend on the server's order. */
+  /** The first matching pattern in the config, whichever copy was used: keys do not depend on the server's order. */
   first(channel: string, pattern: string): string {
     if (!this.several) return pattern
     return this.matchers.find(m => m.glob.test(channel))?.pattern ?? pattern

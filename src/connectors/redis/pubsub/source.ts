@@ -1,6 +1,6 @@
 /**
- * Pub/Sub: everything is taken from the connection at once, into a queue, and read from there. A server drops a subscriber that
- * falls behind by its output-buffer limit (32 MB by default), so nothing on this side may wait: a thread of its own reads.
+ * Pub/Sub: all data is taken from the connection immediately, into a queue, and read from there. A server disconnects a subscriber that
+ * falls behind by its output-buffer limit (32 MB by default), so nothing on this side may wait: a separate thread reads.
  */
 import { Message, type Origin, type Source, type SourceContext } from '../../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../../generated/config-types.ts'
@@ -12,9 +12,9 @@ import { keyRule } from './channel-key.ts'
 import { Gaps } from './gaps.ts'
 import { Overlap } from './overlap.ts'
 
-/** More channels than this are looked up anew. */
+/** Above this number, channels are looked up again. */
 const MAX_ORIGINS = 20_000
-/** How long parsing may come first, and writing afterwards, ms. */
+/** How long parsing, and then writing, may take precedence, ms. */
 const YIELD = 300
 
 export function pubsubSource(config: RedisSourceConfig, patterns: readonly string[], ctx: SourceContext): Source {
@@ -27,7 +27,7 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
   let subscription: Subscription | undefined
   let fatal: Error | undefined
   let interrupt = new AbortController()
-  /** Channel and pattern of the last key made: a burst is mostly of one channel. */
+  /** Channel and pattern of the last key: a burst is mostly from one channel. */
   let lastChannel: Buffer = Buffer.alloc(0)
   let lastPattern = ''
   let lastKey: string | null = null
@@ -60,7 +60,7 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
     return origin
   }
 
-  /** Writing takes from the time in which a burst has to be parsed; it waits, but never for long. */
+  /** Writing competes with parsing for time during a burst; it waits, but never for long. */
   let yieldedUntil = 0
   const yieldToInput = async (signal: AbortSignal): Promise<void> => {
     const now = performance.now()
@@ -73,10 +73,10 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
     async open() {
       handle ??= await connect(config)
       if (subscription !== undefined) return
-      // Claimed first: what arrives must find a lane.
+      // Claims the lane first: messages that arrive need a lane.
       const positions = await ctx.assign([{ id: lane, source: ctx.step }])
       queue.open()
-      // What a former process has spilled and counted in its state is not to come again.
+      // Messages that a former process spilled and counted in its state must not be delivered again.
       queue.seek(positions.get(lane) as number | undefined)
       subscription = await handle.driver.subscribe(patterns, {
         message(channel, payload, pattern) {

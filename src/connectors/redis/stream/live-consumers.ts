@@ -1,7 +1,7 @@
 /**
- * Consumers of one group share the entries of a stream, so they must do the same. Each keeps what it does in a hash beside the stream and
- * writes it again every few seconds. Redis has no locks that end with a connection: an entry that does not change any more is of a process
- * that has ended without a word, and is removed. So nothing depends on the clocks of two machines.
+ * Consumers of one group share the entries of a stream, so they must process them in the same way. Each stores a description of its
+ * processing in a hash beside the stream and refreshes it every few seconds. Redis has no locks that end with a connection: an entry that
+ * is not refreshed belongs to a process that has ended without a notice, and is removed. So nothing depends on the clocks of two machines.
  */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -11,9 +11,9 @@ import { monotonic } from '../../../kit/clock.ts'
 import { liveConflict, liveContentOf } from '../../../kit/live-content.ts'
 import { type Driver, type Reply, ReplyError, sortError, text } from '../driver.ts'
 
-/** How often an entry is written again, ms. */
+/** Interval between refreshes of an entry, ms. */
 const BEAT = 2000
-/** An entry that has not changed for so long is of a process that is gone, ms. */
+/** An entry that has not changed for this long belongs to a dead process, ms. */
 const GONE = 10_000
 /** How often a new process checks whether another entry changes, ms. */
 const LOOK = 250
@@ -25,7 +25,7 @@ export interface LiveConsumersOptions {
   readonly live: LiveContent
   readonly log: Logger
   readonly step: string
-  /** This process has been replaced by one that does something else. */
+  /** This process has been replaced by one with different processing. */
   readonly refused: (error: Error) => void
 }
 
@@ -39,7 +39,7 @@ export class LiveConsumers {
   private readonly o: LiveConsumersOptions
   private readonly id = randomUUID()
   private readonly keys: readonly string[]
-  /** Of the entries of others: how they were when they changed last. */
+  /** When the entries of others changed last, and their content then. */
   private readonly seen = new Map<string, { readonly entry: string; readonly at: number }>()
   private n = 0
   private timer: NodeJS.Timeout | undefined
@@ -50,7 +50,7 @@ export class LiveConsumers {
     this.keys = options.streams.map(stream => `__runner:live:${stream}:${options.group}`)
   }
 
-  /** @throws {LiveConflictError} while a process runs that does something else */
+  /** @throws {LiveConflictError} while a process with different processing runs */
   async join(): Promise<void> {
     try {
       for (const key of this.keys) await this.joinOne(key)
@@ -61,7 +61,7 @@ export class LiveConsumers {
       }
       this.o.log.warn(
         { step: this.o.step, error: error.message },
-        `a second pipeline in group ${this.o.group} that does something else cannot be noticed: this user may not write the key ${this.keys[0]}`,
+        `a different pipeline in group ${this.o.group} cannot be detected: this user may not write the key ${this.keys[0]}`,
       )
       return
     }
@@ -86,12 +86,12 @@ export class LiveConsumers {
       if (!conflict) return
       await this.run([['HDEL', key, this.id]])
       for (const [id, value] of others) if (!first.has(id)) first.set(id, value)
-      // Written again since it was seen first: its process lives.
+      // Refreshed since it was first seen: its process is alive.
       if (first.get(conflict.id) !== others.get(conflict.id)) throw conflict.error
       if (!waiting)
         this.o.log.info(
           { step: this.o.step },
-          `another process in group ${this.o.group} does something else; waiting to see whether it lives`,
+          `a process of a different pipeline is registered in group ${this.o.group}; waiting to see whether it is alive`,
         )
       waiting = true
       await sleep(LOOK)
@@ -103,18 +103,18 @@ export class LiveConsumers {
       for (const key of this.keys) {
         const before = this.n
         const others = await this.write(key)
-        // Removed while this process was frozen, or with all else on the server: others may have come since.
+        // Removed while this process was frozen, or with all data on the server: other processes may have joined since.
         if (before > 0 && !others.has(this.id)) await this.joinOne(key)
       }
     } catch (error) {
-      // What is wrong with the connection, the lanes find out themselves.
+      // The lanes detect problems with the connection themselves.
       if ((error as Partial<LiveConflictError>).code !== 'PIPE_LIVE') return
       clearInterval(this.timer)
       this.o.refused(error as Error)
     }
   }
 
-  /** Writes the own entry. @returns what was there before, without what is gone */
+  /** Writes this process's entry. @returns the former content, without the entries of dead processes */
   private async write(key: string): Promise<Map<string, string>> {
     const { live } = this.o
     const entry: Entry = { live, where: `process ${process.pid} on ${hostname()}`, n: this.n++ }
@@ -152,7 +152,7 @@ export class LiveConsumers {
     for (const key of this.keys) await this.run([['HDEL', key, this.id]]).catch(() => {})
   }
 
-  /** @throws {ReplyError} the user may not; @throws {Error} otherwise */
+  /** @throws {ReplyError} permission denied; @throws {Error} otherwise */
   private async run(commands: readonly (readonly [string, ...(string | number)[]])[]): Promise<Reply[]> {
     const replies = await this.o.driver.run(commands, { atomic: true })
     for (const reply of replies) {

@@ -1,6 +1,7 @@
 /**
- * Streams with a consumer group. Where a lane is, is what the group has not had acknowledged: a restart reads that first.
- * A position also names what was read and not acknowledged when it was made, so that a checkpoint kept elsewhere knows it again.
+ * Streams with a consumer group. The position of a lane is the set of entries that are not acknowledged: a restart reads those first.
+ * A position also lists the entries that were read but not acknowledged when it was created, so that a checkpoint kept elsewhere can
+ * identify them.
  */
 import { hostname } from 'node:os'
 import { type Batch, type Counter, type Position, type Source, type SourceContext } from '../../../contract/plugin.ts'
@@ -11,7 +12,7 @@ import type { Session } from '../driver.ts'
 import { LiveConsumers } from './live-consumers.ts'
 import { StreamLane } from './stream-lane.ts'
 
-/** How long the server may wait for an entry before it says that there is none, ms. */
+/** How long the server waits for an entry before it replies that there is none, ms. */
 const BLOCK = 500
 
 export function streamSource(config: RedisSourceConfig, streams: readonly string[], ctx: SourceContext): Source {
@@ -19,20 +20,20 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
   const consumer = config.consumer ?? hostname()
   const lanes: StreamLane[] = []
   const meter = {
-    claimed: ctx.metrics.counter('redis_stream_claimed_total', 'Entries taken over from consumers that did not acknowledge them.', {
+    claimed: ctx.metrics.counter('redis_stream_claimed_total', 'Entries claimed from consumers that did not acknowledge them.', {
       step: ctx.step,
     }),
     missing: missingEntries(ctx),
   }
   let handle: RedisHandle | undefined
   let consumers: LiveConsumers | undefined
-  /** Why this process must not go on reading. */
+  /** Why this process must stop reading. */
   let refusal: Error | undefined
-  /** One per stream: each waits for its own. */
+  /** One per stream, because each connection waits for one stream. */
   let sessions: Session[] = []
-  /** Reads under way, per lane: one that was given up is asked for again, not lost. */
+  /** Reads in progress, per lane: the result of an abandoned read is used by the next one, not lost. */
   const reads = new Map<StreamLane, Promise<{ lane: StreamLane; batch?: Batch; error?: Error }>>()
-  /** Lanes whose read is done and not handed out. */
+  /** Lanes whose read has finished and was not returned yet. */
   const waiting = new Set<StreamLane>()
   let turn = 0
 
@@ -82,7 +83,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
         reads.delete(lane)
         waiting.delete(lane)
         if (error) throw error
-        // Read before a seek: it comes again.
+        // Read before a seek: it is read again.
         if (batch !== undefined && hasNews(batch) && lane.isCurrent(batch)) return batch
       }
     },
@@ -112,7 +113,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
 
 const hasNews = (batch: Batch): boolean => batch.messages.length > 0 || batch.gap !== undefined
 
-/** Counts, and logs the first. */
+/** Counts each call, and logs the first. */
 function missingEntries(ctx: SourceContext): Counter {
   const help = 'Entries that were deleted or trimmed before they were acknowledged.'
   const count = ctx.metrics.counter('redis_stream_missing_total', help, { step: ctx.step }, 'missing_entries')

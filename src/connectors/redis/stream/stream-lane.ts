@@ -1,4 +1,4 @@
-/** One stream as a lane: first what this consumer still has, then what dead ones have left, then what is new. */
+/** One stream as a lane: reads first the entries that this consumer has pending, then those that dead consumers left, then new ones. */
 import {
   type Batch,
   type Counter,
@@ -23,9 +23,9 @@ export interface LaneOptions {
   readonly meter: { readonly claimed: Counter; readonly missing: Counter }
 }
 
-/** Read and not acknowledged: a stretch of the stream, all of it ours, or single entries that were taken over. */
+/** Read but not acknowledged: a range of the stream, all of it ours, or single entries claimed from other consumers. */
 type Open = readonly [first: string, last: string] | { readonly ids: readonly string[] }
-/** `n` counts batches. Within `open` lies what is done and not acknowledged. */
+/** `n` counts batches. Inside `open` are entries that are done but not acknowledged. */
 interface StreamPosition {
   readonly n: number
   readonly open: readonly Open[]
@@ -39,32 +39,32 @@ type StreamEntry = readonly [id: string, fields: readonly Buffer[] | null]
 
 /** Acknowledged in one command. */
 const ACK = 5000
-/** How often at least a lane looks for entries that were trimmed, ms; one that is behind looks before each read. */
+/** Minimum interval between checks for trimmed entries, ms; a lane that is behind checks before each read. */
 const LOOK = 1000
 
 export class StreamLane {
   readonly id: string
   readonly key: string
-  /** When the last look at the stream, which left nothing, was sent: `clock.monotonic()`. */
+  /** When the last check that found nothing left was sent: `clock.monotonic()`. */
   caughtUp: number | false = false
   private readonly o: LaneOptions
   private readonly origin: Origin
   private delivered: Delivered[] = []
   private n = 0
   private generation = 0
-  /** Where this consumer's own pending entries are read on from; undefined: all are read. */
+  /** Where reading of this consumer's own pending entries continues; undefined: all are read. */
   private own: string | undefined = '0-0'
-  /** The last entry that came as new. What is ours and behind it was in an answer that did not arrive. */
+  /** The last entry received as new. Pending entries after it were in a reply that did not arrive. */
   private newest = '0-0'
-  /** What a checkpoint from elsewhere says is done. */
+  /** Entries that a checkpoint from elsewhere marks as done. */
   private done: readonly Open[] = []
   private lastClaim = Number.NEGATIVE_INFINITY
-  /** Where the search for abandoned entries goes on. */
+  /** Where the search for abandoned entries continues. */
   private claimFrom = '0-0'
   private readonly generations = new WeakMap<Batch, number>()
-  /** The group did not exist when it was looked for last. */
+  /** The group did not exist at the last check. */
   private made = false
-  /** The stream was deleted, and the group with it: what it had not read is lost. */
+  /** The stream was deleted, and the group with it: its unread entries are lost. */
   private deleted = false
   private readonly trimmed: TrimmedEntries
   private lastLook = Number.NEGATIVE_INFINITY
@@ -75,13 +75,16 @@ export class StreamLane {
     const { key, group, ctx, driver } = options
     this.trimmed = new TrimmedEntries(key, group, why => {
       const level = driver.scope.startsWith('embedded:') ? 'info' : 'warn'
-      ctx.log[level]({ step: ctx.step, error: why }, `entries of stream ${key} that are trimmed before they are read cannot be noticed`)
+      ctx.log[level](
+        { step: ctx.step, error: why },
+        `the runner cannot detect entries of stream ${key} that are trimmed before they are read`,
+      )
     })
     this.id = `stream/${options.key}/${options.consumer}`
     this.origin = { lane: this.id, source: options.ctx.step, topic: options.key, format: options.config.format }
   }
 
-  /** The group is there afterwards. @returns false: it was there */
+  /** Makes sure that the group exists. @returns false: it existed before */
   async prepare(): Promise<boolean> {
     const from = this.o.config.start_at === 'latest' ? '$' : '0'
     const [reply] = await this.o.driver.run([['XGROUP', 'CREATE', this.key, this.o.group, from, 'MKSTREAM']])
@@ -96,13 +99,13 @@ export class StreamLane {
     this.done = (position as StreamPosition | undefined)?.open ?? []
     this.n = Math.max(this.n, (position as StreamPosition | undefined)?.n ?? 0)
     this.caughtUp = false
-    // It has read from the stream before, and the group is a new one.
+    // This lane has read from the stream before, and the group is new.
     if (this.made && position !== undefined) this.deleted = true
     this.trimmed.forget()
     this.lastLook = Number.NEGATIVE_INFINITY
   }
 
-  /** False: it was read before the lane was sent back. */
+  /** False: the batch was read before the lane was restored. */
   isCurrent(batch: Batch): boolean {
     return this.generations.get(batch) === this.generation
   }
@@ -119,7 +122,7 @@ export class StreamLane {
     const { generation } = this
     if (this.deleted) {
       this.deleted = this.made = false
-      const reason = `stream ${this.key}, or its group ${this.o.group}, was deleted: what had not been read is lost`
+      const reason = `stream ${this.key}, or its group ${this.o.group}, was deleted: its unread entries are lost`
       return this.batch([], generation, { ids: [] }, { reason })
     }
     if (this.own !== undefined) return await this.nextOwn(this.own, generation)
@@ -135,7 +138,7 @@ export class StreamLane {
     if (this.caughtUp === false || now - this.lastLook >= LOOK) {
       this.lastLook = now
       const gap = await this.trimmed.look(session)
-      // Nothing is read yet: should the run stop for it, the next one finds the same.
+      // Nothing has been read yet: if the run stops because of this, the next run detects it again.
       if (gap) return this.batch([], generation, { ids: [] }, gap)
     }
     const [reply] = await this.readNew(session, block, generation)
@@ -157,7 +160,7 @@ export class StreamLane {
         ['XREADGROUP', 'GROUP', group, consumer, 'COUNT', config.batch_size, 'BLOCK', block, 'STREAMS', this.key, '>'],
       ])
     } catch (error) {
-      // The server may have given us entries in an answer that was lost: they come before newer ones.
+      // The server may have delivered entries in a reply that was lost: they come before newer ones.
       if (generation === this.generation) this.own = this.newest
       throw error
     }
@@ -180,8 +183,8 @@ export class StreamLane {
     await this.acknowledge(done)
     const skip = new Set([...gone, ...done])
     const rest = entries.filter(([id]) => !skip.has(id))
-    // Others may have had what lies between: named one by one. What is gone is acknowledged with the batch: should the run stop for it,
-    // the next one finds the same.
+    // Other consumers may have entries in between, so each entry is listed. Missing entries are acknowledged with the batch: if the run
+    // stops because of them, the next run detects them again.
     const ids = [...gone, ...rest.map(([id]) => id)]
     return this.batch(rest, generation, { ids }, this.goneBefore(gone.length), ids)
   }
@@ -197,7 +200,7 @@ export class StreamLane {
     const gone = (reply[2] as Reply[] | undefined)?.length ?? 0
     this.o.meter.missing.inc(gone)
     const entries = toEntries(reply[1] as Reply[])
-    // What we have in hand ourselves has only been in hand for long.
+    // Our own pending entries have only been pending for a long time.
     const mine = new Set(this.delivered.flatMap(d => d.ids))
     const others = entries.filter(([id, fields]) => fields !== null && !mine.has(id))
     this.claimFrom = text(reply[0])
@@ -232,7 +235,8 @@ export class StreamLane {
     const { field, key_field } = this.o.config
     const key = key_field === undefined ? null : (valueOf(fields, key_field) ?? null)
     const payload = field === undefined || count(fields, field) > 1 ? undefined : valueOf(fields, field)
-    // Of an entry without the field, or with several, the dead letter has whatever there is: acknowledged, it may be gone from Redis soon.
+    // If an entry lacks the field or has it several times, the dead letter has the whole entry: once acknowledged, it may soon be deleted
+    // from Redis.
     const m = Message.fromRecord(
       payload ?? asObject(fields),
       key,
@@ -253,7 +257,7 @@ export class StreamLane {
   }
 }
 
-/** An id as a whole number that orders as ids do: its ms × 4096 plus its sequence, as far as that goes. */
+/** Converts an id to a whole number with the same order: its ms × 4096 plus its sequence, as far as it fits. */
 export function offsetOf(id: string): number {
   const dash = id.indexOf('-')
   const ms = Number(id.slice(0, dash))
@@ -292,7 +296,7 @@ function count(fields: readonly Buffer[], name: string): number {
   return n
 }
 
-/** XADD takes a field several times: its values are then a list. */
+/** XADD accepts a field several times: its values then become a list. */
 function asObject(fields: readonly Buffer[]): Buffer {
   const object = new Map<string, string | string[]>()
   for (let i = 0; i < fields.length; i += 2) {
@@ -301,6 +305,6 @@ function asObject(fields: readonly Buffer[]): Buffer {
     if (Array.isArray(before)) before.push(value)
     else object.set(name, before === undefined ? value : [before, value])
   }
-  // Not by way of an object: a field may be called __proto__, and keys that look like numbers keep their place.
+  // Not through an object: a field may be called __proto__, and numeric keys must keep their order.
   return Buffer.from(`{${[...object].map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join()}}`)
 }

@@ -1,6 +1,7 @@
 /**
- * Entries that were trimmed (`MAXLEN`, `MINID`) or deleted before the group has read them. A group is told nothing of them: it goes on with
- * the oldest entry there is. From version 7 on the server counts what was added and what the group has read, and the difference shows.
+ * Detects entries that were trimmed (`MAXLEN`, `MINID`) or deleted before the group read them. A group is not notified of them: it
+ * continues with the oldest entry that exists. From version 7 on, the server counts the entries added and the entries that the group read;
+ * the difference reveals the loss.
  */
 import type { Gap } from '../../../contract/plugin.ts'
 import { type Reply, ReplyError, type Session, text } from '../driver.ts'
@@ -8,20 +9,20 @@ import { type Reply, ReplyError, type Session, text } from '../driver.ts'
 export class TrimmedEntries {
   private readonly key: string
   private readonly group: string
-  /** How many entries the group lacked at the last look. */
+  /** Number of entries missing at the last check. */
   private known = 0
   private readonly say: (why: string) => void
-  /** The server does not say. */
+  /** The server does not report the counts. */
   private blind = false
 
-  /** @param say called once when it cannot be seen, with the reason */
+  /** @param say called once with the reason when detection is impossible */
   constructor(key: string, group: string, say: (why: string) => void) {
     this.key = key
     this.group = group
     this.say = say
   }
 
-  /** State may have been restored to a time before the last look. */
+  /** The state may have been restored to a time before the last check. */
   forget(): void {
     this.known = 0
   }
@@ -35,7 +36,7 @@ export class TrimmedEntries {
     ])
     const refused = replies.find(reply => reply instanceof ReplyError)
     if (refused) {
-      // A key that is gone is made again by the read.
+      // The read creates a missing key again.
       if (!/no such key/i.test(refused.message)) this.giveUp(refused.message)
       return undefined
     }
@@ -59,7 +60,7 @@ export class TrimmedEntries {
   }
 }
 
-/** There is no entry any more that the group has read. */
+/** @returns whether no entry that the group has read exists any more. */
 function isBehind(read: string, first: string, length: number): boolean {
   if (length === 0) return true
   const [a, b] = [read, first].map(id => id.split('-').map(Number))

@@ -1,29 +1,29 @@
-/** The main thread's side of the thread that reads. */
+/** The main thread's side of the reading thread. */
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
 import { READING_THREAD } from '../../../../generated/reading-thread.ts'
 import { type Address, type Attempt, FULL, type FromThread, MAX_WAITING, type ToThread, WAITING } from './protocol.ts'
 
 export interface Connection {
-  /** Bytes that were read and are not parsed. */
+  /** Bytes that were read but are not parsed. */
   readonly waiting: number
-  /** So many bytes are parsed. */
+  /** Call with the number of bytes parsed. */
   parsed(bytes: number): void
   pause(paused: boolean): void
-  /** `ended` follows, behind all bytes that were read. */
+  /** `ended` follows after all bytes that were read. */
   close(): void
 }
 
 export interface ConnectionHandlers {
   data(bytes: Buffer): void
-  /** Nothing comes any more; called once. */
+  /** No more data arrives; called once. */
   ended(error: Error): void
 }
 
-/** Starts with the first connection; when it dies the connection is lost, and the next one gets a new thread. */
+/** Starts with the first connection. If the thread dies, the connection is lost, and the next one gets a new thread. */
 export class ReadingThread {
   private worker: Worker | undefined
 
-  /** A connection is made, and everything that comes on it handed over. @param greeting commands to begin with */
+  /** Opens a connection and hands over all its data. @param greeting initial commands */
   connect(address: Address, tls: object | undefined, greeting: string, handlers: ConnectionHandlers): Connection {
     const worker = (this.worker ??= this.start())
     const { port1: port, port2 } = new MessageChannel()
@@ -43,11 +43,11 @@ export class ReadingThread {
       else end(Object.assign(new Error(message.message), { code: message.code }))
     }
     const died = (error: Error): void => {
-      // What it has handed over has come.
+      // All its data has arrived.
       for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) take(next.message as FromThread)
       end(error)
     }
-    const exited = (code: number): void => died(new Error(`the thread that reads has ended (${code})`))
+    const exited = (code: number): void => died(new Error(`the reading thread ended (${code})`))
     worker.on('error', died)
     worker.on('exit', exited)
     port.on('message', take)
@@ -71,7 +71,7 @@ export class ReadingThread {
   }
 
   private start(): Worker {
-    // thread.ts as text: a bundle or a single executable has no file of it.
+    // thread.ts as text: a bundle or a single executable does not contain it as a file.
     const worker = new Worker(READING_THREAD, {
       eval: true,
       name: 'redis-pubsub',

@@ -1,6 +1,6 @@
 /**
- * Parses what a subscribed connection brings, a little at a time, so that writing has its turn, too: what a server can publish
- * in a second takes longer to parse.
+ * Parses the data of a subscribed connection, a little at a time, so that writing gets its turn too: parsing one second of a server's
+ * output takes longer than a second.
  */
 import { MAX_WAITING } from './protocol.ts'
 
@@ -8,15 +8,15 @@ export interface PushHandlers {
   message(channel: Buffer, payload: Buffer, pattern: string): void
   /** A pattern is subscribed to. */
   subscribed(): void
-  /** Another command was answered; with the server's no, e.g. `NOPERM …`. */
+  /** A reply to another command; with the server's error, such as `NOPERM …`. */
   answered(refusal: string | undefined): void
-  /** What came is nothing that a Redis says; the rest is not looked at. */
+  /** The data is not the Redis protocol; the rest is ignored. */
   failed(error: Error): void
-  /** So many bytes are done with. */
+  /** Called with the number of bytes parsed. */
   parsed(bytes: number): void
 }
 
-/** Parsing goes on for so long, ms; and for longer when so many bytes wait. */
+/** Parsing continues for this long, ms; and for longer when this many bytes wait. */
 const SLICE = 4
 const LONG_SLICE = 20
 const MANY = 16 * 1024 * 1024
@@ -26,14 +26,14 @@ export class PushReader {
   private readonly handlers: PushHandlers
   private chunks: Buffer[] = []
   private waiting = 0
-  /** So many have to be there before parsing can go on. */
+  /** Number of bytes needed before parsing can continue. */
   private need = 1
   private scheduled = false
   private paused = false
   private broken = false
-  /** Set by `integer`: the byte behind the line. */
+  /** Set by `integer`: the byte after the line. */
   private behind = 0
-  /** Of the message being parsed: where its parts begin and end. */
+  /** Start and end of the parts of the message being parsed. */
   private readonly parts = new Int32Array(8)
   private pattern: Buffer = Buffer.alloc(0)
   private patternText = ''
@@ -54,7 +54,7 @@ export class PushReader {
     this.schedule()
   }
 
-  /** Parses what has come, all of it: the connection is over, and what the next one brings is later. */
+  /** Parses all data received: the connection has ended, and data of the next one comes later. */
   finish(): void {
     this.drain(Number.POSITIVE_INFINITY)
   }
@@ -83,7 +83,7 @@ export class PushReader {
 
   private parse(until: number): void {
     while (this.waiting >= this.need && this.waiting > 0 && performance.now() < until) {
-      // Mostly one chunk and the beginning of a message that the one before it has ended with.
+      // Usually one chunk, and the beginning of a message that ended the previous chunk.
       let count = 1
       for (let bytes = this.chunks[0].length; bytes < this.need; count++) bytes += this.chunks[count].length
       const buf = count === 1 ? this.chunks[0] : Buffer.concat(this.chunks.slice(0, count))
@@ -94,17 +94,17 @@ export class PushReader {
       this.chunks.splice(0, count, ...(rest.length > 0 ? [rest] : []))
       this.waiting -= at
       this.handlers.parsed(at)
-      // What is left is incomplete: at least one byte more.
+      // The rest is incomplete: at least one more byte is needed.
       if (rest.length > 0) this.need = Math.max(this.need, rest.length + 1)
-      // Reading waits for bytes to be parsed: for a longer message it would wait forever.
+      // Reading waits until bytes are parsed, so a longer message would block it forever.
       if (this.need > MAX_WAITING)
         throw new Error(
-          `a published message has more than ${MAX_WAITING / 1024 / 1024} MiB, which is not read; it is lost, with what is published until the connection is back`,
+          `a published message has more than ${MAX_WAITING / 1024 / 1024} MiB and is not read; it is lost, with all messages published until the connection is restored`,
         )
     }
   }
 
-  /** One answer or message from byte `at`. @returns the byte behind it, -1 when it is not all there */
+  /** Parses one reply or message from byte `at`. @returns the byte after it; -1 when it is incomplete */
   private one(buf: Buffer, at: number): number {
     if (at >= buf.length) return -1
     const kind = buf[at]
@@ -157,7 +157,7 @@ export class PushReader {
     }
   }
 
-  /** The whole number up to the end of the line; `behind` is the byte after it, -1 when the line is not all there. */
+  /** The whole number up to the end of the line; `behind` is the byte after the line, -1 when it is incomplete. */
   private integer(buf: Buffer, from: number): number {
     let n = 0
     let at = from

@@ -1,4 +1,4 @@
-/** A Pub/Sub connection that comes back by itself and says when it was away. */
+/** A Pub/Sub connection that reconnects by itself and reports its gaps. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EnvironmentError } from '../../../../contract/plugin.ts'
 import { backoff } from '../../../../kit/pause.ts'
@@ -8,18 +8,18 @@ import { type Connection, ReadingThread } from './connection.ts'
 import { type Address, command } from './protocol.ts'
 import { PushReader } from './push-reader.ts'
 
-/** Unparsed bytes from which on parsing comes first. */
+/** From this many unparsed bytes on, parsing takes precedence. */
 const PRESSING = 256 * 1024
-/** Closing waits so long for what was read, ms. */
+/** How long closing waits for data that was read, ms. */
 const LAST_BYTES = 2000
 
-/** Errors for an unneeded login, and for a client name that the user may not set: both are optional. */
+/** Errors for a login that is not needed, and for a client name that the user may not set: both are optional. */
 const NO_PASSWORD = /no password is set|without any password configured/
 const NO_NAME = /^(NOPERM|ERR unknown)/
 
 /**
- * A new connection for each attempt: what the old one had subscribed or queued counts for nothing.
- * @param find where to connect to now
+ * A new connection for each attempt, so that nothing subscribed or queued on the old one remains.
+ * @param find finds the present address
  */
 export async function subscribe(
   options: ClientOptions,

@@ -1,19 +1,19 @@
 /**
- * The thread that reads a Pub/Sub connection. It takes bytes off the socket (through TLS, if need be) and hands them over
- * unread: whatever the main thread is busy with, Redis gets rid of what it has. Every ms of CPU counts here: on a loaded machine
- * it gets few of them, and what it cannot read in those piles up in Redis.
+ * The thread that reads a Pub/Sub connection. It reads bytes from the socket (through TLS, if configured) and hands them over unparsed:
+ * whatever the main thread is busy with, Redis can send its data. Every ms of CPU counts here: on a loaded machine the thread gets few of
+ * them, and data that it cannot read in time accumulates in Redis.
  */
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { type MessagePort, parentPort } from 'node:worker_threads'
 import { type Attempt, command, CONNECT_TIMEOUT, DEAD_AFTER, FULL, MAX_WAITING, type ToThread, WAITING } from './protocol.ts'
 
-/** So much is taken from the kernel at once, always to the same place. */
+/** Number of bytes taken from the kernel at once, always into the same buffer. */
 const READ = 1024 * 1024
-/** Handed over at once when there are so many bytes, else when the other side has nothing to do, at the latest after so many ms. */
+/** Handed over at once from this many bytes on, else when the other side is idle, at the latest after this many ms. */
 const BATCH = 64 * 1024
 const LINGER = 2
-/** A silent connection is asked so often whether it lives, ms. */
+/** Interval of the pings on a silent connection, ms. */
 const PING_EVERY = 5000
 
 parentPort!.on('message', (attempt: Attempt) => new Reading(attempt))
@@ -86,7 +86,7 @@ class Reading {
     if (waiting <= MAX_WAITING) return
     this.full = true
     Atomics.store(this.state, FULL, 1)
-    // It may have caught up before it could see that we wait.
+    // The other side may have caught up before it could see that this thread waits.
     if (Atomics.load(this.state, WAITING) <= MAX_WAITING / 2) this.goOn()
     this.flow()
   }
@@ -101,7 +101,7 @@ class Reading {
     else this.socket.resume()
   }
 
-  /** Without it a peer that has vanished without a word would be waited for for hours. */
+  /** Otherwise the runner would wait for hours for a peer that has vanished. */
   private watch(): NodeJS.Timeout {
     const { socket } = this
     let bytes = socket.bytesRead
@@ -118,7 +118,7 @@ class Reading {
   }
 }
 
-/** Like `Buffer.concat`, in memory of its own that can be handed over. */
+/** Like `Buffer.concat`, but in separate memory that can be transferred. */
 function join(chunks: readonly Buffer[], bytes: number): Buffer {
   const all = Buffer.allocUnsafeSlow(bytes)
   let at = 0
