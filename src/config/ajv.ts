@@ -23,7 +23,7 @@ let instance: Promise<Ajv> | undefined
 
 /** Code made ahead for this schema; ignored when the schema has changed since. */
 export function useQuick(schema: Schema, made: Quick): void {
-  if (made.fingerprint === fingerprint(schema)) quick.set(schema, made.validate)
+  if (!quick.has(schema) && made.fingerprint === fingerprint(schema)) quick.set(schema, made.validate)
 }
 
 /** True: valid, and no compiler was needed to know. False: not known. */

@@ -182,7 +182,9 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   ]
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
   const read = { ...options, range: range && widen(range, span) }
-  const live = liveContent(pipeline)
+  let content: LiveContent | undefined
+  // Only when it is asked for: a test builds its pipeline a thousand times.
+  const live = (): LiveContent => (content ??= liveContent(pipeline))
   const sources = parts.flatMap((part, k) => {
     const own = k < links.length ? { ...part, commit_interval: Math.min(part.commit_interval, LINK_COMMIT) } : part
     return part.sources.map(step => buildSource(step, own, k, read, context(step.name), meters, live))
@@ -197,7 +199,9 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     stages,
     bounds: span > 0 ? range : undefined,
     reports,
-    live,
+    get live() {
+      return live()
+    },
     identity: new Identity({ pipeline, log: options.log, fresh: options.fresh === true }),
   }
 }
@@ -212,7 +216,7 @@ function buildSource(
   options: BuildOptions,
   context: Context,
   meters: Meters,
-  live: LiveContent,
+  live: () => LiveContent,
 ): BuiltSource {
   let runtime: Omit<SourceContext, keyof Context> | undefined
   const connected = (): Omit<SourceContext, keyof Context> => {
@@ -224,7 +228,9 @@ function buildSource(
     step.plugin.create(step.config, {
       ...context,
       range: options.range,
-      live,
+      get live() {
+        return live()
+      },
       assign: (lanes, originOf) => {
         for (const { id } of lanes) claimed?.add(id)
         return connected().assign(lanes, originOf)
