@@ -42,7 +42,13 @@ export function checkTemplate(path: string): string | undefined {
 /** @returns the path for a message. Throws a {DataError} if the message lacks a value that the path needs. */
 export function pathMaker(template: string): (m: Message) => string {
   const base = baseFolder(template)
-  const pieces = template.split(new RegExp(PLACE, 'g')).map((piece, i) => (i % 2 === 0 ? () => piece : place(piece, template)))
+  const parts = template.split(new RegExp(PLACE, 'g'))
+  const pieces = parts.map((piece, i) => {
+    if (i % 2 === 0) return () => piece
+    const make = place(piece, template)
+    const startsName = parts[i - 1] === '' ? i === 1 : parts[i - 1].endsWith('/')
+    return startsName ? (m: Message) => visible(make(m)) : make
+  })
   return m => {
     const path = pieces.map(piece => piece(m)).join('')
     for (const name of path.slice(base.length).split('/')) {
@@ -66,6 +72,9 @@ function place(name: string, template: string): (m: Message) => string {
     return escape(text, template)
   }
 }
+
+/** A message cannot name a hidden file or folder, such as the state directory. */
+const visible = (name: string): string => (/^\.+[^.]/.test(name) ? `%2E${name.slice(1)}` : name)
 
 /** Characters that a file system may refuse or interpret, and `%` itself, so that different texts never become the same name. */
 const UNSAFE = /["%*/:<>?\\|]|\p{Cc}/gu

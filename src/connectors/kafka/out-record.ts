@@ -1,7 +1,7 @@
 /** Makes records of messages: which topic, key, partition and headers they get. */
 import type { KafkaSinkConfig } from '../../generated/config-types.ts'
 import { DataError, type Header, type Message } from '../../contract/plugin.ts'
-import { getter } from '../../kit/values/fields.ts'
+import { getter, show } from '../../kit/values/fields.ts'
 import { keyField, keyText } from '../../kit/values/key.ts'
 import type { OutRecord } from './driver.ts'
 
@@ -33,6 +33,11 @@ function topicGetter({ topic, topic_from: from }: KafkaSinkConfig): (m: Message)
   return m => {
     const found = from === 'source' ? m.origin?.topic : field ? field(m.value) : header(m.headers ?? [], name)
     if (typeof found !== 'string' || found === '') throw new DataError(`the message has no topic (${from})`)
+    // A record that chooses its topic must not become a checkpoint, or a record behind `repartition`.
+    if (from !== 'source' && found.startsWith('__'))
+      throw new DataError(
+        `the topic ${show(found)} (${from}) begins with __, as those of Kafka and the runner do; a message cannot choose it`,
+      )
     return found
   }
 }

@@ -1,8 +1,11 @@
 /** Names of keys and channels that depend on the message: `bars:<symbol>:1m`, `<@topic>`. */
 import { DataError, type Message } from '../../contract/plugin.ts'
+import { show } from '../../kit/values/fields.ts'
 import { keyField, keyText } from '../../kit/values/key.ts'
 
 const PLACE = /<([^<>]+)>/g
+/** Keys of the runner: fences of lanes, live consumers. */
+const OWN = '__runner:'
 
 /** @returns the name for a message. Throws a {DataError} if the message lacks a value that the name needs. */
 export function template(pattern: string): (m: Message) => string {
@@ -17,7 +20,14 @@ export function template(pattern: string): (m: Message) => string {
   const rest = pattern.slice(at)
   if (pieces.length === 0) return () => pattern
   if (rest !== '') pieces.push(() => rest)
-  return m => pieces.map(piece => piece(m)).join('')
+  const make = (m: Message): string => pieces.map(piece => piece(m)).join('')
+  // A pattern whose fixed beginning is another one needs no look at each name.
+  if (!OWN.startsWith(pattern.slice(0, pattern.search(PLACE)).slice(0, OWN.length))) return make
+  return m => {
+    const name = make(m)
+    if (name.startsWith(OWN)) throw new DataError(`${pattern} gives ${show(name)}; keys that begin with ${OWN} belong to the runner`)
+    return name
+  }
 }
 
 export const isFixed = (pattern: string): boolean => pattern.search(PLACE) === -1

@@ -66,6 +66,12 @@ describe('names', () => {
     expect(file.validateConfig!(config(template))).toMatchObject([{ path: ['path'] }])
   })
 
+  test.each([
+    ['{a}/{b}', { a: '.runner', b: 'log.db' }, '%2Erunner/log.db'],
+    ['out/{a}.jsonl', { a: '..x' }, 'out/%2E.x.jsonl'],
+    ['out/x{a}{b}', { a: '.b', b: '.c' }, 'out/x.b.c'],
+  ])('%s of %j: no hidden file or folder', (template, value, path) => expect(pathMaker(template)(message(value))).toBe(path))
+
   test('whatever a field holds: one name below the folder, another for another text', () => {
     const make = pathMaker('base/{a}/x{b}')
     const seen = new Map<string, string>()

@@ -40,6 +40,13 @@ test.each([
   expect(() => made({ topic_from: from }, message(value))).toThrow(new DataError(`the message has no topic (${from})`))
 })
 
+test.each(['__runner.bars.1.checkpoint', '__consumer_offsets'])('a message cannot choose the topic %s', to => {
+  for (const from of ['field:to', 'header:topic'])
+    expect(() => made({ topic_from: from }, message({ to }, [['topic', to]]))).toThrow(
+      new DataError(`the topic "${to}" (${from}) begins with __, as those of Kafka and the runner do; a message cannot choose it`),
+    )
+})
+
 test('headers of the config follow those of the record, which keep_headers keeps', () => {
   const m = message({}, [['a', '1']])
   expect(made({ topic: 't', keep_headers: true }, m).headers).toEqual([['a', '1']])
