@@ -14,6 +14,7 @@ const GROUPS: Record<string, Record<string, Load>> = {
     validate: () => import('./validate.ts'),
     explain: () => import('./explain.ts'),
     test: () => import('./test.ts'),
+    eval: () => import('./eval.ts'),
     list: () => import('./list.ts'),
     schema: () => import('./schema.ts'),
     gen: () => import('./gen.ts'),

@@ -1,0 +1,50 @@
+/** Records for `runner eval`. */
+import { readFile } from 'node:fs/promises'
+import { text as readAll } from 'node:stream/consumers'
+import { DEFAULT_DEPTH, EnvironmentError, Message, type Origin, parseJson, PipelineError } from '../../contract/plugin.ts'
+
+export interface RecordsFlags {
+  readonly input?: string
+  readonly value?: string
+  readonly key?: string
+}
+
+/** One empty record without `--input` and `--value`. @throws {PipelineError} with the line that is not JSON */
+export async function readRecords({ input, value, key }: RecordsFlags): Promise<Message[]> {
+  if (input !== undefined && value !== undefined) throw new PipelineError('PIPE_SETTINGS', '--input and --value exclude each other')
+  const values = input === undefined ? [parse(value ?? '{}', '--value')] : parseFile(await read(input), input)
+  const origin: Origin = { lane: input ?? 'value', source: 'eval', topic: input ?? 'value', partition: 0, format: 'json' }
+  const bytes = key === undefined ? null : Buffer.from(key)
+  return values.map((each, i) => new Message(each, undefined, Date.now(), undefined, i, origin, null, bytes))
+}
+
+async function read(file: string): Promise<string> {
+  try {
+    return (file === '-' ? await readAll(process.stdin) : await readFile(file, 'utf8')).replace(/^\uFEFF/, '')
+  } catch (error) {
+    throw new EnvironmentError(`cannot read ${file}: ${(error as Error).message}`, error)
+  }
+}
+
+/** A JSON array has one record per item; in all other files, each line is one. */
+function parseFile(text: string, file: string): unknown[] {
+  if (text.trimStart().startsWith('[')) {
+    const whole = attempt(text)
+    if (Array.isArray(whole)) return whole
+  }
+  return text.split('\n').flatMap((line, i) => (line.trim() === '' ? [] : [parse(line, `${file}:${i + 1}`)]))
+}
+
+function parse(text: string, place: string): unknown {
+  const value = attempt(text)
+  if (value instanceof Error) throw new PipelineError('PIPE_SETTINGS', `${place}: not JSON: ${value.message}`)
+  return value
+}
+
+function attempt(text: string): unknown {
+  try {
+    return parseJson(text, DEFAULT_DEPTH)
+  } catch (error) {
+    return error
+  }
+}
