@@ -15,7 +15,9 @@ export function completions(line: string, value: unknown, functions: readonly Fu
 const top = (value: unknown, functions: readonly FunctionEntry[]): string[] => [
   ...fields(value),
   ...functions.filter(f => f.form === 'function').map(f => (f.name.includes('.') ? `${f.name.split('.')[0]}.` : `${f.name}(`)),
-  ...['value', 'meta.', 'env.'],
+  'value',
+  'meta.',
+  'env.',
 ]
 
 function below(parent: string, value: unknown, functions: readonly FunctionEntry[]): string[] {

@@ -83,6 +83,6 @@ test('completes fields, functions, namespaces and metadata', () => {
   expect(names('mat')).toContain('math.')
   expect(names('math.sq')).toEqual(['sqrt('])
   expect(names('meta.o')).toEqual(['offset'])
-  expect(names('price.up')).toEqual(['upper('])
+  expect(names('price.up')).toContain('upper(')
   expect(completions('1 + pri', record, FUNCTIONS)[1]).toBe('pri')
 })
