@@ -1,10 +1,9 @@
 /**
- * The look of all output: tables, one accent color, symbols with words, the width of the terminal, `--quiet` and `--verbose`,
+ * The look of all output: one accent color, symbols with words, the width of the terminal, `--quiet` and `--verbose`,
  * times in the time zone of the user. What programs read (`--json`, records) has none of it.
  */
 import { inspect, styleText } from 'node:util'
 import { type Command, Option } from 'commander'
-import { type Cell, type Column, tableLines } from '../kit/text/columns.ts'
 import { redact } from '../kit/text/secrets.ts'
 import { timeLabel } from '../kit/text/time-label.ts'
 
@@ -63,12 +62,6 @@ const MARKS = { ok: ['accent', '✓ ok    '], warning: ['bold', '! WARN  '], fai
 
 /** Symbol and word, of one width. */
 export const mark = (outcome: Outcome): string => paint(MARKS[outcome][0], MARKS[outcome][1])
-
-/** Ends with a newline. */
-export function table(columns: readonly Column[], rows: readonly (readonly Cell[])[]): string {
-  const [head, ...lines] = tableLines(columns, rows, widthOf())
-  return `${[paint('bold', head), ...lines].join('\n')}\n`
-}
 
 /** A time as people read it; `--since` and `--from` accept it. */
 export const timeText = (ms: number, precision: 's' | 'ms' = 's'): string => timeLabel(ms, { utc: utc(), precision })

@@ -2,9 +2,10 @@
 import { writeFileSync } from 'node:fs'
 import { EnvironmentError, type Report } from '../contract/plugin.ts'
 import type { StepReport } from '../engine/launch.ts'
-import { grouped } from '../kit/text/columns.ts'
+import { grouped } from '../kit/text/grouped.ts'
 import { escapeXml } from '../testing/xml.ts'
-import { paint, table } from './output.ts'
+import { paint } from './output.ts'
+import { table } from './table.ts'
 
 /** Rows of a table: the rest is counted, and all of it is in the JSON. */
 const MAX_ROWS = 50

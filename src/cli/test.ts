@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Argument, type Command, InvalidArgumentError } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
-import { grouped } from '../kit/text/columns.ts'
+import { grouped } from '../kit/text/grouped.ts'
 import { durationOption } from './options.ts'
 import { colors, paint as painted, printJson, quiet, type Style as OutputStyle, widthOf } from './output.ts'
 import type { FileResult, TestOptions } from '../testing/engine.ts'

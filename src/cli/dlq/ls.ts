@@ -1,8 +1,10 @@
 /** `runner dlq ls`. */
 import { EXIT } from '../../kit/exit-codes.ts'
-import { note, print, printJson, table, timeText, verbose } from '../output.ts'
+import { note, print, printJson, timeText, verbose } from '../output.ts'
+import { table } from '../table.ts'
 import { failureTime, type DeadLetter } from '../../kit/dead-letter/read.ts'
-import { type Column, grouped } from '../../kit/text/columns.ts'
+import type { Column } from '../../kit/text/columns.ts'
+import { grouped } from '../../kit/text/grouped.ts'
 import { cut } from '../../kit/text/printable.ts'
 import { scan } from '../../dead-letters/scan.ts'
 import { selector } from '../../dead-letters/select.ts'

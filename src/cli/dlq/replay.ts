@@ -1,6 +1,6 @@
 /** `runner dlq replay` and `runner dlq discard`. */
 import { EXIT } from '../../kit/exit-codes.ts'
-import { grouped } from '../../kit/text/columns.ts'
+import { grouped } from '../../kit/text/grouped.ts'
 import { discard } from '../../dead-letters/discard.ts'
 import { replay, type ReplayResult } from '../../dead-letters/replay.ts'
 import { isNarrow, selector } from '../../dead-letters/select.ts'

@@ -4,8 +4,10 @@ import { EXIT } from '../../kit/exit-codes.ts'
 import { connectLog } from '../../operations/connection.ts'
 import { type PositionStatus, positionStatus, positionStatuses } from '../../operations/position-status.ts'
 import { loadAll } from '../load.ts'
-import { type Cell, type Column, grouped } from '../../kit/text/columns.ts'
-import { note, print, printJson, table, verbose } from '../output.ts'
+import type { Cell, Column } from '../../kit/text/columns.ts'
+import { grouped } from '../../kit/text/grouped.ts'
+import { note, print, printJson, verbose } from '../output.ts'
+import { table } from '../table.ts'
 import type { LagFlags } from '../lag.ts'
 
 /** @returns the exit code. */

@@ -1,5 +1,6 @@
 import { EXIT } from '../../kit/exit-codes.ts'
-import { print, printJson, table } from '../output.ts'
+import { print, printJson } from '../output.ts'
+import { table } from '../table.ts'
 import { cell } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
 import type { OffsetsFlags } from '../offsets.ts'

@@ -2,7 +2,8 @@ import { EXIT } from '../../kit/exit-codes.ts'
 import type { Column } from '../../kit/text/columns.ts'
 import { connectLog } from '../../operations/connection.ts'
 import { formatDuration } from '../../operations/format.ts'
-import { print, printJson, table } from '../output.ts'
+import { print, printJson } from '../output.ts'
+import { table } from '../table.ts'
 import type { ConnectionFlags } from '../topics.ts'
 
 const COLUMNS: readonly Column[] = [

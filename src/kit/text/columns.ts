@@ -1,5 +1,6 @@
 /** Text in columns of a terminal: widths as a terminal draws them, cutting, wrapping, aligning. */
 import stringWidth from 'string-width'
+import { grouped } from './grouped.ts'
 
 /** Columns that a text takes; color sequences take none, and wide characters two. */
 export const displayWidth = (text: string): number => (/^[\x20-\x7e]*$/.test(text) ? text.length : stringWidth(text))
@@ -45,9 +46,6 @@ export interface Column {
   readonly kind?: 'text' | 'count' | 'position' | 'id'
 }
 export type Cell = string | number
-
-/** 12,345 */
-export const grouped = (n: number): string => n.toLocaleString('en-US')
 
 /** A column is not made narrower than this. */
 const NARROWEST = 8

@@ -1,5 +1,5 @@
 /** The live status line of `run` on a terminal: one line per pipeline, redrawn twice a second. */
-import { grouped } from '../../kit/text/columns.ts'
+import { grouped } from '../../kit/text/grouped.ts'
 import type { PipelineRun } from '../pipeline.ts'
 
 export interface StatusLine {
