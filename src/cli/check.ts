@@ -1,4 +1,4 @@
-/** `runner check FILE...`: asks every step whether it could run now, from here. Looks only. */
+/** `runner check FILE...`: checks for every step whether it can run now, on this machine. Read-only. */
 import type { Command } from 'commander'
 import { runCommand } from './command.ts'
 import { durationOption, setOption } from './options.ts'
@@ -26,7 +26,7 @@ export function register(program: Command): void {
     )
     .action(async (files: string[], flags: CheckFlags) => {
       await runCommand(async () => (await import('./check/run.ts')).check(files, flags))
-      // Who did not answer in time may still hold a socket.
+      // A peer that did not answer in time may still hold a socket open.
       setTimeout(() => process.exit(), 500).unref()
     })
 }

@@ -1,10 +1,10 @@
-/** What the operations commands have in common: their errors as a line and an exit code. */
+/** Shared by the operations commands: errors as one line and an exit code. */
 import { PluginError } from '../kit/plugin-error.ts'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { errorText } from './output.ts'
 import { ConnectionError, EnvironmentError, PipelineError, VerdictError } from '../contract/plugin.ts'
 
-/** Runs a command; what it throws on purpose is one line on standard error. Sets the exit code. */
+/** Runs a command; prints an expected error as one line on standard error. Sets the exit code. */
 export async function runCommand(command: () => Promise<number>): Promise<void> {
   try {
     process.exitCode = await command()
@@ -15,7 +15,7 @@ export async function runCommand(command: () => Promise<number>): Promise<void> 
   }
 }
 
-/** A command does not wait for a peer that is not there: for it that is the environment's fault. */
+/** A command does not wait for an unreachable peer: it reports an environment error. */
 export function commandExit(error: PipelineError): number {
   if (error.code === 'PIPE_SETTINGS') return EXIT.config
   if (error instanceof EnvironmentError || error instanceof VerdictError) return exitCodeOf(error)

@@ -1,9 +1,9 @@
-/** `runner dlq ls|show|replay|discard`: what to do with dead letters. */
+/** `runner dlq ls|show|replay|discard`: lists, shows, replays and discards dead letters. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { parseDuration } from '../kit/text/units.ts'
 import { collect, parseTimeOption, setOption } from './options.ts'
 
-/** What picks dead letters; the same for every command. */
+/** Filters for dead letters; the same for every command. */
 export interface SelectFlags {
   readonly set?: string[]
   readonly topic?: string
@@ -35,7 +35,7 @@ export function register(program: Command): void {
       'after',
       `
 Exit codes: 0 ok, 2 the file or the command line is invalid, 3 the dlq cannot be reached,
-4 some dead letters are left: they do not exist, or they failed again.
+4 not all dead letters were processed: some do not exist or failed again.
 
 Examples:
   $ runner dlq ls pipelines/bars.yaml --max 5
@@ -48,7 +48,7 @@ Examples:
   selecting(dlq.command('ls').description('list dead letters, oldest first, and count them by step and error type'))
     .argument('[file]', 'pipeline file; or --topic')
     .option('--topic <topic>', 'a dlq topic, without a pipeline file: the dead letters of all pipelines in it')
-    .option('--max <n>', 'maximum number to show', parseCount, 20)
+    .option('--max <n>', 'maximum number of dead letters to show', parseCount, 20)
     .option('--all', 'include dead letters that are done: replayed or discarded')
     .addHelpText(
       'after',
@@ -73,17 +73,17 @@ Examples:
       process.exitCode = await show(args, flags)
     })
 
-  selecting(dlq.command('replay').description('run dead letters through the current pipeline file again, each once'))
+  selecting(dlq.command('replay').description('run dead letters through the current pipeline file again, each one once'))
     .usage('[options] <file> [id...]')
     .argument('<file>', 'pipeline file')
-    .argument('[id...]', 'only these')
+    .argument('[id...]', 'ids of dead letters')
     .addOption(
       new Option('--to <where>', 'step: resume at the step that failed; source: write the original records back to their topic')
         .choices(['step', 'source'])
         .makeOptionMandatory(),
     )
     .option('--dry-run', 'print the outputs; write and mark nothing')
-    .option('--max <n>', 'maximum number to replay', parseCount)
+    .option('--max <n>', 'maximum number of dead letters to replay', parseCount)
     .option('--rate <n/s>', 'maximum rate, e.g. 100/s', parseRate)
     .option('--fresh-state', 'run stateful steps on a separate, initially empty state')
     .addOption(
@@ -108,14 +108,14 @@ Examples:
     .action(async (file: string, ids: string[], flags: ReplayFlags) => {
       const { replayCommand } = await import('./dlq/replay.ts')
       process.exitCode = await replayCommand(file, ids, flags)
-      // A plugin that hangs may have left sockets or timers behind; they must not keep the process.
+      // A plugin that hangs may leave sockets or timers open; they must not keep the process alive.
       setTimeout(() => process.exit(), 500).unref()
     })
 
   selecting(dlq.command('discard').description('mark dead letters as done without replaying them; they stay in the topic'))
     .usage('[options] <file> [id...]')
     .argument('<file>', 'pipeline file')
-    .argument('[id...]', 'only these')
+    .argument('[id...]', 'ids of dead letters')
     .option('--all', 'all dead letters')
     .option('--yes', 'apply; without it, only print the count')
     .addHelpText(

@@ -1,4 +1,4 @@
-/** `runner explain FILE`: what a pipeline is, with every default filled in, and what it promises. */
+/** `runner explain FILE`: the graph, all settings including defaults, and the guarantees of a pipeline. */
 import { type Command, Option } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import { runCommand } from './command.ts'

@@ -1,4 +1,4 @@
-/** `runner gen PLUGIN.ts`: types of a plugin's config, out of its schema. `runner gen`: everything that follows from the plugins' schemas, written into the repository; `--check` only compares. For developers of the project. */
+/** `runner gen PLUGIN.ts`: types of the config of a plugin, from its schema. `runner gen`: all files that are derived from the plugin schemas, written into the repository; `--check` only compares. For developers of the project. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
@@ -18,7 +18,7 @@ export function register(program: Command): void {
   program
     .command('gen')
     .description('generate the types of a plugin from its schema')
-    .argument('[plugin...]', 'your plugin files; without one: the files generated from the built-in plugins, for developers of the runner')
+    .argument('[plugin...]', 'your plugin files; without any: generate the files of the built-in plugins, for developers of the runner')
     .option('--check', 'write nothing; exit with 1 if a file is out of date')
     .addHelpText(
       'after',
@@ -28,7 +28,7 @@ export function register(program: Command): void {
       await runCommand(async () => {
         const check = flags.check === true
         if (plugins.length > 0) return (await import('./gen/own.ts')).genOwn(plugins, check)
-        // In a single executable, there is no module with a folder.
+        // In a single executable, modules have no folder.
         const root = resolve(import.meta.dirname ?? '.', '../..')
         if (import.meta.dirname !== undefined && existsSync(join(root, 'src'))) return gen(root, check)
         process.stderr.write('name the file of a plugin: runner gen ./plugin.ts\n')

@@ -1,4 +1,4 @@
-/** `runner lag [FILE...]`: how far behind each lane is, running or not. */
+/** `runner lag [FILE...]`: the lag of each lane, whether the pipeline runs or not. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { runCommand } from './command.ts'
 import { collectDistinct, parseDurationOption, setOption } from './options.ts'

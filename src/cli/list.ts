@@ -1,4 +1,4 @@
-/** `runner list [plugin]`: what there is to build pipelines from, out of the plugins' own schemas. */
+/** `runner list [plugin]`: the plugins and their keys, from their schemas. */
 import type { Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import type { Plugin } from '../contract/plugin.ts'
@@ -15,10 +15,10 @@ import { suggest } from '../kit/text/suggest.ts'
 export function register(program: Command): void {
   program
     .command('list')
-    .description('list plugins, or show the keys of one')
+    .description('list plugins, or show the keys of a plugin')
     .argument('[plugin]', 'name of a plugin, e.g. kafka or bars')
     .option('--kind <kind>', `only ${KINDS.join(', ')}`)
-    .option('--plugins <file>', 'your own plugins, a file or a package; repeatable', collectDistinct)
+    .option('--plugins <file>', 'file or package with your own plugins; repeatable', collectDistinct)
     .option('--json', 'print JSON with the schemas')
     .addHelpText(
       'after',

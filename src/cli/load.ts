@@ -4,7 +4,7 @@ import { loadPipeline } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
 import { colors, widthOf } from './output.ts'
 
-/** `pipelines/*.yaml` of a shell names the tests beside them, too: these are left out. `brokers` stands in for KAFKA_BROKERS. The pipelines, or the exit code when a file has problems, which are printed. */
+/** The shell expands `pipelines/*.yaml` to test files, too: these are left out. `brokers` replaces KAFKA_BROKERS. @returns the pipelines; or the exit code if a file has problems, which are printed. */
 export async function loadAll(
   files: readonly string[],
   set: readonly string[] | undefined,
@@ -20,7 +20,7 @@ export async function loadAll(
   return loaded.map(l => l.pipeline!)
 }
 
-/** Prints the problems. @returns the exit code: a file that cannot be read is the environment's fault. */
+/** Prints the problems. @returns the exit code: an unreadable file is an environment error. */
 export async function reportProblems(problems: readonly Problem[]): Promise<number> {
   await printProblems(problems)
   return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config

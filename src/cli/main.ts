@@ -8,7 +8,7 @@ import { watchStrayErrors } from './stray-errors.ts'
 
 type Load = () => Promise<{ register(program: Command): void }>
 
-/** Each module registers its command; groups and order are those of `--help`. */
+/** Each module registers its command; `--help` shows the same groups and order. */
 const GROUPS: Record<string, Record<string, Load>> = {
   'Author:': {
     validate: () => import('./validate.ts'),
@@ -38,7 +38,7 @@ const COMMANDS: Record<string, Load> = Object.assign({}, ...Object.values(GROUPS
 
 const groupOf = (command: string): string => Object.keys(GROUPS).find(group => Object.hasOwn(GROUPS[group], command)) ?? 'Commands:'
 
-/** Whatever a command says of an error: a message of a driver or a plugin may hold any setting. */
+/** Applies to all errors of a command: a message of a driver or a plugin may contain any setting. */
 function maskErrors(): void {
   const write = process.stderr.write.bind(process.stderr)
   process.stderr.write = ((text: string | Uint8Array, ...rest: []) =>
@@ -65,7 +65,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .usage('COMMAND [options]')
     .commandsGroup('Help:')
     .description('Runs streaming pipelines that are defined in YAML files.')
-    // One line a command: the arguments are in the help of the command.
+    // One line per command: the arguments are in the help of the command.
     .configureHelp({ subcommandTerm: command => command.name() })
     .addHelpText('after', '\nRun "runner COMMAND --help" for the options of a command.')
     .showSuggestionAfterError()
@@ -75,7 +75,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   maskErrors()
   obeySignals()
   const [name] = argv
-  // `runner list | head` has had enough. A pipeline that writes to standard output decides itself what that means.
+  // `runner list | head` closes the pipe. A pipeline that writes to standard output handles this itself.
   if (name !== 'run' || argv.includes('--dry-run')) {
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE') process.exit(EXIT.ok)

@@ -1,4 +1,4 @@
-/** `runner offsets show|reset`: where a group and its pipeline stand, and sending them elsewhere. */
+/** `runner offsets show|reset`: the positions of a group and its pipeline, and changing them. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { runCommand } from './command.ts'
 import { collectDistinct, parseTimeOption, setOption } from './options.ts'
@@ -28,7 +28,7 @@ export function register(program: Command): void {
       .command(name)
       .description(description)
       .argument('[file]', 'pipeline file; or --group and --topic')
-      .option('--source <step>', 'a source of the file; required if it reads several groups')
+      .option('--source <step>', 'a source of the file; required if the file has several kafka sources')
       .option('--group <name>', 'a consumer group, without a file')
       .option('--topic <name>', 'a topic; repeatable', collectDistinct)
       .addOption(setOption())
@@ -44,7 +44,7 @@ export function register(program: Command): void {
     .option('--to-latest', 'after the last record')
     .option('--to-time <time>', 'to the first record at or after this time (ISO 8601 or epoch ms)', parseTimeOption)
     .option('--to-offset <n>', 'to this offset', whole)
-    .option('--partition <n>', 'only this partition; repeatable', (v, all: number[] | undefined) => [...(all ?? []), whole(v)])
+    .option('--partition <n>', 'reset only this partition; repeatable', (v, all: number[] | undefined) => [...(all ?? []), whole(v)])
     .option('--yes', 'apply the change')
     .addHelpText(
       'after',

@@ -8,20 +8,20 @@ export function parseDurationOption(text: string): number {
   return ms
 }
 
-/** With a default that is printed as it would be typed. */
+/** Prints the default in the form in which it is typed. */
 export const durationOption = (flags: string, text: string, fallback: string): Option =>
   new Option(flags, text).argParser(parseDurationOption).default(parseDurationOption(fallback), fallback)
 
 /** `--set`, may be given several times. */
 export const setOption = (text = 'override a value, as for run'): Option => new Option('--set <path=value>', text).argParser(collect)
 
-/** Of an option that may be given several times. */
+/** For an option that may be given several times. */
 export const collect = (value: string, all: string[] | undefined): string[] => [...(all ?? []), value]
 
 /** As `collect`; the same value counts once. */
 export const collectDistinct = (value: string, all: string[] | undefined): string[] => [...new Set([...(all ?? []), value])]
 
-/** ISO 8601 or epoch milliseconds. Four digits are refused: they could be a year. */
+/** ISO 8601 or epoch milliseconds. Four digits are rejected: they could be a year. */
 export function parseTimeOption(text: string): number {
   const ms = /^\d{4}$/.test(text) ? undefined : parseTimestamp(text)
   if (ms === undefined) throw new InvalidArgumentError('write a time as 2026-01-31T12:00:00Z, a date, or epoch milliseconds.')

@@ -7,7 +7,7 @@ import { escapeXml } from '../testing/xml.ts'
 import { paint } from './output.ts'
 import { table } from './table.ts'
 
-/** Rows of a table: the rest is counted, and all of it is in the JSON. */
+/** Maximum rows of a table: the rest is counted, and the JSON has all rows. */
 const MAX_ROWS = 50
 
 export function formatReports(reports: readonly StepReport[], json: boolean): string {
@@ -32,7 +32,7 @@ export function formatReports(reports: readonly StepReport[], json: boolean): st
 const shown = (value: unknown): string =>
   value === undefined ? '' : value === null ? '-' : typeof value === 'string' ? value : JSON.stringify(value)
 
-/** A suite per report, a case per thing that is wrong, and one for the verdict. @throws {EnvironmentError} when the file cannot be written. */
+/** One suite per report, one case per finding, and one for the verdict. @throws {EnvironmentError} when the file cannot be written. */
 export function writeJunit(path: string, reports: readonly StepReport[]): void {
   const suites = reports.map(({ pipeline, step, title, ok, verdict, findings }) => {
     const name = escapeXml(`${pipeline}.${step}`)

@@ -1,4 +1,4 @@
-/** `runner run FILE...`: runs pipelines until their input ends, a signal comes, or one fails. */
+/** `runner run FILE...`: runs pipelines until their input ends, a signal arrives, or one fails. */
 import { type Command, Option } from 'commander'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { EnvironmentError, type Logger, VerdictError } from '../contract/plugin.ts'
@@ -50,7 +50,7 @@ export function register(program: Command): void {
     .addHelpText('after', '\nExample:\n  $ runner run pipelines/bars.yaml --until-idle 5s --set transforms[0].bars.interval=5m')
     .action(async (files: string[], flags: RunFlags) => {
       process.exitCode = await run(files, flags)
-      // A plugin that hangs may have left sockets or timers behind; they must not keep the process.
+      // A plugin that hangs may leave sockets or timers open; they must not keep the process alive.
       setTimeout(() => process.exit(), 500).unref()
     })
 }
@@ -107,7 +107,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
     handles.map(async (handle, i) => {
       const error = await ends[i]
       if (--running === 0) status?.done()
-      // At once: the others may run for weeks.
+      // Reported immediately: the others may run for weeks.
       return report(handle, error, log)
     }),
   )
@@ -116,41 +116,42 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   return Math.max(...codes, printed, strays.exitCode)
 }
 
-/** `--fresh` of a pipeline that hands over. @throws {EnvironmentError} while it runs elsewhere */
+/** `--fresh` of a pipeline with `repartition`. @throws {EnvironmentError} while another process runs it */
 async function beginAnew(pipeline: Pipeline, log: Logger): Promise<void> {
   const { planLinkedReset } = await import('../operations/reset-linked.ts')
   const plan = await planLinkedReset(pipeline, undefined)
   try {
     if (plan.members.length > 0)
       throw new EnvironmentError(
-        `--fresh: ${pipeline.name} is running; stop these processes first (a killed one is forgotten after session_timeout):\n` +
+        `--fresh: ${pipeline.name} is running; stop these processes first (a killed process is removed after session_timeout):\n` +
           plan.members.map(m => `  ${m.client} ${m.id} on ${m.host}`).join('\n'),
       )
     await plan.apply()
     const state = plan.moves.reduce((n, m) => n + m.state, 0)
-    log.info({ pipeline: pipeline.name, lanes: plan.moves.length, state }, '--fresh: all lanes begin anew; their checkpoints are dropped')
+    log.info({ pipeline: pipeline.name, lanes: plan.moves.length, state }, '--fresh: checkpoints deleted; all lanes start over')
   } finally {
     await plan.close()
   }
 }
 
-/** What is wrong with the command line, although each file is right. */
+/** The mistake in the command line, if each file is valid. */
 function misuse(pipelines: readonly Pipeline[], { from, to, fresh, dryRun }: RunFlags): string | undefined {
   const twice = pipelines.find((p, i) => pipelines.findIndex(other => other.name === p.name) < i)
-  // Checkpoints, transactions and metrics go by the name: each would take them from the other.
-  if (twice) return `${twice.file}: a pipeline named ${twice.name} is there already; in one process each needs a name of its own`
-  if (fresh && (dryRun || from !== undefined || to !== undefined)) return '--fresh drops checkpoints; a back-fill and a dry run use none'
+  // Checkpoints, transactions and metrics are identified by the name: the two would share them.
+  if (twice) return `${twice.file}: another file has the name ${twice.name}, too; pipelines in one process need different names`
+  if (fresh && (dryRun || from !== undefined || to !== undefined))
+    return '--fresh deletes checkpoints, and a backfill or a dry run does not use them: leave out --fresh'
   if (from === undefined && to === undefined) return undefined
-  if (from !== undefined && to !== undefined && from >= to) return '--from is not before --to: nothing lies between them'
+  if (from !== undefined && to !== undefined && from >= to) return '--from must be earlier than --to'
   for (const pipeline of pipelines) {
     const whole = withoutTimes(pipeline)
     if (whole)
-      return `${pipeline.file}: source ${whole.name} has no times to read from: --from and --to are for topics, and for tables with time`
+      return `${pipeline.file}: source ${whole.name} cannot be read by time: --from and --to work with topics, and with tables that have a time column`
   }
   return undefined
 }
 
-/** ms. A terminal and the tool in between (npm, timeout) may both pass on one signal. */
+/** ms. A terminal and a wrapper (npm, timeout) may both forward the same signal. */
 const ECHO = 250
 
 interface Signals {
@@ -159,7 +160,7 @@ interface Signals {
   forget(): void
 }
 
-/** The first signal drains, the second ends at once. Before the pipelines run, the first one ends. */
+/** The first signal drains, the second ends the process immediately. Before the pipelines run, the first one ends. */
 function onSignals(log: Logger): Signals {
   let handles: readonly PipelineHandle[] | undefined
   let first: number | undefined
@@ -170,12 +171,12 @@ function onSignals(log: Logger): Signals {
     }
     if (first !== undefined && performance.now() - first < ECHO) return
     if (first !== undefined) {
-      log.warn({ signal }, 'second signal: ending at once, what is in flight will be read again')
+      log.warn({ signal }, 'second signal: ending immediately; records in flight will be read again')
       process.exit(EXIT.runtime)
     }
     first = performance.now()
-    log.info({ signal }, 'draining; a second signal ends at once')
-    // How it ends, `completed` says.
+    log.info({ signal }, 'draining; a second signal ends the process immediately')
+    // `completed` reports how it ends.
     for (const handle of handles) void handle.stop().catch(() => {})
   }
   // A terminal that closes sends SIGHUP.
@@ -189,13 +190,13 @@ function onSignals(log: Logger): Signals {
   }
 }
 
-/** @returns the exit code as far as printing decides it. */
+/** @returns the exit code of printing. */
 async function printReports(handles: readonly PipelineHandle[], flags: RunFlags, log: Logger): Promise<number> {
   const reports = handles.flatMap(h => h.reports)
   if (reports.length === 0) return EXIT.ok
   const { formatReports, writeJunit } = await import('./run-report.ts')
   const text = formatReports(reports, flags.json === true)
-  // Before the process may end: a pipe takes its time.
+  // Before the process ends: writing to a pipe is asynchronous.
   await new Promise<void>(resolve => process.stdout.write(text, () => resolve()))
   try {
     if (flags.junit !== undefined) writeJunit(flags.junit, reports)
@@ -209,7 +210,7 @@ async function printReports(handles: readonly PipelineHandle[], flags: RunFlags,
 function report(handle: PipelineHandle, error: Error | undefined, log: Logger): number {
   const { pipeline, in: read, out, dead } = handle.status()
   const counts = { pipeline, in: read, out, dead, ...handle.losses }
-  // A verdict is said by the report that follows.
+  // The report below contains the verdict.
   if (error === undefined || error instanceof VerdictError) log.info(counts, 'pipeline ended')
   else log.error({ ...counts, error: error.name }, error.message)
   if (error === undefined) return EXIT.ok

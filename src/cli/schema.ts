@@ -1,4 +1,4 @@
-/** `runner schema [FILE]`: the JSON Schema of a pipeline file, for editors; with a file also its own plugins are in it. */
+/** `runner schema [FILE]`: the JSON Schema of a pipeline file, for editors; with a file, it includes the plugins of that file. */
 import { writeFileSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import type { Command } from 'commander'
@@ -55,7 +55,7 @@ async function schema(file: string | undefined, output: string | undefined): Pro
   return EXIT.ok
 }
 
-/** As the file itself has to name it: relative to its own folder. */
+/** Relative to the folder of the file, as the file must name it. */
 function hintFor(file: string | undefined, output: string): string {
   if (file === undefined) return output
   const path = relative(dirname(file), output).replaceAll('\\', '/')

@@ -1,4 +1,4 @@
-/** `runner smoke`: does the whole way work here, from a topic through a pipeline into another topic? */
+/** `runner smoke`: runs records from a topic through a pipeline into another topic, and checks the result. */
 import type { Command } from 'commander'
 import { runCommand } from './command.ts'
 import { durationOption } from './options.ts'

@@ -1,4 +1,4 @@
-/** `runner sql apply`: brings a database to what `.sql` files say. */
+/** `runner sql apply`: applies `.sql` files to a database. */
 import type { Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import { runCommand } from './command.ts'
@@ -20,7 +20,7 @@ export function register(program: Command): void {
     .description('run new and changed .sql files in the order of their names')
     .argument('<path...>', 'files, or folders with .sql files')
     .option('--dsn <dsn>', 'postgres://user:password@host:5432/database or pglite:; default: PG_DSN_RW, else pglite:')
-    .option('--schema <name>', 'schema of names without one; default: the search_path without the schema of the user, so public')
+    .option('--schema <name>', 'schema of unqualified names; default: the search_path without the schema of the user, so public')
     .option('--wait <duration>', 'how long to wait for the database to respond', parseDurationOption)
     .option('--dry-run', 'print the files that would run; change nothing')
     .option('--json', 'print JSON')

@@ -1,4 +1,4 @@
-/** `runner state ls|show|export|import|rm`: what a pipeline has kept, and moving it. */
+/** `runner state ls|show|export|import|rm`: inspects and moves the state of a pipeline. */
 import { type Command } from 'commander'
 import { runCommand } from './command.ts'
 import { setOption } from './options.ts'
@@ -33,7 +33,7 @@ export function register(program: Command): void {
     run('ls'),
   )
   common('show', 'show the origin of the state and its entries, one JSON line each', 'show pipelines/bars.yaml --lane ticks.BTCUSDT/0')
-    .option('--lane <id>', 'only this lane')
+    .option('--lane <id>', 'show only this lane')
     .option('--owner <name>', 'another version or group, as printed by ls')
     .action(run('show'))
   common('export', 'write positions and state as JSON to standard output', 'export pipelines/bars.yaml > bars.state.json')

@@ -1,5 +1,5 @@
 /**
- * Errors outside of every call of a plugin: thrown in a timer or an event handler, or a rejection of a promise that is not awaited. Node
+ * Errors outside of calls of a plugin: thrown in a timer or an event handler, or a rejection of a promise that is not awaited. Node
  * would print its stack and end the process in the middle of a write. Only the command line handles them: a program that embeds the
  * engine has handlers of its own.
  */
@@ -25,7 +25,7 @@ const ADVICE: Readonly<Record<Event, string>> = {
   unhandledRejection: 'Correct the plugin: await the promise in the call that starts it, or handle its rejection.',
 }
 
-/** A command that writes nothing has nothing to put in order. */
+/** A command that writes nothing needs no cleanup. */
 const end: OnStray = (thrown, event) => {
   const { message, code } = strayError(thrown, event, [])
   process.stderr.write(`${message}\n`)
@@ -45,7 +45,7 @@ interface Suspect {
   readonly step: Step
 }
 
-/** While pipelines run, such an error stops those whose step it is, as any other error of a plugin does; all of them if the step is not known. */
+/** While pipelines run, such an error stops the pipelines with that step, as any other error of a plugin does; all of them if the step is unknown. */
 export class StrayErrors {
   /** Of the errors so far. */
   exitCode: number = EXIT.ok
@@ -53,7 +53,7 @@ export class StrayErrors {
   private readonly log: Logger
   private readonly said = new Set<string>()
   private handles: readonly PipelineHandle[] | undefined
-  /** Came before there were handles. */
+  /** Arrived before the handles existed. */
   private readonly early: StrayError[] = []
 
   constructor(pipelines: readonly Pipeline[], log: Logger) {
@@ -66,7 +66,7 @@ export class StrayErrors {
     onStray = (thrown, event) => this.take(strayError(thrown, event, this.suspects))
   }
 
-  /** The pipelines run, or none does. */
+  /** Either all pipelines run, or none. */
   attach(handles: readonly PipelineHandle[]): void {
     this.handles = handles
     for (const error of this.early.splice(0)) this.handle(error)
@@ -74,7 +74,7 @@ export class StrayErrors {
 
   private take(error: StrayError): void {
     this.exitCode = error.code
-    // The pipelines may have ended; the process has not.
+    // The pipelines may have ended before the process.
     process.exitCode = Math.max(Number(process.exitCode ?? 0), error.code)
     // An interval throws the same again and again until it is closed.
     if (this.said.has(error.message) || this.said.size > 100) return
@@ -84,21 +84,21 @@ export class StrayErrors {
   }
 
   private handle(error: StrayError): void {
-    // The lane has ended the run with it, or logged it when it had ended itself: an abort would report it again.
+    // The lane has already ended the run with it, or logged it after its own end: an abort would report it again.
     if (error.reported) return
     const affected = this.handles!.filter(({ name }) => error.pipelines?.includes(name) ?? true)
     const running = affected.filter(handle => ['running', 'stopping'].includes(handle.status().state))
     for (const handle of running) handle.abort(error)
-    // Else the end of the pipeline says it.
+    // Otherwise the end of the pipeline reports it.
     if (running.length === 0) this.log.error({ error: error.name }, error.message)
   }
 }
 
 class StrayError extends Error {
   readonly code = EXIT.runtime
-  /** Whose step it is; undefined: not known. */
+  /** Pipelines with the step; undefined: unknown. */
   readonly pipelines: readonly string[] | undefined
-  /** The runtime has said it already. */
+  /** The runtime has already reported it. */
   readonly reported: boolean
 
   constructor(name: string, message: string, cause: unknown, pipelines?: readonly string[], reported = false) {
@@ -122,7 +122,7 @@ function strayError(thrown: unknown, event: Event, suspects: readonly Suspect[])
   const found = culprits(error, suspects)
   if (found.length > 0) return new StrayError('PluginError', `${list(found)}: ${what}\n  ${ADVICE[event]}`, error, pipelinesOf(found))
   if (suspects.length > 0) {
-    const where = `The step is not known, since the stack names no file of a plugin. Plugins run in ${list(suspects)}.`
+    const where = `The step is unknown, since the stack contains no file of a plugin. Plugins run in ${list(suspects)}.`
     return new StrayError('PluginError', `${what}\n  ${where}\n  ${ADVICE[event]}`, error)
   }
   if (pluginsLoaded() && place !== undefined) return new StrayError('PluginError', `${what}\n  ${ADVICE[event]}`, error)
@@ -136,7 +136,7 @@ const pipelinesOf = (suspects: readonly Suspect[]): readonly string[] | undefine
 const list = (suspects: readonly Suspect[]): string =>
   suspects.map(({ step }) => `step '${step.name}' (${step.at.file}:${step.at.line})`).join(' or ')
 
-/** The steps whose plugin's file is innermost in the stack; else those whose folder, or package, a file of the stack lies in. */
+/** The steps whose plugin file is innermost in the stack; otherwise those whose folder or package contains a file of the stack. */
 function culprits(error: Error, suspects: readonly Suspect[]): readonly Suspect[] {
   const modules = suspects.map(suspect => ({ suspect, module: moduleOf(suspect.step.plugin) ?? '' }))
   const frames = sites(error)
@@ -152,7 +152,7 @@ function culprits(error: Error, suspects: readonly Suspect[]): readonly Suspect[
 
 const isPackage = (path: string): boolean => path.includes(`${sep}node_modules${sep}`)
 
-/** What belongs to a plugin: its package, or all in its folder and below that is in no package. */
+/** The files of a plugin: its package, or its folder and subfolders outside of packages. */
 function folderOf(module: string): string {
   const [inPackage] = /^.*[\\/]node_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+/.exec(module) ?? []
   return `${inPackage ?? dirname(module)}${sep}`

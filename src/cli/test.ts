@@ -22,10 +22,10 @@ export function register(program: Command): void {
     .command('test')
     .description('run pipeline tests (*.test.yaml) on a virtual clock')
     .addArgument(new Argument('[path...]', 'test files, pipeline files with tests beside them, or directories').default(['.'], '.'))
-    .option('--filter <text>', 'only tests whose name contains this')
+    .option('--filter <text>', 'run only tests whose name contains this')
     .option(
       '--repeat <n>',
-      'run each test this many times with different batch boundaries; all runs must give the same result',
+      'run each test this many times with different batch boundaries; all runs must have the same result',
       parseCount,
       1,
     )

@@ -1,4 +1,4 @@
-/** `runner topics list|cat|create|plan|apply`: the topics of a log, by hand or from catalogues. */
+/** `runner topics list|cat|create|plan|apply`: the topics of a log, one by one or from catalogs. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { parseDuration, parseTimestamp } from '../kit/text/units.ts'
 import type { CatStart } from '../operations/cat.ts'
@@ -40,12 +40,12 @@ export function register(program: Command): void {
     .argument('<topic>', 'name of the topic')
     .option(
       '--from <where>',
-      'earliest; -5: the newest five of each partition; 120: an offset; 2h: that long ago; or a time, 2026-01-31T12:00:00Z',
+      'earliest; -5: the newest five of each partition; 120: an offset; 2h: an age; or a time, 2026-01-31T12:00:00Z',
       start,
       'earliest',
     )
-    .option('--limit <n>', 'maximum number to print', whole, 20)
-    .option('--partition <n>', 'only this partition', partition)
+    .option('--limit <n>', 'maximum number of records to print', whole, 20)
+    .option('--partition <n>', 'print only this partition', partition)
     .option(...BROKERS)
     .option('--json', 'print one JSON object per line; bytes that are not UTF-8 as base64')
     .addHelpText(
@@ -55,7 +55,7 @@ export function register(program: Command): void {
     .action((topic: string, flags: CatFlags) => runCommand(async () => (await import('./topics/cat.ts')).catTopic(topic, flags)))
   topics
     .command('create')
-    .description('create one topic; one that exists already is an error')
+    .description('create one topic; fails if it exists')
     .argument('<name>', 'name of the topic')
     .option('--partitions <n>', 'number of partitions', whole, 1)
     .option('--replication <n>', 'replicas of each partition; default: the default of the brokers', whole)
@@ -69,7 +69,7 @@ export function register(program: Command): void {
     .command('plan')
     .description('show the changes that apply would make')
     .argument('<file...>', 'catalogs, pipeline files (for their internal topics), folders or globs')
-    .option('--prune', 'include deletions: topics and ACLs that are in none of the catalogs')
+    .option('--prune', 'include deletions: topics and ACLs that are not in any of the catalogs')
     .option(...BROKERS)
     .option('--json', 'print JSON')
     .addHelpText('after', `${CONNECTION}\nExample:\n  $ runner topics plan topics/exchange.yaml`)
@@ -78,13 +78,13 @@ export function register(program: Command): void {
     .command('apply')
     .description('create and change topics and ACLs to match the catalogs')
     .argument('<file...>', 'catalogs, pipeline files (for their internal topics), folders or globs')
-    .option('--prune', 'delete topics and ACLs that are in none of the catalogs; requires --yes')
+    .option('--prune', 'delete topics and ACLs that are not in any of the catalogs; requires --yes')
     .option('--yes', 'confirm the deletion')
     .option(...BROKERS)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      `\nA smaller number of partitions or another replication is rejected, and nothing is changed.\n${CONNECTION}${CODES}\nExample:\n  $ runner topics apply topics/wallex.yaml`,
+      `\nIf a catalog has fewer partitions or another replication than the topic, nothing is changed and the exit code is 4.\n${CONNECTION}${CODES}\nExample:\n  $ runner topics apply topics/wallex.yaml`,
     )
     .action((files: string[], flags: PlanFlags) => runCommand(async () => (await import('./topics/apply.ts')).applyTopics(files, flags)))
   for (const command of topics.commands) command.exitOverride().showSuggestionAfterError()
@@ -107,12 +107,12 @@ function start(text: string): CatStart {
   const ago = parseDuration(text)
   const time = ago === undefined ? parseTimestamp(text) : Date.now() - ago
   if (time === undefined)
-    throw new InvalidArgumentError('write earliest, -5, an offset, how long ago (2h), or a time as 2026-01-31T12:00:00Z.')
+    throw new InvalidArgumentError('write earliest, -5, an offset, an age (2h), or a time such as 2026-01-31T12:00:00Z.')
   return { time }
 }
 
 function retention(text: string): number {
-  if (!/^(-1|\d{1,15})$/.test(text)) throw new InvalidArgumentError('write milliseconds, or -1 for ever.')
+  if (!/^(-1|\d{1,15})$/.test(text)) throw new InvalidArgumentError('write milliseconds, or -1 for unlimited.')
   return Number(text)
 }
 

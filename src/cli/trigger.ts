@@ -1,4 +1,4 @@
-/** `runner trigger PIPELINE`: hands a message to the trigger source of a pipeline on this machine. */
+/** `runner trigger PIPELINE`: sends a message to the trigger source of a pipeline on this machine. */
 import type { Command } from 'commander'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { TriggerQueue } from '../connectors/trigger/queue.ts'
@@ -56,10 +56,10 @@ type Choice = { readonly name: string; readonly problem?: undefined } | { readon
 
 function chosen({ name, sources }: Pipeline, wanted: string | undefined): Choice {
   const names = sources.filter(s => s.type === 'trigger').map(s => s.name)
-  if (names.length === 0) return { problem: `${name} has no trigger source; it needs '- trigger: {}' under sources` }
+  if (names.length === 0) return { problem: `${name} has no trigger source: add '- trigger: {}' under sources` }
   if (wanted !== undefined && !names.includes(wanted))
-    return { problem: `${name} has no trigger source '${wanted}', but ${names.join(', ')}` }
-  if (wanted === undefined && names.length > 1) return { problem: `which one? --source ${names.join(' or --source ')}` }
+    return { problem: `${name} has no trigger source '${wanted}'; it has ${names.join(', ')}` }
+  if (wanted === undefined && names.length > 1) return { problem: `several trigger sources: write --source ${names.join(' or --source ')}` }
   return { name: wanted ?? names[0] }
 }
 
@@ -72,7 +72,9 @@ async function send(queue: TriggerQueue, to: string, { data, key, wait }: Trigge
       process.stdout.write(`trigger ${id} is done\n`)
       return EXIT.ok
     }
-    process.stderr.write(`trigger ${id} still waits: is the pipeline running, with the same RUNNER_STATE_DIR? It stays until then.\n`)
+    process.stderr.write(
+      `trigger ${id} is still queued: check that the pipeline is running with the same RUNNER_STATE_DIR. The message stays queued.\n`,
+    )
     return EXIT.verdict
   } finally {
     queue.close()

@@ -27,7 +27,7 @@ export function register(program: Command): void {
     .option('--format <format>', 'text, json, sarif or github', checkFormat, 'text')
     .addOption(setOption('override a value, e.g. sinks[0].kafka.topic=bars.test'))
     .option('--strict', 'treat warnings as errors')
-    .option('--no-plugins', 'for files that are not trusted: load no plugins, read no ${file:}')
+    .option('--no-plugins', 'for untrusted files: load no plugins, read no ${file:}')
     .option('-q, --quiet', 'text: print only files with problems')
     .addHelpText(
       'after',
@@ -43,7 +43,7 @@ export interface ValidateFlags {
   readonly set?: readonly string[]
   readonly strict?: boolean
   readonly quiet?: boolean
-  /** False: neither code nor other files that the file names. */
+  /** False: loads neither code nor other files that the file names. */
   readonly plugins?: boolean
 }
 
@@ -55,7 +55,7 @@ function checkFormat(value: string): Format {
 /** @returns the exit code. */
 export async function validate(paths: readonly string[], flags: ValidateFlags): Promise<number> {
   const files = await findFiles(paths)
-  // One after the other: each is quick, and memory stays that of one file.
+  // Sequential: each file is quick, and memory use is that of one file.
   const results: FileResult[] = []
   const pipelines: Pipeline[] = []
   for (const file of files) results.push(await validateFile(file, flags, pipeline => pipelines.push(pipeline)))
@@ -91,7 +91,7 @@ async function load(file: string, options: LoadOptions, found: (pipeline: Pipeli
   return loaded
 }
 
-/** Topic catalogues are checked, too. What cannot be read is left to the loader, which says why. */
+/** Topic catalogs are checked, too. For unreadable files, the loader reports the reason. */
 async function isCatalogue(file: string): Promise<boolean> {
   const isFile = await stat(file).then(
     s => s.isFile(),
@@ -101,7 +101,7 @@ async function isCatalogue(file: string): Promise<boolean> {
   return /^topics[ \t]*:/m.test(text) && !/^(name|sources|sinks)[ \t]*:/m.test(text)
 }
 
-/** A machine looks places up in the file: what is wrong with a `--set` stands at its beginning, and says so. */
+/** Programs look up places in the file: a problem of a `--set` is placed at the beginning of the file, and its message names the `--set`. */
 function inFile(result: FileResult): FileResult {
   const problems = result.problems.map(p =>
     p.file !== '--set' ? p : { ...p, file: result.file, line: 1, column: 1, endLine: 1, endColumn: 2, message: `${p.file}: ${p.message}` },

@@ -1219,7 +1219,7 @@ export interface WebsocketSourceConfigMatch4 {
  */
 export interface BarsConfig {
   /**
-   * Length of a bar: from 1s to 1d and a divisor of 24h, so that bars start at full minutes, hours and days; or `1w`, `1mo`, `3mo`, `1y` by the calendar. Days are in UTC unless `zone` is set. In ms; of the calendar: its text.
+   * Length of a bar: from 1s to 1d and a divisor of 24h, so that bars start at full minutes, hours and days; or `1w`, `1mo`, `3mo`, `1y` by the calendar. Days are in UTC unless `zone` is set. In ms; a calendar duration is text.
    */
   interval: number | string
   /**
@@ -1956,7 +1956,7 @@ export interface ValidateConfig {
  */
 export interface WindowConfig {
   /**
-   * Length of a window. Windows are aligned to UTC unless `zone` is set: windows of 1h start at full hours, of 1d at midnight, of 7d on `week_start`. `1w`, `1mo`, `3mo` and `1y` follow the calendar. In ms; of the calendar: its text.
+   * Length of a window. Windows are aligned to UTC unless `zone` is set: windows of 1h start at full hours, of 1d at midnight, of 7d on `week_start`. `1w`, `1mo`, `3mo` and `1y` follow the calendar. In ms; a calendar duration is text.
    */
   size?: number | string
   /**

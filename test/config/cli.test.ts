@@ -87,7 +87,7 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
     const { code, out } = await runner(['validate', 'same'])
     expect(code).toBe(0)
     expect(out).toMatch(
-      /^same\/b\.yaml:1:1 warning CONFIG_NAME_TWICE same\/a\.yaml has the name good and version 1, too: [^]*give one of them another name/,
+      /^same\/b\.yaml:1:1 warning CONFIG_NAME_TWICE same\/a\.yaml has the same name good and version 1: [^]*rename one of them/,
     )
     expect(out).toMatch(/same\/a\.yaml: ok\nsame\/b\.yaml: ok, 1 warning\nsame\/c\.yaml: ok\n$/)
     expect((await runner(['validate', '--strict', 'same'])).code).toBe(2)

@@ -250,7 +250,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
         const second = await orders.dlq('replay', orders.file, '--to', 'step')
         expect(second.code).toBe(0)
         await first.exit(1)
-        expect(first.stderr).toMatch(/another replay .* has taken over/)
+        expect(first.stderr).toMatch(/fenced: another replay .* has started/)
         await orders.verify()
         expect((await orders.dlq('ls', orders.file)).out).toMatchObject({ open: 0, done: 200 })
       }),

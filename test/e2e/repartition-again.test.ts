@@ -123,7 +123,7 @@ test.each(['embedded', 'kafka'] as const)('%s: --fresh and offsets reset hand ev
     ])
     for (const lane of [`${w.input}/0`, `__runner.${w.output}.1.repartition/3`]) expect(shown.stdout).toContain(lane)
     const part = await runRunner(...w.runner(['offsets', 'reset', '--to-time', time, '--partition', '1']))
-    expect([part.code, part.stderr]).toEqual([2, expect.stringContaining('move together')])
+    expect([part.code, part.stderr]).toEqual([2, expect.stringContaining('can only be reset together')])
     const done = await runRunner(...w.runner(['offsets', 'reset', '--to-time', time, '--yes']))
     expect([done.code, done.stderr, done.stdout]).toEqual([0, '', expect.stringContaining('done;')])
     await rounds(startRunner(...w.runner(['run'])), 670)

@@ -25,9 +25,9 @@ test('two of one name are refused, and so are bounds that hold nothing or that a
     expect(code, stderr).toBe(2)
     return stderr
   }
-  expect(await refused('a.yaml', 'b.yaml')).toContain('b.yaml: a pipeline named same is there already')
-  expect(await refused('a.yaml', '--from', '2026-01-02', '--to', '2026-01-01')).toContain('--from is not before --to')
-  expect(await refused('a.yaml', 'c.yaml', '--from', '2026-01-02')).toContain('c.yaml: source schedule has no times to read from')
+  expect(await refused('a.yaml', 'b.yaml')).toContain('b.yaml: another file has the name same, too')
+  expect(await refused('a.yaml', '--from', '2026-01-02', '--to', '2026-01-01')).toContain('--from must be earlier than --to')
+  expect(await refused('a.yaml', 'c.yaml', '--from', '2026-01-02')).toContain('c.yaml: source schedule cannot be read by time')
 })
 
 test('the tests that a glob of the shell brings along are left out', async () => {

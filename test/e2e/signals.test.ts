@@ -139,7 +139,7 @@ shutdown_timeout: ${shutdownTimeout}
     await backend.close()
   })
 
-  test('a second signal ends at once', async () => {
+  test('a second signal ends the process immediately', async () => {
     const { backend, topic, runner } = await setup('10m')
     runner.kill('SIGTERM')
     await runner.line('draining')

@@ -68,7 +68,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     expect(await values('--limit', '100')).toHaveLength(50)
     expect(await values('--from', '1h')).toEqual([])
     const limited = await cat(topic, '--limit', '3')
-    expect(limited.stderr).toBe('only the first 3 records are shown (--limit)\n')
+    expect(limited.stderr).toBe('only the first 3 records are shown; for more, set --limit\n')
     for (const wrong of ['0', '1000000'])
       expect(await cat(topic, '--limit', wrong)).toMatchObject({ code: 2, stderr: expect.stringContaining('from 1 to 999999') })
     expect((await cat(topic, '--from', 'soon')).code).toBe(2)
@@ -98,6 +98,6 @@ test('nothing that a terminal obeys is printed', () => {
 test('bytes that are no text: as many as fit, and what gives the rest', () => {
   const line = '00000000  00 61 ff                                         .a.'
   expect(hexDump(Buffer.from([0, 0x61, 0xff]), '--raw')).toEqual([line])
-  expect(hexDump(Buffer.alloc(20), '--json has them all', 16)[1]).toBe('… 4 more bytes (--json has them all)')
+  expect(hexDump(Buffer.alloc(20), '--json prints all', 16)[1]).toBe('… 4 more bytes (--json prints all)')
   expect(hexDump(Buffer.alloc(4100), '--raw gives them all').slice(-1)).toEqual(['… 4 more bytes (--raw gives them all)'])
 })

@@ -12,7 +12,7 @@ interface StepReport {
   readonly step: string
   readonly role: CheckContext['role']
   readonly type: string
-  /** False: the plugin has nothing to ask. */
+  /** False: the plugin has no check. */
   readonly checked: boolean
   readonly findings: readonly CheckResult[]
 }
@@ -48,7 +48,7 @@ async function checkPipeline(pipeline: Pipeline, timeout: number): Promise<Pipel
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
-/** Steps whose transactions hold the checkpoints: as `checkpointLocation` decides it for a run. */
+/** Steps whose transactions contain the checkpoints: as `checkpointLocation` decides for a run. */
 function holdersOf({ sources, sinks, transforms, delivery }: Pipeline): Set<Step<Plugin>> {
   const stateful = transforms.some(t => t.plugin.stateful)
   return new Set(
@@ -85,13 +85,13 @@ async function checkStep(
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<CheckResult[]>(resolve => {
     timer = setTimeout(() => {
-      controller.abort(new Error('the time for the check is up'))
+      controller.abort(new Error('the check timed out'))
       resolve([
         {
           what: step.type,
           ok: false,
           detail: `no answer within ${timeout} ms`,
-          fix: 'is a firewall in between? --timeout gives more time',
+          fix: 'check for a firewall in between, or raise --timeout',
         },
       ])
     }, timeout)
@@ -122,7 +122,7 @@ function toText({ pipeline, file, ok, steps }: PipelineReport): string {
   }
   const failed = steps.reduce((n, s) => n + s.findings.filter(f => !f.ok).length, 0)
   const warnings = steps.reduce((n, s) => n + s.findings.filter(f => outcomeOf(f) === 'warning').length, 0)
-  const well = warnings === 0 ? '  all is well' : `  nothing failed, ${warnings} warning${warnings === 1 ? '' : 's'}`
+  const well = warnings === 0 ? '  all checks passed' : `  no failures, ${warnings} warning${warnings === 1 ? '' : 's'}`
   lines.push(ok ? well : `  ${failed} of ${steps.reduce((n, s) => n + s.findings.length, 0)} findings failed`)
   return `${lines.join('\n')}\n`
 }

@@ -16,7 +16,7 @@ import { DoneBy, guarded, loadWithDlq, openDeadLetters, selectionOf } from './op
 interface Row {
   readonly letter: DeadLetter
   readonly done: boolean
-  /** Epoch ms to sort by: of the failure, but never before that of the dead letter in front of it. */
+  /** Epoch ms to sort by: the time of the failure, but never earlier than that of the previous dead letter. */
   readonly order: number
 }
 
@@ -45,7 +45,7 @@ export function ls(file: string | undefined, flags: SelectFlags & { max: number;
             if (isDone && !flags.all) continue
             const what = letter.failure ? `${letter.failure.step}\0${letter.failure.errorType}` : '\0not a dead letter'
             counts.by.set(what, (counts.by.get(what) ?? 0) + 1)
-            // Only the oldest ones are kept, however many there are.
+            // Only the oldest dead letters are kept in memory.
             if (lanes.length > 1 || rows.length < flags.max) rows.push({ letter, done: isDone, order })
             if (rows.length > flags.max + 1000) trim(rows, flags.max)
           }
@@ -144,7 +144,7 @@ function summary(
     ...by,
     ...(unknown.length > 0
       ? [
-          `what is done is not known of ${unknown.map(name => cut(name, 40)).join(', ')}: runner dlq ls with the file, which says where replays are noted`,
+          `cannot determine which dead letters of ${unknown.map(name => cut(name, 40)).join(', ')} are done: run runner dlq ls with the pipeline file`,
         ]
       : []),
     ...(more > 0 && rows.length > 0 ? [`${grouped(more)} more (--max)`] : []),

@@ -1,4 +1,4 @@
-/** From the command line to an open dlq. */
+/** Opens the dlq that the command line names. */
 import { EXIT, exitCodeOf } from '../../kit/exit-codes.ts'
 import { EnvironmentError, type DeadLetterReader, type Logger } from '../../contract/plugin.ts'
 import { markLane, openMarkStore, type MarkStore, quietContext, type WithDlq } from '../../dead-letters/mark-store.ts'
@@ -11,7 +11,7 @@ import type { SelectFlags } from '../dlq.ts'
 import { reportProblems } from '../load.ts'
 import { errorText } from '../output.ts'
 
-/** What is wrong with the command line or the file: exit code 2. */
+/** A mistake in the command line or the file: exit code 2. */
 export class UsageError extends Error {}
 
 /** Runs a command; errors become a line on stderr and an exit code. */
@@ -25,15 +25,15 @@ export async function guarded(run: () => Promise<number>): Promise<number> {
 }
 
 /**
- * The pipeline of a file, or one that is nothing but this topic's dlq.
- * @param look the dlq is only read and marked: its switch and those of the sources do not count
+ * The pipeline of a file, or a pipeline with only this topic as its dlq.
+ * @param look the dlq is only read and marked: `enabled` of the dlq and of the sources is ignored
  */
 export async function loadWithDlq(
   file: string | undefined,
   { topic, set }: Pick<SelectFlags, 'topic' | 'set'>,
   look = true,
 ): Promise<WithDlq> {
-  if ((file === undefined) === (topic === undefined)) throw new UsageError('give a pipeline file, or --topic')
+  if ((file === undefined) === (topic === undefined)) throw new UsageError('write a pipeline file or --topic, not both')
   const name = JSON.stringify(topic)
   const bare = `name: dlq\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\ndlq: { kafka: { topic: ${name} } }`
   const options = { env: process.env, set, forDlq: look }
@@ -48,7 +48,7 @@ export async function loadWithDlq(
       `the dlq of ${file} is switched off (dlq.enabled): a record that fails again would be lost. Switch it on, or add --set dlq.enabled=true`,
     )
   if (!dlq) throw new UsageError(`${file} has no dlq`)
-  if (!dlq.plugin.readDeadLetters) throw new UsageError(`the dlq of ${file} is ${dlq.type}: what was written there cannot be read back`)
+  if (!dlq.plugin.readDeadLetters) throw new UsageError(`the dlq of ${file} is ${dlq.type}: dead letters cannot be read back from it`)
   return { ...pipeline, dlq }
 }
 
@@ -63,12 +63,13 @@ export async function openDeadLetters({ dlq }: WithDlq, log: Logger): Promise<De
 
 export function selectionOf(flags: SelectFlags, pipeline: string | undefined, ids: readonly string[] = []): Selection {
   const wrong = ids.find(id => !/^\d+\/\d+$/.test(id))
-  if (wrong !== undefined) throw new UsageError(`${wrong} is no dead letter's id; ls prints them: partition/offset, like 0/17`)
+  if (wrong !== undefined)
+    throw new UsageError(`${wrong} is not the id of a dead letter: write partition/offset as printed by ls, such as 0/17`)
   const { step, errorType, key, contains, since, until } = flags
   return { ids, step, errorType, key, contains, since, until, pipeline: flags.pipeline ?? pipeline }
 }
 
-/** What is done, of any pipeline whose dead letters are in the dlq, without disturbing a replay that runs. */
+/** The dead letters that are done, of every pipeline in the dlq. Does not disturb a running replay. */
 export class DoneBy {
   private readonly pipeline: WithDlq
   private readonly own: boolean
@@ -78,7 +79,7 @@ export class DoneBy {
   private readonly names = new Set<string>()
   private readonly known = new Set<string>()
 
-  /** `own`: the pipeline is that of a file, which marks all that it replays under its own name. */
+  /** `own`: the pipeline of a file, which marks everything that it replays under its own name. */
   constructor(pipeline: WithDlq, own: boolean, log: Logger) {
     this.own = own
     this.pipeline = pipeline
@@ -90,7 +91,7 @@ export class DoneBy {
     return name !== undefined && (await this.of(name, lane)).has(letter.offset)
   }
 
-  /** Pipelines whose marks are not where they were looked for: nothing was replayed, or it was noted elsewhere. */
+  /** Pipelines without marks in the places searched: nothing was replayed, or the marks are elsewhere. */
   get unknown(): string[] {
     return [...this.names].filter(name => !this.known.has(name))
   }
@@ -112,7 +113,7 @@ export class DoneBy {
     if (!place) this.markStores.set(name, (place = openMarkStore({ ...this.pipeline, name }, quietContext(this.log))))
     const { store } = place
     const checkpoint = await store.peek?.(markLane(lane.id, this.pipeline.dlq.name))
-    // A file decides where its marks are: where it has none there, nothing is done.
+    // A file decides where its marks are: without marks there, nothing is done.
     if (checkpoint || (this.own && store.peek)) this.known.add(name)
     const marks = readMarks(checkpoint)
     marks.fit(lane.to)

@@ -16,16 +16,15 @@ const logLook = (): { pretty: boolean; color: boolean; utc: boolean } => ({
   utc: utc(),
 })
 
-const OVERTAKEN = 'another replay or discard of this dlq has taken over. What this one has done is done; the rest is the other one’s'
+const OVERTAKEN =
+  'fenced: another replay or discard of this dlq has started. The work of this command so far is kept; the other command does the rest'
 
 export function replayCommand(file: string, ids: readonly string[], flags: ReplayFlags): Promise<number> {
   return guarded(async () => {
     const pipeline = await loadWithDlq(file, flags, false)
     const selection = selectionOf(flags, pipeline.name, ids)
     if (flags.to === 'source' && !pipeline.sources.some(s => s.plugin.writeBack))
-      throw new UsageError(
-        `nothing can be written back to the sources of ${file} (${pipeline.sources.map(s => s.type).join(', ')}): --to step`,
-      )
+      throw new UsageError(`the sources of ${file} cannot be written to (${pipeline.sources.map(s => s.type).join(', ')}): write --to step`)
     if (flags.to === 'step' && pipeline.sinks.length === 0)
       throw new UsageError(`every sink of ${file} is switched off: the records would be marked as replayed and written nowhere`)
     const log = await createLogger({ level: flags.logLevel ?? (verbose() ? 'debug' : 'warn'), ...logLook() })
@@ -69,7 +68,7 @@ export function discardCommand(
   return guarded(async () => {
     const pipeline = await loadWithDlq(file, flags)
     const selection = selectionOf(flags, pipeline.name, ids)
-    if (!isNarrow(selection) && !flags.all) throw new UsageError('say which: ids, a filter, or --all')
+    if (!isNarrow(selection) && !flags.all) throw new UsageError('specify what to discard: ids, a filter, or --all')
     const log = await createLogger({ level: 'warn', ...logLook() })
     const box = await openDeadLetters(pipeline, log)
     try {
@@ -88,7 +87,7 @@ export function discardCommand(
 
 function missing(ids: readonly string[], met: number): boolean {
   const count = new Set(ids).size - met
-  if (count > 0) process.stderr.write(`${count} of the ids are not in the dlq, are done, or are left out by a filter\n`)
+  if (count > 0) process.stderr.write(`${count} of the ids are not in the dlq, are done, or do not match the filters\n`)
   return count > 0
 }
 
@@ -102,6 +101,6 @@ const asJson = ({ replayed, failed, left }: ReplayResult, lines: readonly string
 function asText({ replayed, failed, left }: ReplayResult, { dryRun }: ReplayFlags): string {
   const stay = [...left].map(([reason, count]) => `  ${grouped(count)} left: ${reason}\n`).join('')
   const again =
-    failed > 0 ? (dryRun ? `, ${failed} of them would fail again` : `, ${failed} of them failed again and are in the dlq anew`) : ''
+    failed > 0 ? (dryRun ? `, ${failed} of them would fail again` : `, ${failed} of them failed again and are in the dlq again`) : ''
   return `${dryRun ? 'would replay' : 'replayed'} ${grouped(replayed)}${again}\n${stay}`
 }

@@ -14,7 +14,7 @@ import { DoneBy, guarded, loadWithDlq, openDeadLetters, selectionOf, UsageError 
 export function show(args: readonly string[], flags: SelectFlags & { raw?: boolean }): Promise<number> {
   return guarded(async () => {
     const [file, id] = args.length > 1 ? args : [undefined, args[0]]
-    if (args.length > 2) throw new UsageError('give one file and one id')
+    if (args.length > 2) throw new UsageError('write one pipeline file and one id')
     selectionOf(flags, undefined, [id])
     const pipeline = await loadWithDlq(file, flags)
     const box = await openDeadLetters(pipeline, silentLogger)
@@ -25,7 +25,7 @@ export function show(args: readonly string[], flags: SelectFlags & { raw?: boole
       const { messages } = lane && offset >= lane.from ? await box.read(lane, offset) : { messages: [] }
       const record = messages.find(m => m.offset === offset)
       if (!lane || !record) {
-        process.stderr.write(`there is no ${id} in ${box.what}\n`)
+        process.stderr.write(`no dead letter ${id} in ${box.what}\n`)
         return EXIT.verdict
       }
       const letter = readDeadLetter(record, partition)

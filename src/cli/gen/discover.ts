@@ -1,4 +1,4 @@
-/** Finds the built-in plugins on disk: a schema file with the plugin's module beside it, which says the schema, shared keys included. */
+/** Finds the built-in plugins on disk: a schema file next to the module of the plugin, which exports the schema including shared keys. */
 import { existsSync, globSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -14,7 +14,7 @@ export interface FoundPlugin extends DescribedPlugin {
 
 const ORDER: readonly Kind[] = ['source', 'transform', 'sink']
 
-/** @param root the project's folder. Sorted by kind, then name. */
+/** @param root folder of the project. Sorted by kind, then name. */
 export async function discover(root: string): Promise<FoundPlugin[]> {
   const src = join(root, 'src')
   const found: FoundPlugin[] = []

@@ -4,13 +4,13 @@ import { EXAMPLES } from './error-examples.ts'
 
 const ENDS: Record<ErrorDoc['ends'], (type: string) => string> = {
   record: type => `The record goes to the dead-letter queue with \`error_type: ${type}\`.`,
-  lane: () => 'The lane is given up.',
+  lane: () => 'The instance releases the lane.',
   pipeline: () => 'The pipeline stops.',
   command: () => 'The command ends.',
-  nothing: () => 'The pipeline goes on.',
+  nothing: () => 'The pipeline continues.',
 }
 
-/** A wrong and a right example; '' for codes that no input of a user causes. */
+/** A wrong and a right example; '' for codes that user input cannot cause. */
 function examples(code: string): string {
   const example = EXAMPLES[code]
   if (example === undefined) return ''
@@ -25,7 +25,7 @@ function examples(code: string): string {
   ].join('')
 }
 
-/** `docs/errors.md`: every code, from the tables the code itself uses. */
+/** `docs/errors.md`: all codes, from the tables that the code uses. */
 export function errorsPage(): string {
   const problems = Object.entries(CODES).map(([code, { title, help }]) => `### ${code}\n\n**${title}.** ${help}\n${examples(code)}`)
   const errors = Object.entries(ERRORS).map(
@@ -48,13 +48,13 @@ ${examples(code)}`,
 # Errors
 
 - [Problems in a file](#problems-in-a-file): \`CONFIG_…\`, printed by \`runner validate\` and by every command that loads a file.
-- [Errors of a run](#errors-of-a-run): \`PIPE_…\`, the \`code\` of what a plugin or the runtime throws.
+- [Errors of a run](#errors-of-a-run): \`PIPE_…\`, the \`code\` of errors that a plugin or the runtime throws.
 - [Error types](#error-types): \`error_type\` of a dead letter.
 
 ## Problems in a file
 
-Each problem has a code, the place (line and column of the key or value), what is wrong, what is allowed, and often what was probably meant.
-Exit code 2; 3 when a file cannot be read. Warnings do not change the exit code, unless with \`validate --strict\`.
+Each problem has a code, the place (line and column of the key or value), what is wrong, what is allowed, and often a suggestion.
+Exit code 2; 3 when a file cannot be read. Warnings change the exit code only with \`validate --strict\`.
 
 ${problems.join('\n')}
 ## Errors of a run
@@ -64,10 +64,10 @@ A plugin throws the classes that \`pipeline-runner\` exports. Only *retryable* e
 ${errors.join('\n')}
 ## Error types
 
-The header \`error_type\` of a dead letter, the label of \`kafka_dlq_published_total\`, what \`runner dlq --error-type\` takes, and \`code\` of a row that an \`http\` source refuses.
+The header \`error_type\` of a dead letter, the label of \`kafka_dlq_published_total\`, what \`runner dlq --error-type\` takes, and \`code\` of a row that an \`http\` source rejects.
 
 | error_type | meaning | code |
 |---|---|---|
-${types.join('')}| a class name, such as \`TypeError\` | A plugin threw something that is none of the above: a bug in that plugin. The message names the step. | |
+${types.join('')}| a class name, such as \`TypeError\` | A plugin threw an error of another class: a bug in that plugin. The message names the step. | |
 `
 }

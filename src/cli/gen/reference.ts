@@ -9,7 +9,7 @@ export function referencePages(frame: Schema, catalogue: Schema, plugins: readon
   const pages = new Map<string, string>()
   for (const p of plugins) pages.set(`${p.kind}-${p.type}.md`, pluginPage(p))
   pages.set('pipeline.md', pipelinePage(frame))
-  pages.set('topics.md', `${NOTE}\n# The topic catalogue\n\n${catalogue.description ?? ''}\n\n${keyTable(catalogue, catalogue)}`)
+  pages.set('topics.md', `${NOTE}\n# The topic catalog\n\n${catalogue.description ?? ''}\n\n${keyTable(catalogue, catalogue)}`)
   pages.set('README.md', indexPage(plugins))
   return pages
 }
@@ -20,7 +20,7 @@ function indexPage(plugins: readonly DescribedPlugin[]): string {
       .filter(p => p.kind === kind)
       .map(p => `- [${p.type}](${p.kind}-${p.type}.md): ${firstSentence(p.schema.description ?? '')}`)
       .join('\n')}\n`
-  return `${NOTE}\n# Reference\n\n- [The pipeline file](pipeline.md): every key outside the plugins\n- [The topic catalogue](topics.md): what \`runner topics apply\` brings about\n- [Errors](../errors.md)\n\n${[section('source', 'Sources'), section('transform', 'Transforms'), section('sink', 'Sinks')].join('\n')}`
+  return `${NOTE}\n# Reference\n\n- [The pipeline file](pipeline.md): every key outside the plugins\n- [The topic catalog](topics.md): the topics and ACLs that \`runner topics apply\` creates\n- [Errors](../errors.md)\n\n${[section('source', 'Sources'), section('transform', 'Transforms'), section('sink', 'Sinks')].join('\n')}`
 }
 
 function pipelinePage(frame: Schema): string {
@@ -34,7 +34,7 @@ function pipelinePage(frame: Schema): string {
 }
 
 function pluginPage({ kind, type, schema }: DescribedPlugin): string {
-  const short = schema.shorthand ? `\nA step that needs nothing else can be written shortly: \`- ${type}: <${schema.shorthand}>\`.\n` : ''
+  const short = schema.shorthand ? `\nShort form of a step with only this key: \`- ${type}: <${schema.shorthand}>\`.\n` : ''
   return `${NOTE}\n# ${type} (${kind})\n\n${schema.description ?? ''}\n${short}\n${keyTable(schema, schema)}\n${example(kind, type, schema)}`
 }
 

@@ -1,4 +1,4 @@
-/** `src/generated/config-types.ts`: what a plugin's `create` gets, as TypeScript: durations and sizes are numbers, defaults are filled in. */
+/** `src/generated/config-types.ts`: the config that `create` of a plugin receives, as TypeScript: durations and sizes are numbers, defaults are filled in. */
 import type { DescribedPlugin } from '../../config/compose.ts'
 import { needsPackage } from '../../kit/optional-package.ts'
 
@@ -34,7 +34,7 @@ function typeSchema(schema: any, prefix: string, top = false): unknown {
   if (typeof schema !== 'object' || schema === null) return schema
   const out: Record<string, any> = {}
   for (const [key, value] of Object.entries<any>(schema)) {
-    // Titles would become interfaces of their own, and the same one twice over two plugins.
+    // Titles would become separate interfaces, and two plugins with the same title would collide.
     if (key === 'title' || key === '$schema' || key === '$id') continue
     if (key === 'default' || key === 'examples' || key === 'enum' || key === 'const' || key === 'required') {
       if (key !== 'default' && key !== 'examples') out[key] = value
@@ -53,7 +53,7 @@ function typeSchema(schema: any, prefix: string, top = false): unknown {
   }
   if (schema.format === 'window_size') {
     out.tsType = 'number | string'
-    out.description = `${schema.description ?? ''} In ms; of the calendar: its text.`.trim()
+    out.description = `${schema.description ?? ''} In ms; a calendar duration is text.`.trim()
     delete out.type
   }
   if (schema.properties) {

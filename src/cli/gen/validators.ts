@@ -1,9 +1,9 @@
-/** `src/generated/validators/*.ts`: ajv's own code for each schema, made ahead, so that `validate` need not load and run a compiler. */
+/** `src/generated/validators/*.ts`: the validator that ajv generates for each schema, so that `validate` does not load and run a compiler. */
 import { ajvOptions, foreignFormats, prepareAjv } from '../../config/ajv.ts'
 import { fingerprint } from '../../config/fingerprint.ts'
 import type { Schema } from '../../config/schema.ts'
 
-/** @returns the module's text, undefined when the schema needs something that cannot be made ahead. */
+/** @returns the text of the module; undefined if the schema needs something that cannot be generated. */
 export async function validatorModule(schema: Schema, label: string): Promise<string | undefined> {
   if (foreignFormats(schema).size > 0) return undefined
   const { _, Ajv } = await import('ajv')
@@ -13,12 +13,12 @@ export async function validatorModule(schema: Schema, label: string): Promise<st
   )
   const { $schema: _schema, $id: _id, ...own } = schema
   const code = (standalone.default ?? standalone)(ajv, ajv.compile(own))
-  // Imports, which a bundler sees, instead of ajv's require.
+  // Imports, which a bundler can follow, instead of ajv's require.
   const imports = new Map<string, string>()
   const bound = code.replaceAll(/\brequire\("([^"]+)"\)\.default\b/g, (_, path: string) => {
     const name = imports.get(path) ?? `library${imports.size}`
     imports.set(path, name)
-    // Node gives a CommonJS module's exports as the default; some loaders give its own default export.
+    // Node exposes the exports of a CommonJS module as the default export; some loaders expose its own default export.
     return `(${name}.default ?? ${name})`
   })
   return `// @ts-nocheck

@@ -46,15 +46,15 @@ async function once(files: readonly string[], flags: LagFlags): Promise<number> 
   const worst = Math.max(0, ...rows.map(r => r.lag ?? 0))
   const total = rows.reduce((n, r) => n + (r.lag ?? 0), 0)
   const failed = flags.failAbove !== undefined && worst > flags.failAbove
-  // `untold` is what it was called until 0.1.0.
+  // `untold` is its name up to 0.1.0.
   if (flags.json) printJson({ ok: !failed, total_lag: total, lanes: rows.map(plain), not_reported: notReported, untold: notReported })
   else {
     print(toTable(rows))
     for (const line of notReported) print(`${line}\n`)
     if (rows.length > 0) note(`total lag ${grouped(total)}\n`)
-    else if (notReported.length === 0) print('no lanes yet: the topics are made when the pipeline first runs\n')
+    else if (notReported.length === 0) print('no lanes yet: the first run of the pipeline creates the topics\n')
   }
-  if (failed) process.stderr.write(`a lane is ${grouped(worst)} records behind, more than ${grouped(flags.failAbove!)}\n`)
+  if (failed) process.stderr.write(`the largest lag of a lane is ${grouped(worst)} records, more than ${grouped(flags.failAbove!)}\n`)
   return failed ? EXIT.verdict : EXIT.ok
 }
 
@@ -73,7 +73,7 @@ const plain = (r: PositionStatus): object => ({
 
 export const cell = (value: unknown): Cell => (typeof value === 'number' ? value : value === undefined ? '-' : JSON.stringify(value))
 
-/** Columns that say nothing are left out. */
+/** Empty columns are left out. */
 export function toTable(rows: readonly PositionStatus[]): string {
   if (rows.length === 0) return ''
   const columns: [Column, (r: PositionStatus) => Cell, boolean][] = [

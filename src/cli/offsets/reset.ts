@@ -37,7 +37,7 @@ export async function reset(file: string | undefined, flags: ResetFlags): Promis
   }
 }
 
-const done = (state: number): string => `done${state > 0 ? `; ${state} keys of state were cleared, windows begin anew` : ''}\n`
+const done = (state: number): string => `done${state > 0 ? `; ${state} keys of state were cleared, and windows start over` : ''}\n`
 
 function targetOf({ toEarliest, toLatest, toTime, toOffset }: ResetFlags): Target | string {
   const targets: Target[] = [
@@ -60,24 +60,22 @@ async function ofGroup({ group, topic, partition, brokers }: ResetFlags, target:
 }
 
 async function ofFile(file: string, flags: ResetFlags, target: Target): Promise<ResetPlan | number> {
-  if (flags.group !== undefined) return wrong('the file names the group already')
+  if (flags.group !== undefined) return wrong('the file sets the group: leave out --group')
   const pipelines = await loadAll([file], flags.set, flags.brokers)
   if (typeof pipelines === 'number') return pipelines
   const [pipeline] = pipelines
   if (pipeline.links) {
     if (flags.source !== undefined || flags.topic !== undefined || flags.partition !== undefined) {
       const [{ name }] = linkSteps(pipeline)
-      return wrong(
-        `${file}: the lanes in front of ${name} and behind it belong together, and move together: leave out --source, --topic and --partition`,
-      )
+      return wrong(`${file}: the lanes before and after ${name} can only be reset together: leave out --source, --topic and --partition`)
     }
     return planLinkedReset(pipeline, target)
   }
   const steps = pipeline.sources.filter(s => (flags.source === undefined ? s.type === 'kafka' : s.name === flags.source))
   const names = pipeline.sources.map(s => s.name).join(', ')
   if (steps.length === 0)
-    return wrong(flags.source === undefined ? `${file} has no kafka source` : `there is no source ${flags.source}; there is ${names}`)
-  if (steps.length > 1) return wrong(`${file} has several kafka sources: say which by --source (${steps.map(s => s.name).join(', ')})`)
+    return wrong(flags.source === undefined ? `${file} has no kafka source` : `there is no source ${flags.source}; the file has ${names}`)
+  if (steps.length > 1) return wrong(`${file} has several kafka sources: select one with --source (${steps.map(s => s.name).join(', ')})`)
   const [step] = steps
   if (step.type !== 'kafka') return wrong(`source ${step.name} (${step.type}) has no offsets that can be set`)
   const topics = (step.config.topics as string[]).filter(t => flags.topic?.includes(t) ?? true)

@@ -22,7 +22,7 @@ import type { SmokeFlags } from '../smoke.ts'
 const COUNT = 200
 const PARTITIONS = 2
 
-/** A step that does not come out right. */
+/** A step with a wrong result. */
 class Wrong extends PipelineError {
   constructor(message: string) {
     super('PIPE_SMOKE', message)
@@ -39,11 +39,11 @@ interface Result {
 export async function smoke(flags: SmokeFlags): Promise<number> {
   const config = await connectionSettings(flags.brokers)
   const embedded = isEmbedded(config.brokers)
-  // Wiring only must not touch the log that pipelines here use.
+  // The wiring test must not touch the log that pipelines on this machine use.
   const folder = embedded ? mkdtempSync(join(tmpdir(), 'runner-smoke-')) : undefined
   const used: ConnectionConfig = folder === undefined ? config : { ...config, brokers: `embedded:${join(folder, 'log.db')}` }
   const mode = embedded
-    ? 'wiring only: no broker is configured (KAFKA_BROKERS, --brokers), so the embedded log in a temporary folder'
+    ? 'wiring only: no broker is configured (KAFKA_BROKERS, --brokers); uses the embedded log in a temporary folder'
     : `end to end: Kafka at ${config.brokers}`
   const results: Result[] = []
   const tell = (result: Result): void => {
@@ -63,7 +63,7 @@ export async function smoke(flags: SmokeFlags): Promise<number> {
   else
     process.stdout.write(
       code === EXIT.ok
-        ? `Smoke-ok: ${embedded ? 'the wiring works; with KAFKA_BROKERS set it is tested end to end' : 'all works end to end'}\n`
+        ? `Smoke-ok: ${embedded ? 'the wiring works; to test end to end, set KAFKA_BROKERS' : 'everything works end to end'}\n`
         : 'Smoke-failed\n',
     )
   return code
@@ -111,7 +111,7 @@ async function walk(config: ConnectionConfig, timeout: number, tell: (result: Re
         return [undefined, `${input}, ${output}`]
       })
     } catch (error) {
-      // What went wrong before says more than that cleaning up failed as well.
+      // The first error matters more than a failed cleanup.
       cleaning = error
     }
     await release()
@@ -208,7 +208,7 @@ async function committed(driver: Driver, group: string, topic: string): Promise<
   const [offsets, ends] = await Promise.all([driver.committed(group, partitions), driver.offsets(partitions, 'latest')])
   for (const [key, end] of ends) {
     const at = offsets.get(key)?.offset
-    if (at !== end) throw new Wrong(`${key} is committed at ${at ?? 'nothing'}, its end is ${end}`)
+    if (at !== end) throw new Wrong(`${key} is committed at ${at ?? 'nothing'}, but its end is ${end}`)
   }
   return `group ${group}, lag 0`
 }

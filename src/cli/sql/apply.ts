@@ -12,7 +12,7 @@ import type { ApplyFlags } from '../sql.ts'
 
 interface SqlFile {
   readonly path: string
-  /** Its folder's name and its own: the same from wherever the command is called. */
+  /** Folder name and file name: independent of the working directory. */
   readonly name: string
   readonly text: string
   readonly checksum: string
@@ -51,7 +51,7 @@ export async function applySql(paths: readonly string[], flags: ApplyFlags): Pro
 
 const said: Readonly<Record<Outcome, string>> = { applied: 'would run ', changed: 'would run again', unchanged: 'unchanged ' }
 
-/** ms between two tries. */
+/** ms between two attempts. */
 const PAUSE = 500
 
 async function connected(config: ConnectionConfig, wait: number): Promise<PostgresHandle> {
@@ -73,7 +73,7 @@ interface Path {
   readonly personal: boolean
 }
 
-/** What unqualified names resolve to, without "$user"; the login's schema, and whether files were recorded there. */
+/** What unqualified names resolve to without "$user", the schema of the login, and whether files are recorded there. */
 const PATH = `
   select personal, own, to_regclass(format('%I.runner_sql', own)) is not null as own_has,
     coalesce((select string_agg(trim(p), ', ' order by n) from unnest(parts) with ordinality as u (p, n) where trim(p, ' "') <> '$user'), '') as path
@@ -83,19 +83,19 @@ const PATH = `
   ) b`
 
 /**
- * Where unqualified names of the files go, for this transaction: the same for every login. Of PostgreSQL's default path, "$user" is left
- * out: a file that makes a schema of the login's name would send the next file there.
+ * Sets the schema of unqualified names for this transaction: the same for every login. "$user" is removed from PostgreSQL's default path:
+ * after a file that creates a schema with the name of the login, the next file would write into that schema.
  * @returns the schema, quoted
  */
 async function useSchema(tx: OpenTransaction, wanted: string | undefined): Promise<string> {
   const [{ path, own, own_has, personal }] = (await tx.query(PATH)).rows as unknown as Path[]
   if (wanted !== undefined) {
     const [{ there }] = (await tx.query('select to_regnamespace(quote_ident($1)) is not null as there', [wanted])).rows
-    if (there !== true) throw new EnvironmentError(`there is no schema ${wanted}: CREATE SCHEMA first, or leave --schema out`)
+    if (there !== true) throw new EnvironmentError(`schema ${wanted} does not exist: create it first (CREATE SCHEMA), or omit --schema`)
   } else if (personal && own_has && !path.split(', ').includes(own)) {
     throw new EnvironmentError(
-      `an earlier version applied files to the schema ${own}, which is called like the login; without --schema they would now go to ${path || 'public'} and be made a second time. ` +
-        `To go on there: --schema ${own}. To begin anew: --schema ${path.split(', ')[0] || 'public'}`,
+      `an earlier version applied files to the schema ${own}, which has the name of the login; without --schema, they would now be applied again, to ${path || 'public'}. ` +
+        `To keep ${own}: --schema ${own}. To start over: --schema ${path.split(', ')[0] || 'public'}`,
     )
   }
   const searched = [...(wanted === undefined ? [] : [quoteName(wanted)]), path || 'public'].join(', ')
@@ -118,7 +118,7 @@ async function compare(tx: OpenTransaction, file: SqlFile, schema: string): Prom
 }
 
 async function apply(tx: OpenTransaction, file: SqlFile, schema: string): Promise<Outcome> {
-  // One at a time: `create table if not exists` of two at once fails in one of them.
+  // One process at a time: of two concurrent `create table if not exists`, one fails.
   await tx.query("select pg_advisory_xact_lock(hashtext('runner_sql'))")
   await tx.query(
     `create table if not exists ${schema}.runner_sql (name text primary key, checksum text not null, applied_at timestamptz not null default now())`,
@@ -148,8 +148,8 @@ async function run(tx: OpenTransaction, file: SqlFile, outcome: Outcome): Promis
             .filter(c => c === '\n').length + 1
         }`
       : ''
-    const again = outcome === 'changed' ? '; the file has changed since it ran, so it ran again: write it so that it can' : ''
-    throw new EnvironmentError(`${file.path}${line}: ${error.message}; nothing of the file was kept${again}`, error)
+    const again = outcome === 'changed' ? '; the file changed since it ran, so it ran again: write it so that it can run repeatedly' : ''
+    throw new EnvironmentError(`${file.path}${line}: ${error.message}; the file was rolled back${again}`, error)
   }
 }
 

@@ -45,7 +45,7 @@ export async function show(file: string, flags: StateFlags): Promise<number> {
       print(`${JSON.stringify(summary(k))}\n`)
       for (const [store, key, json] of k.checkpoint.state) {
         const at = store.indexOf('.')
-        // As it is kept, digit for digit.
+        // As stored, with all digits.
         if (store !== MANIFEST_STORE)
           print(
             `{"lane":${JSON.stringify(k.lane)},"step":${JSON.stringify(store.slice(0, at))},"store":${JSON.stringify(store.slice(at + 1))},"key":${JSON.stringify(key)},"value":${json}}\n`,
@@ -65,7 +65,7 @@ export async function exportState(file: string, flags: StateFlags): Promise<numb
       pipeline: pipeline.name,
       lanes: kept.map(({ owner, lane, checkpoint }) => ({ owner, lane, checkpoint })),
     }
-    // Byte for byte: it is read in again.
+    // Unformatted bytes: the file is imported again.
     process.stdout.write(`${JSON.stringify(exported, null, 2)}\n`)
     return EXIT.ok
   })
@@ -75,7 +75,7 @@ export async function importFrom(file: string, from: string, flags: StateFlags):
   const pipeline = await load(file, flags)
   if (typeof pipeline === 'number') return pipeline
   const exported = readExport(from)
-  if (exported.lanes.length === 0) throw new PipelineError('PIPE_SETTINGS', `${from} holds no lanes`)
+  if (exported.lanes.length === 0) throw new PipelineError('PIPE_SETTINGS', `${from} has no lanes`)
   if (flags.yes) await importState(pipeline, exported)
   const n = exported.lanes.reduce((sum, l) => sum + l.checkpoint.state.length, 0)
   if (flags.json) printJson({ applied: flags.yes === true, lanes: exported.lanes.length, entries: n })
@@ -146,6 +146,6 @@ function readExport(file: string): ExportedState {
     throw new PipelineError('PIPE_SETTINGS', `${file}: ${(error as Error).message}`)
   }
   if (exported.format !== 1 || !Array.isArray(exported.lanes))
-    throw new PipelineError('PIPE_SETTINGS', `${file} is not a file of runner state export`)
+    throw new PipelineError('PIPE_SETTINGS', `${file} is not a file written by runner state export`)
   return exported
 }

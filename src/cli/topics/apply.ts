@@ -22,14 +22,14 @@ export async function planTopics(paths: readonly string[], flags: PlanFlags): Pr
   try {
     const changes = await plan(driver, catalogues, flags)
     if (flags.json) printJson({ log: driver.scope, changes: changes.map(plain) })
-    else print(changes.length === 0 ? `${driver.scope} is as the catalogue says\n` : toTable(changes))
+    else print(changes.length === 0 ? `${driver.scope} matches the catalogs\n` : toTable(changes))
     return EXIT.ok
   } finally {
     await release()
   }
 }
 
-/** All or nothing where something is refused; otherwise each change by itself, in the order of the plan: one that fails does not hold up the others. @returns the exit code. */
+/** If one change is rejected, none is made. Otherwise each change is made separately, in the order of the plan; a failure does not stop the others. @returns the exit code. */
 export async function applyTopics(paths: readonly string[], flags: PlanFlags): Promise<number> {
   const catalogues = await load(paths)
   if (typeof catalogues === 'number') return catalogues
@@ -42,10 +42,10 @@ export async function applyTopics(paths: readonly string[], flags: PlanFlags): P
     const done = refused.length === 0 && !unconfirmed
     const { made, failed } = await make(done ? changes : [], driver)
     if (flags.json) printJson({ log: driver.scope, applied: done && failed.length === 0, changes: changes.map(plain), ...errorsOf(failed) })
-    else print(changes.length === 0 ? `${driver.scope} is as the catalogue says\n` : toTable(changes))
+    else print(changes.length === 0 ? `${driver.scope} matches the catalogs\n` : toTable(changes))
     if (refused.length > 0) process.stderr.write(`nothing was changed: ${refused.map(c => `${c.subject}: ${c.note}`).join('\n')}\n`)
     else if (unconfirmed)
-      process.stderr.write(`nothing was changed: ${taken.length} of these would be taken away for good; run again with --yes to do it\n`)
+      process.stderr.write(`nothing was changed: ${taken.length} of these are permanent deletions; to make the changes, add --yes\n`)
     else if (!flags.json && changes.length > 0) print(`${made} change(s) made in ${driver.scope}\n`)
     for (const { change, error } of failed) process.stderr.write(`${change.subject}: ${error.message}\n`)
     if (failed.length > 0) return commandExit(failed[0].error)
@@ -71,7 +71,7 @@ async function make(changes: readonly Change[], driver: Driver): Promise<{ made:
     } catch (error) {
       if (!(error instanceof PipelineError)) throw error
       failed.push({ change, error })
-      // With the brokers away the others would fail as well, each after a long wait.
+      // Without brokers the others would fail as well, each after a long wait.
       if (error.retryable) break
     }
   }
@@ -81,7 +81,7 @@ async function make(changes: readonly Change[], driver: Driver): Promise<{ made:
 const errorsOf = (failed: readonly Failed[]): object =>
   failed.length === 0 ? {} : { failed: failed.map(({ change, error }) => ({ subject: change.subject, error: error.message })) }
 
-/** The catalogues, or the exit code when they have problems, which are printed. */
+/** The catalogs; or the exit code if they have problems, which are printed. */
 async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
   const loaded = await Promise.all((await findFiles(paths)).map(loadTopics))
   const problems = loaded.flatMap(l => l.problems)
@@ -93,7 +93,7 @@ async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
   return EXIT.config
 }
 
-/** A catalogue, or the internal topics of a pipeline file. */
+/** A catalog, or the internal topics of a pipeline file. */
 async function loadTopics(file: string): Promise<{ catalogue?: Catalogue; problems: readonly Problem[] }> {
   const text = await readFile(file, 'utf8').catch(() => '')
   if (!/^sources[ \t]*:/m.test(text) || /^topics[ \t]*:/m.test(text)) return loadCatalogue(file)
@@ -101,7 +101,7 @@ async function loadTopics(file: string): Promise<{ catalogue?: Catalogue; proble
   return { catalogue: pipeline && internalTopics(pipeline), problems: problems.filter(p => p.severity === 'error') }
 }
 
-/** Topics may stand in several catalogues, if these agree. */
+/** Several catalogs may have the same topic if its settings are the same. */
 function clashOf(catalogues: readonly Catalogue[]): string | undefined {
   const seen = new Map<string, { file: string; text: string }>()
   for (const { file, topics } of catalogues) {
@@ -109,7 +109,7 @@ function clashOf(catalogues: readonly Catalogue[]): string | undefined {
       const text = JSON.stringify([topic.partitions, topic.replication, Object.entries(topic.config).sort()])
       const before = seen.get(topic.name)
       if (before && before.text !== text)
-        return `topic ${topic.name} is not the same in ${before.file} and ${file}; apply them one by one or make them agree`
+        return `topic ${topic.name} has different settings in ${before.file} and ${file}; make them equal, or apply the files one by one`
       seen.set(topic.name, { file, text })
     }
   }

@@ -1,4 +1,4 @@
-/** `runner topics cat`: what lies in a topic, for people and for programs. */
+/** `runner topics cat`: prints the records of a topic, as text or JSON. */
 import { isUtf8 } from 'node:buffer'
 import type { Header, Message } from '../../contract/plugin.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
@@ -15,7 +15,7 @@ export interface CatFlags extends ConnectionFlags {
   readonly partition?: number
 }
 
-/** Bytes of a value that is no text shown of each record. */
+/** Bytes shown of a value that is not text. */
 const HEX = 256
 
 /** @returns the exit code. */
@@ -25,14 +25,14 @@ export async function catTopic(topic: string, { brokers, json, from, limit, part
     let shown = 0
     for await (const record of cat(driver, { topic, from, partition })) {
       if (shown === limit) {
-        process.stderr.write(`only the first ${limit} records are shown (--limit)\n`)
+        process.stderr.write(`only the first ${limit} records are shown; for more, set --limit\n`)
         break
       }
       shown++
       const text = json ? jsonText(asJson(topic, record.partition, record.message)) : asText(topic, record.partition, record.message)
       await write(`${text}\n`)
     }
-    if (shown === 0) process.stderr.write(`no records of ${topic} there\n`)
+    if (shown === 0) process.stderr.write(`no records in this range of ${topic}\n`)
     return EXIT.ok
   } finally {
     await release()
@@ -49,14 +49,14 @@ function asText(topic: string, partition: number, m: Message): string {
   return [
     paint('bold', head),
     ...headers.map(([name, value]) => `  ${oneLine(name)}: ${value === null ? '(null)' : textOf(bytesOf(value))}`),
-    ...(m.failure ? [`  (cannot be unpacked: ${oneLine(m.failure.message)})`] : valueLines(payload)),
+    ...(m.failure ? [`  (cannot be decoded: ${oneLine(m.failure.message)})`] : valueLines(payload)),
   ].join('\n')
 }
 
 function valueLines(payload: Buffer | null): string[] {
   if (payload === null) return ['(no value: a tombstone)']
   if (isUtf8(payload)) return [printable(payload.toString())]
-  return hexDump(payload, '--json has them all', HEX)
+  return hexDump(payload, '--json prints all', HEX)
 }
 
 const bytesOf = (value: Buffer | string): Buffer => (typeof value === 'string' ? Buffer.from(value) : value)

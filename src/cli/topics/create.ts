@@ -3,7 +3,7 @@ import { connectLog } from '../../operations/connection.ts'
 import { print, printJson } from '../output.ts'
 import type { CreateFlags } from '../topics.ts'
 
-/** @returns the exit code: a topic that exists already is not what was asked for. */
+/** @returns the exit code: an existing topic is an error, since its settings may differ. */
 export async function createTopic(name: string, flags: CreateFlags): Promise<number> {
   const config = { ...flags.config, ...(flags.retentionMs === undefined ? {} : { 'retention.ms': String(flags.retentionMs) }) }
   const { driver, release } = await connectLog(flags.brokers)

@@ -1,10 +1,10 @@
-/** Which files a list of paths, folders and globs means. */
+/** Resolves a list of paths, folders and globs to files. */
 import { glob, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const SKIP = new Set(['node_modules', '.git', '.runner'])
 
-/** In the order given, each file once. What does not exist stays in the list: reading it will say so. */
+/** In the order given, each file once. A path that does not exist stays in the list: reading it reports the error. */
 export async function findFiles(paths: readonly string[]): Promise<string[]> {
   const files = new Set<string>()
   for (const path of paths) {
@@ -30,7 +30,7 @@ async function inFolder(folder: string): Promise<string[]> {
     if (SKIP.has(entry.name)) continue
     const path = join(folder, entry.name)
     if (entry.isDirectory()) out.push(...(await inFolder(path)))
-    // Data of a plugin: the pipeline that names it checks it.
+    // Data of a plugin: checked with the pipeline that names it.
     else if (/\.ya?ml$/.test(entry.name) && !/\.format\.ya?ml$/.test(entry.name)) out.push(path)
   }
   return out

@@ -9,7 +9,7 @@ export function formatGithub(results: readonly FileResult[]): string {
     .flatMap(r => r.problems)
     .map(p => {
       const meant = p.suggestion === undefined ? '' : ` (did you mean: ${p.suggestion})`
-      // Columns over several lines mean nothing to GitHub.
+      // GitHub ignores columns of a range over several lines.
       const columns = p.endLine === p.line ? `,col=${p.column},endColumn=${p.endColumn}` : `,col=${p.column}`
       return `::${p.severity} file=${property(p.file)},line=${p.line},endLine=${p.endLine}${columns},title=${property(p.code)}::${data(p.message + meant)}\n`
     })

@@ -1,6 +1,6 @@
 import type { FileResult } from '../validate.ts'
 
-/** The machine-readable report; its shape is a promise. */
+/** The machine-readable report; its shape is stable. */
 export function formatJson(results: readonly FileResult[]): string {
   const files = results.map(({ file, ok, problems }) => ({
     file,

@@ -1,4 +1,4 @@
-/** Files that are valid each and cannot run side by side: they have one identity, see docs/adr/0034. */
+/** Files that are valid but cannot run at the same time: they have the same identity, see docs/adr/0034. */
 import { readFileSync } from 'node:fs'
 import type { Pipeline, Problem } from '../../config/model.ts'
 import { consumerGroupOf } from '../../config/traits.ts'
@@ -21,13 +21,13 @@ export function sameNames(pipelines: readonly Pipeline[]): Problem[] {
         file: pipeline.file,
         ...placeOfName(pipeline.file),
         path: 'name',
-        message: `${other.file} has the name ${pipeline.name} and version ${pipeline.version}, too: only one of the two runs at a time, and it finds the state of the other; give one of them another name`,
+        message: `${other.file} has the same name ${pipeline.name} and version ${pipeline.version}: only one of the two can run at a time, and it uses the state of the other; rename one of them`,
       },
     ]
   })
 }
 
-/** The line of `name:`; the first where it comes from elsewhere. */
+/** The line of `name:`; the first line if the name is not in the file. */
 function placeOfName(file: string): Pick<Problem, 'line' | 'column' | 'endLine' | 'endColumn'> {
   const lines = readFileSync(file, 'utf8').split('\n')
   const line = lines.findIndex(text => /^name\s*:/.test(text))

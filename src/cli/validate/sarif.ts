@@ -4,7 +4,7 @@ import manifest from '../../../package.json' with { type: 'json' }
 import { CODES } from '../../config/codes.ts'
 import type { FileResult } from '../validate.ts'
 
-/** SARIF 2.1.0, as code scanning reads it. */
+/** SARIF 2.1.0 for code scanning. */
 export function formatSarif(results: readonly FileResult[]): string {
   const ids = Object.keys(CODES)
   const log = {

@@ -3,7 +3,7 @@ import { type LoadOptions, loadPipeline } from '../../config/load.ts'
 import type { Problem } from '../../config/model.ts'
 import { checkTestFile } from '../../testing/engine.ts'
 
-/** Whether the tests pass is for `runner test`; here only whether they can be run. */
+/** Checks only whether the tests can run; `runner test` runs them. */
 export async function validateTestFile(file: string, options: LoadOptions = {}): Promise<{ problems: readonly Problem[] }> {
   const problems = await checkTestFile(
     file,

@@ -28,7 +28,7 @@ test('a file that fails leaves nothing behind, and says where', async () => {
   const failed = await runRunner(['sql', 'apply', 'a.sql', '--dsn', dsn], { cwd })
   expect([failed.code, failed.stderr]).toEqual([
     3,
-    expect.stringMatching(/^a\.sql:3: .*relation "nowhere" does not exist.*nothing of the file was kept/),
+    expect.stringMatching(/^a\.sql:3: .*relation "nowhere" does not exist.*the file was rolled back/),
   ])
   expect(await sql(dsn, "select to_regclass('x') as x")).toEqual([{ x: null }])
   expect((await runRunner(['sql', 'apply', 'missing.sql', '--dsn', dsn], { cwd })).code).toBe(2)
@@ -75,7 +75,7 @@ test('the login does not decide where things go: one called like a schema of the
   await sql(dsn, 'grant usage, create on schema elsewhere to app')
   expect(await outcomes(app, '--schema', 'elsewhere')).toEqual([0, 'elsewhere', ['applied', 'applied']])
   expect(await sql(dsn, 'select count(*)::text as n from elsewhere.outbox')).toEqual([{ n: '1' }])
-  expect((await apply(app, '--schema', 'nowhere')).stderr).toContain('there is no schema nowhere')
+  expect((await apply(app, '--schema', 'nowhere')).stderr).toContain('schema nowhere does not exist')
 
   // What 0.1.0 did with this login: everything in its schema. Nothing is made a second time without a word.
   await sql(dsn, 'alter table public.runner_sql set schema app; alter table public.outbox set schema app')

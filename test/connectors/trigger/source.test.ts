@@ -55,7 +55,7 @@ describe('runner trigger', () => {
     const env = { RUNNER_STATE_DIR: undefined }
     const send = (...args: string[]) => runRunner(['trigger', 'p.yaml', ...args], { cwd, env })
     expect(await send('--data', '{"n":1}')).toMatchObject({ code: 0, stdout: 'trigger 1 for promote/trigger\n' })
-    expect(await send('--data', '{"n":2}', '--wait', '10ms')).toMatchObject({ code: 4, stderr: expect.stringContaining('still waits') })
+    expect(await send('--data', '{"n":2}', '--wait', '10ms')).toMatchObject({ code: 4, stderr: expect.stringContaining('is still queued') })
     const first = startRunner(['run', 'p.yaml'], { cwd, env })
     expect(await send('--data', '{"n":3}', '--wait', '20s')).toMatchObject({
       code: 0,
@@ -86,8 +86,8 @@ describe('runner trigger', () => {
       return [code, stderr.trim()]
     }
     expect(await error('p.yaml', '--data', '{')).toEqual([2, expect.stringContaining('--data is not JSON')])
-    expect(await error('two.yaml')).toEqual([2, 'which one? --source a or --source b'])
-    expect(await error('two.yaml', '--source', 'c')).toEqual([2, "promote has no trigger source 'c', but a, b"])
+    expect(await error('two.yaml')).toEqual([2, 'several trigger sources: write --source a or --source b'])
+    expect(await error('two.yaml', '--source', 'c')).toEqual([2, "promote has no trigger source 'c'; it has a, b"])
     expect(await error('none.yaml')).toEqual([2, expect.stringContaining('no trigger source')])
     expect(await error('absent.yaml')).toEqual([3, expect.stringContaining('absent.yaml')])
   })
