@@ -54,7 +54,7 @@ const chosen = [...ours, ...streams, ...quix, ...bare, ...kcat].filter(
 if (chosen.length === 0) program.error(`error: ${flags.only!.join(', ')} has no task ${flags.task!.join(', ')}`)
 const data = new Dataset(flags.ticks ?? (flags.soak ? 10_000_000 : 1_000_000))
 
-// A young compiler only: a broker that gets faster while it runs would favour whoever comes last.
+// A young compiler only: a broker that gets faster while it runs would favor the last contender.
 const broker = await startKafka({
   jvm: ['-Xmx1g', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'],
   // Both cores busy for long is what a benchmark is: no reason to take the broker for dead.

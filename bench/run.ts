@@ -64,7 +64,7 @@ function check({ task, exact, family }: Contender, lines: string[], data: Datase
 }
 
 function figures(m: Measurement, { offsets }: Output, count: number): Figures {
-  // The share of the output that was already there at the first look is no part of the rate.
+  // Output that was already there at the first look does not count in the rate.
   const before = offsets.findIndex(offset => offset >= m.firstEnd)
   const share = before === -1 ? 0 : 1 - before / offsets.length
   return {

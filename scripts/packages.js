@@ -82,7 +82,7 @@ export function licenses(packages, { production, optional }) {
 }
 
 /**
- * The licence texts of installed packages, the same on every platform: an add-on for one platform is named, its text is that of its package.
+ * The license texts of installed packages, the same on every platform: an add-on for one platform is named, its text is that of its package.
  * @param {string} root
  * @param {Record<string, any>} packages
  * @param {Set<string>} paths

@@ -26,7 +26,7 @@ export const kcat: Contender[] = [
     kind: 'ceiling',
     records: 1,
     command: ({ brokers, input, output }) => ({
-      // Its output is a topic for nobody: one record says that all has been read. The shell stays so that its children's CPU can be read.
+      // Its output topic has no reader: one record marks the end of the input. The shell stays so that its children's CPU can be read.
       argv: [
         'sh',
         '-c',

@@ -11,7 +11,7 @@ export interface Tick {
   ts: number
 }
 
-/** Far enough ahead to close every bar; its own bar belongs to nobody's expected output. */
+/** Far enough ahead to close every bar; its own bar is not in any expected output. */
 const CLOSING_MS = 10 * 60_000
 
 export class Dataset {

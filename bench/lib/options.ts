@@ -1,4 +1,4 @@
-/** Command lines of benchmarks and load test: what is wrong is told in a line or two, with what was probably meant; exit code 2. */
+/** Command lines of benchmarks and load test: mistakes are reported in a line or two, with a suggestion; exit code 2. */
 import { Command, InvalidArgumentError } from 'commander'
 import { EXIT } from '../../src/kit/exit-codes.ts'
 import { suggest } from '../../src/kit/text/suggest.ts'

@@ -82,7 +82,7 @@ try {
   await reachable(`http://127.0.0.1:${port}/wallets/operations`, () => true)
   // Each has its share of the buckets.
   for (const each of [one, two]) await reachable(`http://127.0.0.1:${each}/health/kafka/stats`, stats => (stats?.publisher.leases ?? 0) > 0)
-  // Whoever still starts is no part of what is measured: code that has run once, all partitions given to somebody.
+  // Start-up is not measured: all code has run once, and all partitions are assigned.
   say(`warm-up: ${WARM_UP} operations, not measured`)
   const warm = await load(
     port,
@@ -208,7 +208,7 @@ function lagChecks(hops: Hops, watch: Watch, faults: readonly { name: string; fr
   ]
 }
 
-/** @returns what everybody used of the processors since then; of servers that are not our own nothing is known. */
+/** @returns the processor time that all processes have used since then; that of external servers is unknown. */
 function costs(): () => string {
   const of = (): [string, number][] => [
     ['load', process.cpuUsage().user / 1000 + process.cpuUsage().system / 1000],

@@ -88,7 +88,7 @@ const deadLetters = (brokers: string, each: (partition: number, offset: number) 
     each(partition, offset)
   })
 
-/** Reads a topic to its end, by another client, read committed: what everybody else sees. */
+/** Reads a topic to its end, by another client, read committed: the view of other consumers. */
 async function kcat(brokers: string, topic: string, format: string, each: (line: string) => void): Promise<void> {
   const child = spawn(
     'kcat',

@@ -52,7 +52,7 @@ export class Watch {
       if (look.at < since) continue
       if (!(look.ledger <= ms && look.readModel <= ms)) from = Number.POSITIVE_INFINITY
       else if (from > look.at) from = look.at
-      // What stands still since the fault is not old at once.
+      // A value that has not changed since the fault is not stale at once.
       else if (look.at - from > 2 * ms) return from
     }
     return from

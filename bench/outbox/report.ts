@@ -1,4 +1,4 @@
-/** The outbox benchmark's figures: kept, shown in a terminal, drawn, and told in docs/benchmarks.md. */
+/** The results of the outbox benchmark: stored, shown in a terminal, drawn, and published in docs/benchmarks.md. */
 import { ratio, type Target, targetLines } from '../report/targets.ts'
 
 export interface Step {

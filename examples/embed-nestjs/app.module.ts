@@ -1,4 +1,4 @@
-/** An application whose service sends orders into a pipeline and hears its alerts. */
+/** An application whose service sends orders into a pipeline and receives its alerts. */
 import { type DynamicModule, Module, type OnModuleInit } from '@nestjs/common'
 import { type Json, MemoryChannel } from 'pipeline-runner'
 import { channelToken, PipelineModule } from './pipeline.module.ts'
@@ -18,7 +18,7 @@ export class OrdersService implements OnModuleInit {
     this.consuming = (async () => {
       for await (const { value } of this.output) this.alerts.push(value)
     })()
-    // The failure is the pipeline's, and told there.
+    // The pipeline reports its own failure.
     this.consuming.catch(() => {})
   }
 
@@ -28,7 +28,7 @@ export class OrdersService implements OnModuleInit {
     await this.orders.flushed()
   }
 
-  /** Resolves when the pipeline has ended and every alert was heard. */
+  /** Resolves when the pipeline has ended and every alert was received. */
   async finished(): Promise<void> {
     await this.consuming
   }

@@ -1,7 +1,7 @@
 /**
  * A pipeline as a NestJS module: it starts with the application and drains when it shuts down.
  *
- * Node runs TypeScript by removing its types, and decorators are no types. So they are called as the functions they are; with a
+ * Node runs TypeScript by removing its types, and decorators are not types. So they are called as functions; with a
  * compiler, write `@Module({ … })` and `@Injectable()` as usual.
  */
 import { type DynamicModule, Logger, Module, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common'

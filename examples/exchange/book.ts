@@ -48,7 +48,7 @@ export class Book {
       const side = this.random() < 0.5 ? bids : asks
       side.set(price(this.middle + (side === bids ? -away : away)), this.random() < 0.3 ? ZERO : this.size())
     }
-    // Nobody leaves a bid above an ask standing.
+    // No bid stays above an ask.
     for (const p of this.bids.keys()) if (Number(p) >= this.middle / 100) bids.set(p, ZERO)
     for (const p of this.asks.keys()) if (Number(p) <= this.middle / 100) asks.set(p, ZERO)
     apply(this.bids, bids)

@@ -25,7 +25,7 @@ const idOf = ({ channel, symbol }: Subscription): string => `${channel} ${symbol
 
 export class Exchange {
   readonly markets: ReadonlyMap<string, Market>
-  /** Every ticker sent to anybody, as text. */
+  /** Every ticker that was sent, as text. */
   readonly tickers: string[] = []
   /** Connections so far, and snapshots fetched over HTTP. */
   connections = 0
@@ -80,7 +80,7 @@ export class Exchange {
     return `http://127.0.0.1:${this.port}`
   }
 
-  /** Does anybody get this? */
+  /** Is a client subscribed to this? */
   subscribed(subscription: Subscription): boolean {
     return [...this.clients].some(c => c.socket.readyState === c.socket.OPEN && c.channels.has(idOf(subscription)))
   }
@@ -103,7 +103,7 @@ export class Exchange {
     this.broadcast(id, text)
   }
 
-  /** A trade, told to those who want trades and to those who want tickers. */
+  /** A trade, sent to subscribers of trades and of tickers. */
   trade(symbol: string): void {
     const market = this.markets.get(symbol)!
     const trade = { price: market.book.bestAsk, size: (0.001 + this.random()).toFixed(6) }
@@ -114,7 +114,7 @@ export class Exchange {
     this.broadcast(idOf({ channel: 'trade', symbol }), this.dialect.trade(market, trade, now))
   }
 
-  /** The next so many changes of books happen and are told to nobody. */
+  /** The next so many changes of books are made but not sent. */
   skip(messages: number): void {
     this.toSkip += messages
   }

@@ -31,7 +31,7 @@ export default defineTransform<SmaCrossoverConfig>({
       prices.push(price)
       if (prices.length > slow) prices.shift()
       const [quick, lazy] = [mean(prices.slice(-fast)), mean(prices)]
-      // Equal averages are no crossing; too few prices are no average.
+      // Equal averages are not a crossing, and too few prices give no average.
       const now = prices.length < slow || quick === lazy ? above : quick > lazy
       symbols.set(symbol, { prices, above: now })
       if (above === null || now === above) return undefined

@@ -97,7 +97,7 @@ export const ERRORS = {
     retryable: false,
     exit: 1,
     ends: 'record',
-    help: 'Only with `on_gap: dead_letter`. The dead letter is the result as it would have been published. Raise the retention of the topic above the longest time a pipeline may stand still.',
+    help: 'Only with `on_gap: dead_letter`. The dead letter is the result as it would have been published. Raise the retention of the topic above the longest time for which a pipeline may be stopped.',
   },
   PIPE_TOPIC_MISSING: {
     class: 'PipelineError',

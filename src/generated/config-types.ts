@@ -9,7 +9,7 @@ export interface FileSourceConfig {
    */
   path: string
   /**
-   * `jsonl`: a JSON value per line (of a key that an object has twice the last value counts, unless `limits.strict` rejects the record). `csv`: records with a header line, every field a string. `text`: each line is a string. `auto`: by the name, `.csv` and `.tsv`, `.txt` and `.log`, else jsonl; `.gz` and `.zst` behind it are no matter.
+   * `jsonl`: a JSON value per line (if an object has a key twice, the last value counts, unless `limits.strict` rejects the record). `csv`: records with a header line; every field is a string. `text`: each line is a string. `auto`: chosen by the extension (`.csv` and `.tsv`; `.txt` and `.log` for text), otherwise `jsonl`; a further `.gz` or `.zst` is ignored.
    */
   format: 'auto' | 'jsonl' | 'csv' | 'text'
   /**
@@ -373,7 +373,7 @@ export interface KafkaSourceConfig {
    */
   last?: number
   /**
-   * What the record values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters, whether or not a step reads them; where none does, `bytes` saves the check. Of a key that an object has twice the last value counts, unless `limits.strict` rejects the record. `text` is one string. `bytes` are passed on as they are.
+   * Format of the record values. `json`: valid UTF-8 and JSON; other records are sent to the dead-letter queue, even if no step reads the value. If no step reads it, `bytes` saves the check. If an object has a key twice, the last value counts, unless `limits.strict` rejects the record. `text`: one string. `bytes`: passed on unchanged.
    */
   format: 'json' | 'text' | 'bytes'
   /**
@@ -771,7 +771,7 @@ export interface RedisSourceConfig {
    */
   last?: number
   /**
-   * What the values are. `json` must be valid UTF-8 and JSON, other records go to the dead letters, whether or not a step reads them; where none does, `bytes` saves the check. Of a key that an object has twice the last value counts, unless `limits.strict` rejects the record. `text` is one string. `bytes` are passed on as they are.
+   * Format of the values. `json`: valid UTF-8 and JSON; other records are sent to the dead-letter queue, even if no step reads the value. If no step reads it, `bytes` saves the check. If an object has a key twice, the last value counts, unless `limits.strict` rejects the record. `text`: one string. `bytes`: passed on unchanged.
    */
   format: 'json' | 'text' | 'bytes'
   /**

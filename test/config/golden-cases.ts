@@ -3,7 +3,7 @@ export interface Case {
   readonly title: string
   readonly yaml: string
   readonly codes: readonly string[]
-  /** Places where marks cannot stand (in `--set`). */
+  /** Places that cannot have marks (in `--set`). */
   readonly at?: readonly string[]
   readonly file?: string
   readonly suggestions?: readonly (string | undefined)[]

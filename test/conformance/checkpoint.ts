@@ -85,7 +85,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       }) // prettier-ignore
     })
 
-    test('who looks on sees what is saved, and fences nobody', async () => {
+    test('a reader sees the saved checkpoint and fences no owner', async () => {
       const [owner, other] = [await open(), await open()]
       if (!other.peek) return
       expect(await other.peek(place.lane(0))).toBeUndefined()
@@ -179,7 +179,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
           [owner(2, place.lane(0)), place.lane(0).id, { position: 3, state: [['s', 'ü \\0', '3']] }],
         ].toSorted(),
       )
-      // Looking has fenced nobody.
+      // Reading has not fenced the owner.
       await one.save(place.lane(0), delta(5))
     })
 

@@ -7,7 +7,7 @@ export function adminRows(makeDriver: () => Driver | Promise<Driver>): void {
   const drivers = new Drivers(makeDriver)
   afterEach(() => drivers.closeAll())
 
-  test('settings: those of the topic and those of the log are told apart; changing one leaves the others', async () => {
+  test('settings: those of the topic and those of the log are distinct; a change of one leaves the others unchanged', async () => {
     const driver = await drivers.driver()
     const topic = unique('conf')
     await driver.createTopics([{ topic, partitions: 1, replication: 1, config: { 'retention.ms': '60000', 'max.message.bytes': '5000' } }])

@@ -1,6 +1,6 @@
 /**
  * A worker process for the driver suite: copies a topic to another, partition by partition, exactly once, with nothing but the
- * driver contract. Its state counts the records copied per partition. Runs until it is told to stop (`stop` by IPC) or killed.
+ * driver contract. Its state counts the records copied per partition. Runs until it gets `stop` by IPC or is killed.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConsumedBatch, type Driver, type LogTransaction, type TopicPartition, tpKey } from '../../src/connectors/kafka/driver.ts'

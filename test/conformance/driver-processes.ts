@@ -58,7 +58,7 @@ export async function checkCopy(driver: Driver, task: ChildTask, partitions: num
   for (let partition = 0; partition < partitions; partition++) {
     const copied = values(await readAll(driver, { topic: task.output, partition }))
     const expected = Array.from({ length: perPartition }, (_, i) => `${partition}-${i}`)
-    // Counted first: a diff of 20,000 lines helps nobody.
+    // Counted first: a diff of 20,000 lines is unreadable.
     expect({ partition, copied: copied.length, distinct: new Set(copied).size }).toEqual({
       partition,
       copied: perPartition,

@@ -23,7 +23,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     expect([...a.breaches, ...b.breaches, ...c.breaches]).toEqual([])
   })
 
-  test('a member that commits without pause while others come and go is not put out, and no partition is left with nobody', async () => {
+  test('a member that commits without pause while others join and leave is not evicted, and every partition has an owner', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 4)
     const group = unique('g')
@@ -54,7 +54,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     const group = unique('g')
     const gate = Promise.withResolvers<void>()
     let taking = false
-    // Longer than the test is patient: nobody is put out for being silent.
+    // Longer than the test: no member is evicted for silence.
     const options = { topics: [topic], group, sessionTimeoutMs: 120_000 }
     const members = async () => (await driver.admin.members(group)).length
     const a = await Member.join(drivers, driver, options)
@@ -68,7 +68,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
       },
     })
     await until('b is given its share', () => taking)
-    // While b is busy the group can't agree: c waits in its first join, a in another one as soon as it has heard of c.
+    // While b is busy the group can't agree: c waits in its first join, a in another one as soon as it is notified of c.
     const c = await Member.join(drivers, await drivers.driver(), options)
     await until('c is there', async () => (await members()) === 3)
     await new Promise(resolve => setTimeout(resolve, 1500))
@@ -185,7 +185,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
   })
 }
 
-/** Every partition at exactly one of them, nobody idle. */
+/** Every partition has exactly one owner, and no member is idle. */
 const shared = (members: readonly Member[], partitions: number) => {
   const all = members.flatMap(m => [...m.owned])
   return (

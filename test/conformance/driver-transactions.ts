@@ -58,7 +58,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     expect(member.values).toEqual(['c1'])
   })
 
-  test('an open transaction shows nothing, and holds up nobody else', async () => {
+  test('an open transaction shows no records and blocks no other writer', async () => {
     const { driver, input, output, group, lane, transactor } = await setup(2)
     const other = laneOf(input, 1, group)
     await transactor.claim(lane)

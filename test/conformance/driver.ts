@@ -1,6 +1,6 @@
 /**
  * What a log driver promises, as tests: `driverConformance(name, makeDriver, child)`. Every driver of the `kafka` connector runs
- * through all rows; the letters are those of the client battery that decided between clients (docs/adr).
+ * through all rows; the characters that number them are those of the comparison of clients (docs/adr).
  *
  * `makeDriver` is called several times per test and must each time connect anew to the same log. Lanes of the log have their
  * next offset, a number, as position.

@@ -1,4 +1,4 @@
-/** The security model names a test for each defence: each row has one, and the files exist. */
+/** The security model names a test for each defense: each row has one, and the files exist. */
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 const root = join(import.meta.dirname, '../..')
 const section = readFileSync(join(root, 'docs/security.md'), 'utf8')
   .split(/^## /m)
-  .find(text => text.startsWith('Threats, defences, tests'))!
+  .find(text => text.startsWith('Threats, defenses, tests'))!
 const rows = section
   .split('\n')
   .filter(line => line.startsWith('| '))
@@ -18,7 +18,7 @@ test('the table is read', () => {
   expect(rows.filter(row => row.length !== 3)).toEqual([])
 })
 
-test.each(rows)('%s', (_threat, _defence, proof) => {
+test.each(rows)('%s', (_threat, _defense, proof) => {
   const paths = [...proof.matchAll(/`(test\/[^`]+)`/g)].map(([, path]) => path)
   expect(paths, 'a row without a test').not.toEqual([])
   for (const path of paths) {

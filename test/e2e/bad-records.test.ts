@@ -16,7 +16,7 @@ const TIME = 1_700_000_000_000
 const tick = (over: object): string => JSON.stringify({ symbol: 'BAD', price: 1, volume: 1, ts: TIME, ...over })
 const MB10 = 10 * 1024 * 1024
 
-/** What it is, its value, and the type and words by which its dead letter must tell. */
+/** Its name, its value, and the error type and words of its dead letter. */
 const BAD: [what: string, value: string | Buffer | null, type: string, words: RegExp][] = [
   ['malformed JSON', '{"symbol":"BAD","price":', 'decode', /malformed JSON/],
   ['a bare NaN', '{"symbol":"BAD","price":NaN,"volume":1,"ts":1700000000000}', 'decode', /malformed JSON/],
@@ -59,7 +59,7 @@ test('every kind of bad record', async () => {
   const dead = await backend.topic('dead', 1, big)
   const pipeline = await BarsPipeline.create(backend, tempDir(), 2, { input })
   const good = makeTicks({ seed: 9, count: 4_000, partitions: [['GOOD'], ['FINE']] }).filter(t => isOnTime(t.ts, t.partition))
-  // Bad ones stand between good ones, in both partitions, with keys and headers that must survive.
+  // Bad records are between good ones, in both partitions, with keys and headers that must be kept.
   const offsets = [0, 0]
   const expected: { partition: number; offset: number; bad: (typeof BAD)[number]; key: Buffer | null; time: number }[] = []
   const records: TestRecord[] = []
@@ -171,7 +171,7 @@ delivery: ${delivery}
   },
 )
 
-test('unknown compression: the batch that nobody can unpack is put aside, what stands around it is processed', {
+test('unknown compression: the batch that cannot be unpacked is dead-lettered, and the batches around it are processed', {
   timeout: 120_000,
 }, async () => {
   const dataDir = tempDir()

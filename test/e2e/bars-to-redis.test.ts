@@ -74,7 +74,7 @@ describe('bars-to-redis', () => {
     await second.exit(0)
   })
 
-  test('a key that a live system fills is not written to, unless it is told to', async () => {
+  test('a key that a live system fills is not overwritten unless a setting allows it', async () => {
     await produce(topic, [{ value: bar(1) }])
     await cli(['ZADD', 'bars:BTCUSDT:1m', '60000', bar(1, 7)], redis.url)
     const refused = await runRunner([...args, '--until-idle', '1s'], { env, cwd })

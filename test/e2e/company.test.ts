@@ -171,7 +171,7 @@ describe('a crash between webhook and sheet', () => {
     }
     again()
     const keeper = {
-      // One that dies before it has joined its group is known to nobody, and its group waits for the session to end.
+      // A process that dies before it has joined its group is not known to the brokers, and its group waits for the session to end.
       kill: () => {
         if (Date.now() - since < 4000) return
         kills++
@@ -191,7 +191,7 @@ describe('a crash between webhook and sheet', () => {
     let applied = 0
     const rows = (batch: number) => ['acme', 'bolt'].flatMap(c => [0, 1, 2].map(i => txn(c, batch * 3 + i)))
     for (let batch = 0; batch < BATCHES; batch++) {
-      // Between the call and its answer: the rows are on the sheet, and nobody has been told.
+      // Between the call and its answer: the rows are on the sheet, and the response is lost.
       sheets.onApplied = () => {
         applied++
         if (batch % 3 === 1) consumers[batch % 2].kill()

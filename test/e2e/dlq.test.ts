@@ -118,7 +118,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   }
 
   test(
-    'poison records, the file mended, replayed at the step: each lands once and in key order; a second replay moves nothing',
+    'invalid records, replayed at the step after the file is fixed: each is written once and in key order; a second replay writes nothing',
     () =>
       use(async (backend, cwd) => {
         const orders = await Orders.create(backend, cwd)
@@ -188,7 +188,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
         expect(plain(back)).toEqual(plain(originals))
         expect(back.every(r => r.headers!.length === 2 && r.headers![1][1] === '1')).toBe(true)
 
-        // Not mended yet: they die again, and say that it was the second time.
+        // Not fixed yet: they fail again, and their headers show the second attempt.
         await orders.run()
         const { out } = await orders.dlq('ls', orders.file, '--max', '1000')
         expect(out).toMatchObject({ open: 200, done: 200 })
@@ -202,7 +202,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   )
 
   test(
-    'a filter replays its part, discard marks a part, the rest comes later; what fails again is a letter with one attempt more',
+    'a filter replays its part, discard marks a part, the rest comes later; a record that fails again is a dead letter with one more attempt',
     () =>
       use(async (backend, cwd) => {
         const orders = await Orders.create(backend, cwd, 100)
@@ -258,7 +258,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   )
 })
 
-test('a dlq file: bytes that are no text, no JSON, and a tombstone, back from the file to the byte', async () => {
+test('a dlq file: bytes that are not text, not JSON, and a tombstone are restored byte for byte', async () => {
   const cwd = tempDir({ 'plain.jsonl': '' })
   const backend = embeddedBackend(cwd)
   const input = await backend.topic('in')
@@ -300,13 +300,13 @@ test('a dlq file: bytes that are no text, no JSON, and a tombstone, back from th
   expect(JSON.parse((await runner('dlq', 'replay', 'p.yaml', '--to', 'source', '--json')).stdout).replayed).toBe(0)
   expect((await runner('dlq', 'replay', 'p.yaml', '--to', 'source', '0/1')).code).toBe(4)
 
-  // Another file in its place: none of its letters are done.
+  // Another file in its place: none of its dead letters are done.
   writeFileSync(join(cwd, 'dead.jsonl'), `${lines.slice(1, 3).join('\n')}\n{"half a`)
   expect(JSON.parse((await runner('dlq', 'ls', 'p.yaml', '--json')).stdout)).toMatchObject({ open: 2, done: 0 })
   await backend.close()
 })
 
-test('a record that one of two sinks refused goes to that one only; a letter of another file stays', async () => {
+test('a record that one of two sinks refused is replayed to that sink only; a dead letter of another file stays', async () => {
   const cwd = tempDir({
     'in.jsonl': '{"a":1}\n[1]\n{"a":2}\n',
     'p.yaml': `
@@ -404,7 +404,7 @@ describe.each(['kafka', 'embedded'] as const)('the shipped pipelines/dlq-replay.
     await move()
     await move()
     expect((await backend.readAll(orders.input)).length).toBe(300)
-    // Prices are mended, quantities are not.
+    // Prices are fixed, quantities are not.
     writeFileSync(join(cwd, orders.file), readFileSync(join(cwd, orders.file), 'utf8').replace('price * 1.0', 'double(price)'))
     await orders.run()
     await move()

@@ -142,7 +142,7 @@ test('books are those of the exchanges after every gap, garbage is in the dead l
   const { body } = await get(port, '/metrics')
   for (const exchange of NAMES)
     expect(metric(body, 'kafka_messages_published_total', { topic: tickers, type: 'ticker', exchange })).toBe(60)
-  // Kraken has no numbers to tell a repeat by; an absolute size that is set twice is the same size.
+  // Kraken has no numbers that identify a repeat; an absolute size that is set twice is the same size.
   expect(metric(body, 'websocket_duplicates_total')).toBe(4 * 3)
 
   // Gaps.

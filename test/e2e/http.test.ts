@@ -58,7 +58,7 @@ test('two sources of one path: exit code 3', async () => {
   expect(stderr).toMatch(/POST \/a on port \d+ belongs to source 'http' of pipeline '[ab]' already/)
 })
 
-test('on an address that others reach: refused by validate, unless somebody guards it', async () => {
+test('an address that others can reach is refused by validate without authentication', async () => {
   const open = pipeline('a', 1234).replace('port: 1234', 'host: 0.0.0.0, port: 1234')
   const files = {
     'open.yaml': open,

@@ -54,12 +54,12 @@ test.each(['server', 'embedded'] as const)(
     expect((await w.run({ TAG: "'b'", GROUP: `${w.name}-2`, OUT: 'other' })).code).toBe(0)
     first.kill()
     await first.exit(0)
-    // It has gone in order: nothing of it stands in the way.
+    // It has ended in order: nothing of it blocks the next one.
     expect((await w.run({ TAG: "'b'" })).code).toBe(0)
   },
 )
 
-test.concurrent('redis stream: a process that was killed does not stand in the way for long', { timeout: 60_000 }, async () => {
+test.concurrent('redis stream: a killed process blocks its successor only briefly', { timeout: 60_000 }, async () => {
   const w = use('server')
   const first = await w.start()
   first.kill('SIGKILL')
@@ -83,7 +83,7 @@ metrics: { enabled: false }
   await eventually(async () => expect(await cli(['HLEN', key])).toBe('1'))
   first.kill('SIGSTOP')
   const second = startRunner(['run', 'p.yaml'], options('two'))
-  // While the second one looks whether the first lives, the entries of both come and go.
+  // While the second one checks whether the first is alive, the entries of both appear and disappear.
   await eventually(
     async () => {
       const entries = await cli(['HVALS', key])
@@ -99,7 +99,7 @@ metrics: { enabled: false }
   await second.exit(0)
 })
 
-test('redis stream: a user who may not write beside the stream is told, and runs', async () => {
+test('redis stream: without permission to write beside the stream, the pipeline runs and logs it', async () => {
   const server = await startRedis()
   try {
     const name = id()

@@ -96,7 +96,7 @@ for (const name of ['kafka', 'embedded'] as const) {
       await other.exit(0)
     }))
 
-  test(`${name}: what a killed process did is no obstacle`, () =>
+  test(`${name}: a killed process does not block the next one`, () =>
     use(async w => {
       const first = w.start()
       await w.settled(1)

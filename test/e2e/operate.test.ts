@@ -73,7 +73,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       const dead = await backend.readAll(fill.dead, { headers: true })
       expect(late(dead)).toEqual(late(await backend.readAll(live.dead, { headers: true })))
       expect(dead.length).toBe(late(dead).length)
-      // A back-fill has no group.
+      // A backfill has no group.
       expect(await backend.committed(fill.group, live.input)).toEqual(new Map())
       // And it takes nothing away from the live pipeline of the same name, which goes on where it was.
       await live.start(['--until-idle', '1s']).exit(0)

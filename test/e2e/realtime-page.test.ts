@@ -53,7 +53,7 @@ test('signals, executions and notifications are shown live; a cut connection mis
         .toSorted()
     await expect.poll(() => shown(page, 'signals')).toEqual(expected(600))
 
-    // The browser is cut off while the market goes on, and somebody writes.
+    // The browser is disconnected while the market continues and a message is sent.
     proxy.cut()
     await page.locator('#state:not(.live)').waitFor()
     feed.playTo(1000)

@@ -1,4 +1,4 @@
-/** A pipeline with an internal topic is run again: as a dry run, as a back-fill, and from the beginning. */
+/** A pipeline with an internal topic is run again: as a dry run, as a backfill, and from the beginning. */
 import { expect, test } from 'vitest'
 import { type Runner, runRunner, startRunner, tempDir } from '../support/runner.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from './lib/backend.ts'
@@ -57,7 +57,7 @@ metrics: { enabled: false }
   }
 }
 
-test.each(['embedded', 'kafka'] as const)('%s: a dry run prints what the run writes, and a back-fill writes a part of it again', kind =>
+test.each(['embedded', 'kafka'] as const)('%s: a dry run prints the output of the run, and a backfill writes a part of it again', kind =>
   use(kind, async w => {
     await w.backend.produce(w.input, records)
     const dry = await runRunner(...w.runner(['run', '--dry-run']))

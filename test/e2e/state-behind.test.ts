@@ -132,7 +132,7 @@ async function run(make: (port: number) => Promise<Sender>, interrupt?: 'SIGTERM
   await sender.send(runner, [...BEFORE, ...BEFORE.slice(10, 20)])
   if (interrupt) {
     if (interrupt === 'SIGTERM') await taken(port, BEFORE.length + 10)
-    // Where nobody waits for an answer, at most commit_interval would be lost. Here the test waits.
+    // Without a client that waits for responses, at most commit_interval would be lost. Here the test waits.
     else if (!answered) await remembered(cwd, BEFORE.length)
     runner.kill(interrupt)
     await runner.exited

@@ -75,7 +75,7 @@ describe('ticks-mirror', () => {
     await m.stop()
   })
 
-  test('bytes that are no text, an empty payload, and a channel that is no topic name', async () => {
+  test('bytes that are not text, an empty payload, and a channel that is not a topic name', async () => {
     await createTopic(`${prefix}.A`)
     await createTopic(`${prefix}-dlq`)
     const m = await start()

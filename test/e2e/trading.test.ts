@@ -46,7 +46,7 @@ test.each(['embedded', 'kafka'] as const)(
       })
       expect(sent.code, sent.stderr).toBe(0)
 
-      // The feed breaks off twice in the middle; it plays on only while somebody listens.
+      // The feed breaks off twice in the middle; it continues only while a client is connected.
       for (const n of [400, 900]) {
         feed.playTo(n)
         await expect.poll(() => feed.sent).toBe(n)

@@ -196,7 +196,7 @@ test('the whole section in one process, without a server: exact money from the b
   }
 })
 
-test('ledger: each event once whatever a batch holds, nothing that is no event, and no statement that leaves it unbalanced', async () => {
+test('ledger: each event once for any batch, only events, and no statement that leaves it unbalanced', async () => {
   const dsn = await database()
   for (let i = 0; i < 2; i++) await sql(dsn, script('wallet-2-ledger'))
   const event = (eventId: number, more: object = {}): object => {

@@ -79,7 +79,7 @@ function failureOf(test: Original): string | undefined {
   const expected = test.value ?? test.typedResult?.result ?? { boolValue: true }
   const fails = test.evalError !== undefined || test.anyEvalErrors !== undefined
   const record = Object.fromEntries(Object.entries(test.bindings ?? {}).map(([name, { value }]) => [name, jsonOf(value)]))
-  // Bytes are no JSON: a user encodes them, and so does the test.
+  // JSON has no bytes: a user encodes them, and so does the test.
   const expression = 'bytesValue' in expected ? `base64.encode(${test.expr})` : test.expr
   const checked = check(expression)
   if ('problems' in checked) {

@@ -25,7 +25,7 @@ afterAll(async () => {
   await broker?.stop()
 })
 
-test('graceful restart, kill -9 and a freeze of 12 s: no exit, no bar lost or doubled, /ready tells', async () => {
+test('graceful restart, kill -9 and a freeze of 12 s: no exit, no bar lost or duplicated, /ready shows it', async () => {
   const ticks = makeTicks({ seed: 5, count: TICKS, partitions: PARTITIONS })
   const [port] = await freePorts(1)
   const pipeline = await BarsPipeline.create(backend, tempDir(), PARTITIONS.length, { metricsPort: port })

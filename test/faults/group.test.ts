@@ -95,7 +95,7 @@ async function settled(pipeline: BarsPipeline, count: number, timeoutMs = 90_000
   }
 }
 
-/** Waits until committed offsets have moved `times` times: everybody has had the chance to work. */
+/** Waits until committed offsets have moved `times` times: every member has had time to work. */
 async function moved(pipeline: BarsPipeline, times: number): Promise<void> {
   const position = async (): Promise<number> =>
     [...(await pipeline.backend.committed(pipeline.group, pipeline.input)).values()].reduce((n, offset) => n + offset, 0)

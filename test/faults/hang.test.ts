@@ -77,7 +77,7 @@ async function arrived(): Promise<number> {
   return performance.now() - from
 }
 
-/** For whoever measures. */
+/** For measurements. */
 const say = (what: string, ms: number): void => {
   if (process.env.HANG_REPORT) process.stderr.write(`${what}: ${(ms / 1000).toFixed(1)} s\n`)
 }

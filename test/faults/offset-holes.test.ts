@@ -1,4 +1,4 @@
-/** Offsets without a record are no gap: transaction markers, aborted transactions, records that compaction has removed. */
+/** Offsets without a record are not a gap: transaction markers, aborted transactions, records that compaction has removed. */
 import { Kafka, logLevel } from 'kafkajs'
 import { expect, test } from 'vitest'
 import { brokers, consumeAll, createTopic, unique, withAdmin } from '../support/kafka.ts'

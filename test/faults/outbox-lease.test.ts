@@ -66,7 +66,7 @@ describe.each(['exactly_once', 'at_least_once'])('%s', delivery => {
       else one.kill('SIGSTOP')
       await insert(50)
       const two = await start(dsn)
-      // Everything of the other's buckets comes out, although nobody has closed its connection.
+      // All rows of the other's buckets are published, although its connection was never closed.
       await marked()
       expect(two.stderr).toMatch(/silent for 3000 ms/)
       await insert(50)

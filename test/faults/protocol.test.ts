@@ -1,6 +1,6 @@
 /**
  * Faults at named steps of a transaction, on the wire: a proxy in front of a broker of our own loses a request, or its answer, or lets the
- * request arrive when everybody has gone on. The runner is killed at that instant, or only its connection is cut.
+ * request arrive when all members have continued. The runner is killed at that instant, or only its connection is cut.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { consumerOptions } from '../conformance/driver-lib.ts'
@@ -119,7 +119,7 @@ test.each(['Metadata', 'FindCoordinator', 'InitProducerId', 'ListOffsets'] as co
   },
 )
 
-/** Not always at the first one: a transaction in the middle of much work has neighbours. */
+/** Not always at the first one: a transaction in the middle of much work is preceded by others. */
 function strike(api: Api, moment: Moment, then: () => void): Promise<void> {
   return proxy.arm(api, moment, api === 'Produce' ? 3 : 1, then)
 }

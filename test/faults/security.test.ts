@@ -77,7 +77,7 @@ test('a missing topic ends with 3 and is named', async () => {
   expect(runner.stderr).toMatch(/no-such-topic/)
 })
 
-test('an address where nobody answers: retries with a log line, is not ready, and works once somebody does', {
+test('an address without a server: the runner retries with a log line, is not ready, and works as soon as the server starts', {
   timeout: 60_000,
 }, async () => {
   const proxy = await startProxy(broker.brokers)

@@ -1,4 +1,4 @@
-/** What a reader of normalised order books ends up with. */
+/** The result of a reader of normalized order books. */
 import { apply, type Level } from '../../examples/exchange/book.ts'
 
 export interface BookMessage {

@@ -1,4 +1,4 @@
-/** SIGSTOP, at a moment that tells something about the frozen process and not about its lock. */
+/** SIGSTOP, at a moment that tests the frozen process and not its lock. */
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 

@@ -17,7 +17,7 @@ export interface GoldenOptions {
   readonly label: string
   /** ms. */
   readonly lateness: number
-  /** Decimal places carried, 60 unless told: no input may have more. 1000 holds every mean of doubles. */
+  /** Decimal places, 60 by default: no input may have more. 1000 holds every mean of doubles. */
   readonly places?: number
 }
 

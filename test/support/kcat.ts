@@ -31,7 +31,7 @@ export async function consumeAll(topic: string, options: ConsumeOptions = {}): P
   return await read(topic, ['-e'], options)
 }
 
-/** A transaction that nobody ends is not waited for any longer. */
+/** The wait for an open transaction ends here. */
 const DECIDED_MS = 10_000
 
 /**

@@ -37,7 +37,7 @@ export interface Runner extends Watched {
    * @throws {Error} with the output so far when the process ends first or after `timeoutMs` (default 60 s).
    */
   line(pattern: RegExp | string, timeoutMs?: number): Promise<string>
-  /** Sends the signal; `exited` tells when it worked. */
+  /** Sends the signal; `exited` resolves when the process has ended. */
   kill(signal?: NodeJS.Signals): void
   /** Waits for the end; @throws {Error} with the output when the code is another one or nothing ends within `timeoutMs` (default 90 s). */
   exit(code: number, timeoutMs?: number): Promise<void>

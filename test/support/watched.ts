@@ -1,4 +1,4 @@
-/** Processes of the test at hand, for whoever waits for what they do. */
+/** Processes of the current test, for helpers that wait for their output. */
 export interface Watched {
   /** It has ended, and the test neither ended it nor waits for its end. */
   readonly endedUnasked: boolean

@@ -117,7 +117,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** An id that does not rise would be read again for ever, or skip what lies between. */
+/** An id that does not increase would be read again forever, or skip the records in between. */
 function isPage(rows: unknown, after: number): rows is Row[] {
   if (!Array.isArray(rows)) return false
   let last = after

@@ -54,7 +54,7 @@ export async function kafkaBackend(at?: string): Promise<Backend> {
       kafka.createTopic(kafka.unique(prefix), { partitions, config: { 'retention.ms': '-1', ...config }, brokers }),
     async produce(topic, records) {
       const p = await (producer ??= connect())
-      // Requests of at most about a megabyte, or of one record: that is what a topic takes unless told otherwise.
+      // Requests of at most about a megabyte, or of one record: that is the default limit of a topic.
       for (const piece of pieces(records)) {
         const messages = piece.map(({ key = null, value, partition, headers, time }) => ({
           key,

@@ -8,14 +8,14 @@ import type { Backend } from './backend.ts'
 export interface BarsPipelineOptions {
   readonly name?: string
   readonly input?: string
-  /** Default 6 s: the shortest that a broker allows unless told otherwise. */
+  /** Default 6 s: the shortest that a broker allows by default. */
   readonly session?: string
   readonly delivery?: 'exactly_once' | 'at_least_once'
   readonly metricsPort?: number
   readonly extra?: string
 }
 
-/** The pipeline on topics of its own. One directory per process when `startRunner` is told so; embedded processes share the backend's. */
+/** The pipeline on topics of its own. One directory per process with that option of `startRunner`; embedded processes share the backend's. */
 export class BarsPipeline {
   readonly backend: Backend
   readonly name: string

@@ -1,7 +1,7 @@
 import { eventually } from '../../support/eventually.ts'
 import type { Runner } from '../../support/runner.ts'
 
-/** Status and body of a GET, or status 0 when nobody answers. */
+/** Status and body of a GET, or status 0 without a response. */
 export async function get(port: number, path: string): Promise<{ status: number; body: string }> {
   try {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(5_000) })

@@ -1,6 +1,6 @@
 /**
  * A proxy that understands enough of Kafka's protocol to strike at a named step: before the broker sees the nth request of a kind, or
- * after the broker has answered it and before the client hears of it.
+ * after the broker has answered it and before the client receives the response.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
@@ -25,7 +25,7 @@ export type Api = keyof typeof API
 
 /**
  * `before`: the request is lost. `after`: the answer is lost. `late`: the request is lost for the client, and reaches the broker a second
- * later, when everybody has gone on. In each case the client's connection breaks.
+ * later, when all members have continued. In each case the client's connection breaks.
  */
 export type Moment = 'before' | 'after' | 'late'
 

@@ -99,7 +99,7 @@ async function kafkaPeer(line: KafkaLine): Promise<KafkaPeer> {
   const [direct, behind, controller, front] = await freePorts(4)
   const strikes = await startKafkaProxy(() => behind)
   const proxy = await startProxy(`127.0.0.1:${strikes.port}`, front)
-  // Whoever comes by the second listener is told the proxy's port.
+  // A client of the second listener gets the port of the proxy.
   const server = await startKafka({
     port: direct,
     version: KAFKA_RELEASES[line],

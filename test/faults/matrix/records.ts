@@ -9,7 +9,7 @@ export interface Numbered {
   readonly sum: string
 }
 
-/** One record as somebody else than the runner finds it in the sink; `text` is its JSON. */
+/** One record as another client finds it in the sink; `text` is its JSON. */
 export interface Seen {
   readonly text: string
   /** The key beside the value: of a Kafka record, an HTTP request… Of two records with one id it must be equal. */

@@ -23,7 +23,7 @@ export interface Result extends Verdict {
   /** From the end of the fault until a record of each key that was sent then has arrived. */
   readonly seconds: number
   readonly ready: string
-  /** Why it is no good, beside the numbers. */
+  /** Why the row failed, apart from the numbers. */
   readonly problem?: string
 }
 

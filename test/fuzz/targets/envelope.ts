@@ -1,4 +1,4 @@
-/** Lines of envelope files, and headers of dead letters and of internal topics, whoever wrote them. */
+/** Lines of envelope files, and headers of dead letters and of internal topics, by any writer. */
 import { DecodeError, Message, type LaneInfo, type Origin } from '../../../src/contract/plugin.ts'
 import { messageOf } from '../../../src/connectors/kafka/link/wire.ts'
 import { readDeadLetter, failureTime, revivedHeaders } from '../../../src/kit/dead-letter/read.ts'

@@ -46,7 +46,7 @@ function marker(): Buffer {
   return sealed(bytes)
 }
 
-/** Only what stands behind the header is changed, then packed again: a damaged zlib stream says nothing of the reader of records. */
+/** Only the bytes after the header are changed, then packed again: a damaged zlib stream would not test the reader of records. */
 function inside(bytes: Buffer, random: Random): Buffer {
   const codec = bytes.readInt16BE(21) & 7
   try {

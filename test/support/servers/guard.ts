@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 
 export interface Guard {
-  /** The child is gone in the ordinary way: stand down. */
+  /** The child has ended in the normal way: nothing is left to guard. */
   release(): Promise<void>
 }
 

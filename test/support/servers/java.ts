@@ -90,7 +90,7 @@ export function classArchive(lib: string): ClassArchive {
   }
 }
 
-/** Whoever finds the file finds all of it: `write` makes it under another name. */
+/** The file is complete as soon as it exists: `write` creates it under another name. */
 export async function keepFile(path: string, write: (to: string) => unknown): Promise<void> {
   const to = `${path}.${process.pid}`
   try {

@@ -13,7 +13,7 @@ import { brokerReady } from './ready.ts'
 export interface KafkaOptions {
   /** Port of the clients' listener; default: a free one. */
   port?: number
-  /** Port clients are told to use, when a proxy stands in front of the broker; default: `port`. */
+  /** The advertised port, if a proxy is in front of the broker; default: `port`. */
   advertisedPort?: number
   /** Kept when given; otherwise a temporary directory that goes with the broker. */
   dataDir?: string

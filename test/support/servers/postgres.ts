@@ -43,7 +43,7 @@ const PASSWORD = 'test'
 const NOBODY = 65_534
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
-  // Our own temporary directory lets nobody else through, and the server is somebody else.
+  // Only this user can open our temporary directory, and the server runs as another user.
   const place = tmpdir()
   if (user().uid !== undefined && (statSync(place).mode & 1) === 0) chmodSync(place, statSync(place).mode | 0o111)
   const dir = mkdtempSync(join(place, 'postgres-'))
@@ -95,7 +95,7 @@ class Server implements PostgresServer {
   async init(): Promise<void> {
     const owner = user()
     if (owner.uid !== undefined) chownSync(this.dir, owner.uid, owner.gid)
-    // SCRAM, as real servers have it; the password file is the data directory's neighbour for a moment.
+    // SCRAM, as real servers have it; the password file is briefly next to the data directory.
     const script = `umask 077; echo ${PASSWORD} > "$2/pw" && "$1" -D "$2/data" -U postgres -A scram-sha-256 --pwfile="$2/pw" -E UTF8 --no-locale --no-sync; code=$?; rm -f "$2/pw"; exit $code`
     await promisify(execFile)('sh', ['-c', script, 'init', join(this.bin, 'initdb'), this.dir], { ...owner, cwd: this.dir })
   }

@@ -20,7 +20,7 @@ export async function sharedKafka(
       say(`Kafka: Docker runs but the container did not start (${(error as Error).message.split('\n')[0]}); using jars`)
     }
   }
-  // Nobody restarts this one, and a busy machine must not make its controller think that it is gone.
+  // This one is never restarted, and its controller must not give it up on a busy machine.
   const server = await startKafka({ say, properties: { 'broker.session.timeout.ms': 30_000 } })
   say(`Kafka: Apache Kafka by Maven at ${server.brokers}, pid ${server.pid}`)
   return server
