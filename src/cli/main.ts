@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import '../built-in.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { redact } from '../kit/text/secrets.ts'
+import { EnvFileError, loadEnvFiles } from './env-file.ts'
 import { outputOptions } from './output.ts'
 import { watchStrayErrors } from './stray-errors.ts'
 
@@ -33,6 +34,9 @@ const GROUPS: Record<string, Record<string, Load>> = {
     dlq: () => import('./dlq.ts'),
     sql: () => import('./sql.ts'),
   },
+  'Help:': {
+    completion: () => import('./completion.ts'),
+  },
 }
 const COMMANDS: Record<string, Load> = Object.assign({}, ...Object.values(GROUPS))
 
@@ -58,6 +62,21 @@ function obeySignals(): void {
     ['SIGTERM', 15],
   ] as const)
     process.on(signal, () => process.listenerCount(signal) === 1 && process.exit(128 + number))
+}
+
+/** Before the commands are loaded: defaults of their options come from the environment. @returns false when a file is wrong; the exit code is set */
+function applyEnvFiles(argv: readonly string[]): boolean {
+  try {
+    for (const { file, names } of loadEnvFiles(argv))
+      if (names.length > 0 && !argv.includes('--quiet') && !argv.includes('-q'))
+        process.stderr.write(`environment from ${file}: ${names.join(', ')}\n`)
+    return true
+  } catch (error) {
+    if (!(error instanceof EnvFileError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exitCode = error.isSyntax ? EXIT.config : EXIT.environment
+    return false
+  }
 }
 
 export async function main(argv: readonly string[]): Promise<void> {
@@ -89,7 +108,9 @@ export async function main(argv: readonly string[]): Promise<void> {
     return
   }
   program.option('-V, --version', 'print the version')
-  const wanted = name !== undefined && Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]] : Object.values(COMMANDS)
+  if (name !== undefined && Object.hasOwn(COMMANDS, name) && !applyEnvFiles(argv)) return
+  // A completion script needs all of them.
+  const wanted = name !== undefined && name !== 'completion' && Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]] : Object.values(COMMANDS)
   for (const command of await Promise.all(wanted.map(load => load()))) command.register(program)
   outputOptions(program)
   for (const command of program.commands) command.exitOverride().showSuggestionAfterError().helpGroup(groupOf(command.name()))

@@ -4,6 +4,7 @@
  */
 import { inspect, styleText } from 'node:util'
 import { type Command, Option } from 'commander'
+import { collect } from './options.ts'
 import { redact } from '../kit/text/secrets.ts'
 import { timeLabel } from '../kit/text/time-label.ts'
 
@@ -33,6 +34,10 @@ export function outputOptions(program: Command): void {
       new Option('--no-color', 'print no colors; also NO_COLOR=1; FORCE_COLOR=1 prints them always'),
       new Option('--utc', 'print times in UTC, not in the local time zone'),
     ]
+    if (!options.some(o => o.long === '--env-file'))
+      command.addOption(
+        new Option('--env-file <file>', 'variables that are not set yet; repeatable; default: .env, if it exists').argParser(collect),
+      )
     for (const option of own) if (!options.some(o => o.long === option.long)) command.addOption(option.helpGroup('Output:'))
   }
   add(program)

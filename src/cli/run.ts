@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
 import { EnvironmentError, type Logger, VerdictError } from '../contract/plugin.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
+import { STANDARD_INPUT } from '../config/read.ts'
 import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
 import { createLogger, type LogOptions } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
@@ -29,7 +30,7 @@ export function register(program: Command): void {
   program
     .command('run')
     .description('run pipelines until their input ends or a signal arrives')
-    .argument('<file...>', 'pipeline files; several run in one process')
+    .argument('<file...>', 'pipeline files, several run in one process; - reads one from standard input')
     .addOption(setOption('override a value, e.g. sinks[0].kafka.topic=bars.test'))
     .option('--until-idle <duration>', 'end after this long without input, e.g. 5s', parseDurationOption)
     .option('--from <time>', 'backfill: read without a group from this time (ISO 8601 or epoch ms)', parseTimeOption)
@@ -141,6 +142,8 @@ function misuse(pipelines: readonly Pipeline[], { from, to, fresh, dryRun }: Run
   if (twice) return `${twice.file}: another file has the name ${twice.name}, too; pipelines in one process need different names`
   if (fresh && (dryRun || from !== undefined || to !== undefined))
     return '--fresh deletes checkpoints, and a backfill or a dry run does not use them: leave out --fresh'
+  if (pipelines.some(p => p.file === STANDARD_INPUT && p.sources.some(s => s.type === 'stdin')))
+    return '-: standard input is the pipeline file, and its source stdin would read the rest of it; write the pipeline to a file'
   if (from === undefined && to === undefined) return undefined
   if (from !== undefined && to !== undefined && from >= to) return '--from must be earlier than --to'
   for (const pipeline of pipelines) {

@@ -1,20 +1,27 @@
 /** The text of a pipeline file, or a problem that says why there is none. */
 import { readFile, stat } from 'node:fs/promises'
+import { buffer } from 'node:stream/consumers'
 import { MAX_BYTES } from './parse.ts'
 import type { Problems } from './problems.ts'
 import { SourceText } from './tree.ts'
+
+/** As a file name. Relative paths in such a file start from the working directory. */
+export const STANDARD_INPUT = '-'
 
 export async function readText(file: string, problems: Problems): Promise<string | undefined> {
   const nowhere = { source: new SourceText(file, ''), start: 0, end: 0 }
   let bytes: Buffer
   try {
-    const info = await stat(file)
-    if (!info.isFile()) throw Object.assign(new Error(), { code: 'EISDIR' })
-    if (info.size > 4 * MAX_BYTES) {
-      problems.add('CONFIG_LIMIT', nowhere, [], `the file has ${info.size} bytes, allowed are ${MAX_BYTES}`)
-      return undefined
+    if (file === STANDARD_INPUT) bytes = await buffer(process.stdin)
+    else {
+      const info = await stat(file)
+      if (!info.isFile()) throw Object.assign(new Error(), { code: 'EISDIR' })
+      if (info.size > 4 * MAX_BYTES) {
+        problems.add('CONFIG_LIMIT', nowhere, [], `the file has ${info.size} bytes, allowed are ${MAX_BYTES}`)
+        return undefined
+      }
+      bytes = await readFile(file)
     }
-    bytes = await readFile(file)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     const why =

@@ -1,0 +1,47 @@
+/** Variables from `.env` and `--env-file`, before a command reads its environment. */
+import { expect, test } from 'vitest'
+import { startRunner, tempDir } from '../support/runner.ts'
+
+const PIPELINE =
+  'name: p\nsources: [{ generate: { fields: { n: { sequence: 0 } }, count: 1 } }]\nsinks: [{ file: { path: "${OUT_PATH}" } }]\n'
+const unset = { OUT_PATH: undefined, FIRST: undefined, SECOND: undefined }
+
+async function result(
+  args: string[],
+  code: number,
+  files: Record<string, string>,
+  options: { env?: Record<string, string>; stdin?: string } = {},
+) {
+  const runner = startRunner(args, { cwd: tempDir(files), stdin: options.stdin, env: { ...unset, ...options.env } })
+  await runner.exit(code)
+  return runner
+}
+
+test('.env of the working directory sets what is not set, and says which variables', async () => {
+  const files = { '.env': '# comment\nexport OUT_PATH="out.jsonl"\nFIRST=1 # one\n', 'p.yaml': PIPELINE }
+  const { stderr } = await result(['validate', 'p.yaml'], 0, files)
+  expect(stderr).toContain('environment from .env: FIRST, OUT_PATH\n')
+  expect((await result(['eval', 'env.FIRST'], 0, files, { env: { FIRST: '2' } })).stdout).toBe('"2"\n')
+  expect((await result(['eval', 'env.FIRST', '-q'], 0, files)).stderr).toBe('')
+  expect((await result(['validate', '--no-plugins', 'p.yaml'], 2, files)).stderr).not.toContain('.env')
+})
+
+test('--env-file takes its place, several times', async () => {
+  const files = { '.env': 'FIRST=0\n', 'a.env': 'FIRST=1\n', 'b.env': "FIRST=2\nSECOND='b\nc'\n" }
+  const { stdout } = await result(['eval', '--env-file', 'a.env', '--env-file=b.env', 'env.FIRST + env.SECOND'], 0, files)
+  expect(stdout).toMatch(/^"[12]b\\nc"\n$/)
+})
+
+test('a line that is not a variable ends with 2, and its text is not shown', async () => {
+  const { stderr } = await result(['validate', 'p.yaml'], 2, { '.env': 'A="x\ny"\npassword: secret\n', 'p.yaml': PIPELINE })
+  expect(stderr).toBe('.env:3: not a variable; write NAME=value, and # before a comment\n')
+})
+
+test('a pipeline from standard input runs, and its paths start from the working directory', async () => {
+  const runner = await result(['run', '-'], 0, {}, { stdin: PIPELINE.replace('"${OUT_PATH}"', 'out.jsonl') })
+  expect(runner.stderr).toContain('"out":1')
+  const problem = await result(['validate', '-'], 2, {}, { stdin: 'name: p\nsinkz: []\n' })
+  expect(problem.stdout + problem.stderr).toContain('-:2:1')
+  const both = await result(['run', '-'], 2, {}, { stdin: 'name: p\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\n' })
+  expect(both.stderr).toContain('standard input is the pipeline file')
+})
