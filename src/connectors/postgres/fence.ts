@@ -1,6 +1,6 @@
 /**
- * A fence for writes outside of transactions with a checkpoint: one row per lane, whose token the owner of the lane has set. Each write
- * locks the row and compares the token in its own transaction, so a former owner is refused, and a claim waits for a write that has begun.
+ * A fence for writes outside of transactions with a checkpoint: one row per lane, with the token of the lane's owner. Each write locks the
+ * row and compares the token in its own transaction, so a former owner is rejected, and a claim waits for a write that has started.
  */
 import { randomUUID } from 'node:crypto'
 import { EnvironmentError, FencedError } from '../../contract/plugin.ts'
@@ -21,17 +21,17 @@ export interface FenceRow {
   readonly token: string
 }
 
-/** Databases on which this user may not make the table. */
+/** Databases on which this user may not create the table. */
 const without = new WeakSet<object>()
 
-/** @returns undefined: the user may not create the table, and no administrator has; the sink is not fenced then. */
+/** @returns undefined: the user may not create the table, and it does not exist; the sink is not fenced then. */
 export async function claimFence(driver: Driver, owner: string, lane: string): Promise<FenceRow | undefined> {
   if (without.has(driver)) return undefined
   const fence = { owner, lane, token: randomUUID() }
   try {
     await createTables(driver, 'runner_fence', TABLE)
     await driver.transaction(async tx => {
-      // A former owner that is frozen in its transaction is fenced.
+      // Fences a former owner that is frozen in its transaction.
       const stop = await freeing(driver, tx)
       await tx.query(CLAIM, [owner, lane, fence.token]).finally(stop)
     })

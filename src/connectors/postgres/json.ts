@@ -1,15 +1,15 @@
-/** Rows as JSON: exact numbers as texts, times in ISO 8601. */
+/** Rows as JSON: exact numbers as text, times in ISO 8601. */
 import { DataError, DecodeError, EnvironmentError, parseJson } from '../../contract/plugin.ts'
 import { limits } from '../../kit/limits.ts'
 import type { Field, Result, Row, Value } from '../../kit/postgres/driver.ts'
 import { ARRAYS, OID } from '../../kit/postgres/types.ts'
 
-/** @throws {EnvironmentError} for two columns of one name: a row as an object would keep one of them. */
+/** @throws {EnvironmentError} for two columns with one name: a row as an object could hold only one of them. */
 export function checkColumns(fields: readonly Field[], step: string): void {
   const name = fields.find(({ name }, i) => fields.findIndex(f => f.name === name) < i)?.name
   if (name !== undefined)
     throw new EnvironmentError(
-      `${step}: the query's result has two columns called ${name}: give one another name, such as ${name} as other_${name}`,
+      `${step}: the query returns two columns with the name ${name}: rename one of them, such as ${name} as other_${name}`,
     )
 }
 
@@ -17,25 +17,25 @@ export function checkColumns(fields: readonly Field[], step: string): void {
 export function checkRows({ more }: Result, step: string): void {
   if (more)
     throw new DataError(
-      `${step}: the query's result has more than ${limits().messages} rows (limits.messages): add a LIMIT to the query, or raise the limit`,
+      `${step}: the query returns more than ${limits().messages} rows (limits.messages): add a LIMIT to the query, or raise the limit`,
     )
 }
 
-/** A row as a value for messages. JSON columns become what they hold. @param depth how deep they may be nested */
+/** A row as a value for messages. JSON columns become the values that they contain. @param depth maximum depth of their nesting */
 export function jsonRow(fields: readonly Field[], row: Row, depth: number): Record<string, unknown> {
   const value: Record<string, unknown> = {}
   for (const { name, type } of fields) value[name] = jsonValue(name, type, row[name], depth)
   return value
 }
 
-/** @throws {DataError} for JSON that is nested deeper than a record may be */
+/** @throws {DataError} for JSON that is nested more deeply than a record may be */
 function parseColumn(name: string, text: string, depth: number): unknown {
   try {
     return parseJson(text, depth)
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error
     throw new DataError(
-      `column ${name} is nested more than ${depth} levels deep; \`limits: { depth: … }\` in the pipeline allows more`,
+      `column ${name} is nested more than ${depth} levels deep; to allow more, set \`limits: { depth: … }\` in the pipeline`,
       error,
     )
   }
@@ -50,8 +50,8 @@ function jsonValue(name: string, type: number, value: Value, depth: number): unk
 }
 
 /**
- * A row as JSON text. JSON columns are in it byte for byte; numbers that no float holds are texts, or with `digits` numbers
- * of as many digits as they have.
+ * A row as JSON text. JSON columns are included byte for byte; numbers that a float cannot represent are text, or with `digits` numbers
+ * with all their digits.
  */
 export function jsonText(fields: readonly Field[], row: Row, digits: boolean): string {
   return `{${fields.map(({ name, type }) => `${JSON.stringify(name)}:${textOf(type, row[name], digits)}`).join(',')}}`
@@ -68,7 +68,7 @@ function textOf(type: number, value: Value, digits: boolean): string {
   return JSON.stringify(isoTime(type, value))
 }
 
-/** `2026-01-02 03:04:05.6+00` → `2026-01-02T03:04:05.6Z`; what has no such form (infinity, BC) stays. */
+/** `2026-01-02 03:04:05.6+00` → `2026-01-02T03:04:05.6Z`; values without such a form (infinity, BC) are unchanged. */
 function isoTime(type: number, text: string): string {
   if (type !== OID.timestamptz && type !== OID.timestamp) return text
   return text.replace(/^(\d{4,}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)(?:\+00)?$/, (_, date: string, time: string) =>

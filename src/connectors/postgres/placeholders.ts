@@ -1,10 +1,10 @@
-/** Named parameters in SQL: `$name`, outside of texts, quoted names, comments and dollar-quoted blocks. */
+/** Named parameters in SQL: `$name`, outside of string literals, quoted names, comments and dollar-quoted blocks. */
 export interface Parsed {
-  /** With `$1`, `$2`… in place of the names. */
+  /** With `$1`, `$2`… instead of the names. */
   readonly sql: string
   /** Names in the order of their numbers. */
   readonly names: readonly string[]
-  /** Numbered parameters, which mean nothing here. */
+  /** Numbered parameters, which are not supported here. */
   readonly numbered: readonly string[]
 }
 

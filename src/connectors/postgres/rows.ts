@@ -1,6 +1,6 @@
 /**
- * Rows of a table out of messages. The messages' own bytes travel as one JSON text, and PostgreSQL itself turns them into the
- * columns' types: a number in a body reaches a numeric column digit by digit, without ever being a float.
+ * Converts messages to rows of a table. The original bytes of the messages are sent as one JSON text, and PostgreSQL converts them to the
+ * types of the columns: a number in a body reaches a numeric column digit by digit, without conversion to a float.
  */
 import { compileObject } from '../../expressions/index.ts'
 import { type ConfigProblem, DataError, encodeJson, type Message } from '../../contract/plugin.ts'
@@ -18,9 +18,9 @@ export interface TableConfig {
 
 interface Column {
   readonly name: string
-  /** Of a field in the body, read by the server. */
+  /** From a field in the body; the server reads it. */
   readonly path?: readonly string[]
-  /** Computed here. */
+  /** Computed by the runner. */
   readonly expression?: string
 }
 
@@ -45,19 +45,22 @@ function columnsOf(config: TableConfig): Column[] {
 export function validateTable(config: TableConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   const names = columnNames(config.columns)
-  if (config.columns === undefined) problems.push({ path: [], message: `needs columns: the fields to write to ${config.table}` })
+  if (config.columns === undefined) problems.push({ path: [], message: `set columns to the fields to write to ${config.table}` })
   config.key?.forEach((name, i) => {
     if (config.columns !== undefined && !names.includes(name))
-      problems.push({ path: ['key', i], message: `${name} is a key but no column that is written` })
+      problems.push({ path: ['key', i], message: `key ${name} must be one of the columns; add it to columns` })
   })
   if (config.columns !== undefined && !isPlain(columnsOf(config)) && names.length > MOST_RENAMED)
-    problems.push({ path: ['columns'], message: `more than ${MOST_RENAMED} columns must be named as their fields: write them as a list` })
+    problems.push({
+      path: ['columns'],
+      message: `only ${MOST_RENAMED} columns or fewer can be renamed: give the columns the names of their fields, and write them as a list`,
+    })
   return problems
 }
 
 const isPlain = (columns: readonly Column[]): boolean => columns.every(c => c.path?.length === 1 && c.path[0] === c.name)
 
-/** The one statement that writes any number of messages. */
+/** Builds the one statement that writes any number of messages. */
 export function tableCommand(config: TableConfig): Command {
   const columns = columnsOf(config)
   const computed = columns.filter(c => c.expression !== undefined)
@@ -90,20 +93,21 @@ function statement(config: TableConfig, columns: readonly Column[], computed: bo
   const update = config.on_conflict === 'update' && rest.length > 0
   const action = update ? `update set ${rest.map(n => `${n} = excluded.${n}`).join(', ')}` : 'nothing'
   const keys = config.key.map(n => `r.${quoteName(n)}`).join(', ')
-  // Of one key the last message counts, or where nothing is overwritten the first; in the order of the keys, so that lanes don't deadlock.
+  // Of several messages with one key the last one is used, or the first if nothing is overwritten; sorted by key, so that lanes do not
+  // deadlock.
   const distinct = `select distinct on (${keys}) ${select} ${from} order by ${keys}, a.n${update ? ' desc' : ''}`
   return `${insert} ${distinct} on conflict (${key}) do ${action}`
 }
 
-/** @returns the body as JSON text, with the bytes it came with. @throws {DataError} when it is not an object. */
+/** @returns the body as JSON text, with its original bytes. @throws {DataError} when it is not an object. */
 export function bodyOf(m: Message): string {
-  if (!isRecord(m.value)) throw new DataError(`a row is made of an object, this is ${show(m.value)}`)
+  if (!isRecord(m.value)) throw new DataError(`the value must be an object to become a row, not ${show(m.value)}`)
   return String(m.encode())
 }
 
 export const jsonArray = (texts: readonly string[]): Param => `[${texts.join(',')}]`
 
-/** A row as pipeline tests see it. */
+/** A row as shown in pipeline tests. */
 export function rowPreview(config: TableConfig): (m: Message) => { key: string | null; row: Record<string, unknown> } {
   const columns = columnsOf(config)
   const computed = columns.filter(c => c.expression !== undefined)

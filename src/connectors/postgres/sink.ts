@@ -39,24 +39,24 @@ export default defineSink<PostgresSinkConfig>({
   onRedelivery: c => (c.key !== undefined || c.idempotent ? 'idempotent' : 'appends'),
   reason: c =>
     c.key !== undefined
-      ? `a row that is written again ${c.on_conflict === 'update' ? 'overwrites itself' : 'is there already'} (${c.key.join(', ')})`
+      ? `a repeated write ${c.on_conflict === 'update' ? 'overwrites the row' : 'is skipped'} by key (${c.key.join(', ')})`
       : c.idempotent
-        ? 'its statements are declared idempotent'
-        : 'rows that are written again are more rows; name the `key`, or use delivery: exactly_once',
+        ? 'the statements are declared idempotent'
+        : 'a repeated write adds rows; set `key`, or use delivery: exactly_once',
   transactions: {
     scope: c => scopeOf(c),
     create: (config, context) => new PostgresTransactor(connection(config), context),
   },
   validateConfig,
   fence: () =>
-    'is refused by the database: each write locks and compares a row of its lane in runner_fence; the log warns where the login may not create that table',
+    'is rejected by the database: each write locks and compares a row of its lane in runner_fence; a warning is logged if the user may not create that table',
   preview: previewOf,
   create: (config, ctx) => new PostgresSink(config, ctx),
   check: (config, ctx) =>
     checkDatabase(connection(config), ctx, config.table === undefined ? [] : [{ table: config.table, rights: rightsOf(config) }]),
 })
 
-/** The schema's types are wider by the texts that stand for numbers. */
+/** The schema's types also include the texts that represent numbers. */
 const connection = (config: PostgresSinkConfig): ConnectionConfig => config as ConnectionConfig
 
 class PostgresSink implements Sink {
@@ -66,11 +66,11 @@ class PostgresSink implements Sink {
   private readonly written: { inc(n?: number): void }
   private readonly rejects: ((m: Message) => void) | undefined
   /**
-   * A statement that a stalled connection delivers after it was repeated elsewhere could replace newer rows. In a transaction it cannot:
-   * the COMMIT follows its answer.
+   * A statement that arrives late on a stalled connection, after it was repeated elsewhere, could replace newer rows. In a transaction it
+   * cannot: the COMMIT is sent only after its response.
    */
   private readonly overwrites: boolean
-  /** By lane: what its writes have to prove. */
+  /** By lane: the token that its writes present. */
   private readonly fences = new Map<string, FenceRow>()
   private saidUnfenced = false
   private handle: PostgresHandle | undefined
@@ -92,7 +92,7 @@ class PostgresSink implements Sink {
   async write(messages: readonly Message[], context: WriteContext): Promise<void> {
     const failed = new Map<number, Error>()
     const usable = this.rejects ? messages.filter((m, i) => this.accepts(m, i, failed)) : messages
-    /** Of `usable` in `messages`. */
+    /** The indexes of `usable` in `messages`. */
     const indexes = usable === messages || failed.size === 0 ? undefined : [...messages.keys()].filter(i => !failed.has(i))
     const rejected = new Map<number, Error>()
     if (usable.length > 0) {
@@ -138,8 +138,8 @@ class PostgresSink implements Sink {
       if (!this.saidUnfenced)
         this.ctx.log.warn(
           { step },
-          'writes are not fenced: this login may not create the table runner_fence, so an instance that has lost a lane may finish the ' +
-            'write that it has begun. Grant create on the schema, or create the table and grant select, insert and update on it',
+          'writes are not fenced: this user may not create the table runner_fence, so an instance that has lost a lane may finish a ' +
+            'write that it has started. Grant create on the schema, or create the table and grant select, insert and update on it',
         )
       this.saidUnfenced = true
     }
@@ -158,7 +158,7 @@ class PostgresSink implements Sink {
     for (const items of portions(messages)) {
       context.assertOwned?.()
       try {
-        // One statement is a transaction of its own.
+        // A single statement is a transaction of its own.
         if (single && !fence && (driver.embedded || !this.overwrites)) await execute(driver, this.commands, items)
         else await inTransaction(tx => execute(tx, this.commands, items))
       } catch (error) {
@@ -175,15 +175,16 @@ class PostgresSink implements Sink {
 function validateConfig(config: PostgresSinkConfig): ConfigProblem[] {
   const problems = validateConnection(connection(config))
   const { table, statements, columns, key, idempotent } = config
-  if (table === undefined && statements === undefined) problems.push({ path: [], message: 'needs a table, or statements' })
-  if (table !== undefined && statements !== undefined) problems.push({ path: ['statements'], message: 'table says already what to write' })
+  if (table === undefined && statements === undefined) problems.push({ path: [], message: 'set table or statements' })
+  if (table !== undefined && statements !== undefined)
+    problems.push({ path: ['statements'], message: 'set either table or statements, not both' })
   if (statements !== undefined) {
     for (const [name, given] of Object.entries({ columns, key }))
-      if (given !== undefined) problems.push({ path: [name], message: `${name} belongs to table, not to statements` })
+      if (given !== undefined) problems.push({ path: [name], message: `${name} works with table, not with statements` })
     statements.forEach((s, i) => problems.push(...validateStatement(s).map(p => ({ ...p, path: ['statements', i, ...p.path] }))))
   } else if (table !== undefined) {
     problems.push(...validateTable(config))
-    if (idempotent) problems.push({ path: ['idempotent'], message: 'is for statements; a table is idempotent by its key' })
+    if (idempotent) problems.push({ path: ['idempotent'], message: 'works with statements only; a table is idempotent by its key' })
   }
   return problems
 }

@@ -1,4 +1,4 @@
-/** Rows of a query, in the order of a cursor: once, or again and again for those that have come since. */
+/** Rows of a query, in the order of a cursor: once, or repeatedly for new rows. */
 import type { PostgresSourceConfig } from '../../generated/config-types.ts'
 import {
   type Batch,
@@ -23,7 +23,7 @@ export default defineSource<PostgresSourceConfig>({
   schema: withKeys(schema, connectionKeys),
   replayable: true,
   ranged: config => config.time !== undefined,
-  reason: 'rows are found again by their cursor',
+  reason: 'rows can be read again by their cursor',
   validateConfig,
   create: (config, ctx) => new PostgresSource(config, ctx),
   check: (config, ctx) =>
@@ -32,7 +32,7 @@ export default defineSource<PostgresSourceConfig>({
 
 const connection = (config: PostgresSourceConfig): ConnectionConfig => config as ConnectionConfig
 
-/** Texts of the cursor's columns in the last row that was read, and how many rows were read before. */
+/** Texts of the cursor columns of the last row read, and the number of rows read before. */
 interface Cursor {
   readonly after: readonly string[] | null
   readonly row: number
@@ -45,7 +45,7 @@ class PostgresSource implements Source {
   private readonly sql: (first: boolean, limit: number) => string
   private handle: PostgresHandle | undefined
   private cursor: Cursor = { after: null, row: 0 }
-  /** When the last question, which left nothing, was asked: `clock.monotonic()`. */
+  /** When the last query that returned all remaining rows was sent: `clock.monotonic()`. */
   private emptyAt: number | undefined
   private seeks = 0
 
@@ -68,7 +68,7 @@ class PostgresSource implements Source {
       const { seeks } = this
       const batch = await this.next()
       signal.throwIfAborted()
-      // The source was rewound during the query.
+      // The source was restored during the query.
       if (seeks !== this.seeks) continue
       if (batch) {
         this.cursor = batch.position as unknown as Cursor
@@ -107,7 +107,7 @@ class PostgresSource implements Source {
     const start = this.config.start === undefined ? undefined : [this.config.start].flat().map(String)
     const values: readonly Param[] = after ?? start ?? []
     const asked = this.ctx.clock.monotonic()
-    // One more than wanted: a batch must not end between rows with the same cursor.
+    // One more than needed: a batch must not end between rows with the same cursor.
     const found = await this.handle.driver.query(this.sql(values.length === 0, limit + 1), values, { prepare: true })
     checkColumns(found.fields, this.ctx.step)
     const columns = [cursor].flat()
@@ -145,13 +145,13 @@ function statements(config: PostgresSourceConfig, range: SourceContext['range'])
   }
   const after = columns.length === 1 ? `${columns[0]} > $1` : `(${columns.join(', ')}) > (${columns.map((_, i) => `$${i + 1}`).join(', ')})`
   return (first, limit) => {
-    // NULL is after everything in the order and before nothing: such rows have no place.
+    // NULL sorts after everything and compares with nothing: rows with a NULL cursor are left out.
     const where = [...columns.map(c => `${c} is not null`), ...conditions, ...(first ? [] : [after])]
     return `select q.*, ${extra.join(', ')} from ${from} as q where ${where.join(' and ')} order by ${columns.join(', ')} limit ${limit}`
   }
 }
 
-/** At most `limit` rows, and of rows with the same cursor all or none. */
+/** At most `limit` rows; rows with the same cursor are included together or not at all. */
 function whole({ rows }: Result, columns: readonly string[], limit: number): Result['rows'] {
   if (rows.length <= limit) return rows
   const cursorOf = (i: number): string => columns.map((_, n) => String(rows[i][`${CURSOR}${n}`])).join('\0')
@@ -159,18 +159,18 @@ function whole({ rows }: Result, columns: readonly string[], limit: number): Res
   while (end > 0 && cursorOf(end - 1) === cursorOf(limit)) end--
   if (end > 0) return rows.slice(0, end)
   throw new EnvironmentError(
-    `more than ${limit} rows have the same cursor (${columns.join(', ')}): add a column to the cursor that tells them apart, such as the primary key, or raise batch_size`,
+    `more than ${limit} rows have the same cursor (${columns.join(', ')}): add a column to the cursor that makes it unique, such as the primary key, or raise batch_size`,
   )
 }
 
 function validateConfig(config: PostgresSourceConfig): ConfigProblem[] {
   const problems = validateConnection(connection(config))
   const { table, query, cursor, start, mode, interval } = config
-  if (table === undefined && query === undefined) problems.push({ path: [], message: 'needs a table, or a query' })
-  if (table !== undefined && query !== undefined) problems.push({ path: ['query'], message: 'table says already what to read' })
+  if (table === undefined && query === undefined) problems.push({ path: [], message: 'set table or query' })
+  if (table !== undefined && query !== undefined) problems.push({ path: ['query'], message: 'set either table or query, not both' })
   if (start !== undefined && [start].flat().length !== [cursor].flat().length)
-    problems.push({ path: ['start'], message: 'needs a value for each column of the cursor' })
-  if (mode === 'poll' && interval === 0) problems.push({ path: ['interval'], message: 'must be more than 0', suggestion: '1s' })
+    problems.push({ path: ['start'], message: 'must have one value for each column of the cursor' })
+  if (mode === 'poll' && interval === 0) problems.push({ path: ['interval'], message: 'must be greater than 0', suggestion: '1s' })
   return problems
 }
 

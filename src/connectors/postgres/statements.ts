@@ -1,4 +1,4 @@
-/** The user's own SQL, with named parameters. */
+/** SQL statements of the user, with named parameters. */
 import { compile } from '../../expressions/index.ts'
 import { type ConfigProblem, DataError, encodeJson, type Message } from '../../contract/plugin.ts'
 import type { Param } from '../../kit/postgres/driver.ts'
@@ -12,7 +12,7 @@ export interface StatementConfig {
   readonly per?: 'message' | 'batch'
 }
 
-/** Of a whole batch: JSON arrays with one element a message. */
+/** Of a whole batch: JSON arrays with one element per message. */
 const OF_BATCH: Readonly<Record<string, (messages: readonly Message[]) => Param>> = {
   batch: messages => jsonArray(messages.map(jsonOf)),
   envelopes: messages => jsonArray(messages.map(envelopeOf)),
@@ -31,18 +31,22 @@ export function validateStatement(config: StatementConfig): ConfigProblem[] {
   const own = Object.keys(per === 'batch' ? OF_BATCH : OF_MESSAGE)
   const other = Object.keys(per === 'batch' ? OF_MESSAGE : OF_BATCH)
   if (numbered.length > 0)
-    problems.push({ path: ['sql'], message: `${numbered[0]}: parameters have names here, such as $id with params: {id: ...}` })
+    problems.push({
+      path: ['sql'],
+      message: `${numbered[0]}: numbered parameters are not supported: use names, such as $id with params: {id: ...}`,
+    })
   for (const name of names) {
     if (given.includes(name) || own.includes(name)) continue
     const message = other.includes(name)
-      ? `$${name} is there only with per: ${per === 'batch' ? 'message' : 'batch'}`
-      : `$${name} has no value: add it to params (or use ${own.map(n => `$${n}`).join(', ')})`
+      ? `$${name} is available only with per: ${per === 'batch' ? 'message' : 'batch'}`
+      : `$${name} has no value: add it to params, or use one of ${own.map(n => `$${n}`).join(', ')}`
     problems.push({ path: ['sql'], message })
   }
   for (const name of given) {
     if (own.includes(name) || other.includes(name))
-      problems.push({ path: ['params', name], message: `$${name} is the messages' JSON already; choose another name` })
-    else if (!names.includes(name)) problems.push({ path: ['params', name], message: `$${name} does not occur in the statement` })
+      problems.push({ path: ['params', name], message: `$${name} is reserved for the JSON of the messages; choose another name` })
+    else if (!names.includes(name))
+      problems.push({ path: ['params', name], message: `$${name} does not occur in the statement; remove it` })
   }
   return problems
 }
@@ -64,18 +68,18 @@ export function statementCommand(config: StatementConfig): Command {
   }
 }
 
-/** JSON values as they are, lists and objects as JSON text. */
+/** JSON scalars unchanged, lists and objects as JSON text. */
 function paramOf(value: unknown): Param {
   if (value === null || value === undefined) return null
   if (typeof value === 'object' && !Buffer.isBuffer(value)) return encodeJson(value)
   return value as Param
 }
 
-/** The body with the bytes it came with. @throws {DataError} when it is not JSON. */
+/** The body with its original bytes. @throws {DataError} when it is not JSON. */
 export function jsonOf(m: Message): string {
   const value = m.value
-  if (value === undefined || Buffer.isBuffer(value)) throw new DataError('the message is no JSON')
-  // A text is not JSON, however it looks.
+  if (value === undefined || Buffer.isBuffer(value)) throw new DataError('the value of the message must be JSON')
+  // A text value is not JSON, even if it looks like it.
   if (typeof value === 'string' && m.origin?.format === 'text') return JSON.stringify(value)
   return m.encode()?.toString() ?? 'null'
 }

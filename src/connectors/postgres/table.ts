@@ -1,4 +1,4 @@
-/** What a table looks like: found out before the first row, so that a wrong name ends the run at its start. */
+/** Reads the columns of a table before the first row, so that a wrong name ends the run at its start. */
 import { EnvironmentError } from '../../contract/plugin.ts'
 import { quoteTable, type Queryable } from '../../kit/postgres/driver.ts'
 
@@ -14,7 +14,7 @@ async function columnsOfTable(db: Queryable, table: string): Promise<string[] | 
 export async function assertTable(db: Queryable, table: string, columns: readonly string[]): Promise<void> {
   const there = await columnsOfTable(db, table)
   if (there === undefined)
-    throw new EnvironmentError(`there is no table ${table}: create it (\`runner sql apply FILE\`), or correct its name`)
+    throw new EnvironmentError(`table ${table} does not exist: create it (\`runner sql apply FILE\`), or correct its name`)
   const missing = columns.filter(c => !there.includes(c))
   if (missing.length > 0) throw new EnvironmentError(`table ${table} has no column ${missing.join(', ')}; it has ${there.join(', ')}`)
 }

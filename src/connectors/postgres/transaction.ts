@@ -1,4 +1,4 @@
-/** A transaction of a lane: what sinks write, the lane's state and its position. */
+/** A transaction of a lane: the writes of sinks, the state of the lane and its position. */
 import { type CheckpointDelta, ConnectionError, DataError, type Transaction } from '../../contract/plugin.ts'
 import type { OpenTransaction, Queryable } from '../../kit/postgres/driver.ts'
 
@@ -11,7 +11,7 @@ const DROP_STATE = `
   delete from runner_checkpoint_state s using unnest($2::text[], $3::text[]) as d(store, key)
   where s.checkpoint = $1 and s.store = d.store and s.key = d.key`
 
-/** Of a lane by a transactor. */
+/** Opened by a transactor, for one lane. */
 export interface Claim {
   readonly id: string
   readonly epoch: string
@@ -19,13 +19,13 @@ export interface Claim {
   diagnose: boolean
 }
 
-/** Several sinks write into it at the same time: each gets the connection for itself for as long as it needs. */
+/** Several sinks write into it concurrently: each gets exclusive use of the connection while it needs it. */
 export class PostgresTransaction implements Transaction {
   private readonly tx: OpenTransaction
   private readonly claim: Claim
   private tail: Promise<unknown> = Promise.resolve()
 
-  /** The last commit was rejected for an unknown row: constraints are checked with each write. */
+  /** The last commit failed because of an unknown row: constraints are checked with each write. */
   get diagnose(): boolean {
     return this.claim.diagnose
   }
@@ -53,9 +53,9 @@ export class PostgresTransaction implements Transaction {
       await this.tx.commit()
     } catch (error) {
       if (!(error instanceof DataError) || this.claim.diagnose) throw error
-      // A deferred constraint: read again, and find out whose row it is.
+      // A deferred constraint: read again, and find the row that violates it.
       this.claim.diagnose = true
-      throw new ConnectionError(`the commit was refused, and is tried again row by row: ${error.message}`, error)
+      throw new ConnectionError(`the commit was rejected and is retried row by row: ${error.message}`, error)
     }
     this.claim.diagnose = false
   }
@@ -68,7 +68,7 @@ export class PostgresTransaction implements Transaction {
 
 async function saveDelta(tx: Queryable, id: string, delta: CheckpointDelta): Promise<void> {
   await tx.query(SAVE, [id, JSON.stringify(delta.position)], { prepare: true })
-  // The last word on a key counts.
+  // The last change of a key counts.
   const changes = new Map(delta.state.map(entry => [`${entry[0]}\0${entry[1]}`, entry]))
   const put: [string[], string[], string[]] = [[], [], []]
   const drop: [string[], string[]] = [[], []]
@@ -82,6 +82,6 @@ async function saveDelta(tx: Queryable, id: string, delta: CheckpointDelta): Pro
   if (drop[0].length > 0) await tx.query(DROP_STATE, [id, ...drop], { prepare: true })
 }
 
-/** Keys are of any characters, PostgreSQL's texts have neither NUL nor half a surrogate pair. */
+/** Keys may contain any characters; PostgreSQL's text allows neither NUL nor unpaired surrogates. */
 const escape = (key: string): string => JSON.stringify(key).slice(1, -1)
 export const unescape = (text: string): string => JSON.parse(`"${text}"`) as string

@@ -58,11 +58,11 @@ const READ_STATE = `
 const PAGE = 100_000
 const LOCK = 'select epoch from runner_checkpoint where id = $1 for update'
 const OWN_PID = 'select pg_backend_pid() as pid'
-/** A former owner that is frozen or cut off in its transaction is fenced like one that has ended. */
+/** Ends the transaction of a former owner that is frozen or disconnected, so that the owner is fenced like one that has ended. */
 const FREE = `
   select pg_terminate_backend(a.pid) from pg_stat_activity a
   where a.pid = any(pg_blocking_pids($1)) and a.state like 'idle in transaction%' and a.state_change < clock_timestamp() - interval '1 second'`
-/** How long a claim waits for its row before it looks who has it, and between two looks; ms. */
+/** How long a claim waits for its row before it checks for a blocking transaction, and between two checks, ms. */
 const LOCK_CHECK_INTERVAL = 1500
 
 /** Connects on the first claim: a plugin's `create` may not. */
@@ -82,7 +82,7 @@ export class PostgresTransactor implements Transactor {
   }
 
   async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
-    // Of before a rewind: it would keep the row locked against ourselves.
+    // The transaction before the restore: it would keep the row locked against this process.
     await this.end(lane)
     const driver = await this.open()
     const { id, epoch, checkpoint } = await claimRow(driver, stateOwner(this.pipeline, lane.group), lane.id)
@@ -194,7 +194,7 @@ export class PostgresTransactor implements Transactor {
   }
 }
 
-/** Takes a lane's row over and reads what it holds. */
+/** Claims the row of a lane and reads its checkpoint. */
 async function claimRow(driver: Driver, owner: string, lane: string): Promise<{ id: string; epoch: string; checkpoint?: Checkpoint }> {
   return driver.transaction(async tx => {
     const stop = await freeing(driver, tx)
@@ -205,7 +205,9 @@ async function claimRow(driver: Driver, owner: string, lane: string): Promise<{ 
   })
 }
 
-/** In pages: the rows of an answer take several times the space of the state. The lane's row is locked, so nothing moves in between. */
+/**
+ * In pages: the rows of a result take several times the space of the state. The row of the lane is locked, so nothing changes in between.
+ */
 async function readState(tx: Queryable, id: string): Promise<KeptState> {
   const state = new KeptState()
   for (let after = ['', '']; ; ) {
@@ -217,16 +219,16 @@ async function readState(tx: Queryable, id: string): Promise<KeptState> {
   }
 }
 
-/** While a claim waits for its row: ends the transaction that has it, once that one does nothing. @returns what ends the looking. */
+/** While a claim waits for its row: ends the transaction that holds it, if that one is idle. @returns a function that stops the checks. */
 export async function freeing(driver: Driver, tx: Queryable): Promise<() => void> {
-  // Here transactions take turns, and who has ours is this process.
+  // Here transactions take turns, and the one that holds the row belongs to this process.
   if (driver.embedded) return () => {}
   const [{ pid }] = (await tx.query(OWN_PID)).rows
   let asking = false
   const timer = setInterval(() => {
     if (asking) return
     asking = true
-    // Who may not do it waits for idle_in_transaction_timeout.
+    // Without the permission, the claim waits for idle_in_transaction_timeout.
     driver
       .query(FREE, [pid as number])
       .catch(() => {})

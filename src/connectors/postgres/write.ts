@@ -1,4 +1,4 @@
-/** Writes messages by statements; of a batch in which the data of some is wrong, all the others. */
+/** Writes messages by statements; if the data of some messages in a batch is wrong, the others are still written. */
 import { DataError, type Message } from '../../contract/plugin.ts'
 import type { Param, Queryable } from '../../kit/postgres/driver.ts'
 
@@ -8,7 +8,7 @@ export type Command = { readonly sql: string } & (
   | { readonly each: (m: Message) => Param[]; readonly params?: undefined }
 )
 
-/** Messages and bytes of JSON that one statement takes. */
+/** Maximum number of messages and bytes of JSON in one statement. */
 const MOST = 5_000
 const MOST_BYTES = 8 * 1024 * 1024
 
@@ -17,7 +17,7 @@ interface Item {
   readonly index: number
 }
 
-/** Messages of one write in portions that a statement takes. */
+/** Splits the messages of one write into portions that fit one statement. */
 export function portions(messages: readonly Message[]): Item[][] {
   const all: Item[][] = []
   let current: Item[] = []
@@ -36,7 +36,7 @@ export function portions(messages: readonly Message[]): Item[][] {
   return all
 }
 
-/** @throws {DataError} when one of the messages is to blame; nothing else is known then. */
+/** @throws {DataError} when the data of a message is wrong; the error does not identify the message. */
 export async function execute(db: Queryable, commands: readonly Command[], items: readonly Item[]): Promise<void> {
   const messages = items.map(i => i.message)
   for (const { sql, params, each } of commands) {
@@ -46,8 +46,8 @@ export async function execute(db: Queryable, commands: readonly Command[], items
 }
 
 /**
- * In a transaction: halves the batch until the guilty stand alone, and undoes only those. `deferred`: what constraints would say at
- * the commit is asked now, piece by piece.
+ * In a transaction: splits the batch in halves until the wrong messages are isolated, and undoes only those. `deferred`: deferred
+ * constraints are checked with each portion instead of at the commit.
  */
 export async function executeApart(
   tx: Queryable,

@@ -235,7 +235,7 @@ describe.each([
 
   test('what is not there ends the run at the start, with what to do', async () => {
     const table = await make('id int')
-    await expect(open({ table: 'missing', columns: ['id'] })).rejects.toThrow(/no table missing.*sql apply/)
+    await expect(open({ table: 'missing', columns: ['id'] })).rejects.toThrow(/table missing.*does not exist.*sql apply/)
     await expect(open({ table, columns: ['id', 'x'] })).rejects.toThrow(/no column x; it has id/)
     const sink = await open({ statements: [{ sql: 'insert into missing select 1' }] })
     await expect(sink.write([raw('{}')], writeContext())).rejects.toBeInstanceOf(EnvironmentError)
@@ -274,12 +274,12 @@ describe.each([
 test('check finds what the schema cannot say', () => {
   const problems = (more: Partial<PostgresSinkConfig>) =>
     plugin.validateConfig!(config('postgres://u:p@h/db', more)).map(p => `${p.path.join('.')}: ${p.message}`)
-  expect(problems({})).toEqual([': needs a table, or statements'])
-  expect(problems({ table: 't', columns: ['a'], key: ['b'] })).toEqual(['key.0: b is a key but no column that is written'])
+  expect(problems({})).toEqual([': set table or statements'])
+  expect(problems({ table: 't', columns: ['a'], key: ['b'] })).toEqual(['key.0: key b must be one of the columns; add it to columns'])
   expect(problems({ statements: [{ sql: 'select $1, $x, $batch', params: { y: '1' } }] })).toEqual([
-    'statements.0.sql: $1: parameters have names here, such as $id with params: {id: ...}',
-    'statements.0.sql: $x has no value: add it to params (or use $batch, $envelopes)',
-    'statements.0.params.y: $y does not occur in the statement',
+    'statements.0.sql: $1: numbered parameters are not supported: use names, such as $id with params: {id: ...}',
+    'statements.0.sql: $x has no value: add it to params, or use one of $batch, $envelopes',
+    'statements.0.params.y: $y does not occur in the statement; remove it',
   ])
   expect(plugin.validateConfig!(config('mysql://x', { table: 't', columns: ['a'] }))[0].path).toEqual(['dsn'])
 })

@@ -1,12 +1,12 @@
 /**
- * One bucket of an outbox: which of its rows are read, on their way, and published but not marked yet. A lane's position is a list
- * of ids, not the highest one: transactions commit out of the order of their ids, so "everything up to" means nothing here.
+ * One bucket of an outbox: which of its rows are read, in progress, and published but not marked yet. The position of a lane is a list of
+ * ids instead of the highest one: transactions commit out of the order of their ids, so "everything up to" has no meaning here.
  */
 import { type Batch, type Header, Message, type Origin, type Position } from '../../../contract/plugin.ts'
 import { packIds, unpackIds } from './ids.ts'
 import type { OutboxRow } from './table.ts'
 
-/** Published, and perhaps not marked yet: the rows in `ids`. `n` counts the lane's batches. */
+/** Published, and perhaps not marked yet: the rows in `ids`. `n` counts the batches of the lane. */
 interface BucketPosition {
   readonly n: number
   readonly ids: string
@@ -19,15 +19,15 @@ interface Piece {
 
 export class Bucket {
   readonly lane: string
-  /** Counts seeks: rows that were asked for before one are not wanted after it. */
+  /** Counts seeks: rows requested before a seek are discarded after it. */
   generation = 0
-  /** Being given back: nothing more is read for it. */
+  /** Being released: no more rows are read for it. */
   retired = false
-  /** Published for sure; to be marked, or being marked. */
+  /** Certainly published; to be marked, or being marked. */
   readonly published = new Set<number>()
   private readonly origin: Origin
   private rows: OutboxRow[] = []
-  /** Handed to the pipeline, oldest first. */
+  /** Passed to the pipeline, oldest first. */
   private handed: Piece[] = []
   private n = 0
 
@@ -36,7 +36,7 @@ export class Bucket {
     this.origin = origin
   }
 
-  /** Start over behind a position. @returns the rows it says are published, as far as that was not known. */
+  /** Starts again after a position. @returns the rows that the position lists as published, as far as that was unknown. */
   seek(position: Position | undefined): number[] {
     this.generation++
     this.rows = []
@@ -57,19 +57,19 @@ export class Bucket {
     return this.rows.length
   }
 
-  /** Rows that are not marked: those waiting, on their way, or about to be marked. */
+  /** Rows that are not marked: waiting, in progress, or about to be marked. */
   get unmarked(): number {
     return this.rows.length + this.published.size + this.handed.reduce((sum, piece) => sum + piece.ids.length, 0)
   }
 
-  /** Ids of all of them, for the next read to leave out. */
+  /** Ids of all these rows, for the next read to leave out. */
   collect(into: number[]): void {
     for (const id of this.published) into.push(id)
     for (const { ids } of this.handed) for (const id of ids) into.push(id)
     for (const { id } of this.rows) into.push(id)
   }
 
-  /** Hands out what is waiting. `more`: the table may hold more than was read. */
+  /** Returns waiting rows. `more`: the table may contain more than was read. */
   take(now: number, more: boolean): Batch {
     const { rows } = this
     this.rows = []
@@ -83,7 +83,7 @@ export class Bucket {
     }
   }
 
-  /** The pipeline is done with everything up to `position`. @returns how many rows that are. */
+  /** The pipeline has finished everything up to `position`. @returns the number of rows. */
   commit(position: Position): number {
     const { n } = position as unknown as BucketPosition
     let rows = 0
@@ -95,7 +95,7 @@ export class Bucket {
     return rows
   }
 
-  /** It is being given back: what is not handed out yet is the next publisher's. */
+  /** The bucket is being released: rows not yet returned belong to the next publisher. */
   retire(): void {
     this.generation++
     this.rows = []

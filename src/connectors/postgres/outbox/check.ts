@@ -1,4 +1,4 @@
-/** Can this outbox be published from here? Looks at the table, its columns, its index and our rights. */
+/** Checks that this machine can publish the outbox: the table, its columns, its index and the permissions. */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../../contract/plugin.ts'
 import { connect } from '../../../kit/postgres/connect.ts'
@@ -38,17 +38,17 @@ async function look(db: Queryable, config: PostgresOutboxSourceConfig, results: 
     what: `table ${table}`,
     ok: missing.length === 0,
     detail: missing.length === 0 ? 'has all columns' : `has no column ${missing.map(([, name]) => name).join(', ')}`,
-    fix: missing.length === 0 ? undefined : `name them under columns: ${missing.map(([as]) => as).join(', ')}`,
+    fix: missing.length === 0 ? undefined : `set their names under columns: ${missing.map(([as]) => as).join(', ')}`,
   })
   if (missing.length > 0) return
   const may = (
     await db.query("SELECT has_table_privilege($1::oid, 'SELECT') AS r, has_any_column_privilege($1::oid, 'UPDATE') AS w", [oid])
   ).rows[0]
   results.push({
-    what: `rights on ${table}`,
+    what: `permissions on ${table}`,
     ok: may.r === true && may.w === true,
-    detail: may.r === true && may.w === true ? 'may read and mark' : 'may not read and mark',
-    fix: may.r === true && may.w === true ? undefined : `GRANT SELECT, UPDATE (${columns.processed_at}) ON ${table} TO the DSN's user`,
+    detail: may.r === true && may.w === true ? 'SELECT, UPDATE' : 'SELECT or UPDATE is missing',
+    fix: may.r === true && may.w === true ? undefined : `GRANT SELECT, UPDATE (${columns.processed_at}) ON ${table} TO the user of the DSN`,
   })
   const indexed = (
     await db.query(
@@ -60,7 +60,7 @@ async function look(db: Queryable, config: PostgresOutboxSourceConfig, results: 
   results.push({
     what: `index of ${table}`,
     ok: indexed === true,
-    detail: indexed === true ? 'there is one on the rows not marked' : 'none on the rows not marked: every look reads the whole table',
+    detail: indexed === true ? 'on the unpublished rows' : 'none on the unpublished rows: every query reads the whole table',
     fix: indexed === true ? undefined : `CREATE INDEX CONCURRENTLY ON ${table} (${columns.id}) WHERE ${columns.processed_at} IS NULL`,
   })
 }

@@ -1,6 +1,6 @@
 /**
- * One connection, and what is lost with it. While it is open, it keeps our share of the buckets: claims free ones, releases
- * surplus ones. It is closed when the server is silent for so long that other publishers may have our locks.
+ * One connection, and the state that is lost with it. While it is open, it maintains our share of the buckets: claims free ones, releases
+ * surplus ones. It is closed when the server has been silent for so long that other publishers may have our locks.
  */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import { ConnectionError, type Position, type SourceContext } from '../../../contract/plugin.ts'
@@ -12,12 +12,12 @@ import type { OutboxMeter } from './meter.ts'
 import type { OutboxReader } from './outbox-reader.ts'
 import type { Statements } from './table.ts'
 
-/** While buckets are to come from another publisher, how often to look for them, ms: they are not published meanwhile. */
+/** How often to check for buckets that another publisher will release, ms: they are not published meanwhile. */
 const SOON = 50
-/** A database that has not answered for so long is a reason not to be ready, ms. */
+/** After this long without a response from the database, the source is not ready, ms. */
 const SILENT = 6000
 
-/** What a connection needs of its outbox. */
+/** The part of the outbox that a connection needs. */
 export interface ConnectionHost {
   readonly config: PostgresOutboxSourceConfig
   readonly ctx: SourceContext
@@ -34,7 +34,7 @@ export interface ConnectionHost {
 export class Connection {
   readonly session: Session
   readonly reader: OutboxReader
-  /** Embedded database: the lock that its advisory locks are not. */
+  /** Embedded database: the lock that replaces its advisory locks. */
   readonly unlock: () => void
   /** One backend for all, which allows no other. */
   private readonly embedded: boolean
@@ -42,17 +42,17 @@ export class Connection {
   private readonly host: ConnectionHost
   private timer: NodeJS.Timeout | undefined
   private beating: NodeJS.Timeout | undefined
-  /** `monotonic` ms at which the last question that was answered was asked: so far the server knows that we live. */
+  /** `monotonic` ms at which the last answered query was sent: up to then, the server has seen that this publisher is alive. */
   private heardAt = monotonic()
-  /** Lost, or being closed: the buckets are not its to change any more. */
+  /** Lost, or being closed: the connection may no longer change the buckets. */
   private ended = false
-  /** Another publisher is about to give back what is ours by right. */
+  /** Another publisher is about to release buckets of our share. */
   private lacking = false
-  /** performance.now() at which the gauges are due. */
+  /** performance.now() at which the gauges are next updated. */
   private metering = 0
-  /** performance.now() at which silent publishers are looked for again. */
+  /** performance.now() at which silent publishers are next checked for. */
   private evicting = 0
-  /** Questions without an answer yet: `monotonic` ms at which each was asked. */
+  /** Queries without a response yet: `monotonic` ms at which each was sent. */
   private readonly asked = new Set<{ readonly at: number }>()
 
   constructor(session: Session, leases: BucketLeases, reader: OutboxReader, unlock: () => void, embedded: boolean, host: ConnectionHost) {
@@ -67,28 +67,28 @@ export class Connection {
   /** Why the outbox is not ready; undefined: the database answers. */
   get silent(): string | undefined {
     const limit = monotonic() - SILENT
-    for (const { at } of this.asked) if (at < limit) return 'no answer from the database'
+    for (const { at } of this.asked) if (at < limit) return 'the database does not answer'
     return undefined
   }
 
-  /** Nothing is taken or given back after it, but by `leave`. */
+  /** After it, only `leave` claims or releases buckets. */
   end(): void {
     this.ended = true
     clearTimeout(this.timer)
     clearInterval(this.beating)
   }
 
-  /** Marks what is published and gives the buckets back; a server would do the latter by itself, the embedded one does not. */
+  /** Marks the published rows and releases the buckets; a server would release them by itself, the embedded database does not. */
   leave(): Promise<void> {
     return this.bounded(this.giveUp())
   }
 
-  /** False: the other publishers may have replaced this one; it was frozen, or the database is silent. Nothing more is to be written. */
+  /** False: other publishers may have replaced this one, because it was frozen or the database is silent. Nothing more may be written. */
   get holds(): boolean {
     return this.embedded || monotonic() - this.heardAt < this.host.config.lease
   }
 
-  /** `tend`, again and again. While it gives buckets back or waits for the runtime, the beats go on. */
+  /** Runs `tend` repeatedly. While it releases buckets or waits for the runtime, the beats continue. */
   schedule(): void {
     const { lease_interval, lease } = this.host.config
     this.beating ??= setInterval(() => {
@@ -107,7 +107,7 @@ export class Connection {
     this.timer.unref()
   }
 
-  /** Looks at who is there; gives back what is more than our share, takes what is free, and refreshes the gauges. */
+  /** Checks the members; releases buckets above our share, claims free ones, and updates the gauges. */
   async tend(): Promise<void> {
     const { leases, session } = this
     await this.evict()
@@ -123,7 +123,7 @@ export class Connection {
     await this.answered(this.host.meter.refresh(session, this.host.buckets.size))
   }
 
-  /** Marks what the checkpoint says is published: a crash came between the two. */
+  /** Marks rows that the checkpoint lists as published: a crash happened between the two. */
   async restore(bucket: Bucket, position: Position | undefined): Promise<void> {
     const ids = bucket.seek(position)
     if (ids.length === 0) return
@@ -132,7 +132,7 @@ export class Connection {
     this.host.meter.suppressed.inc(rowCount)
   }
 
-  /** Checked less often than free buckets: a publisher is not silent for long enough any sooner. */
+  /** Checked less often than free buckets, because a publisher must be silent for a longer time. */
   private async evict(): Promise<void> {
     const { ctx, config } = this.host
     if (this.embedded || performance.now() < this.evicting) return

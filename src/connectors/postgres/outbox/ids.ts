@@ -1,4 +1,4 @@
-/** Ids of rows as short text, for checkpoints: each as its distance to the one before. */
+/** Encodes ids of rows as short text for checkpoints: each as the difference to the previous one. */
 
 /** @param ids ascending */
 export function packIds(ids: readonly number[]): string {

@@ -1,7 +1,7 @@
 /**
- * Publishers of one outbox share its rows, so they must do the same. What each does is in advisory locks, one per setting: as those of the
- * buckets they need no table and no right, and end with the connection. A lock has room for hashes only, so what is known of the others is
- * which settings are different.
+ * Publishers of one outbox share its rows, so they must process them in the same way. Each publishes its settings as advisory locks, one
+ * per setting: like those of the buckets they need no table and no permission, and end with the connection. A lock has room for hashes
+ * only, so other publishers can only see which settings differ.
  */
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,13 +10,13 @@ import type { LiveConflictError, LiveContent } from '../../../contract/plugin.ts
 import { liveConflict } from '../../../kit/live-content.ts'
 import type { Queryable } from '../../../kit/postgres/driver.ts'
 
-/** More than this many settings are compared by step: each takes a place in the lock table of the server. */
+/** Above this number, settings are compared by step: each takes an entry in the lock table of the server. */
 const SETTINGS = 64
-/** Publishers that start at the same time see each other: each gives way for so long, ms, and looks again. */
+/** Publishers that start at the same time see each other: each backs off for this long, ms, and checks again. */
 const WAIT = 250
 const TRIES = 4
-const APART = 'publish another table, or read the topic that the running process publishes to: a row of an outbox is published once'
-/** Of the 32 bits of a lock, those of the value. */
+const APART = 'publish another table, or read the topic that the running process publishes to: each row of an outbox is published only once'
+/** Bits of a lock's 32 that hold the value. */
 const VALUE_BITS = 18
 
 const TAKE = 'SELECT pg_advisory_lock_shared($1::int, s) FROM unnest($2::int[]) AS s'
@@ -27,9 +27,9 @@ const OTHERS = `SELECT l.pid, array_agg(l.objid::bigint) AS settings, min(a.appl
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY l.pid`
 
 /**
- * Says what this publisher does, for as long as the connection lasts, and looks at the others.
+ * Publishes the settings of this publisher for as long as the connection lasts, and checks the others.
  * @param oid of the outbox table
- * @throws {LiveConflictError} while another publisher does something else
+ * @throws {LiveConflictError} while another publisher has different settings
  */
 export async function announcePublisher(db: Queryable, oid: string, table: string, live: LiveContent): Promise<void> {
   const key = crc32(`runner outbox live ${oid}`) & 0x7fffffff
@@ -55,7 +55,7 @@ function comparable(live: LiveContent): LiveContent {
   }
 }
 
-/** What the locks say. */
+/** The settings that the locks encode. */
 const locked = ({ owner, runner, settings }: LiveContent): [path: string, value: string][] => [
   ['pipeline', owner],
   ['runner', runner],
@@ -64,7 +64,7 @@ const locked = ({ owner, runner, settings }: LiveContent): [path: string, value:
 
 const bits = (text: string, n: number): number => createHash('sha256').update(text).digest().readUInt32BE() >>> (32 - n)
 const pathBits = (path: string): number => bits(path, 32 - VALUE_BITS)
-/** A signed integer, as the lock functions want it. */
+/** A signed integer, as the lock functions require. */
 const lockOf = (path: string, value: string): number => (pathBits(path) << VALUE_BITS) | bits(value, VALUE_BITS)
 
 async function conflictWithOthers(db: Queryable, key: number, mine: LiveContent, table: string): Promise<LiveConflictError | undefined> {
@@ -77,7 +77,7 @@ async function conflictWithOthers(db: Queryable, key: number, mine: LiveContent,
   return undefined
 }
 
-/** What is known of another publisher, as far as it is about settings of ours. */
+/** What the locks show about another publisher, as far as it concerns our settings. */
 function contentOf(theirs: ReadonlySet<number>, mine: LiveContent): LiveContent {
   const has = (path: string, value: string): boolean => theirs.has(lockOf(path, value) >>> 0)
   const paths = new Set([...theirs].map(lock => lock >>> VALUE_BITS))
@@ -92,7 +92,7 @@ function contentOf(theirs: ReadonlySet<number>, mine: LiveContent): LiveContent 
   if (more > 0) settings['other settings'] = String(more)
   return {
     owner: has('pipeline', mine.owner) ? mine.owner : 'another pipeline or version',
-    file: 'a file that the database does not name',
+    file: 'a file that is not recorded in the database',
     runner: has('runner', mine.runner) ? mine.runner : 'another',
     settings,
   }

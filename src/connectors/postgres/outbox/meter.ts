@@ -1,4 +1,4 @@
-/** What the operator sees of an outbox. */
+/** Metrics of an outbox. */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import type { Counter, Metrics } from '../../../contract/plugin.ts'
 import type { Queryable } from '../../../kit/postgres/driver.ts'
@@ -21,9 +21,9 @@ export class OutboxMeter {
     this.published = metrics.counter('outbox_published_total', 'Rows published')
     this.suppressed = metrics.counter(
       'outbox_duplicates_suppressed_total',
-      'Rows that were published before a crash, and not again after it',
+      'Rows that were published before a crash and not published again after it',
     )
-    this.pending = metrics.gauge('outbox_pending', 'Rows that are not marked as published; above 10000 estimated from their ids')
+    this.pending = metrics.gauge('outbox_pending', 'Rows that are not marked as published; above 10000, estimated from their ids')
     this.age = metrics.gauge('outbox_oldest_age_ms', 'Age of the oldest row that is not marked as published')
     this.leases = metrics.gauge('outbox_leases', 'Buckets that this publisher holds')
   }

@@ -1,6 +1,6 @@
 /**
- * Marks and reads on one connection, one statement at a time, ahead of the pipeline. It reads from the oldest row on every time and
- * leaves out the rows that are on their way: what commits late, with a low id, is found by the next look.
+ * Marks and reads on one connection, one statement at a time, ahead of the pipeline. Each query starts at the oldest row and leaves out the
+ * rows in progress, so a row with a low id that commits late is found by the next query.
  */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import { PipelineError } from '../../../contract/plugin.ts'
@@ -9,15 +9,15 @@ import type { Bucket } from './bucket.ts'
 import { Signal } from './signal.ts'
 import type { OutboxRow, Statements } from './table.ts'
 
-/** Wait after a statement that failed on a connection that is still open, ms. */
+/** Delay after a failed statement on a connection that is still open, ms. */
 const AGAIN = 500
-/** Rows on their way, in batches. */
+/** Rows in progress, in batches. */
 const AHEAD = 4
-/** Looks in a row that found something, after which a NOTIFY has nothing new to say. */
+/** Number of consecutive queries with results after which a NOTIFY brings no new information. */
 const BUSY = 20
 
 export class OutboxReader {
-  /** The last look found as many rows as it may, or there was none yet. */
+  /** The last query returned the maximum number of rows, or there was none yet. */
   more = true
   private readonly session: Session
   private readonly statements: Statements
@@ -31,11 +31,11 @@ export class OutboxReader {
   private stopped = false
   /** There may be rows. */
   private hinted = true
-  /** Buckets that had no room at the last look: there may be rows of theirs, too. */
+  /** Buckets that had no room at the last query: they may have rows, too. */
   private skipped = new Set<Bucket>()
   private lastStep = 0
   private nextPoll = 0
-  /** Looks in a row that found something. */
+  /** Consecutive queries with results. */
   private streak = 0
   private deaf = false
 
@@ -65,26 +65,26 @@ export class OutboxReader {
     this.signal.fire()
   }
 
-  /** A NOTIFY came. */
+  /** A NOTIFY has arrived. */
   hint(): void {
     if (this.hinted) return
     this.hinted = true
     this.signal.fire()
   }
 
-  /** What the last look found says nothing any more. */
+  /** The result of the last query is no longer current. */
   refresh(): void {
     this.more = true
     this.hinted = true
     this.signal.fire()
   }
 
-  /** The last look found nothing, and nothing says that there is more. */
+  /** The last query returned nothing, and there is no sign of more rows. */
   get drained(): boolean {
     return !this.more && !this.hinted && this.skipped.size === 0 && this.total('waiting') === 0
   }
 
-  /** Ends behind the running statement and marks what is left. */
+  /** Ends after the running statement and marks the rest. */
   async stop(): Promise<void> {
     this.abandon()
     await this.running
@@ -96,7 +96,7 @@ export class OutboxReader {
     this.signal.fire()
   }
 
-  /** Marks what is published now. */
+  /** Marks the published rows now. */
   async flush(): Promise<void> {
     const marks = this.marks()
     if (marks.size === 0) return
@@ -109,7 +109,7 @@ export class OutboxReader {
       const now = performance.now()
       const wants = this.wants(now)
       const marks = this.marks()
-      // A full batch is followed at once; everything else waits for company.
+      // A full batch is followed immediately; everything else waits to be combined.
       const pause = this.more && wants ? 0 : this.lastStep + this.config.linger - now
       if (!wants && marks.size === 0) await this.signal.wait(undefined, this.hasRoom() ? Math.max(1, this.nextPoll - now) : undefined)
       else if (pause > 0) await new Promise(resolve => setTimeout(resolve, pause))
@@ -145,7 +145,7 @@ export class OutboxReader {
     const { rows } = await this.session.query(this.statements.step(all), params, { prepare: true })
     this.marked(marks)
     this.more = rows.length >= config.batch_size
-    // As long as there is something, more is likely.
+    // As long as rows are found, more are likely.
     if (rows.length > 0) this.hinted = true
     await this.listen(rows.length > 0)
     this.nextPoll = performance.now() + config.poll_interval
@@ -157,7 +157,7 @@ export class OutboxReader {
     this.arrived()
   }
 
-  /** Thousands of notifications a second cost more than the rows they announce: while there are rows, LISTEN is off. */
+  /** Thousands of notifications per second cost more than the rows that they announce: while there are rows, LISTEN is off. */
   private async listen(found: boolean): Promise<void> {
     const { channel } = this.config
     if (channel === '' || this.embedded) return
@@ -166,7 +166,7 @@ export class OutboxReader {
     if (deaf === this.deaf) return
     this.deaf = deaf
     await this.session.query(`${deaf ? 'UNLISTEN' : 'LISTEN'} ${quoteName(channel)}`)
-    // Rows since the last look have caused no notification.
+    // Rows since the last query have caused no notification.
     if (!deaf) this.hinted = true
   }
 
@@ -186,7 +186,7 @@ export class OutboxReader {
     return false
   }
 
-  /** Unmarked rows of one bucket: a lane that is stuck does not take the others' room. */
+  /** Unmarked rows of one bucket: a stuck lane must not take the room of the others. */
   private limit(): number {
     return Math.ceil((AHEAD * this.config.batch_size) / Math.max(1, this.buckets.size))
   }

@@ -1,6 +1,6 @@
 /**
- * The source: connects, hands out what the reader reads, and gives everything up when the connection is lost. Leases, reads and marks
- * share one connection, so nothing can be marked under a lease that is gone.
+ * The source: connects, returns the rows that the reader has read, and drops everything when the connection is lost. Leases, reads and
+ * marks share one connection, so nothing can be marked under an expired lease.
  */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import {
@@ -55,7 +55,7 @@ export class Outbox implements Source {
   }
 
   async open(): Promise<void> {
-    if (this.ctx.range) throw new EnvironmentError('an outbox has no past to read again: replay the topic it is published to')
+    if (this.ctx.range) throw new EnvironmentError('an outbox cannot be read again from the past: replay the topic that it is published to')
     await this.connect()
   }
 
@@ -65,7 +65,7 @@ export class Outbox implements Source {
       this.fail()
       if (this.connection === undefined) {
         await this.connect()
-        // It may be lost again already, while the runtime claimed the lanes.
+        // The connection may have been lost while the runtime claimed the lanes.
         continue
       }
       const { reader } = this.connection
@@ -87,7 +87,7 @@ export class Outbox implements Source {
     this.connection?.reader.refresh()
   }
 
-  /** Marked with the next look at the table, which comes at once: a round trip less, and nothing waits for it. */
+  /** Marked with the next query, which follows immediately: this saves a round trip, and nothing waits for it. */
   async commit(lane: string, position: Position): Promise<void> {
     const bucket = this.find(lane)
     if (bucket === undefined) return
@@ -159,7 +159,7 @@ export class Outbox implements Source {
       session.onLost(error => this.lose(connection, error))
       if (config.channel !== '') await session.listen(config.channel, () => reader.hint())
       await connection.tend()
-      // Lost while the runtime claimed the lanes: `lose` has said so, and nothing more is asked of this connection.
+      // Lost while the runtime claimed the lanes: `lose` has reported it, and this connection is not used any more.
       if (this.connection !== connection) return
       reader.start()
       connection.schedule()
@@ -173,7 +173,7 @@ export class Outbox implements Source {
     }
   }
 
-  /** The locks are gone, so the lanes are. The next `read` connects again. */
+  /** The locks are lost, and the lanes with them. The next `read` connects again. */
   private lose(connection: Connection, error: Error, report = true): void {
     if (this.connection !== connection) return
     this.connection = undefined
@@ -202,7 +202,7 @@ export class Outbox implements Source {
 }
 
 /**
- * A plan for the ids at hand finds them by a hash table; one for any ids would go through the list for every row. And a long
- * backlog tempts the planner to read and sort all of it, when the index has its beginning in order.
+ * A plan for the given ids finds them by a hash table; a generic plan would scan the list for every row. And a long backlog leads the
+ * planner to read and sort all of it, although the index already has its beginning in order.
  */
 const PLANS = ['plan_cache_mode = force_custom_plan', 'enable_bitmapscan = off', 'enable_seqscan = off', 'enable_sort = off']

@@ -1,4 +1,4 @@
-/** Something happened: wakes the waiter, now or the next time. */
+/** Wakes a waiter after an event, now or at the next wait. */
 export class Signal {
   private fired = false
   private resolve: (() => void) | undefined
@@ -8,7 +8,7 @@ export class Signal {
     this.resolve?.()
   }
 
-  /** At most `ms`, when given. @throws the signal's reason */
+  /** Waits at most `ms`, when given. @throws the signal's reason */
   async wait(signal?: AbortSignal, ms?: number): Promise<void> {
     if (!this.fired) {
       let timer: NodeJS.Timeout | undefined

@@ -13,7 +13,7 @@ export default defineSource<PostgresOutboxSourceConfig>({
   leased: true,
   lanes: 'by_key',
   shares: true,
-  reason: 'a row is there until it is marked as published, and the position lists what is published and not marked yet',
+  reason: 'a row stays until it is marked as published, and the position lists rows that are published but not marked yet',
   validateConfig,
   create: (config, ctx) => new Outbox(config, ctx),
   check: checkOutbox,
@@ -22,8 +22,11 @@ export default defineSource<PostgresOutboxSourceConfig>({
 function validateConfig(config: PostgresOutboxSourceConfig): ConfigProblem[] {
   const problems = validateConnection(config)
   if (config.lease < 3 * config.lease_interval)
-    problems.push({ path: ['lease'], message: 'must be at least three times lease_interval, or a slow answer costs the leases' })
+    problems.push({
+      path: ['lease'],
+      message: 'must be at least three times lease_interval, so that a slow response does not end the leases',
+    })
   const { id, processed_at } = config.columns
-  if (id === processed_at) problems.push({ path: ['columns', 'processed_at'], message: 'is the same column as id' })
+  if (id === processed_at) problems.push({ path: ['columns', 'processed_at'], message: 'must be another column than id' })
   return problems
 }

@@ -1,4 +1,4 @@
-/** The statements on the outbox table, made once from the configured names. */
+/** The statements for the outbox table, built once from the configured names. */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
 import { quoteName, quoteTable } from '../../../kit/postgres/driver.ts'
 
@@ -17,8 +17,9 @@ export interface OutboxRow {
 
 export interface Statements {
   /**
-   * Marks `$1` (ids) and reads up to `$3` of the rows that are not marked, without those of `$2` (ids) and, unless all are ours, of
-   * the buckets in `$4`. One statement, because each costs a round trip. It reads from its own beginning: what it marks has to be in `$2`, too.
+   * Marks `$1` (ids) and reads up to `$3` of the unmarked rows, without those of `$2` (ids) and, unless all buckets are ours, without the
+   * buckets in `$4`. One statement, because each costs a round trip. It reads the state before its own changes, so the marked ids must also
+   * be in `$2`.
    */
   readonly step: (all: boolean) => string
   readonly mark: string
@@ -26,13 +27,13 @@ export interface Statements {
   readonly pending: string
 }
 
-/** Rows that are counted one by one; of more the number is estimated from their ids. */
+/** Up to this number, rows are counted; above it, the number is estimated from their ids. */
 export const COUNTED = 10_000
 
 export function statements({ table, columns: c, buckets }: PostgresOutboxSourceConfig): Statements {
   const from = quoteTable(table)
   const q = quoteName
-  // The same on every publisher, for it is computed here and nowhere else.
+  // The same on every publisher, because only this expression computes it.
   const bucket = `(hashtext(coalesce(${q(c.aggregate_id)}::text, '')) & 2147483647) % ${buckets}`
   const open = `${q(c.processed_at)} IS NULL`
   const list = [
@@ -44,7 +45,7 @@ export function statements({ table, columns: c, buckets }: PostgresOutboxSourceC
     `${c.created_at === '' ? 'NULL::bigint' : millis(q(c.created_at))} AS created`,
     `${c.headers === '' ? 'NULL' : `${q(c.headers)}::text`} AS headers`,
   ]
-  // now() would be the time at which the statement's transaction began; for one statement that is the same.
+  // now() is the start of the statement's transaction; for a single statement that is the same.
   const mark = `UPDATE ${from} SET ${q(c.processed_at)} = now() WHERE ${q(c.id)} = ANY($1::bigint[]) AND ${open}`
   const read = `SELECT ${list.join(', ')} FROM ${from} WHERE ${open} AND ${q(c.id)} <> ALL($2::bigint[])`
   const end = `ORDER BY ${q(c.id)} LIMIT $3::int`
@@ -57,7 +58,7 @@ export function statements({ table, columns: c, buckets }: PostgresOutboxSourceC
   }
 }
 
-/** The highest id of all, for an estimate. */
+/** The highest id, for an estimate. */
 export const lastId = ({ table, columns }: PostgresOutboxSourceConfig): string =>
   `SELECT max(${quoteName(columns.id)}) AS last FROM ${quoteTable(table)}`
 

@@ -31,7 +31,7 @@ import onMissing from './on-missing.schema.json' with { type: 'json' }
 import schema from './lookup.schema.json' with { type: 'json' }
 
 type Rows = readonly Record<string, unknown>[]
-/** Rows of a key, or why they cannot be had. */
+/** The rows of a key, or the error. */
 type Found = Rows | DataError
 
 export default defineTransform<LookupConfig>({
@@ -47,7 +47,7 @@ export default defineTransform<LookupConfig>({
   check: (config, ctx) => checkDatabase(connection(config), ctx, []),
 })
 
-/** Rows by key; a key may be missing when it has none. */
+/** Rows by key; a key without rows may be missing. */
 type Find = (keys: readonly string[]) => Promise<ReadonlyMap<string, Found>>
 
 function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?: () => Promise<void>): Transform {
@@ -57,11 +57,11 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
 
   /** @throws {DataError} */
   const textOf = (m: Message): string => {
-    if (!isRecord(m.value)) throw new DataError(`lookup: the value must be an object, is ${show(m.value)}`)
+    if (!isRecord(m.value)) throw new DataError(`lookup: the value must be an object, not ${show(m.value)}`)
     const key = keyOf.evaluate(m)
     const text = keyText(key)
     if (text !== undefined) return text
-    throw new DataError(`lookup: the key must be a text or a number, is ${show(key)}`)
+    throw new DataError(`lookup: the key must be text or a number, not ${show(key)}`)
   }
   const emit = (m: Message, found: Found, out: Output): void => {
     if (found instanceof DataError) return out.fail(m, found)
@@ -70,9 +70,10 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
       out.emit(m)
     }
     if (many) return set(found)
-    if (found.length > 1) return out.fail(m, new DataError(`lookup: ${found.length} rows for the key ${textOf(m)} ('many' takes them all)`))
+    if (found.length > 1)
+      return out.fail(m, new DataError(`lookup: ${found.length} rows for key ${textOf(m)}; set many: true to use all of them`))
     if (found.length === 1) return set(found[0])
-    if (on_missing === 'fail') return out.fail(m, new DataError(`lookup: no row for the key ${textOf(m)}`))
+    if (on_missing === 'fail') return out.fail(m, new DataError(`lookup: no row for key ${textOf(m)}`))
     if (on_missing === 'null') return set(null)
     out.emit(m)
   }
@@ -114,7 +115,7 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
         return key
       })
       if (missing.size === 0) return finish(keys, found, messages, out)
-      // The array is only lent.
+      // The array belongs to the caller and must be copied.
       const mine = [...messages]
       return ask([...missing], found).then(() => finish(keys, found, mine, out))
     },
@@ -122,10 +123,10 @@ function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?:
   }
 }
 
-/** Types whose values have many spellings: as text, `1.1` is not `1.10`. */
+/** Types whose values have several spellings: as text, `1.1` differs from `1.10`. */
 const NUMBERS: ReadonlySet<number> = new Set([OID.int2, OID.int4, OID.int8, OID.oid, OID.float4, OID.float8, OID.numeric])
 
-/** One text for all spellings of a key that the column's type takes for equal. */
+/** One text for all spellings of a key that are equal in the type of the column. */
 function spelling(type: number): (key: string) => string {
   if (NUMBERS.has(type)) return key => (isJsonNumber(key) ? canonicalText(new ExactNumber(key)) : key)
   if (type === OID.uuid) return key => key.toLowerCase().replaceAll(/[{}-]/g, '')
@@ -142,7 +143,9 @@ function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformCont
       const { rows, fields } = result
       const column = config.column ?? fields[0]?.name
       if (column === undefined || !fields.some(f => f.name === column))
-        throw new EnvironmentError(`lookup: the query's result has no column ${column ?? 'at all'}`)
+        throw new EnvironmentError(
+          `lookup: ${column === undefined ? 'the query returns no columns' : `the query returns no column ${column}; add it to the query, or correct column`}`,
+        )
       checkColumns(fields, 'lookup')
       checkRows(result, 'lookup')
       const spell = spelling(fields.find(f => f.name === column)!.type)
@@ -159,13 +162,13 @@ function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformCont
         warned.done = true
         ctx.log.warn(
           { step: ctx.step, column, row: foreign, key: missing },
-          `the query found a row whose ${column} is ${show(foreign)}, which is none of the keys as they are written, and no row for ${show(missing)}: if they are one key, have the query return the key as it was given (logged once)`,
+          `the query returned a row whose ${column} is ${show(foreign)}, which does not match any requested key, and no row for ${show(missing)}: if both are the same key, let the query return the key as requested (logged once)`,
         )
       }
       return new Map(keys.map(key => [key, found.get(spell(key))!]))
     } catch (error) {
       if (!(error instanceof DataError)) throw error
-      // A key that is none of the column's type, or has too many rows, takes no other with it.
+      // A key that is not valid for the type of the column, or has too many rows, does not fail the others.
       if (keys.length === 1) return new Map([[keys[0], error]])
       const middle = keys.length >> 1
       return new Map([...(await find(keys.slice(0, middle))), ...(await find(keys.slice(middle)))])
@@ -180,9 +183,9 @@ function validateConfig(config: LookupConfig): ConfigProblem[] {
   const problems = validateConnection(connection(config))
   const { names, numbered } = parsePlaceholders(config.query)
   if (names.length !== 1 || names[0] !== 'keys' || numbered.length > 0)
-    problems.push({ path: ['query'], message: 'must have the parameter $keys and no other: ... where id = any($keys)' })
-  if (config.as.includes('.')) problems.push({ path: ['as'], message: 'is the name of a field, not a path' })
+    problems.push({ path: ['query'], message: 'must have exactly one parameter, $keys: ... where id = any($keys)' })
+  if (config.as.includes('.')) problems.push({ path: ['as'], message: 'must be the name of a field, not a path' })
   if (config.many && config.on_missing !== 'fail')
-    problems.push({ path: ['on_missing'], message: 'with many a missing key has an empty list' })
+    problems.push({ path: ['on_missing'], message: 'does not work with many: true, where a missing key gives an empty list; remove it' })
   return problems
 }

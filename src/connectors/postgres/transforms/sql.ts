@@ -1,4 +1,4 @@
-/** Runs a query for the messages and goes on with its result. */
+/** Runs a query for the messages and continues with its result. */
 import type { SqlConfig } from '../../../generated/config-types.ts'
 import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
 import type { Queryable, QueryOptions, Result } from '../../../kit/postgres/driver.ts'
@@ -56,7 +56,7 @@ function transform(config: SqlConfig, find: (messages: Message[]) => Promise<Fou
   const finish = finisher(config)
   return {
     async process(messages, out) {
-      // The array is only lent.
+      // The array belongs to the caller and must be copied.
       const mine = [...messages]
       const found = await find(mine)
       mine.forEach((m, i) => finish(m, found[i], out))
@@ -74,7 +74,7 @@ function finder(config: SqlConfig, depth: number): (db: Database, messages: Mess
     const one = async (tx: Queryable, m: Message): Promise<Rows> => rowsOf(await tx.query(sql, each(m), bounded()), depth)
     return async (db, messages) => {
       try {
-        // One transaction: what is tried again after a lost connection was not done before.
+        // One transaction: after a lost connection, nothing of it was done, so it can be retried.
         return await db.transaction(async tx => {
           const found: Rows[] = []
           for (const m of messages) found.push(await one(tx, m))
@@ -90,7 +90,7 @@ function finder(config: SqlConfig, depth: number): (db: Database, messages: Mess
       })
     }
   }
-  // What changes data is undone with a result that is rejected.
+  // A rejected result also undoes the changes of the query.
   const reads = /^\s*select\b/i.test(sql)
   const ask = async (db: Queryable, messages: Message[]): Promise<Rows[]> =>
     byMessage(await db.query(sql, params(messages), bounded()), messages.length, depth)
@@ -116,19 +116,19 @@ function rowsOf(result: Result, depth: number): Rows {
   return rows.map(row => jsonRow(fields, row, depth))
 }
 
-/** By the column `n`, which counts from 1 as WITH ORDINALITY does. @throws {EnvironmentError} without it. */
+/** By the column `n`, which counts from 1 as WITH ORDINALITY does. @throws {EnvironmentError} if it is missing. */
 function byMessage(result: Result, count: number, depth: number): Rows[] {
   const found: Rows[] = Array.from({ length: count }, () => [])
   checkColumns(result.fields, 'sql')
   checkRows(result, 'sql')
   const fields = result.fields.filter(f => f.name !== 'n')
   if (fields.length === result.fields.length)
-    throw new EnvironmentError("sql: a query per batch needs a column 'n' in its result: the message's number, from 1")
+    throw new EnvironmentError('sql: with per: batch, the query must return a column n: the number of the message, from 1')
   for (const row of result.rows) found[Number(row.n) - 1]?.push(jsonRow(fields, row, depth))
   return found
 }
 
-/** A data error undoes only what the one message has done. */
+/** A data error undoes only the changes of its own message. */
 async function apart(tx: Queryable, work: () => Promise<Rows>): Promise<Found> {
   await tx.query('savepoint message')
   try {
@@ -144,13 +144,13 @@ async function apart(tx: Queryable, work: () => Promise<Rows>): Promise<Found> {
 
 function finisher({ result, as, on_missing }: SqlConfig): (m: Message, found: Found, out: Output) => void {
   const set = (m: Message, fields: object, out: Output): void => {
-    if (!isRecord(m.value)) return out.fail(m, new DataError(`sql: the value must be an object, is ${show(m.value)}`))
+    if (!isRecord(m.value)) return out.fail(m, new DataError(`sql: the value must be an object, not ${show(m.value)}`))
     m.value = { ...m.value, ...fields }
     out.emit(m)
   }
   const named = (m: Message, value: unknown): object => {
     if (as === undefined) return value as object
-    if (!isRecord(m.value)) throw new DataError(`sql: the value must be an object, is ${show(m.value)}`)
+    if (!isRecord(m.value)) throw new DataError(`sql: the value must be an object, not ${show(m.value)}`)
     return { ...m.value, [as]: value }
   }
   return (m, found, out) => {
@@ -170,7 +170,7 @@ function finisher({ result, as, on_missing }: SqlConfig): (m: Message, found: Fo
       return
     }
     if (found.length > 1)
-      return out.fail(m, new DataError(`sql: ${found.length} rows for one message (result: list or unnest takes them all)`))
+      return out.fail(m, new DataError(`sql: ${found.length} rows for one message; set result: list or unnest to use all of them`))
     if (found.length === 0) {
       if (on_missing === 'fail') return out.fail(m, new DataError('sql: no row for the message'))
       if (on_missing === 'null' && as !== undefined) return set(m, { [as]: null }, out)
@@ -186,9 +186,10 @@ function validateConfig(config: SqlConfig): ConfigProblem[] {
   const problems = validateConnection(connection(config))
   const { query: sql, params, per, result, as, on_missing } = config
   for (const p of validateStatement({ sql, params, per })) problems.push({ ...p, path: p.path[0] === 'sql' ? ['query'] : p.path })
-  if (result === 'list' && as === undefined) problems.push({ path: ['as'], message: 'result: list needs a field for the list' })
-  if (result === 'replace' && as !== undefined) problems.push({ path: ['as'], message: 'with result: replace the row is the whole value' })
-  if (on_missing === 'null' && as === undefined) problems.push({ path: ['on_missing'], message: 'null needs a field to be in: as' })
-  if (as?.includes('.') === true) problems.push({ path: ['as'], message: 'is the name of a field, not a path' })
+  if (result === 'list' && as === undefined) problems.push({ path: ['as'], message: 'result: list needs as: the field for the list' })
+  if (result === 'replace' && as !== undefined)
+    problems.push({ path: ['as'], message: 'does not work with result: replace, where the row replaces the whole value; remove it' })
+  if (on_missing === 'null' && as === undefined) problems.push({ path: ['on_missing'], message: 'null needs as: the field to set to null' })
+  if (as?.includes('.') === true) problems.push({ path: ['as'], message: 'must be the name of a field, not a path' })
   return problems
 }

@@ -266,7 +266,7 @@ describe('leases', () => {
   test('another number of buckets is refused', async () => {
     const { dsn } = await make()
     await start(dsn)
-    await expect(start(dsn, { buckets: 4 })).rejects.toThrow('another publisher of this outbox has buckets: 8, this one 4')
+    await expect(start(dsn, { buckets: 4 })).rejects.toThrow('another publisher of this outbox uses buckets: 8, this one 4')
   })
 
   test('the connection is lost: so are the lanes, and they are taken again', async () => {
@@ -327,7 +327,7 @@ describe('leases', () => {
     onTestFinished(() => db.release())
     await db.driver.script(schema)
     const one = await start(dsn)
-    await expect(start(dsn)).rejects.toThrow('has a publisher in this process already')
+    await expect(start(dsn)).rejects.toThrow('already has a publisher in this process')
     await one.source.close!()
     await start(dsn)
   })
