@@ -167,6 +167,12 @@ export interface AdvancedSinkPlugin<C> {
   readonly transactions?: Pick<Transactional<C>, 'scope'> & Partial<Transactional<C>>
   /** What a former owner of a lane, frozen and awake again, can still do here, as the end of a sentence. For `explain`. */
   fence?(config: C): string
+  /**
+   * What a connection that stalled can still do when it delivers a write after its repetition, or after newer ones. Undefined: nothing. For
+   * `explain`.
+   * @param leased as `leased` of the source
+   */
+  late?(config: C, leased: boolean): string | undefined
   /** Reads back what was written, if that can be done without losing a byte. Connects. */
   readDeadLetters?(config: C, context: { readonly log: Logger }): Promise<DeadLetterReader>
 }

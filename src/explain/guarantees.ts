@@ -19,6 +19,8 @@ export interface Pair {
   readonly hint?: string
   /** What an instance that has lost the lane may still write, where no transaction refuses it. */
   readonly fence?: string
+  /** What a stalled connection may still write late. */
+  readonly late?: string
   readonly dlq: boolean
 }
 
@@ -74,6 +76,7 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
     reason,
     ...(hint && { hint }),
     ...(guarantee !== 'exactly_once' && isLeased(source) && { fence: `an instance that has lost a lane ${fenceOf(sink)}` }),
+    ...lateOf(source, sink, guarantee),
     dlq,
   })
   const repeats = redeliveryOf(sink)
@@ -97,6 +100,17 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
 
 const fenceOf = ({ plugin, config }: Step<SinkStep['plugin']>): string =>
   plugin.fence?.(config) ?? 'may finish the write that it has begun; it begins no other'
+
+function lateOf(
+  source: Pipeline['sources'][number],
+  { plugin, config }: Step<SinkStep['plugin']>,
+  guarantee: Guarantee,
+): Pick<Pair, 'late'> {
+  // A write in a transaction counts with its commit; what promises nothing has nothing to lose.
+  const counts = guarantee === 'effectively_once' || guarantee === 'at_least_once'
+  const late = counts ? plugin.late?.(config, isLeased(source)) : undefined
+  return late === undefined ? {} : { late }
+}
 
 const sentence = (apart: string | undefined, ...rest: string[]): string => (apart ? `${apart}; ` : '') + rest.join(', ')
 

@@ -79,6 +79,7 @@ function promises(e: Explanation, paint: Paint, columns?: number): string[] {
     `  ${`${p.source} → ${p.sink}`.padEnd(width)}  ${paint(p.guarantee, words(p.guarantee))}`,
     ...below(p.reason),
     ...(p.fence ? below(p.fence).map(line => paint('dim', line)) : []),
+    ...(p.late ? below(p.late).map(line => paint('dim', line)) : []),
     ...(p.hint ? below(p.hint).map(line => paint('dim', line)) : []),
   ]
   const { weakest } = e

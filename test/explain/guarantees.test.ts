@@ -114,3 +114,18 @@ describe('what an instance that has lost a lane may still write', () => {
     expect(fenceOf({ ...transactional('a'), leased: true }, { transactions: { scope: () => 'a' } }, 'exactly_once')).toBeUndefined()
   })
 })
+
+describe('what a connection that stalled may still write late', () => {
+  const late = (_: unknown, leased: boolean): string => `late, ${leased ? 'leased' : 'not leased'}`
+  const lateOf = (from: object, to: object, delivery: Delivery = 'at_least_once'): string | undefined =>
+    guarantees(pipelineOf({ sources: [step('in', source(from))], sinks: [step('out', sink(to))], delivery }))[0].late
+
+  it('is said where a record counts and no transaction holds the write', () => {
+    expect(lateOf({ leased: true }, { late })).toBe('late, leased')
+    expect(lateOf({}, { late })).toBe('late, not leased')
+    expect(lateOf({}, {})).toBeUndefined()
+    expect(lateOf({}, { late: () => undefined })).toBeUndefined()
+    expect(lateOf({}, { late, onRedelivery: 'ephemeral' })).toBeUndefined()
+    expect(lateOf(transactional('a'), { transactions: { scope: () => 'a' }, late }, 'exactly_once')).toBeUndefined()
+  })
+})

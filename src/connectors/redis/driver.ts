@@ -34,6 +34,8 @@ export interface Fence {
    * before it but reach the server after it (on a stalled connection) are rejected.
    */
   readonly attempt: number
+  /** Seconds that the server keeps it; undefined: for good. */
+  readonly seconds?: number
 }
 
 export interface Session {

@@ -6,6 +6,7 @@ import {
   DataError,
   defineSink,
   EnvironmentError,
+  type LaneInfo,
   type Message,
   type Sink,
 } from '../../contract/plugin.ts'
@@ -33,6 +34,17 @@ export default defineSink<RedisSinkConfig>({
     ['single', 'sentinel'].includes(parseUrl(c.url).kind)
       ? 'is rejected by the server: each write checks a token of its lane, in one script; a warning is logged if the user may not run scripts'
       : 'may finish a write that it has started; neither a cluster nor the embedded store rejects it',
+  late(config, leased) {
+    const { kind } = parseUrl(config.url)
+    if (kind === 'embedded') return undefined
+    if (kind === 'cluster')
+      return 'a write that a stalled connection delivers late takes effect after newer ones; a cluster does not reject it'
+    if (leased) return undefined
+    return (
+      'a write that a stalled connection delivers after the process has ended takes effect after newer ones; from a process that runs, ' +
+      'the server rejects it'
+    )
+  },
   preview(config) {
     const write = writer(config)
     return m => {
@@ -60,6 +72,8 @@ const OWN: Partial<Record<keyof RedisSinkConfig, readonly Mode[]>> = {
   max_length: ['stream', 'list', 'sorted_set'],
   ttl: ['stream', 'list', 'hash', 'sorted_set', 'string'],
 }
+/** s. A connection that is stalled for longer does not come back. */
+const OWN_FENCE = 3600
 /** Commands sent at once: the sink waits for their replies together, and one transaction holds at most this many. */
 const PIPELINE = 1000
 
@@ -109,12 +123,12 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
   const written = ctx.metrics.counter('redis_written_total', 'Messages that Redis has acknowledged.', { step: ctx.step, mode })
   const owner = config.on_foreign_key === 'refuse' ? new KeyOwner(ctx.pipeline) : undefined
   let handle: RedisHandle | undefined
-  /** By lane: the token that its writes present. */
-  const fences = new Map<string, Fence>()
+  /** By lane: the token that its writes present; undefined: the server cannot compare it. */
+  const fences = new Map<string, Fence | undefined>()
   let saidUnfenced = false
 
   /** Records the messages that the server rejected. @throws when the reason is not the message */
-  const run = async (writes: Portion, failed: Map<number, Error>, lane: string): Promise<void> => {
+  const run = async (writes: Portion, failed: Map<number, Error>, lane: LaneInfo): Promise<void> => {
     const commands: Command[] = []
     const owners: number[] = []
     for (const { index, write } of writes) {
@@ -130,13 +144,13 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
       }
     }
     const atomic = writes[0].write.atomic
-    const fence = fences.get(lane)
+    const fence = fences.get(lane.id)
     let replies: Awaited<ReturnType<Driver['run']>>
     try {
       replies = await handle!.driver.run(commands, { atomic, fence })
     } catch (error) {
       // The write may still be in transit, and must not arrive after later ones.
-      if (fence && fence === fences.get(lane)) fences.set(lane, { ...fence, attempt: fence.attempt + 1 })
+      if (fence && fence === fences.get(lane.id)) fences.set(lane.id, { ...fence, attempt: fence.attempt + 1 })
       throw error
     }
     replies.forEach((reply, i) => {
@@ -149,6 +163,21 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
     })
   }
 
+  const keyOf = (lane: LaneInfo): string =>
+    `__runner:fence:${stateOwner(`${ctx.pipeline}.${ctx.version}`, lane.group)}:${ctx.step}:${lane.id}`
+
+  const raise = async (driver: Driver, lane: LaneInfo, fence: Fence, risk: string): Promise<void> => {
+    const raised = (await driver.fence?.(fence)) === true
+    fences.set(lane.id, raised ? fence : undefined)
+    // `explain` shows that a cluster and the embedded store cannot do this.
+    if (raised || saidUnfenced || !driver.fence || parseUrl(config.url).kind === 'cluster') return
+    saidUnfenced = true
+    ctx.log.warn(
+      { step: ctx.step },
+      `writes are not fenced: this user may not run EVAL with the keys __runner:fence:*, so ${risk}. Add +eval and ~__runner:fence:* to the ACL of the user`,
+    )
+  }
+
   return {
     async open() {
       handle ??= await connect(config)
@@ -159,12 +188,18 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
 
     async write(messages, context) {
       if (handle === undefined) throw new ConnectionError('the sink is not open')
+      const { lane } = context
+      // A lane without a lease is not claimed. Only this process knows the key, so it refuses what this process has sent before.
+      if (!fences.has(lane.id)) {
+        const own = { key: `${keyOf(lane)}:${randomUUID()}`, token: randomUUID(), attempt: 0, seconds: OWN_FENCE }
+        await raise(handle.driver, lane, own, 'a write that a stalled connection delivers late takes effect after newer ones')
+      }
       const failed = new Map<number, Error>()
       for (const part of parts(messages, make, failed)) {
         const ours = owner && !fixed ? await owned(owner, handle.driver, part, failed) : part
         if (ours.length > 0) {
           context.assertOwned?.()
-          await run(ours, failed, context.lane.id)
+          await run(ours, failed, lane)
           context.progress?.()
         }
       }
@@ -174,21 +209,8 @@ function redisSink(config: RedisSinkConfig, ctx: Context): Sink {
 
     async claim(lane) {
       if (handle === undefined) throw new ConnectionError('the sink is not open')
-      const { pipeline, version, step } = ctx
-      const key = `__runner:fence:${stateOwner(`${pipeline}.${version}`, lane.group)}:${step}:${lane.id}`
-      const fence = { key, token: randomUUID(), attempt: 0 }
-      if (await handle.driver.fence?.(fence)) fences.set(lane.id, fence)
-      else {
-        fences.delete(lane.id)
-        // `explain` shows that a cluster and the embedded store cannot do this.
-        if (handle.driver.fence && parseUrl(config.url).kind !== 'cluster' && !saidUnfenced)
-          ctx.log.warn(
-            { step },
-            'writes are not fenced: this user may not run EVAL, so an instance that has lost a lane may finish a write that it has ' +
-              'started. Add +eval to the ACL of the user',
-          )
-        saidUnfenced = true
-      }
+      const fence = { key: keyOf(lane), token: randomUUID(), attempt: 0 }
+      await raise(handle.driver, lane, fence, 'an instance that has lost a lane may finish a write that it has started')
     },
 
     healthy: () => handle?.driver.healthy() ?? false,

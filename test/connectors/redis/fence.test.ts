@@ -47,33 +47,64 @@ test.each(modes)('%s: who has claimed last writes, the one before does not', asy
   await Promise.all([one.close!(), two.close!()])
 })
 
-test.each(modes)('%s: a write whose connection stalled is refused when it arrives after its repetition', async (_, config, look) => {
+test.each(modes.flatMap(([mode, ...rest]) => [[mode, 'claimed', ...rest] as const, [mode, 'not claimed', ...rest] as const]))(
+  '%s, %s: a write whose connection stalled is refused when it arrives after its repetition',
+  async (_, claimed, config, look) => {
+    const key = unique('k')
+    const proxy = await startProxy(`127.0.0.1:${new URL(redisUrl()).port}`)
+    try {
+      const sink = await open(config(key), `redis://${proxy.address}`)
+      const write = (n: number): Promise<void> => sink.write([new Message({ id: 'a', n }, 'a')], context)
+      if (claimed === 'claimed') await sink.claim!(lane)
+      await write(1)
+      proxy.stall()
+      const stalled = write(2).catch((error: Error) => error)
+      await eventually(async () => expect(proxy.held.toString()).toContain('"n":2'))
+      proxy.abandon()
+      expect(await stalled).toBeInstanceOf(ConnectionError)
+      await eventually(() => write(2))
+      await write(3)
+      const there = await cli(look(key))
+      expect(proxy.connections).toBe(2)
+      proxy.restore()
+      // The server has executed what came late, and closed the connection.
+      await eventually(async () => expect(proxy.connections).toBe(1))
+      expect(await cli(look(key))).toBe(there)
+      await write(4)
+      expect(await cli(look(key))).toContain('"n":4')
+      await sink.close!()
+    } finally {
+      await proxy.stop()
+    }
+  },
+)
+
+test('processes that share a lane without a lease do not refuse each other, and their tokens expire', async () => {
   const key = unique('k')
-  const proxy = await startProxy(`127.0.0.1:${new URL(redisUrl()).port}`)
-  try {
-    const sink = await open(config(key), `redis://${proxy.address}`)
-    const write = (n: number): Promise<void> => sink.write([new Message({ id: 'a', n }, 'a')], context)
-    await sink.claim!(lane)
-    await write(1)
-    proxy.stall()
-    const stalled = write(2).catch((error: Error) => error)
-    await eventually(async () => expect(proxy.held.toString()).toContain('"n":2'))
-    proxy.abandon()
-    expect(await stalled).toBeInstanceOf(ConnectionError)
-    await eventually(() => write(2))
-    await write(3)
-    const there = await cli(look(key))
-    expect(proxy.connections).toBe(2)
-    proxy.restore()
-    // The server has executed what came late, and closed the connection.
-    await eventually(async () => expect(proxy.connections).toBe(1))
-    expect(await cli(look(key))).toBe(there)
-    await write(4)
-    expect(await cli(look(key))).toContain('"n":4')
-    await sink.close!()
-  } finally {
-    await proxy.stop()
-  }
+  const shared = { ...context, lane: { ...lane, id: unique('http') } }
+  const sinks = [await open({ list: key }), await open({ list: key })]
+  for (const n of [1, 2, 3, 4]) await sinks[n % 2].write([new Message({ n })], shared)
+  expect((await cli(['LRANGE', key, '0', '-1'])).split('\n')).toEqual([1, 2, 3, 4].map(n => `{"n":${n}}`))
+  const tokens = (await cli(['KEYS', `__runner:fence:*${shared.lane.id}*`])).split('\n')
+  expect(tokens).toHaveLength(2)
+  for (const token of tokens) expect(Number(await cli(['TTL', token]))).toBeGreaterThan(0)
+  for (const sink of sinks) await sink.close!()
+})
+
+test('a user that may use only the keys of the sink writes, with one warning', async () => {
+  const [key, user] = [unique('k'), unique('u')]
+  await cli(['ACL', 'SETUSER', user, 'on', '>secret', `~${key}`, '+@all'])
+  const url = Object.assign(new URL(redisUrl()), { username: user, password: 'secret' }).href
+  const ctx = fakeContext('out')
+  const sink = redisSink.create(sinkConfig({ url, string: key }), ctx)
+  await sink.open!(new AbortController().signal)
+  await sink.write([new Message({ n: 1 }, 'a')], context)
+  await sink.claim!(lane)
+  await sink.write([new Message({ n: 2 }, 'a')], context)
+  await sink.close!()
+  await cli(['ACL', 'DELUSER', user])
+  expect(await cli(['GET', key])).toBe('{"n":2}')
+  expect(ctx.warnings.filter(w => w.message.includes('not fenced'))).toHaveLength(1)
 })
 
 test('a claim whose connection stalled changes nothing when it arrives after its repetition', async () => {

@@ -3,7 +3,6 @@ import type { Socket } from 'node:net'
 import { type ClusterOptions, Cluster, Redis } from 'ioredis'
 import { ConnectionError, EnvironmentError, FencedError } from '../../../contract/plugin.ts'
 import {
-  ask,
   type Command,
   type Driver,
   type Fence,
@@ -48,15 +47,16 @@ export class IoredisDriver implements Driver {
   async fence(fence: Fence): Promise<boolean> {
     if (this.client instanceof Cluster) return false
     for (;;) {
-      const held = await ask(this, ['GET', fence.key])
-      const [reply] = await this.run([['EVAL', CLAIM, 1, fence.key, text(held), heldAs(fence)]])
+      const [held] = await this.run([['GET', fence.key]])
+      const [reply] =
+        held instanceof ReplyError ? [held] : await this.run([['EVAL', CLAIM, 1, fence.key, text(held), heldAs(fence), lifeOf(fence)]])
       if (!(reply instanceof ReplyError)) {
         if (reply === 1) return true
         continue
       }
       const error = sortError(reply, fence.key)
       if (error instanceof ConnectionError) throw error
-      // The user may not run scripts.
+      // The user may not run scripts, or not use the key.
       return false
     }
   }
@@ -193,7 +193,7 @@ async function run(
 /** A claim that reaches the server after a newer one (on a stalled connection) changes nothing. */
 const CLAIM = `
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
+if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2]) else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
 return 1`
 
 /**
@@ -209,10 +209,10 @@ if held ~= ARGV[1] then
     if token ~= own then return redis.error_reply('FENCED another instance has claimed the lane') end
     if tonumber(attempt) > tonumber(given) then return redis.error_reply('FENCED the write was given up, and was repeated') end
   end
-  redis.call('SET', KEYS[1], ARGV[1])
+  if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
 end
 local replies = {}
-local i = 2
+local i = 3
 while i <= #ARGV do
   local n = tonumber(ARGV[i])
   replies[#replies + 1] = redis.pcall(unpack(ARGV, i + 1, i + n))
@@ -221,10 +221,11 @@ end
 return replies`
 
 const heldAs = ({ token, attempt }: Fence): string => `${token}:${attempt}`
+const lifeOf = ({ seconds }: Fence): number | string => seconds ?? ''
 
 async function runFenced(client: Client, commands: readonly Command[], fence: Fence, name: string): Promise<(Reply | ReplyError)[]> {
   const args = commands.flatMap(command => [command.length, ...command])
-  const [reply] = await run(client, [['EVAL', FENCED_WRITES, 1, fence.key, heldAs(fence), ...args]], {}, name)
+  const [reply] = await run(client, [['EVAL', FENCED_WRITES, 1, fence.key, heldAs(fence), lifeOf(fence), ...args]], {}, name)
   if (reply instanceof ReplyError) {
     if (reply.kind === 'FENCED') throw new FencedError(`${name}: ${reply.message.slice('FENCED '.length)}`)
     throw sortError(reply, name)
