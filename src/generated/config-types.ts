@@ -381,6 +381,10 @@ export interface KafkaSourceConfig {
    */
   isolation_level: 'read_committed' | 'read_uncommitted'
   /**
+   * What offsets without a record mean. `auto`: in a topic that is compacted (`cleanup.policy`) they are expected. In any other topic they are a gap: windows follow `on_gap`, and a run with other open state stops. `expected`: for a topic that was compacted before and is no longer; its holes are not a gap. Records deleted by retention are a gap in both cases.
+   */
+  missing_offsets: 'auto' | 'expected'
+  /**
    * An instance that sends no heartbeat for this long loses its partitions to the rest of the group. In ms.
    */
   session_timeout: number

@@ -1,12 +1,12 @@
 /** Offsets without a record are not a gap: transaction markers, aborted transactions, records that compaction has removed. */
-import { Kafka, logLevel } from 'kafkajs'
+import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs'
 import { expect, test } from 'vitest'
 import { brokers, consumeAll, createTopic, unique, withAdmin } from '../support/kafka.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
 
 const PIPELINE = `
 name: \${NAME}
-sources: [{ kafka: { topics: ["\${IN}"], isolation_level: "\${ISOLATION}" } }]
+sources: [{ kafka: { topics: ["\${IN}"], isolation_level: "\${ISOLATION}", missing_offsets: "\${MISSING}" } }]
 transforms:
   - window: { size: 10s, allowed_lateness: 0s, idle_timeout: 0s, aggregates: { n: { count: "*" } } }
 sinks: [{ kafka: { topic: "\${OUT}" } }]
@@ -15,13 +15,13 @@ metrics: { enabled: false }
 `
 const T = 1_790_000_000_000
 
-async function runs(IN: string, ISOLATION: string): Promise<() => Promise<number>> {
+async function runs(IN: string, ISOLATION: string, MISSING = 'auto'): Promise<() => Promise<number>> {
   const [NAME, OUT] = [unique('holes'), await createTopic(unique('out'))]
   const cwd = tempDir({ 'p.yaml': PIPELINE })
   return async () => {
     // A commit is acknowledged before its markers are there; it waits for them.
     await consumeAll(IN)
-    const env = { NAME, IN, OUT, ISOLATION, KAFKA_BROKERS: brokers() }
+    const env = { NAME, IN, OUT, ISOLATION, MISSING, KAFKA_BROKERS: brokers() }
     const { code, stderr } = await runRunner(['run', 'p.yaml', '--until-idle', '500ms'], { cwd, env })
     expect([code, stderr]).toEqual([0, expect.not.stringMatching(/damaged|deleted|missing|lost/)])
     const rows = (await consumeAll(OUT)).map(r => JSON.parse(String(r.value)) as { n: number })
@@ -57,7 +57,7 @@ test.each(['read_committed', 'read_uncommitted'])('%s: markers and aborted trans
   expect(await run()).toBe(isolation === 'read_committed' ? 50 : 90)
 })
 
-test('compaction', { timeout: 120_000 }, async () => {
+test('compaction; then the topic is no longer compacted, and its holes remain', { timeout: 120_000 }, async () => {
   const IN = await createTopic(unique('in'), {
     config: {
       'cleanup.policy': 'compact',
@@ -83,8 +83,21 @@ test('compaction', { timeout: 120_000 }, async () => {
   }
   await producer.disconnect()
   const run = await runs(IN, 'read_committed')
-  expect(await run()).toBeGreaterThan(0)
+  const counted = await run()
+  expect(counted).toBeGreaterThan(0)
   expect(kept).toBeGreaterThan(10)
+
+  await withAdmin(async admin => {
+    const configEntries = [
+      { name: 'cleanup.policy', value: 'delete' },
+      { name: 'retention.ms', value: '-1' },
+    ]
+    await admin.alterConfigs({ validateOnly: false, resources: [{ type: ConfigResourceTypes.TOPIC, name: IN, configEntries }] })
+  })
+  const env = { NAME: unique('holes'), IN, OUT: unique('none'), ISOLATION: 'read_committed', MISSING: 'auto', KAFKA_BROKERS: brokers() }
+  const { code, stderr } = await runRunner(['run', 'p.yaml', '--until-idle', '500ms'], { cwd: tempDir({ 'p.yaml': PIPELINE }), env })
+  expect([code, stderr]).toEqual([3, expect.stringMatching(/is not compacted.*or it was compacted before.*missing_offsets: expected/s)])
+  expect(await (await runs(IN, 'read_committed', 'expected'))()).toBe(counted)
 })
 
 test('a group that is read by a running pipeline cannot be moved', async () => {
@@ -92,7 +105,7 @@ test('a group that is read by a running pipeline cannot be moved', async () => {
   const [IN, OUT, NAME] = [await createTopic(unique('in')), await createTopic(unique('out')), unique('moved')]
   const { startRunner } = await import('../support/runner.ts')
   const { eventually } = await import('../support/eventually.ts')
-  const env = { NAME, IN, OUT, ISOLATION: 'read_committed', KAFKA_BROKERS: brokers() }
+  const env = { NAME, IN, OUT, ISOLATION: 'read_committed', MISSING: 'auto', KAFKA_BROKERS: brokers() }
   const runner = startRunner(['run', 'p.yaml'], { cwd: tempDir({ 'p.yaml': PIPELINE }), env })
   await withAdmin(async admin => {
     await eventually(async () => expect((await admin.describeGroups([NAME])).groups[0].state).toBe('Stable'))

@@ -82,29 +82,28 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
     if (rest !== undefined && lanes.includes(tpKey(rest))) rest = undefined
   }
 
-  /** Topics whose offsets have gaps by design. */
-  const compacted = new Map<string, Promise<boolean | undefined>>()
+  /** Topics whose offsets have holes by design, or whose settings cannot be read. Others are asked again: they may be compacted by then. */
+  const holey = new Set<string>()
   /** Undefined: compaction explains it, or the settings cannot be read. */
   const gapOf = async ({ topic, partition, nextOffset, messages }: ConsumedBatch, lost: number): Promise<Gap | undefined> => {
-    let known = compacted.get(topic)
-    if (known === undefined) {
-      known = handle!.driver.admin.configs([topic]).then(
-        found => found.get(topic)?.get('cleanup.policy')?.value?.includes('compact'),
-        (error: Error) => {
-          ctx.log.warn(
-            { topic, error: error.message },
-            'offsets are missing, and it cannot be told whether the topic is compacted: its settings cannot be read',
-          )
-          return undefined
-        },
+    if (config.missing_offsets === 'expected' || holey.has(topic)) return undefined
+    try {
+      const settings = (await handle!.driver.admin.configs([topic])).get(topic)
+      if (settings?.get('cleanup.policy')?.value?.includes('compact') !== false) holey.add(topic)
+    } catch (error) {
+      holey.add(topic)
+      ctx.log.warn(
+        { topic, error: (error as Error).message },
+        'offsets are missing, and it is unknown whether the topic is compacted: its settings cannot be read',
       )
-      compacted.set(topic, known)
     }
-    if ((await known) !== false) return undefined
+    if (holey.has(topic)) return undefined
     const end = messages[0]?.offset ?? nextOffset
     return {
       lost,
-      reason: `the log of ${topic}/${partition} has no records at ${lost} offsets before ${end}, and the topic is not compacted: its log is damaged`,
+      reason:
+        `the log of ${topic}/${partition} has no records at ${lost} offsets before ${end}, and the topic is not compacted: its log is damaged, ` +
+        'or it was compacted before (then set missing_offsets: expected of the source)',
     }
   }
 

@@ -145,6 +145,7 @@ export function linkSource(config: RepartitionConfig, at: LinkPlace): { plugin: 
     start_at: 'earliest',
     format: 'bytes',
     isolation_level: 'read_committed',
+    missing_offsets: 'auto',
     session_timeout: 30_000,
     max_poll_records: 10_000,
     max_bytes: 8 * 1024 * 1024,
