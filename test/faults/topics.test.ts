@@ -1,4 +1,5 @@
 /** What a running pipeline depends on disappears, changes or grows: it says so within seconds, and goes on or stops. */
+import { Kafka, logLevel } from 'kafkajs'
 import { beforeAll, expect, test } from 'vitest'
 import { brokers, committed, consumeAll, createTopic, produce, unique, withAdmin } from '../support/kafka.ts'
 import { type Runner, startRunner, tempDir } from '../support/runner.ts'
@@ -80,6 +81,9 @@ async function remake(topic: string, numPartitions = 1): Promise<void> {
     await make()
   })
 }
+
+const offsetsOf = async (w: World): Promise<{ offset: string; metadata: string | null }[]> =>
+  (await withAdmin(admin => admin.fetchOffsets({ groupId: w.name, topics: [w.IN] })))[0].partitions
 
 /** Waits until /ready says why not. @returns seconds */
 async function unready(w: World, reason: RegExp): Promise<number> {
@@ -170,6 +174,44 @@ test('the source topic is made anew under open windows: exit 3, no window of bot
   await w.runner.exit(3, 60_000)
   expect(w.runner.stderr).toMatch(/deleted and made anew[^]*--fresh/)
   expect(await w.out()).toEqual([10])
+})
+
+test('at least once without state: the last commit reaches the topic after it was made anew, and is not used', async () => {
+  const w = await world('plain.yaml', 'at_least_once')
+  await w.feed(0, 10)
+  const metadata = await eventually(async () => {
+    const [partition] = await offsetsOf(w)
+    expect(partition.offset).toBe('10')
+    return partition.metadata
+  })
+  w.runner.kill('SIGKILL')
+  await w.runner.exited
+  await remake(w.IN)
+  await w.feed(100, 20)
+  // What the killed process had sent: the brokers check the name of the topic only.
+  const late = new Kafka({ brokers: [brokers()], logLevel: logLevel.NOTHING }).consumer({ groupId: w.name })
+  await late.connect()
+  await late.subscribe({ topic: w.IN })
+  const joined = new Promise(resolve => late.on('consumer.group_join', resolve))
+  await late.run({ autoCommit: false, eachMessage: async () => {} })
+  await joined
+  await late.commitOffsets([{ topic: w.IN, partition: 0, offset: '10', metadata }])
+  await late.disconnect()
+  expect(await offsetsOf(w)).toMatchObject([{ offset: '10', metadata }])
+
+  const runner = start('plain.yaml', { ...w, delivery: 'at_least_once' })
+  await eventually(async () => expect((await w.out()).slice(10)).toEqual(Array.from({ length: 20 }, (_, i) => 100 + i)), { by: runner })
+  runner.kill()
+  await runner.exit(0)
+  expect(linesWith(runner, 'belongs to a topic of this name that was deleted')).toBe(1)
+  // Of the new topic, so the next run goes on there.
+  const again = start('plain.yaml', { ...w, delivery: 'at_least_once' })
+  await untilStatus(again, w.port, '/ready', 200)
+  await w.feed(200, 1)
+  await eventually(async () => expect((await w.out()).slice(30)).toEqual([200]), { by: again })
+  again.kill()
+  await again.exit(0)
+  expect(linesWith(again, 'belongs to a topic of this name that was deleted')).toBe(0)
 })
 
 test('partitions are added: they are taken in by running instances, nothing twice', async () => {

@@ -15,6 +15,11 @@ export interface TcpProxy {
   freeze(): void
   /** As `freeze`, of the connections that are open now; new ones work. With a text: of those that send it from now on. */
   stall(at?: string): void
+  /**
+   * Once, of the next chunk of a client that has the text: it is lost (`request`), or the server gets it and its answer is lost (`answer`). The
+   * connection breaks with it. Resolves when that has happened.
+   */
+  lose(text: string, what: 'request' | 'answer'): Promise<void>
   /** Resets the client's side of stalled connections. What they hold for the server reaches it after `restore`. */
   abandon(): void
   /** Ends `cut`, `freeze` and `stall`; bytes held by `freeze` move on. */
@@ -48,6 +53,7 @@ class Proxy implements TcpProxy {
   private readonly pipes = new Set<Pipe>()
   private readonly weather: Weather = { frozen: false, latencyMs: 0, bytesPerSecond: 0 }
   private refusing = false
+  private toLose: { readonly text: string; readonly what: 'request' | 'answer'; lost(): void } | undefined
   private readonly abandoned = new WeakSet<readonly [Socket, Socket]>()
 
   constructor(target: string) {
@@ -91,6 +97,10 @@ class Proxy implements TcpProxy {
     if (at === undefined) for (const pipe of this.pipes) pipe.stalled = true
   }
 
+  lose(text: string, what: 'request' | 'answer'): Promise<void> {
+    return new Promise(resolve => (this.toLose = { text, what, lost: resolve }))
+  }
+
   abandon(): void {
     this.weather.stallAt = undefined
     for (const pair of this.pairs) {
@@ -127,6 +137,19 @@ class Proxy implements TcpProxy {
     const pipes = [new Pipe(near, far, this.weather), new Pipe(far, near, this.weather)]
     this.pairs.add(pair)
     for (const pipe of pipes) this.pipes.add(pipe)
+    pipes[0].intercept = chunk => {
+      const { toLose } = this
+      if (!toLose || !chunk.includes(toLose.text)) return false
+      this.toLose = undefined
+      const lose = (): true => {
+        for (const socket of pair) socket.resetAndDestroy()
+        toLose.lost()
+        return true
+      }
+      if (toLose.what === 'request') return lose()
+      pipes[1].intercept = lose
+      return false
+    }
     for (const socket of pair) {
       socket.setNoDelay(true)
       // One side broken breaks the other: a proxy must not turn a reset into silence.
@@ -162,6 +185,8 @@ class Pipe {
   private busyUntil = 0
   private blocked = false
   stalled = false
+  /** True: the chunk does not get here. */
+  intercept: ((chunk: Buffer) => boolean) | undefined
 
   constructor(from: Socket, to: Socket, weather: Weather) {
     this.from = from
@@ -213,6 +238,7 @@ class Pipe {
   }
 
   private take(chunk: Buffer | null): void {
+    if (chunk !== null && this.intercept?.(chunk)) return
     const { latencyMs, bytesPerSecond, stallAt } = this.weather
     if (stallAt !== undefined && chunk?.includes(stallAt)) this.stalled = true
     const now = performance.now()

@@ -1,11 +1,13 @@
 /** The faults, each with the pairs that it can touch. */
-import { existsSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { closeSync, existsSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Api } from '../lib/kafka-proxy.ts'
 import type { Pair } from './pairs.ts'
 import type { PeerName, Peers } from './peers.ts'
 import { eventually } from '../../support/eventually.ts'
+import { tempDir } from '../../support/runner.ts'
 import type { KafkaServer } from '../../support/servers/kafka.ts'
 import type { TcpProxy } from '../../support/tcp-proxy.ts'
 import type { Scene } from './row.ts'
@@ -19,7 +21,9 @@ export interface Fault {
   readonly alone?: boolean
   /** Of several pairs at once. Returns when the fault is over; a record of each key is then sent, unless it has called `over` itself. */
   strike(scenes: readonly Scene[], peers: Peers): Promise<void>
-  restore?(peers: Peers): Promise<void>
+  restore?(peers: Peers, scenes: readonly Scene[]): Promise<void>
+  /** The directory of a pair; default: a temporary one. */
+  place?(): string
 }
 
 const SERVERS = { kafka: 'Kafka', postgres: 'PostgreSQL', redis: 'Redis', http: 'the HTTP service' } as const
@@ -30,7 +34,8 @@ const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1', '/usr/l
 /** A cluster has faults of its own. */
 const always = (pair: Pair): boolean => !pair.cluster
 const transactional = (pair: Pair): boolean => always(pair) && pair.delivery === 'exactly_once' && pair.sink === 'kafka'
-const talksTo = (peer: PeerName) => (pair: Pair) => pair.peers.includes(peer)
+/** Pairs with a step are for faults of processes: those of servers have nothing to do with state. */
+const talksTo = (peer: PeerName) => (pair: Pair) => pair.peers.includes(peer) && pair.middle === undefined
 
 const each =
   (work: (scene: Scene) => Promise<void>) =>
@@ -276,7 +281,7 @@ const leaderless = (
   mend: (server: KafkaServer) => Promise<unknown>,
 ): Fault => ({
   name,
-  touches: pair => pair.cluster,
+  touches: pair => pair.cluster && !pair.lone,
   async strike(scenes, peers) {
     const peer = await peers.cluster()
     const [{ open, random }] = scenes
@@ -311,7 +316,7 @@ const CLUSTER: Fault[] = [
   ),
   {
     name: 'brokers of 3 are restarted one after another',
-    touches: pair => pair.cluster,
+    touches: pair => pair.cluster && !pair.lone,
     async strike(scenes, peers) {
       const peer = await peers.cluster()
       for (const server of peer.cluster.servers) {
@@ -326,7 +331,7 @@ const CLUSTER: Fault[] = [
   },
   {
     name: '2 brokers of 3 are frozen for 12 s',
-    touches: pair => pair.cluster,
+    touches: pair => pair.cluster && !pair.lone,
     async strike(scenes, peers) {
       const { cluster } = await peers.cluster()
       await each(({ feed }) => feed.burst())(scenes)
@@ -337,6 +342,100 @@ const CLUSTER: Fault[] = [
     },
   },
 ]
+
+/** Partitions that are on this broker only have no leader meanwhile. */
+const LONE: Fault[] = [
+  {
+    name: 'the only broker of a partition is killed and away for 10 s',
+    touches: pair => pair.lone,
+    async strike(scenes, peers) {
+      const peer = await peers.cluster()
+      const [{ open, random }] = scenes
+      const topic = `${/^name: (.*)$/m.exec(open.yaml)![1]}-in`
+      const server = await peer.cluster.leader(topic, Math.floor(random() * 4))
+      if (!server) throw new Error(`${topic} has no leader`)
+      await each(({ feed }) => feed.burst())(scenes)
+      peer.away(server)
+      await server.kill()
+      await sleep(10_000)
+      await server.restart()
+      peer.back(server)
+      for (const { feed } of scenes) feed.start()
+      await sleep(1_000)
+    },
+  },
+]
+
+const COMMIT = 'commit\0'
+const POSTGRES: Fault[] = [
+  {
+    name: 'COMMITs to PostgreSQL, or their answers, are lost or late',
+    touches: pair => always(pair) && pair.sink.startsWith('postgres'),
+    alone: true,
+    async strike(scenes, peers) {
+      const { proxy } = await peers.postgres()
+      await each(async ({ fleet }) => {
+        for (const what of ['request', 'answer', 'request', 'answer', 'answer'] as const) {
+          await proxy.lose(COMMIT, what)
+          await fleet.ready()
+        }
+        // The client gives it up; the server gets it behind the repetition.
+        proxy.stall(COMMIT)
+        await eventually(() => {
+          if (!proxy.held.includes(COMMIT)) throw new Error('no COMMIT was held')
+        })
+        proxy.abandon()
+        await sleep(3_000)
+        proxy.restore()
+      })(scenes)
+    },
+    async restore(peers) {
+      ;(await peers.postgres()).proxy.restore()
+    },
+  },
+]
+
+const DISK = 16 * 1024 * 1024
+const DISKS: Fault[] = [
+  {
+    name: 'the disk is full until the process ends or is not ready',
+    touches: pair => pair.sink === 'embedded' || pair.sink === 'file',
+    place() {
+      const dir = tempDir()
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK}`, 'tmpfs', dir])
+      return dir
+    },
+    strike: each(async ({ cwd, feed, fleet }) => {
+      await feed.stop()
+      fill(join(cwd, 'filler'))
+      feed.patiently()
+      await fleet.refused()
+      await sleep(1_000)
+      rmSync(join(cwd, 'filler'))
+      await fleet.revive()
+      await fleet.ready()
+    }),
+    async restore(_, scenes) {
+      for (const { cwd } of scenes) execFileSync('umount', ['-l', cwd])
+    },
+  },
+]
+
+/** Takes what is left of the disk. */
+function fill(path: string): void {
+  const file = openSync(path, 'w')
+  try {
+    for (const piece of [65_536, 4_096]) {
+      try {
+        for (;;) writeSync(file, Buffer.alloc(piece))
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+      }
+    }
+  } finally {
+    closeSync(file)
+  }
+}
 
 const service = (name: string, status: number, ms: number): Fault => ({
   name,
@@ -358,5 +457,8 @@ export const FAULTS: readonly Fault[] = [
   ...(['kafka', 'postgres', 'redis', 'http'] as const).flatMap(server),
   ...KAFKA,
   ...CLUSTER,
+  ...LONE,
+  ...POSTGRES,
+  ...DISKS,
   ...HTTP,
 ]

@@ -10,6 +10,7 @@ import { schema } from '../../connectors/postgres/outbox/make.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../../e2e/lib/backend.ts'
 import { createTopic } from '../../support/kafka.ts'
 import { type ConsumedRecord, consumeAll, produceFile } from '../../support/kcat.ts'
+import { tempDir } from '../../support/runner.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { unique } from '../../support/unique.ts'
 import type { Peer, PeerName, Peers } from './peers.ts'
@@ -35,11 +36,28 @@ interface End {
 interface OpenSource extends End {
   /** In order; resolves when the records are safe. */
   write(records: readonly Numbered[]): Promise<void>
+  /** Absent: the source has no pair with steps. */
+  put?(written: readonly Written[]): Promise<void>
   /** What is in the source, by another client. */
   fed?(): Promise<string[]>
 }
 interface OpenSink extends End {
   read(): Promise<Seen[]>
+}
+
+/** What is between the two: state that a lost or doubled record would show in. */
+interface Middle {
+  /** Of the source. */
+  readonly source?: string
+  readonly transforms: string
+  /** What is written for these records, in its order. */
+  wrap(records: readonly Numbered[]): Written[]
+  /** The records in an output, each as it was made. */
+  unwrap(output: Record<string, unknown>): Numbered[]
+}
+interface Written {
+  readonly key: string
+  readonly value: object
 }
 
 interface Source {
@@ -79,6 +97,11 @@ const topicSource = (kind: 'kafka' | 'embedded'): Source => ({
           topic,
           json(records).map((value, i) => ({ key: records[i].key, value })),
         ),
+      put: written =>
+        backend.produce(
+          topic,
+          written.map(({ key, value }) => ({ key, value: JSON.stringify(value) })),
+        ),
       fed: async () => (await backend.readAll(topic)).map(r => String(r.value)),
     }
   },
@@ -96,12 +119,20 @@ const topicSink = (kind: 'kafka' | 'embedded'): Sink => ({
   },
 })
 
+const clusterTopic = async ({ peers, name }: Place, what: string, replicas: number): Promise<string> =>
+  await createTopic(`${name}-${what}`, {
+    partitions: PARTITIONS,
+    replicas,
+    brokers: (await peers.cluster()).direct,
+    ...(replicas === 1 && { config: { 'min.insync.replicas': '1' } }),
+  })
+
 /** Three brokers: fed by kcat, which knows how to leave a frozen one. */
-const clusterSource: Source = {
+const clusterSource = (replicas: number): Source => ({
   shared: true,
-  async open({ peers, name, cwd }): Promise<OpenSource> {
-    const { direct } = await peers.cluster()
-    const topic = await createTopic(`${name}-in`, { partitions: PARTITIONS, replicas: 3, brokers: direct })
+  async open(place): Promise<OpenSource> {
+    const { peers, name, cwd } = place
+    const topic = await clusterTopic(place, 'in', replicas)
     const path = join(cwd, 'feed')
     return {
       yaml: `kafka: { topics: [${topic}], group: ${name}, session_timeout: 6s }`,
@@ -117,11 +148,12 @@ const clusterSource: Source = {
       fed: async () => (await consumeAll(topic, { brokers: (await peers.cluster()).direct })).map(r => String(r.value)),
     }
   },
-}
+})
 
-const clusterSink: Sink = {
-  async open({ peers, name }) {
-    const topic = await createTopic(`${name}-out`, { partitions: PARTITIONS, replicas: 3, brokers: (await peers.cluster()).direct })
+const clusterSink = (replicas: number): Sink => ({
+  async open(place) {
+    const { peers } = place
+    const topic = await clusterTopic(place, 'out', replicas)
     return {
       yaml: `kafka: { topic: ${topic} }`,
       async read() {
@@ -130,10 +162,11 @@ const clusterSink: Sink = {
       },
     }
   },
-}
+})
 
 const SOURCES = {
-  kafka_cluster: clusterSource,
+  kafka_cluster: clusterSource(3),
+  kafka_lone: clusterSource(1),
   kafka: topicSource('kafka'),
   embedded: topicSource('embedded'),
   redis_stream: {
@@ -184,11 +217,13 @@ const SOURCES = {
   },
   file: {
     shared: false,
-    async open({ cwd }) {
-      writeFileSync(join(cwd, 'in.jsonl'), '')
+    async open() {
+      // Not on the disk of the runner, which may be full.
+      const path = join(tempDir(), 'in.jsonl')
+      writeFileSync(path, '')
       return {
-        yaml: 'file: { path: in.jsonl, follow: true }',
-        write: async records => appendFileSync(join(cwd, 'in.jsonl'), `${json(records).join('\n')}\n`),
+        yaml: `file: { path: ${path}, follow: true }`,
+        write: async records => appendFileSync(path, `${json(records).join('\n')}\n`),
       }
     },
   },
@@ -218,7 +253,8 @@ const SOURCES = {
 } satisfies Record<string, Source>
 
 const SINKS = {
-  kafka_cluster: clusterSink,
+  kafka_cluster: clusterSink(3),
+  kafka_lone: clusterSink(1),
   kafka: topicSink('kafka'),
   embedded: topicSink('embedded'),
   postgres: {
@@ -302,6 +338,62 @@ const SINKS = {
   },
 } satisfies Record<string, Sink>
 
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+const plain = ({ id, key, n, sum }: Record<string, unknown>): Numbered => ({ id, key, n, sum }) as Numbered
+const WRONG = 'wrong'
+
+/** A new one for each open pair: it remembers what it has written. */
+const MIDDLES = {
+  /** Each record is written again with the next piece, and one old one with it: none may come through twice. */
+  dedupe(): Middle {
+    const before: Numbered[] = []
+    return {
+      transforms: '  - dedupe: { key: id, ttl: 1h }',
+      wrap(records) {
+        const again = before.slice(-records.length)
+        if (before.length > 0) again.push(before[Math.floor(before.length / 2)])
+        before.push(...records)
+        return [...again, ...records].map(record => ({ key: record.key, value: record }))
+      },
+      unwrap: output => [plain(output)],
+    }
+  },
+  /** Each record is in one window. */
+  window(): Middle {
+    return {
+      source: 'keyed_by: record.key',
+      transforms:
+        '  - window: { size: 1s, by: record.key, allowed_lateness: 10s, idle_timeout: 1s, aggregates: { records: { collect: record } } }',
+      wrap: records => records.map(record => ({ key: record.key, value: { record } })),
+      unwrap: ({ records }) => (Array.isArray(records) ? records.map(plain) : []),
+    }
+  },
+  /** A table record per key comes first, and a new version of it with every tenth piece. Each record has to meet the version before it. */
+  join_latest(): Middle {
+    const versions = new Map<number, number>()
+    let pieces = 0
+    let version = 0
+    return {
+      transforms: '  - join_latest: { table: "table == true", key: key, as: joined }',
+      wrap(records) {
+        const table: Written[] = []
+        if (pieces++ % 10 === 0) {
+          version++
+          for (let i = 0; i < KEYS; i++) table.push({ key: `k${i}`, value: { table: true, key: `k${i}`, version } })
+        }
+        for (const { id } of records) versions.set(id, version)
+        return [...table, ...records.map(record => ({ key: record.key, value: { ...record, table: false } }))]
+      },
+      unwrap(output) {
+        const { joined } = output
+        const record = plain(output)
+        const met = isRecord(joined) && joined.key === record.key && joined.version === versions.get(record.id)
+        return [met ? record : { ...record, sum: WRONG }]
+      },
+    }
+  },
+}
+
 export interface OpenPair {
   readonly yaml: string
   readonly env: Record<string, string | undefined>
@@ -315,15 +407,20 @@ export class Pair {
   readonly source: keyof typeof SOURCES
   readonly sink: keyof typeof SINKS
   readonly delivery: Delivery
+  /** The step between them. */
+  readonly middle: keyof typeof MIDDLES | undefined
 
-  constructor(source: keyof typeof SOURCES, sink: keyof typeof SINKS, delivery: Delivery) {
+  constructor(source: keyof typeof SOURCES, sink: keyof typeof SINKS, delivery: Delivery, middle?: keyof typeof MIDDLES) {
     this.source = source
     this.sink = sink
     this.delivery = delivery
+    this.middle = middle
   }
 
   get name(): string {
+    if (this.lone) return 'kafka → kafka, 3 brokers, 1 replica'
     if (this.cluster) return 'kafka → kafka, 3 brokers'
+    if (this.middle) return `${this.source} → ${this.middle} → ${this.sink}`
     return `${this.source} → ${this.sink}`.replaceAll('_', ' ')
   }
 
@@ -347,7 +444,12 @@ export class Pair {
 
   /** On three brokers. */
   get cluster(): boolean {
-    return this.source === 'kafka_cluster'
+    return this.source === 'kafka_cluster' || this.lone
+  }
+
+  /** On three brokers, each partition of the input and the output on one of them only. */
+  get lone(): boolean {
+    return this.source === 'kafka_lone'
   }
 
   /** A broker of a release line is part of it. */
@@ -381,10 +483,13 @@ export class Pair {
     const place: Place = { peers, cwd, name: unique('f'), backends: new Map() }
     const source: OpenSource = await this.from.open(place)
     const sink: OpenSink = await this.to.open(place)
+    const middle = this.middle && MIDDLES[this.middle]()
     const yaml = [
       `name: ${place.name}`,
       'sources:',
       `  - ${source.yaml}`,
+      ...(middle?.source ? [`    ${middle.source}`] : []),
+      ...(middle ? ['transforms:', middle.transforms] : []),
       'sinks:',
       `  - ${sink.yaml}`,
       `delivery: ${this.delivery}`,
@@ -398,9 +503,16 @@ export class Pair {
     return {
       yaml: yaml.join('\n'),
       env: { KAFKA_BROKERS: await kafka() },
-      write: records => source.write(records),
-      read: () => sink.read(),
-      fed: async () => (await source.fed?.()) ?? [],
+      write: records => (middle ? source.put!(middle.wrap(records)) : source.write(records)),
+      async read() {
+        const seen = await sink.read()
+        if (!middle) return seen
+        return seen.flatMap(({ text, key }) =>
+          middle.unwrap(JSON.parse(text) as Record<string, unknown>).map(record => ({ text: JSON.stringify(record), key })),
+        )
+      },
+      // Behind a step with state a copy in the source is not one that the sink may have.
+      fed: async () => (middle ? [] : ((await source.fed?.()) ?? [])),
       async close() {
         await source.close?.()
         await sink.close?.()
@@ -415,12 +527,17 @@ const ALO = 'at_least_once'
 export const PAIRS: readonly Pair[] = [
   new Pair('kafka', 'kafka', EO),
   new Pair('kafka_cluster', 'kafka_cluster', EO),
+  new Pair('kafka_lone', 'kafka_lone', EO),
+  new Pair('kafka', 'kafka', EO, 'dedupe'),
+  new Pair('kafka', 'kafka', EO, 'window'),
+  new Pair('kafka', 'kafka', EO, 'join_latest'),
   new Pair('kafka', 'postgres', EO),
   new Pair('postgres_outbox', 'kafka', EO),
   new Pair('embedded', 'embedded', EO),
   new Pair('file', 'postgres', EO),
   new Pair('kafka', 'kafka', ALO),
   new Pair('kafka_cluster', 'kafka_cluster', ALO),
+  new Pair('kafka_lone', 'kafka_lone', ALO),
   new Pair('kafka', 'postgres_upsert', ALO),
   new Pair('kafka', 'redis_stream', ALO),
   new Pair('kafka', 'redis_string', ALO),

@@ -127,6 +127,19 @@ export class Feed {
     await this.open.write(this.numbers.next(this.rate * 20))
   }
 
+  /** Goes on, and writes again what the source does not take, until it does. */
+  patiently(): void {
+    this.over = false
+    this.running = (async () => {
+      while (!this.over) {
+        const records = this.numbers.next(this.rate)
+        await eventually(() => this.open.write(records), { interval: 200, timeout: ARRIVAL })
+        await sleep(PAUSE)
+      }
+    })()
+    this.running.catch(() => {})
+  }
+
   async once(count: number): Promise<{ id: number }[]> {
     const going = !this.over
     await this.stop()
@@ -175,6 +188,30 @@ export class Fleet implements Watched {
       if (status !== 200) throw new Error(`/ready is ${status}: ${body}`)
     }
     await eventually(check, { by: runner, timeout: ARRIVAL })
+  }
+
+  /** Resolves when the process is not ready, or has ended, which is expected. */
+  async refused(i = 0): Promise<void> {
+    const { runner, port } = this.members[i]
+    let ended = false
+    void runner.exited.then(() => (ended = true))
+    await eventually(
+      async () => {
+        if (!ended && (await get(port, '/ready')).status === 200) throw new Error('/ready is 200')
+      },
+      { timeout: ARRIVAL },
+    )
+  }
+
+  /** Starts it again if it has ended, or ends now. */
+  async revive(i = 0): Promise<void> {
+    const { runner } = this.members[i]
+    const ended = await within(
+      runner.exited.then(() => true),
+      3_000,
+      false,
+    )
+    if (ended) await this.start(i)
   }
 
   async kill(i = 0): Promise<void> {
@@ -277,7 +314,7 @@ export async function runRows(pairs: readonly Pair[], fault: Fault, peers: Peers
     Promise.all(scenes.map(scene => scene.attempt(() => work(scene))))
   try {
     for (const [i, pair] of pairs.entries()) {
-      const cwd = tempDir()
+      const cwd = fault.place?.() ?? tempDir()
       const open = await opened(pair, peers, cwd)
       writeFileSync(join(cwd, 'pipeline.yaml'), open.yaml)
       scenes.push(new Scene(pair, peers, seed + i, open, cwd))
@@ -306,7 +343,7 @@ export async function runRows(pairs: readonly Pair[], fault: Fault, peers: Peers
       await fleet.end()
       await within(open.close(), 10_000, undefined)
     }
-    await fault.restore?.(peers)
+    await fault.restore?.(peers, scenes)
   }
 }
 

@@ -6,7 +6,7 @@ import { PAIRS } from './pairs.ts'
 const on = (kafka: Row['kafka'], pairs: typeof PAIRS): Row[] =>
   pairs.flatMap(pair => FAULTS.filter(fault => fault.touches(pair)).map(fault => ({ pair, fault, kafka })))
 
-const others = PAIRS.filter(pair => pair.delivery === 'exactly_once' && /kafka/.test(pair.sink))
+const others = PAIRS.filter(pair => pair.delivery === 'exactly_once' && /kafka/.test(pair.sink) && pair.middle === undefined)
 
 export const ROWS: readonly Row[] = [...on('4.1', PAIRS), ...on('3.9', others), ...on('4.3', others)]
 
