@@ -90,6 +90,25 @@ test('who has joined a group and does not know yet what to read is not idle', { 
   }
 })
 
+test('who is taking over its first partitions is not idle', { timeout: 60_000 }, async () => {
+  const topic = await direct.topic('t')
+  const driver = makeDriver({ brokers: `127.0.0.1:${proxy.port}` })
+  const consumer = driver.consumer({ ...consumerOptions, topics: [topic], group: unique('g') })
+  const asked = Promise.withResolvers<void>()
+  const answer = Promise.withResolvers<Map<string, number>>()
+  try {
+    await consumer.open({ assigned: () => (asked.resolve(), answer.promise), revoked: async () => {}, lost() {} })
+    await asked.promise
+    expect(consumer.healthy()).toMatch(/are being taken over/)
+    answer.resolve(new Map())
+    await expect.poll(() => consumer.healthy(), { timeout: 30_000 }).toBe(true)
+  } finally {
+    answer.resolve(new Map())
+    await consumer.close()
+    await driver.close()
+  }
+})
+
 test.each(['Metadata', 'FindCoordinator', 'InitProducerId', 'ListOffsets'] as const)(
   'a lane is claimed although the connection breaks at any %s request',
   { timeout: 120_000 },

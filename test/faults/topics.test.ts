@@ -1,6 +1,7 @@
 /** What a running pipeline depends on disappears, changes or grows: it says so within seconds, and goes on or stops. */
-import { Kafka, logLevel } from 'kafkajs'
 import { beforeAll, expect, test } from 'vitest'
+import { Cluster } from '../../src/connectors/kafka/client/cluster.ts'
+import { testLog } from '../connectors/kafka/make.ts'
 import { brokers, committed, consumeAll, createTopic, produce, unique, withAdmin } from '../support/kafka.ts'
 import { type Runner, startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
@@ -189,14 +190,13 @@ test('at least once without state: the last commit reaches the topic after it wa
   await remake(w.IN)
   await w.feed(100, 20)
   // What the killed process had sent: the brokers check the name of the topic only.
-  const late = new Kafka({ brokers: [brokers()], logLevel: logLevel.NOTHING }).consumer({ groupId: w.name })
-  await late.connect()
-  await late.subscribe({ topic: w.IN })
-  const joined = new Promise(resolve => late.on('consumer.group_join', resolve))
-  await late.run({ autoCommit: false, eachMessage: async () => {} })
-  await joined
-  await late.commitOffsets([{ topic: w.IN, partition: 0, offset: '10', metadata }])
-  await late.disconnect()
+  const cluster = new Cluster({ brokers: brokers().split(','), clientId: 'late', log: testLog })
+  const partitions = [{ partition: 0, offset: '10', metadata }]
+  await eventually(async () => {
+    const coordinator = await cluster.coordinator('group', w.name)
+    await coordinator.offsetCommit({ groupId: w.name, groupGenerationId: -1, memberId: '', topics: [{ topic: w.IN, partitions }] })
+  })
+  await cluster.close()
   expect(await offsetsOf(w)).toMatchObject([{ offset: '10', metadata }])
 
   const runner = start('plain.yaml', { ...w, delivery: 'at_least_once' })

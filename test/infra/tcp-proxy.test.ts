@@ -88,6 +88,21 @@ describe('tcp proxy', () => {
     expect(arrived).toBe('one two')
   })
 
+  test.each(['request', 'answer'] as const)('lose: the %s is lost once, with its connection', async what => {
+    const got: string[] = []
+    echo.on('connection', socket => socket.on('data', part => got.push(String(part))))
+    const client = await open()
+    await roundTrip(client, Buffer.from('begin'))
+    const lost = proxy.lose('commit', what)
+    let arrived = ''
+    client.on('data', part => (arrived += part))
+    client.write('commit')
+    await once(client, 'error')
+    await lost
+    expect([got, arrived]).toEqual([what === 'request' ? ['begin'] : ['begin', 'commit'], ''])
+    expect((await roundTrip(await open(), Buffer.from('commit'))).back.toString()).toBe('commit')
+  })
+
   test('latency counts in both directions, bandwidth by the bytes', async () => {
     const client = await open()
     proxy.latency(60)

@@ -19,7 +19,8 @@ import {
   type TransactorOptions,
   tpKey,
 } from '../driver.ts'
-import { committedOffsets, createTopics, listOffsets, listTopics, ADMIN_TIMEOUT } from './topics-and-offsets.ts'
+import { committedOffsets } from './committed-offsets.ts'
+import { createTopics, listOffsets, listTopics, ADMIN_TIMEOUT } from './topics-and-offsets.ts'
 import { Cluster } from './cluster.ts'
 import type { ClusterOptions } from './connections.ts'
 import { KafkaAdmin } from './operate/kafka-admin.ts'
@@ -143,8 +144,8 @@ export class KafkaDriver implements Driver {
     return listOffsets(this.shared, partitions, at, true)
   }
 
-  committed(group: string, partitions: readonly TopicPartition[]): Promise<Map<string, { offset: number; metadata: string | null }>> {
-    return committedOffsets(this.shared, group, partitions)
+  async committed(group: string, partitions: readonly TopicPartition[]): Promise<Map<string, { offset: number; metadata: string | null }>> {
+    return (await committedOffsets(this.shared, group, partitions)).offsets
   }
 
   topics(): Promise<TopicInfo[]> {

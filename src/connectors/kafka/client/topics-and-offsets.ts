@@ -136,36 +136,5 @@ async function listOn(broker: Broker, list: readonly TopicPartition[], timestamp
   )
 }
 
-/** Partitions without a committed offset are missing from the map. */
-export async function committedOffsets(
-  cluster: Cluster,
-  group: string,
-  partitions: readonly TopicPartition[],
-): Promise<Map<string, { offset: number; metadata: string | null }>> {
-  const map = new Map<string, { offset: number; metadata: string | null }>()
-  if (partitions.length === 0) return map
-  const topics = new Map<string, { topic: string; partitions: { partition: number }[] }>()
-  for (const { topic, partition } of partitions) {
-    if (!topics.has(topic)) topics.set(topic, { topic, partitions: [] })
-    topics.get(topic)!.partitions.push({ partition })
-  }
-  await cluster.retry(`read the committed offsets of group ${group}`, ADMIN_TIMEOUT, async () => {
-    const coordinator = await cluster.coordinator('group', group)
-    try {
-      const { responses } = await coordinator.offsetFetch({ groupId: group, topics: [...topics.values()] })
-      for (const r of responses as any[]) {
-        for (const p of r.partitions as any[]) {
-          const offset = Number(p.offset)
-          if (offset >= 0) map.set(tpKey({ topic: r.topic, partition: p.partition }), { offset, metadata: p.metadata || null })
-        }
-      }
-    } catch (error) {
-      cluster.failed(coordinator, error)
-      throw error
-    }
-  })
-  return map
-}
-
 export const unknownTopic = (topic: string, brokers: readonly string[]): EnvironmentError =>
   new EnvironmentError(`topic ${topic} does not exist on ${brokers.join(',')}`)

@@ -1,6 +1,7 @@
 /** A member of a consumer group: partitions come and go, `poll` hands out what was fetched of those that are ours. */
 import type { Logger } from '../../../../contract/plugin.ts'
 import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
+import { withTopicId } from '../committed-offsets.ts'
 import { ADMIN_TIMEOUT, unknownTopic } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { toPipelineError } from '../errors.ts'
@@ -32,6 +33,8 @@ export class GroupConsumer implements Consumer {
   private unwatch: (() => void)[] = []
   /** Partitions that are being taken anew: because their topic is another one, or because their offset is not there. */
   private readonly anew = new Map<string, 'topic' | 'offset'>()
+  /** By topic, as of the last assignment: what is read, and committed, is of this one. */
+  private readonly topicIds = new Map<string, string>()
   private membership: Membership | undefined
   private handlers: ConsumerHandlers | undefined
   private fatal: Error | undefined
@@ -110,7 +113,8 @@ export class GroupConsumer implements Consumer {
 
   async commit(offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
     if (offsets.length === 0) return
-    await this.membership!.commit(this.cluster, offsets)
+    const marked = offsets.map(o => ({ ...o, metadata: withTopicId(o.metadata, this.topicIds.get(o.topic)) }))
+    await this.membership!.commit(this.cluster, marked)
   }
 
   caughtUp(tp: TopicPartition): boolean | number {
@@ -129,6 +133,7 @@ export class GroupConsumer implements Consumer {
     // Between two generations the coordinator may take a minute to answer; who reads meanwhile is well.
     const silent = monotonic() - this.membership.lastContact > SILENT_MS
     const { group } = this.options
+    if (this.states.size === 0 && this.incoming.size > 0) return `the partitions of group ${group} are being taken over`
     if (silent && this.states.size === 0) return `group ${group} has not assigned partitions to this member yet`
     if (silent && !this.membership.joining) return `no answer from the coordinator of group ${group}`
     return this.fetcher.trouble ?? true
@@ -184,6 +189,7 @@ export class GroupConsumer implements Consumer {
     this.handing = offering.catch(() => {})
     const offsets = await offering
     const ids = await facts
+    for (const [topic, { id }] of ids) this.topicIds.set(topic, id)
     const states = ours().map(tp => {
       const origin = { lane: tpKey(tp), source, topic: tp.topic, partition: tp.partition, format, generation: ids.get(tp.topic)?.id }
       const state = new PartitionState(tp, origin, isolation === 'read_committed', Math.min(1_048_576, maxBytes))
@@ -198,7 +204,11 @@ export class GroupConsumer implements Consumer {
   /** For partitions whose offset the runtime did not say. */
   private async findStarts(states: readonly PartitionState[]): Promise<void> {
     const because = (why: 'topic' | 'offset' | undefined): PartitionState[] => states.filter(s => this.anew.get(tpKey(s.tp)) === why)
-    await this.starts.find(because(undefined))
+    for (const lane of await this.starts.find(because(undefined)))
+      this.log.warn(
+        { lane },
+        `the committed offset of ${lane} belongs to a topic of this name that was deleted; reading begins at the first record`,
+      )
     await this.starts.within(because('offset'))
     const remade = because('topic')
     await this.starts.beginning(remade)

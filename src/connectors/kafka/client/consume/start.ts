@@ -4,7 +4,8 @@
  */
 import { StateError } from '../../../../contract/plugin.ts'
 import { type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
-import { committedOffsets, listOffsets } from '../topics-and-offsets.ts'
+import { committedOffsets } from '../committed-offsets.ts'
+import { listOffsets } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import type { PartitionState } from './partition.ts'
 
@@ -21,19 +22,29 @@ export class StartPositions {
     this.options = options
   }
 
-  /** For partitions that were given no offset: the committed one, else `startAt`. @throws {PipelineError} */
-  async find(states: readonly PartitionState[]): Promise<void> {
+  /**
+   * For partitions that were given no offset: the committed one, else `startAt`. Where the committed one is of a topic that was deleted: the
+   * first record.
+   * @returns those
+   * @throws {PipelineError}
+   */
+  async find(states: readonly PartitionState[]): Promise<string[]> {
     const { startAt, isolation, group } = this.options
+    const remade: string[] = []
     await this.seekTo(states, async tps => {
       const offsets = new Map<string, number>()
-      for (const [key, { offset }] of await committedOffsets(this.cluster, group, tps)) offsets.set(key, offset)
+      const committed = await committedOffsets(this.cluster, group, tps)
+      for (const [key, { offset }] of committed.offsets) offsets.set(key, offset)
+      remade.push(...committed.former)
       const fresh = tps.filter(tp => !offsets.has(tpKey(tp)))
-      const startOf = (tp: TopicPartition) => (tp.partition < (this.counts.get(tp.topic) ?? Infinity) ? startAt : 'earliest')
+      const startOf = (tp: TopicPartition) =>
+        tp.partition < (this.counts.get(tp.topic) ?? Infinity) && !committed.former.has(tpKey(tp)) ? startAt : 'earliest'
       for (const [at, partitions] of Map.groupBy(fresh, startOf))
         for (const [key, offset] of await listOffsets(this.cluster, partitions, at, isolation === 'read_committed'))
           offsets.set(key, offset)
       return offsets
     })
+    return remade
   }
 
   /**
@@ -58,7 +69,7 @@ export class StartPositions {
       const offsets = new Map<string, number>()
       for (const key of tps.map(tpKey)) {
         const [first, end] = [earliest.get(key)!, latest.get(key)!]
-        const from = committed.get(key)?.offset ?? first
+        const from = committed.offsets.get(key)?.offset ?? first
         if (from > end)
           throw new StateError(
             `${key} ends at ${end}, but group ${this.options.group} has read up to ${from}: the brokers have lost records (an unclean leader election?). ` +
