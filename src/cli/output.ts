@@ -1,12 +1,10 @@
 /**
- * The look of all output: one accent color, symbols with words, the width of the terminal, `--quiet` and `--verbose`,
- * times in the time zone of the user. What programs read (`--json`, records) has none of it.
+ * The look of all output: one accent color, symbols with words, the width of the terminal, `--quiet` and `--verbose`. What programs read (`--json`, records) has none of it.
  */
 import { inspect, styleText } from 'node:util'
 import { type Command, Option } from 'commander'
 import { collect } from './options.ts'
 import { redact } from '../kit/text/secrets.ts'
-import { timeLabel } from '../kit/text/time-label.ts'
 
 export interface OutputFlags {
   readonly quiet?: boolean
@@ -67,9 +65,6 @@ const MARKS = { ok: ['accent', '✓ ok    '], warning: ['bold', '! WARN  '], fai
 
 /** Symbol and word, of one width. */
 export const mark = (outcome: Outcome): string => paint(MARKS[outcome][0], MARKS[outcome][1])
-
-/** A time as people read it; `--since` and `--from` accept it. */
-export const timeText = (ms: number, precision: 's' | 'ms' = 's'): string => timeLabel(ms, { utc: utc(), precision })
 
 export const print = (text: string): void => void process.stdout.write(redact(text))
 /** Printed unless `--quiet`. */

@@ -9,7 +9,8 @@ import { createLogger, type LogOptions } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
 import { parseDurationOption, parseTimeOption, setOption } from './options.ts'
-import { colors, quiet, timeText, utc, verbose } from './output.ts'
+import { colors, quiet, utc, verbose } from './output.ts'
+import { timeText } from './time-text.ts'
 import { StrayErrors } from './stray-errors.ts'
 
 export interface RunFlags {

@@ -8,7 +8,6 @@ import { type LoadOptions, loadPipeline } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
 import { setOption } from './options.ts'
 import { findFiles } from './validate/files.ts'
-import { sameNames } from './validate/same-names.ts'
 
 const FORMATS = ['text', 'json', 'sarif', 'github'] as const
 type Format = (typeof FORMATS)[number]
@@ -59,7 +58,8 @@ export async function validate(paths: readonly string[], flags: ValidateFlags): 
   const results: FileResult[] = []
   const pipelines: Pipeline[] = []
   for (const file of files) results.push(await validateFile(file, flags, pipeline => pipelines.push(pipeline)))
-  for (const problem of sameNames(pipelines)) {
+  const shared = pipelines.length > 1 ? (await import('./validate/same-names.ts')).sameNames(pipelines) : []
+  for (const problem of shared) {
     const i = results.findIndex(r => r.file === problem.file)
     const { file, ok, problems } = results[i]
     results[i] = { file, ok: ok && flags.strict !== true, problems: [...problems, problem] }

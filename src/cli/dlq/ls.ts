@@ -1,7 +1,8 @@
 /** `runner dlq ls`. */
 import { EXIT } from '../../kit/exit-codes.ts'
-import { note, print, printJson, timeText, verbose } from '../output.ts'
+import { note, print, printJson, verbose } from '../output.ts'
 import { table } from '../table.ts'
+import { timeText } from '../time-text.ts'
 import { failureTime, type DeadLetter } from '../../kit/dead-letter/read.ts'
 import type { Column } from '../../kit/text/columns.ts'
 import { grouped } from '../../kit/text/grouped.ts'

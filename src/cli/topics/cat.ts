@@ -6,7 +6,8 @@ import { hexDump, jsonText, oneLine, printable } from '../../kit/text/printable.
 import { MAX_TIME } from '../../kit/values/time.ts'
 import { cat, type CatStart } from '../../operations/cat.ts'
 import { connectLog } from '../../operations/connection.ts'
-import { paint, timeText } from '../output.ts'
+import { paint } from '../output.ts'
+import { timeText } from '../time-text.ts'
 import type { ConnectionFlags } from '../topics.ts'
 
 export interface CatFlags extends ConnectionFlags {

@@ -178,6 +178,8 @@ function defaults(port: number, controller: number, advertised: string, data: st
     'transaction.state.log.min.isr': 1,
     'transaction.state.log.num.partitions': 4,
     'group.initial.rebalance.delay.ms': 0,
+    // 128 MB by default, which a start fills with zeros.
+    'log.cleaner.dedupe.buffer.size': 2_097_152,
     // The controller refuses a killed broker's return until the old session is over: 9 s by default.
     'broker.session.timeout.ms': 3000,
     'broker.heartbeat.interval.ms': 500,
