@@ -83,7 +83,7 @@ test('--quiet prints no passing tests and no checks that are ok; failures stay',
   expect(stdout.split('\n').slice(0, 2)).toEqual(['failing.test.yaml', expect.stringContaining('✗ FAILED  another price passes')])
   expect(stdout).not.toContain('✓')
   expect(stdout).toMatch(/\n2 passed, 1 failed\n$/)
-  expect((await runRunner(['check', 'p.yaml', '-q'], { cwd, env: piped })).stdout).toBe('orders (p.yaml)\n  all is well\n')
+  expect((await runRunner(['check', 'p.yaml', '-q'], { cwd, env: piped })).stdout).toBe('orders (p.yaml)\n  all checks passed\n')
   const both = await runRunner(['check', 'p.yaml', '-q', '-v'], { cwd, env: piped })
   expect([both.code, both.stderr]).toEqual([2, expect.stringContaining('cannot be used with')])
 })
