@@ -1219,7 +1219,7 @@ export interface WebsocketSourceConfigMatch4 {
 }
 
 /**
- * Computes open, high, low, close, volume and vwap of the trades of a symbol per interval of event time. Emits one message per symbol and interval, with the symbol as its key and the time of its newest trade.
+ * Computes open, high, low, close, volume and vwap of the trades of a symbol per interval of event time. Emits one message per symbol and interval, with the symbol as its key and the time of its newest trade. A price or volume with more digits than a double carries (15 always fit) is a string of its digits.
  */
 export interface BarsConfig {
   /**

@@ -437,3 +437,109 @@ print(count)
   expect(status, stderr).toBe(0)
   expect(stdout.trim()).toBe(String(all.length))
 })
+
+/**
+ * Steps that compute or rewrite: what must come out is worked out by Python's decimal module, and the steps get the numbers in JSON of its
+ * making.
+ */
+describe.skipIf(!hasPython)(`steps that compute (VALUES_SEED=${SEED})`, () => {
+  const python = (script: string): string[] => {
+    const { status, stdout, stderr } = spawnSync('python3', ['-c', `import random, sys\nfrom decimal import *\n${script}`], {
+      encoding: 'utf8',
+    })
+    expect(status, stderr).toBe(0)
+    return stdout.split('\n').slice(0, -1)
+  }
+  /** `n()` is the text of a positive decimal of up to 30 digits, `other(text)` the same number in other digits. */
+  const NUMBERS_OF_PYTHON = `
+getcontext().prec = 400
+getcontext().Emax, getcontext().Emin = 999999, -999999
+random.seed(${SEED})
+def n():
+    whole = str(random.randrange(10 ** random.choice([1, 3, 16, 17, 30])) + 1)
+    return whole + random.choice(['', '.' + ''.join(random.choice('0123456789') for _ in range(random.choice([1, 2, 18])))])
+def other(text):
+    d = Decimal(text)
+    return random.choice([lambda: text + ('0' if '.' in text else '.0'), lambda: '{:e}'.format(d), lambda: '"' + text + '"', lambda: '{:f}'.format(d.normalize())])()
+`
+  const send = async (name: string, lines: readonly string[]): Promise<[string, MemoryChannel]> => {
+    const channel = new MemoryChannel({ capacity: 1_000_000 })
+    await channel.send(lines.map((payload, i) => ({ key: null, payload, time: 1_700_000_000_000 + i })))
+    channel.end()
+    return [name, channel]
+  }
+
+  test('normalize: prices and volumes keep their digits', async () => {
+    const lines = python(`${NUMBERS_OF_PYTHON}
+for i in range(${RECORDS}):
+    quote = random.choice(['', '"'])
+    p, v, s = n(), n(), n()
+    print('{"p":%s,"q":%s,"s":"A%d","t":%d}' % (quote + p + quote, quote + v + quote, i, 1700000000000 + i))
+    print('{"type":"ticker","exchange":"x","symbol":"A%d","price":"%s","volume":"%s","bid":null,"ask":null,"ts":%d}' % (i, p, v, 1700000000000 + i))
+`)
+    const format = 'exchange: x\nmessages:\n  - { type: ticker, match: { p: "*" }, symbol: s, price: p, volume: q, ts: t }\n'
+    const dir = tempDir({ 'x.format.yaml': format })
+    const records = lines.filter((_, i) => i % 2 === 0).map((raw, i) => ({ key: `r${i}`, raw, again: raw }))
+    const out = texts(await pipeline(undefined, [{ normalize: { formats: join(dir, 'x.format.yaml') } }], undefined, records))
+    expect(out).toEqual(lines.filter((_, i) => i % 2 === 1))
+  })
+
+  // What no double has is a string of digits: ADR 5.
+  test('bars: prices are those of the trades, volumes are exact sums', async () => {
+    const lines = python(`${NUMBERS_OF_PYTHON}
+for w in range(${Math.ceil(RECORDS / 8)}):
+    trades = [(n(), n()) for _ in range(random.randrange(1, 9))]
+    for i, (p, v) in enumerate(trades):
+        print('in {"symbol":"A","price":%s,"volume":%s,"ts":%d}' % (other(p), other(v), 1700000040000 + 60000 * w + i))
+    ps = [Decimal(p) for p, _ in trades]
+    volume = sum(Decimal(v) for _, v in trades)
+    print('out', ps[0], max(ps), min(ps), ps[-1], volume, len(trades))
+`)
+    const records = lines.filter(l => l.startsWith('in ')).map((l, i) => ({ key: `r${i}`, raw: l.slice(3), again: '' }))
+    const out = texts(await pipeline(undefined, [{ bars: { interval: '1m', max_future: '365d' } }], undefined, records))
+    const fields = ['open', 'high', 'low', 'close', 'volume', 'count']
+    const expected = lines.filter(l => l.startsWith('out ')).map(l => l.split(' ').slice(1))
+    const found = out.map(bar => fields.map(name => new RegExp(`"${name}":"?([^",}]+)`).exec(bar)![1]))
+    expect(found.length).toBe(expected.length)
+    found.forEach((bar, i) =>
+      bar.forEach((n, k) => expect(sameDecimal(n, expected[i][k]), `${fields[k]} ${n} is ${expected[i][k]}`).toBe(true)),
+    )
+  })
+
+  test('reconcile: numbers are equal in all their spellings, and differ in their last digit', async () => {
+    const lines = python(`${NUMBERS_OF_PYTHON}
+for i in range(${RECORDS}):
+    a = n()
+    d = Decimal(a)
+    changed = '{:f}'.format(d + Decimal(1).scaleb(d.as_tuple().exponent))
+    b = random.random() < 0.5
+    print('{"id":%d,"v":%s}' % (i, a))
+    print('{"id":%d,"v":%s}' % (i, other(changed if b else a)))
+    print('%d' % i if b else '-')
+`)
+    const [left, right] = [0, 1].map(k => lines.filter((_, i) => i % 3 === k))
+    const differing = lines.filter((l, i) => i % 3 === 2 && l !== '-')
+    const out = new MemoryChannel({ capacity: 1_000_000 })
+    const handle = await run(
+      {
+        name: `values-${++runs}`,
+        sources: [
+          { memory: { channel: 'left' }, name: 'left' },
+          { memory: { channel: 'right' }, name: 'right' },
+        ],
+        transforms: [{ reconcile: { left: 'left', right: 'right', key: 'id', tolerance: 0 } }],
+        sinks: [{ memory: { channel: 'out' } }],
+      },
+      { memory: { ...Object.fromEntries([await send('left', left), await send('right', right)]), out } },
+    )
+    await handle.completed.catch(() => undefined)
+    const found = texts(out.take()).map(t => JSON.parse(t) as { kind: string; key: number })
+    expect(
+      found
+        .filter(f => f.kind === 'mismatch')
+        .map(f => String(f.key))
+        .toSorted(),
+    ).toEqual(differing.toSorted())
+    expect(differing.length).toBeGreaterThan(10)
+  })
+})
