@@ -328,9 +328,23 @@ function soundParts(steps: readonly CheckedStep[], names: ReadonlyMap<CheckedSte
   if (steps.some(s => s.kind === 'transform' && (s.plugin as TransformPlugin).link !== undefined)) return []
   const enabled = (section: string): any[] =>
     steps.filter(s => s.enabled && s.path[0] === section).map(s => ({ ...s, name: names.get(s)! }))
-  // Of a step that is wrong only its kind is known: what can take no part whatever its settings are.
-  const sources = enabled('sources').map(s => (s.valid ? s : { ...s, plugin: { ...s.plugin, transactions: undefined, oneShot: false } }))
-  const sinks = enabled('sinks').filter(s => s.valid || s.plugin.transactions === undefined)
+  // Of a step that is wrong only its kind is known: what can take no part whatever its settings are. Traits that are functions of the
+  // settings are not called: they expect settings that are right.
+  const known = (s: any): any => {
+    if (s.valid) return s
+    const { replayable, reason } = s.plugin
+    const plugin = {
+      ...s.plugin,
+      ...(s.path[0] === 'sources' && { transactions: undefined, oneShot: false }),
+      ...(typeof replayable === 'function' && { replayable: true }),
+      ...(typeof reason === 'function' && { reason: `${s.plugin.type} has no transactions` }),
+    }
+    return { ...s, plugin }
+  }
+  const sources = enabled('sources').map(known)
+  const sinks = enabled('sinks')
+    .filter(s => s.valid || s.plugin.transactions === undefined)
+    .map(known)
   return sources.map(s => ({
     sources: [s],
     sinks: s.valid ? sinks : sinks.filter(k => k.plugin.transactions === undefined),

@@ -2248,6 +2248,26 @@ export interface HttpSinkConfig {
    * Timeout of a request. A request without a response is retried. In ms.
    */
   timeout: number
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
+   */
+  tls_ca: string
+  /**
+   * TLS: file with the client certificate (PEM), if the server requires one.
+   */
+  tls_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `tls_cert`.
+   */
+  tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
+  /**
+   * TLS: accept any certificate. For tests only: connections are open to man-in-the-middle attacks.
+   */
+  tls_insecure_skip_verify: boolean
 }
 
 /**

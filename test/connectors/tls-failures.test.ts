@@ -8,6 +8,7 @@ import { createServer as createTlsServer, getCACertificates, setDefaultCACertifi
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { checkHost } from '../../src/connectors/http/sink/check.ts'
 import { Client } from '../../src/connectors/http/sink/client.ts'
+import { sheetsClient } from '../../src/connectors/google_sheets/client.ts'
 import { connect as connectKafka } from '../../src/connectors/kafka/connect.ts'
 import { connect as connectRedis } from '../../src/connectors/redis/connect.ts'
 import type { ConnectionConfig as RedisConfig } from '../../src/connectors/redis/url.ts'
@@ -106,6 +107,18 @@ const files = (failure: Failure) => ({
 const portOf = (failure: Failure, prefix = ''): number => ports[`${prefix}${failure}`] ?? ports[`${prefix}good`]
 const context = (): CheckContext => ({ signal: AbortSignal.timeout(10_000) }) as CheckContext
 
+const HTTP = {
+  method: 'POST',
+  headers: {},
+  bearer: '',
+  username: '',
+  password: '',
+  batch: 'one',
+  idempotency_header: '',
+  timeout: 5000,
+  concurrency: 1,
+}
+
 /** Connects, and gives what is said: what is wrong; what to set. */
 const CONNECTORS: Record<string, (failure: Failure) => Promise<string>> = {
   kafka: failure =>
@@ -135,22 +148,16 @@ const CONNECTORS: Record<string, (failure: Failure) => Promise<string>> = {
     const [found] = await checkFeed({ ...own, ...files(failure) } as unknown as WebsocketSourceConfig, context())
     return `${found.detail}; ${found.fix}`
   },
+  'http, TLS settings': failure => {
+    const url = `${failure === 'TLS' ? 'http' : 'https'}://127.0.0.1:${portOf(failure)}/x`
+    const client = new Client({ ...HTTP, url, ...files(failure) } as unknown as HttpSinkConfig, fakeContext('x'))
+    return said(client.send({ url, items: [item] }, AbortSignal.timeout(10_000)))
+  },
   http: failure => {
     // What NODE_EXTRA_CA_CERTS sets for a process.
     setDefaultCACertificates(failure === 'CA' ? CAS : [...CAS, pem('ca.pem').toString()])
     const url = `${failure === 'TLS' ? 'http' : 'https'}://127.0.0.1:${portOf(failure)}/x`
-    const own = {
-      url,
-      method: 'POST',
-      headers: {},
-      bearer: '',
-      username: '',
-      password: '',
-      batch: 'one',
-      idempotency_header: '',
-      timeout: 5000,
-    }
-    const client = new Client(own as unknown as HttpSinkConfig, fakeContext('x'))
+    const client = new Client({ ...HTTP, url } as unknown as HttpSinkConfig, fakeContext('x'))
     return said(client.send({ url, items: [item] }, AbortSignal.timeout(10_000)))
   },
 }
@@ -168,17 +175,29 @@ async function said(attempt: Promise<unknown>): Promise<string> {
 }
 
 const SAYS: Record<Failure, RegExp> = {
-  CA: /certificate is not signed by a trusted CA \([A-Z_]+\); set (tls_ca|the environment variable NODE_EXTRA_CA_CERTS) to a PEM file/,
+  CA: /certificate is not signed by a trusted CA \([A-Z_]+\); set tls_ca to a PEM file/,
   name: /certificate does not have the host name \(IP: 127\.0\.0\.1 is not .*\); write a name of the certificate in (brokers|url|dsn)/,
   expired: /certificate has expired; renew it on the server/,
   version: /no TLS version in common; enable TLS 1\.2 or 1\.3 on the server/,
-  'client certificate':
-    /server (requires a client certificate;|.*; if it requires a client certificate,) (set tls_cert and tls_key|use a proxy)/,
-  'client certificate, TLS 1.2':
-    /refused the TLS handshake \(alert 40\); if it requires a client certificate, (set tls_cert and tls_key|use a proxy)/,
+  'client certificate': /server (requires a client certificate;|.*; if it requires a client certificate,) set tls_cert and tls_key/,
+  'client certificate, TLS 1.2': /refused the TLS handshake \(alert 40\); if it requires a client certificate, set tls_cert and tls_key/,
   'plain text': /does not speak TLS on this port; .*(security_protocol: PLAINTEXT|redis:\/\/|tls_mode: disable|ws:\/\/|http:\/\/)/,
   TLS: /(if the port expects TLS|the server requires TLS).*(security_protocol: SSL|rediss:\/\/|tls_mode: verify-full|wss:\/\/|https:\/\/)/,
 }
+
+test.each(['CA', 'name', 'expired', 'plain text'] as const)('google_sheets: %s', async failure => {
+  setDefaultCACertificates(failure === 'CA' ? CAS : [...CAS, pem('ca.pem').toString()])
+  const endpoint = `https://127.0.0.1:${portOf(failure)}/`
+  const client = await sheetsClient({ endpoint, credentials: '', accessToken: 't', requestsPerMinute: 100, timeout: 5000 })
+  const error = await client.column('book', 'tab', 0).catch((e: Error) => e)
+  const says = {
+    CA: /set the environment variable NODE_EXTRA_CA_CERTS/,
+    name: SAYS.name.source.replace('(brokers|url|dsn)', 'endpoint'),
+    expired: SAYS.expired,
+    'plain text': /does not speak TLS on this port; correct the port in endpoint, or write http:/,
+  }
+  expect(error).toMatchObject({ code: 'PIPE_ENVIRONMENT', message: expect.stringMatching(says[failure]) })
+})
 
 describe.each(Object.keys(CONNECTORS))('%s', connector => {
   test.each(Object.keys(SAYS) as Failure[])('%s', async failure => {
@@ -195,7 +214,13 @@ test('http: runner check makes the handshake', async () => {
     { ok: false, detail: "the server's certificate has expired", fix: expect.stringContaining('renew') },
   ])
   setDefaultCACertificates(CAS)
-  expect(await check('CA')).toMatchObject([{ ok: false, fix: expect.stringContaining('NODE_EXTRA_CA_CERTS') }])
+  expect(await check('CA')).toMatchObject([{ ok: false, fix: expect.stringContaining('set tls_ca') }])
+  const own = { tls_ca: join(dir, 'ca.pem'), tls_cert: '', tls_key: '' }
+  const url = `https://127.0.0.1:${ports.good}/x`
+  expect(await checkHost({ url, ...own } as HttpSinkConfig, context())).toMatchObject([{ ok: true }])
+  expect(await checkHost({ url, ...own, tls_ca: '/missing.pem' } as HttpSinkConfig, context())).toMatchObject([
+    { ok: false, detail: expect.stringContaining('cannot read tls_ca') },
+  ])
 })
 
 test.each([
@@ -209,18 +234,7 @@ test.each([
     createServer(socket => socket.once('data', () => socket.end(body))),
   )
   const url = `http://127.0.0.1:${ports[text]}/x`
-  const own = {
-    url,
-    method: 'POST',
-    headers: {},
-    bearer: '',
-    username: '',
-    password: '',
-    batch: 'one',
-    idempotency_header: '',
-    timeout: 5000,
-  }
-  const client = new Client(own as unknown as HttpSinkConfig, fakeContext('x'))
+  const client = new Client({ ...HTTP, url } as unknown as HttpSinkConfig, fakeContext('x'))
   await expect(client.send({ url, items: [item] }, AbortSignal.timeout(10_000))).rejects.toMatchObject({
     code: 'PIPE_ENVIRONMENT',
     message: expect.stringContaining('write https:// in url'),

@@ -6,7 +6,7 @@ import { openSync, readFileSync, writeSync } from 'node:fs'
 import { basename } from 'node:path'
 import { peakMemory } from '../support/peak-memory.ts'
 import { corpusOf } from './corpus.ts'
-import { mutate } from './mutate.ts'
+import { MAX_INPUT, mutate } from './mutate.ts'
 import { Random } from './random.ts'
 import { MAX_RSS, type Report, SLOW } from './report.ts'
 import { targets } from './targets.ts'
@@ -73,9 +73,15 @@ const until = performance.now() + seconds * 1000
 const head = Buffer.alloc(8)
 let runs = 0
 
+function changed(base: Buffer, other: Buffer): Buffer {
+  const input = target.restructure && random.chance(0.7) ? target.restructure(base, other, random) : undefined
+  if (input !== undefined && input.length <= MAX_INPUT && random.chance(0.8)) return input
+  return mutate(input ?? base, other, target.dictionary ?? [], random)
+}
+
 for (; runs < maxRuns && performance.now() < until; runs++) {
   const base = runs < kept.length ? kept[runs] : random.pick(kept)
-  let input = runs < kept.length ? base : mutate(base, random.pick(kept), target.dictionary ?? [], random)
+  let input = runs < kept.length ? base : changed(base, random.pick(kept))
   if (runs >= kept.length && target.repair && random.chance(0.85)) input = target.repair(input, random)
   head.writeUInt32LE(runs, 0)
   head.writeUInt32LE(input.length, 4)

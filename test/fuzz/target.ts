@@ -7,6 +7,8 @@ export interface Target {
   readonly seeds: () => readonly Buffer[]
   /** Pieces that mean something to the decoder. */
   readonly dictionary?: readonly (Buffer | string)[]
+  /** Changes the structure of an input, instead of its bytes; undefined: it has none. */
+  readonly restructure?: (input: Buffer, other: Buffer, random: Random) => Buffer | undefined
   /** Makes a mutated input well-formed again where a decoder looks first (a CRC, a length): otherwise nothing behind that is tried. */
   readonly repair?: (input: Buffer, random: Random) => Buffer
   /**

@@ -5,6 +5,7 @@
 import type { sheets_v4 } from '@googleapis/sheets'
 import { ConnectionError, DataError, EnvironmentError } from '../../contract/plugin.ts'
 import { needsPackage } from '../../kit/optional-package.ts'
+import { type TlsAdvice, tlsError, tlsFailure } from '../../kit/tls-failure.ts'
 
 export interface ClientOptions {
   readonly endpoint: string
@@ -153,10 +154,22 @@ function reasonsOf({ response }: ApiError): string {
   return [status, ...errors.map(e => e.reason), ...details.map(d => d.reason)].join(' ')
 }
 
+/** Google's certificates are public: another one is that of a proxy which inspects TLS. */
+const TLS: TlsAdvice = {
+  ca: 'set the environment variable NODE_EXTRA_CA_CERTS to a PEM file with the certificate of that CA, for example of a proxy',
+  clientCertificate: 'use a connection without client certificates',
+  host: 'endpoint',
+  plain: 'write http:// in endpoint',
+  tls: 'write https:// in endpoint',
+}
+
 function classify(error: unknown, spreadsheet: string, what: 'read' | 'write'): Error {
   const given = error as ApiError
   const status = given.response?.status ?? given.status
   const text = `Google Sheets, spreadsheet ${spreadsheet}: ${given.message.replace(/\.$/, '')}`
+  const failure = status === undefined ? tlsFailure(error, TLS) : undefined
+  // Before the request was sent.
+  if (failure !== undefined) return tlsError(`Google Sheets, spreadsheet ${spreadsheet}`, failure, error)
   if (status === undefined || status >= 500 || status === 408)
     return what === 'write' ? new UnknownPost(text, error) : new ConnectionError(text, error)
   const reasons = reasonsOf(given)

@@ -13,11 +13,15 @@ import { Client } from './sink/client.ts'
 import { checkHost } from './sink/check.ts'
 import { encode, parcels, positionsOf, type Parcel } from './sink/parcels.ts'
 import { fieldsIn, urlMaker } from './sink/url.ts'
+import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
+import { validateTlsFiles } from '../../kit/keys/tls.ts'
+import { withKeys } from '../../kit/keys/with-keys.ts'
+import { hasTls } from './sink/tls-fetch.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<HttpSinkConfig>({
   type: 'http',
-  schema,
+  schema: withKeys(schema, tlsKeys),
   onRedelivery: c => (c.method === 'PUT' ? 'idempotent' : 'appends'),
   reason: c =>
     c.method === 'PUT'
@@ -39,7 +43,9 @@ export default defineSink<HttpSinkConfig>({
 })
 
 function validateConfig(c: HttpSinkConfig): ConfigProblem[] {
-  const problems: ConfigProblem[] = []
+  const problems: ConfigProblem[] = validateTlsFiles(c)
+  if (hasTls(c) && c.url.startsWith('http:'))
+    problems.push({ path: ['url'], message: 'tls_* settings need https://', suggestion: c.url.replace('http:', 'https:') })
   if (c.bearer !== '' && c.username !== '') problems.push({ path: ['username'], message: 'set either bearer or username, not both' })
   if (c.password !== '' && c.username === '')
     problems.push({ path: ['password'], message: 'needs username: set username, or remove password' })
@@ -62,6 +68,10 @@ class HttpSink implements Sink {
     this.config = config
     this.client = new Client(config, ctx)
     this.urlOf = urlMaker(config.url)
+  }
+
+  async open(): Promise<void> {
+    this.client.open()
   }
 
   async write(messages: readonly Message[], context: WriteContext): Promise<void> {

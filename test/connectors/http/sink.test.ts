@@ -61,6 +61,11 @@ const configOf = (config: Partial<HttpSinkConfig> & { url: string }): HttpSinkCo
   password: '',
   idempotency_header: 'idempotency-key',
   timeout: 30_000,
+  tls_ca: '',
+  tls_cert: '',
+  tls_key: '',
+  tls_key_password: '',
+  tls_insecure_skip_verify: false,
   ...config,
 })
 const sinkTo = (config: Partial<HttpSinkConfig> & { url: string }): Sink => http.create(configOf(config), fakeContext('http'))

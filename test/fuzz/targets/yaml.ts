@@ -1,8 +1,19 @@
 /** Pipeline files: never a crash, and every problem at a place in the text. */
+import { readdirSync, readFileSync } from 'node:fs'
 import '../../../src/built-in.ts'
 import { loadText } from '../../../src/config/load.ts'
 import { formatText } from '../../../src/config/format.ts'
+import { MAX_INPUT } from '../mutate.ts'
+import { restructureYaml } from '../restructure-yaml.ts'
 import { assert, type Target } from '../target.ts'
+
+const PIPELINES = new URL('../../../pipelines/', import.meta.url)
+/** The files of the flows. */
+const shipped = (): Buffer[] =>
+  readdirSync(PIPELINES)
+    .filter(name => name.endsWith('.yaml') && !name.endsWith('.test.yaml'))
+    .map(name => readFileSync(new URL(name, PIPELINES)))
+    .filter(bytes => bytes.length <= MAX_INPUT)
 
 const SEEDS = [
   `name: bars
@@ -40,7 +51,8 @@ endpoints: [{ path: /s, port: 3000, healthy: ready, body: { lag: lag } }]
 
 export const target: Target = {
   name: 'yaml',
-  seeds: () => SEEDS.map(text => Buffer.from(text)),
+  seeds: () => [...SEEDS.map(text => Buffer.from(text)), ...shipped()],
+  restructure: restructureYaml,
   dictionary: [
     '\n  - ',
     ': ',

@@ -5,19 +5,27 @@ import type { HttpSinkConfig } from '../../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../../contract/plugin.ts'
 import { tlsFailure } from '../../../kit/tls-failure.ts'
 import { TLS_ADVICE } from './tls-advice.ts'
+import { hasTls, tlsOptions, usesProxy } from './tls-fetch.ts'
 
-export function checkHost({ url }: HttpSinkConfig, { signal }: CheckContext): Promise<CheckResult[]> {
+export function checkHost(config: HttpSinkConfig, { signal }: CheckContext): Promise<CheckResult[]> {
+  const { url } = config
   const { protocol, hostname, port, host } = new URL(url.replaceAll(/[{}]/g, '_'))
   const what = `connection to ${host}`
   const proxy = proxyOf(protocol)
   // On a network with a proxy, the proxy may be the only way out.
   if (proxy?.used) return Promise.resolve([{ what, ok: true, detail: `not checked: requests go through ${proxy.name}` }])
   const unused = proxy && `; ${proxy.name} is set but not used: to use it, set NODE_USE_ENV_PROXY=1`
+  const secure = protocol === 'https:'
+  let tls = {}
+  try {
+    if (secure && hasTls(config)) tls = tlsOptions(config)
+  } catch (error) {
+    return Promise.resolve([{ what, ok: false, detail: (error as Error).message, fix: 'correct the tls_* settings' }])
+  }
   return new Promise(resolve => {
-    const secure = protocol === 'https:'
     const name = hostname.replace(/^\[|\]$/g, '')
     const address = { host: name, port: Number(port) || (secure ? 443 : 80), timeout: 5000 }
-    const socket = secure ? connectTls({ ...address, servername: isIP(name) === 0 ? name : '' }) : connect(address)
+    const socket = secure ? connectTls({ ...address, ...tls, servername: isIP(name) === 0 ? name : '' }) : connect(address)
     const end = (ok: boolean, detail?: string, fix = `check that ${host} is running, or correct url${unused ?? ''}`): void => {
       socket.destroy()
       resolve([{ what, ok, detail, ...(!ok && { fix }) }])
@@ -37,7 +45,6 @@ function proxyOf(protocol: string, env = process.env): { readonly name: string; 
   const names = protocol === 'https:' ? ['https_proxy', 'HTTPS_PROXY'] : ['http_proxy', 'HTTP_PROXY']
   const name = names.find(n => (env[n] ?? '') !== '')
   if (name === undefined) return undefined
-  const asked = env.NODE_USE_ENV_PROXY === '1' || (env.NODE_OPTIONS ?? '').includes('--use-env-proxy')
   // Older versions of Node.js do not support the setting.
-  return { name, used: asked && process.allowedNodeEnvironmentFlags.has('--use-env-proxy') }
+  return { name, used: usesProxy(env) && process.allowedNodeEnvironmentFlags.has('--use-env-proxy') }
 }

@@ -5,6 +5,7 @@ import { closedFailure, tlsError, tlsFailure } from '../../../kit/tls-failure.ts
 import { bodyOf, idempotencyKey, type Parcel } from './parcels.ts'
 import { adviceFor, EXPECTS_TLS, meaningOf, statusesOfRecords } from './statuses.ts'
 import { TLS_ADVICE } from './tls-advice.ts'
+import { type Fetch, hasTls, tlsFetch } from './tls-fetch.ts'
 
 export interface Rejected {
   readonly index: number
@@ -35,6 +36,7 @@ export class Client {
   private readonly secure: boolean
   /** The service has responded, so the address is right. */
   private answered = false
+  private fetch: Fetch | undefined
   /** Epoch ms before which the service accepts no requests. */
   private pausedUntil = 0
 
@@ -53,6 +55,11 @@ export class Client {
     }
   }
 
+  /** @throws {EnvironmentError} for a TLS file that cannot be read or used */
+  open(): Fetch {
+    return (this.fetch ??= hasTls(this.config) ? tlsFetch(this.config, this.config.concurrency) : fetch)
+  }
+
   /** @throws {ConnectionError} when a retry may succeed, {EnvironmentError} when every message would fail in the same way. */
   async send(parcel: Parcel, signal: AbortSignal): Promise<Outcome> {
     await this.pause(signal)
@@ -61,8 +68,9 @@ export class Client {
     let text: string
     let after: string | null
     const body = bodyOf(parcel.items, config.batch)
+    const send = this.open()
     try {
-      const response = await fetch(parcel.url, {
+      const response = await send(parcel.url, {
         method: config.method,
         body,
         headers: { ...this.headers, ...this.idempotency(parcel, body) },
