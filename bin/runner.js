@@ -35,7 +35,7 @@ function newer(major, minor) {
 }
 
 /**
- * Compiled code, kept between starts, is half of the start-up time. It is code: whoever can write it can run anything as this
+ * Compiled code, kept between starts, is half of the start-up time. Write access to it is enough to run any code as this
  * user. So it is in a folder that only this user can write to, and never in Node's default, which is shared in /tmp.
  */
 function keepCompiledCode() {
@@ -68,7 +68,7 @@ function dropSqliteWarning() {
   }
 }
 
-/** A real folder of this user that nobody else can write to. Windows has no such bits: its folder of local data is the user's own. */
+/** A real folder of this user that no other user can write to. Windows has no such bits: its folder of local data is the user's own. */
 function ownedByMe(folder) {
   if (process.platform === 'win32') return true
   const stat = lstatSync(folder)

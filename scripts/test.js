@@ -36,6 +36,7 @@ if (quick) {
 } else if (filters.length === 0) {
   await check('lint', bin('oxlint'), ['--type-aware', '--quiet'])
   await check('floors', 'scripts/floors.js', [])
+  await check('words', 'scripts/words.js', [])
   await check('format', bin('biome'), ['format', '--reporter=summary'])
   await check('types', bin('tsc'), ['--noEmit'])
   await check('gen --check', 'bin/runner.js', ['gen', '--check'])
