@@ -8,7 +8,7 @@ export interface EnvFile {
   readonly names: readonly string[]
 }
 
-/** A file that cannot be read, or a line that is no variable. */
+/** A file that cannot be read, or a line that does not set a variable. */
 export class EnvFileError extends Error {
   readonly isSyntax: boolean
   constructor(message: string, isSyntax: boolean) {
