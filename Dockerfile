@@ -1,11 +1,13 @@
 # One image for every pipeline: the runner, the pipelines of this repository and their topic catalogues.
-FROM node:24-slim AS packages
+# By digest, so that the image cannot change: --build-arg NODE_IMAGE=node@sha256:… (docs/guide/install.md).
+ARG NODE_IMAGE=node:24-slim
+FROM ${NODE_IMAGE} AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
 COPY scripts scripts
 RUN node scripts/image-packages.js && npm install --ignore-scripts --no-audit --no-fund && npm cache clean --force
 
-FROM node:24-slim AS build
+FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
@@ -15,7 +17,7 @@ COPY schemas schemas
 COPY src src
 RUN npm run build
 
-FROM node:24-slim
+FROM ${NODE_IMAGE}
 # The container's own network reads the metrics; KAFKA_METRICS_TOKEN asks for a token.
 ENV NODE_ENV=production \
     KAFKA_METRICS_ENABLED=true \
