@@ -41,13 +41,18 @@ export class Meter {
   }
 
   private child(name: string, help: string, labels: Record<string, string>): Counter {
-    const key = `${name}\0${Object.values(labels).join('\0')}`
-    let counter = this.children.get(key)
-    if (counter === undefined) {
-      const bounded = this.children.size < MAX_CHILDREN ? labels : Object.fromEntries(Object.keys(labels).map(label => [label, 'other']))
-      counter = this.metrics.counter(name, help, bounded)
-      this.children.set(key, counter)
-    }
+    const key = keyOf(name, labels)
+    const known = this.children.get(key)
+    if (known !== undefined) return known
+    // A record may choose its topic: neither counters nor keys may grow with them.
+    if (this.children.size >= MAX_CHILDREN && !isOther(labels))
+      return this.child(name, help, Object.fromEntries(Object.keys(labels).map(label => [label, OTHER])))
+    const counter = this.metrics.counter(name, help, labels)
+    this.children.set(key, counter)
     return counter
   }
 }
+
+const OTHER = 'other'
+const keyOf = (name: string, labels: Record<string, string>): string => `${name}\0${Object.values(labels).join('\0')}`
+const isOther = (labels: Record<string, string>): boolean => Object.values(labels).every(value => value === OTHER)
