@@ -12,7 +12,7 @@ beforeAll(() => {
 })
 
 let count = 0
-/** Doubles `n`; what has no number `n` goes to the dead letters. */
+/** Doubles `n`; messages without a number `n` are dead-lettered. */
 const doubling = (name = `double-${++count}`) => ({
   name,
   sources: [{ memory: { channel: 'in' } }],
@@ -228,7 +228,7 @@ describe('memory channels', () => {
     await pipeline.completed
   })
 
-  it('keep the order of sends that nobody waits for', async () => {
+  it('keep the order of sends that are not awaited', async () => {
     const memory = channels(2)
     const sends = Array.from({ length: 20 }, (_, n) => memory.in.send({ value: { n } }))
     const out = new MemoryChannel()
@@ -273,7 +273,7 @@ describe('problems of an object', () => {
     expect((error as Error).message).not.toMatch(/:\d+:\d+/)
   })
 
-  it('undefined is a key that is left out; what is no plain data is refused, and so is an object that contains itself', async () => {
+  it('undefined omits its key; a value that is not plain data, or that contains itself, is refused', async () => {
     expect(await validate({ ...doubling(), description: undefined })).toEqual({ ok: true, problems: [] })
     const loop: Record<string, unknown> = doubling()
     loop.transforms = [loop]

@@ -94,6 +94,6 @@ describe('times', () => {
 test.each([
   ['int(s)', ['', ' 1', '1.5', '0x10', '1e3', '99999999999999999999', '--1']],
   ['double(s)', ['', ' 1', '0x10', 'NaN', 'Infinity', '1e999', '1_000', '1,5', '.']],
-])('%s refuses what is no decimal number', (expression, texts) => {
+])('%s rejects text that is not a decimal number', (expression, texts) => {
   for (const s of texts) expect(() => compile(expression).evaluate(new Message({ s }))).toThrow('cannot read')
 })

@@ -20,7 +20,7 @@ function check(packages: Record<string, object>, peers: Record<string, string> =
   return script('licenses.js', lock)
 }
 
-test('every package that a user gets has a permissive licence', () => {
+test('every package that a user gets has a permissive license', () => {
   const { status, stdout, stderr } = script('licenses.js')
   expect(stderr).toBe('')
   expect(status).toBe(0)
@@ -56,7 +56,7 @@ test('copyleft, deep in the tree, fails and is named', () => {
   expect(stderr).not.toContain('deep@')
 })
 
-test('a package without a licence fails', () => {
+test('a package without a license fails', () => {
   const { status, stderr } = check({ 'node_modules/app': { version: '1.0.0' } })
   expect(status).toBe(1)
   expect(stderr).toContain('app@1.0.0: none')

@@ -7,7 +7,7 @@ import { eventually } from '../support/eventually.ts'
 import { runRunner, startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 
-/** Runs until it is told to end. */
+/** Runs until it gets a signal. */
 const ENDLESS = `
 name: endless
 sources: [{ generate: { rate: 10, fields: { n: { sequence: 1 } } } }]
@@ -56,12 +56,12 @@ describe('waiting for a process', () => {
     )
   })
 
-  test('fails so without being told which process, when one ends meanwhile', async () => {
+  test('fails in the same way without a named process, if one ends meanwhile', async () => {
     startRunner(['no-such-command'])
     await expect(eventually(never)).rejects.toThrow(/no-such-command \(exit 2\): ended, while it was waited for: nothing came/)
   })
 
-  test('one that the test ended, or whose end it waits for, is no reason', async () => {
+  test('a process that the test ended, or whose end it waits for, does not fail the wait', async () => {
     const killed = startRunner(['run', 'endless.yaml'], { cwd: tempDir({ 'endless.yaml': ENDLESS }) })
     killed.kill('SIGKILL')
     await startRunner(['--version']).exit(0)

@@ -1,4 +1,4 @@
-/** `runner check` on steps that need no server of somebody else's. */
+/** `runner check` on steps that need no external server. */
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'

@@ -330,14 +330,14 @@ describe('what a plugin throws without a rule of the contract', () => {
     expect(log.committed.length).toBeLessThanOrEqual(41)
   })
 
-  it('with a dlq: the letter has the error itself and its place', async () => {
+  it('with a dlq: the dead letter has the error itself and its location', async () => {
     const log = new MemoryLog({ lanes: input, batch: () => 30 })
     await start(pipelineOf(log, [throwing(false)])).run()
     expect(header(log.dead[0], 'error_message')).toBe('cannot take 41')
     expect(header(log.dead[0], 'error_location')).toMatch(/^test\/runtime\/poison\.test\.ts:\d+:\d+$/)
   })
 
-  it.each([['a text'], [undefined], [null], [{ code: 7 }]])('%j is no Error, and is told all the same', async thrown => {
+  it.each([['a text'], [undefined], [null], [{ code: 7 }]])('%j is not an Error, and is reported like one', async thrown => {
     const throwIt = (m: any): void => {
       if (m.value.v === 41) throw thrown
     }

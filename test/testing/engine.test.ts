@@ -147,7 +147,7 @@ describe('restart', () => {
 })
 
 describe('lanes', () => {
-  it('are told one after the other, and keep their own state', async () => {
+  it('run one after the other, and keep their own state', async () => {
     const failures = await one(
       `
     steps:
@@ -229,7 +229,7 @@ describe('a step that waits', () => {
     expect(await one(input, pipelineOf([step('waiting', waiting(lookup)), step('sum', summing)]), { repeat: 5 })).toEqual([])
   })
 
-  it('but not for ever', async () => {
+  it('but not indefinitely', async () => {
     const never = waiting(() => new Promise(() => {}))
     const failures = await one(input, pipelineOf([step('waiting', never)]), { restTimeout: 100 })
     expect(failures).toMatchObject([

@@ -53,13 +53,13 @@ describe('a wrong test file', () => {
       /^3:26 CONFIG_VALUE the pipeline has no step 'summ'.*=> sum$/,
     ],
     ['a metric name that is none', test('    expect: { metrics: { "a{b=c}": 1 } }'), /^3:26 CONFIG_VALUE a metric is written as/],
-  ])('with %s is told with its place', async (_what, text, expected) => {
+  ])('with %s is reported with its position', async (_what, text, expected) => {
     const problems = await problemsOf(text)
     expect(problems).toHaveLength(1)
     expect(problems[0]).toMatch(expected)
   })
 
-  it('has all its problems told at once', async () => {
+  it('has all its problems reported at once', async () => {
     expect(await problemsOf('pipelin: x\ntests:\n  - nam: a\n    steps:\n      - advance: 5\n      - crash: 1\n')).toHaveLength(4)
   })
 
@@ -72,7 +72,7 @@ describe('a wrong test file', () => {
 })
 
 describe('a pipeline file with problems', () => {
-  it('has them told once, however many tests it has', async () => {
+  it('has them reported once, for any number of tests', async () => {
     const problem = {
       code: 'CONFIG_TYPE',
       severity: 'error' as const,

@@ -64,7 +64,7 @@ describe('the report', () => {
           hex 00ff  in: decode: the payload is not valid UTF-8  (from ticks/0 offset 3)`)
   })
 
-  it('colours what was expected and what came', async () => {
+  it('colors the expected and the actual value', async () => {
     const { results } = await run(FAILING, sums)
     const tagged: Paint = (style, text) => `<${style}>${text}</${style}>`
     const text = failureText(results[1].failures[0], tagged)

@@ -64,7 +64,7 @@ export const topicSink = defineSink({
   },
 }) as SinkPlugin
 
-/** Adds up `n` in state, per lane; tells the total at the end. */
+/** Adds up `n` in state, per lane; emits the total at the end. */
 export const summing = defineTransform({
   type: 'summing',
   schema: {},

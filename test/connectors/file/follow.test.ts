@@ -237,7 +237,7 @@ describe('copy and truncate', () => {
     await f.stop()
   })
 
-  test('a writer that does not append goes on where it was: the hole is no line', async () => {
+  test('a writer that does not append continues at its old position: the hole is not a line', async () => {
     const path = fresh()
     const fd = openSync(path, 'w')
     let offset = 0

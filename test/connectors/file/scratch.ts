@@ -11,7 +11,7 @@ export function scratch(): (name: string) => string {
   return name => join(folder, name)
 }
 
-/** Polls every ms and does not wait for a writer of a rotated file, unless told. */
+/** By default, polls every ms and does not wait for a writer of a rotated file. */
 export const sourceConfig = (o: Partial<FileSourceConfig> & { path: string }): FileSourceConfig => ({
   format: 'auto',
   follow: false,

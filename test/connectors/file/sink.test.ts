@@ -122,7 +122,7 @@ describe('a last line that a crash cut short', () => {
     expect(await written(config({ path }), new Message('new'))).toBe(`${after}"new"\n`)
   })
 
-  test('csv: always removed, as nobody can tell what is missing; a half header too', async () => {
+  test('csv: an incomplete last line is always removed, and so is an incomplete header', async () => {
     const path = fresh('out.csv')
     await written(config({ path }), new Message({ a: 1, b: 2 }))
     appendFileSync(path, '3,4')

@@ -68,7 +68,7 @@ async function contents(c: FileSourceConfig): Promise<[number, unknown][]> {
 }
 
 describe('lines', () => {
-  test('blank ones are skipped but counted; CRLF, a BOM and a missing last line break are no matter', async () => {
+  test('blank lines are skipped but counted; CRLF, a BOM and a missing last line break are accepted', async () => {
     expect(await contents(config({ path: write('a.jsonl', '\ufeff{"n":1}\r\n\r\n  \n{"n":2}\n\n{"n":3}') }))).toEqual([
       [1, '{"n":1}'],
       [4, '{"n":2}'],
@@ -76,7 +76,7 @@ describe('lines', () => {
     ])
   })
 
-  test('bytes that are no UTF-8 or no JSON pass as they are: decoding is somebody else’s', async () => {
+  test('bytes that are not UTF-8 or not JSON pass unchanged: the source does not decode', async () => {
     const bytes = Buffer.from([0x7b, 0xff, 0x0a, 0x7b, 0x0a])
     const { source } = await open(config({ path: write('a.jsonl', bytes) }))
     const messages = (await readAll(source)).flatMap(b => b.messages)

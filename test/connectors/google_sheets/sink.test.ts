@@ -161,7 +161,7 @@ describe('when the outcome is not known, the sheet is read before anything is wr
     expect(await statuses()).toEqual({ a: 'posted', b: 'posted', before: 'posted', c: 'posted' })
   })
 
-  test('a refusal for load is no such case: nothing is read', async () => {
+  test('after a refusal for load, nothing is read', async () => {
     const sink = await sinkOf()
     server.faults.push({ status: 429 })
     await expect(sink.write([message('book-1', 'a')], writeContext())).rejects.toMatchObject({ retryable: true })
@@ -221,7 +221,7 @@ test.each([
   expect(await statuses()).toEqual({})
 })
 
-test('shadow mode calls nobody, claims nothing, and says what it would send', async () => {
+test('shadow mode sends no requests, claims nothing, and logs what it would send', async () => {
   const ctx = fakeContext('sheets')
   const seen: object[] = []
   const sink = await sinkOf({ post: false }, { ...ctx, log: { ...ctx.log, info: o => void seen.push(o) } })

@@ -22,7 +22,7 @@ sourceConformance<HttpSourceConfig>('http', {
     const [port] = await freePorts(1)
     return sourceConfig({ port })
   },
-  // Nobody ever ends a webhook: this one is posted to when it opens, and ends when it has been read.
+  // A webhook does not end by itself: this one gets its requests when it opens, and ends when they have been read.
   create(config, ctx) {
     const source = http.create(config, ctx)
     opened.push(source)

@@ -44,7 +44,7 @@ test('within keep none is forgotten, however many and however long their answers
   expect(await m.send('a')).toBe(true)
 })
 
-test('a key of any length is told from every other, and takes no more room than its hash', async () => {
+test('a key of any length is distinct from every other, and takes no more memory than its hash', async () => {
   const stored: string[] = []
   const seen = new IdempotentRequests({ ttl: 1000, max: 10 })
   seen.restore({ load: () => [], put: async ({ key }) => void stored.push(key), drop: () => {} }, 0)

@@ -1,4 +1,4 @@
-/** The environment's proxy: used when Node.js is told to, and `runner check` says which of the two it is. */
+/** The proxy of the environment: used if Node.js is set to use it, and `runner check` prints which. */
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { expect, test, vi } from 'vitest'

@@ -92,7 +92,7 @@ for (const batch of ['one', 'array', 'ndjson'] as const) {
       const texts = ({ body }: Got): string[] => {
         if (batch === 'one') return [body]
         if (batch === 'ndjson') return body.trimEnd().split('\n')
-        // The elements as they stand: the conformance suite's own bytes hold no `},{`.
+        // The elements unchanged: the bytes of the conformance suite contain no `},{`.
         return body.slice(1, -1).replaceAll('},{', '}\0{').split('\0')
       }
       return { config: configOf({ url, batch }), read: async () => got.flatMap(texts) }
@@ -239,7 +239,7 @@ describe('answers', () => {
     },
   )
 
-  test('nobody there', async () => {
+  test('an address without a listener', async () => {
     const [port] = await freePorts(1)
     const sink = sinkTo({ url: `http://127.0.0.1:${port}` })
     await expect(sink.write([record('1', 1)], writeContext())).rejects.toThrow(`127.0.0.1:${port}: ECONNREFUSED`)

@@ -126,7 +126,7 @@ describe('bodies', () => {
     expect(await json.post('')).toMatchObject({ status: 400, body: { error: { line: 1, column: 1, offset: 0 } } })
   })
 
-  test('what is no JSON is refused with its place, and nothing of it is written', async () => {
+  test('a body that is not JSON is refused with the position of the error, and none of it is written', async () => {
     const h = await hook()
     const reply = await h.post('[{"v":1},\n {"v":2,}]')
     expect(reply).toMatchObject({ status: 400, body: { error: { code: 'not_json', line: 2, column: 9, offset: 18 } } })
@@ -151,7 +151,7 @@ describe('refused rows', () => {
     expect(await h.post('{"v":5}')).toMatchObject({ status: 200 })
   })
 
-  test('by the sink as well; each request hears of its own', async () => {
+  test('by the sink as well; each response is about its own records', async () => {
     const written: string[] = []
     const h = await hook({
       async write(messages) {
@@ -215,7 +215,7 @@ describe('when it is answered', () => {
     })
     expect(await h.post('1', { 'idempotency-key': 'a' })).toMatchObject({ status: 504, body: { error: { code: 'outcome_unknown' } } })
     await expect.poll(() => written).toEqual(['1'])
-    // The sender tries again, and hears what became of the first try.
+    // The sender retries, and gets the result of the first attempt.
     expect(await h.post('1', { 'idempotency-key': 'a' })).toMatchObject({ status: 200 })
     expect(written).toEqual(['1'])
   })
@@ -246,7 +246,7 @@ describe('when it is answered', () => {
     await dribble
   })
 
-  test('a pipeline that fails tells that the outcome is unknown', async () => {
+  test('the response of a pipeline that fails reports that the outcome is unknown', async () => {
     const h = await hook({ write: () => Promise.reject(new Error('broken')) })
     expect(await h.post('1')).toMatchObject({ status: 504, body: { error: { code: 'outcome_unknown' } } })
     await expect(h.ended).rejects.toThrow('broken')

@@ -17,7 +17,7 @@ async function open(c: Partial<ScheduleSourceConfig>, position?: number) {
 const times = async (c: Partial<ScheduleSourceConfig>, position?: number) =>
   (await readAll((await open(c, position)).source)).flatMap(b => b.messages.map(m => m.offset))
 
-// The clock of a test stands at 1,000,000 ms.
+// The clock of a test is fixed at 1,000,000 ms.
 sourceConformance('schedule', {
   plugin: schedule,
   async prepare(records) {

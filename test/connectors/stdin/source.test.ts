@@ -58,7 +58,7 @@ describe('stdin', () => {
     expect(await all(['x y\n'], { format: 'text' })).toEqual([[1, 'x y']])
   })
 
-  test('a chunk that comes while nobody reads is kept, and nothing is read ahead of demand', async () => {
+  test('a chunk that arrives between reads is kept, and nothing is read ahead of demand', async () => {
     const stream = new PassThrough({ highWaterMark: 10 })
     const source = await open(stream)
     const abort = new AbortController()

@@ -158,7 +158,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
 })
 
 describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', name => {
-  test('messages that never came are a gap, counted and mended; repeats are dropped', async () => {
+  test('missing messages are a gap, which is counted and repaired; repeats are dropped', async () => {
     const r = await setUp(name)
     await nudge(r)
     await r.agree()

@@ -1,4 +1,4 @@
-/** A bare WebSocket server whose behaviour each test writes down. */
+/** A bare WebSocket server whose behavior each test defines. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
@@ -72,7 +72,7 @@ export const configOf = (url: string, o: Partial<WebsocketSourceConfig> = {}): W
 
 export type CountingContext = FakeSourceContext & { readonly counts: Record<string, number> }
 
-/** Counters by name, with their one label that tells: `gaps/sequence`. */
+/** Counters by name and their distinguishing label: `gaps/sequence`. */
 export function countingContext(): CountingContext {
   const counts: Record<string, number> = {}
   const ctx = fakeSourceContext(websocket.type)

@@ -51,7 +51,7 @@ describe('websocket source', () => {
     await eventually(() => expect(received).toEqual([...hello, ...hello]))
   })
 
-  test('what is no JSON passes with its bytes, and is a decode error for whoever looks', async () => {
+  test('a message that is not JSON passes with its bytes, and is a decode error for a step that reads it', async () => {
     const bytes = Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])
     const { url } = await peer(socket => {
       socket.send('{"a":', { binary: false })
@@ -77,7 +77,7 @@ describe('websocket source', () => {
     expect(ctx.counts).toMatchObject({ 'reconnects/closed': 2, messages: 3 })
   })
 
-  test('silence is a dead feed; pongs and heartbeats are no data', async () => {
+  test('silence is a dead feed; pongs and heartbeats do not count as data', async () => {
     const { url } = await peer((socket, n) => {
       socket.send(`${n}`)
       const timer = setInterval(() => socket.send('{"channel":"heartbeat"}'), 5)
@@ -138,7 +138,7 @@ describe('websocket source', () => {
     expect(JSON.stringify(ctx.warnings)).toContain('the peer sends pings but does not read the pongs')
   })
 
-  test('nobody reads: the socket waits, memory stays bounded, nothing is lost', async () => {
+  test('without a reader, the socket waits, memory stays bounded, and nothing is lost', async () => {
     const { url, sockets } = await peer(socket => {
       for (let i = 0; i < 3000; i++) socket.send(JSON.stringify({ i, pad: 'x'.repeat(5000) }))
     })

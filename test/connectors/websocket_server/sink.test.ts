@@ -102,7 +102,7 @@ describe('websocket_server', () => {
     expect(keyed.messages[0]).toMatchObject({ topic: 'b', key: 'x', time: 0, id: expect.stringMatching(/^[0-9a-f]{12}-3$/) })
   })
 
-  test('goes on behind the last id; what has left the ring, and another run, is told', async () => {
+  test('a client continues after its last id, and is notified of messages that have left the ring and of another run', async () => {
     const { sink, connect } = await serve({ ring: 10 })
     const first = await connect().subscribe()
     await say(sink, 0, 5)
@@ -146,9 +146,9 @@ describe('websocket_server', () => {
     await slow.until('the newest', () => numbers(slow).at(-1) === 399)
     const gaps = slow.frames.filter(f => f.type === 'gap')
     expect(dropped).toBeGreaterThan(0)
-    // Sent is no loss.
+    // A message that was sent is not a loss.
     expect(counts.get('runner_websocket_sent_total')).toBeGreaterThan(400)
-    // All is sent, or told and counted as missed.
+    // Every message is sent, or reported and counted as missed.
     expect(gaps.reduce((n, g) => n + (g.missed as number), 0)).toBe(counts.get(DROPPED))
     expect(slow.messages.length + counts.get(DROPPED)!).toBe(400)
   })
@@ -180,7 +180,7 @@ describe('websocket_server', () => {
     await anywhere({ headers: { origin: 'https://desk.example' } }).frame('hello')
   })
 
-  test('nonsense is answered, too much ends the connection, and nobody else is harmed', async () => {
+  test('an invalid message is answered, too many end the connection, and other clients are not affected', async () => {
     const { sink, connect } = await serve()
     const [client, other] = [connect(), await connect().subscribe()]
     await client.frame('hello')
