@@ -16,6 +16,24 @@ export const isReplayable = ({ plugin, config }: Configured<SourcePlugin>): bool
 export const lanesOf = ({ plugin, config }: Configured<any>): Lanes | undefined => ask((plugin as SourcePlugin).lanes, config)
 /** An expression; undefined: each record counts for itself. */
 export const groupingOf = ({ plugin, config }: Configured<any>): string | undefined => (plugin as TransformPlugin).groupsBy?.(config)
+/** Undefined: the step makes the same of the same records. @param datedByRead its messages have the time of reading */
+export function variationOf(
+  step: Configured<any> & { readonly foreign?: boolean; readonly when?: string },
+  source: Configured<SourcePlugin>,
+  datedByRead: boolean,
+): string | undefined {
+  const { varies } = step.plugin as TransformPlugin
+  if (varies === undefined && step.foreign) return 'is a plugin that does not declare `varies: false`'
+  // A file that is not followed has no silence.
+  const endless = !isOneShot(source) && (source.config as { follow?: boolean } | null | undefined)?.follow !== false
+  const own = typeof varies === 'function' ? varies(step.config, { endless, datedByRead }) : varies
+  if (own) return own
+  return datedByRead && readsTime([step.config, step.when]) ? 'uses meta.time, which is the time of reading' : undefined
+}
+
+export const isDatedByRead = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.datedByRead ?? false, config)
+const readsTime = (config: unknown): boolean => /\bmeta\s*\.\s*\??time\b|\bmeta\s*\[\s*\\?["']time/.test(JSON.stringify(config) ?? '')
+
 /** Whose transactions the sink's writes can join. */
 export const scopeOf = ({ plugin, config }: Configured<SinkPlugin>): string | undefined => plugin.transactions?.scope(config)
 export const isOneShot = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.oneShot ?? false, config)

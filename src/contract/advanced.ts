@@ -78,6 +78,8 @@ export interface AdvancedSourcePlugin<C> {
   readonly leased?: boolean | ((config: C) => boolean)
   /** Each run reads all that is there and ends: nothing of its position or of the state behind it is kept. */
   readonly oneShot?: boolean | ((config: C) => boolean)
+  /** Its records have no time of their own: they are dated by when they are read, and anew when they are read again. */
+  readonly datedByRead?: boolean | ((config: C) => boolean)
   /** Its instances keep to `ctx.range`. `run --from` and `--to` are refused for others. */
   readonly ranged?: boolean | ((config: C) => boolean)
   /**
@@ -114,6 +116,18 @@ export interface AdvancedTransformPlugin<C> {
    * reads so much more on both sides of its bounds, and keeps the outputs whose `time`, the window's end, lies within.
    */
   windowSpan?(config: C): number
+  /**
+   * Why the step can make something else of the same records when they come again after a crash, as the end of a sentence: `queries the
+   * database again`. False, or a function that returns undefined: it makes the same. For `explain`.
+   */
+  readonly varies?: string | false | ((config: C, source: SourceFacts) => string | undefined)
+}
+
+export interface SourceFacts {
+  /** It can fall silent. */
+  readonly endless: boolean
+  /** Its records are dated by when they are read, see `AdvancedSourcePlugin.datedByRead`. */
+  readonly datedByRead: boolean
 }
 
 /** Of a transform that hands over: what lies between the two parts of the pipeline. Its `create` is the last step of the first part. */
@@ -173,6 +187,8 @@ export interface AdvancedSinkPlugin<C> {
    * @param leased as `leased` of the source
    */
   late?(config: C, leased: boolean): string | undefined
+  /** The peer recognizes a repeated write, but only one of the same content (`TransformPlugin.varies`). */
+  recognizesRepeats?(config: C): boolean
   /** Reads back what was written, if that can be done without losing a byte. Connects. */
   readDeadLetters?(config: C, context: { readonly log: Logger }): Promise<DeadLetterReader>
 }

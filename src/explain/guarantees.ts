@@ -6,7 +6,7 @@ import type { Guarantee } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { laneKeyFindings } from '../config/lane-keys.ts'
 import { partsOf } from '../config/parts.ts'
-import { isLeased, isReplayable, reasonOf, redeliveryOf, scopeOf, transactionsOf } from '../config/traits.ts'
+import { isDatedByRead, isLeased, isReplayable, reasonOf, redeliveryOf, scopeOf, transactionsOf, variationOf } from '../config/traits.ts'
 
 export interface Pair {
   readonly source: string
@@ -95,7 +95,22 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
   if (repeats === 'idempotent') {
     return make('effectively_once', sentence(apart, repeat, `and that overwrites itself: ${reasonOf(sink)}`), hint)
   }
-  return make('at_least_once', sentence(apart, repeat, `and that shows twice: ${reasonOf(sink)}`), hint)
+  return make('at_least_once', sentence(apart, repeat, `and that shows twice: ${reasonOf(sink)}`) + differing(pipeline, source, sink), hint)
+}
+
+/** Why a peer that recognizes repeats may not recognize one. */
+function differing({ transforms }: Wiring, source: Pipeline['sources'][number], { plugin, config }: Step<SinkStep['plugin']>): string {
+  if (plugin.recognizesRepeats?.(config) !== true) return ''
+  let datedByRead = isDatedByRead(source)
+  const steps: { name: string; why: string }[] = []
+  for (const step of transforms) {
+    const why = variationOf(step, source, datedByRead)
+    if (why !== undefined) steps.push({ name: step.name, why })
+    // Results of windows are dated by their records.
+    if (step.plugin.windowSpan) datedByRead = false
+  }
+  if (steps.length === 0) return ''
+  return `; a repeat with other content has another key; the content can differ because ${steps.map(({ name, why }) => `${name} ${why}`).join(', ')}`
 }
 
 const fenceOf = ({ plugin, config }: Step<SinkStep['plugin']>): string =>

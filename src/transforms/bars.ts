@@ -28,6 +28,7 @@ import { DAY, formatDuration } from '../kit/values/time.ts'
 
 export default defineTransform<BarsConfig>({
   type: 'bars',
+  varies: ({ idle_timeout }, { endless }) => (endless && idle_timeout > 0 ? 'closes bars in silence (idle_timeout)' : undefined),
   schema: withKeys(withKeys(schema, eventTime, ['time_unit']), calendar),
   stateful: true,
   groupsBy: ({ fields: { symbol } }) =>

@@ -9,6 +9,7 @@ import schema from './envelope.schema.json' with { type: 'json' }
 
 export default defineTransform<EnvelopeConfig>({
   type: 'envelope',
+  varies: ({ wrap }, { datedByRead }) => (datedByRead && wrap !== undefined ? 'writes the time of reading' : undefined),
   schema,
   validateConfig,
   create(config) {

@@ -22,6 +22,7 @@ import schema from './join_latest.schema.json' with { type: 'json' }
 
 export default defineTransform<JoinLatestConfig>({
   type: 'join_latest',
+  varies: 'can find newer rows in its table',
   schema,
   stateful: true,
   stateShape: ({ source, table, table_key, key, value }) => ({ source, table, table_key, key, value }) as unknown as Json,

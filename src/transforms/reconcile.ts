@@ -23,6 +23,7 @@ import schema from './reconcile.schema.json' with { type: 'json' }
 
 export default defineTransform<ReconcileConfig>({
   type: 'reconcile',
+  varies: 'compares again, at another time',
   schema,
   validateConfig: ({ left, right }): ConfigProblem[] =>
     left === right ? [{ path: ['right'], message: `is the same source as left: '${left}' cannot differ from itself` }] : [],

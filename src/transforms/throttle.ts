@@ -24,6 +24,12 @@ import { keyJson, renewKeys } from '../kit/values/key.ts'
 
 export default defineTransform<ThrottleConfig>({
   type: 'throttle',
+  varies: ({ idle_timeout, time, keep }, { endless, datedByRead }) =>
+    datedByRead && time === undefined
+      ? 'counts by the time of reading (set time)'
+      : keep === 'last' && endless && idle_timeout > 0
+        ? 'closes intervals in silence (idle_timeout)'
+        : undefined,
   schema: withKeys(schema, eventTime),
   stateful: true,
   groupsBy: c => c.key ?? 'meta.key',

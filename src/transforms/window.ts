@@ -34,6 +34,12 @@ import schema from './window.schema.json' with { type: 'json' }
 
 export default defineTransform<WindowConfig>({
   type: 'window',
+  varies: ({ idle_timeout, time }, { endless, datedByRead }) =>
+    datedByRead && time === undefined
+      ? 'counts by the time of reading (set time)'
+      : endless && idle_timeout > 0
+        ? 'closes windows in silence (idle_timeout)'
+        : undefined,
   schema: withKeys(withKeys(schema, eventTime), calendar),
   stateful: true,
   groupsBy: c => c.by ?? 'meta.key',

@@ -49,6 +49,64 @@ describe('the guarantee of a pair', () => {
   })
 })
 
+describe('a sink whose peer recognizes repeats', () => {
+  const transform = { kind: 'transform', type: 't', schema: {}, create: () => ({ process() {} }) }
+  const reason = (over: object, config: object = {}, recognizesRepeats = () => true) => {
+    const transforms = [step('t', { ...transform, ...over }, config), step('plain', transform)]
+    return guarantees(
+      pipelineOf({ sources: [step('in', SOURCES.plain, config)], transforms, sinks: [step('out', sink({ recognizesRepeats }))] }),
+    )[0].reason
+  }
+
+  it.each([
+    [{ varies: 'queries again' }, {}, 't queries again'],
+    [{ varies: false }, {}, undefined],
+    [{}, {}, undefined],
+    [{ varies: (c: { x: boolean }) => (c.x ? 'has x' : undefined) }, { x: true }, 't has x'],
+    [{ varies: (c: { x: boolean }) => (c.x ? 'has x' : undefined) }, { x: false }, undefined],
+    [{ varies: (_: object, { endless }: { endless: boolean }) => (endless ? 'waits' : undefined) }, {}, 't waits'],
+    [{ varies: (_: object, { endless }: { endless: boolean }) => (endless ? 'waits' : undefined) }, { follow: false }, undefined],
+  ])('%j %j', (over, config, expected) => {
+    expect(/the content can differ because (.*)$/.exec(reason(over, config))?.[1]).toBe(expected)
+    expect(reason(over, config, () => false)).not.toContain('content')
+  })
+
+  it.each([
+    ['meta.time', true, 't uses meta.time, which is the time of reading'],
+    ['"x" + string(meta["time"])', true, 't uses meta.time, which is the time of reading'],
+    ['meta.timeout', true, undefined],
+    ['meta.time', false, undefined],
+  ])('%s, dated by reading: %s', (expression, datedByRead, expected) => {
+    const pipeline = pipelineOf({
+      sources: [step('in', source({ datedByRead }))],
+      transforms: [step('t', transform, { fields: { at: expression } })],
+      sinks: [step('out', sink({ recognizesRepeats: () => true }))],
+    })
+    expect(/the content can differ because (.*)$/.exec(guarantees(pipeline)[0].reason)?.[1]).toBe(expected)
+  })
+
+  it('takes results of windows as dated by their records', () => {
+    const pipeline = pipelineOf({
+      sources: [step('in', source({ datedByRead: true }))],
+      transforms: [step('w', { ...transform, windowSpan: () => 0 }), step('t', transform, 'meta.time')],
+      sinks: [step('out', sink({ recognizesRepeats: () => true }))],
+    })
+    expect(guarantees(pipeline)[0].reason).not.toContain('content')
+  })
+
+  it('names a plugin that does not declare it', () => {
+    const foreign = { ...step('mine', transform), foreign: true }
+    const [pair] = guarantees(
+      pipelineOf({
+        sources: [step('in', SOURCES.plain)],
+        transforms: [foreign],
+        sinks: [step('out', sink({ recognizesRepeats: () => true }))],
+      }),
+    )
+    expect(pair.reason).toContain('mine is a plugin that does not declare `varies: false`')
+  })
+})
+
 describe('a pipeline', () => {
   const mixed = pipelineOf({
     sources: [step('a', SOURCES.here), step('b', SOURCES.forgets)],

@@ -14,6 +14,7 @@ export default defineSource<FileSourceConfig>({
   replayable: true,
   lanes: config => (/[*?[{]/.test(config.path) ? 'many' : 'one'),
   reason: 'a file can be read again from any byte',
+  datedByRead: true,
   validateConfig,
   check: async config => (await import('./check.ts')).checkSource(config),
   create,

@@ -15,6 +15,7 @@ import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<GenerateSourceConfig>({
   type: 'generate',
+  datedByRead: c => c.start === undefined,
   schema,
   replayable: true,
   shares: true,

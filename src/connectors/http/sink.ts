@@ -23,10 +23,8 @@ export default defineSink<HttpSinkConfig>({
   type: 'http',
   schema: withKeys(schema, tlsKeys),
   onRedelivery: c => (c.method === 'PUT' ? 'idempotent' : 'appends'),
-  reason: c =>
-    c.method === 'PUT'
-      ? 'a repeated PUT changes nothing'
-      : 'a repeated request counts as a second one, unless the service checks its idempotency key',
+  reason: c => (c.method === 'PUT' ? 'a repeated PUT changes nothing' : `a repeated request counts as a second one${recognized(c)}`),
+  recognizesRepeats: c => c.method !== 'PUT' && c.idempotency_header !== '',
   fence: c =>
     c.idempotency_header === ''
       ? 'may finish a request that it has already sent'
@@ -41,6 +39,12 @@ export default defineSink<HttpSinkConfig>({
   check: checkHost,
   create: (config, ctx) => new HttpSink(config, ctx),
 })
+
+function recognized({ idempotency_header, batch }: HttpSinkConfig): string {
+  if (idempotency_header === '') return ''
+  const regrouped = batch === 'one' ? '' : '; a restart can group messages differently, under other keys (batch: one keeps them)'
+  return `, unless the service checks its idempotency key${regrouped}`
+}
 
 function validateConfig(c: HttpSinkConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = validateTlsFiles(c)

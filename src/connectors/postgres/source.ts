@@ -20,6 +20,7 @@ import schema from './source.schema.json' with { type: 'json' }
 
 export default defineSource<PostgresSourceConfig>({
   type: 'postgres',
+  datedByRead: c => c.time === undefined,
   schema: withKeys(schema, connectionKeys),
   replayable: true,
   ranged: config => config.time !== undefined,

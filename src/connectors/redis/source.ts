@@ -16,6 +16,7 @@ export default defineSource<RedisSourceConfig>({
   lanes: config => ((config.streams?.length ?? 0) > 1 ? 'many' : 'one'),
   shares: config => config.streams !== undefined,
   oneShot: config => config.patterns === undefined && config.streams === undefined,
+  datedByRead: config => config.patterns === undefined && config.streams === undefined,
   reason: config =>
     config.patterns !== undefined
       ? 'Pub/Sub does not store messages, so those published while the connection is down are lost (counted and logged)'

@@ -36,6 +36,7 @@ type Found = Rows | DataError
 
 export default defineTransform<LookupConfig>({
   type: 'lookup',
+  varies: 'queries the database again',
   schema: withKeys(withKeys(schema, onMissing), connectionKeys),
   validateConfig,
   create(config, ctx) {

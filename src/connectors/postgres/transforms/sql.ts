@@ -30,6 +30,7 @@ type Found = Rows | DataError
 
 export default defineTransform<SqlConfig>({
   type: 'sql',
+  varies: 'queries the database again',
   schema: withKeys(withKeys(schema, onMissing), connectionKeys),
   validateConfig,
   create(config, ctx) {
