@@ -26,6 +26,7 @@ import {
   type Logger,
   Message,
   type Position,
+  StateError,
 } from '../contract/plugin.ts'
 import { isReplayable, sharesWork } from '../config/traits.ts'
 import type { Clock } from '../kit/clock.ts'
@@ -430,6 +431,17 @@ export class Lane {
 
   /** What the lane goes on from. @throws {EnvironmentError} when that is not this pipeline's. */
   private async admitted(): Promise<Admission> {
+    try {
+      return await this.admit()
+    } catch (error) {
+      if (!(error instanceof StateError)) throw error
+      // This process may have been frozen behind its claim, while another instance took over and committed: what was claimed is compared with
+      // what is newer. A second claim has the checkpoint that belongs to it.
+      return await this.admit()
+    }
+  }
+
+  private async admit(): Promise<Admission> {
     const { committer } = this.entry
     const { identity } = this.run.built
     const found = await committer.claim(this.info)
