@@ -76,6 +76,7 @@ export const SPELLING = {
   labelled: 'labeled',
   labelling: 'labeling',
   licence: 'license',
+  licences: 'licenses',
   modelled: 'modeled',
   neighbour: 'neighbor',
   neighbours: 'neighbors',

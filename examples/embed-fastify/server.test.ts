@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { Json } from 'pipeline-runner'
 import { buildServer } from './server.ts'
 
-test('orders that were accepted are through when the server has closed', async () => {
+test('accepted orders are processed before the server has closed', async () => {
   const alerts: Json[] = []
   const rejected: Json[] = []
   const app = await buildServer({ onAlert: a => void alerts.push(a), onRejected: r => void rejected.push(r.value) })

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { AppModule, OrdersService } from './app.module.ts'
 import { PipelineService } from './pipeline.module.ts'
 
-test('the pipeline starts with the application, and has drained when it has closed', async () => {
+test('the pipeline starts with the application, and drains before the application has closed', async () => {
   const app = await NestFactory.createApplicationContext(AppModule.forRoot(), { logger: false })
   const orders = app.get(OrdersService)
   const pipeline = app.get(PipelineService)

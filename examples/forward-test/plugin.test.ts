@@ -34,14 +34,14 @@ describe('paper_trade', () => {
     expect(out.map(kinds)).toEqual(Array(4).fill(['event', 'execution', 'portfolio']).flat())
   })
 
-  test('no debts, no short positions: rejected, with the reason, and nothing changes', async () => {
+  test('trades that need debts or short positions are rejected with the reason, and change nothing', async () => {
     const { out } = await run(order('SELL', 1, 10), order('BUY', 11, 10), order('BUY', 1, 10, 'BTC', 'other'))
     expect(out.filter(m => kinds(m) === 'execution').map(m => (m.value as any).status)).toEqual(['REJECTED', 'REJECTED', 'FILLED'])
     const reasons = out.map(m => m.value as any).filter(v => v.event === 'rejected')
     expect(reasons.map(v => v.reason)).toEqual(['holds 0 BTC', 'needs 110, has 100'])
   })
 
-  test('the same signal is the same trade, another one is another', async () => {
+  test('equal signals are one trade, different signals are different trades', async () => {
     const ids = async () =>
       (await run(order('BUY', 1, 1), order('BUY', 1, 1))).out.flatMap(m => ((m.value as any).status ? [(m.value as any).trade_id] : []))
     const first = await ids()

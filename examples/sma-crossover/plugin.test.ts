@@ -32,7 +32,7 @@ describe('sma_crossover', () => {
     expect(await signals(prices('BTC', 10, 9, 8, 8, 8, 8, 7))).toEqual([])
   })
 
-  test('symbols do not see each other, and the key is the symbol', async () => {
+  test('symbols are independent, and the key is the symbol', async () => {
     const [a, b] = [prices('A', 10, 9, 8, 12), prices('B', 10, 11, 12, 8)]
     const mixed = a.flatMap((tick, i) => [tick, b[i]])
     const run = await runTransform(plugin, config, [messagesOf(mixed)])
@@ -42,7 +42,7 @@ describe('sma_crossover', () => {
     ])
   })
 
-  test('bad ticks go to the dead letters and change nothing', async () => {
+  test('invalid ticks are dead-lettered and change nothing', async () => {
     const good = prices('BTC', 10, 9, 8, 12)
     const bad = [
       {},

@@ -91,7 +91,7 @@ describe('docker-compose.yml and docker-compose.kafka.yml', () => {
     expect(new Set(host).size).toBe(host.length)
   })
 
-  test('merges into a file that is there already: no project name, no service it may have, and nothing outside itself that it needs', () => {
+  test('merges into an existing file: no project name, no service names that clash, and no external dependency', () => {
     expect(overlay).not.toHaveProperty('name')
     expect(Object.keys(overlay.services).filter(name => Object.hasOwn(base.services, name))).toEqual([])
     for (const taken of ['redis', 'postgres', 'db', 'django', 'web', 'worker', 'celery', 'nginx', 'prometheus', 'grafana'])
@@ -123,7 +123,7 @@ describe('docker-compose.yml and docker-compose.kafka.yml', () => {
     expect(file.services['bars-to-redis'].environment).toMatchObject({ REDIS_BARS_FOREIGN_KEY: '${REDIS_BARS_FOREIGN_KEY:-refuse}' })
   })
 
-  test('every flow is run by a service, and every service runs a file that is there', () => {
+  test('every flow has a service, and every service runs an existing file', () => {
     const run = Object.values(file.services).flatMap(s =>
       s.command?.[0] === 'run' ? s.command.filter(w => w.startsWith('pipelines/')) : [],
     )
@@ -152,7 +152,7 @@ describe('docker-compose.yml and docker-compose.kafka.yml', () => {
     }
   })
 
-  test('what it runs, with nothing set but what the file itself sets, is valid', async () => {
+  test('the pipelines that it runs are valid with only the variables of the file', async () => {
     for (const [name, { command, environment }] of Object.entries(file.services)) {
       if (command?.[0] !== 'run') continue
       const env = Object.fromEntries(Object.entries(environment ?? {}).map(([key, value]) => [key, byDefault(value)]))
@@ -171,7 +171,7 @@ describe('docker-compose.yml and docker-compose.kafka.yml', () => {
     })
   })
 
-  test('what it depends on, mounts and exposes is there', () => {
+  test('its dependencies, mounts and ports exist', () => {
     const names = new Set(Object.keys(file.services))
     for (const { depends_on, volumes } of Object.values(file.services)) {
       for (const name of Array.isArray(depends_on) ? depends_on : Object.keys(depends_on ?? {})) expect(names).toContain(name)
@@ -183,7 +183,7 @@ describe('docker-compose.yml and docker-compose.kafka.yml', () => {
   })
 })
 
-test('.env.example: the broker of the contract, and nothing that is not read', () => {
+test('.env.example: the broker of the contract, and only variables that are read', () => {
   const lines = read('.env.example').split('\n')
   expect(lines).toContain('KAFKA_BROKERS=localhost:9092')
   const asked = [
@@ -199,7 +199,7 @@ test('.env.example: the broker of the contract, and nothing that is not read', (
 })
 
 describe('the image', () => {
-  test('copies what is there, runs unprivileged, and says whether it is healthy', () => {
+  test('copies existing files, runs unprivileged, and reports its health', () => {
     const text = read('Dockerfile')
     for (const [, from] of text.matchAll(/^COPY (?!--)(\S+)/gm)) expect([from, existsSync(join(root, from))]).toEqual([from, true])
     expect(text).toMatch(/^USER node$/m)
@@ -210,7 +210,7 @@ describe('the image', () => {
 })
 
 describe('metrics', () => {
-  test('alert rules and panels ask for metrics that exist', () => {
+  test('alert rules and panels query metrics that exist', () => {
     const source = globSync('src/**/*.ts', { cwd: root, exclude: f => f.includes('generated') })
       .map(read)
       .join('\n')

@@ -116,7 +116,7 @@ function isOnTime(ts: number, partition: number): boolean {
   return newest[partition] - ts < 2_000
 }
 
-test('a dead letter that is too large for its topic is put aside as far as it fits', async () => {
+test('a dead letter that is too large for its topic is cut to the size that fits', async () => {
   const backend = await kafkaBackend()
   const input = await backend.topic('ticks', 1, { 'max.message.bytes': String(12 * 1024 * 1024) })
   const pipeline = await BarsPipeline.create(backend, tempDir(), 1, { input })
@@ -143,7 +143,7 @@ test.each([
   ['exactly_once', '{"symbol":"BAD"', /malformed JSON/],
   ['at_least_once', JSON.stringify({ price: 1, volume: 1, ts: TIME }), /symbol/],
 ] as const)(
-  'without a dlq, %s: stops in front of it with 1, says what, where and what to do, commits nothing past it',
+  'without a dlq, %s: stops before the record with exit code 1, reports the error, its location and a fix, and commits nothing after it',
   async (delivery, value, words) => {
     const backend = await kafkaBackend()
     const input = await backend.topic('ticks')

@@ -134,7 +134,7 @@ test('from ticks to parity: bars, bars-to-redis, bars-reconcile', async () => {
   expect((await run(env)).code).toBe(4)
 })
 
-test('a topic that is not there is the environment, not the parity', async () => {
+test('a missing topic is an environment error, not a failed parity', async () => {
   const result = await run({ BARS_TOPIC: unique('nothing') })
   expect(result.code).toBe(3)
   expect(result.stderr).toContain('does not exist')

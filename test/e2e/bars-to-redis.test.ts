@@ -31,7 +31,7 @@ describe('bars-to-redis', () => {
     (await cli(['ZRANGE', 'bars:BTCUSDT:1m', 0, -1], redis.url)).split('\n').filter(l => l !== '')
   const args = ['run', FLOW, '--set', 'metrics.enabled=false']
 
-  test('bars arrive byte for byte, one per window whatever comes again; bad ones are put aside', async () => {
+  test('bars arrive byte for byte, one per window even if records repeat; invalid bars are dead-lettered', async () => {
     const bars = Array.from({ length: 3000 }, (_, n) => bar(n))
     await produce(
       topic,
@@ -48,7 +48,7 @@ describe('bars-to-redis', () => {
     expect(await members()).toEqual(bars.with(5, bar(5, 9)))
   })
 
-  test('kill -9 in the middle, and Redis away for a while: every bar once', async () => {
+  test('kill -9 in the middle, and an outage of Redis: every bar once', async () => {
     const bars = Array.from({ length: 30_000 }, (_, n) => bar(n))
     await produce(
       topic,
@@ -87,7 +87,7 @@ describe('bars-to-redis', () => {
     expect(await members()).toEqual([bar(1)])
   })
 
-  test('a key of another type, and a wrong password: exit code 3 and what to do', async () => {
+  test('a key of another type, and a wrong password: exit code 3 and a fix', async () => {
     await produce(topic, [{ value: bar(1) }])
     await cli(['SET', 'bars:BTCUSDT:1m', 'x'], redis.url)
     const wrong = await runRunner([...args, '--until-idle', '1s'], { env: { ...env, REDIS_BARS_FOREIGN_KEY: 'write' }, cwd })

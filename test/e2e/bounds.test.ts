@@ -67,7 +67,7 @@ sinks: [{ file: { path: /dev/null } }]
     await end(runner)
   })
 
-  test('a peer that asks for /metrics and never reads', async () => {
+  test('a client that requests /metrics and never reads', async () => {
     const { runner, port } = await serve(
       port => `name: p\nsources: [{ http: { port: ${port}, path: /in } }]\nsinks: [{ file: /dev/null }]\n`,
     )
@@ -111,7 +111,7 @@ describe('websocket_server', () => {
     await end(runner)
   })
 
-  test('60 clients that read nothing, and messages of 8 MB: those that hold the oldest are closed', async () => {
+  test('60 clients that read nothing, and messages of 8 MB: the clients with the oldest messages are closed', async () => {
     const { runner, port, url } = await serve(
       port =>
         `name: p\nsources: [{ http: { port: ${port}, path: /in, max_body: 10MiB } }]\nsinks: [{ websocket_server: { port: ${port}, topic: '"t"' } }]\n`,
@@ -208,7 +208,7 @@ describe('kafka', () => {
     expect(ms).toBeLessThan(60_000)
   })
 
-  test('a batch of millions of empty records comes in portions', async () => {
+  test('a batch of millions of empty records is processed in parts', async () => {
     const script = join(import.meta.dirname, 'lib/bomb.ts')
     const { stdout } = await promisify(execFile)(process.execPath, [script, 'records'])
     const { records, most, peak } = JSON.parse(stdout) as { records: number; most: number; peak: number }

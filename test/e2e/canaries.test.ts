@@ -51,7 +51,7 @@ test.each([
   ['postgres', 'postgres: { dsn: "${DSN}", table: t, columns: [a] }'],
   ['kafka', 'kafka: { topic: t, brokers: "127.0.0.1:1", security_protocol: SASL_PLAINTEXT, sasl_username: u, sasl_password: "${SASL}" }'],
   ['http', 'http: { url: "http://127.0.0.1:1${HOOK}?token=${QUERY}", headers: { x-key: "${KEY}" } }'],
-])('a peer that is not there: %s', { timeout: 120_000 }, async (_, sink) => {
+])('an unavailable peer: %s', { timeout: 120_000 }, async (_, sink) => {
   const [metrics] = await freePorts(1)
   const cwd = tempDir({
     'in.jsonl': '{"a":1}\n',

@@ -218,7 +218,7 @@ describe('a crash between webhook and sheet', () => {
 })
 
 describe('promoting rules', () => {
-  test('no amount gets in that would stop every replay of its company', async () => {
+  test('an amount that would stop every replay of its company is rejected', async () => {
     const move = (amount: unknown) =>
       sql(dsn, 'SELECT app.move($1)', [JSON.stringify({ company: 'acme', rows: [{ ...txn('acme', 1), id: String(amount), amount }] })])
     for (const amount of ['NaN', 'Infinity', '1e20', '-Infinity'])
@@ -262,7 +262,7 @@ describe('promoting rules', () => {
   })
 })
 
-test('a spreadsheet that is not shared dead-letters its own batches, at each start too, and stops no other company; shared, a replay writes them once', async () => {
+test('the batches of a spreadsheet that is not shared are dead-lettered, at each start too, and no other company stops; after it is shared, a replay writes them once', async () => {
   sheets.share('sheet-acme', false)
   start('txns-ingest')
   const consumer = start('txns-consumer')

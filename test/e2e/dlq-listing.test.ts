@@ -45,7 +45,7 @@ async function table(): Promise<{ sinks: string }> {
 }
 
 describe.each(Object.entries(cases))('the sink is %s', (_, setting) => {
-  test('replayed letters are done, discarded ones too, and a second replay moves nothing', async () => {
+  test('replayed and discarded dead letters are done, and a second replay writes nothing', async () => {
     const { sinks, delivery = 'at_least_once', env = {}, dlq = 'kafka: dead' } = await setting()
     const cwd = tempDir({ 'in.jsonl': INPUT })
     const name = unique('p')
@@ -75,7 +75,7 @@ describe.each(Object.entries(cases))('the sink is %s', (_, setting) => {
   })
 })
 
-test('without the file, what is done is said to be unknown where replays are noted in another system', async () => {
+test('without the file, the done status is reported as unknown if replays are recorded in another system', async () => {
   const cwd = tempDir({ 'in.jsonl': INPUT })
   const { sinks } = await table()
   writeFileSync(
@@ -92,7 +92,7 @@ test('without the file, what is done is said to be unknown where replays are not
 })
 
 describe('a dlq that is switched off', () => {
-  test('is listed and discarded from with the file as it is; a replay says what to do', async () => {
+  test('can be listed and discarded from without a change of the file; a replay reports the fix', async () => {
     const cwd = tempDir({
       'in.jsonl': INPUT,
       'p.yaml': `
@@ -173,7 +173,7 @@ describe('a dlq that is a file', () => {
   })
 })
 
-test('one letter with bad headers hides no other; it is named, not replayed, and can be discarded', async () => {
+test('a dead letter with invalid headers hides no other; it is named, not replayed, and can be discarded', async () => {
   const dead = await createTopic(unique('dead'))
   const out = await createTopic(unique('out'))
   const name = unique('p')
@@ -209,7 +209,7 @@ test('one letter with bad headers hides no other; it is named, not replayed, and
   expect(JSON.parse((await runner('dlq', 'ls', 'p.yaml', '--json')).stdout)).toMatchObject({ open: 0, done: 4 })
 })
 
-test("a Redis stream's letter never goes to the Kafka topic of the stream's name, by the flow or by the command", async () => {
+test('a dead letter of a Redis stream is never written to a Kafka topic of that name, by the flow or by the command', async () => {
   const stream = await createTopic(unique('journal'))
   const [dead, parked] = [await createTopic(unique('dead')), await createTopic(unique('parked'))]
   await cli(['XADD', stream, '*', 'payload', 'not json'], redisUrl())

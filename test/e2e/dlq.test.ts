@@ -172,7 +172,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   )
 
   test(
-    'replayed from the source: the records as they were, once; then the pipeline itself takes them',
+    'replayed to the source: the original records, once; then the pipeline reads them',
     () =>
       use(async (backend, cwd) => {
         const orders = await Orders.create(backend, cwd, 200)
@@ -202,7 +202,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   )
 
   test(
-    'a filter replays its part, discard marks a part, the rest comes later; a record that fails again is a dead letter with one more attempt',
+    'a filter replays its part, discard marks a part, and a later replay does the rest; a record that fails again is a dead letter with one more attempt',
     () =>
       use(async (backend, cwd) => {
         const orders = await Orders.create(backend, cwd, 100)
@@ -238,7 +238,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   )
 
   test(
-    'two replays at once: the second takes over, the first says so, each record lands once',
+    'two replays at once: the second fences the first, which reports it, and each record is written once',
     () =>
       use(async (backend, cwd) => {
         const orders = await Orders.create(backend, cwd, 200)
@@ -339,7 +339,7 @@ dlq: { kafka: dead }
   expect((await runner('dlq', 'replay', 'p.yaml', '--to', 'source')).code).toBe(2)
 })
 
-test('a step that throws, and state: a hunted letter is done and dead again; a window is not given half of its records', async () => {
+test('a step that throws, and state: a replayed dead letter is done and dead-lettered again; no window gets half of its records', async () => {
   const cwd = tempDir({
     'in.jsonl': Array.from({ length: 20 }, (_, n) => `{"n":${n}}`).join('\n'),
     'bang.ts': `export default { kind: 'transform', type: 'bang',
@@ -383,7 +383,7 @@ dlq: { kafka: dead }
 })
 
 describe.each(['kafka', 'embedded'] as const)('the shipped pipelines/dlq-replay.yaml, %s', name => {
-  test('moves dead letters back to their topics, once; what dies again and again is parked', async () => {
+  test('moves dead letters back to their topics, once; records that fail repeatedly are parked', async () => {
     const cwd = tempDir()
     const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
     const orders = await Orders.create(backend, cwd, 100)

@@ -82,7 +82,7 @@ async function booksAgree(backend: Backend, topic: string, seen: FeedBook[] = []
   )
 }
 
-test('books are those of the exchanges after every gap, garbage is in the dead letters byte for byte, every ticker is there', {
+test('order books equal those of the exchanges after every gap, garbage is dead-lettered byte for byte, and no ticker is missing', {
   timeout: 120_000,
 }, async () => {
   const backend = await kafkaBackend()
@@ -189,7 +189,7 @@ test('books are those of the exchanges after every gap, garbage is in the dead l
   await backend.close()
 })
 
-test('KAFKA_ENABLED unset: it runs, publishes nowhere, touches no broker, and garbage does not stop it', async () => {
+test('without KAFKA_ENABLED, it runs, publishes nothing, contacts no broker, and garbage does not stop it', async () => {
   const env = await startExchanges()
   const [port] = await freePorts(1)
   const [nobody] = await freePorts(1)

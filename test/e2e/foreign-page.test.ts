@@ -27,7 +27,7 @@ afterAll(async () => {
   site.close()
 })
 
-test('nothing is posted, read or listened to by a page of another site; a listed site may', async () => {
+test('a page of another site can post, read and listen to nothing; a listed site can', async () => {
   if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath}: apt-get install chromium, or set CHROMIUM`)
   await new Promise<void>(resolve => site.listen(0, '127.0.0.1', resolve))
   const evil = `http://evil.example:${(site.address() as AddressInfo).port}`

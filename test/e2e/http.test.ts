@@ -33,7 +33,7 @@ test('two pipelines, their webhooks and endpoints and the metrics of both on one
   expect(readFileSync(join(cwd, 'a.jsonl'), 'utf8')).toBe('1.0\n2\n')
 })
 
-test.each(['source', 'endpoint', 'metrics'])('a port that is taken for the %s: exit code 3, and what to do', async what => {
+test.each(['source', 'endpoint', 'metrics'])('a port that is in use for the %s: exit code 3 and a fix', async what => {
   const other = createServer().listen(0, '127.0.0.1')
   await new Promise(resolve => other.once('listening', resolve))
   const taken = (other.address() as { port: number }).port
@@ -50,7 +50,7 @@ metrics: { port: ${what === 'metrics' ? taken : free} }
   expect(stderr).toMatch(new RegExp(`cannot listen on 127.0.0.1:${taken}: EADDRINUSE. Set .*port.* to a free`))
 })
 
-test('two sources of one path: exit code 3', async () => {
+test('two sources with one path: exit code 3', async () => {
   const [port] = await freePorts(1)
   const cwd = tempDir({ 'a.yaml': pipeline('a', port), 'b.yaml': pipeline('b', port).replace('/b }', '/a }') })
   const { code, stderr } = await runRunner(['run', 'a.yaml', 'b.yaml', '--until-idle', '2s'], { cwd })

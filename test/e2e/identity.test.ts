@@ -81,7 +81,7 @@ for (const name of ['kafka', 'embedded'] as const) {
     }
   }
 
-  test(`${name}: a topic that was made anew is read from its first record`, () =>
+  test(`${name}: a topic that was created again is read from its first record`, () =>
     use(async w => {
       const [IN, OUT] = [await w.backend.topic('in'), await w.backend.topic('out')]
       await w.feed(IN, 0, 3)
@@ -94,7 +94,7 @@ for (const name of ['kafka', 'embedded'] as const) {
       expect((await w.values(OUT)).map(v => v.n)).toEqual([0, 1, 2, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109])
     }))
 
-  test(`${name}: with open windows of the former topic the run stops, and --fresh begins anew`, () =>
+  test(`${name}: with open windows of the former topic, the run stops, and --fresh starts from the beginning`, () =>
     use(async w => {
       const [IN, OUT] = [await w.backend.topic('in'), await w.backend.topic('out')]
       await w.feed(IN, 0, 15)
@@ -109,7 +109,7 @@ for (const name of ['kafka', 'embedded'] as const) {
       expect((await w.values(OUT)).map(v => v.n)).toEqual([10, 10, 10])
     }))
 
-  test(`${name}: another group and output topic are a run of its own, from the first record`, () =>
+  test(`${name}: another group and output topic are a separate run, from the first record`, () =>
     use(async w => {
       const [IN, OUT, SHADOW] = [await w.backend.topic('in'), await w.backend.topic('out'), await w.backend.topic('shadow')]
       await w.feed(IN, 0, 15)
@@ -167,7 +167,7 @@ test.each(['of the group', 'of another group'])('kafka: state of 0.1.0, which ha
   }
 })
 
-test('kafka: a checkpoint topic that is gone stops the run; half a window is not published', async () => {
+test('kafka: a deleted checkpoint topic stops the run, and no half window is published', async () => {
   const cwd = tempDir({ 'windows.yaml': WINDOWS })
   const backend = await kafkaBackend()
   const w = new World(backend, cwd)

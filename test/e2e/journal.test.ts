@@ -48,7 +48,7 @@ const post = async (url: string, body: unknown, headers: Record<string, string> 
 const event = (n: number): object => ({ type: n % 2 ? 'score' : 'decision', symbol: `S${n % 5}`, ts: 1_700_000_000_000 + n, n })
 
 describe('dark', () => {
-  test('events are accepted and checked, nothing is written, and no broker is ever connected to', async () => {
+  test('events are accepted and checked, nothing is written, and no broker is contacted', async () => {
     let connections = 0
     const broker: Server = createServer(socket => {
       connections++
@@ -93,7 +93,7 @@ describe('on kafka', () => {
     return { backend, topic, env: { ...backend.env, USE_KAFKA_JOURNAL: 'true', JOURNAL_TOPIC: topic, KAFKA_DLQ_TOPIC: dead } }
   }
 
-  test('events are in the topic when the 2xx comes, byte for byte, by symbol; bad ones are named and in the dead letters', async () => {
+  test('events are in the topic before the 2xx response, byte for byte, by symbol; invalid events are named and dead-lettered', async () => {
     const { backend, topic, env } = await use()
     const { runner, url } = await journal({ ...env, JOURNAL_TOKEN: 'secret' })
     expect((await post(url, event(1))).status).toBe(401)
@@ -109,7 +109,7 @@ describe('on kafka', () => {
     await runner.exit(0)
   })
 
-  test('entries of the Redis stream are journalled and acknowledged; bad ones are dead letters, in the dark they are counted', async () => {
+  test('entries of the Redis stream are journaled and acknowledged; invalid ones are dead-lettered, or counted without a DLQ', async () => {
     const { backend, topic, env } = await use()
     const stream = unique('journal-stream')
     const add = (payload: string): Promise<string> => cli(['XADD', stream, '*', 'payload', payload])
@@ -137,7 +137,7 @@ describe('on kafka', () => {
     expect(await backend.readAll(topic)).toHaveLength(2)
   })
 
-  test(`kill -9 at any time, ${KILLS} times: what was answered with a 2xx is there`, async () => {
+  test(`kill -9 at any time, ${KILLS} times: every event with a 2xx response is in the topic`, async () => {
     const { backend, topic, env } = await use()
     const [port, metrics] = await freePorts(2)
     const at = { port, metrics, cwd: tempDir() }

@@ -67,7 +67,7 @@ test.concurrent('redis stream: a killed process blocks its successor only briefl
   expect((await w.run({ TAG: "'b'" })).code).toBe(0)
 })
 
-test.concurrent('redis stream: a frozen process whose place was taken by another does not go on', { timeout: 90_000 }, async () => {
+test.concurrent('redis stream: a frozen process that was replaced by another does not continue', { timeout: 90_000 }, async () => {
   const name = id()
   const cwd = tempDir({
     'p.yaml': `

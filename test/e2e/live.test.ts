@@ -49,7 +49,7 @@ for (const name of ['kafka', 'embedded'] as const) {
     }
   }
 
-  test(`${name}: a second process that does something else is refused, with both sides and the ways out`, () =>
+  test(`${name}: a second process that does something else is refused, and the error shows both sides and the options`, () =>
     use(async w => {
       const first = w.start()
       await w.settled(1)
@@ -71,7 +71,7 @@ for (const name of ['kafka', 'embedded'] as const) {
       await first.exit(0)
     }))
 
-  test(`${name}: the same content shares the work, also with other limits and another lateness`, () =>
+  test(`${name}: processes with the same content share the work, also with other limits and another lateness`, () =>
     use(async w => {
       const first = w.start()
       await w.settled(1)
@@ -84,7 +84,7 @@ for (const name of ['kafka', 'embedded'] as const) {
       for (const runner of [first, second]) await runner.exit(0)
     }))
 
-  test(`${name}: of two that start at the same time one is refused`, () =>
+  test(`${name}: one of two processes that start at the same time is refused`, () =>
     use(async w => {
       const runners = [w.start(), w.start({ OUT: 'elsewhere' })]
       const refused = await Promise.race(runners.map(async r => ({ r, code: (await r.exited).code })))
@@ -113,7 +113,7 @@ sinks: [{ file: { path: "\${OUT:-out.jsonl}" } }]
 metrics: { enabled: false }
 `
 
-test('file: a second process is refused, and goes on where the first was killed', async () => {
+test('file: a second process is refused, and continues where the first was killed', async () => {
   const cwd = tempDir({ 'p.yaml': FILE, 'in.jsonl': '{"n":1}\n{"n":2}\n' })
   const out = (): string[] => readFileSync(join(cwd, 'out.jsonl'), 'utf8').trim().split('\n')
   const first = startRunner(['run', 'p.yaml'], { cwd })
@@ -133,7 +133,7 @@ test('file: a second process is refused, and goes on where the first was killed'
   expect(out().at(-1)).toBe('{"n":3}')
 })
 
-test('file: two files of one name are not run at the same time; another name is', async () => {
+test('file: two files of one name cannot run at the same time; with another name, they can', async () => {
   const cwd = tempDir({
     'a.yaml': FILE,
     'b.yaml': FILE.replace('in.jsonl', 'b.jsonl'),

@@ -51,7 +51,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       expect(bars.every(b => b.interval === '1m' && b.end - b.start === 60_000 && b.start % 60_000 === 0)).toBe(true)
     }))
 
-  test('--from and --to: the bars of a stretch, byte for byte those of the live run, out of order and late trades included', () =>
+  test('--from and --to: the bars of a time range equal those of the live run byte for byte, with out-of-order and late trades', () =>
     use(async (backend, cwd) => {
       const ticks = makeTicks({ seed: 12, count: 30_000, partitions: PARTITIONS })
       const live = await BarsPipeline.create(backend, cwd, 2)
@@ -143,7 +143,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       expectBars(await backend.readAll(elsewhere), expectedBars(ticks).bars)
     }))
 
-  test('at least once without faults is exact as well', () =>
+  test('at least once is exact without faults', () =>
     use(async (backend, cwd) => {
       const ticks = makeTicks({ seed: 16, count: 10_000, partitions: PARTITIONS })
       const pipeline = await BarsPipeline.create(backend, cwd, 2, { delivery: 'at_least_once' })

@@ -48,7 +48,7 @@ describe.each(names)('%s', name => {
     expect(imports.filter(from => !allowed.includes(from) && !from.startsWith('node:'))).toEqual([])
   })
 
-  test('elsewhere it is valid, its types are those of its schema, its tests pass, and the editor schema knows it', async () => {
+  test('in another folder it is valid, its types match its schema, its tests pass, and the editor schema contains it', async () => {
     const cwd = copied(name)
     const env = { API_URL: 'http://127.0.0.1:1/', API_TOKEN: 't', FEED_PORT: '1' }
     for (const args of [

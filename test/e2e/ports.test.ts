@@ -7,7 +7,7 @@ import { eventually } from '../support/eventually.ts'
 
 const EXAMPLE = join(import.meta.dirname, '../../examples/ports')
 
-test('examples/ports passes its tests and runs: what does not fit is in the file of its own, with the reason', async () => {
+test('examples/ports passes its tests and runs: records that do not fit are in a separate file with the reason', async () => {
   const tested = await runRunner(['test', join(EXAMPLE, 'pipeline.test.yaml')])
   expect(tested.code, tested.stdout + tested.stderr).toBe(0)
   const cwd = tempDir(Object.fromEntries(['pipeline.yaml', 'orders.jsonl'].map(name => [name, readFileSync(join(EXAMPLE, name))])))
@@ -22,7 +22,7 @@ test('examples/ports passes its tests and runs: what does not fit is in the file
   expect(lines.map(l => l.headers.error_message)).toEqual([expect.stringContaining('amount'), expect.stringContaining('amount')])
 })
 
-test('reading makes no topic on the embedded log: it is said, and what is written later is read from the first record on', async () => {
+test('reading creates no topic on the embedded log: a log line reports it, and records that are written later are read from the first one', async () => {
   const cwd = tempDir({
     'read.yaml': 'name: read\nsources: [{ kafka: { topics: [orders], start_at: latest } }]\nsinks: [{ file: out.jsonl }]\n',
     'write.yaml': 'name: write\nsources: [{ file: in.jsonl }]\nsinks: [{ kafka: { topic: orders, partitions: 3 } }]\n',

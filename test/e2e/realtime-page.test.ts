@@ -21,7 +21,7 @@ const args = [
 let browser: Browser | undefined
 afterAll(() => browser?.close())
 
-test('signals, executions and notifications are shown live; a cut connection misses nothing', async () => {
+test('signals, executions and notifications are shown live, and a broken connection misses nothing', async () => {
   if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath}: apt-get install chromium, or set CHROMIUM`)
   const cwd = tempDir()
   const backend = embeddedBackend(cwd)

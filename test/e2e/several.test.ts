@@ -7,7 +7,7 @@ const topic = (name: string) => `name: ${name}\nsources: [{ kafka: { topics: [t]
 const file = (name: string, path: string) => `name: ${name}\nsources: [{ file: { path: ${path} } }]\nsinks: [{ stdout: {} }]\n`
 const env = { KAFKA_BROKERS: undefined }
 
-test('a pipeline that stops says so while the others run on', async () => {
+test('a pipeline that stops is reported while the others continue', async () => {
   const runner = startRunner(['run', 'a.yaml', 'b.yaml'], {
     cwd: tempDir({ 'a.yaml': ENDLESS, 'b.yaml': file('stops', 'missing.jsonl') }),
     env,
@@ -18,7 +18,7 @@ test('a pipeline that stops says so while the others run on', async () => {
   expect(runner.stderr).toContain('"pipeline":"endless"')
 })
 
-test('two of one name are refused, and so are bounds that hold nothing or that a source cannot keep', async () => {
+test('two pipelines of one name are refused, and so are bounds that are empty or that a source does not support', async () => {
   const cwd = tempDir({ 'a.yaml': topic('same'), 'b.yaml': topic('same'), 'c.yaml': ENDLESS })
   const refused = async (...args: string[]): Promise<string> => {
     const { code, stderr } = await runRunner(['run', ...args], { cwd, env })
@@ -30,7 +30,7 @@ test('two of one name are refused, and so are bounds that hold nothing or that a
   expect(await refused('a.yaml', 'c.yaml', '--from', '2026-01-02')).toContain('c.yaml: source schedule cannot be read by time')
 })
 
-test('the tests that a glob of the shell brings along are left out', async () => {
+test('test files in a glob of the shell are ignored', async () => {
   const cwd = tempDir({ 'a.yaml': topic('a'), 'a.test.yaml': 'tests: []\n' })
   await runRunner(['topics', 'create', 't'], { cwd, env })
   expect(await runRunner(['run', 'a.test.yaml', 'a.yaml', '--until-idle', '100ms'], { cwd, env })).toMatchObject({ code: 0 })

@@ -16,7 +16,7 @@ const numbered = (from: number, to: number): TestRecord[] =>
 
 describe.each(['kafka', 'embedded'] as const)('%s', name => {
   test.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s drains: exit 0, and nothing is read twice afterwards, at least once as it is',
+    '%s drains: exit 0, and nothing is read twice afterwards, even with at least once',
     async signal => {
       const cwd = tempDir()
       const backend: Backend = name === 'kafka' ? await kafkaBackend() : embeddedBackend(cwd)
@@ -95,7 +95,7 @@ describe('started by an older Node, which starts the right one', () => {
     expect(existsSync(`/proc/${inner}`)).toBe(false)
   })
 
-  test('kill -9 of the one is the death of the other', async () => {
+  test('kill -9 of one process ends the other', async () => {
     const { outer, inner, ended } = await setup()
     outer.kill('SIGKILL')
     await ended

@@ -154,7 +154,7 @@ describe.each<[string, (port: number) => Promise<Sender>, boolean]>([
   ['Pub/Sub', pubsub, false],
   ['websocket', websocket, false],
 ])('%s', (_, make, answered) => {
-  test('a run that is stopped, or killed, and continued gives what an uninterrupted one gives', async () => {
+  test('a run that is stopped or killed, and continued, gives the results of an uninterrupted run', async () => {
     const whole = await run(make)
     expect(whole).toHaveLength(21)
     expect(await run(make, 'SIGTERM')).toEqual(whole)
@@ -162,7 +162,7 @@ describe.each<[string, (port: number) => Promise<Sender>, boolean]>([
   })
 })
 
-test('stdin: the end of the input is the end of its state: the next input begins without it', async () => {
+test('stdin: state ends with the input, and the next input starts without it', async () => {
   const [port] = await freePorts(1)
   const cwd = tempDir({ 'p.yaml': pipeline('{ stdin: {} }', port) })
   const input = BEFORE.map(r => `${JSON.stringify(r)}\n`).join('')
@@ -173,7 +173,7 @@ test('stdin: the end of the input is the end of its state: the next input begins
   }
 })
 
-test('explain says what of the state a crash loses', async () => {
+test('explain shows the state that a crash loses', async () => {
   const cwd = tempDir({
     'http.yaml': pipeline('{ http: { port: 1, path: /in } }', 2),
     'at_once.yaml': pipeline('{ http: { port: 1, path: /in, answer: at_once } }', 2),

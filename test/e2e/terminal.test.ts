@@ -7,7 +7,7 @@ import { freePorts } from '../support/servers/ports.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/runner.js', import.meta.url))
 
-test.skipIf(process.platform !== 'linux')('what is logged stays on the screen: the status is drawn below it, not over it', async () => {
+test.skipIf(process.platform !== 'linux')('log lines stay on the screen: the status is drawn below them, not over them', async () => {
   const [nobody] = await freePorts(1)
   const generate = 'sources: [{ generate: { fields: { n: { sequence: 0 } }, rate: 100 } }]'
   const cwd = tempDir({

@@ -63,7 +63,7 @@ describe('ticks-mirror', () => {
     for (const [channel, payloads] of channels) expect(await consumeAll(channel)).toHaveLength(payloads.length)
   })
 
-  test('memory is full at once: the burst goes over the disk, complete and in order', async () => {
+  test('a burst beyond the memory limit is spilled to disk, complete and in order', async () => {
     const channel = `${prefix}.BTCUSDT`
     const payloads = Array.from({ length: BURST / 2 }, (_, n) => tick('BTCUSDT', n))
     await createTopic(channel)
@@ -116,7 +116,7 @@ describe('ticks-mirror', () => {
     expect(m.runner.stderr.match(/Pub\/Sub gap: subscription lost/g)).toHaveLength(1)
   })
 
-  test('a reader that Redis cuts for falling behind: the gap is seen, what comes after arrives', async () => {
+  test('a reader that Redis disconnects for falling behind: the gap is detected, and later messages arrive', async () => {
     await createTopic(`${prefix}.A`)
     const m = await start()
     await cli(['CONFIG', 'SET', 'client-output-buffer-limit', 'pubsub 256kb 0 0'], redis.url)
@@ -136,7 +136,7 @@ describe('ticks-mirror', () => {
     await m.stop()
   })
 
-  test('Redis restarted under load: subscribed again by itself, the gap counted, order kept', async () => {
+  test('Redis restarted under load: the mirror subscribes again, counts the gap and keeps the order', async () => {
     await createTopic(`${prefix}.A`)
     const m = await start()
     let n = 0

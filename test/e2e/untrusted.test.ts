@@ -73,7 +73,7 @@ describe('validate', () => {
     expect(existsSync(join(cwd, 'ran'))).toBe(true)
   })
 
-  test('nothing that it prints is obeyed by a terminal or a workflow', async () => {
+  test('its output contains no commands for a terminal or a workflow', async () => {
     const evil = 'x\u001b]0;title\u0007\u009b31m\u202e ##[error]fake\n::error::fake'
     const cwd = tempDir({ 'p.yaml': `name: ${JSON.stringify(evil)}\nsources: [{ stdin: {} }]\nsinks: [{ ${JSON.stringify(evil)}: 1 }]\n` })
     const { stdout, code } = await runRunner(['validate', 'p.yaml'], { cwd })
@@ -83,7 +83,7 @@ describe('validate', () => {
   })
 })
 
-test('--dry-run prints a record on one line, and nothing of it is obeyed', async () => {
+test('--dry-run prints a record on one line, without commands for a terminal', async () => {
   const cwd = tempDir({
     'p.yaml': 'name: p\nsources: [{ file: { path: in.txt, format: text } }]\nsinks: [{ file: out }]\n',
     'in.txt': 'a\u001b[2J\u009b1m\rb\n',

@@ -365,7 +365,7 @@ describe(`through a peer and back (VALUES_SEED=${SEED})`, () => {
   const records = samples(SEED + 1, RECORDS, POINTS)
   const rewritten = sorted(records.map(r => r.again))
 
-  test('sql and lookup: PostgreSQL hands a value on digit for digit', async () => {
+  test('sql and lookup: PostgreSQL returns a value digit for digit', async () => {
     const dsn = await database()
     await sql(dsn, 'create table docs (id text primary key, doc json)')
     await sql(dsn, `insert into docs select x::json->>'id', x::json from unnest($1::text[]) x`, [records.map(r => r.raw)])
@@ -379,7 +379,7 @@ describe(`through a peer and back (VALUES_SEED=${SEED})`, () => {
     expect(sorted(texts(await pipeline(undefined, [transforms[0], { map: 'asked.doc' }], undefined, records)))).toEqual(rewritten)
   })
 
-  test('repartition: as it came, and as it was written anew', async () => {
+  test('repartition: unchanged values, and rewritten values', async () => {
     const wild = samples(SEED + 2, RECORDS, [...POINTS, ...WILD])
     const topic = unique('repartition')
     await pipeline(undefined, [], { kafka: { brokers: 'embedded', topic } }, wild)
@@ -419,7 +419,7 @@ describe(`through a peer and back (VALUES_SEED=${SEED})`, () => {
 /** Present on most machines; where it is not, PostgreSQL is the second opinion. */
 const hasPython = spawnSync('python3', ['-c', 'import json, decimal']).status === 0
 
-test.skipIf(!hasPython)("Python's json: what goes in and what must come out are one value, digit for digit", () => {
+test.skipIf(!hasPython)("Python's json: the input and the expected output are one value, digit for digit", () => {
   const script = `
 import sys, json
 exact = dict(parse_float=str, parse_int=str, parse_constant=lambda c: 1/0)

@@ -243,7 +243,7 @@ test('ledger: each event once for any batch, only events, and no statement that 
   await sql(dsn, 'TRUNCATE ledger_entries, ledger_transactions')
 })
 
-test('read model: each event once, nothing that the ledger would not book, and nothing out of order', async () => {
+test('read model: each event once, only events that the ledger books, and in order', async () => {
   const dsn = await database()
   for (let i = 0; i < 2; i++) await sql(dsn, script('wallet-3-read-model'))
   const event = (version: number, more: object = {}): object => {
@@ -272,7 +272,7 @@ test('read model: each event once, nothing that the ledger would not book, and n
   ])
 })
 
-test('operations: a wallet is there from its first event, and names and keys are texts', async () => {
+test('operations: a wallet exists from its first event, and names and keys are strings', async () => {
   const dsn = await database()
   for (const name of SCRIPTS) await sql(dsn, script(name))
   const command = (value: unknown) => sql(dsn, 'SELECT wallet_commands($1)', [JSON.stringify([{ value, headers: {} }])])

@@ -69,7 +69,7 @@ test('graceful restart, kill -9 and a freeze of 12 s: no exit, no bar lost or du
   await pipeline.verify(ticks)
 })
 
-test('SIGTERM while the broker is frozen ends in time; a later run makes up for it exactly', async () => {
+test('SIGTERM while the broker is frozen ends in time, and a later run catches up exactly', async () => {
   const ticks = makeTicks({ seed: 8, count: 60_000, partitions: PARTITIONS })
   const pipeline = await BarsPipeline.create(backend, tempDir(), PARTITIONS.length, { extra: 'shutdown_timeout: 3s' })
   await pipeline.feedAll(ticks)

@@ -44,7 +44,7 @@ const all = Array.from({ length: LINES }, (_, n) => n)
 describe.skipIf(probe === undefined)('full disk', () => {
   const start = (cwd: string, env: Record<string, string>): Runner => startRunner(['run', 'p.yaml', '--log-format', 'json'], { cwd, env })
 
-  test('file sink: not ready with the reason, goes on once there is space; SIGTERM meanwhile ends with 1', async () => {
+  test('file sink: not ready with the reason, continues when there is space; SIGTERM before that ends with 1', async () => {
     const disk = smallDisk(256)!
     const [port] = await freePorts(1)
     const yaml = `
@@ -82,7 +82,7 @@ metrics: { port: ${port} }
     ['embedded log', '{ kafka: { topic: out } }', 'at_least_once'],
     ['embedded log, exactly once', '{ kafka: { topic: out } }', 'exactly_once'],
     ['state', '{ file: { path: out.jsonl } }', 'at_least_once'],
-  ])('%s: exit 3 that says so, and the next run goes on without a hole', async (what, sink, delivery) => {
+  ])('%s: exit 3 with the reason, and the next run continues without a gap', async (what, sink, delivery) => {
     const disk = smallDisk(700)!
     const yaml = `
 name: disk-log

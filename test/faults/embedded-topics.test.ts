@@ -6,7 +6,7 @@ import { get, untilStatus } from '../e2e/lib/http.ts'
 import { startRunner, tempDir } from '../support/runner.ts'
 import { freePorts } from '../support/servers/ports.ts'
 
-test('source: not ready with the reason and one line, then read from its first record; output and DLQ: made again, nothing is lost', async () => {
+test('source: not ready with the reason and one log line, then read from its first record; output and DLQ: created again, and nothing is lost', async () => {
   const cwd = tempDir()
   const backend = embeddedBackend(cwd)
   const [IN, OUT, DEAD] = [await backend.topic('in'), await backend.topic('out'), await backend.topic('dead')]

@@ -58,7 +58,7 @@ describe.each(['kafka', 'embedded'] as const)('three processes on six partitions
   })
 })
 
-test('a member that dies in the middle of a rebalance is not waited for until its session of 5 min expires', async () => {
+test('the group does not wait 5 min for the session of a member that dies during a rebalance', async () => {
   const backend = await kafkaBackend()
   const started: Runner[] = []
   try {

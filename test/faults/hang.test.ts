@@ -133,7 +133,7 @@ test('a frozen PostgreSQL: the sink and the outbox', { timeout: 120_000 }, async
   await freeze(postgres, [/^to-postgres: sink postgres: /m, /^outbox: source postgres_outbox: /m], { postgresUp: false })
 })
 
-test('a frozen broker that nothing is read from or written to', { timeout: 120_000 }, async () => {
+test('a frozen broker of an idle pipeline', { timeout: 120_000 }, async () => {
   await freeze(kafka, [/^to-redis: source kafka: /m, /^to-postgres: source kafka: /m], undefined)
 })
 

@@ -56,7 +56,7 @@ afterAll(async () => {
   await server?.stop()
 })
 
-test(`${KILLS} kills, ${RESTARTS} immediate server stops, commits without an answer: nothing lost, nothing doubled`, {
+test(`${KILLS} kills, ${RESTARTS} immediate server stops, commits without a response: nothing is lost or duplicated`, {
   timeout: 600_000,
 }, async () => {
   const own = await server.database('target')
@@ -143,7 +143,7 @@ retry: { initial_delay: 50ms, max_delay: 500ms }
   expect(cut.before + cut.after).toBeGreaterThan(0)
 })
 
-test('the server of a lookup goes away: the messages wait, none is lost, doubled or dead', async () => {
+test('the server of a lookup is stopped: messages wait, and none is lost, duplicated or dead-lettered', async () => {
   const dsn = await server.database('lookups')
   await sql(dsn, "create table name (id int primary key, name text); insert into name select i, 'n' || i from generate_series(0, 99) i")
   const cwd = tempDir({

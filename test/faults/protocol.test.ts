@@ -73,7 +73,7 @@ test.each(['cut', 'kill'] as const)('%s at every step of a transaction: every ba
   await pipeline.verify(ticks)
 })
 
-test('who has joined a group and does not know yet what to read is not idle', { timeout: 60_000 }, async () => {
+test('a member that has joined a group and has no assignment yet is not idle', { timeout: 60_000 }, async () => {
   const topic = await direct.topic('t')
   const driver = makeDriver({ brokers: `127.0.0.1:${proxy.port}` })
   const consumer = driver.consumer({ ...consumerOptions, topics: [topic], group: unique('g') })

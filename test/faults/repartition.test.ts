@@ -16,7 +16,7 @@ const USERS = 20
 const TIMEOUT = 180_000 + KILLS * 15_000
 
 test.each(['embedded', 'kafka'] as const)(
-  `%s: ${KILLS} kills over ${RECORDS} records lose and double nothing`,
+  `%s: ${KILLS} kills over ${RECORDS} records: nothing is lost or duplicated`,
   { timeout: TIMEOUT },
   async name => {
     const cwd = tempDir()

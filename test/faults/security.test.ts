@@ -53,7 +53,7 @@ test('SASL: the right password works, exactly once', async () => {
   await pipeline.verify(ticks)
 })
 
-test('SASL: a wrong password ends with 3 and says what to look at, without the password', async () => {
+test('SASL: a wrong password ends with 3 and names the settings to check, without the password', async () => {
   const pipeline = await BarsPipeline.create(backend, tempDir(), 1)
   const runner = pipeline.start([], { env: login('wrong-password-7d1f') })
   await runner.exit(3)
@@ -62,7 +62,7 @@ test('SASL: a wrong password ends with 3 and says what to look at, without the p
   expect(runner.stderr + runner.stdout).not.toContain('7d1f')
 })
 
-test('TLS to a port that speaks none ends with 3 and says so', async () => {
+test('TLS to a port without TLS ends with 3 and the reason', async () => {
   const pipeline = await BarsPipeline.create(backend, tempDir(), 1)
   const runner = pipeline.start([], { env: { KAFKA_SECURITY_PROTOCOL: 'SSL' } })
   await runner.exit(3)
@@ -111,7 +111,7 @@ test('SIGTERM while waiting for a broker ends at once', async () => {
   await runner.exit(0)
 })
 
-test('a taken metrics port ends with 3 and is named; nothing is read', async () => {
+test('a metrics port that is in use ends with 3 and is named; nothing is read', async () => {
   const server = createServer()
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   try {
@@ -126,7 +126,7 @@ test('a taken metrics port ends with 3 and is named; nothing is read', async () 
   }
 })
 
-test('a wrong file ends with 2 and says where', async () => {
+test('an invalid file ends with 2 and the position of the error', async () => {
   const cwd = tempDir({ 'wrong.yaml': 'name: wrong\nsources:\n  - kafka: { topicz: [a] }\nsinks:\n  - stdout: {}\n' })
   const { code, stderr } = await runRunner(['run', 'wrong.yaml'], { cwd })
   expect(code).toBe(2)

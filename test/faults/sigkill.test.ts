@@ -46,7 +46,7 @@ describe.each(['kafka', 'embedded'] as const)('bars killed again and again, %s',
 })
 
 test.each(['kafka', 'embedded'] as const)(
-  'at least once, %s: bars may come again, always the same, and none is missing',
+  'at least once, %s: bars may repeat unchanged, and none is missing',
   { timeout: 120_000 },
   async name => {
     const cwd = tempDir()

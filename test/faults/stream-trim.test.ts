@@ -6,7 +6,7 @@ import { cli, redisUrl } from '../support/redis.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
 import { unique } from '../support/unique.ts'
 
-test('the run stops until on_gap says how to go on, and what lacks records says so', { timeout: 120_000 }, async () => {
+test('the run stops until on_gap is set, and windows that lack records are marked', { timeout: 120_000 }, async () => {
   const name = unique('trim')
   const cwd = tempDir({
     'p.yaml': `

@@ -62,7 +62,7 @@ metrics: { port: ${port} }
 const total = (results: { n: number }[]): number => results.reduce((sum, r) => sum + r.n, 0)
 
 test.skipIf(LIBRARY === undefined)(
-  'Kafka, exactly once: steps of an hour and of a day stall no commit, close no window early, make nothing late',
+  'Kafka, exactly once: clock steps of an hour and of a day stall no commit, close no window early, and make no record late',
   async () => {
     const [IN, group] = [await createTopic(unique('in')), unique('g')]
     const w = await windows(
@@ -123,7 +123,7 @@ test.skipIf(LIBRARY === undefined)('Pub/Sub, dated as it arrives: a clock a day 
 test.each([
   ['stream', 'idle_timeout: 2s'],
   ['channel', 'idle_timeout: 2s, time: ts'],
-])('Redis %s: a process that was stopped for 10 s takes its backlog by event time, nothing is late', async (kind, step) => {
+])('Redis %s: a process that was stopped for 10 s processes its backlog by event time, and nothing is late', async (kind, step) => {
   const redis = new Redis(redisUrl())
   const key = unique('feed')
   const source = kind === 'stream' ? `streams: [${key}]` : `patterns: [${key}]`

@@ -113,7 +113,7 @@ test.each(['exactly_once', 'at_least_once'])('%s: the output topic is deleted: n
   expect(linesWith(w.runner, 'was deleted while the pipeline ran. Create it again (runner topics apply)')).toBe(1)
 })
 
-test.each(['exactly_once', 'at_least_once'])('%s: SIGTERM while the output topic is gone ends with 1, not 0', async delivery => {
+test.each(['exactly_once', 'at_least_once'])('%s: SIGTERM after the output topic was deleted ends with 1, not 0', async delivery => {
   const w = await world('plain.yaml', delivery)
   await w.feed(0, 10)
   await eventually(async () => expect(await w.out()).toHaveLength(10))
@@ -125,7 +125,7 @@ test.each(['exactly_once', 'at_least_once'])('%s: SIGTERM while the output topic
   expect([1, 3]).toContain(code)
 })
 
-test('the output topic is deleted and made again: the pipeline goes on, nothing that was read is lost', async () => {
+test('the output topic is deleted and created again: the pipeline continues, and no record that was read is lost', async () => {
   const w = await world('plain.yaml')
   await w.feed(0, 10)
   await eventually(async () => expect(await w.out()).toHaveLength(10))
@@ -136,7 +136,7 @@ test('the output topic is deleted and made again: the pipeline goes on, nothing 
   await w.runner.exit(0)
 })
 
-test('the checkpoint topic is deleted: not ready, then exit 3, and no half window', async () => {
+test('the checkpoint topic is deleted: not ready, then exit 3, and no half window is written is written', async () => {
   const w = await world('windows.yaml')
   await w.feed(0, 15)
   await eventually(async () => expect(await w.out()).toEqual([10]))
@@ -149,7 +149,7 @@ test('the checkpoint topic is deleted: not ready, then exit 3, and no half windo
 })
 
 test.each(['exactly_once', 'at_least_once'])(
-  '%s: the source topic is deleted: not ready; made again: read from its first record',
+  '%s: a deleted source topic makes the pipeline not ready; created again, it is read from its first record',
   async delivery => {
     const w = await world('plain.yaml', delivery)
     await w.feed(0, 10)
@@ -166,7 +166,7 @@ test.each(['exactly_once', 'at_least_once'])(
   },
 )
 
-test('the source topic is made anew under open windows: exit 3, no window of both', async () => {
+test('the source topic is created again under open windows: exit 3, and no window mixes both', async () => {
   const w = await world('windows.yaml')
   await w.feed(0, 15)
   await eventually(async () => expect(await w.out()).toEqual([10]))
@@ -214,7 +214,7 @@ test('at least once without state: the last commit reaches the topic after it wa
   expect(linesWith(again, 'belongs to a topic of this name that was deleted')).toBe(0)
 })
 
-test('partitions are added: they are taken in by running instances, nothing twice', async () => {
+test('added partitions are picked up by running instances, and nothing is written twice', async () => {
   const w = await world('plain.yaml')
   const others = await Promise.all(
     [1, 2].map(async () => {
@@ -253,7 +253,7 @@ async function overtaken(w: World): Promise<void> {
 const LOST = /from (15|20) to 29 were deleted before they were read/
 
 test.each(['exactly_once', 'at_least_once'])(
-  '%s: retention overtakes a running pipeline without state: one line with what is lost',
+  '%s: retention overtakes a running pipeline without state: one log line with the number of lost records',
   async delivery => {
     const w = await world('plain.yaml', delivery)
     await overtaken(w)
@@ -268,7 +268,7 @@ test.each(['exactly_once', 'at_least_once'])(
   },
 )
 
-test('retention overtakes open windows: exit 3, no window with a hole', async () => {
+test('retention overtakes open windows: exit 3, and no window with a gap', async () => {
   const w = await world('windows.yaml')
   await overtaken(w)
   await w.runner.exit(3, 60_000)
@@ -277,7 +277,7 @@ test('retention overtakes open windows: exit 3, no window with a hole', async ()
   expect(await w.out()).toEqual([10])
 })
 
-test('retention overtakes open windows with on_gap: mark: what lacks records says so, also after a kill -9', async () => {
+test('retention overtakes open windows with on_gap: mark: windows that lack records are marked, also after kill -9', async () => {
   const w = await world('marked.yaml')
   await overtaken(w)
   await w.runner.line(LOST)

@@ -32,7 +32,7 @@ describe.runIf(process.platform === 'linux' && process.arch === 'x64')('executab
     return { code: status, out: stdout, err: stderr }
   }
 
-  test('one file, with the licences of what is in it', () => {
+  test('one file, with the licenses of its contents', () => {
     expect(runner('/', ['--version'])).toEqual({ code: 0, out: `${version}\n`, err: '' })
     expect(statSync(executable).size).toBeLessThan(150_000_000)
     for (const name of ['Node.js 24', 'kafkajs ', 'ioredis ', 'pg ', 'lz4-napi ']) expect(licenses).toContain(`\n${name}`)
@@ -109,7 +109,7 @@ delivery: exactly_once
     }
   })
 
-  test('Kafka, with the lz4 add-on that is in it', async () => {
+  test('Kafka, with the bundled lz4 add-on', async () => {
     const topic = await createTopic(unique('exe'))
     const cwd = tempDir({
       'write.yaml': `name: write\nsources: [{ stdin: {} }]\nsinks: [{ kafka: { topic: ${topic}, compression: lz4 } }]\n`,
@@ -164,7 +164,7 @@ delivery: exactly_once
     expect(await sql(dsn, 'select id, price::text from orders')).toEqual([{ id: 1, price: '1.10' }])
   })
 
-  test('what is not in it says so', () => {
+  test('the error of a feature that is not included names it', () => {
     const cwd = tempDir({ 'a.yaml': 'name: a\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\n' })
     const { code, err } = runner(cwd, ['explain', 'a.yaml', '--format', 'svg'])
     expect(code).toBe(3)

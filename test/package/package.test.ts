@@ -39,7 +39,7 @@ beforeAll(() => {
   for (const name of FILES) writeFileSync(join(folder, name), EXAMPLE.get(name)!)
 })
 
-test('what is in it, and how large it is', () => {
+test('contents and size', () => {
   const kinds = new Set(contents.map(path => path.split('/')[0]))
   expect([...kinds].toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'dist', 'package.json', 'schemas'])
   expect(contents.filter(path => path.startsWith('dist/') && !/\.(js|js\.map|d\.ts|json)$/.test(path)).toSorted()).toEqual([
@@ -50,7 +50,7 @@ test('what is in it, and how large it is', () => {
   expect(sizeOf(join(folder, 'node_modules'))).toBeLessThan(40 * MB)
 })
 
-test('the libraries that are in it as one file are of the versions it depends on', () => {
+test('bundled libraries have the versions of the dependencies', () => {
   const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: Record<string, string> }
   for (const file of ['commander.mjs', 'yaml.cjs']) {
     const [name] = file.split('.') as [string]
@@ -106,7 +106,7 @@ describe.each(SUPPORTED)('on Node %i', major => {
     expect(readFileSync(join(folder, 'dead.jsonl'), 'utf8')).toContain('price is missing')
   })
 
-  test('exactly once through the embedded log, and what it left is read by other commands', () => {
+  test('exactly once through the embedded log, and other commands read its output', () => {
     const name = `node${major}`
     writeFileSync(
       join(folder, `${name}.yaml`),
@@ -160,7 +160,7 @@ test('orders', async () => {
     expect(tested, tested.out + tested.err).toMatchObject({ code: 0 })
   })
 
-  test('what is not installed says how to install it', () => {
+  test('the error of a missing package shows how to install it', () => {
     const drawn = runner(['explain', 'orders.yaml', '--format', 'svg'])
     expect(drawn).toMatchObject({ code: 3, out: '' })
     expect(drawn.err).toMatch(/needs the package beautiful-mermaid, which is not installed; run: npm install beautiful-mermaid/)

@@ -54,7 +54,7 @@ test('max_rows bounds a request', async () => {
   expect(posts).toEqual([2, 2, 1])
 })
 
-test('rows that the API names fail, by their place in the batch, and no others', async () => {
+test('only the rows that the API names by their index in the batch fail', async () => {
   const { url } = await api(rows => {
     const errors = rows.flatMap((json, row) => (json.startsWith('-') ? [{ row, message: `${json} is negative` }] : []))
     return errors.length > 0 ? [422, JSON.stringify({ errors })] : [204]
@@ -76,7 +76,7 @@ test.each(['', '{}', '{"errors":[]}', '{"errors":[{"row":2,"message":""}]}', '{"
   },
 )
 
-test('what may pass is tried again, what cannot pass ends the pipeline', async () => {
+test('temporary errors are retried, permanent errors end the pipeline', async () => {
   for (const status of [500, 503, 429]) {
     const { url } = await api(() => [status])
     expect(await write(url, [1])).toBeInstanceOf(ConnectionError)

@@ -42,11 +42,11 @@ for (const { name, run } of sourceConformance({
 }))
   test(name, run)
 
-test.each([500, 503, 429])('status %i is asked again', async status => {
+test.each([500, 503, 429])('status %i is retried', async status => {
   expect(await failure(await api([], { status, text: '' }))).toBeInstanceOf(ConnectionError)
 })
 
-test('a service that is away is asked again', async () => {
+test('a request to an unavailable service is retried', async () => {
   const url = await api([])
   await new Promise(resolve => server!.close(resolve))
   const error = (await failure(url)) as Error
@@ -54,7 +54,7 @@ test('a service that is away is asked again', async () => {
   expect(error.message).toMatch(/^no answer from 127\.0\.0\.1:\d+: connect ECONNREFUSED/)
 })
 
-test('a status or a page that asking again would not change ends the pipeline', async () => {
+test('a status or a page that a retry would not change ends the pipeline', async () => {
   expect(await failure(await api([]), { token: 'wrong' })).toBeInstanceOf(EnvironmentError)
   for (const text of ['<html>', '{}', '[1]', '[{"id":"1"}]', '[{"id":2},{"id":2}]', '[{"id":0}]', '[{"id":9007199254740993}]']) {
     expect(await failure(await api([], { status: 200, text })), text).toBeInstanceOf(EnvironmentError)
@@ -62,7 +62,7 @@ test('a status or a page that asking again would not change ends the pipeline', 
   }
 })
 
-test('check says whether the service answers', async () => {
+test('check reports whether the service responds', async () => {
   const url = await api([])
   const context = { step: 's', role: 'source', pipeline: 'p', version: 1, log: fakeSourceContext('s').log, signal } as const
   expect(await plugin.check!({ ...defaults, url }, context)).toMatchObject([{ ok: true }])

@@ -25,7 +25,7 @@ test('repeat_after counts from the last record that passed, by event time', asyn
   expect(await passing({ repeat_after: 1000 }, at(1, 0), at(2, 999), at(3, 1000), at(4, 1999), at(5, 2000))).toEqual([1, 3, 5])
 })
 
-test('what has no key or no value fails', async () => {
+test('a record without a key or a value fails', async () => {
   const { out, failures } = await runTransform(plugin, config, [[{ value: { open: 1 } }, { value: { door: 'a' } }, { value: null }]])
   expect(out).toEqual([])
   expect(failures.map(f => f.error.message)).toEqual(['door is missing', 'open is missing', 'door is missing'])

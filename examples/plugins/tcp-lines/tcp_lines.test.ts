@@ -66,7 +66,7 @@ for (const { name, run } of sourceConformance({
 }))
   test(name, run)
 
-test('a connection that ends is made again; nothing of it is lost', async () => {
+test('a connection that ends is opened again, and no line of it is lost', async () => {
   const source = await open(await feed((socket, n) => socket.end(`"a${n}"\n"b${n}"`)), { mode: 'follow' })
   expect((await take(source, 4)).map(m => m.value)).toEqual(['a1', 'b1', 'a2', 'b2'])
   await source.close!()
@@ -86,7 +86,7 @@ test('an aborted read leaves the connection open', async () => {
   await source.close!()
 })
 
-test('a server that is away: the runner is asked to try again', async () => {
+test('an unavailable server is a retryable error', async () => {
   const port = await feed(() => {})
   await new Promise(resolve => servers[0].close(resolve))
   const source = await open(port)
@@ -96,7 +96,7 @@ test('a server that is away: the runner is asked to try again', async () => {
   expect(source.healthy!()).toBe(false)
 })
 
-test('a line that is too long fails alone', async () => {
+test('only the line that is too long fails', async () => {
   const source = await open(await feed(socket => socket.end(`1\n"${'x'.repeat(100)}"\n2\n`)), { max_line: 20 })
   const messages = await take(source, 3)
   expect(messages.map(m => m.failure?.message)).toEqual([undefined, 'the line has 102 bytes, max_line is 20', undefined])
@@ -115,7 +115,7 @@ test('a slow pipeline makes the server wait, in bounded memory, and nothing is l
   await source.close!()
 })
 
-test('what was read and not committed comes again, also in the next process', async () => {
+test('lines that were read and not committed are read again, also by the next process', async () => {
   const port = await feed((socket, n) => (n === 1 ? socket.end('1\n2\n3\n') : socket.end()))
   const first = await open(port)
   const [one] = await take(first, 3)
