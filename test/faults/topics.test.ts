@@ -136,7 +136,7 @@ test('the output topic is deleted and created again: the pipeline continues, and
   await w.runner.exit(0)
 })
 
-test('the checkpoint topic is deleted: not ready, then exit 3, and no half window is written is written', async () => {
+test('the checkpoint topic is deleted: not ready, then exit 3, and no half window is written', async () => {
   const w = await world('windows.yaml')
   await w.feed(0, 15)
   await eventually(async () => expect(await w.out()).toEqual([10]))
