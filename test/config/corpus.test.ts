@@ -103,7 +103,7 @@ test('every problem says something', () => {
 })
 
 /**
- * Once, at its place, and nothing else. Of the flows, which are files for people, a few mutations are no such mistake, or say more than one thing.
+ * Once, at its place, and nothing else. Of the flows, which are files for people, a few mutations are not such a mistake, or cause several errors.
  */
 function isFound({ problems, mutation }: Outcome): boolean {
   const { file, text, title } = mutation

@@ -32,7 +32,7 @@ describe('a step that takes records of one key together', () => {
     expect(await findings({ steps: '  - rekey: user\n', window: 'window: { size: 1m, aggregates: { n: { count: "*" } } }' })).toEqual(WARNS)
   })
 
-  test('by a field of records whose key the file does not tell is warned about', async () => {
+  test('grouping by a field is a warning if the file does not set the key of the records', async () => {
     expect(await findings({})).toEqual(WARNS)
     expect(await findings({ window: 'bars: { interval: 1m }' })).toEqual(WARNS)
     expect(await findings({ window: 'dedupe: id' })).toEqual(WARNS)

@@ -105,7 +105,7 @@ test('a step that is off is not there, and may lack its variables', async () => 
   expect(on.problems.map(x => x.code)).toEqual(['CONFIG_ENV_MISSING', 'CONFIG_ENV_MISSING'])
 })
 
-test('secrets: their paths are told, their values never shown', async () => {
+test('secrets: problems show their paths, never their values', async () => {
   writeFileSync(join(folder, 'pw'), 'canary-file\n')
   const p = await pipelineOf(
     BASE.replace('group: g', 'group: g, security_protocol: SASL_SSL, sasl_username: u, sasl_password: "${file:pw}"'),

@@ -86,7 +86,7 @@ describe('a plugin loads', () => {
   test('from a package with an import condition only', () =>
     works(acme({ 'i.js': JAVASCRIPT }, { type: 'module', exports: { import: './i.js' } })))
   test('from a package beside the runner, when there is none beside the pipeline', async () => {
-    // It is found, and is no plugin: the runner's own dependency.
+    // It is found but is not a plugin: a dependency of the runner.
     expect(await problem({}, 'yaml')).not.toMatch(/is not installed/)
     expect(await problem({}, 'yamlo')).toMatch(/is not installed/)
   })

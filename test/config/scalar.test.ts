@@ -43,7 +43,7 @@ test('every style, any text', () => {
         mapped++
         for (let i = 0; i < value.length; i++) {
           const written = text[offsets![i]]
-          // Escapes stand at their backslash or first quote, folded line breaks at the break.
+          // The position of an escape is its backslash or first quote, that of a folded line break the break.
           if (written !== value[i] && !['\\', "'", '\n', '\r'].includes(written)) expect.fail(JSON.stringify([text, value, i]))
           if (i > 0 && offsets![i] < offsets![i - 1]) expect.fail(`offsets go back at ${i}: ${JSON.stringify([text, value])}`)
         }

@@ -177,7 +177,7 @@ describe('the composed schema, as an editor sees it', () => {
         expect(JSON.stringify(composed)).toContain(JSON.stringify(p.schema.properties![key].description))
   })
 
-  test('with own plugins a file may use names nobody knows here', () => {
+  test('with own plugins, a file may use names that are not in the schema', () => {
     const value = { name: 'x', plugins: ['a.ts'], sources: [{ mine: {} }], sinks: [{ stdout: {} }] }
     expect(validate(value)).toBe(true)
     expect(validate({ ...value, plugins: [] })).toBe(false)

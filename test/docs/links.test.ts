@@ -9,7 +9,7 @@ const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclud
   .split('\n')
   .filter(file => file !== '' && existsSync(join(root, file)))
 
-/** Without code, in which a bracket is no link. */
+/** Without code, in which a bracket is not a link. */
 const prose = (text: string): string => text.replace(/^(```|~~~)[^]*?^\1/gm, '').replace(/`[^`\n]*`/g, '`code`')
 
 /** The anchors that GitHub makes of headings. */

@@ -165,7 +165,7 @@ describe('mermaid', () => {
     ])
   })
 
-  it('draws an SVG that asks nobody on the web for anything', async () => {
+  it('draws an SVG that loads nothing from the web', async () => {
     const svg = await toSvg(explain(pipeline))
     expect(svg).toMatch(/^<svg /)
     for (const word of ['ticks, more', 'exactly once', 'price &gt; 0.0']) expect(svg).toContain(word)

@@ -107,7 +107,7 @@ describe('results', () => {
     expect(evaluate('value', value)).toBe(value)
   })
 
-  test('values that are no objects', () => {
+  test('values that are not objects', () => {
     expect(evaluate('value + 1', 5)).toBe(6)
     expect(evaluate('value[0]', ['x'])).toBe('x')
     expect(evaluate('value == null', null)).toBe(true)
@@ -205,7 +205,7 @@ describe('only own fields', () => {
 })
 
 test('a hostile text cannot stall a pattern', () => {
-  // Backtracking would not end within anybody's life.
+  // Backtracking would take centuries.
   expect(evaluate('s.re("^(a+)+$")', { s: `${'a'.repeat(5000)}!` })).toBe(false)
 })
 

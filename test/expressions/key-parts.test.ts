@@ -33,7 +33,7 @@ describe('keyParts', () => {
     expect([...NAMESPACES].filter(isPlainPath)).toEqual([])
   })
 
-  it('tells parts of lists, texts and maps apart', () => {
+  it('distinguishes parts of lists, texts and maps', () => {
     expect(keyParts('[user.id, symbol]', origin)).toEqual(['symbol', 'user.id'])
     expect(keyParts('symbol + "/" + side', origin)).toEqual(['side', 'symbol'])
     expect(keyParts('1 + 1', origin)).toEqual([])

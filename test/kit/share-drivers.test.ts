@@ -43,7 +43,7 @@ test('one that is being closed is not opened again before it is', async () => {
   expect(events).toEqual(['open 1', 'closing 1', 'closed 1', 'open 2'])
 })
 
-test('whoever joins in the moment of the last release gets a driver that is open', async () => {
+test('a user that joins during the last release gets an open driver', async () => {
   const { events, open, share } = place()
   const first = await share('k', open)
   const joining = share('k', open)
@@ -53,7 +53,7 @@ test('whoever joins in the moment of the last release gets a driver that is open
   expect(events).toEqual(['open 1'])
 })
 
-test('a failed attempt is told to all who waited for it, and is not kept', async () => {
+test('a failed attempt rejects all its waiters, and is not kept', async () => {
   const { open, share } = place()
   const fail = () => Promise.reject(new Error('nobody there'))
   const results = await Promise.allSettled([share('k', fail), share('k', open)])

@@ -11,7 +11,7 @@ const record = fc.oneof(
   fc.constantFrom('{"price":1.10,"n":12345678901234567890}', '{"text":"Ωé🙂"}', '[1,2', '-0', '', '"\\u0000"'),
   fc.record({ symbol: fc.string(), price: fc.double({ noNaN: true, noDefaultInfinity: true }) }).map(r => JSON.stringify(r)),
 )
-/** Neighbours that are malformed one by one and could be valid together. */
+/** Adjacent values that are malformed one by one and could be valid together. */
 const pieces = fc
   .tuple(
     fc.constantFrom(

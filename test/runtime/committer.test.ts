@@ -9,7 +9,7 @@ afterEach(() => vi.useRealTimers())
 const [a, b]: LaneInfo[] = ['a', 'b'].map(id => ({ id, source: 'in' }))
 const to = (position: number): CheckpointDelta => ({ position, state: [] })
 
-/** Transactions that work, and a source that writes down what it is told. */
+/** Transactions that work, and a source that records its notifications. */
 function committerOf(commitNotifyInterval?: number, fault?: () => Error) {
   vi.useFakeTimers()
   const told: string[] = []
@@ -33,13 +33,13 @@ function committerOf(commitNotifyInterval?: number, fault?: () => Error) {
   return { told, warn, committer, write: (lane: LaneInfo, n: number) => committer.write(lane, to(n), async () => {}) }
 }
 
-test('a source that names no interval is told each time', async () => {
+test('a source without an interval is notified of each commit', async () => {
   const { told, write } = committerOf()
   for (const n of [1, 2, 3]) await write(a, n)
   expect(told).toEqual(['a 1', 'a 2', 'a 3'])
 })
 
-test('one that does is told the last position of each lane once per interval, and at the end', async () => {
+test('a source with an interval gets the last position of each lane once per interval, and at the end', async () => {
   const { told, write, committer } = committerOf(1000)
   for (const n of [1, 2, 3]) await write(a, n)
   await write(b, 7)
@@ -53,7 +53,7 @@ test('one that does is told the last position of each lane once per interval, an
   expect(told.slice(2)).toEqual(['a 4', 'a released', 'b released'])
 })
 
-test('what was to be told of a lane that begins anew is old', async () => {
+test('a pending notification of a lane that restarts is dropped', async () => {
   const { told, write, committer } = committerOf(1000)
   await write(a, 9)
   await committer.claim(a)

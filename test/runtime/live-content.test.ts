@@ -95,7 +95,7 @@ describe('two processes may not differ in', () => {
   })
 })
 
-test('a large content is short, and tells the same', async () => {
+test('a large content is abbreviated, and is equivalent', async () => {
   const many = (price: string) => (i: any) =>
     (i.transforms = Array.from({ length: 100 }, (_, n) => ({ map: { fields: { price: `price * ${n}.0 + ${price}` } }, name: `step_${n}` })))
   const [a, b] = [await contentOf(many('1.0')), await contentOf(many('2.0'))]
@@ -121,6 +121,6 @@ test('the refusal has both sides and the ways out', async () => {
 })
 
 test.each([undefined, null, 1, {}, { owner: 'a.1', file: 'f', runner: '1' }, { owner: 1, file: 'f', runner: '1', settings: {} }])(
-  'what is no content of this kind is none: %j',
+  'other content is ignored: %j',
   value => expect(liveContentOf(value)).toBeUndefined(),
 )

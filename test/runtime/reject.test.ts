@@ -1,4 +1,4 @@
-/** A source that tells its senders what was refused: a small one in memory, with every call of it in one journal. */
+/** A source that reports rejected records to its senders: a small one in memory, which records all its calls in one journal. */
 import { describe, expect, test } from 'vitest'
 import {
   BatchError,
@@ -163,8 +163,8 @@ function scenario({
 
 const told = (d: Desk): unknown[] => d.rejections.map(r => [r.message.offset, r.step, r.error.message])
 
-describe('a source that tells its senders', () => {
-  test('hears of refused rows after the good ones are written and before the commit; no dlq is needed', async () => {
+describe('a source that reports rejections to its senders', () => {
+  test('is notified of rejected rows after the good ones are written and before the commit; no dlq is needed', async () => {
     const { d, ended } = scenario()
     d.submit(1, -2, 3)
     await expect.poll(() => d.journal.length).toBe(3)
@@ -174,7 +174,7 @@ describe('a source that tells its senders', () => {
     await ended
   })
 
-  test('with a dlq the rows are in it, too, before the sender hears', async () => {
+  test('with a dlq, the rows are also in it before the sender is notified', async () => {
     const { d, ended } = scenario({ dlq: true })
     d.submit(1, -2, Buffer.from('{'), 4)
     d.end()
@@ -186,7 +186,7 @@ describe('a source that tells its senders', () => {
     ])
   })
 
-  test.each([false, true])('rows that the sink refuses are told as well (dlq: %s)', async dlq => {
+  test.each([false, true])('rows that the sink rejects are reported as well (dlq: %s)', async dlq => {
     const { d, ended } = scenario({ dlq, rejects: v => v > 100 })
     d.submit(1, 101, -1, 102, 2)
     d.end()
@@ -296,14 +296,14 @@ test('a prompt source waits for no commit interval, with output or without', asy
   await ended
 })
 
-test('a source that tells nobody and no dlq: the pipeline stops in front of the record', async () => {
+test('a source that reports no rejections, without a dlq: the pipeline stops before the record', async () => {
   const { d, ended } = scenario({ d: desk({ reports: false }) })
   d.submit(1, -2)
   await expect(ended).rejects.toThrow(/There is no dlq to put it in/)
   expect(d.journal.some(e => e.startsWith('commit'))).toBe(false)
 })
 
-test.each([false, true])('what nobody can be told of any more needs a dlq (there is one: %s)', async dlq => {
+test.each([false, true])('a rejection that can no longer be reported needs a dlq (there is one: %s)', async dlq => {
   const { d, ended } = scenario({ d: desk({ knows: offset => offset !== 1 }), dlq })
   d.submit(1, -2, -3)
   d.end()

@@ -11,7 +11,7 @@ const restored = (entries: readonly [string, string][]): { state: LaneState; sto
   return { state, store: state.open('s') }
 }
 
-test('what was restored is there, in its order, and is no change', () => {
+test('restored entries are there, in their order, and do not count as changes', () => {
   const { state, store } = restored([
     ['b', '[1,"x"]'],
     ['a', '{"n":2}'],

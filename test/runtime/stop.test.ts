@@ -81,7 +81,7 @@ it.each(['fails', 'hangs'])('ends while opening the source %s', async how => {
   expect(await endOf(ended)).toMatch(how === 'hangs' ? /shutdown_timeout/ : /^ended$/)
 })
 
-it('ends when idle, although a transform wants to hear of the silence', async () => {
+it('ends when idle, although a transform uses onIdle', async () => {
   let told = 0
   const listener = defineTransform({
     type: 'listener',

@@ -16,7 +16,7 @@ const BAD: readonly (readonly [string, unknown])[] = [
   ['Map', new Map([[1, 2]])],
   ['function', () => 1],
 ]
-/** A plugin of somebody else: every second record leaves with what is not JSON. */
+/** An external plugin: every second record gets a value that is not JSON. */
 const careless = defineTransform({
   type: 'careless',
   schema: {},
@@ -103,7 +103,7 @@ describe('a key that an object has twice', () => {
   const twice = ['{"a":1,"a":2}', '{"b":{"x":[{"c":1,"\\u0063":2}]}}'].map(t => Buffer.from(t))
   const input = { a: [...twice, { a: { a: 1 } }, { t: '{"a":1,"a":2}' }] }
 
-  test.each(['read', 'not read'])('goes to the dead letters with limits.strict, where values are %s', async read => {
+  test.each(['read', 'not read'])('is dead-lettered with limits.strict if values are %s', async read => {
     const log = new MemoryLog({ lanes: input, batch: () => 7 })
     const touch = defineTransform({ type: 'touch', schema: {}, create: () => ({ process: (ms, out) => ms.forEach(m => out.emit(m)) }) })
     const transform = { ...touch, readsValue: read === 'read' } as TransformPlugin

@@ -58,7 +58,7 @@ describe('one form per decimal', () => {
   ])('%s is %s', (t, x) => expect(readDecimal(t)).toBe(x))
 
   test.each(['', '.', '-', '.5', '5.', '1,5', '+1', ' 1', '1 ', '0x1', 'NaN', 'Infinity', '1e', '1e999', '1e-999', '1'.repeat(65), '١'])(
-    '%j is no decimal',
+    '%j is not a decimal',
     t => expect(readDecimal(t)).toBe(undefined),
   )
 

@@ -52,8 +52,8 @@ describe('what comes out', () => {
 
   test('vwap is rounded half-even to 12 significant digits and null without volume', async () => {
     const vwap = async (...ticks: Input[]) => pick(await runTransform(bars, config(), [messagesOf(ticks)], { end: true }), 'vwap')[0][0]
-    expect(await vwap(tick(0, 1), tick(0, 1.00000000001))).toBe(1) // ...005: the even neighbour is 0
-    expect(await vwap(tick(0, 1.00000000001), tick(0, 1.00000000002))).toBe(1.00000000002) // ...015: the even neighbour is 2
+    expect(await vwap(tick(0, 1), tick(0, 1.00000000001))).toBe(1) // ...005: the even digit next to it is 0
+    expect(await vwap(tick(0, 1.00000000001), tick(0, 1.00000000002))).toBe(1.00000000002) // ...015: the even digit next to it is 2
     expect(await vwap(tick(0, 2, 1), tick(0, 1, 2))).toBe(1.33333333333)
     expect(await vwap(tick(0, 5, 0))).toBe(null)
   })
@@ -123,7 +123,7 @@ describe('when bars close', () => {
     expect(pick(second, 'start')).toEqual([[2 * M]])
   })
 
-  test('the end of a back-fill closes only what ends by then', async () => {
+  test('the end of a backfill closes only windows that end by then', async () => {
     const run = await runTransform(bars, config(), [messagesOf([tick(0), tick(M + 500)])], { end: M })
     expect(pick(run, 'end')).toEqual([[M]])
   })
@@ -242,7 +242,7 @@ describe('prices: any', () => {
   })
 })
 
-describe('what is no trade fails, and nothing else is lost', () => {
+describe('a record that is not a trade fails, and no other is lost', () => {
   const bad: [why: string, input: Input, message: string | RegExp][] = [
     ['not an object', { value: [1] }, 'a tick must be a JSON object, this is [1]'],
     ['null', { value: null }, 'a tick must be a JSON object, this is null'],

@@ -51,7 +51,7 @@ describe('bars', () => {
     expect(spans(await run('2026-11-01T04:00Z', '2026-11-02T05:00Z'))).toEqual([['2026-11-01T04:00', 25, 50]])
   })
 
-  test('weeks and months are labelled by their interval', async () => {
+  test('weeks and months are labeled by their interval', async () => {
     const month = await runTransform(
       bars,
       barsConfig({ interval: '1mo', zone }),
@@ -179,7 +179,7 @@ describe('windows', () => {
     expect(spans(await run({ size: HOUR }, '1969-12-31T23:30Z'))).toEqual([['1969-12-31T23:00', 1, 1]])
   })
 
-  test('a late message is told the window that it belongs to', async () => {
+  test('the error of a late message names its window', async () => {
     const late = await runTransform(
       window,
       windowConfig({ size: DAY, zone, on_late: 'dlq' }),

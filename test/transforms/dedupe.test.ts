@@ -30,7 +30,7 @@ describe('dedupe', () => {
     expect(await passed(config({ key: '[a, b]' }), [pair('x', 'y,z'), pair('x,y', 'z'), pair('x', 'y,z')])).toEqual([0, 1])
   })
 
-  test('ids that a double does not tell apart are two keys; spellings of one value are one', async () => {
+  test('ids that are equal as doubles are two keys; spellings of one value are one key', async () => {
     const run = await runTransform(dedupe, config(), [
       ['9007199254740992', '9007199254740993', '9007199254740993', '1.10', '1.1', '11e-1', '"1.1"'].map((id, i) =>
         Message.fromRecord(Buffer.from(`{"id":${id}}`), null, i, undefined, i, { lane: 'l', source: 's', format: 'json' }),

@@ -35,7 +35,7 @@ describe('envelope', () => {
     expect(await unwrapped({ set_time: false }, { timestamp: 1767225600000, producer_service: 's', data: [] })).toEqual([[[], 1]])
   })
 
-  test('what is no envelope goes to the dead letters and says why', async () => {
+  test('a value that is not an envelope is dead-lettered with the reason', async () => {
     const good = { timestamp: at, producer_service: 's', data: 1 }
     const { data: _, ...bare } = good
     const times = [undefined, 'yesterday', '2026-01-01', '2026-13-01T00:00:00Z', -1].map(timestamp => ({ ...good, timestamp }))

@@ -48,7 +48,7 @@ describe('join_latest', () => {
     ])
   })
 
-  test('waits for the table, in order; over crashes with the bytes it came with; not for ever', async () => {
+  test('waits for the table in order, across crashes with the original bytes, and not indefinitely', async () => {
     const clock = new VirtualClock(0)
     const c = config({ wait: 1000 })
     const early = messagesOf([{ payload: '{"symbol": "A",  "id":1}' }, signal('A', 2), signal('B', 3), signal('A', 4)])

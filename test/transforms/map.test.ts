@@ -115,7 +115,7 @@ describe('keep', () => {
     expect(await failures(c, { ...tick, venue: 5 })).toEqual(['venue must be an object to set fields in it, is 5'])
   })
 
-  test('the record itself does not change: somebody else may hold it', async () => {
+  test('the record itself does not change: other steps may use it', async () => {
     const before = structuredClone(tick)
     const message = new Message(tick)
     const run = await runTransform(map, config({ keep: true, drop: ['price', 'venue.secret'], fields: { 'venue.name': '"y"', n: '1' } }), [
@@ -125,7 +125,7 @@ describe('keep', () => {
     expect(tick).toEqual(before)
   })
 
-  test('what is no object fails', async () => {
+  test('a value that is not an object fails', async () => {
     expect(await failures({ keep: true, fields: { n: '1' } }, 5, [1], null, 'x')).toEqual([
       'keep: the value must be an object, is 5',
       'keep: the value must be an object, is [1]',

@@ -243,7 +243,7 @@ test('kraken: JSON numbers keep the digits they were printed with', async () => 
   expect(await problems('kraken', '{"method":"subscribe","success":false,"error":"Currency pair not supported"}')).toHaveLength(1)
 })
 
-test('okx: the symbol stands beside the data, an empty bid is none', async () => {
+test('okx: the symbol is beside the data, and an empty bid is omitted', async () => {
   expect(
     await values(
       'okx',
@@ -292,7 +292,7 @@ describe('formats', () => {
     )
   })
 
-  test('mistakes are told with their place', () => {
+  test('mistakes are reported with their position', () => {
     expect(check('exchange: Binance\nmesages: []\nmessages:\n  - type: tikcer\n')).toEqual([
       'x.format.yaml:1:11: exchange must be a name in small letters, such as binance',
       'x.format.yaml:2:1: unknown key mesages; there are exchange, messages, aliases, drop',

@@ -16,7 +16,7 @@ describe('rekey', () => {
     expect(await keys({ key: 'meta.key + "!"' }, {})).toEqual(['old!'])
   })
 
-  test('null is no key unless allowed', async () => {
+  test('null is rejected as a key unless allowed', async () => {
     expect(await keys({ key: 'k' }, { k: null })).toEqual(["'k' gave null, which is no key (allow_null lets it be none)"])
     expect(await keys({ key: 'k', allow_null: true }, { k: null })).toEqual([null])
   })

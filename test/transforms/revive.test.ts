@@ -48,7 +48,7 @@ describe('revive', () => {
     )
   })
 
-  test('a letter keeps what the step had in hand, when that is not the record', () => {
+  test('a dead letter keeps the input of the step, if that is not the record', () => {
     const read = (change: (m: Message) => Message): ReturnType<typeof readDeadLetter>['failure'] => {
       const m = Message.fromRecord(Buffer.from('{"a":1}'), Buffer.from('k'), 5, undefined, 5, { ...origin, format: 'json' })
       return readDeadLetter(stored(deadLetter(change(m), failure, owner, 1), 0), 0).failure

@@ -49,7 +49,7 @@ describe('unnest', () => {
     ])
   })
 
-  test('what is no list fails', async () => {
+  test('a value that is not a list fails', async () => {
     expect(await outcome({ field: 'items' }, {}, { items: null }, { items: { a: 1 } }, { items: 'abc' }, 5, null)).toEqual([
       '#0 items must be a list, is missing',
       '#1 items must be a list, is null',

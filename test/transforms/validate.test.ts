@@ -75,7 +75,7 @@ describe('records', () => {
     const schema = { type: 'object', required: ['toString'], properties: { constructor: { type: 'string' } } }
     expect(await failures({ schema }, {})).toEqual(["the value must have the field 'toString'"])
     expect((await run({ schema }, { toString: 1, constructor: 'F' })).failures).toEqual([])
-    // What a plugin made: a getter of its class is no field of the JSON that leaves.
+    // A value of a plugin: a getter of its class is not a field of the JSON that is written.
     class Tick {
       own = 1
       get price(): number {
@@ -88,7 +88,7 @@ describe('records', () => {
   })
 
   test('a hostile text cannot stall a pattern', async () => {
-    // Backtracking would not end within anybody's life.
+    // Backtracking would take centuries.
     expect(await failures({ schema: { type: 'string', pattern: '^(a+)+$' } }, `${'a'.repeat(5000)}!`)).toHaveLength(1)
   })
 

@@ -90,7 +90,7 @@ describe('fixed windows', () => {
     ])
   })
 
-  test('a field that is no number fails its message as a whole; counting a field skips nulls', async () => {
+  test('a field that is not a number fails its whole message; counting a field skips nulls', async () => {
     const aggregates = { n: { count: '*' }, there: { count: 'v' }, sum: { sum: 'x' } }
     const run = await runTransform(
       window,

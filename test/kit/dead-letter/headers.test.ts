@@ -55,7 +55,7 @@ test('a dead letter is read back with every header it was written with, behind t
   })
 })
 
-test('headers that anybody may have written: whatever they hold, the letter is read, shown and dated; what is unreadable is named', () => {
+test('headers of other writers: whatever their content, the dead letter is read, shown and dated, and unreadable headers are named', () => {
   const origin = { lane: 'dead/0', source: 'dlq', format: 'bytes' } as const
   const numbers = [DLQ_HEADERS.partition, DLQ_HEADERS.offset, DLQ_HEADERS.time, DLQ_HEADERS.attempts, DLQ_HEADERS.failedAt]
   const names = [...numbers, DLQ_HEADERS.firstFailedAt, DLQ_HEADERS.stepInput]

@@ -54,7 +54,7 @@ describe('a listener', () => {
     expect((await get(port, '/x'))[0]).toBe(404)
   })
 
-  test('a port that somebody else has is an EnvironmentError that says what to do', async () => {
+  test('a port that another process uses is an EnvironmentError with a fix', async () => {
     const other = createServer().listen(0, '127.0.0.1')
     await new Promise(resolve => other.once('listening', resolve))
     const { port } = other.address() as { port: number }

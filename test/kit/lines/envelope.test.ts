@@ -50,7 +50,7 @@ describe('an envelope gives back every byte', () => {
     expect(readEnvelope(raw)).toEqual(r)
   })
 
-  test('what is no envelope is refused', () => {
+  test('a line that is not an envelope is rejected', () => {
     for (const line of ['', '1', 'null', '[]', '{"a":1}', '{"headers":null}', '{']) expect(() => readEnvelope(line)).toThrow()
   })
 })

@@ -52,7 +52,7 @@ describe('Splitter', () => {
     expect(lines.map(l => [l.bytes.toString(), l.oversize])).toEqual([
       ['abcd', undefined],
       ['abcd', undefined],
-      // The CR counts once the line is too long anyway: nobody looks at its end.
+      // The CR counts once the line is too long anyway: its end is not read.
       ['abcd', 6],
     ])
   })
@@ -86,7 +86,7 @@ describe('CSV', () => {
   test('a quote inside a field that does not begin with one is text', () =>
     expect(parseRecord('5" pipe,"x"', standard(','))).toEqual(['5" pipe', 'x']))
 
-  test('values that are no text', () => {
+  test('values that are not text', () => {
     expect(formatRecord([null, undefined, '', ' a', 1.5, true, { a: 1 }, [1, 2]], ',')).toBe(',,""," a",1.5,true,"{""a"":1}","[1,2]"')
   })
 })
