@@ -48,7 +48,7 @@ const VALUES: readonly unknown[] = [
 ]
 const STYLES = [Scalar.PLAIN, Scalar.QUOTE_DOUBLE, Scalar.QUOTE_SINGLE, Scalar.BLOCK_LITERAL, Scalar.BLOCK_FOLDED] as const
 
-/** One to three changes; undefined: the input is no YAML. */
+/** One to three changes; undefined: the input is not YAML. */
 export function restructureYaml(input: Buffer, other: Buffer, random: Random): Buffer | undefined {
   const document = parse(input)
   if (document === undefined) return undefined
