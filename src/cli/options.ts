@@ -8,6 +8,11 @@ export function parseDurationOption(text: string): number {
   return ms
 }
 
+export function parseCountOption(text: string): number {
+  if (!/^[1-9]\d{0,14}$/.test(text)) throw new InvalidArgumentError('write a whole number from 1.')
+  return Number(text)
+}
+
 /** Prints the default in the form in which it is typed. */
 export const durationOption = (flags: string, text: string, fallback: string): Option =>
   new Option(flags, text).argParser(parseDurationOption).default(parseDurationOption(fallback), fallback)

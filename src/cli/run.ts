@@ -8,7 +8,7 @@ import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
 import { createLogger, type LogOptions } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
-import { parseDurationOption, parseTimeOption, setOption } from './options.ts'
+import { parseCountOption, parseDurationOption, parseTimeOption, setOption } from './options.ts'
 import { colors, quiet, utc, verbose } from './output.ts'
 import { timeText } from './time-text.ts'
 import { StrayErrors } from './stray-errors.ts'
@@ -22,6 +22,7 @@ export interface RunFlags {
   readonly dryRun?: boolean
   readonly json?: boolean
   readonly junit?: string
+  readonly failOnDead?: number
   /** Default: by --quiet and --verbose. */
   readonly logLevel?: LogOptions['level']
   readonly logFormat: 'auto' | 'json' | 'pretty'
@@ -40,6 +41,7 @@ export function register(program: Command): void {
     .option('--dry-run', 'read and transform, print the outputs; write and commit nothing')
     .option('--json', 'print the result of a one-shot pipeline as JSON instead of a table')
     .option('--junit <path>', 'also write the result of a one-shot pipeline as JUnit XML')
+    .option('--fail-on-dead <n>', 'end with exit code 4 if at least n records were dead-lettered, late or dropped', parseCountOption)
     .addOption(
       new Option('--log-level <level>', 'minimum level of log messages; default: info, with -q warn, with -v debug').choices([
         'debug',
@@ -110,7 +112,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
       const error = await ends[i]
       if (--running === 0) status?.done()
       // Reported immediately: the others may run for weeks.
-      return report(handle, error, log)
+      return report(handle, error, log, flags.failOnDead)
     }),
   )
   signals.forget()
@@ -211,13 +213,19 @@ async function printReports(handles: readonly PipelineHandle[], flags: RunFlags,
   }
 }
 
-function report(handle: PipelineHandle, error: Error | undefined, log: Logger): number {
+function report(handle: PipelineHandle, error: Error | undefined, log: Logger, failOnDead = Number.POSITIVE_INFINITY): number {
   const { pipeline, in: read, out, dead } = handle.status()
   const counts = { pipeline, in: read, out, dead, ...handle.losses }
   // The report below contains the verdict.
   if (error === undefined || error instanceof VerdictError) log.info(counts, 'pipeline ended')
   else log.error({ ...counts, error: error.name }, error.message)
-  if (error === undefined) return EXIT.ok
+  if (error === undefined) {
+    const { late = 0, dropped = 0 } = handle.losses
+    const missing = dead + late + dropped
+    if (missing < failOnDead) return EXIT.ok
+    log.error({ pipeline }, `${missing} records were dead-lettered, late or dropped; with --fail-on-dead ${failOnDead}, the exit code is 4`)
+    return EXIT.verdict
+  }
   log.debug({ stack: error.stack }, 'stack')
   return exitCodeOf(error)
 }
