@@ -32,7 +32,7 @@ metrics: { port: ${port} }
     await untilStatus(runner, port, '/ready', 200)
     await withAdmin(admin => admin.deleteTopics({ topics: [DEAD] }))
     await untilStatus(runner, port, '/ready', 503, 10_000)
-    expect((await get(port, '/ready')).body).toContain(`topic ${DEAD} does not exist any more`)
+    expect((await get(port, '/ready')).body).toContain(`topic ${DEAD} no longer exists`)
     await produce(IN, [
       { key: 'k', value: '{"n":1}' },
       { key: 'k', value: '{"n":"bad"}' },

@@ -31,7 +31,7 @@ metrics: { port: ${port} }
 
     await driver.admin.deleteTopics([IN])
     await untilStatus(runner, port, '/ready', 503, 10_000)
-    expect((await get(port, '/ready')).body).toContain(`topic ${IN} does not exist any more; create it again`)
+    expect((await get(port, '/ready')).body).toContain(`topic ${IN} no longer exists; create it again`)
     // The first write of a producer that knew the former topic fails.
     await feed(2).catch(() => feed(2))
     await untilStatus(runner, port, '/ready', 200)
@@ -45,7 +45,7 @@ metrics: { port: ${port} }
     expect((await backend.readAll(OUT)).map(r => String(r.value))).toEqual(['{"n":3}'])
     runner.kill()
     await runner.exit(0)
-    expect(runner.stderr.split('\n').filter(line => line.includes(`topic ${IN} does not exist any more`))).toHaveLength(1)
+    expect(runner.stderr.split('\n').filter(line => line.includes(`topic ${IN} no longer exists`))).toHaveLength(1)
   } finally {
     await driver.close()
     await backend.close()

@@ -25,7 +25,7 @@ export async function checkSource(config: KafkaSourceConfig, ctx: CheckContext):
 export async function checkSink(config: KafkaSinkConfig, ctx: CheckContext): Promise<CheckResult[]> {
   const topics = config.topic === undefined ? [] : [config.topic]
   const named: CheckResult[] =
-    config.topic === undefined ? [{ what: 'topics', ok: true, detail: 'the messages name them: not checked' }] : []
+    config.topic === undefined ? [{ what: 'topics', ok: true, detail: 'not checked: each message determines its topic' }] : []
   if (isEmbedded(config.brokers)) return [...(await checkEmbedded(config, ctx, topics)), ...named]
   const held = inputDates(ctx)
   return withBrokers(config, ctx, async look => {
@@ -65,7 +65,7 @@ async function checkEmbedded(config: ConnectionConfig, ctx: CheckContext, topics
   const what = `embedded log ${path}`
   // Opening makes the file; looking must not.
   if (!existsSync(path)) {
-    return [checkWritable(what, path, 'is appended to')]
+    return [checkWritable(what, path, 'exists; the sink appends to it')]
   }
   try {
     const { driver, release } = await connect(config, ctx.log)
@@ -107,18 +107,18 @@ class Look {
       const { found, partitions, rights } = await topicRights(this.driver.admin.cluster, topic)
       const grant = this.grant(operation, `--topic ${topic}`)
       if (found === 'denied')
-        return { what, ok: false, detail: `the login may not ${operation} it, nor know whether it exists`, fix: grant }
+        return { what, ok: false, detail: `permission to ${operation} is missing, and the existence of the topic is hidden`, fix: grant }
       if (found === 'no') {
         if (made?.create_topics) return { what, ok: true, detail: `will be created with ${made.partitions} partition(s)` }
         const fix = `runner topics create ${topic}${(made?.partitions ?? 1) > 1 ? ` --partitions ${made!.partitions}` : ''}`
         return { what, ok: false, detail: operation === 'read' ? 'does not exist' : 'does not exist, and create_topics is off', fix }
       }
       if (rights !== undefined && !rights.has(operation) && !rights.has('all'))
-        return { what, ok: false, detail: `${partitions} partition(s), but the login may not ${operation} it`, fix: grant }
+        return { what, ok: false, detail: `${partitions} partition(s), but permission to ${operation} is missing`, fix: grant }
       return {
         what,
         ok: true,
-        detail: `${partitions} partition(s), may ${operation}${rights === undefined ? ': the brokers do not tell' : ''}`,
+        detail: `${partitions} partition(s), ${operation} allowed${rights === undefined ? ', not checked: the brokers do not report permissions' : ''}`,
       }
     })
   }
@@ -132,14 +132,14 @@ class Look {
     } catch (error) {
       // One that is still to be made.
       if (!(await this.driver.topics()).some(t => t.name === topic)) return []
-      return [{ what, ok: true, detail: `not compared: the settings of the topic are not known (${(error as Error).message})` }]
+      return [{ what, ok: true, detail: `not compared: the settings of the topic are unknown (${(error as Error).message})` }]
     }
     if (settings === undefined) return []
     const limits = limitsOf(settings)
     const { after, before, keeps } = limits
     const rules = [
       ...(after < Infinity
-        ? [`later than ${formatDuration(after)} ahead go to the dead-letter queue (message.timestamp.after.max.ms)`]
+        ? [`more than ${formatDuration(after)} in the future go to the dead-letter queue (message.timestamp.after.max.ms)`]
         : []),
       ...(before < Infinity ? [`older than ${formatDuration(before)} go to the dead-letter queue (message.timestamp.before.max.ms)`] : []),
       ...(keeps < Infinity ? [`older than ${formatDuration(keeps)} are deleted by Kafka at its next check (retention.ms)`] : []),
@@ -149,7 +149,7 @@ class Look {
       {
         what,
         ok: true,
-        detail: `timestamp: ${timestamp}; records dated ${rules.join(', ')}; timestamp: now dates them when they are written`,
+        detail: `timestamp: ${timestamp}; records dated ${rules.join(', ')}; with timestamp: now they are dated at the time of writing`,
       },
       ...inputs
         .flatMap(input => dateConflicts(input, limits))
@@ -168,8 +168,8 @@ class Look {
       const { groupRights } = await import('./client/operate/rights.ts')
       const rights = await groupRights(this.driver.admin.cluster, group)
       if (rights !== undefined && !rights.has('read') && !rights.has('all'))
-        return { what, ok: false, detail: 'the login may not join it', fix: this.grant('read', `--group ${group}`) }
-      return { what, ok: true, detail: `may join${rights === undefined ? ': the brokers do not tell' : ''}` }
+        return { what, ok: false, detail: 'permission to join is missing', fix: this.grant('read', `--group ${group}`) }
+      return { what, ok: true, detail: rights === undefined ? 'not checked: the brokers do not report permissions' : 'join allowed' }
     })
   }
 
@@ -185,11 +185,11 @@ class Look {
     return [
       await this.finding(prefix, async () =>
         (await mayUseTransactionalId(cluster, `${id}|${lane}`))
-          ? { what: prefix, ok: true, detail: 'may be used' }
+          ? { what: prefix, ok: true, detail: 'allowed' }
           : {
               what: prefix,
               ok: false,
-              detail: 'the login may not use them',
+              detail: 'permission to use them is missing',
               fix: this.grant('write', `--transactional-id '${id}|' --resource-pattern-type prefixed`),
             },
       ),
@@ -198,9 +198,9 @@ class Look {
         const missing = (['read', 'write'] as const).filter(o => rights !== undefined && !rights.has(o) && !rights.has('all'))
         if (found === 'denied' || (found === 'yes' && missing.length > 0)) {
           const lacking = found === 'denied' ? (['read', 'write', 'create'] as const) : missing
-          return { what, ok: false, detail: `the login may not ${lacking.join(', ')}`, fix: this.grants(lacking, `--topic ${topic}`) }
+          return { what, ok: false, detail: `missing permission: ${lacking.join(', ')}`, fix: this.grants(lacking, `--topic ${topic}`) }
         }
-        return { what, ok: true, detail: found === 'yes' ? 'exists, may read and write' : 'will be created' }
+        return { what, ok: true, detail: found === 'yes' ? 'exists, read and write allowed' : 'will be created' }
       }),
     ]
   }
@@ -241,7 +241,7 @@ async function withBrokers(
   const dial = async (address: string, advertised: boolean): Promise<{ result: CheckResult; driver?: KafkaDriver }> => {
     const driver = new KafkaDriver(scopeOf({ brokers: address }), { ...options, brokers: [address], connectTimeoutMs: 5000 })
     drivers.push(driver)
-    const what = `broker ${address}${advertised ? ' (named by the brokers)' : ''}`
+    const what = `broker ${address}${advertised ? ' (advertised by the brokers)' : ''}`
     try {
       await driver.connect()
       return { result: { what, ok: true, detail: login(config) }, driver }
@@ -276,8 +276,8 @@ function whatToDo({ security_protocol: protocol }: ConnectionConfig, address: st
   if (/sasl_|SASL|Authentication/.test(message) && protocol.startsWith('SASL'))
     return 'check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD'
   if (/security_protocol|TLS|certificate/.test(message))
-    return `openssl s_client -connect ${address} </dev/null; then set KAFKA_SECURITY_PROTOCOL and KAFKA_SSL_CA to what the port speaks`
+    return `openssl s_client -connect ${address} </dev/null; then set KAFKA_SECURITY_PROTOCOL and KAFKA_SSL_CA to match the port`
   if (advertised)
-    return `nc -vz ${host} ${port}; clients are sent there: set the brokers' advertised.listeners to what this machine can reach`
-  return `nc -vz ${host} ${port}; is a broker running there, and is KAFKA_BROKERS right?`
+    return `nc -vz ${host} ${port}; the brokers direct clients to this address: set their advertised.listeners to addresses that this machine can reach`
+  return `nc -vz ${host} ${port}; check that a broker is running at this address, or correct KAFKA_BROKERS`
 }

@@ -45,25 +45,26 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   const add = (property: string, message: string, suggestion?: string): void =>
     void problems.push({ path: [property], message, suggestion })
   if (isEmbedded(c.brokers)) return problems
-  if (addresses(c.brokers).length === 0) add('brokers', 'names no broker')
+  if (addresses(c.brokers).length === 0) add('brokers', 'must contain a broker address, for example localhost:9092')
   for (const address of addresses(c.brokers)) {
     const port = Number(address.slice(address.lastIndexOf(':') + 1))
     const valid = /^(\[[0-9a-fA-F:.]+\]|[^\s:/]+):[0-9]{1,5}$/.test(address) && port > 0 && port < 65536
     if (!valid)
       add(
         'brokers',
-        `"${address}" is no broker address; write host:port, several with commas, or embedded`,
+        `"${address}" is not a broker address; write host:port, several separated by commas, or embedded`,
         /^[\w.-]+$/.test(address) ? `${address}:9092` : undefined,
       )
   }
   if (c.security_protocol.startsWith('SASL')) {
     if (c.sasl_mechanism !== 'OAUTHBEARER') {
-      if (c.sasl_username === '') add('sasl_username', `is needed for ${c.sasl_mechanism}`)
-      if (c.sasl_password === '') add('sasl_password', `is needed for ${c.sasl_mechanism}`)
+      if (c.sasl_username === '') add('sasl_username', `must be set for ${c.sasl_mechanism}`)
+      if (c.sasl_password === '') add('sasl_password', `must be set for ${c.sasl_mechanism}`)
     } else if (c.sasl_oauth_token === '' && c.sasl_oauth_token_url === '') {
       add('sasl_mechanism', 'OAUTHBEARER needs sasl_oauth_token or sasl_oauth_token_url')
     }
-    if (c.sasl_oauth_token_url !== '' && !URL.canParse(c.sasl_oauth_token_url)) add('sasl_oauth_token_url', 'is no URL')
+    if (c.sasl_oauth_token_url !== '' && !URL.canParse(c.sasl_oauth_token_url))
+      add('sasl_oauth_token_url', 'must be a URL, for example https://auth.example.com/token')
   }
   return [...problems, ...validateTlsFiles(c)]
 }

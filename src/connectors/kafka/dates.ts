@@ -71,7 +71,8 @@ export class DateLimits {
 
   private problem(record: OutRecord, limits: Limits, now: number): DataError | undefined {
     const age = now - record.time
-    if (-age > limits.after) return this.reject(record, `more than ${formatDuration(limits.after)} ahead`, 'message.timestamp.after.max.ms')
+    if (-age > limits.after)
+      return this.reject(record, `more than ${formatDuration(limits.after)} in the future`, 'message.timestamp.after.max.ms')
     if (age > limits.before) return this.reject(record, `more than ${formatDuration(limits.before)} old`, 'message.timestamp.before.max.ms')
     if (age > limits.keeps) this.noteExpired(record, limits.keeps)
     return undefined
@@ -107,7 +108,7 @@ export class DateLimits {
     try {
       for (const [topic, settings] of await this.driver.admin.configs(topics)) this.limits.set(topic, { ...limitsOf(settings), askedAt })
     } catch (error) {
-      this.log.debug({ topics, error: (error as Error).message }, 'the date limits of the topics are not known')
+      this.log.debug({ topics, error: (error as Error).message }, 'the date limits of the topics are unknown')
     }
   }
 }
@@ -144,7 +145,7 @@ export function heldDates(topic: string, settings: ReadonlyMap<string, TopicSett
 /** What of an input's records the output would reject or delete by their dates. */
 export function dateConflicts(input: HeldDates, output: Omit<Limits, 'askedAt'>): { problem: string; setting: string; value: string }[] {
   const { topic, old, ahead } = input
-  const held = old === Number.POSITIVE_INFINITY ? 'for good' : `for ${formatDuration(old)}`
+  const held = old === Number.POSITIVE_INFINITY ? 'forever' : `for ${formatDuration(old)}`
   const setting = (ms: number): string => (ms === Number.POSITIVE_INFINITY ? '-1' : String(ms))
   const any = (ms: number): string => (ms === Number.POSITIVE_INFINITY ? '9223372036854775807' : String(ms))
   const found: { problem: string; setting: string; value: string }[] = []
@@ -156,13 +157,13 @@ export function dateConflicts(input: HeldDates, output: Omit<Limits, 'askedAt'>)
     })
   if (old > output.keeps)
     found.push({
-      problem: `topic ${topic} keeps records ${held}, this one for ${formatDuration(output.keeps)}: what is made of older ones when they are read from the earliest offset, Kafka deletes at its next check`,
+      problem: `topic ${topic} keeps records ${held}, this one for ${formatDuration(output.keeps)}: when older records are read from the earliest offset, Kafka deletes their results at its next check`,
       setting: 'retention.ms',
       value: setting(old),
     })
   if (ahead > output.after)
     found.push({
-      problem: `topic ${topic} accepts records dated ${ahead === Number.POSITIVE_INFINITY ? 'any time' : formatDuration(ahead)} ahead; those more than ${formatDuration(output.after)} ahead go to the dead-letter queue`,
+      problem: `topic ${topic} accepts records dated ${ahead === Number.POSITIVE_INFINITY ? 'any time' : formatDuration(ahead)} in the future; those more than ${formatDuration(output.after)} in the future go to the dead-letter queue`,
       setting: 'message.timestamp.after.max.ms',
       value: any(ahead),
     })

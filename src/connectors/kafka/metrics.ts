@@ -37,7 +37,7 @@ export class Meter {
     return this.child('kafka_consumer_commits_total', 'Offset commits.', { topic })
   }
   errors(topic: string): Counter {
-    return this.child('kafka_consumer_errors_total', 'Errors of the consumer, retried by itself.', { topic })
+    return this.child('kafka_consumer_errors_total', 'Errors of the consumer that it retries itself.', { topic })
   }
 
   private child(name: string, help: string, labels: Record<string, string>): Counter {

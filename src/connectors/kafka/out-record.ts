@@ -50,7 +50,7 @@ function keyGetter(path: string | undefined): (m: Message) => Buffer | string | 
     const text = keyText(key)
     if (text !== undefined) return text
     throw new DataError(
-      key === undefined ? `the message has no field "${path}" for its key` : `field "${path}" is no text or number and can be no key`,
+      key === undefined ? `the message has no field "${path}" for its key` : `field "${path}" must be text or a number to be a key`,
     )
   }
 }

@@ -27,7 +27,7 @@ export async function positionsIn(
     // In the embedded log a topic is made by what first writes to it.
     if (count === undefined && source !== '' && driver.scope.startsWith('embedded:')) return []
     if (count === undefined)
-      throw new EnvironmentError(`topic ${topic} does not exist on ${driver.scope}; runner topics list shows what there is`)
+      throw new EnvironmentError(`topic ${topic} does not exist on ${driver.scope}; list the topics with runner topics list`)
     return Array.from({ length: count }, (_, partition) => ({ topic, partition }))
   })
   const [committed, first, end] = await Promise.all([

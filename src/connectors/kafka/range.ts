@@ -103,7 +103,7 @@ async function warnOfDeleted(driver: Driver, lanes: readonly Lane[], from: numbe
   if (cut.length === 0) return
   ctx.log.warn(
     { step: ctx.step, lanes: cut, from: new Date(from).toISOString() },
-    `older records of ${cut.join(', ')} were deleted: if some of them are of the time from --from on, the first windows are not whole; ` +
+    `older records of ${cut.join(', ')} were deleted: if some of them belong to the range of --from, the first windows are incomplete; ` +
       'choose a later --from to be sure',
   )
 }

@@ -26,7 +26,7 @@ export default defineSink<KafkaSinkConfig>({
   type: 'kafka',
   schema: withKeys(schema, connectionKeys),
   onRedelivery: 'appends',
-  reason: 'a record that is written again is a second record; in a transaction of the same brokers it is written once',
+  reason: 'a repeated write adds a second record; in a transaction of the same brokers it is written once',
   transactions: {
     scope: scopeOf,
     // For the checkpoint; outputs come with their sink's compression.
@@ -35,11 +35,11 @@ export default defineSink<KafkaSinkConfig>({
   readsValue: c => c.key !== undefined || c.topic_from?.startsWith('field:') === true || c.count_by !== undefined,
   validateConfig(c) {
     const problems = validateConnection(c)
-    if (c.topic === undefined && c.topic_from === undefined) problems.push({ path: [], message: 'needs topic or topic_from' })
+    if (c.topic === undefined && c.topic_from === undefined) problems.push({ path: [], message: 'set topic or topic_from' })
     if (c.topic !== undefined && c.topic_from !== undefined)
-      problems.push({ path: ['topic_from'], message: 'topic says already where to write' })
+      problems.push({ path: ['topic_from'], message: 'set either topic or topic_from, not both' })
     if (c.partition !== undefined && c.keep_partition)
-      problems.push({ path: ['keep_partition'], message: 'partition says already where to write' })
+      problems.push({ path: ['keep_partition'], message: 'set either partition or keep_partition, not both' })
     if (c.idempotent && c.acks !== 'all') {
       problems.push({
         path: ['acks'],
@@ -47,7 +47,7 @@ export default defineSink<KafkaSinkConfig>({
         suggestion: 'all',
       })
     }
-    if (c.replication === 0) problems.push({ path: ['replication'], message: "is at least 1, or -1 for the brokers' default" })
+    if (c.replication === 0) problems.push({ path: ['replication'], message: 'must be at least 1, or -1 for the default of the brokers' })
     return problems
   },
   preview: recordMaker,
@@ -194,7 +194,7 @@ class KafkaSink implements Sink {
   /** @returns why not even that can be written. */
   private async sendTruncated(record: OutRecord, send: (records: readonly OutRecord[]) => Promise<void>): Promise<Error | undefined> {
     const value = typeof record.value === 'string' ? Buffer.from(record.value) : (record.value ?? Buffer.alloc(0))
-    let last: Error = new TooLargeError('the record has no payload to cut')
+    let last: Error = new TooLargeError('the record has no payload to truncate')
     for (const size of TRUNCATED_SIZES) {
       if (size >= value.length) continue
       const headers: Header[] = [

@@ -27,7 +27,7 @@ export default defineSource<KafkaSourceConfig>({
   shares: true,
   oneShot: config => config.once,
   leased: config => !config.once,
-  reason: 'a topic can be read again from any offset, and the group remembers its position',
+  reason: 'a topic can be read again from any offset, and the group stores its position',
   transactions: {
     scope: scopeOf,
     create: (config, context) => new OnDemandTransactor(config, context),
@@ -35,9 +35,13 @@ export default defineSource<KafkaSourceConfig>({
   writeBack: config => ({ plugin: kafkaSink, config: backTo(config) }),
   validateConfig(config) {
     const problems = validateConnection(config)
-    if (config.session_timeout < 1000) problems.push({ path: ['session_timeout'], message: 'is too short for heartbeats; at least 1s' })
+    if (config.session_timeout < 1000) problems.push({ path: ['session_timeout'], message: 'must be at least 1s to allow heartbeats' })
     if (config.last !== undefined && !config.once)
-      problems.push({ path: ['last'], message: 'belongs to once: a group reads on from where it was', suggestion: 'once: true' })
+      problems.push({
+        path: ['last'],
+        message: 'needs once: true, because a group continues from its own position',
+        suggestion: 'once: true',
+      })
     return problems
   },
   positions: async (config, ctx) => (await import('./positions.ts')).sourcePositions(config, ctx),
@@ -125,12 +129,12 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
         live: ctx.live,
         onError(error) {
           for (const topic of config.topics) meter.errors(topic).inc()
-          ctx.log.warn({ step: ctx.step, error: error.message }, 'Kafka consumer: trying again')
+          ctx.log.warn({ step: ctx.step, error: error.message }, 'Kafka consumer: retrying')
         },
         onLost(lane, from, to) {
           ctx.log.warn(
             { lane, position: from, start: to, lost: to - from },
-            `the records of ${lane} from ${from} to ${to - 1} were deleted before they were read (retention); reading goes on at ${to}`,
+            `the records of ${lane} from ${from} to ${to - 1} were deleted before they were read (retention); reading continues at ${to}`,
           )
         },
       })
@@ -141,7 +145,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
           for (const [lane, position] of positions) {
             if (position === undefined) continue
             if (typeof position !== 'number')
-              throw new EnvironmentError(`the checkpoint of ${lane} is not an offset but ${JSON.stringify(position)}`)
+              throw new EnvironmentError(`the checkpoint of ${lane} must be an offset, not ${JSON.stringify(position)}`)
             offsets.set(lane, position)
           }
           return offsets

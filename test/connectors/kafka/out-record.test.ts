@@ -67,5 +67,5 @@ test('the partition is the configured one, else the source one with keep_partiti
 
 test('a key that is missing and one that is no text are different errors', () => {
   expect(() => made({ topic: 't', key: 'k' }, message({}))).toThrow('the message has no field "k" for its key')
-  expect(() => made({ topic: 't', key: 'k' }, message({ k: {} }))).toThrow('field "k" is no text or number')
+  expect(() => made({ topic: 't', key: 'k' }, message({ k: {} }))).toThrow('field "k" must be text or a number')
 })

@@ -80,7 +80,7 @@ export class KafkaDriver implements Driver {
         if (!wantsLogin && failure?.lasting !== false) throw error
         if (attempt === HANG_UPS) {
           if (failure !== undefined) throw tlsError(`cannot ${doing}`, { ...failure, lasting: true }, error)
-          throw new EnvironmentError(`${message}; does this port want a login (SASL)? check security_protocol`, error)
+          throw new EnvironmentError(`${message}; the port may require a login (SASL): check security_protocol`, error)
         }
         await sleep(500)
       }
@@ -117,7 +117,7 @@ export class KafkaDriver implements Driver {
         // No waiting: this reads what is there.
         const [part] = await fetch(broker, [{ ...tp, offset, maxBytes }], { maxWaitMs: 0, maxBytes, committed })
         if (part.errorCode === 1) throw new EnvironmentError(`offset ${offset} of ${tpKey(tp)} does not exist`)
-        if (part.errorCode === 29) throw new EnvironmentError(`cannot read topic ${tp.topic}: the broker's ACLs do not allow it`)
+        if (part.errorCode === 29) throw new EnvironmentError(`cannot read topic ${tp.topic}: the ACLs of the broker do not allow it`)
         if (part.errorCode !== 0) {
           this.shared.stale([tp.topic])
           throw new ConnectionError(`cannot read ${tpKey(tp)}: error ${part.errorCode} from the broker`)

@@ -91,7 +91,7 @@ export function toPipelineError(error: unknown, doing: string): PipelineError {
   ) {
     return new EnvironmentError(`${text}; check sasl_mechanism, sasl_username and sasl_password`, error)
   }
-  if (AUTHORIZATION.has(type)) return new EnvironmentError(`${text}; the broker's ACLs do not allow it`, error)
+  if (AUTHORIZATION.has(type)) return new EnvironmentError(`${text}; the ACLs of the broker do not allow it`, error)
   if (FATAL.has(type)) return new EnvironmentError(text, error)
   const tls = tlsFailure(error, TLS_ADVICE)
   if (tls !== undefined) return tlsError(`cannot ${doing}`, tls, error)

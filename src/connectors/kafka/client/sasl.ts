@@ -45,7 +45,7 @@ const bearer =
 
 /** Node's fetch: the TLS settings are those of the brokers. */
 const TOKEN_TLS: TlsAdvice = {
-  ca: 'set the environment variable NODE_EXTRA_CA_CERTS to a PEM file with the certificate of that CA; tls_ca is for the brokers',
+  ca: 'set the environment variable NODE_EXTRA_CA_CERTS to a PEM file with the certificate of that CA; tls_ca applies only to the brokers',
   clientCertificate: 'use a token URL without client certificates, or sasl_oauth_token',
   host: 'sasl_oauth_token_url',
   plain: 'write http:// in sasl_oauth_token_url',
@@ -73,11 +73,11 @@ function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }
       throw new ConnectionError(`cannot get a token from ${c.sasl_oauth_token_url}: ${(error as Error).message}`, error)
     }
     if (!response.ok) {
-      const text = `${c.sasl_oauth_token_url} gave no token: HTTP ${response.status}`
+      const text = `${c.sasl_oauth_token_url} returned no token: HTTP ${response.status}`
       throw response.status >= 500 ? new ConnectionError(text) : new EnvironmentError(`${text}; check sasl_username and sasl_password`)
     }
     const answer = (await response.json()) as { access_token?: string; expires_in?: number }
-    if (typeof answer.access_token !== 'string') throw new EnvironmentError(`${c.sasl_oauth_token_url} gave no access_token`)
+    if (typeof answer.access_token !== 'string') throw new EnvironmentError(`${c.sasl_oauth_token_url} returned no access_token`)
     token = { value: answer.access_token, until: monotonic() + (answer.expires_in ?? 300) * 800 }
     return token
   }

@@ -86,7 +86,7 @@ export class TopicWatch {
   problem(topics: Iterable<string>, matters: (tp: TopicPartition) => boolean = () => true): string | undefined {
     for (const topic of topics) {
       const sight = this.sight(topic)
-      if (this.gone(topic)) return `topic ${topic} does not exist any more; create it again`
+      if (this.gone(topic)) return `topic ${topic} no longer exists; create it again`
       const lost = (typeof sight === 'object' ? sight.leaderless : []).map(partition => ({ topic, partition })).filter(matters)
       if (lost.length > 0) return `${lost.map(tpKey).join(', ')} has no leader: its brokers are down`
     }

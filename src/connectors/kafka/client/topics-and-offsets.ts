@@ -27,10 +27,10 @@ export async function createTopics(cluster: Cluster, topics: readonly NewTopic[]
         if (typeOf(cause) === 'TOPIC_ALREADY_EXISTS') return
         cluster.failed(controller, cause)
         if (typeOf(cause) === 'INVALID_TOPIC_EXCEPTION')
-          throw new EnvironmentError(`cannot create topic ${t.topic}: a name has letters, digits, ".", "_" and "-", at most 249`, error)
+          throw new EnvironmentError(`cannot create topic ${t.topic}: use letters, digits, ".", "_" and "-", at most 249 characters`, error)
         if (typeOf(cause) === 'INVALID_CONFIG')
           throw new EnvironmentError(
-            `cannot create topic ${t.topic}: the brokers do not take ${settingsOf(t)}: no such setting, or no such value`,
+            `cannot create topic ${t.topic}: the brokers reject ${settingsOf(t)}: the setting does not exist, or the value is not valid`,
             error,
           )
         throw cause

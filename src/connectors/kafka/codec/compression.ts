@@ -58,7 +58,7 @@ class TooLargeError extends Error {}
 function needZstd(): void {
   if (typeof zlib.zstdCompressSync !== 'function') {
     throw new EnvironmentError(
-      `zstd needs Node.js 22.15 or later, this is ${process.version}; set compression: gzip or use a newer Node.js`,
+      `zstd needs Node.js 22.15 or later, and this is ${process.version}; set compression: gzip or use a newer Node.js`,
     )
   }
 }
@@ -107,6 +107,6 @@ function unsnappyBlock(block: Buffer, max: number): Buffer {
   }
   // The format cannot shrink data to less than about a twentieth.
   if (size > max && size <= block.length * 64) throw new TooLargeError()
-  if (!(size <= block.length * 64)) throw new Error(`a block of ${block.length} bytes claims to hold ${size}`)
+  if (!(size <= block.length * 64)) throw new Error(`a block of ${block.length} bytes declares a content of ${size}`)
   return snappy.uncompress(block)
 }

@@ -260,7 +260,7 @@ function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: 
       p = cursor.at
     }
     const next = p + (z >>> 1)
-    if (!(next <= limit) || (z & 1) !== 0) throw new DecodeError(`record ${i} of ${count} runs over the end of its batch`)
+    if (!(next <= limit) || (z & 1) !== 0) throw new DecodeError(`record ${i} of ${count} extends beyond the end of its batch`)
     p++ // attributes, unused
     let delta: number
     if ((byte = b[p++]) < 0x80) delta = (byte >>> 1) ^ -(byte & 1)
@@ -281,7 +281,7 @@ function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: 
     }
     const offset = baseOffset + offsetDelta
     // One that goes back would be skipped, or read twice.
-    if (offset <= previous || offset > lastOffset) throw new DecodeError(`record ${i} of ${count} has an offset out of its order`)
+    if (offset <= previous || offset > lastOffset) throw new DecodeError(`record ${i} of ${count} has an offset out of order`)
     previous = offset
     if (offset < from) {
       p = next
@@ -315,7 +315,7 @@ function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: 
       value = b.subarray(p, p + length)
       p += length
     }
-    if (p >= next) throw new DecodeError(`record ${i} of ${count} is longer than it says`)
+    if (p >= next) throw new DecodeError(`record ${i} of ${count} is longer than its declared length`)
     let headers: Header[] | undefined
     if (b[p] !== 0) {
       cursor.at = p
@@ -324,10 +324,10 @@ function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: 
       cursor.end = limit
       p = cursor.at
     } else p++
-    if (p !== next) throw new DecodeError(`record ${i} of ${count} does not end where it says`)
+    if (p !== next) throw new DecodeError(`record ${i} of ${count} does not match its declared length`)
     messages.push(Message.fromRecord(value, key, appendTime ?? baseTime + delta, headers, offset, origin))
   }
-  if (p !== limit) throw new DecodeError(`the batch has more records than the ${count} that it counts`)
+  if (p !== limit) throw new DecodeError(`the batch has more records than the declared ${count}`)
   return true
 }
 

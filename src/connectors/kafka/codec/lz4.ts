@@ -27,10 +27,13 @@ export function lz4(): Lz4 {
     const why = (error as Error).message.split('\n')[0]
     if (addOn)
       throw new EnvironmentError(
-        `compression lz4: cannot load the add-on from ${tmpdir()}: ${why}; set TMPDIR to a folder that may hold programs`,
+        `compression lz4: cannot load the add-on from ${tmpdir()}: ${why}; set TMPDIR to a folder from which programs may run`,
         error,
       )
-    throw new EnvironmentError(`compression lz4 needs the package lz4-napi, which does not load: ${why}; run: npm install lz4-napi`, error)
+    throw new EnvironmentError(
+      `compression lz4 needs the package lz4-napi, which cannot be loaded: ${why}; run: npm install lz4-napi`,
+      error,
+    )
   }
 }
 

@@ -95,7 +95,7 @@ export class Cursor {
     return count
   }
   private byte(): number {
-    if (this.at >= this.end) throw new DecodeError('a number runs over the end of its record')
+    if (this.at >= this.end) throw new DecodeError('a number extends beyond the end of its record')
     return this.b[this.at++]
   }
 }

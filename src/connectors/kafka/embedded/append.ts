@@ -28,7 +28,7 @@ export class Appender {
       if (topic === undefined || topic.name !== record.topic) {
         topic = this.topics.find(record.topic)
         if (!topic) {
-          failed.set(i, new DataError(`"${record.topic}" is no topic name`))
+          failed.set(i, new DataError(`"${record.topic}" is not a topic name`))
           continue
         }
         sticky = stickyPartition(topic.parts.length)
@@ -97,13 +97,13 @@ export async function ensureTopics(topics: Topics, records: readonly OutRecord[]
 function check(record: OutRecord, topic: Topic): DataError | undefined {
   const { partition } = record
   if (partition !== undefined && !(partition >= 0 && partition < topic.parts.length))
-    return new DataError(`topic ${topic.name} has ${topic.parts.length} partition(s), there is no partition ${partition}`)
+    return new DataError(`topic ${topic.name} has ${topic.parts.length} partition(s), partition ${partition}`)
   // A string is at most three bytes a character: most records pass without being measured.
   const roughly = 3 * ((record.key?.length ?? 0) + (record.value?.length ?? 0))
   if (roughly + 128 < topic.maxMessageBytes && record.headers === undefined) return undefined
   const bytes = sizeOf(record)
   if (bytes > topic.maxMessageBytes)
-    return new TooLargeError(`the record has ${bytes} bytes, topic ${topic.name} takes at most ${topic.maxMessageBytes}`)
+    return new TooLargeError(`the record has ${bytes} bytes, topic ${topic.name} accepts at most ${topic.maxMessageBytes}`)
   return undefined
 }
 

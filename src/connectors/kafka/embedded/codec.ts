@@ -185,7 +185,7 @@ export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: 
   const size = data.length - (checked ? CRC_BYTES : 0)
   if (checked && data.readUInt32LE(size) !== placed(crc32(data.subarray(0, size)), part, next))
     throw new DamagedChunk('its checksum does not match')
-  if ((format & 0xff) !== FORMAT) throw new DamagedChunk(`it has format ${format & 0xff}, known is ${FORMAT}`)
+  if ((format & 0xff) !== FORMAT) throw new DamagedChunk(`it has format ${format & 0xff}, and this version reads ${FORMAT}`)
   const withHeaders = (format & HAS_HEADERS) !== 0
   const head = 8 + n * (withHeaders ? 20 : 16)
   if (head > size) throw new DamagedChunk('it is too short')

@@ -35,7 +35,7 @@ export class EmbeddedConsumer implements Consumer {
       this.options.onError(
         new PipelineError(
           'PIPE_TOPIC_MISSING',
-          `topic ${name} is not in the embedded log; it is read from its first record on once something writes to it`,
+          `topic ${name} does not exist in the embedded log; it will be read from its first record after it is created`,
         ),
       )
     const membership = new Membership(this.log, {
@@ -79,7 +79,7 @@ export class EmbeddedConsumer implements Consumer {
       return { part: owned.part, offset: o.offset, metadata: o.metadata ?? null }
     })
     if (!(await membership.commit(rows)))
-      throw new FencedError(`${offsets.map(tpKey).join(', ')}: other consumers own them by now; nothing was committed`)
+      throw new FencedError(`${offsets.map(tpKey).join(', ')}: other consumers own them now; nothing was committed`)
   }
 
   caughtUp(tp: TopicPartition): boolean {
@@ -94,7 +94,7 @@ export class EmbeddedConsumer implements Consumer {
     const missing = this.options.topics.filter(topic => !this.unwritten.has(topic) && !this.log.topics.exists(topic))
     for (const topic of missing) this.report(topic)
     for (const topic of this.reported) if (!missing.includes(topic)) this.reported.delete(topic)
-    if (missing.length > 0) return `topic ${missing.join(', ')} does not exist any more; create it again`
+    if (missing.length > 0) return `topic ${missing.join(', ')} no longer exists; create it again`
     return this.membership.healthy()
   }
 
@@ -102,7 +102,7 @@ export class EmbeddedConsumer implements Consumer {
   private report(topic: string): void {
     if (this.reported.has(topic)) return
     this.reported.add(topic)
-    this.options.onError(new ConnectionError(`topic ${topic} does not exist any more: it was deleted while it was read; create it again`))
+    this.options.onError(new ConnectionError(`topic ${topic} no longer exists: it was deleted while it was read; create it again`))
   }
 
   async close(): Promise<void> {
@@ -142,7 +142,7 @@ export class EmbeddedConsumer implements Consumer {
     if (owned.position < first || owned.position > end) {
       if (owned.renewed)
         throw new StateError(
-          `${tpKey(owned)} is to be read on from ${owned.position}, but the log has ${first} to ${end}: it is another one, or was cut`,
+          `${tpKey(owned)} should be read from ${owned.position}, but the log has ${first} to ${end}: the log was replaced or truncated`,
         )
       this.membership?.takeAnew(owned)
       return undefined
@@ -164,8 +164,8 @@ export class EmbeddedConsumer implements Consumer {
     const { offset } = committed
     if (offset > next)
       throw new StateError(
-        `${tpKey(part)} ends at ${next}, but group ${this.options.group} has read up to ${offset}: the log is another one, or was cut. ` +
-          'Set the group with runner offsets reset, to where it is to read on',
+        `${tpKey(part)} ends at ${next}, but group ${this.options.group} has read up to ${offset}: the log was replaced or truncated. ` +
+          'Set the position of the group with runner offsets reset',
       )
     if (offset < first) this.options.onLost?.(tpKey(part), offset, first)
     return Math.max(offset, first)

@@ -104,4 +104,4 @@ export function embeddedAdmin(open: () => Promise<Log>): LogAdmin {
   }
 }
 
-const noAcls = (): EnvironmentError => new EnvironmentError('the embedded log has no logins and keeps no ACLs')
+const noAcls = (): EnvironmentError => new EnvironmentError('the embedded log has no logins and no ACLs')

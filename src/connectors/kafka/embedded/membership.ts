@@ -192,7 +192,7 @@ export class Membership {
     this.member = ''
     if (lost.length > 0) {
       const { group, onError } = this.host.options
-      onError(new ConnectionError(`the session in group ${group} has expired, ${lost.map(tpKey).join(', ')} went to others`))
+      onError(new ConnectionError(`the session in group ${group} has expired: ${lost.map(tpKey).join(', ')} moved to other members`))
       this.host.handlers.lost(lost.map(plain))
     }
     this.joining ??= this.join().finally(() => {

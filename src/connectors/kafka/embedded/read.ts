@@ -43,7 +43,7 @@ function missing(db: Sqlite, part: number, from: number, origin: Origin): number
 export const damaged = (db: Sqlite, lane: string, offset: number, why: string): EnvironmentError =>
   new EnvironmentError(
     `the embedded log ${db.file} is damaged: the records of ${lane} from offset ${offset} on cannot be read (${why}). ` +
-      'Restore the file from a copy, or give up these records with runner offsets reset',
+      'Restore the file from a copy, or skip these records with runner offsets reset',
   )
 
 /** The ends of each partition, as they are kept and as the chunks say. @throws {EnvironmentError} where they differ */
@@ -54,7 +54,7 @@ export function checkEnds(db: Sqlite): void {
      FROM part p JOIN topic t ON t.id = p.topic`,
   )
   for (const { name, num, first, next, oldest, last } of rows) {
-    if ((oldest ?? next) !== first) throw damaged(db, `${name}/${num}`, first, `they begin at ${oldest}`)
+    if ((oldest ?? next) !== first) throw damaged(db, `${name}/${num}`, first, `they start at ${oldest}`)
     if ((last ?? first) !== next) throw damaged(db, `${name}/${num}`, last ?? first, `they end at ${next}`)
   }
 }

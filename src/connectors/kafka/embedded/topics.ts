@@ -71,9 +71,10 @@ export class Topics {
   /** Topics that exist already stay as they are. @throws {EnvironmentError} for a name or a setting that Kafka would refuse. */
   async create(topics: readonly NewTopic[]): Promise<void> {
     for (const { topic, partitions, config = {} } of topics) {
-      if (!validTopic(topic)) throw new EnvironmentError(`"${topic}" is no topic name: letters, digits, ".", "_" and "-", at most 249`)
+      if (!validTopic(topic))
+        throw new EnvironmentError(`"${topic}" is not a topic name: use letters, digits, ".", "_" and "-", at most 249 characters`)
       if (!Number.isInteger(partitions) || partitions < 1)
-        throw new EnvironmentError(`topic ${topic}: ${partitions} partitions are not possible`)
+        throw new EnvironmentError(`topic ${topic}: the number of partitions must be 1 or greater, not ${partitions}`)
       checkSettings(topic, config)
     }
     await this.db.write(() => {

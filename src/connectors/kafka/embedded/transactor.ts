@@ -49,7 +49,7 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
     async begin(lane) {
       const claim = claims.get(lane.id)
       if (!claim) throw unclaimed(lane.id)
-      if (running.has(lane.id)) throw new Error(`lane ${lane.id} has a transaction already`)
+      if (running.has(lane.id)) throw new Error(`lane ${lane.id} already has a transaction`)
       const log = await open()
       const outputs = new Appender(log.topics)
       // Nothing is locked until `commit`: what is sent waits here, encoded.

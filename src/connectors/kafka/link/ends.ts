@@ -103,7 +103,7 @@ async function checkTopic(config: RepartitionConfig, topic: string, { log }: Che
     const { driver, release } = await connect(config, log)
     try {
       const found = (await driver.topics()).find(t => t.name === topic)
-      if (found === undefined) return [{ what, ok: true, detail: `made at the first run, with ${config.partitions} partitions` }]
+      if (found === undefined) return [{ what, ok: true, detail: `created at the first run, with ${config.partitions} partitions` }]
       return [
         {
           what,
@@ -128,7 +128,7 @@ async function ensureTopic(config: RepartitionConfig, topic: string, log: Source
     if (found === undefined) await driver.createTopics([{ topic, ...internalTopic(config) }])
     else if (found.partitions !== config.partitions)
       throw new EnvironmentError(
-        `the internal topic ${topic} has ${found.partitions} partitions, and the file says ${config.partitions}: keys would move away from their state. ` +
+        `the internal topic ${topic} has ${found.partitions} partitions, but the file sets ${config.partitions}: keys would be separated from their state. ` +
           `Write partitions: ${found.partitions}, or raise version`,
       )
   } finally {

@@ -108,7 +108,7 @@ export function messageOf({ key, value, headers }: LinkRecord, offset: number, l
   if (wire === undefined) {
     const own: Origin = { lane: lane.id, source: lane.source, topic: lane.topic, partition: lane.partition, format: 'bytes' }
     const stranger = Message.fromRecord(bytes, bufferOf(key), 0, headers, offset, own)
-    stranger.failure = new DecodeError(`the record was not written by this pipeline: ${lane.topic} is an internal topic`)
+    stranger.failure = new DecodeError(`the record was not written by this pipeline, but ${lane.topic} is an internal topic`)
     return stranger
   }
   const { from, as, times = [0, 0], part, result, ...link } = wire

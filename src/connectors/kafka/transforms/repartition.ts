@@ -75,6 +75,6 @@ function create(config: RepartitionConfig): Transform {
 
 function keyOf(value: unknown, text: string): string {
   if (value === null || value === undefined)
-    throw new DataError(`by: '${text}' gave ${show(value)}; a record without a key has no lane to go to`)
+    throw new DataError(`by: '${text}' gave ${show(value)}; a record without a key cannot be assigned to a lane`)
   return sameKeyText(value) ?? keyJson(value)
 }

@@ -216,7 +216,7 @@ test('damaged records are named by file, topic and offset', async () => {
   expect(error).toBeInstanceOf(EnvironmentError)
   expect((error as Error).message).toBe(
     `the embedded log ${path} is damaged: the records of t/0 from offset 1 on cannot be read (its checksum does not match). ` +
-      'Restore the file from a copy, or give up these records with runner offsets reset',
+      'Restore the file from a copy, or skip these records with runner offsets reset',
   )
 })
 

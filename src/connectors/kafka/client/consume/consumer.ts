@@ -172,7 +172,7 @@ export class GroupConsumer implements Consumer {
         return
       } catch (error) {
         if (ours().length === 0) return
-        const mapped = toPipelineError(error, `take over ${partitions.map(tpKey).join(', ')}`)
+        const mapped = toPipelineError(error, `claim ${partitions.map(tpKey).join(', ')}`)
         if (!mapped.retryable && mapped.code !== 'PIPE_FENCED') return this.fail(mapped)
         this.options.onError(mapped)
         await backoff.wait(this.stopped.signal)
@@ -240,20 +240,17 @@ export class GroupConsumer implements Consumer {
     const states = [...this.states.values()].filter(s => s.tp.topic === topic)
     if (now === 'missing') {
       for (const state of states) state.suspect = true
-      log.error(
-        { topic },
-        `topic ${topic} does not exist any more: it was deleted while it was read. Create it again, or stop the pipeline`,
-      )
+      log.error({ topic }, `topic ${topic} no longer exists: it was deleted while it was read. Create it again, or stop the pipeline`)
       return
     }
     if (before === undefined) return
     for (const state of states) state.suspect = false
     if (now.id !== before.id) {
-      log.warn({ topic, before: before.id, now: now.id }, `topic ${topic} was deleted and made anew`)
+      log.warn({ topic, before: before.id, now: now.id }, `topic ${topic} was deleted and created again`)
       this.takeAnew(states, 'topic')
     }
     if (now.partitions !== before.partitions) {
-      log.info({ topic, before: before.partitions, now: now.partitions }, `topic ${topic} has another number of partitions`)
+      log.info({ topic, before: before.partitions, now: now.partitions }, `topic ${topic} changed its number of partitions`)
       this.membership?.topicsChanged()
     }
     const lost = now.leaderless.filter(p => !before.leaderless.includes(p) && this.states.has(tpKey({ topic, partition: p })))
@@ -267,7 +264,7 @@ export class GroupConsumer implements Consumer {
     try {
       await this.handlers!.revoked(partitions)
     } catch (error) {
-      this.options.onError(toPipelineError(error, `give back ${partitions.map(tpKey).join(', ')}`))
+      this.options.onError(toPipelineError(error, `release ${partitions.map(tpKey).join(', ')}`))
     }
   }
 
@@ -284,7 +281,7 @@ export class GroupConsumer implements Consumer {
     this.cluster.reset()
     this.log.warn(
       { partitions: partitions.map(tpKey), group: this.options.group },
-      "the group session has expired; these partitions are somebody else's now",
+      'the group session has expired; other members own these partitions now',
     )
     this.handlers!.lost(partitions)
   }

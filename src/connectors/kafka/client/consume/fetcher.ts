@@ -142,7 +142,7 @@ export class Fetcher {
     for (const [leader] of stuck) this.busy.delete(leader)
     this.cluster.reset()
     const error = new ConnectionError(
-      `broker ${stuck.map(([leader]) => leader).join()} has not answered a fetch for ${STUCK_MS / 1000} s; connecting anew`,
+      `broker ${stuck.map(([leader]) => leader).join()} has not answered a fetch for ${STUCK_MS / 1000} s; reconnecting`,
     )
     this.fails(error)
     this.options.onError(error)
@@ -156,7 +156,7 @@ export class Fetcher {
       return this.options.onOutOfRange(state)
     }
     if (part.errorCode === 29) {
-      return this.options.onFatal(new EnvironmentError(`cannot read topic ${state.tp.topic}: the broker's ACLs do not allow it`))
+      return this.options.onFatal(new EnvironmentError(`cannot read topic ${state.tp.topic}: the ACLs of the broker do not allow it`))
     }
     // 3, 5, 6, 9, 56, 74, 75, 76: the leader is elsewhere, or not there for the moment.
     this.cluster.stale([state.tp.topic])
@@ -267,7 +267,7 @@ export function decode(b: Buffer, version: number): { clientSideThrottleTime: nu
   if (version >= 7) p += 6 // error code, session id: no sessions are used
   /** The one check of every length and count: things of at least `size` bytes that have to be there. */
   const fits = (n: number, size: number): number => {
-    if (n < 0 || n * size > b.length - p) throw new ConnectionError(`the broker sent a malformed answer to a fetch (${n} at byte ${p})`)
+    if (n < 0 || n * size > b.length - p) throw new ConnectionError(`the broker sent a malformed fetch response (${n} at byte ${p})`)
     return n
   }
   const int32 = (): number => {

@@ -94,7 +94,7 @@ export class Membership {
         const ahead = type === 'ILLEGAL_GENERATION' && this.stable !== undefined
         if (EXPELLED.has(type) && generation === this.session.generation && !ahead) {
           this.expel()
-          throw new FencedError(`group ${this.options.group} has gone on without this member`, error)
+          throw new FencedError(`group ${this.options.group} continued without this member`, error)
         }
         if (type === REBALANCING) {
           this.joinAgain()

@@ -73,7 +73,7 @@ export class StartPositions {
         if (from > end)
           throw new StateError(
             `${key} ends at ${end}, but group ${this.options.group} has read up to ${from}: the brokers have lost records (an unclean leader election?). ` +
-              'Set the group with runner offsets reset, to where it is to read on',
+              'Set the position of the group with runner offsets reset',
           )
         if (from < first) this.options.onLost?.(key, from, first)
         offsets.set(key, Math.max(from, first))

@@ -84,7 +84,7 @@ export async function createAcls(cluster: Cluster, acls: readonly Acl[]): Promis
 
 export async function deleteAcls(cluster: Cluster, acls: readonly Acl[]): Promise<void> {
   if (acls.length === 0) return
-  await ask(cluster, 'take ACLs away', async broker => {
+  await ask(cluster, 'remove ACLs', async broker => {
     const { filterResponses } = await broker.deleteAcls({ filters: acls.map(encoded) })
     for (const { errorCode, errorMessage } of filterResponses) if (errorCode !== 0) throw brokerError(errorCode, errorMessage)
   })

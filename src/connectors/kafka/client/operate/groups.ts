@@ -11,7 +11,7 @@ import { ask } from './ask.ts'
 export async function groupMembers(cluster: Cluster, group: string): Promise<GroupMember[]> {
   const answer = await ask(
     cluster,
-    `look at group ${group}`,
+    `describe group ${group}`,
     broker => broker.describeGroups({ groupIds: [group] }) as Promise<{ groups: any[] }>,
     () => cluster.coordinator('group', group),
   )

@@ -28,7 +28,7 @@ const supports = (broker: Broker, api: number, version: number): boolean => (bro
 const rightsOf = (bits: number): Rights => (bits === NOT_REPORTED ? undefined : operationsOf(bits))
 
 export async function topicRights(cluster: Cluster, topic: string): Promise<TopicRights> {
-  const doing = `look at topic ${topic}`
+  const doing = `describe topic ${topic}`
   const told = await ask(
     cluster,
     doing,
@@ -76,7 +76,7 @@ function topicMetadata(broker: Broker, topic: string): Promise<TopicRights> {
 export function groupRights(cluster: Cluster, group: string): Promise<Rights> {
   return ask(
     cluster,
-    `look at group ${group}`,
+    `describe group ${group}`,
     async () => {
       try {
         const broker = await cluster.coordinator('group', group)

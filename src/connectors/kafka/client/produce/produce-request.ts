@@ -134,7 +134,7 @@ export function retryBatches(queue: PartitionQueue, error: PipelineError, host: 
   const oldest = queue.sent[0]
   if (oldest === undefined) return
   if (oldest.attempts === WARN_AFTER_ATTEMPTS) {
-    host.log.warn({ topic: queue.topic, partition: queue.partition, error: error.message }, 'Kafka producer: still trying')
+    host.log.warn({ topic: queue.topic, partition: queue.partition, error: error.message }, 'Kafka producer: retrying')
   }
   queue.notBefore = monotonic() + Math.min(1000, 20 * 2 ** Math.min(oldest.attempts, 6))
   if (monotonic() - oldest.createdAt < DELIVERY_TIMEOUT) return
@@ -188,14 +188,14 @@ function batchOutcome(code: number | undefined, topic: string, count: number): B
     case 18: // RECORD_LIST_TOO_LARGE
       return {
         kind: 'refused',
-        error: new TooLargeError(`the record is larger than topic ${topic} takes (its max.message.bytes)`),
+        error: new TooLargeError(`the record is larger than max.message.bytes of topic ${topic}`),
         maySplit: true,
       }
     case 32: // INVALID_TIMESTAMP
     case 87: // INVALID_RECORD
       return {
         kind: 'refused',
-        error: new DataError(count === 1 ? `topic ${topic} does not take the record: ${what}` : text),
+        error: new DataError(count === 1 ? `topic ${topic} rejected the record: ${what}` : text),
         maySplit: true,
       }
     case 17: // INVALID_TOPIC_EXCEPTION
@@ -206,13 +206,13 @@ function batchOutcome(code: number | undefined, topic: string, count: number): B
     case 47: // INVALID_PRODUCER_EPOCH
     case 49: // INVALID_PRODUCER_ID_MAPPING
     case 90: // PRODUCER_FENCED
-      return { kind: 'fatal', error: new FencedError(`${text}; another instance has taken over`) }
+      return { kind: 'fatal', error: new FencedError(`${text}; another instance now owns the lane`) }
     case 48: // INVALID_TXN_STATE: the coordinator has ended the transaction, by its timeout
       return { kind: 'fatal', error: new ConnectionError(text) }
     case 29: // TOPIC_AUTHORIZATION_FAILED
     case 31: // CLUSTER_AUTHORIZATION_FAILED
     case 53: // TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-      return { kind: 'fatal', error: new EnvironmentError(`${text}; the broker's ACLs do not allow it`) }
+      return { kind: 'fatal', error: new EnvironmentError(`${text}; the ACLs of the broker do not allow it`) }
     case 76: // UNSUPPORTED_COMPRESSION_TYPE
     case 43: // UNSUPPORTED_FOR_MESSAGE_FORMAT
     case 35: // UNSUPPORTED_VERSION

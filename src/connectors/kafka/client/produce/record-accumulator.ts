@@ -138,6 +138,7 @@ const sizeOf = (record: OutRecord): number => 24 + (record.key?.length ?? 0) + (
 function problemOf(record: OutRecord, topic: Topic, partition: number): DataError | undefined {
   if (topic.count === 0) return new DataError(`"${topic.name}" is not a valid topic name`)
   if (!(partition >= 0 && partition < topic.count)) return new DataError(`topic ${topic.name} has no partition ${partition}`)
-  if (sizeOf(record) > MAX_RECORD) return new TooLargeError(`a record of ${sizeOf(record)} bytes is larger than a request may be`)
+  if (sizeOf(record) > MAX_RECORD)
+    return new TooLargeError(`a record of ${sizeOf(record)} bytes is larger than the maximum size of a request`)
   return undefined
 }

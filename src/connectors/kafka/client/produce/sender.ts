@@ -200,7 +200,7 @@ export class Sender {
 
   private forget(error: PipelineError): void {
     if (!this.options.mayReidentify) return this.fail(error)
-    this.options.log.warn({ error: error.message }, 'a broker has lost the state of this producer; going on with a new producer id')
+    this.options.log.warn({ error: error.message }, 'a broker has lost the state of this producer; continuing with a new producer id')
     this.forgetting = true
   }
 
@@ -260,7 +260,7 @@ export class Sender {
 /** A topic that was written to has been deleted. */
 const topicGone = (topic: string): EnvironmentError =>
   new EnvironmentError(
-    `topic ${topic} does not exist any more: it was deleted while it was written to. Create it again (runner topics apply), then start the pipeline`,
+    `topic ${topic} no longer exists: it was deleted while it was written to. Create it again (runner topics apply), then start the pipeline`,
   )
 
 const TROUBLE_MS = 2000

@@ -71,7 +71,7 @@ export class Topics {
           return
         }
         if (error === TOPIC_AUTHORIZATION_FAILED) {
-          throw new EnvironmentError(`cannot write to topic ${name}: the broker's ACLs do not allow it`)
+          throw new EnvironmentError(`cannot write to topic ${name}: the ACLs of the broker do not allow it`)
         }
         if (monotonic() > deadline) {
           throw new EnvironmentError(`topic ${name} does not exist on ${this.cluster.options.brokers.join(',')}; create it first`)

@@ -47,11 +47,11 @@ export class WrittenTopics {
     // The number of its partitions may have changed, too.
     this.cluster.stale([topic])
     if (now === 'missing') {
-      const text = `topic ${topic} does not exist any more: it was deleted while the pipeline ran. Create it again (runner topics apply)`
+      const text = `topic ${topic} no longer exists: it was deleted while the pipeline ran. Create it again (runner topics apply)`
       if (first(text)) this.log.error({ topic }, text)
       this.onGone(topic)
     } else if (before !== undefined && now.id !== before.id) {
-      const text = `topic ${topic} was deleted and made anew: what had been written to it is gone`
+      const text = `topic ${topic} was deleted and created again: the records written to the former topic are lost`
       if (first(text)) this.log.warn({ topic, before: before.id, now: now.id }, text)
       this.onGone(topic)
     } else {

@@ -216,8 +216,8 @@ class LaneStates {
     }
     if (meta.topic !== undefined && this.topicId !== undefined && meta.topic !== this.topicId)
       throw new StateError(
-        `the checkpoint topic ${this.tp.topic} was deleted and made anew while a process wrote to it (it was ${meta.topic}, is ${this.topicId}): ` +
-          `of the state of ${id} only what has changed since is there. Stop every instance; then run once with --fresh, or raise version`,
+        `the checkpoint topic ${this.tp.topic} was deleted and created again while a process wrote to it (it was ${meta.topic}, is ${this.topicId}): ` +
+          `of the state of ${id} it has only the changes since then. Stop every instance; then run once with --fresh, or raise version`,
       )
     lane.position = { value: meta.position }
   }

@@ -98,7 +98,7 @@ export class LaneProducer implements Transaction, LogTransaction {
   /** @returns the transaction; one at a time. */
   begin(): this {
     if (this.dead !== undefined) throw this.dead
-    if (this.inTransaction) throw new Error(`lane ${this.lane.id} has an open transaction already`)
+    if (this.inTransaction) throw new Error(`lane ${this.lane.id} already has an open transaction`)
     this.inTransaction = true
     this.begun = false
     this.sender.beginTransaction()
@@ -139,7 +139,10 @@ export class LaneProducer implements Transaction, LogTransaction {
       await this.end(true)
     } catch (error) {
       const unknown = connectionBroke(error) || connectionBroke((error as Error).cause)
-      throw this.fail(unknown ? new UnknownOutcomeError(`lane ${this.lane.id}: the answer to the commit was lost`, error) : error, 'commit')
+      throw this.fail(
+        unknown ? new UnknownOutcomeError(`lane ${this.lane.id}: the response to the commit was lost`, error) : error,
+        'commit',
+      )
     }
   }
 
@@ -154,7 +157,7 @@ export class LaneProducer implements Transaction, LogTransaction {
       false,
     )
     try {
-      if (!quiet) throw new ConnectionError('writes are still under way')
+      if (!quiet) throw new ConnectionError('writes are still in progress')
       await this.coordinating
       await this.end(false)
     } catch (error) {

@@ -75,7 +75,7 @@ export class KafkaTransactor implements Transactor {
   private goneError(topic: string): PipelineError {
     if (topic !== this.topic) return new ConnectionError(`topic ${topic} was deleted while it was written to`)
     return new StateError(
-      `the checkpoint topic ${topic} was deleted while the pipeline ran: the state in it is gone. ` +
+      `the checkpoint topic ${topic} was deleted while the pipeline ran: its state is lost. ` +
         'Stop every instance; then run once with --fresh, or raise version',
     )
   }
