@@ -137,9 +137,9 @@ sinks: [{ kafka: { topic: ${output}, timestamp: ${timestamp} } }]
   const alter = (setting: string): unknown =>
     expect.stringMatching(new RegExp(`do: kafka-configs .* --topic ${output} --add-config ${setting}, or set .timestamp: now. on the sink`))
   expect(await check(long)).toEqual([
-    expect.stringMatching(/WARN .*long.* keeps records for good; those older than 2d go to the dead-letter queue/),
+    expect.stringMatching(/WARN .*long.* keeps records forever; those older than 2d go to the dead-letter queue/),
     alter('message.timestamp.before.max.ms=9223372036854775807'),
-    expect.stringMatching(/WARN .*long.* keeps records for good, this one for 1d: .* Kafka deletes/),
+    expect.stringMatching(/WARN .*long.* keeps records forever, this one for 1d: .* Kafka deletes/),
     alter('retention.ms=-1'),
     expect.stringMatching(/WARN .*long.* accepts records dated 2h in the future; those more than 1h in the future/),
     alter('message.timestamp.after.max.ms=7200000'),
