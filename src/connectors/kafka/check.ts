@@ -1,4 +1,4 @@
-/** `runner check` of the kafka plugins: brokers, login, topics, group, and the rights on them. Creates and joins nothing. */
+/** `runner check` of the kafka plugins: brokers, login, topics, group, and the permissions on them. Creates and joins nothing. */
 import { stateOwner } from '../../kit/state-owner.ts'
 import { existsSync } from 'node:fs'
 import type { KafkaSinkConfig, KafkaSourceConfig } from '../../generated/config-types.ts'
@@ -41,7 +41,7 @@ export async function checkSink(config: KafkaSinkConfig, ctx: CheckContext): Pro
   })
 }
 
-/** What the input topics hold. Those that cannot be asked are left out: the check of their source says why. */
+/** The dates in the input topics. Topics that cannot be read are left out: the check of their source reports why. */
 async function inputDates(ctx: CheckContext): Promise<HeldDates[]> {
   const sources = (ctx.sources ?? []).filter(s => s.type === 'kafka').map(s => s.config as KafkaSourceConfig)
   const found = await Promise.all(
@@ -63,7 +63,7 @@ async function inputDates(ctx: CheckContext): Promise<HeldDates[]> {
 async function checkEmbedded(config: ConnectionConfig, ctx: CheckContext, topics: readonly string[]): Promise<CheckResult[]> {
   const path = embeddedPath(config.brokers)
   const what = `embedded log ${path}`
-  // Opening makes the file; looking must not.
+  // Opening creates the file; a check must not.
   if (!existsSync(path)) {
     return [checkWritable(what, path, 'exists; the sink appends to it')]
   }
@@ -87,7 +87,7 @@ async function checkEmbedded(config: ConnectionConfig, ctx: CheckContext, topics
   }
 }
 
-/** What is asked of brokers that answer. */
+/** The checks on brokers that respond. */
 class Look {
   private readonly driver: KafkaDriver
   private readonly config: ConnectionConfig
@@ -99,7 +99,7 @@ class Look {
     this.ctx = ctx
   }
 
-  /** `made`: how the step makes the topic when it is missing, if it does. */
+  /** `made`: how the step creates a missing topic, if it does. */
   async topic(topic: string, operation: 'read' | 'write', made?: { create_topics: boolean; partitions: number }): Promise<CheckResult> {
     const what = `topic ${topic}`
     return this.finding(what, async () => {
@@ -123,14 +123,14 @@ class Look {
     })
   }
 
-  /** What becomes of records by the dates that the sink gives them; nothing where the topic takes and keeps any date. */
+  /** How the topic treats records with the dates that the sink gives them; nothing if it accepts and keeps any date. */
   async dates(topic: string, timestamp: string, inputs: readonly HeldDates[]): Promise<CheckResult[]> {
     const what = `dates in topic ${topic}`
     let settings: ReadonlyMap<string, TopicSetting> | undefined
     try {
       settings = (await this.driver.admin.configs([topic])).get(topic)
     } catch (error) {
-      // One that is still to be made.
+      // The topic does not exist yet.
       if (!(await this.driver.topics()).some(t => t.name === topic)) return []
       return [{ what, ok: true, detail: `not compared: the settings of the topic are unknown (${(error as Error).message})` }]
     }
@@ -224,7 +224,7 @@ class Look {
   }
 }
 
-/** Each broker that is configured, each that the brokers name, and then what `ask` wants to know. */
+/** Checks each configured broker, each advertised one, and then runs `ask`. */
 async function withBrokers(
   config: ConnectionConfig,
   ctx: CheckContext,

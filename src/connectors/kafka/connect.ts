@@ -1,4 +1,4 @@
-/** Which log a config means, and one shared driver per log in this process. */
+/** Resolves the log of a config, and keeps one shared driver per log in this process. */
 import {
   type ConfigProblem,
   type Checkpoint,
@@ -22,7 +22,7 @@ import type { ClusterOptions } from './client/connections.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 import connection from './connection.schema.json' with { type: 'json' }
 
-/** What source and sink have in common. */
+/** The settings that source and sink share. */
 export const connectionKeys = withKeys(connection, tlsKeys)
 export type ConnectionConfig = Pick<KafkaSourceConfig, keyof typeof connectionKeys.properties>
 
@@ -39,7 +39,7 @@ const addresses = (brokers: string): string[] =>
 export const scopeOf = ({ brokers }: Pick<ConnectionConfig, 'brokers'>): string =>
   isEmbedded(brokers) ? `embedded:${embeddedPath(brokers)}` : `kafka:${addresses(brokers).join(',')}`
 
-/** What the schema cannot say about the connection settings. */
+/** Checks of the connection settings that the schema cannot express. */
 export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   const add = (property: string, message: string, suggestion?: string): void =>
@@ -81,7 +81,7 @@ export function connect(config: ConnectionConfig, log: Logger): Promise<KafkaHan
   return share(key, () => open(config, log))
 }
 
-/** Everything but the brokers, which the scope has in one order. */
+/** Everything except the brokers, which the scope lists in one order. */
 const settings = (c: ConnectionConfig): unknown[] =>
   Object.keys(connectionKeys.properties).map(key => key !== 'brokers' && c[key as keyof ConnectionConfig])
 
@@ -115,10 +115,13 @@ export async function clusterOptions(config: ConnectionConfig, log: Logger): Pro
   }
 }
 
-/** How checkpoints are written; outputs come with their sink's compression. */
+/** How checkpoints are compressed; outputs use the compression of their sink. */
 const CHECKPOINTS: ProducerOptions = { compression: 'zstd', lingerMs: 0, batchSize: 131_072, idempotent: true, acks: -1 }
 
-/** Connects on the first claim: a plugin's `create` may not. Of a `foreign` lane, another system's, this log knows only the id. */
+/**
+ * Connects on the first claim, because `create` of a plugin may not connect. Of a `foreign` lane, which belongs to another system, this log
+ * has only the id.
+ */
 export class OnDemandTransactor implements Transactor {
   private readonly config: ConnectionConfig
   private readonly context: Context
@@ -179,7 +182,7 @@ export class OnDemandTransactor implements Transactor {
     if (position !== at) return { position }
     const checkpoint = await transactor.claim(mine)
     await transactor.release(mine)
-    // A member that wrote between the look and the claim was alive: then the state is not the one that was looked at.
+    // A member that wrote between the read and the claim was alive: then the state that was read is outdated.
     return checkpoint?.position === at ? { position, checkpoint } : { position: checkpoint?.position }
   }
 

@@ -1,13 +1,13 @@
-/** Is the process that wrote this line still running? Spares a group the wait for a session to expire after a `kill -9`. */
+/** Checks whether the process with this token is still running. Saves a group the wait for a session to expire after a `kill -9`. */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
-/** Identity of this process: where it runs, its id, and its start, because ids are used again. */
+/** Identity of this process: its machine, its id, and its start time, because ids are reused. */
 export function processToken(): string {
   return JSON.stringify([machine(), process.pid, startOf(process.pid) ?? ''])
 }
 
-/** False only when the process is surely gone; of other machines and containers nothing is known. */
+/** False only when the process has certainly ended; other machines and containers are unknown. */
 export function mayBeAlive(token: string): boolean {
   const [where, pid, start] = JSON.parse(token) as [string, number, string]
   if (where !== machine()) return true
@@ -21,7 +21,7 @@ export function mayBeAlive(token: string): boolean {
   }
 }
 
-/** Of a token, for people. */
+/** The text of a token for people. */
 export function processName(token: string): string {
   const [where, pid] = JSON.parse(token) as [string, number]
   return `process ${pid} on ${where.split(' ')[0]}`
@@ -29,25 +29,25 @@ export function processName(token: string): string {
 
 let known: string | undefined
 
-/** Process ids mean something only within one pid namespace, which containers sharing a volume do not share. */
+/** Process ids are valid only within one pid namespace, which containers sharing a volume do not share. */
 function machine(): string {
   if (known === undefined) {
     known = hostname()
     try {
-      // The boot's id too: two machines may share a host name, and every machine's first namespace has the same number.
+      // Also the id of the boot: two machines may share a host name, and the first namespace of every machine has the same number.
       known += ` ${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()} ${readlinkSync('/proc/self/ns/pid')}`
     } catch {
-      // No /proc on this system, hence no pid namespaces either.
+      // This system has no /proc, hence no pid namespaces.
     }
   }
   return known
 }
 
-/** Start time from /proc; undefined when there is no such process, it is a zombie, or there is no /proc. */
+/** Start time from /proc; undefined when the process does not exist, is a zombie, or the system has no /proc. */
 function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // The command, in parentheses, may contain anything; the fields behind it are plain.
+    // The command, in parentheses, may contain any characters; the fields after it are plain.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
   } catch {

@@ -1,7 +1,10 @@
-/** What the operations commands ask of a log, beyond what pipelines need: the settings of topics, rights, and groups from outside. */
+/**
+ * The interface of the operations commands to a log, beyond the needs of pipelines: settings of topics, permissions, and groups from
+ * outside.
+ */
 import type { TopicPartition } from './driver.ts'
 
-/** A setting as it holds for a topic. */
+/** The value of a setting for a topic. */
 export interface TopicSetting {
   readonly value: string
   /** Set on the topic itself; false: a default of the log. */
@@ -25,24 +28,27 @@ export interface Acl {
 
 export interface GroupMember {
   readonly id: string
-  /** As the member calls itself. */
+  /** The name that the member uses. */
   readonly client: string
   /** Where it runs: an address, or a process of this machine. */
   readonly host: string
-  /** Name and version of its pipeline; undefined: it does not say. */
+  /** Name and version of its pipeline; undefined: not reported. */
   readonly owner?: string
 }
 
 export interface LogAdmin {
   /** The settings in force per topic. @throws {EnvironmentError} for a topic that does not exist. */
   configs(topics: readonly string[]): Promise<Map<string, Map<string, TopicSetting>>>
-  /** Changes the named settings only; null: back to the log's default. @throws {EnvironmentError} for a setting or a value the log refuses. */
+  /**
+   * Changes only the given settings; null: resets to the default of the log. @throws {EnvironmentError} for a setting or a value that the
+   * log rejects.
+   */
   alterConfigs(topic: string, changes: Readonly<Record<string, string | null>>): Promise<void>
-  /** Grows a topic. A topic that has as many partitions already is left alone. */
+  /** Adds partitions to a topic. A topic that already has as many is not changed. */
   addPartitions(topic: string, count: number): Promise<void>
-  /** With everything in them. Topics that do not exist are ignored. */
+  /** Deletes topics and all their records. Topics that do not exist are ignored. */
   deleteTopics(topics: readonly string[]): Promise<void>
-  /** undefined: this log keeps no rights (no authorizer, or embedded). */
+  /** undefined: this log has no ACLs (no authorizer, or embedded). */
   acls(): Promise<Acl[] | undefined>
   createAcls(acls: readonly Acl[]): Promise<void>
   deleteAcls(acls: readonly Acl[]): Promise<void>

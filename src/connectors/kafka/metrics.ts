@@ -1,7 +1,7 @@
-/** The connector's counters. Children are kept: looking one up costs more than counting. */
+/** The counters of the connector. Children are cached: looking one up costs more than counting. */
 import type { Counter, Metrics } from '../../contract/plugin.ts'
 
-/** More combinations of label values than this are counted as `other`. */
+/** Above this number of combinations, label values are counted as `other`. */
 const MAX_CHILDREN = 200
 
 export class Meter {
@@ -18,7 +18,7 @@ export class Meter {
   deliveryErrors(topic: string): Counter {
     return this.child('kafka_delivery_errors_total', 'Records that were not acknowledged.', { topic })
   }
-  /** Stays 0: the producer pushes back instead of dropping. */
+  /** Stays 0: the producer applies backpressure instead of dropping. */
   drops(topic: string): Counter {
     return this.child('kafka_producer_queue_drops_total', 'Records dropped because the producer queue was full.', { topic })
   }

@@ -1,11 +1,11 @@
-/** Topics that the sink makes: its own one at the start, those that messages name when they are first seen. */
+/** Topics that the sink creates: its own at the start, those that messages name at their first message. */
 import type { KafkaSinkConfig } from '../../generated/config-types.ts'
 import type { Logger } from '../../contract/plugin.ts'
 import { isEmbedded } from './connect.ts'
 import type { Driver, OutRecord } from './driver.ts'
 import { validTopic } from './topic-name.ts'
 
-/** More names than this are looked up anew. */
+/** Above this number, names are looked up again. */
 const MAX_KNOWN = 20_000
 
 export class NewTopics {
@@ -22,18 +22,18 @@ export class NewTopics {
   async own(driver: Driver, topic: string): Promise<boolean> {
     if ((await driver.topics()).some(t => t.name === topic)) return true
     if (this.config.create_topics || isEmbedded(this.config.brokers)) await this.create(driver, topic)
-    // The broker may be set to create it on first use; the producer finds out.
+    // The broker may be configured to create it on first use; the producer finds out.
     else this.log.debug({ topic }, 'topic does not exist yet')
     return false
   }
 
-  /** Those that messages name. Invalid topic names are left to the producer, which rejects their records. */
+  /** Topics that messages name. Invalid topic names are left to the producer, which rejects their records. */
   async named(driver: Driver, records: readonly OutRecord[]): Promise<void> {
     if (!this.config.create_topics) return
     const names = new Set(records.map(r => r.topic))
     const unseen = [...names].filter(name => !this.known.has(name) && validTopic(name))
     if (unseen.length > 0) this.look(driver, unseen)
-    // Another batch may be about to make some of them.
+    // Another batch may be about to create some of them.
     for (const name of names) await this.known.get(name)
   }
 
@@ -42,7 +42,7 @@ export class NewTopics {
     const exist = driver.topics().then(topics => new Set(topics.map(t => t.name)))
     let before: Promise<unknown> = exist
     for (const topic of unseen) {
-      // One after the other: the brokers' controller does it so anyway.
+      // One after the other: the controller of the brokers does so anyway.
       const made = before.then(async () => {
         if (!(await exist).has(topic)) await this.create(driver, topic)
       })

@@ -1,11 +1,11 @@
-/** Makes records of messages: which topic, key, partition and headers they get. */
+/** Converts messages to records: topic, key, partition and headers. */
 import type { KafkaSinkConfig } from '../../generated/config-types.ts'
 import { DataError, type Header, type Message } from '../../contract/plugin.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { keyField, keyText } from '../../kit/values/key.ts'
 import type { OutRecord } from './driver.ts'
 
-/** @throws {DataError} a message without the topic or the key that the config wants */
+/** @throws {DataError} for a message without the topic or the key that the config requires */
 export function recordMaker(config: KafkaSinkConfig, now: () => number = Date.now): (m: Message) => OutRecord {
   const topicOf = topicGetter(config)
   const keyOf = keyGetter(config.key)
@@ -33,7 +33,7 @@ function topicGetter({ topic, topic_from: from }: KafkaSinkConfig): (m: Message)
   return m => {
     const found = from === 'source' ? m.origin?.topic : field ? field(m.value) : header(m.headers ?? [], name)
     if (typeof found !== 'string' || found === '') throw new DataError(`the message has no topic (${from})`)
-    // A record that chooses its topic must not become a checkpoint, or a record behind `repartition`.
+    // A record that chooses its topic must not become a checkpoint, or a record of `repartition`.
     if (from !== 'source' && found.startsWith('__'))
       throw new DataError(
         `the topic ${show(found)} (${from}) begins with __, as those of Kafka and the runner do; a message cannot choose it`,
@@ -55,9 +55,9 @@ function keyGetter(path: string | undefined): (m: Message) => Buffer | string | 
   }
 }
 
-/** The last one of that name: what was added after it came to the runner. */
+/** The last one with that name: later headers were added before the runner received it. */
 export const header = (headers: readonly Header[], name: string): string | undefined =>
   headers.findLast(([n, value]) => n === name && value !== null)?.[1]?.toString()
 
-/** Kafka's timestamps are whole ms; a message without a usable time gets none (-1 would be refused). */
+/** Kafka's timestamps are whole ms; a message without a usable time gets none (-1 would be rejected). */
 const wholeMs = (time: number): number => (Number.isInteger(time) ? time : Number.isFinite(time) ? Math.floor(time) : 0)

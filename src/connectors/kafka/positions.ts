@@ -24,7 +24,7 @@ export async function positionsIn(
   const known = new Map((await driver.topics()).map(t => [t.name, t.partitions]))
   const partitions: TopicPartition[] = topics.flatMap(topic => {
     const count = known.get(topic)
-    // In the embedded log a topic is made by what first writes to it.
+    // In the embedded log, the first writer creates a topic.
     if (count === undefined && source !== '' && driver.scope.startsWith('embedded:')) return []
     if (count === undefined)
       throw new EnvironmentError(`topic ${topic} does not exist on ${driver.scope}; list the topics with runner topics list`)

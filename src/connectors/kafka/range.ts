@@ -1,4 +1,4 @@
-/** Backfill (`--from`, `--to`) and `once`: reads a stretch of every partition without a group, commits nothing, and ends. */
+/** Backfill (`--from`, `--to`) and `once`: reads a range of every partition without a group, commits nothing, and ends. */
 import { type Batch, EnvironmentError, type Message, type Position, type Source, type SourceContext } from '../../contract/plugin.ts'
 import type { KafkaSourceConfig } from '../../generated/config-types.ts'
 import { connect, type KafkaHandle } from './connect.ts'
@@ -7,15 +7,15 @@ import { type ConsumedBatch, type Driver, type TopicPartition, tpKey } from './d
 interface Lane extends TopicPartition {
   from: number
   readonly to: number
-  /** Offset to read on from. */
+  /** Offset at which reading continues. */
   next: number
-  /** Fetched and not yet handed out; their rest begins at `next`. */
+  /** Fetched but not yet returned; the rest begins at `next`. */
   page: Message[]
-  /** Offset behind the page. */
+  /** Offset after the page. */
   pageEnd: number
 }
 
-/** Pause before asking again when an open transaction holds records back, ms. */
+/** Pause before the next fetch when an open transaction holds records back, ms. */
 const PAUSE = 100
 
 export function rangeSource(
@@ -44,7 +44,7 @@ export function rangeSource(
   const fill = async (l: Lane): Promise<void> => {
     const { next } = l
     const batch = await read(l, next)
-    // A seek came in between.
+    // A seek happened in between.
     if (l.next !== next) return
     l.page = batch.messages.filter(m => m.offset < l.to)
     l.pageEnd = Math.min(batch.nextOffset, l.to)
@@ -96,7 +96,7 @@ export function rangeSource(
   }
 }
 
-/** A log that begins behind offset 0 had older records; whether some of them are of the time that is asked for, only they could say. */
+/** A log that starts after offset 0 had older records; it is unknown whether some of them belong to the requested time. */
 async function warnOfDeleted(driver: Driver, lanes: readonly Lane[], from: number, ctx: SourceContext): Promise<void> {
   const first = await driver.offsets(lanes, 'earliest')
   const cut = lanes.filter(l => l.from > 0 && l.from === first.get(tpKey(l)) && l.from < l.to).map(tpKey)
@@ -125,7 +125,9 @@ async function bounds(driver: Driver, topics: readonly string[], range: { readon
   })
 }
 
-/** Moves the lane's start to its last `count` records. Offsets are not sufficient: transactions leave markers, compaction leaves holes. */
+/**
+ * Moves the start of the lane to its last `count` records. Offsets are not sufficient: transactions leave markers, compaction leaves gaps.
+ */
 async function keepLast(l: Lane, count: number, read: (l: Lane, offset: number) => Promise<ConsumedBatch>): Promise<void> {
   for (let reach = count * 2 + 16; ; reach *= 4) {
     const start = Math.max(l.from, l.to - reach)

@@ -29,7 +29,7 @@ export default defineSink<KafkaSinkConfig>({
   reason: 'a repeated write adds a second record; in a transaction of the same brokers it is written once',
   transactions: {
     scope: scopeOf,
-    // For the checkpoint; outputs come with their sink's compression.
+    // For the checkpoint; outputs use the compression of their sink.
     create: (config, context) => new OnDemandTransactor(config, context, true),
   },
   readsValue: c => c.key !== undefined || c.topic_from?.startsWith('field:') === true || c.count_by !== undefined,
@@ -56,7 +56,7 @@ export default defineSink<KafkaSinkConfig>({
   create: (config, ctx) => new KafkaSink(config, ctx),
 })
 
-/** Sizes to try for a record that is too large; the limit is the topic's and counts after compression. */
+/** Sizes to try for a record that is too large; the limit is that of the topic and applies after compression. */
 const TRUNCATED_SIZES = [900_000, 90_000, 9_000, 900]
 
 class KafkaSink implements Sink {
@@ -90,7 +90,7 @@ class KafkaSink implements Sink {
   async open(): Promise<void> {
     const { config, meter } = this
     this.handle ??= await connect(config, this.ctx.log)
-    // The embedded log counts the age of a record from when it was written, and takes any date.
+    // The embedded log computes the age of a record from its time of writing, and accepts any date.
     if (!isEmbedded(config.brokers)) this.dates ??= new DateLimits(this.handle.driver, () => this.ctx.clock.now(), this.ctx.log, meter)
     if (config.topic === undefined) return
     meter.published(config.topic, '', '')
@@ -98,7 +98,7 @@ class KafkaSink implements Sink {
     meter.drops(config.topic)
     const { driver } = this.handle
     const existed = await this.topics.own(driver, config.topic)
-    // From now on, not from the first write: a dead-letter queue may have none for days.
+    // From now on, not from the first write: a dead-letter queue may receive nothing for days.
     this.watch ??= driver.watchOutput?.(config.topic, existed)
     await this.dates?.know(this.topicSet)
   }
@@ -144,7 +144,10 @@ class KafkaSink implements Sink {
     if (failed.size > 0) throw new BatchError(failed)
   }
 
-  /** Takes out what the topic would reject because of its date. @returns what is left, with the index of each record's message as `write` keeps it. */
+  /**
+   * Removes records that the topic would reject because of their date. @returns the rest, with the index of each record's message as
+   * `write` keeps it.
+   */
   private async rejectByDate(
     records: OutRecord[],
     indexes: number[] | undefined,
@@ -191,7 +194,7 @@ class KafkaSink implements Sink {
     }
   }
 
-  /** @returns why not even that can be written. */
+  /** @returns why not even the truncated record can be written. */
   private async sendTruncated(record: OutRecord, send: (records: readonly OutRecord[]) => Promise<void>): Promise<Error | undefined> {
     const value = typeof record.value === 'string' ? Buffer.from(record.value) : (record.value ?? Buffer.alloc(0))
     let last: Error = new TooLargeError('the record has no payload to truncate')

@@ -54,7 +54,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
   const meter = new Meter(ctx.metrics)
   let handle: KafkaHandle | undefined
   let consumer: Consumer | undefined
-  /** Rest of a polled batch that was more than `max_poll_records`. */
+  /** Rest of a polled batch with more than `max_poll_records`. */
   let rest: ConsumedBatch | undefined
 
   const owner = stateOwner(`${ctx.pipeline}.${ctx.version}`, group)
@@ -65,7 +65,7 @@ function groupSource(config: KafkaSourceConfig, ctx: SourceContext): Source {
     const [ids, start, end, initial, remembered] = await Promise.all([
       driver.topicIds([tp.topic]),
       driver.offsets([tp], 'earliest'),
-      // The end of what is committed: reading uncommitted records goes further.
+      // The end of the committed records: reading uncommitted records goes further.
       config.isolation_level === 'read_committed' ? driver.offsets([tp], 'latest') : new Map<string, number>(),
       driver.offsets([tp], config.start_at),
       driver.committed(group, [tp]),
@@ -202,7 +202,7 @@ export function cut(batch: ConsumedBatch, records: number): ConsumedBatch {
   return { ...batch, messages: batch.messages.slice(0, records), nextOffset: batch.messages[records].offset }
 }
 
-/** Records as they were: own key, own headers, own time. */
+/** Unchanged records: own key, own headers, own time. */
 function backTo(config: KafkaSourceConfig): KafkaSinkConfig {
   return {
     ...config,

@@ -1,2 +1,2 @@
-/** Whether Kafka takes this name. */
+/** @returns whether Kafka accepts this name. */
 export const validTopic = (name: string): boolean => /^[a-zA-Z0-9._-]{1,249}$/.test(name) && name !== '.' && name !== '..'

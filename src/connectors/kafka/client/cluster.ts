@@ -9,7 +9,7 @@ import { monotonic } from '../../../kit/clock.ts'
 
 export interface PartitionInfo {
   readonly partition: number
-  /** -1: none at the moment. */
+  /** -1: none now. */
   readonly leader: number
   readonly replicas: number
 }
@@ -40,7 +40,7 @@ export class Cluster {
     this.connections = new Connections(options)
   }
 
-  /** A connected broker, the one named by `nodeId` or any. @throws kafkajs' error of the last address tried. */
+  /** A connected broker: the one with `nodeId`, or any. @throws kafkajs' error of the last address tried. */
   async broker(nodeId?: number): Promise<Broker> {
     if (nodeId !== undefined) {
       const address = this.addresses.get(nodeId)
@@ -51,7 +51,7 @@ export class Cluster {
       try {
         return await this.connections.open(this.addresses.get(nodeId)!)
       } catch (error) {
-        // What it led, coordinated or controlled is likely elsewhere by now.
+        // The partitions that it led, coordinated or controlled have probably moved.
         this.forget()
         throw error
       }
@@ -71,7 +71,10 @@ export class Cluster {
     throw last
   }
 
-  /** Partitions of a topic, from cache when fresh. Empty: it does not exist (and could not be created). @throws {EnvironmentError} for a name Kafka refuses. */
+  /**
+   * Partitions of a topic, from the cache when fresh. Empty: the topic does not exist (and could not be created). @throws
+   * {EnvironmentError} for a name that Kafka rejects.
+   */
   async partitions(topic: string, options: { refresh?: boolean; create?: boolean } = {}): Promise<readonly PartitionInfo[]> {
     const entry = await this.topic(topic, options)
     return entry.partitions
@@ -92,7 +95,7 @@ export class Cluster {
     return entry !== undefined && entry.partitions.length > 0 && monotonic() - entry.at < METADATA_MAX_AGE ? entry.partitions : undefined
   }
 
-  /** Forget leaders of these topics, because one of them turned out to be wrong. */
+  /** Removes the cached leaders of these topics, because one of them was wrong. */
   stale(topics: Iterable<string>): void {
     for (const topic of topics) this.topics.delete(topic)
   }
@@ -129,11 +132,11 @@ export class Cluster {
       this.failed(asked, error)
       throw error
     }
-    // Where this fails, it says nothing of the broker that was asked.
+    // If this fails, the broker that was asked is not the cause.
     return await this.broker(nodeId)
   }
 
-  /** Call with every error of a request: drops the connection or the cached knowledge it proves wrong. */
+  /** Call with every error of a request: drops the connection or the cached data that the error proves wrong. */
   failed(broker: Broker | undefined, error: unknown, topics: Iterable<string> = []): void {
     const type = typeOf(error)
     if (NOT_COORDINATOR.has(type)) this.coordinators.clear()
@@ -143,18 +146,18 @@ export class Cluster {
     if (broker !== undefined && typeOf(error) !== 'REQUEST_TIMED_OUT') this.connections.drop(broker)
   }
 
-  /** Drops every connection, for when they have gone silent without an error. */
+  /** Drops every connection, after they have gone silent without an error. */
   reset(): void {
     this.forget()
     this.connections.dropAll()
   }
 
-  /** Asks some broker for the brokers' addresses. */
+  /** Requests the addresses of the brokers from any broker. */
   async ping(): Promise<void> {
     await this.metadata([])
   }
 
-  /** Where the brokers say they are, once one of them was asked. */
+  /** The advertised addresses of the brokers, after one of them has responded. */
   get advertised(): readonly Address[] {
     return [...this.addresses.values()]
   }
@@ -172,7 +175,7 @@ export class Cluster {
   }
 
   /**
-   * Repeats `attempt` until it works, an error is fatal, or `budgetMs` is spent. `attempt` reports errors through `failed`.
+   * Repeats `attempt` until it succeeds, an error is fatal, or `budgetMs` has passed. `attempt` reports errors through `failed`.
    * @throws {PipelineError}
    */
   async retry<T>(doing: string, budgetMs: number, attempt: () => Promise<T>, fatal: (error: unknown) => boolean = () => false): Promise<T> {
@@ -195,7 +198,7 @@ export class Cluster {
     this.connections.close()
   }
 
-  /** Who leads, coordinates and controls: it is asked again. */
+  /** Leaders, coordinators and the controller are requested again. */
   private forget(): void {
     this.coordinators.clear()
     this.topics.clear()
@@ -205,7 +208,7 @@ export class Cluster {
   private async metadata(topics: string[], create = false): Promise<void> {
     const broker = await this.broker()
     try {
-      // An empty list means every topic in kafkajs' encoding; one that can't exist asks for the brokers only.
+      // An empty list means every topic in kafkajs' encoding; a name that cannot exist requests the brokers only.
       const found = await this.requestMetadata(broker, topics.length === 0 ? ['-'] : topics, create)
       const at = monotonic()
       if (topics.length > 0) for (const t of found) this.topics.set(t.topic, { partitions: t.partitions, error: t.error, at })

@@ -23,8 +23,8 @@ export interface Address {
 }
 
 /**
- * A broker that is frozen, or gone without a FIN, is given up after so long, ms: by then a cluster has elected other leaders. What may take
- * longer (a join) has its own.
+ * A broker that is frozen, or gone without a FIN, is dropped after this time, ms: by then a cluster has elected other leaders. Requests
+ * that may take longer (a join) have their own limit.
  */
 const REQUEST_TIMEOUT = 10_000
 
@@ -40,7 +40,7 @@ export class Connections {
     this.logger = internals().createLogger({ level: 2, logCreator: () => quietLogger(options.log) })
   }
 
-  /** One that can be used at once. */
+  /** A connection that can be used immediately. */
   any(): Broker | undefined {
     for (const broker of this.brokers.values()) if (this.usable(broker)) return broker
     return undefined
@@ -55,12 +55,12 @@ export class Connections {
     for (const broker of this.brokers.values()) this.drop(broker)
   }
 
-  /** A socket is not enough: until the broker has named its versions kafkajs can't encode a request. */
+  /** A socket is not enough: kafkajs cannot encode a request before the broker has sent its versions. */
   usable(broker: Broker): boolean {
     return this.introduced.has(broker) && broker.isConnected()
   }
 
-  /** @throws kafkajs' error, or ours once closed. */
+  /** @throws kafkajs' error, or ours after closing. */
   async open(address: Address): Promise<Broker> {
     if (this.closed) throw new ConnectionError('the Kafka client is closed')
     const key = `${address.host}:${address.port}`
@@ -102,7 +102,7 @@ export class Connections {
     return new Broker({ connectionPool, logger: this.logger, authenticationTimeout: connectionTimeout, allowAutoTopicCreation: false })
   }
 
-  /** Closes one at once; what is in flight is rejected. kafkajs' own disconnect waits for answers that may never come. */
+  /** Closes one immediately; requests in flight are rejected. kafkajs' own disconnect waits for responses that may never come. */
   drop(broker: Broker): void {
     const { host, port, pool } = broker.connectionPool
     const key = `${host}:${port}`
@@ -119,7 +119,7 @@ export class Connections {
         connection.requestQueue.destroy()
       }
       connection.connectionStatus = 'disconnected'
-      // With an error, because kafkajs does not look at a bare close while it is still connecting.
+      // With an error, because kafkajs ignores a plain close while it is still connecting.
       connection.socket?.destroy(new Error('the connection was dropped'))
     }
   }

@@ -1,4 +1,4 @@
-/** The Driver for real brokers. */
+/** The driver for real brokers. */
 import { topicIds } from './topic-ids.ts'
 import type { Logger, Transactor } from '../../../contract/plugin.ts'
 import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
@@ -35,7 +35,7 @@ import { TopicWatch } from './topic-watch.ts'
 import { KafkaTransactor } from './transact/transactor.ts'
 
 const READ_BYTES = 1_048_576
-/** How often a broker may hang up on us before it is taken for a matter of the settings. */
+/** How often a broker may close the connection before the settings count as the cause. */
 const HANG_UPS = 5
 const HUNG_UP = /closed connection|connection was dropped/i
 
@@ -44,7 +44,7 @@ export class KafkaDriver implements Driver {
   readonly admin: KafkaAdmin
   private readonly options: ClusterOptions
   private readonly log: Logger
-  /** For what needs no connection of its own. */
+  /** For calls that need no separate connection. */
   private readonly shared: Cluster
   private readonly watch: TopicWatch
   private readonly open = new Set<{ close(): Promise<void> }>()
@@ -71,7 +71,7 @@ export class KafkaDriver implements Driver {
         })
         return
       } catch (error) {
-        // A broker that is just going down hangs up, too; one that wants another protocol does it every time.
+        // A broker that is shutting down closes connections, too; one that expects another protocol always does.
         const { message } = error as Error
         const failure = failureOf(error)
         const wantsLogin = introduced && HUNG_UP.test(message)
@@ -114,7 +114,7 @@ export class KafkaDriver implements Driver {
     return this.shared.retry(`read ${tpKey(tp)}`, ADMIN_TIMEOUT, async () => {
       const broker = await this.shared.broker(await this.shared.leaderId(tp))
       try {
-        // No waiting: this reads what is there.
+        // Without waiting: reads only the existing records.
         const [part] = await fetch(broker, [{ ...tp, offset, maxBytes }], { maxWaitMs: 0, maxBytes, committed })
         if (part.errorCode === 1) throw new EnvironmentError(`offset ${offset} of ${tpKey(tp)} does not exist`)
         if (part.errorCode === 29) throw new EnvironmentError(`cannot read topic ${tp.topic}: the ACLs of the broker do not allow it`)
@@ -166,7 +166,7 @@ export class KafkaDriver implements Driver {
     await this.shared.close()
   }
 
-  /** So that closing the driver closes what it made. */
+  /** So that closing the driver also closes everything that it created. */
   private track<T extends { close(): Promise<void> }>(part: T): T {
     const close = part.close.bind(part)
     this.open.add(part)

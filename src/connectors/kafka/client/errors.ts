@@ -1,4 +1,4 @@
-/** What a kafkajs error means to us. */
+/** The meaning of kafkajs' errors for the runner. */
 import { ConnectionError, EnvironmentError, FencedError, PipelineError } from '../../../contract/plugin.ts'
 import { type TlsAdvice, TLS_KEYS, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
 import type { KafkaJSError } from './internals.ts'
@@ -11,7 +11,7 @@ export const FENCED = new Set([
   'INVALID_PRODUCER_ID_MAPPING',
 ])
 
-/** The leader or coordinator is elsewhere: look again. */
+/** The leader or coordinator has moved: look it up again. */
 export const STALE = new Set([
   'LEADER_NOT_AVAILABLE',
   'NOT_LEADER_FOR_PARTITION',
@@ -63,7 +63,7 @@ export const typeOf = (error: unknown): string => {
   return e?.type ?? ''
 }
 
-/** kafkajs throws a bare Error with this text for a request on a connection that broke after it was handed out. */
+/** kafkajs throws a plain Error with this text for a request on a connection that broke after it was returned. */
 const NOT_CONNECTED = 'Broker not connected'
 
 /** True if it is unknown whether the broker has executed the request. */
@@ -74,7 +74,7 @@ export const connectionBroke = (error: unknown): boolean => {
 }
 
 /**
- * kafkajs error => ours. `doing` completes the sentence "cannot …".
+ * Converts kafkajs errors to ours. `doing` completes the sentence "cannot …".
  * Wrong credentials, permissions, TLS and settings become EnvironmentError, because waiting does not help; other errors are temporary.
  */
 export function toPipelineError(error: unknown, doing: string): PipelineError {
@@ -99,7 +99,7 @@ export function toPipelineError(error: unknown, doing: string): PipelineError {
   return new ConnectionError(text, error)
 }
 
-/** Neither kafkajs' nor the system's: a mistake in a program, which a retry does not fix. */
+/** Neither kafkajs' nor the system's error: a bug, which a retry does not fix. */
 const isForeign = (e: KafkaJSError): boolean =>
   e?.message !== NOT_CONNECTED &&
   !/^KafkaJS|AbortError|TimeoutError/.test(e?.name ?? '') &&

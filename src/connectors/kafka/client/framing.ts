@@ -1,7 +1,7 @@
 /**
- * kafkajs copies every request three times through buffers that it zeroes first. Its module that frames requests is replaced
- * before the one that uses it is loaded. A bundle has the two joined already, and keeps the slower framing: only speed differs. The
- * single executable is bundled with this module in its place (scripts/executable.js).
+ * kafkajs copies every request three times through buffers that it zeroes first. The module that frames requests is replaced before the
+ * module that uses it is loaded. A bundle has already joined the two, and keeps the slower framing: only speed differs. The single
+ * executable is bundled with this module in its place (scripts/executable.js).
  */
 import module from 'node:module'
 import type { Request } from './internals.ts'

@@ -1,10 +1,10 @@
 /**
- * The parts of kafkajs that this driver uses: connections (TCP, TLS, SASL, request queue) and the protocol's requests.
+ * The parts of kafkajs that this driver uses: connections (TCP, TLS, SASL, request queue) and the requests of the protocol.
  * They are internal modules, so the version is pinned and asserted, and three things are patched.
- * Why not its producer and consumer: docs/adr/0003-record-batch-codec.md.
+ * The reasons for not using its producer and consumer: docs/adr/0003-record-batch-codec.md.
  */
 import type { Socket } from 'node:net'
-// First: connection.js takes the framing of requests when it is loaded.
+// Must be first: connection.js loads the framing of requests when it is loaded.
 import './framing.ts'
 import BrokerClass from 'kafkajs/src/broker/index.js'
 import assigner from 'kafkajs/src/consumer/assignerProtocol.js'
@@ -30,7 +30,7 @@ export interface KafkaJSError extends Error {
   readonly port?: number
   readonly errors?: KafkaJSError[]
 }
-/** What a request's `encode` makes: kafkajs' Encoder, or `parts`, which our request framing joins with one copy. */
+/** The result of a request's `encode`: kafkajs' Encoder, or `parts`, which our request framing joins with one copy. */
 export interface Encoded {
   readonly buf: Buffer
   readonly buffer: Buffer
@@ -114,9 +114,9 @@ function load(): Internals {
 }
 
 /**
- * Issue 1751: after every response a timer of a negative delay is started, which Node turns into a 1 ms loop with a
- * warning (3.7 % of a core when idle). A timer is needed only while something waits.
- * Timeouts and throttling go by the wall clock: set back by an hour it would let a lost request wait for an hour.
+ * Issue 1751: after every response a timer with a negative delay is started, which Node turns into a 1 ms loop with a warning (3.7 % of a
+ * core when idle). A timer is needed only while something waits.
+ * Timeouts and throttling use the wall clock: setting it back by an hour would let a lost request wait for an hour.
  */
 function patchRequestQueue(RequestQueue: { prototype: any }, SocketRequest: { prototype: any }): void {
   const send = SocketRequest.prototype.send as () => void

@@ -1,4 +1,4 @@
-/** kafkajs' log lines go to our debug level: what matters reaches the user as an error of ours, once. */
+/** kafkajs' log lines go to our debug level: relevant problems reach the user once, as our errors. */
 import type { Logger } from '../../../contract/plugin.ts'
 
 interface KafkaJsLogEntry {

@@ -37,7 +37,7 @@ export class KafkaProducer implements Producer {
     return this.sender.send(records)
   }
 
-  /** A producer that has nothing to write looks after its brokers meanwhile. */
+  /** A producer without anything to write checks its brokers meanwhile. */
   healthy(): true | string {
     return this.written.problem() ?? this.sender.trouble ?? this.peer.look()
   }

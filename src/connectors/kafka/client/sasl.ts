@@ -18,7 +18,7 @@ interface Exchange {
   }): Promise<void>
 }
 
-/** kafkajs' own OAUTHBEARER takes any answer for a yes; a broker refuses a token by an answer that says why (RFC 7628, 3.2.2). */
+/** kafkajs' own OAUTHBEARER accepts any response; a broker rejects a token with a response that contains the reason (RFC 7628, 3.2.2). */
 const bearer =
   (token: () => Promise<{ value: string }>) =>
   ({ saslAuthenticate }: Exchange) => ({
@@ -43,7 +43,7 @@ const bearer =
     },
   })
 
-/** Node's fetch: the TLS settings are those of the brokers. */
+/** Uses Node's fetch; the TLS settings apply to the brokers only. */
 const TOKEN_TLS: TlsAdvice = {
   ca: 'set the environment variable NODE_EXTRA_CA_CERTS to a PEM file with the certificate of that CA; tls_ca applies only to the brokers',
   clientCertificate: 'use a token URL without client certificates, or sasl_oauth_token',
@@ -52,7 +52,7 @@ const TOKEN_TLS: TlsAdvice = {
   tls: 'write https:// in sasl_oauth_token_url',
 }
 
-/** A token is fetched anew once four fifths of its life are over. */
+/** A token is renewed after four fifths of its lifetime. */
 function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }> {
   let token: { value: string; until: number } | undefined
   return async () => {

@@ -28,7 +28,10 @@ export async function topicIds(cluster: Cluster, topics: readonly string[]): Pro
   return found
 }
 
-/** As one broker knows them now, asked once; `missing`: there is no such topic, `unknown`: it did not say. undefined: the broker is older than Kafka 2.8. */
+/**
+ * The state of topics according to one broker, asked once; `missing`: the topic does not exist, `unknown`: not reported. undefined: the
+ * broker is older than Kafka 2.8.
+ */
 export async function describeTopics(cluster: Cluster, topics: readonly string[]): Promise<Described | undefined> {
   const broker = await cluster.broker()
   try {
@@ -47,7 +50,7 @@ function request(topics: readonly string[]): Request<Described> {
     Buffer.from([0]),
     unsigned(names.length + 1),
     ...names.flatMap(name => [Buffer.alloc(16), unsigned(name.length + 1), name, Buffer.from([0])]),
-    // No topic is to be created, no rights are asked for; no tags.
+    // No topic may be created, no permissions are requested; no tags.
     Buffer.from([0, 0, 0, 0]),
   ]
   const { Encoder } = internals()

@@ -1,8 +1,7 @@
 /**
- * Looks at the topics that a running pipeline depends on, every two seconds with one request: are they still there, are they still the
- * same (KIP-516 ids), how many partitions do they have, and who leads them. Brokers older than Kafka 2.8 do not say.
- *
- * A broker that has just started may not know all topics yet, so a change counts once a second look has confirmed it.
+ * Checks the topics that a running pipeline depends on, every two seconds with one request: whether they exist, whether they are the same
+ * (KIP-516 ids), how many partitions they have, and their leaders. Brokers older than Kafka 2.8 do not report ids.
+ * A broker that has just started may not know all topics yet, so a change counts only after a second check has confirmed it.
  */
 import { type TopicPartition, tpKey } from '../driver.ts'
 import type { Cluster } from './cluster.ts'
@@ -10,20 +9,20 @@ import { describeTopics, type TopicFacts } from './topic-ids.ts'
 import { sleep, within } from './wait.ts'
 
 const INTERVAL = 2000
-/** Before a change is believed. */
+/** Before a change is accepted. */
 const CONFIRM = 500
-/** A broker that hangs is for others to notice. */
+/** Other parts detect a broker that hangs. */
 const LOOK_TIMEOUT = 10_000
 
-/** `missing`: it was deleted, or never made. */
+/** `missing`: it was deleted, or never created. */
 export type Sight = TopicFacts | 'missing'
 
 interface Watched {
   /** Confirmed; undefined: not known yet. */
   sight: Sight | undefined
-  /** It was there at some time. A topic that never existed was not deleted. */
+  /** It existed at some time. A topic that never existed was not deleted. */
   existed: boolean
-  /** What it was when it was last there. */
+  /** Its state when it last existed. */
   facts: TopicFacts | undefined
   /** Seen once, not confirmed. */
   next: Sight | undefined
@@ -31,7 +30,7 @@ interface Watched {
 }
 
 /**
- * @param before what it was when it was last there; undefined: it was not seen before
+ * @param before its state when it last existed; undefined: it was not seen before
  * @param first true if no other listener was called with this text for this change: each change is logged once
  */
 export type Listener = (now: Sight, before: TopicFacts | undefined, first: (text: string) => boolean) => void
@@ -54,7 +53,7 @@ export class TopicWatch {
       this.topics.set(topic, (watched = { sight: undefined, existed, facts: undefined, next: undefined, listeners: new Set() }))
     if (existed && !watched.existed) {
       watched.existed = true
-      // It was created since the last look, which did not find it.
+      // It was created since the last check, which did not find it.
       watched.sight = undefined
     }
     const { listeners } = watched
@@ -66,18 +65,18 @@ export class TopicWatch {
     }
   }
 
-  /** It was there at some time. A broker that creates topics on demand must not create it again: its settings would be others. */
+  /** It existed at some time. A broker that creates topics on demand must not create it again: its settings would differ. */
   existed(topic: string): boolean {
     return this.topics.get(topic)?.existed === true
   }
 
-  /** It was there and is missing now. */
+  /** It existed and is missing now. */
   gone(topic: string): boolean {
     const watched = this.topics.get(topic)
     return watched?.sight === 'missing' && watched.existed
   }
 
-  /** What was seen and confirmed last. */
+  /** The last confirmed state. */
   sight(topic: string): Sight | undefined {
     return this.topics.get(topic)?.sight
   }
@@ -93,7 +92,7 @@ export class TopicWatch {
     return undefined
   }
 
-  /** Looks now. Resolves when what is seen is confirmed, or nothing could be seen. Never throws. */
+  /** Checks now. Resolves when the state is confirmed, or nothing could be read. Never throws. */
   async look(): Promise<void> {
     for (let looks = 0; looks < 3; looks++) {
       await (this.looking ??= this.lookOnce().finally(() => {
@@ -140,7 +139,7 @@ export class TopicWatch {
       watched.next = undefined
       return
     }
-    // That it is there needs no second look.
+    // Its existence needs no second check.
     if ((before !== undefined || now === 'missing') && (watched.next === undefined || !same(watched.next, now))) {
       watched.next = now
       return

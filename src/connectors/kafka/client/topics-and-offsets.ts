@@ -15,7 +15,7 @@ export async function listTopics(cluster: Cluster): Promise<TopicInfo[]> {
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** Topics that exist already are left as they are. Resolves once all partitions have a leader. */
+/** Topics that already exist are not changed. Resolves once all partitions have a leader. */
 export async function createTopics(cluster: Cluster, topics: readonly NewTopic[]): Promise<void> {
   for (const t of topics) {
     await cluster.retry(`create topic ${t.topic}`, ADMIN_TIMEOUT, async () => {
@@ -48,11 +48,11 @@ const settingsOf = ({ config = {} }: NewTopic): string =>
 function createOne(controller: Broker, t: NewTopic): Promise<unknown> {
   const configEntries = Object.entries(t.config ?? {}).map(([name, value]) => ({ name, value }))
   const topic = { topic: t.topic, numPartitions: t.partitions, replicationFactor: t.replication ?? -1, configEntries }
-  // "Broker default" exists since CreateTopics v4, kafkajs knows v3: the brokers take -1 there too, but only since 2.4.
+  // "Broker default" exists since CreateTopics v4, and kafkajs supports v3: the brokers accept -1 there too, but only since 2.4.
   return controller.createTopics({ topics: [topic], validateOnly: false, timeout: 15_000 })
 }
 
-/** Waits until a new topic is known everywhere and led. */
+/** Waits until all brokers know a new topic and its leaders. */
 async function leaders(cluster: Cluster, topic: string): Promise<void> {
   await cluster.retry(`find the leaders of ${topic}`, ADMIN_TIMEOUT, async () => {
     const partitions = await cluster.partitions(topic, { refresh: true })
@@ -60,7 +60,7 @@ async function leaders(cluster: Cluster, topic: string): Promise<void> {
   })
 }
 
-/** Grows a topic. A topic that has as many partitions already is left alone. */
+/** Adds partitions to a topic. A topic that already has as many is not changed. */
 export async function addPartitions(cluster: Cluster, topic: string, count: number): Promise<void> {
   await cluster.retry(`add partitions to ${topic}`, ADMIN_TIMEOUT, async () => {
     const controller = await cluster.controller()
@@ -113,7 +113,7 @@ async function byLeader(cluster: Cluster, partitions: readonly TopicPartition[])
   const map = new Map<number, TopicPartition[]>()
   for (const tp of partitions) {
     const known = (list: readonly { partition: number }[]): boolean => list.some(p => p.partition === tp.partition)
-    // A topic that has grown: what is cached, and what a broker answers at first, may be of before.
+    // For a topic that has grown, the cache and the first responses of a broker may be outdated.
     if (!known(await cluster.partitions(tp.topic)) && !known(await cluster.partitions(tp.topic, { refresh: true })))
       throw new ConnectionError(`${tpKey(tp)} does not exist`)
     const leader = await cluster.leaderId(tp)

@@ -1,4 +1,4 @@
-/** Small helpers around promises that never leave one unhandled. */
+/** Small helpers for promises, which never leave one unhandled. */
 import { monotonic } from '../../../kit/clock.ts'
 
 export const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
@@ -55,7 +55,7 @@ export async function within<T>(promise: Promise<T>, ms: number, otherwise: T): 
   }
 }
 
-/** Exponential back-off with jitter. */
+/** Exponential backoff with jitter. */
 export class Backoff {
   private next: number
   private readonly first: number
@@ -74,7 +74,7 @@ export class Backoff {
   }
 }
 
-/** Calls back at the earliest of the times it was set to, then waits to be set again. */
+/** Calls back at the earliest of the requested times, then waits for a new one. */
 export class Alarm {
   private readonly ring: () => void
   private timer: NodeJS.Timeout | undefined

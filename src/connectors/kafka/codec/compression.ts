@@ -30,7 +30,7 @@ export function compress(type: Compression, data: Buffer): Buffer {
   }
 }
 
-/** @throws {DecodeError} for an unknown codec, damaged data, or more than `limits.batch` bytes, of which no more are made. */
+/** @throws {DecodeError} for an unknown codec, damaged data, or more than `limits.batch` bytes, of which no more are produced. */
 export function decompress(codec: number, data: Buffer): Buffer {
   if (codec === 0) return data
   if (codec > 4) throw new DecodeError(`unknown compression codec ${codec}`)
@@ -44,7 +44,7 @@ export function decompress(codec: number, data: Buffer): Buffer {
       if (lz4Exceeds(data, max)) throw new TooLargeError()
       return lz4().decompressFrameSync(data)
     }
-    // The frame header usually says how long the content is; one output chunk of that size saves a copy.
+    // The frame header usually contains the length of the content; one output chunk of that size saves a copy.
     return zlib.zstdDecompressSync(data, { chunkSize: zstdContentSize(data) + 1, maxOutputLength: max })
   } catch (error) {
     if (error instanceof TooLargeError || (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
@@ -98,7 +98,7 @@ function unsnappy(data: Buffer, max: number): Buffer {
   return Buffer.concat(blocks)
 }
 
-/** snappyjs believes any length that the block claims. */
+/** snappyjs trusts any length that the block declares. */
 function unsnappyBlock(block: Buffer, max: number): Buffer {
   let size = 0
   for (let i = 0, scale = 1; i < 5; i++, scale *= 128) {

@@ -8,7 +8,7 @@ import { Cursor, readInt64 } from './numbers.ts'
 
 export interface BatchHeader {
   readonly at: number
-  /** First byte behind the batch. */
+  /** First byte after the batch. */
   readonly end: number
   readonly baseOffset: number
   readonly lastOffset: number
@@ -16,7 +16,7 @@ export interface BatchHeader {
   readonly attributes: number
 }
 
-/** Of a first record; those behind it are exact numbers, too. */
+/** Of the first record; those of later records are exact numbers, too. */
 const MAX_OFFSET = Number.MAX_SAFE_INTEGER - 2 ** 31
 
 export interface AbortedTransaction {
@@ -26,7 +26,7 @@ export interface AbortedTransaction {
 
 /**
  * The batch at `at`, or undefined when the set ends before the batch does.
- * @throws {ConnectionError} no batch is there: where the next one begins is not known either
+ * @throws {ConnectionError} the bytes are not a batch, so the start of the next one is unknown
  */
 export function batchHeader(set: Buffer, at: number): BatchHeader | undefined {
   if (at + 17 > set.length) return undefined
@@ -70,7 +70,7 @@ function checkCrc(set: Buffer, { at, end }: BatchHeader): void {
   if (crc32c(set, at + 21, end) !== set.readUInt32BE(at + 17)) throw new DecodeError('the batch does not match its CRC')
 }
 
-/** Messages that one read makes of a batch at most. */
+/** Maximum number of messages that one read takes from a batch. */
 const PORTION = 10_000
 
 /**
@@ -85,7 +85,7 @@ export class SetReader {
   private readonly origin: Origin
   private readonly aborted: AbortedTransaction[] | undefined
   private readonly open = new Set<number>()
-  /** A batch of which a part was read. */
+  /** A batch that was read in part. */
   private begun: { readonly batch: BatchHeader; readonly records: OpenBatch; readonly from: number } | undefined
 
   /** @param aborted in read_committed mode, else undefined. */
@@ -105,7 +105,7 @@ export class SetReader {
     return this.begun !== undefined
   }
 
-  /** Of the last whole batch in the set; undefined: there is none. */
+  /** Of the last complete batch in the set; undefined: there is none. */
   lastOffset(): number | undefined {
     let last: number | undefined
     for (let batch = batchHeader(this.set, 0); batch !== undefined; batch = batchHeader(this.set, batch.end)) last = batch.lastOffset
@@ -113,8 +113,8 @@ export class SetReader {
   }
 
   /**
-   * Batches until at least `records` messages are there or the set ends; one of more than `PORTION` records comes in portions. `done`
-   * once nothing whole is left. `missing`: so many offsets in front of the first message belong to no batch.
+   * Reads batches until at least `records` messages are collected or the set ends; a batch of more than `PORTION` records is returned in
+   * portions. `done` when no complete batch is left. `missing`: the number of offsets before the first message that belong to no batch.
    */
   read(records: number): { messages: Message[]; done: boolean; missing?: number } {
     const messages: Message[] = []
@@ -193,7 +193,7 @@ function brokenTime(set: Buffer, batch: BatchHeader): number {
   return time > 0 && time < MAX_TIME ? time : 0
 }
 
-/** A batch whose bytes are checked and decompressed, and how far its records were read. */
+/** A batch whose bytes are checked and decompressed, and the position up to which its records were read. */
 interface OpenBatch {
   readonly b: Buffer
   /** First byte behind the records. */
@@ -206,7 +206,7 @@ interface OpenBatch {
   /** Of the next record. */
   at: number
   i: number
-  /** Offset of the one before it. */
+  /** Offset of the previous one. */
   previous: number
 }
 
@@ -223,7 +223,7 @@ function openBatch(set: Buffer, batch: BatchHeader): OpenBatch {
   const count = set.readInt32BE(at + 57)
   if (count < 0) throw new DecodeError(`the batch has a count of ${count} records`)
   const baseTime = readInt64(set, at + 27)
-  // Bit 3: the broker's append time counts for all records, and it is stored as the batch's maximum.
+  // Bit 3: the broker's append time applies to all records, and is stored as the maximum of the batch.
   const appendTime = (attributes & 8) !== 0 ? readInt64(set, at + 35) : undefined
   const codec = attributes & 7
   const b = codec === 0 ? set : decompress(codec, set.subarray(at + HEADER_SIZE, end))
@@ -233,8 +233,8 @@ function openBatch(set: Buffer, batch: BatchHeader): OpenBatch {
 }
 
 /**
- * Appends records from offset `from` on, straight into messages: no intermediate objects, bytes are never copied. True: those were the
- * last ones; false: `most` messages are there. @throws {DecodeError}
+ * Appends records from offset `from` on, directly as messages: no intermediate objects, bytes are never copied. True: these were the last
+ * ones; false: `most` messages are collected. @throws {DecodeError}
  */
 function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: Message[], most: number): boolean {
   const { b, limit, count, baseOffset, lastOffset, baseTime, appendTime } = open
@@ -280,7 +280,7 @@ function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: 
       p = cursor.at
     }
     const offset = baseOffset + offsetDelta
-    // One that goes back would be skipped, or read twice.
+    // A decreasing offset would be skipped, or read twice.
     if (offset <= previous || offset > lastOffset) throw new DecodeError(`record ${i} of ${count} has an offset out of order`)
     previous = offset
     if (offset < from) {
@@ -296,7 +296,7 @@ function decodeRecords(open: OpenBatch, from: number, origin: Origin, messages: 
     }
     let key: Buffer | null = null
     if (length >= 0) {
-      // Neighbors often have the same key (one symbol, one wallet): one Buffer serves them all.
+      // Neighbors often have the same key (one symbol, one wallet), so they share one Buffer.
       if (lastKey !== null && lastKey.length === length && same(lastKey, b, p, length)) key = lastKey
       else lastKey = key = b.subarray(p, p + length)
       p += length
@@ -337,7 +337,7 @@ function same(key: Buffer, b: Buffer, at: number, length: number): boolean {
 }
 
 function readHeaders(cursor: Cursor): Header[] {
-  // Two lengths are the least.
+  // A header has at least two lengths.
   const count = cursor.count(2)
   const headers: Header[] = []
   for (let i = 0; i < count; i++) {

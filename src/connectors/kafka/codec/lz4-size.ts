@@ -1,5 +1,5 @@
 /**
- * How much LZ4 frames hold, found by walking through them without making any of it: the add-on that decompresses them takes no bound.
+ * The content size of LZ4 frames, found by walking through them without decompressing: the add-on that decompresses them has no limit.
  * https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md, and lz4_Block_format.md
  */
 
@@ -7,9 +7,9 @@ const MAGIC = 0x184d2204
 /** 16 values, whose frames are to be skipped. */
 const SKIPPABLE = 0x184d2a50
 
-/** Do the frames decompress to more than `max` bytes? Damaged ones are left to the decoder, as far as they are whole. */
+/** @returns whether the frames decompress to more than `max` bytes. The decoder detects damaged frames. */
 export function lz4Exceeds(data: Buffer, max: number): boolean {
-  // No block can hold more than 255 times its bytes.
+  // A block contains at most 255 times its bytes.
   if (data.length * 255 <= max) return false
   let room = max
   for (let at = 0; at + 7 <= data.length; ) {
@@ -39,7 +39,7 @@ export function lz4Exceeds(data: Buffer, max: number): boolean {
   return false
 }
 
-/** Bytes that a block holds; it may stop counting beyond `enough`. */
+/** The content size of a block; may stop counting above `enough`. */
 function blockSize(data: Buffer, from: number, end: number, enough: number): number {
   let at = from
   let size = 0

@@ -1,6 +1,6 @@
 /**
- * lz4 is a native add-on: no bundler can take it in, so it is looked for where the program runs, when the first batch needs it. The
- * single executable carries it along.
+ * lz4 is a native add-on, which a bundler cannot include, so it is loaded from the place where the program runs, when the first batch needs
+ * it. The single executable contains it.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import module from 'node:module'
@@ -47,7 +47,7 @@ function embedded(): ArrayBuffer | undefined {
   }
 }
 
-/** The system loads add-ons from files only; a loaded one no longer needs its file. The folder is this user's alone. */
+/** The system loads add-ons from files only; a loaded one no longer needs its file. Only this user can access the folder. */
 function extracted(addOn: ArrayBuffer): Lz4 {
   const folder = mkdtempSync(join(tmpdir(), 'pipeline-runner-'))
   try {

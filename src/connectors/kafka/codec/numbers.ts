@@ -49,8 +49,8 @@ export function writeInt64(b: Buffer, at: number, value: number): void {
 export const readInt64 = (b: Buffer, at: number): number => b.readInt32BE(at) * 4294967296 + b.readUInt32BE(at + 4)
 
 /**
- * Slow but general reader of a piece of a batch; the loop over records has its own inlined one. Every length and count is checked here,
- * once: none is negative, and none says more than the bytes up to `end` can hold.
+ * Slow but general reader of a part of a batch; the loop over records has its own inlined one. Every length and count is checked here,
+ * once: none is negative, and none exceeds the bytes up to `end`.
  */
 export class Cursor {
   readonly b: Buffer
@@ -81,7 +81,7 @@ export class Cursor {
     }
     throw new DecodeError('a varint in the batch is too long')
   }
-  /** Bytes behind their length; null: their length is -1. */
+  /** Bytes after their length; null: their length is -1. */
   bytes(): Buffer | null {
     const length = this.varint()
     if (length === -1) return null

@@ -1,4 +1,4 @@
-/** From records to rows: encoding happens outside the transaction, so that the write lock is held for a few inserts only. */
+/** Converts records to rows: encoding happens outside the transaction, so that the write lock is held for a few inserts only. */
 import { ConnectionError, DataError } from '../../../contract/plugin.ts'
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { type OutRecord, TooLargeError } from '../driver.ts'
@@ -49,7 +49,7 @@ export class Appender {
     return failed
   }
 
-  /** Ends the appender's life, once its records are written or given up. */
+  /** Ends the use of the appender, after its records are written or dropped. */
   recycle(): void {
     for (const writer of this.writers.values()) writer.recycle()
     this.writers.clear()
@@ -82,7 +82,7 @@ export class Appender {
   }
 }
 
-/** Makes the topics of these records that are not there yet. Names no topic can have are left to `Appender.add`. */
+/** Creates the missing topics of these records. Invalid names are left to `Appender.add`. */
 export async function ensureTopics(topics: Topics, records: readonly OutRecord[]): Promise<void> {
   let last: string | undefined
   let missing: Set<string> | undefined
@@ -98,7 +98,7 @@ function check(record: OutRecord, topic: Topic): DataError | undefined {
   const { partition } = record
   if (partition !== undefined && !(partition >= 0 && partition < topic.parts.length))
     return new DataError(`topic ${topic.name} has ${topic.parts.length} partition(s), partition ${partition}`)
-  // A string is at most three bytes a character: most records pass without being measured.
+  // A string has at most three bytes per character, so most records pass without being measured.
   const roughly = 3 * ((record.key?.length ?? 0) + (record.value?.length ?? 0))
   if (roughly + 128 < topic.maxMessageBytes && record.headers === undefined) return undefined
   const bytes = sizeOf(record)

@@ -8,7 +8,7 @@ export interface Member {
 export interface Holding {
   readonly part: number
   readonly topic: string
-  /** Member that has it or is to get it. */
+  /** The present or future owner. */
   readonly holder: string | null
 }
 

@@ -17,7 +17,7 @@ const CRC_BYTES = 4
 const NULL = -1
 const SAME_KEY = -2
 
-/** A chunk is full at either limit: big enough to spread a row's cost, small enough that a seek into one wastes little. */
+/** A chunk is full at either limit: large enough to spread the cost of a row, small enough that a seek into one wastes little. */
 const MAX_DATA = 128 * 1024
 const MAX_RECORDS = 4096
 
@@ -30,7 +30,7 @@ export interface Chunk {
   readonly crc: number
 }
 
-/** Writers whose buffers can be used again: making them costs more than filling them with a few records. */
+/** Writers whose buffers can be reused: creating them costs more than filling them with a few records. */
 const spare: ChunkWriter[] = []
 const MAX_SPARE = 16
 
@@ -54,7 +54,7 @@ export class ChunkWriter {
     const i = this.count++
     this.times[i] = time
     if (time > this.newest) this.newest = time
-    // Neighbors often share their key, and `===` on them costs nothing against writing it again.
+    // Neighbors often share their key, and comparing with `===` is cheaper than writing it again.
     if (i > 0 && key !== null && key === this.lastKey) this.keys[i] = SAME_KEY
     else this.keys[i] = this.put(key)
     this.lastKey = key
@@ -69,7 +69,7 @@ export class ChunkWriter {
     return spare.pop() ?? new ChunkWriter()
   }
 
-  /** Hands the writer's buffers on to the next user, when all its chunks are written. */
+  /** Passes the writer's buffers to the next user, when all its chunks are written. */
   recycle(): void {
     this.cut()
     this.chunks = []
@@ -155,18 +155,18 @@ function longer<A extends Float64Array | Int32Array>(array: A, bigger: A): A {
   return bigger
 }
 
-/** Of the chunk's place: one that is found under another offset, or in another partition, does not match either. */
+/** Includes the position of the chunk: one that is found at another offset, or in another partition, does not match. */
 function placed(crc: number, part: number, next: number): number {
   const place = new Float64Array([part, next])
   return crc32(new Uint8Array(place.buffer), crc)
 }
 
-/** Gives a chunk its place, in place of the one it had. Call it last before it is written. */
+/** Sets the position of a chunk. Call it last before it is written. */
 export function placeChunk({ data, crc }: Chunk, part: number, next: number): void {
   data.writeUInt32LE(placed(crc, part, next), data.length - CRC_BYTES)
 }
 
-/** Where a chunk lies. `next`: the offset behind its last record. */
+/** The position of a chunk. `next`: the offset after its last record. */
 export interface ChunkPlace {
   readonly part: number
   readonly next: number
@@ -206,7 +206,7 @@ export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: 
     if (valueLength > 0) at += valueLength
     const headersAt = at
     if (headers !== undefined) at += headers[i]
-    // All that can be known of one without a checksum, or whose bit that says so has flipped. Every place is behind the one before it.
+    // The checks that are possible without a checksum, or if the bit for it has flipped. Every position is after the previous one.
     if (at > size || at < headersAt || valueLength < NULL) throw new DamagedChunk('its lengths do not match')
     if (i < skip) continue
     const value = valueLength === NULL ? null : data.subarray(valueAt, valueAt + valueLength)
@@ -216,7 +216,7 @@ export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: 
   if (at !== size) throw new DamagedChunk('its lengths do not match')
 }
 
-/** What the disk gives back is not what was written. */
+/** The disk returned other bytes than those written. */
 export class DamagedChunk extends Error {}
 
 function decodeHeaders(data: Buffer, at: number, end: number): Header[] {

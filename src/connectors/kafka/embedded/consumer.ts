@@ -1,4 +1,4 @@
-/** Reads what its membership owns, partition by partition in turn. */
+/** Reads the partitions of its membership in turn. */
 import { ConnectionError, FencedError, type Message, PipelineError, StateError } from '../../../contract/plugin.ts'
 import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../driver.ts'
 import { committedOffset, type Part } from './group.ts'
@@ -12,11 +12,11 @@ export class EmbeddedConsumer implements Consumer {
   private log!: Log
   private membership: Membership | undefined
   private turn = 0
-  /** Topics that were not there when it began: all of their records come after that. */
+  /** Topics that did not exist at the start: all of their records are new. */
   private awaited: ReadonlySet<string> = new Set()
-  /** Of them, those that are not there yet. */
+  /** Of them, those that do not exist yet. */
   private unwritten = new Set<string>()
-  /** Topics that are gone, and were reported. */
+  /** Topics that were deleted, and were reported. */
   private readonly reported = new Set<string>()
   private unwatch: (() => void) | undefined
   private wake: (() => void) | undefined
@@ -28,7 +28,7 @@ export class EmbeddedConsumer implements Consumer {
 
   async open(handlers: ConsumerHandlers): Promise<void> {
     this.log = await this.openLog()
-    // Reading makes no topic: a name that is misspelt would be one for good. The writer that makes it wakes the group.
+    // Reading does not create a topic: a misspelled name would create one permanently. The writer that creates it wakes the group.
     this.awaited = new Set(this.options.topics.filter(name => !this.log.topics.find(name)))
     this.unwritten = new Set(this.awaited)
     for (const name of this.awaited)
@@ -64,7 +64,7 @@ export class EmbeddedConsumer implements Consumer {
 
   async seek(tp: TopicPartition, offset: number | undefined): Promise<void> {
     const owned = this.find(tp)
-    // Not ours (any more): a partition that was just taken away needs no seek.
+    // Not ours (any more): a partition that was just revoked needs no seek.
     if (!owned || owned.position < 0) return
     owned.position = offset ?? this.start(owned)
     this.wake?.()
@@ -89,7 +89,7 @@ export class EmbeddedConsumer implements Consumer {
 
   healthy(): boolean | string {
     if (!this.membership) return false
-    // One that was never there is waited for, which was said at the start; it is missed once it has been there.
+    // A topic that never existed is awaited, as logged at the start; after it has existed, it is reported as missing.
     for (const topic of this.unwritten) if (this.log.topics.exists(topic)) this.unwritten.delete(topic)
     const missing = this.options.topics.filter(topic => !this.unwritten.has(topic) && !this.log.topics.exists(topic))
     for (const topic of missing) this.report(topic)
@@ -98,7 +98,7 @@ export class EmbeddedConsumer implements Consumer {
     return this.membership.healthy()
   }
 
-  /** Once each time it is gone. */
+  /** Once for each time it is missing. */
   private report(topic: string): void {
     if (this.reported.has(topic)) return
     this.reported.add(topic)
@@ -156,7 +156,7 @@ export class EmbeddedConsumer implements Consumer {
     return { topic: owned.topic, partition: owned.partition, messages, nextOffset: next, endOffset: Math.max(next, end) }
   }
 
-  /** Committed offset, else where a fresh start begins. @throws {StateError} when the log ends before that */
+  /** The committed offset, else the start of a first run. @throws {StateError} when the log ends before that */
   private start(part: Part): number {
     const committed = committedOffset(this.log.db, this.options.group, part.part)
     const { first, next } = bounds(this.log.db, part.part)

@@ -18,9 +18,9 @@ export type { EmbeddedOptions } from './log.ts'
 const READ_BYTES = 1024 * 1024
 
 /**
- * Opens nothing yet: the file is opened (or made) by the first call that needs it, which then throws an `EnvironmentError` when
- * the file cannot be used. Nothing is ever half visible, so both isolation levels are the same. `compression`, `acks`,
- * `lingerMs` and `maxWaitMs` have nothing to act on here.
+ * Opens nothing yet: the first call that needs the file opens (or creates) it, and throws an `EnvironmentError` when the file cannot be
+ * used. Nothing is ever partly visible, so both isolation levels are equal. `compression`, `acks`, `lingerMs` and `maxWaitMs` have no
+ * effect here.
  */
 export function embeddedDriver(options: EmbeddedOptions = {}): Driver {
   const path = resolve(options.path ?? inStateDir('log.db'))
@@ -90,13 +90,13 @@ export function embeddedDriver(options: EmbeddedOptions = {}): Driver {
   }
 }
 
-/** `embedded:.runner/log.db`; however one gets there, the same file has the same scope. */
+/** `embedded:.runner/log.db`; all paths to the same file have the same scope. */
 function scopeOf(path: string): string {
   let real = path
   try {
     real = join(realpathSync(dirname(path)), basename(path))
   } catch {
-    // The directory is not there yet, so no link leads to it either.
+    // The directory does not exist yet, so no link leads to it.
   }
   const inside = relative(process.cwd(), real)
   return `embedded:${inside.startsWith('..') ? real : inside}`

@@ -1,4 +1,4 @@
-/** `LogAdmin` on the embedded log. It has no logins, so it keeps no rights. */
+/** `LogAdmin` on the embedded log. It has no logins, so it has no permissions. */
 import { RESET } from '../../../kit/state-owner.ts'
 import { EnvironmentError } from '../../../contract/plugin.ts'
 import type { LogAdmin, TopicSetting } from '../log-admin.ts'
@@ -69,7 +69,7 @@ export function embeddedAdmin(open: () => Promise<Log>): LogAdmin {
           for (const { id } of db.prepare('SELECT id FROM part WHERE topic = ?').all(found.id) as { id: number }[]) {
             db.prepare('DELETE FROM chunk WHERE part = ?').run(id)
             db.prepare('DELETE FROM committed WHERE part = ?').run(id)
-            // The row stays: a writer that still knows its number must not hit the topic that would get it next.
+            // The row stays: a writer that still has its number must not write to the topic that would get the number next.
             db.prepare('UPDATE part SET topic = -id, bytes = 0 WHERE id = ?').run(id)
           }
           db.prepare('DELETE FROM topic WHERE id = ?').run(found.id)

@@ -29,9 +29,9 @@ export interface View {
   readonly version: number
   /** Owned by the member, by row id. */
   readonly owned: ReadonlySet<number>
-  /** Owned or free, and meant for the member. */
+  /** Owned or free, and assigned to the member. */
   readonly target: ReadonlySet<number>
-  /** Meant for the member, and without an owner now. */
+  /** Assigned to the member, and without an owner now. */
   readonly free: boolean
 }
 
@@ -73,7 +73,7 @@ export function committedOffset(db: Sqlite, group: string, part: number): { offs
   return row && { offset: row.next, metadata: row.metadata }
 }
 
-/** Members that are taken to be alive. */
+/** Members that count as alive. */
 export function liveMembers(db: Sqlite, group: string): { id: string; process: string; owner?: string }[] {
   const now = uptime()
   const said = db.get("SELECT 1 FROM sqlite_master WHERE name = 'member_live'")
@@ -95,7 +95,7 @@ export class Group {
     this.name = name
   }
 
-  /** The topic has more partitions, or is gone: its readers share it out again. Inside `Sqlite.write` only. */
+  /** The topic has more partitions, or was deleted: its readers rebalance. Inside `Sqlite.write` only. */
   static topicChanged(db: Sqlite, topic: string): void {
     for (const { id, name } of db.prepare('SELECT id, name FROM grp').all() as { id: number; name: string }[]) {
       const members = db.prepare('SELECT topics FROM member WHERE grp = ?').all(id) as { topics: string }[]
@@ -106,7 +106,7 @@ export class Group {
     }
   }
 
-  /** @throws {LiveConflictError} when the members do something else. */
+  /** @throws {LiveConflictError} when the members have different settings. */
   async join(member: string, topics: readonly string[], sessionMs: number, live?: LiveContent): Promise<void> {
     await this.db.write(() => {
       this.id = groupId(this.db, this.name)
@@ -127,7 +127,7 @@ export class Group {
     })
   }
 
-  /** Shows that the member lives, and puts out those that do not. @returns false when it was put out itself. */
+  /** Shows that the member is alive, and evicts dead ones. @returns false when it was evicted itself. */
   async heartbeat(member: string): Promise<boolean> {
     return this.db.write(() => {
       if (this.db.prepare('UPDATE member SET seen = ? WHERE id = ?').run(uptime(), member).changes === 0) return false
@@ -159,7 +159,7 @@ export class Group {
     }
   }
 
-  /** Takes what is meant for the member and free. */
+  /** Takes the free partitions that are assigned to the member. */
   async acquire(member: string): Promise<Part[]> {
     return this.db.write(() => {
       const rows = this.db
@@ -173,7 +173,7 @@ export class Group {
     })
   }
 
-  /** Gives partitions up for those they are meant for. */
+  /** Releases partitions to the members to which they are assigned. */
   async release(member: string, parts: readonly number[]): Promise<void> {
     await this.db.write(() => {
       const release = this.db.prepare('UPDATE claim SET owner = NULL WHERE grp = ? AND part = ? AND owner = ?')
@@ -192,7 +192,7 @@ export class Group {
     })
   }
 
-  /** In a table of its own, which 0.1.0 does not know and leaves alone. */
+  /** In a separate table, which 0.1.0 does not use. */
   private announce(member: string, topics: readonly string[], live: LiveContent): void {
     const { db } = this
     db.prepare('CREATE TABLE IF NOT EXISTS member_live (member TEXT PRIMARY KEY, live TEXT NOT NULL) WITHOUT ROWID').run()
@@ -218,7 +218,7 @@ export class Group {
     this.db.prepare('UPDATE claim SET owner = NULL WHERE grp = ? AND owner = ?').run(this.id, member)
   }
 
-  /** Removes the dead, the silent and those that sit on a partition. @returns whether there were any. */
+  /** Removes dead members, silent ones, and those that do not release a partition. @returns whether there were any. */
   private expire(): boolean {
     const now = uptime()
     const members = this.db.prepare('SELECT * FROM member WHERE grp = ?').all(this.id) as unknown as MemberRow[]
@@ -232,7 +232,7 @@ export class Group {
     const gone = members.filter(
       m =>
         now - m.seen > m.session ||
-        // Seen in the future: the machine was started again since.
+        // A time in the future: the machine was restarted since.
         m.seen > now + 1000 ||
         now - (since.get(m.id) ?? now) > Math.max(REBALANCE_MS, m.session) ||
         !mayBeAlive(m.process),
@@ -241,7 +241,7 @@ export class Group {
     return gone.length > 0
   }
 
-  /** Computes who is to have what. */
+  /** Computes the targets of all members. */
   private retarget(): void {
     const rows = this.db.prepare('SELECT id, topics FROM member WHERE grp = ?').all(this.id) as { id: string; topics: string }[]
     const members = rows.map(m => ({ id: m.id, topics: new Set(JSON.parse(m.topics) as string[]) }))

@@ -1,4 +1,4 @@
-/** What every part of the driver works on: the open file and the topics in it. */
+/** Shared by all parts of the driver: the open file and its topics. */
 import { openSqlite, type Durability, type Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { checkEnds } from './read.ts'
 import { startRetention } from './retention.ts'
@@ -12,9 +12,9 @@ export interface EmbeddedOptions {
   /** Partitions of a topic that is created on first use. Default 1. */
   readonly defaultPartitions?: number
   /**
-   * Default `normal`: what was committed survives a killed process; a power cut may take the last moments, but never part
-   * of a transaction, because outputs, state and offsets lie in the same file. That is a broker's own promise: Kafka does
-   * not fsync each write either. `full` fsyncs each commit.
+   * Default `normal`: committed data survives a killed process; a power failure may lose the last moments, but never part of a transaction,
+   * because outputs, state and offsets are in the same file. This matches brokers: Kafka does not fsync each write either. `full` fsyncs
+   * each commit.
    */
   readonly durability?: Durability
   /** Epoch ms, for retention. Default `Date.now`. */

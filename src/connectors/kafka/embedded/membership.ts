@@ -1,4 +1,4 @@
-/** A member's way through its group: join, beat, take partitions, give them up, and be put out. Reading is `consumer.ts`. */
+/** The life of a member in its group: join, beat, take and release partitions, and be evicted. `consumer.ts` reads. */
 import { randomUUID } from 'node:crypto'
 import { ConnectionError, type Origin, PipelineError } from '../../../contract/plugin.ts'
 import { type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../driver.ts'
@@ -11,18 +11,18 @@ export interface Owned extends Part {
   position: number
   /** May be delivered: assigned and not being revoked. */
   active: boolean
-  /** To be given back and taken anew: its position is not there. */
+  /** To be released and assigned again: its position does not exist. */
   stale: boolean
-  /** It was taken anew, and nothing has been read since. */
+  /** It was assigned again, and nothing has been read since. */
   renewed: boolean
 }
 
 export interface MembershipHost {
   readonly options: ConsumerOptions
   readonly handlers: ConsumerHandlers
-  /** Where to read a partition from whose owner did not say. */
+  /** Where to read a partition whose owner gave no position. */
   start(part: Part): number
-  /** Something changed that a waiting poll should look at. */
+  /** Something changed that a waiting poll must check. */
   wake(): void
 }
 
@@ -30,7 +30,7 @@ const RETRY_MS = 250
 
 export class Membership {
   readonly owned = new Map<number, Owned>()
-  /** What makes the membership pointless; polls throw it. */
+  /** The error that ended the membership; polls throw it. */
   failure: unknown
   private readonly log: Log
   private readonly host: MembershipHost
@@ -78,7 +78,7 @@ export class Membership {
     return false
   }
 
-  /** The partition's position is not there: its lane is handed over again, and the runtime decides where it goes on. */
+  /** The position of the partition does not exist: its lane is assigned again, and the runtime decides where it continues. */
   takeAnew(owned: Owned): void {
     owned.active = false
     owned.stale = true
@@ -96,7 +96,7 @@ export class Membership {
     this.move()
   }
 
-  /** Works toward the target; one at a time, and once more if asked meanwhile. */
+  /** Moves toward the target; one run at a time, and once more if requested meanwhile. */
   private move(): void {
     this.moveAgain = true
     this.moving ??= (async () => {
@@ -141,7 +141,7 @@ export class Membership {
 
   private async giveUp(member: string, gone: readonly Owned[]): Promise<void> {
     for (const o of gone) o.active = false
-    // What its owner never began he need not end.
+    // The owner need not end partitions that it never started.
     const begun = gone.filter(o => o.position >= 0)
     if (begun.length > 0) await this.host.handlers.revoked(begun.map(plain))
     if (this.member !== member || this.closed) return
@@ -188,7 +188,7 @@ export class Membership {
   private rejoin(): Promise<void> {
     const lost = [...this.owned.values()]
     this.owned.clear()
-    // From here on, a waiting handler finds that the membership has ended.
+    // From here on, a waiting handler sees that the membership has ended.
     this.member = ''
     if (lost.length > 0) {
       const { group, onError } = this.host.options

@@ -9,7 +9,7 @@ interface Send {
   reject(error: unknown): void
 }
 
-/** Sends that are made in the same turn of the event loop share a transaction: a commit costs as much as a thousand records. */
+/** Sends in the same turn of the event loop share a transaction: a commit costs as much as a thousand records. */
 export function embeddedProducer(log: Log): Producer {
   let queue: Send[] = []
   let flushing: Promise<void> | undefined

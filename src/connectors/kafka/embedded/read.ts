@@ -1,10 +1,10 @@
-/** Reading chunks of a partition. */
+/** Reads chunks of a partition. */
 import { EnvironmentError, type Message, type Origin } from '../../../contract/plugin.ts'
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 import { DamagedChunk, decodeChunk, findTime } from './codec.ts'
 
 export interface Bounds {
-  /** First offset that is still there. */
+  /** The first offset that still exists. */
   readonly first: number
   /** Offset the next record will get. */
   readonly next: number
@@ -12,7 +12,7 @@ export interface Bounds {
 
 export const bounds = (db: Sqlite, part: number): Bounds => db.get<Bounds>('SELECT first, next FROM part WHERE id = ?', part)!
 
-/** Whole chunks from the one that holds `from`, until `maxBytes` is passed. @returns the offset to read on from. */
+/** Whole chunks from the one that contains `from`, until `maxBytes` is exceeded. @returns the offset at which reading continues. */
 export function readChunks(db: Sqlite, part: number, from: number, maxBytes: number, origin: Origin, into: Message[]): number {
   return db.guard(() => {
     let next = from
@@ -46,7 +46,7 @@ export const damaged = (db: Sqlite, lane: string, offset: number, why: string): 
       'Restore the file from a copy, or skip these records with runner offsets reset',
   )
 
-/** The ends of each partition, as they are kept and as the chunks say. @throws {EnvironmentError} where they differ */
+/** The ends of each partition, as stored and according to the chunks. @throws {EnvironmentError} where they differ */
 export function checkEnds(db: Sqlite): void {
   const rows = db.all<{ name: string; num: number; first: number; next: number; oldest: number | null; last: number | null }>(
     `SELECT t.name, p.num, p.first, p.next, (SELECT max(next) FROM chunk WHERE part = p.id) AS last,

@@ -1,4 +1,4 @@
-/** Old chunks go away in the background, a few at a time, in one process of all that have the file open. */
+/** Deletes old chunks in the background, a few at a time, in one of the processes that have the file open. */
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
 
@@ -8,10 +8,10 @@ export const DEFAULT_BYTES = -1
 const EVERY_MS = 30_000
 /** Chunks per transaction: some milliseconds of the write lock. */
 const SLICE = 64
-/** Pages (4 KiB) handed back to the file system per transaction. */
+/** Pages (4 KiB) returned to the file system per transaction. */
 const SHRINK = 256
 
-/** Starts looking for something to delete now and then; the timer does not keep the process alive. */
+/** Starts periodic deletion; the timer does not keep the process alive. */
 export function startRetention(db: Sqlite, now: () => number): () => void {
   let stopped = false
   const timer = setInterval(() => {
@@ -33,9 +33,9 @@ interface Part {
 }
 
 /**
- * Deletes from each partition's start what `retention.ms` and `retention.bytes` of its topic no longer cover. Age counts from
- * when a record was written, not from the record's own time: a backfill of last year's events is not deleted immediately.
- * Compacted topics are left alone.
+ * Deletes from the start of each partition the records outside of `retention.ms` and `retention.bytes` of its topic. Age counts from the
+ * time of writing, not from the time of the record: a backfill of last year's events is not deleted immediately.
+ * Compacted topics are not changed.
  */
 async function applyRetention(db: Sqlite, now: number, stopped: () => boolean = () => false): Promise<void> {
   const mine = await db.write(

@@ -3,9 +3,9 @@ import { laneSchema } from '../../../kit/sqlite/lanes.ts'
 import type { SqliteKind } from '../../../kit/sqlite/sqlite.ts'
 
 /**
- * Records lie in chunks, one row for up to a few hundred of them, as Kafka's record batches do: one row per record costs
- * three times as much to write and five times as much to read. `chunk.next` is the offset behind the chunk's last record.
- * `part.next` is the end of the log and the only place offsets come from.
+ * Records are stored in chunks, one row for up to a few hundred of them, like Kafka's record batches: one row per record costs three times
+ * as much to write and five times as much to read. `chunk.next` is the offset after the chunk's last record. `part.next` is the end of the
+ * log and the only source of offsets.
  */
 const schema = `
   CREATE TABLE topic (

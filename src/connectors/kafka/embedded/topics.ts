@@ -1,4 +1,4 @@
-/** Topics, partitions and their settings. They change rarely, so what was looked up is kept for a while. */
+/** Topics, partitions and their settings. They change rarely, so they are cached for a while. */
 import { randomInt } from 'node:crypto'
 import { EnvironmentError } from '../../../contract/plugin.ts'
 import type { Sqlite } from '../../../kit/sqlite/sqlite.ts'
@@ -10,11 +10,11 @@ export interface Topic {
   readonly name: string
   /** Row id of each partition. */
   readonly parts: readonly number[]
-  /** Biggest record, by Kafka's setting of that name. */
+  /** Maximum record size, from Kafka's setting with that name. */
   readonly maxMessageBytes: number
 }
 
-/** ms for which a topic is taken to be as it was: brokers' clients, too, see a topic grow only after a while. */
+/** ms for which a cached topic is used: clients of brokers also see a topic grow only after a while. */
 const MAX_AGE = 30_000
 
 /** Kafka's default for `message.max.bytes`, so that what fits here fits there. */
@@ -47,7 +47,7 @@ export class Topics {
     return topic
   }
 
-  /** The partition's row id; undefined when there is no such topic or partition. */
+  /** The partition's row id; undefined when the topic or partition does not exist. */
   part(tp: TopicPartition): number | undefined {
     return this.find(tp.topic)?.parts[tp.partition] ?? this.look(tp.topic)?.parts[tp.partition]
   }
@@ -57,18 +57,18 @@ export class Topics {
     return this.db.get('SELECT 1 FROM topic WHERE name = ?', name) !== undefined
   }
 
-  /** Some of what is known has turned out to be old. */
+  /** The cache is partly outdated. */
   forget(): void {
     this.known.clear()
   }
 
-  /** Finds topics or makes them with the default number of partitions, as a broker with auto-creation does. */
+  /** Finds topics or creates them with the default number of partitions, as a broker with auto-creation does. */
   async ensure(names: Iterable<string>): Promise<void> {
     const missing = [...new Set(names)].filter(name => !this.find(name))
     if (missing.length > 0) await this.create(missing.map(topic => ({ topic, partitions: this.defaultPartitions })))
   }
 
-  /** Topics that exist already stay as they are. @throws {EnvironmentError} for a name or a setting that Kafka would refuse. */
+  /** Topics that already exist are not changed. @throws {EnvironmentError} for a name or a setting that Kafka would reject. */
   async create(topics: readonly NewTopic[]): Promise<void> {
     for (const { topic, partitions, config = {} } of topics) {
       if (!validTopic(topic))
@@ -104,10 +104,10 @@ export class Topics {
   }
 }
 
-/** Never used before: a topic that is made again is another one. */
+/** Never used before: a topic that is created again is a different one. */
 const newId = (): number => randomInt(2 ** 47)
 
-/** @throws {EnvironmentError} for values that Kafka would refuse. */
+/** @throws {EnvironmentError} for values that Kafka would reject. */
 export function checkSettings(topic: string, config: Readonly<Record<string, string | null>>): void {
   for (const key of ['retention.ms', 'retention.bytes', 'max.message.bytes']) {
     const value = config[key]

@@ -13,7 +13,7 @@ import { Appender, ensureTopics } from './append.ts'
 import { commitOffset, groupId } from './group.ts'
 import type { Log } from './log.ts'
 
-/** `id` names whose lanes these are. The log is opened by the first call that needs it. */
+/** `id` identifies the owner of the lanes. The first call that needs the log opens it. */
 export function embeddedTransactor(open: () => Promise<Log>, id: string): Transactor {
   const claims = new Map<string, Claim>()
   const running = new Map<string, Transaction>()
@@ -23,7 +23,7 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
     if (!claim) throw unclaimed(lane.id)
     const log = await open()
     await log.db.write(() => {
-      // First, so that a zombie finds out before it has written a page.
+      // First, so that a fenced instance fails before it has written a page.
       saveLane(log.db, claim, delta)
       outputs?.write(log.db, log.now())
       saveGroupOffset(log, lane, delta.position, id)
@@ -52,7 +52,7 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
       if (running.has(lane.id)) throw new Error(`lane ${lane.id} already has a transaction`)
       const log = await open()
       const outputs = new Appender(log.topics)
-      // Nothing is locked until `commit`: what is sent waits here, encoded.
+      // Nothing is locked until `commit`: sent records wait here, encoded.
       const transaction: Transaction & LogTransaction = {
         async send(records) {
           assertRunning()
@@ -72,7 +72,7 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
         },
       }
       const assertRunning = () => {
-        // Lost and claimed anew, or given back, while this one was under way.
+        // Lost and claimed again, or released, while this transaction was open.
         if (claims.get(lane.id) !== claim) throw fenced(lane.id)
         if (running.get(lane.id) !== transaction) throw new Error(`the transaction of lane ${lane.id} has ended`)
       }
@@ -92,7 +92,7 @@ export function embeddedTransactor(open: () => Promise<Log>, id: string): Transa
 
 /** The group's committed offset follows the lane's position, so that lag and start positions are visible from outside. */
 function saveGroupOffset(log: Log, { topic, partition, group }: LaneInfo, position: Position, owner: string): void {
-  // A lane of another source, a file say, has no offset in this log.
+  // A lane of another source, such as a file, has no offset in this log.
   if (group === undefined || topic === undefined || partition === undefined || typeof position !== 'number') return
   const part = log.topics.part({ topic, partition })
   if (part !== undefined) commitOffset(log.db, groupId(log.db, group), part, position, owner)

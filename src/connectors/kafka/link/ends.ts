@@ -21,7 +21,7 @@ import kafkaSink from '../sink.ts'
 import kafkaSource from '../source.ts'
 import { linkRecords, messageOf } from './wire.ts'
 
-/** Commands that look at topics leave those of the runner alone: they begin with `__`. */
+/** Commands that list topics skip those of the runner, whose names begin with `__`. */
 const linkTopic = ({ pipeline, version, group, step }: LinkPlace): string =>
   `__runner.${stateOwner(`${pipeline}.${version}`, group)}.${step}`.replace(/[^a-zA-Z0-9._-]/g, '_')
 
@@ -30,7 +30,7 @@ const connection = (config: ConnectionConfig): ConnectionConfig =>
     Object.keys(connectionKeys.properties).map(key => [key, config[key as keyof ConnectionConfig]]),
   ) as unknown as ConnectionConfig
 
-/** How the internal topic is made: nothing is compacted, since every record counts. */
+/** How the internal topic is created: without compaction, since every record counts. */
 export const internalTopic = ({ partitions, replication, retention }: RepartitionConfig) => ({
   partitions,
   replication: replication < 1 ? undefined : replication,
@@ -43,7 +43,7 @@ export function linkSink(config: RepartitionConfig, at: LinkPlace): { plugin: Si
     ...connection(config),
     topic,
     keep_partition: true,
-    // An old date would have the topic delete the record, one far ahead would be refused.
+    // A record with an old date would be deleted by the topic, one with a future date rejected.
     timestamp: 'now',
     keep_headers: true,
     compression: config.compression,
@@ -120,7 +120,7 @@ async function checkTopic(config: RepartitionConfig, topic: string, { log }: Che
   }
 }
 
-/** @throws {EnvironmentError} when the topic has another number of partitions: keys would be elsewhere than their state */
+/** @throws {EnvironmentError} when the topic has another number of partitions: keys would be separated from their state */
 async function ensureTopic(config: RepartitionConfig, topic: string, log: SourceContext['log']): Promise<void> {
   const { driver, release } = await connect(config, log)
   try {
@@ -160,7 +160,7 @@ export function linkSource(config: RepartitionConfig, at: LinkPlace): { plugin: 
   return { plugin, config: own }
 }
 
-/** After `finish` the log is looked at this often until nothing more is there, ms. */
+/** After `finish`, how often the log is checked until it is empty, ms. */
 const LOOK = 100
 
 function readLink(config: KafkaSourceConfig, ctx: SourceContext): ReturnType<SourcePlugin['create']> {

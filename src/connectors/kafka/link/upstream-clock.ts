@@ -62,14 +62,14 @@ export class UpstreamClock implements Arrival {
       if (later) before[0] = time
       before[1] = idle
       before[4] = lanes
-      // Then another lane, at `this.time` or behind it, holds the others back.
+      // Then another lane, at `this.time` or behind it, holds back the others.
       ahead = same && reached !== null && reached > this.time
     }
     this.dirty.add(lane)
     if (!ahead) this.look()
   }
 
-  /** Time never goes back. */
+  /** Time never moves back. */
   private look(): void {
     let low = Number.POSITIVE_INFINITY
     let high = NEVER

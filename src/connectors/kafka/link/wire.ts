@@ -1,6 +1,6 @@
 /**
- * A message on its way through the internal topic of `repartition`: the record carries, beside the key and the value as the step had them,
- * what the message was: its source record's place, bytes and key (for dead letters), its times, and how far its lane had come.
+ * A message in the internal topic of `repartition`: beside the key and the value of the step, the record contains the identity of the
+ * message: position, bytes and key of its source record (for dead letters), its times, and the progress of its lane.
  */
 import {
   DataError,
@@ -18,33 +18,33 @@ import { partitionOf } from '../partitioner.ts'
 
 /** Always the first of the added headers, after those of the message. */
 const LINK = 'runner_link'
-/** Source record's bytes and key, where the message has others by now. */
+/** Bytes and key of the source record, if the message now has different ones. */
 const PAYLOAD = 'runner_payload'
 const KEY = 'runner_key'
 
 export type Mark = 'time' | 'idle'
 
-/** What a record says of the lane that it came from. */
+/** The data in a record about its original lane. */
 export interface LinkInfo {
   readonly lane: string
   readonly source: string
   readonly topic?: string
   /** Lanes of the topic. */
   readonly lanes?: number
-  /** Event time of the message, or how far the lane has come; null: nothing has come yet. */
+  /** Event time of the message, or the progress of the lane; null: no message has come yet. */
   readonly time: number | null
-  /** No message: a mark, in every partition. */
+  /** Not a message: a mark, in every partition. */
   readonly mark?: Mark
 }
 
-/** Of a message that came through a link. `at` is its place in the link's lane. */
+/** Of a message that came through a link. `at` is its position in the lane of the link. */
 export interface LinkOrigin extends Origin {
   readonly at: number
   readonly link: LinkInfo
 }
 
 interface Wire extends LinkInfo {
-  /** How the value is written: the source's own bytes, or what it became. */
+  /** How the value is encoded: the original bytes, or the changed value. */
   readonly as?: 'raw' | 'json' | 'text' | 'bytes'
   readonly from?: Omit<Origin, 'at'> & { readonly offset: number }
   readonly times?: readonly [time: number, recordTime: number]
@@ -60,7 +60,7 @@ export function mark(kind: Mark, time: number): Message {
   return message
 }
 
-/** A message has a key by now; its headers are its own, and may be of any name. */
+/** The message has a key by now; its headers are its own, with any names. */
 const isMark = ({ key, headers }: Message): boolean => key === null && headers?.length === 1 && headers[0][0] === LINK
 
 /** @throws {DataError} for a value that cannot be written */
@@ -100,7 +100,7 @@ function kindOf({ value, origin }: Message): Wire['as'] {
   return typeof value === 'string' && origin?.format === 'text' ? 'text' : 'json'
 }
 
-/** The message that was written. One that is none of ours has `failure` set. */
+/** The message that was written. A foreign record has `failure` set. */
 export function messageOf({ key, value, headers }: LinkRecord, offset: number, lane: LaneInfo): Message {
   const at = headers.findLastIndex(([name]) => name === LINK)
   const wire = at < 0 ? undefined : parseWire(headers[at][1])

@@ -1,4 +1,4 @@
-/** Brings records of one key onto one lane, through an internal topic. */
+/** Moves the records of one key to one lane, through an internal topic. */
 import type { RepartitionConfig } from '../../../generated/config-types.ts'
 import { compile } from '../../../expressions/index.ts'
 import { DataError, defineTransform, type Json, type Transform } from '../../../contract/plugin.ts'
@@ -28,10 +28,10 @@ export default defineTransform<RepartitionConfig>({
   },
 })
 
-/** Event time between two marks of how far a lane has come, ms: what the other partitions know of it. */
+/** Event time between two marks of the progress of a lane, ms: the information of the other partitions about it. */
 const MARK_EVERY = 1000
 
-/** The first part's last step: gives each message its key and its time, and marks how far the lane has come. */
+/** The last step of the first part: sets the key and the time of each message, and marks the progress of the lane. */
 function create(config: RepartitionConfig): Transform {
   const by = compile(config.by)
   const timeOf = timeReader(config.time, config.max_future, config.time_unit)

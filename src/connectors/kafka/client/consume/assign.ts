@@ -1,7 +1,7 @@
 /**
- * Who gets which partition, computed by the group's leader: balanced, moving as little as possible, and cooperative.
- * A partition that has to move first has no owner in the assignment; the old owner sees that, releases it and joins again, and only
- * then does the new owner get it. So the members keep working through a rebalance (KIP-429's idea).
+ * Assigns partitions to members; computed by the leader of the group: balanced, with as few moves as possible, and cooperative.
+ * A partition that must move first has no owner in the assignment; the old owner sees that, releases it and joins again, and only then does
+ * the new owner get it. So the members keep working during a rebalance (the idea of KIP-429).
  */
 import type { LiveContent } from '../../../../contract/plugin.ts'
 import { liveContentOf } from '../../../../kit/live-content.ts'
@@ -13,13 +13,13 @@ export const PROTOCOL = 'runner-sticky'
 export interface Member {
   readonly id: string
   readonly topics: readonly string[]
-  /** What it held when it joined… */
+  /** The partitions that it held when it joined… */
   readonly owned: readonly TopicPartition[]
-  /** …in this generation: of two claims the newer one counts. */
+  /** …in this generation: of two claims, the newer one counts. */
   readonly generation: number
-  /** Where it runs, as `dead-members.ts` writes it. */
+  /** Its process and machine, in the form of `dead-members.ts`. */
   readonly process?: string
-  /** What it does; undefined: a version that did not say, or no pipeline. */
+  /** Its settings; undefined: a version that does not report them, or not a pipeline. */
   readonly live?: LiveContent
 }
 
@@ -55,21 +55,21 @@ export function decodeMember(id: string, metadata: Buffer): Member {
   return { id, topics, owned, generation, process, live }
 }
 
-/** Undefined: nothing is known of it. */
+/** Undefined: unknown. */
 export function memberOf(id: string, metadata: Buffer): Member | undefined {
   try {
     return decodeMember(id, metadata)
   } catch {
-    // The group is on the move, or the member is another client.
+    // The group is rebalancing, or the member is another client.
     return undefined
   }
 }
 
-/** What a member gets, and who the others are. */
+/** The partitions of a member, and the other members. */
 export interface Assignment {
   readonly partitions: readonly TopicPartition[]
   readonly members: readonly Pick<Member, 'id' | 'process'>[]
-  /** The leader does not let it take part: what the others do. */
+  /** The leader excludes this member: the settings of the others. */
   readonly refused?: LiveContent
 }
 
@@ -93,7 +93,7 @@ export function decodeAssignment(bytes: Buffer): Assignment {
   }
 }
 
-/** @returns per member what it holds from now on: never something that another member still holds. */
+/** @returns per member the partitions that it holds from now on: never one that another member still holds. */
 export function assign(members: readonly Member[], partitions: readonly TopicPartition[]): Map<string, TopicPartition[]> {
   const holder = new Map<string, Member>()
   for (const member of members) {
@@ -136,7 +136,7 @@ function balance(
     const member = least(tp.topic)
     if (member !== undefined) lists.get(member.id)!.push(tp)
   }
-  // Every move makes the counts more even, so this ends.
+  // Every move makes the counts more even, so the loop ends.
   for (let moved = true; moved; ) {
     moved = false
     for (const from of sorted) {

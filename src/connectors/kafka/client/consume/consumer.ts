@@ -1,4 +1,4 @@
-/** A member of a consumer group: partitions come and go, `poll` hands out what was fetched of those that are ours. */
+/** A member of a consumer group: partitions are added and removed, `poll` returns fetched records of the assigned ones. */
 import type { Logger } from '../../../../contract/plugin.ts'
 import { type ConsumedBatch, type Consumer, type ConsumerHandlers, type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
 import { withTopicId } from '../committed-offsets.ts'
@@ -14,7 +14,7 @@ import { PartitionState } from './partition.ts'
 import { StartPositions } from './start.ts'
 import { monotonic } from '../../../../kit/clock.ts'
 
-/** A coordinator that has not answered for this long is away, ms. */
+/** A coordinator without a response for this long counts as unreachable, ms. */
 const SILENT_MS = 7000
 
 export class GroupConsumer implements Consumer {
@@ -23,15 +23,15 @@ export class GroupConsumer implements Consumer {
   private readonly options: ConsumerOptions
   private readonly log: Logger
   private readonly states = new Map<string, PartitionState>()
-  /** What is being handed over to us: the call of `assigned` that does it. */
+  /** Partitions being assigned to us, with the call of `assigned` that does it. */
   private readonly incoming = new Map<string, symbol>()
-  /** The handlers' last `assigned`: the next one waits for it. */
+  /** The last call of `assigned`; the next one waits for it. */
   private handing: Promise<unknown> = Promise.resolve()
   private readonly starts: StartPositions
   private readonly fetcher: Fetcher
   private readonly watch: TopicWatch
   private unwatch: (() => void)[] = []
-  /** Partitions that are being taken anew: because their topic is another one, or because their offset is not there. */
+  /** Partitions that are being assigned again: because their topic was replaced, or because their offset does not exist. */
   private readonly anew = new Map<string, 'topic' | 'offset'>()
   /** By topic, as of the last assignment: what is read, and committed, is of this one. */
   private readonly topicIds = new Map<string, string>()
@@ -72,7 +72,7 @@ export class GroupConsumer implements Consumer {
       this.starts.counts.set(topic, partitions.length)
     }
     this.unwatch = topics.map(topic => this.watch.watch(topic, (now, before) => this.topicChanged(topic, now, before)))
-    // Before the first claim: what is claimed is compared with this.
+    // Before the first claim: claimed partitions are compared with this.
     await this.watch.look()
     this.membership = new Membership(this.makeCluster(), {
       group,
@@ -130,7 +130,7 @@ export class GroupConsumer implements Consumer {
     if (this.membership === undefined) return 'not a member of the group yet'
     const problem = this.watch.problem(this.options.topics, tp => this.states.has(tpKey(tp)))
     if (problem !== undefined) return problem
-    // Between two generations the coordinator may take a minute to answer; who reads meanwhile is well.
+    // Between two generations the coordinator may take a minute to respond; a member that reads meanwhile is healthy.
     const silent = monotonic() - this.membership.lastContact > SILENT_MS
     const { group } = this.options
     if (this.states.size === 0 && this.incoming.size > 0) return `the partitions of group ${group} are being taken over`
@@ -151,7 +151,7 @@ export class GroupConsumer implements Consumer {
     await this.cluster.close()
   }
 
-  /** The runtime claims the partitions, which fences their former owner; only then are offsets read and fetches made. */
+  /** The runtime claims the partitions, which fences their former owner; only then are offsets read and records fetched. */
   private async assigned(partitions: readonly TopicPartition[]): Promise<void> {
     const backoff = new Backoff(100, 500)
     const token = Symbol('assignment')
@@ -161,7 +161,7 @@ export class GroupConsumer implements Consumer {
     let states: PartitionState[] | undefined
     while (ours().length > 0) {
       try {
-        // Once: those with an offset are being read from then on, also while the others' can't be found.
+        // Once: partitions with an offset are read from then on, even while the offsets of others cannot be found.
         states ??= await this.handOver(ours)
         await this.findStarts(states.filter(s => s.fetchFrom === undefined && this.states.get(tpKey(s.tp)) === s))
         for (const tp of ours()) {
@@ -180,10 +180,10 @@ export class GroupConsumer implements Consumer {
     }
   }
 
-  /** @param ours what is still to be handed over, at any time. */
+  /** @param ours the partitions still to be assigned, at any time. */
   private async handOver(ours: () => TopicPartition[]): Promise<PartitionState[]> {
     const { format, source, isolation, maxBytes } = this.options
-    // Positions in a topic that was deleted and made again are other ones, and so are idempotency keys.
+    // Positions in a topic that was deleted and created again are different, and so are idempotency keys.
     const facts = topicIds(this.cluster, [...new Set(ours().map(tp => tp.topic))])
     const offering = facts.then(() => this.handlers!.assigned(ours()))
     this.handing = offering.catch(() => {})
@@ -201,7 +201,7 @@ export class GroupConsumer implements Consumer {
     return states
   }
 
-  /** For partitions whose offset the runtime did not say. */
+  /** For partitions for which the runtime gave no offset. */
   private async findStarts(states: readonly PartitionState[]): Promise<void> {
     const because = (why: 'topic' | 'offset' | undefined): PartitionState[] => states.filter(s => this.anew.get(tpKey(s.tp)) === why)
     for (const lane of await this.starts.find(because(undefined)))
@@ -212,11 +212,11 @@ export class GroupConsumer implements Consumer {
     await this.starts.within(because('offset'))
     const remade = because('topic')
     await this.starts.beginning(remade)
-    // The group may still remember an offset of the former topic.
+    // The group may still have an offset of the former topic.
     if (remade.length > 0) await this.commit(remade.map(s => ({ ...s.tp, offset: s.fetchFrom! })))
   }
 
-  /** What is read is not what it was: the runtime finishes what it has, claims the lanes again, and compares. */
+  /** The content has changed: the runtime finishes its records, claims the lanes again, and compares. */
   private takeAnew(states: readonly PartitionState[], why: 'topic' | 'offset'): void {
     for (const state of states) {
       state.seek(undefined)
@@ -225,12 +225,12 @@ export class GroupConsumer implements Consumer {
     this.membership!.takeAnew(states.map(s => s.tp))
   }
 
-  /** The broker does not know the topic (any more). Nothing of it is fetched until it is known to be the same. */
+  /** The broker does not know the topic (any more). Nothing is fetched from it until it is known to be the same. */
   private async verify(state: PartitionState): Promise<void> {
     if (state.suspect) return
     state.suspect = true
     await this.watch.look()
-    // Undefined: the brokers do not say. A missing one is looked at until it is there.
+    // Undefined: the brokers do not report it. A missing topic is checked until it exists.
     if (this.watch.sight(state.tp.topic) !== 'missing') state.suspect = false
     this.fetcher.kick()
   }
@@ -277,7 +277,7 @@ export class GroupConsumer implements Consumer {
 
   private lost(partitions: readonly TopicPartition[]): void {
     this.forget(partitions)
-    // Whatever cost us the session may still hold our other connections.
+    // The cause of the lost session may also block our other connections.
     this.cluster.reset()
     this.log.warn(
       { partitions: partitions.map(tpKey), group: this.options.group },

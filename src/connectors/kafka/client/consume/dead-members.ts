@@ -1,7 +1,7 @@
 /**
- * Members that died without leaving. The coordinator waits for a session timeout (30 s by default) before it gives their partitions
- * away, and makes members that join meanwhile wait too: a crashed runner would come back at once and then do nothing.
- * Where the machine shows that the process has ended, another member leaves the group on its behalf.
+ * Members that died without leaving. The coordinator waits for a session timeout (30 s by default) before it reassigns their partitions,
+ * and lets members that join meanwhile wait, too: a crashed runner would restart immediately and then do nothing.
+ * If the machine shows that the process has ended, another member leaves the group on its behalf.
  */
 import { readFileSync } from 'node:fs'
 import { mayBeAlive, processToken } from '../../liveness.ts'
@@ -17,7 +17,7 @@ export function processMark(): string | undefined {
   return boot === '' ? undefined : JSON.stringify([boot, processToken()])
 }
 
-/** True only when the process ran on this machine and is surely gone. */
+/** True only when the process ran on this machine and has certainly ended. */
 export function isDead(mark: string | undefined): boolean {
   if (mark === undefined) return false
   try {
@@ -28,7 +28,7 @@ export function isDead(mark: string | undefined): boolean {
   }
 }
 
-/** Dead members of a group whose state lets them be seen (a stable one does). */
+/** Dead members of a group in a state that shows them (a stable one does). */
 async function deadMembers(coordinator: Broker, group: string): Promise<string[]> {
   const { groups } = (await coordinator.describeGroups({ groupIds: [group] })) as {
     groups: { members: { memberId: string; memberMetadata: Buffer }[] }[]
@@ -60,7 +60,7 @@ export class DeadMemberEvictor {
     await this.evict(coordinator, cluster, () => deadMembers(coordinator, this.group))
   }
 
-  /** The coordinator lets a join wait for all members of before: also for one that has just died. */
+  /** The coordinator lets a join wait for all members of the previous generation, including one that has just died. */
   async during<T>(joining: Promise<T>, aside: Cluster): Promise<T> {
     const done = new AbortController()
     const watch = async (): Promise<void> => {
@@ -97,7 +97,7 @@ export class DeadMemberEvictor {
 
 let known: string | undefined
 
-/** Random per boot of the machine and the same in all its containers: unlike a host name, it can't be equal by chance. */
+/** Random per boot of the machine and equal in all its containers: unlike host names, two boot ids are never equal by chance. */
 function bootId(): string {
   try {
     known ??= readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()

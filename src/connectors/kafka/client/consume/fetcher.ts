@@ -1,6 +1,6 @@
 /**
- * Keeps one fetch per broker under way for the partitions that have room. The Fetch request (v4 to v11) is taken apart by hand: record
- * sets stay bytes until a partition is polled.
+ * Keeps one fetch per broker in progress for the partitions that have room. The Fetch response (v4 to v11) is parsed here: record sets stay
+ * bytes until a partition is polled.
  */
 import { ConnectionError, EnvironmentError, type PipelineError } from '../../../../contract/plugin.ts'
 import type { AbortedTransaction } from '../../codec/decode.ts'
@@ -19,38 +19,41 @@ export interface FetcherOptions {
   onData(): void
   onError(error: PipelineError): void
   onFatal(error: PipelineError): void
-  /** The offset does not exist any more (retention) or not yet (the topic was made anew). It is fetched again after a `seek`. */
+  /** The offset no longer exists (retention) or does not exist yet (the topic was created again). It is fetched again after a `seek`. */
   onOutOfRange(state: PartitionState): void
-  /** The broker does not know the topic: it may have been deleted, and another one of its name may follow. Fetched again once `suspect` is false. */
+  /**
+   * The broker does not know the topic: it may have been deleted, and another one with its name may follow. Fetched again when `suspect` is
+   * false.
+   */
   onUnknown(state: PartitionState): void
 }
 
-/** Unpolled bytes above which a partition is not fetched. */
+/** Above this number of unpolled bytes a partition is not fetched. */
 const BUFFER = 1_048_576
 const ERROR_PAUSE = 200
-/** How long a fetch may wait when partitions that are full may get room meanwhile. */
+/** How long a fetch may wait when full partitions may get room meanwhile. */
 const SHORT_WAIT = 20
 const OUT_OF_RANGE = 1
-/** Longer than any request's own timeout. */
+/** Longer than the timeout of any request. */
 const STUCK_MS = 20_000
-/** A broker that has not answered a fetch for so long beyond the time it may wait is a reason not to be ready, ms. */
+/** A broker that has not answered a fetch for this long beyond its maximum wait makes the source not ready, ms. */
 const SILENT_MS = 6000
-/** Fetches that fail for no longer are none: a leader has moved. */
+/** Failures shorter than this do not count: a leader has moved. */
 const BLIP_MS = 2000
 const WATCH_INTERVAL = 5000
-/** Of a fetch, beyond the time that the broker may wait, ms. */
+/** Limit of a fetch beyond the time that the broker may wait, ms. */
 const FETCH_TIMEOUT = 10_000
 
 export class Fetcher {
   private readonly cluster: Cluster
   private readonly options: FetcherOptions
-  /** Fetches under way: when each broker was asked, `monotonic` ms. */
+  /** Fetches in progress: when each broker was asked, `monotonic` ms. */
   private readonly busy = new Map<number, number>()
   private readonly watchdog: NodeJS.Timeout
   private timer: NodeJS.Timeout | undefined
   private closed = false
   private looking = false
-  /** Fetches have been failing since, `monotonic` ms, and why. */
+  /** Since when fetches have been failing, `monotonic` ms, and why. */
   private failing: { readonly since: number; problem: string } | undefined
 
   constructor(cluster: Cluster, options: FetcherOptions) {
@@ -59,7 +62,7 @@ export class Fetcher {
     this.watchdog = setInterval(() => this.watch(), WATCH_INTERVAL).unref()
   }
 
-  /** Why nothing is read. Undefined: all is well, or partitions are full and nothing is asked for. */
+  /** Why nothing is read. Undefined: no problem, or partitions are full and nothing is requested. */
   get trouble(): string | undefined {
     const now = monotonic()
     if (this.failing !== undefined && now - this.failing.since > BLIP_MS) return this.failing.problem
@@ -128,13 +131,13 @@ export class Fetcher {
       )
       this.problem(states, toPipelineError(error, 'fetch from Kafka'))
     }
-    // After the watchdog's turn the broker is asked anew already.
+    // After the watchdog has acted, the broker has already been asked again.
     if (this.busy.get(leader) === since) this.busy.delete(leader)
     this.options.onData()
     this.kick()
   }
 
-  /** A fetch that is never answered nor failed would stop its partitions for good and look like silence. */
+  /** A fetch that neither succeeds nor fails would stop its partitions forever and look like silence. */
   private watch(): void {
     const limit = monotonic() - STUCK_MS - this.options.maxWaitMs
     const stuck = [...this.busy].filter(([, since]) => since < limit)
@@ -158,7 +161,7 @@ export class Fetcher {
     if (part.errorCode === 29) {
       return this.options.onFatal(new EnvironmentError(`cannot read topic ${state.tp.topic}: the ACLs of the broker do not allow it`))
     }
-    // 3, 5, 6, 9, 56, 74, 75, 76: the leader is elsewhere, or not there for the moment.
+    // 3, 5, 6, 9, 56, 74, 75, 76: the leader has moved, or is temporarily missing.
     this.cluster.stale([state.tp.topic])
     state.notBefore = monotonic() + ERROR_PAUSE
     if (part.errorCode === 3) this.options.onUnknown(state)
@@ -176,7 +179,7 @@ export class Fetcher {
     this.failing = { since: this.failing?.since ?? monotonic(), problem: error.message }
   }
 
-  /** Finds the leader of a partition that has none in the cache. */
+  /** Finds the leader of a partition without one in the cache. */
   private lookUp(state: PartitionState): void {
     if (this.looking) return
     this.looking = true
@@ -230,7 +233,7 @@ export interface Fetched {
   readonly highWatermark: number
   readonly lastStableOffset: number
   readonly aborted: AbortedTransaction[]
-  /** Record batches, the last one perhaps cut off. */
+  /** Record batches; the last one may be truncated. */
   readonly records: Buffer
 }
 
@@ -260,12 +263,12 @@ export async function fetch(broker: Broker, partitions: readonly FetchPartition[
   })
 }
 
-/** Exported for the test against bytes of other versions. @throws {ConnectionError} the answer is malformed */
+/** Exported for the test against bytes of other versions. @throws {ConnectionError} the response is malformed */
 export function decode(b: Buffer, version: number): { clientSideThrottleTime: number; partitions: Fetched[] } {
   if (version < 4) throw new Error('the broker is older than Kafka 0.11')
   let p = 4
   if (version >= 7) p += 6 // error code, session id: no sessions are used
-  /** The one check of every length and count: things of at least `size` bytes that have to be there. */
+  /** The only check of every length and count: things of at least `size` bytes that must be present. */
   const fits = (n: number, size: number): number => {
     if (n < 0 || n * size > b.length - p) throw new ConnectionError(`the broker sent a malformed fetch response (${n} at byte ${p})`)
     return n

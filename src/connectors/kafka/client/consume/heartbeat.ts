@@ -1,4 +1,4 @@
-/** Keeps a session alive on a timer of its own, and says what the answers mean. */
+/** Keeps a session alive on its own timer, and interprets the responses. */
 import { connectionBroke, NOT_COORDINATOR, toPipelineError, typeOf } from '../errors.ts'
 import { sleep, within } from '../wait.ts'
 import { monotonic } from '../../../../kit/clock.ts'
@@ -7,15 +7,15 @@ export interface HeartbeatHost {
   readonly group: string
   readonly intervalMs: number
   readonly sessionMs: number
-  /** When the request was sent that the coordinator has answered last, `monotonic` ms: so far it knows that we live. */
+  /** When the last answered request was sent, `monotonic` ms: up to then the coordinator has seen that we are alive. */
   readonly contact: { at: number }
   /** One request. Throws kafkajs' errors. */
   beat(): Promise<void>
-  /** After an answer, and beside the beats: other brokers may be asked, and take their time. One call at a time. */
+  /** After a response, independent of the beats: it may ask other brokers and take time. One call at a time. */
   chores(): Promise<void>
-  /** The group is being shared out anew. */
+  /** The group is rebalancing. */
   onRebalance(): void
-  /** The session is over. */
+  /** The session has ended. */
   onExpelled(how: 'unknown' | 'generation' | 'silence'): void
   onError(error: Error): void
   onFatal(error: Error): void
@@ -24,7 +24,7 @@ export interface HeartbeatHost {
 export const REBALANCING = 'REBALANCE_IN_PROGRESS'
 export const EXPELLED = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID'])
 
-/** Beats until `signal` aborts or the session is over. */
+/** Beats until `signal` aborts or the session has ended. */
 export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Promise<void> {
   let chores: Promise<void> | undefined
   for (;;) {
@@ -32,10 +32,10 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
     if (signal.aborted) return
     const sentAt = monotonic()
     const left = host.contact.at + host.sessionMs - sentAt
-    // The process may have been stopped for longer than its session.
+    // The process may have been suspended for longer than its session.
     if (left < 0) return host.onExpelled('silence')
     try {
-      // A connection may be dead without a word; the session ends all the same.
+      // A connection may be dead without an error; the session ends anyway.
       const answered = await within(
         host.beat().then(() => true),
         left,
@@ -57,7 +57,7 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
       const type = typeOf(error)
       if (EXPELLED.has(type)) return host.onExpelled(type === 'UNKNOWN_MEMBER_ID' ? 'unknown' : 'generation')
       if (type === REBALANCING) {
-        // An answer all the same: it keeps the session alive while the handlers still work for the old generation.
+        // This is a response, too: it keeps the session alive while the handlers still work for the old generation.
         host.contact.at = sentAt
         host.onRebalance()
         continue
@@ -67,7 +67,7 @@ export async function heartbeats(host: HeartbeatHost, signal: AbortSignal): Prom
   }
 }
 
-/** @returns false when it is hopeless. */
+/** @returns false when a retry cannot help. */
 function tell(host: HeartbeatHost, error: unknown): boolean {
   const mapped = toPipelineError(error, `keep the membership in group ${host.group}`)
   if (!mapped.retryable) host.onFatal(mapped)

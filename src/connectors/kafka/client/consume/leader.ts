@@ -1,4 +1,4 @@
-/** What the group's leader does besides being a member: share out the partitions, and notice when there are more of them. */
+/** The tasks of the group's leader beyond those of a member: assign the partitions, and detect new ones. */
 import type { TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { assign, decodeMember, encodeAssignment } from './assign.ts'
@@ -6,7 +6,7 @@ import { refusedMembers } from './live-members.ts'
 
 export class Leader {
   private readonly cluster: Cluster
-  /** What the last assignment was made of. */
+  /** The input of the last assignment. */
   private counts = ''
   private topics: string[] = []
 
@@ -34,7 +34,7 @@ export class Leader {
     }))
   }
 
-  /** Has a topic got partitions since? */
+  /** @returns whether a topic has new partitions. */
   async outgrown(): Promise<boolean> {
     return countsOf(await this.partitions()) !== this.counts
   }

@@ -1,6 +1,6 @@
 /**
- * Members of one group share its records, so they must do the same. A newcomer looks before it joins; of those that come at the same
- * time the leader decides, which sees all of them.
+ * Members of one group share its records, so they must process them in the same way. A new member checks before it joins; if several come
+ * at the same time, the leader, which sees all of them, decides.
  */
 import type { LiveConflictError, LiveContent } from '../../../../contract/plugin.ts'
 import { liveConflict, liveDifferences } from '../../../../kit/live-content.ts'
@@ -9,7 +9,10 @@ import type { Broker } from '../internals.ts'
 import { type Member, memberOf } from './assign.ts'
 import { isDead } from './dead-members.ts'
 
-/** @returns who may not take part, with what the others do: first come, first served. A member that does not say what it does takes part. */
+/**
+ * @returns the members that are excluded, with the settings of the others: first come, first served. A member that does not report its
+ * settings is accepted.
+ */
 export function refusedMembers(members: readonly Member[], leader: string): Map<string, LiveContent> {
   const admitted: Member[] = []
   const refused = new Map<string, LiveContent>()
@@ -25,7 +28,7 @@ export function refusedMembers(members: readonly Member[], leader: string): Map<
   return refused
 }
 
-/** Looks at the members of a group that is settled; of one that is not nothing can be seen. */
+/** Checks the members of a stable group; the members of other groups are not visible. */
 export async function conflictWithMembers(
   coordinator: Broker,
   group: string,

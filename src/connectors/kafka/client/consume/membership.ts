@@ -1,5 +1,5 @@
 /**
- * Membership of a consumer group: when to join, heartbeats on their own timer, and notifications of the owner of the partitions.
+ * Membership of a consumer group: when to join, heartbeats on their own timer, and notifications to the owner of the partitions.
  * One loop calls the handlers, so they never overlap.
  */
 import { FencedError } from '../../../../contract/plugin.ts'
@@ -16,11 +16,11 @@ export interface MembershipOptions extends SessionOptions {
   revoked(partitions: readonly TopicPartition[]): Promise<void>
   lost(partitions: readonly TopicPartition[]): void
   onError(error: Error): void
-  /** Nothing can be done any more, e.g. no right to join. */
+  /** A permanent failure, such as a missing permission to join. */
   onFatal(error: Error): void
 }
 
-/** Share of a rebalance's time that letting go may take; behind it the others go on without us. */
+/** Share of the rebalance time for releasing partitions; after it the others continue without us. */
 const REVOKE_BUDGET = REBALANCE_TIMEOUT * 0.4
 const METADATA_INTERVAL = 5000
 
@@ -31,7 +31,7 @@ export class Membership {
   private readonly wakeup = new Wakeup()
   private readonly stop = new AbortController()
   private owned: TopicPartition[] = []
-  /** Partitions of ours whose records are others by now: to be given back and taken anew, by the loop. */
+  /** Partitions of ours whose records were replaced: to be released and assigned again, by the loop. */
   private readonly stale = new Set<string>()
   private readonly session: Session
   /** Set by a heartbeat; acted on by the loop. */
@@ -43,7 +43,7 @@ export class Membership {
   private notifyExpelled: () => void = () => {}
   private running: Promise<void> | undefined
 
-  /** @param cluster of its own: a join may block its connection for a minute. */
+  /** @param cluster a separate one: a join may block its connection for a minute. */
   constructor(cluster: Cluster, options: MembershipOptions) {
     this.cluster = cluster
     this.options = options
@@ -55,28 +55,31 @@ export class Membership {
     this.running = this.loop().catch((error: Error) => this.options.onFatal(error))
   }
 
-  /** `monotonic` ms of the coordinator's last good answer; 0 before the group has said what is ours. */
+  /** `monotonic` ms of the coordinator's last successful response; 0 before the first assignment. */
   get lastContact(): number {
     return this.session.generation === -1 ? 0 : this.session.contact.at
   }
 
-  /** False: the coordinator has had no heartbeat for so long that other members may own the partitions. While it keeps our join it waits. */
+  /**
+   * False: the coordinator has received no heartbeat for so long that other members may own the partitions. While it holds our join, it
+   * waits.
+   */
   get holds(): boolean {
     const limit = this.options.sessionTimeoutMs + (this.joining ? REBALANCE_TIMEOUT : 0)
     return monotonic() - this.session.contact.at < limit
   }
 
-  /** The group is sharing out its partitions, and may wait for other members. */
+  /** The group is rebalancing, and may wait for other members. */
   get joining(): boolean {
     return this.stable !== undefined
   }
 
-  /** The same object for as long as the partition is ours without a break. */
+  /** The same object for as long as the partition is ours without interruption. */
   private held(tp: TopicPartition): TopicPartition | undefined {
     return this.owned.find(o => o.topic === tp.topic && o.partition === tp.partition)
   }
 
-  /** @throws {FencedError} when a partition is not ours any more. */
+  /** @throws {FencedError} when a partition is no longer ours. */
   async commit(cluster: Cluster, offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
     const held = offsets.map(tp => this.held(tp))
     await cluster.retry(`commit offsets of group ${this.options.group}`, this.options.sessionTimeoutMs, async () => {
@@ -90,7 +93,7 @@ export class Membership {
         await this.session.commit(cluster, offsets)
       } catch (error) {
         const type = typeOf(error)
-        // While we are joining, the group may be a generation ahead of us: with us, not without.
+        // While we are joining, the group may be one generation ahead, with us as a member.
         const ahead = type === 'ILLEGAL_GENERATION' && this.stable !== undefined
         if (EXPELLED.has(type) && generation === this.session.generation && !ahead) {
           this.expel()
@@ -105,13 +108,13 @@ export class Membership {
     })
   }
 
-  /** The partitions are to be handed over again, as if they were new: what they hold is not what it was. */
+  /** The partitions must be assigned again, as if they were new: their content has changed. */
   takeAnew(partitions: readonly TopicPartition[]): void {
     for (const tp of partitions) this.stale.add(tpKey(tp))
     this.wakeup.wake()
   }
 
-  /** A topic has another number of partitions. The leader of the group shares them out. */
+  /** A topic has another number of partitions. The leader of the group assigns them. */
   topicsChanged(): void {
     if (this.session.leading) this.joinAgain()
   }
@@ -142,7 +145,7 @@ export class Membership {
           this.notifyExpelled = resolve
         })
         this.heartbeat()
-        // The handlers may hang on the same dead connection that has cost us the session.
+        // The handlers may hang on the same dead connection that ended our session.
         await Promise.race([this.reconcile(assignment), expelled])
         while (!this.rejoin && !this.expelled && !signal.aborted) {
           if (this.stale.size > 0) await Promise.race([this.renew(), expelled])
@@ -158,7 +161,7 @@ export class Membership {
     }
   }
 
-  /** @returns false when it is hopeless. */
+  /** @returns false when a retry cannot help. */
   private async failed(error: unknown): Promise<boolean> {
     const type = typeOf(error)
     if (EXPELLED.has(type)) {
@@ -178,7 +181,7 @@ export class Membership {
     return true
   }
 
-  /** Let go of what was taken, then take what was given. */
+  /** Releases the revoked partitions, then takes the assigned ones. */
   private async reconcile(assignment: readonly TopicPartition[]): Promise<void> {
     const { generation } = this.session
     const has = new Set(assignment.map(tpKey))
@@ -211,7 +214,7 @@ export class Membership {
     this.stable = undefined
   }
 
-  /** The session is over: others may own our partitions already. */
+  /** The session has ended: others may already own our partitions. */
   private drop(): void {
     const lost = this.owned
     this.owned = []
@@ -219,7 +222,7 @@ export class Membership {
     if (lost.length > 0) this.options.lost(lost)
   }
 
-  /** Beats until the loop has something to do. */
+  /** Beats until the loop has work. */
   private heartbeat(): void {
     this.beating.abort()
     this.beating = new AbortController()

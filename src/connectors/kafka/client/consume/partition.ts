@@ -1,10 +1,10 @@
-/** One partition while it is ours: where to fetch next, and what is fetched and not yet polled. */
+/** One assigned partition: the next offset to fetch, and the records fetched but not polled. */
 import type { Origin } from '../../../../contract/plugin.ts'
 import { SetReader } from '../../codec/decode.ts'
 import type { ConsumedBatch, TopicPartition } from '../../driver.ts'
 import type { Fetched } from './fetcher.ts'
 
-/** Messages per poll, roughly: whole record batches until this many are there. */
+/** Approximate number of messages per poll: whole record batches until this number is reached. */
 const POLL_RECORDS = 1000
 
 export class PartitionState {
@@ -12,19 +12,19 @@ export class PartitionState {
   private readonly origin: Origin
   private readonly committed: boolean
   private readonly buffered: SetReader[] = []
-  /** Offset to fetch from; undefined while it is looked up or handed over. */
+  /** Offset to fetch from; undefined while it is looked up or assigned. */
   fetchFrom: number | undefined
-  /** Offset behind the newest record that may be read, -1: not known yet. */
+  /** Offset after the newest record that may be read; -1: not known yet. */
   endOffset = -1
-  /** Fetches that were asked for before a seek are not for us. */
+  /** Fetches requested before a seek are ignored. */
   epoch = 0
-  /** When the last fetch, which found nothing left, was sent, `monotonic` ms; undefined: there was more. */
+  /** When the last fetch that found nothing left was sent, `monotonic` ms; undefined: there was more. */
   private emptyAt: number | undefined
-  /** Bytes to ask for; grows when a record batch does not fit. */
+  /** Bytes to request; grows when a record batch does not fit. */
   maxBytes: number
   /** No fetch before this time, after an error. */
   notBefore = 0
-  /** Not fetched until it is known whether the topic is still the one that it was. */
+  /** Not fetched until it is known whether the topic is still the same. */
   suspect = false
 
   constructor(tp: TopicPartition, origin: Origin, committed: boolean, maxBytes: number) {
@@ -44,7 +44,7 @@ export class PartitionState {
     return this.buffered.length > 0
   }
 
-  /** Continue at `offset`; undefined: wait for a seek. */
+  /** Continues at `offset`; undefined: waits for a seek. */
   seek(offset: number | undefined): void {
     this.epoch++
     this.buffered.length = 0
@@ -72,7 +72,7 @@ export class PartitionState {
     this.fetchFrom = Math.max(this.fetchFrom!, last + 1)
   }
 
-  /** It holds the decompressed bytes of a batch. */
+  /** The decompressed bytes of a batch are in memory. */
   get midBatch(): boolean {
     return this.buffered[0]?.midBatch === true
   }

@@ -1,6 +1,6 @@
 /**
- * Who we are to the group's coordinator: member id and generation, and the requests that carry them.
- * What an answer means for the partitions is the caller's business; errors are kafkajs' own.
+ * Our identity for the group's coordinator: member id and generation, and the requests that contain them.
+ * The caller decides what a response means for the partitions; errors are kafkajs' own.
  */
 import type { LiveContent } from '../../../../contract/plugin.ts'
 import { liveConflict } from '../../../../kit/live-content.ts'
@@ -20,11 +20,11 @@ export interface SessionOptions {
   readonly live?: LiveContent
   /** For requests that must not wait behind a join. */
   readonly aside: Cluster
-  /** Members were removed because their processes have ended. */
+  /** Members were evicted because their processes have ended. */
   onEvicted(members: readonly string[]): void
 }
 
-/** How long the coordinator lets a join wait for all members of before. */
+/** How long the coordinator lets a join wait for all members of the previous generation. */
 export const REBALANCE_TIMEOUT = 60_000
 const SYNC_TIMEOUT = 30_000
 
@@ -45,12 +45,12 @@ export class Session {
   /** Of the last assignment; -1: none that still counts. */
   generation = -1
   leading = false
-  /** The coordinator has our join or sync and may keep it, and our connection with it, until the others have come. */
+  /** The coordinator may hold our join or sync, and our connection with it, until the others have joined. */
   private joining = false
-  /** When the coordinator's last good answer came, `monotonic` ms. */
+  /** When the coordinator's last successful response arrived, `monotonic` ms. */
   readonly contact = { at: 0 }
 
-  /** @param cluster of its own: a join may block its connection for a minute. */
+  /** @param cluster a separate one: a join may block its connection for a minute. */
   constructor(cluster: Cluster, options: SessionOptions) {
     this.cluster = cluster
     this.options = options
@@ -58,7 +58,7 @@ export class Session {
     this.evictor = new DeadMemberEvictor(options.group, members => options.onEvicted(members))
   }
 
-  /** @returns what is ours in the new generation. @throws {LiveConflictError} when the members do something else. */
+  /** @returns our partitions in the new generation. @throws {LiveConflictError} when the members have different settings. */
   async join(owned: readonly TopicPartition[]): Promise<TopicPartition[]> {
     const { group, topics, sessionTimeoutMs, live } = this.options
     let coordinator: Broker | undefined
@@ -88,7 +88,7 @@ export class Session {
         memberId: joined.memberId,
         groupAssignment,
       })
-      // The leader may have died between its join and its sync, which the others wait for.
+      // The leader may have died between its join and its sync, for which the others wait.
       const synced = await this.evictor.during(syncing, this.options.aside)
       this.generation = joined.generationId
       this.contact.at = monotonic()
@@ -105,7 +105,10 @@ export class Session {
     }
   }
 
-  /** kafkajs' own `joinGroup` keeps to itself the member id that a new member is given before it waits; without it, the member could not leave. */
+  /**
+   * kafkajs' own `joinGroup` does not return the member id that a new member receives before it waits; without the id, the member could not
+   * leave.
+   */
   private async enter(coordinator: Broker, request: object): Promise<Joined> {
     const { apiKeys, requests } = internals()
     const joinGroup = coordinator.lookupRequest(apiKeys.JoinGroup, requests.JoinGroup)
@@ -120,7 +123,7 @@ export class Session {
     }
   }
 
-  /** Answered when the leader has shared out the partitions, which may take longer than other requests do. */
+  /** Answered when the leader has assigned the partitions, which may take longer than other requests do. */
   private sync(coordinator: Broker, options: object): Promise<{ memberAssignment: Buffer }> {
     const { apiKeys, requests } = internals()
     const syncGroup = coordinator.lookupRequest(apiKeys.SyncGroup, requests.SyncGroup)(options)
@@ -133,14 +136,14 @@ export class Session {
     )
   }
 
-  /** @param cluster one whose connections no join blocks. */
+  /** @param cluster one whose connections are not blocked by a join. */
   async commit(cluster: Cluster, offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void> {
     const topics = new Map<string, { topic: string; partitions: object[] }>()
     for (const { topic, partition, offset, metadata } of offsets) {
       if (!topics.has(topic)) topics.set(topic, { topic, partitions: [] })
       topics.get(topic)!.partitions.push({ partition, offset: String(offset), metadata: metadata ?? null })
     }
-    // As they are now, not as they will be when the coordinator is found.
+    // The values of now, not of the time at which the coordinator is found.
     const { generation, memberId } = this
     await this.ask(cluster, coordinator =>
       coordinator.offsetCommit({
@@ -156,7 +159,7 @@ export class Session {
   async leave(): Promise<void> {
     if (this.memberId === '') return
     try {
-      // Behind a join that waits it would be read only when the group has agreed, with us in it.
+      // Behind a waiting join it would be read only after the group has agreed, with us as a member.
       const cluster = this.joining ? this.options.aside : this.cluster
       const coordinator = await cluster.coordinator('group', this.options.group)
       await coordinator.leaveGroup({ groupId: this.options.group, memberId: this.memberId })
@@ -165,17 +168,17 @@ export class Session {
     }
   }
 
-  /** To members whose processes have ended. */
+  /** For members whose processes have ended. */
   async evictDeadPeers(): Promise<void> {
     await this.ask(this.cluster, coordinator => this.evictor.evictPeers(coordinator, this.cluster))
   }
 
-  /** Has a topic got partitions since we shared them out? For the leader only. */
+  /** For the leader only. @returns whether a topic has new partitions since the last assignment. */
   outgrown(): Promise<boolean> {
     return this.leader.outgrown()
   }
 
-  /** Our partitions may be others' already. */
+  /** Our partitions may already belong to others. */
   over(): void {
     this.generation = -1
   }

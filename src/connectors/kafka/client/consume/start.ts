@@ -1,6 +1,6 @@
 /**
  * The start offset when none is committed, and when the committed one does not exist.
- * The answers take a while: a seek in the meantime takes precedence.
+ * The responses take a while: a seek in the meantime takes precedence.
  */
 import { StateError } from '../../../../contract/plugin.ts'
 import { type ConsumerOptions, type TopicPartition, tpKey } from '../../driver.ts'
@@ -14,7 +14,7 @@ export type StartOptions = Pick<ConsumerOptions, 'group' | 'startAt' | 'isolatio
 export class StartPositions {
   private readonly cluster: Cluster
   private readonly options: StartOptions
-  /** Partitions that a topic had when reading began. Those that came later are read from their first record, whatever `start_at` says. */
+  /** The partitions of a topic when reading started. Later ones are read from their first record, whatever `start_at` is. */
   readonly counts = new Map<string, number>()
 
   constructor(cluster: Cluster, options: StartOptions) {
@@ -56,8 +56,9 @@ export class StartPositions {
   }
 
   /**
-   * For partitions whose offset is not there: the committed one, or the oldest record where retention has deleted those between.
-   * @throws {StateError} when the log ends before the committed offset: the records that replaced it were not read, and it is unknown from where on
+   * For partitions whose offset does not exist: the committed one, or the oldest record if retention has deleted those in between.
+   * @throws {StateError} when the log ends before the committed offset: the records that replaced it were not read, and it is unknown where
+   * they start
    */
   async within(states: readonly PartitionState[]): Promise<void> {
     await this.seekTo(states, async tps => {

@@ -1,4 +1,4 @@
-/** Rights: who may do what with which topic, group or transactional id. */
+/** ACLs: the permissions of users on topics, groups and transactional ids. */
 import type { Acl, AclOperation } from '../../log-admin.ts'
 import type { Cluster } from '../cluster.ts'
 import { typeOf } from '../errors.ts'
@@ -38,7 +38,7 @@ export async function listAcls(cluster: Cluster): Promise<Acl[] | undefined> {
       for (const a of r.acls) {
         const operation = nameOf(OPERATION, a.operation)
         const permission = nameOf(PERMISSION, a.permissionType)
-        // What this version does not know it neither shows nor takes away.
+        // Entries that this version does not know are neither shown nor removed.
         if (pattern === undefined || operation === undefined || permission === undefined) continue
         found.push({ resource, name: r.resourceName, pattern, principal: a.principal, host: a.host, operation, permission })
       }

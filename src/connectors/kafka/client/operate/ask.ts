@@ -1,9 +1,9 @@
-/** One request to a broker that may have to be asked again. */
+/** One request to a broker, retried if necessary. */
 import { ADMIN_TIMEOUT } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { internals, type Broker, type Encoder, type KafkaJSError, type Request } from '../internals.ts'
 
-/** Asks the controller, or the broker `where` says, until it answers, rejects for good, or `ADMIN_TIMEOUT` ends. */
+/** Asks the controller, or the broker from `where`, until it responds, rejects permanently, or `ADMIN_TIMEOUT` passes. */
 export function ask<T>(
   cluster: Cluster,
   doing: string,
@@ -22,7 +22,7 @@ export function ask<T>(
   })
 }
 
-/** A request that kafkajs does not know: its key, one version without tagged fields, its body, and a reader of the answer. */
+/** A request that kafkajs does not have: its key, one version without tagged fields, its body, and a reader of the response. */
 export interface OwnRequest<T> {
   readonly apiKey: number
   readonly apiVersion: number
@@ -34,7 +34,7 @@ export interface OwnRequest<T> {
 export function send<T>(broker: Broker, { apiKey, apiVersion, apiName, body, answer }: OwnRequest<T>): Promise<T> {
   const request: Request<T> = {
     request: { apiKey, apiVersion, apiName, encode: async () => body(new (internals().Encoder)()) },
-    // kafkajs looks for a throttle time in what `decode` gives.
+    // kafkajs looks for a throttle time in the result of `decode`.
     response: { decode: async payload => ({ payload }), parse: async ({ payload }) => answer(payload as Buffer) },
   }
   return broker.connectionPool.send(request)

@@ -1,4 +1,4 @@
-/** Settings of topics, read and changed, and topics deleted. */
+/** Reads and changes settings of topics, and deletes topics. */
 import { EnvironmentError } from '../../../../contract/plugin.ts'
 import type { TopicSetting } from '../../log-admin.ts'
 import { unknownTopic } from '../topics-and-offsets.ts'
@@ -9,7 +9,7 @@ import { sleep } from '../wait.ts'
 import { ask, brokerError, Reader, send } from './ask.ts'
 
 const TOPIC = 2
-/** Where a setting comes from: the topic itself. */
+/** The source of a setting: the topic itself. */
 const OWN = 1
 const SET = 0
 const REMOVE = 1
@@ -64,7 +64,7 @@ async function told(cluster: Cluster, topic: string, changes: Readonly<Record<st
   })
 }
 
-/** kafkajs only knows AlterConfigs, which resets every setting it does not name. */
+/** kafkajs has only AlterConfigs, which resets every setting that is not in the request. */
 function incrementally(broker: Broker, topic: string, changes: Readonly<Record<string, string | null>>): Promise<void> {
   return send(broker, {
     apiKey: INCREMENTAL_ALTER_CONFIGS,
@@ -93,7 +93,7 @@ function incrementally(broker: Broker, topic: string, changes: Readonly<Record<s
   })
 }
 
-/** Resolves once no broker asked knows them any more. */
+/** Resolves when none of the brokers asked knows them any more. */
 export async function deleteTopics(cluster: Cluster, topics: readonly string[]): Promise<void> {
   for (const topic of topics) {
     await ask(cluster, `delete topic ${topic}`, async controller => {

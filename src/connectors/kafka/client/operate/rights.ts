@@ -1,4 +1,4 @@
-/** What this login may do, as the brokers themselves say: looks only. */
+/** The permissions of this login, as reported by the brokers. Read-only. */
 import type { AclOperation } from '../../log-admin.ts'
 import type { Cluster } from '../cluster.ts'
 import { typeOf } from '../errors.ts'
@@ -72,7 +72,7 @@ function topicMetadata(broker: Broker, topic: string): Promise<TopicRights> {
   })
 }
 
-/** Of a group that need not exist. */
+/** Of a group that may not exist. */
 export function groupRights(cluster: Cluster, group: string): Promise<Rights> {
   return ask(
     cluster,
@@ -116,7 +116,7 @@ function describeGroup(broker: Broker, group: string): Promise<Rights> {
   })
 }
 
-/** May the id be used at all? Writing with it would fence its current user, so only its coordinator is looked up. */
+/** @returns whether the id may be used at all. Writing with it would fence its current user, so only its coordinator is looked up. */
 export async function mayUseTransactionalId(cluster: Cluster, id: string): Promise<boolean> {
   try {
     await cluster.retry(

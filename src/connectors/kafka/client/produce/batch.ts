@@ -1,4 +1,4 @@
-/** A record batch on its way, the calls of `send` that wait for it, and the queue of a partition's batches. */
+/** A record batch, the calls of `send` that wait for it, and the queue of a partition's batches. */
 import type { OutRecord } from '../../driver.ts'
 import { BatchError, type Origin } from '../../../../contract/plugin.ts'
 import { BatchBuilder, type Identity, type SealedBatch, stamp } from '../../codec/encode.ts'
@@ -39,7 +39,7 @@ export class Call {
     this.acked(1)
   }
 
-  /** The fate of its records is unknown or hopeless. */
+  /** The outcome of its records is unknown, or they cannot be written. */
   abort(error: Error): void {
     this.reject(error)
   }
@@ -58,11 +58,11 @@ export class Batch {
   private readonly calls: Call[] = []
   /** Number of the first record of `calls[i]`. */
   private readonly starts: number[] = []
-  /** Position of each record within its call. */
+  /** Position of each record in its call. */
   private readonly indexes: number[] = []
   readonly createdAt: number
   readonly compression: Compression
-  /** Assigned when it is first sent, kept for every repetition: by it the broker recognizes them. */
+  /** Assigned when it is first sent, kept for every repeat, by which the broker recognizes it. */
   sequence = -1
   attempts = 0
 
@@ -101,13 +101,13 @@ export class Batch {
     this.free()
   }
 
-  /** Every record of it can never be written. */
+  /** None of its records can ever be written. */
   reject(error: Error): void {
     for (let i = 0; i < this.count; i++) this.callOf(i).failRecord(this.indexes[i], error)
     this.free()
   }
 
-  /** Its bytes are not given back: a request that is being built may still read them. */
+  /** Its bytes are not returned to the pool: a request that is being built may still read them. */
   abort(error: Error): void {
     this.eachCall(call => call.abort(error))
   }
@@ -148,7 +148,7 @@ export class Batch {
 /** Brokers remember the last five batches of a producer: with more in flight, they could not detect a repeat. */
 export const REQUESTS_PER_BROKER = 5
 
-/** What waits for, or is on its way to, one partition. */
+/** The batches that wait for, or are in transit to, one partition. */
 export class PartitionQueue {
   readonly topic: string
   readonly partition: number
@@ -158,16 +158,16 @@ export class PartitionQueue {
   ready: Batch[] = []
   /** Sent and not answered; in order. */
   sent: Batch[] = []
-  /** Requests under way that carry a batch of this partition. */
+  /** Requests in progress that contain a batch of this partition. */
   outstanding = 0
-  /** A batch must be repeated: nothing more is sent until every request has come back, then all repeat in order. */
+  /** A batch must be repeated: nothing more is sent until every request has returned, then all are repeated in order. */
   recovering = false
-  /** A batch was refused for good, so the sequence numbers behind it are void. */
+  /** A batch was rejected permanently, so the sequence numbers after it are void. */
   resequenceFrom = -1
-  /** When a repetition may start, `monotonic` ms. */
+  /** When a repeat may start, `monotonic` ms. */
   notBefore = 0
   nextSequence = 0
-  /** The broker has accepted a batch of this producer; before that it takes any sequence number, so only one may be under way. */
+  /** The broker has accepted a batch of this producer; before that it accepts any sequence number, so only one may be in progress. */
   known = false
   /** Part of the current transaction. Always true without transactions. */
   enrolled = true
@@ -181,7 +181,7 @@ export class PartitionQueue {
     return this.open === undefined && this.ready.length === 0 && this.sent.length === 0
   }
 
-  /** When the next batch may be sent: now or earlier, a time, or Infinity when an answer has to come first. */
+  /** When the next batch may be sent: now or earlier, a time, or Infinity when a response has to come first. */
   due(now: number, lingerMs: number, { producerId }: Identity): number {
     if (!this.enrolled || this.recovering) return Infinity
     const limit = producerId < 0 || !this.known ? 1 : REQUESTS_PER_BROKER
@@ -217,7 +217,7 @@ export class PartitionQueue {
     if (i >= 0) this.sent.splice(i, 1)
   }
 
-  /** Every request has come back: put what failed in front again, in order. */
+  /** Every request has returned: puts failed batches in front again, in order. */
   requeue(): void {
     this.ready = [...this.sent, ...this.ready]
     this.sent = []

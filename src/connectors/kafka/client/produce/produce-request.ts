@@ -1,6 +1,6 @@
 /**
- * A Produce request and what comes of it: the request (v3 to v7), made of finished record batches instead of kafkajs' message objects;
- * what each partition's error code means; and what happens to its batch: settled, repeated, taken apart, or everything given up.
+ * A Produce request and its outcome: the request (v3 to v7), made of finished record batches instead of kafkajs' message objects; the
+ * meaning of each partition's error code; and the outcome of its batch: settled, repeated, split, or everything failed.
  */
 import type { Logger } from '../../../../contract/plugin.ts'
 import { ConnectionError, DataError, EnvironmentError, FencedError, type PipelineError } from '../../../../contract/plugin.ts'
@@ -26,7 +26,7 @@ export interface ProduceResult {
   readonly errorCode: number
 }
 
-/** Undefined with `acks: 0`: there is no answer. */
+/** Undefined with `acks: 0`: there is no response. */
 export async function produce(
   broker: Broker,
   batches: readonly ProduceBatch[],
@@ -75,7 +75,7 @@ export async function produce(
   )
 }
 
-/** For kafkajs' own framing too, in case something else in the process has loaded it before ours was put in place. */
+/** Also for kafkajs' own framing, in case other code in the process loaded it before ours was installed. */
 function joined(parts: readonly Buffer[]): Encoded {
   let buffer: Buffer | undefined
   return {
@@ -100,17 +100,17 @@ export interface Sent {
 
 export interface ResponseHost {
   readonly log: Logger
-  /** The leader of the topic's partitions is elsewhere. */
+  /** The leader of the topic's partitions has moved. */
   stale(topic: string): void
-  /** The broker has forgotten the producer id: take a new one once nothing is under way. */
+  /** The broker has lost the producer id: request a new one when no request is in progress. */
   forget(error: PipelineError): void
-  /** Nothing of what waits will be acknowledged in time. */
+  /** The waiting batches will not be acknowledged in time. */
   giveUp(error: PipelineError): void
   /** Nothing will ever be acknowledged. */
   fail(error: PipelineError): void
 }
 
-/** @param results undefined with `acks: 0`: there is no answer, and all is well. */
+/** @param results undefined with `acks: 0`: there is no response, and it counts as success. */
 export function handleProduceResponse(request: readonly Sent[], results: readonly ProduceResult[] | undefined, host: ResponseHost): void {
   for (const { queue, batch } of request) {
     const code = results === undefined ? 0 : results.find(r => r.partition === queue.partition && r.topic === queue.topic)?.errorCode
@@ -128,7 +128,7 @@ export function handleProduceResponse(request: readonly Sent[], results: readonl
   }
 }
 
-/** The queue's batches are to be sent again, in order, once all its requests have come back. */
+/** The batches of the queue must be sent again, in order, after all its requests have returned. */
 export function retryBatches(queue: PartitionQueue, error: PipelineError, host: ResponseHost): void {
   queue.recovering = true
   const oldest = queue.sent[0]
@@ -138,11 +138,11 @@ export function retryBatches(queue: PartitionQueue, error: PipelineError, host: 
   }
   queue.notBefore = monotonic() + Math.min(1000, 20 * 2 ** Math.min(oldest.attempts, 6))
   if (monotonic() - oldest.createdAt < DELIVERY_TIMEOUT) return
-  // Later records must not overtake the ones given up, so all go.
+  // Later records must not overtake the failed ones, so all fail.
   host.giveUp(new ConnectionError(`not acknowledged within ${DELIVERY_TIMEOUT / 1000} s: ${error.message}`, error))
 }
 
-/** The broker will never take this batch: find the record that is to blame. */
+/** The broker will never accept this batch: find the record that causes it. */
 function rejectBatch(queue: PartitionQueue, batch: Batch, error: Error, maySplit: boolean): void {
   const at = queue.sent.indexOf(batch)
   if (at < 0) return
@@ -161,17 +161,17 @@ function rejectBatch(queue: PartitionQueue, batch: Batch, error: Error, maySplit
 }
 
 function outOfSequence(queue: PartitionQueue, batch: Batch, error: PipelineError, host: ResponseHost): void {
-  // Behind a batch that failed this is only to be expected.
+  // After a failed batch this is expected.
   if (queue.recovering || queue.sent[0] !== batch) return retryBatches(queue, error, host)
   queue.recovering = true
   host.forget(error)
 }
 
-/** What an error code means for the batch. */
+/** The meaning of an error code for the batch. */
 type BatchOutcome =
   | { kind: 'ok' }
   | { kind: 'retry'; error: PipelineError; stale: boolean }
-  /** Some record of it can never be written. */
+  /** One of its records can never be written. */
   | { kind: 'refused'; error: Error; maySplit: boolean }
   | { kind: 'sequence'; error: PipelineError }
   | { kind: 'fatal'; error: PipelineError }
@@ -219,7 +219,7 @@ function batchOutcome(code: number | undefined, topic: string, count: number): B
     case 21: // INVALID_REQUIRED_ACKS
       return { kind: 'fatal', error: new EnvironmentError(text) }
     default:
-      // 3, 5, 6, 9, 56, 74, 75: the leader is elsewhere. 2, 7, 19, 20 and what is still unknown: it may pass.
+      // 3, 5, 6, 9, 56, 74, 75: the leader has moved. 2, 7, 19, 20 and unknown codes: may be temporary.
       return { kind: 'retry', error: new ConnectionError(text), stale: [3, 5, 6, 9, 56, 74, 75].includes(code) }
   }
 }

@@ -9,7 +9,7 @@ import { partitionFor, type Topic, Topics, turnSticky } from './topics.ts'
 import { monotonic } from '../../../../kit/clock.ts'
 
 export interface AccumulatorOptions extends SenderOptions {
-  /** Of sends that do not say otherwise. */
+  /** For sends that do not specify it. */
   readonly compression: Compression
   /** Bytes of a batch before compression. */
   readonly batchSize: number
@@ -19,7 +19,7 @@ export interface AccumulatorOptions extends SenderOptions {
   readonly mayCreate?: (topic: string) => boolean
 }
 
-/** A request larger than this the brokers cut off without an answer (socket.request.max.bytes). */
+/** The brokers close the connection without a response for a larger request (socket.request.max.bytes). */
 const MAX_RECORD = 100_000_000
 
 export class RecordAccumulator {
@@ -47,7 +47,7 @@ export class RecordAccumulator {
     const missing = this.topics.missing(records)
     if (this.gate === undefined && missing.length === 0) this.append(records, call, fresh, compression)
     else {
-      // Appending is part of the turn: the next caller must not overtake.
+      // Appending is part of the turn, so that the next caller cannot overtake.
       const turn = (this.gate ?? Promise.resolve()).then(async () => {
         await this.topics.load(missing, () => this.sender.check())
         this.sender.check()
@@ -83,17 +83,17 @@ export class RecordAccumulator {
     return this.sender.trouble
   }
 
-  /** Resolves when nothing waits and nothing is under way. */
+  /** Resolves when no batch is waiting or in progress. */
   idle(): Promise<void> {
     return this.sender.idle()
   }
 
-  /** Everything that is not acknowledged fails with `error`, and later calls too. */
+  /** Everything that is not acknowledged fails with `error`, as do later calls. */
   fail(error: PipelineError): void {
     this.sender.fail(error)
   }
 
-  /** @param fresh gets the queues that are not part of the transaction yet. */
+  /** @param fresh receives the queues that are not part of the transaction yet. */
   private append(records: readonly OutRecord[], call: Call, fresh: PartitionQueue[], compression: Compression): void {
     const { batchSize } = this.options
     const now = monotonic()

@@ -1,7 +1,7 @@
 /**
  * Writes batches in order per partition, several requests per broker at a time.
- * Order and "once" hold because a partition with a failed batch sends nothing until all its requests have come back,
- * then repeats them in the same order with the same sequence numbers, which the broker recognizes.
+ * Order and "once" hold because a partition with a failed batch sends nothing until all its requests have returned, and then repeats them
+ * in the same order with the same sequence numbers, which the broker recognizes.
  */
 import { EnvironmentError, type Logger, type PipelineError } from '../../../../contract/plugin.ts'
 import type { Identity } from '../../codec/encode.ts'
@@ -16,18 +16,21 @@ export interface SenderOptions {
   readonly lingerMs: number
   readonly acks: -1 | 0 | 1
   readonly transactionalId: string | null
-  /** The producer id; undefined: not idempotent. Asked once, and again when the broker has forgotten it. */
+  /** Requests the producer id; undefined: not idempotent. Called once, and again when the broker has lost the id. */
   readonly identify?: () => Promise<Identity>
-  /** May a new producer id be taken when the broker has lost its state? Not inside transactions. */
+  /** Whether a new producer id may be used when the broker has lost its state. Not inside transactions. */
   readonly mayReidentify: boolean
   readonly log: Logger
 }
 
 const NOBODY: Identity = { producerId: -1, epoch: -1 }
 const REQUEST_BYTES = 1_048_576
-/** How long a leader may wait for its replicas, ms: less than a request may take, or its answer would come to a dropped connection. */
+/**
+ * How long a leader may wait for its replicas, ms: less than the timeout of a request, or its response would arrive on a dropped
+ * connection.
+ */
 const REPLICA_TIMEOUT = 8000
-/** How long a topic that was deleted may take to be made again, ms. */
+/** How long a deleted topic may take to be created again, ms. */
 const GONE_TIMEOUT = 15_000
 
 export class Sender {
@@ -42,10 +45,10 @@ export class Sender {
   private turn: NodeJS.Immediate | undefined
   private identity: Identity | undefined
   private identifying = false
-  /** The producer id is void; once nothing is under way a new one is taken. */
+  /** The producer id is void; a new one is requested when no request is in progress. */
   private forgetting = false
   private refreshing = false
-  /** Since when the brokers do not know a topic any more, `monotonic` ms. */
+  /** Since when the brokers have not known a topic, `monotonic` ms. */
   private readonly gone = new Map<string, number>()
   private waiters: (() => void)[] = []
   private fatal: PipelineError | undefined
@@ -64,18 +67,18 @@ export class Sender {
     }
   }
 
-  /** @throws what has ended the sender. */
+  /** @throws the error that ended the sender. */
   check(): void {
     if (this.fatal !== undefined) throw this.fatal
   }
 
-  /** The queue has begun a batch. */
+  /** The queue has started a batch. */
   activate(queue: PartitionQueue, now: number): void {
     this.active.add(queue)
     if (this.options.lingerMs > 0) this.alarm.at(now + this.options.lingerMs)
   }
 
-  /** Why nothing is acknowledged; undefined: all is well, or it is too early to say. */
+  /** Why nothing is acknowledged; undefined: no problem, or it is too early to decide. */
   get trouble(): string | undefined {
     return this.fatal?.message ?? this.inFlight.trouble(monotonic())
   }
@@ -90,7 +93,7 @@ export class Sender {
     this.abortAll(error)
   }
 
-  /** Fails what is not acknowledged. */
+  /** Fails everything that is not acknowledged. */
   abortAll(error: Error): void {
     for (const queue of this.active) {
       for (const batch of queue.takeAll()) batch.abort(error)
@@ -99,7 +102,7 @@ export class Sender {
     this.tellIdle()
   }
 
-  /** Sends at the end of this turn of the event loop: what other lanes write in the same turn shares the requests. */
+  /** Sends at the end of this turn of the event loop, so that writes of other lanes in the same turn share the requests. */
   soon(): void {
     this.turn ??= setImmediate(() => {
       this.turn = undefined
@@ -107,7 +110,7 @@ export class Sender {
     })
   }
 
-  /** Sends whatever may be sent now. */
+  /** Sends everything that may be sent now. */
   private run(): void {
     if (this.active.size === 0 || this.forgetting || this.fatal !== undefined) return
     if (this.identity === undefined) return this.identify()
@@ -204,7 +207,7 @@ export class Sender {
     this.forgetting = true
   }
 
-  /** What was sent may or may not be written, so its sequence numbers can't be used again. */
+  /** Sent batches may or may not be written, so their sequence numbers cannot be used again. */
   private giveUp(error: PipelineError): void {
     if (!this.options.mayReidentify) return this.fail(error)
     this.abortAll(error)
@@ -219,7 +222,7 @@ export class Sender {
     this.forgetting = false
   }
 
-  /** Looks for the leaders of partitions that have none in the cache. */
+  /** Looks up the leaders of partitions without one in the cache. */
   private refresh(): void {
     if (this.refreshing) return
     this.refreshing = true
@@ -227,7 +230,7 @@ export class Sender {
     const work = async (): Promise<void> => {
       try {
         for (const topic of topics) this.seen(topic, (await this.cluster.partitions(topic, { refresh: true })).length > 0)
-        // Brokers that answer, but not for this partition: its only replica may be down for good.
+        // Brokers that respond, but not for this partition: its only replica may be down permanently.
         for (const queue of this.active) await this.cluster.leaderId(queue)
       } catch (error) {
         const mapped = toPipelineError(error, 'find the partition leaders')
@@ -264,7 +267,7 @@ const topicGone = (topic: string): EnvironmentError =>
   )
 
 const TROUBLE_MS = 2000
-/** A broker that has not answered a request for this long is away. */
+/** A broker that has not answered a request for this long counts as unreachable. */
 const SILENCE_MS = 5000
 
 interface InFlightRequest {
@@ -273,11 +276,11 @@ interface InFlightRequest {
   readonly since: number
 }
 
-/** The requests under way: how many each broker has, and whether the brokers answer at all. */
+/** The requests in progress: how many each broker has, and whether the brokers respond at all. */
 class InFlightRequests {
   private readonly flights = new Set<InFlightRequest>()
   private readonly perBroker = new Map<number, number>()
-  /** Since when requests fail, `monotonic` ms; 0: the last one was answered. */
+  /** Since when requests have been failing, `monotonic` ms; 0: the last one was answered. */
   private troubleSince = 0
   private problem = ''
 
@@ -289,7 +292,7 @@ class InFlightRequests {
     return (this.perBroker.get(leader) ?? 0) >= REQUESTS_PER_BROKER
   }
 
-  /** Every flight is given back to `end`, whatever has become of it. */
+  /** Every request must be passed to `end`, whatever its outcome. */
   begin(leader: number, now: number): InFlightRequest {
     const flight = { leader, since: now }
     this.flights.add(flight)

@@ -1,4 +1,4 @@
-/** What the producer knows of the topics it writes to: how many partitions, and which one a record goes to. */
+/** The producer's data about the topics it writes to: the number of partitions, and the partition of each record. */
 import { ConnectionError, EnvironmentError } from '../../../../contract/plugin.ts'
 import type { OutRecord } from '../../driver.ts'
 import { partitionOf, stickyPartition } from '../../partitioner.ts'
@@ -8,11 +8,11 @@ import { monotonic } from '../../../../kit/clock.ts'
 
 export interface Topic {
   readonly name: string
-  /** Partitions; 0: Kafka does not take this name. */
+  /** Partitions; 0: Kafka does not accept this name. */
   count: number
-  /** Where keyless records go until their batch is full. */
+  /** The partition of keyless records until their batch is full. */
   sticky: number
-  /** Partitions of the keys seen lately: hashing a string costs more than encoding the record. */
+  /** Partitions of recent keys: hashing a string costs more than encoding the record. */
   readonly keys: Map<string, number>
   readonly queues: PartitionQueue[]
 }
@@ -31,7 +31,7 @@ export class Topics {
 
   /**
    * @param onTopic called once with each topic that is written to.
-   * @param mayCreate may a broker that creates topics on demand make it? Not one that was deleted: its settings would be others.
+   * @param mayCreate whether a broker that creates topics on demand may create it. Not a deleted one: its settings would differ.
    */
   constructor(cluster: Cluster, onTopic: (topic: string) => void = () => {}, mayCreate: (topic: string) => boolean = () => true) {
     this.cluster = cluster
@@ -43,7 +43,7 @@ export class Topics {
     for (const topic of this.known.values()) for (const queue of topic.queues) if (queue !== undefined) yield queue
   }
 
-  /** Topics that have never been looked up. A known one stays known while no broker answers. */
+  /** Topics that have never been looked up. A known topic stays known while no broker responds. */
   missing(records: readonly OutRecord[]): string[] {
     const missing = new Set<string>()
     let last: string | undefined
@@ -58,7 +58,7 @@ export class Topics {
   /** @throws {EnvironmentError} for a topic that does not exist or may not be written to. */
   async load(names: readonly string[], check: () => void): Promise<void> {
     for (const name of names) {
-      // A call in front of this one may have found it meanwhile; its queues must stay.
+      // An earlier call may have found it meanwhile; its queues must stay.
       if (this.known.has(name)) continue
       const deadline = monotonic() + UNKNOWN_TOPIC_TIMEOUT
       await this.cluster.retry(`look up topic ${name}`, LOOKUP_TIMEOUT, async () => {
@@ -81,7 +81,7 @@ export class Topics {
     }
   }
 
-  /** A topic that is not `missing`, with the number of partitions it has by now. */
+  /** A topic that is not `missing`, with its present number of partitions. */
   get(name: string): Topic {
     const topic = this.known.get(name)!
     const count = this.cluster.cached(name)?.length
@@ -94,7 +94,7 @@ export class Topics {
   }
 }
 
-/** Where the record belongs: its own choice, its key's, or the sticky one. */
+/** The partition of the record: its own, that of its key, or the current one for keyless records. */
 export function partitionFor(record: OutRecord, topic: Topic): number {
   if (record.partition !== undefined) return record.partition
   const { key } = record

@@ -1,4 +1,7 @@
-/** Topics that are written to, or will be, are looked after: without one of them no batch can end, and the brokers only say "try again". */
+/**
+ * Monitors the topics that are written to, or will be: without one of them no batch can end, and the brokers only reply with retriable
+ * errors.
+ */
 import type { Logger } from '../../../../contract/plugin.ts'
 import type { Cluster } from '../cluster.ts'
 import type { TopicFacts } from '../topic-ids.ts'
@@ -9,10 +12,10 @@ export class WrittenTopics {
   private readonly cluster: Cluster
   private readonly log: Logger
   private readonly onGone: (topic: string) => void
-  /** What ends the look at each of them. */
+  /** Functions that end the monitoring of each. */
   private readonly unwatch = new Map<string, () => void>()
 
-  /** @param onGone called when one was deleted, or is another one. */
+  /** @param onGone called when a topic was deleted or replaced. */
   constructor(watch: TopicWatch, cluster: Cluster, log: Logger, onGone: (topic: string) => void = () => {}) {
     this.watch = watch
     this.cluster = cluster
@@ -33,7 +36,7 @@ export class WrittenTopics {
     )
   }
 
-  /** Why one of them cannot be written to, although the brokers answer. */
+  /** Why one of them cannot be written to, although the brokers respond. */
   problem(): string | undefined {
     return this.watch.problem(this.unwatch.keys())
   }

@@ -1,6 +1,6 @@
 /**
- * The compacted topic that holds the lanes' checkpoints: state records and one record with the position, written in the
- * lane's transaction. Partition n of it serves partition n of every input topic.
+ * The compacted topic that stores the checkpoints of lanes: state records and one record with the position, written in the transaction of
+ * the lane. Its partition n serves partition n of every input topic.
  */
 import {
   type Checkpoint,
@@ -34,7 +34,7 @@ const CONFIG = {
 
 export const checkpointTopic = (id: string): string => `__runner.${id.replace(/[^a-zA-Z0-9._-]/g, '_')}.checkpoint`
 
-/** The owner that `checkpointTopic` was given, as far as a topic's name can say it. */
+/** The owner that `checkpointTopic` received, as far as the name of a topic can represent it. */
 export const ownerOf = (topic: string): string => topic.slice('__runner.'.length, -'.checkpoint'.length)
 
 /** Lanes of other systems share the first partition. */
@@ -57,7 +57,9 @@ export async function partitionFor(cluster: Cluster, topic: string, lane: LaneIn
   return { topic, partition }
 }
 
-/** @param topicId of the checkpoint topic when the lane was claimed. A record that is found in another one was written after that was deleted. */
+/**
+ * @param topicId of the checkpoint topic when the lane was claimed. A record found in another topic was written after that one was deleted.
+ */
 export function encodeCheckpoint(tp: TopicPartition, lane: LaneInfo, delta: CheckpointDelta, time: number, topicId?: string): OutRecord[] {
   const records: OutRecord[] = delta.state.map(([store, key, json]) => ({
     ...tp,
@@ -72,10 +74,10 @@ export function encodeCheckpoint(tp: TopicPartition, lane: LaneInfo, delta: Chec
 }
 
 /**
- * Reads everything of the lane that is committed. By transaction markers instead of read_committed: the last stable
- * offset may be held back by the open transaction of another topic's lane, ours are all decided once we are the owner.
- * @param settleMs for a reader that is not the owner: how long to wait for the markers of transactions that are still open. A commit
- *   is acknowledged before its markers are written, so the end of a run would otherwise be missing.
+ * Reads all committed records of the lane. By transaction markers instead of read_committed: the open transaction of another topic's lane
+ * may hold back the last stable offset; ours are all decided once we are the owner.
+ * @param settleMs for a reader that is not the owner: how long to wait for the markers of open transactions. A commit is acknowledged
+ * before its markers are written, so the end of a run would otherwise be missing.
  */
 export async function readCheckpoint(
   cluster: Cluster,
@@ -138,9 +140,9 @@ interface PendingBatch {
 class LaneStates {
   private readonly tp: TopicPartition
   private readonly lane: string | undefined
-  /** What the topic is now; undefined: not known. */
+  /** The present id of the topic; undefined: not known. */
   private readonly topicId: string | undefined
-  /** What the key of each state record of the lane begins with: `["ticks/0",`. */
+  /** Prefix of the keys of the lane's state records: `["ticks/0",`. */
   private readonly prefix: string | undefined
   private readonly lanes = new Map<string, KeptLane>()
   /** By producer id. */
@@ -163,7 +165,7 @@ class LaneStates {
     return found
   }
 
-  /** @returns the offset to read on from. */
+  /** @returns the offset at which reading continues. */
   read(set: Buffer, from: number): number {
     let next = from
     for (let batch = batchHeader(set, 0); batch !== undefined; batch = batchHeader(set, batch.end)) {
@@ -192,7 +194,7 @@ class LaneStates {
 
   private apply(message: Message): void {
     const text = message.key!
-    // Another lane's of the same partition.
+    // A record of another lane in the same partition.
     if (this.prefix !== undefined && !text.startsWith(this.prefix)) return
     const [id, store, key] = JSON.parse(text) as [string, string?, string?]
     if (this.lane !== undefined && id !== this.lane) return

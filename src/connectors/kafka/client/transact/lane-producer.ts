@@ -1,6 +1,6 @@
 /**
- * One lane's transactional producer, and its transaction: outputs, checkpoint and group offset together. One transactional id, one epoch.
- * After any error it is dead and the lane is claimed anew.
+ * The transactional producer of one lane, and its transaction: outputs, checkpoint and group offset together. One transactional id, one
+ * epoch. After any error it is unusable and the lane is claimed again.
  */
 import type { Logger } from '../../../../contract/plugin.ts'
 import {
@@ -27,30 +27,30 @@ import { monotonic } from '../../../../kit/clock.ts'
 /** The broker aborts a transaction that is open for longer. */
 const TRANSACTION_TIMEOUT = 60_000
 const BUDGET = 30_000
-/** The markers of the transaction before are still being written; kafkajs waits 300 ms here, Java 20. */
+/** The markers of the previous transaction are still being written; kafkajs waits 300 ms here, Java 20. */
 const CONCURRENT_PAUSE = 20
 const AGAIN = new Set(['CONCURRENT_TRANSACTIONS', 'UNKNOWN_TOPIC_OR_PARTITION'])
 
 export class LaneProducer implements Transaction, LogTransaction {
   readonly lane: LaneInfo
   readonly transactionalId: string
-  /** Written beside the group's offset: whose state belongs to it. */
+  /** Stored beside the group's offset: the owner of the state that belongs to it. */
   private readonly owner: string
-  /** Of the checkpoint topic when the lane was claimed; undefined: the brokers do not say. */
+  /** Of the checkpoint topic when the lane was claimed; undefined: the brokers do not report it. */
   private readonly topicId: string | undefined
   private readonly cluster: Cluster
   private readonly identity: Identity
   private readonly sender: RecordAccumulator
   private readonly checkpoint: TopicPartition
   private inTransaction = false
-  /** Something is enrolled: the coordinator knows of the transaction. */
+  /** Something is enrolled: the coordinator has the transaction. */
   private begun = false
   private begunAt = 0
-  /** Requests to the transaction coordinator, one at a time: it refuses a second one while it writes down the first. */
+  /** Requests to the transaction coordinator, one at a time: it rejects a second one while it stores the first. */
   private coordinating: Promise<void> = Promise.resolve()
   private dead: PipelineError | undefined
 
-  /** @param checkpoint partition that every transaction of the lane writes to. */
+  /** @param checkpoint the partition that every transaction of the lane writes to. */
   constructor(
     cluster: Cluster,
     lane: LaneInfo,
@@ -105,7 +105,7 @@ export class LaneProducer implements Transaction, LogTransaction {
     return this
   }
 
-  /** @throws {BatchError} for records that can never be written; any other error kills the producer. */
+  /** @throws {BatchError} for records that can never be written; any other error makes the producer unusable. */
   async send(records: readonly OutRecord[], { compression }: SendOptions = {}): Promise<void> {
     if (this.dead !== undefined) throw this.dead
     if (!this.inTransaction) throw new Error(`lane ${this.lane.id} has no open transaction`)
@@ -150,7 +150,7 @@ export class LaneProducer implements Transaction, LogTransaction {
     if (!this.inTransaction) return
     this.inTransaction = false
     if (this.dead !== undefined || !this.begun) return
-    // A write that arrives after the abort would hang in the log; if one is still out, the next claim's new epoch refuses it.
+    // A write that arrives after the abort would stay open in the log; if one is still in transit, the next claim's new epoch rejects it.
     const quiet = await within(
       this.sender.idle().then(() => true),
       5000,
@@ -165,12 +165,12 @@ export class LaneProducer implements Transaction, LogTransaction {
     }
   }
 
-  /** For a lane that is given back or lost. */
+  /** For a lane that is released or lost. */
   discard(): void {
     this.fail(new FencedError(`lane ${this.lane.id} has been released`), 'use')
   }
 
-  /** What it writes to is gone: what is under way fails, and what comes after it. */
+  /** A topic that it writes to was deleted: writes in progress and later ones fail. */
   kill(error: PipelineError): void {
     this.fail(error, 'write to')
   }
@@ -190,7 +190,7 @@ export class LaneProducer implements Transaction, LogTransaction {
       topics.get(topic)!.partitions.push(partition)
     }
     const enrolled = this.coordinate(broker => broker.addPartitionsToTxn({ ...this.ids(), topics: [...topics.values()] }))
-    // The next step is prepared while the records travel.
+    // The next step is prepared while the records are in transit.
     if (first && this.lane.group !== undefined)
       void this.coordinate(broker => broker.addOffsetsToTxn({ ...this.ids(), groupId: this.lane.group }))
     return enrolled
@@ -237,7 +237,7 @@ export class LaneProducer implements Transaction, LogTransaction {
 
   private fail(error: unknown, doing: string): PipelineError {
     let mapped = toPipelineError(error, `${doing} ${this.lane.id}`)
-    // The coordinator fences a producer whose transaction was open for too long, too; then the lane still is ours.
+    // The coordinator also fences a producer whose transaction was open for too long; the lane is then still ours.
     if (mapped instanceof FencedError && this.begun && monotonic() - this.begunAt > TRANSACTION_TIMEOUT) {
       mapped = new ConnectionError(
         `the transaction of ${this.lane.id} was open for more than ${TRANSACTION_TIMEOUT / 1000} s and was aborted by the broker`,
@@ -252,9 +252,9 @@ export class LaneProducer implements Transaction, LogTransaction {
 }
 
 /**
- * Repeats a coordinator request through elections and while the transaction before is being finished.
- * @param retry also when the answer was lost. Inside a transaction never: the first request may be late instead of lost, and would
- * then act on the next transaction.
+ * Repeats a coordinator request during elections and while the previous transaction is being finished.
+ * @param retry also when the response was lost. Never inside a transaction: the first request may be late instead of lost, and would then
+ * affect the next transaction.
  */
 async function onCoordinator(
   cluster: Cluster,

@@ -21,7 +21,7 @@ import { WrittenTopics } from '../produce/written-topics.ts'
 import { topicIds } from '../topic-ids.ts'
 import type { TopicWatch } from '../topic-watch.ts'
 
-/** How long a look at another process's checkpoint waits for transactions that are being ended. */
+/** How long reading another process's checkpoint waits for transactions that are being ended. */
 const SETTLE_MS = 2000
 
 export class KafkaTransactor implements Transactor {
@@ -64,7 +64,7 @@ export class KafkaTransactor implements Transactor {
     )
     this.written.add(this.topic)
     this.lanes.set(lane.id, producer)
-    // Only now: whatever the former owner still committed is in.
+    // Only now: includes everything that the former owner committed.
     return readCheckpoint(this.cluster, checkpoint, lane, 0, topicId)
   }
 
