@@ -21,7 +21,7 @@ export const ERRORS = {
   PIPE_DECODE: {
     class: 'DecodeError',
     title: 'A record cannot be decoded',
-    example: 'field 3: text follows the closing quote',
+    example: 'field 3: unexpected text after the closing quote',
     retryable: false,
     exit: 1,
     ends: 'record',
@@ -148,7 +148,7 @@ export const ERRORS = {
     class: 'LiveConflictError',
     title: 'Another process of this pipeline is running',
     example:
-      'pipeline bars (version 1) is already running in group bars, and does something else: sinks.kafka.topic: running "bars.1m", here "bars.shadow"',
+      'another process is running in group bars, with different settings; each of the two would process only a part of the records: sinks.kafka.topic: running "bars.1m", here "bars.shadow"',
     retryable: false,
     exit: 3,
     ends: 'pipeline',

@@ -1,12 +1,12 @@
 /**
- * Two times. The wall clock dates records and event time, and may be set forward or back at any moment. The monotonic clock measures
- * how long something takes: intervals, deadlines, silence, leases. Never subtract one wall-clock time from another to wait.
- * The runtime and its transforms get both handed in, so that tests can drive them.
+ * Two clocks. The wall clock dates records and event time, and may be set forward or back at any moment. The monotonic clock measures
+ * durations: intervals, deadlines, silence, leases. Never subtract one wall-clock time from another to wait.
+ * The runtime and its transforms receive both as arguments, so that tests can control them.
  */
 export interface Clock {
   /** Wall clock, epoch ms. */
   now(): number
-  /** Never set back or forward; only differences mean something, and only within this process. ms */
+  /** Never set back or forward; only differences are meaningful, and only within this process. ms */
   monotonic(): number
   /** Calls `fn` once after `ms`; returns a function that cancels it. */
   after(ms: number, fn: () => void): () => void
@@ -25,24 +25,24 @@ export const systemClock: Clock = {
   },
 }
 
-/** The wall clock has jumped when it differs by more than this from what it should be, ms. */
+/** The wall clock has jumped when it differs by more than this from the expected time, ms. */
 const JUMP = 1000
-/** How long a wall clock that has jumped must stay so, ms: then it is believed. */
+/** A wall clock that has jumped must keep the new time for this long, ms: then it is accepted. */
 const BELIEVED_AFTER = 60_000
 
 /**
- * A wall clock that cannot be poisoned: what it dates becomes event time, which never moves back. Slow corrections are followed at once. A
- * jump is followed once it has lasted for a minute; until then time goes on as before.
+ * A wall clock that is protected from wrong times: its dates become event time, which never moves back. Slow corrections are followed
+ * immediately. A jump is followed after it has lasted for a minute; until then the old time continues.
  */
 export class SteadyWallClock {
   private readonly clock: Pick<Clock, 'now' | 'monotonic'>
   private readonly onJump: (by: number) => void
-  /** Wall clock minus monotonic clock, as believed. */
+  /** Wall clock minus monotonic clock, as accepted. */
   private offset: number
-  /** A jump that is not believed yet. */
+  /** A jump that is not accepted yet. */
   private jump: { readonly offset: number; readonly since: number } | undefined
 
-  /** @param onJump called when one begins, with its ms */
+  /** @param onJump called with the size in ms when a jump begins */
   constructor(clock: Pick<Clock, 'now' | 'monotonic'>, onJump: (by: number) => void) {
     this.clock = clock
     this.onJump = onJump
@@ -73,7 +73,7 @@ export class SteadyWallClock {
 /** Advances only by calls. Timers fire in order of their due time, at that time. */
 export class VirtualClock implements Clock {
   private time: number
-  /** By how much the wall clock has been set away from `time`. */
+  /** How far the wall clock has been set away from `time`. */
   private offset = 0
   private timers: { due: number; seq: number; fn: () => void }[] = []
   private seq = 0
@@ -90,7 +90,7 @@ export class VirtualClock implements Clock {
     return this.time
   }
 
-  /** The wall clock is set, by so many ms forward or back. Timers are not affected. */
+  /** Sets the wall clock forward or back by this many ms. Timers are not affected. */
   setWallClock(by: number): void {
     this.offset += by
   }
@@ -103,7 +103,7 @@ export class VirtualClock implements Clock {
     }
   }
 
-  /** Time passes without the process: timers that were due meanwhile fire late, at the next step. */
+  /** Time passes while the process is suspended: timers that were due meanwhile fire late, at the next step. */
   skip(ms: number): void {
     this.time += ms
   }

@@ -6,11 +6,11 @@
  */
 import type { Json, State } from '../contract/plugin.ts'
 
-/** All in ms; `lateness` is how far a record may lie behind the newest one. */
+/** All in ms; `lateness` is how far a record may be behind the newest one. */
 export interface EventClockOptions {
   /** ms by which a message may be older than the newest one. */
   readonly allowed_lateness: number
-  /** ms of silence after which event time goes on by itself; 0: never. */
+  /** ms of silence after which event time advances by itself; 0: never. */
   readonly idle_timeout: number
 }
 
@@ -32,7 +32,7 @@ export class EventClock {
     this.lateness = options.allowed_lateness
     this.idleTimeout = options.idle_timeout
     const restored = state.get(KEY) as [number | null, number | null] | undefined
-    // JSON has no infinity: a lane may have its clock set before its first message.
+    // JSON has no infinity: the clock of a lane may be set before its first message.
     if (restored) [this.max, this.watermark] = restored.map(time => time ?? Number.NEGATIVE_INFINITY) as [number, number]
   }
 
@@ -43,7 +43,7 @@ export class EventClock {
     return this.advance(time - this.lateness)
   }
 
-  /** The same for a message that carries the clock of its lane. Call it for every one. @returns the watermark. */
+  /** The same for a message that contains the clock of its lane. Call it for every one. @returns the watermark. */
   follow(time: number, clock: number): number {
     if (time > this.max) {
       this.max = time
@@ -53,9 +53,9 @@ export class EventClock {
   }
 
   /**
-   * For every message, whether it carries a clock or not.
-   * @param due smallest end of what is open
-   * @returns true when that has to close.
+   * Call for every message, with or without a clock.
+   * @param due smallest end of the open windows
+   * @returns true when that one must close.
    */
   reaches(due: number, time: number, clock: number | undefined): boolean {
     if (clock !== undefined) return this.follow(time, clock) >= due
@@ -63,11 +63,11 @@ export class EventClock {
   }
 
   /**
-   * Silence moves the watermark only to the end of what it closes, and no further: a message that comes later is judged by what
-   * was seen, not by how long nothing was.
-   * @param due smallest end of what is open
-   * @param lastEnd largest end of what is open, at or before a time
-   * @returns true when it moved.
+   * Silence advances the watermark only to the end of the windows that it closes: later messages are judged by the messages seen, not by
+   * the length of the silence.
+   * @param due smallest end of the open windows
+   * @param lastEnd largest end of the open windows, at or before a time
+   * @returns true when it advanced.
    */
   idle(silence: number, due: number, lastEnd: (until: number) => number): boolean {
     if (this.idleTimeout === 0 || silence < this.idleTimeout || this.max === Number.NEGATIVE_INFINITY) return false
@@ -77,7 +77,7 @@ export class EventClock {
     return this.advance(lastEnd(until)) > before
   }
 
-  /** Everything up to `time` is closed: what comes later for it is late. */
+  /** Everything up to `time` is closed: later messages for it are late. */
   advance(time: number): number {
     if (time > this.watermark) {
       this.watermark = time
@@ -86,7 +86,7 @@ export class EventClock {
     return this.watermark
   }
 
-  /** Puts changes into the state; once per call of the transform is enough. @returns true when there were any. */
+  /** Writes changes to the state; once per call of the transform is enough. @returns true when there were any. */
   save(): boolean {
     if (!this.dirty) return false
     this.dirty = false

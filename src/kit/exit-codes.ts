@@ -3,13 +3,13 @@ import { EnvironmentError, VerdictError } from '../contract/plugin.ts'
 
 export const EXIT = {
   ok: 0,
-  /** The pipeline stopped: a bug, a record that could not be dead-lettered, a drain that missed its deadline. */
+  /** The pipeline stopped: a bug, a record that could not be dead-lettered, or a drain that exceeded its deadline. */
   runtime: 1,
-  /** The file is wrong; `validate` says where. */
+  /** The file is wrong; `validate` shows where. */
   config: 2,
-  /** The world outside the file is wrong: unreachable, unauthorised, missing topic, taken port, unreadable path. */
+  /** The environment is wrong: unreachable, unauthorized, missing topic, taken port, unreadable path. */
   environment: 3,
-  /** The command worked and its verdict is no: failed tests, parity under the bar. */
+  /** The command worked and its result is negative: failed tests, or parity below the threshold. */
   verdict: 4,
 } as const
 

@@ -1,4 +1,4 @@
-/** Dead letters for what is wrong with the data; anything else is a bug or a failure of ours, and has to be seen. */
+/** Dead letters for wrong data; any other error is a bug or an internal failure, and must be visible. */
 import { DataError, type Message, type Output } from '../contract/plugin.ts'
 
 /** For a `catch` in `process`: a DataError dead-letters the message, anything else is thrown on. */
@@ -7,7 +7,7 @@ export function failOn(message: Message, error: unknown, out: Output): void {
   out.fail(message, error)
 }
 
-/** What `work` gives, or what is wrong with the data. */
+/** The result of `work`, or the problem of the data. */
 export function attempt<T>(work: () => T): T | DataError {
   try {
     return work()

@@ -1,4 +1,7 @@
-/** What built-in plugins are made of; `src/kit.ts` is the entry `pipeline-runner/kit`, with the expressions. Not here: kit/postgres, the client of our own connectors, for which plugins use a client library. */
+/**
+ * The building blocks of built-in plugins; `src/kit.ts` is the entry `pipeline-runner/kit`, with the expressions. kit/postgres is not
+ * exported: it is the client of our own connectors, and plugins use a client library.
+ */
 export * from './check-writable.ts'
 export * from './clock.ts'
 export * from './dead-letter/dead-letters.ts'

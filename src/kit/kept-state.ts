@@ -53,7 +53,7 @@ function assertRoom(store: string, entries: number): void {
   if (used < limit * 0.9) return
   throw new EnvironmentError(
     `the checkpoint does not fit into memory: after ${entries} entries of state (the last of store ${store}) ${Math.round(used / 1_048_576)} MiB ` +
-      `of ${Math.round(limit / 1_048_576)} MiB are in use; raise NODE_OPTIONS=--max-old-space-size, or begin anew with --fresh`,
+      `of ${Math.round(limit / 1_048_576)} MiB are in use; raise NODE_OPTIONS=--max-old-space-size, or start from scratch with --fresh`,
   )
 }
 

@@ -1,29 +1,29 @@
 /**
- * Limits for one input of any sender in this process: they apply to the process, because its memory does. Each running pipeline
- * brings its `limits`; the highest of each counts.
+ * Limits for one input from any sender in this process: they apply to the process, because memory does. Each running pipeline contributes
+ * its `limits`; the highest value of each applies.
  */
 import { DataError } from '../contract/plugin.ts'
 
-/** What one input of a sender may become, and what all of them may hold. */
+/** Limits for one input of a sender, and for all inputs together. */
 export interface InputLimits {
-  /** Messages that one record, one request body or one query result may become. */
+  /** Maximum number of messages from one record, one request body or one query result. */
   readonly messages: number
-  /** Bytes that one compressed record batch may hold. */
+  /** Maximum number of bytes in one compressed record batch. */
   readonly batch: number
-  /** Bytes of input that is not committed, of all sources of the process that peers push to. */
+  /** Maximum number of bytes of uncommitted input, over all sources of the process that peers push to. */
   readonly input: number
 }
 
-/** Where the pipeline file does not set `limits`. */
+/** Defaults for a pipeline file without `limits`. */
 export const DEFAULT_LIMITS: InputLimits = { messages: 100_000, batch: 64 * 1024 * 1024, input: 256 * 1024 * 1024 }
 
 const running = new Set<InputLimits>()
 let now = DEFAULT_LIMITS
 
-/** The bounds as they are now. */
+/** The limits that apply now. */
 export const limits = (): InputLimits => now
 
-/** Of a pipeline that runs, until what it returns is called. */
+/** Applies the limits of a running pipeline until the returned function is called. */
 export function useLimits(own: { readonly [K in keyof InputLimits]?: number } = {}): () => void {
   const { messages, batch, input } = own
   const entry: InputLimits = {
@@ -48,14 +48,16 @@ function refresh(): void {
 /** @throws {DataError} when one record would become more messages than `limits.messages`. */
 export function checkFanOut(count: number, what: string): void {
   if (count > now.messages)
-    throw new DataError(`${what} has ${count} elements, more than limits.messages (${now.messages}): split it before, or raise the limit`)
+    throw new DataError(
+      `${what} has ${count} elements, more than limits.messages (${now.messages}): split it before this step, or raise limits.messages`,
+    )
 }
 
 let held = 0
-/** Bytes that one source may hold whatever the others hold: none is starved by them. */
+/** Bytes that one source may always hold, so that no source starves. */
 const SHARE = 1024 * 1024
 
-/** Bytes of input that the process holds for one source. What all accounts hold together is bounded by `limits.input`. */
+/** Bytes of input that the process holds for one source. `limits.input` bounds the sum of all accounts. */
 export class InputAccount {
   private own = 0
 
@@ -63,13 +65,13 @@ export class InputAccount {
     return this.own
   }
 
-  /** Adds bytes, or takes them off when negative. */
+  /** Adds bytes, or removes them when negative. */
   add(bytes: number): void {
     this.own += bytes
     held += bytes
   }
 
-  /** May the process hold so many more for this source? */
+  /** @returns whether the process may hold this many more bytes for this source. */
   fits(more: number): boolean {
     return held + more <= now.input || this.own + more <= SHARE
   }

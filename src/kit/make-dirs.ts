@@ -1,14 +1,17 @@
 import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
-/** Makes a directory and those above it. Node's own `recursive: true` retries forever where a file system returns ENOENT, as /proc does. */
+/** Creates a directory and its parents. Node's own `recursive: true` retries forever where a file system returns ENOENT, as /proc does. */
 export function makeDirs(path: string, mode = 0o777): void {
   if (made(path, mode)) return
   makeDirs(dirname(path), mode)
   if (!made(path, mode)) mkdirSync(path, { mode })
 }
 
-/** State has records in it: directories that only this user can enter. The default state directory of an earlier version is closed to others, too. */
+/**
+ * The state contains records: only this user can enter its directories. The default state directory of an earlier version is closed to
+ * others, too.
+ */
 export function makePrivateDirs(path: string): void {
   makeDirs(path, 0o700)
   const own = resolve('.runner')
@@ -17,7 +20,10 @@ export function makePrivateDirs(path: string): void {
   if ((mode & 0o077) !== 0 && uid === process.getuid?.()) chmodSync(own, 0o700)
 }
 
-/** Makes an empty file that only this user can read, where there is none. One that is there is never opened: closing it would end locks on it. */
+/**
+ * Creates an empty file that only this user can read, if it does not exist. An existing file is never opened: closing it would release
+ * locks on it.
+ */
 export function makePrivateFile(path: string): void {
   const found = statSync(path, { throwIfNoEntry: false })
   if (found) {
@@ -31,7 +37,7 @@ export function makePrivateFile(path: string): void {
   }
 }
 
-/** False: what is above it is missing. @throws {Error} as of `mkdir`. */
+/** False: the parent is missing. @throws {Error} as `mkdir` does. */
 function made(path: string, mode: number): boolean {
   try {
     mkdirSync(path, { mode })

@@ -1,4 +1,4 @@
-/** File systems on which the locks and the shared memory of SQLite cannot be relied on between machines. */
+/** File systems on which the locks and the shared memory of SQLite are not reliable between machines. */
 import { statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 
@@ -17,7 +17,7 @@ const NETWORK: Readonly<Record<number, string>> = {
   0x01161970: 'GFS2',
 }
 
-/** The name of the network file system that the path, or the folder where it would be made, is on. Undefined: a local one, or not known. */
+/** The name of the network file system of the path, or of the folder in which it would be created. Undefined: a local or unknown one. */
 export function networkFileSystem(path: string, typeOf: (path: string) => number = p => statfsSync(p).type): string | undefined {
   for (let at = path; ; at = dirname(at)) {
     try {

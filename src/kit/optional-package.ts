@@ -2,20 +2,20 @@ import { isSea } from 'node:sea'
 import { EnvironmentError } from '../contract/plugin.ts'
 
 /**
- * For packages that most users do not need, which are optional peers: `await import('x').catch(needsPackage('x', 'sink x'))`.
- * The import stays where a bundler sees it, and the `catch` shows a bundler that the package may be absent.
+ * For packages that few users need, which are optional peers: `await import('x').catch(needsPackage('x', 'sink x'))`.
+ * The import stays visible to a bundler, and the `catch` shows a bundler that the package may be missing.
  * @param what the setting or command that needs it
- * @throws {EnvironmentError} with the command that installs it; any other error as it is
+ * @throws {EnvironmentError} with the command that installs it; any other error is unchanged
  */
 export function needsPackage(name: string, what: string): (error: unknown) => never {
   return error => {
     const { code, message } = error as NodeJS.ErrnoException
-    // Another package, which this one needs, may be the missing one. Vitest and a single executable have codes of their own.
+    // The missing package may be a dependency of this one. Vitest and a single executable have their own error codes.
     const absent =
       (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND' || code === 'ERR_UNKNOWN_BUILTIN_MODULE') && message.includes(name)
     if (!absent) throw error
     const remedy = isSea()
-      ? `which this executable does not have; use the npm package: npm install pipeline-runner ${name}`
+      ? `which this executable does not contain; use the npm package: npm install pipeline-runner ${name}`
       : `which is not installed; run: npm install ${name}`
     throw new EnvironmentError(`${what} needs the package ${name}, ${remedy}`, error)
   }

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts'
 
-/** Waits so many ms of the clock's time, or until one of the signals aborts; never rejects. */
+/** Waits this many ms of the clock's time, or until one of the signals aborts; never rejects. */
 export function pause(clock: Clock, ms: number, ...signals: readonly AbortSignal[]): Promise<void> {
   if (signals.some(s => s.aborted)) return Promise.resolve()
   return new Promise(resolve => {
@@ -14,7 +14,7 @@ export function pause(clock: Clock, ms: number, ...signals: readonly AbortSignal
   })
 }
 
-/** Delays between tries, ms: doubled from `initial_delay` up to `max_delay`. The shape of the pipeline's `retry`. */
+/** Delays between attempts, ms: doubled from `initial_delay` up to `max_delay`. The shape of the pipeline's `retry`. */
 export interface Backoff {
   /** First and longest wait, ms. */
   readonly initial_delay: number
@@ -22,7 +22,7 @@ export interface Backoff {
 }
 
 /**
- * Waits that double, with jitter: those who lost the same peer do not come back in the same moment.
+ * Delays that double, with jitter, so that clients that lost the same peer do not return at the same moment.
  * @param attempt 0 for the first. @returns ms, between half and all of the doubled delay.
  */
 export const backoff = ({ initial_delay, max_delay }: Backoff, attempt: number, random: () => number): number =>

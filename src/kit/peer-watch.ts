@@ -1,24 +1,24 @@
-/** Does a peer answer? A connection may be open for hours to a server that is frozen, or gone without a word. */
+/** Checks that a peer answers: a connection may stay open for hours to a server that is frozen or has vanished. */
 import { monotonic } from './clock.ts'
 
-/** How long a peer may be silent before it is asked, and how long its answer may take, ms: together under eight seconds. */
+/** How long a peer may be silent before it is pinged, and how long its response may take, ms: together under eight seconds. */
 const QUIET = 2000
 const ANSWER = 5000
 
 /**
- * Asked by `healthy()` several times a second. What the peer answers anyway counts; it is pinged only when nothing has come for a while.
+ * `healthy()` calls this several times a second. Any response of the peer counts; it is pinged only after a period of silence.
  */
 export class PeerWatch {
   private readonly ping: () => Promise<unknown>
-  /** When the last answer came, `monotonic` ms. */
+  /** When the last response arrived, `monotonic` ms. */
   private answeredAt = monotonic()
-  /** When the ping under way was sent; undefined: none is. */
+  /** When the ping in progress was sent; undefined: none. */
   private askedAt: number | undefined
   private problem: string | undefined
-  /** Not asked again before, `monotonic` ms. */
+  /** The next ping is not sent earlier, `monotonic` ms. */
   private notBefore = 0
 
-  /** @param ping rejects when the peer is away. A late answer counts when it comes. */
+  /** @param ping rejects when the peer is unavailable. A late response counts when it arrives. */
   constructor(ping: () => Promise<unknown>) {
     this.ping = ping
   }
@@ -32,7 +32,7 @@ export class PeerWatch {
     this.problem = error.message
   }
 
-  /** True, or why not. */
+  /** True, or the reason why not. */
   look(): true | string {
     const now = monotonic()
     if (this.askedAt === undefined && now >= this.notBefore && now - this.answeredAt > QUIET) this.send(now)

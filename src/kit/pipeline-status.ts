@@ -1,4 +1,4 @@
-/** How the pipelines of this process are doing: provided by the runtime, read by whatever reports on them. */
+/** The status of the pipelines of this process: provided by the runtime, read by everything that reports it. */
 
 export interface PipelineStatus {
   readonly pipeline: string
@@ -12,13 +12,13 @@ export interface PipelineStatus {
   readonly dead: number
   readonly lag: number
   readonly retries: number
-  /** Epoch ms; null: no step keeps one. */
+  /** Epoch ms; null: no step has a watermark. */
   readonly watermark: number | null
 }
 
 const providers = new Set<() => PipelineStatus>()
 
-/** @returns a function that ends it. */
+/** @returns a function that ends the registration. */
 export function provideStatus(status: () => PipelineStatus): () => void {
   providers.add(status)
   return () => void providers.delete(status)

@@ -1,4 +1,6 @@
-/** What a plugin throws that no rule of the contract covers: reported with the step, the call, the place in the plugin's own code, and what to do. */
+/**
+ * Errors of plugins that the contract does not cover: reported with the step, the call, the location in the plugin's own code, and a fix.
+ */
 import { inspect, types } from 'node:util'
 import { DataError, DecodeError, PipelineError } from '../contract/errors.ts'
 import type { Message } from '../contract/message.ts'
@@ -13,27 +15,27 @@ export interface PluginCall {
   readonly foreign?: boolean
 }
 
-const LATE = 'Correct the plugin: return a promise that resolves when everything is emitted; a message that comes later is lost.'
+const LATE = 'Correct the plugin: return a promise that resolves when everything is emitted; a message emitted later is lost.'
 const ADVICE: Readonly<Record<string, string>> = {
-  create: 'Correct the plugin: `create` only builds the instance. What is wrong with a config is for `validateConfig` to say.',
+  create: 'Correct the plugin: `create` only builds the instance. Report problems of the config in `validateConfig`.',
   process: "Correct the plugin. To reject a record on purpose, call out.fail(message, new DataError('…')).",
   write:
-    'Correct the plugin. Throw a BatchError to reject records of the batch, a ConnectionError to have the call tried again, an EnvironmentError when waiting does not help.',
+    'Correct the plugin. Throw a BatchError to reject records of the batch, a ConnectionError to let the runner retry the call, an EnvironmentError when a retry cannot help.',
   emit: LATE,
   emitTo: LATE,
   fail: LATE,
-  close: 'Correct the plugin. What was written and committed stays so.',
-  check: 'Correct the plugin: what `check` finds, it returns.',
+  close: 'Correct the plugin. Data that was written and committed is not affected.',
+  check: 'Correct the plugin: `check` must return its findings instead of throwing them.',
   positions: 'Correct the plugin.',
   preview: "Correct the plugin. For a message that `write` would reject, throw new DataError('…').",
 }
-const OTHER = 'Correct the plugin. Throw a ConnectionError to have the call tried again, an EnvironmentError when waiting does not help.'
+const OTHER = 'Correct the plugin. Throw a ConnectionError to let the runner retry the call, an EnvironmentError when a retry cannot help.'
 
 export class PluginError extends Error {
   readonly call: PluginCall
-  /** The error itself; one is made of anything else that was thrown. */
+  /** The error itself; any other thrown value is converted to an error. */
   readonly thrown: Error
-  /** `plugin.ts:14:22`; undefined when the stack does not say. */
+  /** `plugin.ts:14:22`; undefined when the stack does not show it. */
   readonly location: string | undefined
   /** It was logged, or has ended the run: the next handler does not report it again. */
   reported = false
@@ -42,7 +44,7 @@ export class PluginError extends Error {
     const error = toError(thrown)
     const location = locate(error)
     super(
-      `${headline(call, error, location)}${records === undefined ? '' : `\n  In hand: ${records}.`}\n  ${ADVICE[call.method] ?? OTHER}`,
+      `${headline(call, error, location)}${records === undefined ? '' : `\n  Records in the call: ${records}.`}\n  ${ADVICE[call.method] ?? OTHER}`,
       { cause: error },
     )
     this.name = 'PluginError'
@@ -51,16 +53,16 @@ export class PluginError extends Error {
     this.location = location
   }
 
-  /** One line, without advice. @param where what it happened on */
+  /** One line, without advice. @param where the record or records of the call */
   headline(where?: string): string {
     return headline(this.call, this.thrown, this.location, where)
   }
 }
 
-/** A mistake in a plugin that is not built in: it ends the run wherever it shows, since nothing is known of what it left undone. */
+/** A bug in a plugin that is not built in: it always ends the run, because the effect of the failed call is unknown. */
 export const isMistake = (error: unknown): error is PluginError => error instanceof PluginError && error.call.foreign === true
 
-/** `ports threw TypeError at plugin.ts:14:22: …`, of a call that has no step yet. */
+/** `ports threw TypeError at plugin.ts:14:22: …`, for a call without a step. */
 export function thrownText(method: string, thrown: unknown): string {
   const error = toError(thrown)
   const location = locate(error)
@@ -72,19 +74,19 @@ function headline({ step, at, method }: PluginCall, error: Error, location: stri
   return `step '${step}' (${at.file}:${at.line}): ${method} threw ${error.name}${place}${where === undefined ? '' : ` on ${where}`}: ${error.message}`
 }
 
-/** JavaScript throws anything. */
+/** JavaScript code may throw any value. */
 export function toError(thrown: unknown): Error {
   if (thrown instanceof Error || types.isNativeError(thrown)) return thrown as Error
   const error = new Error(
-    `${inspect(thrown, { depth: 1, breakLength: Infinity }).slice(0, 200)}, which is not an Error: throw new Error('…'), so that its place is known`,
+    `${inspect(thrown, { depth: 1, breakLength: Infinity }).slice(0, 200)}, which is not an Error: throw new Error('…'), so that its location is known`,
   )
   error.stack = undefined
   return error
 }
 
 /**
- * @returns what the runtime gets instead of what a plugin has thrown: errors for which the contract has a rule stay as they are.
- * @param records what the call had in hand
+ * @returns the error for the runtime: errors that the contract covers are unchanged.
+ * @param records the records of the call
  */
 export function attribute(thrown: unknown, call: PluginCall, records?: () => string | undefined): Error {
   if (thrown instanceof PluginError || (thrown instanceof Error && thrown.name === 'UnhandledRecord')) return thrown

@@ -1,20 +1,20 @@
-/** A bound that ends a promise is logged when it first does, once a step; a counter has the rest. */
+/** The first violation of a limit is logged, once per step; a counter counts the others. */
 import type { Logger, TransformContext } from '../contract/plugin.ts'
 
 type Say = (describe: () => { readonly details?: object; readonly message: string }) => void
 
-/** @returns what logs the first time only. `describe` is called then. */
+/** @returns a function that logs only the first call. `describe` is called then. */
 export function logOnce(log: Logger, step: string): Say {
   let said = false
   return describe => {
     if (said) return
     said = true
     const { details, message } = describe()
-    log.warn({ step, ...details }, `${message}; this is logged once, further ones are counted`)
+    log.warn({ step, ...details }, `${message}; this is logged once, further cases are counted`)
   }
 }
 
-/** The same for a transform, whichever of the step's lanes it happens in. */
+/** The same for a transform, over all lanes of the step. */
 export function saidOnce(ctx: TransformContext, name: string): Say {
   const say = ctx.shared(`said-once/${name}`, () => logOnce(ctx.log, ctx.step))
   return describe =>

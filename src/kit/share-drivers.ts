@@ -12,8 +12,8 @@ interface Shared<Driver> {
 }
 
 /**
- * Gives out handles by key: the first user of a key opens its driver, the last one closes it. One that is being closed is waited
- * for before it is opened again: a database in this process can be open once only.
+ * Returns handles by key: the first user of a key opens its driver, the last one closes it. A driver that is being closed is awaited before
+ * it is opened again: a database in this process can be open only once.
  */
 export function shareDrivers<Driver extends { close(): Promise<void> }>(): (
   key: string,
@@ -40,7 +40,7 @@ export function shareDrivers<Driver extends { close(): Promise<void> }>(): (
       shared.set(key, entry)
     }
     const use = entry
-    // Counted before it is open: a release meanwhile must not count it as unused.
+    // Counted before it is open, so that a release meanwhile does not count it as unused.
     use.users++
     const driver = await use.driver.catch((error: unknown) => {
       if (shared.get(key) === use) shared.delete(key)

@@ -1,9 +1,9 @@
-/** In place of an owner: `runner offsets reset` has set the position, and wants reading to go on there with empty state. */
+/** Replaces an owner: `runner offsets reset` has set the position, and reading continues there with empty state. */
 export const RESET = 'runner offsets reset'
 
 /**
- * Whose a checkpoint is: (name, version, group). Checkpoint topics, rows and transactional ids carry it, so two runs share state only
- * when all three are equal. A group that is called like the pipeline, the default, is left out.
+ * The owner of a checkpoint: (name, version, group). Checkpoint topics, rows and transactional ids contain it, so two runs share state only
+ * when all three are equal. A group with the name of the pipeline, the default, is left out.
  * @param id `<name>.<version>`; a name has no dots
  */
 export function stateOwner(id: string, group?: string): string {
@@ -11,7 +11,7 @@ export function stateOwner(id: string, group?: string): string {
   return group === undefined || group === name ? id : `${id}.${group}`
 }
 
-/** What an owner was made from. */
+/** The parts of an owner. */
 export function partsOfOwner(owner: string): { readonly id: string; readonly group: string } {
   const [name, version, ...group] = owner.split('.')
   return { id: `${name}.${version}`, group: group.length > 0 ? group.join('.') : name }

@@ -1,12 +1,15 @@
-/** Where in a user's own code an error was thrown, from its stack. Types are stripped in place, so lines and columns are those of the source. */
+/**
+ * Finds the place in a user's own code where an error was thrown, from its stack. Types are stripped in place, so lines and columns match
+ * the source.
+ */
 import { isAbsolute, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 /** `src/`, or `dist/src/`. */
 const OWN = new URL('../', import.meta.url).href
-/** The command's own script. */
+/** The script of the command. */
 const BIN = new URL('../../bin/', import.meta.url).href
-/** What the code of a single executable has as its file. */
+/** The file name of the code in a single executable. */
 const EXECUTABLE = pathToFileURL(process.execPath).href
 
 export interface Site {
@@ -15,7 +18,7 @@ export interface Site {
   readonly column: number
 }
 
-/** The frames of the error's stack that are neither the runner's nor Node's, innermost first. */
+/** The frames of the stack that belong neither to the runner nor to Node, innermost first. */
 export function sites(error: unknown): Site[] {
   const stack = (error as { stack?: unknown } | null | undefined)?.stack
   if (typeof stack !== 'string') return []
@@ -34,7 +37,7 @@ export function sites(error: unknown): Site[] {
 /** `discount.ts:14:22`, relative to the working folder when it lies below it; undefined: no frame of the stack is outside the runner and Node. */
 export function locate(error: unknown): string | undefined {
   const all = sites(error)
-  // What a library throws was caused by who called it.
+  // An error thrown by a library was caused by its caller.
   const site = all.find(s => !s.path.includes('/node_modules/')) ?? all[0]
   return site && `${shortPath(site.path)}:${site.line}:${site.column}`
 }

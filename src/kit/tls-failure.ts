@@ -1,16 +1,16 @@
 /**
- * Why a TLS connection was not made, and which setting makes it: one table from the code of Node.js and OpenSSL to a sentence, for all
- * connectors. OpenSSL's own text (`error:0A000410:SSL routines:…`) is not shown.
+ * Explains why a TLS connection failed, and which setting fixes it: one table from the codes of Node.js and OpenSSL to sentences, for all
+ * connectors. The text of OpenSSL (`error:0A000410:SSL routines:…`) is not shown.
  */
 import { ConnectionError, EnvironmentError, type PipelineError } from '../contract/plugin.ts'
 
-/** How one connector is told to do so: an imperative each. */
+/** The fixes in the terms of one connector, each an imperative. */
 export interface TlsAdvice {
   /** `set tls_ca to a PEM file with the certificate of that CA` */
   readonly ca: string
   /** `set tls_cert and tls_key to…` */
   readonly clientCertificate: string
-  /** The setting that has the host name. */
+  /** The setting that contains the host name. */
   readonly host: string
   /** To connect without TLS. */
   readonly plain: string
@@ -18,12 +18,12 @@ export interface TlsAdvice {
   readonly tls: string
 }
 
-/** Why a connection with TLS was not made, in two parts of one sentence. */
+/** Why a TLS connection failed, in two parts of one sentence. */
 export interface TlsFailure {
   readonly what: string
   /** What to set. */
   readonly fix: string
-  /** Waiting does not help. */
+  /** A retry does not help. */
   readonly lasting: boolean
 }
 
@@ -33,7 +33,7 @@ export const TLS_KEYS = {
   clientCertificate: 'set tls_cert and tls_key to a client certificate that the server accepts',
 }
 
-/** @returns undefined for an error that is not one of TLS. Lasting are failures that only a change here or on the server mends. */
+/** @returns undefined for an error that is not a TLS error. A failure is lasting if only a change here or on the server fixes it. */
 export function tlsFailure(error: unknown, advice: TlsAdvice): TlsFailure | undefined {
   for (const { code, message } of chain(error)) {
     const found = explain(code, message, advice)
@@ -43,9 +43,9 @@ export function tlsFailure(error: unknown, advice: TlsAdvice): TlsFailure | unde
 }
 
 /**
- * For a connection that never got an answer. A server that expects TLS ends one in plain text; one that requires a client certificate
- * ends it after the handshake of TLS 1.3, and its alert can get lost.
- * @param secure the connection is one with TLS
+ * For a connection without any response. A server that expects TLS closes a plain connection; one that requires a client certificate closes
+ * after the TLS 1.3 handshake, and its alert may be lost.
+ * @param secure the connection uses TLS
  */
 export function closedFailure(error: unknown, advice: TlsAdvice, secure: boolean): TlsFailure | undefined {
   const known = secure ? tlsFailure(error, advice) : undefined
@@ -69,13 +69,13 @@ export function tlsError(place: string, failure: TlsFailure, cause: unknown): Pi
   return error
 }
 
-/** Of an error that `tlsError` made: for checks, which show what is wrong and what to set apart. */
+/** Of an error that `tlsError` created: for checks, which show the problem and the fix separately. */
 export const failureOf = (error: unknown): TlsFailure | undefined => failures.get(error as object)
 
 const CLOSED = /ECONNRESET|UND_ERR_SOCKET|socket hang up|connection is closed|closed connection|terminated unexpectedly|other side closed/i
 const UNKNOWN_CA =
   /UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT|SELF_SIGNED_CERT|CERT_UNTRUSTED|INVALID_CA|unable to verify the first|self[- ]signed certificate|unable to get (local )?issuer/
-/** Alerts 42 to 46 and 48: what the server says of the certificate that it got. */
+/** Alerts 42 to 46 and 48: the server's verdict on the certificate that it received. */
 const REJECTED = /alert number (4[2-68])\b|ALERT_(BAD_CERT|UNSUPPORTED_CERT|CERTIFICATE_(REVOKED|EXPIRED|UNKNOWN)|UNKNOWN_CA)/i
 const OLD = /alert number 70\b|ALERT_PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|NO_PROTOCOLS_AVAILABLE|UNSUPPORTED_VERSION_OF|VERSION_TOO_LOW/i
 const NOT_TLS =
@@ -93,7 +93,7 @@ function explain(code: string, message: string, advice: TlsAdvice): Omit<TlsFail
   }
   if (REQUIRED.test(text)) return { what: 'the server requires a client certificate', fix: advice.clientCertificate }
   if (REJECTED.test(text))
-    return { what: `the server rejects the client certificate, or its absence (${reasonOf(message)})`, fix: advice.clientCertificate }
+    return { what: `the server rejects the client certificate, or requires one (${reasonOf(message)})`, fix: advice.clientCertificate }
   if (REFUSED.test(text))
     return {
       what: 'the server refused the TLS handshake (alert 40)',
@@ -113,7 +113,7 @@ function explain(code: string, message: string, advice: TlsAdvice): Omit<TlsFail
   if (/ERR_TLS_CERT_ALTNAME_INVALID|does not match certificate's altnames/.test(text)) {
     const reason = /altnames: (.*)/s.exec(message)?.[1].replace(/[:.\s]+$/, '')
     const what = `the server's certificate does not have the host name${reason === undefined ? '' : ` (${reason})`}`
-    return { what, fix: `write a name of the certificate in ${advice.host}, or give the server a certificate with this name` }
+    return { what, fix: `use a name of the certificate in ${advice.host}, or give the server a certificate with this name` }
   }
   if (/CERT_HAS_EXPIRED|certificate has expired/.test(text))
     return { what: "the server's certificate has expired", fix: 'renew it on the server, or correct the clock of this machine' }

@@ -176,7 +176,7 @@ async function said(attempt: Promise<unknown>): Promise<string> {
 
 const SAYS: Record<Failure, RegExp> = {
   CA: /certificate is not signed by a trusted CA \([A-Z_]+\); set tls_ca to a PEM file/,
-  name: /certificate does not have the host name \(IP: 127\.0\.0\.1 is not .*\); write a name of the certificate in (brokers|url|dsn)/,
+  name: /certificate does not have the host name \(IP: 127\.0\.0\.1 is not .*\); use a name of the certificate in (brokers|url|dsn)/,
   expired: /certificate has expired; renew it on the server/,
   version: /no TLS version in common; enable TLS 1\.2 or 1\.3 on the server/,
   'client certificate': /server (requires a client certificate;|.*; if it requires a client certificate,) set tls_cert and tls_key/,

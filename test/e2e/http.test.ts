@@ -55,7 +55,7 @@ test('two sources with one path: exit code 3', async () => {
   const cwd = tempDir({ 'a.yaml': pipeline('a', port), 'b.yaml': pipeline('b', port).replace('/b }', '/a }') })
   const { code, stderr } = await runRunner(['run', 'a.yaml', 'b.yaml', '--until-idle', '2s'], { cwd })
   expect(code, stderr).toBe(3)
-  expect(stderr).toMatch(/POST \/a on port \d+ belongs to source 'http' of pipeline '[ab]' already/)
+  expect(stderr).toMatch(/POST \/a on port \d+ is already used by source 'http' of pipeline '[ab]'/)
 })
 
 test('an address that others can reach is refused by validate without authentication', async () => {

@@ -45,7 +45,7 @@ test.each(['server', 'embedded'] as const)(
     const w = use(kind)
     const first = await w.start()
     const refused = await w.run({ TAG: "'b'", CONSUMER: 'two' })
-    expect(refused.stderr).toContain(`another process is running in group ${w.name}, and does something else`)
+    expect(refused.stderr).toContain(`another process is running in group ${w.name}, with different settings`)
     // What a variable holds may be secret: its hash is shown.
     const hash = createHash('sha256').update("'b'").digest('hex').slice(0, 10)
     expect(refused.stderr).toContain(JSON.stringify(`transforms.map.fields: running {"tag":"'a'"}, here {"tag":"#${hash}"}`).slice(1, -1))
@@ -94,7 +94,7 @@ metrics: { enabled: false }
   )
   first.kill('SIGCONT')
   expect((await first.exited).code).toBe(3)
-  expect(first.stderr).toContain('does something else')
+  expect(first.stderr).toContain('with different settings')
   second.kill()
   await second.exit(0)
 })
@@ -143,7 +143,7 @@ metrics: { enabled: false }
     const first = startRunner(['run', 'p.yaml'], options())
     await eventually(async () => expect(await publishers()).toBe(1))
     const refused = await runRunner(['run', 'p.yaml', '--log-format', 'json'], options({ TAG: "'b'" }))
-    expect(refused.stderr).toContain('another process is running in outbox outbox, and does something else')
+    expect(refused.stderr).toContain('another process is running in outbox outbox, with different settings')
     expect(refused.stderr).toContain('transforms.map.fields: running another value, here')
     expect(refused.stderr).not.toContain('sinks.kafka.topic')
     expect(refused.code).toBe(3)
@@ -154,7 +154,7 @@ metrics: { enabled: false }
     // And two that start at the same time: exactly one of them runs.
     const both = ["'x'", "'y'"].map(TAG => startRunner(['run', 'p.yaml'], options({ TAG })))
     const stopped = await Promise.race(both.map(async runner => ({ runner, ...(await runner.exited) })))
-    expect([stopped.code, stopped.runner.stderr]).toEqual([3, expect.stringContaining('does something else')])
+    expect([stopped.code, stopped.runner.stderr]).toEqual([3, expect.stringContaining('with different settings')])
     await eventually(async () => expect(await publishers()).toBe(1))
     const other = both.find(r => r !== stopped.runner)!
     other.kill()

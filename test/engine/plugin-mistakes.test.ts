@@ -262,15 +262,15 @@ describe('what a hook throws is told with the step, the call, its place and what
   test.each([
     ['source', 'open', /Throw a ConnectionError/],
     ['source', 'read', /Throw a ConnectionError/],
-    ['transform', 'process', / on memory\/in offset \d: boom\n.*There is no dlq .*call out\.fail/],
+    ['transform', 'process', / on memory\/in offset \d: boom\n.*The pipeline has no dlq .*call out\.fail/],
     ['transform', 'onEnd', /Correct the plugin/],
     ['sink', 'open', /Throw a ConnectionError/],
-    ['sink', 'write', /In hand: memory\/in offsets? 0.*\n.*Throw a BatchError/],
+    ['sink', 'write', /Records in the call: memory\/in offsets? 0.*\n.*Throw a BatchError/],
     ['source', 'commit', /Throw a ConnectionError/],
     ['source', 'holds', /Correct the plugin/],
-    ['source', 'close', /What was written and committed stays so/],
-    ['transform', 'close', /What was written and committed stays so/],
-    ['sink', 'close', /What was written and committed stays so/],
+    ['source', 'close', /Data that was written and committed is not affected/],
+    ['transform', 'close', /Data that was written and committed is not affected/],
+    ['sink', 'close', /Data that was written and committed is not affected/],
   ])('%s %s', async (kind, hook, advice) => {
     const { error } = await endOf(create(kind, hook))
     expect(error).toMatch(

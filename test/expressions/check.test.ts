@@ -117,7 +117,10 @@ describe('problems are marked where they are', () => {
       'parse_time(s, "Europe/Pari")',
       '["Europe/Pari"] unknown time zone "Europe/Pari": write an IANA name such as Europe/Paris, UTC, or an offset such as +05:30',
     ],
-    ['parse_time(s, "%d.%k", "UTC")', expect.stringContaining('["%d.%k", "UTC"] %k is no directive of a time format; there are %Y')],
+    [
+      'parse_time(s, "%d.%k", "UTC")',
+      expect.stringContaining('["%d.%k", "UTC"] %k is not a directive of a time format; the directives are %Y'),
+    ],
     ['list.map(1, 2)', '[1] must be a name, which the expression behind it uses => x'],
     ['cel.bind(1, 2, 3) > 1', '[1] must be a name, which the expression behind it uses => x'],
     ['"a".exists(x, x == 1)', '["a"] text has no elements: a list or an object has'],

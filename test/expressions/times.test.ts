@@ -59,15 +59,15 @@ describe('common forms', () => {
 
 describe('what cannot be read says why', () => {
   test.each([
-    [['01/02/2026 12:00', 'UTC'], 'is none of the common forms'],
-    [['2026-01-31 12:00:00'], 'it names no time zone: add one as the last argument'],
+    [['01/02/2026 12:00', 'UTC'], 'does not have a common form'],
+    [['2026-01-31 12:00:00'], 'it has no time zone: add one as the last argument'],
     [['2026-02-29T00:00:00Z'], 'it has the day 29 in a month of 28'],
     [['2026-01-31T24:00:00Z'], 'it has a time of day that does not exist'],
-    [['Sun, 31 Jan 2026 12:00:00 GMT'], 'it says Sunday, but that day is a Saturday'],
-    [['2026-01-31 12:00:00 Europe/Pariss'], 'names the unknown time zone'],
-    [['2026-03-29 02:30:00', 'Europe/Paris'], 'it does not exist in Europe/Paris: clocks are put forward over it'],
+    [['Sun, 31 Jan 2026 12:00:00 GMT'], 'it contains Sunday, but that day is a Saturday'],
+    [['2026-01-31 12:00:00 Europe/Pariss'], 'has the unknown time zone'],
+    [['2026-03-29 02:30:00', 'Europe/Paris'], 'it does not exist in Europe/Paris: clocks skip this time when they are put forward'],
     [['31/01/2026', '%Y-%m-%d', 'UTC'], 'does not match the format "%Y-%m-%d"'],
-    [['1769860800'], 'it is a number: say what it counts, "s", "ms", "us" or "ns"'],
+    [['1769860800'], 'it is a number: give its unit, "s", "ms", "us" or "ns"'],
     [['1769860800000000000', 's'], 'it looks like nanoseconds, not seconds'],
     [['9999999999999999999', 's'], 'it is beyond any date in seconds'],
     [['x', 's'], 'it is not a number of seconds'],

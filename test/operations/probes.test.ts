@@ -30,7 +30,7 @@ test('a schedule says when it comes next, or that it is over', async () => {
 })
 
 test('triggers: the file can be made, or why not', async () => {
-  expect((await check('trigger: {}')).source).toEqual([{ what: 'trigger file .runner/triggers.db', ok: true, detail: 'will be made' }])
+  expect((await check('trigger: {}')).source).toEqual([{ what: 'trigger file .runner/triggers.db', ok: true, detail: 'will be created' }])
   const refused = await check('trigger: {}', undefined, { RUNNER_STATE_DIR: 'file' })
   expect(refused.code).toBe(3)
   expect(refused.source).toMatchObject([{ what: 'trigger file file/triggers.db', ok: false, fix: expect.stringMatching(/^ls -ld /) }])

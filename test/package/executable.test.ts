@@ -169,7 +169,7 @@ delivery: exactly_once
     const { code, err } = runner(cwd, ['explain', 'a.yaml', '--format', 'svg'])
     expect(code).toBe(3)
     expect(err).toContain(
-      'beautiful-mermaid, which this executable does not have; use the npm package: npm install pipeline-runner beautiful-mermaid',
+      'beautiful-mermaid, which this executable does not contain; use the npm package: npm install pipeline-runner beautiful-mermaid',
     )
   })
 })

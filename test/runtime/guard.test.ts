@@ -47,7 +47,7 @@ describe('a sink', () => {
     ]) {
       const { message } = await writing(write)
       expect(message).toMatch(
-        /^step 's' \(p\.yaml:7\): write threw TypeError at test\/runtime\/guard\.test\.ts:\d+:\d+: no\n  In hand: orders\/0 offsets 17 to 18\.\n  Correct the plugin\. Throw a BatchError/,
+        /^step 's' \(p\.yaml:7\): write threw TypeError at test\/runtime\/guard\.test\.ts:\d+:\d+: no\n  Records in the call: orders\/0 offsets 17 to 18\.\n  Correct the plugin\. Throw a BatchError/,
       )
     }
     expect((await writing(() => Promise.reject())).message).toMatch(/write threw Error: undefined, which is not an Error/)

@@ -86,8 +86,8 @@ describe('two processes may not differ in', () => {
     ],
     ['a table', i => (i.sinks[1].postgres.table = 'b'), 'sinks.postgres.table: running "bars", here "b"'],
     ['a key', i => (i.sinks[2].redis.string = 'k:{key}'), 'sinks.redis.string: running "last:{key}", here "k:{key}"'],
-    ['a sink', i => i.sinks.pop(), 'sinks.http.type: running "http", here without it'],
-    ['a sink’s condition', i => (i.sinks[0].when = 'true'), 'sinks.kafka_2.when: running without it, here "true"'],
+    ['a sink', i => i.sinks.pop(), 'sinks.http.type: running "http", here not set'],
+    ['a sink’s condition', i => (i.sinks[0].when = 'true'), 'sinks.kafka_2.when: running not set, here "true"'],
     ['the dlq', i => (i.dlq.file.path = 'd.jsonl'), 'dlq.path: running "dead.jsonl", here "d.jsonl"'],
     ['what a record is', i => (i.sources[0].kafka.format = 'text'), 'sources.kafka.format: running "json", here "text"'],
   ])('%s', async (_, change, line) => {

@@ -319,7 +319,7 @@ describe('what a plugin throws without a rule of the contract', () => {
     expect(said).toMatch(
       /^step 't0' \(test\.yaml:1\): process threw TypeError at test\/runtime\/poison\.test\.ts:\d+:\d+ on a offset 41: Cannot read properties/,
     )
-    expect(said).toMatch(/There is no dlq .* nothing past this record is committed\. Correct the plugin, or add a 'dlq:' section/)
+    expect(said).toMatch(/The pipeline has no dlq .* nothing after this record is committed\. Correct the plugin, or add a 'dlq:' section/)
   })
 
   it('with state, without a dlq: the same, after a rewind', async () => {

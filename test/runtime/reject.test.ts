@@ -299,7 +299,7 @@ test('a prompt source waits for no commit interval, with output or without', asy
 test('a source that reports no rejections, without a dlq: the pipeline stops before the record', async () => {
   const { d, ended } = scenario({ d: desk({ reports: false }) })
   d.submit(1, -2)
-  await expect(ended).rejects.toThrow(/There is no dlq to put it in/)
+  await expect(ended).rejects.toThrow(/The pipeline has no dlq for the record/)
   expect(d.journal.some(e => e.startsWith('commit'))).toBe(false)
 })
 

@@ -135,7 +135,7 @@ describe('bars', () => {
 
   test.each<[Partial<BarsConfig>, unknown]>([
     [{ interval: 7 * DAY }, { message: 'bars longer than a day go by the calendar: 1w, 1mo, 3mo, 1y', suggestion: '1w' }],
-    [{ interval: '5mo' }, { message: expect.stringContaining('5mo is no window') }],
+    [{ interval: '5mo' }, { message: expect.stringContaining('5mo is not a calendar window') }],
     [{ session: { start: '9', end: '16:00' } }, { path: ['session', 'start'] }],
   ])('%j is a problem', (o, problem) => {
     expect(bars.validateConfig!(barsConfig(o))).toMatchObject([problem])
@@ -205,7 +205,7 @@ describe('windows', () => {
     [{ size: '1mo', every: DAY }, '`every` goes with a `size` of a fixed length in UTC'],
     [{ size: DAY, zone, align: '2026-01-01T00:00:00Z' }, '`align` goes with a `size` of a fixed length in UTC'],
     [{ gap: HOUR, zone }, '`zone` goes with `size`; sessions of `gap` begin with their first message'],
-    [{ size: 7 * HOUR, zone }, '7h does not divide a day, and is no whole number of days'],
+    [{ size: 7 * HOUR, zone }, '7h must divide a day, or be a whole number of days'],
   ])('%j is a problem', (o, message) => {
     expect(window.validateConfig!(windowConfig(o)).map(p => p.message)).toEqual([message])
   })

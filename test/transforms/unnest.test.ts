@@ -62,7 +62,7 @@ describe('unnest', () => {
 
   test('a list of more elements than limits.messages fails', async () => {
     expect(await outcome({ field: 'items' }, { items: Array.from({ length: 100_001 }, () => 1) })).toEqual([
-      '#0 items has 100001 elements, more than limits.messages (100000): split it before, or raise the limit',
+      '#0 items has 100001 elements, more than limits.messages (100000): split it before this step, or raise limits.messages',
     ])
   })
 

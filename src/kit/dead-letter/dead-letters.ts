@@ -1,4 +1,4 @@
-/** A dead letter is the source record's own bytes and key, with headers that say where it came from and why it failed. */
+/** A dead letter: the original bytes and key of the source record, with headers for its origin and its error. */
 import { ATTEMPTS, DLQ_HEADERS, messageHeader } from './headers.ts'
 import { typeOfCode } from '../../contract/error-codes.ts'
 import { DataError, type Header, Message, type Origin, PipelineError } from '../../contract/plugin.ts'
@@ -13,19 +13,19 @@ export interface Failure {
   readonly error: Error
 }
 
-/** `decode`, `data`, `late`: the codes of docs/errors.md; of any other error its class name. */
+/** `decode`, `data`, `late`: the codes of docs/errors.md; for any other error its class name. */
 export function errorType(error: Error): string {
   if (error instanceof PluginError) return error.thrown.name
   return error instanceof PipelineError ? typeOfCode(error.code) : error.name
 }
 
 /**
- * Origin of a dead letter that runs again: the source record's, so that it is for every step the record it was, and if it fails again
+ * Origin of a dead letter that runs again: that of the source record, so that every step sees the same record as before. If it fails again,
  * its new dead letter names the same source, with one more attempt.
  */
 export interface ReplayOrigin extends Origin {
   readonly at: number
-  /** What the next dead letter of the record takes over. */
+  /** The headers that the next dead letter of the record keeps. */
   readonly replay: {
     readonly attempts: number
     readonly firstFailedAt: string | undefined
@@ -37,7 +37,7 @@ export interface ReplayOrigin extends Origin {
 /** Set on a message that was a dead letter and runs again. */
 export const replayOf = ({ origin }: Message): ReplayOrigin['replay'] | undefined => (origin as ReplayOrigin | undefined)?.replay
 
-/** A header larger than this does not pay: the record can still be replayed from its source. Bytes. */
+/** A header larger than this is not worth its size: the record can still be replayed from its source. Bytes. */
 const MAX_STEP_INPUT = 128 * 1024
 /** Both together must fit where the record alone would; brokers accept a megabyte by default. */
 const MAX_DEAD_LETTER = 768 * 1024
@@ -61,7 +61,7 @@ export function deadLetter(message: Message, failure: Failure, pipeline: DeadLet
     [DLQ_HEADERS.topic, origin?.topic ?? origin?.lane ?? ''],
     [DLQ_HEADERS.partition, String(origin?.partition ?? 0)],
     [DLQ_HEADERS.offset, String(message.offset)],
-    // A plugin may have set anything; what no date can be is left out, and the dead letter has its own.
+    // A plugin may have set any value; if it is not a valid date it is left out, and the dead letter has its own date.
     ...(Math.abs(message.time) <= MAX_TIME ? [[DLQ_HEADERS.time, String(message.time)] as const] : []),
     ...(message.part === undefined ? [] : [[DLQ_HEADERS.part, message.part] as const]),
     [DLQ_HEADERS.pipeline, pipeline.name],
@@ -69,7 +69,7 @@ export function deadLetter(message: Message, failure: Failure, pipeline: DeadLet
     [DLQ_HEADERS.location, `${failure.at.file}:${failure.at.line}`],
     [DLQ_HEADERS.errorType, errorType(failure.error)],
     messageHeader((error instanceof PluginError ? error.thrown : error).message),
-    // Where a plugin threw what it did not mean to throw.
+    // Where in a plugin an unexpected error was thrown.
     ...(error instanceof PluginError && error.location !== undefined ? [[DLQ_HEADERS.errorLocation, error.location] as const] : []),
     [DLQ_HEADERS.attempts, String(before + 1)],
     [DLQ_HEADERS.failedAt, failedAt],
@@ -84,7 +84,8 @@ export function deadLetter(message: Message, failure: Failure, pipeline: DeadLet
   return new Message(
     payload,
     message.offset >= 0 || origin ? undefined : message.key,
-    // Dated by its death: with the record's date a topic would delete it at once, or refuse it as it refused the record.
+    // Dated by the time of its failure: with the date of the record, a topic could delete it immediately, or reject it as it rejected the
+    // record.
     now,
     headers,
     message.offset,
@@ -94,7 +95,7 @@ export function deadLetter(message: Message, failure: Failure, pipeline: DeadLet
   )
 }
 
-/** What the step had in hand, when that is not what the source sent: a replay at the step needs it. */
+/** The value at the step, if it differs from the source record: a replay at the step needs it. */
 function addStepInput(headers: Header[], message: Message, payload: Buffer | null): void {
   const sourced = message.payload !== null || (message.origin !== undefined && message.offset >= 0)
   if (!sourced) return
@@ -111,7 +112,7 @@ function addStepInput(headers: Header[], message: Message, payload: Buffer | nul
 /** The header is untrusted. */
 const attemptsOf = (text: string | undefined): number => (/^\d{1,9}$/.test(text ?? '') ? Number(text) : 0)
 
-/** JSON text; undefined: JSON cannot say it. */
+/** JSON text; undefined: JSON cannot represent it. */
 function stepInput(value: unknown): string | undefined {
   if (Buffer.isBuffer(value)) return undefined
   try {
@@ -124,7 +125,7 @@ function stepInput(value: unknown): string | undefined {
 const lastHeader = (headers: readonly Header[] | undefined, name: string): string | undefined =>
   headers?.findLast(([n, value]) => n === name && value !== null)?.[1]?.toString()
 
-/** The source's bytes; for a message without any, its current value. */
+/** The bytes of the source; for a message without any, its current value. */
 function original(message: Message): Buffer | null {
   if (message.payload !== null) return message.payload
   if (message.origin && message.offset >= 0 && !message.changed) return null
@@ -132,13 +133,13 @@ function original(message: Message): Buffer | null {
     const encoded = message.encode()
     return typeof encoded === 'string' ? Buffer.from(encoded) : encoded
   } catch (error) {
-    // It died of that, perhaps; its dead letter does not.
+    // This may be the error of the record; its dead letter must still be written.
     if (error instanceof DataError) return null
     throw error
   }
 }
 
-/** A record that can neither be processed nor put aside: the pipeline stops in front of it. */
+/** A record that can neither be processed nor dead-lettered: the pipeline stops before it. */
 export class UnhandledRecord extends Error {
   constructor(message: Message, failure: Failure) {
     const { step, at, error } = failure
@@ -149,8 +150,8 @@ export class UnhandledRecord extends Error {
             error.headline(where),
             "Correct the plugin, or add a 'dlq:' section. To reject a record on purpose, call out.fail(message, new DataError('…')).",
           ]
-        : [`step '${step}' (${at.file}:${at.line}) refused ${where}: ${error.message}`, "Add a 'dlq:' section, or mend the record."]
-    super(`${what}\n  There is no dlq to put it in, so the pipeline stops; nothing past this record is committed. ${remedy}`, {
+        : [`step '${step}' (${at.file}:${at.line}) refused ${where}: ${error.message}`, "Add a 'dlq:' section, or correct the record."]
+    super(`${what}\n  The pipeline has no dlq for the record and stops; nothing after this record is committed. ${remedy}`, {
       cause: error,
     })
     this.name = 'UnhandledRecord'

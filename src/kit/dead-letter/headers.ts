@@ -1,22 +1,22 @@
-/** The headers that a dead letter adds to those of its record: the only place that knows their names. */
+/** The headers that a dead letter adds to those of its record. Their names are defined only here. */
 import type { Header } from '../../contract/plugin.ts'
 import { redact } from '../text/secrets.ts'
 
 /** In the order of writing. */
 export const DLQ_HEADERS = {
-  /** Always the first of them: a reader finds the record's own headers before its last occurrence. */
+  /** Always the first of them: the record's own headers are before its last occurrence. */
   topic: 'source_topic',
   partition: 'source_partition',
   offset: 'source_offset',
   time: 'source_timestamp',
-  /** Which message of a record that became several. */
+  /** The index of the message, if a record became several. */
   part: 'source_part',
   pipeline: 'pipeline',
   step: 'step',
   location: 'config_location',
   errorType: 'error_type',
   message: 'error_message',
-  /** Where a plugin threw what it did not mean to throw. */
+  /** Where in a plugin an unexpected error was thrown. */
   errorLocation: 'error_location',
   attempts: 'attempts',
   failedAt: 'failed_at',
@@ -27,12 +27,12 @@ export const DLQ_HEADERS = {
   stepInput: 'step_input',
   stepInputMissing: 'step_input_missing',
   stepKey: 'step_key',
-  /** `true` where the DLQ took only the first part of the payload, by `kafka` sinks. */
+  /** `true` if the DLQ has only the first part of the payload; set by `kafka` sinks. */
   truncated: 'truncated',
   originalSize: 'original_size',
 } as const
 
-/** Header values are one line: brokers' tools and logs print them as such. */
+/** Header values are one line, because tools of brokers and logs print them as they are. */
 export const messageHeader = (message: string): Header => [
   DLQ_HEADERS.message,
   redact(message)
@@ -40,5 +40,5 @@ export const messageHeader = (message: string): Header => [
     .slice(0, 2000),
 ]
 
-/** Of a record that was written back to its topic: how often it has been a dead letter. */
+/** For a record that was written back to its topic: how often it has been a dead letter. */
 export const ATTEMPTS = 'dlq_attempts'

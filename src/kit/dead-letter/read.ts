@@ -1,19 +1,19 @@
-/** A dead letter, read back: the source record as it was, and what its headers say about its death. */
+/** Reads a dead letter: the source record, and the headers about its failure. */
 import { ATTEMPTS, DLQ_HEADERS } from './headers.ts'
 import { MAX_TIME } from '../values/time.ts'
 import { type Header, type Message, parseJson } from '../../contract/plugin.ts'
 
-/** A record of a dlq: the source record, and what its headers say of its failure. */
+/** A record of a dlq: the source record, and the information in its headers about the failure. */
 export interface DeadLetter {
   /** `<partition>/<offset>` in the dlq. */
   readonly id: string
   readonly partition: number
   readonly offset: number
-  /** Source record's bytes, key and headers; of a record that never had any, what was written. */
+  /** Bytes, key and headers of the source record; for a record without any, the bytes that were written. */
   readonly payload: Buffer | null
   readonly key: Buffer | null
   readonly headers: readonly Header[]
-  /** Epoch ms: the record's own time at the step that refused it. */
+  /** Epoch ms: the record's own time at the step that rejected it. */
   readonly time: number
   /** Undefined: this is not a dead letter of the runner. */
   readonly failure: FailureInfo | undefined
@@ -23,13 +23,13 @@ export interface DeadLetter {
 export interface FailureInfo {
   readonly topic: string
   readonly partition: number
-  /** -1: made by a step, not read from anywhere. */
+  /** -1: created by a step, not read from a source. */
   readonly offset: number
   readonly pipeline: string
   readonly step: string
   /** Name of the source step; dead letters of earlier versions do not have it. */
   readonly sourceStep: string | undefined
-  /** Plugin type of the source: `kafka`, `redis`…; letters of 0.1.0 do not have it. */
+  /** Plugin type of the source: `kafka`, `redis`…; dead letters of 0.1.0 do not have it. */
   readonly sourceType: string | undefined
   readonly location: string
   readonly errorType: string
@@ -38,15 +38,15 @@ export interface FailureInfo {
   /** ISO 8601. */
   readonly failedAt: string | undefined
   readonly firstFailedAt: string | undefined
-  /** JSON text of what the step had in hand, when it was not the source's bytes any more. */
+  /** JSON text of the value at the step, if it differed from the bytes of the source. */
   readonly stepInput: string | undefined
-  /** Why there is none although it would be needed. */
+  /** Why it is missing although it would be needed. */
   readonly stepInputMissing: string | undefined
-  /** The key that a step gave it (null: took from it); undefined: the source's own. */
+  /** The key that a step set (null: removed); undefined: the key of the source. */
   readonly stepKey: string | null | undefined
-  /** Original size in bytes, when `payload` is only as much of it as the dlq took. */
+  /** Original size in bytes, if `payload` was truncated by the dlq. */
   readonly cutFrom: number | undefined
-  /** Names of headers whose value cannot be read; what they would say is unknown, and the record is not replayed. */
+  /** Names of headers whose value cannot be read; their information is unknown, and the record is not replayed. */
   readonly unreadable: readonly string[]
 }
 
@@ -68,7 +68,7 @@ export function readDeadLetter(record: Message, partition: number): DeadLetter {
   }
 }
 
-/** Any program may write to a topic: what cannot be read is noted, and hides nothing else. */
+/** Any program may write to a topic: an unreadable header is recorded and does not affect the others. */
 class OwnHeaders {
   readonly unreadable = new Set<string>()
   private readonly own: ReadonlyMap<string, Buffer | string | null>
@@ -142,17 +142,17 @@ function failure(own: OwnHeaders): FailureInfo {
   return { ...read, unreadable: [...own.unreadable] }
 }
 
-/** Epoch ms of its death; dead letters of earlier versions only have the record's own time. */
+/** Epoch ms of its failure; dead letters of earlier versions have only the time of the record. */
 export const failureTime = ({ failure: d, time }: DeadLetter): number => (d?.failedAt === undefined ? time : Date.parse(d.failedAt))
 
 /**
- * Headers of a record that goes back to its topic: its own, and one that counts. What an earlier return has added is taken off.
+ * Headers of a record that returns to its topic: its own, and a counter. Those added by an earlier return are removed.
  */
 export function revivedHeaders({ headers, failure: d }: DeadLetter): Header[] {
   return [...originalHeaders(headers), [ATTEMPTS, String(d?.attempts ?? 1)]]
 }
 
-/** Without the traces of an earlier return. */
+/** Without the headers of an earlier return. */
 export function originalHeaders(headers: readonly Header[]): readonly Header[] {
   const at = headers.findLastIndex(([name]) => name === ATTEMPTS)
   if (at < 0) return headers

@@ -1,10 +1,10 @@
-/** `runner check`: could it listen? Tries, and lets go again. */
+/** `runner check`: tests whether the process could listen, and closes the port again. */
 import { createServer } from 'node:net'
 import type { CheckResult } from '../../contract/plugin.ts'
 
 const asked = new Map<string, Promise<CheckResult>>()
 
-/** Steps may share a port: those that ask at the same time get one answer, and do not find it taken by each other. */
+/** Steps may share a port: simultaneous checks get one result, and do not block each other. */
 export async function checkPort({ host, port }: { readonly host: string; readonly port: number }): Promise<CheckResult[]> {
   const address = `${host === 'localhost' ? '127.0.0.1' : host}:${port}`
   let answer = asked.get(address)
@@ -22,7 +22,7 @@ function listen(host: string, port: number): Promise<CheckResult> {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const taken = error.code === 'EADDRINUSE'
       const fix = taken
-        ? `is this pipeline running already? Else see who has it (ss -ltnp 'sport = :${port}'), or set another port`
+        ? `check whether this pipeline is already running; otherwise find the process that uses the port (ss -ltnp 'sport = :${port}'), or set another port`
         : 'correct host and port'
       resolve({ what, ok: false, detail: error.code, fix })
     })

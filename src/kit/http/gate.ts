@@ -1,7 +1,7 @@
 /**
- * Who may reach a route, before it sees the request. A browser sends requests for any page that it shows, also to this machine and into
- * its own network; a name of somebody else that leads here (DNS rebinding) makes such a page look like one of ours. So a route without
- * authentication is for the names of its own address, and for pages of its own origin.
+ * Decides who may use a route, before the route sees the request. A browser sends requests for any page that it shows, also to this machine
+ * and into its own network; a foreign name that resolves to this address (DNS rebinding) makes such a page look like one of ours. So a
+ * route without authentication accepts only the names of its own address, and pages of its own origin.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
@@ -9,11 +9,11 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { isLoopback } from './loopback.ts'
 
-/** What a route asks of those who call it. */
+/** The requirements of a route for its callers. */
 export interface Access {
-  /** The route asks for a secret itself: what a browser can do without it does no harm. */
+  /** The route checks a secret itself: requests of a browser without it do no harm. */
   readonly authenticated?: boolean
-  /** `Authorization: Bearer` that is asked for here; empty: none. */
+  /** `Authorization: Bearer` token that is checked here; empty: none. */
   readonly token?: string
   /** Further names under which it may be called; `*`: any. */
   readonly hosts?: readonly string[]
@@ -21,17 +21,17 @@ export interface Access {
   readonly origins?: readonly string[]
 }
 
-/** Why a request is turned away, and the status that it gets. */
+/** Why a request is rejected, and the status of the response. */
 export interface GateRejection {
   readonly status: 401 | 403 | 421
   readonly reason: 'host' | 'origin' | 'token'
   readonly message: string
 }
 
-/** Ends of names that nobody can own outside of a network. */
+/** Suffixes of names that cannot be registered outside of a network. */
 const PRIVATE = ['.localhost', '.local', '.internal', '.lan', '.home.arpa', '.svc', '.test']
 
-/** @param bound the address that is listened on. @returns why the request is turned away; undefined: it is not */
+/** @param bound the address of the listener. @returns why the request is rejected; undefined: it is accepted */
 export function rejectionOf(bound: string, access: Access, request: IncomingMessage): GateRejection | undefined {
   const { headers } = request
   const token = access.token ?? ''
@@ -44,14 +44,13 @@ export function rejectionOf(bound: string, access: Access, request: IncomingMess
     return {
       status: 403,
       reason: 'origin',
-      message: `pages of ${printable(headers.origin ?? 'another site')} may not call this; add the site to origins`,
+      message: `pages of ${printable(headers.origin ?? 'another site')} may not call this endpoint; add the site to origins`,
     }
-  if (token !== '' && !sameSecret(bearerOf(request) ?? '', token))
-    return { status: 401, reason: 'token', message: 'a bearer token is needed' }
+  if (token !== '' && !sameSecret(bearerOf(request) ?? '', token)) return { status: 401, reason: 'token', message: 'send a bearer token' }
   return undefined
 }
 
-/** A page of this origin, of one that is listed, or no page at all. */
+/** A page of this origin, a page of a listed site, or no page. */
 export function allowedOrigin(bound: string, access: Access, { headers }: IncomingMessage): boolean {
   const { origin, host } = headers
   const { origins = [] } = access
@@ -60,14 +59,14 @@ export function allowedOrigin(bound: string, access: Access, { headers }: Incomi
   return !isLoopback(bound) || isOwnName(bound, access, host)
 }
 
-/** Headers that let a page of a listed site read the answer. */
+/** Headers that let a page of a listed site read the response. */
 export function corsHeaders({ origins = [] }: Access, { headers }: IncomingMessage): Record<string, string> {
   const { origin } = headers
   if (origin === undefined || !(origins.includes('*') || origins.includes(origin))) return {}
   return { 'access-control-allow-origin': origin, vary: 'origin' }
 }
 
-/** The answer to a preflight; undefined: the page may not call the route. */
+/** The response to a preflight request; undefined: the page may not call the route. */
 export function preflightHeaders(access: Access, methods: readonly string[], request: IncomingMessage): Record<string, string> | undefined {
   const allowed = corsHeaders(access, request)
   if (allowed['access-control-allow-origin'] === undefined) return undefined
@@ -86,13 +85,13 @@ export function bearerOf({ headers }: Pick<IncomingMessage, 'headers'>): string 
   return /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1]
 }
 
-/** Compared as hashes, which are equally long: the time reveals nothing. */
+/** Compared as hashes of equal length, so that the time reveals nothing. */
 export function sameSecret(a: string, b: string): boolean {
   const hash = (text: string): Buffer => createHash('sha256').update(text).digest()
   return timingSafeEqual(hash(a), hash(b))
 }
 
-/** An address cannot be somebody else's name, and a name without a dot, or of a private zone, is one of this network. */
+/** An address cannot be a foreign name, and a name without a dot, or in a private zone, belongs to this network. */
 function isOwnName(bound: string, { hosts = [] }: Access, header: string | undefined): boolean {
   // HTTP/1.0; browsers always send one.
   if (header === undefined || hosts.includes('*')) return true
@@ -110,7 +109,7 @@ function isOwnPage(bound: string, access: Access, request: IncomingMessage): boo
   if (!allowedOrigin(bound, access, request)) return false
   const site = headers['sec-fetch-site']
   if (site === undefined || site === 'same-origin' || site === 'none' || corsHeaders(access, request).vary !== undefined) return true
-  // Who follows a link looks at the page himself; the page that has the link does not.
+  // A user who follows a link sees the page; the page with the link does not.
   return (method === 'GET' || method === 'HEAD') && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
 }
 

@@ -1,6 +1,6 @@
 /**
- * HTTP listeners of this process: one server per address, shared by all that have routes there (metrics, `http` sources, status
- * endpoints of any pipeline). Routes come and go while it listens; the last one to go closes it.
+ * HTTP listeners of this process: one server per address, shared by all routes on it (metrics, `http` sources, status endpoints of any
+ * pipeline). Routes are added and removed while it listens; removing the last one closes it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -17,38 +17,38 @@ export interface Route {
   readonly methods: readonly string[]
   /** Exact, without a query. */
   readonly path: string
-  /** Who it belongs to, for the message when two want the same. */
+  /** The owner, for the error when two routes conflict. */
   readonly owner: string
-  /** Name it to callers that miss: for paths that are not secret. */
+  /** Lists it in 404 responses: for paths that are not secret. */
   readonly listed?: boolean
   readonly handle: Handler
-  /** Default: for names and pages of this address only. */
+  /** Default: only for names and pages of this address. */
   readonly access?: Access
-  /** Called for each request that `access` turns away. */
+  /** Called for each request that `access` rejects. */
   readonly rejected?: (rejection: GateRejection, request: IncomingMessage) => void
-  /** For WebSockets: takes the connection over. Who does must end it before it detaches. */
+  /** For WebSockets: takes ownership of the connection. The owner must end it before it detaches. */
   readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 }
 
-/** What `attach` gives back; `detach` resolves when the route takes no more requests, and closes the listener with its last route. */
+/** The result of `attach`; `detach` resolves when the route accepts no more requests, and closes the listener with its last route. */
 export interface Attachment {
-  /** The one that was taken when port 0 was asked for. */
+  /** The assigned port when port 0 was requested. */
   readonly port: number
-  /** Takes the routes away; the address is free again when no other routes are on it. */
+  /** Removes the routes; the address is free again when no other routes use it. */
   detach(): Promise<void>
 }
 
-/** ms. A peer that is slower is cut off with a 408: slow senders must not hold connections. */
+/** ms. A slower peer is disconnected with a 408: slow senders must not hold connections. */
 export interface Limits {
   readonly headers: number
   readonly request: number
   readonly keepAlive: number
-  /** How often the above are looked at. */
+  /** Interval of the checks of these limits. */
   readonly check: number
 }
 
 const LIMITS: Limits = { headers: 10_000, request: 60_000, keepAlive: 10_000, check: 1000 }
-/** What is still being answered when a listener closes gets so long, ms. */
+/** Time for responses in progress when a listener closes, ms. */
 const CLOSE_GRACE = 1000
 
 const PLAIN = { 'content-type': 'text/plain', 'x-content-type-options': 'nosniff' }
@@ -57,8 +57,8 @@ const listeners = new Map<string, Promise<Listener>>()
 let anonymous = 0
 
 /**
- * Adds routes on an address, and listens there if this process does not yet.
- * @param trouble what a taken port means to the caller: `metrics` and `Set metrics.port to a free port.`
+ * Adds routes to an address, and listens there if this process does not yet.
+ * @param trouble the context and the fix for a taken port: `metrics` and `Set metrics.port to a free port.`
  * @throws {EnvironmentError} when the address or a route is taken.
  */
 export async function attach(
@@ -84,7 +84,7 @@ export async function attach(
     const { code } = error as NodeJS.ErrnoException
     throw new EnvironmentError(`${trouble.what}: cannot listen on ${host}:${port}: ${code}. ${trouble.advice}`, error)
   }
-  // Closed by its last user since.
+  // Closed by its last user meanwhile.
   if (listener.closed) return attach(host, port, routes, trouble, limits)
   listener.add(routes, trouble)
   return { port: listener.port, detach: () => listener.remove(routes) }
@@ -103,7 +103,7 @@ class Listener {
     this.onClose = onClose
     const handle = (request: IncomingMessage, response: ServerResponse): void => this.handle(request, response)
     server.on('request', handle)
-    // The handler decides whether it wants the body; reading it is what says "go on".
+    // The handler decides whether it needs the body; only reading it sends "100 Continue".
     server.on('checkContinue', handle)
   }
 
@@ -113,16 +113,16 @@ class Listener {
       requestTimeout: limits.request,
       keepAliveTimeout: limits.keepAlive,
       connectionsCheckingInterval: limits.check,
-      // Node 24.9 and later ask for each request; the others, whether there is a listener for upgrades.
+      // Node 24.9 and later call this for each request; older versions check for a listener for upgrades.
       shouldUpgradeCallback: request => isWebSocket(request),
     })
     const listener = new Listener(host, server, onClose)
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      // A thousand callers at once must not overflow the kernel's queue.
+      // A thousand simultaneous callers must not overflow the queue of the kernel.
       server.listen({ port, host, backlog: 2048 }, resolve)
     })
-    // A pipeline that runs keeps the process; its listeners alone do not.
+    // A running pipeline keeps the process alive; its listeners alone do not.
     server.unref()
     return listener
   }
@@ -136,7 +136,7 @@ class Listener {
       for (const method of methods) {
         const taken = this.routes.get(path)?.get(method)
         if (taken)
-          throw new EnvironmentError(`${what}: ${method} ${path} on port ${this.port} belongs to ${taken.owner} already. ${advice}`)
+          throw new EnvironmentError(`${what}: ${method} ${path} on port ${this.port} is already used by ${taken.owner}. ${advice}`)
       }
     }
     for (const route of routes) {
@@ -147,7 +147,10 @@ class Listener {
     this.offerUpgrade()
   }
 
-  /** Without a WebSocket here, a request that offers an upgrade (`h2c` of Java's HttpClient and `curl --http2`) is a request like any other. */
+  /**
+   * Without a WebSocket route here, a request that offers an upgrade (`h2c` of Java's HttpClient and `curl --http2`) is an ordinary
+   * request.
+   */
   private offerUpgrade(): void {
     this.server.removeAllListeners('upgrade')
     const offered = [...this.routes.values()].some(methods => [...methods.values()].some(r => r.upgrade))
@@ -206,7 +209,7 @@ class Listener {
     socket.end(`HTTP/1.1 ${rejection.status} ${STATUS_CODES[rejection.status]}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
   }
 
-  /** What is not there has no names of its own: it may be asked for under all. */
+  /** A missing path has no list of allowed names: it may be requested under any name. */
   private anyHost(): Access {
     return {
       hosts: [...this.routes.values()].flatMap(m =>

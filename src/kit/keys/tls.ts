@@ -3,7 +3,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type ConfigProblem, EnvironmentError } from '../../contract/plugin.ts'
 
-/** Paths of PEM files, as the shared TLS keys give them; an empty text: none. */
+/** Paths of PEM files from the shared TLS keys; an empty text: not set. */
 export interface TlsFiles {
   readonly tls_ca: string
   readonly tls_cert: string
@@ -11,7 +11,7 @@ export interface TlsFiles {
   readonly tls_key_password: string
 }
 
-/** For `tls.connect`. @throws {EnvironmentError} for a file that cannot be read or used; a handshake would only say `bad decrypt` */
+/** For `tls.connect`. @throws {EnvironmentError} for a file that cannot be read or used; a handshake would only report `bad decrypt` */
 export function readTlsFiles(c: TlsFiles): { ca?: Buffer; cert?: Buffer; key?: Buffer; passphrase?: string } {
   const files = { ca: read(c, 'tls_ca'), cert: read(c, 'tls_cert'), key: read(c, 'tls_key'), passphrase: c.tls_key_password || undefined }
   if (files.ca) certificate(files.ca, 'tls_ca', c.tls_ca)
@@ -39,7 +39,7 @@ function privateKey(pem: Buffer, { tls_key, tls_key_password }: TlsFiles): KeyOb
       ? 'is not a private key in PEM format'
       : tls_key_password === ''
         ? 'is encrypted: set tls_key_password'
-        : 'does not open with tls_key_password'
+        : 'cannot be decrypted with tls_key_password'
     throw new EnvironmentError(`tls_key ${tls_key} ${why}`, error)
   }
 }
@@ -47,7 +47,7 @@ function privateKey(pem: Buffer, { tls_key, tls_key_password }: TlsFiles): KeyOb
 /** A certificate without its key, or a key without its certificate. */
 export function validateTlsFiles(c: TlsFiles): ConfigProblem[] {
   if ((c.tls_cert === '') === (c.tls_key === '')) return []
-  return [{ path: [c.tls_cert === '' ? 'tls_cert' : 'tls_key'], message: 'tls_cert and tls_key go together' }]
+  return [{ path: [c.tls_cert === '' ? 'tls_cert' : 'tls_key'], message: 'set both tls_cert and tls_key, or neither' }]
 }
 
 function read(c: TlsFiles, property: 'tls_ca' | 'tls_cert' | 'tls_key'): Buffer | undefined {

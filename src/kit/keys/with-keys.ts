@@ -1,14 +1,13 @@
-/** Config keys that several plugins share, written once: the connection keys of a system, TLS, the place of the event time. */
+/** Config keys that several plugins share, defined once: the connection keys of a system, TLS, the position of the event time. */
 
 interface Keys {
   readonly properties: Readonly<Record<string, object>>
 }
 
 /**
- * The schema with the keys of `shared` added behind its own.
- * A key that the schema has itself keeps its place, and what it says (a default, an alias) wins over what `shared` says.
- *
- * @param only names of the keys to take; default: all of `shared`
+ * Adds the keys of `shared` to the schema, after its own.
+ * A key that the schema has itself keeps its position, and its properties (a default, an alias) override those of `shared`.
+ * @param only names of the keys to add; default: all of `shared`
  */
 export function withKeys<S extends Keys, T extends Keys>(schema: S, shared: T, only?: readonly (keyof T['properties'] & string)[]): S & T {
   const properties: Record<string, object> = { ...schema.properties }

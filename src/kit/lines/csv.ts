@@ -16,17 +16,17 @@ export const standard = (delimiter: string): Dialect => ({ delimiter, quote: '"'
 
 const NAMED: Readonly<Record<string, string>> = { comma: ',', semicolon: ';', tab: '\t', pipe: '|', space: ' ', colon: ':' }
 
-/** The character for what a pipeline file says: itself, or its name. */
+/** The character for a value in a pipeline file: itself, or its name. */
 export const delimiterOf = (written: string): string => NAMED[written] ?? written
-/** What a delimiter may be, for messages. */
-export const DELIMITER_RULE = `must be one ASCII character that is no quote or line break, or one of ${Object.keys(NAMED).join(', ')}`
-/** Whether a pipeline file may name this delimiter. */
+/** The rule for delimiters, for messages. */
+export const DELIMITER_RULE = `must be one ASCII character other than a quote or a line break, or one of ${Object.keys(NAMED).join(', ')}`
+/** @returns whether a pipeline file may use this delimiter. */
 export const isDelimiter = (written: string): boolean => {
   const text = delimiterOf(written)
   return text.length === 1 && text > '\0' && text <= '~' && !'"\r\n'.includes(text)
 }
 
-/** Where in the record it is wrong. */
+/** The position of the error in the record. */
 export class CsvError extends DecodeError {
   /** Index into the text of the record. */
   readonly at: number
@@ -36,7 +36,7 @@ export class CsvError extends DecodeError {
   }
 }
 
-/** Fields of one record; `starts` gets where each begins. @throws {CsvError} for quotes that do not match. */
+/** Fields of one record; `starts` receives the start of each. @throws {CsvError} for unmatched quotes. */
 export function parseRecord(text: string, { delimiter, quote, escape }: Dialect, starts?: number[]): string[] {
   if (!starts && (quote === undefined || !text.includes(quote))) return text.split(delimiter)
   const fields: string[] = []
@@ -46,11 +46,11 @@ export function parseRecord(text: string, { delimiter, quote, escape }: Dialect,
     if (quote !== undefined && text[at] === quote) {
       const opened = at
       const field = escape === 'double' ? doubled(text, at + 1, quote) : escaped(text, at + 1, quote)
-      if (!field) throw new CsvError(`field ${fields.length + 1} begins with a quote that is never closed`, opened)
+      if (!field) throw new CsvError(`field ${fields.length + 1} starts with a quote that is never closed`, opened)
       fields.push(field.value)
       at = field.end
       if (at === text.length) return fields
-      if (text[at] !== delimiter) throw new CsvError(`field ${fields.length}: text follows the closing quote`, at)
+      if (text[at] !== delimiter) throw new CsvError(`field ${fields.length}: unexpected text after the closing quote`, at)
       at++
     } else {
       const end = text.indexOf(delimiter, at)
@@ -61,7 +61,7 @@ export function parseRecord(text: string, { delimiter, quote, escape }: Dialect,
   }
 }
 
-/** Up to the closing quote, where `""` is one; undefined: it is not closed. */
+/** Up to the closing quote; `""` stands for a quote; undefined: the field is not closed. */
 function doubled(text: string, from: number, quote: string): { value: string; end: number } | undefined {
   let value = ''
   let at = from
@@ -74,7 +74,7 @@ function doubled(text: string, from: number, quote: string): { value: string; en
   return close < 0 ? undefined : { value: value + text.slice(at, close), end: close + 1 }
 }
 
-/** Up to the closing quote, where `\"` is one and `\\` a backslash; undefined: it is not closed. */
+/** Up to the closing quote; `\"` stands for a quote and `\\` for a backslash; undefined: the field is not closed. */
 function escaped(text: string, from: number, quote: string): { value: string; end: number } | undefined {
   let value = ''
   for (let at = from; at < text.length; at++) {
@@ -91,7 +91,7 @@ export function formatRecord(values: readonly unknown[], delimiter: string): str
     .map(value => {
       if (value === null || value === undefined) return ''
       const text = typeof value === 'string' ? value : typeof value === 'object' ? encodeJson(value) : String(value)
-      // Spaces at the ends and an empty string would not come back as they were in every reader.
+      // Some readers would change spaces at the ends and an empty string.
       const plain = !/["\r\n]/.test(text) && !text.includes(delimiter) && text !== '' && text.trim() === text
       return plain ? text : `"${text.replaceAll('"', '""')}"`
     })

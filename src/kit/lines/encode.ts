@@ -1,9 +1,9 @@
-/** From messages to lines. */
+/** Converts messages to lines. */
 import { encodeJson, type Message } from '../../contract/plugin.ts'
 
 /**
- * One line of JSON: the source's bytes as they are (also if they are not JSON: a mirror changes nothing) unless a line break is in them.
- * A tombstone is `null`; text is a JSON string.
+ * One line of JSON: the bytes of the source unchanged (even if they are not JSON: a mirror changes nothing), unless they contain a line
+ * break. A tombstone is `null`; text is a JSON string.
  */
 export function jsonLine(message: Message): Buffer | string {
   if (!message.changed && message.payload !== null && message.origin?.format === 'text') return JSON.stringify(message.payload.toString())
@@ -29,6 +29,6 @@ export function asJson(encoded: Buffer | string): string {
   } catch {
     return JSON.stringify(text)
   }
-  // In JSON, a line break can only be between two tokens.
+  // In JSON, a line break can occur only between two tokens.
   return text.replaceAll(/[\r\n]+\s*/g, ' ').trim()
 }

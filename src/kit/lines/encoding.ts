@@ -3,7 +3,7 @@
 /** How the bytes of a file become text. */
 export type Encoding = 'utf-8' | 'utf-16le' | 'utf-16be' | 'windows-1252' | 'latin1'
 
-/** What the first bytes of an input say; undefined: nothing. */
+/** What the first bytes of an input indicate; undefined: nothing. */
 export function byteOrderMark(bytes: Buffer): Encoding | undefined {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) return 'utf-16le'
   if (bytes[0] === 0xfe && bytes[1] === 0xff) return 'utf-16be'
@@ -11,17 +11,17 @@ export function byteOrderMark(bytes: Buffer): Encoding | undefined {
   return undefined
 }
 
-/** What compressed the input, by its first bytes. */
+/** The compression of the input, by its first bytes. */
 export function compressionMark(bytes: Buffer): 'gzip' | 'zstd' | undefined {
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'gzip'
   return bytes.length >= 4 && bytes.readUInt32LE() === 0xfd2fb528 ? 'zstd' : undefined
 }
 
-/** Turns bytes of another encoding into UTF-8, piece by piece. */
+/** Converts bytes of another encoding to UTF-8, piece by piece. */
 export class Transcoder {
   private readonly encoding: Encoding
   private readonly windows = new TextDecoder('windows-1252')
-  /** Bytes of a character whose rest has not come yet. */
+  /** Bytes of a character whose rest has not arrived yet. */
   private held: Buffer = Buffer.alloc(0)
 
   constructor(encoding: Encoding) {
@@ -43,7 +43,7 @@ export class Transcoder {
     }
   }
 
-  /** The input has ended: half a character is left. */
+  /** The input has ended with an incomplete character. */
   end(): Buffer {
     const { length } = this.held
     this.held = Buffer.alloc(0)
@@ -63,7 +63,7 @@ export class Transcoder {
   }
 }
 
-/** Half a surrogate pair as its three bytes, which UTF-8 does not allow: U+FFFD would hide it. */
+/** An unpaired surrogate as its three bytes, which UTF-8 does not allow: U+FFFD would hide it. */
 function withLoneHalves(text: string): Buffer {
   return Buffer.concat(
     text.split(/([\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF])/).map((part, i) => {

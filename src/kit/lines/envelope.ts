@@ -1,6 +1,6 @@
 /**
- * A whole record as one line of JSON, for people and for `runner dlq`: `{time, key, headers, value}`. What people can read would not
- * always come back byte for byte; where it would not, `key_base64`, `headers_base64` and `value_base64` say it exactly.
+ * A whole record as one line of JSON, for people and for `runner dlq`: `{time, key, headers, value}`. The readable form does not always
+ * preserve every byte; if it does not, `key_base64`, `headers_base64` and `value_base64` contain the exact bytes.
  */
 import { isUtf8 } from 'node:buffer'
 import { type Header, type Message, parseJson } from '../../contract/plugin.ts'
@@ -43,7 +43,7 @@ function tail(value: Buffer | string | null): string {
   if (!isText(value)) return exact
   const json = asJson(value)
   const text = value.toString()
-  // A JSON string stands for text, null for a tombstone; a payload that is itself one of them would be taken for the other.
+  // A JSON string represents text, null a tombstone; a payload that is itself one of them would be mistaken for it.
   const same = json.startsWith('"') ? !text.startsWith('"') : json === text && json !== 'null'
   return same ? `"value":${json}` : `${exact},"value":${json}`
 }
@@ -52,7 +52,7 @@ function tail(value: Buffer | string | null): string {
 export function readEnvelope(line: string): Enveloped {
   const found = parseJson(line) as Head & { readonly value?: unknown; readonly value_base64?: string }
   if (typeof found !== 'object' || found === null || typeof found.headers !== 'object' || found.headers === null)
-    throw new Error('not a record in an envelope')
+    throw new Error('the line must be a record in an envelope')
   const { time, key, key_base64, headers, headers_base64, value, value_base64 } = found
   return {
     time: time === null ? 0 : Date.parse(time) || 0,
@@ -67,7 +67,7 @@ export function readEnvelope(line: string): Enveloped {
 function plainValue(line: string, value: unknown): Buffer | null {
   if (value === null || value === undefined) return null
   if (typeof value === 'string') return Buffer.from(value)
-  // Digit for digit, which a parsed number need not be.
+  // Compares digit for digit, which a parsed number may not preserve.
   const { value: _, ...head } = parseJson(line) as Record<string, unknown>
   const before = `${JSON.stringify(head).slice(0, -1)},"value":`
   return Buffer.from(line.startsWith(before) ? line.slice(before.length, line.lastIndexOf('}')) : JSON.stringify(value))
@@ -77,7 +77,7 @@ const bytes = (text: string | null | undefined): Buffer | null => (text === null
 const base64 = (data: Buffer | string | null): string => Buffer.from(data ?? '').toString('base64')
 const isText = (data: Buffer | string | null): boolean => data === null || typeof data === 'string' || isUtf8(data)
 
-/** An object keeps them: no name twice, text only, and no name that JavaScript would move to the front. */
+/** An object preserves the headers: no duplicate names, text only, and no name that JavaScript would move to the front. */
 function isPlain(headers: readonly Header[]): boolean {
   const names = new Set(headers.map(([name]) => name))
   return names.size === headers.length && headers.every(([name, value]) => isText(value) && !/^(\d+|__proto__)$/.test(name))

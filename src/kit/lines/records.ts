@@ -1,13 +1,13 @@
-/** From lines to messages: JSON and text lines stay bytes until they are read, CSV records become objects at once. */
+/** Converts lines to messages: JSON and text lines stay bytes until they are read, CSV records become objects immediately. */
 import { type ConfigProblem, DecodeError, EnvironmentError, Message, type Origin } from '../../contract/plugin.ts'
 import { CsvError, DELIMITER_RULE, delimiterOf, type Dialect, isDelimiter, parseRecord } from './csv.ts'
 import { byteOrderMark, compressionMark, type Encoding } from './encoding.ts'
 import { type CsvBytes, type Line, Splitter } from './splitter.ts'
 
-/** What a text is, for the reader of its records. */
+/** The format of a text, for the reader of its records. */
 export type LineFormat = 'jsonl' | 'csv' | 'text'
 
-/** How a file is cut into records. */
+/** How a file is split into records. */
 export interface RecordOptions {
   readonly format: LineFormat
   /** CSV: names of the columns. */
@@ -34,10 +34,10 @@ export interface RecordOptions {
   readonly compression?: string
 }
 
-/** The name without what says that it is compressed: `in.csv.gz` is CSV. */
+/** The name without the suffix of the compression: `in.csv.gz` is CSV. */
 export const plainName = (path: string): string => path.replace(/\.(gz|zst)$/i, '')
 
-/** `auto` by the name of the file. */
+/** `auto` decides by the file name. */
 export function formatOf(format: LineFormat | 'auto', path: string): LineFormat {
   if (format !== 'auto') return format
   const name = plainName(path)
@@ -45,7 +45,7 @@ export function formatOf(format: LineFormat | 'auto', path: string): LineFormat 
   return /\.(txt|log)$/i.test(name) ? 'text' : 'jsonl'
 }
 
-/** A file called .tsv has tabs, unless the pipeline says otherwise. */
+/** A .tsv file has tabs, unless the pipeline sets another delimiter. */
 export const delimiterFor = (delimiter: string | undefined, path: string): string =>
   delimiter ?? (/\.tsv$/i.test(plainName(path)) ? 'tab' : 'comma')
 
@@ -53,12 +53,12 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const BOM = Buffer.from([0xef, 0xbb, 0xbf])
 const LF = 10
 const CR = 13
-/** Within so many bytes the first line break is looked for. */
+/** The first line break is searched within this many bytes. */
 const LOOK = 64 * 1024
 
-/** One input, front to back or from a line on. */
+/** One input, read from the beginning or from a line on. */
 export class Records {
-  /** Called with the first line; what it returns distinguishes this content from others of the same name. */
+  /** Called with the first line; the result distinguishes this content from others with the same name. */
   identify: ((first: Buffer) => string) | undefined
   private readonly options: RecordOptions
   private readonly dialect: Dialect
@@ -67,13 +67,13 @@ export class Records {
   private columns: readonly string[] | undefined
   /** The header line has been read, or there is none. */
   private headed = false
-  /** The first bytes, as long as they do not say how lines end. */
+  /** The first bytes, while they do not show how lines end. */
   private beginning: Buffer | undefined = Buffer.alloc(0)
   private cr = false
   /** Position of the first byte. */
   private base = 0
   private splitter: Splitter
-  /** Behind the last line taken. */
+  /** After the last line taken. */
   position: { byte: number; line: number; cr?: true } = { byte: 0, line: 0 }
 
   /** `what` names the input in messages. */
@@ -99,12 +99,12 @@ export class Records {
     this.origin = { ...this.origin, generation }
   }
 
-  /** A CSV without `columns` needs its first line before it can go on elsewhere. */
+  /** A CSV without `columns` needs its first line before it can continue elsewhere. */
   get needsHeader(): boolean {
     return this.options.format === 'csv' && this.columns === undefined
   }
 
-  /** Goes on at another place. */
+  /** Continues at another position. */
   restart(byte: number, line: number, cr = this.cr): void {
     this.cr = cr
     this.beginning = byte === 0 ? Buffer.alloc(0) : undefined
@@ -113,28 +113,28 @@ export class Records {
     this.position = { byte, line, ...(cr && { cr }) }
   }
 
-  /** What comes next lies at another place, and continues the line that is not complete. */
+  /** The next bytes are at another position, and continue the incomplete line. */
   continueAt(byte: number, line: number): void {
     this.base = byte
     this.splitter.continueAt(byte, line)
     this.position = { ...this.position, byte, line }
   }
 
-  /** Messages that end in this chunk; `time` becomes theirs. @throws {EnvironmentError} for a CSV header that cannot be one. */
+  /** Messages that end in this chunk, with this `time`. @throws {EnvironmentError} for an invalid CSV header. */
   push(chunk: Buffer, time: number): Message[] {
     if (this.beginning === undefined) return this.messages(this.splitter.push(chunk), time)
     this.beginning = this.beginning.length === 0 ? chunk : Buffer.concat([this.beginning, chunk])
     return this.begin(false, time)
   }
 
-  /** A last line that no line break ends. */
+  /** A last line without a line break. */
   end(time: number): Message[] {
     const begun = this.beginning === undefined ? [] : this.begin(true, time)
     const line = this.splitter.end()
     return line ? [...begun, ...this.messages([line], time)] : begun
   }
 
-  /** Looks at the first bytes; `final`: there are no more. */
+  /** Examines the first bytes; `final`: there are no more. */
   private begin(final: boolean, time: number): Message[] {
     const bytes = this.beginning!
     if (!final && bytes.length < 4 && [0xef, 0xfe, 0xff, 0x1f, 0x28, undefined].includes(bytes[0])) return []
@@ -147,10 +147,10 @@ export class Records {
     }
     const mark = byteOrderMark(bytes)
     if (mark === 'utf-16le' || mark === 'utf-16be')
-      throw new EnvironmentError(`${this.what} begins with the byte order mark of UTF-16: set encoding: ${mark}`)
+      throw new EnvironmentError(`${this.what} starts with the byte order mark of UTF-16: set encoding: ${mark}`)
     if (this.options.format === 'csv' && bytes.subarray(0, 1024).includes(0))
       throw new EnvironmentError(
-        `${this.what} has bytes that are 0, as UTF-16 does and UTF-8 text does not: set encoding: utf-16le or utf-16be`,
+        `${this.what} contains zero bytes, which are common in UTF-16 but not in UTF-8 text: set encoding: utf-16le or utf-16be`,
       )
     const start = mark === 'utf-8' ? BOM.length : 0
     const cr = this.endsWithCr(bytes.subarray(start), final)
@@ -161,14 +161,14 @@ export class Records {
     return this.messages(this.splitter.push(bytes.subarray(start)), time)
   }
 
-  /** Undefined: more has to come to know. */
+  /** Undefined: more bytes are needed to decide. */
   private endsWithCr(bytes: Buffer, final: boolean): boolean | undefined {
     const { line_break = 'auto', format } = this.options
     if (line_break !== 'auto') return line_break === 'cr'
-    // Text may have CR in its lines, JSON and CSV may not outside of quotes.
+    // Text lines may contain CR; JSON, and CSV outside of quotes, may not.
     if (format === 'text') return false
     const enough = final || bytes.length > LOOK
-    // A quote that is open may close with the next chunk; only of one that never does are line breaks inside looked at.
+    // An open quote may close with the next chunk; only if it never closes are line breaks inside it considered.
     const at = firstBreak(bytes, format === 'csv' ? this.dialect.quote : '"') ?? (enough ? firstBreak(bytes, undefined) : undefined)
     if (at === undefined) return enough ? false : undefined
     if (bytes[at] === LF) return false
@@ -233,7 +233,7 @@ export class Records {
     if (fields.length !== columns.length) {
       const starts: number[] = []
       parseRecord(text, this.dialect, starts)
-      // Of the first field that is too many, or where the next one is missing.
+      // The position of the first extra field, or of the first missing one.
       const place = placeIn(text, starts[columns.length] ?? text.replace(/[\r\n]+$/, '').length, line.number)
       const extra = fields.length === columns.length + 1 && fields.at(-1) === '' && !this.options.trailing_delimiter
       throw new DecodeError(
@@ -251,7 +251,7 @@ export class Records {
     } catch (error) {
       if (!(error instanceof CsvError)) throw error
       const lines = text.trimEnd().split(/\r\n|\n|\r/).length
-      const rest = error.message.includes('never closed') && lines > 1 ? `; the record goes on to line ${line.number + lines - 1}` : ''
+      const rest = error.message.includes('never closed') && lines > 1 ? `; the record continues to line ${line.number + lines - 1}` : ''
       throw new DecodeError(`${placeIn(text, error.at, line.number)}: ${error.message}${rest}`)
     }
     if (!this.options.trailing_delimiter) return fields
@@ -274,7 +274,7 @@ export class Records {
     }
   }
 
-  /** @returns the line was a header. @throws {EnvironmentError} it can't be one. */
+  /** @returns whether the line was a header. @throws {EnvironmentError} for an invalid header. */
   private readHeader(bytes: Buffer, line: Line): boolean {
     this.headed = true
     const { header = this.options.columns ? 'none' : 'names' } = this.options
@@ -288,7 +288,7 @@ export class Records {
       names = this.fields(text, line, starts).map(name => name.trim())
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error
-      throw new EnvironmentError(`${this.what}: the header line can't be read: ${error.message}`, error)
+      throw new EnvironmentError(`${this.what}: the header line is not valid CSV: ${error.message}`, error)
     }
     if (header === 'none') {
       this.columns = names.map((_, i) => `column_${i + 1}`)
@@ -298,29 +298,29 @@ export class Records {
     const other = names.length === 1 && Object.entries({ semicolon: ';', tab: '\t', pipe: '|' }).find(([, c]) => names[0].includes(c))
     if (other)
       throw new EnvironmentError(
-        `${place(0)}: the header is one column called ${JSON.stringify(names[0])}: set delimiter: ${other[0]}, or columns: [name] with header: skip to keep it as one column`,
+        `${place(0)}: the header has only one column, ${JSON.stringify(names[0])}: set delimiter: ${other[0]}, or columns: [name] with header: skip to keep it as one column`,
       )
     this.columns = header === 'rename' ? renamed(names) : this.named(names, place)
     return true
   }
 
-  /** @throws {EnvironmentError} unless each column has a name of its own. */
+  /** @throws {EnvironmentError} unless each column has a unique name. */
   private named(names: readonly string[], place: (i: number) => string): readonly string[] {
     names.forEach((name, i) => {
       const first = names.indexOf(name)
       if (name !== '' && first === i) return
-      const what = name === '' ? `column ${i + 1} has no name` : `columns ${first + 1} and ${i + 1} are both called ${JSON.stringify(name)}`
+      const what = name === '' ? `column ${i + 1} has no name` : `columns ${first + 1} and ${i + 1} are both named ${JSON.stringify(name)}`
       const becomes = renamed(names)[i]
       const trailing = name === '' && i === names.length - 1 ? ', trailing_delimiter: true if every line ends with a delimiter' : ''
       throw new EnvironmentError(
-        `${place(i)}: ${what}: set header: rename to call it ${JSON.stringify(becomes)}${trailing}, or columns: [...] with header: skip to name the columns yourself`,
+        `${place(i)}: ${what}: set header: rename to name it ${JSON.stringify(becomes)}${trailing}, or columns: [...] with header: skip to name the columns yourself`,
       )
     })
     return names
   }
 }
 
-/** Names for columns that have none (`column_3`) or another one's (`price_2`). */
+/** Names for columns without a name (`column_3`) or with a duplicate one (`price_2`). */
 function renamed(names: readonly string[]): string[] {
   const taken = new Set(names)
   const used = new Set<string>()
@@ -347,7 +347,7 @@ function firstBreak(bytes: Buffer, quote: string | undefined): number | undefine
   return undefined
 }
 
-/** `line 3, column 7`, of an index into a record that begins on this line. */
+/** `line 3, column 7`, from an index into a record that starts on this line. */
 function placeIn(text: string, index: number, line: number): string {
   const before = text.slice(0, index).split(/\r\n|\n|\r/)
   return `line ${line + before.length - 1}, column ${before.at(-1)!.length + 1}`
@@ -358,7 +358,7 @@ function isBlank(bytes: Buffer): boolean {
   return true
 }
 
-/** What the schema cannot say about the settings that sources of lines share. */
+/** Checks of the shared settings of line sources that the schema cannot express. */
 export function validateRecords(
   config: Omit<RecordOptions, 'format' | 'delimiter'> & { delimiter?: string },
   format: LineFormat,
@@ -371,13 +371,13 @@ export function validateRecords(
       if (config[key] !== undefined && config[key] !== false && config[key] !== 0 && config[key] !== 'double')
         problems.push({
           path: [key],
-          message: `only csv has ${key === 'columns' ? 'columns' : `a use for ${key}`}; its format is ${format}`,
+          message: `${key} needs format: csv, and the format is ${format}`,
         })
   const twice = columns?.findIndex((name, i) => columns.indexOf(name) !== i) ?? -1
-  if (twice >= 0) problems.push({ path: ['columns', twice], message: `two columns are called ${JSON.stringify(columns![twice])}` })
-  if (header === 'skip' && !columns) problems.push({ path: ['header'], message: 'skip needs columns: with the names to use instead' })
+  if (twice >= 0) problems.push({ path: ['columns', twice], message: `two columns are named ${JSON.stringify(columns![twice])}` })
+  if (header === 'skip' && !columns) problems.push({ path: ['header'], message: 'skip needs columns: with the names to use' })
   if (columns && (header === 'names' || header === 'rename'))
-    problems.push({ path: ['header'], message: 'columns names the columns already', suggestion: 'skip' })
+    problems.push({ path: ['header'], message: 'columns already names the columns; use skip, or remove columns', suggestion: 'skip' })
   if (delimiter !== undefined && !isDelimiter(delimiter)) problems.push({ path: ['delimiter'], message: DELIMITER_RULE, suggestion: ',' })
   for (const [key, text] of [
     ['quote', quote],
@@ -385,7 +385,7 @@ export function validateRecords(
   ] as const)
     if (text !== undefined && !(text.length === 1 && text > ' ' && text <= '~' && text !== delimiterOf(delimiter ?? ',')))
       problems.push({ path: [key], message: 'must be one ASCII character, and not the delimiter' })
-  if (quoting === 'none' && quote !== undefined) problems.push({ path: ['quote'], message: 'with quoting: none there are no quotes' })
+  if (quoting === 'none' && quote !== undefined) problems.push({ path: ['quote'], message: 'does not work with quoting: none; remove it' })
   if (max_line_size < 1) problems.push({ path: ['max_line_size'], message: 'must be at least 1B' })
   return problems
 }

@@ -1,16 +1,16 @@
-/** Cuts a stream of bytes into lines (or CSV records, whose quoted fields may contain line breaks) with bounded memory. */
+/** Splits a stream of bytes into lines (or CSV records, whose quoted fields may contain line breaks) with bounded memory. */
 
-/** A line of a file, with where it ends, in bytes. */
+/** A line of a file, with the position of its end in bytes. */
 export interface Line {
   /** Without its line break. Of an oversized line only the first `maxBytes`. */
   readonly bytes: Buffer
   /** Of its first physical line, counted from 1. */
   readonly number: number
-  /** Offset of the byte behind its line break. */
+  /** Offset of the byte after its line break. */
   readonly end: number
   /** Lines read with it. */
   readonly endNumber: number
-  /** Its whole length, when that was more than `maxBytes`. */
+  /** Its total length, if that exceeded `maxBytes`. */
   readonly oversize?: number
 }
 
@@ -18,22 +18,22 @@ const LF = 10
 const CR = 13
 const BACKSLASH = 92
 
-/** Bytes that mean something in CSV. */
+/** Bytes with a meaning in CSV. */
 export interface CsvBytes {
   readonly delimiter: number
   readonly quote: number
-  /** Inside a quoted field a backslash takes the next byte's meaning away. */
+  /** In a quoted field, a backslash removes the meaning of the next byte. */
   readonly backslash: boolean
-  /** A record that begins with it ends with its line, whatever quotes are in it. */
+  /** A record that starts with it ends with its line, whatever quotes it contains. */
   readonly comment?: number
-  /** As many lines at the beginning have no fields. */
+  /** This many lines at the beginning have no fields. */
   readonly preamble: number
 }
 
-/** How a file is cut into records, and how long one may be. */
+/** How a file is split into records, and how long one may be. */
 export interface SplitterOptions {
   readonly maxBytes: number
-  /** Undefined: quotes mean nothing. */
+  /** Undefined: quotes have no meaning. */
   readonly csv?: CsvBytes
   /** Lines end with CR alone. */
   readonly cr?: boolean
@@ -41,7 +41,7 @@ export interface SplitterOptions {
   readonly count?: number
 }
 
-/** Cuts chunks of bytes into lines; a line may come in many chunks. */
+/** Splits chunks of bytes into lines; a line may span several chunks. */
 export class Splitter {
   /** Offset of the next byte to be pushed. */
   private offset: number
@@ -52,7 +52,7 @@ export class Splitter {
   /** Byte that ends a line. */
   private readonly eol: number
 
-  /** Beginning of a line whose end has not come yet. */
+  /** Start of a line whose end has not arrived yet. */
   private parts: Buffer[] = []
   private held = 0
   /** Bytes of that line, also those beyond the limit. */
@@ -75,7 +75,7 @@ export class Splitter {
     this.count = count
   }
 
-  /** What comes next lies at another place, and continues the line that is not complete. */
+  /** The next bytes are at another position, and continue the incomplete line. */
   continueAt(offset: number, count: number): void {
     this.offset = offset
     this.count = count
@@ -97,7 +97,7 @@ export class Splitter {
     return lines
   }
 
-  /** What is left when the input ends without a line break; undefined: nothing. */
+  /** The rest of an input that ends without a line break; undefined: nothing. */
   end(): Line | undefined {
     return this.length > 0 ? this.cut(this.offset) : undefined
   }
@@ -145,7 +145,7 @@ export class Splitter {
         continue
       }
       if (c === eol) return i
-      // A quote opens a field only at its start; one right behind a closing quote is a doubled one and goes on.
+      // A quote opens a field only at its start; one directly after a closing quote is a doubled quote and continues the field.
       if (c === quote && (this.fieldStart || this.quoteClosed)) this.quoted = true
       this.fieldStart = c === delimiter
       this.quoteClosed = false

@@ -1,4 +1,4 @@
-/** Which database a config means, and one shared driver per database in this process. */
+/** Resolves the database of a config, and keeps one shared driver per database in this process. */
 import { type ConfigProblem, EnvironmentError, type Logger } from '../../contract/plugin.ts'
 import { suggest } from '../text/suggest.ts'
 import { inStateDir } from '../state-dir.ts'
@@ -9,10 +9,10 @@ import { withKeys } from '../keys/with-keys.ts'
 import connection from './connection.schema.json' with { type: 'json' }
 import type { Driver } from './driver.ts'
 
-/** Keys of all plugins on PostgreSQL; `tls_mode` says what is verified. */
+/** Keys of all plugins on PostgreSQL; `tls_mode` determines what is verified. */
 export const connectionKeys = withKeys(connection, tlsKeys, ['tls_ca', 'tls_cert', 'tls_key', 'tls_key_password'])
 
-/** What all plugins on PostgreSQL have in common; durations in ms, 0: no limit. */
+/** Shared by all plugins on PostgreSQL; durations in ms, 0: no limit. */
 export interface ConnectionConfig {
   readonly dsn: string
   readonly tls_mode: 'disable' | 'require' | 'verify-ca' | 'verify-full' | ''
@@ -27,7 +27,7 @@ export interface ConnectionConfig {
   readonly idle_in_transaction_timeout: number
 }
 
-/** For commands: the environment's settings, as a pipeline's schema would fill them in. */
+/** For commands: the settings of the environment, as the schema of a pipeline would insert them. */
 export const connectionFor = (dsn = process.env.PG_DSN_RW || 'pglite:', env = process.env): ConnectionConfig => ({
   dsn,
   tls_mode: (env.PG_SSL_MODE ?? '') as ConnectionConfig['tls_mode'],
@@ -37,7 +37,7 @@ export const connectionFor = (dsn = process.env.PG_DSN_RW || 'pglite:', env = pr
   tls_key_password: env.PG_SSL_KEY_PASSWORD ?? '',
   application_name: env.PG_APPLICATION_NAME || 'pipeline-runner',
   pool_size: 2,
-  // A migration may take its time.
+  // A migration may take long.
   statement_timeout: 0,
   lock_timeout: 30_000,
   idle_in_transaction_timeout: 0,
@@ -46,18 +46,18 @@ export const connectionFor = (dsn = process.env.PG_DSN_RW || 'pglite:', env = pr
 export const isEmbedded = (dsn: string): boolean => dsn.startsWith('pglite:')
 const embeddedPath = (dsn: string): string => dsn.slice('pglite:'.length) || inStateDir('pglite')
 
-/** Equal for everything on the same database with the same user; without the password. */
+/** Equal for all uses of the same database with the same user; without the password. */
 export function scopeOf({ dsn }: Pick<ConnectionConfig, 'dsn'>): string {
   if (isEmbedded(dsn)) return `pglite:${embeddedPath(dsn)}`
   const address = parse(dsn)
   return `postgres:${address?.shown ?? 'unknown'}`
 }
 
-/** What the schema cannot say about the connection settings. */
+/** Checks of the connection settings that the schema cannot express. */
 export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   if (!isEmbedded(c.dsn) && parse(c.dsn) === undefined)
-    problems.push({ path: ['dsn'], message: 'is no PostgreSQL address; write postgres://user:password@host:5432/database, or pglite:' })
+    problems.push({ path: ['dsn'], message: 'must be a PostgreSQL address: write postgres://user:password@host:5432/database, or pglite:' })
   const tls = tlsMistake(c)
   if (tls !== undefined) problems.push({ path: ['dsn'], message: tls })
   return [...problems, ...validateTlsFiles(c)]
@@ -97,7 +97,7 @@ async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
   const { openServer } = await import('./server/driver.ts')
   const address = parse(config.dsn)
   if (address === undefined)
-    throw new EnvironmentError('the DSN is no PostgreSQL address; write postgres://user:password@host:5432/database')
+    throw new EnvironmentError('the DSN must be a PostgreSQL address: write postgres://user:password@host:5432/database')
   const tls = tlsMistake(config)
   if (tls !== undefined) throw new EnvironmentError(`the connection to ${address.shown} ${tls}`)
   return openServer(
@@ -117,7 +117,7 @@ async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
 }
 
 interface Address {
-  /** Without what we give the client ourselves: TLS and options. */
+  /** Without the settings that are passed to the client separately: TLS and options. */
   readonly dsn: string
   /** `user@host:port/database`: for messages and scopes. */
   readonly shown: string
@@ -137,25 +137,26 @@ function parse(dsn: string): Address | undefined {
   return { dsn: url.href, shown, options, sslMode }
 }
 
-/** libpq's, without `allow` and `prefer`: plain text only where the file says so. */
+/** The modes of libpq, without `allow` and `prefer`: plain text only if the file asks for it. */
 const SSL_MODES = ['verify-full', 'verify-ca', 'require', 'disable']
 
-/** What asks for TLS and would not get it must not go on without. */
+/** A setting that requests TLS must never result in a plain connection. */
 function tlsMistake({ dsn, tls_mode }: ConnectionConfig): string | undefined {
   if (isEmbedded(dsn) || !URL.canParse(dsn)) return undefined
   const { searchParams } = new URL(dsn)
   for (const mode of [tls_mode, searchParams.get('sslmode') ?? '']) {
     if (mode === '' || SSL_MODES.includes(mode)) continue
     if (mode === 'prefer' || mode === 'allow') {
-      // The setting of the file decides then.
+      // The setting of the file applies then.
       if (tls_mode !== '') continue
       return `has sslmode=${mode}, which may send passwords and data in plain text; write sslmode=verify-full (with tls_ca, if the CA is your own), or sslmode=disable for plain text`
     }
     const near = suggest(mode, SSL_MODES)
-    return `has sslmode=${mode}, which is none of ${SSL_MODES.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`
+    return `has sslmode=${mode}, but the modes are ${SSL_MODES.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`
   }
   const ssl = searchParams.get('ssl') ?? 'false'
-  if (!['false', '0'].includes(ssl)) return `has ssl=${ssl}; write sslmode=require, or sslmode=verify-full, which also checks who answers`
+  if (!['false', '0'].includes(ssl))
+    return `has ssl=${ssl}; write sslmode=require, or sslmode=verify-full, which also checks the identity of the server`
   return undefined
 }
 

@@ -1,14 +1,14 @@
 /**
- * What the rest of the runner knows of a PostgreSQL database. Two implementations: `pg` for servers and PGlite, which is
- * PostgreSQL in this process. Shared per database by `connect`.
+ * The interface of the runner to a PostgreSQL database. It has two implementations: `pg` for servers and PGlite, which is PostgreSQL in
+ * this process. `connect` shares one driver per database.
  */
 
-/** Sent as text; PostgreSQL gives it the type that the statement wants. A list becomes an array, a Buffer a bytea. */
+/** Sent as text; PostgreSQL converts it to the type that the statement needs. A list becomes an array, a Buffer a bytea. */
 export type Param = string | number | bigint | boolean | Buffer | null | undefined | readonly Param[]
 
 /**
- * boolean, int2, int4 and finite floats as themselves, bytea as a Buffer, lists of the common types as lists, and everything
- * else as PostgreSQL's exact text: int8, numeric, json, timestamps (ISO style, in UTC), uuid…
+ * boolean, int2, int4 and finite floats as JavaScript values, bytea as a Buffer, lists of the common types as lists, and everything else as
+ * PostgreSQL's exact text: int8, numeric, json, timestamps (ISO style, in UTC), uuid…
  */
 export type Value = string | number | boolean | Buffer | null | Value[]
 export type Row = Record<string, Value>
@@ -31,24 +31,24 @@ export interface Result {
 export interface QueryOptions {
   /** Parse it once per connection. */
   readonly prepare?: boolean
-  /** Read no more than so many rows and one. A server sends no more; PGlite, which is in this process, makes the whole result. */
+  /** Read at most this many rows and one more. A server sends no more; PGlite, which is in this process, builds the whole result. */
   readonly maxRows?: number
 }
 
 export interface Queryable {
   /**
    * One statement.
-   * @throws what `classify` makes of the server's error, see errors.ts
+   * @throws the result of `classify` for the server's error, see errors.ts
    */
   query(sql: string, params?: readonly Param[], options?: QueryOptions): Promise<Result>
 }
 
-/** An open transaction on a connection of its own. Queries of one transaction run one after the other, in the order of the calls. */
+/** An open transaction on its own connection. Queries of one transaction run one after the other, in the order of the calls. */
 export interface OpenTransaction extends Queryable {
   /** Several statements in one text, without parameters. */
   script(sql: string): Promise<void>
   /**
-   * @throws {UnknownOutcomeError} when the connection was lost while the server had the question: it may be committed or not.
+   * @throws {UnknownOutcomeError} when the connection was lost during COMMIT: the transaction may be committed or not.
    * Any other error: it is not committed.
    */
   commit(): Promise<void>
@@ -56,19 +56,22 @@ export interface OpenTransaction extends Queryable {
   rollback(): Promise<void>
 }
 
-/** A connection of the caller's own, for what belongs to one: LISTEN, session advisory locks, SET. */
+/** A separate connection for the caller, for features that need one: LISTEN, session advisory locks, SET. */
 export interface Session extends Queryable {
   begin(): Promise<OpenTransaction>
-  /** `channel` is taken literally. Resolves when nothing sent from now on is missed. */
+  /** `channel` is taken literally. Resolves when no notification sent from now on can be missed. */
   listen(channel: string, callback: (payload: string) => void): Promise<void>
-  /** Called once when the connection ends without `release`: its locks are gone and its notifications are missed. */
+  /** Called once when the connection ends without `release`: its locks are released and its notifications are missed. */
   onLost(callback: (error: Error) => void): void
-  /** Ends the connection, and so its locks. */
+  /** Ends the connection, and its locks with it. */
   release(): Promise<void>
 }
 
 export interface Driver extends Queryable {
-  /** In this process: one backend, on which transactions of all users run one after the other, and session locks exclude no one else in it. */
+  /**
+   * In this process: one backend, on which the transactions of all users run one after the other, and session locks exclude no other user
+   * in it.
+   */
   readonly embedded: boolean
   begin(): Promise<OpenTransaction>
   /** Commits when `work` resolves, rolls back when it throws. */
@@ -76,7 +79,7 @@ export interface Driver extends Queryable {
   /** Several statements in one text, without parameters: migrations. */
   script(sql: string): Promise<void>
   session(): Promise<Session>
-  /** A text after a connection failed or the server stopped answering, until one works again. */
+  /** A text after a connection failed or the server stopped responding, until a connection works again. */
   healthy(): boolean | string
   close(): Promise<void>
 }

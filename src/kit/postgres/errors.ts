@@ -1,4 +1,4 @@
-/** What PostgreSQL's errors mean for the runner: one table, by SQLSTATE. */
+/** The meaning of PostgreSQL errors for the runner: one table, by SQLSTATE. */
 import { ConnectionError, DataError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 import { type TlsAdvice, TLS_KEYS, tlsError, tlsFailure } from '../tls-failure.ts'
 
@@ -11,16 +11,16 @@ export const TLS_ADVICE: TlsAdvice = {
 
 type Kind = 'retry' | 'data' | 'environment'
 
-/** Longest prefix wins. What to do is said where waiting won't help. */
+/** The longest prefix wins. Entries that a retry does not fix contain a fix. */
 const TABLE: readonly (readonly [prefix: string, kind: Kind, advice?: string])[] = [
-  // The connection, and a server that comes or goes.
+  // The connection, and servers that start or stop.
   ['08', 'retry'],
   ['57P', 'retry'],
   ['57014', 'retry'], // canceled: statement_timeout
   ['53', 'retry'], // disk full, out of memory, too many connections
-  ['58', 'retry'], // the server's system: I/O errors
+  ['58', 'retry'], // the system of the server: I/O errors
   ['XX', 'retry'], // internal error
-  // Other transactions were in the way.
+  // Conflicts with other transactions.
   ['40', 'retry'], // serialization failure, deadlock
   ['55', 'retry'], // lock timeout, object in use
   ['25006', 'retry'], // read-only: a standby, until it is promoted or the DSN's host points elsewhere
@@ -30,16 +30,16 @@ const TABLE: readonly (readonly [prefix: string, kind: Kind, advice?: string])[]
   // The record's content.
   ['22', 'data'],
   ['23', 'data'],
-  ['P0', 'data'], // RAISE EXCEPTION, ASSERT, SELECT INTO STRICT, and codes of one's own beside them
+  ['P0', 'data'], // RAISE EXCEPTION, ASSERT, SELECT INTO STRICT, and user-defined codes beside them
   ['44', 'data'], // WITH CHECK OPTION
   ['21000', 'data'], // a subquery found more than one row; ON CONFLICT hits a row twice
   ['54', 'data'], // index row too large…
-  // The world: waiting won't help.
+  // The environment: a retry does not help.
   ['28', 'environment', "check the user and the password in the DSN, and the server's pg_hba.conf"],
   ['3D000', 'environment', 'create the database, or correct its name in the DSN'],
-  ['42501', 'environment', "grant the right to the DSN's user"],
+  ['42501', 'environment', 'grant the permission to the user of the DSN'],
   ['42P01', 'environment', 'create the table (`runner sql apply`), or correct its name'],
-  ['42703', 'environment', "correct the column's name, or add the column"],
+  ['42703', 'environment', 'correct the name of the column, or add the column'],
   ['42P10', 'environment', 'an upsert needs a unique index or primary key on exactly its key columns'],
   ['3F000', 'environment', 'create the schema, or correct its name'],
   ['42883', 'environment', 'correct the name or the types of its arguments, or create the function'],
@@ -48,14 +48,17 @@ const TABLE: readonly (readonly [prefix: string, kind: Kind, advice?: string])[]
   ['P0000', 'environment', 'correct the PL/pgSQL code'],
 ]
 
-/** Classes that PostgreSQL uses itself. Any other is of a user's own `RAISE … USING ERRCODE`: a trigger or function that refuses the record. */
+/**
+ * Classes that PostgreSQL uses itself. Any other comes from a user's `RAISE … USING ERRCODE`: a trigger or function that rejects the
+ * record.
+ */
 const OWN = new Set(
   '00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 XX'.split(
     ' ',
   ),
 )
 
-/** SQLSTATE of an error that a server sent; undefined: it never came to that. */
+/** SQLSTATE of an error that a server sent; undefined: the server sent none. */
 function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown }).code
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && (error as { severity?: unknown }).severity !== undefined
@@ -63,7 +66,7 @@ function sqlState(error: unknown): string | undefined {
     : undefined
 }
 
-/** The connection ended, or never began: what it was doing may have been done or not. */
+/** The connection was lost, or never opened: the outcome of its statement is unknown. */
 export function isConnectionLoss(error: unknown): boolean {
   const state = sqlState(error)
   return state === undefined || /^(08|57P0|25P03|25P04|58|XX)/.test(state)
@@ -77,7 +80,7 @@ export function classify(error: unknown, place: string): PipelineError {
   if (state === undefined) {
     const tls = tlsFailure(error, TLS_ADVICE)
     if (tls !== undefined) return tlsError(place, tls, error)
-    // Names that cannot be, and logins: nothing that waiting changes.
+    // Impossible names, and logins: a retry does not help.
     const text = e.message || e.errors?.map(x => x.message).join(', ') || String(e.code ?? error)
     const lasting = /SASL|password must be a string|no password|unsupported|Invalid URL/i.test(text)
     if (lasting) return new EnvironmentError(`${place}: ${text}`, error)

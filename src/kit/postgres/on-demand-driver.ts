@@ -14,7 +14,7 @@ export class OnDemandDriver {
     this.log = log
   }
 
-  /** @throws {ConnectionError} when the server is away; the next call tries again. */
+  /** @throws {ConnectionError} when the server is unavailable; the next call retries. */
   async driver(): Promise<Driver> {
     if (this.closed) throw new Error('the transform is closed')
     if (this.opening === undefined) {

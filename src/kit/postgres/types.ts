@@ -1,4 +1,4 @@
-/** Values between JavaScript and PostgreSQL's text format: nothing exact goes through a float. */
+/** Converts between JavaScript values and PostgreSQL's text format: no exact value is converted to a float. */
 import type { Param, Value } from './driver.ts'
 
 export const OID = {
@@ -21,7 +21,7 @@ export const OID = {
   jsonb: 3802,
 } as const
 
-/** Array type → element type, for those that come back as lists. */
+/** Array type → element type, for arrays that are returned as lists. */
 export const ARRAYS: Readonly<Record<number, number>> = {
   199: OID.json,
   1000: OID.bool,

@@ -1,6 +1,6 @@
 /**
- * The records of a push queue, in memory and on disk, and how far they are read and committed. It does not know what may be
- * held: the queue says what goes to disk, and what is dropped.
+ * The records of a push queue, in memory and on disk, and how far they are read and committed. It has no limits of its own: the queue
+ * decides which records go to disk and which are dropped.
  */
 import { InputAccount } from '../limits.ts'
 import { Chunk, type PushRecord, type QueuedRecord } from './chunk.ts'
@@ -15,25 +15,25 @@ export class Backlog {
   private readonly account = new InputAccount()
   /** Number of the next record to read. */
   cursor: number
-  /** Number of the next to come, and of the first that is not committed. */
+  /** Number of the next record, and of the first uncommitted one. */
   private next: number
   private done: number
   private readonly spill: Spill
   private readonly report: Report
-  /** In order: read and not committed, then unread. */
+  /** In order: read but not committed, then unread. */
   private readonly chunks: Chunk[] = []
-  /** Index of the chunk being read, and the byte in it. */
+  /** Index of the chunk being read, and the byte position in it. */
   private at = 0
   private offset = 0
 
-  /** @param dir for what is spilled. @param first the number of the first record */
+  /** @param dir for spilled records. @param first the number of the first record */
   constructor(dir: string, first: number, report: Report) {
     this.spill = new Spill(dir)
     this.report = report
     this.cursor = this.next = this.done = first
   }
 
-  /** Takes over what a former process has spilled and not written. */
+  /** Takes over the records that a former process spilled and did not write. */
   recover(): void {
     const { chunks, done } = this.spill.recover()
     if (chunks.length === 0) return
@@ -49,12 +49,12 @@ export class Backlog {
     return this.account.bytes
   }
 
-  /** May the process hold so many more? */
+  /** @returns whether the process may hold this many more bytes. */
   fits(bytes: number): boolean {
     return this.account.fits(bytes)
   }
 
-  /** Everything that came is committed. */
+  /** All records are committed. */
   get settled(): boolean {
     return this.done >= this.next
   }
@@ -64,26 +64,26 @@ export class Backlog {
     return this.spill.bytes
   }
 
-  /** Records unread. */
+  /** Unread records. */
   get size(): number {
     let n = 0
     for (let i = this.at; i < this.chunks.length; i++) n += this.chunks[i].end - Math.max(this.cursor, this.chunks[i].first)
     return n
   }
 
-  /** The chunk that takes the records that come; undefined: the last one is on disk, or there is none. */
+  /** The chunk that accepts new records; undefined: the last one is on disk, or there is none. */
   get newest(): Chunk | undefined {
     const last = this.chunks.at(-1)
-    // What came from the disk is closed.
+    // A chunk from disk is closed.
     return last?.buf === undefined || last.place !== undefined ? undefined : last
   }
 
-  /** Is the last chunk being read? */
+  /** @returns whether the last chunk is being read. */
   get readsNewest(): boolean {
     return this.at >= this.chunks.length - 1
   }
 
-  /** False: the newest chunk has no room for it, see `grow`. */
+  /** False: the newest chunk has no room for the record, see `grow`. */
   append(record: PushRecord, size: number): boolean {
     if (this.newest?.append(record, size) !== true) return false
     this.next++
@@ -114,19 +114,19 @@ export class Backlog {
     return records
   }
 
-  /** What lies before `position` is not kept any longer. @returns false when that is nothing new. */
+  /** Records before `position` need not be kept. @returns false when nothing changed. */
   commit(position: number): boolean {
     if (position <= this.done) return false
     this.done = position
     for (; this.at > 0 && this.chunks[0].end <= position; this.at--) this.remove(0)
-    // That of a large record is not kept for those to come.
+    // The chunk of a large record is not reused for later records.
     if (this.settled && (this.newest?.held ?? 0) > CHUNK_BYTES) this.remove(this.chunks.length - 1)
     if (!this.spill.empty) this.spill.markDone(position)
     this.tell()
     return true
   }
 
-  /** Reads on from `position` (undefined, or one of a former process: from the first that is not committed). */
+  /** Continues reading from `position` (undefined, or one of a former process: from the first uncommitted record). */
   seek(position: number | undefined): void {
     const to = Math.max(position ?? 0, this.done)
     this.leave()
@@ -137,7 +137,7 @@ export class Backlog {
     this.offset = chunk === undefined ? 0 : this.load(chunk).offsetOf(this.cursor)
   }
 
-  /** Moves a chunk to disk. False: the disk could not take it. */
+  /** Moves a chunk to disk. False: the disk could not store it. */
   toDisk(chunk: Chunk): boolean {
     try {
       this.spill.write(chunk)
@@ -150,9 +150,9 @@ export class Backlog {
     return true
   }
 
-  /** Drops the oldest unread chunk. @returns false when there is none but the newest. */
+  /** Drops the oldest unread chunk. @returns false when only the newest is left. */
   dropOldest(reason: DropReason): boolean {
-    // The one being read may be half out already.
+    // The chunk being read may be partly delivered already.
     const i = this.chunks[this.at]?.first >= this.cursor ? this.at : this.at + 1
     if (i >= this.chunks.length - 1) return false
     this.drop(i, reason)
@@ -163,7 +163,7 @@ export class Backlog {
     this.drop(this.chunks.length - 1, reason)
   }
 
-  /** @param keep what is not committed goes to disk, for the next process; otherwise it is dropped. */
+  /** @param keep uncommitted records go to disk for the next process; otherwise they are dropped. */
   close(keep: boolean): void {
     this.leave()
     for (const chunk of this.chunks) {

@@ -1,16 +1,16 @@
 /**
- * Records packed into one Buffer, in memory as on disk: memory is bounded by bytes exactly, spilling is one write, and
- * hundreds of thousands of waiting records do not burden the garbage collector.
+ * Records packed into one Buffer, in memory as on disk: memory is bounded exactly by bytes, spilling is one write, and hundreds of
+ * thousands of waiting records do not burden the garbage collector.
  */
 import type { Header } from '../../contract/plugin.ts'
 
-/** What a peer pushed. Its bytes are copied. */
+/** A record that a peer pushed. Its bytes are copied. */
 export interface PushRecord {
   readonly payload: Buffer
   readonly key?: Buffer | string | null
   /** Channel, subject, stream… */
   readonly topic?: Buffer | string
-  /** When it came, epoch ms. */
+  /** Arrival time, epoch ms. */
   readonly time: number
   readonly headers?: readonly Header[]
 }
@@ -21,7 +21,7 @@ export interface QueuedRecord {
   readonly topic: string | undefined
   readonly time: number
   readonly headers: readonly Header[] | undefined
-  /** Ascending by one, also across restarts; gaps where records were dropped. */
+  /** Ascending by one, also across restarts; with gaps where records were dropped. */
   readonly seq: number
 }
 
@@ -36,7 +36,7 @@ export class Chunk {
   count: number
   /** Number of the first record. */
   readonly first: number
-  /** Where it lies on disk. */
+  /** Its position on disk. */
   place: { readonly file: object; readonly at: number } | undefined
 
   constructor(first: number, buf: Buffer | undefined, used = 0, count = 0) {
@@ -46,17 +46,17 @@ export class Chunk {
     this.count = count
   }
 
-  /** Number of the record behind the last. */
+  /** Number after the last record. */
   get end(): number {
     return this.first + this.count
   }
 
-  /** Bytes it takes up in memory. */
+  /** Bytes of memory used. */
   get held(): number {
     return this.buf?.length ?? 0
   }
 
-  /** False: there is no room left for it. */
+  /** False: there is no room for the record. */
   append(r: PushRecord, size: number): boolean {
     const buf = this.buf!
     if (this.used + size > buf.length) return false
@@ -74,14 +74,14 @@ export class Chunk {
     return true
   }
 
-  /** Where record number `seq` begins. */
+  /** The start of record number `seq`. */
   offsetOf(seq: number): number {
     let at = 0
     for (let n = this.first; n < seq && at < this.used; n++) at += this.buf!.readUInt32LE(at)
     return at
   }
 
-  /** Up to `max` records from byte `at` on, added to `into`. @returns the byte behind them. */
+  /** Adds up to `max` records from byte `at` on to `into`. @returns the byte after them. */
   read(at: number, seq: number, max: number, into: QueuedRecord[]): number {
     const buf = this.buf!
     for (let n = 0; n < max && at < this.used; n++) {
@@ -108,7 +108,7 @@ export class Chunk {
   }
 }
 
-/** Bytes a record takes up in a chunk. */
+/** Bytes that a record occupies in a chunk. */
 export function sizeOf(r: PushRecord): number {
   const headers = r.headers === undefined ? 0 : Buffer.byteLength(encodeHeaders(r.headers))
   return FIXED + length(r.key) + length(r.topic) + headers + r.payload.length

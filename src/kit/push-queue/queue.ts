@@ -1,6 +1,6 @@
 /**
- * Between a peer that pushes and a pipeline that pulls: takes everything at once, in memory up to a bound, then by a stated
- * policy. What was read and not yet committed is kept, so that a lane can be sent back without the peer's help.
+ * Between a peer that pushes and a pipeline that pulls: accepts everything immediately, in memory up to a limit, then by a configured
+ * policy. Records that were read but not committed are kept, so that a lane can be restored without the help of the peer.
  */
 import { EnvironmentError } from '../../contract/plugin.ts'
 import { Backlog, CHUNK_BYTES } from './backlog.ts'
@@ -9,38 +9,41 @@ import { Report, type ReportOptions } from './report.ts'
 
 export type { PushRecord, QueuedRecord } from './chunk.ts'
 
-/** Bounds are in bytes; `clock`, `log`, `metrics`, `step` are those of the source's context. */
+/** Limits are in bytes; `clock`, `log`, `metrics`, `step` come from the context of the source. */
 export interface PushQueueOptions extends ReportOptions {
-  /** Directory for what is spilled, of this pipeline and step alone (several processes may share it): `inStateDir('push/<pipeline>.<version>/<step>')`. */
+  /**
+   * Directory for spilled records, only for this pipeline and step (several processes may share it):
+   * `inStateDir('push/<pipeline>.<version>/<step>')`.
+   */
   readonly dir: string
-  /** Bytes in memory, what is being written downstream included. All queues of the process together hold at most `limits.input`. */
+  /** Bytes in memory, including those being written downstream. All queues of the process together hold at most `limits.input`. */
   readonly maxBytes: number
   /** Bytes on disk. */
   readonly maxSpillBytes: number
-  /** When memory is full: go on on disk, ask the peer to wait, drop the oldest, or stop the pipeline. */
+  /** When memory is full: continue on disk, pause the peer, drop the oldest records, or stop the pipeline. */
   readonly onFull: 'spill' | 'block' | 'drop_oldest' | 'fail'
-  /** `spill`: when the disk's share is full, or cannot be written, too. */
+  /** For `spill`: when the disk limit is reached, or the disk cannot be written. */
   readonly onSpillFull?: 'block' | 'drop_oldest' | 'drop_newest' | 'fail'
-  /** `block`: stop or go on reading from the peer. What it pushes all the same is taken. */
+  /** `block`: pause or resume reading from the peer. Records that still arrive are accepted. */
   onBlock?(blocked: boolean): void
 }
 
 /** Records in the order in which they were pushed. */
 export interface PushBatch {
   readonly records: QueuedRecord[]
-  /** Number behind the last record: for `commit` and `seek`. */
+  /** Number after the last record: for `commit` and `seek`. */
   readonly position: number
-  /** Records waiting behind it. */
+  /** Records waiting after it. */
   readonly lag: number
 }
 
-/** Records per ms that a restarted process leaves room for: numbers never come twice, not even across restarts. */
+/** Records per ms that a restarted process leaves room for: numbers never repeat, not even across restarts. */
 const NUMBERS_PER_MS = 1024
 
 /** A queue for one lane. Call `open` before the first `push`, `close` at the end. */
 export const createPushQueue = (options: PushQueueOptions): PushQueue => new PushQueue(options)
 
-/** Made by `createPushQueue`. */
+/** Created by `createPushQueue`. */
 export class PushQueue {
   private readonly options: PushQueueOptions
   private readonly report: Report
@@ -58,12 +61,12 @@ export class PushQueue {
     this.chunkBytes = Math.max(1024, Math.min(CHUNK_BYTES, Math.floor(options.maxBytes / 8)))
   }
 
-  /** Takes over what a former process has spilled and not written. Call it once, before the first `push`. */
+  /** Takes over the records that a former process spilled and did not write. Call it once, before the first `push`. */
   open(): void {
     this.backlog.recover()
   }
 
-  /** Takes a record. Never waits, never throws for want of room: the policy decides. */
+  /** Accepts a record. Never waits, never throws for lack of room: the policy decides. */
   push(record: PushRecord): void {
     if (this.closed) return this.report.dropped('closed', 1)
     const size = sizeOf(record)
@@ -74,7 +77,7 @@ export class PushQueue {
     this.wake?.()
   }
 
-  /** Waits for records. Rejects with the signal's reason when aborted, with what made the policy fail, or the disk's error. */
+  /** Waits for records. Rejects with the signal's reason when aborted, with the failure of the policy, or with the disk's error. */
   async read(signal: AbortSignal, max = 2000): Promise<PushBatch> {
     for (;;) {
       signal.throwIfAborted()
@@ -85,29 +88,29 @@ export class PushQueue {
     }
   }
 
-  /** Records unread. */
+  /** Unread records. */
   get size(): number {
     return this.backlog.size
   }
 
-  /** What lies before `position` is written: it is not kept any longer. */
+  /** Records before `position` are written and need not be kept. */
   commit(position: number): void {
     if (this.backlog.commit(position)) this.unblock()
   }
 
-  /** Reads on from `position` (undefined, or one of a former process: from the first that is not committed). */
+  /** Continues reading from `position` (undefined, or one of a former process: from the first uncommitted record). */
   seek(position: number | undefined): void {
     this.backlog.seek(position)
   }
 
-  /** With `spill` all that is not committed goes to disk, for the next process; otherwise it is dropped and counted. */
+  /** With `spill`, all uncommitted records go to disk for the next process; otherwise they are dropped and counted. */
   close(): void {
     if (this.closed) return
     this.closed = true
     this.backlog.close(this.options.onFull === 'spill')
   }
 
-  /** A new chunk of `size` bytes; the one before it stays in memory, or goes where the policy says. */
+  /** A new chunk of `size` bytes; the previous one stays in memory, or the policy moves it. */
   private makeRoom(size: number): void {
     const full = this.backlog.newest
     if (full !== undefined && !this.fits(size)) this.relieve(full, size)
@@ -119,7 +122,7 @@ export class PushQueue {
     if (onFull !== 'spill') return this.overflow(onFull, wanted)
     if (this.fitsOnDisk(full) && this.backlog.toDisk(full)) return
     if (onSpillFull === 'drop_oldest') {
-      // The oldest unread make room on disk, so that the newest can follow in order.
+      // The oldest unread chunks go to disk to make room, so that the newest can follow in order.
       while (!this.fitsOnDisk(full) && this.backlog.dropOldest('spill_full'));
       if (this.fits(wanted)) return
       if (this.fitsOnDisk(full) && this.backlog.toDisk(full)) return
@@ -139,7 +142,7 @@ export class PushQueue {
       this.wake?.()
     } else {
       if (policy === 'drop_oldest') while (!this.fits(wanted) && backlog.dropOldest('full'));
-      // Nothing old to drop: all of it is being written.
+      // Nothing old to drop: all records are being written.
       if (!this.fits(wanted) && !backlog.readsNewest) backlog.dropNewest('full')
     }
   }
@@ -154,7 +157,7 @@ export class PushQueue {
 
   private unblock(): void {
     const { bytes, settled } = this.backlog
-    // When everything is committed, no other commit comes that could unblock.
+    // When everything is committed, no later commit could unblock.
     if (!this.blocked || !(settled || (bytes <= this.options.maxBytes / 2 && this.backlog.fits(0)))) return
     this.blocked = false
     this.options.onBlock?.(false)

@@ -1,7 +1,7 @@
 /** Reports of a push queue: metrics, and at intervals a log line when it loses records or its disk fails. */
 import type { Counter, Logger, Metrics } from '../../contract/plugin.ts'
 
-/** ms between two lines of log. */
+/** Interval between two log lines, ms. */
 const INTERVAL = 60_000
 
 export interface ReportOptions {
@@ -12,7 +12,7 @@ export interface ReportOptions {
   readonly clock: { now(): number; monotonic(): number }
 }
 
-/** No room in memory, none on disk, or none any more: the queue is closed. */
+/** No room in memory, none on disk, or the queue is closed. */
 export type DropReason = 'full' | 'spill_full' | 'closed'
 
 export class Report {
@@ -26,16 +26,12 @@ export class Report {
   constructor(options: ReportOptions) {
     const { metrics, step } = options
     this.options = options
-    this.queued = metrics.gauge(
-      'runner_push_queued_bytes',
-      'Memory taken up by records that a peer has pushed and that are not committed.',
-      { step },
-    )
+    this.queued = metrics.gauge('runner_push_queued_bytes', 'Memory used by pushed records that are not committed yet.', { step })
     this.spilled = metrics.gauge('runner_push_spilled_bytes', 'Bytes of pushed records on disk, not yet committed.', { step })
     this.spillErrors = metrics.counter('runner_push_spill_errors_total', 'Writes of pushed records to disk that failed.', { step })
     const drops = (reason: DropReason): Counter =>
       metrics.counter('runner_push_dropped_total', 'Pushed records that were dropped.', { step, reason }, 'dropped')
-    // Present from the start: an alert needs a first value.
+    // Created at the start, because an alert needs a first value.
     this.drops = { full: drops('full'), spill_full: drops('spill_full'), closed: drops('closed') }
   }
 
@@ -47,7 +43,7 @@ export class Report {
 
   dropped(reason: DropReason, records: number): void {
     this.drops[reason].inc(records)
-    if (reason !== 'closed') this.warn({ reason, records }, 'the queue is full: records are dropped, see runner_push_dropped_total')
+    if (reason !== 'closed') this.warn({ reason, records }, 'the queue is full and drops records: see runner_push_dropped_total')
   }
 
   spillFailed(error: Error): void {

@@ -1,6 +1,6 @@
 /**
- * Chunks of a push queue on disk: segment files, read in order and deleted when all their chunks are done. A process owns its
- * directory by a lock that ends with it, and takes over what a dead one has left.
+ * Chunks of a push queue on disk: segment files, read in order and deleted when all their chunks are done. A process owns its directory by
+ * a lock that ends with it, and takes over the directories of dead processes.
  */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -9,7 +9,7 @@ import { EnvironmentError } from '../../contract/plugin.ts'
 import { type FileLock, tryLock } from '../sqlite/file-lock.ts'
 import { Chunk } from './chunk.ts'
 
-/** A segment is closed beyond this: what is drained is deleted by segments. */
+/** A segment above this size is closed: records are deleted by segments. */
 const SEGMENT_BYTES = 8 * 1024 * 1024
 const MAGIC = 0x31515052
 /** magic, bytes, records, crc of the bytes, first record's number */
@@ -37,12 +37,12 @@ export class Spill {
   private readonly segments = new Set<Segment>()
   private names = 0
 
-  /** `base` is shared by all processes that run the same step; nothing is made before it is needed. */
+  /** `base` is shared by all processes that run the same step; nothing is created before it is needed. */
   constructor(base: string) {
     this.base = base
   }
 
-  /** Takes over what dead processes have left: chunks in order, and the number behind the last record that was done. */
+  /** Takes over the directories of dead processes: chunks in order, and the number after the last record that was done. */
   recover(): { chunks: Chunk[]; done: number } {
     if (!existsSync(this.base)) return { chunks: [], done: 0 }
     this.own()
@@ -51,7 +51,7 @@ export class Spill {
     return own
   }
 
-  /** @throws the file system's errors; the chunk then is where it was. */
+  /** @throws the error of the file system; the chunk is unchanged then. */
   write(chunk: Chunk): void {
     this.own()
     let segment = this.writing
@@ -82,7 +82,7 @@ export class Spill {
     const buf = Buffer.allocUnsafeSlow(chunk.used)
     const fd = openSync((file as Segment).path, 'r')
     try {
-      if (readSync(fd, buf, 0, buf.length, at) !== buf.length) throw new EnvironmentError(`${(file as Segment).path} was cut off`)
+      if (readSync(fd, buf, 0, buf.length, at) !== buf.length) throw new EnvironmentError(`${(file as Segment).path} was truncated`)
     } finally {
       closeSync(fd)
     }
@@ -105,7 +105,7 @@ export class Spill {
     return this.segments.size === 0
   }
 
-  /** Records before this one are not to come again after a crash. */
+  /** Records before this one must not be delivered again after a crash. */
   markDone(seq: number): void {
     if (this.dir !== undefined) writeFileSync(join(this.dir, 'done'), String(seq), { mode: 0o600 })
   }
@@ -123,7 +123,7 @@ export class Spill {
     this.writing = undefined
   }
 
-  /** The first directory that no running process has. */
+  /** The first directory that is not owned by a running process. */
   private own(): void {
     if (this.dir !== undefined) return
     for (let n = 0; n < MAX_SLOTS; n++) {
@@ -134,10 +134,12 @@ export class Spill {
       this.lock = lock
       return
     }
-    throw new EnvironmentError(`${this.base}: more than ${MAX_SLOTS} processes spill here; give them state directories of their own`)
+    throw new EnvironmentError(`${this.base}: more than ${MAX_SLOTS} processes spill here; give each its own state directory`)
   }
 
-  /** Another process's records join ours unless the two ran at the same time: then their numbers cross, and a later start takes them. */
+  /**
+   * The records of another process join ours unless both ran at the same time: then their numbers overlap, and a later start takes them.
+   */
   private adopt(dir: string, into: { chunks: Chunk[]; done: number }): void {
     if (!existsSync(join(dir, 'lock')) || !readdirSync(dir).some(isSegment)) return
     const lock = lockOf(dir)
@@ -161,7 +163,7 @@ export class Spill {
     lock.release()
   }
 
-  /** What is left in a directory, without what was done. */
+  /** The remaining chunks of a directory, without those that are done. */
   private collect(dir: string): { chunks: Chunk[]; done: number } {
     const done = readDone(dir)
     const chunks: Chunk[] = []
@@ -175,7 +177,7 @@ export class Spill {
     return { chunks: chunks.toSorted((a, b) => a.first - b.first), done }
   }
 
-  /** Whole chunks of a file; what a crash has cut off at its end is left out. */
+  /** Complete chunks of a file; a chunk that a crash truncated at the end is left out. */
   private scan(segment: Segment, done: number): Chunk[] {
     const data = readFileSync(segment.path)
     const chunks: Chunk[] = []

@@ -96,4 +96,4 @@ export function saveLane(db: Sqlite, claim: Claim, delta: CheckpointDelta): void
 export const fenced = (lane: string): FencedError => new FencedError(`fenced: another instance now owns lane ${lane}; nothing was written`)
 
 /** The programming error of using a lane that was not claimed. */
-export const unclaimed = (lane: string): Error => new Error(`lane ${lane} is used before it was claimed`)
+export const unclaimed = (lane: string): Error => new Error(`lane ${lane} was used before it was claimed`)

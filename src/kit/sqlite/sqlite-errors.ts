@@ -11,7 +11,7 @@ const reasons: Record<number, string> = {
   10: 'the disk reports an input/output error, or is full',
   11: 'it is damaged',
   13: 'the disk is full',
-  14: 'it cannot be opened or made (missing rights, or a directory or file stands in the way)',
+  14: 'it cannot be opened or created (missing permissions, or a directory or file with this name exists)',
   26: 'it is not a SQLite database',
 }
 

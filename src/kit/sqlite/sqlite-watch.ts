@@ -1,6 +1,6 @@
-/** Reports commits to a SQLite file: immediately those of this process, by polling those of others. */
+/** Reports commits to a SQLite file: those of this process immediately, those of others by polling. */
 
-/** How often the file is looked at while it is watched: often at first, seldom when nothing happens. */
+/** Polling interval while the file is watched: short at first, long when nothing happens. */
 const TICK_MIN_MS = 2
 const TICK_MAX_MS = 20
 const CALMER = 1.2

@@ -1,6 +1,6 @@
 /**
- * One SQLite file, opened once per process and shared by everything in it: short synchronous transactions, retry when
- * another process holds the write lock, errors in our own words, and a cheap "something was committed" signal.
+ * One SQLite file, opened once per process and shared by everything in it: short synchronous transactions, a retry when another process
+ * holds the write lock, errors of the contract, and a cheap signal after commits.
  */
 import { randomBytes } from 'node:crypto'
 import { linkSync, renameSync, rmSync, statSync } from 'node:fs'
@@ -12,30 +12,33 @@ import { makePrivateDirs, makePrivateFile } from '../make-dirs.ts'
 import { explain, IOERR, isBusy, primary } from './sqlite-errors.ts'
 import { CommitWatch } from './sqlite-watch.ts'
 
-/** What a SQLite file is, and how an empty one is built. */
+/** The kind of a SQLite file, and how an empty one is created. */
 export interface SqliteKind {
-  /** What the file is, for error texts: `event log`. */
+  /** The name of the kind for error texts: `event log`. */
   readonly what: string
-  /** Written into the file, so that a database of another program is never taken for ours. */
+  /** Written into the file, so that a database of another program is never used as ours. */
   readonly applicationId: number
-  /** Version of `schema`; a file of another version is refused. */
+  /** Version of `schema`; a file of another version is rejected. */
   readonly version: number
-  /** Statements that build an empty file. */
+  /** Statements that create an empty file. */
   readonly schema: string
 }
 
 /** `normal`: a killed process loses nothing, a power cut may lose the last commits but never half of one. `full`: fsync on every commit. */
 export type Durability = 'normal' | 'full'
 
-/** Blocking the event loop is worse than waiting: past this SQLite gives up and we try again asynchronously. */
+/** Blocking the event loop is worse than waiting: after this time SQLite stops waiting and the call is retried asynchronously. */
 const BUSY_BLOCK_MS = 50
 const BUSY_GIVE_UP_MS = 10_000
-/** How often it is looked whether the file is still the one that was opened, ms. */
+/** How often to check that the file is still the one that was opened, ms. */
 const CHECK_MS = 500
 
 const open = new Map<string, { sqlite: Promise<Sqlite>; users: number }>()
 
-/** Opens `path` (made if missing, with its directories), or joins the connection this process already has to that path, with its durability. Give it back with `close`. */
+/**
+ * Opens `path` (created if missing, with its directories), or joins this process's connection to that path, with its durability. Release it
+ * with `close`.
+ */
 export async function openSqlite(path: string, kind: SqliteKind, durability: Durability): Promise<Sqlite> {
   const file = resolve(path)
   let entry = open.get(file)
@@ -72,14 +75,14 @@ async function connect(file: string, kind: SqliteKind, durability: Durability): 
 }
 
 /**
- * A file that is not there is built under another name and then linked: readers see either none or all of it. So one of 0 bytes
- * was cut, and what it held is gone. @throws {EnvironmentError} for that
+ * A missing file is built under another name and then linked: readers see either none or all of it. So a file of 0 bytes was truncated, and
+ * its content is lost. @throws {EnvironmentError} for that
  */
 function makeFile(Database: typeof DatabaseSync, file: string, kind: SqliteKind, durability: Durability): void {
   const found = statSync(file, { throwIfNoEntry: false })
   if (found?.isFile() && found.size === 0)
     throw new EnvironmentError(
-      `the ${kind.what} ${file} has 0 bytes: what it held is gone. Restore it from a copy, or delete it (and ${file}-wal) to begin with an empty one`,
+      `the ${kind.what} ${file} has 0 bytes: its content is lost. Restore it from a copy, or delete it (and ${file}-wal) to start with an empty one`,
     )
   if (found) return makePrivateFile(file)
   const made = `${file}.${process.pid}-${randomBytes(4).toString('hex')}.new`
@@ -97,7 +100,7 @@ function makeFile(Database: typeof DatabaseSync, file: string, kind: SqliteKind,
   }
 }
 
-/** Never over a file that another process has put there meanwhile, as far as the file system has links. */
+/** Never overwrites a file that another process has created meanwhile, as far as the file system supports links. */
 function link(made: string, file: string): void {
   try {
     linkSync(made, file)
@@ -110,7 +113,7 @@ function link(made: string, file: string): void {
 }
 
 function prepareFile(db: DatabaseSync, file: string, kind: SqliteKind, durability: Durability): void {
-  // Looked at before anything is changed: not even the journal mode of a foreign file is touched.
+  // Checked before anything is changed: not even the journal mode of a foreign file is touched.
   const fresh = checkIdentity(db, file, kind)
   if (fresh) db.exec('PRAGMA auto_vacuum = INCREMENTAL')
   const mode = db.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
@@ -120,7 +123,7 @@ function prepareFile(db: DatabaseSync, file: string, kind: SqliteKind, durabilit
   if (!fresh) return
   db.exec('BEGIN IMMEDIATE')
   try {
-    // Another process may have built it between our look and our lock.
+    // Another process may have built it between our check and our lock.
     if (checkIdentity(db, file, kind))
       db.exec(`${kind.schema}; PRAGMA application_id = ${kind.applicationId}; PRAGMA user_version = ${kind.version}`)
     db.exec('COMMIT')
@@ -139,7 +142,7 @@ function checkIdentity(db: DatabaseSync, file: string, kind: SqliteKind): boolea
     if (n === 0) return true
   }
   if (id !== kind.applicationId)
-    throw new EnvironmentError(`${file} is a SQLite database, but no ${kind.what} of this program; choose another path`)
+    throw new EnvironmentError(`${file} is a SQLite database, but not a ${kind.what} of this program; choose another path`)
   if (version !== kind.version)
     throw new EnvironmentError(
       `${file} is an older or newer ${kind.what} (format ${version}); this version of the program reads format ${kind.version}; use the version that wrote it, or another path`,
@@ -231,7 +234,7 @@ export class Sqlite {
     this.checked = 0
     const happened = found === undefined ? 'was deleted' : found.ino === this.inode ? 'was emptied' : 'was replaced by another file'
     throw new EnvironmentError(
-      `the ${this.what} ${this.file} ${happened} while it was in use: what was written since is gone with it. Stop every process that uses it, and restore it from a copy`,
+      `the ${this.what} ${this.file} ${happened} while it was in use: data written since then is lost. Stop every process that uses the file, and restore it from a copy`,
     )
   }
 

@@ -1,4 +1,4 @@
-/** Names that an object of a JSON text has twice: parsing keeps the last value of each and says nothing. */
+/** Duplicate names in objects of a JSON text: parsing silently keeps the last value of each. */
 
 const QUOTE = 34
 const COMMA = 44
@@ -14,7 +14,7 @@ export interface RepeatedName {
   readonly offset: number
 }
 
-/** The first of a text that is known to be JSON. Names are compared as what they spell: `"a"` and `"\\u0061"` are one. */
+/** The first duplicate in a text that is valid JSON. Names are compared by their characters: `"a"` and `"\\u0061"` are equal. */
 export function repeatedName(text: string): RepeatedName | undefined {
   const open: (Set<string> | undefined)[] = []
   let names: Set<string> | undefined

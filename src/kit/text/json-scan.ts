@@ -1,11 +1,11 @@
 /**
- * Checks a JSON text and cuts an array of it into its elements, each with the very bytes it was sent with: parsing and printing
- * again would change `1.10` and `12345678901234567890`. Works through the text without recursion, so depth costs nothing.
+ * Checks a JSON text and cuts an array of it into its elements, each with its original bytes: parsing and printing would change `1.10` and
+ * `12345678901234567890`. Works through the text without recursion, so depth costs nothing.
  */
 import { isUtf8 } from 'node:buffer'
 import { DEFAULT_DEPTH } from '../../contract/plugin.ts'
 
-/** Where a text stops being JSON. */
+/** The position at which a text is no longer valid JSON. */
 export class JsonError extends Error {
   /** Byte offset. */
   readonly offset: number
@@ -48,8 +48,8 @@ const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
 
 /**
- * Start and end of every element of the array at `path` ([]: the text itself), in turn; undefined when there is none.
- * @param depth how deep the text may be nested
+ * Start and end of every element of the array at `path` ([]: the text itself), in order; undefined if there is no array.
+ * @param depth maximum depth of the text
  * @throws {JsonError} when the text is not JSON, or has two arrays there.
  * @throws {TooManyElementsError} when there are more than `max`.
  */
@@ -70,10 +70,10 @@ class Scanner {
   private readonly max: number
   private at = 0
   private depth = 0
-  /** Of each open container: is it an object? */
+  /** For each open container: whether it is an object. */
   private readonly objects: Uint8Array
   private readonly limit: number
-  /** How many keys of `path` the open objects have in turn. */
+  /** How many consecutive keys of `path` the open objects have. */
   private matched = 0
   /** Depth inside the wanted array; -1 while not in it. */
   private wanted = -1
@@ -94,7 +94,7 @@ class Scanner {
     return this.found
   }
 
-  /** Reads a value, or as much of it as opens containers. */
+  /** Reads a value, or its beginning if it opens containers. */
   private value(): void {
     for (;;) {
       if (this.depth === this.wanted && this.found!.push(this.at) > this.max) throw new TooManyElementsError(this.max / 2)
@@ -108,13 +108,13 @@ class Scanner {
     }
   }
 
-  /** A value has ended. False: another one follows; true: that was the text. */
+  /** A value has ended. False: another one follows; true: the text is complete. */
   private closed(): boolean {
     for (;;) {
       if (this.depth === this.wanted) this.found!.push(this.at)
       this.space()
       if (this.depth === 0) {
-        if (this.at < this.text.length) this.fail('nothing may follow the value')
+        if (this.at < this.text.length) this.fail('unexpected text after the value')
         return true
       }
       const inObject = this.objects[this.depth] === 1
@@ -135,7 +135,7 @@ class Scanner {
     const here = !object && this.matched === this.path.length && this.depth === this.path.length
     this.objects[++this.depth] = object ? 1 : 0
     if (here) {
-      if (this.found) this.fail(`${this.path.join('.')} occurs twice`)
+      if (this.found) this.fail(`${this.path.join('.')} is a duplicate key`)
       this.found = []
       this.wanted = this.depth
     }
@@ -181,7 +181,7 @@ class Scanner {
         const escaped = text[++this.at]
         if (escaped === 0x75) for (let i = 0; i < 4; i++) this.hex()
         else if (escaped === undefined || !ESCAPES.has(escaped)) this.fail('unknown escape in a string')
-      } else if (c === undefined) this.fail('the string does not end')
+      } else if (c === undefined) this.fail('the string is not terminated')
       else if (c < 0x20) this.fail('a control character must be escaped in a string')
     }
     this.at++
@@ -237,7 +237,7 @@ const ESCAPES = new Set(Buffer.from('"\\/bfnrt'))
 
 const isDigit = (c: number | undefined): boolean => c !== undefined && c >= 0x30 && c <= 0x39
 
-/** Decoding replaces what is wrong: the first byte that comes out different is it. */
+/** Decoding replaces invalid bytes: the first byte that differs afterwards is the invalid one. */
 function firstBadByte(text: Buffer): number {
   const mended = Buffer.from(text.toString('utf8'))
   for (let i = 0; i < text.length; i++) if (text[i] !== mended[i]) return i

@@ -7,8 +7,8 @@ export interface JsonSpan {
 }
 
 /**
- * The value at `path` and its key. Of two equal keys the later one counts, as for JSON.parse; where the path leads on into nothing, the last value
- * on the way is meant.
+ * The value at `path` and its key. Of two equal keys the later one counts, as for JSON.parse; if the path does not exist, the last existing
+ * value on it is used.
  */
 export function jsonSpan(text: string, path: readonly (string | number)[]): { value: JsonSpan; key: JsonSpan | undefined } {
   let start = space(text, 0)
@@ -40,7 +40,7 @@ function item(text: string, open: number, index: number): { start: number; key: 
   return undefined
 }
 
-/** From a value to what follows its comma, or to the bracket that ends the list. */
+/** From a value to the text after its comma, or to the bracket that ends the list. */
 function next(text: string, start: number): number {
   const end = space(text, skip(text, start))
   return text[end] === ',' ? space(text, end + 1) : end

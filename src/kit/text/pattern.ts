@@ -1,13 +1,13 @@
 /**
- * Patterns that a user wrote: ECMA-262 syntax, run by RE2, whose time is linear in the text. A record must not be able to stall the
- * pipeline. What RE2 cannot do, or would do differently, is refused.
+ * Patterns written by users: ECMA-262 syntax, executed by RE2, whose time is linear in the text. A record must not be able to stall the
+ * pipeline. Patterns that RE2 cannot execute, or would execute differently, are rejected.
  */
 import { RE2JS } from 're2js'
 
-/** The pattern is one that RE2 does not run; the message says what to write. */
+/** RE2 cannot run the pattern; the message shows what to write. */
 export class PatternError extends Error {}
 
-/** What to write instead of what RE2 cannot do. */
+/** What to write instead of constructs that RE2 does not support. */
 export interface Advice {
   readonly lookaround: string
   readonly backReference: string
@@ -30,7 +30,7 @@ export function compilePattern(source: string): (text: string) => boolean {
 }
 
 /**
- * The first group of the first match; `null` without a match, and for a group that took no part in it.
+ * The first group of the first match; `null` without a match, and for a group that did not take part in it.
  * @throws {PatternError} with what to write instead
  */
 export function compileGroup(source: string, advice: Advice): ((text: string) => string | null) | undefined {
@@ -42,7 +42,7 @@ export function compileGroup(source: string, advice: Advice): ((text: string) =>
   }
 }
 
-/** All groups of the first match, by number; undefined without one. The pattern is the program's own, made from what a user wrote. */
+/** All groups of the first match, by number; undefined without a match. The program builds the pattern from user input. */
 export function compileGroups(source: string): (text: string) => readonly (string | null)[] | undefined {
   const compiled = compile(source, SCHEMA)
   return text => {
@@ -60,10 +60,10 @@ function compile(source: string, advice: Advice): RE2JS {
   }
 }
 
-/** What one repetition may count in RE2. */
+/** The maximum of a repetition in RE2. */
 const MAX_REPEAT = 1000
 
-/** White space and line ends of ECMA-262, which RE2's `\s` does not all know. */
+/** White space and line ends of ECMA-262, which RE2's `\s` covers only in part. */
 const SPACES: readonly Range[] = [
   [0x09, 0x0d],
   [0x20, 0x20],
@@ -131,7 +131,7 @@ const CATEGORIES: Readonly<Record<string, string>> = {
 } // prettier-ignore
 const SHORT = new Set(Object.values(CATEGORIES))
 
-/** From the syntax of ECMA-262 to that of RE2, so that both mean the same. */
+/** Translates the syntax of ECMA-262 to that of RE2, with the same meaning. */
 class Translator {
   private readonly source: string
   private i = 0
@@ -194,10 +194,10 @@ class Translator {
     const rest = this.source.slice(this.i)
     const [start] = /^\((?:\?(?:<?[=!]|<[\p{L}\p{Nl}$_][\p{L}\p{Nl}\p{Nd}$_]*>|[a-z-]*[:)]|))?/u.exec(rest)!
     if (/^\(\?<?[=!]/.test(start))
-      this.fail(`lookaround is not supported, because its running time has no bound; ${this.advice.lookaround}`)
+      this.fail(`lookaround is not supported, because its running time is not bounded; ${this.advice.lookaround}`)
     const allowed = start === '(' || start === '(?:' || /^\(\?(?:<.*>|i[:)]|-i:)$/.test(start)
     if (!allowed)
-      this.fail(`${/^\(\?[^:)]*[:)]?/.exec(rest)?.[0] ?? '(?'} is not supported; of groups there are (…), (?:…), (?<name>…) and (?i)`)
+      this.fail(`${/^\(\?[^:)]*[:)]?/.exec(rest)?.[0] ?? '(?'} is not supported; the supported groups are (…), (?:…), (?<name>…) and (?i)`)
     this.i += start.length
     return start.startsWith('(?<') ? '(' : start
   }
@@ -210,7 +210,7 @@ class Translator {
       return this.literal()
     }
     if (Math.max(Number(from), Number(to ?? 0)) > MAX_REPEAT)
-      this.fail(`a repetition counts to ${MAX_REPEAT} at most; ${this.advice.repetition}`)
+      this.fail(`the maximum of a repetition is ${MAX_REPEAT}; ${this.advice.repetition}`)
     this.i += text.length
     return text
   }
@@ -222,7 +222,7 @@ class Translator {
       return `\\${c}`
     }
     if (c === 'k' || (c !== undefined && c >= '1' && c <= '9'))
-      this.fail(`back-references are not supported, because their running time has no bound; ${this.advice.backReference}`)
+      this.fail(`backreferences are not supported, because their running time is not bounded; ${this.advice.backReference}`)
     const atom = this.atomEscape()
     if (typeof atom === 'number') return hex(atom)
     return `[${atom}]`

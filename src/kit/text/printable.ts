@@ -1,6 +1,6 @@
-/** Text of records for a terminal: nothing in it that a terminal, or the runner of a workflow, would obey. */
+/** Text of records for a terminal, without control sequences that a terminal or a workflow runner would execute. */
 
-/** C0, DEL and C1, but for line breaks and tabs; and what turns the direction of writing. */
+/** C0, DEL and C1, except line breaks and tabs; and characters that change the direction of writing. */
 const CONTROL = /[^\P{Cc}\n\t]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
 
 const escape = (c: string): string => {
@@ -8,7 +8,7 @@ const escape = (c: string): string => {
   return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`
 }
 
-/** Line breaks and tabs stay. */
+/** Line breaks and tabs are kept. */
 export const printable = (text: string): string => text.replaceAll(CONTROL, escape)
 
 /** One line: line breaks and tabs are escaped, too. */
@@ -20,7 +20,7 @@ export function cut(text: string, max: number): string {
   return plain.length > max || text.length > max * 2 ? `${plain.slice(0, max - 1)}…` : plain
 }
 
-/** At most `max` bytes, 16 a line. @param all half a sentence: what gives the rest */
+/** At most `max` bytes, 16 per line. @param all how to get the rest, half a sentence */
 export function hexDump(bytes: Buffer, all: string, max = 4096): string[] {
   const lines: string[] = []
   for (let at = 0; at < Math.min(bytes.length, max); at += 16) {
@@ -32,6 +32,6 @@ export function hexDump(bytes: Buffer, all: string, max = 4096): string[] {
   return lines
 }
 
-/** JSON in which what a terminal would obey is escaped too: JSON itself escapes no DEL, no C1 and no marks of direction. */
+/** JSON in which control characters for a terminal are also escaped: JSON itself escapes no DEL, no C1 and no direction marks. */
 export const jsonText = (value: unknown): string =>
   JSON.stringify(value).replaceAll(CONTROL, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)

@@ -1,11 +1,11 @@
 /**
- * Values that are never printed: what a schema marks `secret`, and what came out of variables and files into a setting that is not
- * `public`. One list for the process: whatever prints (logs, problems, reports, status pages, headers of dead letters) asks it.
+ * Values that are never printed: those that a schema marks `secret`, and those that came from variables and files into a setting that is
+ * not `public`. One list for the process, used by everything that prints: logs, problems, reports, status pages, headers of dead letters.
  */
 
 export const MASK = '***'
 
-/** A shorter one is masked only where its setting is shown: replacing every `on` would make logs unreadable. */
+/** A shorter value is masked only where its setting is shown: replacing every `on` would make logs unreadable. */
 const SHORTEST = 6
 
 const known = new Set<string>()
@@ -29,10 +29,10 @@ function encoded(text: string): string {
   }
 }
 
-/** The text with every known secret as `***`. */
+/** The text with every known secret replaced by `***`. */
 export function redact(text: string): string {
   if (known.size === 0) return text
-  // Longest first: one may be a part of another.
+  // Longest first, because one may be a part of another.
   pattern ??= new RegExp(
     [...known]
       .toSorted((a, b) => b.length - a.length)
@@ -52,11 +52,11 @@ interface Address {
   readonly password?: readonly [from: number, to: number]
   /** Position of host and port. */
   readonly host: readonly [from: number, to: number]
-  /** Where the query begins, or the text ends. */
+  /** The start of the query, or the end of the text. */
   readonly query: number
 }
 
-/** Undefined: the text is not a URL. Passwords are found, too, that hold a `/` or an `@` which should have been encoded. */
+/** Undefined: the text is not a URL. Passwords that contain an unencoded `/` or `@` are found, too. */
 function addressOf(text: string): Address | undefined {
   const scheme = SCHEME.exec(text)?.[0].length
   if (scheme === undefined) return undefined
@@ -79,7 +79,7 @@ function addressOf(text: string): Address | undefined {
   }
 }
 
-/** A URL as it may be shown: no password, no values in its query. Any other text as it is. */
+/** A URL without its password and the values of its query. Any other text is unchanged. */
 export function maskUrl(text: string): string {
   const address = addressOf(text)
   if (address === undefined) return text
@@ -95,8 +95,8 @@ export interface Piece {
 }
 
 /**
- * What of a secret text has to be masked: of a URL or a DSN its password and its query, of any other text all of it. `pieces`: only what came
- * from outside is secret, and so is the path of a URL that did, which may be a token.
+ * The parts of a secret text to mask: of a URL or a DSN its password and its query, of any other text all of it. `pieces`: only the parts
+ * from outside are secret, including the path of a URL from outside, which may be a token.
  */
 export function secretParts(text: string, pieces?: readonly Piece[]): string[] {
   const address = addressOf(text)

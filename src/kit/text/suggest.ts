@@ -1,4 +1,4 @@
-/** "Did you mean": the candidate nearest to what was written. */
+/** "Did you mean": the candidate that is closest to the text. */
 
 /** Optimal string alignment distance: insert, delete, replace, swap of neighbors. */
 export function distance(a: string, b: string): number {
@@ -20,9 +20,9 @@ export function distance(a: string, b: string): number {
 
 const fold = (s: string): string => s.toLowerCase().replaceAll(/[_\-. ]/g, '')
 
-/** The nearest candidate, undefined when none is near. Earlier candidates win ties, so put the likelier ones first. */
+/** The closest candidate, undefined when none is close. Earlier candidates win ties, so put the more likely ones first. */
 export function suggest(written: string, candidates: Iterable<string>): string | undefined {
-  // Longer than any key of ours, so none was meant, and the distance would cost quadratic time.
+  // Longer than any key, so none was meant, and the distance would take quadratic time.
   if (written.length > 100) return undefined
   const folded = fold(written)
   let best: string | undefined

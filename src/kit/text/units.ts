@@ -1,4 +1,7 @@
-/** Durations and sizes carry their unit; both become plain numbers (ms, bytes) before a plugin sees them. Times are read here, too. */
+/**
+ * Durations and sizes are written with their unit; both become plain numbers (ms, bytes) before a plugin sees them. Times are read here,
+ * too.
+ */
 
 const MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const BYTES: Record<string, number> = {
@@ -17,13 +20,13 @@ const BYTES: Record<string, number> = {
 export const DURATION_PATTERN = '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$'
 /** A duration, or `1w`, `3mo`, `1y`. */
 export const WINDOW_SIZE_PATTERN = `${DURATION_PATTERN}|^[1-9][0-9]?(w|mo|y)$`
-/** `512B`, `128KiB`, `10MB`: what `format: size` takes. */
+/** `512B`, `128KiB`, `10MB`: the values of `format: size`. */
 export const SIZE_PATTERN = '^[0-9]+(\\.[0-9]+)?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$'
 
-/** A hundred years: longer is a typo, and far from where numbers lose precision. */
+/** A hundred years: anything longer is a typo, and far from where numbers lose precision. */
 const MAX_MS = 36_525 * MS.d
 
-/** `500ms`, `1m`, `1h30m` as whole milliseconds; undefined if it is not a duration, or not a possible one. */
+/** `500ms`, `1m`, `1h30m` as whole milliseconds; undefined if it is not a valid duration. */
 export function parseDuration(text: string): number | undefined {
   const total = durationOf(text)
   if (total === undefined) return undefined
@@ -31,7 +34,7 @@ export function parseDuration(text: string): number | undefined {
   return Math.abs(total - whole) < 1e-6 && whole <= MAX_MS ? whole : undefined
 }
 
-/** What a duration must be that is written as one and is none: completes "must be …". */
+/** The rule that an invalid duration breaks: completes "must be …". */
 export function durationLimit(text: string): string | undefined {
   const total = durationOf(text)
   if (total === undefined) return undefined
@@ -50,7 +53,7 @@ function durationOf(text: string): number | undefined {
   return total
 }
 
-/** What a size must be that is written as one and is none: completes "must be …". */
+/** The rule that an invalid size breaks: completes "must be …". */
 export function sizeLimit(text: string): string | undefined {
   const bytes = sizeOf(text)
   if (bytes === undefined || parseSize(text) !== undefined) return undefined
@@ -62,7 +65,7 @@ function sizeOf(text: string): number | undefined {
   return match && Object.hasOwn(BYTES, match[2]) ? Number(match[1]) * BYTES[match[2]] : undefined
 }
 
-/** `128KiB` as bytes; undefined if it is not a size, or not a possible one. */
+/** `128KiB` as bytes; undefined if it is not a valid size. */
 export function parseSize(text: string): number | undefined {
   const bytes = sizeOf(text)
   if (bytes === undefined) return undefined
@@ -70,12 +73,15 @@ export function parseSize(text: string): number | undefined {
   return Math.abs(bytes - whole) < 1e-6 && Number.isSafeInteger(whole) ? whole : undefined
 }
 
-/** ISO 8601 with its zone, or a date (UTC), or epoch ms; as epoch ms. Undefined when it is none: `Date.parse` reads a date out of nearly anything. */
+/**
+ * ISO 8601 with its zone, or a date (UTC), or epoch ms; as epoch ms. Undefined if it is not one of these: `Date.parse` accepts nearly
+ * anything.
+ */
 export function parseTimestamp(text: string): number | undefined {
   if (/^\d{1,16}$/.test(text)) return Number(text)
   const match = /^(\d{4}-\d\d-\d\d)([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d))?$/.exec(text)
   const [ms, day] = match ? [Date.parse(text), Date.parse(match[1])] : [Number.NaN, Number.NaN]
-  // The 31st of February is read as the 3rd of March.
+  // `Date.parse` reads the 31st of February as the 3rd of March.
   return Number.isNaN(ms) || !new Date(day).toISOString().startsWith(match![1]) ? undefined : ms
 }
 
@@ -87,7 +93,7 @@ const DURATION_WORDS: [RegExp, string][] = [
   [/^(d|days?)$/i, 'd'],
 ]
 
-/** What `5 seconds`, `5S` or `5` most likely means. */
+/** The most likely meaning of `5 seconds`, `5S` or `5`. */
 export function guessDuration(written: string | number): string | undefined {
   const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$/.exec(String(written))
   if (!match) return undefined
@@ -97,7 +103,7 @@ export function guessDuration(written: string | number): string | undefined {
   return guess && parseDuration(guess) !== undefined && guess !== written ? guess : undefined
 }
 
-/** What was probably meant by a size without a unit, or with another one; for suggestions. */
+/** The most likely meaning of a size without a unit, or with another one; for suggestions. */
 export function guessSize(written: string | number): string | undefined {
   const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$/.exec(String(written))
   if (!match) return undefined
@@ -111,7 +117,7 @@ export function guessSize(written: string | number): string | undefined {
   return guess && parseSize(guess) !== undefined && guess !== written ? guess : undefined
 }
 
-/** A unit with a slip of the finger in it: `sm`, `ss`, `KiBB`. */
+/** A unit with a typo: `sm`, `ss`, `KiBB`. */
 function nearUnit(word: string, units: string[]): string | undefined {
   const w = word.toLowerCase()
   return units.find(

@@ -78,32 +78,36 @@ export function calendarProblems(size: WindowSize, config: CalendarConfig, key: 
   if (typeof size === 'string' && size !== '1w' && (months === undefined || months < 1 || months > 12 || 12 % months !== 0))
     problems.push({
       path: [key],
-      message: `${size} is no window: calendar windows are 1w, 1mo, 2mo, 3mo, 4mo, 6mo and 1y`,
+      message: `${size} is not a calendar window; the calendar windows are 1w, 1mo, 2mo, 3mo, 4mo, 6mo and 1y`,
       suggestion: '1mo',
     })
   if (typeof size === 'number' && isCalendar(size, config)) {
     if (size < DAY ? size === 0 || DAY % size !== 0 : size % DAY !== 0)
-      problems.push({ path: [key], message: `${formatDuration(size)} does not divide a day, and is no whole number of days` })
+      problems.push({ path: [key], message: `${formatDuration(size)} must divide a day, or be a whole number of days` })
     else if (session && size > DAY)
       problems.push({
         path: [key],
-        message: 'windows of a session are parts of a day, 1d, or 1w and longer by the calendar',
+        message: 'with session, a window must divide a day, be 1d, or be a calendar window of 1w or longer',
         suggestion: '1d',
       })
   }
   if (config.week_start !== undefined && !isWeekly(size))
-    problems.push({ path: ['week_start'], message: `\`week_start\` goes with windows of weeks: ${key} is ${sizeText(size)}` })
-  if (config.outside === 'dlq' && !session) problems.push({ path: ['outside'], message: '`outside` goes with `session`' })
+    problems.push({ path: ['week_start'], message: `\`week_start\` needs a window of weeks, and ${key} is ${sizeText(size)}` })
+  if (config.outside === 'dlq' && !session) problems.push({ path: ['outside'], message: '`outside` needs `session`' })
   if (session) {
     for (const end of ['start', 'end'] as const)
       if (timeOfDay(session[end]) === undefined)
         problems.push({
           path: ['session', end],
-          message: `${session[end]} is no time of day such as 09:30`,
+          message: `${session[end]} is not a time of day such as 09:30`,
           suggestion: end === 'start' ? '"09:30"' : '"16:00"',
         })
     if (session.days !== undefined && weekdays(session.days) === undefined)
-      problems.push({ path: ['session', 'days'], message: `${session.days} names no days of the week`, suggestion: 'mon-fri' })
+      problems.push({
+        path: ['session', 'days'],
+        message: `${session.days} must be days of the week such as mon-fri`,
+        suggestion: 'mon-fri',
+      })
   }
   return problems
 }

@@ -205,7 +205,7 @@ export function timeFormat(format: string): Format {
     const directive = Object.hasOwn(DIRECTIVES, piece.slice(1)) ? DIRECTIVES[piece.slice(1)] : undefined
     if (directive?.pattern === undefined || directive.read === undefined)
       throw new Error(
-        `${piece} is no directive of a time format; there are ${Object.keys(DIRECTIVES)
+        `${piece} is not a directive of a time format; the directives are ${Object.keys(DIRECTIVES)
           .map(d => `%${d}`)
           .join(' ')}`,
       )

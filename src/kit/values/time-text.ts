@@ -35,7 +35,8 @@ function instant(parts: Parts, text: string, given: Zone | undefined): number {
   }
   let { month = 1, day = 1 } = parts
   if (parts.dayOfYear !== undefined) {
-    if (parts.dayOfYear < 1 || parts.dayOfYear > (daysIn(year, 2) === 29 ? 366 : 365)) fail(`has the day ${parts.dayOfYear} of a year`)
+    if (parts.dayOfYear < 1 || parts.dayOfYear > (daysIn(year, 2) === 29 ? 366 : 365))
+      fail(`has day ${parts.dayOfYear} of the year, which does not exist in ${year}`)
     const date = new Date(utc(year, 1, parts.dayOfYear))
     ;[month, day] = [date.getUTCMonth() + 1, date.getUTCDate()]
   }
@@ -44,13 +45,13 @@ function instant(parts: Parts, text: string, given: Zone | undefined): number {
   if (hour > 23 || minute > 59 || second > 59) fail('has a time of day that does not exist')
   const local = utc(year, month, day, hour, minute, second, ms)
   const weekday = new Date(local).getUTCDay()
-  if (parts.weekday !== undefined && parts.weekday !== weekday) fail(`says ${DAYS[parts.weekday]}, but that day is a ${DAYS[weekday]}`)
+  if (parts.weekday !== undefined && parts.weekday !== weekday) fail(`contains ${DAYS[parts.weekday]}, but that day is a ${DAYS[weekday]}`)
   const zone = parts.zone ?? given
-  if (zone === undefined) return fail('names no time zone: add one as the last argument, such as "UTC" or "Europe/Paris"')
+  if (zone === undefined) return fail('has no time zone: add one as the last argument, such as "UTC" or "Europe/Paris"')
   const { place } = parts
   if (place !== undefined && place.offset(fromLocal(zone, local)) !== zone.offset(fromLocal(zone, local)))
-    fail(`has the offset ${zone.name}, which clocks in ${place.name} do not have then`)
-  if (!occurs(zone, local)) fail(`does not exist in ${zone.name}: clocks are put forward over it`)
+    fail(`has the offset ${zone.name}, which is not in use in ${place.name} at that time`)
+  if (!occurs(zone, local)) fail(`does not exist in ${zone.name}: clocks skip this time when they are put forward`)
   return fromLocal(zone, local)
 }
 
@@ -81,7 +82,7 @@ function common(text: string): Parts | string {
     const [, year, , month, day, hour, minute, second, fraction = '', offset, name] = iso
     const zone = offset ?? name
     for (const given of [offset, name])
-      if (given !== undefined && fixedOffset(given) === undefined && !isZone(given)) return `names the unknown time zone ${quote(given)}`
+      if (given !== undefined && fixedOffset(given) === undefined && !isZone(given)) return `has the unknown time zone ${quote(given)}`
     return {
       year: Number(year),
       month: Number(month),
@@ -100,9 +101,9 @@ function common(text: string): Parts | string {
     const [, weekday, day, month, year, hour, minute, second = '0', zone] = mail
     const at = named(MONTHS, month)
     const on = weekday === undefined ? undefined : named(DAYS, weekday)
-    if (at === undefined || (weekday !== undefined && on === undefined)) return 'is no date of a mail (RFC 2822)'
+    if (at === undefined || (weekday !== undefined && on === undefined)) return 'is not a date in email format (RFC 2822)'
     const offset = zone === undefined ? undefined : (MAIL_ZONES[zone] ?? zone)
-    if (offset !== undefined && fixedOffset(offset) === undefined) return `names the unknown time zone ${quote(zone)}`
+    if (offset !== undefined && fixedOffset(offset) === undefined) return `has the unknown time zone ${quote(zone)}`
     return {
       year: Number(year),
       month: at + 1,
@@ -114,6 +115,6 @@ function common(text: string): Parts | string {
       ...(offset === undefined ? {} : { zone: zoneOf(offset) }),
     }
   }
-  if (/^[+-]?\d+(\.\d+)?$/.test(text)) return 'is a number: say what it counts, "s", "ms", "us" or "ns", as the second argument'
-  return 'is none of the common forms (2026-01-31T12:00:00Z, 2026-01-31 12:00:00 +0100, Sat, 31 Jan 2026 12:00:00 GMT): give its format, such as "%d/%m/%Y %H:%M"'
+  if (/^[+-]?\d+(\.\d+)?$/.test(text)) return 'is a number: give its unit, "s", "ms", "us" or "ns", as the second argument'
+  return 'does not have a common form (2026-01-31T12:00:00Z, 2026-01-31 12:00:00 +0100, Sat, 31 Jan 2026 12:00:00 GMT): give its format, such as "%d/%m/%Y %H:%M"'
 }

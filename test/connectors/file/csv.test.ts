@@ -45,7 +45,7 @@ describe('header', () => {
   test('unnamed and doubled columns: refused with what to write, or renamed', async () => {
     const pandas = ',symbol,price\n0,BTC,1.5\n'
     await expect(read(pandas)).rejects.toThrow(
-      /line 1, column 1: column 1 has no name: set header: rename to call it "column_1", or columns: \[...\]/,
+      /line 1, column 1: column 1 has no name: set header: rename to name it "column_1", or columns: \[...\]/,
     )
     expect(await read(pandas, { header: 'rename' })).toEqual([{ column_1: '0', symbol: 'BTC', price: '1.5' }])
     expect(await read(pandas, { header: 'skip', columns: ['i', 's', 'p'] })).toEqual([{ i: '0', s: 'BTC', p: '1.5' }])
@@ -117,7 +117,7 @@ describe('lines', () => {
   test('a quote that is never closed is found at its place', async () => {
     expect(await read('a,b\n1,2\n3,"4\n5,6\n7,8\n')).toEqual([
       ...ab,
-      'line 3, column 3: field 2 begins with a quote that is never closed; the record goes on to line 5',
+      'line 3, column 3: field 2 starts with a quote that is never closed; the record continues to line 5',
     ])
   })
 

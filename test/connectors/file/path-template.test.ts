@@ -254,7 +254,7 @@ test('check looks at the folder of all files', async () => {
     log: fakeContext('s').log,
     signal: new AbortController().signal,
   } as const
-  expect(await file.check!(config(`${dir}/x/{s}`), ctx)).toMatchObject([{ ok: true, detail: 'will be made' }])
+  expect(await file.check!(config(`${dir}/x/{s}`), ctx)).toMatchObject([{ ok: true, detail: 'will be created' }])
   writeFileSync(`${dir}/plain`, '')
   expect(await file.check!(config(`${dir}/plain/{s}`), ctx)).toMatchObject([{ ok: false }])
   expect(baseFolder('{a}/b')).toBe('.')

@@ -133,7 +133,7 @@ describe('CSV', () => {
     expect(await contents(config({ path }))).toEqual([
       [2, 'line 2, column 2: 1 field, but the header has 2'],
       [3, 'line 3, column 5: 3 fields, but the header has 2'],
-      [4, 'line 4, column 4: field 1: text follows the closing quote'],
+      [4, 'line 4, column 4: field 1: unexpected text after the closing quote'],
       [5, 'line 5, column 1: not valid UTF-8; if the file comes from Excel, set encoding: windows-1252'],
       [6, { a: '1', b: '2' }],
     ])
@@ -152,9 +152,9 @@ describe('CSV', () => {
   })
 
   test.each([
-    ['a,b,a\n1,2,3\n', 'line 1, column 5: columns 1 and 3 are both called "a": set header: rename to call it "a_2"'],
-    ['a,,b\n', 'line 1, column 3: column 2 has no name: set header: rename to call it "column_2", or columns: [...] with header: skip'],
-    ['"a,b\n', "the header line can't be read"],
+    ['a,b,a\n1,2,3\n', 'line 1, column 5: columns 1 and 3 are both named "a": set header: rename to name it "a_2"'],
+    ['a,,b\n', 'line 1, column 3: column 2 has no name: set header: rename to name it "column_2", or columns: [...] with header: skip'],
+    ['"a,b\n', 'the header line is not valid CSV'],
   ])('the header %j is refused', async (text, message) => {
     const { source } = await open(config({ path: write('a.csv', text) }))
     await expect(readAll(source)).rejects.toThrow(message)

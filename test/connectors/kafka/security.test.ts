@@ -175,7 +175,7 @@ test('TLS with a login; certificates are checked', async () => {
   for (const [own, text] of [
     [{ tls_ca: '' }, /not signed by a trusted CA .*; set tls_ca/],
     [{ tls_ca: path('other-ca.pem') }, /not signed by a trusted CA .*; set tls_ca/],
-    [{ brokers: `localhost:${ports.saslTls}` }, /does not have the host name .*localhost.*write a name of the certificate in brokers/],
+    [{ brokers: `localhost:${ports.saslTls}` }, /does not have the host name .*localhost.*use a name of the certificate in brokers/],
   ] as const) {
     const error = await refused(secure(own))
     expect(error, JSON.stringify(own)).toBeInstanceOf(EnvironmentError)

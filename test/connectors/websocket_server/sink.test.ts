@@ -224,7 +224,7 @@ describe('websocket_server', () => {
     expect([...(error as BatchError).failed.keys()]).toEqual([0, 2])
     const second = plugin.create(await config({ port }), fakeContext('ws'))
     await expect(second.open!(new AbortController().signal)).rejects.toThrow(
-      `GET /ws on port ${port} belongs to sink 'ws' of pipeline 'test' already`,
+      `GET /ws on port ${port} is already used by sink 'ws' of pipeline 'test'`,
     )
     const third = plugin.create(await config({ port, path: '/other' }), fakeContext('other'))
     await third.open!(new AbortController().signal)

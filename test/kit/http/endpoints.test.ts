@@ -80,7 +80,7 @@ test('pipelines share a port with each other and with metrics; a path can be had
   expect(await get('/b')).toEqual({ name: 'b' })
   expect(await get('/health')).toMatchObject({ status: 'ok', pipelines: [{ pipeline: 'a' }, { pipeline: 'b' }] })
   await expect(serveEndpoints(runWith([at('/c'), at('/b')], 'c').run)).rejects.toThrow(
-    /GET \/b on port \d+ belongs to an endpoint of pipeline 'b' already/,
+    /GET \/b on port \d+ is already used by an endpoint of pipeline 'b'/,
   )
   expect((await fetch(`http://127.0.0.1:${port}/c`)).status).toBe(404)
 })

@@ -50,7 +50,7 @@ describe('a listener', () => {
     await on(port, [route('/a', 'put', ['PUT'])])
     expect(await get(port, '/a', { method: 'PUT' })).toEqual([200, 'put'])
     const clash = attach('127.0.0.1', port, [route('/x', 'x'), route('/a', 'third', ['POST', 'PUT'])], trouble)
-    await expect(clash).rejects.toThrow(`test: PUT /a on port ${port} belongs to put already. Take another.`)
+    await expect(clash).rejects.toThrow(`test: PUT /a on port ${port} is already used by put. Take another.`)
     expect((await get(port, '/x'))[0]).toBe(404)
   })
 

@@ -36,7 +36,7 @@ test.each<[Partial<TlsFiles>, RegExp]>([
   [{ tls_cert: 'client.pem', tls_key: 'client.pem' }, /^tls_key .*client\.pem is not a private key in PEM format$/],
   [{ tls_cert: 'client.pem', tls_key: 'other.key' }, /^tls_key .*other\.key is not the key of the certificate in tls_cert .*client\.pem$/],
   [{ tls_cert: 'client.pem', tls_key: 'client.encrypted.key' }, /is encrypted: set tls_key_password$/],
-  [{ tls_cert: 'client.pem', tls_key: 'client.encrypted.key', tls_key_password: 'secret' }, /does not open with tls_key_password$/],
+  [{ tls_cert: 'client.pem', tls_key: 'client.encrypted.key', tls_key_password: 'secret' }, /cannot be decrypted with tls_key_password$/],
 ])('%j', (own, message) => {
   expect(() => readTlsFiles(settings(own))).toThrow(message)
   expect(() => readTlsFiles(settings(own))).toThrow(expect.objectContaining({ code: 'PIPE_ENVIRONMENT' }))

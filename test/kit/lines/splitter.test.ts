@@ -79,8 +79,8 @@ describe('CSV', () => {
   })
 
   test.each([
-    ['a,"b', 'field 2 begins with a quote that is never closed'],
-    ['"a"b,c', 'field 1: text follows the closing quote'],
+    ['a,"b', 'field 2 starts with a quote that is never closed'],
+    ['"a"b,c', 'field 1: unexpected text after the closing quote'],
   ])('%s is refused', (text, message) => expect(() => parseRecord(text, standard(','))).toThrow(message))
 
   test('a quote inside a field that does not begin with one is text', () =>

@@ -192,7 +192,7 @@ describe('push queue', () => {
     const got = await drain(q)
     expect(got).toEqual(range(10_000 - got.length, 10_000))
     expect(metric('runner_push_dropped_total', 'full')).toBe(10_000 - got.length)
-    expect(warnings).toEqual(['the queue is full: records are dropped, see runner_push_dropped_total'])
+    expect(warnings).toEqual(['the queue is full and drops records: see runner_push_dropped_total'])
   })
 
   test.each(['drop_oldest', 'drop_newest'] as const)('a full disk: %s, counted', async onSpillFull => {

@@ -92,8 +92,8 @@ describe('refuses what would backtrack or mean something else, with what to writ
   test.each([
     ['^(?!x)(a+)+$', /^lookaround is not supported.*`not`.*\(character 2 of /],
     ['(?<=a)b', /^lookaround/],
-    ['(a)\\1', /^back-references/],
-    ['(?<n>a)\\k<n>', /^back-references/],
+    ['(a)\\1', /^backreferences/],
+    ['(?<n>a)\\k<n>', /^backreferences/],
     ['^.{0,2000}$', /minLength and maxLength/],
     ['a{,5}', /write \{0,5\}/],
     ['\\Aabc\\z', /\\A is not an escape/],

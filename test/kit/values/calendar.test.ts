@@ -187,15 +187,15 @@ describe('sessions', () => {
 })
 
 test.each<[WindowSize, CalendarConfig, string]>([
-  ['5mo', {}, '5mo is no window'],
-  ['2w', {}, '2w is no window'],
-  [7 * HOUR, { zone: 'Europe/Paris' }, '7h does not divide a day'],
-  [2 * DAY, { session: { start: '09:30', end: '16:00' } }, 'windows of a session are parts of a day'],
-  [DAY, { session: { start: '9:30', end: '16:00' } }, '9:30 is no time of day'],
-  [DAY, { session: { start: '09:30', end: '24:30' } }, '24:30 is no time of day'],
-  [DAY, { session: { start: '09:30', end: '16:00', days: 'mo-fr' } }, 'mo-fr names no days'],
-  [DAY, { week_start: 'sunday' }, '`week_start` goes with windows of weeks: size is 1d'],
-  [DAY, { outside: 'dlq' }, '`outside` goes with `session`'],
+  ['5mo', {}, '5mo is not a calendar window'],
+  ['2w', {}, '2w is not a calendar window'],
+  [7 * HOUR, { zone: 'Europe/Paris' }, '7h must divide a day'],
+  [2 * DAY, { session: { start: '09:30', end: '16:00' } }, 'with session, a window must divide a day'],
+  [DAY, { session: { start: '9:30', end: '16:00' } }, '9:30 is not a time of day'],
+  [DAY, { session: { start: '09:30', end: '24:30' } }, '24:30 is not a time of day'],
+  [DAY, { session: { start: '09:30', end: '16:00', days: 'mo-fr' } }, 'mo-fr must be days of the week'],
+  [DAY, { week_start: 'sunday' }, '`week_start` needs a window of weeks, and size is 1d'],
+  [DAY, { outside: 'dlq' }, '`outside` needs `session`'],
 ])('%s %j is a problem', (size, config, message) => {
   expect(calendarProblems(size, config, 'size').map(p => p.message)).toEqual([expect.stringContaining(message)])
 })

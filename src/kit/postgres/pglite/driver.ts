@@ -1,4 +1,4 @@
-/** PostgreSQL in this process, on PGlite: to try a pipeline with nothing installed. One backend, so transactions take turns. */
+/** PostgreSQL in this process, on PGlite: to try a pipeline without installing anything. One backend, so transactions take turns. */
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { PGlite } from '@electric-sql/pglite'
@@ -44,7 +44,7 @@ class PgliteDriver implements Driver {
   private readonly db: PGlite
   private readonly place: string
   private readonly unlock: () => void
-  /** Settles when the caller before it is done. */
+  /** Settles when the previous caller is done. */
   private tail: Promise<void> = Promise.resolve()
   private closed = false
 
@@ -114,14 +114,14 @@ class PgliteDriver implements Driver {
     }
   }
 
-  /** All sessions are the one there is. */
+  /** All sessions share the only backend. */
   session(): Promise<Session> {
     const undo: (() => void)[] = []
     return Promise.resolve({
       query: (sql, params, options) => this.query(sql, params, options),
       begin: () => this.begin(),
       listen: async (channel, callback) => {
-        // Its own `listen` folds names to lower case. The channel stays listened to: others of this process may want it.
+        // PGlite's own `listen` folds names to lower case. The channel remains subscribed, because others in this process may use it.
         undo.push(this.db.onNotification((name, payload) => void (name === channel && callback(payload))))
         await this.query(`listen ${quoteName(channel)}`)
       },
@@ -180,7 +180,7 @@ class PgliteDriver implements Driver {
   }
 }
 
-/** Its own conversions go through floats and dates; ours are those of the other driver. */
+/** PGlite's own conversions use floats and dates; these are the same as in the other driver. */
 function takeText(db: PGlite): void {
   const types = new Set([...Object.keys(db.parsers), ...Object.keys(db.serializers), ...Object.keys(ARRAYS)].map(Number))
   for (const type of types) {
@@ -189,7 +189,7 @@ function takeText(db: PGlite): void {
   }
 }
 
-/** Held by the operating system for as long as this process lives: two processes on the files would destroy them. */
+/** Held by the operating system as long as this process lives: two processes on the same files would destroy them. */
 function lock(path: string): () => void {
   const holder = new DatabaseSync(`${path}.lock`)
   try {
@@ -197,7 +197,7 @@ function lock(path: string): () => void {
   } catch (error) {
     holder.close()
     throw new EnvironmentError(
-      `the embedded PostgreSQL in ${path} is in use by another process: stop that one, use another path (pglite:PATH), or a server that several can share`,
+      `the embedded PostgreSQL in ${path} is in use by another process: stop that process, use another path (pglite:PATH), or use a PostgreSQL server, which several processes can share`,
       error,
     )
   }

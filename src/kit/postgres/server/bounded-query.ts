@@ -1,11 +1,11 @@
 /**
- * A query of which PostgreSQL sends no more than a number of rows: the limit is a part of the protocol's Execute message. Nothing is added
- * to the statement, and no round trip to the exchange. The server does not start parallel workers for such an execution.
+ * A query for which PostgreSQL sends at most a given number of rows: the limit is part of the protocol's Execute message. The statement is
+ * not changed, and no round trip is added. The server does not start parallel workers for such an execution.
  */
 import pg from 'pg'
 import type { Result } from '../driver.ts'
 
-/** What `pg.Query` calls and has, beside what its types say. */
+/** The members that `pg.Query` uses beyond its types. */
 interface Connection {
   execute(options: { portal: string; rows: number }): void
   sync(): void
@@ -32,13 +32,13 @@ export class BoundedQuery extends pg.Query {
     return { result, more: this.suspended }
   }
 
-  /** Called by pg.Query after Bind. One row beyond the limit tells a result of exactly so many rows from a longer one. */
+  /** Called by pg.Query after Bind. One row more than the limit distinguishes a longer result from one with exactly that many rows. */
   _getRows(connection: Connection): void {
     connection.execute({ portal: '', rows: this.maxRows + 1 })
     connection.sync()
   }
 
-  /** Called by pg.Client instead of the end of the result. The sync that was sent closes the portal. */
+  /** Called by pg.Client instead of the end of the result. The sync that was already sent closes the portal. */
   handlePortalSuspended(): void {
     this.suspended = true
   }

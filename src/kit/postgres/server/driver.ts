@@ -13,7 +13,7 @@ import { decode, encode } from '../types.ts'
 
 export interface ServerOptions {
   readonly dsn: string
-  /** The server in messages. */
+  /** The name of the server in messages. */
   readonly place: string
   /** `options` of the DSN: `-c search_path=…` */
   readonly options: string
@@ -26,11 +26,11 @@ export interface ServerOptions {
 }
 
 const CONNECT_TIMEOUT = 10_000
-/** A server that says nothing for so much longer than its own statement_timeout is taken for gone. */
+/** A server that is silent for this much longer than its own statement_timeout counts as unreachable. */
 const SILENCE = 10_000
 const PING_TIMEOUT = 10_000
 
-/** Looks once whether it can be used: wrong credentials end the run at once. */
+/** Tests the connection once: wrong credentials end the run immediately. */
 export async function openServer(options: ServerOptions, log: Logger): Promise<Driver> {
   const driver = new ServerDriver(options, log)
   try {
@@ -61,7 +61,7 @@ class ServerDriver implements Driver, Runner {
       lock_timeout: o.lockTimeout,
       idle_in_transaction_session_timeout: o.idleInTransactionTimeout,
       ...(o.statementTimeout > 0 ? { query_timeout: o.statementTimeout + SILENCE } : {}),
-      // Texts of times must not depend on the server's settings.
+      // The text form of times must not depend on the settings of the server.
       options: `-c TimeZone=UTC -c DateStyle=ISO -c client_min_messages=error ${o.options}`.trim(),
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT,
@@ -99,7 +99,7 @@ class ServerDriver implements Driver, Runner {
   async script(sql: string): Promise<void> {
     const client = await this.client()
     try {
-      // Without parameters the simple protocol is used, which takes several statements, as one transaction.
+      // Without parameters the simple protocol is used, which accepts several statements as one transaction.
       await client.query(sql)
       client.release()
     } catch (error) {
@@ -163,7 +163,7 @@ class ServerDriver implements Driver, Runner {
   private async ping(): Promise<void> {
     const client = await this.client()
     try {
-      // Shorter than a statement may take: nothing is done here.
+      // Shorter than the time that a statement may take: nothing is done here.
       await client.query({ text: 'select 1', query_timeout: PING_TIMEOUT } as pg.QueryConfig)
       client.release()
     } catch (error) {
@@ -175,7 +175,7 @@ class ServerDriver implements Driver, Runner {
   private async client(): Promise<pg.PoolClient> {
     try {
       const client = await this.pool.connect()
-      // The running query is rejected itself.
+      // The running query is rejected by itself.
       if (client.listenerCount('error') < 2) client.on('error', () => {})
       return client
     } catch (error) {

@@ -2,7 +2,7 @@ import type pg from 'pg'
 import { type OpenTransaction, type Param, type QueryOptions, quoteName, type Result, type Session } from '../driver.ts'
 import type { Runner } from './transaction.ts'
 
-/** A connection of its own, for locks and notifications that last as long as it does. */
+/** A separate connection, for locks and notifications that last as long as it does. */
 export class ServerSession implements Session {
   private readonly client: pg.Client
   private readonly driver: Runner
@@ -35,7 +35,7 @@ export class ServerSession implements Session {
   }
 
   begin(): Promise<OpenTransaction> {
-    // A session whose transaction cannot be rolled back is of no more use: it is closed, and its user is notified.
+    // A session whose transaction cannot be rolled back is unusable: it is closed, and its user is notified.
     return this.driver.open(this.client, broken => void (broken && this.client.end().catch(() => {})))
   }
 

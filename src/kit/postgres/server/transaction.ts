@@ -3,12 +3,12 @@ import { UnknownOutcomeError } from '../../../contract/plugin.ts'
 import type { OpenTransaction, Param, QueryOptions, Result } from '../driver.ts'
 import { isConnectionLoss } from '../errors.ts'
 
-/** What a transaction and a session use of the driver that made them. */
+/** The part of the driver that its transactions and sessions use. */
 export interface Runner {
   run(client: pg.ClientBase, sql: string, params: readonly Param[], options?: QueryOptions): Promise<Result>
-  /** Begins a transaction; `release` is called once, when it has ended. */
+  /** Starts a transaction; `release` is called once, when it has ended. */
   open(client: pg.ClientBase, release: (broken: boolean) => void): Promise<OpenTransaction>
-  /** The error in our words; the driver takes note of a lost connection. */
+  /** The error in the terms of the contract; the driver records a lost connection. */
   failed(error: unknown): Error
 }
 
@@ -50,7 +50,7 @@ export class ServerTransaction implements OpenTransaction {
     try {
       const { command } = await this.client.query('commit')
       this.release(false)
-      // A transaction in which a statement failed is rolled back, and the answer to COMMIT says so without an error.
+      // A transaction in which a statement failed is rolled back; the response to COMMIT shows this without an error.
       if (command !== 'COMMIT') throw new Error(`the transaction was rolled back: one of its statements had failed`)
     } catch (error) {
       if ((error as Error).message.startsWith('the transaction was rolled back')) throw error

@@ -163,7 +163,7 @@ test('many drivers open a file that is not there yet at the same time', async ()
 test('a log of 0 bytes is refused and stays as it is', async () => {
   const path = file('empty.db')
   writeFileSync(path, '')
-  expect((await refusal(path)).message).toMatch(/has 0 bytes: what it held is gone.*delete it/)
+  expect((await refusal(path)).message).toMatch(/has 0 bytes: its content is lost.*delete it/)
   expect(readFileSync(path).length).toBe(0)
 })
 
