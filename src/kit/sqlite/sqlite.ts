@@ -142,7 +142,7 @@ function checkIdentity(db: DatabaseSync, file: string, kind: SqliteKind): boolea
     if (n === 0) return true
   }
   if (id !== kind.applicationId)
-    throw new EnvironmentError(`${file} is a SQLite database, but not a ${kind.what} of this program; choose another path`)
+    throw new EnvironmentError(`${file} is a SQLite database, but not the ${kind.what} of this program; choose another path`)
   if (version !== kind.version)
     throw new EnvironmentError(
       `${file} is an older or newer ${kind.what} (format ${version}); this version of the program reads format ${kind.version}; use the version that wrote it, or another path`,

@@ -49,7 +49,7 @@ test("somebody else's database is refused and stays as it is", async () => {
   shop.exec('CREATE TABLE customer (name TEXT)')
   shop.close()
   const before = readFileSync(path)
-  expect((await refusal(path)).message).toContain('no embedded log of this program')
+  expect((await refusal(path)).message).toContain('not the embedded log of this program')
   expect(readFileSync(path).equals(before)).toBe(true)
 })
 
@@ -58,7 +58,7 @@ test('a checkpoint file is no log, and a log no checkpoint file', async () => {
   const store = localCheckpoints({ id: 'p.1', path })
   await store.claim({ id: 'l', source: 's' })
   await store.close()
-  expect((await refusal(path)).message).toContain('no embedded log')
+  expect((await refusal(path)).message).toContain('not the embedded log')
   const log = file('swapped.db')
   const driver = embeddedDriver({ path: log })
   await driver.topics()
