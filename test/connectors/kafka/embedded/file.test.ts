@@ -63,7 +63,7 @@ test('a checkpoint file is no log, and a log no checkpoint file', async () => {
   const driver = embeddedDriver({ path: log })
   await driver.topics()
   await driver.close()
-  await expect(localCheckpoints({ id: 'p.1', path: log }).claim({ id: 'l', source: 's' })).rejects.toThrow('no checkpoint file')
+  await expect(localCheckpoints({ id: 'p.1', path: log }).claim({ id: 'l', source: 's' })).rejects.toThrow('not the checkpoint file')
 })
 
 test('an unknown format version is refused and stays as it is', async () => {
