@@ -104,8 +104,6 @@ describe.each(COMPRESSIONS)('%s', compression => {
     expect(() =>
       decompress(['none', 'gzip', 'snappy', 'lz4', 'zstd'].indexOf(compression), Buffer.from('this was never compressed')),
     ).toThrow(/damaged/)
-    // snappyjs fills up what is missing; there only the batch's CRC protects.
-    if (compression === 'snappy') return
     const packed = compress(compression, Buffer.alloc(200_000, 'abc'))
     expect(() =>
       decompress(['none', 'gzip', 'snappy', 'lz4', 'zstd'].indexOf(compression), packed.subarray(0, packed.length >> 1)),

@@ -5,6 +5,7 @@ import { DecodeError, EnvironmentError } from '../../../contract/plugin.ts'
 import { limits } from '../../../kit/limits.ts'
 import { lz4 } from './lz4.ts'
 import { lz4Exceeds } from './lz4-size.ts'
+import { decodeBlock } from './unsnappy.ts'
 
 export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 
@@ -98,15 +99,15 @@ function unsnappy(data: Buffer, max: number): Buffer {
   return Buffer.concat(blocks)
 }
 
-/** snappyjs trusts any length that the block declares. */
 function unsnappyBlock(block: Buffer, max: number): Buffer {
   let size = 0
-  for (let i = 0, scale = 1; i < 5; i++, scale *= 128) {
-    size += (block[i] & 0x7f) * scale
-    if (block[i] < 0x80) break
+  let at = 0
+  for (let scale = 1, more = true; more && at < 5; scale *= 128) {
+    more = block[at] >= 0x80
+    size += (block[at++] & 0x7f) * scale
   }
   // The format cannot shrink data to less than about a twentieth.
   if (size > max && size <= block.length * 64) throw new TooLargeError()
-  if (!(size <= block.length * 64)) throw new Error(`a block of ${block.length} bytes declares a content of ${size}`)
-  return snappy.uncompress(block)
+  if (!(size <= block.length * 64)) throw new Error(`a block of ${block.length} bytes claims to hold ${size}`)
+  return decodeBlock(block, at, size)
 }
