@@ -1,13 +1,13 @@
 /**
- * The state of a checkpoint while it is read back: by store and key, so that what is overwritten or deleted is gone at once, and what is
- * left becomes a lane's state without another copy. Ten million entries have to fit where the running pipeline had them.
+ * The state of a checkpoint while it is read: by store and key, so that overwritten and deleted entries are removed immediately, and the
+ * rest becomes a lane's state without another copy. Ten million entries must fit into the memory that the running pipeline had.
  */
 import { getHeapStatistics } from 'node:v8'
 import { type Checkpoint, EnvironmentError, type Position } from '../contract/plugin.ts'
 
 type Entry = readonly [store: string, key: string, json: string]
 
-/** Entries that a Map of V8 can hold. */
+/** Maximum number of entries in a V8 Map. */
 const MAX_ENTRIES = 2 ** 24 - 1
 
 /** Entries of a checkpoint by store and key, the last one of each. */
@@ -47,7 +47,7 @@ export class KeptState implements Iterable<Entry> {
   }
 }
 
-/** A process that runs out of memory ends without a word, after minutes. @throws {EnvironmentError} before that */
+/** A process that runs out of memory ends without an error, after minutes. @throws {EnvironmentError} before that */
 function assertRoom(store: string, entries: number): void {
   const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
   if (used < limit * 0.9) return
@@ -66,5 +66,5 @@ export function keptCheckpoint(position: Position, state: KeptState): Checkpoint
   return checkpoint
 }
 
-/** For the runtime, which takes it over: nothing else may use it then. */
+/** For the runtime, which takes ownership: nothing else may use it then. */
 export const keptOf = (checkpoint: Checkpoint): KeptState => kept.get(checkpoint) ?? KeptState.from(checkpoint.state)

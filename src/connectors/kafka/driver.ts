@@ -1,7 +1,7 @@
 /**
  * The narrow contract between the `kafka` connector and a log: real brokers (kafkajs) or the embedded SQLite log.
- * The conformance suite in test/conformance/driver.ts is this contract as tests; a driver that fails a row may not be
- * used for the guarantee that needs the row.
+ * The conformance suite in test/conformance/driver.ts tests this contract; a driver that fails a row may not be used for the guarantee that
+ * needs the row.
  */
 import {
   type Checkpoint,
@@ -35,22 +35,28 @@ export interface OutRecord {
 export interface ConsumedBatch {
   readonly topic: string
   readonly partition: number
-  /** Made by `Message.fromRecord`, with `offset` set, in offset order; a record that can't be unpacked has `failure` set. May be empty (all control records). */
+  /**
+   * Created by `Message.fromRecord`, with `offset` set, in offset order; a record that cannot be unpacked has `failure` set. May be empty
+   * (all control records).
+   */
   readonly messages: Message[]
   readonly nextOffset: number
-  /** Offset behind the newest record that may be read. */
+  /** Offset after the newest record that may be read. */
   readonly endOffset: number
-  /** So many offsets in front of the first message belong to no record batch: compaction, or a damaged log. */
+  /** The number of offsets before the first message that belong to no record batch: compaction, or a damaged log. */
   readonly missing?: number
 }
 
 export interface ConsumerHandlers {
   /**
-   * These partitions are ours from now on. Nothing of them is delivered before the promise resolves.
-   * Resolves to the offset to read from, per `topic/partition`; a partition not named starts at its committed offset, else `startAt`.
+   * These partitions are assigned to us from now on. None of their records are delivered before the promise resolves.
+   * Resolves to the offset to read from, per `topic/partition`; a partition without one starts at its committed offset, else at `startAt`.
    */
   assigned(partitions: readonly TopicPartition[]): Promise<Map<string, number>>
-  /** These partitions are about to be taken away: commit what is in flight. After it resolves, nothing of them is delivered or committed. */
+  /**
+   * These partitions are about to be revoked: commit what is in flight. After it resolves, none of their records are delivered or
+   * committed.
+   */
   revoked(partitions: readonly TopicPartition[]): Promise<void>
   /** Another member already owns these partitions: commit nothing. */
   lost(partitions: readonly TopicPartition[]): void
@@ -67,15 +73,15 @@ export interface ConsumerOptions {
   readonly sessionTimeoutMs: number
   readonly maxBytes: number
   readonly maxWaitMs: number
-  /** What this process does; members of one group must do the same. Undefined: not a pipeline. */
+  /** The settings of this process; members of one group must have equal ones. Undefined: not a pipeline. */
   readonly live?: LiveContent
   /** Called on errors the driver retries by itself, for metrics and logs. */
   onError(error: Error): void
-  /** Records are gone before they were read: said once for each stretch. */
+  /** Records were deleted before they were read: called once for each range. */
   onLost?(lane: string, from: number, to: number): void
 }
 
-/** Those of one pipeline must do the same whatever they read; those of two meet only in a topic. */
+/** Members of one pipeline must have equal settings whatever they read; those of two pipelines conflict only on a common topic. */
 export const mustAgree = (a: Pick<ConsumerOptions, 'topics' | 'live'>, b: Pick<ConsumerOptions, 'topics' | 'live'>): boolean =>
   a.live?.owner === b.live?.owner || a.topics.some(topic => b.topics.includes(topic))
 
@@ -83,15 +89,18 @@ export interface Consumer {
   open(handlers: ConsumerHandlers): Promise<void>
   /** Next batch of any assigned partition, in offset order per partition. Buffers little, and stops fetching while it is not polled. */
   poll(signal: AbortSignal): Promise<ConsumedBatch>
-  /** Read on from `offset`; what was buffered of the partition is dropped. undefined: committed offset, else `startAt`. */
+  /** Continues at `offset`; buffered records of the partition are dropped. undefined: committed offset, else `startAt`. */
   seek(tp: TopicPartition, offset: number | undefined): Promise<void>
-  /** Offset of the next record to read, with free text that is stored beside it. */
+  /** Offset of the next record to read, with free text that is stored with it. */
   commit(offsets: readonly (TopicPartition & { offset: number; metadata?: string })[]): Promise<void>
-  /** The last successful poll of the broker for this partition found nothing: the `monotonic` time at which it was sent, or true when the log itself was looked at. */
+  /**
+   * The last successful fetch for this partition found nothing: the `monotonic` time at which it was sent, or true when the log itself was
+   * read.
+   */
   caughtUp(tp: TopicPartition): boolean | number
-  /** False when the group's session is overdue: the partition may be another member's. Absent: not known. */
+  /** False when the group's session is overdue: another member may own the partition. Absent: not known. */
   holds?(tp: TopicPartition): boolean
-  /** A text says why not. */
+  /** A text gives the reason why not. */
   healthy(): boolean | string
   close(): Promise<void>
 }
@@ -104,7 +113,7 @@ export interface ProducerOptions {
   readonly acks: -1 | 0 | 1
 }
 
-/** A record is larger than its topic takes; in a `BatchError`. */
+/** A record is larger than its topic accepts; in a `BatchError`. */
 export class TooLargeError extends DataError {}
 
 export interface Producer {
@@ -113,17 +122,17 @@ export interface Producer {
    * @throws {BatchError} for records that can never be written (too large, invalid topic); the others are durable.
    */
   send(records: readonly OutRecord[]): Promise<void>
-  /** A text while writes are failing and tried again, or the brokers do not answer. */
+  /** A text while writes are failing and retried, or the brokers do not respond. */
   healthy?(): boolean | string
   close(): Promise<void>
 }
 
-/** Settings of a sink that hold inside a transaction, too. */
+/** Settings of a sink that also apply inside a transaction. */
 export interface SendOptions {
   readonly compression?: ProducerOptions['compression']
 }
 
-/** What the kafka sink needs of a transaction besides `commit` and `abort`. */
+/** The members of a transaction that the kafka sink needs besides `commit` and `abort`. */
 export interface LogTransaction {
   send(records: readonly OutRecord[], options?: SendOptions): Promise<void>
 }
@@ -169,17 +178,17 @@ export interface Driver {
   /** Outputs, checkpoint and group offset in one transaction; `begin` returns a Transaction that is also a LogTransaction. */
   transactor(options: TransactorOptions): Transactor
   /**
-   * Monitors a topic that will be written to. Absent: the log finds out at the next write.
-   * @param exists false: it may not exist yet, and is not reported before it was there.
+   * Monitors a topic that will be written to. Absent: the log detects problems at the next write.
+   * @param exists false: it may not exist yet, and is not reported as missing before it has existed.
    */
   watchOutput?(topic: string, exists: boolean): OutputWatch
-  /** Read without a group, from `offset` up to what is there now. `messages` may be empty although `nextOffset` moved on. */
+  /** Reads without a group, from `offset` to the present end. `messages` may be empty although `nextOffset` advanced. */
   read(tp: TopicPartition, offset: number, options: ReadOptions): Promise<ConsumedBatch>
   /** Offsets by time: `earliest`, `latest` (the end), or the first record at or after an epoch-ms time (the end when there is none). */
   offsets(partitions: readonly TopicPartition[], at: 'earliest' | 'latest' | number): Promise<Map<string, number>>
   committed(group: string, partitions: readonly TopicPartition[]): Promise<Map<string, { offset: number; metadata: string | null }>>
   topics(): Promise<TopicInfo[]>
-  /** Ids of topics: one that is deleted and made again has another. Missing: it does not exist, or the log has no ids. */
+  /** Ids of topics: a topic that is deleted and created again has another id. Missing: it does not exist, or the log has no ids. */
   topicIds(topics: readonly string[]): Promise<Map<string, { readonly id: string; readonly partitions: number }>>
   createTopics(topics: readonly NewTopic[]): Promise<void>
   /** For the operations commands. */
@@ -189,7 +198,7 @@ export interface Driver {
 
 export const tpKey = (tp: TopicPartition): string => `${tp.topic}/${tp.partition}`
 
-/** Of a `tpKey`, which is the id of its lane too. */
+/** Of a `tpKey`, which is also the id of its lane. */
 export function tpOf(key: string): TopicPartition {
   const at = key.lastIndexOf('/')
   return { topic: key.slice(0, at), partition: Number(key.slice(at + 1)) }

@@ -12,9 +12,9 @@ export interface FileLock {
 }
 
 /**
- * The file is made, and stays: deleting it would let two processes lock two files of one name. Never open it otherwise in this
- * process, closing it would end the lock (POSIX).
- * @returns undefined while another process holds it. @throws {EnvironmentError} where it cannot be made or locked
+ * The file is created, and stays: deleting it would let two processes lock two files with one name. Never open it otherwise in this
+ * process, because closing it would release the lock (POSIX).
+ * @returns undefined while another process holds it. @throws {EnvironmentError} if it cannot be created or locked
  */
 export function tryLock(file: string): FileLock | undefined {
   let db: DatabaseSync | undefined

@@ -29,7 +29,7 @@ export interface Claim {
   readonly checkpoint: Checkpoint | undefined
 }
 
-/** Bumps the lane's epoch, which fences every earlier claim, and reads what was saved. Inside `Sqlite.write` only. */
+/** Increments the lane's epoch, which fences every earlier claim, and reads the checkpoint. Inside `Sqlite.write` only. */
 export function claimLane(db: Sqlite, owner: string, name: string): Claim {
   const row = db
     .prepare(
@@ -41,9 +41,9 @@ export function claimLane(db: Sqlite, owner: string, name: string): Claim {
   return { lane: row.id, name, epoch: row.epoch, checkpoint }
 }
 
-/** Reads what was saved, of a lane that another instance may own. */
+/** Reads the checkpoint of a lane that another instance may own. */
 export function peekLane(db: Sqlite, owner: string, name: string): Checkpoint | undefined {
-  // One statement sees one moment; two could see a save in between.
+  // One statement reads one snapshot; two could see a save in between.
   const rows = db.all<{ position: string | null; store: string | null; key: string; json: string }>(
     `SELECT l.position, s.store, s.key, s.json FROM lane l LEFT JOIN state s ON s.lane = l.id WHERE l.owner = ? AND l.name = ?`,
     owner,
@@ -54,7 +54,7 @@ export function peekLane(db: Sqlite, owner: string, name: string): Checkpoint | 
   return { position: JSON.parse(rows[0].position) as Json, state }
 }
 
-/** All lanes of the owners that begin with `<name>.`. */
+/** All lanes of the owners whose names start with `<name>.`. */
 export function listLanes(db: Sqlite, id: string): StoredLane[] {
   const name = id.slice(0, id.indexOf('.') + 1)
   const rows = db.all<{ id: number; owner: string; name: string; position: string }>(
@@ -65,7 +65,7 @@ export function listLanes(db: Sqlite, id: string): StoredLane[] {
   return rows.map(row => ({ owner: row.owner, lane: row.name, checkpoint: checkpointOf(db, row.id, row.position) }))
 }
 
-/** Inside `Sqlite.write` only. A process that has claimed one of the lanes is fenced by it. */
+/** Inside `Sqlite.write` only. It fences a process that has claimed one of the lanes. */
 export function removeLanes(db: Sqlite, owner: string): void {
   db.prepare('DELETE FROM state WHERE lane IN (SELECT id FROM lane WHERE owner = ?)').run(owner)
   db.prepare('DELETE FROM lane WHERE owner = ?').run(owner)
@@ -92,8 +92,8 @@ export function saveLane(db: Sqlite, claim: Claim, delta: CheckpointDelta): void
   }
 }
 
-/** Another process has claimed the lane: throw it, the runtime drops the lane. */
+/** Another process has claimed the lane: throw this error, and the runtime drops the lane. */
 export const fenced = (lane: string): FencedError => new FencedError(`fenced: another instance now owns lane ${lane}; nothing was written`)
 
-/** The programming error of using a lane that was not claimed. */
+/** A bug: a lane is used before it was claimed. */
 export const unclaimed = (lane: string): Error => new Error(`lane ${lane} was used before it was claimed`)

@@ -1,4 +1,4 @@
-/** SQLite's result codes as errors that say what to do. */
+/** Converts SQLite's result codes to errors with a fix. */
 import { ConnectionError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 
 const BUSY = 5
@@ -21,13 +21,13 @@ export function primary(error: unknown): number | undefined {
   return code === 'ERR_SQLITE_ERROR' && typeof errcode === 'number' ? errcode & 0xff : undefined
 }
 
-/** Another connection holds the lock: trying again helps. */
+/** Another connection holds the lock: a retry helps. */
 export function isBusy(error: unknown): boolean {
   const code = primary(error)
   return code === BUSY || code === LOCKED
 }
 
-/** The same in the contract's words: ConnectionError, EnvironmentError; other errors pass as they are. */
+/** Converts to errors of the contract: ConnectionError, EnvironmentError; other errors are unchanged. */
 export function explain(error: unknown, what: string, file: string): unknown {
   if (error instanceof PipelineError) return error
   const code = primary(error)

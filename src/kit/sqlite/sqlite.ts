@@ -201,9 +201,9 @@ export class Sqlite {
   }
 
   /**
-   * Runs `fn` in one transaction that holds the write lock from its start: what it reads is still true when it commits.
-   * `fn` is synchronous and may run again when another process held the lock; a throw of `fn` rolls back and passes through.
-   * @throws {ConnectionError} the lock was not to be had for a long time
+   * Runs `fn` in one transaction that holds the write lock from its start, so its reads are still valid at the commit.
+   * `fn` is synchronous and may run again when another process held the lock; an error of `fn` rolls back and is thrown.
+   * @throws {ConnectionError} the lock was not available for a long time
    * @throws {EnvironmentError} disk full, read-only, damaged
    * @throws {UnknownOutcomeError} the disk failed while committing
    */
@@ -255,7 +255,7 @@ export class Sqlite {
     try {
       this.prepare('COMMIT').run()
     } catch (error) {
-      // After a failed fsync, the content of the disk is unknown. Everything else is known to be rolled back.
+      // After a failed fsync, the content of the disk is unknown. All other failures certainly roll back.
       if (primary(error) === IOERR)
         throw new UnknownOutcomeError(`${this.file}: the disk failed while committing: ${(error as Error).message}`, error)
       throw error
@@ -267,7 +267,7 @@ export class Sqlite {
     return this.commits.add(fn)
   }
 
-  /** Gives free pages back to the file system, at most `pages` of them. */
+  /** Returns free pages to the file system, at most `pages` of them. */
   shrink(pages: number): void {
     this.guard(() => this.db.exec(`PRAGMA incremental_vacuum(${pages})`))
   }

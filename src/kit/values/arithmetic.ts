@@ -5,16 +5,16 @@
 import { ExactNumber, isUnambiguous, partsOf } from '../../contract/plugin.ts'
 import { type Decimal, FAST_LIMIT, fastScale, POW10, pow10, toExact } from './decimal.ts'
 
-/** Every form in which a number comes. */
+/** Every representation of a number. */
 export type Numeric = number | bigint | ExactNumber
 
-/** Digits a result may have: `1e400 * 1e400` is fine, `1e999999999 + 1` would fill the memory. */
+/** Maximum digits of a result: `1e400 * 1e400` is fine, `1e999999999 + 1` would fill the memory. */
 const MAX_DIGITS = 2000
 
-/** Is it a number, in any of its forms? */
+/** @returns whether the value is a number, in any representation. */
 export const isNumeric = (x: unknown): x is Numeric => typeof x === 'number' || typeof x === 'bigint' || x instanceof ExactNumber
 
-/** @throws {RangeError} for what is not finite, or too large to be written out */
+/** @throws {RangeError} for values that are not finite, or too large to be written out */
 export function decimal(x: Numeric): Decimal {
   if (typeof x === 'bigint') return { m: x, k: 0 }
   if (typeof x === 'number' && !Number.isFinite(x)) throw new RangeError(`${x} is not a number`)
@@ -26,13 +26,13 @@ export function decimal(x: Numeric): Decimal {
   return k >= 0 ? { m, k } : { m: m * pow10(-k), k: 0 }
 }
 
-/** The simplest number of that value: a double that means nothing else, or its digits. */
+/** The simplest number with that value: a double if it represents exactly that value, else its digits. */
 export function numberOf({ m, k }: Decimal): number | ExactNumber {
   const exact = toExact(m, k)
   return typeof exact === 'number' && isUnambiguous(exact) ? exact : new ExactNumber(String(exact))
 }
 
-/** What `exactly` calculates; division has its own function, for it needs to know how many places. */
+/** The result of `exactly`; division has its own function, because it needs the number of places. */
 export type Operator = '+' | '-' | '*' | '%'
 
 /** @throws {RangeError} see `decimal`, and for a remainder of division by zero */
@@ -52,7 +52,7 @@ export function exactly(op: Operator, a: Numeric, b: Numeric): number | ExactNum
   return numberOf({ m: op === '+' ? p + q : p - q, k })
 }
 
-/** `a / b` to so many places, a half away from zero. @throws {RangeError} see `decimal`, and for division by zero */
+/** `a / b` to this many places, a half away from zero. @throws {RangeError} see `decimal`, and for division by zero */
 export function divide(a: Numeric, b: Numeric, places: number): number | ExactNumber {
   checkPlaces(places)
   const [x, y] = [decimal(a), decimal(b)]
@@ -60,7 +60,7 @@ export function divide(a: Numeric, b: Numeric, places: number): number | ExactNu
   return numberOf({ m: halfAway(x.m * pow10(y.k + places), y.m * pow10(x.k)), k: places })
 }
 
-/** To so many places, a half away from zero. @throws {RangeError} see `decimal` */
+/** To this many places, a half away from zero. @throws {RangeError} see `decimal` */
 export function roundTo(x: Numeric, places: number): number | ExactNumber {
   checkPlaces(places)
   const { m, k } = decimal(x)
@@ -89,7 +89,7 @@ export const absolute = (x: Numeric): number | ExactNumber => {
   return numberOf({ m: m < 0n ? -m : m, k })
 }
 
-/** Places a rounding or a division may be asked for. */
+/** Maximum number of places for a rounding or a division. */
 export const MAX_PLACES = 100
 function checkPlaces(places: number): void {
   if (!(Number.isInteger(places) && places >= 0 && places <= MAX_PLACES))
@@ -103,8 +103,8 @@ function halfAway(n: bigint, d: bigint): bigint {
 }
 
 /**
- * The same for two doubles that have at most 15 digits and whose result has: at a few nanoseconds, since it stays with doubles. NaN:
- * it takes the long way. A whole number below 10^15 over a power of ten is the double of exactly that decimal.
+ * The same for two doubles with at most 15 digits whose result also has at most 15: takes a few nanoseconds, because it uses doubles only.
+ * NaN: use the slow way. A whole number below 10^15 divided by a power of ten is the double of exactly that decimal.
  */
 export function fastAdd(a: number, b: number): number {
   const whole = a + b
@@ -124,7 +124,7 @@ export function fastAdd(a: number, b: number): number {
 /** As `fastAdd`. */
 export const fastSubtract = (a: number, b: number): number => fastAdd(a, -b)
 
-/** Makes factors whole with the power of ten that did so for the last one: it does for the next record's, as a rule. */
+/** Makes factors whole with the power of ten that worked for the last one: it usually works for the next record. */
 class Factor {
   /** May be more than a number needs: the product is the same. */
   places = 0
@@ -148,7 +148,7 @@ export function fastMultiply(a: number, b: number): number {
   const places = left.places + right.places
   if (m < FAST_LIMIT && m > -FAST_LIMIT && places < POW10.length) return m / POW10[places] + 0
   if (Number.isNaN(m) || (left.places === fastScale(a) && right.places === fastScale(b))) return Number.NaN
-  // Once more, with no more places than these two have.
+  // Tries again with no more places than these two have.
   left.places = right.places = 0
   return fastMultiply(a, b)
 }

@@ -1,6 +1,6 @@
 /**
- * Windows by the calendar of a time zone: days of 23, 24 and 25 hours, weeks, months, trading sessions. Windows of a fixed length in
- * UTC are here too, so that a transform asks one thing where an instant falls.
+ * Windows by the calendar of a time zone: days of 23, 24 and 25 hours, weeks, months, trading sessions. Windows of a fixed length in UTC
+ * are here too, so that a transform has one interface for the window of an instant.
  */
 import { type ConfigProblem } from '../../contract/plugin.ts'
 import { DAY, formatDuration } from './time.ts'
@@ -12,17 +12,17 @@ export interface Span {
   readonly end: number
 }
 
-/** Where windows lie in time. */
+/** The positions of windows in time. */
 export interface Timeline {
-  /** The window of an instant; undefined: it lies outside of every session. */
+  /** The window of an instant; undefined: it is outside of every session. */
   at(time: number): Span | undefined
-  /** The first window that begins at a time or later, where that time is the end of a window. */
+  /** The first window that starts at or after a time that is the end of a window. */
   after(end: number): Span
-  /** ms that no window is longer than. */
+  /** Maximum length of a window, ms. */
   readonly longest: number
 }
 
-/** The keys that say where windows begin, shared by the steps that have them. */
+/** The keys that determine where windows start, shared by the steps that have them. */
 export interface CalendarConfig {
   /** IANA name, or an offset. */
   readonly zone?: string
@@ -35,7 +35,7 @@ interface SessionConfig {
   /** `09:30`. */
   readonly start: string
   readonly end: string
-  /** `mon-fri`, `sun,mon-thu`; on which sessions begin. */
+  /** `mon-fri`, `sun,mon-thu`: the days on which sessions start. */
   readonly days?: string
 }
 
@@ -47,22 +47,22 @@ const HOUR = 3_600_000
 /** Length of a window: ms, or `1w`, `3mo`, `1y`. */
 export type WindowSize = number | string
 
-/** Months of a calendar window; undefined: it is none of months. */
+/** Months of a calendar window; undefined: its unit is not months. */
 function monthsOf(size: WindowSize): number | undefined {
   const [, count, unit] = typeof size === 'string' ? (/^(\d+)(mo|y)$/.exec(size) ?? []) : []
   return unit === undefined ? undefined : Number(count) * (unit === 'y' ? 12 : 1)
 }
 
-/** The size as a pipeline file has it. */
+/** The size as written in a pipeline file. */
 export const sizeText = (size: WindowSize): string => (typeof size === 'number' ? formatDuration(size) : size)
 
-/** Do windows begin by a calendar, rather than every so many ms? */
+/** @returns whether windows start by a calendar instead of at a fixed interval in ms. */
 export const isCalendar = (size: WindowSize, { zone, session }: CalendarConfig): boolean =>
   typeof size === 'string' || zone !== undefined || session !== undefined
 
 const isWeekly = (size: WindowSize): boolean => size === '1w' || (typeof size === 'number' && size % (7 * DAY) === 0)
 
-/** What decides where windows begin and end, as text; two configurations of one text have the same windows. */
+/** The settings that determine where windows start and end, as text; configurations with equal texts have equal windows. */
 export function calendarShape(size: WindowSize, { zone, session, week_start }: CalendarConfig, align?: string): string {
   const parts = [zone && `zone ${zone}`, session && `session ${session.start}-${session.end} ${session.days ?? 'every day'}`]
   if (align !== undefined) parts.push(`aligned to ${align}`)
@@ -70,7 +70,7 @@ export function calendarShape(size: WindowSize, { zone, session, week_start }: C
   return [sizeText(size), ...parts.filter(part => part !== undefined)].join(', ')
 }
 
-/** What no calendar can do. @param key the name of the key with the size */
+/** The problems of a calendar config. @param key the name of the key with the size */
 export function calendarProblems(size: WindowSize, config: CalendarConfig, key: string): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   const { session } = config
@@ -112,7 +112,7 @@ export function calendarProblems(size: WindowSize, config: CalendarConfig, key: 
   return problems
 }
 
-/** ms; undefined: it is none. */
+/** ms; undefined: the text is not a time of day. */
 function timeOfDay(text: string): number | undefined {
   const match = /^(\d\d):(\d\d)(?::(\d\d))?$/.exec(text)
   if (!match) return undefined
@@ -121,7 +121,7 @@ function timeOfDay(text: string): number | undefined {
   return minutes < 60 && seconds < 60 && ms <= DAY ? ms : undefined
 }
 
-/** Numbers of days, 0 for Sunday; undefined: the text is none. */
+/** Numbers of days, 0 for Sunday; undefined: the text is not a list of days. */
 function weekdays(text: string): ReadonlySet<number> | undefined {
   const days = new Set<number>()
   for (const part of text.toLowerCase().split(',')) {
@@ -139,8 +139,8 @@ function weekdays(text: string): ReadonlySet<number> | undefined {
 }
 
 /**
- * @param align an instant at which a window of a fixed length begins; without it those of whole weeks begin on `week_start`, all
- * others with 1970
+ * @param align an instant at which a window of a fixed length starts; without it, windows of whole weeks start on `week_start`, all others
+ * at 1970
  * @throws {RangeError} for a zone that does not exist
  */
 export function timeline(size: WindowSize, config: CalendarConfig = {}, align?: number): Timeline {
@@ -198,7 +198,7 @@ export function timeline(size: WindowSize, config: CalendarConfig = {}, align?: 
 const firstDay = (weekday: number): number => (weekday - 4 + 7) % 7
 const weekdayOf = (day: number): number => (((day + 4) % 7) + 7) % 7
 
-/** The day on which the months that a day lies in begin, or those `next` of them later. */
+/** The first day of the months that contain a day, or of the months that come `next` later. */
 function monthOf(day: number, months: number, next: number): number {
   const date = new Date(day * DAY)
   return utc(date.getUTCFullYear(), Math.floor(date.getUTCMonth() / months) * months + 1 + next * months, 1) / DAY
@@ -221,12 +221,12 @@ class Periods implements Timeline {
   private readonly next: (first: number) => number
   private last: Span = { start: 0, end: 0 }
 
-  /** @param first the day on which the period of a day begins; `next`: that of the period behind it */
+  /** @param first the first day of the period that contains a day; with `next`, of the following period */
   constructor(zone: Zone, first: (day: number) => number, next: (first: number) => number, days: number) {
     this.zone = zone
     this.first = first
     this.next = next
-    // Clocks are put forward and back by hours, not days; the day that Samoa left out makes a window shorter.
+    // Clocks are put forward and back by hours, not days; the day that Samoa skipped makes a window shorter.
     this.longest = days * DAY + 3 * HOUR
   }
 
@@ -234,7 +234,7 @@ class Periods implements Timeline {
     const { last } = this
     if (time >= last.start && time < last.end) return last
     let day = this.first(Math.floor(toLocal(this.zone, time) / DAY))
-    // An hour that occurs twice can lie around midnight: then the day that clocks show again has ended before.
+    // An hour that occurs twice can be around midnight: then the day that clocks show again has already ended.
     for (;;) {
       const span = { start: this.begin(day), end: this.begin(this.next(day)) }
       if (time < span.start) day = this.first(day - 1)
@@ -252,7 +252,7 @@ class Periods implements Timeline {
   }
 }
 
-/** The hours of each day in which something is traded, maybe past midnight. */
+/** The trading hours of each day, possibly past midnight. */
 class Sessions implements Timeline {
   readonly longest = DAY + 3 * HOUR
   private readonly zone: Zone
@@ -293,7 +293,7 @@ class Sessions implements Timeline {
   }
 }
 
-/** Windows of a fixed length within days or sessions, from the beginning of each. */
+/** Windows of a fixed length within days or sessions, from the start of each. */
 class PartsOfDays implements Timeline {
   readonly longest: number
   private readonly days: Periods | Sessions
@@ -320,7 +320,7 @@ class PartsOfDays implements Timeline {
   private part(day: Span, time: number): Span {
     const { size, zone } = this
     if (size <= HOUR) {
-      // As time passes: where clocks are put back, the hour that occurs twice has two windows.
+      // In elapsed time: where clocks are put back, the hour that occurs twice has two windows.
       const start = day.start + Math.floor((time - day.start) / size) * size
       return { start, end: Math.min(start + size, day.end) }
     }
@@ -334,7 +334,7 @@ class PartsOfDays implements Timeline {
   }
 }
 
-/** Weeks and months of what falls into sessions. */
+/** Weeks and months of sessions. */
 class Within implements Timeline {
   readonly longest: number
   private readonly periods: Timeline

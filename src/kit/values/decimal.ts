@@ -1,6 +1,6 @@
 /**
- * Exact decimals. A value travels as a JSON number when a double carries it exactly (its shortest digits are the decimal),
- * else as a string of digits; docs/adr/0005-exact-decimals.md says why. Arithmetic is `m / 10^k` with a BigInt `m`.
+ * Exact decimals. A value is a JSON number when a double represents it exactly (its shortest digits are the decimal), else a string of
+ * digits; docs/adr/0005-exact-decimals.md explains why. Arithmetic is `m / 10^k` with a BigInt `m`.
  */
 import { ExactNumber, isJsonNumber } from '../../contract/plugin.ts'
 
@@ -20,18 +20,19 @@ export const FAST_LIMIT = 1e15
 export const POW10 = Array.from({ length: 23 }, (_, i) => Number(`1e${i}`))
 
 const NUMBER = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,3}))?$/
-/** Of text that people write; a JSON number may be longer. */
+/** Maximum length of text written by people; a JSON number may be longer. */
 const MAX_LENGTH = 64
 /** Characters of a JSON number that are read exactly. */
 export const MAX_NUMBER_LENGTH = 400
 
 /**
- * Reads decimal text as people and exchanges write it (`27123.45`, `1e-7`) into its one exact form: a number if a double carries it, else
- * plain digits. Undefined for anything else: NaN, hex, spaces, more than 64 characters (or `maxLength`), and what a double's range does not hold.
+ * Reads decimal text as people and exchanges write it (`27123.45`, `1e-7`) into its one exact form: a number if a double represents it,
+ * else plain digits. Undefined for anything else: NaN, hex, spaces, more than 64 characters (or `maxLength`), and values outside the range
+ * of doubles.
  */
 export function readDecimal(text: string, maxLength = MAX_LENGTH): Exact | undefined {
   const { length } = text
-  // Up to 15 digits: an integer divided by a power of ten, both exact, is rounded once and therefore right.
+  // Up to 15 digits: the quotient of an integer and a power of ten, both exact, is rounded once and therefore correct.
   if (length <= 16) {
     let m = 0
     let point = -1
@@ -50,7 +51,7 @@ export function readDecimal(text: string, maxLength = MAX_LENGTH): Exact | undef
 function readSlowly(text: string, maxLength: number): Exact | undefined {
   if (text.length > maxLength || !NUMBER.test(text) || !Number.isFinite(Number(text))) return undefined
   const { m, k } = decimalOf(text)
-  // Too small for a double, yet not zero.
+  // Too small for a double, but not zero.
   if (m !== 0n && Number(text) === 0) return undefined
   return toExact(m, k)
 }
@@ -77,7 +78,7 @@ export function toExact(m: bigint, k: number): Exact {
   return same ? n : text
 }
 
-/** Negative, zero or positive, as `sort` wants it; exact for any two decimals. */
+/** Negative, zero or positive, as `sort` requires; exact for any two decimals. */
 export function compareExact(a: Exact, b: Exact): number {
   if (typeof a === 'number' && typeof b === 'number') return a - b
   const [x, y] = align(decimalOf(a), decimalOf(b))
@@ -90,7 +91,7 @@ export function divideHalfEven(n: bigint, d: bigint, digits: number): Exact {
   if (n < 0n) return negate(divideHalfEven(-n, d, digits))
   let shift = digits - (n.toString().length - d.toString().length)
   let q = scaled(n, d, shift)
-  // The lengths leave one digit open.
+  // The lengths leave one digit undetermined.
   if (q.quotient >= pow10(digits)) q = scaled(n, d, --shift)
   const twice = q.rest * 2n
   const up = twice > q.divisor || (twice === q.divisor && q.quotient % 2n === 1n)
@@ -146,7 +147,7 @@ export const encodeInteger = (n: bigint): number | string => {
 export const exactOf = (x: number | ExactNumber): Exact | undefined =>
   typeof x === 'number' ? x : (x.plain ?? readDecimal(x.text, MAX_NUMBER_LENGTH))
 
-/** Why a number cannot be calculated with exactly, for a message; undefined: it can, or it is not a number. */
+/** Why exact arithmetic is not possible with a number, for a message; undefined: it is possible, or the value is not a number. */
 export function outOfRange(raw: unknown): string | undefined {
   const text = raw instanceof ExactNumber ? raw.text : typeof raw === 'string' && isJsonNumber(raw) ? raw : undefined
   if (text === undefined || readDecimal(text, raw instanceof ExactNumber ? MAX_NUMBER_LENGTH : MAX_LENGTH) !== undefined) return undefined

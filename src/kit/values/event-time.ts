@@ -3,17 +3,17 @@ import { canonicalText, DataError, ExactNumber, type Message } from '../../contr
 import { getter, show } from './fields.ts'
 import { formatDuration, MAX_TIME } from './time.ts'
 
-/** Unit of a number that is a time. */
+/** Unit of a number that represents a time. */
 export type TimeUnit = 's' | 'ms' | 'us' | 'ns'
 
-/** One of the unit in ms. */
+/** One unit in ms. */
 const UNITS: Record<TimeUnit, number> = { s: 1000, ms: 1, us: 1e-3, ns: 1e-6 }
 /** A unit in words. */
 export const UNIT_NAMES: Readonly<Record<TimeUnit, string>> = { s: 'seconds', ms: 'milliseconds', us: 'microseconds', ns: 'nanoseconds' }
 
 /**
- * Epoch ms out of a number or a string of digits; NaN: it is neither. Without a `unit` it must be whole milliseconds; a fraction of
- * another unit is allowed, and what is finer than a millisecond is cut off.
+ * Epoch ms from a number or a string of digits; NaN: it is neither. Without a `unit` it must be whole milliseconds; other units may have a
+ * fraction, and anything finer than a millisecond is cut off.
  */
 export function parseTime(raw: unknown, unit?: TimeUnit): number {
   if (raw instanceof ExactNumber) return parseTime(raw.safe ?? canonicalText(raw), unit)
@@ -29,7 +29,7 @@ function millisOf(given: number, unit: TimeUnit | undefined): number {
   return (given - (given % size)) / size
 }
 
-/** On the digits: a product with a fraction could be a hair less than a whole millisecond, or be rounded up to the next. */
+/** Works on the digits: a product with a fraction could be slightly less than a whole millisecond, or be rounded up to the next. */
 function cut(text: string, unit: TimeUnit | undefined): number {
   const match = /^(\d{1,19})(?:\.(\d{1,9}))?$/.exec(text)
   if (!match) return Number.NaN
@@ -39,13 +39,16 @@ function cut(text: string, unit: TimeUnit | undefined): number {
   return Number(text)
 }
 
-/** Milliseconds of January and February 1970 are seconds of our days; those beyond the year 5138, micro- or nanoseconds. */
+/**
+ * Numbers that are in January or February 1970 as milliseconds are present times in seconds; those beyond the year 5138 are micro- or
+ * nanoseconds.
+ */
 const SECONDS_FROM = 5e8
 const SECONDS_TO = 5e9
 const MICROSECONDS_FROM = 1e14
 const NANOSECONDS_FROM = 1e17
 
-/** The unit that a number must have been meant in, when that is not milliseconds. */
+/** The probable unit of a number, if that is not milliseconds. */
 export function otherUnit(raw: unknown): TimeUnit | undefined {
   const time = typeof raw === 'string' || raw instanceof ExactNumber ? Number(raw) : raw
   if (typeof time !== 'number') return undefined
@@ -54,11 +57,14 @@ export function otherUnit(raw: unknown): TimeUnit | undefined {
   return unit === undefined || Number.isNaN(parseTime(raw, unit)) ? undefined : unit
 }
 
-/** From 1985 to 2128, in epoch ms: a time of our days, in whichever unit. */
+/** From 1985 to 2128, in epoch ms: a plausible time in any unit. */
 const OUR_DAYS_FROM = SECONDS_FROM * 1000
 const OUR_DAYS_TO = SECONDS_TO * 1000
 
-/** The unit in which a number is a time of our days, when in the stated one it is none. `ms` is taken at its word: it is the way to say 1970. */
+/**
+ * The unit in which a number is a plausible time, if it is not one in the configured unit. `ms` is always accepted: it is the way to write
+ * 1970.
+ */
 export function contradicted(raw: unknown, time: number, unit: TimeUnit): TimeUnit | undefined {
   if (unit === 'ms' || (time >= OUR_DAYS_FROM && time < OUR_DAYS_TO)) return undefined
   return (Object.keys(UNITS) as TimeUnit[]).find(other => {
@@ -68,8 +74,8 @@ export function contradicted(raw: unknown, time: number, unit: TimeUnit): TimeUn
 }
 
 /**
- * What is wrong with a time in `field`; undefined: nothing. A record whose own time is unknown (0) allows any time.
- * @param unit what the file says the field counts; undefined: milliseconds, and a number that can only be another unit is an error
+ * The problem of a time in `field`; undefined: none. A record whose own time is unknown (0) allows any time.
+ * @param unit the unit in the pipeline file; undefined: milliseconds, and a number that can only be in another unit is an error
  */
 export function timeProblem(
   field: string,
@@ -107,7 +113,7 @@ export function timeProblem(
   return wrong(field, raw, `${limit}; this is ${formatDuration(time - recordTime)} after it`)
 }
 
-/** Reads a message's event time from a field, or takes its own. The reader throws a `DataError` for a time that is none. */
+/** Reads a message's event time from a field, or uses its own. The reader throws a `DataError` for an invalid time. */
 export function timeReader(field: string | undefined, maxFuture: number, unit?: TimeUnit): (message: Message) => number {
   if (field === undefined) return message => message.time
   const get = getter(field)
@@ -120,7 +126,7 @@ export function timeReader(field: string | undefined, maxFuture: number, unit?: 
   }
 }
 
-/** The error for a field whose value is none of the allowed ones. */
+/** The error for a field whose value is not allowed. */
 export function wrong(field: string, value: unknown, allowed: string): DataError {
   return new DataError(`${field} is ${show(value)}; allowed: ${allowed}`)
 }

@@ -1,10 +1,10 @@
 /** Field paths: `price`, `data.price`. Values of records may be anything, so nothing here throws. */
 import { ExactNumber } from '../../contract/plugin.ts'
 
-/** Reads a field of a JSON value; undefined when it, or anything on the way, is missing. */
+/** Reads a field of a JSON value; undefined when it, or any part of the path, is missing. */
 export type Getter = (value: unknown) => unknown
 
-/** Reads a field path such as `data.price`; undefined where the path leads nowhere. Make it once, in `create`. */
+/** Reads a field path such as `data.price`; undefined if the path does not exist. Create it once, in `create`. */
 export function getter(path: string): Getter {
   const parts = path.split('.')
   if (parts.length === 1 && !(path in Object.prototype)) return value => (isObject(value) ? value[path] : undefined)
@@ -19,14 +19,14 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !(value instanceof ExactNumber)
 }
 
-/** A value as an error message shows it: JSON, shortened. */
+/** A value in the form used by error messages: JSON, shortened. */
 export function show(value: unknown): string {
   if (value === undefined) return 'missing'
   const text = typeof value === 'number' || typeof value === 'bigint' ? `${value}` : json(value)
   return text.length > 80 ? `${text.slice(0, 77)}...` : text
 }
 
-/** A value of a plugin may be something that JSON cannot say. */
+/** A value from a plugin may be something that JSON cannot represent. */
 function json(value: unknown): string {
   try {
     return JSON.stringify(value) ?? String(value)

@@ -1,10 +1,13 @@
-/** A queue of texts or objects, first in first out, whose memory follows what is in it: an array alone keeps what was taken out, or moves all the rest. */
+/**
+ * A queue of texts or objects, first in first out, whose memory is proportional to its content: a plain array keeps the removed items, or
+ * moves all the rest.
+ */
 export class Fifo<T> {
   /** From `head` on. */
   private items: T[]
   private head = 0
 
-  /** @param items oldest first; taken over, not copied */
+  /** @param items oldest first; not copied, the queue takes ownership */
   constructor(items: T[] = []) {
     this.items = items
   }
@@ -13,12 +16,12 @@ export class Fifo<T> {
     return this.items.length - this.head
   }
 
-  /** Places in memory, those of what was taken out included: at most twice `length`, or 501 more. */
+  /** Entries in memory, including removed ones: at most twice `length`, or 501 more. */
   get capacity(): number {
     return this.items.length
   }
 
-  /** The oldest; undefined: there is none. */
+  /** The oldest item; undefined: the queue is empty. */
   peek(): T | undefined {
     return this.items[this.head]
   }

@@ -1,18 +1,21 @@
-/** Keys out of values. */
+/** Derives keys from values. */
 import { canonicalText, encodeJson, ExactNumber, type Json, type Message, parseJson, type State } from '../../contract/plugin.ts'
 import { getter } from './fields.ts'
 
-/** A text, a number, true or false as a key that is written: numbers with the digits they came with. Undefined: it is something else. */
+/** Text, a number, true or false as a key to write: numbers with their original digits. Undefined: any other value. */
 export function keyText(value: unknown): string | undefined {
   if (typeof value === 'string') return value
   if (value instanceof ExactNumber) return value.text
   return typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint' ? String(value) : undefined
 }
 
-/** The same as a key to compare with others: numbers of one value are one key, however they are written (`1.10`, `1.1`). */
+/** The same as a key for comparison: numbers with equal values are one key, however they are written (`1.10`, `1.1`). */
 export const sameKeyText = (value: unknown): string | undefined => (value instanceof ExactNumber ? canonicalText(value) : keyText(value))
 
-/** Any JSON value as a key to compare with others: equal values have one key, in whatever order their objects have their names. @throws {DataError} for what is not JSON */
+/**
+ * Any JSON value as a key for comparison: equal values have one key, whatever the order of names in their objects. @throws {DataError} for
+ * values that are not JSON
+ */
 export function keyJson(value: unknown): string {
   if (typeof value === 'number') return String(value)
   if (value instanceof ExactNumber) return canonicalText(value)
@@ -20,8 +23,8 @@ export function keyJson(value: unknown): string {
 }
 
 /**
- * Keys of a state that were made before the order of names was one: they are those of `keyJson` now.
- * Of two that become one, the later stays.
+ * Converts keys of an older state, which depended on the order of names, to those of `keyJson`.
+ * If two become equal, the later one stays.
  */
 export function renewKeys<V extends Json>(state: State<V>): void {
   let changed: [before: string, now: string, value: V][] | undefined
@@ -36,7 +39,7 @@ export function renewKeys<V extends Json>(state: State<V>): void {
   }
 }
 
-/** The same value with one spelling for each number and one order of names; the very same when there is nothing to change. */
+/** The same value with one spelling for each number and one order of names; the original object if nothing changes. */
 function canonical(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof ExactNumber) return value.plain ?? new ExactNumber(canonicalText(value))
@@ -52,7 +55,7 @@ function canonical(value: unknown): unknown {
   return Object.fromEntries(sorted.map((name, i) => [name, parts[i]]))
 }
 
-/** Reads what is to be a key at a path of the value. */
+/** Reads the key at a path of the value. */
 export function keyField(path: string): (m: Message) => unknown {
   const get = getter(path)
   return m => get(m.value)

@@ -1,10 +1,10 @@
-/** Objects as JSON.parse makes them, changed by copying: a message's value may be shared. */
+/** Objects as JSON.parse creates them, changed by copying: a message's value may be shared. */
 import { ExactNumber } from '../../contract/plugin.ts'
 
 /** A JSON object. */
 export type Fields = Record<string, unknown>
 
-/** Is it a JSON object: no list, no null, no ExactNumber? */
+/** @returns whether it is a JSON object: not a list, not null, not an ExactNumber. */
 export const isRecord = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof ExactNumber) && !Buffer.isBuffer(value)
 

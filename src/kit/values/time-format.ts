@@ -1,4 +1,4 @@
-/** Times by a pattern of `%` directives, as in strftime and strptime: one table of directives both reads and writes. */
+/** Times by a pattern of `%` directives, as in strftime and strptime: one table of directives for both reading and writing. */
 import { compileGroups } from '../text/pattern.ts'
 import { contradicted, type TimeUnit, UNIT_NAMES } from './event-time.ts'
 import { MAX_TIME } from './time.ts'
@@ -19,9 +19,9 @@ export interface Parts {
   weekday?: number
   /** Of the text itself. */
   zone?: Zone
-  /** Named beside the offset that `zone` is. */
+  /** Given in addition to the offset in `zone`. */
   place?: Zone
-  /** Epoch ms, where the text is that. */
+  /** Epoch ms, if the text contains it. */
   epoch?: number
 }
 
@@ -40,7 +40,7 @@ export function epoch(text: string, unit: TimeUnit): number {
   return ms
 }
 
-/** Of the digits behind a decimal point of seconds. */
+/** From the digits after the decimal point of seconds. */
 export const milliseconds = (fraction: string): number => Number(fraction.slice(0, 3).padEnd(3, '0'))
 
 export const MONTHS = [
@@ -59,7 +59,7 @@ export const MONTHS = [
 ] as const
 export const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'] as const
 
-/** The position of a name, written out or by its first three letters. */
+/** The position of a name, written in full or by its first three letters. */
 export function named(names: readonly string[], text: string): number | undefined {
   const at = names.findIndex(name => name.toLowerCase() === text.toLowerCase() || name.slice(0, 3).toLowerCase() === text.toLowerCase())
   return at < 0 ? undefined : at
@@ -69,7 +69,7 @@ interface Directive {
   readonly description: string
   /** Source of a pattern with one group. */
   readonly pattern?: string
-  /** @returns false when the text is none of the directive's */
+  /** @returns false when the text does not match the directive */
   readonly read?: (parts: Parts, text: string) => boolean | void
   /** @param local an instant whose UTC fields are the zone's own */
   readonly write: (local: Date, time: number, offset: number, zone: Zone) => string
@@ -179,9 +179,9 @@ const expand = (format: string): string => format.replaceAll(/%([%FT])/g, (whole
 interface Format {
   readonly match: (text: string) => readonly (string | null)[] | null | undefined
   readonly readers: readonly NonNullable<Directive['read']>[]
-  /** Why no text of the format is an instant; undefined: it is one. */
+  /** Why no text in the format is an instant; undefined: it is one. */
   readonly incomplete: string | undefined
-  /** Literal text and directives, in turn. */
+  /** Alternating literal text and directives. */
   readonly pieces: readonly (string | Directive)[]
 }
 
@@ -218,14 +218,15 @@ export function timeFormat(format: string): Format {
   if (readers.length === 0) throw new Error(`the time format ${quote(format)} has no directive such as %Y`)
   const whole = `^\\s*${source}\\s*$`
   const regex = new RegExp(whole)
-  // The engine of the language is several times faster; where it could try a text in many ways, RE2 reads it in linear time.
+  // The regular expressions of JavaScript are several times faster; if a format could match a text in many ways, RE2 reads it in linear
+  // time.
   const match = waysToSplit(pieces) > MAX_WAYS ? compileGroups(whole) : (text: string) => regex.exec(text)
   const made = { match, readers, pieces, incomplete: incomplete(format, seen) }
   if (formats.size < 1000) formats.set(format, made)
   return made
 }
 
-/** Times of a backtracking engine's run over a text, which {@link MAX_TEXT} limits. */
+/** Maximum number of ways that a backtracking engine may try for a text, whose length {@link MAX_TEXT} limits. */
 const MAX_WAYS = 1000
 const MAX_TEXT = 200
 
@@ -252,7 +253,7 @@ function waysToSplit(pieces: readonly (string | Directive)[]): number {
   return ways / longest
 }
 
-/** A part that is missing would be made up: a year as 1970, an hour as morning. */
+/** A missing part would be invented: a year as 1970, an hour as morning. */
 function incomplete(format: string, directives: ReadonlySet<string>): string | undefined {
   const has = (...letters: string[]): boolean => letters.some(letter => directives.has(`%${letter}`))
   if (has('s', 'Q')) return undefined
@@ -274,7 +275,7 @@ export function checkParseFormat(format: string): void {
   if (incomplete !== undefined) throw new Error(incomplete)
 }
 
-/** @returns what a text of the format says, or why it is none */
+/** @returns the parts of a text in the format, or why it does not match */
 export function matched(text: string, format: string): Parts | string {
   const { match, readers } = timeFormat(format)
   checkParseFormat(format)
@@ -295,5 +296,5 @@ export function formatTimeText(time: number, format: string, zoneName = 'UTC'): 
     .join('')
 }
 
-/** A text as errors show it. */
+/** A text in the form used by errors. */
 export const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text)

@@ -1,18 +1,18 @@
-/** The instant of a time that is text: in a form that logs, feeds and mails use, or in a format of the user's (`time-format.ts`). */
+/** The instant of a text: in a form that logs, feeds and mails use, or in a user's format (`time-format.ts`). */
 import type { TimeUnit } from './event-time.ts'
 import { DAYS, epoch, matched, milliseconds, MONTHS, named, type Parts, quote } from './time-format.ts'
 import { fixedOffset, fromLocal, isZone, occurs, utc, type Zone, zoneOf } from './zone.ts'
 
 const EPOCH_UNITS: Readonly<Record<string, TimeUnit>> = { s: 's', ms: 'ms', us: 'us', ns: 'ns' }
 
-/** Is a text a zone, rather than a format? */
+/** @returns whether a text is a zone instead of a format. */
 export const isFormat = (text: string): boolean => text.includes('%') || Object.hasOwn(EPOCH_UNITS, text)
 
 /**
- * Epoch ms; what is finer than a millisecond is cut off.
+ * Epoch ms; anything finer than a millisecond is cut off.
  * @param format `s`, `ms`, `us`, `ns` for digits that count from 1970, else text with directives; undefined: one of the common forms
- * @param zone of a text that names none
- * @throws {Error} with what is wrong and what to write
+ * @param zone for a text without one
+ * @throws {Error} with the problem and the fix
  */
 export function parseTimeText(text: string, format?: string, zone?: string): number {
   const given = zone === undefined ? undefined : zoneOf(zone)
@@ -64,7 +64,7 @@ const ISO = new RegExp(String.raw`^(\d{4})([-/]?)(\d\d)\2(\d\d)(?:[Tt]|\s+|$)(?:
 const MAIL =
   /^(?:([A-Za-z]{3,9}),?\s+)?(\d{1,2})[\s-]([A-Za-z]{3,9})[\s-](\d{4})\s+(\d{1,2}):(\d\d)(?::(\d\d))?(?:\s+([+-]\d{4}|[A-Z]{1,3}))?(?:\s+\([^()]*\))?$/
 
-/** Zones that RFC 2822 still reads. */
+/** Zones that RFC 2822 still allows. */
 const MAIL_ZONES: Readonly<Record<string, string>> = {
   EST: '-0500',
   EDT: '-0400',
@@ -92,7 +92,7 @@ function common(text: string): Parts | string {
       second: Number(second ?? 0),
       ms: milliseconds(fraction),
       ...(zone === undefined ? {} : { zone: zoneOf(zone) }),
-      // Z is UTC, wherever the clock was.
+      // Z is UTC, whatever the place.
       ...(name === undefined || offset === undefined || /^z$/i.test(offset) ? {} : { place: zoneOf(name) }),
     }
   }

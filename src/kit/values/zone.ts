@@ -1,16 +1,16 @@
 /**
- * Time zones: what clocks in a place show at an instant, and the other way round. Offsets come from the time-zone data in Node;
- * they are looked up once for three days at a time, so that asking for every record is cheap.
+ * Time zones: the local time at an instant, and the reverse. Offsets come from the time-zone data in Node; they are looked up for three
+ * days at a time, so that a lookup for every record is cheap.
  */
 import { DAY } from './time.ts'
 
 export interface Zone {
   readonly name: string
-  /** ms that clocks there are ahead of UTC at an instant. */
+  /** How far local clocks are ahead of UTC at an instant, ms. */
   offset(time: number): number
 }
 
-/** Zones already made; few names occur. */
+/** Zones already created; few names occur. */
 const zones = new Map<string, Zone>()
 
 /** @throws {RangeError} for a name that is neither an IANA zone nor an offset such as `+05:30` */
@@ -33,7 +33,7 @@ export const isZone = (name: string): boolean => {
   }
 }
 
-/** `Z`, `UTC`, `GMT`, `+01:00`, `+0100`, `+01`; undefined: none of them. */
+/** `Z`, `UTC`, `GMT`, `+01:00`, `+0100`, `+01`; undefined: any other text. */
 export function fixedOffset(text: string): number | undefined {
   if (text === 'Z' || text === 'z' || text === 'UTC' || text === 'GMT' || text === 'UT') return 0
   const match = /^([+-]?)(\d\d):?(\d\d)?$/.exec(text)
@@ -43,13 +43,13 @@ export function fixedOffset(text: string): number | undefined {
   return (match[1] === '-' ? -1 : 1) * (hours * 60 + minutes) * 60_000 + 0
 }
 
-/** 3.1 days: no zone changed its offset twice in so short a time. */
+/** 3.1 days: no zone has changed its offset twice in so short a time. */
 const BLOCK = 2 ** 28
-/** Text of zones is asked for within these years only; beyond them the offset stays as it is there. */
+/** The data of zones is used within these years only; beyond them the offset is that of the nearest year. */
 const FIRST = -62_135_596_800_000
 const LAST = 253_402_300_799_999
 
-/** The offset of a block, or where in it the offset changes. */
+/** The offset of a block, or the position at which the offset changes in it. */
 type Block = number | { readonly at: number; readonly before: number; readonly after: number }
 
 class NamedZone implements Zone {
@@ -123,18 +123,18 @@ const FIELDS = {
 const unknown = (name: string): RangeError =>
   new RangeError(`unknown time zone ${JSON.stringify(name)}: write an IANA name such as Europe/Paris, UTC, or an offset such as +05:30`)
 
-/** Date.UTC without its habit of taking 0 to 99 for 1900 to 1999. Overflowing fields carry, as there. */
+/** Date.UTC without its treatment of 0 to 99 as 1900 to 1999. Overflowing fields carry, as there. */
 export function utc(year: number, month: number, day: number, hour = 0, minute = 0, second = 0, ms = 0): number {
   const whole = Date.UTC(2000 + (((year % 400) + 400) % 400), month - 1, day, hour, minute, second, ms)
   return whole + (Math.floor(year / 400) - 5) * 146_097 * DAY
 }
 
-/** What clocks in the zone show, as if it were UTC. */
+/** The local time in the zone, as if it were UTC. */
 export const toLocal = (zone: Zone, time: number): number => time + zone.offset(time)
 
 /**
- * The instant at which clocks in the zone show a local time. Where they are put back the local time occurs twice, and the first is
- * meant; where they are put forward it does not occur: the result is then as long after the change as the time is after its gap began.
+ * The instant of a local time in the zone. Where clocks are put back the local time occurs twice, and the first one is used; where they are
+ * put forward it does not occur: the result is then as long after the change as the time is after the start of its gap.
  */
 export function fromLocal(zone: Zone, local: number): number {
   const before = zone.offset(local - DAY)
@@ -145,5 +145,5 @@ export function fromLocal(zone: Zone, local: number): number {
   return zone.offset(second) === after ? second : first
 }
 
-/** Does any instant have that local time in the zone? */
+/** @returns whether any instant has that local time in the zone. */
 export const occurs = (zone: Zone, local: number): boolean => toLocal(zone, fromLocal(zone, local)) === local
