@@ -1,5 +1,5 @@
 /**
- * `npm run build:executable`: build/pipeline-runner-VERSION-linux-x64, one file that needs neither Node nor npm, and the licences of what
+ * `npm run build:executable`: build/pipeline-runner-VERSION-linux-x64, one file that needs neither Node nor npm, and the licenses of what
  * is in it. esbuild bundles src/, Node makes a blob of the bundle (with compiled code), postject puts the blob into a copy of this Node.
  */
 import { execFileSync, spawnSync } from 'node:child_process'

@@ -1,5 +1,5 @@
 /**
- * `npm run licenses`: the licences of all packages that the package installs or that a user may install for it (the optional peers,
+ * `npm run licenses`: the licenses of all packages that the package installs or that a user may install for it (the optional peers,
  * which are in the image). Exit code 1 for one that is not known to be permissive. `--notices`: the texts, for a release.
  */
 import { readFileSync } from 'node:fs'

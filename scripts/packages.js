@@ -1,8 +1,8 @@
-/** What package-lock.json says of the packages that a user gets, and their licences. Plain JavaScript for any Node from 20 on. */
+/** What package-lock.json says of the packages that a user gets, and their licenses. Plain JavaScript for any Node from 20 on. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Licences that ask for no more than their text and the names of the authors. Anything else needs a decision, then a line here. */
+/** Licenses that ask for no more than their text and the names of the authors. Anything else needs a decision, then a line here. */
 const PERMISSIVE = new Set([
   '0BSD',
   'Apache-2.0',
