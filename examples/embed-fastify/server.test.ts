@@ -26,7 +26,7 @@ test('accepted orders are processed before the server has closed', async () => {
 
 test('two servers in one process would share a pipeline name: the second is refused', async () => {
   const first = await buildServer()
-  await expect(buildServer()).rejects.toThrow("a pipeline named 'orders' runs in this process already")
+  await expect(buildServer()).rejects.toThrow("a pipeline named 'orders' already runs in this process")
   await first.close()
   await (await buildServer()).close()
 })

@@ -11,7 +11,7 @@ export type SchemaError = ErrorObject<string, Record<string, any>> & {
 }
 export type Validate = (value: unknown) => readonly SchemaError[]
 
-/** A yes or no from code made ahead by `gen`. */
+/** The result of a validator that `gen` generated. */
 export interface Quick {
   readonly fingerprint: string
   readonly validate: (value: unknown) => boolean
@@ -21,15 +21,15 @@ const compiled = new WeakMap<object, Promise<Validate>>()
 const quick = new WeakMap<object, Quick['validate']>()
 let instance: Promise<Ajv> | undefined
 
-/** Code made ahead for this schema; ignored when the schema has changed since. */
+/** Generated validator of this schema; ignored if the schema changed since. */
 export function useQuick(schema: Schema, made: Quick): void {
   if (!quick.has(schema) && made.fingerprint === fingerprint(schema)) quick.set(schema, made.validate)
 }
 
-/** True: valid, and no compiler was needed to know. False: not known. */
+/** True: valid, decided without the compiler. False: undecided. */
 export const quicklyValid = (schema: Schema, value: unknown): boolean => quick.get(schema)?.(value) ?? false
 
-/** @throws when the schema itself is not valid. */
+/** @throws if the schema is invalid. */
 export function validator(schema: Schema): Promise<Validate> {
   let validate = compiled.get(schema)
   if (!validate) {
@@ -46,7 +46,7 @@ async function compile(schema: Schema): Promise<Validate> {
     const { default: addFormats } = await import('ajv-formats')
     ;(addFormats as unknown as typeof addFormats.default)(ajv, foreign as never)
   }
-  // The dialect is ours (draft-07 and $defs); naming another one must not send ajv looking for its meta schema.
+  // The dialect is fixed (draft-07 and $defs); another `$schema` must not make ajv look for its meta schema.
   const { $schema: _, $id: __, ...own } = schema
   const fn = ajv.compile(own) as ValidateFunction
   return value => (fn(value) ? [] : [...((fn.errors ?? []) as SchemaError[])])
@@ -71,7 +71,7 @@ export function prepareAjv(ajv: Ajv): Ajv {
   return ajv
 }
 
-/** Formats of the standard, which need a library of their own. */
+/** Standard formats, which need a separate library. */
 export function foreignFormats(schema: unknown, found = new Set<string>()): Set<string> {
   if (Array.isArray(schema)) for (const s of schema) foreignFormats(s, found)
   else if (typeof schema === 'object' && schema !== null) {

@@ -1,9 +1,9 @@
-/** Keys that were renamed: the old name is read as the new one, with a warning that says it. */
+/** Renamed keys: the old name is read as the new one, with a warning. */
 import type { Problems } from './problems.ts'
 import { alternatives, itemSchema, propertySchema, type Schema } from './schema.ts'
 import type { MapEntry, Path, TreeNode } from './tree.ts'
 
-/** The tree with today's names. Places stay those of the file, so that problems point at what is written there. */
+/** The tree with the current names. Positions stay those of the file, so that problems point at the text of the file. */
 export function renameOldKeys(node: TreeNode, schema: Schema | undefined, root: Schema, path: Path, problems: Problems): TreeNode {
   if (node.kind === 'scalar' || schema === undefined) return node
   const schemas = alternatives(schema, root)
@@ -26,7 +26,7 @@ export function renameOldKeys(node: TreeNode, schema: Schema | undefined, root: 
   return { ...node, entries }
 }
 
-/** Old name => today's name, of the keys that a map may have. A name in use is never an old one. */
+/** Old name => current name, of the keys that a map may have. A current name is never an old one. */
 function oldNames(schemas: readonly Schema[], root: Schema): Map<string, string> {
   const names = new Map<string, string>()
   for (const { properties = {} } of schemas) {

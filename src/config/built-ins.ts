@@ -1,5 +1,5 @@
 /**
- * The built-in plugins. Config lies below the plugins and does not import them: the program hands them in (`src/built-in.ts`), before
+ * The built-in plugins. Config is a floor below the plugins and does not import them: the program passes them in (`src/built-in.ts`), before
  * anything is loaded.
  */
 import type { Plugin } from '../contract/plugin.ts'
@@ -8,7 +8,7 @@ import type { Quick } from './ajv.ts'
 export interface BuiltIns {
   /** By kind and type. */
   readonly plugins: Readonly<Record<Plugin['kind'], Readonly<Record<string, () => Promise<{ default: Plugin }>>>>>
-  /** Validators made ahead, by `<kind>.<type>`, and `frame`. */
+  /** Generated validators, by `<kind>.<type>`, and `frame`. */
   readonly validators: Readonly<Record<string, () => Promise<Quick>>>
 }
 
@@ -24,7 +24,7 @@ export function builtIns(): BuiltIns {
   return provided
 }
 
-/** The validator made ahead for a schema: `source.kafka`, or `frame`. */
+/** The generated validator of a schema: `source.kafka`, or `frame`. */
 export async function loadQuick(id: string): Promise<Quick | undefined> {
   const { validators } = builtIns()
   return Object.hasOwn(validators, id) ? validators[id]() : undefined

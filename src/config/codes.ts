@@ -1,4 +1,4 @@
-/** Every problem `validate` can report: the one table behind the code, its page in docs/errors.md and the SARIF rules. */
+/** Every problem that `validate` can report: the table behind the codes, docs/errors.md and the SARIF rules. */
 
 export interface CodeDoc {
   /** One line. */
@@ -17,7 +17,7 @@ export const CODES = {
     help: 'Pipeline files are UTF-8. Save the file as UTF-8; a byte order mark is fine.',
   },
   CONFIG_LIMIT: {
-    title: 'The file is larger than a pipeline file may be',
+    title: 'The file is too large',
     help: 'The limits are 1 MB, 30,000 tokens, 64 nested levels and 64 KB for one value. They keep `validate` fast for any file.',
   },
   CONFIG_YAML: {
@@ -33,7 +33,7 @@ export const CODES = {
     title: 'The file is empty',
     help: 'The file contains only comments. A pipeline needs at least `name`, `sources` and `sinks`; a topic catalog needs `topics`.',
   },
-  CONFIG_DUPLICATE_KEY: { title: 'Duplicate key', help: 'Only one of the two values could be used. Remove or rename one key.' },
+  CONFIG_DUPLICATE_KEY: { title: 'Duplicate key', help: 'Only one of the two values can be used. Remove or rename one key.' },
   CONFIG_OLD_NAME: {
     title: 'A key has a new name',
     help: 'A warning: the old name still works. Use the new name in the message. `validate --strict` makes it an error.',

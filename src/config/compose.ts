@@ -1,4 +1,4 @@
-/** One schema for a whole pipeline file, out of the frame and the plugins' own: what an editor completes, hovers and checks from. */
+/** One schema for a whole pipeline file, composed of the frame and the plugin schemas, for completion, hover and checks in editors. */
 import { FORMATS } from './formats.ts'
 import { OWN_KEYWORDS, type Schema } from './schema.ts'
 import type { Kind } from './registry.ts'
@@ -16,8 +16,8 @@ const REFERENCE = '\\$\\{'
 type Mutable = Record<string, any>
 
 /**
- * Draft-07: what YAML language servers have known longest.
- * @param complete the plugins of the file are among these, so that a step of another name is a mistake although the file has `plugins:`
+ * Draft-07: the draft with the widest support in YAML language servers.
+ * @param complete the plugins include those of the file, so that a step with another name is a mistake even if the file has `plugins:`
  */
 export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[], complete = false): Schema {
   const defs: Mutable = {}
@@ -34,7 +34,7 @@ export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[]
   const composed = editorSchema(top, '') as Mutable
   composed.$schema = 'http://json-schema.org/draft-07/schema#'
   composed.$defs = defs
-  // With plugins of its own a file may use names that are not known here; without, an unknown one is a mistake.
+  // A file with `plugins:` may use names that are unknown here; without, an unknown name is a mistake.
   composed.if = { required: ['plugins'], properties: { plugins: { minItems: 1 } } }
   const names = {
     properties: Object.fromEntries(['sources', 'transforms', 'sinks'].map(s => [s, { items: { $ref: `#/$defs/${s.slice(0, -1)}Names` } }])),
@@ -59,7 +59,7 @@ function pluginSchema({ schema, type }: DescribedPlugin, id: string): Mutable {
   const { $schema: _, $id: __, shorthand, title: ___, ...rest } = schema as Mutable
   const map = editorSchema(rest, `#/$defs/${id}`) as Mutable
   const { description } = map
-  // `stdout:` with nothing behind it is an empty map.
+  // `stdout:` without a value is an empty map.
   const choices: Mutable[] = [map]
   if (!schema.required?.some(key => schema.properties?.[key]?.default === undefined)) choices.push({ type: 'null' })
   const short = shorthand && map.properties?.[shorthand]
@@ -71,7 +71,7 @@ function pluginSchema({ schema, type }: DescribedPlugin, id: string): Mutable {
   return { title: type, ...(description ? { description } : {}), anyOf: choices, ...inner }
 }
 
-/** Our formats as patterns, our keywords gone, references to `$defs` of the plugin moved along, texts with `${}` allowed everywhere. */
+/** Formats of the runner become patterns, its keywords are removed, references to `$defs` of the plugin are adjusted, and text with `${}` is allowed everywhere. */
 function editorSchema(schema: unknown, base: string): unknown {
   if (Array.isArray(schema)) return schema.map(s => editorSchema(s, base))
   if (typeof schema !== 'object' || schema === null) return schema
@@ -92,7 +92,7 @@ function editorSchema(schema: unknown, base: string): unknown {
   return out.type === undefined ? out : withReferences(out)
 }
 
-/** An editor strikes them through and says what to write. */
+/** Editors strike them through and show what to write. */
 const oldNames = (name: string, property: Mutable, base: string): [string, Mutable][] =>
   (property.aliases ?? []).map((alias: string) => {
     const { default: _, examples: __, ...rest } = editorSchema(property, base) as Mutable
@@ -120,7 +120,7 @@ function withReferences(schema: Mutable): Mutable {
   const types: string[] = Array.isArray(out.type) ? out.type : [out.type]
   const scalar = types.some(t => t === 'number' || t === 'integer' || t === 'boolean') || out.enum !== undefined
   if (!scalar || (types.includes('string') && !out.enum)) return out
-  // A number, a boolean or one of a few words: or a reference that becomes one.
+  // A number, a boolean or an enum value; or a reference that resolves to one.
   const { description, default: fallback, examples, title, ...rest } = out
   const about: Mutable = {}
   for (const [k, v] of Object.entries({ title, description, default: fallback, examples })) if (v !== undefined) about[k] = v

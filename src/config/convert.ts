@@ -12,25 +12,25 @@ export interface Marked {
 }
 
 export interface Converted {
-  /** What the plugin gets. */
+  /** The config that the plugin receives. */
   readonly value: unknown
   readonly expressions: readonly Marked[]
   readonly secrets: readonly Marked[]
 }
 
-/** Works on values that are not valid, too: what does not fit stays as it is. `base`: the folder of the pipeline's file. */
+/** Also works on invalid values: values that do not match the schema are not changed. `base`: the folder of the pipeline's file. */
 export function convert(value: unknown, schema: Schema, root: Schema, base = ''): Converted {
   const expressions: Marked[] = []
   const secrets: Marked[] = []
   const walk = (v: unknown, s: Schema | undefined, path: Path): unknown => {
     const schemas = views(s, v, root)
-    // A value of the wrong type fits no alternative, and must not be shown all the same.
+    // A value of the wrong type matches no alternative, and must still not be shown.
     if (alternatives(s, root).some(x => x.secret)) secrets.push({ path, value: v, schema: schemas[0] ?? s })
     if (typeof v === 'string') {
       const formatted = schemas.find(x => x.format !== undefined)
       if (formatted?.format === 'duration' || formatted?.format === 'window_size') return parseDuration(v) ?? v
       if (formatted?.format === 'size') return parseSize(v) ?? v
-      // Joined, not resolved: where the files lie on this machine is not a part of what the pipeline is.
+      // Joined, not resolved: the absolute path on this machine is not part of the pipeline.
       if (formatted?.format === 'path' && v !== '') return isAbsolute(v) ? v : join(base, v)
       if (formatted?.format === 'expression') expressions.push({ path, value: v, schema: formatted })
       return v

@@ -1,5 +1,5 @@
 /**
- * Where outputs and positions can be committed together. `validate` refuses `exactly_once` when there is no such place,
+ * Where outputs and positions can be committed together. `validate` rejects `exactly_once` if there is no such place,
  * and `explain` gives the same reasons edge by edge.
  */
 import type { SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
@@ -19,7 +19,7 @@ export interface DeliveryObstacle {
 }
 
 /**
- * Why the pipeline cannot be exactly once: nothing when it can. The dlq need not take part: a dead letter is written before the
+ * Why the pipeline cannot be exactly once; empty if it can. The dlq need not take part: a dead letter is written before the
  * commit, so it is never lost, and a crash may repeat it, with the same source position in its headers.
  */
 export function obstacles(sources: readonly DeliveryStep<SourcePlugin>[], sinks: readonly DeliveryStep<SinkPlugin>[]): DeliveryObstacle[] {
@@ -30,7 +30,7 @@ export function obstacles(sources: readonly DeliveryStep<SourcePlugin>[], sinks:
       continue
     }
     if (isOneShot(source)) {
-      out.push({ from: source.name, reason: `${source.name} remembers nothing: each run reads all that is there, and writes it again` })
+      out.push({ from: source.name, reason: `${source.name} stores no position: each run reads everything and writes it again` })
       continue
     }
     if (transactionsOf(source, sinks)) continue

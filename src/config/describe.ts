@@ -1,4 +1,4 @@
-/** A schema as a list of keys for people: the reference pages and `runner list` show the same. */
+/** A schema as a list of keys, for the reference pages and `runner list`. */
 import { alternatives, deref, type Schema, typesOf } from './schema.ts'
 
 export interface KeyDescription {
@@ -36,7 +36,7 @@ export function describeKeys(schema: Schema, root: Schema = schema, prefix = '',
   return rows.filter(r => !seen.has(r.key) && seen.add(r.key))
 }
 
-/** Code in backticks, as in the schemas' own descriptions. */
+/** Code in backticks, as in the descriptions of the schemas. */
 function meaning(p: Schema): string {
   const limits = [
     p.minimum === undefined ? '' : `at least ${p.minimum as number}`,

@@ -1,4 +1,4 @@
-/** What ajv found, as problems a person can act on: one per mistake, at its place, with what is allowed and what was probably meant. */
+/** Turns the errors of ajv into problems: one per mistake, at its place, with the allowed values and a suggestion. */
 import { quicklyValid, type SchemaError, validator } from './ajv.ts'
 import { explainOne, type Diagnosis, notOneOf, toPath, wrongType } from './messages.ts'
 import { deref, type Schema } from './schema.ts'
@@ -23,7 +23,7 @@ function numbered(path: Path, value: any): Path {
   })
 }
 
-/** A typo in a required key is one mistake, not two: the unknown key says it. */
+/** A typo in a required key is one mistake, not two: the unknown key reports it. */
 function forget(found: Diagnosis[]): Diagnosis[] {
   const meant = new Set(
     found.filter(j => j.code === 'CONFIG_UNKNOWN_KEY' && j.suggestion).map(j => JSON.stringify([...j.path.slice(0, -1), j.suggestion])),
@@ -33,7 +33,7 @@ function forget(found: Diagnosis[]): Diagnosis[] {
 
 async function explain(errors: readonly SchemaError[], schema: Schema, root: Schema): Promise<Diagnosis[]> {
   const choices = errors.filter(e => e.keyword === 'anyOf' || e.keyword === 'oneOf')
-  // Alternatives are judged on their own below; what ajv says of each of them is noise here.
+  // Alternatives are checked separately below; the errors of ajv for each of them are noise here.
   const inside = choices.map(e => ({ at: e.instancePath, schemas: reachable(e.schema as Schema[], root) }))
   const mistyped = new Set(errors.filter(e => e.keyword === 'type').map(e => e.instancePath))
   const strange = new Set(errors.filter(e => e.keyword === 'additionalProperties').map(e => e.instancePath))
@@ -51,11 +51,12 @@ async function explain(errors: readonly SchemaError[], schema: Schema, root: Sch
   return out
 }
 
-/** Of several alternatives the one that was meant: right type first, then right discriminator, then fewest mistakes. */
+/** Of several alternatives, the one that was probably meant: right type first, then right discriminator, then fewest mistakes. */
 async function explainChoice(error: SchemaError, root: Schema): Promise<Diagnosis[]> {
   const path = toPath(error)
   const branches = (error.schema as Schema[]).map(b => deref(b, root))
-  if (error.params.passingSchemas) return [{ code: 'CONFIG_VALUE', path, on: 'value', message: 'fits more than one of the alternatives' }]
+  if (error.params.passingSchemas)
+    return [{ code: 'CONFIG_VALUE', path, on: 'value', message: 'matches more than one of the alternatives: write the keys of one only' }]
   const results = await Promise.all(
     branches.map(async branch => {
       const validate = await validator(branchSchema(branch, root))
@@ -69,7 +70,7 @@ async function explainChoice(error: SchemaError, root: Schema): Promise<Diagnosi
   const [best] = results
   if (best.score >= 10_000) return [wrongType(path, branches, error.data, root)]
   const sameKind = results.filter(r => r.score < 10_000)
-  // Several fixed values, none of them this one: say all of them.
+  // Several fixed values, and this is not one of them: list all of them.
   const fixed = sameKind.flatMap(r => (r.branch.enum ?? (r.branch.const === undefined ? [] : [r.branch.const])) as unknown[])
   if (sameKind.every(r => r.branch.enum || r.branch.const !== undefined)) return [notOneOf(path, fixed, error.data)]
   const inner = await explain(best.errors, best.branch, root)

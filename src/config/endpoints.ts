@@ -7,18 +7,18 @@ import { isLoopback } from '../kit/http/loopback.ts'
 import type { EndpointConfig, ListenerConfig, MetricsConfig } from './model.ts'
 import { find, type MapNode, type Path, type ScalarNode, type TreeNode } from './tree.ts'
 
-/** An address that others can reach needs a secret, or the word that it does not. */
+/** An address that other hosts can reach needs a secret, or an explicit permission to go without. */
 export function checkListeners(
   root: MapNode,
   value: { metrics?: MetricsConfig; endpoints?: readonly EndpointConfig[] } | undefined,
   problems: Problems,
 ): void {
   const check = (listener: ListenerConfig & { readonly host: string }, path: Path, variables: string): void => {
-    // A misspelt `token` is the mistake then.
+    // A misspelled `token` is reported already.
     if (problems.hasBelow(path)) return
     if (typeof listener.host !== 'string' || isLoopback(listener.host) || listener.token || listener.allow_unauthenticated) return
     const found = find(root, [...path, 'host'])
-    const message = `${listener.host} can be reached by others, who could read the status of the pipeline: set token, or allow_unauthenticated: true${variables}`
+    const message = `${listener.host} can be reached from other hosts, so anyone there can read the status of the pipeline: set token, or allow_unauthenticated: true${variables}`
     problems.add('CONFIG_CHECK', found.partial ? (found.key ?? root.span) : found.node.span, [...path, 'host'], message, '127.0.0.1')
   }
   const { metrics, endpoints } = value ?? {}

@@ -1,4 +1,4 @@
-/** `${VAR}`, `${VAR:-default}`, `${file:path}` in parsed strings, never in the raw text: a value cannot change the file's structure. */
+/** `${VAR}`, `${VAR:-default}`, `${file:path}` in parsed strings, never in the raw text: a value cannot change the structure of the file. */
 import { readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Problems } from './problems.ts'
@@ -27,7 +27,7 @@ export interface Replaced {
   readonly errors: readonly EnvError[]
 }
 
-/** @returns undefined when the text has nothing to replace. `base`: the folder that `file:` paths start from. */
+/** @returns undefined if the text has no references. `base`: the folder that `file:` paths start from. */
 export function substitute(template: string, env: Env, base: string): Replaced | undefined {
   if (!template.includes('${')) return undefined
   const pieces: { start: number; end: number; at: number; to: number; variable?: string; outside?: true }[] = []
@@ -52,8 +52,7 @@ export function substitute(template: string, env: Env, base: string): Replaced |
     push(template.slice(i, open), i, open)
     const close = template.indexOf('}', open)
     const end = close < 0 ? template.length : close + 1
-    const result =
-      close < 0 ? syntax(open, end, 'this ${ is never closed') : reference(template.slice(open + 2, close), open, end, env, base)
+    const result = close < 0 ? syntax(open, end, '${ is not closed') : reference(template.slice(open + 2, close), open, end, env, base)
     if ('text' in result) push(result.text, open, end, template.slice(open, end), result.outside)
     else {
       errors.push(result)
@@ -73,17 +72,17 @@ export function substitute(template: string, env: Env, base: string): Replaced |
 
 interface Value {
   readonly text: string
-  /** From a variable or a file; false: the default that the file says. */
+  /** From a variable or a file; false: the default in the file. */
   readonly outside: boolean
 }
 
 function reference(body: string, start: number, end: number, env: Env, base: string): Value | EnvError {
   if (body.startsWith('file:')) {
-    if (env[NO_FILES]) return { code: 'CONFIG_ENV_FILE', start, end, message: 'with --no-plugins, ${file:…} is not read' }
+    if (env[NO_FILES]) return { code: 'CONFIG_ENV_FILE', start, end, message: '${file:…} is not read with --no-plugins' }
     return readSecret(body.slice(5), start, end, base)
   }
   const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([^]*))?$/.exec(body)
-  if (!match) return syntax(start, end, `\${${body}} is neither \${VAR}, \${VAR:-default} nor \${file:/path}`)
+  if (!match) return syntax(start, end, `\${${body}} is not a reference: write \${VAR}, \${VAR:-default} or \${file:/path}`)
   const [, name, fallback] = match
   const value = env[name]
   // As in a shell: `:-` also applies to an empty variable.
@@ -107,7 +106,7 @@ function readSecret(path: string, start: number, end: number, base: string): Val
   try {
     const full = resolve(base, path)
     const stat = statSync(full)
-    // A pipe or a device would never end.
+    // Reading a pipe or a device would never end.
     if (!stat.isFile()) return failed(`${path} is not a file`)
     if (stat.size > MAX_FILE) return failed(`${path} is larger than 64 KB`)
     return { text: new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(full)).replace(/[\r\n]+$/, ''), outside: true }
@@ -119,7 +118,7 @@ function readSecret(path: string, start: number, end: number, base: string): Val
   }
 }
 
-/** A copy of the tree with every string leaf replaced. With `lenient`, unresolved references are allowed (a step that is switched off). */
+/** A copy of the tree with every string leaf replaced. With `lenient`, unresolved references are allowed (a disabled step). */
 export function resolveTree(node: TreeNode, path: Path, env: Env, base: string, problems: Problems, lenient = false): TreeNode {
   if (node.kind === 'scalar') return resolveScalar(node, path, env, base, lenient ? undefined : problems)
   if (node.kind === 'seq')

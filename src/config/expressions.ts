@@ -7,7 +7,7 @@ import type { Locate } from './report.ts'
 import { spanInScalar } from './scalar.ts'
 import { formatPath, type Path, valueSpan } from './tree.ts'
 
-/** @returns where the expressions with problems are: their `path` */
+/** @returns the `path` of each expression with a problem */
 export async function checkExpressions(
   expressions: readonly Marked[],
   place: Locate,
@@ -26,7 +26,7 @@ export async function checkExpressions(
     const result = check(value as string)
     if ('problems' in result) {
       wrong.push(relative)
-      // What is missing at the end is missing after the last word, not below its block.
+      // A problem at the end is placed after the last word, not below its block.
       const end = (value as string).trimEnd().length
       for (const p of result.problems)
         problems.add(
@@ -38,7 +38,7 @@ export async function checkExpressions(
         )
     } else if (schema.returns === 'bool' && result.type !== 'bool' && result.type !== 'dyn') {
       wrong.push(relative)
-      problems.add('CONFIG_EXPRESSION_TYPE', whole, path, `a condition must be true or false, this one is of type ${result.type}`)
+      problems.add('CONFIG_EXPRESSION_TYPE', whole, path, `a condition must be true or false; this expression has the type ${result.type}`)
     }
   }
   return wrong

@@ -1,6 +1,6 @@
 /**
- * From a tree and its schema to a plain value: texts that came from variables become the type that is wanted, and defaults
- * are put in. Literals in the file are never converted: `port: "8000"` stays a string and is then refused.
+ * From a tree and its schema to a plain value: text from variables is converted to the expected type, and defaults
+ * are filled in. Literals in the file are never converted: `port: "8000"` stays a string and is then rejected.
  */
 import { type Env, resolveTree } from './env.ts'
 import { exactNumber } from './numbers.ts'
@@ -13,15 +13,15 @@ export interface FillContext {
   readonly env: Env
   readonly base: string
   readonly problems: Problems
-  /** Where a default that cannot be resolved is reported: the key whose config lacks it. */
+  /** Where an unresolved default is reported: at the key whose config does not set it. */
   readonly at: Span
-  /** Paths whose value is not known because a variable is missing: nothing more is said about them. */
+  /** Paths whose value is unknown because a variable is missing: no further problems are reported for them. */
   readonly unresolved: Set<string>
   /** Disabled: missing variables of defaults are allowed. */
   readonly lenient: boolean
-  /** Called with each text in which something came from a variable or a file. */
+  /** Called with each text that contains a value from a variable or a file. */
   readonly onOutside?: (node: ScalarNode, schema: Schema | undefined, path: Path) => void
-  /** Called with each number that is written in the file, unless its schema says `exact`. `schemas`: of its key. */
+  /** Called with each number that is written in the file, unless its schema has `exact`. `schemas`: of its key. */
   readonly onNumber?: (node: ScalarNode, schemas: readonly Schema[], path: Path) => void
 }
 
@@ -35,7 +35,7 @@ export function fill(node: TreeNode, schema: Schema | undefined, path: Path, con
     }
     return node.substitution && typeof node.value === 'string' ? convertText(node.value, schema, context.root) : node.value
   }
-  // The plain value distinguishes alternatives; texts in it are sufficient.
+  // The plain value distinguishes alternatives; unconverted text in it is sufficient.
   const schemas = views(schema, toValue(node), context.root)
   const keep = exact || schemas.some(s => s.exact)
   if (node.kind === 'seq') {
@@ -61,13 +61,7 @@ function fillDefault(key: string, value: unknown, schema: Schema, path: Path, co
   const own = new Problems()
   const node = resolveTree(fromJson(value, context.at), path, context.env, context.base, own, context.lenient)
   for (const p of own.list())
-    context.problems.add(
-      p.code as 'CONFIG_ENV_MISSING',
-      context.at,
-      path,
-      `${p.message}, and ${key} takes its default from it`,
-      p.suggestion,
-    )
+    context.problems.add(p.code as 'CONFIG_ENV_MISSING', context.at, path, `${p.message}; the default of ${key} needs it`, p.suggestion)
   return fill(node, schema, path, context)
 }
 
@@ -85,7 +79,7 @@ export function fromJson(value: unknown, span: Span): TreeNode {
   return { kind: 'scalar', span, value: value as string, style: 'plain' }
 }
 
-/** Texts from variables: what a shell can say for a boolean. */
+/** Text from variables: how a shell writes a boolean. */
 const BOOLEANS: Record<string, boolean> = { true: true, false: false, '1': true, '0': false, yes: true, no: false, on: true, off: false }
 
 function convertText(text: string, schema: Schema | undefined, root: Schema): unknown {

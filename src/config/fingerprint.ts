@@ -1,4 +1,4 @@
-/** Shows whether generated code still belongs to a schema: FNV-1a over its JSON. */
+/** Fingerprint that shows whether generated code matches a schema: FNV-1a over its JSON. */
 export function fingerprint(schema: object): string {
   const text = JSON.stringify(schema)
   let hash = 0x811c9dc5

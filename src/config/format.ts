@@ -38,7 +38,7 @@ export function formatText(problems: readonly Problem[], options: TextOptions = 
     .join('\n')
 }
 
-/** Nothing that a terminal or the runner of a workflow would obey: a command of that stands at the beginning of a line, or after `##`. */
+/** Escapes text that a terminal or a workflow runner interprets: workflow commands are at the beginning of a line, or after `##`. */
 const harmless = (text: string): string =>
   printable(text)
     .replaceAll(/^(\s*)::/gm, '$1\\::')
@@ -48,9 +48,9 @@ function caret(p: Problem, paint: (format: 'red' | 'dim', text: string) => strin
   const line = excerptOf(p)
   if (line === undefined || line.trim() === '') return ''
   const number = String(p.line).padStart(5)
-  // A long line is shown around the place.
+  // Of a long line, only the part around the place is shown.
   const from = p.column > width * 0.75 ? Math.max(0, p.column - Math.floor(width * 0.375)) : 0
-  // One character for one, so that the caret stands right.
+  // Replaces each character by one character, so that the caret stays in the right column.
   const shown = line
     .slice(from, from + width)
     .replaceAll(/[^\P{Cc}\t]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd')

@@ -1,4 +1,4 @@
-/** Our string formats: what is right, the code when it is not, what to say, and what was probably meant. */
+/** The string formats: the check, the code and message of an invalid value, and a suggestion. */
 import type { Code } from './codes.ts'
 import { durationLimit, guessDuration, guessSize, parseDuration, parseSize, parseTimestamp, sizeLimit } from '../kit/text/units.ts'
 import { isZone } from '../kit/values/zone.ts'
@@ -8,7 +8,7 @@ export interface Format {
   readonly validate: (text: string) => boolean
   /** Completes "must be …". */
   readonly expected: string
-  /** The same for a text that is written correctly and is not possible: a duration of 300 years. */
+  /** The same for a text with the right form and an impossible value: a duration of 300 years. */
   readonly limit?: (written: string) => string | undefined
   readonly guess?: (written: string | number) => string | undefined
 }
@@ -46,7 +46,7 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     guess: guessDuration,
     limit: durationLimit,
   },
-  // A length of time, or one of the calendar, which has no fixed number of ms. The plugin gets a number or the text.
+  // A length of time, or a calendar duration, which has no fixed number of ms. The plugin receives a number or the text.
   window_size: {
     code: 'CONFIG_DURATION',
     validate: t => parseDuration(t) !== undefined || /^[1-9]\d?(w|mo|y)$/.test(t),
@@ -70,7 +70,7 @@ export const FORMATS: Readonly<Record<string, Format>> = {
   topic: {
     code: 'CONFIG_TOPIC',
     validate: topic,
-    expected: 'a topic name: 1 to 249 characters out of a-z A-Z 0-9 . _ -',
+    expected: 'a topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -',
     guess: w =>
       never(
         String(w)
@@ -83,7 +83,7 @@ export const FORMATS: Readonly<Record<string, Format>> = {
   identifier: {
     code: 'CONFIG_IDENTIFIER',
     validate: identifier,
-    expected: 'an SQL name: a letter or _, then letters, digits, _ or $, at most 63; optionally with schema. in front',
+    expected: 'an SQL name: a letter or _, then letters, digits, _ or $, at most 63 characters; schema. can precede it',
     guess: w =>
       never(
         String(w)
@@ -113,14 +113,14 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     validate: t => parseTimestamp(t) !== undefined,
     expected: 'a time such as 2026-01-31T12:00:00Z, or epoch milliseconds',
   },
-  // Whether there is such a source only the whole file shows: wiring.ts.
+  // wiring.ts checks that the source exists, which needs the whole file.
   source_step: {
     code: 'CONFIG_SOURCE',
     validate: t => /^[a-z][a-z0-9_-]*$/.test(t),
     expected: 'the name of a source step',
   },
-  // A file; written relative to the pipeline's file, the plugin gets it relative to the working directory.
+  // A file; in the pipeline file relative to that file, for the plugin relative to the working directory.
   path: { code: 'CONFIG_VALUE', validate: t => t.trim() !== '' && !t.includes('\0'), expected: 'the path of a file' },
-  // Checked by the expression language itself, with a caret; here only so that ajv knows the name.
+  // Checked by the expression language, with a caret; registered only for ajv.
   expression: { code: 'CONFIG_EXPRESSION', validate: () => true, expected: 'a CEL expression' },
 }

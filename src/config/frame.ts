@@ -1,4 +1,4 @@
-/** The pipeline file around the plugins: what it may say, its variables, its sections. */
+/** The pipeline file outside of the plugins: its keys, variables and sections. */
 import frame from '../../schemas/frame.schema.json' with { type: 'json' }
 import { useQuick } from './ajv.ts'
 import { convert } from './convert.ts'
@@ -16,7 +16,7 @@ import { find, type MapNode, type Path, type Span, type TreeNode } from './tree.
 
 export const FRAME = frame as unknown as Schema
 
-/** `metrics` decides by itself whether it is on: written without `enabled` it is, absent it depends on the environment. */
+/** `metrics` without `enabled` is on; if the key is absent, the environment decides. */
 export function withMetrics(root: MapNode): MapNode {
   const entry = root.entries.get('metrics')
   const at = { source: root.span.source, start: root.span.start, end: root.span.start }
@@ -38,7 +38,7 @@ export const SECTIONS: readonly (readonly [string, Kind])[] = [
   ['dlq', 'sink'],
 ]
 
-/** Variables are put in; in a step that is switched off, missing ones are no problem. */
+/** Variables are replaced; in a disabled step, missing ones are allowed. */
 export function resolveFrame(root: MapNode, env: Env, base: string, problems: Problems): MapNode {
   const step = (node: TreeNode, path: Path): TreeNode => resolveTree(node, path, env, base, problems, !isEnabled(node, env, base))
   const entries = new Map(
@@ -81,7 +81,7 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
     at: topOf(root),
     unresolved,
     lenient: false,
-    // Those of steps are looked at with the schemas of their plugins.
+    // Those of steps are checked with the schemas of their plugins.
     onNumber: (node, schemas, path) => void (SECTIONS.some(([name]) => name === path[0]) || checkNumber(node, schemas, path, problems)),
   })
   const place: Locate = path => {
@@ -104,7 +104,7 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
   return { value }
 }
 
-/** What concerns the file as a whole is said at its first key. */
+/** A problem of the whole file is placed at its first key. */
 function topOf(root: MapNode): Span {
   const first = root.entries.values().next().value
   return first?.key ?? { source: root.span.source, start: root.span.start, end: root.span.start + 1 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { ExactNumber } from '../contract/plugin.ts'
 import type { Pipeline, Step } from './model.ts'
 
-/** Changes exactly when the pipeline may compute something else: not with its secrets, nor with how it is operated. */
+/** Changes if and only if the pipeline may compute something else: not with secrets, nor with operational settings. */
 export function pipelineHash(p: Omit<Pipeline, 'hash'>): string {
   const step = (s: Step & { from?: unknown }): unknown => [
     s.plugin.kind,
@@ -26,7 +26,7 @@ function without(config: unknown, secrets: readonly string[], prefix = ''): unkn
   )
 }
 
-/** JSON with sorted keys: the order in which a file lists them means nothing. */
+/** JSON with sorted keys: their order in the file has no effect. */
 export function canonical(value: unknown): string {
   return JSON.stringify(value, (_, v) =>
     typeof v === 'object' && v !== null && !Array.isArray(v)

@@ -1,4 +1,4 @@
-/** Which texts of a step came from variables and files, and what is shown in their place. */
+/** The texts of a step that came from variables and files, and what is shown instead. */
 import { addSecret, secretParts } from '../kit/text/secrets.ts'
 import type { Marked } from './convert.ts'
 import { alternatives, type Schema } from './schema.ts'
@@ -6,21 +6,21 @@ import { formatPath, type Path, type ScalarNode } from './tree.ts'
 
 export interface Outside {
   readonly node: ScalarNode
-  /** Of the text; undefined: the plugin takes anything there. */
+  /** Of the text; undefined: the plugin accepts anything there. */
   readonly schema: Schema | undefined
   readonly path: Path
 }
 
-/** Formats that only names, places and times have. */
+/** Formats of names, places and times, which are not secret. */
 const PUBLIC = new Set(['duration', 'size', 'window_size', 'timestamp', 'time_zone', 'topic', 'identifier', 'field', 'path', 'source_step'])
 
-/** What of it may be shown; `false`: nothing. A text that is one of a list of values is none of a stranger. */
+/** The part that may be shown; `false`: nothing. One of a fixed list of values is not a secret. */
 const publicOf = (schema: Schema | undefined, root: Schema): boolean | 'origin' =>
   alternatives(schema, root)
     .map(s => s.public ?? (s.enum !== undefined || s.const !== undefined || PUBLIC.has(s.format ?? '')))
     .find(shown => shown !== false) ?? false
 
-/** By path, dotted: the template to show, with the names of the variables. What they hold is masked from now on. */
+/** By path, dotted: the template to show, with the names of the variables. Their values are masked from now on. */
 export function hiddenTexts(
   outside: readonly Outside[],
   config: unknown,
@@ -45,7 +45,7 @@ export function hiddenTexts(
   return hidden
 }
 
-/** Of settings that the schema marks. */
+/** Of settings that are marked in the schema. */
 export function rememberSecrets(secrets: readonly Marked[]): void {
   for (const { value } of secrets) if (typeof value === 'string') for (const part of secretParts(value)) addSecret(part)
 }

@@ -1,28 +1,28 @@
 /**
- * Do records that a step takes together come on one lane? A step's state is its lane's: where records of one key are spread over several
- * lanes, each lane makes windows, counts duplicates and keeps the pace by itself. `validate` refuses what is known to be spread and warns
- * where the file does not say; `explain` prints the condition; the runtime watches it (`runtime/spread.ts`).
+ * Checks whether all records that a step groups are on one lane. State is per lane: if records of one key are spread over several
+ * lanes, each lane computes its own windows, duplicates and rates. `validate` rejects files that are known to spread keys and warns
+ * if the file does not show it; `explain` prints the condition; the runtime watches it (`runtime/spread.ts`).
  */
 import { loadedLanguage, loadLanguage } from '../expressions/on-demand.ts'
 import { isPlainPath } from '../expressions/plain-path.ts'
 import type { Pipeline, Step } from './model.ts'
 import { groupingOf, lanesOf } from './traits.ts'
 
-/** A step whose records may be spread. */
+/** A step whose records may be spread over lanes. */
 export interface LaneKeyFinding {
   /** Name of the step. */
   readonly step: string
-  /** What it takes together, as an expression at the step. */
+  /** What the step groups by, as an expression on its input. */
   readonly by: string
-  /** `spread`: it is so. `unknown`: the file does not say. */
+  /** `spread`: the file shows it. `unknown`: the file does not show it. */
   readonly verdict: 'spread' | 'unknown'
-  /** Half a sentence: why. */
+  /** A clause with the reason. */
   readonly reason: string
 }
 
 type Parts = readonly string[] | undefined
 
-/** What the records at a place of the chain are made of, in terms of the source's records. */
+/** How the records at a place of the chain derive from the records of the source. */
 interface Place {
   /** Of a path of the value, or of `$meta.…`. */
   readonly origin: (path: string) => Parts
@@ -32,7 +32,7 @@ interface Place {
 
 const MESSAGE_KEY = 'meta.key'
 
-/** The step that brings records together, as a file would have it. */
+/** The step that brings records together, as written in a file. */
 export const repartitionBy = (by: string): string => `- repartition: { by: ${plainYaml(by)} }`
 /** An expression as a value in a flow map. */
 export const plainYaml = (text: string): string => (/^[\w.]+( [\w.+*/-]+)*$/.test(text) ? text : JSON.stringify(text))
@@ -46,7 +46,7 @@ export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding
   let together: { readonly step: Step; readonly parts: Parts } | undefined
   for (const step of transforms) {
     if (step.plugin.link) {
-      // From here on it is the records that it hands over which are compared.
+      // From here on, the records that it writes are compared.
       const parts = partsAt((step.config as { by: string }).by, READ)
       together = { step, parts }
       place = { origin: READ.origin, key: parts }
@@ -62,7 +62,7 @@ export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding
   return findings
 }
 
-/** Steps whose expressions say what their results are made of. */
+/** Steps whose expressions show how their results derive from their input. */
 const MADE_BY_EXPRESSIONS = ['map', 'rekey', 'group', 'repartition']
 
 /** Loads the language where `laneKeyFindings` needs it: for expressions that are not plain paths. */
@@ -72,7 +72,7 @@ export async function loadLanguageForFindings({ sources, transforms }: Wiring): 
     await loadLanguage()
 }
 
-/** Loads it where `build` needs it as well: for conditions, and to watch what the file does not say. */
+/** Loads it if `build` needs it as well: for conditions, and to watch what the file does not show. */
 export async function loadLanguageFor(pipeline: Wiring & Pick<Pipeline, 'sinks'>): Promise<void> {
   await loadLanguageForFindings(pipeline)
   const { transforms, sinks } = pipeline
@@ -86,14 +86,14 @@ function keyParts(text: string, origin: (path: string) => Parts): Parts {
 const isWithin = (parts: readonly string[], of: readonly string[]): boolean => parts.every(p => of.includes(p))
 
 function judge(sources: Wiring['sources'], step: Step, grouping: Parts): Pick<LaneKeyFinding, 'verdict' | 'reason'> | undefined {
-  // A condition may let only one of them in.
+  // A condition may select the records of one source.
   if (sources.length > 1 && step.when === undefined) {
     if (grouping?.length === 0)
-      return { verdict: 'spread', reason: `the records of ${list(sources)} come on lanes of their own, and all of them are one group` }
+      return { verdict: 'spread', reason: `the records of ${list(sources)} are on separate lanes, and all of them belong to one group` }
     if (!sources.every(s => s.keyedBy !== undefined && holds(s, grouping) !== 'spread'))
       return {
         verdict: 'unknown',
-        reason: `each of the sources ${list(sources)} has lanes of its own, and the same key may come from several`,
+        reason: `the sources ${list(sources)} have separate lanes, and a key may be in several of them`,
       }
   }
   for (const source of sources) {
@@ -111,16 +111,16 @@ function judgeBehind(link: Step, key: Parts, grouping: Parts): Pick<LaneKeyFindi
   if (key === undefined || grouping === undefined)
     return {
       verdict: 'unknown',
-      reason: `${link.name} keeps records together by ${by}, and the file does not show how the two are related`,
+      reason: `${link.name} keeps records together by ${by}, and the file does not show how the two keys are related`,
     }
   return isWithin(key, grouping) ? undefined : { verdict: 'spread', reason: `${link.name} keeps records together by ${by}` }
 }
 
-/** Do records that agree in `grouping` come on one lane of the source? */
+/** Whether records with the same `grouping` are on one lane of the source. */
 function holds(source: Step, grouping: Parts): 'together' | 'spread' | 'unknown' {
   if (source.keyedBy !== undefined) {
     const declared = keyParts(source.keyedBy, READ.origin)
-    // What a plugin made of the records cannot be followed: what is declared is believed, and the runtime watches.
+    // Changes made by a plugin cannot be followed: the declaration is trusted, and the runtime watches it.
     if (grouping === undefined || declared === undefined) return 'together'
     if (isWithin(declared, grouping)) return 'together'
   } else if (grouping === undefined) return 'unknown'
@@ -132,9 +132,9 @@ function holds(source: Step, grouping: Parts): 'together' | 'spread' | 'unknown'
 
 function unknown(source: Step): string {
   const topics = topicsOf(source)
-  if (lanesOf(source) !== 'by_key') return `${source.name} can have several lanes, and the same key may come on several`
-  if (topics.length > 1) return `${source.name} reads several topics (${topics.join(', ')}), and the same key may be in several`
-  return `${source.name} keeps records with the same record key on one lane (a partition), and the file does not say what the record key is`
+  if (lanesOf(source) !== 'by_key') return `${source.name} can have several lanes, and a key may be on several of them`
+  if (topics.length > 1) return `${source.name} reads several topics (${topics.join(', ')}), and a key may be in several of them`
+  return `${source.name} keeps records with the same record key on one lane (a partition), and the file does not show what the record key is`
 }
 
 const topicsOf = ({ config }: Step): readonly string[] => ((config ?? {}) as { topics?: readonly string[] }).topics ?? []
@@ -144,18 +144,18 @@ const READ: Place = {
   origin: path => [path.startsWith('$meta') ? path.slice(1) : path === '' ? 'value' : `value.${path}`],
   key: [MESSAGE_KEY],
 }
-/** Of what a plugin made. */
+/** Of values that a plugin computed. */
 const NOTHING = (): Parts => undefined
 
 function partsAt(text: string, { origin, key }: Place): Parts {
   return keyParts(text, path => (path === '$meta.key' ? key : origin(path)))
 }
 
-/** What is known behind a step. */
+/** What is known after a step. */
 function behind(step: Step, before: Place): Place {
   const after = made(step, before)
   if (step.when === undefined || after === before) return after
-  // Messages for which `when` is false pass by as they are: only what is the same both ways is known.
+  // Messages for which `when` is false pass unchanged: only what holds in both cases is known.
   const both = (a: Parts, b: Parts): Parts => (a !== undefined && b !== undefined && a.join() === b.join() ? a : undefined)
   return { origin: path => both(after.origin(path), before.origin(path)), key: both(after.key, before.key) }
 }
@@ -165,7 +165,7 @@ function made(step: Step, before: Place): Place {
   const of = (text: string): Parts => partsAt(text, before)
   const values = (origin: (path: string) => Parts, key: Parts = before.key): Place => ({
     key,
-    // What the message is beside its value stays with it.
+    // The rest of the message, besides its value, stays unchanged.
     origin: path => (path.startsWith('$meta') ? before.origin(path) : origin(path)),
   })
   if (step.foreign) return { origin: NOTHING, key: undefined }
@@ -226,7 +226,7 @@ type Shape = { readonly [name: string]: string | Shape }
 
 function mapped(c: Record<string, any>, before: Place): (path: string) => Parts {
   if (c.value !== undefined) {
-    // An expression that is a path gives what lies below it.
+    // An expression that is a path covers everything below the path.
     return path => (path === '' ? partsAt(c.value as string, before) : below(c.value as string, path, before))
   }
   const find = (fields: Shape, path: string): Parts | 'none' => {

@@ -1,4 +1,4 @@
-/** A pipeline file from text to a checked `Pipeline`. Needs no network; reports everything it finds, each at its place. */
+/** A pipeline file from text to a checked `Pipeline`. Needs no network; reports all problems, each at its place. */
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
@@ -27,13 +27,13 @@ export interface LoadOptions {
   readonly env?: Env
   /** Overrides, each `path=value`. */
   readonly set?: readonly string[]
-  /** For commands that look at the dlq: it counts also where it is switched off, and sources may be off. */
+  /** For commands that read the dlq: a disabled dlq is used as well, and all sources may be disabled. */
   readonly forDlq?: boolean
   /** Folder that relative paths in the pipeline start from. Default: that of the file. */
   readonly base?: string
-  /** Those under `plugins:` are not loaded: the file is not trusted. */
+  /** Plugins under `plugins:` are not loaded: the file is untrusted. */
   readonly noPlugins?: boolean
-  /** Plugins of the program, beside those under `plugins:`. */
+  /** Plugins of the program, in addition to those under `plugins:`. */
   readonly plugins?: readonly Plugin[]
 }
 
@@ -41,19 +41,19 @@ export interface LoadOptions {
 export type PipelineInput = string | URL | object
 
 export interface Loaded {
-  /** Present exactly when no problem is an error. */
+  /** Present if and only if no problem is an error. */
   readonly pipeline?: Pipeline
   readonly problems: readonly Problem[]
 }
 
-/** Never throws for what is in the file, nor for a file that cannot be read: then the only problem is CONFIG_READ. */
+/** Does not throw for the contents of the file, nor for an unreadable file: then the only problem is CONFIG_READ. */
 export async function loadPipeline(file: string, options: LoadOptions = {}): Promise<Loaded> {
   const problems = new Problems()
   const text = await readText(file, problems)
   return text === undefined ? { problems: problems.list() } : load(new SourceText(file, text), problems, options)
 }
 
-/** As `loadPipeline`, of whatever code has at hand. Relative paths in a text or an object start from `base`, or else the working directory. */
+/** As `loadPipeline`, for a file, text or object. Relative paths in a text or an object start from `base`, by default the working directory. */
 export async function loadInput(input: PipelineInput, options: LoadOptions = {}): Promise<Loaded> {
   const base = options.base ?? process.cwd()
   if (input instanceof URL) return loadPipeline(fileURLToPath(input), options)
@@ -67,7 +67,7 @@ export async function loadInput(input: PipelineInput, options: LoadOptions = {})
   return isText(input) ? loadText('(text)', input, { ...options, base }) : loadPipeline(input, options)
 }
 
-/** `plugins` of an object names files and packages; those that are plugins themselves are taken out. */
+/** `plugins` of an object lists files and packages; entries that are plugins are removed from the list. */
 function apart(input: object): { data: object; plugins: readonly Plugin[] } {
   const { plugins } = input as { plugins?: unknown }
   const isPlugin = (item: unknown): item is Plugin => typeof item === 'object' && item !== null
@@ -77,12 +77,12 @@ function apart(input: object): { data: object; plugins: readonly Plugin[] } {
 
 export const isText = (input: string): boolean => /[\r\n]|^\s*\{/.test(input)
 
-/** As `loadPipeline`, of a text at hand; `file` is what problems and relative paths refer to. */
+/** As `loadPipeline`, for a text; problems and relative paths refer to `file`. */
 export function loadText(file: string, text: string, options: LoadOptions = {}): Promise<Loaded> {
   return load(new SourceText(file, text.replace(/^\uFEFF/, '')), new Problems(), options)
 }
 
-/** The built-in plugins and those of a command line: files relative to the working directory, packages from there. @param label what problems name as their file */
+/** The built-in plugins and those of a command line: files relative to the working directory, packages from there. @param label name of the file in problems */
 export async function loadPluginList(
   items: readonly string[],
   label: string,
@@ -96,7 +96,7 @@ export async function loadPluginList(
   return { registry, problems: problems.list() }
 }
 
-/** Only the plugins that a file can use: the built-in ones and its own. */
+/** Only the plugins that a file can use: the built-in ones and those under its `plugins:`. */
 export async function loadPlugins(file: string): Promise<{ registry: Registry; problems: readonly Problem[] }> {
   const problems = new Problems()
   const registry = new Registry()
@@ -140,17 +140,17 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
       'CONFIG_PLUGIN_FILE',
       own.span,
       ['plugins'],
-      'with --no-plugins, these plugins are not loaded, and their steps are not checked',
+      'these plugins are not loaded with --no-plugins, and their steps are not checked',
     )
   } else if (own?.kind === 'seq') await registry.addListed(own, base, problems)
   else if (own) registry.incomplete = true
   const { value } = await checkFrame(root, env, base, problems)
   const steps = await checkSteps(root, { registry, env, base, problems })
   const names = nameSteps(steps, problems)
-  // A step whose plugin could not be loaded is not there to be found; the plugin's own problem is all there is to say.
+  // A step whose plugin could not be loaded has no name; only the problem of the plugin is reported.
   const wiring = registry.incomplete ? new Problems() : problems
   const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, wiring)]))
-  // A step that is none, or whose plugin is unknown, has no name to be found by.
+  // An invalid step, or one with an unknown plugin, has no name to find it by.
   const complete = !registry.incomplete && steps.length === stepCount(root)
   if (complete) for (const step of steps) checkSourceNames(step, names, problems)
   checkPorts(steps, names, froms, problems)
@@ -166,7 +166,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
 
-/** Steps that the file has, whatever they are. */
+/** All steps of the file, valid or not. */
 const stepCount = (root: MapNode): number =>
   SECTIONS.reduce((n, [section]) => {
     const node = root.entries.get(section)?.value
@@ -238,7 +238,7 @@ function assemble(
   return { ...pipeline, hash: pipelineHash(pipeline) }
 }
 
-/** The condition as the file has it, where variables were put in. */
+/** The condition as written in the file, if it contains variables. */
 function shownWhen(node: MapNode): Pick<Step, 'shownWhen'> {
   const when = node.entries.get('when')?.value
   return when?.kind === 'scalar' && when.substitution?.outside === true ? { shownWhen: when.substitution.template } : {}
@@ -255,7 +255,7 @@ function linksOf(
     if (!ends) return []
     const end = (kind: string, of: { plugin: Plugin; config: unknown }): Step<any> => ({
       type: of.plugin.type,
-      // A dot is in no name that a file gives.
+      // Names in a file cannot contain a dot.
       name: `${step.name}.${kind}`,
       plugin: of.plugin,
       config: of.config,
@@ -277,19 +277,19 @@ async function checkLaneKeys(pipeline: Pipeline, names: ReadonlyMap<CheckedStep,
   for (const { step, by, verdict, reason } of laneKeyFindings(pipeline)) {
     const at = stepNamed(step, names)
     const way = repartitionBy(by)
-    const what = `${step} takes records of one \`${by}\` together, and its state is kept by lane: ${reason}`
+    const what = `${step} groups records by \`${by}\`, and its state is kept by lane: ${reason}`
     if (verdict === 'spread') problems.add('CONFIG_LANE_KEY', at.key, [...at.path, at.type], `${what}. Put \`${way}\` before ${step}`)
     else
       problems.warn(
         'CONFIG_LANE_KEY',
         at.key,
         [...at.path, at.type],
-        `${what}. If they come on one lane, write \`keyed_by: ${plainYaml(by)}\` in the source; else put \`${way}\` before ${step}`,
+        `${what}. If records of one key are on one lane, write \`keyed_by: ${plainYaml(by)}\` in the source; otherwise put \`${way}\` before ${step}`,
       )
   }
 }
 
-/** Requirements of a step that hands records over. */
+/** Requirements of a `repartition` step. */
 function checkLinks({ sources, transforms, links = [] }: Pipeline, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
   links.forEach(({ index }, n) => {
     const link = transforms[index]
@@ -297,13 +297,16 @@ function checkLinks({ sources, transforms, links = [] }: Pipeline, names: Readon
     const add = (message: string, suggestion?: string): void =>
       problems.add('CONFIG_CHECK', at.key, [...at.path, at.type], message, suggestion)
     const oneShot = n === 0 && sources.find(isOneShot)
-    if (oneShot) add(`${oneShot.name} reads everything again in each run, and ${link.name} would hand it over again each time`)
-    if (link.when !== undefined) add(`${link.name} can't have \`when\`: what passed by would not be on the lane of its key`)
+    if (oneShot)
+      add(
+        `${oneShot.name} reads everything again in each run, and ${link.name} would write it again each time: use a source that stores its position`,
+      )
+    if (link.when !== undefined) add(`${link.name} cannot have \`when\`: records that skip the step would not be on the lane of their key`)
     if ((link.config as { time?: string }).time !== undefined) return
     const timed = transforms.slice(index + 1, links[n + 1]?.index).find(t => eventTimeOf(t) !== undefined)
     if (timed)
       add(
-        `${timed.name} takes its time from the field ${eventTimeOf(timed)}, and ${link.name} has to know it to compare the lanes that it brings together`,
+        `${timed.name} takes its time from the field ${eventTimeOf(timed)}, and ${link.name} needs the same time to compare the lanes that it merges: add it to ${link.name}`,
         `time: ${eventTimeOf(timed)}`,
       )
   })
@@ -316,20 +319,25 @@ function eventTimeOf({ type, config, foreign }: Step): string | undefined {
   return type === 'bars' ? fields?.ts : ['window', 'dedupe', 'throttle'].includes(type) ? time : undefined
 }
 
-/** A source that is wrong is one that is there. */
+/** An invalid source counts as a source. */
 function checkSources(steps: readonly CheckedStep[], root: MapNode, problems: Problems): void {
   const sources = steps.filter(s => s.kind === 'source')
   if (sources.length > 0 && sources.every(s => !s.enabled))
-    problems.add('CONFIG_DISABLED', root.entries.get('sources')!.key, ['sources'], 'every source is switched off: there is nothing to read')
+    problems.add(
+      'CONFIG_DISABLED',
+      root.entries.get('sources')!.key,
+      ['sources'],
+      'every source is disabled: set enabled: true on at least one',
+    )
 }
 
-/** What the steps that are right show already: one step more only makes it harder. Not where a step hands over to a part of its own. */
+/** The obstacles that the valid steps show: a further step can only add to them. Not for pipelines with `repartition`. */
 function soundParts(steps: readonly CheckedStep[], names: ReadonlyMap<CheckedStep, string>): DeliveryPart[] {
   if (steps.some(s => s.kind === 'transform' && (s.plugin as TransformPlugin).link !== undefined)) return []
   const enabled = (section: string): any[] =>
     steps.filter(s => s.enabled && s.path[0] === section).map(s => ({ ...s, name: names.get(s)! }))
-  // Of a step that is wrong only its kind is known: what can take no part whatever its settings are. Traits that are functions of the
-  // settings are not called: they expect settings that are right.
+  // Of an invalid step only its plugin is known: whether it can take part with any settings. Traits that are functions of the
+  // settings are not called: they expect valid settings.
   const known = (s: any): any => {
     if (s.valid) return s
     const { replayable, reason } = s.plugin
@@ -355,7 +363,7 @@ function soundParts(steps: readonly CheckedStep[], names: ReadonlyMap<CheckedSte
 interface DeliveryPart {
   readonly sources: Parameters<typeof obstacles>[0]
   readonly sinks: Parameters<typeof obstacles>[1]
-  /** The source is wrong: nothing is said of it alone. */
+  /** The source is invalid: no problem of the source alone is reported. */
   readonly unsure?: boolean
 }
 
@@ -367,7 +375,7 @@ function checkDelivery(parts: readonly DeliveryPart[], root: MapNode, problems: 
       'CONFIG_DELIVERY',
       valueSpan({ node: entry.value, key: entry.key, partial: false }),
       ['delivery'],
-      `exactly_once cannot hold on ${to ? `${from} -> ${to}` : from}: ${reason}`,
+      `exactly_once is not possible for ${to ? `${from} -> ${to}` : from}: ${reason}`,
       'at_least_once',
     )
   }

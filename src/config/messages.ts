@@ -1,4 +1,4 @@
-/** Each kind of schema error in words: what is wrong, what is allowed, and what was probably meant. */
+/** Messages for each kind of schema error: what is wrong, what is allowed, and a suggestion. */
 import { isDeepStrictEqual } from 'node:util'
 import type { SchemaError } from './ajv.ts'
 import type { Code } from './codes.ts'
@@ -8,13 +8,13 @@ import { alternatives, deref, type Schema, typeName, typesOf, views } from './sc
 import { suggest } from '../kit/text/suggest.ts'
 import type { Path } from './tree.ts'
 
-/** A finding whose place is still a path. `on`: the key itself, the value, or the map that lacks something. */
+/** A finding whose place is still a path. `on`: the key, the value, or the map with a missing key. */
 export interface Diagnosis {
   readonly code: Code
   readonly path: Path
   readonly on: 'key' | 'value' | 'parent'
   readonly message: string
-  /** Follows the message and shows the value: left out when that is a secret, and so is the suggestion. */
+  /** Follows the message and shows the value; for a secret, it is left out, and so is the suggestion. */
   readonly shown?: string
   readonly suggestion?: string
 }
@@ -26,7 +26,7 @@ export function toPath(error: SchemaError): (string | number)[] {
     .map(p => p.replaceAll('~1', '/').replaceAll('~0', '~'))
 }
 
-/** What one error of ajv means. `others`: is there another error like this? */
+/** The meaning of one error of ajv. `others`: whether there is another error that matches. */
 export function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boolean) => boolean, root: Schema): Diagnosis[] {
   const path = toPath(error)
   const { params, data } = error
@@ -48,7 +48,7 @@ export function explainOne(error: SchemaError, others: (test: (e: SchemaError) =
           code: 'CONFIG_MISSING_KEY',
           path: [...path, params.missingProperty],
           on: 'parent',
-          message: `missing key ${params.missingProperty}, which ${params.property} needs`,
+          message: `missing key ${params.missingProperty}: ${params.property} requires it`,
         },
       ]
     case 'type':
@@ -91,7 +91,7 @@ export function explainOne(error: SchemaError, others: (test: (e: SchemaError) =
         },
       ]
     case 'pattern':
-      return at('CONFIG_VALUE', `must match ${params.pattern}${exampleOf(parent)}`)
+      return at('CONFIG_VALUE', `has the wrong form${formOf(parent)}`)
     case 'propertyNames':
       return others(e => e.propertyName === params.propertyName) ? [] : badKey(error, [...path, params.propertyName])
     case 'if':
@@ -101,18 +101,22 @@ export function explainOne(error: SchemaError, others: (test: (e: SchemaError) =
     case 'not':
       return at('CONFIG_VALUE', 'is not allowed here')
     default:
-      return at('CONFIG_VALUE', `breaks the rule ${error.keyword} of the schema`)
+      return at('CONFIG_VALUE', `does not match the schema (${error.keyword})`)
   }
 }
 
-const exampleOf = (schema: Schema): string =>
-  schema.examples && schema.examples.length > 0 ? `, for example ${print(schema.examples[0])}` : ''
+/** What the schema shows of the form that a pattern requires: a regular expression is not a message. */
+function formOf({ examples, description }: Schema): string {
+  const example = examples && examples.length > 0 ? `write it as in ${print(examples[0])}` : ''
+  const text = description === undefined ? '' : firstSentence(description)
+  return example || text ? `: ${[text, example].filter(Boolean).join('; ')}` : ''
+}
 
 function badKey(error: SchemaError, path: Path): Diagnosis[] {
   const format = FORMATS[error.params.format as string]
   const why =
     error.keyword === 'pattern'
-      ? `must match ${error.params.pattern}`
+      ? `has the wrong form${formOf(error.parentSchema ?? {})}`
       : format
         ? `must be ${format.expected}`
         : error.keyword === 'enum'
@@ -126,7 +130,7 @@ function badKey(error: SchemaError, path: Path): Diagnosis[] {
 
 function unknownKey(path: Path, key: string, schema: Schema, data: any, root: Schema): Diagnosis {
   const known = Object.keys(schema.properties ?? {})
-  // A key that is there already was not what was meant, unless its default put it there; a required one that is not there most likely was.
+  // Suggestions exclude keys that the file already has, and prefer required keys that are missing.
   const written = (k: string): boolean =>
     Object.hasOwn(data, k) && !views(schema.properties?.[k], undefined, root).some(v => isDeepStrictEqual(v.default, data[k]))
   const required = new Set(schema.required ?? [])
@@ -168,7 +172,7 @@ export function wrongType(path: Path, schemas: readonly Schema[], data: unknown,
     ),
   ]
   const is =
-    data === null ? 'there is no value' : typeof data === 'object' ? `this is ${article(typeName(data))}` : `this is a ${typeof data}`
+    data === null ? 'the value is missing' : typeof data === 'object' ? `this is ${article(typeName(data))}` : `this is a ${typeof data}`
   const shown = typeof data === 'object' ? undefined : `: ${print(data)}`
   const suggestion = repair(options, data, format)
   const example =
@@ -179,7 +183,7 @@ export function wrongType(path: Path, schemas: readonly Schema[], data: unknown,
 
 const isCollection = (value: unknown): value is object => typeof value === 'object' && value !== null
 
-/** As a file would say it on one line. */
+/** On one line, as written in a file. */
 function inline(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(inline).join(', ')}]`
   if (!isCollection(value)) return print(value)
@@ -188,7 +192,7 @@ function inline(value: unknown): string {
     .join(', ')} }`
 }
 
-/** The same thought in the type that is wanted. */
+/** The same value in the expected type. */
 function repair(options: readonly Schema[], data: unknown, format: (typeof FORMATS)[string] | undefined): string | undefined {
   const types = new Set(options.flatMap(typesOf))
   if (typeof data === 'string') {
@@ -208,7 +212,7 @@ function repair(options: readonly Schema[], data: unknown, format: (typeof FORMA
   return undefined
 }
 
-/** In quotes where a file would take the text for something else. */
+/** In quotes if YAML would read the text as another type. */
 const quoted = (text: string | undefined): string | undefined =>
   text !== undefined && /^([-+.\d]+|true|false)$/.test(text) ? JSON.stringify(text) : text
 

@@ -1,4 +1,4 @@
-/** What the config layer hands to the runtime: a pipeline that has passed every check and has all defaults filled in. */
+/** The result of the config layer: a pipeline that passed all checks, with all defaults filled in. */
 import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
 
 export interface Location {
@@ -19,38 +19,38 @@ export interface Problem {
   readonly endColumn: number
   readonly path: string
   readonly message: string
-  /** What to write instead, when that can be guessed. */
+  /** What to write instead, if it can be guessed. */
   readonly suggestion?: string
 }
 
 export interface Step<P extends Plugin = Plugin> {
   readonly type: string
-  /** Given by `name:`, else the type, numbered when it occurs twice (`map`, `map_2`). Unique in the pipeline. */
+  /** Set by `name:`; otherwise the type, with a number if it occurs twice (`map`, `map_2`). Unique in the pipeline. */
   readonly name: string
   readonly plugin: P
   /** Coerced (durations in ms, sizes in bytes), with defaults and `${}` resolved; contains secrets. */
   readonly config: any
-  /** CEL condition; only messages for which it is true enter the step (transform: others pass by; sink: others are not written). */
+  /** CEL condition; only messages for which it is true enter the step (transform: others pass unchanged; sink: others are not written). */
   readonly when?: string
-  /** What to print for `when`, where it has variables. */
+  /** What to print for `when` if it has variables. */
   readonly shownWhen?: string
   readonly at: Location
-  /** Of a source: records that agree in this expression come on one lane of it, and of no other source. */
+  /** Of a source: records with the same value of this expression are on one lane of it, and on no lane of another source. */
   readonly keyedBy?: string
-  /** The plugin is not built in: what it emits is checked to be JSON. */
+  /** The plugin is not built in: its output is checked to be JSON. */
   readonly foreign?: boolean
   /** Paths (relative to config, dotted) of values marked `secret` in the schema: print `***` for them. */
   readonly secrets: readonly string[]
-  /** By path: what to print for a text that came from variables or files, such as `Bearer ${TOKEN}`. */
+  /** By path: what to print for text from variables or files, such as `Bearer ${TOKEN}`. */
   readonly hidden?: Readonly<Record<string, string>>
 }
 
 export interface SinkStep extends Step<SinkPlugin> {
-  /** `step` or `step.port` this sink takes its messages from; undefined: the end of the chain. */
+  /** `step` or `step.port` that this sink reads; undefined: the end of the chain. */
   readonly from?: { readonly step: string; readonly port?: string }
 }
 
-/** A transform that hands over to lanes of its own: what it writes to, and what is read back behind it. */
+/** A transform that moves messages to other lanes: the sink that it writes to, and the source that is read after it. */
 export interface Link {
   /** Of the transform. */
   readonly index: number
@@ -65,26 +65,26 @@ export interface RetryConfig {
   readonly max_delay: number
   /** Consecutive failures after which the circuit opens and the sources pause. */
   readonly breaker_failures: number
-  /** ms the circuit stays open before one probe. */
+  /** ms the circuit stays open before a probe. */
   readonly breaker_reset: number
 }
 
 export interface LimitsConfig {
   /** Levels of nesting of a record. */
   readonly depth?: number
-  /** A JSON record of which a key occurs twice in one object goes to the dead letters. */
+  /** A JSON record with a duplicate key in an object goes to the dead-letter queue. */
   readonly strict?: boolean
-  /** Bytes of state of all lanes in this process. */
+  /** Maximum bytes of state of all lanes in this process. */
   readonly state?: number
-  /** Messages that one record, body or query result may become. */
+  /** Maximum messages from one record, body or query result. */
   readonly messages?: number
-  /** Bytes that one compressed record batch may hold. */
+  /** Maximum bytes in one compressed record batch. */
   readonly batch?: number
-  /** Bytes of input that the sources of this process hold together. */
+  /** Maximum bytes of input that all sources of this process hold. */
   readonly input?: number
 }
 
-/** Who may ask a listener of the runner itself. */
+/** Access to a listener of the runner. */
 export interface ListenerConfig {
   readonly token?: string
   readonly allow_unauthenticated?: boolean
@@ -100,7 +100,7 @@ export interface MetricsConfig extends ListenerConfig {
   readonly linger: number
 }
 
-/** A leaf of text is a CEL expression. */
+/** A string leaf is a CEL expression. */
 export type EndpointValue = string | number | boolean | null | readonly EndpointValue[] | { readonly [key: string]: EndpointValue }
 
 export interface EndpointConfig extends ListenerConfig {
@@ -123,19 +123,19 @@ export interface Pipeline {
   /** In the order of their transforms; undefined: there are none. */
   readonly links?: readonly Link[]
   readonly dlq?: Step<SinkPlugin>
-  /** The dlq is switched off, and what it would get is to be dropped. */
+  /** The dlq is disabled, and its dead letters are dropped. */
   readonly drops_dead?: boolean
   readonly delivery: 'at_least_once' | 'exactly_once'
   /** ms between checkpoints. */
   readonly commit_interval: number
-  /** Messages per lane that may be on their way to the sinks. */
+  /** Maximum messages per lane in flight to the sinks. */
   readonly max_in_flight: number
-  /** ms a shutdown may spend on draining. */
+  /** Maximum ms for draining during a shutdown. */
   readonly shutdown_timeout: number
   readonly retry: RetryConfig
   readonly limits?: LimitsConfig
   readonly metrics?: MetricsConfig
   readonly endpoints?: readonly EndpointConfig[]
-  /** Hash of everything above that changes what the pipeline computes. */
+  /** Hash of all settings above that change what the pipeline computes. */
   readonly hash: string
 }

@@ -1,19 +1,19 @@
 /**
- * A number of a pipeline file is a double. One that a double does not hold would be another number, and nothing would say so: it is
- * refused, or kept as it is written where the schema of its key says `exact`.
+ * A number in a pipeline file is a double. A number that a double cannot represent would silently change: it is
+ * rejected, or kept as written if the schema of its key has `exact`.
  */
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
 import type { Problems } from './problems.ts'
 import { type Schema, typesOf } from './schema.ts'
 import type { Path, ScalarNode, Span } from './tree.ts'
 
-/** What a number in the file is: a number, or `ExactNumber` when no double has its decimal value. Not for other scalars. */
+/** The value of a number in the file: a number, or `ExactNumber` if no double has its decimal value. Not for other scalars. */
 export function exactNumber(node: ScalarNode): unknown {
   const text = numberText(node.span)
   return isJsonNumber(text) ? (new ExactNumber(text).plain ?? new ExactNumber(text)) : node.value
 }
 
-/** @param schemas of its key: what else may be written there */
+/** @param schemas of its key: the other types that are allowed there */
 export function checkNumber(node: ScalarNode, schemas: readonly Schema[], path: Path, problems: Problems): void {
   const text = numberText(node.span)
   const value = node.value as number
@@ -24,17 +24,17 @@ export function checkNumber(node: ScalarNode, schemas: readonly Schema[], path: 
       ? 'write a number of at most 15 digits'
       : 'write it as text, in quotes'
   if (!Number.isFinite(value))
-    problems.add('CONFIG_VALUE', node.span, path, `${text} is beyond the range of a number here (1.8e308): ${instead}`)
+    problems.add('CONFIG_VALUE', node.span, path, `${text} is outside the range of numbers (1.8e308): ${instead}`)
   else problems.add('CONFIG_VALUE', node.span, path, `${text} would be read as ${value}: ${instead}`)
 }
 
-/** A number as it is written, without its plus: JSON has none. */
+/** A number as written, without a plus sign, which JSON does not allow. */
 export function numberText({ source, start, end }: Span): string {
   return source.text.slice(start, end).replace(/^\+/, '')
 }
 
 function isHeld(text: string, value: number): boolean {
   if (isJsonNumber(text)) return new ExactNumber(text).plain !== undefined
-  // 0x…, 0o…, .5, .inf, and defaults, whose place is that of their key: only whole ones can lose something that a person has written.
+  // 0x…, 0o…, .5, .inf, and defaults, whose place is that of their key: only whole numbers can lose digits that are written in the file.
   return !Number.isInteger(value) || Number.isSafeInteger(value)
 }

@@ -1,13 +1,13 @@
-/** A pipeline given as plain JavaScript data, as a tree with places: those of its JSON text, so that everything that works on files works on it. */
+/** A pipeline given as plain JavaScript data, as a tree with the positions of its JSON text, so that all checks of files apply to it. */
 import { ExactNumber } from '../contract/plugin.ts'
 import { FORBIDDEN, MAX_BYTES, MAX_DEPTH } from './parse.ts'
 import type { Problems } from './problems.ts'
 import { type MapNode, OBJECT, type Path, type SeqNode, SourceText, type Span, type TreeNode } from './tree.ts'
 
-/** Values of one object, all together: as many as a file can hold. */
+/** Total values of one object: as many as a file can have. */
 const MAX_VALUES = 30_000
 
-/** @returns undefined when the object cannot be read as a whole; `problems` says why. */
+/** @returns undefined if the object cannot be read; `problems` has the reason. */
 export function parseObject(value: object, problems: Problems): { source: SourceText; root: TreeNode } | undefined {
   const printer = new Printer()
   const root = printer.print(value, [], 0)
@@ -28,7 +28,7 @@ class Printer {
   tooLarge = false
   private text = ''
   private values = 0
-  /** Their `source` is known once the text is complete. */
+  /** Their `source` is set when the text is complete. */
   private readonly spans: { source: SourceText; start: number; end: number }[] = []
 
   finish(): SourceText {
@@ -84,7 +84,7 @@ class Printer {
     const entries: MapNode['entries'] = new Map()
     this.text += '{'
     for (const [name, inner] of Object.entries(value)) {
-      // As in JSON: an option that is left out.
+      // As in JSON: an undefined option is left out.
       if (inner === undefined) continue
       this.text += `${entries.size === 0 ? '' : ','}\n${'  '.repeat(depth + 1)}`
       const at = this.text.length
@@ -115,9 +115,9 @@ class Printer {
   }
 }
 
-const ALLOWED = 'a pipeline object holds strings, finite numbers, booleans, null, arrays and plain objects'
+const ALLOWED = 'a pipeline object consists of strings, finite numbers, booleans, null, arrays and plain objects'
 
-/** Of any realm: an object literal, or one without a prototype. */
+/** From any realm: an object literal, or an object without a prototype. */
 function isPlain(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false
   const prototype = Object.getPrototypeOf(value) as object | null

@@ -1,4 +1,4 @@
-/** YAML text to a tree with places. Bounded in time and memory whatever the text is, because `validate` reads untrusted files. */
+/** YAML text to a tree with places. Time and memory are bounded for any text, because `validate` reads untrusted files. */
 import {
   type Alias,
   Composer,
@@ -36,7 +36,7 @@ export const MAX_BYTES = 1_000_000
 const MAX_TOKENS = 30_000
 export const MAX_DEPTH = 64
 const MAX_SCALAR = 65_536
-/** Values that aliases may stand for, all together. */
+/** Values that all aliases together may expand to. */
 const MAX_ALIASED = 10_000
 
 export const FORBIDDEN = new Set(['__proto__', 'constructor', 'prototype'])
@@ -49,7 +49,7 @@ const STYLES: Record<string, ScalarStyle> = {
   BLOCK_FOLDED: 'folded',
 }
 
-/** @returns the tree, undefined when the text cannot be read as a whole (problems say why). */
+/** @returns the tree; undefined if the text cannot be read (`problems` has the reason). */
 export function parseText(source: SourceText, problems: Problems): TreeNode | undefined {
   const { text } = source
   const at = (start: number, end = start): { source: SourceText; start: number; end: number } => ({ source, start, end })
@@ -75,7 +75,7 @@ export function parseText(source: SourceText, problems: Problems): TreeNode | un
           'CONFIG_DOCUMENTS',
           at(doc.range[0], doc.range[0] + 3),
           [],
-          'a pipeline file holds one document, here a second one begins',
+          'a second document begins here; put each pipeline into its own file',
         )
     }
   } catch (error) {
@@ -83,7 +83,7 @@ export function parseText(source: SourceText, problems: Problems): TreeNode | un
     problems.add('CONFIG_LIMIT', at(stop.offset, stop.offset + 1), [], stop.reason)
     return undefined
   }
-  // Half a tree would only add problems that are none.
+  // An incomplete tree would only cause false problems.
   if (broken) return undefined
   if (!root || (isScalar(root) && root.value === null)) {
     if (before && problems.empty)
@@ -91,7 +91,7 @@ export function parseText(source: SourceText, problems: Problems): TreeNode | un
         'CONFIG_EMPTY',
         at(0),
         [],
-        'the file is empty: a pipeline needs at least name, sources and sinks, a catalogue of topics needs topics',
+        'the file is empty: a pipeline needs at least name, sources and sinks, a topic catalog needs topics',
       )
     return undefined
   }
@@ -108,7 +108,7 @@ class LimitReached extends Error {
   }
 }
 
-/** The library's own parse loop, with limits looked at after every token. */
+/** The parse loop of the library, with limits checked after every token. */
 function* tokens(text: string, marks: Marks, stop: LimitReached): Generator<CST.Token> {
   const parser = new Parser()
   let count = 0
@@ -142,9 +142,9 @@ class TreeBuilder {
     const { anchor } = node as { anchor?: string }
     if (anchor) this.anchors.set(anchor, 'open')
     const tag = tagOf(node)
-    // Tags of the core schema itself (`!!str 5`) are refused as well: quotes say the same.
+    // Tags of the core schema (`!!str 5`) are rejected as well: quotes have the same effect.
     if (tag) this.problems.add('CONFIG_TAG', this.tagSpan(node, tag), path, 'tags are not supported')
-    // What a tag made of a map or a list (`!!omap`, `!!pairs`) need not be nodes any more.
+    // The result of a tag on a map or a list (`!!omap`, `!!pairs`) may not consist of nodes.
     const built: TreeNode =
       tag && !isScalar(node)
         ? { kind: 'scalar', span: this.span(node), value: null, style: 'plain', substitution: UNKNOWN }
@@ -170,9 +170,9 @@ class TreeBuilder {
 
   private scalar(node: Scalar, path: Path): ScalarNode {
     const span = this.span(node)
-    // A refused tag may have made an object of it.
+    // A rejected tag may have turned it into an object.
     let value = isValue(node.value) ? node.value : (node.source ?? '')
-    // One that is written out may be kept as it is, where its digits count.
+    // A number in the file is kept as written, if its digits matter.
     const beyond = typeof value === 'number' && !Number.isFinite(value)
     if (typeof value === 'bigint' || (beyond && !isJsonNumber(numberText(span)))) {
       this.problems.add('CONFIG_TYPE', span, path, 'numbers are finite')
@@ -221,12 +221,12 @@ class TreeBuilder {
       const first = entries.get(name)
       if (first) {
         const { line } = this.source.position(first.key.start)
-        this.problems.add('CONFIG_DUPLICATE_KEY', keySpan, [...path, name], `the key ${name} stands here and in line ${line}`)
+        this.problems.add('CONFIG_DUPLICATE_KEY', keySpan, [...path, name], `duplicate key ${name}, also in line ${line}`)
       }
       const child: TreeNode = value
         ? this.build(value, [...path, name])
         : { kind: 'scalar', span: { ...keySpan, start: keySpan.end }, value: null, style: 'plain' }
-      // The first of two equal keys counts, so that everything in both is looked at, and the first one is used.
+      // Of two equal keys the first is used, and the contents of both are checked.
       if (!first) entries.set(name, { key: keySpan, value: child })
     }
     return { kind: 'map', span: this.span(node), entries }
@@ -243,7 +243,7 @@ class TreeBuilder {
       substitution: UNKNOWN,
     }
     if (target === undefined || target === 'open') {
-      const message = target ? `the value of &${node.source} contains itself` : `no anchor &${node.source} stands before this alias`
+      const message = target ? `the value of &${node.source} contains itself` : `no anchor &${node.source} is defined before this alias`
       const near = target ? undefined : suggest(node.source, this.anchors.keys())
       this.problems.add('CONFIG_ALIAS', span, path, message, near && `*${near}`)
       return nothing

@@ -1,11 +1,11 @@
 /**
- * The parts of a pipeline: a step that hands over (`repartition`) ends one, and the next begins with a source of its own. Each part is a
- * pipeline, for code that needs to know where positions are kept, what commits together, and what must be reachable.
+ * The parts of a pipeline: a `repartition` step ends a part, and the next part begins with its own source. Each part is a
+ * pipeline, for code that needs to know where positions are stored, what is committed together, and what must be reachable.
  */
 import type { Link, Pipeline } from './model.ts'
 import { obstacles } from './delivery.ts'
 
-/** What decides about the parts: anything that has it will do. */
+/** The properties that determine the parts. */
 export type PartedPipeline = Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'delivery' | 'links'>
 
 /** In order; a pipeline without links is its only part. */
@@ -20,13 +20,13 @@ export function partsOf<P extends PartedPipeline>(pipeline: P): P[] {
     const ported = pipeline.sinks.filter(s => s.from?.port !== undefined && names.has(s.from.step))
     const sources = before ? [before.source] : pipeline.sources
     const sinks = behind ? [...ported, behind.sink] : pipeline.sinks.filter(s => s.from?.port === undefined || ported.includes(s))
-    // What is handed over is handed over once, whatever the pipeline asks of its own sinks, wherever that can be.
+    // Repartitioned messages are written exactly once if possible, whatever `delivery` of the pipeline is.
     const atomic = behind !== undefined && obstacles(sources, sinks).length === 0
     return {
       ...pipeline,
       links: undefined,
       sources,
-      // What the step that hands over remembers belongs to the next part.
+      // The state of the `repartition` step belongs to the next part.
       transforms: own.map(t => (t.plugin.link ? { ...t, plugin: { ...t.plugin, stateful: false } } : t)),
       sinks,
       delivery: atomic ? 'exactly_once' : behind ? 'at_least_once' : pipeline.delivery,
@@ -34,9 +34,9 @@ export function partsOf<P extends PartedPipeline>(pipeline: P): P[] {
   })
 }
 
-/** The transforms that hand over. */
+/** The `repartition` steps. */
 export const linkSteps = ({ transforms, links = [] }: Pick<Pipeline, 'transforms' | 'links'>): Pipeline['transforms'] =>
   links.map(({ index }) => transforms[index])
 
-/** The sources that a program sees, and those behind links. */
+/** The sources of the file, and those behind links. */
 export const allSources = (pipeline: Pipeline): Pipeline['sources'] => [...pipeline.sources, ...(pipeline.links ?? []).map(l => l.source)]

@@ -1,15 +1,15 @@
-/** Collects findings, and remembers for each the line it is about, so that a report needs no file. */
+/** Collects findings, each with its line of text, so that a report does not need the file. */
 import type { Code } from './codes.ts'
 import type { Problem } from './model.ts'
 import { redact } from '../kit/text/secrets.ts'
 import { formatPath, OBJECT, type Path, type Span } from './tree.ts'
 
-/** A file with more findings than this is not a pipeline file with mistakes, it is something else. */
+/** A file with more findings than this is probably not a pipeline file. */
 const MAX_PROBLEMS = 500
 
 const excerpts = new WeakMap<Problem, string>()
 
-/** The line a problem is about, with values of secret keys masked; undefined when there is none (the file could not be read). */
+/** The line of a problem, with values of secret keys masked; undefined if there is none (the file could not be read). */
 export const excerptOf = (problem: Problem): string | undefined => excerpts.get(problem)
 
 export interface Finding {
@@ -33,7 +33,7 @@ export class Problems {
     if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion })
   }
 
-  /** Takes back what was found here: the text must be written in another way. */
+  /** Removes findings at this place: another problem replaces them. */
   withdraw(code: Code, { source, start }: Span): void {
     const at = this.findings.findIndex(f => f.code === code && f.span.source === source && f.span.start === start)
     if (at < 0) return
@@ -41,7 +41,7 @@ export class Problems {
     this.added--
   }
 
-  /** In another file, which is named at `span`. Its text is not shown: it may be any file of the machine. */
+  /** In another file, which is named at `span`. Its text is not shown: it could be any file on the machine. */
   addElsewhere(code: Code, place: NonNullable<Finding['place']>, span: Span, path: Path, message: string, suggestion?: string): void {
     const { line, column } = span.source.position(span.start)
     const by = span.source.file === OBJECT ? formatPath(path) : `${span.source.file}:${line}:${column}`
@@ -50,17 +50,17 @@ export class Problems {
       this.findings.push({ code, span, path, message: `${message} (read by ${by})`, suggestion, place })
   }
 
-  /** Worth saying, and no reason to refuse the file. */
+  /** Reported, but does not make the file invalid. */
   warn(code: Code, span: Span, path: Path, message: string, suggestion?: string): void {
     if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion, severity: 'warning' })
   }
 
-  /** The text here is a secret: never show it in an excerpt. */
+  /** The text here is a secret: excerpts never show it. */
   mask(span: Span): void {
     this.secrets.push(span)
   }
 
-  /** Something is wrong at the path or below it. */
+  /** There is a problem at the path or below it. */
   hasBelow(path: Path): boolean {
     return this.findings.some(f => f.severity !== 'warning' && path.every((part, i) => f.path[i] === part))
   }
@@ -70,7 +70,7 @@ export class Problems {
     return this.added === 0
   }
 
-  /** Of errors, also those that are too many to be listed. */
+  /** Number of errors, including those beyond the limit of the list. */
   get count(): number {
     return this.added
   }

@@ -1,4 +1,4 @@
-/** The text of a pipeline file, or a problem that says why there is none. */
+/** The text of a pipeline file, or a problem with the reason why it cannot be read. */
 import { readFile, stat } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
 import { MAX_BYTES } from './parse.ts'
@@ -17,7 +17,7 @@ export async function readText(file: string, problems: Problems): Promise<string
       const info = await stat(file)
       if (!info.isFile()) throw Object.assign(new Error(), { code: 'EISDIR' })
       if (info.size > 4 * MAX_BYTES) {
-        problems.add('CONFIG_LIMIT', nowhere, [], `the file has ${info.size} bytes, allowed are ${MAX_BYTES}`)
+        problems.add('CONFIG_LIMIT', nowhere, [], `the file has ${info.size} bytes; the limit is ${MAX_BYTES}`)
         return undefined
       }
       bytes = await readFile(file)
@@ -30,7 +30,7 @@ export async function readText(file: string, problems: Problems): Promise<string
         : code === 'EISDIR'
           ? 'is not a file'
           : code === 'EACCES'
-            ? 'may not be read'
+            ? 'cannot be read: permission denied'
             : `cannot be read (${code})`
     problems.add('CONFIG_READ', nowhere, [], `${file} ${why}`)
     return undefined
@@ -42,7 +42,7 @@ export async function readText(file: string, problems: Problems): Promise<string
       'CONFIG_ENCODING',
       { source: new SourceText(file, bytes.toString('latin1')), start: firstBad(bytes), end: firstBad(bytes) + 1 },
       [],
-      'this byte is not UTF-8',
+      'this byte is not UTF-8: save the file as UTF-8',
     )
     return undefined
   }

@@ -1,4 +1,4 @@
-/** Finds plugins by section and name: built-in ones by the generated map, a user's own by the files under `plugins:`. Nothing is loaded before it is used. */
+/** Finds plugins by section and name: built-in plugins by the generated map, others by the files under `plugins:`. Loads a plugin only when it is used. */
 import type { Plugin } from '../contract/plugin.ts'
 import { useQuick, validator } from './ajv.ts'
 import { builtIns, loadQuick } from './built-ins.ts'
@@ -12,7 +12,7 @@ export const KINDS: readonly Kind[] = ['source', 'transform', 'sink']
 
 export class Registry {
   private readonly own = new Map<string, Plugin>()
-  /** Something under `plugins:` could not be loaded: a name that is not known may be one of its. */
+  /** A plugin under `plugins:` could not be loaded: an unknown name may belong to it. */
   incomplete = false
 
   async load(kind: Kind, type: string): Promise<Plugin | undefined> {
@@ -43,7 +43,7 @@ export class Registry {
     return [...this.own.values()]
   }
 
-  /** Loads what `plugins:` names, files and packages; `base` is the folder of the pipeline file. */
+  /** Loads the files and packages under `plugins:`; `base` is the folder of the pipeline file. */
   async addListed(list: SeqNode, base: string, problems: Problems): Promise<void> {
     for (const [i, item] of list.items.entries()) {
       if (item.kind !== 'scalar' || typeof item.value !== 'string' || item.value === '' || item.substitution?.unresolved) {
@@ -56,7 +56,7 @@ export class Registry {
     }
   }
 
-  /** A plugin that the program gives, which no place in the file names. */
+  /** A plugin that the program passes in, without a place in the file. */
   async addGiven(plugin: Plugin, span: Span, problems: Problems): Promise<void> {
     await this.add(plugin, { ...span, end: span.start }, [], problems)
   }
@@ -75,7 +75,12 @@ export class Registry {
     const id = `${plugin.kind} ${plugin.type}`
     if (this.has(plugin.kind, plugin.type)) {
       const owner = this.own.has(id) ? 'another plugin of this list' : 'built in'
-      problems.add('CONFIG_PLUGIN_CLASH', span, path, `the ${plugin.kind} ${plugin.type} exists already (${owner})`)
+      problems.add(
+        'CONFIG_PLUGIN_CLASH',
+        span,
+        path,
+        `the ${plugin.kind} ${plugin.type} already exists (${owner}): rename the type of this plugin`,
+      )
       return
     }
     try {
@@ -90,13 +95,14 @@ export class Registry {
   }
 }
 
-/** What is wrong with the shape of something that should be a plugin. */
+/** Why a value is not a plugin. */
 function shapeOf(p: any): string | undefined {
   if (typeof p !== 'object' || p === null) return 'the default export is not a plugin: use defineSource, defineTransform or defineSink'
   if (p[Symbol.toStringTag] === 'Module') return 'a module is not a plugin: pass its default export'
   if (!KINDS.includes(p.kind)) return `kind must be ${KINDS.join(', ')}`
   if (typeof p.type !== 'string' || !/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(p.type)) return 'type must be a name such as sma_crossover'
-  if (['name', 'when', 'enabled', 'from', 'when_off'].includes(p.type)) return `type ${p.type} is the name of a key that every step has`
+  if (['name', 'when', 'enabled', 'from', 'when_off'].includes(p.type))
+    return `type ${p.type} is reserved: every step has a key with this name`
   if (typeof p.schema !== 'object' || p.schema === null) return `${p.type} has no schema`
   if (typeof p.create !== 'function') return `${p.type} has no create function`
   return undefined

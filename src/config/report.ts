@@ -1,4 +1,4 @@
-/** Diagnoses of a plain value as problems, each at the position of the value in the file. */
+/** Diagnoses of a plain value as problems, each at its position in the file. */
 import type { Diagnosis } from './diagnose.ts'
 import type { Problems } from './problems.ts'
 import { formatPath, type Found, type Path, valueSpan } from './tree.ts'
@@ -6,7 +6,7 @@ import { formatPath, type Found, type Path, valueSpan } from './tree.ts'
 /** From a path in the checked value to its path and its place in the file. */
 export type Locate = (path: Path) => { path: Path; find: Found }
 
-/** Nothing is said about values that are not known. */
+/** Unknown values are not reported. */
 export function report(
   diagnoses: readonly Diagnosis[],
   locate: Locate,

@@ -1,6 +1,6 @@
 /**
- * Which character of the file is character N of a value: so that a caret is under the wrong letter of an expression,
- * whichever way YAML wrote it. A small decoder that keeps offsets; it is only believed where it agrees with the YAML library.
+ * Maps character N of a value to its character in the file, so that the caret is under the wrong letter of an expression
+ * in any YAML notation. A small decoder that keeps offsets; its result is used only if it agrees with the YAML library.
  */
 import type { ScalarNode } from './tree.ts'
 
@@ -23,7 +23,7 @@ class Decoded {
   readonly offsets: number[] = []
   end = 0
 
-  /** `s` is at `from`../runtime`to`; all its characters point to `from` when they are not one to one. */
+  /** `s` is at `from`../runtime`to`; all its characters point to `from` if they do not correspond one to one. */
   push(s: string, from: number, to: number): void {
     this.text += s
     for (let i = 0; i < s.length; i++) this.offsets.push(to - from === s.length ? from + i : from)
@@ -39,7 +39,7 @@ class Decoded {
   }
 }
 
-/** Consumes an escape at `i`: pushes what it means and returns its length, 0 when there is none. */
+/** Consumes an escape at `i`: pushes its characters and returns its length; 0 if there is none. */
 type Escape = (text: string, i: number, out: Decoded) => number
 
 const singleQuoted: Escape = (text, i, out) => {
@@ -113,7 +113,7 @@ interface Line {
   readonly end: number
 }
 
-/** An indentation written as a number counts from the parent's, which is not known here: the one that gives the value is right. */
+/** An indentation indicator is relative to the parent, which is unknown here: the indentation that yields the value is right. */
 function blockOffsets(text: string, folded: boolean, expected: unknown): number[] | undefined {
   const header = /^[|>]([0-9+-]*)[^\n]*\n?/.exec(text)
   if (!header) return undefined
@@ -151,7 +151,7 @@ function block(lines: readonly Line[], text: string, indent: number, indicator: 
       out.push('\n', breakAt, breakAt + 1)
       continue
     }
-    // Folding joins two text lines; lines that begin with white space, and the breaks around them, stay as they are.
+    // Folding joins two text lines; lines that begin with white space, and the breaks around them, are not changed.
     let next = i + 1
     while (content[next].text === '') next++
     const empty = next - i - 1
@@ -167,7 +167,7 @@ function block(lines: readonly Line[], text: string, indent: number, indicator: 
     out.push('\n'.repeat(content.length - last - (lines.at(-1)!.end === text.length && !text.endsWith('\n') ? 1 : 0)), end, end + 1)
 }
 
-/** Position of characters `start`..`end` of the final value in the text; undefined when that is not known. */
+/** Position of characters `start`..`end` of the final value in the text; undefined if unknown. */
 export function spanInScalar(node: ScalarNode, start: number, end: number): ScalarNode['span'] | undefined {
   const offsets = scalarOffsets(node)
   if (!offsets) return undefined
@@ -179,7 +179,7 @@ export function spanInScalar(node: ScalarNode, start: number, end: number): Scal
   return { source: node.span.source, start: a, end: Math.max(a, b) }
 }
 
-/** From the value back to its template: inside what a variable gave, to the `${` itself (or its end). */
+/** From the value back to its template: inside the text of a variable, to its `${` (or its end). */
 function toTemplate(pieces: NonNullable<ScalarNode['substitution']>['pieces'], offset: number, isEnd: boolean): number {
   for (const p of pieces) {
     if (offset < p.at || offset > p.to || (offset === p.to && !isEnd && p !== pieces.at(-1)) || (isEnd && offset === p.at && p.at < p.to))

@@ -1,6 +1,6 @@
-/** The parts of JSON Schema the config layer itself understands: to find the schema of a value, its default, its format. ajv decides validity. */
+/** The parts of JSON Schema that the config layer reads: to find the schema of a value, its default and its format. ajv decides validity. */
 
-/** A JSON Schema with our own keywords. */
+/** A JSON Schema with the keywords of the runner. */
 export interface Schema {
   readonly $ref?: string
   readonly $defs?: Record<string, Schema>
@@ -24,13 +24,13 @@ export interface Schema {
   readonly oneOf?: readonly Schema[]
   /** Never print the value. */
   readonly secret?: boolean
-  /** The value may be shown also where it came from a variable: a name, a host, a path. `origin`: of a URL, only scheme, host and port. */
+  /** The value may be shown even if it came from a variable: a name, a host, a path. `origin`: of a URL, only scheme, host and port. */
   readonly public?: boolean | 'origin'
-  /** Decides neither what is written nor where: processes that share their work may differ in it. */
+  /** Affects neither what is written nor where: processes that share work may differ in it. */
   readonly tuning?: boolean
-  /** Old names of the key, which files may still use: read as this one, with a warning. */
+  /** Old names of the key, which files may still use; they are read as this key, with a warning. */
   readonly aliases?: readonly string[]
-  /** At the top of a plugin's schema: the property that a config of one scalar (or list) sets. */
+  /** At the top of a plugin schema: the property that a config of one scalar (or list) sets. */
   readonly shorthand?: string
   /** Numbers in the value keep their decimal value: one that a double does not hold is an `ExactNumber`. Without it such a number is a problem. */
   readonly exact?: boolean
@@ -72,7 +72,7 @@ export function hasType(schema: Schema, value: unknown): boolean {
   return types.length === 0 || types.includes(name) || (name === 'integer' && types.includes('number'))
 }
 
-/** All schemas that speak about this value: the schema itself, what it refers to, and of alternatives those that fit the value's shape. */
+/** All schemas that apply to this value: the schema, its references, and the alternatives that match the shape of the value. */
 export function views(schema: Schema | boolean | undefined, value: unknown, root: Schema, depth = 0): Schema[] {
   if (schema === undefined || typeof schema === 'boolean' || depth > 20) return []
   const self = deref(schema, root)
@@ -81,7 +81,7 @@ export function views(schema: Schema | boolean | undefined, value: unknown, root
   for (const choice of [self.anyOf, self.oneOf]) {
     if (!choice) continue
     const fitting = choice.filter(c => fits(deref(c, root), value, root))
-    // Several that fit in type: the one whose discriminating keys fit comes first, and only it gives defaults.
+    // Of several with the right type, the one whose discriminating keys match comes first, and only that one provides defaults.
     const [best] = fitting.length > 0 ? fitting : []
     if (best) out.push(...views(best, value, root, depth + 1))
   }
@@ -101,7 +101,7 @@ function fits(schema: Schema, value: unknown, root: Schema): boolean {
   })
 }
 
-/** All alternatives, whether they fit or not: what a text from outside may be converted to. */
+/** All alternatives, matching or not: the types that text from a variable may be converted to. */
 export function alternatives(schema: Schema | boolean | undefined, root: Schema, depth = 0): Schema[] {
   if (schema === undefined || typeof schema === 'boolean' || depth > 20) return []
   const self = deref(schema, root)
@@ -109,7 +109,7 @@ export function alternatives(schema: Schema | boolean | undefined, root: Schema,
   return inner.length > 0 && !self.type ? inner : [self, ...inner]
 }
 
-/** The schema of one key of a map, undefined when the key is not known. */
+/** The schema of one key of a map; undefined if the key is unknown. */
 export function propertySchema(schemas: readonly Schema[], key: string): Schema | undefined {
   for (const s of schemas) if (s.properties && Object.hasOwn(s.properties, key)) return s.properties[key]
   for (const s of schemas) {

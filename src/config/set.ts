@@ -1,4 +1,4 @@
-/** `--set path=value`: overrides of the tree, made before anything is checked, so that they are checked like the file. */
+/** `--set path=value`: overrides of the tree, applied before all checks, so that they are checked like the file. */
 import { parseText } from './parse.ts'
 import type { Problems } from './problems.ts'
 import { suggest } from '../kit/text/suggest.ts'
@@ -53,11 +53,11 @@ function splitPath(text: string, source: SourceText): Part[] | undefined {
   return parts.length > 0 ? parts : undefined
 }
 
-/** The value is YAML: `5`, `true`, `[a, b]`, `{a: 1}`; nothing at all is an empty string. */
+/** The value is YAML: `5`, `true`, `[a, b]`, `{a: 1}`; no value is an empty string. */
 function parseValue(source: SourceText, start: number, problems: Problems): TreeNode | undefined {
   const { text } = source
   if (start === text.length) return { kind: 'scalar', span: { source, start, end: start }, value: '', style: 'plain' }
-  // Spaces keep the offsets of the argument; a value that only looks like a mapping (`a: b`) is a string on a command line.
+  // Spaces keep the offsets of the argument; a value such as `a: b` is a string on the command line.
   const padded = new SourceText(source.file, ' '.repeat(start) + text.slice(start))
   const literal: TreeNode = { kind: 'scalar', span: { source, start, end: text.length }, value: text.slice(start), style: 'plain' }
   if (!/^[[{"'|>&*!]/.test(text.slice(start))) {
@@ -106,7 +106,7 @@ function put(root: MapNode, parts: readonly Part[], value: TreeNode, problems: P
       }
       let entry = node.entries.get(key)
       if (!entry || (entry.value.kind === 'scalar' && entry.value.value === null)) {
-        // `metrics.port=9000` may make the map that is not there yet, but a step or a section must exist.
+        // `metrics.port=9000` can create the missing map, but a step or a section must exist.
         if (i > 0 || entry || key === 'metrics' || key === 'retry' || key === 'limits') {
           entry = {
             key: entry?.key ?? span,
@@ -120,7 +120,7 @@ function put(root: MapNode, parts: readonly Part[], value: TreeNode, problems: P
       }
       node = entry.value
     } else {
-      return fail(`${formatPath(path)} is a single value, it has no ${key}`)
+      return fail(`${formatPath(path)} is a single value without keys: remove .${key} from the path`)
     }
   }
 }

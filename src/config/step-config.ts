@@ -1,4 +1,4 @@
-/** The config of one step, checked by its plugin's own schema, expressions and check. */
+/** The config of one step, checked with the schema, the expressions and the `check` of its plugin. */
 import type { ConfigProblem, Plugin } from '../contract/plugin.ts'
 import { renameOldKeys } from './aliases.ts'
 import { convert } from './convert.ts'
@@ -26,11 +26,11 @@ export interface CheckedConfig {
   readonly config: any
   readonly secrets: readonly string[]
   readonly hidden: Readonly<Record<string, string>>
-  /** The config has passed everything that the step alone can be checked for. */
+  /** The config passed all checks that need only this step. */
   readonly valid: boolean
 }
 
-/** @param misplaced keys of the plugin beside it, reported already */
+/** @param misplaced keys of the plugin that are beside it, already reported */
 export async function checkConfig(
   entry: MapEntry,
   plugin: Plugin,
@@ -68,7 +68,7 @@ export async function checkConfig(
     if (!f.partial) problems.mask(f.node.span)
   }
   const before = problems.count
-  // A key beside the plugin instead of in it is not reported as missing.
+  // A key that is beside the plugin is not reported as missing.
   const found = (await diagnose(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
   report(
     found,
@@ -86,7 +86,7 @@ export async function checkConfig(
   return { config: value, secrets: secrets.map(s => s.path.join('.')), hidden, valid: problems.count === before && known }
 }
 
-/** `filter: price > 0` as `filter: {condition: price > 0}`, and nothing at all as an empty map. */
+/** `filter: price > 0` as `filter: {condition: price > 0}`, and no value as an empty map. */
 function expandShorthand(entry: MapEntry, schema: Schema): { node: TreeNode; short?: string } {
   const { value: node, key } = entry
   if (node.kind === 'scalar' && node.value === null && !node.substitution)
@@ -98,7 +98,7 @@ function expandShorthand(entry: MapEntry, schema: Schema): { node: TreeNode; sho
   return { node: { kind: 'map', span: node.span, implicit: true, entries: new Map([[short, { key, value: node }]]) }, short }
 }
 
-/** `sasl_pasword: hunter2` is not a secret by its schema, but was meant as one. */
+/** `sasl_pasword: hunter2` is not a secret in the schema, but was meant as one. */
 function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void {
   if (node.kind !== 'map') return
   const properties = schema.properties ?? {}
@@ -108,30 +108,30 @@ function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void 
   }
 }
 
-/** Keys that have a problem already. */
+/** Keys that already have a problem. */
 function wrongKeys(found: readonly Diagnosis[], misread: readonly Path[], value: unknown, schema: Schema): ReadonlySet<string> {
   const paths = [...found.map(j => j.path), ...misread]
-  // What was meant by a misspelt key is not missing.
+  // The key meant by a misspelled key is not missing.
   const meant = found.filter(j => j.code === 'CONFIG_UNKNOWN_KEY' && j.path.length === 1).map(j => j.suggestion)
-  // A misspelt key is one problem, and leaves the right one without a value.
+  // A misspelled key is one problem, and the right key has no value.
   const missing = (schema.required ?? []).filter(key => !Object.hasOwn(Object(value), key))
   return new Set([...paths.filter(at => at.length > 0).map(at => String(at[0])), ...meant.filter(key => key !== undefined), ...missing])
 }
 
-/** The config without the keys that are wrong; with their defaults, where they have one. */
+/** The config without the wrong keys; with their defaults, if they have one. */
 function soundPart(value: any, schema: Schema, wrong: ReadonlySet<string>): any {
   if (wrong.size === 0 || typeof value !== 'object' || value === null) return value
   const sound = { ...value }
   for (const key of wrong) {
     const fallback = alternatives(schema.properties?.[key], schema).find(s => s.default !== undefined)?.default
-    // A default that is a text may stand for a number or a variable.
+    // A default that is a string may contain a number or a variable.
     if (fallback === undefined || typeof fallback === 'string') delete sound[key]
     else sound[key] = fallback
   }
   return sound
 }
 
-/** @param wrong keys with a problem already: what the plugin says of them, or because of them, may not be so */
+/** @param wrong keys that already have a problem: findings of the plugin about them may be false */
 function runCheck(
   plugin: Plugin,
   config: unknown,
@@ -156,7 +156,7 @@ function runCheck(
       problems.addElsewhere('CONFIG_CHECK', p.source, here, at.path, p.message, p.suggestion)
     }
   } catch (error) {
-    // A plugin may count on what its schema says.
+    // A plugin may rely on its schema.
     if (wrong.size > 0) return
     problems.add('CONFIG_CHECK', key, path, `the plugin ${plugin.type} has to be corrected: ${thrownText('validateConfig', error)}`)
   }

@@ -1,4 +1,4 @@
-/** One step of a section: which plugin it is, and what else its map may say. */
+/** One step of a section: its plugin and its common keys. */
 import type { Plugin } from '../contract/plugin.ts'
 import type { Kind, Registry } from './registry.ts'
 import type { Schema } from './schema.ts'
@@ -62,7 +62,7 @@ export async function checkStep(
   return { kind, path, node, enabled, type, key: entry.key, plugin, ...result, valid: result.valid && unusable.length === 0 }
 }
 
-/** The one key that is a plugin of this kind; without one, says which was probably meant. */
+/** The key that is a plugin of this kind; if there is none, reports the one that was probably meant. */
 function choosePlugin(
   node: MapNode,
   kind: Kind,
@@ -77,7 +77,7 @@ function choosePlugin(
   const names = registry.names(kind)
   const elsewhere = others.find(k => registry.kindsOf(k).length > 0)
   const looksLike = others.find(k => suggest(k, names) !== undefined && suggest(k, common) === undefined)
-  // It may be one of a plugin that could not be loaded, which has been said where it is named.
+  // It may belong to a plugin that could not be loaded, which is reported under `plugins`.
   if (registry.incomplete && !elsewhere && others.length > 0) return undefined
   const type = elsewhere ?? looksLike ?? others.find(k => node.entries.get(k)!.value.kind === 'map') ?? others[0]
   for (const other of others) {
@@ -86,14 +86,14 @@ function choosePlugin(
       'CONFIG_UNKNOWN_KEY',
       node.entries.get(other)!.key,
       [...path, other],
-      `unknown key ${other} in the step; besides the plugin: ${common.join(', ')}`,
+      `unknown key ${other} in the step; besides the plugin key, allowed are ${common.join(', ')}`,
       suggest(other, common),
     )
   }
   if (type === undefined || (others.length === 1 && suggest(type, common) && !suggest(type, names) && !elsewhere)) {
     const at = valueSpan({ node, key: undefined, partial: false })
     if (others.length === 0 || type === undefined)
-      problems.add('CONFIG_STEP', at, path, `this step has no plugin; ${section} can be ${names.join(', ')}`)
+      problems.add('CONFIG_STEP', at, path, `this step has no plugin key; plugins for ${section} are ${names.join(', ')}`)
     return undefined
   }
   const at = node.entries.get(type)!.key
@@ -103,7 +103,7 @@ function choosePlugin(
       'CONFIG_WRONG_SECTION',
       at,
       [...path, type],
-      `${type} is a ${kinds.join(' and a ')}, not a ${kind}; ${section} can be ${names.join(', ')}`,
+      `${type} is a ${kinds.join(' and a ')}, not a ${kind}; plugins for ${section} are ${names.join(', ')}`,
       suggest(type, names),
     )
   } else
@@ -111,13 +111,13 @@ function choosePlugin(
       'CONFIG_UNKNOWN_PLUGIN',
       at,
       [...path, type],
-      `there is no ${kind} ${type}; there are ${names.join(', ')}`,
+      `there is no ${kind} ${type}; the available ones are ${names.join(', ')}`,
       suggest(type, names),
     )
   return undefined
 }
 
-/** Unknown keys beside the plugin. @returns those that the plugin would have read. */
+/** Unknown keys beside the plugin key. @returns those that belong into the plugin. */
 function reportStrangers(
   node: MapNode,
   type: string,
@@ -135,7 +135,7 @@ function reportStrangers(
         'CONFIG_STEP',
         entry.key,
         [...path, key],
-        `a step has one plugin, this one has ${type} already: make ${key} a step of its own`,
+        `a step has exactly one plugin, and this step has ${type} already: make ${key} a separate step`,
       )
     } else if (Object.hasOwn(properties, key)) {
       misplaced.add(key)
@@ -146,7 +146,7 @@ function reportStrangers(
         'CONFIG_UNKNOWN_KEY',
         entry.key,
         [...path, key],
-        `unknown key ${key} in the step; besides the plugin: ${common.join(', ')}`,
+        `unknown key ${key} in the step; besides the plugin key, allowed are ${common.join(', ')}`,
         suggest(key, free),
       )
     }

@@ -1,4 +1,4 @@
-/** What decides about delivery may depend on a step's config: one place that asks. */
+/** Traits that decide about delivery and may depend on the config of a step, read in one place. */
 import type { Lanes, Plugin, RedeliveryEffect, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
 import { thrownText } from '../kit/plugin-error.ts'
 import { show } from '../kit/values/fields.ts'
@@ -12,11 +12,11 @@ const ask = <T>(trait: T | ((config: never) => T), config: unknown): T =>
   typeof trait === 'function' ? (trait as (config: unknown) => T)(config) : trait
 
 export const isReplayable = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.replayable, config)
-/** Undefined: the plugin does not say. */
+/** Undefined: the plugin does not declare it. */
 export const lanesOf = ({ plugin, config }: Configured<any>): Lanes | undefined => ask((plugin as SourcePlugin).lanes, config)
-/** An expression; undefined: each record counts for itself. */
+/** An expression; undefined: each record is independent. */
 export const groupingOf = ({ plugin, config }: Configured<any>): string | undefined => (plugin as TransformPlugin).groupsBy?.(config)
-/** Undefined: the step makes the same of the same records. @param datedByRead its messages have the time of reading */
+/** Undefined: the step has the same output for the same records. @param datedByRead its messages have the time of reading */
 export function variationOf(
   step: Configured<any> & { readonly foreign?: boolean; readonly when?: string },
   source: Configured<SourcePlugin>,
@@ -34,7 +34,7 @@ export function variationOf(
 export const isDatedByRead = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.datedByRead ?? false, config)
 const readsTime = (config: unknown): boolean => /\bmeta\s*\.\s*\??time\b|\bmeta\s*\[\s*\\?["']time/.test(JSON.stringify(config) ?? '')
 
-/** Whose transactions the sink's writes can join. */
+/** The system whose transactions the writes of the sink can join. */
 export const scopeOf = ({ plugin, config }: Configured<SinkPlugin>): string | undefined => plugin.transactions?.scope(config)
 export const isOneShot = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.oneShot ?? false, config)
 export const awaitsCommit = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.awaitsCommit ?? false, config)
@@ -43,14 +43,14 @@ export const isRanged = ({ plugin, config }: Configured<SourcePlugin>): boolean 
 export const isLeased = ({ plugin, config }: Configured<SourcePlugin>): boolean => ask(plugin.leased ?? false, config)
 export const survivesGap = ({ plugin, config }: Configured<TransformPlugin>): boolean => ask(plugin.survivesGap ?? false, config)
 export const readsValue = ({ plugin, config }: Configured<SinkPlugin>): boolean => ask(plugin.readsValue ?? true, config)
-/** Undefined: the source has none, or the file does not name it. */
+/** Undefined: the source has no consumer group, or the file does not name it. */
 export const consumerGroupOf = ({ config }: Configured<any>): string | undefined => (config as { group?: string } | null | undefined)?.group
 export const redeliveryOf = ({ plugin, config }: Configured<SinkPlugin>): RedeliveryEffect => ask(plugin.onRedelivery, config)
 export const reasonOf = ({ plugin, config }: Configured<SourcePlugin | SinkPlugin>): string => ask(plugin.reason, config)
 
 /**
- * Where a source's position and all outputs can be committed together: the source's own place, else one that a sink offers.
- * @returns the plugin's transactions and the config to make them with; undefined: nowhere.
+ * Where the position of a source and all outputs can be committed together: in the system of the source, otherwise in that of a sink.
+ * @returns the transactions of the plugin and the config to create them with; undefined: nowhere.
  */
 export function transactionsOf(
   source: Configured<SourcePlugin>,
@@ -72,11 +72,11 @@ type Rule = readonly [name: string, kind: 'value' | 'method', expected: string, 
 
 const optional = (type: string) => (answer: unknown) => answer === undefined || typeof answer === type
 const REPLAYABLE: Rule = ['replayable', 'value', 'true or false', x => typeof x === 'boolean']
-const REASON: Rule = ['reason', 'value', 'a text', x => typeof x === 'string']
+const REASON: Rule = ['reason', 'value', 'a string', x => typeof x === 'string']
 const READS: Rule = ['readsValue', 'value', 'true or false', optional('boolean')]
 const EFFECTS: readonly unknown[] = ['idempotent', 'appends', 'ephemeral'] satisfies RedeliveryEffect[]
 
-/** `value`: may be a function of the config; `method`: must be one, where it is there. */
+/** `value`: may be a function of the config; `method`: must be a function, if present. */
 const RULES: Readonly<Record<Plugin['kind'], readonly Rule[]>> = {
   source: [
     REPLAYABLE,
@@ -96,14 +96,14 @@ const RULES: Readonly<Record<Plugin['kind'], readonly Rule[]>> = {
     ['onRedelivery', 'value', EFFECTS.join(', '), x => EFFECTS.includes(x)],
     REASON,
     READS,
-    ['scope', 'method', 'a text, or undefined', optional('string')],
+    ['scope', 'method', 'a string, or undefined', optional('string')],
     ['preview', 'method', 'a function of a message', x => typeof x === 'function'],
   ],
 }
 
 /**
- * What a plugin answers about a config, asked once where the file is checked: later, in the middle of a command, an answer that cannot
- * be used would end it, or make a wrong guarantee. A plugin in JavaScript has no types that would say so before.
+ * Checks what the traits of a plugin return for a config, once, when the file is checked: later, an unusable value would end a running
+ * command or cause a wrong guarantee. A plugin in JavaScript has no types that find this earlier.
  */
 export function traitProblems(plugin: Plugin, config: unknown): string[] {
   return RULES[plugin.kind].flatMap(([name, kind, expected, fits]) => {

@@ -1,8 +1,8 @@
-/** A parsed file as values with their positions. Everything downstream works on this tree, never on YAML nodes. */
+/** A parsed file as values with their positions. All further code works on this tree, never on YAML nodes. */
 
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
 
-/** A text that problems can point into: a file, or a `--set` argument. */
+/** A text that positions of problems refer to: a file, or a `--set` argument. */
 export class SourceText {
   /** A path as the user gave it, or `--set`. */
   readonly file: string
@@ -38,7 +38,7 @@ export class SourceText {
   }
 }
 
-/** The `file` of a pipeline that is given as plain data: its problems are at a path, not at a line. */
+/** The `file` of a pipeline given as plain data: its problems have a path instead of a line. */
 export const OBJECT = '(object)'
 
 /** Half open, in characters of `source`. */
@@ -56,11 +56,11 @@ export interface ScalarNode {
   readonly span: Span
   readonly value: ScalarValue
   readonly style: ScalarStyle
-  /** Set when `${}` was replaced: the original text and its position. */
+  /** Set if `${}` was replaced: the original text and its position. */
   readonly substitution?: Substitution
 }
 
-/** How a scalar came from its template. */
+/** How a scalar was built from its template. */
 export interface Substitution {
   /** The text before replacing. */
   readonly template: string
@@ -71,12 +71,12 @@ export interface Substitution {
     readonly at: number
     readonly to: number
     readonly variable?: string
-    /** From a variable or a file, not from the default behind `:-`. */
+    /** From a variable or a file, not from the default after `:-`. */
     readonly outside?: true
   }[]
-  /** A reference could not be resolved (reported already): the value is unknown. */
+  /** A reference could not be resolved (already reported): the value is unknown. */
   readonly unresolved: boolean
-  /** Something in it came from a variable or a file: it must not be shown. */
+  /** Part of it came from a variable or a file: it must not be shown. */
   readonly outside: boolean
 }
 
@@ -88,7 +88,7 @@ export interface MapNode {
   readonly kind: 'map'
   readonly span: Span
   readonly entries: Map<string, MapEntry>
-  /** Made from a shorthand: its only key is not in the text. */
+  /** Created from a shorthand: its only key is not in the text. */
   readonly implicit?: boolean
 }
 export interface SeqNode {
@@ -99,7 +99,7 @@ export interface SeqNode {
 export type TreeNode = ScalarNode | MapNode | SeqNode
 export type Path = readonly (string | number)[]
 
-/** Plain JSON value. Values are shared with nothing. */
+/** Plain JSON value, which shares no objects with the tree. */
 export function toValue(node: TreeNode): unknown {
   if (node.kind === 'scalar') return node.value
   if (node.kind === 'seq') return node.items.map(toValue)
@@ -108,7 +108,7 @@ export function toValue(node: TreeNode): unknown {
   return out
 }
 
-/** The same with every number as it is written, for records in test files. */
+/** The same with every number as written, for records in test files. */
 export function toExactValue(node: TreeNode): unknown {
   if (node.kind === 'seq') return node.items.map(toExactValue)
   if (node.kind === 'map') return Object.fromEntries([...node.entries].map(([key, entry]) => [key, toExactValue(entry.value)]))
@@ -134,7 +134,7 @@ export interface Found {
   readonly node: TreeNode
   /** Key of the innermost map entry on the way; undefined at the root. */
   readonly key: Span | undefined
-  /** The path leads on into something the file does not have (a default). */
+  /** The path continues into a value that the file does not have (a default). */
   readonly partial: boolean
 }
 
@@ -148,7 +148,7 @@ export function find(root: TreeNode, path: Path): Found {
       key = entry.key
     } else if (node.kind === 'seq' && typeof part === 'number' && part < node.items.length) {
       node = node.items[part]
-      // An item of a list has no key of its own: what is missing in it is missing at its first line.
+      // An item of a list has no key: a missing key is reported at its first line.
       key = firstLine(node)
     } else return { node, key, partial: true }
   }

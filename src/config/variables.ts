@@ -1,6 +1,6 @@
 /**
- * Variables in expressions. `env.NAME` is the value of a variable, put in as a string literal, so that it can be nothing else. `${NAME}` would
- * put text of the variable into the program: it is refused inside an expression. As a whole (`filter: ${CONDITION}`) it is the expression.
+ * Variables in expressions. `env.NAME` is the value of a variable, inserted as a string literal, so that it stays a value. `${NAME}` would
+ * insert the text of the variable as code: it is rejected inside an expression. A whole value (`filter: ${CONDITION}`) is the expression.
  */
 import { addSecret } from '../kit/text/secrets.ts'
 import { suggest } from '../kit/text/suggest.ts'
@@ -14,11 +14,11 @@ interface Binding {
   readonly root: Schema
   readonly env: Env
   readonly problems: Problems
-  /** The step is switched off: a missing variable is no problem. */
+  /** The step is disabled: a missing variable is allowed. */
   readonly lenient: boolean
 }
 
-/** A copy of the tree with the variables of its expressions put in; the tree itself when there are none. */
+/** A copy of the tree with the variables of its expressions inserted; the same tree if there are none. */
 export function bindVariables(node: TreeNode, schema: Schema | undefined, path: Path, binding: Binding): TreeNode {
   if (node.kind === 'scalar') {
     if (typeof node.value !== 'string' || !/\benv\b|\$\{/.test(node.substitution?.template ?? node.value)) return node
@@ -41,7 +41,7 @@ export function bindVariables(node: TreeNode, schema: Schema | undefined, path: 
   return changed ? { ...node, entries } : node
 }
 
-/** Text, comments, and what is looked for: a variable that is not a field of something else. */
+/** Strings, comments, and a variable that is not a field of something else. */
 const TOKEN =
   /r?"""[^]*?"""|r?'''[^]*?'''|r?"(?:\\.|[^"\\\n])*"|r?'(?:\\.|[^'\\\n])*'|\/\/[^\n]*|(?<![\w.])env\s*\.\s*(\?\s*)?([A-Z_][A-Z0-9_]*)\b(?!\s*\()/g
 
@@ -65,7 +65,7 @@ function bind(node: ScalarNode, path: Path, binding: Binding): ScalarNode {
     push(template.slice(from, match.index), from, match.index)
     from = match.index + all.length
     if (value !== undefined) addSecret(value)
-    // As `:-` has it: an empty variable counts as one that is not set.
+    // As with `:-`: an empty variable counts as not set.
     if (optional !== undefined) push(value ? `optional.of(${JSON.stringify(value)})` : 'optional.none()', match.index, from, all)
     else {
       push(JSON.stringify(value ?? ''), match.index, from, all)
@@ -84,14 +84,14 @@ function missing(name: string, node: ScalarNode, path: Path, start: number, end:
     'CONFIG_ENV_MISSING',
     spanInScalar(node, start, end) ?? node.span,
     path,
-    `the environment variable ${name} is not set; env.?${name}.orValue("…") has a default`,
+    `the environment variable ${name} is not set; for a default, write env.?${name}.orValue("…")`,
     near && `env.${near}`,
   )
 }
 
 const isReference = (piece: Substitution['pieces'][number]): boolean => piece.variable !== undefined && piece.variable !== '$'
 
-/** Nothing but one reference: the variable holds the expression. An escaped `${` is none. */
+/** The whole value is one reference: the variable contains the expression. An escaped `${` is not a reference. */
 function isWhole({ template, pieces }: Substitution): boolean {
   const references = pieces.filter(isReference)
   return references.length === 0 || (references.length === 1 && template.trim() === references[0].variable)
@@ -102,19 +102,19 @@ function refuse(node: ScalarNode, substitution: Substitution, path: Path, { prob
   const [first, ...others] = pieces.filter(isReference)
   const spanOf = ({ start, end }: typeof first): Span =>
     spanInScalar({ ...node, value: template, substitution: undefined }, start, end) ?? node.span
-  // Whether the variables are set matters when they are written as values.
+  // Unset variables are reported once they are written as env.NAME.
   for (const piece of [first, ...others]) problems.withdraw('CONFIG_ENV_MISSING', spanOf(piece))
   problems.add(
     'CONFIG_EXPRESSION',
     spanOf(first),
     path,
-    `${first.variable} would make the variable a part of the program; in an expression a variable is a value: env.NAME`,
+    `${first.variable} would insert the variable as code; to use its value in an expression, write env.NAME`,
     template.includes('${file:') ? undefined : modern(template),
   )
   return { ...node, substitution: { ...substitution, unresolved: true } }
 }
 
-/** The same with `env.NAME`; a reference outside of quotes stood for a number. */
+/** The same with `env.NAME`; a reference outside of quotes is read as a number. */
 function modern(template: string): string {
   const value = (body: string): string => {
     const [, name, fallback] = /^([A-Za-z_]\w*)(?::-([^]*))?$/.exec(body) ?? ['', body]

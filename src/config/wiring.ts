@@ -1,4 +1,4 @@
-/** Names of steps, and what refers to them. */
+/** Names of steps, and references to them. */
 import type { TransformPlugin } from '../contract/plugin.ts'
 import type { Problems } from './problems.ts'
 import type { Schema } from './schema.ts'
@@ -9,7 +9,7 @@ import { formatPath, type TreeNode } from './tree.ts'
 const scalar = (node: TreeNode | undefined): string | undefined =>
   node?.kind === 'scalar' && typeof node.value === 'string' ? node.value : undefined
 
-/** Given names first, so that a numbered one never takes a given one's place. */
+/** Explicit names first, so that a numbered name never replaces an explicit one. */
 export function nameSteps(steps: readonly CheckedStep[], problems: Problems): Map<CheckedStep, string> {
   const names = new Map<CheckedStep, string>()
   const taken = new Map<string, CheckedStep>()
@@ -23,7 +23,7 @@ export function nameSteps(steps: readonly CheckedStep[], problems: Problems): Ma
         'CONFIG_DUPLICATE_NAME',
         entry!.value.span,
         [...step.path, 'name'],
-        `the name ${name} is that of ${formatPath(first.path)} already`,
+        `the name ${name} is used by ${formatPath(first.path)} already`,
       )
     else taken.set(name, step)
     names.set(step, name)
@@ -55,7 +55,7 @@ export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>,
   const byName = new Map([...names].map(([step, name]) => [name, step]))
   const all = [...names].filter(([s]) => s.enabled && s.valid).flatMap(([s, name]) => portsOf(s).map(p => `${name}.${p}`))
   const target = byName.get(stepName)
-  const listed = all.length > 0 ? `; there are ${all.join(', ')}` : '; no step of this pipeline has ports'
+  const listed = all.length > 0 ? `; the ports are ${all.join(', ')}` : '; no step of this pipeline has ports'
   if (!target) {
     const near = suggest(
       stepName,
@@ -65,18 +65,18 @@ export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>,
   } else if (target.kind !== 'transform') {
     problems.add('CONFIG_FROM', at, path, `${stepName} is a ${target.kind}, and only transforms have ports${listed}`, suggest(text, all))
   } else if (!target.enabled) {
-    problems.add('CONFIG_FROM', at, path, `the step ${stepName} is switched off`)
+    problems.add('CONFIG_FROM', at, path, `the step ${stepName} is disabled`)
   } else if (target.valid && !portsOf(target).includes(port)) {
     const ports = portsOf(target)
-    const way = target.type === 'validate' && port === 'invalid' ? '; on_invalid: port gives it one' : ''
-    const has = ports.length > 0 ? `it has ${ports.join(', ')}` : `it has none${way}`
+    const way = target.type === 'validate' && port === 'invalid' ? '; to add one, set on_invalid: port' : ''
+    const has = ports.length > 0 ? `it has ${ports.join(', ')}` : `it has no ports${way}`
     const near = suggest(port, ports)
     problems.add('CONFIG_PORT', at, path, `${stepName} has no port ${port}; ${has}`, near && `${stepName}.${near}`)
   }
   return { step: stepName, port }
 }
 
-/** A transform's settings that name a source: it must be there, and switched on. */
+/** A transform's settings that name a source: it must exist and be enabled. */
 export function checkSourceNames(step: CheckedStep, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
   if (step.kind !== 'transform' || !step.enabled || !step.valid) return
   const config = step.node.entries.get(step.type)?.value
@@ -94,13 +94,13 @@ export function checkSourceNames(step: CheckedStep, names: ReadonlyMap<CheckedSt
       'CONFIG_SOURCE',
       entry.value.span,
       [...step.path, step.type, property],
-      off ? `the source ${wanted} is switched off` : `there is no source ${wanted}; there are ${there.join(', ')}`,
+      off ? `the source ${wanted} is disabled` : `there is no source ${wanted}; the file has ${there.join(', ')}`,
       suggest(wanted, there),
     )
   }
 }
 
-/** A port that no sink takes: what goes there is gone, which is seldom meant. */
+/** A port that no sink reads: its messages are dropped, which is rarely intended. */
 export function checkPorts(
   steps: readonly CheckedStep[],
   names: ReadonlyMap<CheckedStep, string>,
@@ -111,7 +111,7 @@ export function checkPorts(
   for (const step of steps) {
     if (!step.enabled || !step.valid) continue
     const ports = portsOf(step)
-    // A sink that names a port it does not have was meant for one of these.
+    // A sink with an unknown port of this step was meant for one of these.
     if ([...froms.values()].some(from => from !== undefined && from.step === names.get(step) && !ports.includes(from.port))) continue
     for (const port of ports) {
       const id = `${names.get(step)}.${port}`
@@ -120,7 +120,7 @@ export function checkPorts(
           'CONFIG_PORT',
           step.key,
           [...step.path, step.type],
-          `no sink takes ${id}: its messages are dropped. Add a sink with from: ${id}`,
+          `no sink reads ${id}: its messages are dropped. Add a sink with from: ${id}`,
         )
     }
   }

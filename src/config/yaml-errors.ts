@@ -1,4 +1,4 @@
-/** The YAML library's errors, put where the mistake was made and said for people who write files, not parsers. */
+/** The errors of the YAML library, placed at the mistake and worded for authors of files. */
 import type { Problems } from './problems.ts'
 import type { SourceText } from './tree.ts'
 
@@ -21,11 +21,11 @@ export function reportYamlErrors(errors: readonly YamlError[], marks: Marks, sou
   for (const { pos } of tabs) {
     problems.add('CONFIG_TAB', { source, start: pos[0], end: pos[0] + 1 }, [], 'tab used for indentation; YAML allows only spaces')
   }
-  // A tab moves all that follows: the rest is read again once it is gone.
+  // A tab shifts everything after it: the rest is checked when the tab is removed.
   if (tabs.length > 0) return
   let lost = false
   for (const error of errors) {
-    // Once the parser has lost its way, what it says of the structure of the rest is noise.
+    // After the first structural error, further structural errors are noise.
     if (lost && !LOCAL.has(error.code)) continue
     lost ||= !LOCAL.has(error.code)
     const { start, end, message } = explain(error, marks, source.text)
@@ -49,31 +49,59 @@ function explain(error: YamlError, marks: Marks, text: string): Explained {
   const at = firstChar(text, error.pos[0])
   const one = { start: at, end: Math.min(at + 1, text.length) }
   const dollar = text.slice(at - 1, at + 1) === '${' ? at - 1 : text.slice(at, at + 2) === '${' ? at : -1
-  if (dollar >= 0) return { start: dollar, end: lineEnd(text, dollar), message: 'between [ ] or { } a ${…} needs quotes: "${…}"' }
-  if (/^Missing closing .quote/.test(error.message))
-    return { start: marks.quote, end: marks.quote + 1, message: 'this quote is never closed' }
+  if (dollar >= 0) return { start: dollar, end: lineEnd(text, dollar), message: 'inside [ ] and { }, ${…} needs quotes: "${…}"' }
+  if (/^Missing closing .quote/.test(error.message)) return { start: marks.quote, end: marks.quote + 1, message: 'missing closing quote' }
   if (/^Flow (map|sequence) .*end with a/.test(error.message)) return bracket(marks, at, text)
   if (error.code === 'MULTILINE_IMPLICIT_KEY' || error.message.startsWith('Implicit map keys')) {
     return {
       start: at,
       end: lineEnd(text, at),
-      message: 'this line is no `key: value`; a colon is missing, or the space after it, or it is indented wrongly',
+      message: 'expected `key: value`: check the colon, the space after it, and the indentation',
     }
   }
   if (error.code === 'BLOCK_AS_IMPLICIT_KEY') {
-    return { start: at, end: lineEnd(text, at), message: 'a value with `: ` in it needs quotes; or the next line is indented too far' }
+    return { start: at, end: lineEnd(text, at), message: 'put a value that contains `: ` in quotes; or indent the next line less' }
   }
   if (/must start at the same column/.test(error.message))
-    return { ...one, message: 'this line is indented like no line before it: entries of one map or list start in the same column' }
+    return { ...one, message: 'the indentation matches no line above: all entries of a map or list start in the same column' }
+  if (/^Unexpected flow-(?:seq|map)-end token/.test(error.message))
+    return { ...one, message: `${text[at]} without an opening bracket: remove it, or put the value in quotes` }
   const end = Math.max(one.end, Math.min(error.pos[1], lineEnd(text, at)))
+  const [, message] = MESSAGES.find(([pattern]) => pattern.test(error.message)) ?? []
   return {
     start: at,
     end,
-    message: error.message.replace(/\s+/g, ' ').replace(/ in YAML stream: .*| at node end/, ', which belongs to nothing here'),
+    message: message?.replaceAll('%', text[at] ?? 'it') ?? 'not valid YAML here: check quotes, brackets and indentation',
   }
 }
 
-/** Which bracket is wrong: one that is never closed, or one that closes nothing. */
+/** By the message of the library. `%`: the character at the place. */
+const MESSAGES: readonly (readonly [RegExp, string])[] = [
+  [/^Plain value cannot start with/, 'put a value that starts with % in quotes'],
+  [/^Invalid escape sequence/, 'unknown escape sequence: write \\\\ for a backslash, or use single quotes'],
+  [/^(?:Alias|Anchor) (?:cannot be an empty|ending in)/, 'missing name after %; put a value that starts with % in quotes'],
+  [/ at node end$/, 'unexpected text after the value: put the whole value in quotes'],
+  [/^Unexpected (?:,|empty item) in/, 'missing entry before this comma'],
+  [/^Missing , or : between/, 'missing comma or colon between two entries'],
+  [/^Missing , between/, 'missing comma between two entries'],
+  [/^Missing space after :/, 'missing space after the colon'],
+  [/^Block scalar header/, 'unexpected text after | or >: start the text in the next line'],
+  [/^Block scalar/, 'a line of this text is indented less than its first line'],
+  [/at most one anchor/, 'a value can have only one anchor'],
+  [/at most one tag|^Unresolved tag|collection, but expects/, 'tags are not supported'],
+  [/^An alias node/, 'an alias cannot have an anchor or a tag'],
+  [/^Anchors and tags must be after|^Tags and anchors must be separated/, 'an anchor comes before the value, separated by a space'],
+  [/^Comments must be separated/, 'missing space before the # of a comment'],
+  [/^Unexpected block-seq-ind|^A block sequence may not/, 'start a list in the line after its key'],
+  [
+    /^Block collections are not allowed within/,
+    'inside [ ] and { }, put a value that contains `: ` in quotes, and a nested map or list in brackets',
+  ],
+  [/directives-end marker$/, 'start the document in the line after ---'],
+  [/^Missing directives-end/, 'missing --- after the lines that start with %'],
+]
+
+/** The wrong bracket: without a closing one, or without an opening one. */
 function bracket(marks: Marks, at: number, text: string): Explained {
   const open: { char: string; at: number }[] = []
   for (const mark of marks.brackets) {
@@ -84,11 +112,15 @@ function bracket(marks: Marks, at: number, text: string): Explained {
   const opener = OPENER[text[at]]
   const top = open.at(-1)
   if (!top || (opener && !open.some(o => o.char === opener)))
-    return { start: at, end: at + 1, message: `this ${text[at] ?? 'end'} closes nothing` }
-  return { start: top.at, end: top.at + 1, message: `this ${top.char} is never closed` }
+    return { start: at, end: at + 1, message: `${text[at] ?? 'the end'} without an opening bracket: remove it, or put the value in quotes` }
+  return {
+    start: top.at,
+    end: top.at + 1,
+    message: `${top.char} is not closed: add ${Object.keys(OPENER).find(closing => OPENER[closing] === top.char)}`,
+  }
 }
 
-/** An error on blanks is about what follows them in the line. */
+/** An error on spaces concerns the text after them. */
 function firstChar(text: string, offset: number): number {
   let at = offset
   while (text[at] === ' ') at++

@@ -1,6 +1,6 @@
 /**
- * Where a pipeline keeps which of its dead letters are done: in the checkpoints of a pipeline of its own, `<name>-dlq-replay`. Where
- * outputs can be committed in one transaction with them, they are; the place is the same for every way of getting rid of a letter.
+ * Stores which dead letters of a pipeline are done: in the checkpoints of a separate pipeline, `<name>-dlq-replay`. If outputs
+ * can be committed in one transaction with the marks, they are; replay and discard use the same place.
  */
 import { systemClock } from '../kit/clock.ts'
 import {
@@ -18,13 +18,13 @@ import { transactionsOf } from '../config/traits.ts'
 
 export interface MarkStore {
   readonly store: CheckpointStore
-  /** Present when outputs of that scope can be committed with the marks. */
+  /** Present if outputs of that scope can be committed with the marks. */
   readonly transactions?: { readonly transactor: Transactor; readonly scope: string }
 }
 
 const replayName = (pipeline: string): string => `${pipeline}-dlq-replay`
 
-/** The version does not count: a letter that is done stays done when the pipeline's state starts afresh. */
+/** Independent of the version: a dead letter that is done stays done when the state of the pipeline starts over. */
 const VERSION = 1
 
 export type WithDlq = Pipeline & { readonly dlq: Step<SinkPlugin> }
@@ -33,7 +33,7 @@ export function openMarkStore(pipeline: WithDlq, context: Omit<Context, 'pipelin
   const { dlq, sinks } = pipeline
   const ctx: Context = { ...context, step: dlq.name, pipeline: replayName(pipeline.name), version: VERSION }
   const transactions = dlq.plugin.transactions?.create && dlq.plugin.transactions
-  // The dlq's own log first: there a letter that fails again is part of the transaction, too.
+  // The log of the dlq first: there, a dead letter that fails again is part of the transaction, too.
   const found = transactionsOf({ plugin: { transactions } as never, config: dlq.config }, sinks)
   if (found) {
     const transactor = found.create(found.config, ctx)
@@ -46,10 +46,10 @@ export function openMarkStore(pipeline: WithDlq, context: Omit<Context, 'pipelin
   return { store: localCheckpoints({ id: `${ctx.pipeline}.${VERSION}` }) }
 }
 
-/** A lane of the dlq as the marks know it. */
+/** A lane of the dlq, as named in the marks. */
 export const markLane = (id: string, source: string): LaneInfo => ({ id, source })
 
-/** For a command that looks on: no metrics, and no result to report. */
+/** For a read-only command: no metrics, and no result to report. */
 export const quietContext = (log: Logger): Omit<Context, 'pipeline' | 'version' | 'step'> => ({
   log,
   clock: systemClock,

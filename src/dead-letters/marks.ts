@@ -1,15 +1,15 @@
 /**
- * Which dead letters of one lane are done, as keyed state: it commits with the outputs of the replay that did them. Everything below
+ * The dead letters of one lane that are done, as keyed state: it is committed with the outputs of their replay. Everything below
  * `low` is done; above it a bit per offset, in blocks, so that a replay that takes only some of them stays small, too.
  */
 import type { Checkpoint, State } from '../contract/plugin.ts'
 
-/** What is kept of a lane; `STORE` is the state's name. */
+/** The entry of a lane; `STORE` is the name of the state. */
 export type MarkState = Pick<State<number | string>, 'get' | 'set' | 'delete' | 'entries'>
 export const STORE = 'dlq.done'
 
 const BLOCK = 1024
-/** Longer stretches of offsets that no record has are not marked one by one. */
+/** Longer ranges of offsets without records are not marked one by one. */
 const MAX_GAP = 4096
 
 export type Way = 'replayed' | 'discarded'
@@ -27,7 +27,7 @@ export class Marks {
       if (key.startsWith('b')) this.blocks.set(Number(key.slice(1)), Buffer.from(String(value), 'base64'))
   }
 
-  /** How many went that way so far, in all replays of this dlq. */
+  /** The count so far, in all replays of this dlq. */
   count(way: Way): number {
     return Number(this.state.get(way) ?? 0)
   }
@@ -39,7 +39,7 @@ export class Marks {
     return block !== undefined && (block[bit >> 3] & (1 << (bit & 7))) !== 0
   }
 
-  /** `gap`: first of the offsets right before it that no record has; they are done with it. */
+  /** `gap`: first of the offsets directly before it without a record; they are done with it. */
   mark(offset: number, gap: number, way: Way): void {
     if (this.has(offset)) return
     this.state.set(way, this.count(way) + 1)
@@ -50,7 +50,7 @@ export class Marks {
     }
   }
 
-  /** Marks beyond the end of the lane are those of a topic that was deleted and made again: they are void. */
+  /** Marks beyond the end of the lane belong to a topic that was deleted and created again: they are ignored. */
   fit(to: number): void {
     if (this.low <= to) return
     for (const n of this.blocks.keys()) this.state.delete(`b${n}`)
@@ -81,7 +81,7 @@ export class Marks {
   }
 }
 
-/** Marks to look at, out of a checkpoint that somebody else may own. */
+/** Read-only marks from a checkpoint that another instance may own. */
 export function readMarks(checkpoint: Checkpoint | undefined): Marks {
   const map = new Map<string, number | string>()
   for (const [store, key, json] of checkpoint?.state ?? []) if (store === STORE) map.set(key, JSON.parse(json) as number | string)

@@ -1,4 +1,4 @@
-/** Where a dead letter goes on, with today's config; or why it has to stay. */
+/** Where a dead letter continues with the current config; or why it is left. */
 import type { Format, Message, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
 import { Message as Msg, parseJson } from '../contract/plugin.ts'
 import type { ReplayOrigin } from '../kit/dead-letter/dead-letters.ts'
@@ -8,7 +8,7 @@ import { type FailureInfo, type DeadLetter, originalHeaders, revivedHeaders } fr
 
 export type Way = 'step' | 'source'
 
-/** `stage`: index of the transform to enter at, -1: in front of all; `sink`: only this one gets it. */
+/** `stage`: index of the transform to enter at, -1: before the first; `sink`: only this one receives it. */
 export interface ReplayEntry {
   readonly stage: number
   readonly sink?: string
@@ -16,13 +16,13 @@ export interface ReplayEntry {
 
 export interface DeadLetterOrigin extends ReplayOrigin {
   readonly entry: ReplayEntry
-  /** First of the offsets right before it that no record has. */
+  /** First of the offsets directly before it without a record. */
   readonly gap: number
 }
 
 export const originOf = (m: Message): DeadLetterOrigin | undefined => m.origin as DeadLetterOrigin | undefined
 
-/** Past all transforms. */
+/** After all transforms. */
 const SINKS = Number.MAX_SAFE_INTEGER
 
 export class ReplayEntries {
@@ -36,7 +36,7 @@ export class ReplayEntries {
     this.freshState = freshState
   }
 
-  /** @returns the entry, or in words why the letter cannot be replayed this way. */
+  /** @returns the entry, or the reason why the dead letter cannot be replayed this way. */
   find(letter: DeadLetter): ReplayEntry | string {
     const { failure } = letter
     if (!failure) return 'not a dead letter of a runner: it has none of their headers'
@@ -52,7 +52,7 @@ export class ReplayEntries {
       source: source?.name ?? '',
       topic: d.topic,
       partition: d.partition,
-      // Back at the source it is the source's to say whether the bytes are what they should be.
+      // With --to source, the source decides whether the bytes are valid.
       format: this.way === 'source' ? 'bytes' : d.offset < 0 ? 'json' : formatOf(source),
       at: letter.offset,
       replay: { attempts: d.attempts, firstFailedAt: d.firstFailedAt ?? d.failedAt, sourceType: d.sourceType ?? source?.type, taken },
@@ -68,38 +68,38 @@ export class ReplayEntries {
   }
 
   private toSource(d: FailureInfo): ReplayEntry | string {
-    if (d.offset < 0) return `made by step '${d.step}', not read from anywhere: --to step`
-    if (d.cutFrom !== undefined) return 'the dlq has only the first part of the record'
+    if (d.offset < 0) return `made by step '${d.step}', not read from a source: use --to step`
+    if (d.cutFrom !== undefined) return 'the dlq has only the beginning of the record'
     const source = this.sourceOf(d)
     if (!source) {
-      if (d.sourceType !== undefined) return `it came from a ${d.sourceType} source, which the file no longer has: --to step`
-      return `the file does not say from which source it came`
+      if (d.sourceType !== undefined) return `it came from a ${d.sourceType} source, which the file no longer has: use --to step`
+      return `cannot determine its source from the file`
     }
     return source.plugin.writeBack
       ? { stage: SINKS, sink: backName(source) }
-      : `its source is ${source.type}, which nothing can be written back to: --to step`
+      : `its source is ${source.type}, which cannot be written to: use --to step`
   }
 
   private toStep(d: FailureInfo): ReplayEntry | string {
     const { transforms, sinks, sources } = this.pipeline
     const [link] = linkSteps(this.pipeline)
-    if (link) return `step '${link.name}' hands over records of the running pipeline only: --to source`
+    if (link) return `step '${link.name}' accepts records of the running pipeline only: use --to source`
     if (d.stepInput === undefined) {
-      if (d.stepInputMissing !== undefined) return `what step '${d.step}' had in hand is not kept (${d.stepInputMissing}): --to source`
-      if (d.cutFrom !== undefined) return 'the dlq has only the first part of the record'
+      if (d.stepInputMissing !== undefined) return `the input of step '${d.step}' is not kept (${d.stepInputMissing}): use --to source`
+      if (d.cutFrom !== undefined) return 'the dlq has only the beginning of the record'
     }
     const stage = transforms.findIndex(t => t.name === d.step)
     if (stage < 0 && sinks.some(s => s.name === d.step)) return { stage: SINKS, sink: d.step }
     if (stage < 0 && d.step !== d.sourceStep && !sources.some(s => s.name === d.step))
-      return `the file has no step '${d.step}' any more: --to source`
+      return `the file has no step '${d.step}' any more: use --to source`
     const keeper = transforms.slice(Math.max(0, stage)).find(t => t.plugin.stateful)
     if (keeper && !this.freshState)
-      return `step '${keeper.name}' keeps state, which only the running pipeline has: --to source, or --fresh-state`
+      return `step '${keeper.name}' keeps state, which only the running pipeline has: use --to source, or --fresh-state`
     return { stage }
   }
 
   private sourceOf(d: FailureInfo): Step<SourcePlugin> | undefined {
-    // A stream and a topic may have one name: what a record came from is another system's where the type is another.
+    // A stream and a topic may have the same name: another type means another system.
     const sources = this.pipeline.sources.filter(s => d.sourceType === undefined || s.type === d.sourceType)
     const reads = (s: Step<SourcePlugin>): boolean => (s.config as { topics?: unknown[] } | undefined)?.topics?.includes(d.topic) === true
     return sources.find(s => s.name === d.sourceStep) ?? sources.find(reads) ?? (sources.length === 1 ? sources[0] : undefined)
@@ -108,7 +108,7 @@ export class ReplayEntries {
 
 const backName = (source: Step<SourcePlugin>): string => `back_to_${source.name}`
 
-/** Sinks that write records back to the pipeline's sources. */
+/** Sinks that write records back to the sources of the pipeline. */
 export function backSinks(sources: readonly Step<SourcePlugin>[]): SinkStep[] {
   return sources.flatMap(source => {
     const back = source.plugin.writeBack?.(source.config)

@@ -28,9 +28,9 @@ import { type DeadLetterSourceOptions, DeadLetterSource } from './source.ts'
 export interface ReplayOptions extends Pick<DeadLetterSourceOptions, 'box' | 'select' | 'rate' | 'max'> {
   readonly pipeline: WithDlq
   readonly way: Way
-  /** Steps with state may work on that of the replays, which begins empty. */
+  /** Stateful steps may use a separate state for replays, which is empty at first. */
   readonly freshState: boolean
-  /** Prints what would be written, a line each; writes and marks nothing. */
+  /** Prints the outputs, one line each; writes and marks nothing. */
   readonly dryRun?: (line: string) => void
   readonly log: Logger
   readonly clock?: Clock
@@ -38,14 +38,14 @@ export interface ReplayOptions extends Pick<DeadLetterSourceOptions, 'box' | 'se
 
 export interface ReplayResult {
   readonly replayed: number
-  /** Of them: dead letters again. */
+  /** Number that failed again. */
   readonly failed: number
-  /** Why the others stay, and how many. */
+  /** Why the others are left, and how many. */
   readonly left: ReadonlyMap<string, number>
 }
 
 export interface Replay {
-  /** @throws {FencedError} another replay has taken over. */
+  /** @throws {FencedError} if another replay has started. */
   run(): Promise<ReplayResult>
   stop(): void
 }
@@ -53,7 +53,7 @@ export interface Replay {
 export function replay(options: ReplayOptions): Replay {
   const { log, clock = systemClock, dryRun } = options
   const marks = new Map<string, Marks>()
-  /** Counts at the first claim of each lane: what other runs have done. */
+  /** Counts at the first claim of each lane: the work of other runs. */
   const before = new Map<string, number>()
   const markStore = openMarkStore(options.pipeline, { ...quietContext(log), clock })
   let source: DeadLetterSource | undefined
@@ -97,7 +97,7 @@ const LETTERS: Omit<SourcePlugin, 'create' | 'kind'> = {
   reason: 'dead letters can be read again, and those that are done are marked',
 }
 
-/** Keeps its name: what fails again is a dead letter of this pipeline. */
+/** Keeps its name: a record that fails again is a dead letter of this pipeline. */
 function asReplay(pipeline: Pipeline, way: Way, plugin: SourcePlugin): Pipeline {
   const [first] = pipeline.sources
   const read: Pipeline = {
@@ -106,14 +106,14 @@ function asReplay(pipeline: Pipeline, way: Way, plugin: SourcePlugin): Pipeline 
     sources: [{ ...first, type: plugin.type, plugin, config: {} }],
     metrics: undefined,
   }
-  // Writing back has no dlq: a letter that cannot go back stays the letter it is.
+  // Writing back has no dlq: a dead letter that cannot be written back stays in the dlq.
   return way === 'step' ? read : { ...read, transforms: [], sinks: backSinks(pipeline.sources), dlq: undefined }
 }
 
 function committerOf({ store, transactions }: MarkStore, { sinks }: Pipeline): Committer {
   const together = transactions && sinks.every(s => scopeOf(s) === transactions.scope)
   const committer = together ? atomicCommitter(transactions.transactor, transactions.scope) : storedCommitter(store, SEEKABLE)
-  // Who is fenced has been replaced by another replay, and would only fence it in turn.
+  // A fenced replay has been replaced by another one, and would fence that one in turn.
   return { ...committer, retryable: error => !(error instanceof FencedError) && committer.retryable(error), close: async () => {} }
 }
 
@@ -124,7 +124,7 @@ const lookingOn = (store: CheckpointStore): Committer => ({
   claim: async lane => store.peek?.(lane),
 })
 
-/** The same pipeline, with the marks in front of its chain, and with a way in at each step. */
+/** The same pipeline, with the marks before its chain, and with an entry at each step. */
 function onMarks(built: Built, begin: (lane: string, marks: Marks) => Marks): Built {
   const { pipeline } = built
   const [entry] = built.sources

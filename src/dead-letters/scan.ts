@@ -1,14 +1,14 @@
-/** Reads a dlq from front to back. */
+/** Reads a dlq in order. */
 import type { DeadLetterLane, DeadLetterReader } from '../contract/plugin.ts'
 import { type DeadLetter, readDeadLetter } from '../kit/dead-letter/read.ts'
 
 export interface Scanned {
   readonly letter: DeadLetter
-  /** First of the offsets right before it that no record has (any more). */
+  /** First of the offsets directly before it without a record. */
   readonly gap: number
 }
 
-/** Page by page, from `low` on: everything before it is of no interest. */
+/** Page by page, from `low`: everything before it is done. */
 export async function* scan(box: DeadLetterReader, lane: DeadLetterLane, low: number): AsyncGenerator<Scanned[]> {
   let gap = low
   let offset = Math.max(low, lane.from)

@@ -1,18 +1,18 @@
-/** Which dead letters a command means. */
+/** The dead letters that a command selects. */
 import { type DeadLetter, failureTime } from '../kit/dead-letter/read.ts'
 
 export interface Selection {
-  /** `<partition>/<offset>`; empty: whatever the filters let through. */
+  /** `<partition>/<offset>`; empty: all that match the filters. */
   readonly ids: readonly string[]
   readonly step?: readonly string[]
   readonly errorType?: readonly string[]
   readonly key?: string
   /** Text in the payload or in the error message. */
   readonly contains?: string
-  /** Epoch ms, by the time of death; `until` is exclusive. */
+  /** Epoch ms, by the time of the failure; `until` is exclusive. */
   readonly since?: number
   readonly until?: number
-  /** Undefined: of any pipeline. Records that do not say their pipeline pass: nothing else would show them. */
+  /** Undefined: of any pipeline. Records without the name of their pipeline match: no other filter would show them. */
   readonly pipeline?: string
 }
 
@@ -31,6 +31,6 @@ export function selector(s: Selection): (letter: DeadLetter) => boolean {
   }
 }
 
-/** Does it leave out anything that is not done? */
+/** Whether it leaves out any dead letter that is not done. */
 export const isNarrow = ({ ids, step, errorType, key, contains, since, until }: Selection): boolean =>
   ids.length > 0 || [step, errorType, key, contains, since, until].some(x => x !== undefined)

@@ -1,4 +1,4 @@
-/** The dlq as a source: up to what lay in it at the start, only what is meant and not done, each as the record it was. */
+/** The dlq as a source: the selected dead letters that are not done, up to the end at the start of the run, as the original records. */
 import type { Batch, DeadLetterReader, DeadLetterLane, Message, Source, SourceContext } from '../contract/plugin.ts'
 import type { ReplayEntries } from './replay-entry.ts'
 import type { DeadLetter } from '../kit/dead-letter/read.ts'
@@ -10,7 +10,7 @@ export interface DeadLetterSourceOptions {
   readonly box: DeadLetterReader
   readonly entries: ReplayEntries
   readonly select: (letter: DeadLetter) => boolean
-  /** Marks by lane, made anew whenever the lane is claimed. */
+  /** Marks by lane, created again at each claim of the lane. */
   readonly marks: ReadonlyMap<string, Marks>
   /** Records per second. */
   readonly rate?: number
@@ -25,18 +25,18 @@ interface Lane {
   pages: AsyncGenerator<Scanned[]> | undefined
   rest: readonly Scanned[]
   ended: boolean
-  /** Left ones are counted up to here. */
+  /** Dead letters that are left are counted up to here. */
   counted: number
 }
 
 export class DeadLetterSource implements Source {
-  /** Why letters that were meant stay where they are, and how many. */
+  /** Why selected dead letters are left, and how many. */
   readonly left = new Map<string, number>()
   private readonly options: DeadLetterSourceOptions
   private readonly ctx: SourceContext
   private lanes: Lane[] = []
   private turn = 0
-  /** Clock time before which nothing more may leave. */
+  /** Clock time before which no further record is returned. */
   private notBefore = 0
   private readonly chosen = new Set<string>()
 
@@ -64,7 +64,7 @@ export class DeadLetterSource implements Source {
     }
   }
 
-  /** The marks say where to go on, whatever the position. */
+  /** The marks decide where to continue, not the position. */
   async seek(id: string): Promise<void> {
     const lane = this.lanes.find(l => l.info.id === id)
     if (!lane) return
@@ -82,11 +82,11 @@ export class DeadLetterSource implements Source {
     if (lane.rest.length === 0) {
       const pages = (lane.pages ??= scan(this.options.box, info, this.options.marks.get(info.id)!.low))
       const page = await pages.next().catch((error: Error) => {
-        // A generator that threw is over; the next one begins at the marks.
+        // A generator that threw has ended; the next one begins at the marks.
         if (lane.pages === pages) lane.pages = undefined
         throw error
       })
-      // A seek came in between.
+      // A seek happened in between.
       if (lane.pages !== pages) return undefined
       if (page.done) {
         lane.ended = true

@@ -169,7 +169,7 @@ export async function launch(
     for (const { name } of pipelines) {
       // Checkpoints, transactions and metrics go by the name: each would take them from the other.
       if (names.has(name))
-        throw new PipelineError('PIPE_NAME', `a pipeline named '${name}' runs in this process already: each needs a name of its own`)
+        throw new PipelineError('PIPE_NAME', `a pipeline named '${name}' already runs in this process: use different names`)
       names.add(name)
       taken.push(name)
     }
@@ -234,8 +234,8 @@ function warnOfNetwork(runs: readonly PipelineRun[], log: Logger): void {
     if (kind !== undefined)
       log.warn(
         { path, fileSystem: kind },
-        `${path} is on ${kind}: when two machines use it, its files can be damaged, and a second process is not noticed. ` +
-          'Set RUNNER_STATE_DIR to a local disk, or to a volume that one machine uses',
+        `${path} is on ${kind}: if two machines use it, its files can be damaged, and a second process is not detected. ` +
+          'Set RUNNER_STATE_DIR to a local disk, or to a volume that only one machine uses',
       )
   }
 }

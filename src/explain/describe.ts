@@ -1,4 +1,4 @@
-/** A checked pipeline as a plain object: what `explain --format json` prints, and what the other formats draw. */
+/** A checked pipeline as a plain object: printed by `explain --format json`, and the input of the other formats. */
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Location, Pipeline, SinkStep, Step } from '../config/model.ts'
 import { awaitsCommit, isOneShot, isReplayable, survivesGap } from '../config/traits.ts'
@@ -11,14 +11,14 @@ export interface StepInfo {
   readonly name: string
   readonly kind: 'source' | 'transform' | 'sink' | 'dlq'
   readonly type: string
-  /** The one thing to know of it: its topics, its expression, its interval. */
+  /** Its main setting: its topics, its expression, its interval. */
   readonly headline: string
   readonly at: Location
-  /** What a sink takes its messages from, when it is not the end of the chain: `step` or `step.port`. */
+  /** The input of a sink, if it is not the end of the chain: `step` or `step.port`. */
   readonly from?: string
   readonly when?: string
   readonly stateful?: boolean
-  /** Of a step that hands over: the internal topic that its messages go through. */
+  /** Of a `repartition` step: its internal topic. */
   readonly through?: string
   /** Consumer group of a source that has one. */
   readonly group?: string
@@ -30,7 +30,7 @@ export interface Edge {
   readonly from: string
   readonly to: string
   readonly port?: string
-  /** Messages that cannot be processed go this way. */
+  /** The path of messages that cannot be processed. */
   readonly dead?: boolean
   /** Of an edge into a sink: the weakest over all sources. */
   readonly guarantee?: Guarantee
@@ -48,9 +48,9 @@ export interface Explanation {
   readonly edges: readonly Edge[]
   readonly guarantees: readonly Pair[]
   readonly weakest: Pair | undefined
-  /** Of a pipeline with state: by source, what of the state behind it survives. */
+  /** Of a stateful pipeline: by source, the part of the state after it that survives a crash. */
   readonly state: Readonly<Record<string, string>>
-  /** By step with state: what it does when records are missing (retention has deleted them before they were read, say). */
+  /** By stateful step: its behavior if records are missing (for example, deleted by retention before they were read). */
   readonly gaps: Readonly<Record<string, string>>
   /** The origin of the numbers of each sink, as far as the file shows it. */
   readonly numbers: readonly SinkNumbers[]
@@ -86,29 +86,29 @@ function stateOf({ sources, transforms, commit_interval }: Pipeline): Record<str
   if (!transforms.some(t => t.plugin.stateful)) return {}
   const what = (source: Pipeline['sources'][number]): string => {
     if (isOneShot(source)) return 'kept for the run only: each run reads everything again'
-    if (isReplayable(source)) return 'saved together with the position: a crash loses nothing of it'
+    if (isReplayable(source)) return 'saved together with the position: a crash does not lose state'
     return awaitsCommit(source)
-      ? 'on disk before the sender is answered: a crash loses nothing of what was answered'
-      : `on disk every commit_interval (${formatDuration(commit_interval)}): a crash loses at most that much of it, an orderly stop nothing`
+      ? 'on disk before the sender receives a response: a crash does not lose acknowledged data'
+      : `on disk every commit_interval (${formatDuration(commit_interval)}): a crash loses at most this interval, a graceful stop loses nothing`
   }
   return Object.fromEntries(sources.map(source => [source.name, what(source)]))
 }
 
 const ON_GAP: Readonly<Record<string, string>> = {
-  stop: 'stops the run (exit 3) before it emits a window that lacks records; on_gap: mark, withhold or dead_letter go on',
-  mark: 'emits windows that lack records with incomplete: true',
-  withhold: 'does not emit windows that lack records; a metric counts them',
-  dead_letter: 'sends windows that lack records to the dlq',
+  stop: 'stops the run (exit 3) before it emits a window with missing records; to continue, set on_gap: mark, withhold or dead_letter',
+  mark: 'emits windows with missing records with incomplete: true',
+  withhold: 'does not emit windows with missing records; a metric counts them',
+  dead_letter: 'sends windows with missing records to the dlq',
 }
 
 function gapsOf({ transforms, links = [] }: Pipeline): Record<string, string> {
   const first = links[0]?.index ?? Number.POSITIVE_INFINITY
   const what = (step: Pipeline['transforms'][number], index: number): string => {
-    if (step.plugin.survivesGap === true) return 'goes on: its output does not depend on the records that are missing'
+    if (step.plugin.survivesGap === true) return 'continues: its output does not depend on the missing records'
     if (index > first) return `stops the run (exit 3): a gap is not reported across ${transforms[first].name}`
     const { on_gap } = (step.config ?? {}) as { on_gap?: string }
     const known = step.foreign || on_gap === undefined ? undefined : ON_GAP[on_gap]
-    return known ?? (survivesGap(step) ? 'goes on, and takes the gap into account' : 'stops the run (exit 3)')
+    return known ?? (survivesGap(step) ? 'continues, and takes the gap into account' : 'stops the run (exit 3)')
   }
   const stateful = transforms.flatMap((step, i) => (step.plugin.stateful && !step.plugin.link ? [[step.name, what(step, i)] as const] : []))
   return Object.fromEntries(stateful)
@@ -162,7 +162,7 @@ function stepInfo(step: Step | SinkStep, kind: StepInfo['kind']): StepInfo {
   }
 }
 
-/** What a plugin lets people write in short is what it is about; of a connector it is the place. */
+/** The shorthand key of a plugin is its main setting; of a connector, it is the location. */
 const LOCATION_KEYS = [
   'topics',
   'topic',
@@ -201,7 +201,7 @@ function edgesOf(pipeline: Pipeline, pairs: readonly Pair[]): Edge[] {
   if (first) for (const s of sources) edges.push({ from: s.name, to: first.name })
   for (let i = 1; i < transforms.length; i++) edges.push({ from: transforms[i - 1].name, to: transforms[i].name })
   for (const sink of sinks) for (const from of originsOf(pipeline, sink)) edges.push({ ...from, to: sink.name, ...into(sink.name) })
-  // Any step may refuse a message; one edge from where the chain ends says so.
+  // Any step may reject a message; one edge from the end of the chain shows this.
   if (dlq)
     for (const from of transforms.length > 0 ? [transforms.at(-1)!] : sources)
       edges.push({ from: from.name, to: dlq.name, dead: true, ...into(dlq.name) })

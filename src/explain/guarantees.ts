@@ -1,6 +1,6 @@
 /**
- * What a pipeline really promises, per pair of source and sink. The one place that decides it: `explain` prints it, and
- * `validate` refuses a `delivery: exactly_once` that cannot hold.
+ * The delivery guarantee of each pair of source and sink. The only place that decides it: `explain` prints it, and
+ * `validate` rejects a `delivery: exactly_once` that is not possible.
  */
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
@@ -13,11 +13,11 @@ export interface Pair {
   /** Sink's or dlq's name. */
   readonly sink: string
   readonly guarantee: Guarantee
-  /** One sentence: why it is that, and not more. */
+  /** One sentence with the reason. */
   readonly reason: string
-  /** How to get more, when the file could. */
+  /** How to get a stronger guarantee, if the file allows it. */
   readonly hint?: string
-  /** What an instance that has lost the lane may still write, where no transaction refuses it. */
+  /** What an instance that lost the lane may still write, if no transaction rejects it. */
   readonly fence?: string
   /** What a stalled connection may still write late. */
   readonly late?: string
@@ -27,13 +27,13 @@ export interface Pair {
 /** Strongest first. */
 export const ORDER: readonly Guarantee[] = ['exactly_once', 'effectively_once', 'at_least_once', 'at_most_once']
 
-/** The parts of a pipeline that decide. Anything that has them will do, so that a check can ask before a pipeline is built. */
+/** The parts of a pipeline that decide, so that a check can use them before a pipeline is built. */
 export type Wiring = Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'dlq' | 'delivery' | 'links'>
 
 /** Every source with every sink, the dlq last. */
 export function guarantees(pipeline: Wiring): Pair[] {
   const conditions = laneKeyFindings(pipeline)
-    .map(({ step, by }) => `as long as all records of one \`${by}\` come on one lane (${step} makes a result per lane)`)
+    .map(({ step, by }) => `as long as all records of one \`${by}\` are on one lane (${step} has a result per lane)`)
     .join(', and ')
   const conditional = (p: Pair): Pair =>
     conditions === '' || p.guarantee === 'at_most_once' ? p : { ...p, reason: `${conditions}: ${p.reason}` }
@@ -43,7 +43,7 @@ export function guarantees(pipeline: Wiring): Pair[] {
   ])
 }
 
-/** Over all links between the two: no more than the weakest of them. */
+/** Over all links between the two: the weakest of them. */
 function through(pipeline: Wiring, source: Pipeline['sources'][number], sink: SinkStep): Pair {
   const parts = partsOf(pipeline)
   const last = parts.findIndex(part => part.sinks.includes(sink))
@@ -56,12 +56,12 @@ function through(pipeline: Wiring, source: Pipeline['sources'][number], sink: Si
   const names = links.map(({ index }) => pipeline.transforms[index].name).join(' and ')
   const reason =
     weak.guarantee === 'exactly_once'
-      ? `handed over exactly once by ${names}; ${end.reason}`
-      : `handed over ${weak.guarantee.replaceAll('_', ' ')} by ${names} (${weak.reason}); ${end.reason}`
+      ? `repartitioned exactly once by ${names}; ${end.reason}`
+      : `repartitioned ${weak.guarantee.replaceAll('_', ' ')} by ${names} (${weak.reason}); ${end.reason}`
   return { ...end, guarantee: least.guarantee, source: source.name, reason }
 }
 
-/** The pair that promises least; of several, the first. */
+/** The pair with the weakest guarantee; of several, the first. */
 export function weakest(pairs: readonly Pair[]): Pair | undefined {
   let least: Pair | undefined
   for (const p of pairs) if (!least || ORDER.indexOf(p.guarantee) > ORDER.indexOf(least.guarantee)) least = p
@@ -81,7 +81,7 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
   })
   const repeats = redeliveryOf(sink)
   if (!isReplayable(source)) return make('at_most_once', `${source.type} cannot be read again after a crash: ${reasonOf(source)}`)
-  if (repeats === 'ephemeral') return make('at_most_once', `${sink.type} keeps nothing: ${reasonOf(sink)}`)
+  if (repeats === 'ephemeral') return make('at_most_once', `${sink.type} does not store records: ${reasonOf(sink)}`)
 
   const here = transactionsOf(source, pipeline.sinks)?.scope ?? source.plugin.transactions?.scope(source.config)
   const there = scopeOf(sink)
@@ -91,11 +91,15 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
   }
   const apart = pipeline.delivery === 'exactly_once' ? whyApart(source, here, sink, there) : undefined
   const hint = shared ? 'delivery: exactly_once is possible here' : undefined
-  const repeat = `a crash between writing and committing writes again`
+  const repeat = `after a crash between writing and committing, records are written again`
   if (repeats === 'idempotent') {
-    return make('effectively_once', sentence(apart, repeat, `and that overwrites itself: ${reasonOf(sink)}`), hint)
+    return make('effectively_once', sentence(apart, repeat, `which overwrites the first write: ${reasonOf(sink)}`), hint)
   }
-  return make('at_least_once', sentence(apart, repeat, `and that shows twice: ${reasonOf(sink)}`) + differing(pipeline, source, sink), hint)
+  return make(
+    'at_least_once',
+    sentence(apart, repeat, `which duplicates them: ${reasonOf(sink)}`) + differing(pipeline, source, sink),
+    hint,
+  )
 }
 
 /** Why a peer that recognizes repeats may not recognize one. */
@@ -114,7 +118,7 @@ function differing({ transforms }: Wiring, source: Pipeline['sources'][number], 
 }
 
 const fenceOf = ({ plugin, config }: Step<SinkStep['plugin']>): string =>
-  plugin.fence?.(config) ?? 'may finish the write that it has begun; it begins no other'
+  plugin.fence?.(config) ?? 'may finish the write that it has begun; it does not begin another'
 
 function lateOf(
   source: Pipeline['sources'][number],
@@ -130,7 +134,7 @@ function lateOf(
 const sentence = (apart: string | undefined, ...rest: string[]): string => (apart ? `${apart}; ` : '') + rest.join(', ')
 
 function whyApart(source: Step, here: string | undefined, sink: Step, there: string | undefined): string {
-  if (here === undefined) return `${source.type} '${source.name}' has no transaction that could hold its position`
+  if (here === undefined) return `${source.type} '${source.name}' has no transaction for its position`
   if (there === undefined) return `${sink.type} '${sink.name}' cannot write into a transaction`
-  return `'${source.name}' (${here}) and '${sink.name}' (${there}) are two places, and no transaction spans both`
+  return `'${source.name}' (${here}) and '${sink.name}' (${there}) are different systems, and no transaction spans both`
 }

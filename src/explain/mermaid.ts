@@ -1,4 +1,4 @@
-/** The pipeline's graph as Mermaid text, and that as SVG. */
+/** The graph of a pipeline as Mermaid text, and as SVG. */
 import type { Guarantee } from '../contract/plugin.ts'
 import { needsPackage } from '../kit/optional-package.ts'
 import type { Edge, Explanation, StepInfo } from './describe.ts'

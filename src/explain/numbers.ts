@@ -1,6 +1,6 @@
 /**
- * The origin of the numbers that reach each sink, as far as the file alone shows it: as they were read, computed in decimal, rounded, or
- * binary. What is not known (a plugin's output, say) is left out.
+ * The origin of the numbers that reach each sink, as far as the file shows it: unchanged, computed in decimal, rounded, or
+ * binary. Unknown numbers, such as those of a plugin, are left out.
  */
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { type NumberUse, numberUse } from '../expressions/index.ts'
@@ -12,11 +12,11 @@ export interface SinkNumbers {
   readonly sink: string
   /** By the field's path. */
   readonly fields: Readonly<Record<string, NumberKind>>
-  /** All other fields; undefined: there are none, or nothing is known. */
+  /** All other fields; undefined: none, or unknown. */
   readonly others?: NumberKind
 }
 
-/** Of a value: null is a field that is not a number, undefined one of which nothing is known. */
+/** Of a value: null is a field that is not a number, undefined is unknown. */
 type Known = NumberKind | null | undefined
 
 /** From best to worst; unknown is worse than all. */
@@ -46,7 +46,7 @@ class Value {
     return new Value(inner, others)
   }
 
-  /** Of all its numbers the worst. */
+  /** The worst of all its numbers. */
   get all(): Known {
     return worst(this.others, ...this.fields.values())
   }
@@ -92,7 +92,7 @@ export function numbersOfSinks({ sources, transforms, sinks }: Pipeline): SinkNu
   for (const s of sources) after.set(s.name, value)
   for (const step of transforms) {
     const made = through(step, value)
-    // Messages for which `when` is false pass by.
+    // Messages for which `when` is false pass unchanged.
     value = step.when === undefined ? made : made.or(value)
     after.set(step.name, value)
   }

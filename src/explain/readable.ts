@@ -1,4 +1,4 @@
-/** A step's resolved config as it would be written in a file: durations and sizes with their units, secrets as `***`, and texts from variables as their templates. */
+/** The resolved config of a step as written in a file: durations and sizes with units, secrets as `***`, and text from variables as templates. */
 import { itemSchema, propertySchema, type Schema, views } from '../config/schema.ts'
 import type { Step } from '../config/model.ts'
 import { isRecord } from '../kit/values/records.ts'
@@ -9,7 +9,7 @@ export function readableConfig(step: Step): unknown {
   const root = step.plugin.schema as Schema
   const secrets = new Set(step.secrets)
   const walk = (value: unknown, schema: Schema | undefined, path: string): unknown => {
-    // That a secret is not set is none.
+    // An unset secret is not secret.
     if (secrets.has(path)) return value === undefined || value === null || value === '' ? value : MASK
     if (typeof value === 'string') return step.hidden?.[path] ?? redact(maskUrl(value))
     const schemas = views(schema, value, root)

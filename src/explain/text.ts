@@ -1,4 +1,4 @@
-/** The explanation for a terminal: the graph as a tree, what is promised and why, and every step's config. */
+/** The explanation for a terminal: the graph as a tree, the guarantees and their reasons, and the config of every step. */
 import { type ScalarTag, stringify } from 'yaml'
 import { displayWidth, fit, padEnd, wrap } from '../kit/text/columns.ts'
 import { ExactNumber } from '../contract/plugin.ts'
@@ -104,7 +104,7 @@ function section(title: string, entries: Readonly<Record<string, string>>, paint
   return all.length === 0 ? [] : [paint('bold', title), ...all.flatMap(one), '']
 }
 
-/** Sinks of which nothing is known are left out. */
+/** Sinks without known numbers are left out. */
 function numbers(e: Explanation, paint: Paint): string[] {
   const width = Math.max(0, ...e.numbers.map(n => n.sink.length))
   const lines = e.numbers.flatMap(({ sink, fields, others }) => {
@@ -136,7 +136,7 @@ function configs(e: Explanation, paint: Paint): string[] {
 const isEmpty = (config: unknown): boolean =>
   config === undefined || (typeof config === 'object' && config !== null && Object.keys(config).length === 0)
 
-/** A number that no double has, as it is written. */
+/** A number that no double can represent, as written. */
 const EXACT: ScalarTag = {
   tag: 'tag:yaml.org,2002:float',
   default: true,

@@ -1,5 +1,5 @@
 /**
- * What the type checker can't know: which names may be called, and which are fields of the record.
+ * The part that the type checker cannot check: the names that can be called, and the fields of the record.
  * Renames the free names of the tree (see `FIELD`), so it runs once per tree, before the type check.
  */
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
@@ -79,7 +79,7 @@ function walk(original: CelNode, bound: ReadonlySet<string>, out: Analysis): voi
       return isSmallest(node.args) ? undefined : go(node.args)
     case '==':
     case '!=':
-      // Lists and objects of any elements can be equal: `[1] == [1.0]`.
+      // Lists and objects with any elements can be equal: `[1] == [1.0]`.
       node.args.forEach(loosen)
       return node.args.forEach(go)
     case 'accuValue':
@@ -131,7 +131,7 @@ function literal(node: CelNode, out: Analysis): void {
     report(
       out,
       node,
-      `${v} is beyond the integers of 64 bits`,
+      `${v} is outside the range of 64-bit integers`,
       BigInt.asUintN(64, v) === v ? `decimal("${v}"), or ${v}u` : `decimal("${v}")`,
     )
   if (typeof v !== 'number' && !(v instanceof Uint8Array)) return
@@ -141,7 +141,7 @@ function literal(node: CelNode, out: Analysis): void {
     if (isJsonNumber(text) && new ExactNumber(text).plain !== v) node.args = new ExactNumber(text)
     return
   }
-  // The library keeps the lowest byte of each character.
+  // The library keeps only the lowest byte of each character.
   if (/[^\0-\x7f]/.test(text)) node.args = parse(text.replaceAll(/\\[^]|[^\0-\x7f]+/g, escaped)).ast.args
 }
 
@@ -166,7 +166,7 @@ function namespaced(node: CelNode, namespace: string, bound: ReadonlySet<string>
 /** `cel.bind(name, value, expression)`. */
 function bind([name, value, expression]: CelNode[], bound: ReadonlySet<string>, out: Analysis): void {
   walk(value, bound, out)
-  if (name.op !== 'id') return report(out, name, 'must be a name, which the expression behind it uses', 'x')
+  if (name.op !== 'id') return report(out, name, 'must be a name that the last argument uses', 'x')
   walk(expression, new Set(bound).add(name.args), out)
 }
 
@@ -203,7 +203,7 @@ function name(node: CelNode, bound: ReadonlySet<string>, out: Analysis): void {
   else out.fields.add(written)
 }
 
-/** Reports a call of something that is not in the table. */
+/** Reports a call of a function that is not in the table. */
 function callable(node: CelNode, table: ReadonlyMap<string, FunctionEntry>, out: Analysis, called: string = node.args[0]): boolean {
   const [name, ...rest] = node.args as [string, ...unknown[]]
   const count = (rest.at(-1) as unknown[]).length
@@ -255,7 +255,7 @@ const pathOf = (node: CelNode): string | undefined => (node.op === 'id' ? `has(v
 function regex(node: CelNode, out: Analysis): void {
   const argument: CelNode = node.args[2][0]
   if (argument.op !== 'value' || typeof argument.args !== 'string')
-    return report(out, argument, 're() takes its pattern as a literal', 'text.re("pattern")')
+    return report(out, argument, 'the pattern of re() must be a literal', 'text.re("pattern")')
   try {
     pattern(argument.args)
   } catch (error) {
@@ -263,7 +263,7 @@ function regex(node: CelNode, out: Analysis): void {
   }
 }
 
-/** Keys the library would drop without a word. */
+/** Keys that the library would silently drop. */
 const LOST_KEYS = new Set(['__proto__', 'constructor', 'prototype'])
 
 function mapLiteral(node: CelNode, go: (n: CelNode) => void, bound: ReadonlySet<string>, out: Analysis): void {
@@ -274,11 +274,11 @@ function mapLiteral(node: CelNode, go: (n: CelNode) => void, bound: ReadonlySet<
   // The library makes an object, whose keys are text.
   if (!texts || entries.some(([, value]) => value.op === OPTIONAL_ENTRY)) node.setMeta('evaluate', evaluateMap)
   for (const [key, value] of entries) {
-    // A name without its quotes, out of habit.
+    // A name without quotes.
     if (key.op === 'id' && !bound.has(key.args))
-      report(out, key, 'a key of a map is text; a field as the key is written value.name', `"${key.args}"`)
+      report(out, key, 'a key of a map is a string: put it in quotes, or write value.name to use the value of a field', `"${key.args}"`)
     else if (!texts) go(key)
-    else if (LOST_KEYS.has(key.args)) report(out, key, `'${key.args}' can't be a key`)
+    else if (LOST_KEYS.has(key.args)) report(out, key, `'${key.args}' cannot be a key`)
     else if (seen.has(key.args)) report(out, key, `duplicate key '${key.args}'`)
     else seen.add(key.args)
     go(value)

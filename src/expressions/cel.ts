@@ -1,6 +1,6 @@
 /**
- * The library's side of things that its own typings leave out: the checked syntax tree. Everything that knows
- * @marcbachmann/cel-js 8 by its inner names is typed here, so that another version breaks here.
+ * Types of the library that its typings leave out: the checked syntax tree. Every use of internal names of
+ * @marcbachmann/cel-js 8 is typed here, so that another version breaks here.
  */
 import * as Cel from '@marcbachmann/cel-js'
 import { UnsignedInt } from '@marcbachmann/cel-js/evaluator'

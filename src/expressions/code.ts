@@ -1,10 +1,10 @@
 /**
- * The generated function while it is written: statements, and what they have already proven. Whatever isn't proven by a
- * check ends in `return B`: this record is left to the interpreter.
+ * The generated function during generation: statements, and the facts that they have proven. A fact that is not proven by a
+ * check ends in `return B`: the interpreter evaluates this record.
  */
 
 /**
- * What is known of a value when the code is generated. `num` is a double and `int` a CEL integer, both a JS number here, an
+ * The type of a value at generation time. `num` is a double and `int` a CEL integer, both a JS number here, an
  * integer always a safe one. `dyn` can be anything a record holds and is always a variable; `out` may be an integer or a
  * `dyn`, so only an output may use it. `strs`: a list of texts.
  */
@@ -16,11 +16,11 @@ export interface Atom {
   readonly kind: Kind
 }
 
-/** Thrown for what is left to the interpreter altogether. */
+/** Thrown for expressions that only the interpreter evaluates. */
 export const UNSUPPORTED = new Error('not generated')
 
 interface Scope {
-  /** What a `dyn` variable has turned out to be. */
+  /** The proven type of a `dyn` variable. */
   readonly kinds: Map<string, Kind>
   /** Variables that are known to be records (`JSON.parse` objects). */
   readonly records: Set<string>
@@ -77,7 +77,7 @@ export class Code {
     return `k[${this.constants.push(value) - 1}]`
   }
 
-  /** Runs `emit` as a branch: its statements are returned, what it proves is forgotten. */
+  /** Runs `emit` as a branch: returns its statements, and forgets the facts that it proves. */
   branch<T>(emit: () => T): { statements: string[]; result: T } {
     const { lines, scope } = this
     this.lines = []
@@ -91,7 +91,7 @@ export class Code {
     }
   }
 
-  /** Runs `emit`; when it turns out to be unsupported nothing of it stays, and the result is undefined. */
+  /** Runs `emit`; if it is unsupported, its statements are removed and the result is undefined. */
   attempt<T>(emit: () => T): T | undefined {
     const { lines, scope } = this
     this.lines = [...lines]
@@ -126,7 +126,7 @@ export class Code {
     let n = this.scope.numbers.get(x)
     if (n === undefined) {
       n = this.store(`typeof ${x} === 'number' ? ${x} : plainOf(${x})`)
-      // Only what is not a number is not equal to itself.
+      // Only NaN is not equal to itself.
       this.bailIf(`${n} !== ${n}`)
       this.scope.numbers.set(x, n)
     }
@@ -165,7 +165,7 @@ export class Code {
     return 'r'
   }
 
-  /** A value that is there. */
+  /** A value that is not undefined. */
   here(variable: string): Atom {
     if (!this.scope.present.has(variable) && !this.scope.kinds.has(variable)) {
       this.bailIf(`${variable} === undefined`)
@@ -193,14 +193,14 @@ export class Code {
   /** The body of `function (r, m)`: `end` is its last statement. */
   body(end: string): string {
     const top: string[] = []
-    // Values of other classes have getters and inherited fields; those the interpreter sorts out.
+    // Values of other classes have getters and inherited fields, which only the interpreter handles.
     if (this.needsRecord) top.push(`if (typeof r !== 'object' || r === null || prototypeOf(r) !== OBJECT) return B`)
     for (const [name, variable] of this.loads) top.push(`const ${variable} = ${read('r', name)}`)
     return [...top, ...this.lines, end].join('\n')
   }
 }
 
-/** An own field. Names that every object inherits need the detour. */
+/** An own field. Names that every object inherits need hasOwn. */
 const read = (owner: string, name: string): string => {
   const access = `${owner}[${JSON.stringify(name)}]`
   return name in Object.prototype ? `(hasOwn(${owner}, ${JSON.stringify(name)}) ? ${access} : undefined)` : access

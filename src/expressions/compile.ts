@@ -1,4 +1,4 @@
-/** An expression ready to run: generated code first, the interpreter for whatever that leaves. */
+/** An expression ready to run: generated code first, then the interpreter for records that it does not support. */
 import type { Message } from '../contract/plugin.ts'
 import { Code } from './code.ts'
 import { emitOutput } from './emit.ts'
@@ -7,7 +7,7 @@ import { type Evaluate, interpreter } from './interpreter.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import type { Expression, ExpressionType } from './types.ts'
 
-/** One of each text for all lanes: an expression keeps nothing, and code that is called from one place only stays fast. */
+/** One per text for all lanes: an expression has no state, and code with a single call site stays fast. */
 const compiled = new Map<string, Expression>()
 
 /** @throws {Error} for a text that `check` finds problems in. */
@@ -19,13 +19,13 @@ export function compile(text: string): Expression {
 
 export function prepared(text: string): Prepared {
   const result = prepare(text)
-  if ('problems' in result) throw new Error(`the expression '${text}' is wrong: ${result.problems[0].message}`)
+  if ('problems' in result) throw new Error(`invalid expression '${text}': ${result.problems[0].message}`)
   return result
 }
 
 export const interpreted = ({ text, program, analysis }: Prepared): Evaluate => interpreter(text, program, analysis)
 
-/** Undefined when the expression is one for the interpreter. */
+/** Undefined if only the interpreter supports the expression. */
 export function generated({ program }: Prepared): Fast | undefined {
   const code = new Code()
   const result = code.attempt(() => emitOutput(program.ast, code))
@@ -52,7 +52,7 @@ class CompiledExpression implements Expression {
         const result = this.fast(value, message)
         if (result !== BAIL) return result
       } catch {
-        // Too deep or too long for it: the interpreter's error is the one to report.
+        // Too deep or too long: the error of the interpreter is reported.
       }
     }
     return this.slow(message)

@@ -1,4 +1,4 @@
-/** One node of a checked tree as JS. Supports what reads numbers, texts and booleans; the rest is left to the interpreter. */
+/** One node of a checked tree as JS. Supports numbers, strings and booleans; the interpreter evaluates the rest. */
 import { type CelNode, FIELD, META, VALUE } from './cel.ts'
 import { type Atom, type Code, type Kind, UNSUPPORTED } from './code.ts'
 import { emitFunction, emitMethod } from './emit-calls.ts'
@@ -216,7 +216,7 @@ function arithmetic(op: string, a: Atom, b: Atom, binary: boolean, code: Code): 
   const [x, y] = [code.numeric(a), code.numeric(b)]
   if (binary) return { js: `(${x} ${op} ${y})`, kind: 'num' }
   const result = code.store(`${EXACT[op]}(${x}, ${y})`)
-  // More digits than a double has: for the interpreter.
+  // More digits than a double has: left to the interpreter.
   code.bailIf(`${result} !== ${result}`)
   return { js: result, kind: 'num' }
 }
@@ -246,7 +246,7 @@ function has(path: CelNode, code: Code): Atom {
   const [owner, name] = path.args as [CelNode, string]
   if (path.op !== '.' || hasOptional(owner) || isMeta(owner)) throw UNSUPPORTED
   const found = field(owner, name, code)
-  // A value that is not JSON (a user's plugin made it) is not even looked at by the interpreter.
+  // A value that is not JSON (from a plugin) is not inspected by the interpreter either.
   code.bailIf(`typeof ${found} === 'object' && !isJsonType(${found})`)
   return { js: `(${found} !== undefined)`, kind: 'bool' }
 }

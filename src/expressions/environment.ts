@@ -8,7 +8,7 @@ import { Duration, plus, Timestamp } from './instants.ts'
 import { type OptionalClass, registerMacros } from './macros.ts'
 import { restore, rewrite } from './syntax.ts'
 
-/** Far more than handwritten expressions need, and little enough that no text can hang or overflow the checker. */
+/** Far more than handwritten expressions need, and low enough that no text can hang or overflow the checker. */
 export const LIMITS = {
   length: 4096,
   maxAstNodes: 2000,
@@ -20,7 +20,7 @@ export const LIMITS = {
 
 let environment: Environment | undefined
 
-/** @throws the library's ParseError. The tree is not checked yet. */
+/** @throws ParseError of the library. The tree is not type-checked. */
 export function parse(text: string): Program {
   environment ??= create()
   const rewritten = rewrite(text)
@@ -44,7 +44,7 @@ function create(): Environment {
     env.registerOperator(`int ${op} double: double`, (a: bigint, b: number) => f(Number(a), b))
   }
   env.registerOperator('double % double: double', (a: number, b: number) => a % b)
-  // A number that no double has. What the operators do with it is in `numbers.ts`; here they are declared.
+  // A number that no double can represent. The operators are declared here and implemented in `numbers.ts`.
   env.registerType('decimal', { ctor: ExactNumber, fields: {} } as never)
   for (const other of ['double', 'int']) {
     for (const op of ['+', '-', '*', '%']) both(env, op, other, 'decimal')
@@ -74,7 +74,7 @@ function create(): Environment {
     for (const [signature, handler] of overloads ?? []) {
       const [, name, rest] = /^(\w+)(\..*)$/.exec(signature) ?? []
       if (name === undefined || !NAMESPACES.has(name)) env.registerFunction(signature, guarded(handler), { async: false })
-      // What the namespace stands for comes first.
+      // The namespace is the first argument.
       else
         env.registerFunction(
           typeOfNamespace(name) + rest,
@@ -107,7 +107,7 @@ function registerTimes(env: Environment): void {
 /** Declares an operator of decimals and other numbers, either way round. */
 function both(env: Environment, op: string, other: string, result: string): void {
   env.registerOperator(`decimal ${op} ${other}: ${result}`, op === '==' ? sameNumber : replaced)
-  // The library turns equality round itself.
+  // The library adds the reverse order of equality.
   if (op !== '==') env.registerOperator(`${other} ${op} decimal: ${result}`, replaced)
 }
 
@@ -133,7 +133,7 @@ const MIXED: readonly (readonly [string, (a: number, b: number) => number])[] = 
   ['%', (a, b) => a % b],
 ]
 
-/** Bad arguments become the library's own kind of error, which knows its place in the text. */
+/** Invalid arguments become an error of the library, which has the position in the text. */
 function guarded(handler: (...args: any[]) => unknown): (...args: any[]) => unknown {
   const { EvaluationError } = loadCel()
   return (...args) => {
@@ -145,11 +145,11 @@ function guarded(handler: (...args: any[]) => unknown): (...args: any[]) => unkn
   }
 }
 
-/** Adds nothing to the tree but its types. @returns the library's name of the type, or its error. */
+/** Adds only types to the tree. @returns the library's name of the type, or its error. */
 export function typeOf(program: Program): { type: string } | { error: Error } {
   const result = program.check()
   return result.valid ? { type: result.type! } : { error: result.error! }
 }
 
-/** The tree after the expansion of macros: what is really evaluated. */
+/** The tree after the expansion of macros, which is evaluated. */
 export const expanded = (node: CelNode): CelNode => node.meta.alternate ?? node

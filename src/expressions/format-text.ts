@@ -13,8 +13,8 @@ export function formatText(pattern: string, values: readonly unknown[]): string 
     (clause: string, precision: string | undefined, letter: string | undefined) => {
       if (clause === '%%') return '%'
       if (letter === undefined || !'sdfebxXo'.includes(letter) || (precision !== undefined && !'fe'.includes(letter)))
-        throw new Error(`format() has no clause '${clause}'; there are %s %d %f %e %b %o %x %X and %%`)
-      if (next >= values.length) throw new Error(`format() has no value for its clause ${next + 1}, '${clause}'`)
+        throw new Error(`format() does not support '${clause}'; supported are %s %d %f %e %b %o %x %X and %%`)
+      if (next >= values.length) throw new Error(`format() has no value for clause ${next + 1}, '${clause}'`)
       const value = values[next++]
       const places = Number(precision ?? 6)
       if (places > 100) throw new Error(`format() takes at most 100 places, got ${clause}`)
@@ -43,7 +43,7 @@ function one(letter: string, places: number, value: unknown, clause: string): st
     : letter === 'b'
       ? 'a whole number or boolean'
       : 'xX'.includes(letter)
-        ? 'a whole number, text or bytes'
+        ? 'a whole number, a string or bytes'
         : 'a whole number'
   throw new Error(`'${clause}' of format() takes ${takes}, got ${asText(value)}`)
 }
@@ -83,7 +83,7 @@ function scientific(x: Numeric, places: number): string {
   return `${m < 0n ? '-' : ''}${digits[0]}${places > 0 ? `.${digits.slice(1)}` : ''}e${shown}`
 }
 
-/** What `%s` gives. */
+/** The result of `%s`. */
 function asText(value: unknown): string {
   if (typeof value === 'string') return value
   if (value instanceof Uint8Array) return Buffer.from(value).toString('utf8')

@@ -8,15 +8,15 @@ export interface FunctionEntry {
   readonly name: string
   /** `function`: `round(x)`, `math.sqrt(x)`. `method`: `text.upper()`. */
   readonly form: 'function' | 'method'
-  /** Numbers of arguments it takes, a method's receiver not counted. */
+  /** Numbers of arguments, without the receiver of a method. */
   readonly arity: readonly number[]
-  /** How it is written, for docs and messages. */
+  /** The call as shown in docs and messages. */
   readonly usage: string
   readonly description: string
-  /** Expression and what it gives, over an empty record; tested. */
+  /** Expression and its result on an empty record; tested. */
   readonly examples: readonly (readonly [expression: string, result: Json])[]
-  /** Ours. Without it the library's own function or macro is meant. */
+  /** The implementation. Without it, the function or macro of the library is meant. */
   readonly overloads?: readonly Overload[]
-  /** The name inside the library, where ours replaces one of the same name. */
+  /** The name inside the library, if this function replaces one with the same name. */
   readonly as?: string
 }

@@ -1,4 +1,4 @@
-/** Functions that stand alone: `round(x)`. */
+/** Functions without a receiver: `round(x)`. */
 import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
 import { absolute, divide, type Numeric, roundTo, toWhole } from '../kit/values/arithmetic.ts'
 import type { FunctionEntry, Overload } from './function-entry.ts'
@@ -12,7 +12,7 @@ const NUMBERS = ['double', 'int', 'decimal']
 type OfTwo = (a: Numeric, b: Numeric) => number | ExactNumber
 const ofTwoNumbers = (name: string, f: OfTwo) => NUMBERS.flatMap(a => NUMBERS.map(b => [`${name}(${a}, ${b}): double`, f] as const))
 
-/** `f` for what a double holds, `exact` for the rest. */
+/** `f` for values that a double can represent, `exact` for others. */
 const ofOneNumber = (name: string, f: (x: number) => number, exact: (x: Numeric) => number | ExactNumber) =>
   NUMBERS.map(a => [`${name}(${a}): double`, (x: Numeric) => (isPlain(x) ? f(Number(x)) : exact(x))] as const)
 

@@ -1,4 +1,4 @@
-/** Functions behind a name of their own: `strings.quote(text)`. Those of numbers are in functions-math.ts. */
+/** Functions with a namespace: `strings.quote(text)`. Those of numbers are in functions-math.ts. */
 import type { FunctionEntry } from './function-entry.ts'
 import { loadCel } from './cel.ts'
 import type { OptionalClass } from './macros.ts'
@@ -6,7 +6,7 @@ import { quoteText } from './text.ts'
 
 function decode(text: string): Uint8Array {
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.replaceAll('=', '').length % 4 === 1)
-    throw new Error('base64.decode() takes base64 text')
+    throw new Error('base64.decode() takes a base64 string')
   return new Uint8Array(Buffer.from(text, 'base64'))
 }
 

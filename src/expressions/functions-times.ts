@@ -19,7 +19,7 @@ import {
 
 const UTC = zoneOf('UTC')
 
-/** What parse_time gives. `second` is a zone or a format. @throws {Error} */
+/** The result of parse_time. `second` is a zone or a format. @throws {Error} */
 export const readTime = (text: string, second?: string, zone?: string): number => {
   try {
     if (second === undefined) return parseTimeText(text)
@@ -32,14 +32,15 @@ export const readTime = (text: string, second?: string, zone?: string): number =
 const writeTime = (ms: number, format?: string, zone?: string): string =>
   format === undefined ? impl.formatTime(ms) : formatTimeText(ms, format, zone)
 
-/** The arguments behind the first of parse_time and format_time, where they are literals. @throws {Error} when one is wrong */
+/** Checks the arguments after the first of parse_time and format_time, if they are literals. @throws {Error} if one is wrong */
 export function checkTimeArguments(name: string, args: readonly string[]): void {
   const [second, zone] = args
   if (second === undefined) return
   if (zone !== undefined) zoneOf(zone)
   if (name === 'parse_time' && zone === undefined && !isFormat(second)) zoneOf(second)
   else if (second.includes('%')) (name === 'parse_time' ? checkParseFormat : timeFormat)(second)
-  else if (!isFormat(second) || name === 'format_time') throw new Error(`${JSON.stringify(second)} is no time format: "%Y-%m-%d" is one`)
+  else if (!isFormat(second) || name === 'format_time')
+    throw new Error(`${JSON.stringify(second)} is not a time format: write one such as "%Y-%m-%d"`)
 }
 
 const NUMBERS = ['double', 'int', 'decimal']

@@ -1,4 +1,4 @@
-/** Everything an expression may call: the one table behind the checker, the interpreter, the docs page and its test. */
+/** All functions of expressions: the table behind the checker, the interpreter, the docs page and its test. */
 import type { FunctionEntry } from './function-entry.ts'
 import { FREE_FUNCTIONS } from './functions-free.ts'
 import { MATH } from './functions-math.ts'
@@ -19,9 +19,9 @@ export const METHOD_BY_NAME = byName(OF_VALUES)
 /** Namespaces of functions, such as `math` in `math.sqrt(x)`; a field of that name is `value.math`. */
 export const NAMESPACES: ReadonlySet<string> = new Set(FREE.flatMap(f => (f.name.includes('.') ? [f.name.split('.')[0]] : [])))
 
-/** What people write out of habit, and what to write here. */
+/** Functions of other languages, and their replacement here. */
 export const HABITS: Readonly<Record<string, string>> = {
-  now: 'meta.time (a replay must give the same result, so there is no clock)',
+  now: 'meta.time (there is no clock, because a replay must give the same result)',
   toUpperCase: 'text.upper()',
   toLowerCase: 'text.lower()',
   includes: 'text.contains(part), or part in list',

@@ -1,4 +1,4 @@
-/** Generated functions: built once per pipeline start out of code that `emit` wrote, run per record. */
+/** Generated functions: built once per pipeline start from the code of `emit`, run per record. */
 import { ExactNumber, type Message } from '../contract/plugin.ts'
 import { fastAdd, fastMultiply, fastRemainder, fastSubtract } from '../kit/values/arithmetic.ts'
 import type { Code } from './code.ts'
@@ -7,7 +7,7 @@ import { readTime } from './functions-times.ts'
 import { isJson, isJsonType } from './interpreter.ts'
 import { characters, compareTexts, indexOf, replace, split, trim } from './text.ts'
 
-/** What generated code returns when the record is not as simple as it hoped: the interpreter has to look at it. */
+/** Returned by generated code that does not support the record: the interpreter evaluates it. */
 export const BAIL = Symbol('bail')
 
 /** @returns BAIL, or exactly what the interpreter would return. Throwing means the same as BAIL. */
@@ -35,10 +35,10 @@ const helpers = {
   fastSubtract,
   fastMultiply,
   fastRemainder,
-  /** A number of a record as the double of its value; NaN: it is none, or no double has it. */
+  /** A number of a record as the double of its value; NaN: it is not a number, or no double has its value. */
   plainOf: (x: unknown): number => (x instanceof ExactNumber ? (x.safe ?? Number.NaN) : Number.NaN),
   lightOf: (x: unknown): unknown => (x instanceof ExactNumber ? (x.safe ?? x) : x),
-  /** NaN: it cannot be read, and the interpreter says why. */
+  /** NaN: it cannot be read, and the interpreter reports the reason. */
   readTime(text: string, second?: string, zone?: string): number {
     try {
       return readTime(text, second, zone)

@@ -1,11 +1,11 @@
-/** What our own functions do. Pure, and the same in the interpreter and in generated code. They throw `Error` for bad arguments. */
+/** The implementations of the functions. Pure, and the same in the interpreter and in generated code. They throw `Error` for bad arguments. */
 import { ExactNumber, isUnambiguous } from '../contract/plugin.ts'
 import { type Numeric, toWhole } from '../kit/values/arithmetic.ts'
 import { MAX_TIME } from '../kit/values/time.ts'
 import { loadRe2, makeUnsigned } from './cel.ts'
 import type { Timestamp } from './instants.ts'
 
-/** Half away from zero, on the number as it is written. @throws when places is not 0 to 15. */
+/** Half away from zero, on the number as written. @throws when places is not 0 to 15. */
 export function round(x: number, places: number): number {
   if (!(Number.isInteger(places) && places >= 0 && places <= 15)) throw new Error(`round() takes 0 to 15 places, got ${places}`)
   const scale = POWERS[places]
@@ -62,7 +62,7 @@ export function int64(x: bigint): bigint {
   return x
 }
 
-/** With its decimals cut off. @throws for what is far beyond 64 bits */
+/** Truncated to a whole number. @throws if far beyond 64 bits */
 export function wholeNumber(x: number | ExactNumber, name = 'int'): bigint {
   if (!(Math.abs(Number(x)) <= 2 ** 64)) throw new Error(`${name}() cannot hold ${x}`)
   return BigInt(typeof x === 'number' ? Math.trunc(x) : String(toWhole(x, x.text.startsWith('-') ? 1 : -1)))
@@ -94,7 +94,7 @@ export function utf8(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
-    throw new Error('string() cannot read bytes that are not UTF-8; base64.encode(x) takes any')
+    throw new Error('string() cannot read bytes that are not UTF-8; base64.encode(x) accepts any bytes')
   }
 }
 

@@ -6,7 +6,7 @@ const MS = 1_000_000n
 /** The first and last nanosecond of the years 1 to 9999. */
 const FIRST = -62_135_596_800n * SECOND
 const LAST = 253_402_300_800n * SECOND - 1n
-/** What protocol buffers' durations hold: some 10,000 years. */
+/** The range of a duration in protocol buffers: about 10,000 years. */
 const LONGEST = 315_576_000_000n * SECOND
 
 export class Timestamp {
@@ -14,7 +14,7 @@ export class Timestamp {
   readonly ns: bigint
 
   constructor(ns: bigint) {
-    if (ns < FIRST || ns > LAST) throw new Error('a timestamp is in the years 1 to 9999')
+    if (ns < FIRST || ns > LAST) throw new Error('a timestamp must be in the years 1 to 9999')
     this.ns = ns
   }
 
@@ -37,7 +37,7 @@ export class Duration {
   readonly ns: bigint
 
   constructor(ns: bigint) {
-    if (ns < -LONGEST || ns > LONGEST) throw new Error('a duration is at most 10,000 years')
+    if (ns < -LONGEST || ns > LONGEST) throw new Error('a duration must be at most 10,000 years')
     this.ns = ns
   }
 
@@ -80,7 +80,7 @@ export const timestampOfSeconds = (seconds: bigint): Timestamp => {
   try {
     return new Timestamp(seconds * SECOND)
   } catch {
-    throw new Error(`timestamp() takes seconds of the years 1 to 9999, got ${seconds}; int(ms) / 1000 makes seconds of milliseconds`)
+    throw new Error(`timestamp() takes seconds of the years 1 to 9999, got ${seconds}; to convert milliseconds, write int(ms) / 1000`)
   }
 }
 
@@ -112,7 +112,7 @@ export function parseDuration(text: string): Duration {
 
 export const plus = (a: Timestamp, b: Duration): Timestamp => new Timestamp(a.ns + b.ns)
 
-/** A field of the calendar, as clocks in the zone show it. */
+/** A calendar field in the time zone. */
 export type CalendarField = (local: Date, timestamp: Timestamp) => number
 
 export const CALENDAR: Readonly<Record<string, { readonly description: string; readonly field: CalendarField }>> = {
@@ -127,7 +127,7 @@ export const CALENDAR: Readonly<Record<string, { readonly description: string; r
   },
 }
 
-/** Fields that a duration has, too; of one they are the whole of it in that unit, except milliseconds. */
+/** Fields that a duration also has: there, its whole length in that unit, except milliseconds. */
 export const CLOCK: Readonly<
   Record<string, { readonly description: string; readonly field: CalendarField; readonly of: (d: Duration) => bigint }>
 > = {

@@ -1,11 +1,11 @@
-/** Evaluation by the library: what an expression means. Generated code must agree with it or leave the record to it. */
+/** Evaluation by the library, which defines the meaning of an expression. Generated code must have the same result or leave the record to it. */
 import { DataError, ExactNumber, type Message } from '../contract/plugin.ts'
 import type { Analysis } from './analyze.ts'
 import { type CelError, FIELD, isCelError, loadCel, META, type Program, unsigned, VALUE } from './cel.ts'
 import { Duration, Timestamp } from './instants.ts'
 import { overload, typeName, wording } from './problems.ts'
 
-/** @throws {DataError} when the data does not fit. */
+/** @throws {DataError} if the data does not match the expression. */
 export type Evaluate = (message: Message) => unknown
 
 export function interpreter(text: string, program: Program, analysis: Analysis): Evaluate {
@@ -13,7 +13,7 @@ export function interpreter(text: string, program: Program, analysis: Analysis):
   return message => {
     const value = message.value
     try {
-      // Optional access takes the error described below for a missing field, so there it has to be avoided beforehand.
+      // Optional access treats the error described below as a missing field, so the error must be avoided there.
       return evaluate(analysis.usesOptional && hasConstructorField(value) ? toMaps(value) : value, message)
     } catch (error) {
       if (error instanceof DataError) throw error
@@ -21,14 +21,14 @@ export function interpreter(text: string, program: Program, analysis: Analysis):
     }
   }
 
-  /** The library takes an object's `constructor` field for its class. Maps have no fields, so nothing can be taken for anything. */
+  /** The library reads the `constructor` field of an object as its class. Maps have no fields and avoid this. */
   function again(error: unknown, value: unknown, message: Message): unknown {
     let reason = error
     try {
       if (hasConstructorField(value)) return evaluate(toMaps(value), message)
     } catch (second) {
       if (second instanceof DataError) throw second
-      // Looking into a value can exceed the stack, too.
+      // Inspecting a value can exceed the stack, too.
       if (isCelError(second)) reason = second
     }
     throw dataError(reason, text, value)
@@ -46,7 +46,7 @@ function variables(value: unknown, message: Message, { fields, usesValue, usesMe
   return vars
 }
 
-/** `meta`. What the source has not got is missing; of a header that occurs twice the last one counts. */
+/** `meta`. Fields that the source does not have are missing; of a duplicate header, the last one counts. */
 function metaOf(message: Message): Map<string, unknown> {
   const meta = new Map<string, unknown>([
     ['key', message.key],
@@ -59,7 +59,7 @@ function metaOf(message: Message): Map<string, unknown> {
   return meta
 }
 
-/** What a result is as JSON; the same object when nothing has to be changed. */
+/** A result as JSON; the same object if nothing needs to change. */
 function toJson(v: unknown, text: string): unknown {
   switch (typeof v) {
     case 'string':
@@ -67,7 +67,7 @@ function toJson(v: unknown, text: string): unknown {
       return v
     case 'number':
       if (Number.isFinite(v)) return v
-      throw new DataError(`'${shorten(text)}' gave ${v}, which is no JSON number`)
+      throw new DataError(`'${shorten(text)}' gave ${v}, which is not a JSON number`)
     case 'bigint':
       return Number.isSafeInteger(Number(v)) ? Number(v) : new ExactNumber(String(v))
     case 'object':
@@ -79,12 +79,12 @@ function toJson(v: unknown, text: string): unknown {
       if (v instanceof Timestamp || v instanceof Duration) return String(v)
       if (unsigned(v) !== undefined) return toJson(unsigned(v), text)
   }
-  throw new DataError(`'${shorten(text)}' gave ${describe(v)}, which is no JSON value`)
+  throw new DataError(`'${shorten(text)}' gave ${describe(v)}, which is not a JSON value`)
 }
 
 function mapToJson(map: ReadonlyMap<unknown, unknown>, text: string): unknown {
   const names = new Set([...map.keys()].map(String))
-  if (names.size < map.size) throw new DataError(`'${shorten(text)}' gave an object with two keys of the same text`)
+  if (names.size < map.size) throw new DataError(`'${shorten(text)}' gave an object with two keys that are the same string`)
   return Object.fromEntries([...map].map(([k, x]) => [String(k), toJson(x, text)]))
 }
 
@@ -100,16 +100,16 @@ function recordToJson(record: Record<string, unknown>, text: string): unknown {
   return json.some((x, i) => x !== entries[i][1]) ? Object.fromEntries(entries.map(([k], i) => [k, json[i]])) : record
 }
 
-/** An object as JSON.parse makes it. */
+/** An object as created by JSON.parse. */
 export function isRecord(v: object): v is Record<string, unknown> {
   const prototype = Object.getPrototypeOf(v)
   return prototype === Object.prototype || prototype === null
 }
 
-/** Null, a list, a number, or an object that JSON.parse could have made; what is in it is not looked at. */
+/** Null, a list, a number, or an object as created by JSON.parse; its contents are not inspected. */
 export const isJsonType = (v: object | null): boolean => v === null || Array.isArray(v) || v instanceof ExactNumber || isRecord(v)
 
-/** True when `toJson` would return the very same value. */
+/** True if `toJson` would return the same value. */
 export function isJson(v: unknown): boolean {
   switch (typeof v) {
     case 'string':
@@ -164,7 +164,7 @@ function reason(error: CelError, text: string, value: unknown, part: string): st
     }
     case 'invalid_logical_operand':
       // The library names the left side, whichever of the two it was.
-      return `'${shorten(text)}': a side of '&&' or '||' is ${typeName(/got '([^']+)'/.exec(error.summary)?.[1] ?? '')}, not true or false`
+      return `'${shorten(text)}': an operand of '&&' or '||' is ${typeName(/got '([^']+)'/.exec(error.summary)?.[1] ?? '')}, not true or false`
     case 'invalid_condition_type':
       return `'${part}': must be true or false, not ${typeName(/got '([^']+)'/.exec(error.summary)?.[1] ?? '')}`
     default:
@@ -186,7 +186,7 @@ function describe(v: unknown): string {
   if (v === null) return 'null'
   if (Array.isArray(v)) return 'a list'
   if (v instanceof ExactNumber) return 'a number'
-  if (v instanceof Uint8Array) return 'bytes (base64.encode(x) makes text of them)'
+  if (v instanceof Uint8Array) return 'bytes (base64.encode(x) converts them to a string)'
   if (v instanceof loadCel().Optional) return 'an optional'
   if (typeof v === 'object') return `a value of class ${v.constructor?.name ?? 'unknown'}`
   return { string: 'text', number: 'a number', boolean: 'a boolean' }[typeof v as string] ?? typeof v

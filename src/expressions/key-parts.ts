@@ -1,4 +1,4 @@
-/** The values that an expression distinguishes, as texts that can be compared: for the check that records which belong together come on one lane. */
+/** The values that an expression distinguishes, as texts that can be compared: for the check that all records of a group are on one lane. */
 import { type CelNode, FIELD, META, VALUE } from './cel.ts'
 import { prepare } from './prepare.ts'
 

@@ -25,18 +25,18 @@ interface Evaluator {
 
 type Each = (key: unknown, value: unknown) => unknown
 
-/** One macro: what it makes of the elements. */
+/** The effect of one macro on the elements. */
 interface TwoVariables {
   readonly name: string
   readonly type: (checker: Checker, result: CelType, key: CelType) => CelType
-  /** @param test of the filter, which macros of three arguments have not got */
+  /** @param test of the filter; macros with three arguments have none */
   readonly run: (entries: readonly (readonly [unknown, unknown])[], result: Each, test: Each | undefined) => unknown
-  /** Is the last argument a condition? */
+  /** Whether the last argument is a condition. */
   readonly condition?: true
   readonly filter?: true
 }
 
-/** False decides, whatever fails elsewhere. */
+/** False decides, even if another element fails. */
 function decides(entries: readonly (readonly [unknown, unknown])[], test: Each, decisive: boolean): boolean {
   let failure: { readonly error: unknown } | undefined
   for (const [key, value] of entries)
@@ -80,7 +80,7 @@ const MACROS: readonly TwoVariables[] = [
       const made = new Map<unknown, unknown>()
       for (const [key, value] of kept(entries, test))
         for (const [name, item] of objectEntries(result(key, value))) {
-          if (made.has(name)) throw new Error(`transformMapEntry() makes the key ${JSON.stringify(String(name))} twice`)
+          if (made.has(name)) throw new Error(`transformMapEntry() creates the key ${JSON.stringify(String(name))} twice`)
           made.set(name, item)
         }
       return made
@@ -101,7 +101,7 @@ export const BINDING: ReadonlyMap<string, number> = new Map([
 
 function objectEntries(value: unknown): (readonly [unknown, unknown])[] {
   const entries = Array.isArray(value) ? undefined : entriesOf(value)
-  if (entries === undefined) throw new Error('transformMapEntry() takes an expression that gives an object, such as {x: 1}')
+  if (entries === undefined) throw new Error('transformMapEntry() takes an expression that returns an object, such as {x: 1}')
   return entries
 }
 

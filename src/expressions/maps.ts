@@ -1,9 +1,9 @@
-/** Maps whose keys are not all literal texts: `{1: "a"}`, `{name: 1}`; and those with optional entries. */
+/** Maps with keys that are not literal strings: `{1: "a"}`, `{name: 1}`; and those with optional entries. */
 import { DataError, ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, unsigned } from './cel.ts'
 import { ABSENT } from './syntax.ts'
 
-/** One form for all numbers of a value, as keys of a `Map`. Others stay. */
+/** One form for all numbers with the same value, as keys of a `Map`. Other values are unchanged. */
 export function mapKey(key: unknown): unknown {
   if (typeof key === 'number' && Number.isInteger(key)) return BigInt(key)
   if (key instanceof ExactNumber) return wholeOf(key) ?? key
@@ -20,7 +20,7 @@ export function evaluateMap(ev: { run(node: CelNode, scope: unknown): unknown },
   for (const [keyNode, valueNode] of node.args as [CelNode, CelNode][]) {
     const key = mapKey(ev.run(keyNode, scope))
     if (typeof key !== 'string' && typeof key !== 'bigint' && typeof key !== 'boolean')
-      throw new DataError('a key of an object must be text, a whole number or a boolean')
+      throw new DataError('a key of an object must be a string, a whole number or a boolean')
     if (map.has(key)) throw new DataError(`duplicate key ${typeof key === 'string' ? JSON.stringify(key) : key}`)
     const value = ev.run(valueNode, scope)
     if (value !== ABSENT) map.set(key, value)

@@ -1,4 +1,4 @@
-/** What an expression does with numbers, known from its text: for `explain`, which says what leaves digit for digit and what does not. */
+/** How an expression uses numbers, determined from its text: for `explain`, which shows the numbers that keep all digits. */
 import { ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, FIELD, VALUE } from './cel.ts'
 import { isBinary } from './numbers.ts'
@@ -16,7 +16,7 @@ export interface NumberUse {
   readonly fields?: Readonly<Record<string, NumberUse>>
 }
 
-/** Undefined for a text that `check` finds problems in. */
+/** Undefined for a text with problems. */
 export function numberUse(text: string): NumberUse | undefined {
   const prepared = prepare(text)
   return 'problems' in prepared ? undefined : useOf(prepared.program.ast)
@@ -24,7 +24,7 @@ export function numberUse(text: string): NumberUse | undefined {
 
 const NOT_NUMBERS = new Set(['bool', 'string', 'null', 'null_type', 'timestamp', 'duration', 'bytes', 'type'])
 const ARITHMETIC = new Set(['+', '-', '*', '/', '%', '-_'])
-/** Methods and functions that give what they were given. */
+/** Methods and functions that return their argument. */
 const COPIES = new Set(['dyn', 'orValue', 'or', 'optional.of', 'min', 'max', 'first', 'last'])
 
 /** `list<string>` is not made of numbers either. */
@@ -81,7 +81,7 @@ function visit(original: unknown, reads: Set<string>, found: { exact: boolean; b
         found.number = found.exact = true
       return
     case 'id':
-      // A variable of a comprehension: what it runs over is visited there.
+      // A variable of a comprehension: its range is visited there.
       found.number = true
       return
     case '?:':

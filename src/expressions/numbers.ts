@@ -15,7 +15,7 @@ interface Handled {
 }
 
 /**
- * Is the number that a node gives binary rather than a decimal? Known from the text alone, so that the same expression computes
+ * Whether the number of a node is binary instead of decimal. Determined by the text alone, so that the same expression computes
  * alike for every record.
  */
 export function isBinary(node: CelNode): boolean {
@@ -44,7 +44,7 @@ export function isBinary(node: CelNode): boolean {
   }
 }
 
-/** Functions that give one of their arguments, or its size. */
+/** Functions that return one of their arguments, or its size. */
 const PASSES = new Set(['min', 'max', 'abs', 'dyn'])
 
 /** Once per checked tree. */
@@ -122,7 +122,7 @@ function handler(node: CelNode, given: Handle): Handle | undefined {
 
 /** Two numbers of which not both are 64-bit integers; those are the library's. */
 const isMixed = (a: unknown, b: unknown): boolean => isNumeric(a) && isNumeric(b) && !(typeof a === 'bigint' && typeof b === 'bigint')
-/** The one result of these that no 64-bit integer has. */
+/** The only result of these outside of 64-bit integers. */
 function int64(x: unknown): unknown {
   if (x === 2n ** 63n) throw new RangeError('integer overflow')
   return x

@@ -30,7 +30,7 @@ export function compileObject(shape: Shape, onto = false): MakeObject {
 
   const code = new Code()
   compiled.forEach((p, i) => {
-    // One field that is for the interpreter must not take the others with it.
+    // A field that only the interpreter supports must not disable generated code for the others.
     const js = code.attempt(() => emitOutput(p.program.ast, code)) ?? `slow[${i}](m)`
     code.line(`const v${i} = ${js}`)
   })
@@ -54,7 +54,7 @@ export function compileObject(shape: Shape, onto = false): MakeObject {
       const result = fast(value, message, base)
       if (result !== BAIL) return result as Record<string, unknown>
     } catch {
-      // An expression failed; the interpreter says which one and why.
+      // An expression failed; the interpreter reports which one and why.
     }
     return explain(message, base)
   }

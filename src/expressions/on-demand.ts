@@ -1,4 +1,4 @@
-/** The expression language where a file may not need it: loading it is a third of the start of a pipeline without expressions. */
+/** The expression language for files that may not need it: loading it is a third of the start of a pipeline without expressions. */
 type Language = typeof import('./index.ts')
 
 let language: Pick<Language, 'check' | 'compile' | 'keyParts'> | undefined

@@ -1,4 +1,4 @@
-/** From text to a checked tree: what `check` reports and `compile` starts from. */
+/** From text to a checked tree, for `check` and `compile`. */
 import { type Analysis, analyze } from './analyze.ts'
 import type { Program } from './cel.ts'
 import { LIMITS, parse, typeOf } from './environment.ts'
@@ -29,7 +29,7 @@ export function prepare(text: string): Prepared | { readonly problems: readonly 
     if (wrong.length > 0) return { problems: wrong }
     const type = typeName(checked.type)
     if (type === undefined) {
-      const message = `the result is ${checked.type.startsWith('optional') ? 'an optional' : checked.type}, which is no JSON value`
+      const message = `the result is ${checked.type.startsWith('optional') ? 'an optional' : checked.type}, which is not a JSON value`
       const suggestion = checked.type.startsWith('optional')
         ? `${text.trim()}.orValue(default)`
         : checked.type === 'bytes'
@@ -38,7 +38,7 @@ export function prepare(text: string): Prepared | { readonly problems: readonly 
       return { problems: [{ message, start: 0, end: text.length, ...(suggestion === undefined ? {} : { suggestion }) }] }
     }
     if (checked.type.includes('optional')) {
-      const message = 'the result has an optional in it, which is no JSON value'
+      const message = 'the result contains an optional, which is not a JSON value'
       return {
         problems: [{ message, start: 0, end: text.length, suggestion: '[?value.?a], {?"a": value.?a}, or value.?a.orValue(default)' }],
       }

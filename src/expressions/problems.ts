@@ -1,14 +1,14 @@
-/** The library's errors in the words of our users: what is wrong, where, and what to write instead. */
+/** Errors of the library as messages for users: what is wrong, where, and what to write instead. */
 import { type CelError, type CelNode, type CelType, FIELD, isCelError } from './cel.ts'
 import { isJsonNumber } from '../contract/plugin.ts'
 import { FUNCTIONS } from './functions.ts'
 import type { ExpressionProblem } from './types.ts'
 
-/** A problem of an expression's text, from an error of the parser or the type checker. */
+/** A problem of the text of an expression, from an error of the parser or the type checker. */
 export function problemOf(error: unknown, text: string): ExpressionProblem {
   if (!isCelError(error)) {
     const message =
-      error instanceof RangeError ? 'the expression is nested too deeply' : `the expression can't be checked: ${(error as Error).message}`
+      error instanceof RangeError ? 'the expression is nested too deeply' : `the expression cannot be checked: ${(error as Error).message}`
     return { message, start: 0, end: text.length }
   }
   const { start, end } = error.range ?? { start: 0, end: text.length }
@@ -26,11 +26,11 @@ export function problemOf(error: unknown, text: string): ExpressionProblem {
     case 'unterminated_triple_quoted_string':
       return at(`the quote ${text[start]} is never closed`)
     case 'reserved_identifier':
-      if (written === 'if' || written === 'else') return at(`'${written}' is no part of the language`, 'condition ? a : b')
+      if (written === 'if' || written === 'else') return at(`'${written}' is not part of the language`, 'condition ? a : b')
       return at(`'${written}' is a reserved word`, `value["${written}"]`)
     case 'invalid_number':
-      // The parser's own message is that of a number beyond the range of a double.
-      return isJsonNumber(written) ? at(`${written} is beyond the range of a double`, `decimal("${written}")`) : at(plain(error.summary))
+      // The parser reports a number beyond the range of a double.
+      return isJsonNumber(written) ? at(`${written} is outside the range of a double`, `decimal("${written}")`) : at(plain(error.summary))
     case 'limit_exceeded': {
       const [, limit, most] = /(\w+) \((\d+)\)/.exec(error.summary)!
       return { message: `the expression is too large: more than ${most} ${LIMIT_NAMES[limit] ?? limit}`, start, end: text.length }
@@ -46,8 +46,8 @@ export function problemOf(error: unknown, text: string): ExpressionProblem {
       const [left, right] = quoted(error.summary)
       const numbers = isNumber(left) && isNumber(right)
       return at(
-        `the branches of '? :' are ${typeName(left)} and ${typeName(right)}, and must be of one type`,
-        numbers ? 'write 0.0 instead of 0' : 'dyn(x) lets a branch differ',
+        `the branches of '? :' are ${typeName(left)} and ${typeName(right)}: they must have the same type`,
+        numbers ? 'write 0.0 instead of 0' : 'write dyn(x) to allow a different type',
       )
     }
     default:
@@ -81,8 +81,9 @@ function syntax(error: CelError, text: string, start: number, written: string): 
     const wanted = /Expected (\w+)/.exec(error.summary)?.[1]
     if (text.trim() === '') return ['the expression is empty']
     if (wanted === undefined) return ['the expression ends too early']
-    // The likeliest reason by far: `{ n: round(x, 2) }` in YAML is the value `round(x` and another key.
-    const cut = wanted === 'RPAREN' || wanted === 'RBRACKET' ? "; inside YAML's { } and [ ] a comma ends what has no quotes" : ''
+    // The most likely reason: `{ n: round(x, 2) }` in YAML is the value `round(x` and another key.
+    const cut =
+      wanted === 'RPAREN' || wanted === 'RBRACKET' ? '; inside { } and [ ] of YAML, a comma ends a value: put the expression in quotes' : ''
     return [`the expression ends where ${TOKENS[wanted] ?? wanted.toLowerCase()} was expected${cut}`]
   }
   const form = misplaced(text, start)
@@ -91,25 +92,25 @@ function syntax(error: CelError, text: string, start: number, written: string): 
   const token = written.length > 1 ? written : shown
   const suggestion = OPERATORS[token] ?? OPERATORS[text.slice(start - 1, start + 1)]
   // A keyword behind a dot: `trade.in`.
-  if (text[start - 1] === '.' && /^[a-z_]\w*$/i.test(token)) return [`'${token}' is a word of the language`, `["${token}"]`]
+  if (text[start - 1] === '.' && /^[a-z_]\w*$/i.test(token)) return [`'${token}' is a keyword of the language`, `["${token}"]`]
   return [`unexpected '${token}'`, suggestion]
 }
 
-/** Forms of CEL where the language has no place for them. */
+/** Forms of CEL in places where they are not allowed. */
 function misplaced(text: string, start: number): [message: string, suggestion: string] | undefined {
   const before = text.slice(0, start)
   const [quoted] = /^`[^`]+`/.exec(text.slice(start)) ?? []
   if (quoted !== undefined) {
     const name = quoted.slice(1, -1)
     const owner = /([\w.]*)\.$/.exec(before)?.[1] ?? 'value'
-    if (/^[\w\-./ ]+$/.test(name) && !before.endsWith('.')) return ['backquotes are for a name behind a point', `value.${quoted}`]
-    return [`${quoted} is no name of a field`, `${owner}[${JSON.stringify(name)}]`]
+    if (/^[\w\-./ ]+$/.test(name) && !before.endsWith('.')) return ['backquotes are allowed only for a name after a dot', `value.${quoted}`]
+    return [`${quoted} is not the name of a field`, `${owner}[${JSON.stringify(name)}]`]
   }
   if (text[start] === '?' && /[{[(,]\s*$/.test(before))
-    return ['an entry of a list or an object can be optional', '[?value.?a], {?"a": value.?a}']
+    return ['only entries of lists and objects can be optional', '[?value.?a], {?"a": value.?a}']
   const [point] = /^\.\d+(?:e[+-]?\d+)?/i.exec(text.slice(start)) ?? []
   if (point === undefined) return undefined
-  if (!Number.isFinite(Number(point))) return [`${point} is beyond the range of a double`, `decimal("0${point}")`]
+  if (!Number.isFinite(Number(point))) return [`${point} is outside the range of a double`, `decimal("0${point}")`]
   return [`unexpected '${point}'`, `0${point}`]
 }
 
@@ -124,14 +125,15 @@ export function overload(summary: string): [message: string, suggestion?: string
   const [, left, op, right] = OVERLOAD.exec(summary) ?? []
   if (op === undefined) return [plain(summary)]
   const [a, b] = [typeName(left), typeName(right)]
-  // Of two sides the one of a known type is to blame.
+  // Of two operands, the one with a known type is reported.
   const message = `'${op}' does not work on ${[a, b].filter(t => t !== NAMES.dyn).join(' and ')}`
-  if (op === '+' && (a === 'text') !== (b === 'text')) return [message, 'string(x) makes text of a number']
-  if (a === 'text' || b === 'text') return [message, isNumberName(a) || isNumberName(b) ? 'double(x) makes a number of text' : undefined]
+  if (op === '+' && (a === 'text') !== (b === 'text')) return [message, 'string(x) converts a number to a string']
+  if (a === 'text' || b === 'text')
+    return [message, isNumberName(a) || isNumberName(b) ? 'double(x) converts a string to a number' : undefined]
   return [message]
 }
 
-/** The side that is not a condition, where the library names the whole operation. */
+/** The operand that is not a condition; the library reports the whole operation. */
 function operand(error: CelError, at: (message: string) => ExpressionProblem): ExpressionProblem {
   const [type] = quoted(error.summary)
   const message = `must be true or false here, not ${typeName(type)}`
@@ -169,13 +171,13 @@ const quoted = (summary: string): string[] => [...summary.matchAll(/'([^']*)'/g)
 export function wording({ code, summary }: CelError): [message: string, suggestion?: string] {
   switch (code) {
     case 'invalid_index_type':
-      return [`the position in a list is an integer, not ${lastType(summary)}`, 'int(x)']
+      return [`the position in a list must be an integer, not ${lastType(summary)}`, 'int(x)']
     case 'invalid_macro_argument':
-      return ['must be a name, which the expression behind it uses', 'x']
+      return ['must be a name that the last argument uses', 'x']
     case 'invalid_comprehension_range':
-      return [`${lastType(summary)} has no elements: a list or an object has`]
+      return [`${lastType(summary)} has no elements: only a list or an object has elements`]
     case 'cannot_index_type':
-      return [`${lastType(summary)} has no fields: an object or a list has`]
+      return [`${lastType(summary)} has no fields: only an object or a list has fields`]
     case 'optional_expected':
     case 'incompatible_argument_type':
       return [`must be an optional here, not ${lastType(summary)}`, 'value.?a']
@@ -192,7 +194,7 @@ const lastType = (summary: string): string => {
 const isNumber = (type: string): boolean => type === 'int' || type === 'double'
 const isNumberName = (name: string): boolean => name === 'a number' || name === 'an integer'
 
-/** The library's name of a type in plain words: `dyn<map<string, dyn>>` is a map. */
+/** A type name of the library in plain words: `dyn<map<string, dyn>>` is a map. */
 export function typeName(type: string): string {
   const inner = /^dyn<(.+)>$/.exec(type)?.[1] ?? type
   const name = /^\w+/.exec(inner)?.[0] ?? inner
@@ -217,7 +219,7 @@ const NAMES: Record<string, string> = {
   duration: 'a duration',
 }
 
-/** A message of the library without its internal names. */
+/** A message of the library without internal names. */
 export const plain = (summary: string): string => {
   const text = summary.replaceAll(/dyn<([^<>]*)>/g, '$1').replaceAll(FIELD, '')
   return text.charAt(0).toLowerCase() + text.slice(1)

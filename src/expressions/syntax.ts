@@ -30,7 +30,7 @@ const TOKEN =
   /(?<space>(?:\s|\/\/[^\n]*)+)|(?<quoted>(?:br?|rb?)?(?<quote>"""|'''|"|')(?:\\[^]|(?!\k<quote>)[^])*\k<quote>)|(?<name>`[\w\-./ ]+`)|(?<point>\.\d+(?:e[+-]?\d+)?)|(?<operand>\w+|[)\]}])|[^]/gi
 const MAY_NEED = /[{[,]\s*(?:\/\/[^\n]*\s*)*\?|`|\.\d|(?:br|rb)["']/i
 
-/** Undefined where the parser can read the text as it is. */
+/** Undefined if the parser can read the text unchanged. */
 export function rewrite(text: string): Rewritten | undefined {
   if (!MAY_NEED.test(text)) return undefined
   const optional = new Set<number>()
@@ -98,7 +98,7 @@ function fraction(point: string): number | ExactNumber | undefined {
   return Number.isFinite(Number(exact)) ? (exact.plain ?? exact) : undefined
 }
 
-/** Puts into a tree what `rewrite` took from its text. */
+/** Puts the parts that `rewrite` removed into the tree. */
 export function restore(root: CelNode, { optional, names, literals }: Rewritten): void {
   const left = { optional: new Set(optional), names: new Set(names.keys()), literals: new Set(literals.keys()) }
   const seen = new Set<unknown>()

@@ -1,4 +1,4 @@
-/** Texts as sequences of characters (code points), not of UTF-16 units: 🙂 is one. */
+/** Strings as sequences of characters (code points), not of UTF-16 units: 🙂 is one character. */
 
 const PAIR = /[\ud800-\udfff]/
 
@@ -24,7 +24,7 @@ export function compareTexts(a: string, b: string): number {
   while (i < length && a.charCodeAt(i) === b.charCodeAt(i)) i++
   if (i === length) return a.length - b.length
   const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)]
-  // Halves of a character stand for one beyond U+FFFF.
+  // Surrogates represent a character above U+FFFF.
   return x >= 0xd800 && y >= 0xd800 ? beyond(a, i) - beyond(b, i) : x - y
 }
 
@@ -51,7 +51,7 @@ export function substring(text: string, start: bigint, end?: bigint): string {
   const from = unitOf(text, start, 'the start')
   if (end === undefined) return text.slice(from)
   const to = unitOf(text, end, 'the end')
-  if (to < from) throw new Error(`the end ${end} is in front of the start ${start}`)
+  if (to < from) throw new Error(`the end ${end} is before the start ${start}`)
   return text.slice(from, to)
 }
 
@@ -95,7 +95,7 @@ export function replace(text: string, from: string, to: string, limit: bigint = 
 
 export const reverse = (text: string): string => (PAIR.test(text) ? Array.from(text).reverse().join('') : text.split('').reverse().join(''))
 
-/** White space as Unicode has it. JavaScript's own counts the byte order mark, and not U+0085. */
+/** White space as defined by Unicode. JavaScript includes the byte order mark and excludes U+0085. */
 const SPACE = '\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
 const SPACE_AT = new RegExp(`[${SPACE}]`)
 export function trim(text: string): string {

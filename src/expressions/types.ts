@@ -1,4 +1,4 @@
-/** Our own face over the expression language (CEL), so that the library behind it can be replaced. */
+/** The interface of the expression language (CEL), so that the library behind it can be replaced. */
 import type { Message } from '../contract/plugin.ts'
 
 export type ExpressionType =
@@ -30,7 +30,7 @@ export interface Expression {
    * Evaluate over one message: its value's top-level fields are variables, `value` is the whole value, `meta` has
    * key, time (epoch ms), topic, partition, offset, headers.
    * @returns JSON values: plain numbers where a double has the value, else `ExactNumber`; never BigInt.
-   * @throws {DataError} when the data does not fit (missing field, wrong operand types).
+   * @throws {DataError} if the data does not match (missing field, wrong operand types).
    */
   evaluate(message: Message): unknown
 }

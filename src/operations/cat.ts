@@ -1,4 +1,4 @@
-/** Records of a topic, for a look: without a group, in the order of their times, up to what is there now. */
+/** Reads records of a topic: without a group, in the order of their times, up to the current end. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConsumedBatch, type Driver, type TopicPartition, tpKey } from '../connectors/kafka/driver.ts'
 import { EnvironmentError, type Message } from '../contract/plugin.ts'
@@ -19,11 +19,11 @@ export interface CatRecord {
   readonly message: Message
 }
 
-/** Waits for a fetch that brought nothing although there is something, ms; and how often. */
+/** Wait after an empty fetch before the end of the topic, in ms; and the maximum number of attempts. */
 const PAUSE = 100
 const MAX_EMPTY = 30
 
-/** @throws {EnvironmentError} the topic or the partition is not there: looking creates nothing. */
+/** @throws {EnvironmentError} if the topic or the partition does not exist: reading creates nothing. */
 export async function* cat(driver: Driver, { topic, from, partition }: CatOptions): AsyncGenerator<CatRecord> {
   const topics = await driver.topics()
   const found = topics.find(t => t.name === topic)
@@ -35,7 +35,7 @@ export async function* cat(driver: Driver, { topic, from, partition }: CatOption
     throw new EnvironmentError(`there is no topic ${topic} in ${driver.scope}${near === undefined ? '' : `; did you mean ${near}?`}`)
   }
   if (partition !== undefined && partition >= found.partitions)
-    throw new EnvironmentError(`topic ${topic} has ${found.partitions} partition(s), from 0 on; there is no partition ${partition}`)
+    throw new EnvironmentError(`topic ${topic} has ${found.partitions} partition(s), from 0; there is no partition ${partition}`)
   const all = Array.from({ length: found.partitions }, (_, n) => ({ topic, partition: n }))
   const partitions = partition === undefined ? all : [all[partition]]
   const [first, end] = await Promise.all([driver.offsets(partitions, 'earliest'), driver.offsets(partitions, 'latest')])
@@ -53,7 +53,7 @@ export async function* cat(driver: Driver, { topic, from, partition }: CatOption
     if (value) heads.push({ records, next: value })
   }
   while (heads.length > 0) {
-    // Offsets decide within a partition, times between them.
+    // Order within a partition is by offset, between partitions by time.
     const head = heads.reduce((a, b) => (b.next.message.time < a.next.message.time ? b : a))
     yield head.next
     const { value } = await head.records.next()
@@ -72,7 +72,7 @@ async function* read(driver: Driver, tp: TopicPartition, from: number, end: numb
       empty = 0
       continue
     }
-    // What is behind an open transaction is not there yet for readers of what is committed.
+    // Records after an open transaction are not visible yet to read_committed readers.
     if (batch.endOffset <= offset) return undefined
     empty++
     await sleep(PAUSE)

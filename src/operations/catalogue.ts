@@ -1,4 +1,4 @@
-/** A topic catalogue from text to what it wants; every problem at its place, as in a pipeline file. */
+/** Reads a topic catalog; every problem has a place, as in a pipeline file. */
 import { dirname } from 'node:path'
 import catalogueSchema from '../../schemas/topics.schema.json' with { type: 'json' }
 import { internalTopic } from '../connectors/kafka/link/ends.ts'
@@ -55,7 +55,7 @@ interface Content {
   readonly transactional_ids?: readonly { name: string; prefixed: boolean; acls: readonly AclEntry[] }[]
 }
 
-/** Never throws for what is in the file. `catalogue` is there exactly when there are no problems. */
+/** Does not throw for the contents of the file. `catalogue` is present if and only if there are no problems. */
 export async function loadCatalogue(
   file: string,
   env: Env = process.env,
@@ -70,7 +70,7 @@ export async function loadCatalogue(
       'CONFIG_TYPE',
       valueSpan({ node: parsed, key: undefined, partial: false }),
       [],
-      'a topic catalogue is a map with the key topics',
+      'a topic catalog is a map with the key topics',
     )
     return { problems: problems.list() }
   }
@@ -98,7 +98,7 @@ export async function loadCatalogue(
   return problems.empty ? { catalogue: toCatalogue(file, content), problems: problems.list() } : { problems: problems.list() }
 }
 
-/** The internal topics of a pipeline, as the first run would make them. */
+/** The internal topics of a pipeline, as the first run would create them. */
 export function internalTopics({ file, links = [], transforms }: Pipeline): Catalogue {
   return {
     file,
@@ -110,13 +110,12 @@ export function internalTopics({ file, links = [], transforms }: Pipeline): Cata
   }
 }
 
-/** What JSON Schema cannot say. */
+/** Checks that JSON Schema cannot express. */
 function checkContent(content: Content, root: MapNode, problems: Problems): void {
   const names = new Set<string>()
   for (const [i, { name }] of content.topics.entries()) {
     const path = ['topics', i, 'name']
-    if (names.has(name))
-      problems.add('CONFIG_DUPLICATE_NAME', valueSpan(find(root, path)), path, `topic ${name} stands in the catalogue twice`)
+    if (names.has(name)) problems.add('CONFIG_DUPLICATE_NAME', valueSpan(find(root, path)), path, `topic ${name} is in the catalog twice`)
     names.add(name)
   }
   const maps: [Settings | undefined, Path][] = [
@@ -128,9 +127,14 @@ function checkContent(content: Content, root: MapNode, problems: Problems): void
       const at = find(root, [...path, 'config', key])
       const span = at.key ?? valueSpan(at)
       if (key === 'retention.ms' && settings!.retention !== undefined)
-        problems.add('CONFIG_VALUE', span, [...path, 'config', key], 'retention says already how long records are kept')
+        problems.add(
+          'CONFIG_VALUE',
+          span,
+          [...path, 'config', key],
+          'retention already sets how long records are kept: remove one of the two',
+        )
       if (TOPIC_SETTINGS.has(key)) continue
-      // Other brokers have settings of their own; one that is nearly Kafka's is a typo.
+      // Other brokers have other settings; a name that is close to a setting of Kafka is a typo.
       const near = suggest(key, TOPIC_SETTINGS)
       if (near !== undefined) problems.add('CONFIG_UNKNOWN_KEY', span, [...path, 'config', key], `Kafka has no topic setting ${key}`, near)
     }

@@ -1,4 +1,4 @@
-/** The log a command works on: the environment variables that the kafka plugins take their defaults from, or `--brokers`. */
+/** The log of a command: from the environment variables that are the defaults of the kafka plugins, or `--brokers`. */
 import type { Logger } from '../contract/plugin.ts'
 import { PipelineError } from '../contract/plugin.ts'
 import { validateConnection, connect, type ConnectionConfig, connectionKeys, type KafkaHandle } from '../connectors/kafka/connect.ts'
@@ -17,7 +17,7 @@ class SettingsError extends PipelineError {
   }
 }
 
-/** @throws {SettingsError} that names every wrong setting, and the variable it came from. */
+/** @throws {SettingsError} with every wrong setting and its variable. */
 export async function connectionSettings(brokers: string | undefined, env: Env = process.env): Promise<ConnectionConfig> {
   const own = connectionKeys as unknown as Schema
   const problems = new Problems()
@@ -42,7 +42,7 @@ const line = (origin: string, message: string, suggestion: string | undefined): 
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
-/** @throws {SettingsError} for wrong settings, {EnvironmentError} or {ConnectionError} when the log cannot be used. */
+/** @throws {SettingsError} for wrong settings, {EnvironmentError} or {ConnectionError} if the log cannot be used. */
 export async function connectLog(
   brokers: string | undefined,
   env: Env = process.env,

@@ -6,11 +6,11 @@ const UNITS: [string, number][] = [
   ['ms', 1],
 ]
 
-/** ms as people write them: `7d`, `24h`, `90s`; below 0: `forever`. */
+/** ms with a unit: `7d`, `24h`, `90s`; below 0: `forever`. */
 export function formatDuration(ms: number): string {
   if (ms < 0) return 'forever'
   if (ms === 0) return '0s'
-  // A day is 24h to those who write catalogues.
+  // A day is 24h in catalogs.
   const fit = UNITS.find(([unit, size]) => ms % size === 0 && (unit !== 'd' || ms >= 2 * size))!
   return `${ms / fit[1]}${fit[0]}`
 }

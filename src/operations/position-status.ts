@@ -1,4 +1,4 @@
-/** Where the sources of a pipeline stand: what they remember themselves, and the checkpoint, which wins. Looks only. */
+/** The positions of the sources of a pipeline: their own, and the checkpoint, which takes precedence. Read-only. */
 import { systemClock } from '../kit/clock.ts'
 import { DEFAULT_DEPTH } from '../contract/plugin.ts'
 import { attribute } from '../kit/plugin-error.ts'
@@ -29,14 +29,14 @@ export interface PositionStatus {
   readonly state: number
   readonly first: Position | undefined
   readonly end: Position | undefined
-  /** Records that are still to be read. */
+  /** Records that have not been read. */
   readonly lag: number | undefined
 }
 
 export const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 const nothing = { inc: () => {}, set: () => {} }
 
-/** A source's store, or undefined when the source remembers its position itself. It must be closed. */
+/** The store of a source; undefined if the source stores its position itself. It must be closed. */
 export function storeOf(pipeline: Pipeline, step: Step<SourcePlugin>): CheckpointStore | undefined {
   const unused = (): never => {
     throw new Error('the source is not running')
@@ -61,7 +61,7 @@ export function storeOf(pipeline: Pipeline, step: Step<SourcePlugin>): Checkpoin
   return location.kind === 'source' || location.kind === 'none' ? undefined : location.store
 }
 
-/** Sources that cannot say are left to the caller: their names. */
+/** The names of sources without a position are returned to the caller. */
 export async function positionStatuses(pipeline: Pipeline): Promise<{ rows: PositionStatus[]; notReported: string[] }> {
   const parts = []
   for (const part of partsOf(pipeline)) parts.push(await statusesOf(part))
@@ -101,7 +101,7 @@ async function statusesOf(pipeline: Pipeline): Promise<{ rows: PositionStatus[];
   return { rows, notReported }
 }
 
-/** Keys of state; what it was made from is not one. */
+/** Keys of state, without the entry for its origin. */
 export const entriesOf = (checkpoint: Checkpoint | undefined): number =>
   checkpoint?.state.filter(([store]) => store !== MANIFEST_STORE).length ?? 0
 

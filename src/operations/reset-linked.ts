@@ -26,7 +26,7 @@ interface KafkaSettings extends ConnectionConfig {
   readonly start_at: 'earliest' | 'latest'
 }
 
-/** A source, of the file or behind a link. */
+/** A source of the file or after a link. */
 interface Reading {
   readonly step: Step<SourcePlugin>
   readonly group: string
@@ -37,13 +37,13 @@ interface Reading {
   close(): Promise<void>
 }
 
-/** @param target undefined: where a first run begins */
+/** @param target undefined: the start position of a first run */
 export async function planLinkedReset(pipeline: Pipeline, target: Target | undefined): Promise<ResetPlan> {
   const other = pipeline.sources.find(s => s.type !== 'kafka')
   if (other)
     throw new EnvironmentError(
-      `${pipeline.file}: source ${other.name} (${other.type}) cannot be sent back, and ${pipeline.transforms[pipeline.links![0].index].name} ` +
-        'has handed over its records: raise version, which begins with an internal topic of its own',
+      `${pipeline.file}: source ${other.name} (${other.type}) cannot be reset, and ${pipeline.transforms[pipeline.links![0].index].name} ` +
+        'has already moved its records: raise version, which starts with a new internal topic',
     )
   const readings: Reading[] = []
   const close = async (): Promise<void> => {
@@ -65,7 +65,7 @@ export async function planLinkedReset(pipeline: Pipeline, target: Target | undef
   }
 }
 
-/** Undefined: the internal topic does not exist yet, nothing was handed over. */
+/** Undefined: the internal topic does not exist yet, so nothing was moved. */
 async function look(
   part: Pipeline,
   step: Step<SourcePlugin>,
@@ -118,7 +118,7 @@ async function apply(pipeline: Pipeline, readings: readonly Reading[]): Promise<
     await move(pipeline, reading, new Map(reading.moves.map(m => [m.lane.id, m.to])))
   for (const reading of behind) {
     const lanes = reading.moves.map(m => m.lane)
-    // Now: those who wrote to the topic are fenced, and what they had begun is aborted.
+    // Now: former writers of the topic are fenced, and their open transactions are aborted.
     await move(pipeline, reading, await find(reading.driver, lanes, { at: 'latest' }))
   }
 }
@@ -131,7 +131,7 @@ async function move(pipeline: Pipeline, reading: Reading, to: ReadonlyMap<string
   )
 }
 
-/** Every lane, also one without a checkpoint: it may have begun a transaction. */
+/** Every lane, including those without a checkpoint: a transaction may be open. */
 async function clear(
   pipeline: Pipeline,
   { store, moves }: Reading,

@@ -1,4 +1,4 @@
-/** Sends a source to another place: the group's offsets, and the checkpoint with the state that belongs to the old place. */
+/** Moves a source to another position: the offsets of the group, and the checkpoint, whose state belongs to the old position. */
 import { positionsIn } from '../connectors/kafka/positions.ts'
 import { connect, type ConnectionConfig } from '../connectors/kafka/connect.ts'
 import type { GroupMember } from '../connectors/kafka/log-admin.ts'
@@ -16,18 +16,18 @@ export interface Move {
   readonly lane: LaneInfo & TopicPartition
   readonly committed: number | undefined
   readonly checkpoint: number | undefined
-  /** Keys of state that go. */
+  /** Keys of state that are removed. */
   readonly state: number
   readonly to: number
-  /** Why it cannot go there. */
+  /** Why it cannot be moved there. */
   readonly refused?: string
 }
 
 export interface ResetPlan {
   readonly moves: readonly Move[]
-  /** Who is in the group now: nothing may be changed under them. */
+  /** Current members of the group: nothing may be changed while it has any. */
   readonly members: readonly GroupMember[]
-  /** Checkpoint first: it wins where there is one. */
+  /** Checkpoint first: it takes precedence. */
   apply(): Promise<void>
   close(): Promise<void>
 }
@@ -85,7 +85,7 @@ export async function find(driver: Driver, lanes: readonly (LaneInfo & TopicPart
 async function apply(driver: Driver, group: string, moves: readonly Move[], store: CheckpointStore | undefined): Promise<void> {
   for (const { lane, to } of moves) {
     if (!store || (store.peek && (await store.peek(lane)) === undefined)) continue
-    // Taking the lane over fences whoever has started meanwhile.
+    // The claim fences an instance that started in the meantime.
     const checkpoint = await store.claim(lane)
     if (checkpoint)
       await store.save(lane, {

@@ -1,4 +1,4 @@
-/** State that pipelines have kept: looking into it, and moving it. */
+/** The stored state of pipelines: reads and moves it. */
 import { type CheckpointStore, EnvironmentError, type Json, type LaneInfo, LiveConflictError, type StoredLane } from '../contract/plugin.ts'
 import { tpOf } from '../connectors/kafka/driver.ts'
 import { type FileLock, tryLock } from '../kit/sqlite/file-lock.ts'
@@ -10,16 +10,16 @@ import { MANIFEST_STORE } from '../runtime/state.ts'
 import { silent, storeOf } from './position-status.ts'
 
 export interface KeptState extends StoredLane {
-  /** The pipeline file's own, of its version and group as they are now. */
+  /** That of the pipeline file, with its current version and group. */
   readonly current: boolean
   /** Entries by step. */
   readonly steps: Readonly<Record<string, number>>
   readonly entries: number
-  /** What it was made from; undefined: 0.1.0 did not say. */
+  /** Its origin; undefined: written by 0.1.0. */
   readonly madeFrom: Json | undefined
 }
 
-/** What a file of `runner state export` holds. */
+/** The contents of a file written by `runner state export`. */
 export interface ExportedState {
   readonly format: 1
   readonly pipeline: string
@@ -29,7 +29,7 @@ export interface ExportedState {
 interface Place {
   readonly step: Step
   readonly store: CheckpointStore
-  /** Of this source, as the pipeline is now. */
+  /** Of this source, in the current pipeline. */
   readonly owner: string
 }
 
@@ -48,13 +48,13 @@ async function within<T>(pipeline: Pipeline, work: (places: readonly Place[]) =>
   }
 }
 
-/** As the source's lanes say it. */
+/** In the notation of the lanes of the source. */
 function groupOf(pipeline: Pipeline, { type, config }: Step): string | undefined {
   const { group, streams } = config as { group?: string; streams?: unknown }
   return type === 'kafka' || (type === 'redis' && streams !== undefined) ? (group ?? pipeline.name) : undefined
 }
 
-/** All that is kept under the pipeline's name: of every version and group, and of every place where one of its sources keeps it. */
+/** Everything stored under the name of the pipeline: of every version and group, in every place where one of its sources stores it. */
 export function keptState(pipeline: Pipeline): Promise<KeptState[]> {
   return within(pipeline, async places => {
     const owners = new Set(places.map(p => p.owner))
@@ -77,7 +77,7 @@ function describe(lane: StoredLane, current: boolean): KeptState {
 }
 
 /**
- * Does work on what owners have kept while none of their processes runs, and none starts: it would go on with what is not there any more.
+ * Runs `work` on the state of owners while none of their processes runs or can start: it would continue with removed state.
  * @throws {EnvironmentError} while one runs
  */
 async function withoutProcesses<T>(places: readonly Place[], owners: readonly string[], work: () => Promise<T>): Promise<T> {
@@ -102,7 +102,7 @@ async function refuseMembers(step: Step, owner: string): Promise<void> {
   const { connect } = await import('../connectors/kafka/connect.ts')
   const { driver, release } = await connect(step.config, silent)
   try {
-    // A newer version in the same group has state of its own.
+    // A newer version in the same group has separate state.
     const members = (await driver.admin.members(group)).filter(m => m.owner === undefined || m.owner === id)
     if (members.length > 0)
       throw new LiveConflictError(`group ${group} is live: stop ${members.map(m => `${m.client} on ${m.host}`).join(', ')} first`)
@@ -111,7 +111,7 @@ async function refuseMembers(step: Step, owner: string): Promise<void> {
   }
 }
 
-/** Deletes what an owner has kept. @returns lanes deleted */
+/** Deletes the state of an owner. @returns lanes deleted */
 export function removeState(pipeline: Pipeline, owners: readonly string[]): Promise<number> {
   return within(pipeline, async places => {
     let removed = 0
@@ -127,14 +127,15 @@ export function removeState(pipeline: Pipeline, owners: readonly string[]): Prom
 }
 
 /**
- * Puts exported lanes in the place of what the pipeline has kept for them; each lane is one commit. Where the group's offset is
- * follows at the next commit: the checkpoint wins.
+ * Replaces the stored state of the exported lanes; each lane is one commit. The offset of the group
+ * follows at the next commit: the checkpoint takes precedence.
  * @returns lanes written
  */
 export function importState(pipeline: Pipeline, { lanes }: ExportedState): Promise<number> {
   return within(pipeline, async places => {
-    if (places.length === 0) throw new EnvironmentError(`${pipeline.name} keeps no checkpoints: its source remembers its position itself`)
-    if (places.length > 1) throw new EnvironmentError(`${pipeline.name} has ${places.length} sources with checkpoints; import takes one`)
+    if (places.length === 0) throw new EnvironmentError(`${pipeline.name} has no checkpoints: its source stores its position itself`)
+    if (places.length > 1)
+      throw new EnvironmentError(`${pipeline.name} has ${places.length} sources with checkpoints; import supports only one`)
     const [{ store, step, owner }] = places
     await withoutProcesses(places, [owner], async () => {
       for (const { lane, checkpoint } of lanes) {

@@ -1,4 +1,4 @@
-/** Kafka's topic settings, for "did you mean". Others pass: brokers of other makes have their own. */
+/** Topic settings of Kafka, for "did you mean". Others are accepted: other brokers have their own. */
 export const TOPIC_SETTINGS: ReadonlySet<string> = new Set([
   'cleanup.policy',
   'compression.type',

@@ -110,7 +110,7 @@ export class BatchWriter {
     // Another instance writes what the lane could not write, so its failure is no longer waited for.
     this.failing?.transactionCommitted()
     this.failing = undefined
-    this.lost.abort(new FencedError(`lane ${this.info.id} is not this instance's any more; nothing more is written for it`))
+    this.lost.abort(new FencedError(`lane ${this.info.id} no longer belongs to this instance; nothing more is written for it`))
     this.batch = this.newBatch()
     this.cancelTimer?.()
     this.wake?.()
@@ -290,7 +290,7 @@ export class BatchWriter {
   private assertOwned(): void {
     this.signal.throwIfAborted()
     if (this.entry.source.holds?.(this.info.id) === false)
-      throw new FencedError(`lane ${this.info.id} may be another instance's: this one has not been heard of for too long`)
+      throw new FencedError(`lane ${this.info.id} may belong to another instance: this one could not renew its ownership in time`)
   }
 
   /** The position behind everything that went through the chain. */

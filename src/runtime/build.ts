@@ -90,7 +90,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const steady = new SteadyWallClock(options.clock, by =>
     options.log.warn(
       { seconds: by / 1000 },
-      'the wall clock was set; what arrives is dated as before until the clock has stayed so for a minute',
+      'the wall clock was changed; records are dated by the former clock until the new one is stable for a minute',
     ),
   )
   const clock = { now: () => steady.now(), monotonic: () => options.clock.monotonic() }
@@ -139,7 +139,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     lane,
     state: name => {
       if (step.foreign && !step.plugin.stateful)
-        throw new Error('ctx.state: the plugin must set `stateful: true` beside `create`, or its state is not saved')
+        throw new Error('ctx.state: the plugin must set `stateful: true` next to `create`, otherwise its state is not saved')
       return state.open(`${step.name}.${name}`, step.foreign)
     },
     shared: (name, make) => {

@@ -90,8 +90,8 @@ class StageOutput implements Output {
   emitTo(port: string, message: Message): void {
     const { foreign, ports = [], name } = this.stage
     if (foreign && !ports.includes(port)) {
-      const declared = ports.length > 0 ? `it declares ${ports.join(', ')}` : 'it declares none'
-      throw new Error(`emitTo: '${port}' is not a port of the plugin: ${declared}; add it to what \`ports\` returns`)
+      const declared = ports.length > 0 ? `it declares ${ports.join(', ')}` : 'it does not declare any'
+      throw new Error(`emitTo: '${port}' is not a port of the plugin: ${declared}; add it to the result of \`ports\``)
     }
     if (!foreign || this.isWritable(message, 'emitTo')) this.exit.emitTo(name, port, message)
   }
@@ -115,7 +115,7 @@ class StageOutput implements Output {
     const frame = mendFrame(message)
     const json = frame === undefined && message.changed ? jsonProblem(message.value) : undefined
     if (json !== undefined) this.fail(message, new DataError(`the step emitted a value that is not JSON: ${json}`))
-    else if (frame !== undefined) this.fail(message, new DataError(`the step emitted a message that can't be written: ${frame}`))
+    else if (frame !== undefined) this.fail(message, new DataError(`the step emitted a message that cannot be written: ${frame}`))
     return (json ?? frame) === undefined
   }
 

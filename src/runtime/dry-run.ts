@@ -10,7 +10,7 @@ export function asDryRun(pipeline: Pipeline, write: (line: string) => void): Pip
     ...pipeline,
     delivery: 'at_least_once',
     sinks: pipeline.sinks.map(s => preview(s, s.name)),
-    dlq: preview(pipeline.dlq ?? { ...pipeline.sinks[0], name: 'dlq' }, pipeline.dlq ? 'dlq' : 'no dlq: would stop here'),
+    dlq: preview(pipeline.dlq ?? { ...pipeline.sinks[0], name: 'dlq' }, pipeline.dlq ? 'dlq' : 'no dlq: the pipeline would stop here'),
   }
 }
 

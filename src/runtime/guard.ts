@@ -42,7 +42,7 @@ export function create<T extends Instance>(
     throw attribute(error, call('create'))
   }
   if (typeof (instance as unknown as Record<string, unknown> | null | undefined)?.[required] !== 'function')
-    throw new PluginError(call('create'), new Error(`create returned nothing that has ${required}()`))
+    throw new PluginError(call('create'), new Error(`create returned a value without ${required}()`))
   // One instance for several lanes is guarded once. A frozen one is left alone: its errors arrive as they are.
   if (guarded.has(instance) || !Object.isExtensible(instance)) return instance
   guarded.add(instance)
@@ -116,7 +116,7 @@ function checkIndexes(error: BatchError, call: PluginCall, messages: readonly Me
     if (!Number.isInteger(index) || messages[index] === undefined)
       return new PluginError(
         call,
-        new RangeError(`the BatchError names message ${index} of a batch of ${messages.length}`),
+        new RangeError(`the BatchError lists message ${index} of a batch of ${messages.length}`),
         recordsOf(messages),
       )
     if (!(cause instanceof Error))
@@ -139,7 +139,7 @@ export function checkedSource(
   if (replayable && typeof source.seek !== 'function')
     throw new PluginError(
       { step: step.name, at: step.at, method: 'create' },
-      new Error('create returned nothing that has seek(), although the plugin is replayable'),
+      new Error('create returned a value without seek(), although the plugin is replayable'),
     )
   if (!Object.isExtensible(source)) return source
   const read = source.read.bind(source)
@@ -154,7 +154,7 @@ export function checkedSource(
 
 function batchProblem({ lane, messages, position }: Batch, claimed: ReadonlySet<string>): string | undefined {
   if (!claimed.has(lane)) {
-    const has = claimed.size > 0 ? `it has claimed ${[...claimed].slice(0, 5).join(', ')}` : 'it has claimed none'
+    const has = claimed.size > 0 ? `it has claimed ${[...claimed].slice(0, 5).join(', ')}` : 'it has not claimed any'
     return `the batch is of lane '${lane}', which the source has not claimed with ctx.assign: ${has}`
   }
   const problem = position === undefined ? 'it is undefined' : jsonProblem(position)

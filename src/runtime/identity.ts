@@ -86,7 +86,7 @@ export class Identity {
     const { log, fresh } = this.options
     if (!fresh || this.freshened.has(lane.id)) return undefined
     this.freshened.add(lane.id)
-    if (origin.initial === undefined) log.warn({ lane: lane.id }, '--fresh does not reach this source: its peer keeps the position')
+    if (origin.initial === undefined) log.warn({ lane: lane.id }, '--fresh has no effect on this source: its peer stores the position')
     return origin.initial === undefined ? undefined : { position: origin.initial, state: [] }
   }
 
@@ -109,7 +109,7 @@ export class Identity {
     }
     if (fresh && !this.freshened.has(lane.id)) {
       this.freshened.add(lane.id)
-      log.info({ lane: lane.id, state: state.size }, '--fresh: the lane begins anew; its checkpoint is dropped')
+      log.info({ lane: lane.id, state: state.size }, '--fresh: checkpoint deleted; the lane starts over')
       return anew(origin.initial)
     }
     if (!found) {
@@ -120,20 +120,20 @@ export class Identity {
     const checkpoint = keptCheckpoint(found.position, state)
     if (!before) {
       this.knownSteps(lane, state)
-      log.info({ lane: lane.id }, 'the checkpoint does not say what it was made from (it is of 0.1.0 or older); it is taken over as it is')
+      log.info({ lane: lane.id }, 'the checkpoint does not record its origin (it was written by 0.1.0 or older); it is used unchanged')
       return { checkpoint, changes: [noted] }
     }
     if (before.unfinished)
       throw new StateError(
-        `lane ${lane.id}: a reset of this pipeline was interrupted, and only a part of its lanes is cleared.\n` +
-          '  - run once with --fresh, or runner offsets reset, to do all of it\n' +
-          `  - raise version (now ${this.options.pipeline.version}): it has state and an internal topic of its own`,
+        `lane ${lane.id}: a reset of this pipeline was interrupted, and only some of its lanes are cleared.\n` +
+          '  - to finish it, run once with --fresh, or use runner offsets reset\n' +
+          `  - raise version (now ${this.options.pipeline.version}): the new version has separate state and a new internal topic`,
       )
     if (before.origin !== undefined && origin.id !== undefined && before.origin !== origin.id) {
       if (state.size > 0) throw this.otherRecords(lane, state.size, before.origin, origin.id)
       log.warn(
         { lane: lane.id, before: before.origin, now: origin.id },
-        `${lane.id} has been deleted and made anew since the last run; reading it from its beginning`,
+        `${lane.id} was deleted and created again since the last run; reading it from the beginning`,
       )
       return anew(origin.start)
     }
@@ -142,13 +142,13 @@ export class Identity {
     if (remembered && remembered.owner === null && canonical(remembered.position) !== canonical(found.position))
       log.warn(
         { lane: lane.id, group: lane.group, set: remembered.position, checkpoint: found.position },
-        "another program has set the group's offset; the checkpoint decides, reading goes on there. runner offsets reset moves a pipeline",
+        'another program has set the offset of the group; the checkpoint takes precedence, and reading continues there. To move a pipeline, use runner offsets reset',
       )
     const { position, gap } = this.within(lane, found.position, origin, state.size)
     if (before.lanes !== undefined && origin.lanes !== undefined && before.lanes !== origin.lanes && state.size > 0)
       log.warn(
         { lane: lane.id, before: before.lanes, now: origin.lanes },
-        'the number of partitions has changed: a key that has moved has its older state in another partition',
+        'the number of partitions has changed: the older state of a key that moved is in another partition',
       )
     return { checkpoint: gap ? keptCheckpoint(position, state) : checkpoint, changes: text === canonical(before) ? [] : [noted], gap }
   }
@@ -166,13 +166,13 @@ export class Identity {
     if (!checkpoint)
       throw new StateError(
         `lane ${lane.id}: the state of 0.1.0 (${id}) ends at ${JSON.stringify(position)}, but group ${lane.group} has read up to ` +
-          `${JSON.stringify(remembered.position)}: another group has used it too, or 0.1.0 was not stopped in order. It cannot be told ` +
-          `whose it is.\n  - start 0.1.0 with this group once more and stop it with SIGTERM\n${this.waysOut('to begin with empty state')}`,
+          `${JSON.stringify(remembered.position)}: another group has used it too, or 0.1.0 was not stopped gracefully. It is unknown ` +
+          `which group it belongs to.\n  - start 0.1.0 with this group again and stop it with SIGTERM\n${this.waysOut('to start with empty state')}`,
       )
     this.knownSteps(lane, KeptState.from(checkpoint.state))
     log.info(
       { lane: lane.id, before: id, now: stateOwner(id, lane.group), entries: checkpoint.state.length },
-      'the state of 0.1.0 is taken over: it ends where the group does',
+      'using the state of 0.1.0: it ends at the position of the group',
     )
     return checkpoint
   }
@@ -182,8 +182,8 @@ export class Identity {
     const unknown = new Set([...state.stores.keys()].map(store => store.slice(0, store.indexOf('.'))).filter(step => !(step in this.steps)))
     if (unknown.size > 0)
       throw new StateError(
-        `the checkpoint of lane ${lane.id} holds state of ${[...unknown].map(s => `step ${s}`).join(', ')}; ` +
-          `the file has no stateful step of that name (it has ${Object.keys(this.steps).join(', ') || 'none'})\n${this.waysOut('to begin with empty state')}`,
+        `the checkpoint of lane ${lane.id} has state of ${[...unknown].map(s => `step ${s}`).join(', ')}; ` +
+          `the file has no stateful step with that name (it has ${Object.keys(this.steps).join(', ') || 'none'})\n${this.waysOut('to start with empty state')}`,
       )
   }
 
@@ -196,14 +196,14 @@ export class Identity {
     if (remembered.owner !== null && remembered.owner !== owner) {
       log.info(
         { lane: lane.id, before: remembered.owner, now: owner },
-        `${owner} has no state yet; reading from the oldest record, so that every window is whole`,
+        `${owner} has no state yet; reading from the oldest record, so that every window is complete`,
       )
       return anew(start)
     }
     throw new StateError(
-      `lane ${lane.id}: group ${lane.group} has read up to a position, but the state that belongs to it is not there ` +
+      `lane ${lane.id}: group ${lane.group} has a committed position, but its state is missing ` +
         `(steps ${Object.keys(this.steps).join(', ')}; expected under ${owner}). Its checkpoints were deleted, or the steps are new. ` +
-        `Going on would publish partial windows.\n${this.waysOut('to read from the beginning')}`,
+        `To continue would publish partial windows.\n${this.waysOut('to read from the beginning')}`,
     )
   }
 
@@ -219,19 +219,19 @@ export class Identity {
       const n = held(name)
       if (n === 0) continue
       const is = this.steps[name]
-      if (!is) differences.push(`step ${name} (${was.type}) holds ${n} entries of state; the file has no stateful step of that name`)
+      if (!is) differences.push(`step ${name} (${was.type}) holds ${n} entries of state; the file has no stateful step with that name`)
       else if (canonical(is) !== canonical(was)) differences.push(`step ${name}:\n${difference(was, is)}`)
     }
     if (differences.length > 0)
       throw new StateError(
-        `the checkpoint of lane ${lane.id} was made by other steps than the file has now, and its state would mean something else:\n` +
-          `${differences.map(d => `  ${d}`).join('\n')}\n${this.waysOut('to begin with empty state')}`,
+        `the checkpoint of lane ${lane.id} was written by other steps than those in the file, and its state does not match:\n` +
+          `${differences.map(d => `  ${d}`).join('\n')}\n${this.waysOut('to start with empty state')}`,
       )
     const added = Object.keys(this.steps).filter(name => !before.steps[name])
     if (added.length > 0)
       log.warn(
         { lane: lane.id, steps: added },
-        'new steps with state begin at the checkpoint: their first windows are not whole; --fresh reads all',
+        'new stateful steps begin at the checkpoint, so their first windows are incomplete; to read everything, use --fresh',
       )
   }
 
@@ -243,7 +243,7 @@ export class Identity {
     if (typeof position === 'number' && typeof end === 'number' && position > end)
       throw new StateError(
         `${lane.id} ends at ${end}, but the checkpoint has read up to ${position}: the brokers have lost records (an unclean leader election?), ` +
-          `and what took their place was not read.\n${this.waysOut('to read it from its beginning with empty state')}`,
+          `and the records that replaced them were not read.\n${this.waysOut('to read it from the beginning with empty state')}`,
       )
     if (typeof position !== 'number' || typeof start !== 'number' || position >= start) return { position }
     const gap: Gap = {
@@ -260,15 +260,15 @@ export class Identity {
     const behind = this.behindLinks(lane)
     if (behind.length > 0)
       throw new StateError(
-        `${reason}, and ${behind.join(', ')} behind a repartition would not know of it: what they publish would lack these records.\n` +
-          this.waysOut('to begin with empty state'),
+        `${reason}, and ${behind.join(', ')} after a repartition would not detect it: their output would miss these records.\n` +
+          this.waysOut('to start with empty state'),
       )
     if (entries > 0 && needWhole.length > 0)
       throw new StateError(
-        `${reason}, and the state of ${needWhole.join(', ')} would have a hole (${entries} entries).\n` +
-          `  - set on_gap of window and bars: mark, withhold or dead_letter keep what is whole\n${this.waysOut('to begin with empty state')}`,
+        `${reason}, and the state of ${needWhole.join(', ')} would miss them (${entries} entries).\n` +
+          `  - set on_gap of window and bars to mark, withhold or dead_letter, which keep complete results\n${this.waysOut('to start with empty state')}`,
       )
-    this.options.log.warn({ lane: lane.id, lost }, `${reason}; reading goes on behind them`)
+    this.options.log.warn({ lane: lane.id, lost }, `${reason}; reading continues after them`)
   }
 
   /** Steps after a repartition of this lane, which are not notified of a gap. */
@@ -284,8 +284,8 @@ export class Identity {
 
   private otherRecords(lane: LaneInfo, entries: number, before: string, now: string): StateError {
     return new StateError(
-      `${lane.id} has been deleted and made anew since the last run (was ${before}, is ${now}), and the checkpoint holds ` +
-        `${entries} entries of state made from the former records. Mixing both would be wrong.\n${this.waysOut('to read it from its beginning with empty state')}`,
+      `${lane.id} was deleted and created again since the last run (was ${before}, is ${now}), and the checkpoint has ` +
+        `${entries} entries of state from the former records. The two must not be mixed.\n${this.waysOut('to read it from the beginning with empty state')}`,
     )
   }
 
@@ -293,8 +293,8 @@ export class Identity {
     const { name, version } = this.options.pipeline
     return (
       `  - run once with --fresh ${what}\n` +
-      `  - raise version (now ${version}), or give another name (now ${name}) or group: they have state of their own\n` +
-      `  - undo the change; runner state show prints what is kept`
+      `  - raise version (now ${version}), or give another name (now ${name}) or group, which has separate state\n` +
+      `  - undo the change; runner state show prints the stored state`
     )
   }
 }

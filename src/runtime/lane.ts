@@ -129,7 +129,7 @@ export class Lane {
     if (held?.trouble.lasts)
       yield { kind: 'transform', name: held.step, aspect: 'hold', reason: held.trouble.text, since: held.trouble.since }
     else if (this.busy && now - busySince >= STALL)
-      yield { ...about, aspect: 'batch', reason: 'the transforms are not done with a batch', since: busySince }
+      yield { ...about, aspect: 'batch', reason: 'the transforms have not finished a batch', since: busySince }
   }
 
   /** Takes the lane over. @returns where to read from; undefined: never checkpointed. */
@@ -403,7 +403,7 @@ export class Lane {
     if (this.generation === 0 && entries > 0 && !isReplayable(this.entry.step))
       this.run.log.info(
         { lane: this.info.id, entries },
-        'going on with the state of the last run, which did not end by itself; --fresh begins without it',
+        'continuing with the state of the last run, which did not end by itself; to start without it, use --fresh',
       )
     const stages = this.run.built.stages(this.info, this.state, this.entry.part)
     this.chain = this.chainOf([this.entry.inlet, ...stages])
@@ -569,7 +569,7 @@ export class Lane {
 
 const takenInTurn = (lane: string, source: string): LiveConflictError =>
   new LiveConflictError(
-    `another process takes lane ${lane} in turn with this one: the pipeline runs twice, and source ${source} cannot share its records\n` +
+    `another process takes lane ${lane} alternately with this one: the pipeline runs twice, and source ${source} cannot share its records\n` +
       `  - stop one of the processes (on another machine, or with another state directory)\n` +
-      `  - give one of them another name or version: it then reads and writes everything on its own`,
+      `  - give one of them another name or version: it then reads and writes everything independently`,
   )

@@ -45,7 +45,10 @@ export async function lockLive({ live, pipeline, sources }: Built, log: Logger):
       release()
       throw error
     }
-    log.warn({ error: (error as Error).message }, 'a second process of this pipeline cannot be noticed: the state directory cannot be used')
+    log.warn(
+      { error: (error as Error).message },
+      'a second process of this pipeline cannot be detected: the state directory cannot be used',
+    )
   }
   return { release }
 }
@@ -77,12 +80,12 @@ function refusal(
   if (conflict) return conflict
   const { step } = source
   const why = sharesWork(step)
-    ? `the state behind source ${step.name} (${step.type}) is in the state directory, and belongs to one process`
+    ? `the state behind source ${step.name} (${step.type}) is in the state directory, which only one process can use`
     : `source ${step.name} (${step.type}) cannot share its records with a second process: both would write all of them`
   return new LiveConflictError(
     `pipeline ${name} (version ${version}) is already running${running ? ` (${running.live.file}, ${running.where})` : ''}; ${why}\n` +
       `  - stop the running process first, if this one replaces it\n` +
-      `  - give this one another name or version: it then reads and writes everything on its own\n` +
-      `  - set RUNNER_STATE_DIR to another directory than ${dir} for another deployment`,
+      `  - give this one another name or version: it then reads and writes everything independently\n` +
+      `  - for another deployment, set RUNNER_STATE_DIR to a directory other than ${dir}`,
   )
 }

@@ -96,10 +96,7 @@ export class PipelineRun {
     }
     if (this.failure) throw this.failure
     if (this.oneShot && this.stopping && !this.ended)
-      throw new PipelineError(
-        'PIPE_STOPPED',
-        'stopped before everything was read: what was written, or compared, is a part of it; run it again',
-      )
+      throw new PipelineError('PIPE_STOPPED', 'stopped before everything was read: the output, or comparison, is incomplete; run it again')
     const bad = [...this.built.reports.values()].filter(r => !r.ok)
     if (bad.length > 0) throw new VerdictError(bad.map(r => r.verdict).join('\n'))
   }
@@ -111,7 +108,7 @@ export class PipelineRun {
     const budget = this.built.pipeline.shutdown_timeout
     this.cancelDeadline = this.options.clock.after(budget, () =>
       this.fatal(
-        new Error(`not drained within shutdown_timeout (${budget} ms): what was in flight is not committed and will be read again`),
+        new Error(`not drained within shutdown_timeout (${budget} ms): records in flight are not committed and will be read again`),
       ),
     )
     if (!this.opened) {
@@ -200,7 +197,7 @@ export class PipelineRun {
     this.fatal(
       new PipelineError(
         'PIPE_STOPPED',
-        `stopped while ${lanes.map(lane => lane.info.id).join(', ')} could not commit (${lanes[0].notCommitted!.message}): what was in flight will be read again by the next run`,
+        `stopped while ${lanes.map(lane => lane.info.id).join(', ')} could not commit (${lanes[0].notCommitted!.message}): the next run will read the records in flight again`,
       ),
     )
   }
@@ -254,8 +251,8 @@ export class PipelineRun {
     this.fatal(
       new EnvironmentError(
         `the state of ${this.lanes.size} lanes takes about ${mebibytes(total)} of memory, more than limits.state (${mebibytes(limit)}): ${shown}. ` +
-          'Keep less (a shorter ttl, fewer max_keys), share the lanes with more instances, or raise limits.state together with NODE_OPTIONS=--max-old-space-size. ' +
-          'What is committed can be restored',
+          'Reduce the state (a shorter ttl, fewer max_keys), add instances to share the lanes, or raise limits.state together with NODE_OPTIONS=--max-old-space-size. ' +
+          'Committed state can be restored',
       ),
     )
   }
@@ -270,9 +267,7 @@ export class PipelineRun {
       if (now - since < PATIENCE) return this.watchPeers(since)
       const what = away.length > 0 ? `source ${away.join(' and ')}` : 'a peer'
       const why = this.lastError === undefined ? '' : `: ${this.lastError}`
-      this.fatal(
-        new EnvironmentError(`${what} could not be reached for ${PATIENCE / 1000} s, and a one-shot pipeline waits no longer${why}`),
-      )
+      this.fatal(new EnvironmentError(`${what} could not be reached for ${PATIENCE / 1000} s, the time limit of a one-shot pipeline${why}`))
     })
   }
 
@@ -361,7 +356,7 @@ async function closeAll(closings: Iterable<Closing>, budget: number, clock: Cloc
   const cancel = clock.after(budget, () => late.resolve('late'))
   for (const [what, close] of closings) {
     try {
-      if ((await Promise.race([close(), late.promise])) === 'late') log.warn({}, `closing ${what} takes too long; leaving it`)
+      if ((await Promise.race([close(), late.promise])) === 'late') log.warn({}, `closing ${what} takes too long; not waiting any longer`)
     } catch (error) {
       if (isMistake(error)) mistake ??= error
       else log.warn({ error: (error as Error).message }, `closing ${what} failed`)

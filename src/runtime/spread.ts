@@ -48,9 +48,9 @@ export function watchSpread(transform: Transform, lane: string, spread: Spread):
 /** @throws {EnvironmentError} where results would overwrite each other. */
 function report(spread: Spread, key: string, first: string, second: string): void {
   const { step, by } = spread.finding
-  const what = `${step}: records of one \`${by}\` come on several lanes (${key} on ${first} and on ${second}), and each lane makes a result of its own`
+  const what = `${step}: records of one \`${by}\` are on several lanes (${key} on ${first} and on ${second}), and each lane has a separate result`
   const way = `put \`${repartitionBy(by)}\` before ${step}`
-  if (spread.overwrites) throw new EnvironmentError(`${what}; written by key, one would overwrite the other. ${way}`)
+  if (spread.overwrites) throw new EnvironmentError(`${what}; a sink that writes by key would overwrite one with the other. ${way}`)
   spread.warned = true
   spread.log.warn({ step, key, lanes: [first, second] }, `${what}. ${way}`)
 }

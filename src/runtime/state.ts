@@ -63,7 +63,7 @@ class Store<V extends Json> implements State<V> {
 
   set(key: string, value: V): void {
     // It would come back as a text after a restart, and not be found.
-    if (typeof key !== 'string') throw new TypeError(`a key of state must be a text, got a ${typeof key}`)
+    if (typeof key !== 'string') throw new TypeError(`a key of state must be a string, got a ${typeof key}`)
     if (this.checked) {
       const problem = jsonProblem(value)
       if (problem !== undefined) throw new DataError(`the step keeps a value that is not JSON in its state: ${problem}`)

@@ -193,14 +193,14 @@ export class Writer {
     log.warn({ step: this.step.name, error: error.message }, 'sink failed, trying again')
     if (this.broken || this.trouble.times < retry.breaker_failures) return
     this.broken = true
-    log.error({ step: this.step.name }, 'circuit open: the sink fails persistently, the sources wait')
+    log.error({ step: this.step.name }, 'circuit open: the sink keeps failing; the sources are paused')
   }
 
   private recovered(): void {
     this.trouble.over()
     if (!this.broken) return
     this.broken = false
-    this.host.log.info({ step: this.step.name }, 'circuit closed: the sink is back')
+    this.host.log.info({ step: this.step.name }, 'circuit closed: the sink has recovered')
   }
 }
 

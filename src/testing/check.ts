@@ -50,7 +50,7 @@ class Checker {
         this.add(
           name,
           'value',
-          `the step '${step}' asks a peer, which a test does not have: say what it answers under stubs: { ${step}: [...] }`,
+          `the step '${step}' queries a peer, which is not available in a test: write its answers under stubs: { ${step}: [...] }`,
         )
   }
 
@@ -77,7 +77,7 @@ class Checker {
         outputs.has(undefined),
       )
     if (deadLetters && !this.pipeline.dlq)
-      this.add([...path, 'dead_letters'], 'key', `the pipeline has no dlq; without one it stops at a bad record: expect 'stops'`)
+      this.add([...path, 'dead_letters'], 'key', `the pipeline has no dlq, so it stops at a bad record: expect 'stops'`)
     const { sources, transforms, sinks, dlq } = this.pipeline
     const steps = [...sources, ...transforms, ...sinks, ...(dlq ? [dlq] : [])].map(s => s.name)
     for (const metric of metrics) {
@@ -97,7 +97,7 @@ class Checker {
       this.add(
         path,
         'key',
-        `the pipeline has ${names.length} ${what}s: say which, as a map from its name (${names.join(', ')}) to the list`,
+        `the pipeline has ${names.length} ${what}s: select one with a map from its name (${names.join(', ')}) to the list`,
       )
     }
   }

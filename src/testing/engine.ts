@@ -107,7 +107,7 @@ async function repeated(pipeline: Pipeline, test: TestCase, { repeat, restTimeou
 }
 
 function deviations(pipeline: Pipeline, first: TestResult, again: TestResult, run: number): Failure[] {
-  const text = `run ${run} wrote something else than run 1; its batches were cut at other places. A step's output depends on batching, on chance or on real time.`
+  const text = `run ${run} has a different output than run 1, with other batch boundaries. The output of a step depends on batching, randomness or real time.`
   const { at } = first.test
   const after = [...again.written.values()]
   return [...first.written].flatMap(([channel, before], i) => {

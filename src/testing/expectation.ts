@@ -61,7 +61,7 @@ export class ExpectationReader {
         'CONFIG_VALUE',
         this.source.span([...path, payloads[1]], 'key'),
         path,
-        `${payloads.join(' and ')} exclude each other`,
+        `${payloads.join(' and ')} cannot be combined`,
       )
     const when = get<string | number>('time')
     const common = {

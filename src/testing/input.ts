@@ -41,7 +41,7 @@ export class InputReader {
   private payloads(path: Path): { payload: Buffer | null; text?: Buffer; raw?: InputRecord['raw']; at: Path }[] {
     const given = ['value', 'values', 'raw', 'file'].filter(key => this.source.node([...path, key]))
     if (given.length !== 1) {
-      const what = given.length === 0 ? 'a record needs one of value, values, raw or file' : `${given.join(' and ')} exclude each other`
+      const what = given.length === 0 ? 'a record needs one of value, values, raw or file' : `${given.join(' and ')} cannot be combined`
       this.problems.add(
         'CONFIG_VALUE',
         this.source.span(given.length === 0 ? path : [...path, given[1]], given.length === 0 ? 'value' : 'key'),

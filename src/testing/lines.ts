@@ -54,6 +54,6 @@ function decompressed(bytes: Buffer, name: string | undefined, compression: 'aut
   try {
     return kind === 'gzip' ? gunzipSync(bytes) : kind === 'zstd' ? zstdDecompressSync(bytes) : bytes
   } catch (error) {
-    throw new EnvironmentError(`can't read ${name} as ${kind}: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`cannot read ${name} as ${kind}: ${(error as Error).message}`, error)
   }
 }

@@ -51,7 +51,7 @@ export async function loadTests(input: PipelineInput, options: LoadTestsOptions 
       'CONFIG_MISSING_KEY',
       source.span([]),
       [],
-      'the key pipeline is missing: tests that are no file must name their pipeline file',
+      'the key pipeline is missing: tests that are not in a file must name their pipeline file',
     )
   if (!problems.empty) return { tests: undefined, problems: problems.list(), source }
   const tests = readTests(source, join(base, pipelineName(text.file, root)), problems)

@@ -179,7 +179,7 @@ export class PipelineTest implements AsyncDisposable {
 
   /** What a sink got since the last call, lane by lane. @param sink its name; default: the only one */
   async outputs(sink?: string): Promise<OutputRecord[]> {
-    if (sink === undefined && this.names.length > 1) throw new Error(`which sink? outputs('${this.names.join("'), outputs('")}')`)
+    if (sink === undefined && this.names.length > 1) throw new Error(`several sinks: write outputs('${this.names.join("'), outputs('")}')`)
     const name = sink ?? this.names[0]
     if (!this.names.includes(name)) throw new Error(unknown('sink', name, this.names))
     return (await this.take('sink', name)).map(outputOf)
@@ -263,7 +263,7 @@ function stubsOf(pipeline: Pipeline, stubs: NonNullable<TestPipelineOptions['stu
   for (const name of Object.keys(stubs)) if (!askers.includes(name)) throw new Error(unknown('step that asks a peer', name, askers))
   const without = askers.find(name => !Object.hasOwn(stubs, name))
   if (without !== undefined)
-    throw new Error(`step '${without}' asks a peer, which a test does not have: give its answers in stubs.${without}`)
+    throw new Error(`step '${without}' queries a peer, which is not available in a test: write its answers in stubs.${without}`)
   return new Map(
     Object.entries(stubs).map(([name, list]) => [
       name,

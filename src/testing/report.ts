@@ -41,7 +41,7 @@ function body(failure: Failure, paint: Paint): string[] {
   if (failure.kind === 'repeat') lines.push(paint('bad', failure.text))
   else if (failure.count)
     lines.push('number of messages', ...both(String(failure.count[0]), String(failure.count[1]), paint).map(l => `  ${l}`))
-  else if (!failure.expectation) lines.push(paint('bad', 'no expect has looked at these'))
+  else if (!failure.expectation) lines.push(paint('bad', 'not checked by any expect'))
   let same = 0
   let shown = 0
   const flush = (): void => {

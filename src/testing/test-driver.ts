@@ -116,7 +116,7 @@ export class TestDriver {
   /** Throws the pipeline away. */
   async close(): Promise<void> {
     if (this.ended) return
-    this.run.abort(new Error('the test is over'))
+    this.run.abort(new Error('the test has ended'))
     await this.over()
   }
 
@@ -152,7 +152,7 @@ export class TestDriver {
 
   private stuck(): string {
     const lanes = [...this.run.lanes.values()].filter(l => !l.quiet).map(l => l.info.id)
-    return `the pipeline did not come to rest within ${this.restTimeout / 1000} s of real time${lanes.length > 0 ? ` (lane ${lanes.join(', ')})` : ''}: does a step wait for something that never comes?`
+    return `the pipeline did not come to rest within ${this.restTimeout / 1000} s of real time${lanes.length > 0 ? ` (lane ${lanes.join(', ')})` : ''}: a step may wait for an event that never happens`
   }
 }
 

@@ -54,14 +54,14 @@ function validateConfig(config: BarsConfig): ConfigProblem[] {
     return [
       {
         path: ['interval'],
-        message: 'bars longer than a day go by the calendar: 1w, 1mo, 3mo, 1y',
+        message: 'bars longer than a day follow the calendar: write 1w, 1mo, 3mo, 1y',
         suggestion: interval === 7 * DAY ? '1w' : '1mo',
       },
     ]
   const near = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 28_800, 43_200, 86_400]
     .map(s => s * 1000)
     .reduce((best, ms) => (Math.abs(ms - interval) < Math.abs(best - interval) ? ms : best))
-  const message = `interval must be between 1s and 1d and divide 24h evenly, so that every day begins with a bar, or be 1w, 1mo, 3mo or 1y; got ${formatDuration(interval)}`
+  const message = `interval must be between 1s and 1d and divide 24h evenly, so that every day begins with a new bar, or be 1w, 1mo, 3mo or 1y; got ${formatDuration(interval)}`
   return [{ path: ['interval'], message, suggestion: formatDuration(near) }]
 }
 

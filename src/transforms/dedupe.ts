@@ -42,10 +42,10 @@ function create(config: DedupeConfig, ctx: TransformContext): Transform {
   renewKeys(keys)
   const seen = new Seen(keys, config.max_keys)
   const labels = { pipeline: ctx.pipeline, step: ctx.step }
-  const duplicates = ctx.metrics.counter('runner_duplicates_total', 'Messages dropped because their key had been seen', labels)
+  const duplicates = ctx.metrics.counter('runner_duplicates_total', 'Messages dropped because their key was seen before', labels)
   const forgotten = ctx.metrics.counter(
     'runner_dedupe_forgotten_total',
-    'Keys forgotten before their time, because of max_keys',
+    'Keys removed before their ttl, because of max_keys',
     labels,
     'forgotten_keys',
   )
@@ -74,7 +74,7 @@ function create(config: DedupeConfig, ctx: TransformContext): Transform {
           forgotten.inc()
           say(() => ({
             details: { max_keys: config.max_keys },
-            message: `forgot a key before its ttl, because max_keys (${config.max_keys}) keys are remembered: a duplicate of it would pass; raise max_keys or shorten ttl`,
+            message: `removed a key before its ttl, because max_keys (${config.max_keys}) keys are stored: a duplicate of it would pass; raise max_keys or shorten ttl`,
           }))
         }
         out.emit(message)
@@ -137,6 +137,6 @@ function inOrder(keys: string[], order: Float64Array): string[] {
 /** Text as it is would make `1` and `"1"` the same. */
 function keyOf(value: unknown, text: string): string {
   if (value === null || value === undefined)
-    throw new DataError(`key: '${text}' gave ${show(value)}; a message without a key can't be told from others`)
+    throw new DataError(`key: '${text}' gave ${show(value)}; a message needs a key to be compared with others`)
   return keyJson(value)
 }

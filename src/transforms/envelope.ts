@@ -34,13 +34,14 @@ function validateConfig({ wrap, unwrap, producers, names }: EnvelopeConfig): Con
   const problems: ConfigProblem[] = []
   if (wrap === undefined && !unwrap)
     problems.push({ path: [], message: 'needs wrap, with the name of the producing service, or unwrap: true' })
-  if (wrap !== undefined && unwrap) problems.push({ path: ['unwrap'], message: 'wrap and unwrap exclude each other' })
-  if (producers && !unwrap) problems.push({ path: ['producers'], message: 'producers says whose envelopes unwrap takes' })
+  if (wrap !== undefined && unwrap) problems.push({ path: ['unwrap'], message: 'write wrap or unwrap, not both' })
+  if (producers && !unwrap)
+    problems.push({ path: ['producers'], message: 'producers needs unwrap: it lists the services whose envelopes are accepted' })
   const { timestamp, producer_service, data } = names
   if (new Set([timestamp, producer_service, data]).size < 3)
-    problems.push({ path: ['names'], message: 'the three fields need three names' })
+    problems.push({ path: ['names'], message: 'the three fields need different names' })
   if ([timestamp, producer_service, data].includes('__proto__'))
-    problems.push({ path: ['names'], message: "a field can't be named __proto__" })
+    problems.push({ path: ['names'], message: 'a field cannot be named __proto__' })
   return problems
 }
 
@@ -57,7 +58,7 @@ function unwrapper({ names, producers, set_time }: EnvelopeConfig): (m: Message)
   const allowed = producers && new Set(producers)
   return m => {
     const envelope = m.value
-    if (!isRecord(envelope)) throw new DataError(`the value is no envelope: must be an object, is ${show(envelope)}`)
+    if (!isRecord(envelope)) throw new DataError(`the value is not an envelope: must be an object, is ${show(envelope)}`)
     const own = (name: string): unknown => (Object.hasOwn(envelope, name) ? envelope[name] : undefined)
     const time = readTime(own(timestamp))
     if (Number.isNaN(time) || otherUnit(own(timestamp)) !== undefined)
@@ -65,7 +66,7 @@ function unwrapper({ names, producers, set_time }: EnvelopeConfig): (m: Message)
     const producer = own(producer_service)
     if (typeof producer !== 'string' || producer === '') throw wrong(producer_service, producer, 'the name of a service')
     if (allowed && !allowed.has(producer)) throw wrong(producer_service, producer, producers!.join(', '))
-    if (!Object.hasOwn(envelope, data)) throw new DataError(`the value is no envelope: ${data} is missing`)
+    if (!Object.hasOwn(envelope, data)) throw new DataError(`the value is not an envelope: ${data} is missing`)
     m.value = envelope[data]
     if (set_time) m.time = time
   }

@@ -18,12 +18,12 @@ const nameOf = (path: string): string => path.slice(path.lastIndexOf('.') + 1)
 
 function validateConfig({ keep = [], key_as, as, field }: GroupConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
-  if (key_as === as) problems.push({ path: ['as'], message: `the key and the list can't both be '${as}'` })
+  if (key_as === as) problems.push({ path: ['as'], message: `the key and the list cannot both be '${as}'` })
   const taken = new Set([key_as, as])
   keep.forEach((path, i) => {
     const name = nameOf(path)
     if (path === field) problems.push({ path: ['keep', i], message: `${path} is the list that is taken apart` })
-    else if (taken.has(name)) problems.push({ path: ['keep', i], message: `${path} becomes the field '${name}', which there is already` })
+    else if (taken.has(name)) problems.push({ path: ['keep', i], message: `${path} becomes the field '${name}', which already exists` })
     taken.add(name)
   })
   return problems
@@ -139,6 +139,6 @@ function keyReader(text: string): (m: Message) => Group['key'] {
   return m => {
     const key = expression.evaluate(m)
     if (typeof key === 'string' || typeof key === 'number' || typeof key === 'boolean' || key instanceof ExactNumber) return key
-    throw new DataError(`'${text}' gave ${show(key)}, which is no key`)
+    throw new DataError(`'${text}' gave ${show(key)}, which is not a key`)
   }
 }

@@ -28,8 +28,10 @@ export default defineTransform<JoinLatestConfig>({
   stateShape: ({ source, table, table_key, key, value }) => ({ source, table, table_key, key, value }) as unknown as Json,
   validateConfig({ source, table }): ConfigProblem[] {
     if (source === undefined && table === undefined)
-      return [{ path: [], message: 'needs the source step whose messages fill the table, or an expression (table) that tells them' }]
-    return source !== undefined && table !== undefined ? [{ path: ['table'], message: 'source says already what fills the table' }] : []
+      return [{ path: [], message: 'needs the source step whose messages fill the table, or an expression (table) that selects them' }]
+    return source !== undefined && table !== undefined
+      ? [{ path: ['table'], message: 'source already defines what fills the table: write source or table, not both' }]
+      : []
   },
   create,
 })
@@ -54,7 +56,7 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
   const table = ctx.shared<Table>('table', () => new Map())
   table.set(ctx.lane.id, own)
   const queue = new Queue(ctx.state('waiting'), ctx)
-  const missing = ctx.metrics.counter('runner_join_missing_total', 'Messages for which the table had nothing', {
+  const missing = ctx.metrics.counter('runner_join_missing_total', 'Messages without an entry in the table', {
     pipeline: ctx.pipeline,
     step: ctx.step,
   })
@@ -77,7 +79,7 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
   }
   const join = (m: Message, found: Json, out: Output): void => {
     const record = m.value
-    if (!isRecord(record)) out.fail(m, new DataError(`the value must be an object to join something to it, is ${show(record)}`))
+    if (!isRecord(record)) out.fail(m, new DataError(`the value must be an object to join to, is ${show(record)}`))
     else if (Object.hasOwn(record, as)) out.fail(m, new DataError(`the record has a field '${as}' of its own`))
     else {
       m.value = { ...record, [as]: found }
@@ -88,7 +90,7 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
     missing.inc()
     if (on_missing === 'pass') join(m, null, out)
     else if (on_missing === 'fail')
-      out.fail(m, new DataError(`the table has nothing for ${show(key)}${max_age > 0 ? ' that is recent enough' : ''}`))
+      out.fail(m, new DataError(`the table has no entry for ${show(key)}${max_age > 0 ? ' that is recent enough' : ''}`))
   }
   const settle = (w: Waiting, out: Output, late: boolean): void => {
     const entry = find(w.key, w.message.time)
@@ -119,7 +121,7 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
           else if (queue.size >= max_waiting) {
             sayFull(() => ({
               details: { max_waiting },
-              message: `a message did not wait for the table, because max_waiting (${max_waiting}) messages do: it is treated as on_missing (${on_missing}) says; raise max_waiting or shorten wait`,
+              message: `a message did not wait for its table entry, because max_waiting (${max_waiting}) messages do: it is treated as on_missing (${on_missing}) says; raise max_waiting or shorten wait`,
             }))
             giveUp(m, key, out)
           } else queue.add(m, key)
@@ -207,6 +209,6 @@ function keyReader(text: string): (m: Message) => string {
     const key = expression.evaluate(m)
     const found = sameKeyText(key)
     if (found !== undefined) return found
-    throw new DataError(`'${text}' gave ${show(key)}, which is no key`)
+    throw new DataError(`'${text}' gave ${show(key)}, which is not a key`)
   }
 }

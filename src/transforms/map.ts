@@ -33,10 +33,10 @@ function validateConfig({ value, fields, keep, drop }: MapConfig): ConfigProblem
   const problems: ConfigProblem[] = []
   if (value !== undefined) {
     for (const [key, given] of Object.entries({ fields, drop, keep: keep || undefined }))
-      if (given !== undefined) problems.push({ path: [key], message: `${key} and value exclude each other: value is the whole result` })
+      if (given !== undefined) problems.push({ path: [key], message: `${key} cannot be used with value, which is the whole result` })
   } else if (!fields && !(keep && drop)) problems.push({ path: [], message: 'needs fields, or one expression as its value' })
   else if (drop && !keep)
-    problems.push({ path: ['drop'], message: 'drop leaves out fields that keep takes over', suggestion: 'keep: true' })
+    problems.push({ path: ['drop'], message: 'drop needs keep: it leaves out fields that keep would copy', suggestion: 'keep: true' })
   return [...problems, ...clashes(fields ?? {}, [], nested())]
 }
 
@@ -47,7 +47,7 @@ function clashes(fields: MapConfigFields, path: readonly string[], into: Nested)
     const at = [...path, name]
     if (typeof of !== 'string' && !isRecord(of))
       return [{ path: ['fields', ...at], message: 'must be an expression', ...(of === null ? {} : { suggestion: `"${of}"` }) }]
-    if (parts.includes('__proto__')) return [{ path: ['fields', ...at], message: "a field can't be named __proto__" }]
+    if (parts.includes('__proto__')) return [{ path: ['fields', ...at], message: 'a field cannot be named __proto__' }]
     const owner = descend(into, parts.slice(0, -1))
     const last = parts.at(-1)!
     const there = owner?.[last]

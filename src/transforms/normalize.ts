@@ -56,10 +56,10 @@ function load(file: string): NonNullable<ReturnType<typeof readFormat>['format']
 
 function counters({ metrics, pipeline, step }: TransformContext, exchange: string): Record<'ticker' | 'orderbook' | 'control', Counter> {
   const labels = { pipeline, step, exchange }
-  const made = (type: string): Counter => metrics.counter('runner_normalized_total', 'Messages made, by what they are', { ...labels, type })
+  const made = (type: string): Counter => metrics.counter('runner_normalized_total', 'Messages created, by type', { ...labels, type })
   return {
     ticker: made('ticker'),
     orderbook: made('orderbook'),
-    control: metrics.counter('runner_control_messages_total', 'Messages dropped because they carry no data', labels),
+    control: metrics.counter('runner_control_messages_total', 'Messages dropped because they have no data', labels),
   }
 }

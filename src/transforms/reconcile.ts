@@ -124,7 +124,7 @@ function readKey(key: unknown, config: ReconcileConfig): Key {
     if (!known.has(id)) known.set(id, key)
     return known.get(id)!
   }
-  throw new DataError(`the key field ${config.key} is ${show(key)}; it must be a text or a number`)
+  throw new DataError(`the key field ${config.key} is ${show(key)}; it must be a string or a number`)
 }
 
 function record(value: unknown): Fields {
@@ -164,7 +164,7 @@ function reconcile(
     [`missing_in_${config.right}`]: missing(config.right),
     mismatches: faults.filter(f => f.kind === 'mismatch').length,
   }
-  const bound = `${percent(config.min_parity)} is wanted`
+  const bound = `${percent(config.min_parity)} is required`
   const verdict =
     keys.length === 0
       ? `nothing to compare: neither ${config.left} nor ${config.right} has a record`

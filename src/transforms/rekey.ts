@@ -16,7 +16,9 @@ export default defineTransform<RekeyConfig>({
       if (result === null && allow_null) return null
       const text = keyText(result)
       if (text !== undefined) return text
-      throw new DataError(`'${key}' gave ${show(result)}, which is no key${result === null ? ' (allow_null lets it be none)' : ''}`)
+      throw new DataError(
+        `'${key}' gave ${show(result)}, which is not a key${result === null ? ' (to write records without a key, set allow_null)' : ''}`,
+      )
     }
     return {
       process(messages, out) {

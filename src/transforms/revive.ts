@@ -31,7 +31,7 @@ const MAX_TOPIC_OFFSET = 2 ** 48
 
 function revive(m: Message, letter: DeadLetter, { max_attempts: max, source_type: wanted }: ReviveConfig): Message {
   const { failure, time } = letter
-  if (!failure) throw new DataError('no dead letter of a runner: it has none of their headers')
+  if (!failure) throw new DataError('not a dead letter of a runner: the headers of a dead letter are missing')
   if (failure.offset < 0) throw new DataError(`made by step '${failure.step}' of ${failure.pipeline}, not read from a topic`)
   if (failure.unreadable.length > 0) throw new DataError(`its header ${failure.unreadable.join(', ')} cannot be read`)
   const type = failure.sourceType ?? (failure.offset > MAX_TOPIC_OFFSET ? 'redis' : wanted)
@@ -39,8 +39,7 @@ function revive(m: Message, letter: DeadLetter, { max_attempts: max, source_type
     throw new DataError(
       `it came from ${failure.topic} of a ${type} source, not from ${wanted}: runner dlq replay with the file of ${failure.pipeline}`,
     )
-  if (failure.cutFrom !== undefined)
-    throw new DataError(`the dlq has only the first part of the record, which had ${failure.cutFrom} bytes`)
+  if (failure.cutFrom !== undefined) throw new DataError(`the dlq has only the beginning of the record, which had ${failure.cutFrom} bytes`)
   if (failure.attempts > max)
     throw new DataError(`refused ${failure.attempts} times, last by step '${failure.step}' of ${failure.pipeline}: ${failure.message}`)
   const headers = [...revivedHeaders(letter), [DLQ_HEADERS.topic, failure.topic] as const]

@@ -53,10 +53,14 @@ function create(config: ThrottleConfig, ctx: TransformContext): Transform {
   const open = ctx.state<Slot>('slots')
   if (config.key !== undefined) renewKeys(open)
   const slots = new Slots(open)
-  const dropped = ctx.metrics.counter('runner_throttled_total', 'Messages dropped because their key had its share of the interval', {
-    pipeline: ctx.pipeline,
-    step: ctx.step,
-  })
+  const dropped = ctx.metrics.counter(
+    'runner_throttled_total',
+    'Messages dropped because their key had reached the limit of the interval',
+    {
+      pipeline: ctx.pipeline,
+      step: ctx.step,
+    },
+  )
 
   const close = (out: Output): void => {
     for (const [key, [end, , held]] of slots.take(clock.watermark))

@@ -79,9 +79,10 @@ function elementValue({ as, keep = [], field }: UnnestConfig): (record: unknown,
   return (record, elements) => {
     const fields = keptOf(record)
     return elements.map((element, i) => {
-      if (!isRecord(element)) throw new DataError(`${field}[${i}] must be an object, is ${show(element)} ('as' gives it a name)`)
+      if (!isRecord(element))
+        throw new DataError(`${field}[${i}] must be an object, is ${show(element)} (to name other elements, set 'as')`)
       for (const { name } of kept)
-        if (Object.hasOwn(element, name)) throw new DataError(`${field}[${i}] has a field '${name}' of its own ('as' keeps them apart)`)
+        if (Object.hasOwn(element, name)) throw new DataError(`${field}[${i}] has a field '${name}', too (to keep both, set 'as')`)
       return { ...fields, ...element }
     })
   }

@@ -33,7 +33,7 @@ function validateConfig(config: ValidateConfig): ConfigProblem[] {
   const inline = config.schema !== undefined
   const file = config.schema_file !== undefined
   if (!inline && !file) return [{ path: [], message: 'needs a schema or a schema_file' }]
-  if (inline && file) return [{ path: ['schema_file'], message: 'schema and schema_file exclude each other' }]
+  if (inline && file) return [{ path: ['schema_file'], message: 'write schema or schema_file, not both' }]
   const compiled = compileSchema(config)
   return 'problem' in compiled ? [compiled.problem] : []
 }

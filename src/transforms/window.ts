@@ -65,25 +65,26 @@ function validateConfig(config: WindowConfig): ConfigProblem[] {
   if (size === 0) add(['size'], 'a window must be longer than 0')
   if (size !== undefined && size !== 0) problems.push(...calendarProblems(size, config, 'size'))
   const byCalendar = size !== undefined && isCalendar(size, config)
-  if (align !== undefined && (size === undefined || byCalendar)) add(['align'], '`align` goes with a `size` of a fixed length in UTC')
+  if (align !== undefined && (size === undefined || byCalendar)) add(['align'], '`align` needs a `size` with a fixed length in UTC')
   for (const key of ['zone', 'session', 'week_start'] as const)
     if (config[key] !== undefined && size === undefined)
-      add([key], `\`${key}\` goes with \`size\`; sessions of \`gap\` begin with their first message`)
+      add([key], `\`${key}\` needs \`size\`; sessions of \`gap\` begin with their first message`)
   if (gap === 0) add(['gap'], 'a session needs a gap longer than 0')
   if (every !== undefined) {
-    if (size === undefined) add(['every'], '`every` goes with `size` only')
-    else if (byCalendar || typeof size === 'string') add(['every'], '`every` goes with a `size` of a fixed length in UTC')
+    if (size === undefined) add(['every'], '`every` needs `size`')
+    else if (byCalendar || typeof size === 'string') add(['every'], '`every` needs a `size` with a fixed length in UTC')
     else if (every === 0 || every > size)
       add(['every'], `windows of ${formatDuration(size)} must begin every ${formatDuration(size)} or more often`, formatDuration(size))
     else if (size / every > MAX_OVERLAP)
       add(['every'], `every message would belong to ${Math.ceil(size / every)} windows; at most ${MAX_OVERLAP} are allowed`)
   }
   for (const name of Object.keys(aggregates)) {
-    if (name === '__proto__') add(['aggregates', name], "a field can't have this name")
+    if (name === '__proto__') add(['aggregates', name], 'a field cannot have this name')
     for (const [kind, field] of Object.entries(aggregates[name])) {
-      if (field === '*' && kind !== 'count') add(['aggregates', name, kind], `\`*\` is for count; ${kind} needs a field`)
+      if (field === '*' && kind !== 'count') add(['aggregates', name, kind], `\`*\` works only with count; ${kind} needs a field`)
     }
-    if (name === 'incomplete' && config.on_gap === 'mark') add(['aggregates', name], 'on_gap: mark adds a field `incomplete` of its own')
+    if (name === 'incomplete' && config.on_gap === 'mark')
+      add(['aggregates', name], 'on_gap: mark adds the field `incomplete`: choose another name')
     if (OWN_FIELDS.includes(name)) add(['aggregates', name], `the output has a field \`${name}\` of its own (${OWN_FIELDS.join(', ')})`)
   }
   return problems

@@ -165,7 +165,7 @@ export const cases: readonly Case[] = [
   { title: 'text for a number', yaml: whole('max_in_flight: «many»\n'), codes: ['CONFIG_TYPE'], suggestions: [undefined] },
   { title: 'number for a text', yaml: whole('').replace('name: x', 'name: «12»'), codes: ['CONFIG_TYPE'], suggestions: ['"12"'] },
   { title: 'bad name', yaml: whole('').replace('name: x', 'name: «X y»'), codes: ['CONFIG_VALUE'] },
-  { title: 'no value', yaml: whole('«description»:\n'), codes: ['CONFIG_TYPE'], says: ['no value'] },
+  { title: 'no value', yaml: whole('«description»:\n'), codes: ['CONFIG_TYPE'], says: ['the value is missing'] },
   { title: 'map for a list', yaml: `name: x\n${SINK}sources:\n  «kafka»: { topics: [a] }\n`, codes: ['CONFIG_TYPE'] },
   { title: 'empty list', yaml: `name: x\n${SINK}sources: «[]»\n`, codes: ['CONFIG_VALUE'] },
   { title: 'not one of the words', yaml: whole('delivery: «exactly-once»\n'), codes: ['CONFIG_VALUE'], suggestions: ['exactly_once'] },
@@ -269,7 +269,7 @@ export const cases: readonly Case[] = [
     title: 'a setting that names a source which is switched off',
     yaml: `name: x\nsources:\n  - kafka: { topics: [a] }\n  - file: { path: a.jsonl }\n    enabled: false\ntransforms:\n  - reconcile: { left: kafka, right: «file», key: id }\n${SINK}`,
     codes: ['CONFIG_SOURCE'],
-    says: ['switched off'],
+    says: ['disabled'],
   },
   {
     title: 'from an unknown step',
@@ -292,7 +292,7 @@ export const cases: readonly Case[] = [
     title: 'a port that no sink takes',
     yaml: `name: x\n${SOURCE}plugins: [splits.ts]\ntransforms:\n  - «splits»:\nsinks:\n  - kafka: { topic: b }\n    from: splits.left\n`,
     codes: ['CONFIG_PORT'],
-    says: ['no sink takes splits.right'],
+    says: ['no sink reads splits.right'],
   },
   {
     title: 'the port of validate',

@@ -117,7 +117,7 @@ describe('a step that takes records of one key together', () => {
     )
     expect(problems[0]).toMatchObject({ line: 6, column: 5, path: 'transforms[0].window' })
     expect(problems[0].message).toBe(
-      'window takes records of one `user` together, and its state is kept by lane: kafka keeps records together by account (keyed_by). Put `- repartition: { by: user }` before window',
+      'window groups records by `user`, and its state is kept by lane: kafka keeps records together by account (keyed_by). Put `- repartition: { by: user }` before window',
     )
   })
 })

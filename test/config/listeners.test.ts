@@ -16,7 +16,10 @@ test.each([
   ],
 ])('%s: an address that others can reach', async (_, listener, path) => {
   const [problem, ...others] = await problemsOf(listener(''))
-  expect(problem).toEqual([path, expect.stringMatching(/^0\.0\.0\.0 can be reached by others, who could read the status of the pipeline/)])
+  expect(problem).toEqual([
+    path,
+    expect.stringMatching(/^0\.0\.0\.0 can be reached from other hosts, so anyone there can read the status of the pipeline/),
+  ])
   expect(others).toEqual([])
   for (const more of [', token: secret', ', allow_unauthenticated: true']) expect(await problemsOf(listener(more))).toEqual([])
   for (const more of ['127.0.0.1', 'localhost', '"::1"']) expect(await problemsOf(listener('').replace('0.0.0.0', more))).toEqual([])

@@ -110,7 +110,7 @@ dlq: { enabled: "\${ON:-false}", when_off: drop, kafka: dead }
     const [one, two] = JSON.parse(stdout).letters
     expect((await runner(undefined, 'dlq', 'show', 'p.yaml', one.id)).code).toBe(0)
     const off = await runner(undefined, 'dlq', 'replay', 'p.yaml', '--to', 'step')
-    expect([off.code, off.stderr]).toEqual([2, expect.stringMatching(/switched off|nothing to read/)])
+    expect([off.code, off.stderr]).toEqual([2, expect.stringMatching(/switched off|every source is disabled/)])
     const dark = await runner(
       undefined,
       'dlq',
@@ -243,7 +243,7 @@ dlq: { kafka: ${dead} }
   expect([replay.code, replay.stderr]).toEqual([4, ''])
   expect(JSON.parse(replay.stdout)).toMatchObject({
     replayed: 0,
-    left: [{ reason: 'it came from a redis source, which the file no longer has: --to step', count: 1 }],
+    left: [{ reason: 'it came from a redis source, which the file no longer has: use --to step', count: 1 }],
   })
 
   const flow = await runner('run', join(FLOWS, 'dlq-replay.yaml'), '--until-idle', '1s', '--set', `name=${dead}-replay`)

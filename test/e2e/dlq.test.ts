@@ -334,7 +334,7 @@ dlq: { kafka: dead }
   const renamed = await runner('dlq', 'replay', 'p.yaml', '--to', 'step', '--pipeline', 'other', '--set', 'sinks[1].name=renamed', ...args)
   expect([renamed.code, JSON.parse(renamed.stdout).left]).toEqual([
     4,
-    [{ reason: "the file has no step 'table' any more: --to source", count: 1 }],
+    [{ reason: "the file has no step 'table' any more: use --to source", count: 1 }],
   ])
   expect((await runner('dlq', 'replay', 'p.yaml', '--to', 'source')).code).toBe(2)
 })

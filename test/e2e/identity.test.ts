@@ -90,7 +90,7 @@ for (const name of ['kafka', 'embedded'] as const) {
       await w.feed(IN, 100, 10)
       const again = await w.run('plain.yaml', { IN, OUT })
       expect(again.code).toBe(0)
-      expect(again.stderr).toContain('has been deleted and made anew')
+      expect(again.stderr).toContain('was deleted and created again')
       expect((await w.values(OUT)).map(v => v.n)).toEqual([0, 1, 2, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109])
     }))
 
@@ -104,7 +104,7 @@ for (const name of ['kafka', 'embedded'] as const) {
       await w.feed(IN, 0, 25)
       const refused = await w.run('windows.yaml', { IN, OUT })
       expect(refused.code).toBe(3)
-      expect(refused.stderr).toMatch(/deleted and made anew[^]*--fresh/)
+      expect(refused.stderr).toMatch(/deleted and created again[^]*--fresh/)
       expect((await w.run('windows.yaml', { IN, OUT }, '--fresh')).code).toBe(0)
       expect((await w.values(OUT)).map(v => v.n)).toEqual([10, 10, 10])
     }))
@@ -153,7 +153,7 @@ test.each(['of the group', 'of another group'])('kafka: state of 0.1.0, which ha
     await w.feed(IN, 15, 10)
     const { code, stderr } = await w.run('windows.yaml', { IN, OUT, GROUP: `${w.name}-g` })
     if (offset === '15') {
-      expect(stderr).toContain('the state of 0.1.0 is taken over')
+      expect(stderr).toContain('using the state of 0.1.0')
       // It began at 15, and not at the first record.
       expect({ code, out: await w.values(OUT) }).toMatchObject({ code: 0, out: [{ n: 5 }] })
       expect((await w.run('windows.yaml', { IN, OUT, GROUP: `${w.name}-g` })).stderr).not.toContain('0.1.0')
@@ -179,7 +179,7 @@ test('kafka: a deleted checkpoint topic stops the run, and no half window is pub
     await w.feed(IN, 15, 10)
     const refused = await w.run('windows.yaml', { IN, OUT })
     expect(refused.code).toBe(3)
-    expect(refused.stderr).toMatch(/the state that belongs to it is not there[^]*--fresh/)
+    expect(refused.stderr).toMatch(/its state is missing[^]*--fresh/)
     expect((await w.values(OUT)).map(v => v.n)).toEqual([10])
     expect((await w.run('windows.yaml', { IN, OUT }, '--fresh')).code).toBe(0)
     expect((await w.values(OUT)).map(v => v.n)).toEqual([10, 10, 10])

@@ -70,7 +70,7 @@ metrics: { enabled: false }
   const feed = setInterval(() => appendFileSync(join(cwd, 'in.jsonl'), `{"n":${++n}}\n`), 100)
   const stopped = await Promise.race(runners.map(async runner => ({ runner, ...(await runner.exited) })))
   clearInterval(feed)
-  expect([stopped.code, stopped.runner.stderr]).toEqual([3, expect.stringMatching(/takes lane in\.jsonl in turn with this one/)])
+  expect([stopped.code, stopped.runner.stderr]).toEqual([3, expect.stringMatching(/takes lane in\.jsonl alternately with this one/)])
   await eventually(async () =>
     expect(await sql(dsn, 'select count(*)::int n, count(distinct n)::int d from a')).toEqual([{ n: n + 1, d: n + 1 }]),
   )

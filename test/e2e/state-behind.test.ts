@@ -137,7 +137,7 @@ async function run(make: (port: number) => Promise<Sender>, interrupt?: 'SIGTERM
     runner.kill(interrupt)
     await runner.exited
     runner = await start()
-    await runner.line('going on with the state of the last run')
+    await runner.line('continuing with the state of the last run')
   }
   await sender.send(runner, [...BEFORE.slice(20, 35), ...AFTER, LAST])
   await taken(port, (interrupt ? 0 : BEFORE.length + 10) + 15 + AFTER.length + 1)
@@ -181,7 +181,8 @@ test('explain shows the state that a crash loses', async () => {
     'file.yaml': pipeline('{ file: in.jsonl }', 2),
   })
   const explain = async (name: string): Promise<string> => (await runRunner(['explain', `${name}.yaml`], { cwd })).stdout
-  expect(await explain('http')).toMatch(/State\n {2}http {2}on disk before the sender is answered/)
-  for (const name of ['at_once', 'stdin']) expect(await explain(name)).toMatch(/commit_interval \(50ms\): a crash loses at most that much/)
+  expect(await explain('http')).toMatch(/State\n {2}http {2}on disk before the sender receives a response/)
+  for (const name of ['at_once', 'stdin'])
+    expect(await explain(name)).toMatch(/commit_interval \(50ms\): a crash loses at most this interval/)
   expect(await explain('file')).toContain('saved together with the position')
 })

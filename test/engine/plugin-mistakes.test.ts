@@ -46,18 +46,18 @@ describe('a transform', () => {
     [
       'emits to a port it does not declare',
       transform((m, out) => out.emitTo('x', m)),
-      /emitTo: 'x' is not a port of the plugin: it declares none/,
+      /emitTo: 'x' is not a port of the plugin: it does not declare any/,
     ],
     [
       'emits to another port than those it declares',
       transform((m, out) => out.emitTo('x', m), { ports: () => ['a', 'b'] }),
-      /it declares a, b; add it to what `ports` returns/,
+      /it declares a, b; add it to the result of `ports`/,
     ],
     ['has state without stateful', transform(() => {}, { stateful: false }), /create threw Error at .*must set `stateful: true`/],
     [
       'has a key of state that is a number',
       transform((_, _out, s) => s.set(5, 5), { stateful: true }),
-      /a key of state must be a text, got a number/,
+      /a key of state must be a string, got a number/,
     ],
     [
       'has state that is not JSON',
@@ -199,7 +199,7 @@ describe('a source', () => {
       source({ messages: [Message.fromRecord(Buffer.from('1'), null, 1, undefined, 0, undefined as never)] }),
       /without an origin/,
     ],
-    ['is replayable and cannot seek', source({}, { seek: undefined }), /create threw Error: create returned nothing that has seek\(\)/],
+    ['is replayable and cannot seek', source({}, { seek: undefined }), /create threw Error: create returned a value without seek\(\)/],
   ])('that %s', async (_, plugin, message) => {
     const { error, out } = await endOf(plugin)
     expect(error).toMatch(message)
@@ -230,7 +230,7 @@ describe('what a plugin answers about a config is checked with the file', () => 
     [sink({ preview: () => 5 }), 'preview returned 5: it must be a function of a message'],
     [sink({ validateConfig: boom }), 'validateConfig threw TypeError at test/engine/plugin-mistakes.test.ts:_: boom'],
     [withSource({ replayable: 'yes' }), 'replayable is "yes": it must be true or false'],
-    [withSource({ reason: undefined }), 'reason is missing: it must be a text'],
+    [withSource({ reason: undefined }), 'reason is missing: it must be a string'],
     [withTransform({ ports: ['a'] }), 'ports is ["a"]: it must be a function of the config'],
     [withTransform({ ports: () => 'a' }), 'ports returned "a": it must be a list of names'],
     [withTransform({ windowSpan: () => '1h' }), 'windowSpan returned "1h": it must be a number of milliseconds'],

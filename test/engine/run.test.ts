@@ -57,7 +57,7 @@ describe('run', () => {
     expect(valuesOf(memory.out)).toEqual([{ n: 6 }])
     expect((await validate(own('tripled'))).problems).toMatchObject([{ code: 'CONFIG_UNKNOWN_PLUGIN' }])
     expect((await validate(doubling('clash'), { plugins: [{ ...tripling, type: 'map' }] })).problems).toMatchObject([
-      { code: 'CONFIG_PLUGIN_CLASH', message: 'the transform map exists already (built in)' },
+      { code: 'CONFIG_PLUGIN_CLASH', message: 'the transform map already exists (built in): rename the type of this plugin' },
     ])
     expect((await validate(doubling('shape'), { plugins: [{ ...tripling, create: undefined } as never] })).problems).toMatchObject([
       { code: 'CONFIG_PLUGIN_FILE', message: 'tripling has no create function' },
@@ -93,7 +93,7 @@ describe('run', () => {
     const between = new MemoryChannel()
     const first = await run(doubling('first'), { memory: { ...memory, out: between } })
     const second = await run(doubling('second'), { memory: { in: between, out: memory.out, dead: new MemoryChannel() } })
-    await expect(run(doubling('first'), { memory: channels() })).rejects.toThrow("a pipeline named 'first' runs in this process already")
+    await expect(run(doubling('first'), { memory: channels() })).rejects.toThrow("a pipeline named 'first' already runs in this process")
     await memory.in.send({ value: { n: 1 } })
     memory.in.end()
     // The end goes through, too.

@@ -65,7 +65,7 @@ it('has what each step with state does when records are missing', () => {
   expect(e.gaps).toEqual({
     stops: expect.stringMatching(/^stops the run \(exit 3\).*on_gap/),
     marks: expect.stringContaining('incomplete: true'),
-    dedupe: expect.stringContaining('goes on'),
+    dedupe: expect.stringContaining('continues'),
     own: 'stops the run (exit 3)',
   })
   expect(toText(e, plain)).toMatch(/Missing records\n {2}stops {3}stops the run/)

@@ -27,15 +27,15 @@ describe('the guarantee of a pair', () => {
     ['forgets', 'appends', 'at_least_once', 'at_most_once', /cannot be read again after a crash: it keeps its records/],
     ['forgets', 'idempotent', 'at_least_once', 'at_most_once', /cannot be read again/],
     ['forgets', 'here', 'exactly_once', 'at_most_once', /cannot be read again/],
-    ['here', 'ephemeral', 'exactly_once', 'at_most_once', /keeps nothing/],
-    ['plain', 'appends', 'at_least_once', 'at_least_once', /writes again, and that shows twice: it keeps both copies/],
-    ['plain', 'idempotent', 'at_least_once', 'effectively_once', /overwrites itself: rows are replaced by key/],
+    ['here', 'ephemeral', 'exactly_once', 'at_most_once', /does not store records/],
+    ['plain', 'appends', 'at_least_once', 'at_least_once', /records are written again, which duplicates them: it keeps both copies/],
+    ['plain', 'idempotent', 'at_least_once', 'effectively_once', /overwrites the first write: rows are replaced by key/],
     ['here', 'here', 'exactly_once', 'exactly_once', /one transaction \(a\)/],
-    ['here', 'here', 'at_least_once', 'at_least_once', /shows twice/],
-    ['here', 'hereToo', 'at_least_once', 'effectively_once', /overwrites itself/],
-    ['here', 'there', 'exactly_once', 'at_least_once', /'in' \(a\) and 'out' \(b\) are two places, and no transaction spans both/],
+    ['here', 'here', 'at_least_once', 'at_least_once', /duplicates them/],
+    ['here', 'hereToo', 'at_least_once', 'effectively_once', /overwrites the first write/],
+    ['here', 'there', 'exactly_once', 'at_least_once', /'in' \(a\) and 'out' \(b\) are different systems, and no transaction spans both/],
     ['here', 'appends', 'exactly_once', 'at_least_once', /'out' cannot write into a transaction/],
-    ['plain', 'here', 'exactly_once', 'at_least_once', /'in' has no transaction that could hold its position/],
+    ['plain', 'here', 'exactly_once', 'at_least_once', /'in' has no transaction for its position/],
   ])('%s -> %s under %s is %s', (from, to, delivery, expected, reason) => {
     const pair = guarantee(from, to, delivery)
     expect(pair.guarantee).toBe(expected)
@@ -162,7 +162,7 @@ describe('what an instance that has lost a lane may still write', () => {
 
   it('is said where lanes have leases and no transaction refuses it', () => {
     expect(fenceOf({ leased: true }, {})).toBe(
-      'an instance that has lost a lane may finish the write that it has begun; it begins no other',
+      'an instance that has lost a lane may finish the write that it has begun; it does not begin another',
     )
     expect(fenceOf({ leased: () => true }, { fence: () => 'is refused by the server' })).toBe(
       'an instance that has lost a lane is refused by the server',

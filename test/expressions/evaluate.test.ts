@@ -123,13 +123,13 @@ describe('what does not fit is a DataError that says what and where', () => {
     ['"x" + price', "'\"x\" + price': '+' does not work on text and a number"],
     ['!price', "'!price': '!' does not work on a number"],
     ['price ? 1 : 2', "'price': must be true or false, not a number"],
-    ['ok && price', "'ok && price': a side of '&&' or '||' is a number, not true or false"],
+    ['ok && price', "'ok && price': an operand of '&&' or '||' is a number, not true or false"],
     ['round(symbol)', "'round(symbol)': does not work on text"],
     ['symbol.contains(price)', "'symbol.contains(price)': does not work on text and a number"],
     ['double(symbol)', '\'double(symbol)\': double() cannot read "BTC-USD" as a number'],
     ['round(price, volume + 99)', "'round(price, volume + 99)': places must be a whole number from 0 to 100, got 103"],
-    ['price / 0', "'price / 0' gave Infinity, which is no JSON number"],
-    ['(price - price) / 0', "'(price - price) / 0' gave NaN, which is no JSON number"],
+    ['price / 0', "'price / 0' gave Infinity, which is not a JSON number"],
+    ['(price - price) / 0', "'(price - price) / 0' gave NaN, which is not a JSON number"],
     ['size(list) / 0', "'size(list) / 0': division by zero"],
     ['list.all(x, x)', "'x': must be true or false, not a number"],
   ])('%s', (text, expected) => {
@@ -162,7 +162,7 @@ describe('what does not fit is a DataError that says what and where', () => {
   })
 
   test('infinite numbers, which JSON text can hold', () => {
-    expect(failure('n', JSON.parse('{"n": 1e999}'))).toBe("'n' gave Infinity, which is no JSON number")
+    expect(failure('n', JSON.parse('{"n": 1e999}'))).toBe("'n' gave Infinity, which is not a JSON number")
     expect(failure('value', JSON.parse('{"a": [1e999]}'))).toMatch(/Infinity/)
   })
 

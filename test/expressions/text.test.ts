@@ -61,8 +61,8 @@ describe('format()', () => {
 
   test.each([
     ['"%d".format([1.5])', "'%d' of format() takes a whole number, got 1.5"],
-    ['"%s %s".format([1])', "format() has no value for its clause 2, '%s'"],
-    ['"%y".format([1])', "format() has no clause '%y'"],
+    ['"%s %s".format([1])', "format() has no value for clause 2, '%s'"],
+    ['"%y".format([1])', "format() does not support '%y'"],
     ['"%f".format(["x"])', "'%f' of format() takes a number, got x"],
   ])('%s is an error', (expression, message) => {
     expect(() => evaluate(expression, {})).toThrow(message)
@@ -70,17 +70,17 @@ describe('format()', () => {
 })
 
 test.each([
-  ['list.transformMapEntry(i, x, x)', 'transformMapEntry() takes an expression that gives an object, such as {x: 1}'],
-  ['[1, 2].transformMapEntry(i, x, {"a": x})', 'transformMapEntry() makes the key "a" twice'],
+  ['list.transformMapEntry(i, x, x)', 'transformMapEntry() takes an expression that returns an object, such as {x: 1}'],
+  ['[1, 2].transformMapEntry(i, x, {"a": x})', 'transformMapEntry() creates the key "a" twice'],
   ['math.greatest("a")', 'math.greatest() takes numbers, or a list of them that is not empty'],
-  ['{value.x: 1}', 'a key of an object must be text, a whole number or a boolean'],
-  ['text.exists(c, c == "a")', "'text': text has no elements: a list or an object has"],
-  ['text.exists(i, c, c == "a")', "'text': text has no elements: a list or an object has"],
+  ['{value.x: 1}', 'a key of an object must be a string, a whole number or a boolean'],
+  ['text.exists(c, c == "a")', "'text': text has no elements: only a list or an object has elements"],
+  ['text.exists(i, c, c == "a")', "'text': text has no elements: only a list or an object has elements"],
   ['list.all(i, c, c)', "'c': must be true or false, not a number"],
   ['text.optMap(t, t).orValue(1)', "'text': must be an optional here, not text"],
   ['1u - 2u', 'unsigned integer overflow'],
   ['value.?a.value()', 'optional value is not present'],
-  ['timestamp("9999-12-31T23:59:59Z") + duration("1s")', 'a timestamp is in the years 1 to 9999'],
+  ['timestamp("9999-12-31T23:59:59Z") + duration("1s")', 'a timestamp must be in the years 1 to 9999'],
 ])('%s is an error of the record', (expression, message) => {
   expect(() => evaluate(expression, { x: null, list: [1], text: 'abc' })).toThrow(message)
 })

@@ -173,7 +173,7 @@ test('the source topic is created again under open windows: exit 3, and no windo
   await remake(w.IN)
   await w.feed(15, 30)
   await w.runner.exit(3, 60_000)
-  expect(w.runner.stderr).toMatch(/deleted and made anew[^]*--fresh/)
+  expect(w.runner.stderr).toMatch(/deleted and created again[^]*--fresh/)
   expect(await w.out()).toEqual([10])
 })
 

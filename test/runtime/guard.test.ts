@@ -82,7 +82,7 @@ describe('a sink', () => {
           throw new BatchError(new Map([[2, new Error('x')]]))
         })
       ).message,
-    ).toMatch(/the BatchError names message 2 of a batch of 2/)
+    ).toMatch(/the BatchError lists message 2 of a batch of 2/)
     const odd = await writing(() => {
       throw new BatchError(new Map([[0, 'text' as never]]))
     })

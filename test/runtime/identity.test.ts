@@ -82,7 +82,7 @@ describe('steps', () => {
       'another name',
       { key: 'k' },
       { name: 'renamed' },
-      /step count \(count\) holds 1 entries of state; the file has no stateful step of that name/,
+      /step count \(count\) holds 1 entries of state; the file has no stateful step with that name/,
     ],
     ['a step that is gone', { key: 'k' }, { pipeline: { transforms: [] } }, /the file has no stateful step/],
   ])('%s is refused, with both sides and the ways out', async (_, config, over, expected) => {
@@ -122,7 +122,7 @@ describe('steps', () => {
     await w.run(2, { key: 'k' })
     const { state } = w.log.checkpoints.get('a')!
     for (const [id, [store]] of state) if (store === MANIFEST_STORE) state.delete(id)
-    expect(await refusal(w.run(1, { key: 'k' }, { name: 'renamed' }))).toMatch(/holds state of step count/)
+    expect(await refusal(w.run(1, { key: 'k' }, { name: 'renamed' }))).toMatch(/has state of step count/)
   })
 
   test('a checkpoint of 0.1.0, which does not say what made it, is taken over once', async () => {
@@ -149,7 +149,7 @@ describe('records', () => {
     const w = new World()
     await w.run(3, { key: 'k' })
     w.origin = { ...w.origin, id: 'topic-2' }
-    expect(await refusal(w.run(1, { key: 'k' }))).toMatch(/a has been deleted and made anew since the last run \(was topic-1, is topic-2\)/)
+    expect(await refusal(w.run(1, { key: 'k' }))).toMatch(/a was deleted and created again since the last run \(was topic-1, is topic-2\)/)
     expect(await w.run(0, { key: 'k' }, { fresh: true })).toEqual([1, 2, 3, 4])
   })
 })
@@ -160,7 +160,7 @@ describe('records that retention deleted before they were read', () => {
     await w.run(2, { key: 'k' })
     w.origin = { ...w.origin, start: 5, initial: 5 }
     expect(await refusal(w.run(5, { key: 'k' }))).toMatch(
-      /the records of a from 2 to 4 were deleted before they were read \(retention\), and the state of count would have a hole \(1 entries\)[^]*--fresh/,
+      /the records of a from 2 to 4 were deleted before they were read \(retention\), and the state of count would miss them \(1 entries\)[^]*--fresh/,
     )
     expect(await w.run(0, { key: 'k' }, { fresh: true })).toEqual([1, 2])
   })
@@ -173,7 +173,7 @@ describe('records that retention deleted before they were read', () => {
     const warnings: string[] = []
     const log = { debug() {}, info() {}, error() {}, warn: (_: object, text: string) => void warnings.push(text) }
     await start(pipelineOf(w.log, [], stateless), { log }).run()
-    expect(warnings).toEqual(['the records of a from 2 to 4 were deleted before they were read (retention); reading goes on behind them'])
+    expect(warnings).toEqual(['the records of a from 2 to 4 were deleted before they were read (retention); reading continues after them'])
   })
 })
 
@@ -185,9 +185,7 @@ describe('a group that remembers a position, and no checkpoint', () => {
   }
 
   test('of this pipeline, or of no one knows whom: refused', async () => {
-    expect(await refusal(lost(stateOwner('test.1')))).toMatch(
-      /the state that belongs to it is not there \(steps count; expected under test.1\)/,
-    )
+    expect(await refusal(lost(stateOwner('test.1')))).toMatch(/its state is missing \(steps count; expected under test.1\)/)
     expect(await refusal(lost(null))).toMatch(/partial windows/)
   })
 
@@ -225,7 +223,7 @@ describe('state that 0.1.0 kept by name and version, whatever the group', () => 
 
   test('is refused with state of a step that the file does not have', async () => {
     const { out } = await upgrade({ position: 2, state: [['windows.open', 'k', '7']] }, 2)
-    expect(await refusal(out)).toMatch(/state of step windows; the file has no stateful step of that name \(it has count\)/)
+    expect(await refusal(out)).toMatch(/state of step windows; the file has no stateful step with that name \(it has count\)/)
   })
 })
 

@@ -37,7 +37,7 @@ async function run(fenced: readonly number[], shares: boolean): Promise<{ ended:
 test('a lane that is fenced twice within seconds, of a source that cannot share it, ends the run', async () => {
   const { ended } = await run([1, 2], false)
   expect(ended).toBeInstanceOf(LiveConflictError)
-  expect((ended as Error).message).toMatch(/lane a in turn[^]*source in cannot share[^]*another name or version/)
+  expect((ended as Error).message).toMatch(/lane a alternately[^]*source in cannot share[^]*another name or version/)
 })
 
 test('once may have another cause, and a group revokes what it gives away: the lane goes on', async () => {

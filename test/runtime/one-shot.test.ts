@@ -42,7 +42,7 @@ test('a second run reads everything again, and nothing is kept', async () => {
 test('exactly_once is refused with its reason: every run writes everything again', () => {
   const log = memory()
   expect(obstacles([step('in', oneShot(log))], [step('out', log.sink())])).toEqual([
-    { from: 'in', reason: 'in remembers nothing: each run reads all that is there, and writes it again' },
+    { from: 'in', reason: 'in stores no position: each run reads everything and writes it again' },
   ])
 })
 
@@ -54,7 +54,7 @@ test.each([
         throw new ConnectionError('connect ECONNREFUSED 127.0.0.1:9')
       },
     },
-    /a peer could not be reached for 30 s, and a one-shot pipeline waits no longer: connect ECONNREFUSED/,
+    /a peer could not be reached for 30 s, the time limit of a one-shot pipeline: connect ECONNREFUSED/,
   ],
   [
     'goes while it is read',

@@ -357,7 +357,7 @@ describe('what a plugin throws without a rule of the contract', () => {
         }),
       ]),
     ).toMatch(/^step 't0' \(test\.yaml:1\): create threw TypeError at .*poison\.test\.ts:\d+:\d+: no\n/)
-    expect(await failed([make(() => undefined)])).toMatch(/create returned nothing that has process\(\)/)
+    expect(await failed([make(() => undefined)])).toMatch(/create returned a value without process\(\)/)
   })
 
   it('in onEnd', async () => {

@@ -118,7 +118,7 @@ test('a lane in front of it hangs: no window of any lane closes, and that lane i
   await w.elapse(7000)
   expect(about(w.run)).toEqual([])
   await w.elapse(3000)
-  expect(about(w.run)).toEqual([['lane', 'b', 'the transforms are not done with a batch', 10]])
+  expect(about(w.run)).toEqual([['lane', 'b', 'the transforms have not finished a batch', 10]])
   expect(w.windows()).toEqual([])
   resolve()
   await w.elapse(1000)
@@ -142,7 +142,7 @@ test('a step behind it hangs: the lane of the internal topic is the reason', asy
   const w = await linked({ behind: () => new Promise<void>(() => {}) })
   await w.elapse(12_000)
   expect(about(w.run)).toEqual([
-    ['lane', expect.stringMatching(/^__runner\.test\..*repartition\/0$/), 'the transforms are not done with a batch', 12],
+    ['lane', expect.stringMatching(/^__runner\.test\..*repartition\/0$/), 'the transforms have not finished a batch', 12],
   ])
   await w.stop()
 })

@@ -139,7 +139,7 @@ test('a transform whose peer is away, and one that never ends', async () => {
   expect(run.built.meters.step('t0', 'transform').retries).toBeGreaterThan(4)
   answer = () => new Promise(() => {})
   await pass(clock, 11_000)
-  expect(run.notReady().join()).toMatch(/transforms are not done with a batch|the table is away/)
+  expect(run.notReady().join()).toMatch(/transforms have not finished a batch|the table is away/)
   await stop(run, clock, ended)
 })
 
@@ -218,7 +218,7 @@ test('a process that was frozen for longer than its lease writes nothing before 
   const ended = run.run()
   await pass(clock, 5000)
   expect([writes, claims]).toEqual([0, 1])
-  expect(run.notReady().join()).toMatch(/may be another instance's/)
+  expect(run.notReady().join()).toMatch(/may belong to another instance/)
   lease.holds = true
   await pass(clock, 20_000)
   expect(claims).toBe(2)

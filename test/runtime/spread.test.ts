@@ -19,7 +19,7 @@ test('partial rows of two partitions never overwrite each other: the pipeline st
     await pipeline.send(click('ann', 2, 1))
     return pipeline.outputs()
   }
-  await expect(stopped()).rejects.toThrow(/records of one `user` come on several lanes .*repartition: \{ by: user \}/)
+  await expect(stopped()).rejects.toThrow(/records of one `user` are on several lanes .*repartition: \{ by: user \}/)
 })
 
 test('the step that the message names can be pasted: an expression that YAML would read as something else is in quotes', async () => {

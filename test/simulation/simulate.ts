@@ -173,7 +173,7 @@ class Simulation {
     const again = (): void => void world.scheduler.after(1000, () => !this.closing && slot.ended && this.start(slot))
     const halts = this.scenario.blocks.some(b => b.stopsAtGap)
     const isTold =
-      /has been deleted and made anew/.test(error.message) || (halts && /were deleted before they were read/.test(error.message))
+      /was deleted and created again/.test(error.message) || (halts && /were deleted before they were read/.test(error.message))
     if (error instanceof StateError && isTold) {
       slot.fresh = true
       return again()

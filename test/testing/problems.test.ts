@@ -29,9 +29,13 @@ describe('a wrong test file', () => {
     [
       'two payloads',
       test('    steps:\n      - input:\n          - value: 1\n            raw: "2"'),
-      /^6:13 CONFIG_VALUE value and raw exclude/,
+      /^6:13 CONFIG_VALUE value and raw cannot be combined/,
     ],
-    ['two expected payloads', test('    expect: { outputs: [ { value: 1, raw: "2" } ] }'), /^3:38 CONFIG_VALUE value and raw exclude/],
+    [
+      'two expected payloads',
+      test('    expect: { outputs: [ { value: 1, raw: "2" } ] }'),
+      /^3:38 CONFIG_VALUE value and raw cannot be combined/,
+    ],
     ['a number that is none', test('    steps:\n      - input: [ { value: .nan } ]'), /^4:27 CONFIG_TYPE numbers are finite/],
     [
       'a file that is not there',
@@ -66,7 +70,7 @@ describe('a wrong test file', () => {
   it('must say which sink it means when there are several, and needs a dlq for dead letters', async () => {
     const two = pipelineOf([], { sinks: [step('x', topicSink), step('y', topicSink)], dlq: undefined })
     const problems = await problemsOf(test('    expect: { outputs: [], dead_letters: [] }'), two)
-    expect(problems[0]).toMatch(/^3:15 CONFIG_VALUE the pipeline has 2 sinks: say which.*\(x, y\)/)
+    expect(problems[0]).toMatch(/^3:15 CONFIG_VALUE the pipeline has 2 sinks: select one.*\(x, y\)/)
     expect(problems[1]).toMatch(/^3:28 CONFIG_VALUE the pipeline has no dlq/)
   })
 })

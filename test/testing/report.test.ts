@@ -59,7 +59,7 @@ describe('the report', () => {
       expected  4
       actual    3
     dead_letters  p.test.yaml:6:11
-      no expect has looked at these
+      not checked by any expect
       + unexpected
           hex 00ff  in: decode: the payload is not valid UTF-8  (from ticks/0 offset 3)`)
   })

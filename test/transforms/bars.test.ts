@@ -142,7 +142,7 @@ describe('late trades', () => {
   test('dlq: fails with the window and how late', async () => {
     const run = await runTransform(bars, config({ on_late: 'dlq' }), steps)
     expect(seen(run).at(-1)).toBe(
-      'fail #2 LateError: late: 20000 belongs to the window 0-60000, which closed when event time reached 60000; it stands 0ms past that',
+      'fail #2 LateError: late: 20000 belongs to the window 0-60000, which closed when event time reached 60000; it is 0ms past that',
     )
     expect((run.failures[0].error as { code?: string }).code).toBe('PIPE_LATE')
   })
@@ -244,8 +244,8 @@ describe('prices: any', () => {
 
 describe('a record that is not a trade fails, and no other is lost', () => {
   const bad: [why: string, input: Input, message: string | RegExp][] = [
-    ['not an object', { value: [1] }, 'a tick must be a JSON object, this is [1]'],
-    ['null', { value: null }, 'a tick must be a JSON object, this is null'],
+    ['not an object', { value: [1] }, 'a tick must be a JSON object, is [1]'],
+    ['null', { value: null }, 'a tick must be a JSON object, is null'],
     ['no symbol', { value: { price: 1, volume: 1, ts: 1 } }, 'symbol is missing; allowed: a non-empty string'],
     ['empty symbol', tick(1, 1, 1, ''), 'symbol is ""; allowed: a non-empty string'],
     ['symbol of another type', tick(1, 1, 1, 5), 'symbol is 5; allowed: a non-empty string'],
@@ -305,7 +305,7 @@ test('open bars of another interval are refused; without open bars the interval 
   const open = await run(M, [messagesOf([tick(0)])], false)
   await expect(run(5 * M, [], true, open.state)).rejects.toMatchObject({
     code: 'PIPE_STATE',
-    message: expect.stringContaining("1 open windows of step 'bars' made as 1m; now it is configured as 5m"),
+    message: expect.stringContaining("1 open windows of step 'bars' made as 1m; the file has 5m"),
   })
   const closed = await run(M, [messagesOf([tick(0)])], true)
   expect(pick(await run(5 * M, [messagesOf([tick(10 * M)])], true, closed.state), 'interval')).toEqual([['5m']])

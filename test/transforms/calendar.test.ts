@@ -128,13 +128,13 @@ describe('bars', () => {
     const open = async () => (await run({ zone }, [tick(first)], false)).state
     expect(spans(await run({ zone }, [tick(second)], true, await open()))).toEqual([['2026-11-01T04:00', 25, 2]])
     await expect(run({ zone: 'Europe/Paris' }, [], true, await open())).rejects.toThrow(
-      "1 open windows of step 'bars' made as 1d, zone America/New_York; now it is configured as 1d, zone Europe/Paris",
+      "1 open windows of step 'bars' made as 1d, zone America/New_York; the file has 1d, zone Europe/Paris",
     )
-    await expect(run({}, [], true, await open())).rejects.toThrow('now it is configured as 1d')
+    await expect(run({}, [], true, await open())).rejects.toThrow('the file has 1d')
   })
 
   test.each<[Partial<BarsConfig>, unknown]>([
-    [{ interval: 7 * DAY }, { message: 'bars longer than a day go by the calendar: 1w, 1mo, 3mo, 1y', suggestion: '1w' }],
+    [{ interval: 7 * DAY }, { message: 'bars longer than a day follow the calendar: write 1w, 1mo, 3mo, 1y', suggestion: '1w' }],
     [{ interval: '5mo' }, { message: expect.stringContaining('5mo is not a calendar window') }],
     [{ session: { start: '9', end: '16:00' } }, { path: ['session', 'start'] }],
   ])('%j is a problem', (o, problem) => {
@@ -202,9 +202,9 @@ describe('windows', () => {
   })
 
   test.each<[Partial<WindowConfig>, string]>([
-    [{ size: '1mo', every: DAY }, '`every` goes with a `size` of a fixed length in UTC'],
-    [{ size: DAY, zone, align: '2026-01-01T00:00:00Z' }, '`align` goes with a `size` of a fixed length in UTC'],
-    [{ gap: HOUR, zone }, '`zone` goes with `size`; sessions of `gap` begin with their first message'],
+    [{ size: '1mo', every: DAY }, '`every` needs a `size` with a fixed length in UTC'],
+    [{ size: DAY, zone, align: '2026-01-01T00:00:00Z' }, '`align` needs a `size` with a fixed length in UTC'],
+    [{ gap: HOUR, zone }, '`zone` needs `size`; sessions of `gap` begin with their first message'],
     [{ size: 7 * HOUR, zone }, '7h must divide a day, or be a whole number of days'],
   ])('%j is a problem', (o, message) => {
     expect(window.validateConfig!(windowConfig(o)).map(p => p.message)).toEqual([message])

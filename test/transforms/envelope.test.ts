@@ -40,13 +40,13 @@ describe('envelope', () => {
     const { data: _, ...bare } = good
     const times = [undefined, 'yesterday', '2026-01-01', '2026-13-01T00:00:00Z', -1].map(timestamp => ({ ...good, timestamp }))
     expect(await unwrapped({}, 5, [good], ...times, { ...good, producer_service: '' }, bare)).toEqual([
-      'the value is no envelope: must be an object, is 5',
+      'the value is not an envelope: must be an object, is 5',
       expect.stringContaining('must be an object, is [{'),
       ...['missing', '"yesterday"', '"2026-01-01"', '"2026-13-01T00:00:00Z"', '-1'].map(
         t => `timestamp is ${t}; allowed: an ISO 8601 time with its zone, or epoch milliseconds`,
       ),
       'producer_service is ""; allowed: the name of a service',
-      'the value is no envelope: data is missing',
+      'the value is not an envelope: data is missing',
     ])
     expect(await unwrapped({ producers: ['a', 'b'] }, good)).toEqual(['producer_service is "s"; allowed: a, b'])
   })

@@ -51,7 +51,7 @@ describe('group', () => {
     ])
     expect(run.failures.map(f => f.error.message)).toEqual([
       "rows[1]: field 'c' is missing (the record has d)",
-      "rows[0]: 'c' gave null, which is no key",
+      "rows[0]: 'c' gave null, which is not a key",
       'rows must be a list, is missing',
     ])
     expect(run.out).toHaveLength(1)

@@ -38,13 +38,13 @@ describe('join_latest', () => {
   })
 
   test('missing: a dead letter, null, or gone and counted', async () => {
-    expect(await joined({}, signal('A', 1), price('A', 1))).toEqual(['the table has nothing for "A"'])
+    expect(await joined({}, signal('A', 1), price('A', 1))).toEqual(['the table has no entry for "A"'])
     expect(await joined({ on_missing: 'pass' }, signal('A', 1))).toEqual([{ symbol: 'A', id: 1, market: null }])
     const run = await runTransform(join, config({ on_missing: 'drop' }), [messagesOf([signal('A', 1)])])
     expect([run.events, run.counters]).toEqual([[], { 'runner_join_missing_total{pipeline="test",step="join_latest"}': 1 }])
     expect(await joined({ max_age: 10 }, price('A', 1, 5), signal('A', 1, 15), signal('A', 2, 16))).toEqual([
       { symbol: 'A', id: 1, market: 1 },
-      'the table has nothing for "A" that is recent enough',
+      'the table has no entry for "A" that is recent enough',
     ])
   })
 
@@ -54,21 +54,21 @@ describe('join_latest', () => {
     const early = messagesOf([{ payload: '{"symbol": "A",  "id":1}' }, signal('A', 2), signal('B', 3), signal('A', 4)])
     const run = await runTransform(join, c, [early, 'crash', messagesOf([price('A', 9)], 4)], { clock, restartAt: [1] })
     // The fourth found the waiting room full.
-    expect(run.failures.map(f => [f.message.offset, f.error.message])).toEqual([[3, 'the table has nothing for "A"']])
+    expect(run.failures.map(f => [f.message.offset, f.error.message])).toEqual([[3, 'the table has no entry for "A"']])
     expect(run.out.map(m => [m.offset, m.value, String(m.payload)])).toEqual([
       [0, { symbol: 'A', id: 1, market: 9 }, '{"symbol": "A",  "id":1}'],
       [1, { symbol: 'A', id: 2, market: 9 }, '{"symbol":"A","id":2}'],
     ])
     clock.step(1000)
     const later = await runTransform(join, c, ['crash'], { clock, state: run.state, idle: 250 })
-    expect(later.failures.map(f => [f.message.offset, f.error.message])).toEqual([[2, 'the table has nothing for "B"']])
+    expect(later.failures.map(f => [f.message.offset, f.error.message])).toEqual([[2, 'the table has no entry for "B"']])
     expect(later.state.get('waiting')?.size).toBe(0)
   })
 
   test('bad records of both sides', async () => {
     expect(await joined({ max_keys: 1 }, price('A', 1), price('B', 1), { value: { symbol: null, id: 1 } }, { value: 5 })).toEqual([
       'the table holds 1 keys of this lane already (max_keys); "B" is one more',
-      "'symbol' gave null, which is no key",
+      "'symbol' gave null, which is not a key",
       expect.stringContaining('symbol'),
     ])
     expect(await joined({}, price('A', 1), { value: { symbol: 'A', market: 1 } })).toEqual(["the record has a field 'market' of its own"])
@@ -101,7 +101,7 @@ describe('join_latest', () => {
     signals.send({ symbol: 'A', id: 2 })
     void a.step.close?.()
     signals.send({ symbol: 'A', id: 3 })
-    expect(out).toEqual([{ symbol: 'A', id: 1, market: 2 }, { symbol: 'A', id: 2, market: 1 }, 'the table has nothing for "A"'])
+    expect(out).toEqual([{ symbol: 'A', id: 1, market: 2 }, { symbol: 'A', id: 2, market: 1 }, 'the table has no entry for "A"'])
   })
 })
 

@@ -34,7 +34,7 @@ sinks: [{ file: { path: out.jsonl } }]
       msg: expect.stringMatching(/allowed_lateness.*on_late: dlq.*logged once/),
     },
   ])
-  expect(lines.filter(l => /forgot a key before its ttl/.test(l.msg))).toMatchObject([
+  expect(lines.filter(l => /removed a key before its ttl/.test(l.msg))).toMatchObject([
     { step: 'dedupe', msg: expect.stringMatching(/raise max_keys/) },
   ])
   expect(lines.at(-1)).toMatchObject({ msg: 'pipeline ended', in: 4, dead: 0, late: 2, forgotten_keys: 2 })
@@ -74,7 +74,7 @@ test('what a plugin declares as a loss is in the end line, under its word', asyn
     return { code, last: JSON.parse(stderr.trim().split('\n').at(-1)!) }
   }
   expect(await end('older')).toMatchObject({ code: 0, last: { in: 3, out: 1, older: 2 } })
-  expect(await end('out')).toMatchObject({ code: 1, last: { out: 0, msg: expect.stringContaining("the word 'out' for a loss") } })
+  expect(await end('out')).toMatchObject({ code: 1, last: { out: 0, msg: expect.stringContaining("the word 'out' is reserved") } })
 })
 
 test('a gap of bars that is too long to fill', async () => {

@@ -152,13 +152,13 @@ describe('check', () => {
     [{ keep: true }, [': needs fields, or one expression as its value']],
     [
       { value: '1', fields: { a: '1' }, keep: true, drop: ['b'] },
-      ['fields', 'drop', 'keep'].map(k => `${k}: ${k} and value exclude each other: value is the whole result`),
+      ['fields', 'drop', 'keep'].map(k => `${k}: ${k} cannot be used with value, which is the whole result`),
     ],
-    [{ fields: { a: '1' }, drop: ['b'] }, ['drop: drop leaves out fields that keep takes over']],
+    [{ fields: { a: '1' }, drop: ['b'] }, ['drop: drop needs keep: it leaves out fields that keep would copy']],
     [{ fields: { a: '1', 'a.b': '2' } }, ['fields/a.b: a.b clashes with a field above it']],
     [{ fields: { 'a.b': '1', a: '2' } }, ['fields/a: a clashes with a field above it']],
     [{ fields: { 'a.b': '1', a: { b: '2', c: '3' } } }, ['fields/a/b: a.b clashes with a field above it']],
-    [{ fields: { 'a.__proto__': '1' } }, ["fields/a.__proto__: a field can't be named __proto__"]],
+    [{ fields: { 'a.__proto__': '1' } }, ['fields/a.__proto__: a field cannot be named __proto__']],
     [{ fields: { a: 5, b: { c: null }, d: [1] } as any }, ['a', 'b/c', 'd'].map(p => `fields/${p}: must be an expression`)],
     [{ fields: { constructor: '1', 'toString.valueOf': '2' } as any }, []],
   ])('%j', (c, expected) => {

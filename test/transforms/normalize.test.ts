@@ -103,8 +103,8 @@ describe('binance', () => {
         '{"e":"depthUpdate","E":1,"s":"X","u":null,"b":[],"a":[]}',
       ),
     ).toEqual([
-      'no message of binance that its format knows: {"error":{"code":2,"msg":"Invalid request"},"id":1}',
-      'no message of binance that its format knows: [1]',
+      'not a message of binance in its format: {"error":{"code":2,"msg":"Invalid request"},"id":1}',
+      'not a message of binance in its format: [1]',
       'c is "-1"; allowed: a decimal number > 0',
       'c is "0"; allowed: a decimal number > 0',
       'c is missing; allowed: a decimal number > 0',
@@ -294,22 +294,22 @@ describe('formats', () => {
 
   test('mistakes are reported with their position', () => {
     expect(check('exchange: Binance\nmesages: []\nmessages:\n  - type: tikcer\n')).toEqual([
-      'x.format.yaml:1:11: exchange must be a name in small letters, such as binance',
-      'x.format.yaml:2:1: unknown key mesages; there are exchange, messages, aliases, drop',
+      'x.format.yaml:1:11: exchange must be a name in lowercase letters, such as binance',
+      'x.format.yaml:2:1: unknown key mesages; allowed are exchange, messages, aliases, drop',
       'x.format.yaml:4:11: type must be ticker or orderbook',
     ])
     expect(
       check('exchange: x\nmessages:\n  - type: ticker\n    match: {}\n    symbol: $oops\n    price: a..b\n    volume: v\n    prize: p\n'),
     ).toEqual([
       'x.format.yaml:3:5: ts is missing',
-      'x.format.yaml:4:12: match must say at least one field and its value',
+      'x.format.yaml:4:12: match must have at least one field and its value',
       expect.stringContaining('x.format.yaml:5:13: symbol must be a field path'),
       expect.stringContaining('x.format.yaml:6:12: price must be a field path'),
       expect.stringContaining('x.format.yaml:8:5: unknown key prize'),
     ])
     expect(check('exchange: [')).toHaveLength(1)
     expect(normalize.validateConfig!({ formats: '/nowhere.yaml' })).toMatchObject([
-      { path: ['formats'], message: '/nowhere.yaml: there is no such file' },
+      { path: ['formats'], message: '/nowhere.yaml: does not exist' },
     ])
   })
 

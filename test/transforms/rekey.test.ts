@@ -17,14 +17,16 @@ describe('rekey', () => {
   })
 
   test('null is rejected as a key unless allowed', async () => {
-    expect(await keys({ key: 'k' }, { k: null })).toEqual(["'k' gave null, which is no key (allow_null lets it be none)"])
+    expect(await keys({ key: 'k' }, { k: null })).toEqual([
+      "'k' gave null, which is not a key (to write records without a key, set allow_null)",
+    ])
     expect(await keys({ key: 'k', allow_null: true }, { k: null })).toEqual([null])
   })
 
   test('anything else fails', async () => {
     expect(await keys({ key: 'k', allow_null: true }, { k: [1] }, { k: { a: 1 } }, {})).toEqual([
-      "'k' gave [1], which is no key",
-      '\'k\' gave {"a":1}, which is no key',
+      "'k' gave [1], which is not a key",
+      '\'k\' gave {"a":1}, which is not a key',
       "field 'k' is missing (the record is empty)",
     ])
   })

@@ -43,8 +43,8 @@ describe('unnest', () => {
   test('a record is taken apart as a whole or not at all', async () => {
     const c = { field: 'items', keep: ['id'] }
     expect(await outcome(c, { id: 1, items: [{ a: 1 }, 5] }, { id: 1, items: [{ a: 1 }, { id: 2 }] }, { items: [{}] })).toEqual([
-      "#0 items[1] must be an object, is 5 ('as' gives it a name)",
-      "#1 items[1] has a field 'id' of its own ('as' keeps them apart)",
+      "#0 items[1] must be an object, is 5 (to name other elements, set 'as')",
+      "#1 items[1] has a field 'id', too (to keep both, set 'as')",
       '#2 id is missing',
     ])
   })

@@ -164,7 +164,7 @@ describe('check', () => {
 
   test.each<[string, Partial<ValidateConfig>, string[]]>([
     ['nothing', {}, [': needs a schema or a schema_file']],
-    ['both', { schema: {}, schema_file: 'x' }, ['schema_file: schema and schema_file exclude each other']],
+    ['both', { schema: {}, schema_file: 'x' }, ['schema_file: write schema or schema_file, not both']],
     ['good', { schema: trade }, []],
     [
       'a wrong type',
@@ -181,14 +181,12 @@ describe('check', () => {
     [
       'an unknown format',
       { schema: { items: [{ format: 'dat' }] } },
-      [
-        'schema/items/0/format: unknown format dat; write a pattern instead, or `formats: ignore` in this step, which checks no format => date',
-      ],
+      ['schema/items/0/format: unknown format dat; write a pattern instead, or `formats: ignore` in this step to ignore formats => date'],
     ],
     [
       'a reference into nothing',
       { schema: { properties: { a: { $ref: '#/definitions/b' } } } },
-      ['schema/properties/a/$ref: #/definitions/b leads nowhere'],
+      ['schema/properties/a/$ref: #/definitions/b does not resolve'],
     ],
     [
       'a reference to the network',
@@ -212,7 +210,7 @@ describe('check', () => {
     ])
     expect(check({ schema_file: file('\ufeff{\n "a": x}', 'x.json') })).toEqual(['x.json:2:7: not JSON: expected a value'])
     expect(check({ schema_file: file(' ', 'empty.json') })).toEqual(['empty.json:1:1: not JSON: it is empty'])
-    expect(check({ schema_file: file('[]') })[0]).toMatch(/holds no JSON Schema, which is an object$/)
+    expect(check({ schema_file: file('[]') })[0]).toMatch(/is not a JSON Schema, which is an object$/)
     expect(check({ schema_file: file('{"properties": {\n  "a": {"requird": []}}}', 'a.json') })).toEqual([
       'a.json:2:9: unknown keyword requird => required',
     ])

@@ -158,7 +158,7 @@ describe('fixed windows', () => {
   test('late to the dead letters', async () => {
     const run = await runTransform(window, config({ size: S, on_late: 'dlq' }), [messagesOf([at(0), at(2500), at(1)])])
     expect(run.failures.map(f => f.error.message)).toEqual([
-      'late: 1 belongs to the window 0-1000, which closed when event time reached 1000; it stands 1500ms past that',
+      'late: 1 belongs to the window 0-1000, which closed when event time reached 1000; it is 1500ms past that',
     ])
   })
 
@@ -332,12 +332,12 @@ describe('check', () => {
     [{ gap: S }, []],
     [{}, [': a window needs `size` (tumbling, or hopping with `every`) or `gap` (sessions)']],
     [{ size: S, gap: S }, ['gap: a window has either `size` or `gap`, not both']],
-    [{ gap: S, every: S }, ['every: `every` goes with `size` only']],
+    [{ gap: S, every: S }, ['every: `every` needs `size`']],
     [{ size: S, every: 2 * S }, ['every: windows of 1s must begin every 1s or more often']],
     [{ size: 3_600_000, every: 1 }, ['every: every message would belong to 3600000 windows; at most 1000 are allowed']],
     [{ size: 0 }, ['size: a window must be longer than 0']],
     [{ size: S, aggregates: { end: { count: '*' } } }, ['aggregates.end: the output has a field `end` of its own (key, start, end)']],
-    [{ size: S, aggregates: { x: { sum: '*' } } }, ['aggregates.x.sum: `*` is for count; sum needs a field']],
-    [{ size: S, aggregates: Object.fromEntries([['__proto__', { count: '*' }]]) }, ["aggregates.__proto__: a field can't have this name"]],
+    [{ size: S, aggregates: { x: { sum: '*' } } }, ['aggregates.x.sum: `*` works only with count; sum needs a field']],
+    [{ size: S, aggregates: Object.fromEntries([['__proto__', { count: '*' }]]) }, ['aggregates.__proto__: a field cannot have this name']],
   ])('%j', (o, expected) => expect(problems(o)).toEqual(expected))
 })

@@ -71,14 +71,14 @@ function asText(letter: DeadLetter, done: boolean, record: Message): string {
     ...(d && d.unreadable.length > 0 ? [`  unreadable: ${d.unreadable.join(', ')}; the record cannot be replayed`] : []),
     '',
     ...(letter.headers.length > 0 ? [head('headers of the record'), ...letter.headers.map(line), ''] : []),
-    ...(own.length > 0 ? [head('headers of its death'), ...own.filter(([name]) => name !== DLQ_HEADERS.stepInput).map(line), ''] : []),
+    ...(own.length > 0 ? [head('headers of the failure'), ...own.filter(([name]) => name !== DLQ_HEADERS.stepInput).map(line), ''] : []),
     head(`key: ${letter.key === null ? 'none' : isUtf8(letter.key) ? printable(letter.key.toString()) : letter.key.toString('hex')}`),
     head(payload === null ? 'value: none (a tombstone)' : `value, ${payload.length} bytes${cutNote}`),
     ...(payload === null ? [] : isUtf8(payload) ? [printable(payload.toString())] : hexDump(payload, '--raw gives them all')),
-    ...(d?.stepInput === undefined ? [] : ['', head(`what step ${oneLine(d.step)} had in hand`), printable(d.stepInput)]),
+    ...(d?.stepInput === undefined ? [] : ['', head(`input of step ${oneLine(d.step)}`), printable(d.stepInput)]),
     ...(d?.stepInputMissing === undefined
       ? []
-      : ['', `what step ${oneLine(d.step)} had in hand is not kept (${oneLine(d.stepInputMissing)}): replay it from its source`]),
+      : ['', `the input of step ${oneLine(d.step)} is not kept (${oneLine(d.stepInputMissing)}): replay it from its source`]),
     '',
   ].join('\n')
 }

@@ -57,7 +57,7 @@ export class Meters implements Metrics {
 
   counter(name: string, help: string, labels: Record<string, string> = {}, loss?: string): Counter {
     if (loss !== undefined && WORDS.has(loss))
-      throw new Error(`the word '${loss}' for a loss has a meaning in the end line: use another one`)
+      throw new Error(`the word '${loss}' is reserved in the final log line: use another name for the loss`)
     const sample = this.sample(name, help, 'counter', labels, loss)
     return {
       inc(n = 1) {

@@ -5,15 +5,19 @@ import type { Family, StepMeter } from './meters.ts'
 
 type StepField = 'in' | 'out' | 'dead' | 'seconds' | 'retries'
 const STEP_COUNTERS: readonly (readonly [field: StepField, name: string, help: string])[] = [
-  ['in', 'runner_step_messages_in_total', 'Messages that entered the step, again after a restore; for a source: read and committed'],
+  [
+    'in',
+    'runner_step_messages_in_total',
+    'Messages that entered the step, including repeats after a restore; for a source: read and committed',
+  ],
   [
     'out',
     'runner_step_messages_out_total',
-    'Messages that left the step, again after a restore; for a sink: acknowledged, and committed with its transaction',
+    'Messages that left the step, including repeats after a restore; for a sink: acknowledged, and committed with its transaction',
   ],
   ['dead', 'runner_step_messages_dead_total', 'Messages the step sent to the dead-letter queue, once they are committed'],
   ['seconds', 'runner_step_seconds_total', 'Seconds spent in the step; for a sink: writing'],
-  ['retries', 'runner_step_retries_total', 'Writes that were tried again'],
+  ['retries', 'runner_step_retries_total', 'Retried writes'],
 ]
 
 /** @param runs looked at in every scrape: they may come and go. `process`: with CPU, memory and event loop of the process. */
@@ -61,13 +65,13 @@ export async function createRegistry(runs: Iterable<PipelineRun>, options: { rea
   gauge('runner_watermark_delay_seconds', 'Wall clock minus event-time watermark', ['step', 'lane'], (set, run) => {
     for (const w of run.built.meters.watermarks.values()) set({ step: w.step, lane: w.lane }, (run.now() - w.time) / 1000)
   })
-  gauge('runner_in_flight', 'Messages read and not yet settled, per lane', ['lane'], (set, { lanes }) => {
+  gauge('runner_in_flight', 'Messages read and not yet flushed, per lane', ['lane'], (set, { lanes }) => {
     for (const [lane, l] of lanes) set({ lane }, l.load.inFlight)
   })
   gauge('runner_state_keys', 'Keys of state held, per lane', ['lane'], (set, { lanes }) => {
     for (const [lane, l] of lanes) set({ lane }, l.load.stateKeys)
   })
-  gauge('runner_state_bytes', 'Memory that state takes, estimated, per lane', ['lane'], (set, { lanes }) => {
+  gauge('runner_state_bytes', 'Estimated memory of the state, per lane', ['lane'], (set, { lanes }) => {
     for (const [lane, l] of lanes) {
       let sum = 0
       for (const [, bytes] of l.stateBytes()) sum += bytes

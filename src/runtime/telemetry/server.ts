@@ -29,7 +29,7 @@ export async function serveTelemetry(host: string, port: number, run: PipelineRu
   if (page) {
     if (!isDeepStrictEqual(page.access, access))
       throw new EnvironmentError(
-        `metrics: another pipeline serves ${host}:${port} with another token, hosts or origins. Give both the same, or ports of their own.`,
+        `metrics: another pipeline serves ${host}:${port} with another token, hosts or origins. Use the same settings, or different ports.`,
       )
     page.runs.add(run)
   } else {

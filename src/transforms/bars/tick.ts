@@ -41,7 +41,7 @@ export class TickReader {
   read(message: Message): DataError | undefined {
     const value = message.value
     if (typeof value !== 'object' || value === null || Array.isArray(value))
-      return new DataError(`a tick must be a JSON object, this is ${show(value)}`)
+      return new DataError(`a tick must be a JSON object, is ${show(value)}`)
 
     const symbol = this.getSymbol(value)
     if (typeof symbol !== 'string' || symbol === '') return wrong(this.fields.symbol, symbol, 'a non-empty string')
@@ -79,7 +79,7 @@ export class TickReader {
     const isNumber = typeof price === 'string' || (typeof price === 'number' && Number.isFinite(price))
     if (isNumber && this.anyPrice) return undefined
     const allowed = this.anyPrice ? 'a finite number, or one as a decimal string' : 'a finite number > 0, or one as a decimal string'
-    return wrong(this.fields.price, raw, isNumber ? `${allowed} (\`prices: any\` takes zero and negative prices)` : allowed)
+    return wrong(this.fields.price, raw, isNumber ? `${allowed} (to accept zero and negative prices, set \`prices: any\`)` : allowed)
   }
 }
 

@@ -19,7 +19,7 @@ export type OnGap = 'stop' | 'mark' | 'withhold' | 'dead_letter'
 /** A result whose window lacks records. */
 export class GapError extends PipelineError {
   constructor(start: number, end: number) {
-    super('PIPE_GAP', `incomplete: records of the window ${start}-${end} are gone, they were deleted before they were read`)
+    super('PIPE_GAP', `incomplete: records of the window ${start}-${end} were deleted before they were read`)
   }
 }
 
@@ -58,7 +58,7 @@ export class Gaps {
     this.pending = this.holes.some(([, to]) => to === null)
     this.incomplete = ctx.metrics.counter(
       'runner_incomplete_windows_total',
-      'Windows that lack records because those were gone before they were read',
+      'Windows with missing records, which were deleted before they were read',
       { pipeline: ctx.pipeline, step: ctx.step, action: options.on_gap },
     )
     this.say = saidOnce(ctx, 'gap')
@@ -96,7 +96,7 @@ export class Gaps {
     }
     this.say(() => ({
       details: { window_start: new Date(start).toISOString(), window_end: new Date(end).toISOString() },
-      message: 'withheld a window that lacks records (on_gap); runner_incomplete_windows_total counts them',
+      message: 'withheld a window with missing records (on_gap); runner_incomplete_windows_total counts them',
     }))
     return false
   }

@@ -7,7 +7,7 @@ export class LateError extends PipelineError {
   constructor(time: number, start: number, end: number, watermark: number) {
     super(
       'PIPE_LATE',
-      `late: ${time} belongs to the window ${start}-${end}, which closed when event time reached ${end}; it stands ${formatDuration(watermark - end)} past that`,
+      `late: ${time} belongs to the window ${start}-${end}, which closed when event time reached ${end}; it is ${formatDuration(watermark - end)} past that`,
     )
   }
 }
@@ -22,7 +22,7 @@ export interface LateCounters {
 export function lateCounters(ctx: TransformContext): LateCounters {
   const counter = (action: string, loss?: string): Counter => {
     const labels = { pipeline: ctx.pipeline, step: ctx.step, action }
-    return ctx.metrics.counter('runner_late_messages_total', 'Messages that came after their window had closed', labels, loss)
+    return ctx.metrics.counter('runner_late_messages_total', 'Messages that arrived after their window had closed', labels, loss)
   }
   const dropped = counter('dropped', 'late')
   const say = saidOnce(ctx, 'late')
@@ -31,7 +31,7 @@ export function lateCounters(ctx: TransformContext): LateCounters {
     say(() => ({
       details: { time: new Date(time).toISOString(), window_end: new Date(end).toISOString(), late_by: formatDuration(watermark - end) },
       message:
-        'dropped a message that came after its window had closed: a longer allowed_lateness keeps windows open for it, on_late: dlq keeps such messages (with on_late: revise, a longer retain revises)',
+        'dropped a message that arrived after its window had closed: raise allowed_lateness, or set on_late: dlq to keep such messages (with on_late: revise, raise retain)',
     }))
   }
   return { drop, dead: counter('dead'), revised: counter('revised') }

@@ -14,7 +14,7 @@ export function outsideSessions(config: OutsideConfig, ctx: TransformContext): (
   const counter = (action: string, loss?: string) =>
     ctx.metrics.counter(
       'runner_outside_session_messages_total',
-      'Messages that fell into no session',
+      'Messages outside of all sessions',
       { pipeline: ctx.pipeline, step: ctx.step, action },
       loss,
     )
@@ -31,6 +31,9 @@ export function outsideSessions(config: OutsideConfig, ctx: TransformContext): (
     dropped.inc()
     if (known) return
     known = true
-    ctx.log.info({ step: ctx.step }, `${describe(time)}: dropped, as all that follow; runner_outside_session_messages_total counts them`)
+    ctx.log.info(
+      { step: ctx.step },
+      `${describe(time)}: dropped, and later ones without further log lines; runner_outside_session_messages_total counts them`,
+    )
   }
 }

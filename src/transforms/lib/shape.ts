@@ -12,8 +12,8 @@ export function claimShape(meta: State<Json>, windows: State, shape: string, ste
   const before = meta.get(KEY)
   if (before !== undefined && before !== shape && windows.size > 0) {
     throw new StateError(
-      `the checkpoint holds ${windows.size} open windows of step '${step}' made as ${before}; now it is configured as ${shape}. ` +
-        "Raise the pipeline's `version` to begin with empty state, or go back to the former settings",
+      `the checkpoint has ${windows.size} open windows of step '${step}' made as ${before}; the file has ${shape}. ` +
+        "Raise the pipeline's `version` to start with empty state, or restore the former settings",
     )
   }
   return () => {

@@ -65,7 +65,7 @@ export function readFormat(file: string): { format?: ExchangeFormat; problems: F
     text = readFileSync(file, 'utf8')
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    return { problems: [{ message: `${file}: ${code === 'ENOENT' ? 'there is no such file' : `cannot be read (${code})`}` }] }
+    return { problems: [{ message: `${file}: ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}` }] }
   }
   const problems = new Problems()
   const root = parseText(new SourceText(file, text), problems)
@@ -88,7 +88,7 @@ class Reader {
 
   read(): void {
     const keys = this.map([], ['exchange', 'messages'], ['aliases', 'drop'])
-    if (keys.has('exchange')) this.text(['exchange'], /^[a-z][a-z0-9_-]*$/, 'a name in small letters, such as binance')
+    if (keys.has('exchange')) this.text(['exchange'], /^[a-z][a-z0-9_-]*$/, 'a name in lowercase letters, such as binance')
     if (keys.has('aliases')) {
       for (const name of this.map(['aliases'], [], undefined)) this.text(['aliases', name], /^\S+$/, 'the name of an asset')
     }
@@ -124,9 +124,9 @@ class Reader {
       const value = this.value([...path, key])
       const scalars = Array.isArray(value) ? value : [value]
       if (scalars.some(v => typeof v === 'object' && v !== null)) this.add([...path, key], `${key} must be a value, a list of values, or *`)
-      if (!PATH.test(key)) this.add([...path, key], `${key} is no field path`)
+      if (!PATH.test(key)) this.add([...path, key], `${key} is not a field path`)
     }
-    if (this.map(path, [], undefined, true).size === 0) this.add(path, `${path.at(-1)} must say at least one field and its value`)
+    if (this.map(path, [], undefined, true).size === 0) this.add(path, `${path.at(-1)} must have at least one field and its value`)
   }
 
   private path(path: Path): void {
@@ -157,7 +157,7 @@ class Reader {
     const keys = new Set<string>()
     for (const key of node.entries.keys()) {
       if (!known || known.includes(key)) keys.add(key)
-      else this.add([...path, key], `unknown key ${key}; there are ${known.join(', ')}`, suggest(key, known), true)
+      else this.add([...path, key], `unknown key ${key}; allowed are ${known.join(', ')}`, suggest(key, known), true)
     }
     for (const key of required) if (!keys.has(key)) this.add(path, `${key} is missing`)
     return keys

@@ -51,7 +51,7 @@ export function exchangeReader(format: ExchangeFormat): ExchangeReader {
       for (const { matches, items, make } of kinds) {
         if (matches(value)) return items(value).map(item => make({ root: value, item, message }))
       }
-      throw new DataError(`no message of ${format.exchange} that its format knows: ${show(value)}`)
+      throw new DataError(`not a message of ${format.exchange} in its format: ${show(value)}`)
     },
   }
 }

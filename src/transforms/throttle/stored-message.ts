@@ -12,7 +12,7 @@ export type StoredMessage =
 export function storeMessage(message: Message): StoredMessage {
   const { value } = message
   if (value === undefined || Buffer.isBuffer(value) || typeof value === 'bigint')
-    throw new DataError('a message that is kept for later must be JSON, this one is bytes')
+    throw new DataError('a stored message must be JSON, this one is bytes')
   const { key, time } = message
   const headers = message.headers?.map(storeHeader) ?? null
   const bytes = message.encodeKey()

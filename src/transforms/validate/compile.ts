@@ -276,7 +276,7 @@ export class Compiler {
       const format = Object.hasOwn(FORMATS, schema.format) ? FORMATS[schema.format] : undefined
       if (!format)
         throw this.problem(
-          `unknown format ${schema.format}; write a pattern instead, or \`formats: ignore\` in this step, which checks no format`,
+          `unknown format ${schema.format}; write a pattern instead, or \`formats: ignore\` in this step to ignore formats`,
           resource,
           at('format'),
           suggest(schema.format, Object.keys(FORMATS)),
@@ -303,7 +303,7 @@ export class Compiler {
     if (schema.uniqueItems === true) {
       checks.push((v: unknown[], run) => {
         const found = firstDouble(v)
-        return !found || run.fail(`must have no equal items (items ${found[0]} and ${found[1]} are)`)
+        return !found || run.fail(`must not have equal items (items ${found[0]} and ${found[1]} are)`)
       })
     }
     const later = resource.dialect === '2020-12'
@@ -437,7 +437,7 @@ export class Compiler {
     const visit = (node: Node): void => {
       if (done.has(node)) return
       if (open.has(node))
-        throw this.problem('the schema refers to itself without end', this.documents.placeOf(node.schema as object).resource, node.path)
+        throw this.problem('the schema refers to itself endlessly', this.documents.placeOf(node.schema as object).resource, node.path)
       open.add(node)
       for (const next of node.same) visit(next)
       open.delete(node)

@@ -80,7 +80,7 @@ export class Documents {
     for (const r of new Set(this.resources.values())) if (r.dynamicAnchors.has(name)) yield r
   }
 
-  /** What a reference in `from` means. @throws {SchemaProblem} when it leads nowhere */
+  /** What a reference in `from` means. @throws {SchemaProblem} when it does not resolve */
   resolve(ref: string, from: Resource, at: Path): { schema: unknown; resource: Resource } {
     const fail = (message: string): never => {
       throw new SchemaProblem(message, at, from.document)
@@ -101,10 +101,10 @@ export class Documents {
     if (fragment === '') return { schema: resource.root, resource }
     if (!fragment.startsWith('/')) {
       const schema = resource.anchors.get(fragment) ?? resource.dynamicAnchors.get(fragment)
-      if (schema === undefined) return fail(`${ref} leads nowhere: there is no $anchor ${fragment}`)
+      if (schema === undefined) return fail(`${ref} does not resolve: there is no $anchor ${fragment}`)
       return { schema, resource: this.places.get(schema as object)!.resource }
     }
-    return this.follow(resource, fragment, () => fail(`${ref} leads nowhere`))
+    return this.follow(resource, fragment, () => fail(`${ref} does not resolve`))
   }
 
   /** Along a JSON pointer, which may pass into an embedded resource. */
@@ -136,7 +136,7 @@ export class Documents {
         return fail(
           `${address} is not fetched from the network; save the schema beside the pipeline and add \`references: { "${uri}": ./${uri.split('/').at(-1) || 'schema.json'} }\` to this step`,
         )
-      return fail(`${address} leads nowhere; name its file under \`references\``)
+      return fail(`${address} does not resolve; name its file under \`references\``)
     }
     let resource = this.files.get(path)
     if (!resource) {

@@ -31,7 +31,7 @@ export function compileSchema(config: ValidateConfig): { validate: Validate } | 
       return { problem: { path: ['schema_file'], message: `not JSON: ${reason}`, source: { file: config.schema_file!, line, column } } }
     }
     if (typeof schema !== 'boolean' && !isRecord(schema))
-      return { problem: { path: ['schema_file'], message: `${config.schema_file} holds no JSON Schema, which is an object` } }
+      return { problem: { path: ['schema_file'], message: `${config.schema_file} is not a JSON Schema, which is an object` } }
   }
   try {
     const documents = new Documents(config.references)

@@ -195,9 +195,7 @@ describe('validate', () => {
     expect(await problems(`  - repartition: user\n${window}`)).toEqual([])
     expect(await problems('  - repartition: user\n  - window: { size: 1m, aggregates: { n: { count: "*" } } }\n')).toEqual([])
     expect(await problems(`  - repartition: team\n${window}`)).toEqual([
-      expect.stringMatching(
-        /^error CONFIG_LANE_KEY window takes records of one `user` together.*repartition keeps records together by team/,
-      ),
+      expect.stringMatching(/^error CONFIG_LANE_KEY window groups records by `user`.*repartition keeps records together by team/),
     ])
   })
 
@@ -236,13 +234,13 @@ test('what a pipeline promises goes no further than what it is handed over', asy
   }
   const kafka = 'kafka: { topics: [a] }'
   expect(await promises(kafka, 'kafka: { topic: b }', 'exactly_once')).toEqual([
-    expect.stringMatching(/^kafka kafka_2 exactly_once: handed over exactly once by repartition; outputs, state and source position/),
+    expect.stringMatching(/^kafka kafka_2 exactly_once: repartitioned exactly once by repartition; outputs, state and source position/),
   ])
   expect(await promises(kafka, 'postgres: { dsn: "postgres://h/x", table: t, columns: [id], key: [id] }')).toEqual([
-    expect.stringMatching(/^kafka postgres effectively_once: handed over exactly once by repartition/),
+    expect.stringMatching(/^kafka postgres effectively_once: repartitioned exactly once by repartition/),
   ])
   expect(await promises('http: { port: 8899, path: /x, allow_unauthenticated: true }', 'kafka: { topic: b }')).toEqual([
-    expect.stringMatching(/^http kafka at_most_once: handed over at most once by repartition/),
+    expect.stringMatching(/^http kafka at_most_once: repartitioned at most once by repartition/),
   ])
 })
 
