@@ -77,6 +77,7 @@ export const SPELLING = {
   labelling: 'labeling',
   licence: 'license',
   licences: 'licenses',
+  misspelt: 'misspelled',
   modelled: 'modeled',
   neighbour: 'neighbor',
   neighbours: 'neighbors',
