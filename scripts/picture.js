@@ -1,8 +1,9 @@
 /**
- * The picture of README: a terminal session, run for real and drawn as SVG. Lines appear one command after the other.
+ * The pictures of README and the guide: sessions on a terminal, which `script` of util-linux makes, drawn as SVG in the colors of the output. The commands
+ * of a session appear one after the other. Times and durations are fixed, so that a picture changes only with the output.
  *
- * Usage: npx node scripts/picture.js [--check]
- *   --check  write nothing; exit with 1 if the picture is out of date
+ * Usage: npx node scripts/picture.js [--check] [NAME...]
+ *   --check  write nothing; exit with 1 if a picture is out of date
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,69 +11,218 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '..')
-const FILE = join(ROOT, 'docs/img/terminal.svg')
 const WIDTH = 100
-/** What is typed; `edit` changes a file before the command, which is shown as its comment. */
-const SESSION = [
-  { edit: text => text.replace('interval:', 'intervall:'), comment: 'a typo in bars.yaml', type: 'runner validate bars.yaml', lines: 4 },
-  { edit: text => text.replace('intervall:', 'interval:'), comment: 'fixed', type: 'runner validate bars.yaml' },
-  { type: 'runner explain bars.yaml', from: /●/, lines: 6 },
-  { type: 'runner test bars.yaml', lines: -4 },
-]
+const BARS = ['pipelines/bars.yaml', 'pipelines/bars.test.yaml']
+
+const trade = (seconds, price, more = {}) => JSON.stringify({ symbol: 'BTCUSDT', price, volume: 1, ts: seconds * 1000, ...more })
+/** Fills the topic of the ticks; two of them have an invalid price. */
+const LOAD = {
+  'load.yaml': 'name: load\nsources: [{ file: { path: ticks.jsonl } }]\nsinks: [{ kafka: { topic: ticks.BTCUSDT, key: symbol } }]\n',
+}
+const TICKS = {
+  'ticks.jsonl': [
+    [0, 100],
+    [20, 0],
+    [40, 102],
+    [65, 101],
+    [90, -1],
+    [125, 99],
+  ]
+    .map(([s, price]) => `${trade(s, price)}\n`)
+    .join(''),
+}
+
+/**
+ * `type` is typed; `hidden` is not shown. `edit` changes the file before the command, which is shown as its comment.
+ * `from` and `lines` pick lines of the output; negative `lines` are the last ones.
+ */
+const PICTURES = {
+  terminal: {
+    label:
+      'A terminal: validate reports a typo with its line, column and a suggestion; explain prints the delivery guarantee; test runs the tests of the pipeline',
+    files: BARS,
+    session: [
+      {
+        edit: text => text.replace('interval:', 'intervall:'),
+        comment: 'a typo in bars.yaml',
+        type: 'runner validate bars.yaml',
+        lines: 4,
+      },
+      { edit: text => text.replace('intervall:', 'interval:'), comment: 'fixed', type: 'runner validate bars.yaml' },
+      { type: 'runner explain bars.yaml', from: /●/, lines: 6 },
+      { type: 'runner test bars.yaml', lines: -4 },
+    ],
+  },
+  validate: {
+    label: 'A terminal: validate reports two problems of a file, each with its position, the line and a fix',
+    files: BARS,
+    session: [
+      {
+        edit: text => text.replace('interval:', 'intervall:').replace('exactly_once', 'exactly-once'),
+        type: 'runner validate bars.yaml',
+      },
+      {
+        edit: text => text.replace('intervall:', 'interval:').replace('exactly-once', 'exactly_once'),
+        comment: 'fixed',
+        type: 'runner validate .',
+      },
+    ],
+  },
+  explain: {
+    label: 'A terminal: explain prints the graph of a pipeline, its delivery guarantees with reasons, and its state',
+    files: BARS,
+    session: [{ type: 'runner explain bars.yaml', to: /^Steps/ }],
+  },
+  check: {
+    label: 'A terminal: check prints a line per check of each step; one fails, with what to do',
+    files: BARS,
+    write: { 'copy.yaml': 'name: copy\nsources: [{ file: { path: in.jsonl } }]\nsinks: [{ stdout: {} }]\n' },
+    session: [
+      { hidden: 'runner topics create ticks.BTCUSDT' },
+      { type: 'runner check bars.yaml' },
+      { type: 'runner check copy.yaml --quiet' },
+    ],
+  },
+  test: {
+    label: 'A terminal: test runs the tests of a pipeline; one fails, with the expected and the actual value',
+    files: BARS,
+    session: [
+      { type: 'runner test bars.yaml', lines: -5 },
+      {
+        file: 'bars.test.yaml',
+        edit: text => text.replace('volume: 8,', 'volume: 9,'),
+        comment: 'a wrong expectation',
+        type: 'runner test bars.yaml --quiet',
+      },
+    ],
+  },
+  lag: {
+    label: 'A terminal: lag prints the committed offset, the checkpoint, the end and the lag of each lane',
+    files: BARS,
+    write: { ...LOAD, ...TICKS },
+    session: [
+      { hidden: 'runner run load.yaml' },
+      { hidden: 'runner run bars.yaml --until-idle 1s' },
+      { hidden: 'runner run load.yaml --fresh' },
+      { type: 'runner lag bars.yaml' },
+      { type: 'runner lag bars.yaml --fail-above 5' },
+    ],
+  },
+  dlq: {
+    label: 'A terminal: dlq ls lists dead letters with the failed step and the error; dlq replay prints what a replay would write',
+    files: BARS,
+    write: { ...LOAD, ...TICKS },
+    session: [
+      { hidden: 'runner run load.yaml' },
+      { hidden: 'runner run bars.yaml --until-idle 1s' },
+      { type: 'runner dlq ls bars.yaml' },
+      { type: 'runner dlq replay bars.yaml --to source --dry-run' },
+    ],
+  },
+}
+
+/** Output with what differs from run to run made equal. */
+const stable = text =>
+  text
+    .replaceAll(/ +(?:\u001b\[2m)?\d+ ms(?:\u001b\[22m)?$/gm, '')
+    .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, '2026-01-31T12:00:07Z')
 
 /** @returns {{ typed: boolean, text: string }[][]} the lines of each command. */
-function record() {
+function record({ files, write = {}, session }) {
   const folder = mkdtempSync(join(tmpdir(), 'picture-'))
+  const env = {
+    PATH: process.env.PATH,
+    HOME: folder,
+    TERM: 'xterm-256color',
+    TZ: 'UTC',
+    KAFKA_BROKERS: 'embedded',
+    KAFKA_METRICS_ENABLED: 'false',
+  }
+  const bin = `${process.execPath} ${join(ROOT, 'bin/runner.js')}`
+  const onTerminal = command => {
+    const line = `stty cols ${WIDTH} rows 50; ${command.replace(/^runner/, bin)}`
+    const { stdout, error } = spawnSync('script', ['-qec', line, '/dev/null'], { cwd: folder, encoding: 'utf8', env })
+    if (error) throw error
+    return stable(stdout.replaceAll(folder, '/home/me/pipelines').replaceAll('\r\n', '\n'))
+  }
+  const inBackground = command => {
+    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'bin/runner.js'), ...command.split(' ').slice(1)], {
+      cwd: folder,
+      encoding: 'utf8',
+      env,
+    })
+    if (status !== 0) throw new Error(`${command}: ${stderr}`)
+  }
   try {
-    for (const file of ['bars.yaml', 'bars.test.yaml']) cpSync(join(ROOT, 'pipelines', file), join(folder, file))
-    return SESSION.map(({ edit, comment, type, from, lines }) => {
-      const file = join(folder, 'bars.yaml')
-      if (edit) writeFileSync(file, edit(readFileSync(file, 'utf8')))
-      const { stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'bin/runner.js'), ...type.split(' ').slice(1)], {
-        cwd: folder,
-        encoding: 'utf8',
-        env: { PATH: process.env.PATH, HOME: folder, NO_COLOR: '1', RUNNER_STATE_DIR: join(folder, 'state') },
-      })
-      const all = `${stdout}${stderr}`
+    for (const file of files) cpSync(join(ROOT, file), join(folder, file.split('/').at(-1)))
+    for (const [file, text] of Object.entries(write)) writeFileSync(join(folder, file), text)
+    return session.flatMap(({ file = 'bars.yaml', edit, comment, hidden, type, from, to, lines }) => {
+      if (edit) writeFileSync(join(folder, file), edit(readFileSync(join(folder, file), 'utf8')))
+      if (hidden !== undefined) {
+        inBackground(hidden)
+        return []
+      }
+      const all = onTerminal(type)
         .split('\n')
-        .map(line => line.trimEnd().replace(/ +\d+ ms$/, ''))
+        .map(line => line.trimEnd())
         .filter(line => line !== '')
-      const start = from ? all.findIndex(line => from.test(line)) : 0
-      const shown = lines === undefined ? all.slice(start) : lines < 0 ? all.slice(lines) : all.slice(start, start + lines)
-      return [
-        { typed: true, text: `$ ${type}${comment ? `   # ${comment}` : ''}` },
-        ...shown.map(line => ({ typed: false, text: line.length > WIDTH ? `${line.slice(0, WIDTH - 1)}…` : line })),
-      ]
+      const start = from ? all.findIndex(line => from.test(plain(line))) : 0
+      const end = to ? all.findIndex(line => to.test(plain(line))) : all.length
+      const part = all.slice(start, end)
+      const shown = lines === undefined ? part : lines < 0 ? part.slice(lines) : part.slice(0, lines)
+      return [[{ typed: true, text: `$ ${type}${comment ? `   # ${comment}` : ''}` }, ...shown.map(text => ({ typed: false, text }))]]
     })
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the sequences of colors begin with one.
+const SEQUENCE = /\u001b\[(\d+)m/
+const plain = line => line.replaceAll(new RegExp(SEQUENCE, 'g'), '')
 const escaped = text => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 
-/** One accent color; what a color says is also in words. */
-function draw(commands) {
+/** The parts of a line with their style, cut at the width of the picture. */
+function spans(line) {
+  const style = { bold: false, dim: false, color: undefined }
+  const parts = line.split(SEQUENCE)
+  let left = WIDTH
+  let drawn = ''
+  for (const [i, part] of parts.entries()) {
+    if (i % 2 === 1) {
+      const code = Number(part)
+      if (code === 0 || code === 22) style.bold = style.dim = false
+      if (code === 0 || code === 39) style.color = undefined
+      if (code === 1) style.bold = true
+      if (code === 2) style.dim = true
+      if (code === 36) style.color = '#56d4dd'
+      if (code === 31) style.color = '#ff7b72'
+      continue
+    }
+    if (part === '' || left === 0) continue
+    const text = part.length > left ? `${part.slice(0, left - 1)}…` : part
+    left -= text.length
+    const attributes = `${style.color ? ` fill="${style.color}"` : style.dim ? ' fill="#7d8590"' : ''}${style.bold ? ' font-weight="bold"' : ''}`
+    drawn += attributes === '' ? escaped(text) : `<tspan${attributes}>${escaped(text)}</tspan>`
+  }
+  return drawn
+}
+
+function draw(label, commands) {
   const size = 13
   const height = 19
   const rows = commands.reduce((n, lines) => n + lines.length + 1, 0)
   const total = { x: Math.round(WIDTH * size * 0.602) + 40, y: rows * height + 44 }
   let row = 0
   const groups = commands.map((lines, i) => {
-    const texts = lines.map(({ typed, text }) => {
-      const color = typed
-        ? '#e6edf3'
-        : /\^|unknown|did you mean/.test(text)
-          ? '#ffa657'
-          : /\bok$|passed|exactly once|✓/.test(text)
-            ? '#7ee787'
-            : '#9da7b3'
-      return `    <text x="20" y="${52 + height * row++}" fill="${color}"${typed ? ' font-weight="bold"' : ''}>${escaped(text)}</text>`
-    })
+    const texts = lines.map(
+      ({ typed, text }) =>
+        `    <text x="20" y="${52 + height * row++}" fill="${typed ? '#e6edf3' : '#b1bac4'}"${typed ? ' font-weight="bold"' : ''}>${spans(text)}</text>`,
+    )
     row++
     return `  <g style="animation-delay: ${(i * 1.2).toFixed(1)}s">\n${texts.join('\n')}\n  </g>`
   })
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${total.x}" height="${total.y}" viewBox="0 0 ${total.x} ${total.y}" role="img" aria-label="A terminal: validate reports a typo with its line, column and a suggestion; explain prints the delivery guarantee; test runs the tests of the pipeline">
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${total.x}" height="${total.y}" viewBox="0 0 ${total.x} ${total.y}" role="img" aria-label="${escaped(label)}">
   <style>
     text { font: ${size}px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre }
     g { animation: appear 0.3s both }
@@ -86,10 +236,14 @@ ${groups.join('\n')}
 `
 }
 
-const picture = draw(record())
-if (process.argv.includes('--check')) {
-  if (readFileSync(FILE, 'utf8') !== picture) {
-    console.error('docs/img/terminal.svg is out of date: run `npx node scripts/picture.js`')
+const check = process.argv.includes('--check')
+const names = process.argv.slice(2).filter(arg => !arg.startsWith('--'))
+for (const name of names.length > 0 ? names : Object.keys(PICTURES)) {
+  const file = join(ROOT, 'docs/img', `${name}.svg`)
+  const picture = draw(PICTURES[name].label, record(PICTURES[name]))
+  if (!check) writeFileSync(file, picture)
+  else if (readFileSync(file, 'utf8') !== picture) {
+    console.error(`docs/img/${name}.svg is out of date: run \`npx node scripts/picture.js ${name}\``)
     process.exitCode = 1
   }
-} else writeFileSync(FILE, picture)
+}
