@@ -6,8 +6,11 @@ import { expect, test } from 'vitest'
 import { EXAMPLES, type Example } from '../../src/cli/gen/error-examples.ts'
 import { CODES } from '../../src/config/codes.ts'
 import { loadPipeline, loadText } from '../../src/config/load.ts'
-import { run } from '../../src/engine/index.ts'
-import { runRunner, tempDir } from '../support/runner.ts'
+import { MemoryChannel } from '../../src/connectors/memory/channel.ts'
+import { ERRORS } from '../../src/contract/error-codes.ts'
+import { run, type RunOptions } from '../../src/engine/index.ts'
+import type { PipelineHandle } from '../../src/engine/launch.ts'
+import { runRunner, startRunner, tempDir } from '../support/runner.ts'
 
 const cases = Object.entries(EXAMPLES)
 const of = (kind: string): [string, Example][] => cases.filter(([code]) => code.startsWith(kind))
@@ -84,16 +87,129 @@ test.each(['CONFIG_READ', 'CONFIG_SET'])('%s', code => {
   expect(says(EXAMPLES[code].right)).not.toContain('CONFIG_')
 })
 
-test.each(of('PIPE_'))('%s', async (code, { language, input = '{"price": 1}', pipeline = '', wrong, right }) => {
-  const runs = async (example: string): Promise<unknown> => {
-    const base = folderOf()
-    process.env.RUNNER_STATE_DIR = join(base, 'state')
-    writeFileSync(join(base, 'in.jsonl'), `${language === 'jsonl' ? example : input}\n`)
-    writeFileSync(join(base, 'other.jsonl'), '{"id": 1, "n": 2}\n')
-    const text = whole(language === 'jsonl' ? pipeline : example).replace(/\b\w+\.jsonl/g, name => join(base, name))
-    const codeOf = (e: { code?: string; cause?: { code?: string } }): unknown => e.code ?? e.cause?.code
-    return run(text, { base, env: {} }).then(handle => handle.completed.then(() => undefined, codeOf), codeOf)
+/** Run in a process, with a log or in several runs. */
+const SPECIAL = new Set(['PIPE_SETTINGS', 'PIPE_CONNECTION', 'PIPE_LIVE', 'PIPE_TOPIC_MISSING', 'PIPE_STATE', 'PIPE_NAME', 'PIPE_CHANNEL'])
+test.each(of('PIPE_').filter(([code]) => !SPECIAL.has(code)))(
+  '%s',
+  async (code, { language, input = '{"price": 1}', pipeline = '', wrong, right }) => {
+    const runs = async (example: string): Promise<unknown> => {
+      const base = folderOf()
+      process.env.RUNNER_STATE_DIR = join(base, 'state')
+      writeFileSync(join(base, 'in.jsonl'), `${language === 'jsonl' ? example : input}\n`)
+      writeFileSync(join(base, 'other.jsonl'), '{"id": 1, "n": 2}\n')
+      const text = whole(language === 'jsonl' ? pipeline : example).replace(/\b\w+\.jsonl/g, name => join(base, name))
+      const codeOf = (e: { code?: string; cause?: { code?: string } }): unknown => e.code ?? e.cause?.code
+      return run(text, { base, env: {} }).then(handle => handle.completed.then(() => undefined, codeOf), codeOf)
+    }
+    expect(await runs(wrong)).toBe(code)
+    expect(await runs(right)).toBeUndefined()
+  },
+)
+
+/** `VAR=value runner ARGS   # comment`, in a folder with bars.yaml. */
+function command(line: string): { args: string[]; env: Record<string, string> } {
+  const words = line.replace(/ {2,}#.*$/, '').split(' ')
+  const at = words.indexOf('runner')
+  return { args: words.slice(at + 1), env: Object.fromEntries(words.slice(0, at).map(word => word.split('=') as [string, string])) }
+}
+
+test.each(['PIPE_SETTINGS', 'PIPE_CONNECTION'])('%s', async code => {
+  const runs = async (line: string): Promise<[number | null, boolean]> => {
+    const { args, env } = command(line)
+    const { code: exit, stderr } = await runRunner([...args, '--verbose'], { env: { KAFKA_BROKERS: undefined, ...env } })
+    return [exit, stderr.includes(`'${code}'`)]
+  }
+  expect(await runs(EXAMPLES[code].wrong)).toEqual([code === 'PIPE_SETTINGS' ? 2 : 3, true])
+  expect(await runs(EXAMPLES[code].right)).toEqual([0, false])
+})
+
+test('PIPE_LIVE', async () => {
+  const cwd = folderOf()
+  const sources = 'sources:\n  - generate: { fields: { n: { sequence: 0 } }, rate: 10 }'
+  const sinks = 'sinks: [{ file: { path: out.jsonl } }, { stdout: {} }]'
+  writeFileSync(join(cwd, 'bars.yaml'), whole(`${sources}\n${sinks}\nmetrics: { enabled: false }`))
+  const { wrong, right } = EXAMPLES.PIPE_LIVE
+  const first = startRunner(['run', 'bars.yaml'], { cwd })
+  await first.line(/"n":0/)
+  const rejected = await runRunner(command(wrong).args, { cwd })
+  expect([rejected.code, rejected.stderr]).toEqual([3, expect.stringContaining('another process is running')])
+  const second = startRunner(command(right).args, { cwd })
+  await second.line(/"n":0/)
+  for (const running of [first, second]) {
+    running.kill()
+    await running.exit(0)
+  }
+})
+
+/** Runs pipelines on one embedded log, whose topic `ticks` has the records. */
+async function onTicks(input: string): Promise<(text: string, logged?: unknown[]) => Promise<unknown>> {
+  const base = folderOf()
+  process.env.RUNNER_STATE_DIR = join(base, 'state')
+  const env = { KAFKA_BROKERS: 'embedded', KAFKA_METRICS_ENABLED: 'false' }
+  const runs = (text: string, logged: unknown[] = []): Promise<unknown> => {
+    const note = (fields: object): void => void logged.push((fields as { error?: string }).error)
+    const logger = { debug: () => {}, info: note, warn: note, error: note }
+    const codeOf = (e: { code?: string }): unknown => e.code
+    return run(
+      text.replace(/\b\w+\.jsonl/g, name => join(base, name)),
+      { base, env, logger, untilIdle: 300 },
+    ).then(handle => handle.completed.then(() => undefined, codeOf), codeOf)
+  }
+  writeFileSync(join(base, 'in.jsonl'), `${input}\n`)
+  expect(await runs('name: fill\nsources: [{ file: in.jsonl }]\nsinks: [{ kafka: { topic: ticks } }]')).toBeUndefined()
+  return runs
+}
+
+test('PIPE_TOPIC_MISSING', async () => {
+  const { wrong, right } = EXAMPLES.PIPE_TOPIC_MISSING
+  const runs = await onTicks('{"price": 1}')
+  const warnings = async (lines: string): Promise<unknown[]> => {
+    const logged: unknown[] = []
+    expect(await runs(whole(lines), logged)).toBeUndefined()
+    return logged
+  }
+  const missing = expect.stringContaining('is not in the embedded log')
+  expect(await warnings(wrong)).toContainEqual(missing)
+  expect(await warnings(right)).not.toContainEqual(missing)
+})
+
+test('PIPE_STATE', async () => {
+  const { input, pipeline, wrong, right } = EXAMPLES.PIPE_STATE
+  const runs = await onTicks(input!)
+  const changed = (lines: string): string => whole(`${pipeline!.replace(/transforms:[^]*/, '')}${lines}`)
+  expect(await runs(whole(pipeline!))).toBeUndefined()
+  expect(await runs(changed(wrong))).toBe('PIPE_STATE')
+  expect(await runs(changed(right))).toBeUndefined()
+})
+
+test.each(['PIPE_NAME', 'PIPE_CHANNEL'])('%s', async code => {
+  const { pipeline = 'sources:\n  - schedule: { every: 1h }', wrong, right } = EXAMPLES[code]
+  const base = folderOf()
+  process.env.RUNNER_STATE_DIR = join(base, 'state')
+  writeFileSync(join(base, 'bars.yaml'), whole(`${pipeline}\nmetrics: { enabled: false }`))
+  const runs = async (program: string): Promise<unknown> => {
+    const handles: PipelineHandle[] = []
+    const started = async (file: string, options: RunOptions): Promise<void> => void handles.push(await run(join(base, file), options))
+    const AsyncFunction = (async () => {}).constructor as FunctionConstructor
+    const result = await (AsyncFunction('run', 'MemoryChannel', program)(started, MemoryChannel) as Promise<void>).then(
+      () => undefined,
+      (error: { code?: string }) => error.code,
+    )
+    await Promise.all(handles.map(handle => handle.stop()))
+    return result
   }
   expect(await runs(wrong)).toBe(code)
   expect(await runs(right)).toBeUndefined()
+})
+
+test('the codes without an example are those that no file, record or command causes', () => {
+  expect(Object.keys(ERRORS).filter(code => !(code in EXAMPLES))).toEqual([
+    'PIPE_BATCH',
+    'PIPE_FENCED',
+    'PIPE_UNKNOWN_OUTCOME',
+    'PIPE_GAP',
+    'PIPE_STOPPED',
+    'PIPE_SMOKE',
+    'PIPE_INTERNAL',
+  ])
 })

@@ -1,12 +1,13 @@
 /**
  * A wrong and a right example for the codes of docs/errors.md, which test/cli/error-examples.test.ts runs. Lines of a pipeline file, without
- * the keys that do not matter (`name`, `sources`, `sinks`); `input` has the records that it reads from the file in.jsonl.
+ * the keys that do not matter (`name`, `sources`, `sinks`); `input` has the records that it reads from the file in.jsonl. The other codes are not
+ * caused by a file, a record or a command: the peers, a plugin or a bug cause them.
  */
 export interface Example {
   readonly wrong: string
   readonly right: string
   /** Language of the code block. Default: yaml. */
-  readonly language?: 'jsonl' | 'console'
+  readonly language?: 'jsonl' | 'console' | 'ts'
   /** Of PIPE_ codes: the rest of the pipeline, or the records. */
   readonly input?: string
   readonly pipeline?: string
@@ -118,5 +119,38 @@ export const EXAMPLES: Record<string, Example> = {
     input: '{"symbol": "A", "price": 1, "volume": 1, "ts": 1767225600000}',
     wrong: 'transforms:\n  - bars: { intervall: 1m }',
     right: 'transforms:\n  - bars: { interval: 1m }',
+  },
+  PIPE_SETTINGS: {
+    language: 'console',
+    wrong: 'KAFKA_SECURITY_PROTOCOL=SASL runner topics list',
+    right: 'KAFKA_SECURITY_PROTOCOL=SSL runner topics list',
+  },
+  PIPE_CONNECTION: {
+    language: 'console',
+    wrong: 'runner topics list --brokers 127.0.0.1:1   # no broker is there',
+    right: 'runner topics list --brokers embedded',
+  },
+  PIPE_LIVE: {
+    language: 'console',
+    wrong: 'runner run bars.yaml --set sinks[0].file.path=shadow.jsonl   # while bars.yaml is running',
+    right: 'runner run bars.yaml --set sinks[0].file.path=shadow.jsonl --set name=bars-shadow',
+  },
+  PIPE_TOPIC_MISSING: { wrong: 'sources:\n  - kafka: { topics: [tick] }', right: 'sources:\n  - kafka: { topics: [ticks] }' },
+  PIPE_STATE: {
+    input: '{"symbol": "A", "price": 1, "volume": 1, "ts": 1767225600000}',
+    pipeline: 'sources:\n  - kafka: { topics: [ticks] }\n    keyed_by: symbol\ntransforms:\n  - bars: 1m   # before the change',
+    wrong: 'transforms:\n  - bars: 5m',
+    right: 'version: 2\ntransforms:\n  - bars: 5m',
+  },
+  PIPE_NAME: {
+    language: 'ts',
+    wrong: "await run('bars.yaml')\nawait run('bars.yaml')",
+    right: "await run('bars.yaml')\nawait run('bars.yaml', { set: ['name=bars-2'] })",
+  },
+  PIPE_CHANNEL: {
+    language: 'ts',
+    pipeline: 'sources:\n  - memory: ticks',
+    wrong: "await run('bars.yaml', { memory: { trades: new MemoryChannel() } })",
+    right: "await run('bars.yaml', { memory: { ticks: new MemoryChannel() } })",
   },
 }
