@@ -48,8 +48,7 @@ async function startFaster() {
       platform: 'node',
       target: 'node22',
       format: format === 'cjs' ? 'cjs' : 'esm',
-      minifyWhitespace: true,
-      minifySyntax: true,
+      minify: true,
       banner: { js: `/* ${name} ${version}\n\n${readFileSync(join(library, 'LICENSE'), 'utf8').trim()}\n*/` },
     })
   }

@@ -124,6 +124,7 @@ const PICTURES = {
 /** Output with what differs from run to run made equal. */
 const stable = text =>
   text
+    // oxlint-disable-next-line no-control-regex
     .replaceAll(/ +(?:\u001b\[2m)?\d+ ms(?:\u001b\[22m)?$/gm, '')
     .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, '2026-01-31T12:00:07Z')
 
@@ -178,6 +179,7 @@ function record({ files, write = {}, session }) {
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the sequences of colors begin with one.
+// oxlint-disable-next-line no-control-regex
 const SEQUENCE = /\u001b\[(\d+)m/
 const plain = line => line.replaceAll(new RegExp(SEQUENCE, 'g'), '')
 const escaped = text => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
