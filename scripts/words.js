@@ -10,10 +10,6 @@ import { join, resolve } from 'node:path'
 import { LONGEST, PHRASES, PROPER, SPELLING } from './words-rules.js'
 import { code, markdown, plain, schema, yaml } from './words-text.js'
 
-/** Folders with old texts, which only a call that names the files checks. A folder leaves the list when it is rewritten; none is added. */
-const UNCHECKED =
-  /^(?:src\/(?:config|connectors|dead-letters|expressions|operations|runtime|testing|transforms)|test\/(?:connectors|engine|infra|kit|operations|transforms))\//
-
 /** Not written by us, generated from checked text, or inputs of tests. */
 const SKIPPED = [
   /^src\/generated\//,
@@ -82,13 +78,10 @@ export function problems({ kind, text }) {
   return found
 }
 
-/** @returns {string[]} `file:line: kind: problem` of the files under version control, without `UNCHECKED`, or of `only`. */
+/** @returns {string[]} `file:line: kind: problem` of the files under version control, or of `only`. */
 export function violations(root, only) {
   const files =
-    only ??
-    execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
-      .split('\n')
-      .filter(file => !UNCHECKED.test(file))
+    only ?? execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' }).split('\n')
   return files
     .filter(file => file !== '' && !SKIPPED.some(skipped => skipped.test(file)) && existsSync(join(root, file)))
     .flatMap(file =>

@@ -1,4 +1,4 @@
-/** What must change so that a log is as catalogues say, and the changing. */
+/** The changes that make a log match its topic catalogs, and their execution. */
 import type { Acl } from '../connectors/kafka/log-admin.ts'
 import type { Driver } from '../connectors/kafka/driver.ts'
 import type { Catalogue, WantedTopic } from './catalogue.ts'
@@ -16,13 +16,13 @@ export interface Change {
 }
 
 export interface PlanOptions {
-  /** Also take away what the catalogues do not have: topics, and ACLs of their topics and groups. */
+  /** Also delete what the catalogs do not contain: topics, and ACLs of their topics and groups. */
   readonly prune?: boolean
 }
 
 /** Looks only. Topics whose name starts with `__` belong to Kafka or the runner, and are never touched. */
 export async function plan(driver: Driver, catalogues: readonly Catalogue[], options: PlanOptions = {}): Promise<Change[]> {
-  // A topic may stand in several catalogues.
+  // A topic may be in several catalogs.
   const wanted = [...new Map(catalogues.flatMap(c => c.topics).map(t => [t.name, t])).values()]
   const existing = new Map((await driver.topics()).map(t => [t.name, t]))
   const configs = await driver.admin.configs([...new Set(wanted.filter(t => existing.has(t.name)).map(t => t.name))])
@@ -89,7 +89,7 @@ function growth({ name, partitions }: WantedTopic, have: number): Change[] {
     {
       ...common,
       action: 'refuse',
-      note: `partitions cannot be taken away: write ${have} in the catalogue, or make a new topic and copy the records into it`,
+      note: `partitions cannot be taken away: write ${have} in the catalog, or make a new topic and copy the records into it`,
     },
   ]
 }
@@ -103,7 +103,7 @@ function replication({ name, replication: want }: WantedTopic, have: number): Ch
       what: 'replication',
       from: String(have),
       to: String(want),
-      note: `moving replicas needs a plan of which broker takes what: use kafka-reassign-partitions, or write ${have} in the catalogue`,
+      note: `moving replicas needs a plan of which broker takes what: use kafka-reassign-partitions, or write ${have} in the catalog`,
     },
   ]
 }

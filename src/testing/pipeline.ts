@@ -91,7 +91,7 @@ export interface DeadLetter extends OutputRecord {
  * @example
  * import { testPipeline } from 'pipeline-runner/testing'
  *
- * test('a late tick goes to the dead letters', async () => {
+ * test('a late tick goes to the dead-letter queue', async () => {
  *   const tick = (price, ts) => ({ value: { symbol: 'BTC', price, volume: 1, ts } })
  *   await using pipeline = await testPipeline('pipelines/bars.yaml', { env: { KAFKA_BROKERS: 'embedded' } })
  *   await pipeline.send([tick(1, 0), tick(2, 120_000), tick(3, 0)])

@@ -245,7 +245,7 @@ describe('what a plugin answers about a config is checked with the file', () => 
   })
 })
 
-describe('what a hook throws is told with the step, the call, its place and what to do', () => {
+describe('an error of a hook is reported with the step, the call, its location and a fix', () => {
   const throwing = (hook: string) => ({
     [hook]: () => {
       throw new TypeError('boom')

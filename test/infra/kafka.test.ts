@@ -60,7 +60,7 @@ describe('test support for Kafka', () => {
     expect((await consumeAll(topic, { isolation: 'read_uncommitted' })).map(r => text(r.value))).toEqual(['kept', 'gone'])
   })
 
-  test('what a transaction committed a moment ago is there, and an open transaction is not waited for for ever', async () => {
+  test('records of a transaction that was just committed are visible, and the wait for an open transaction ends', async () => {
     const topic = await createTopic(undefined, { partitions: 3 })
     const producer = transactional()
     await producer.connect()

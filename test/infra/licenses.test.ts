@@ -1,4 +1,4 @@
-/** `npm run licenses` and `npm run sbom`: what a user installs, all of it, under licences that are known. */
+/** `npm run licenses` and `npm run sbom`: what a user installs, all of it, under licenses that are known. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

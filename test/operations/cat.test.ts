@@ -95,7 +95,7 @@ test('nothing that a terminal obeys is printed', () => {
   expect(JSON.parse(jsonText(all))).toBe(all)
 })
 
-test('bytes that are no text: as many as fit, and what gives the rest', () => {
+test('bytes that are not text: as many as fit, and the option that prints the rest', () => {
   const line = '00000000  00 61 ff                                         .a.'
   expect(hexDump(Buffer.from([0, 0x61, 0xff]), '--raw')).toEqual([line])
   expect(hexDump(Buffer.alloc(20), '--json prints all', 16)[1]).toBe('… 4 more bytes (--json prints all)')

@@ -48,7 +48,7 @@ const findings = async (dir: string, env: Record<string, string>): Promise<{ cod
   return { code, list: Object.fromEntries(list.map(f => [f.what, f])) }
 }
 
-test('every right that is missing is found, with the command that gives it; what the catalogue grants is enough', async () => {
+test('every right that is missing is found, with the command that gives it; the grants of the catalog are enough', async () => {
   const [name, input, output] = [unique('p'), unique('in'), unique('out')]
   const dir = tempDir({ 'p.yaml': pipeline(name, input, output) })
   const denied = await findings(dir, alice())
@@ -86,7 +86,7 @@ test('every right that is missing is found, with the command that gives it; what
   expect(all.code).toBe(0)
 })
 
-test('with topics, groups and transactional ids of a catalogue alone, a login runs exactly once; the plan is then empty', async () => {
+test('with topics, groups and transactional ids of a catalog alone, a login runs exactly once; the plan is then empty', async () => {
   const [name, input, output] = [unique('p'), unique('in'), unique('out')]
   const dir = tempDir({ 'p.yaml': pipeline(name, input, output) })
   const acls = (ops: string): string => `acls: [{ principal: "User:alice", operations: [${ops}] }]`
@@ -122,7 +122,7 @@ ${ids}`,
   expect(changes.map(c => [c.action, c.subject])).toEqual([['grant', `transactional id ${name}.1|`]])
 })
 
-test('ACLs that the catalogue no longer has go only with --prune --yes, those of other topics never', async () => {
+test('ACLs that the catalog no longer has are deleted only with --prune --yes, those of other topics never', async () => {
   const [mine, other] = [unique('mine'), unique('other')]
   const write = (ops: string): string =>
     tempDir({ 'c.yaml': `topics:\n  - name: ${mine}\n    acls: [{ principal: "User:bob", operations: [${ops}] }]\n` })

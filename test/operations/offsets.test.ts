@@ -29,7 +29,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
         await expect.poll(async () => (await place.json('lag', 'p.yaml')).total_lag, { interval: 300 }).toBe(0)
         running.kill('SIGKILL')
         await running.exited
-        // Of a killed member the brokers hear only by its silence.
+        // The brokers notice a killed member only by its silence.
         await expect.poll(async () => (await place.run('offsets', 'reset', 'p.yaml', '--to-latest')).code, { interval: 1000 }).toBe(0)
         const [before] = (await place.json('lag', 'p.yaml')).lanes
         expect(before).toMatchObject({ lane: `${place.input}/0`, group: place.group, checkpoint: before.end, lag: 0 })
@@ -108,7 +108,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     }))
 })
 
-test('a file with several kafka sources needs --source; --brokers stands in for KAFKA_BROKERS', async () => {
+test('a file with several kafka sources needs --source; --brokers replaces KAFKA_BROKERS', async () => {
   const cwd = tempDir({
     'p.yaml': 'name: p\nsources: [{ kafka: { topics: [a] } }, { kafka: { topics: [b], group: other } }]\nsinks: [{ stdout: {} }]\n',
   })
@@ -136,7 +136,7 @@ test('lag --watch prints again and again', async () => {
   await watching.exited
 })
 
-test('sources that cannot say where they stand are named', async () => {
+test('sources that do not report their position are named', async () => {
   const cwd = tempDir({ 'p.yaml': 'name: p\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\n' })
   const { code, stdout } = await runRunner(['lag', 'p.yaml'], { cwd })
   expect(code).toBe(0)

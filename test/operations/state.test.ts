@@ -149,7 +149,7 @@ test.each(['local', 'postgres'] as const)('%s: state of a file is shown, moved a
     const { code, stderr } = await run(['state', ...args])
     expect([code, stderr]).toEqual([3, expect.stringContaining('a process of copied.1 is running on this state directory: stop it first')])
   }
-  // That of another version is nobody's business.
+  // The state of another version does not count.
   expect((await run(['state', 'import', 'p.yaml', 'state.json', '--yes'], '2')).code).toBe(0)
   running.kill()
   await running.exit(0)

@@ -52,7 +52,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     await expect.poll(async () => changes('plan', dir), { interval: 300 }).toEqual([])
     const list = (await json('list')).topics as any[]
     expect(list.find(t => t.name === a)).toMatchObject({ partitions: 8, retention_ms: 86_400_000 })
-    // What the catalogue does not name stays.
+    // Topics that are not in the catalog stay.
     expect(list.find(t => t.name === b)).toMatchObject({ partitions: 3, config: { 'max.message.bytes': '3000' } })
     expect((await topics('apply', dir)).stdout).toMatch(/matches the catalogs/)
   })
@@ -63,12 +63,12 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     const dir = tempDir({ 'cat.yaml': `topics:\n  - { name: ${a}, partitions: 2 }\n  - { name: ${b} }\n` })
     const { code, stderr } = await topics('apply', dir)
     expect(code).toBe(4)
-    expect(stderr).toContain('write 3 in the catalogue')
+    expect(stderr).toContain('write 3 in the catalog')
     expect((await json('list')).topics.some((t: any) => t.name === b)).toBe(false)
   })
 
   if (name === 'kafka') {
-    test('what the brokers refuse does not hold up the rest, and each refusal is told', async () => {
+    test('a change that the brokers refuse does not block the others, and each refusal is reported', async () => {
       const [a, b, c] = [unique('a'), unique('b'), unique('c')]
       const dir = tempDir({
         'cat.yaml': `topics:\n  - { name: ${a}, replication: 3 }\n  - { name: ${b}, config: { "no.such": 1 } }\n  - { name: ${c} }\n`,
@@ -115,7 +115,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   }
 })
 
-test('the shipped catalogues are the contract', async () => {
+test('the shipped catalogs are the contract', async () => {
   const shape = async (name: string, env: Record<string, string> = {}) => {
     const { catalogue, problems } = await loadCatalogue(`${ROOT}topics/${name}.yaml`, env)
     expect(problems).toEqual([])
@@ -155,7 +155,7 @@ test('the shipped catalogues are the contract', async () => {
   expect((await shape('pulse', { JOURNAL_TOPIC: 'j' })).map(t => t[0])).toContain('j')
 })
 
-test('every mistake in a catalogue is reported at once, at its place, by validate and by plan', async () => {
+test('all mistakes in a catalog are reported at once, each with its position, by validate and by plan', async () => {
   const dir = tempDir({
     'cat.yaml':
       'topics:\n  - name: a b\n    partitons: 3\n  - name: ok\n    partitions: 0\n    retention: 24 hours\n    acls: [{ principal: x, operations: [raed] }]\n',

@@ -31,7 +31,7 @@ async function through(transforms: readonly object[]): Promise<{ key: Buffer | n
 }
 const byKey = (keys: readonly (Buffer | null)[]): string[] => keys.map(k => k!.toString('hex')).toSorted()
 
-test('steps that go by the key tell them apart', async () => {
+test('steps that group by the key distinguish them', async () => {
   const windows = await through([{ window: { size: '1h', aggregates: { n: { count: '*' } } } }])
   expect(windows.map(w => w.value)).toHaveLength(KEYS.length)
   expect(windows.every(w => (w.value as { n: number }).n === 2)).toBe(true)

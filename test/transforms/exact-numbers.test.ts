@@ -69,7 +69,7 @@ const number = fc.oneof(
         `${sign}${whole}${fraction === undefined ? '' : `.${fraction}`}${exponent === undefined ? '' : `e${exponent}`}`,
     ),
 )
-/** `id` tells the records apart; `n` is any number, `l` a list with others. */
+/** `id` identifies the record; `n` is any number, `l` a list with others. */
 const record = fc.record({ n: number, m: number })
 const records = fc.array(record, { minLength: 1, maxLength: 8 })
 type Row = { n: string; m: string }

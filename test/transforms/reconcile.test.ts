@@ -87,7 +87,7 @@ describe('10,000 bars', () => {
   })
 })
 
-test('nothing on either side is no parity', async () => {
+test('without records on either side, parity fails', async () => {
   const result = await run([], [])
   expect(result.stdout).toContain('nothing to compare')
   expect(result.code).toBe(4)
@@ -157,7 +157,7 @@ describe('one step', () => {
     expect(reports[0].summary).toMatchObject({ compared: 3, equal: 2 })
   })
 
-  test.each([[[1]], ['text'], [{ other: 1 }], [{ id: null }], [{ id: Number.NaN }]])('%j is no record to compare', value => {
+  test.each([[[1]], ['text'], [{ other: 1 }], [{ id: null }], [{ id: Number.NaN }]])('%j is not a record that can be compared', value => {
     const one = side(config(), 'l', [])
     one.put(value)
     expect(one.failed).toHaveLength(1)

@@ -3,7 +3,7 @@
  * added also before apostrophes that such a character follows, so removing one restores the text.
  */
 const FORMULA = /^'*[=+\-@\t\r＝＋－＠]/
-/** A number is no formula: `-5`, `+1.5e3`. */
+/** Numbers are not formulas: `-5`, `+1.5e3`. */
 const NUMBER = /^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/
 
 export const escapeFormula = <T>(value: T): T | string =>

@@ -111,7 +111,7 @@ describe.each(COMPRESSIONS)('%s', compression => {
   })
 })
 
-test('an unknown compression fails the batch alone; its neighbours are read', () => {
+test('an unknown compression fails only its batch; the batches around it are read', () => {
   const strange = encode([record('b'), record('c')], 'none', 1)
   strange.writeInt16BE(6, 21)
   strange.writeUInt32BE(crc32c(strange, 21), 17)

@@ -7,7 +7,7 @@ import { consumerOptions, newTopic, produce, record, unique } from '../../confor
 import { brokers } from '../../support/brokers.ts'
 import { makeDriver, testLog } from './make.ts'
 
-/** As while the coordinator is away for longer than anybody tries. */
+/** As if the coordinator is unavailable for longer than clients retry. */
 class Amnesiac extends Cluster {
   committedFails = true
 

@@ -8,7 +8,7 @@ import { fakeContext } from '../../../src/testing/conformance/context.ts'
 
 afterEach(() => vi.useRealTimers())
 
-test('a partition without a leader is not waited for for ever, though the brokers answer', async () => {
+test('the wait for a partition without a leader ends, although the brokers respond', async () => {
   vi.useFakeTimers()
   // What brokers say of a topic whose only replica is down.
   const partitions = [{ partition: 0, leader: -1 }]

@@ -65,7 +65,7 @@ test('the partition is the configured one, else the source one with keep_partiti
   expect(made({ topic: 't', keep_partition: false }, m).partition).toBeUndefined()
 })
 
-test('a key that is missing and one that is no text are different errors', () => {
+test('a missing key and a key that is not text are different errors', () => {
   expect(() => made({ topic: 't', key: 'k' }, message({}))).toThrow('the message has no field "k" for its key')
   expect(() => made({ topic: 't', key: 'k' }, message({ k: {} }))).toThrow('field "k" must be text or a number')
 })

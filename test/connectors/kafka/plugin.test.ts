@@ -95,7 +95,7 @@ describe.each([
       if (records.length > 0) await write(topic, records)
       return { config: sourceConfig({ brokers: address, topics: [topic], format: 'text', max_poll_records: 50 }) }
     },
-    // Only a back-fill ends.
+    // Only a backfill ends.
     create: (config, ctx) => sourcePlugin.create(config, Object.assign(Object.create(ctx) as typeof ctx, { step: 'kafka', range: {} })),
   })
 
@@ -185,7 +185,7 @@ describe.each([
     expect(found.map(m => m.keyBytes)).toEqual(messages.map(m => m.keyBytes))
   })
 
-  test('what can never be written is refused by its place in the batch, whoever refuses it; the rest is there', async () => {
+  test('a record that can never be written is refused by its index in the batch, by client or broker; the rest is written', async () => {
     const topic = await newTopic({ config: { 'max.message.bytes': '20000' } })
     const out = await sink({ topic, key: 'symbol', compression: 'none', headers: { producer: 'test' } })
     const messages = [

@@ -62,7 +62,7 @@ describe.each([
     }
   }
 
-  test('a former owner of a lane is refused; a claim ends the transaction of one that stands still', async () => {
+  test('a former owner of a lane is refused; a claim ends the transaction of a frozen owner', async () => {
     const table = await make('id text primary key, n int')
     const lane = { id: unique('in'), source: 'in', group: 'g' }
     const context = { ...writeContext(), lane }
@@ -242,7 +242,7 @@ describe.each([
     await sink.close!()
   })
 
-  test('a table that was altered under a prepared statement is no reason to stop', async () => {
+  test('a table that is altered after a statement was prepared does not stop the sink', async () => {
     const table = await make('id int')
     const sink = await open({ table, columns: ['id'] })
     await sink.write([raw('{"id": 1}')], writeContext())

@@ -80,7 +80,7 @@ describe.each([
     expect(json.messages.map(m => m.encode()!.toString())).toEqual([expect.stringMatching(/^\{"id":9007199254740994,"n":"NaN"/)])
   })
 
-  test('rows that a cursor cannot tell apart stay together, or the run ends', async () => {
+  test('rows with equal cursor values stay together, or the run ends', async () => {
     const table = await make('at timestamptz, id int')
     await handle.driver.query(
       `insert into ${table} select '2026-01-01'::timestamptz + (i / 3) * interval '1 microsecond', i from generate_series(0, 29) i`,

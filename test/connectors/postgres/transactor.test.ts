@@ -59,7 +59,7 @@ describe.each([
   })
 
   if (name === 'server')
-    test('a commit whose answer is lost is unknown; the claim tells', async () => {
+    test('a commit without a response is unknown; the claim decides', async () => {
       const { driver, release } = await connect(settings(await (dsn ??= place())), fakeContext('x').log)
       const owner = await open('unknown')
       await owner.claim(lane(0))

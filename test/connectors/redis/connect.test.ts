@@ -80,7 +80,7 @@ test('logins: password, user with few rights; the check says what is missing', a
     expect.objectContaining({ ok: true, detail: 'granted to user mirror' }),
   ])
   for (const login of [few, { url: server.url, password: 'p@ss:1' }]) {
-    // The user with few rights may not give its connection a name, which is no reason to do without it.
+    // The user with few permissions may not name its connection, and must still connect.
     const got = await subscribedTo(await driver(login))
     await (await driver({ url: server.url, password: 'p@ss:1' })).run([['PUBLISH', 'c', 'x']])
     await eventually(() => expect(got).toEqual(['x']))

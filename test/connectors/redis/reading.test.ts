@@ -12,7 +12,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
 })
 
-/** A peer that does with each connection what it is told. */
+/** A peer whose behavior each test sets per connection. */
 async function peer(serve: (socket: Socket) => void): Promise<number> {
   const server: Server = createServer(socket => {
     socket.on('error', () => {})
@@ -65,7 +65,7 @@ test('reading stops at the limit and goes on when half of it is parsed', async (
   connection.parsed(before - 1024 * 1024)
   await eventually(() => expect(seen.bytes).toBeGreaterThan(before))
   connection.pause(true)
-  // The thread hears of it when it gets to it; what it had read by then still arrives.
+  // The thread notices it later; records that it had read by then still arrive.
   let stopped: number
   do {
     stopped = seen.bytes
@@ -100,7 +100,7 @@ test('a thread that dies is a lost connection; the next one gets a new thread', 
   expect(first.seen.errors).toHaveLength(1)
 })
 
-test('nobody there, and a connection that is closed by us', async () => {
+test('an address without a server, and a connection that the client closes', async () => {
   const [port] = await freePorts(1)
   const thread = newThread()
   const nobody = reading(thread, port)

@@ -113,7 +113,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     ])
   })
 
-  test('a key that has another type: somebody has to act; of a name from messages, that message is wrong', async () => {
+  test('a key of another type stops the pipeline; if its name comes from messages, that message is dead-lettered', async () => {
     const key = unique('k')
     await one('RPUSH', `${key}:A`, 'x')
     const fixed = await open({ url, hash: `${key}:A` })

@@ -165,7 +165,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     ).toBeInstanceOf(kind)
   })
 
-  test('a session hears what is sent to its channel', async () => {
+  test('a session receives the notifications of its channel', async () => {
     const session = await handle.driver.session()
     const heard: string[] = []
     await session.listen('Outbox "x"', payload => heard.push(payload))
@@ -175,7 +175,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     await session.release()
   })
 
-  test('the driver is shared, and works again after everybody has released it', async () => {
+  test('the driver is shared, and works again after all users have released it', async () => {
     const again = await connect(settings(dsn), log)
     expect(again.driver).toBe(handle.driver)
     await again.release()
@@ -201,7 +201,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
       expect(seen).toEqual([1, 1, 2, 2, 3, 3])
     })
 
-    test('another process is told that the database is in use', async () => {
+    test('another process gets an error that the database is in use', async () => {
       const code = `const { openPglite } = await import(${JSON.stringify(new URL('../../../src/kit/postgres/pglite/driver.ts', import.meta.url).href)})
         try { await openPglite(${JSON.stringify(dsn.slice(7))}); console.log('opened') } catch (e) { console.log(e.name, e.message) }`
       const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code])
@@ -238,7 +238,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
       await expect(other(u => (u.port = '1'))).rejects.toBeInstanceOf(ConnectionError)
     })
 
-    test('a statement may not run for ever', async () => {
+    test('the run time of a statement is limited', async () => {
       const short = await connect(settings(dsn, { statement_timeout: 50, lock_timeout: 50 }), log)
       await expect(short.driver.query('select pg_sleep(5)')).rejects.toBeInstanceOf(ConnectionError)
       const tx = await handle.driver.begin()

@@ -19,7 +19,7 @@ describe('TLS', () => {
     makeCertificate(dir, 'server', 'subjectAltName=DNS:localhost')
     const key = join(dir, 'server.key')
     chmodSync(key, 0o600)
-    // The server is somebody else when root runs the tests, and takes no key that others can read.
+    // The server runs as another user when root runs the tests, and rejects a key that others can read.
     if (process.getuid?.() === 0) chownSync(key, 65_534, 65_534)
     ca = join(dir, 'ca.pem')
     server = await startPostgres({ settings: { ssl: 'on', ssl_cert_file: join(dir, 'server.pem'), ssl_key_file: key } })

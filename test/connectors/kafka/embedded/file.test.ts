@@ -36,14 +36,14 @@ test('the file and its directories are made by the first use', async () => {
   await again.close()
 })
 
-test('a file that is no database is refused and stays as it is', async () => {
+test('a file that is not a database is refused and stays unchanged', async () => {
   const path = file('notes.txt')
   writeFileSync(path, 'my notes, which I need '.repeat(100))
   expect((await refusal(path)).message).toContain('not a SQLite database')
   expect(readFileSync(path, 'utf8')).toBe('my notes, which I need '.repeat(100))
 })
 
-test("somebody else's database is refused and stays as it is", async () => {
+test('a database of another program is refused and stays unchanged', async () => {
   const path = file('shop.db')
   const shop = new DatabaseSync(path)
   shop.exec('CREATE TABLE customer (name TEXT)')
@@ -53,7 +53,7 @@ test("somebody else's database is refused and stays as it is", async () => {
   expect(readFileSync(path).equals(before)).toBe(true)
 })
 
-test('a checkpoint file is no log, and a log no checkpoint file', async () => {
+test('a checkpoint file is not accepted as a log, nor a log as a checkpoint file', async () => {
   const path = file('checkpoints.db')
   const store = localCheckpoints({ id: 'p.1', path })
   await store.claim({ id: 'l', source: 's' })

@@ -34,7 +34,7 @@ afterEach(async () => {
   raw = undefined
 })
 
-/** Changes the group behind everybody's back, as another process would. */
+/** Changes the group without the knowledge of its members, as another process would. */
 function meddle(...statements: string[]): void {
   raw ??= new DatabaseSync(path, { timeout: 10_000 })
   raw.exec(`BEGIN IMMEDIATE; ${statements.join(';')}; UPDATE grp SET version = version + 1; COMMIT`)
@@ -42,7 +42,7 @@ function meddle(...statements: string[]): void {
 
 const uptime = () => process.hrtime()[0] * 1000
 
-test('a member that was put out hears `lost`, cannot commit, and joins again; a silent heir loses the partitions in turn', async () => {
+test('an evicted member receives `lost`, cannot commit, and joins again; a silent successor loses the partitions in turn', async () => {
   const driver = await drivers.driver()
   const topic = await newTopic(driver, 2)
   const group = unique('g')
@@ -168,7 +168,7 @@ test('a partition whose position is not in the log is handed over again, for its
   expect(calls).toBe(2)
 })
 
-test('closing while a rebalance is under way leaves nobody behind in the group', async () => {
+test('closing during a rebalance leaves no member in the group', async () => {
   const driver = await drivers.driver()
   const topic = await newTopic(driver, 4)
   const group = unique('g')

@@ -60,7 +60,7 @@ test(`exactly once through ${FAULTS} faults, seed ${SEED}`, async () => {
       await start()
     } else if (kind === 'freeze') {
       // Longer than its session: the others take its partitions, and it wakes up in the middle of a transaction. Once in a while
-      // in the middle of a write of the file: then the others stand still as long, and must go on as if nothing had been.
+      // in the middle of a write of the file: then the others wait as long, and must continue as before.
       victim.child.kill('SIGSTOP')
       await pause(1300)
       victim.child.kill('SIGCONT')

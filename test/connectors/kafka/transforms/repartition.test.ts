@@ -119,7 +119,7 @@ describe('what arrives behind it is what was handed over', () => {
   const echo = (transforms: string): string =>
     `name: echo\nsources: [{ kafka: { topics: [in] } }]\ntransforms:\n${transforms}sinks: [{ kafka: { topic: out } }]\ndlq: { kafka: { topic: dead } }\n`
 
-  test('bytes nobody changed, headers, numbers', async () => {
+  test('unchanged bytes, headers, numbers', async () => {
     await using pipeline = await testPipeline(echo('  - repartition: user\n'))
     await pipeline.send({
       payload: '{"user":"ann", "amount":1.10,"big":12345678901234567890}',
@@ -165,7 +165,7 @@ describe('what arrives behind it is what was handed over', () => {
   })
 })
 
-test('a record too large for the internal topic is the one that is refused, whatever marks stand before it', async () => {
+test('only the record that is too large for the internal topic is refused, whatever marks are before it', async () => {
   const config = {
     by: 'user',
     partitions: 3,

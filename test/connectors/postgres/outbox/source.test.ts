@@ -276,7 +276,7 @@ describe('leases', () => {
     await expect(one.source.read(signal)).rejects.toMatchObject({ retryable: true })
     await eventually(() => expect(one.lost).toHaveLength(8))
     await insert(db, [['a', payload(1)]])
-    // The socket's own end may be told once more; whoever reads tries again.
+    // The end of the socket may be reported again; a reader retries.
     const next = (): ReturnType<typeof one.source.read> =>
       one.source.read(signal).catch(error => (error.retryable ? next() : Promise.reject(error)))
     expect((await next())!.messages).toHaveLength(1)
