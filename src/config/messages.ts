@@ -6,6 +6,7 @@ import { firstSentence } from './describe.ts'
 import { FORMATS } from './formats.ts'
 import { alternatives, deref, type Schema, typeName, typesOf, views } from './schema.ts'
 import { suggest } from '../kit/text/suggest.ts'
+import { nameHere } from './other-names.ts'
 import type { Path } from './tree.ts'
 
 /** A finding whose place is still a path. `on`: the key, the value, or the map with a missing key. */
@@ -141,7 +142,7 @@ function unknownKey(path: Path, key: string, schema: Schema, data: any, root: Sc
     path: [...path, key],
     on: 'key',
     message: `unknown key ${key}${allowed}`,
-    suggestion: suggest(key, candidates) ?? suggest(key, known),
+    suggestion: nameHere(key, candidates) ?? suggest(key, candidates) ?? nameHere(key, known) ?? suggest(key, known),
   }
 }
 
@@ -176,9 +177,19 @@ export function wrongType(path: Path, schemas: readonly Schema[], data: unknown,
   const shown = typeof data === 'object' ? undefined : `: ${print(data)}`
   const suggestion = repair(options, data, format)
   const example =
-    suggestion === undefined && typeof data !== 'object' ? options.flatMap(o => o.examples ?? []).find(isCollection) : undefined
+    suggestion === undefined && typeof data !== 'object'
+      ? (options.flatMap(o => o.examples ?? []).find(isCollection) ?? options.map(o => composed(o, root)).find(isCollection))
+      : undefined
   const such = example === undefined ? '' : `, such as ${inline(example)}`
   return { code, path, on: 'value', message: `must be ${or(names)}${such}; ${is}`, shown, suggestion }
+}
+
+/** A map with the required keys, or the first key, as in their examples; undefined where one has none. */
+function composed(schema: Schema, root: Schema): object | undefined {
+  const properties = Object.entries(schema.properties ?? {}).map(([key, s]): [string, unknown] => [key, deref(s, root).examples?.[0]])
+  const required = properties.filter(([key]) => schema.required?.includes(key))
+  const shown = required.length > 0 ? required : properties.slice(0, 1)
+  return shown.length > 0 && shown.every(([, value]) => value !== undefined) ? Object.fromEntries(shown) : undefined
 }
 
 const isCollection = (value: unknown): value is object => typeof value === 'object' && value !== null

@@ -5,7 +5,7 @@ import type { Schema } from './schema.ts'
 import { checkConfig, type CheckedConfig, type ConfigContext } from './step-config.ts'
 import { traitProblems } from './traits.ts'
 import { suggest } from '../kit/text/suggest.ts'
-import { type MapNode, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
+import { type MapNode, type Path, type ScalarNode, type Span, type TreeNode, valueSpan } from './tree.ts'
 
 export interface SectionContext extends ConfigContext {
   readonly registry: Registry
@@ -105,6 +105,16 @@ function choosePlugin(
       [...path, type],
       `${type} is a ${kinds.join(' and a ')}, not a ${kind}; plugins for ${section} are ${names.join(', ')}`,
       suggest(type, names),
+    )
+  } else if (['type', 'plugin', 'uses', 'connector'].includes(type) && node.entries.get(type)!.value.kind === 'scalar') {
+    const plugin = String((node.entries.get(type)!.value as ScalarNode).value)
+    const example = names.includes(plugin) ? plugin : suggest(plugin, names)
+    problems.add(
+      'CONFIG_UNKNOWN_PLUGIN',
+      at,
+      [...path, type],
+      `there is no ${kind} ${type}: the key of a step is its plugin, and the settings are below it`,
+      example && `${example}: { … }`,
     )
   } else
     problems.add(

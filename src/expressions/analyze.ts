@@ -48,6 +48,7 @@ function walk(original: CelNode, bound: ReadonlySet<string>, out: Analysis): voi
       return name(node, bound, out)
     case '.':
     case '.?':
+      if (!knownPart(node, bound, out)) return
       return go(node.args[0])
     case 'call':
       if (callable(node, FUNCTION_BY_NAME, out) && node.args[0] === 'has' && !isPath(node.args[1][0]))
@@ -203,6 +204,27 @@ function name(node: CelNode, bound: ReadonlySet<string>, out: Analysis): void {
   else out.fields.add(written)
 }
 
+const META_NAMES = ['key', 'time', 'topic', 'partition', 'offset', 'headers']
+
+/** Reports a part of `meta` that no message has, and `this`, which other languages put in front of a field. */
+function knownPart(node: CelNode, bound: ReadonlySet<string>, out: Analysis): boolean {
+  const [owner, part] = node.args as [CelNode, string]
+  if (owner.op !== 'id' || bound.has(owner.args)) return true
+  if (owner.args === 'this') {
+    report(out, owner, `'this' is not defined: the fields of a record are variables`, part)
+    return false
+  }
+  if (owner.args !== 'meta' || META_NAMES.includes(part)) return true
+  const near = suggest(part, META_NAMES)
+  report(
+    out,
+    nameRange(node, part, true),
+    `meta has no ${part}; it has ${META_NAMES.join(', ')}. For a field of the record, write value.meta.${part}`,
+    near && `meta.${near}`,
+  )
+  return false
+}
+
 /** Reports a call of a function that is not in the table. */
 function callable(node: CelNode, table: ReadonlyMap<string, FunctionEntry>, out: Analysis, called: string = node.args[0]): boolean {
   const [name, ...rest] = node.args as [string, ...unknown[]]
@@ -235,7 +257,8 @@ function nearest(called: string, table: ReadonlyMap<string, FunctionEntry>): str
 function nameRange(node: CelNode, called: string, method: boolean): { start: number; end: number } {
   if (!method) return { start: node.start, end: node.start + called.length }
   const text = (node as CelNode & { input: string }).input
-  const start = text.indexOf(called, text.indexOf('.', (node.args[1] as CelNode).end))
+  const owner = (node.op === 'rcall' ? node.args[1] : node.args[0]) as CelNode
+  const start = text.indexOf(called, text.indexOf('.', owner.end))
   return { start, end: start + called.length }
 }
 

@@ -7,7 +7,7 @@ export const isPlainPath = (text: string): boolean =>
 /** Reserved words, types, namespaces of functions, and the two names of the message. */
 export const NAMES: ReadonlySet<string> = new Set(
   (
-    'value meta as break const continue else false for function if import in let loop namespace null package return true var void while ' +
+    'value meta this as break const continue else false for function if import in let loop namespace null package return true var void while ' +
     'bool bytes double duration dyn int list map null_type optional_type string timestamp type uint ' +
     'base64 cel lists math optional sets strings'
   ).split(' '),

@@ -108,6 +108,9 @@ function misplaced(text: string, start: number): [message: string, suggestion: s
   }
   if (text[start] === '?' && /[{[(,]\s*$/.test(before))
     return ['only entries of lists and objects can be optional', '[?value.?a], {?"a": value.?a}']
+  // JSONPath, jq and VRL.
+  const [whole, path] = /^\$?\.([a-z_]\w*(?:\.[a-z_]\w*)*)/i.exec(text.slice(start)) ?? []
+  if (whole !== undefined) return [`unexpected '${whole}': a field is written without '${whole.startsWith('$') ? '$.' : '.'}'`, path]
   const [point] = /^\.\d+(?:e[+-]?\d+)?/i.exec(text.slice(start)) ?? []
   if (point === undefined) return undefined
   if (!Number.isFinite(Number(point))) return [`${point} is outside the range of a double`, `decimal("0${point}")`]

@@ -1,0 +1,40 @@
+/** What other tools, and other plugins here, call a key. */
+const OTHER_NAMES: Readonly<Record<string, readonly string[]>> = {
+  sources: ['input', 'inputs', 'source', 'in'],
+  transforms: ['pipeline', 'processors', 'transform', 'steps', 'operators', 'mapping'],
+  sinks: ['output', 'outputs', 'sink', 'out', 'destination', 'destinations'],
+  dlq: ['dead_letter', 'dead_letters', 'dead_letter_queue', 'errors', 'error_handling'],
+  key: ['by', 'key_by', 'key_field', 'key_fields', 'partition_by', 'group_by', 'fields'],
+  by: ['key', 'key_by', 'group_by', 'keys', 'fields'],
+  avg: ['mean', 'average'],
+  collect: ['list', 'array_agg', 'collect_list'],
+  brokers: ['bootstrap_servers', 'bootstrap.servers', 'bootstrapServers', 'seed_brokers', 'addresses', 'hosts'],
+  topics: ['topic', 'subscribe'],
+  group: ['group_id', 'group.id', 'groupId', 'consumer_group', 'consumerGroup'],
+  start_at: [
+    'auto_offset_reset',
+    'auto.offset.reset',
+    'from_beginning',
+    'fromBeginning',
+    'start_from_oldest',
+    'initial_offset',
+    'scan.startup.mode',
+  ],
+  compression: ['compression_type', 'compression.type'],
+  condition: ['where', 'expr', 'expression', 'predicate', 'check'],
+  when: ['if', 'where', 'condition'],
+  every: ['slide', 'hop', 'advance', 'period', 'interval'],
+  size: ['duration', 'length', 'window', 'width', 'tumbling'],
+  allowed_lateness: ['grace', 'lateness', 'grace_period', 'watermark'],
+  url: ['uri', 'endpoint', 'address', 'host'],
+  dsn: ['url', 'uri', 'connection_string', 'database_url'],
+  method: ['verb'],
+  table: ['relation'],
+  path: ['paths', 'file', 'filename', 'include'],
+  format: ['codec', 'encoding', 'decoding', 'framing'],
+}
+
+/** The key that is meant, of those that are allowed; undefined: it is not the name of one elsewhere. */
+export function nameHere(written: string, allowed: readonly string[]): string | undefined {
+  return allowed.find(key => Object.hasOwn(OTHER_NAMES, key) && OTHER_NAMES[key].includes(written))
+}
