@@ -448,7 +448,7 @@ sinks:
 delivery: «exactly_once»
 `,
     codes: ['CONFIG_UNKNOWN_KEY', 'CONFIG_CHECK', 'CONFIG_SOURCE', 'CONFIG_EXPRESSION', 'CONFIG_CHECK', 'CONFIG_TYPE', 'CONFIG_DELIVERY'],
-    says: ['tpoics', 'at least 1s', 'nowhere', 'nope', 'set either list', 'must be an integer', 'kafka -> redis'],
+    says: ['tpoics', 'must be at least 1s', 'nowhere', 'nope', 'set either list', 'must be an integer', 'kafka -> redis'],
   },
   {
     title: 'what a plugin says because of a key that is wrong is not said',

@@ -42,7 +42,7 @@ tests:
             - { company: 7, word: uber, amount: 6, config: { company: "7", tab: Seven } }
       dead_letters:
         - { step: rules, message: 2 rows, offset: 2 }
-        - { step: config, message: no row for the key nobody, offset: 3 }
+        - { step: config, message: no row for key nobody, offset: 3 }
         - { step: config, message: no such thing, offset: 4 }
   - name: a crash asks again
     steps:
@@ -64,7 +64,7 @@ test('a test defines the answers of peers, and sends no requests', async () => {
 test('answers for a missing step, for a step without requests, and no answers at all are reported with their line', async () => {
   const without = await run(PIPELINE, TESTS.replace('  rules: []\n', ''))
   expect(without.code).toBe(2)
-  expect(without.stderr + without.stdout).toMatch(/step 'rules' asks a peer/)
+  expect(without.stderr + without.stdout).toMatch(/step 'rules' queries a peer/)
   const unknown = await run(PIPELINE, TESTS.replace('  rules: []\n', '  rules: []\n  rule: []\n'))
   expect(unknown.stderr + unknown.stdout).toMatch(/no transform 'rule'.*rules/s)
   const both = await run(PIPELINE, TESTS.replace('error: no such thing', 'error: no such thing, row: {}'))
