@@ -258,7 +258,7 @@ class TreeBuilder {
   }
 }
 
-/** `!!merge` makes a symbol of the node, and leaves no tag. */
+/** `!!merge` turns its value into a symbol and leaves no tag. */
 const tagOf = (node: Node): string | undefined => node.tag ?? (isScalar(node) && typeof node.value === 'symbol' ? '!!merge' : undefined)
 
 const isValue = (value: unknown): value is ScalarValue => value === null || ['string', 'number', 'boolean', 'bigint'].includes(typeof value)

@@ -1,11 +1,11 @@
 /**
- * Loads the modules of `plugins:`, wherever they lie: files of a user's own and npm packages. Node's module hooks, registered with the
- * first plugin that is loaded, make two things true for them:
+ * Loads the modules of `plugins:`: files of the user and npm packages, in any folder. Module hooks of Node, registered with the
+ * first plugin that is loaded, guarantee two things:
  *
- * - `pipeline-runner` and its entries resolve to the package that is running, with or without a node_modules folder near, so that there is
- *   one copy of the classes that decide things (errors, Message).
- * - A file with ESM syntax is ESM, also below a package.json that says `"type": "commonjs"`, and types are stripped, also on a Node that
- *   does not strip them by itself. Below node_modules nothing is stripped: a package publishes JavaScript.
+ * - `pipeline-runner` and its entries resolve to the running package, with or without a node_modules folder nearby, so that there is
+ *   one copy of the classes that `instanceof` compares (errors, Message).
+ * - A file with ESM syntax is ESM, also below a package.json with `"type": "commonjs"`, and types are stripped, also if Node
+ *   does not strip them itself. Below node_modules nothing is stripped: a package publishes JavaScript.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import module from 'node:module'
@@ -19,7 +19,7 @@ const HERE = import.meta.url
 /** `src/`, or `dist/src/`: our own modules, which need no hook. */
 const OWN = new URL('../', HERE).href
 
-/** What a plugin may import, beside this module: the same files that `exports` of package.json names. */
+/** What a plugin may import, besides this module: the files in `exports` of package.json. */
 export const ENTRIES: Readonly<Record<string, string>> = {
   'pipeline-runner': '../index',
   'pipeline-runner/kit': '../kit',
@@ -31,7 +31,7 @@ const ownEntry = (specifier: string): string | undefined => {
   return embedded ? `${EMBEDDED}${specifier}` : new URL(`${ENTRIES[specifier]}${extname(fileURLToPath(HERE))}`, HERE).href
 }
 
-/** What takes the place of module files in a single executable. */
+/** Replaces module files in a single executable. */
 export interface Embedded {
   /** By name, as in ENTRIES. */
   readonly entries: Readonly<Record<string, object>>
@@ -50,7 +50,7 @@ export function embed(given: Embedded): void {
   Object.assign(globalThis, { [SHARED]: given.entries })
 }
 
-/** A module that exports what the running program has: one copy of the classes, as everywhere. */
+/** A module that exports the classes of the running program, so that there is one copy of them. */
 function entryModule(name: string): string {
   const names = Object.keys(embedded!.entries[name]!)
   return `export const { ${names.join(', ')} } = globalThis[Symbol.for('${SHARED.description}')]['${name}']`
@@ -60,15 +60,15 @@ function entryModule(name: string): string {
 const FROM = 'runner-plugin:'
 
 let registered = false
-/** The module that each plugin is from. */
+/** The module of each plugin. */
 const modules = new WeakMap<Plugin, string>()
 
-/** Path of the file that `plugins:` named for it; undefined: the program gave it, or it is built in. */
+/** Path of its file in `plugins:`; undefined: the plugin is built in or passed in by the program. */
 export const moduleOf = (plugin: Plugin): string | undefined => modules.get(plugin)
 
 let exiting = false
 
-/** Call it before `process.exit`: while a plugin loads, it would pass for the plugin's. */
+/** Call it before `process.exit`: while a plugin loads, the exit would be attributed to the plugin. */
 export function exitOnPurpose(): void {
   exiting = true
 }
@@ -76,7 +76,7 @@ export function exitOnPurpose(): void {
 /** Code of a plugin was loaded into this process. */
 export const pluginsLoaded = (): boolean => registered
 
-/** Files of users' own that were loaded, in order: the one with a syntax error is the last of them that does not parse. */
+/** Files of the user that were loaded, in order: the file with a syntax error is the last one that does not parse. */
 const seen: string[] = []
 
 function registerHooks(): void {
@@ -107,10 +107,10 @@ function registerHooks(): void {
   })
 }
 
-/** Types become spaces, so places in the file stay what they are. */
+/** Types become spaces, so positions in the file do not change. */
 function strip(text: string, path: string): string {
   const emit = process.emitWarning
-  // Authors of plugins do not need the warning that the function is experimental.
+  // Plugin authors do not need the warning that the function is experimental.
   process.emitWarning = () => {}
   try {
     return module.stripTypeScriptTypes(text, { mode: 'strip', sourceUrl: path })
@@ -119,7 +119,7 @@ function strip(text: string, path: string): string {
   }
 }
 
-/** What only a module may say (import, export, top-level await) does not compile as the body of a function. */
+/** Module syntax (import, export, top-level await) does not compile as the body of a function. */
 function isCommonJs(source: string): boolean {
   try {
     new Script(`(function (exports, require, module, __filename, __dirname) {${source.replace(/^#!.*/, '')}\n})`)
@@ -130,10 +130,10 @@ function isCommonJs(source: string): boolean {
 }
 
 /**
- * The plugins that an item of `plugins:` stands for: one or several.
+ * The plugins of one item of `plugins:`: one or several.
  * @param item a file (`./discount.ts`) or a package (`@acme/runner-discount`)
  * @param base folder of the pipeline file: files are relative to it, packages are looked up from it, then beside the runner
- * @throws {Error} that says in one line what is wrong and what to do; its message goes on where `item` stops.
+ * @throws {Error} with one line: what is wrong and what to do. The message continues after `item`.
  */
 export async function importPlugins(item: string, base: string): Promise<Plugin[]> {
   registerHooks()
@@ -150,27 +150,27 @@ export async function importPlugins(item: string, base: string): Promise<Plugin[
   if (exported === undefined)
     throw new Error('has no default export: write `export default defineTransform({…})`, or export a list of plugins')
   const plugins = (Array.isArray(exported) ? exported : [exported]) as Plugin[]
-  if (plugins.length === 0) throw new Error('exports an empty list by default: put at least one plugin into it')
+  if (plugins.length === 0) throw new Error('has an empty list as its default export: put at least one plugin into it')
   for (const plugin of plugins) if (isObject(plugin)) modules.set(plugin, fileURLToPath(url))
   return plugins
 }
 
 /**
- * A module that ends the process, or waits at its top level for what never comes, would end the command as if all were well: Node has
- * nothing left to do. Both are this plugin's problem.
+ * A module that ends the process, or waits at its top level for a promise that never settles, would end the command with exit code 0,
+ * since Node has nothing left to do. Both are reported as errors of this plugin.
  */
 async function finished<T>(loading: Promise<T>, item: string): Promise<T> {
   const { promise: stuck, reject } = Promise.withResolvers<never>()
   const idle = (): void => {
-    // Keeps the process for as long as the rejection takes to be handled.
+    // Keeps the process alive until the rejection is handled.
     setImmediate(() => {})
-    reject(new Error('it waits at its top level for something that never comes'))
+    reject(new Error('a top-level await never settles'))
   }
   const ended = (code: number): void => {
     // By a signal: 128 and its number.
     if (exiting || code > 128) return
     process.exitCode = 2
-    process.stderr.write(`${item} ends the process while it loads (process.exit): a plugin must not\n`)
+    process.stderr.write(`${item} calls process.exit while it loads: throw an error instead\n`)
   }
   process.once('beforeExit', idle)
   process.once('exit', ended)
@@ -185,7 +185,7 @@ async function finished<T>(loading: Promise<T>, item: string): Promise<T> {
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 const isCode = (item: string): boolean => /\.[mc]?[jt]s$/.test(item)
 
-/** @returns the module's URL. */
+/** @returns the URL of the module. */
 async function find(item: string, base: string): Promise<string> {
   const path = resolve(base, item)
   const info = statSync(path, { throwIfNoEntry: false })
@@ -195,8 +195,8 @@ async function find(item: string, base: string): Promise<string> {
   }
   const isPath = isAbsolute(item) || /^\.{1,2}(\/|$)/.test(item)
   if (isPath || !/^(@[\w~.-]+\/)?[\w~.-]+(\/.*)?$/.test(item) || (isCode(item) && !item.includes('/'))) {
-    if (info?.isDirectory()) throw new Error('is a folder: name the .ts or .js file that exports the plugin')
-    if (info) throw new Error('is not a .ts or .js file')
+    if (info?.isDirectory()) throw new Error('is a folder: write the path of the .ts or .js file that exports the plugin')
+    if (info) throw new Error('is not a .ts or .js file: write the path of the file that exports the plugin')
     throw new Error(`does not exist${near(path)}`)
   }
   let first: unknown
@@ -209,25 +209,25 @@ async function find(item: string, base: string): Promise<string> {
       return url
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
-      // A package that is there, but broken, is the one that was meant.
+      // A package that exists but is broken is the one that was meant.
       if (code !== 'ERR_MODULE_NOT_FOUND' || /'[^']*node_modules[^']*' imported/.test((error as Error).message)) throw readable(error, base)
       first ??= error
     }
   }
-  if (info?.isFile()) throw new Error('is not a .ts or .js file')
+  if (info?.isFile()) throw new Error('is not a .ts or .js file: write the path of the file that exports the plugin')
   if (isCode(item)) throw new Error(`does not exist${near(path)}`)
   throw new Error(`is not installed: run \`npm install ${packageOf(item)}\` in ${base}${besides(path, item)}`, { cause: first })
 }
 
-/** A file of that name, which was probably meant. */
+/** A file with that name, which was probably meant. */
 function besides(path: string, item: string): string {
   const file = ['.ts', '.js'].find(ext => existsSync(path + ext))
-  return file ? `; for the file beside the pipeline write ./${item}${file}` : ''
+  return file ? `; for the file in the folder of the pipeline, write ./${item}${file}` : ''
 }
 
 const packageOf = (specifier: string): string => specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
 const unpublished = (path: string): string =>
-  `is TypeScript below node_modules (${path}), which Node does not run: the package must publish JavaScript`
+  `is TypeScript in node_modules (${path}), which Node does not run: the package must publish JavaScript`
 
 function readable(error: unknown, base: string): Error {
   const { code, message } = error as NodeJS.ErrnoException
@@ -235,23 +235,25 @@ function readable(error: unknown, base: string): Error {
   return new Error(`does not load: ${message.split('\n')[0].replaceAll(`${pathToFileURL(base).href}/`, '')}`, { cause: error })
 }
 
-/** The same file with the other extension, which is what most people meant. */
+/** The same file with the other extension, a common mistake. */
 function near(path: string): string {
   const other = path.replace(/([jt])s$/, (_, c: string) => (c === 'j' ? 'ts' : 'js'))
-  return other !== path && existsSync(other) ? `; there is a ${basename(other)}` : ''
+  return other !== path && existsSync(other) ? `; did you mean ${basename(other)}?` : ''
 }
 
-/** One line: what a module that does not load has thrown, and where. */
+/** The error of a module that does not load, with its place, in one line. */
 function whyNot(thrown: unknown, entry: string): string {
   if (!(thrown instanceof Error)) return `it threw ${String(thrown)}`
   const { code } = thrown as NodeJS.ErrnoException
   const text = thrown.message.split('\n')[0]
   if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') return missing(text)
   if (code === 'ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING')
-    return `a package it imports is TypeScript, which Node does not run below node_modules: ${text}`
+    return `it imports a package that is TypeScript, which Node does not run in node_modules (the package must publish JavaScript): ${text}`
   const at = thrown instanceof SyntaxError ? syntaxSite(thrown) : locate(thrown)
   const hint =
-    code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' ? '; types are only removed, so write no enum, namespace or parameter property' : ''
+    code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX'
+      ? '; types are only removed, so enum, namespace and parameter properties are not supported'
+      : ''
   return `${thrown.name}: ${text}${hint} (${at ?? shortPath(entry)})`
 }
 
@@ -259,17 +261,18 @@ function missing(text: string): string {
   const [, name, from] = /^Cannot find (?:package|module) '([^']+)'(?: imported from (.+))?/.exec(text) ?? []
   if (name === undefined) return text
   const folder = from === undefined ? 'its folder' : dirname(from)
-  if (packageOf(name) === 'pipeline-runner') return `there is no such entry of pipeline-runner; it has ${Object.keys(ENTRIES).join(', ')}`
+  if (packageOf(name) === 'pipeline-runner')
+    return `it imports an entry of pipeline-runner that does not exist; the entries are ${Object.keys(ENTRIES).join(', ')}`
   const local = name.startsWith('.') || isAbsolute(name)
   if (!local) return `it imports ${name}, which is not installed: run \`npm install ${packageOf(name)}\` in ${folder}`
   const file = ['.ts', '.js'].find(ext => existsSync(name + ext))
   const hint = file
-    ? `; an import names the whole file: write ./${relative(dirname(from ?? name), name)}${file}`.replace('./../', '../')
+    ? `; imports need the full file name: write ./${relative(dirname(from ?? name), name)}${file}`.replace('./../', '../')
     : ''
   return `it imports ${from === undefined ? name : `./${relative(folder, name)}`.replace('./../', '../')}, which does not exist${hint}${from ? ` (${shortPath(from)})` : ''}`
 }
 
-/** Node puts the place of a syntax error in front of the stack, and sometimes nowhere: then each file is parsed once more. */
+/** Node prints the place of a syntax error before the stack, or not at all: then each file is parsed again. */
 function syntaxSite(error: SyntaxError): string | undefined {
   const [, path, line] = /^(?:file:\/\/)?(\/[^\n]+):(\d+)\n/.exec(error.stack ?? '') ?? []
   if (path !== undefined) {

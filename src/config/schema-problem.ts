@@ -1,4 +1,4 @@
-/** What is wrong with a schema that does not compile: the place, and what to write, where the compiler has its own words for its own code. */
+/** Explains why a schema does not compile: the place, and what to write, instead of the message of the compiler. */
 import { suggest } from '../kit/text/suggest.ts'
 import { isRecord } from '../kit/values/records.ts'
 import { FORMATS } from './formats.ts'
@@ -14,13 +14,13 @@ const OTHERS = (
 ).split(' ')
 const KEYWORDS = new Set([...ONE, ...SEVERAL, ...NAMED, ...OTHERS, ...OWN_KEYWORDS])
 
-/** @param thrown by the compiler, which knows of problems that are not looked for here */
+/** @param thrown by the compiler, for problems that are not checked here */
 export function schemaProblem(schema: unknown, thrown: Error): string {
   const format = /unknown format "([^"]+)"/i.exec(thrown.message)?.[1]
   return find(schema, schema, '', format) ?? thrown.message.replace(/^strict mode: /, '')
 }
 
-/** Depth first, in the order of the file. @param format that is not known */
+/** Depth first, in the order of the file. @param format the unknown format */
 function find(schema: unknown, root: unknown, at: string, format: string | undefined): string | undefined {
   if (typeof schema === 'boolean') return undefined
   if (!isRecord(schema)) return `${at || '/'} is ${shown(schema)}: a schema is an object, true or false`
@@ -52,19 +52,19 @@ function valueProblem(keyword: string, value: unknown, root: unknown, here: stri
       : `${here} is ${shown(wrong)}${meant(String(wrong), TYPES) || `: it must be ${TYPES.join(', ')}`}`
   }
   if (keyword === 'format' && value === format)
-    return `${here} is ${shown(value)}, which is not known${meant(format!, Object.keys(FORMATS))}`
+    return `${here} is ${shown(value)}, which is not a known format${meant(format!, Object.keys(FORMATS))}`
   if (keyword === 'required' && !(Array.isArray(value) && value.every(name => typeof name === 'string')))
     return `${here} is ${shown(value)}: it must be a list of names`
   if (keyword === 'enum' && !Array.isArray(value)) return `${here} is ${shown(value)}: it must be a list of values`
   if (keyword === 'pattern') {
     try {
       new RegExp(value as string, 'u')
-    } catch (error) {
-      return `${here} does not compile: ${(error as Error).message}`
+    } catch {
+      return `${here} is ${shown(value)}: it must be a regular expression`
     }
   }
   if (keyword === '$ref' && typeof value === 'string' && value.startsWith('#') && !resolves(value, root))
-    return `${here} is ${shown(value)}, and there is nothing in that place of the schema`
+    return `${here} is ${shown(value)}, which is not in the schema`
   return undefined
 }
 

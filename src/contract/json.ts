@@ -108,7 +108,7 @@ export function parseJson(text: string, limit = Number.POSITIVE_INFINITY): unkno
 }
 
 export const tooDeep = (limit: number): DecodeError =>
-  new DecodeError(`the record is nested more than ${limit} levels deep; \`limits: { depth: … }\` in the pipeline allows more`)
+  new DecodeError(`the record is nested more than ${limit} levels deep; to allow more, set \`limits: { depth: … }\` in the pipeline`)
 
 /** In front of digits that pass JSON.parse as a string. */
 const MARK = '\x7f'
@@ -309,7 +309,7 @@ function problemIn(value: unknown, depth: number): string | undefined {
     case 'undefined':
       return undefined
     case 'number':
-      return Number.isFinite(value) ? undefined : `it contains ${value}, which JSON cannot say`
+      return Number.isFinite(value) ? undefined : `it contains ${value}, which JSON cannot represent`
     case 'bigint':
       return BIGINT
     case 'object':
@@ -327,8 +327,8 @@ function problemIn(value: unknown, depth: number): string | undefined {
     return undefined
   }
   if (typeof (value as { toJSON?: unknown }).toJSON === 'function')
-    return JSON.stringify(value) === undefined ? 'its toJSON gives undefined' : undefined
-  if (value instanceof Map || value instanceof Set) return `it contains a ${value.constructor.name}, which JSON cannot say`
+    return JSON.stringify(value) === undefined ? 'its toJSON returns undefined' : undefined
+  if (value instanceof Map || value instanceof Set) return `it contains a ${value.constructor.name}, which JSON cannot represent`
   for (const name in value) {
     const problem = problemIn((value as Record<string, unknown>)[name], depth + 1)
     if (problem !== undefined) return problem
@@ -336,7 +336,7 @@ function problemIn(value: unknown, depth: number): string | undefined {
   return undefined
 }
 
-const BIGINT = 'it contains a BigInt; ExactNumber holds integers of any size'
+const BIGINT = 'it contains a BigInt: use ExactNumber for integers of any size'
 
 function reason(error: unknown): string {
   const { message } = error as Error

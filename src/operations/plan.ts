@@ -1,9 +1,9 @@
-/** The changes that make a log match its topic catalogs, and their execution. */
+/** Plans and applies the changes that make a log match its catalogs. */
 import type { Acl } from '../connectors/kafka/log-admin.ts'
 import type { Driver } from '../connectors/kafka/driver.ts'
 import type { Catalogue, WantedTopic } from './catalogue.ts'
 
-/** One difference. `refuse`: it cannot be brought about, `note` says what to do. */
+/** One difference. `refuse`: it cannot be made; `note` has the reason and what to do. */
 export interface Change {
   readonly action: 'create' | 'grow' | 'set' | 'grant' | 'revoke' | 'delete' | 'refuse' | 'skip'
   /** `topic wallet-events`, `group ledger-projector` */
@@ -16,11 +16,11 @@ export interface Change {
 }
 
 export interface PlanOptions {
-  /** Also delete what the catalogs do not contain: topics, and ACLs of their topics and groups. */
+  /** Also delete topics that are not in the catalogs, and ACLs of their topics and groups. */
   readonly prune?: boolean
 }
 
-/** Looks only. Topics whose name starts with `__` belong to Kafka or the runner, and are never touched. */
+/** Read-only. Topics whose name starts with `__` belong to Kafka or the runner and are never changed. */
 export async function plan(driver: Driver, catalogues: readonly Catalogue[], options: PlanOptions = {}): Promise<Change[]> {
   // A topic may be in several catalogs.
   const wanted = [...new Map(catalogues.flatMap(c => c.topics).map(t => [t.name, t])).values()]
@@ -48,7 +48,7 @@ export async function plan(driver: Driver, catalogues: readonly Catalogue[], opt
   return changes
 }
 
-/** Lists may be written with spaces, and in any order. */
+/** Lists may have spaces and any order. */
 const sameSetting = (a: string, b: string): boolean => a === b || sorted(a) === sorted(b)
 const sorted = (list: string): string =>
   list
@@ -81,7 +81,7 @@ function growth({ name, partitions }: WantedTopic, have: number): Change[] {
       {
         ...common,
         action: 'grow',
-        note: 'keys may go to other partitions from now on',
+        note: 'keys may be written to other partitions from now on',
         apply: driver => driver.admin.addPartitions(name, partitions),
       },
     ]
@@ -89,7 +89,7 @@ function growth({ name, partitions }: WantedTopic, have: number): Change[] {
     {
       ...common,
       action: 'refuse',
-      note: `partitions cannot be taken away: write ${have} in the catalog, or make a new topic and copy the records into it`,
+      note: `partitions cannot be removed: write ${have} in the catalog, or create a new topic and copy the records to it`,
     },
   ]
 }
@@ -103,7 +103,7 @@ function replication({ name, replication: want }: WantedTopic, have: number): Ch
       what: 'replication',
       from: String(have),
       to: String(want),
-      note: `moving replicas needs a plan of which broker takes what: use kafka-reassign-partitions, or write ${have} in the catalog`,
+      note: `replicas cannot be moved here: use kafka-reassign-partitions, or write ${have} in the catalog`,
     },
   ]
 }

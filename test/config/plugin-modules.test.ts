@@ -103,19 +103,19 @@ describe('a plugin loads', () => {
 
 describe('one problem, at the item of plugins:, says what is wrong', () => {
   test.each([
-    ['./discount.js', { 'discount.ts': PLUGIN }, './discount.js does not exist; there is a discount.ts'],
+    ['./discount.js', { 'discount.ts': PLUGIN }, './discount.js does not exist; did you mean discount.ts?'],
     ['discount.ts', {}, 'discount.ts does not exist'],
     [
       'discount',
       { 'discount.ts': PLUGIN },
-      'discount is not installed: run `npm install discount` in <cwd>; for the file beside the pipeline write ./discount.ts',
+      'discount is not installed: run `npm install discount` in <cwd>; for the file in the folder of the pipeline, write ./discount.ts',
     ],
     ['"@acme/discount/sub"', {}, '@acme/discount/sub is not installed: run `npm install @acme/discount` in <cwd>'],
-    ['./lib', { 'lib/index.ts': PLUGIN }, './lib is a folder: name the .ts or .js file that exports the plugin'],
+    ['./lib', { 'lib/index.ts': PLUGIN }, './lib is a folder: write the path of the .ts or .js file that exports the plugin'],
     [
       './a.ts',
       { 'a.ts': 'import "./off"', 'off.ts': OFF },
-      './a.ts does not load: it imports ./off, which does not exist; an import names the whole file: write ./off.ts (a.ts)',
+      './a.ts does not load: it imports ./off, which does not exist; imports need the full file name: write ./off.ts (a.ts)',
     ],
     [
       './a.ts',
@@ -125,13 +125,9 @@ describe('one problem, at the item of plugins:, says what is wrong', () => {
     [
       './a.ts',
       { 'a.ts': 'import "pipeline-runner/x"' },
-      /^\.\/a\.ts does not load: there is no such entry of pipeline-runner; it has pipeline-runner/,
+      /^\.\/a\.ts does not load: it imports an entry of pipeline-runner that does not exist; the entries are pipeline-runner/,
     ],
-    [
-      './a.ts',
-      { 'a.ts': 'await new Promise(() => {})\n' },
-      './a.ts does not load: Error: it waits at its top level for something that never comes (a.ts)',
-    ],
+    ['./a.ts', { 'a.ts': 'await new Promise(() => {})\n' }, './a.ts does not load: Error: a top-level await never settles (a.ts)'],
     ['./a.ts', { 'a.ts': 'const a: number = 1\nconst b = = 2\n' }, './a.ts does not load: SyntaxError: Expression expected (a.ts:2:11)'],
     ['./a.js', { 'a.js': "import './b.js'\nexport default 1", 'b.js': 'export {}\n\nconst b = = 2\n' }, /SyntaxError: .* \(b\.js:3:11\)$/],
     [
@@ -147,9 +143,9 @@ describe('one problem, at the item of plugins:, says what is wrong', () => {
     ],
     ['./a.ts', { 'a.ts': 'throw undefined' }, './a.ts does not load: it threw undefined'],
     ['./a.ts', { 'a.ts': 'export const x = 1' }, /^\.\/a\.ts has no default export: write `export default/],
-    ['./a.ts', { 'a.ts': 'export default []' }, './a.ts exports an empty list by default: put at least one plugin into it'],
+    ['./a.ts', { 'a.ts': 'export default []' }, './a.ts has an empty list as its default export: put at least one plugin into it'],
     ['fs', {}, 'fs is a module of Node.js, not a plugin'],
-    ['fs', { 'fs.ts': PLUGIN }, 'fs is a module of Node.js, not a plugin; for the file beside the pipeline write ./fs.ts'],
+    ['fs', { 'fs.ts': PLUGIN }, 'fs is a module of Node.js, not a plugin; for the file in the folder of the pipeline, write ./fs.ts'],
   ])('%s %#', async (plugin, files, message) => {
     const said = await problem(files as Record<string, string>, plugin)
     if (typeof message === 'string') expect(said).toBe(message)
@@ -162,9 +158,9 @@ describe('one problem, at the item of plugins:, says what is wrong', () => {
     [`{ properties: { a: { typ: 'string' } } }`, 'unknown keyword /properties/a/typ: write type'],
     [`{ properties: [] }`, '/properties is []: it must be a map of schemas'],
     [`{ items: { type: ['string', 'nul'] } }`, '/items/type is "nul": write null'],
-    [`{ properties: { a: { format: 'durration' } } }`, '/properties/a/format is "durration", which is not known: write duration'],
-    [`{ properties: { a: { pattern: '(' } } }`, /^\/properties\/a\/pattern does not compile: /],
-    [`{ properties: { a: { $ref: '#/$defs/b' } } }`, '/properties/a/$ref is "#/$defs/b", and there is nothing in that place of the schema'],
+    [`{ properties: { a: { format: 'durration' } } }`, '/properties/a/format is "durration", which is not a known format: write duration'],
+    [`{ properties: { a: { pattern: '(' } } }`, /^\/properties\/a\/pattern is "\(": it must be a regular expression$/],
+    [`{ properties: { a: { $ref: '#/$defs/b' } } }`, '/properties/a/$ref is "#/$defs/b", which is not in the schema'],
     [`{ required: 'a' }`, '/required is "a": it must be a list of names'],
   ])('a schema that does not compile: %s', async (schema, message) => {
     const plugin = `export default { kind: 'transform', type: 'discount', schema: ${schema}, create: () => ({ process() {} }) }`
@@ -182,8 +178,8 @@ describe('one problem, at the item of plugins:, says what is wrong', () => {
 
   test('TypeScript below node_modules', async () => {
     const files = acme({ 'i.ts': PLUGIN, 'off.ts': OFF }, { exports: './i.ts' })
-    expect(await problem(files, '"@acme/discount"')).toMatch(/^@acme\/discount is TypeScript below node_modules .*must publish JavaScript$/)
-    expect(await problem(files, './node_modules/@acme/discount/i.ts')).toMatch(/is TypeScript below node_modules/)
+    expect(await problem(files, '"@acme/discount"')).toMatch(/^@acme\/discount is TypeScript in node_modules .*must publish JavaScript$/)
+    expect(await problem(files, './node_modules/@acme/discount/i.ts')).toMatch(/is TypeScript in node_modules/)
   })
 
   test('and nothing of the steps that may be of a plugin that did not load', async () => {
@@ -201,5 +197,5 @@ test('what a plugin may import is what the package exports', () => {
 test('a plugin that ends the process while it loads does not pass for a valid one', async () => {
   const cwd = tempDir({ 'p.yaml': pipeline('./a.ts'), 'a.ts': 'process.exit(0)\n' })
   const { code, stderr } = await runRunner(['validate', 'p.yaml'], { cwd })
-  expect([code, stderr]).toEqual([2, './a.ts ends the process while it loads (process.exit): a plugin must not\n'])
+  expect([code, stderr]).toEqual([2, './a.ts calls process.exit while it loads: throw an error instead\n'])
 })

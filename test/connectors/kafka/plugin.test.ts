@@ -201,7 +201,7 @@ describe.each([
     expect([...(error as BatchError).failed].map(([i, e]) => [i, e.message])).toEqual([
       [1, expect.stringMatching(/no field "symbol"/)],
       [4, expect.stringMatching(/must be text or a number/)],
-      [5, expect.stringMatching(/cannot be written as JSON: it contains a BigInt; ExactNumber/)],
+      [5, expect.stringMatching(/cannot be written as JSON: it contains a BigInt: use ExactNumber/)],
       [2, expect.stringMatching(/larger than|at most/)],
     ])
     await out.close!()
