@@ -58,8 +58,8 @@ const raw = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
 export const isJsonNumber = (text: string): boolean => NUMBER.test(text)
 
 /**
- * True if the shortest decimal digits of a finite double are its exact binary value. From 2^53 on they can differ: 1234567890123456800 is
- * 1234567890123456768 in binary.
+ * True for a finite double within ±(2^53 - 1). Beyond it, the shortest digits of a double can differ from its binary value:
+ * 1234567890123456800 is 1234567890123456768 in binary.
  */
 export const isUnambiguous = (x: number): boolean => x <= Number.MAX_SAFE_INTEGER && x >= -Number.MAX_SAFE_INTEGER
 

@@ -81,7 +81,7 @@ export class Message {
   private _recordTime: number | undefined
   private _value: unknown
   private _key: string | null | undefined
-  /** The key is ours, not the source record's bytes. */
+  /** The key was assigned or passed to the constructor; otherwise it is decoded from `keyBytes`. */
   private _ownKey: boolean
   private _state: number
 
