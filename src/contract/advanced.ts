@@ -40,8 +40,9 @@ export interface LiveContent {
 /** Optional members of a source. */
 export interface AdvancedSource {
   /**
-   * Has the lane's last successful poll found nothing more to read? Only then may silence be taken for idleness. A source that polls
-   * returns the `clock.monotonic()` at which that poll began: what arrived later is not known yet, and does not count as silence.
+   * Whether the last successful poll of the lane found nothing more to read. Only then does silence count as idleness. A source that polls
+   * returns the `clock.monotonic()` at which that poll began: records that arrived later are not known yet, so the time after it does not
+   * count as silence.
    */
   caughtUp?(lane: string): boolean | number
   /**
@@ -199,7 +200,10 @@ export interface Arrival extends Transform {
 
 /** Optional members of a sink plugin. */
 export interface AdvancedSinkPlugin<C> {
-  /** Writes can join a transaction of `scope`. With `create` the sink's own transaction can also hold the checkpoint of a source that has none of that scope. */
+  /**
+   * `scope`: writes can join a transaction of this scope. `create`: the transactions of the sink can also hold the checkpoint of a source
+   * that has no transactions of this scope.
+   */
   readonly transactions?: Pick<Transactional<C>, 'scope'> & Partial<Transactional<C>>
   /** What a former owner of a lane can still do here after it was frozen, as the end of a sentence. For `explain`. */
   fence?(config: C): string

@@ -121,10 +121,7 @@ export interface Source extends AdvancedSource {
    * source.
    */
   seek?(lane: string, position: Position | undefined): Promise<void>
-  /**
-   * Everything before `position` is durable in the sinks. Increases per lane, is coalesced, and comes at most once per `commit_interval`,
-   * except while draining.
-   */
+  /** Everything before `position` is durable in the sinks. Positions increase per lane; normally at most one call per `commit_interval`. */
   commit?(lane: string, position: Position): Promise<void>
   /**
    * Whether the peer is reachable. Called several times a second; must not wait. `/ready` shows the result; a text gives the reason. A peer
