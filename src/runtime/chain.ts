@@ -47,7 +47,7 @@ export interface Stage {
 export interface Suspects {
   /** The failure of a result that is already known to make this stage throw. */
   known(stage: Stage, result: Message): Failure | undefined
-  /** It does. The lane goes back to its checkpoint. */
+  /** Adds a result that makes this stage throw. The lane then restores its checkpoint. */
   found(stage: Stage, result: Message, failure: Failure): void
 }
 
@@ -120,8 +120,7 @@ class StageOutput implements Output {
   }
 
   /**
-   * The plugin may swallow the error, and the message would be lost, so the run ends either way. Exception: a discarded call, which is
-   * repeated.
+   * The plugin may swallow the error, and the message would be lost, so the run ends. Exception: a discarded call, whose batch runs again.
    */
   private late(method: string): PluginError {
     const { name, at } = this.stage
@@ -186,13 +185,15 @@ export class Chain {
   private readonly stages: readonly Stage[]
   private readonly outputs: StageOutput[]
   private readonly exit: Exit
-  /** The stage that runs, or that threw. */
+  /** The stage that is running, or that threw. */
   active: Stage | undefined
-  /** Set: messages run one by one through every stage, and one that stands for many records and makes a stage throw fails alone. */
+  /**
+   * If set, messages run one by one through every stage. A message that stands for many records and makes a stage throw then fails alone.
+   */
   suspects: Suspects | undefined
-  /** What runs came out of a call that had no messages: a window that closed in silence or at the end. */
-  behindHook = false
   /** The messages come from a call without input: a window that closed after silence or at the end. */
+  behindHook = false
+  /** A step of the chain closes windows or other state when a lane is silent. */
   readonly wantsIdle: boolean
   private readonly arrival: Arrival | undefined
 

@@ -18,11 +18,11 @@ const MAX_RESULTS = 1000
 export class PoisonSearch {
   /** Messages up to this offset run one by one; -1: no search. */
   private until = -1
-  /** Found so far, by offset. */
+  /** Failures found so far, by offset. */
   private readonly found = new Map<number, Failure>()
-  /** Results found so far, by stage and identity. */
+  /** Failures of results found so far, by stage and result. */
   private readonly results = new Map<string, Failure>()
-  /** What a result made fail: a batch, or a call without messages. */
+  /** Where a result made a step throw: in a batch, or in a hook without messages. */
   private cause: 'batch' | 'hook' | undefined
   private readonly suspects: Suspects = {
     known: (stage, result) => this.results.get(idOf(stage, result)),

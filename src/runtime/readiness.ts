@@ -9,7 +9,7 @@ export interface Finding {
   readonly kind: 'pipeline' | 'source' | 'transform' | 'sink' | 'dlq' | 'link' | 'lane'
   /** The step or lane. */
   readonly name?: string
-  /** Distinguishes findings about the same step; the text may change while it lasts. */
+  /** Distinguishes findings of the same step. It stays the same while the text changes. */
   readonly aspect: string
   readonly reason: string
   /** `clock.monotonic()` of the beginning, if known. Default: when the finding was first reported. */
