@@ -9,9 +9,9 @@ import type { Problem } from '../config/model.ts'
  *
  * @example
  * try {
- * await run({ name: 'x', sources: [{ kafak: {} }], sinks: [{ stdout: {} }] })
+ *   await run({ name: 'x', sources: [{ kafak: {} }], sinks: [{ stdout: {} }] })
  * } catch (error) {
- * if (error instanceof ConfigError) for (const p of error.problems) console.error(p.path, p.message, p.suggestion)
+ *   if (error instanceof ConfigError) for (const p of error.problems) console.error(p.path, p.message, p.suggestion)
  * }
  */
 export class ConfigError extends PipelineError {
