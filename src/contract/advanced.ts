@@ -26,7 +26,7 @@ export interface LaneOrigin {
   readonly remembered?: { readonly owner: string | null; readonly position: Position }
 }
 
-/** What a running process does, without secrets. Processes with the same identity must have the same content. */
+/** Describes a running process, without secrets. Processes with the same identity must have the same content. */
 export interface LiveContent {
   /** `<name>.<version>`. */
   readonly owner: string

@@ -101,8 +101,8 @@ export interface SourceContext extends Context {
   /** Bounds of a backfill (`--from`, `--to`) in epoch ms, if set. */
   readonly range?: { readonly from?: number; readonly to?: number }
   /**
-   * What this process does. A source whose processes share their work compares it with the content of the others, see `liveConflict` of the
-   * kit.
+   * The content of this process. A source whose processes share their work compares it with the content of the others, see `liveConflict`
+   * of the kit.
    */
   readonly live?: LiveContent
 }
@@ -278,8 +278,8 @@ export interface SinkPlugin<C = any> extends Definition<'sink', C, Context, Sink
   /** True (default): the sink reads `message.value`, for example for a key field. False: it writes bytes without decoding them. */
   readonly readsValue?: boolean | ((config: C) => boolean)
   /**
-   * What `write` would write for a message, without a peer; pipeline tests compare it. Pure. Throws a `DataError` for a message that
-   * `write` would reject. Default: key, value and headers of the message.
+   * The record that `write` would write for a message, without a peer; pipeline tests compare it. Pure. Throws a `DataError` for a message
+   * that `write` would reject. Default: key, value and headers of the message.
    */
   preview?(config: C): (message: Message) => Preview
 }

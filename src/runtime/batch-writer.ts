@@ -155,7 +155,7 @@ export class BatchWriter {
     return this.inFlight + this.batch.size
   }
 
-  /** Resolves when a batch was committed, or the lane was stopped. */
+  /** Resolves at the end of a flush, or when the lane is stopped. */
   room(): Promise<void> {
     return new Promise(resolve => {
       this.wake = () => {

@@ -76,7 +76,7 @@ export interface Built {
   /** The requested bounds of a backfill that reads more than them. */
   readonly bounds: Range | undefined
   readonly identity: Identity
-  /** What this process does, for other processes with the same identity. */
+  /** Content of this process, for comparison by other processes with the same identity. */
   readonly live: LiveContent
   /** Results of a one-shot pipeline by step, see `Context.report`. */
   readonly reports: ReadonlyMap<string, Report>

@@ -187,9 +187,7 @@ export class Chain {
   private readonly exit: Exit
   /** The stage that is running, or that threw. */
   active: Stage | undefined
-  /**
-   * If set, messages run one by one through every stage. A message that stands for many records and makes a stage throw then fails alone.
-   */
+  /** If set, messages run one by one through every stage. A message made from many records that makes a stage throw then fails alone. */
   suspects: Suspects | undefined
   /** The messages come from a call without input: a window that closed after silence or at the end. */
   behindHook = false
@@ -402,7 +400,7 @@ function splitRuns({ when, enters }: Stage, messages: Message[], fail: (m: Messa
   return runs
 }
 
-/** The result of the condition; undefined if the message failed because the result is not a boolean. */
+/** The result of the condition; undefined if it is not a boolean or its evaluation fails, which fails the message. */
 export function test(when: Expression, message: Message, fail: (m: Message, e: Error) => void): boolean | undefined {
   try {
     const result = when.evaluate(message)

@@ -1,4 +1,4 @@
-/** What a lane has produced and not yet written. The chain and its router fill it; `batch-writer.ts` writes it. */
+/** The unwritten output of a lane. The chain and its router fill it; `batch-writer.ts` writes it. */
 import type { Message, Position, Rejection } from '../contract/plugin.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'

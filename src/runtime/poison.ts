@@ -1,8 +1,8 @@
 /**
  * Finds the one message that makes a transform throw: runs the affected range message by message.
  *
- * If the message stands for many records, such as the result of a window, the result itself fails. The record that closes the window is not
- * the cause: without it, the next record would close the window.
+ * If the message was made from many records, such as the result of a window, the result itself fails. The record that closes the window is
+ * not the cause: without it, the next record would close the window.
  */
 import { EnvironmentError, type Message, laneOffset } from '../contract/plugin.ts'
 import type { Chain, Stage, Suspects } from './chain.ts'

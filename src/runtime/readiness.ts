@@ -96,7 +96,7 @@ export class Trouble {
     this.error = undefined
   }
 
-  /** The failures have lasted longer than `BLIP`. */
+  /** The failures have lasted for at least `BLIP`. */
   get lasts(): boolean {
     return this.since !== undefined && this.clock.monotonic() - this.since >= BLIP
   }

@@ -205,8 +205,8 @@ export class Writer {
 }
 
 /**
- * Delay before a retry, ms: doubled each time. After `breaker_failures` consecutive failures it is the interval of the probes, so that a
- * sink that was unreachable for long is used again soon after it recovers.
+ * Delay before a retry, ms: doubled each time. After `breaker_failures` consecutive failures it is `breaker_reset`, at most `max_delay`, so
+ * that a peer that was unreachable for long is used again soon after it recovers.
  */
 export const delayOf = (retry: RetryConfig, failures: number, tries: number, random: () => number): number =>
   failures >= retry.breaker_failures ? Math.min(retry.breaker_reset, retry.max_delay) : backoff(retry, tries, random)

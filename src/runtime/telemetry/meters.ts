@@ -6,7 +6,7 @@ import type { Counter, Metrics } from '../../contract/plugin.ts'
 
 export interface StepMeter {
   readonly step: string
-  /** `link`: the internal topic of a step such as `repartition`, which is neither a source nor a sink of the pipeline file. */
+  /** `link`: the link of a step such as `repartition`, which is neither a source nor a sink of the pipeline file. */
   readonly kind: 'source' | 'transform' | 'sink' | 'dlq' | 'link'
   /** For a source: messages read and committed. For other steps: messages received, including repeats after a restore. */
   in: number
@@ -43,7 +43,7 @@ export class Meters implements Metrics {
   readonly pipeline: string
   readonly steps: StepMeter[] = []
   readonly families = new Map<string, Family>()
-  /** Lag per lane, as last reported by its source. */
+  /** Lag per lane, as last reported by the source. */
   readonly lag = new Map<string, number>()
   /** Event-time watermark per step and lane, epoch ms. */
   readonly watermarks = new Map<string, { step: string; lane: string; time: number }>()
