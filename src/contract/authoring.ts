@@ -167,7 +167,7 @@ export interface TransformContext extends Context {
 export interface Transform {
   /**
    * Processes a batch. Return nothing if the work is synchronous (the fast path), and a promise only if it must wait.
-   * A thrown error restores the checkpoint of the lane; the message that causes it is found and dead-lettered.
+   * If it throws, the message that causes the error is found and dead-lettered; a lane with state restores its checkpoint first.
    * A `ConnectionError` does not fail messages: the call is repeated with back-off, and its output is undone. Throw it before you change
    * state or a message. An `EnvironmentError` ends the run.
    * Do not keep the array: it is valid only during the call.

@@ -1,8 +1,8 @@
 /** Errors that are thrown on purpose. The class decides how the runtime reacts. */
 
 /**
- * Base class of all errors that are thrown on purpose. `retryable` decides between a retry with back-off and a dead letter. Errors of other
- * classes stop the pipeline.
+ * Base class of all errors that are thrown on purpose. If `retryable` is true, the runtime retries with back-off; otherwise, see the
+ * subclasses.
  */
 export class PipelineError extends Error {
   readonly code: string

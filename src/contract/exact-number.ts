@@ -31,8 +31,8 @@ export class ExactNumber {
   }
 
   /**
-   * As `plain`, but only up to 2^53. Beyond it, the digits that a double prints differ from its binary value, which `x - y` and `BigInt(x)`
-   * use.
+   * As `plain`, but only up to 2^53. Beyond it, the digits that a double prints can differ from its binary value, which `x - y` and
+   * `BigInt(x)` use.
    */
   get safe(): number | undefined {
     const { plain } = this

@@ -1,6 +1,6 @@
 /**
  * The writing half of a lane: holds the commit batch that the chain fills, writes one commit batch at a time, and commits it. With
- * transactions it flushes at every commit interval, otherwise as soon as no write is in progress.
+ * transactions it flushes at every commit interval or when the batch is half full, otherwise as soon as no write is in progress.
  */
 import {
   EnvironmentError,

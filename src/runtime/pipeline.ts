@@ -25,7 +25,7 @@ export interface RunOptions {
 
 /** Interval of the checks for silence, ms. */
 const TICK = 250
-/** Maximum time for which a one-shot pipeline waits for a peer of its sources, ms, because its result is awaited. */
+/** Maximum time for which a one-shot pipeline waits for a peer of its sources, ms. It is limited because a caller waits for the result. */
 export const PATIENCE = 30_000
 /** Default of `limits.state`, bytes. The other half of the heap is for everything else and for the garbage collector. */
 const DEFAULT_STATE_LIMIT = getHeapStatistics().heap_size_limit / 2

@@ -96,7 +96,7 @@ export class PoisonSearch {
 const idOf = (stage: Stage, { result }: Message): string => `${stage.name} ${JSON.stringify(result)}`
 
 /**
- * Runs a batch that threw again, message by message: for chains without state, where nothing must be undone.
+ * Repeats a failed batch message by message: for chains without state, where nothing must be undone.
  * @param messages as the source made them, without the changes of the first run
  * @throws errors that do not concern a message: `BatchAbandoned`, `EnvironmentError`, and errors of `deadLetter`
  */

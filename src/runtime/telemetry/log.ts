@@ -1,4 +1,4 @@
-/** Logs to stderr: JSON lines, or readable lines on a terminal. Log lines describe batches, never single records. */
+/** Logs to stderr: JSON lines, or readable lines on a terminal. Secrets are redacted. */
 import { redact } from '../../kit/text/secrets.ts'
 import type { LogFn, Logger as PinoLogger } from 'pino'
 import type { Logger } from '../../contract/plugin.ts'
