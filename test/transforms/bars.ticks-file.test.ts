@@ -27,13 +27,13 @@ const config = {
 } as const
 
 describe('examples/data/ticks.jsonl', () => {
-  test('is what the script makes', () => {
+  test('is the output of the script', () => {
     const made = makeTicks()
     expect(Buffer.concat(made.lines.flatMap((l: Buffer) => [l, Buffer.from('\n')])).equals(file)).toBe(true)
     expect(made.summary).toEqual(summary)
   })
 
-  test('contains two hours or more of both symbols, disorder, late trades, and every kind of broken line, in under 3 MB', () => {
+  test('contains at least two hours of both symbols, out-of-order and late trades, and every kind of invalid line, in under 3 MB', () => {
     expect(file.length).toBeLessThan(3e6)
     expect(lines).toHaveLength(summary.lines)
     expect(Date.parse(summary.last) - Date.parse(summary.first)).toBeGreaterThan(2 * 3_600_000)
@@ -42,7 +42,7 @@ describe('examples/data/ticks.jsonl', () => {
     expect(Object.keys(summary.malformed_by_kind)).toHaveLength(20)
   })
 
-  test('gives the bars of an independent computation; late and broken lines go to the dead letters, nothing else does', async () => {
+  test('gives the bars of an independent computation; only late and invalid lines go to the dead-letter queue', async () => {
     const time = Date.parse('2026-11-21T00:00:00Z') // as if read then
     const run = await runTransform(bars, config, [messagesOf(lines.map(payload => ({ payload, time })))], { end: true })
     const broken = new Set(run.failures.filter(f => f.error.name !== 'LateError').map(f => f.message.offset))
@@ -57,7 +57,7 @@ describe('examples/data/ticks.jsonl', () => {
   })
 })
 
-test('clean ticks are one symbol, in order, 10 ms apart, of one length', () => {
+test('clean ticks have one symbol, are in order, 10 ms apart, and of equal length', () => {
   const ticks = [...cleanTicks(20_000)] as string[]
   expect(new Set(ticks.map(t => Buffer.byteLength(t)))).toEqual(new Set([CLEAN_BYTES]))
   const parsed = ticks.map(t => JSON.parse(t) as GoldenTick)

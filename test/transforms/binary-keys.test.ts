@@ -40,7 +40,7 @@ test('steps that group by the key distinguish them', async () => {
   expect(byKey((await through([{ throttle: { interval: '1h' } }])).map(r => r.key))).toEqual(byKey(KEYS))
 })
 
-test('what a state or an internal topic keeps has its bytes', async () => {
+test('a key in a state or an internal topic keeps its bytes', async () => {
   expect(byKey((await through([{ throttle: { interval: '1h', keep: 'last' } }])).map(r => r.key))).toEqual(byKey(KEYS))
   const lane = { id: 'l/0', source: 's', topic: 'l', partition: 0 }
   const origin = { lane: 'l/0', source: 's', topic: 'l', partition: 0, format: 'json' } as const
