@@ -93,7 +93,7 @@ function expectAsSingles(messages: Message[]): void {
   expect(passed.length + failed.size).toBe(messages.length)
 }
 
-it('decodes batches as it decodes single records', () => {
+it('batches decode to the same values as single records', () => {
   fc.assert(
     fc.property(layouts, list => expectAsSingles(messagesOf(list))),
     { numRuns: 400 },
@@ -120,7 +120,7 @@ it.each([
   expectAsSingles(messagesOf(list.map(text => ({ text, gap: 0, newBuffer: false }))))
 })
 
-it('a value that was read or assigned before stays', () => {
+it('a value that was read or assigned before is kept', () => {
   const messages = messagesOf(['{"a":1}', '{"a":2}', '{"a":3}'].map(text => ({ text, gap: 0, newBuffer: false })))
   const { value } = messages[0]
   messages[1].value = 'mine'
@@ -129,7 +129,7 @@ it('a value that was read or assigned before stays', () => {
   expect(messages.map(m => m.value)).toEqual([{ a: 1 }, 'mine', { a: 3 }])
 })
 
-it('passes an empty batch and tombstones', () => {
+it('an empty batch and tombstones pass', () => {
   const out = { emit: (m: Message) => seen.push(m), fail: (m: Message) => seen.push(m) } as unknown as Output
   const seen: Message[] = []
   void decodeTransform(256).process([], out)

@@ -59,29 +59,26 @@ async function figures(run: PipelineRun): Promise<{ in: number; out: number; dea
   return { in: read, out, dead }
 }
 
-test.each(Array.from({ length: 20 }, (_, seed) => seed))(
-  'in a transaction every record counts once, whatever fails; seed %i',
-  async seed => {
-    const random = seeded(seed)
-    let faults = 0
-    const log = new MemoryLog({
-      lanes: input(random),
-      batch: () => 1 + Math.floor(random() * 30),
-      fault: () => {
-        if (faults < 40 && random() < 0.15) {
-          faults++
-          throw faultError(random)
-        }
-      },
-    })
-    const run = start(pipelineOf(log, [summing]), { random })
-    await run.run()
-    expect(log.committed.length + log.dead.length).toBe(2 * N)
-    expect(await figures(run)).toEqual({ in: 2 * N, out: log.committed.length, dead: log.dead.length })
-  },
-)
+test.each(Array.from({ length: 20 }, (_, seed) => seed))('exactly once: every record counts once, whatever fails; seed %i', async seed => {
+  const random = seeded(seed)
+  let faults = 0
+  const log = new MemoryLog({
+    lanes: input(random),
+    batch: () => 1 + Math.floor(random() * 30),
+    fault: () => {
+      if (faults < 40 && random() < 0.15) {
+        faults++
+        throw faultError(random)
+      }
+    },
+  })
+  const run = start(pipelineOf(log, [summing]), { random })
+  await run.run()
+  expect(log.committed.length + log.dead.length).toBe(2 * N)
+  expect(await figures(run)).toEqual({ in: 2 * N, out: log.committed.length, dead: log.dead.length })
+})
 
-test('at least once: what is read and what is dead-lettered count once, what is written as often as it is written', async () => {
+test('at least once: reads and dead letters count once, each write counts', async () => {
   const random = seeded(3)
   let faults = 0
   const log = new MemoryLog({
@@ -103,7 +100,7 @@ test('at least once: what is read and what is dead-lettered count once, what is 
   expect(log.committed.length).toBeGreaterThan(2 * N - letters.size)
 })
 
-test('what was read and not committed when the run failed is not counted', async () => {
+test('records that were not committed when the run failed are not counted', async () => {
   const log = new MemoryLog({
     lanes: { a: Array.from({ length: 100 }, (_, v) => ({ v: 100 + v })) },
     batch: () => 10,

@@ -33,7 +33,7 @@ async function contentOf(change: (input: any) => void = () => {}): Promise<Retur
   return liveContent(pipeline!)
 }
 
-test('it has the places without logins, and no secret', async () => {
+test('the content has locations without credentials, and no secret', async () => {
   const content = await contentOf()
   expect(JSON.stringify(content)).not.toMatch(/s3cret|hunter2/)
   expect(content.owner).toBe('bars.1')
@@ -48,7 +48,7 @@ test('it has the places without logins, and no secret', async () => {
   })
 })
 
-describe('two processes may differ in', () => {
+describe('differences that two processes may have', () => {
   test.each<[string, (input: any) => void]>([
     ['lateness', i => (i.transforms[1].bars.allowed_lateness = '9s')],
     ['limits', i => (i.max_in_flight = 7)],
@@ -68,7 +68,7 @@ describe('two processes may differ in', () => {
   })
 })
 
-describe('two processes may not differ in', () => {
+describe('differences that two processes may not have', () => {
   test.each<[string, (input: any) => void, string]>([
     ['a window', i => (i.transforms[1].bars.interval = '5m'), 'transforms.bars.interval: running 60000, here 300000'],
     [
@@ -95,7 +95,7 @@ describe('two processes may not differ in', () => {
   })
 })
 
-test('a large content is abbreviated, and is equivalent', async () => {
+test('a large content is abbreviated and compares as equal', async () => {
   const many = (price: string) => (i: any) =>
     (i.transforms = Array.from({ length: 100 }, (_, n) => ({ map: { fields: { price: `price * ${n}.0 + ${price}` } }, name: `step_${n}` })))
   const [a, b] = [await contentOf(many('1.0')), await contentOf(many('2.0'))]
@@ -104,7 +104,7 @@ test('a large content is abbreviated, and is equivalent', async () => {
   expect(liveDifferences(a, b)).toContainEqual(expect.stringMatching(/^transforms\.step_7: running #\w{10}, here #\w{10}$/))
 })
 
-test('another version of the runner may know other settings: what both know counts', async () => {
+test('another version of the runner may have other settings: only common settings are compared', async () => {
   const [mine, other] = [await contentOf(), await contentOf(i => (i.sinks[0].kafka.topic = 'x'))]
   const { 'sinks.kafka_2.topic': topic, 'transforms.bars.interval': _, ...rest } = other.settings
   const older = { ...other, runner: '0.0.1', settings: { ...rest, 'sinks.kafka_2.gone': '1' } }
@@ -112,7 +112,7 @@ test('another version of the runner may know other settings: what both know coun
   expect(liveDifferences({ ...older, settings: { ...rest, 'sinks.kafka_2.topic': topic } }, mine)).toHaveLength(1)
 })
 
-test('the refusal has both sides and the ways out', async () => {
+test('the error has both sides and the ways to continue', async () => {
   const conflict = liveConflict(await contentOf(i => (i.sinks[0].kafka.topic = 'x')), 'runner on 10.0.0.7', await contentOf(), 'group bars')
   expect(conflict).toMatchObject({ code: 'PIPE_LIVE' })
   expect(conflict!.message).toMatch(

@@ -66,8 +66,8 @@ describe.each([
   [false, true, false],
   [false, false, false],
   [true, true, true],
-])('a transform whose peer is away (replayable: %s, state: %s, sync: %s)', (replayable, stateful, sync) => {
-  it('has the batch wait, and every message comes once', async () => {
+])('a transform whose peer is unreachable (replayable: %s, state: %s, sync: %s)', (replayable, stateful, sync) => {
+  it('makes the batch wait, and every message is written once', async () => {
     const options = { lanes: { a: values, b: values }, batch: () => 7 }
     const { log, source } = replayable ? { log: new MemoryLog(options), source: undefined } : unseekable(options)
     const transforms = [...(stateful ? [counting] : []), asking(flaky(), sync)]
@@ -81,7 +81,7 @@ describe.each([
     }
   })
 
-  it('that stays away does not hold up the end of what can be read again', async () => {
+  it('does not delay the end of a run whose input can be read again', async () => {
     const options = { lanes: { a: values }, batch: () => 10, endless: true }
     const { log, source } = replayable ? { log: new MemoryLog(options), source: undefined } : unseekable(options)
     let calls = 0
@@ -108,7 +108,7 @@ describe.each([
   })
 })
 
-it('an EnvironmentError of a transform ends the run, and dead-letters nothing', async () => {
+it('an EnvironmentError of a transform ends the run and dead-letters no record', async () => {
   const log = new MemoryLog({ lanes: { a: values }, batch: () => 10 })
   const run = start(pipelineOf(log, [asking(() => new EnvironmentError('no such table'))])).run()
   await expect(run).rejects.toThrow('no such table')

@@ -21,7 +21,7 @@ describe.each<[string, string, string]>([
   })
 })
 
-test('directories are made with those above them, and stay when they are there', () => {
+test('directories are created with their parents, and existing ones are kept', () => {
   const dir = tempDir()
   makeDirs(join(dir, 'a', 'b', 'c'))
   makeDirs(join(dir, 'a', 'b', 'c'))

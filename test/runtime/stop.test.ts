@@ -31,7 +31,7 @@ async function endOf(run: Promise<void>): Promise<string> {
   ])
 }
 
-it('ends by the deadline while a sink hangs and the lane is full', async () => {
+it('a stop ends by the deadline while a sink hangs and the lane is full', async () => {
   let writes = 0
   const run = broken({ sink: { write: () => (writes++, NEVER) } })
   const ended = run.run()
@@ -41,7 +41,7 @@ it('ends by the deadline while a sink hangs and the lane is full', async () => {
   expect(await endOf(ended)).toMatch(/not drained within shutdown_timeout \(200 ms\)/)
 })
 
-it('ends by the deadline while closing hangs', async () => {
+it('a stop ends by the deadline while closing hangs', async () => {
   const run = broken({ sink: { write: async () => {}, close: () => NEVER } })
   const ended = run.run()
   await expect.poll(() => run.built.meters.sum('sink', 'out')).toBe(5000)
@@ -49,7 +49,7 @@ it('ends by the deadline while closing hangs', async () => {
   expect(await endOf(ended)).toBe('ended')
 })
 
-it('ends while a sink can not be opened', async () => {
+it('a stop ends while a sink cannot be opened', async () => {
   let tries = 0
   const run = broken({
     sink: {
@@ -81,7 +81,7 @@ it.each(['fails', 'hangs'])('ends while opening the source %s', async how => {
   expect(await endOf(ended)).toMatch(how === 'hangs' ? /shutdown_timeout/ : /^ended$/)
 })
 
-it('ends when idle, although a transform uses onIdle', async () => {
+it('a run ends when idle, although a transform uses onIdle', async () => {
   let told = 0
   const listener = defineTransform({
     type: 'listener',
@@ -98,7 +98,7 @@ it('ends when idle, although a transform uses onIdle', async () => {
   expect(log.committed.length).toBe(5000)
 })
 
-it('takes silence for the end only while the source can be reached', async () => {
+it('idle time ends a run only while the source is reachable', async () => {
   let healthy = false
   const log = new MemoryLog({ lanes: { a: [] }, batch: () => 1, endless: true })
   const pipeline = pipelineOf(log, [])
