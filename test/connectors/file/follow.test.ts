@@ -95,7 +95,7 @@ const copyAndTruncate = (path: string, kept = 5): void => {
 }
 
 describe('rename and create', () => {
-  test('what the writer still appends to the renamed file comes first, however late, as long as it has not been silent for rotate_wait', async () => {
+  test('lines appended to the renamed file are read first, until it is silent for rotate_wait', async () => {
     const path = fresh()
     writeFileSync(path, text(1, 4))
     const f = await follow(path, { config: { rotate_wait: 5000 } })
@@ -120,7 +120,7 @@ describe('rename and create', () => {
     await f.stop()
   })
 
-  test('several rotations between two looks: every file in its order', async () => {
+  test('after several rotations between two checks every file is read in order', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const f = await follow(path, { config: { poll_interval: 200 } })
@@ -133,7 +133,7 @@ describe('rename and create', () => {
     await f.stop()
   })
 
-  test('older files, and files that are called otherwise, are left alone', async () => {
+  test('older files and files with other names are not read', async () => {
     const path = fresh()
     for (const other of ['.2', '.1.gz', '.swp', '.1.txt', '-notes'])
       writeFileSync(`${path}${other}`, other === '.1.gz' ? gzipSync('old\n') : 'old\n')
@@ -149,7 +149,7 @@ describe('rename and create', () => {
     await f.stop()
   })
 
-  test('a file that was moved away and back is the same one', async () => {
+  test('a file that was moved away and back is the same file', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const f = await follow(path)
@@ -162,7 +162,7 @@ describe('rename and create', () => {
     await f.stop()
   })
 
-  test('a renamed file that is written to for a minute is reported', async () => {
+  test('a renamed file that is still written to after a minute is reported', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 1))
     const f = await follow(path, { config: { rotate_wait: 5000 } })
@@ -183,7 +183,7 @@ describe('rename and create', () => {
 })
 
 describe('copy and truncate', () => {
-  test('what was not read yet is read from the copy, also when the file has grown beyond where it was', async () => {
+  test('unread lines are read from the copy, also if the file has grown beyond the old position', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const f = await follow(path, { config: { poll_interval: 200 } })
@@ -204,7 +204,7 @@ describe('copy and truncate', () => {
     await f.stop()
   })
 
-  test('a line that was cut in two by it is whole', async () => {
+  test('a line split by the truncation is complete', async () => {
     const path = fresh()
     writeFileSync(path, 'one\ntw')
     const f = await follow(path, { config: { poll_interval: 50 } })
@@ -223,7 +223,7 @@ describe('copy and truncate', () => {
     await again.stop()
   })
 
-  test('without a copy: said and counted, and half a line is a dead letter', async () => {
+  test('without a copy: the loss is logged and counted, and a partial line is dead-lettered', async () => {
     const path = fresh()
     writeFileSync(path, 'one\nhal')
     const f = await follow(path)
@@ -237,7 +237,7 @@ describe('copy and truncate', () => {
     await f.stop()
   })
 
-  test('a writer that does not append continues at its old position: the hole is not a line', async () => {
+  test('a writer without O_APPEND continues at its old position: the hole is not a line', async () => {
     const path = fresh()
     const fd = openSync(path, 'w')
     let offset = 0
@@ -261,7 +261,7 @@ describe('copy and truncate', () => {
   })
 })
 
-describe('while the runner is down', () => {
+describe('rotation while the runner is down', () => {
   async function readTwo(path: string): Promise<Position | undefined> {
     writeFileSync(path, text(0, 2))
     const f = await follow(path)
@@ -359,7 +359,7 @@ describe('while the runner is down', () => {
     await f.stop()
   })
 
-  test('the former file is gone: said and counted; the files that came after it are read', async () => {
+  test('the former file is gone: the loss is logged and counted, and later files are read', async () => {
     const path = fresh()
     const position = await readTwo(path)
     rmSync(path)
@@ -373,7 +373,7 @@ describe('while the runner is down', () => {
     await f.stop()
   })
 
-  test('a lane that is rewound while it is being read is read from there, at whatever moment', async () => {
+  test('a lane that is restored during a read continues from the restored position, at any moment', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const source = file.create(configOf(path), fakeSourceContext('file'))
@@ -394,7 +394,7 @@ describe('while the runner is down', () => {
     await source.close!()
   })
 
-  test('a lane that is rewound before its first checkpoint goes back to the file it began with', async () => {
+  test('a lane that is restored before its first checkpoint returns to its first file', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const ctx = fakeSourceContext('file')
@@ -424,7 +424,7 @@ describe('the generation of a record', () => {
     return { names: new Set(batch?.messages.map(m => m.origin!.generation)), position: batch?.position }
   }
 
-  test('is the same when the file is read again or on, and another when it was written anew', async () => {
+  test('is equal when the file is read again or continued, and differs after the file was rewritten', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const first = await generations(path)
@@ -439,7 +439,7 @@ describe('the generation of a record', () => {
   })
 })
 
-test('any order of writing, both ways of rotation, and restarts: every line once, in order', { timeout: 120_000 }, async () => {
+test('any order of writes, both kinds of rotation and restarts: every line once, in order', { timeout: 120_000 }, async () => {
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('write' as const), n: fc.integer({ min: 1, max: 30 }) }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('rename' as const, 'truncate' as const), n: fc.constant(0) }) },
@@ -482,7 +482,7 @@ test('any order of writing, both ways of rotation, and restarts: every line once
   )
 })
 
-test('a file that was copied and truncated, and is renamed later: its copies are not read again', async () => {
+test('a file that was copied and truncated, and later renamed: its copies are not read again', async () => {
   const path = fresh()
   writeFileSync(path, text(0, 2))
   const f = await follow(path)
