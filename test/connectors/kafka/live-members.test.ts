@@ -25,22 +25,22 @@ const member = (id: string, content: LiveContent | undefined, generation = -1, t
 })
 const refused = (members: readonly Member[], leader = members[0].id): string[] => [...refusedMembers(members, leader).keys()].sort()
 
-test('members that do the same take part, and those that do not say', () => {
+test('members with equal content and members without content are accepted', () => {
   expect(refused([member('a', live('x')), member('b', live('x')), member('c', undefined), member('d', live('x'), 3)])).toEqual([])
 })
 
-test('the member that was first stays, independent of the leader', () => {
+test('the first member stays, whoever is the leader', () => {
   const members = [member('a', live('new')), member('b', live('old'), 7), member('c', live('old'), 7), member('d', live('new'))]
   for (const leader of ['a', 'b', 'c', 'd']) expect(refused(members, leader)).toEqual(['a', 'd'])
 })
 
-test('of newcomers only, the leader and those that do the same', () => {
+test('of new members only, the leader and those with its content stay', () => {
   const members = [member('a', live('x')), member('b', live('y')), member('c', live('x'))]
   expect(refused(members, 'b')).toEqual(['a', 'c'])
   expect(refused(members, 'c')).toEqual(['b'])
 })
 
-test('two pipelines may use one group as long as they read other topics', () => {
+test('two pipelines may share a group if they read different topics', () => {
   const other = live('y', 'other.1')
   expect(refused([member('a', live('x')), member('b', other, -1, ['elsewhere'])])).toEqual([])
   expect(refused([member('a', live('x')), member('b', other, -1, ['elsewhere', 'in'])])).toEqual(['b'])
@@ -48,7 +48,7 @@ test('two pipelines may use one group as long as they read other topics', () => 
   expect(refused([member('a', live('x')), member('b', live('y'), -1, ['elsewhere'])])).toEqual(['b'])
 })
 
-test('what a member does, and a refusal, survive the wire; a content of another kind is none', () => {
+test('content and rejection survive encoding; a content of another kind is ignored', () => {
   expect(decodeMember('a', encodeMember(['in'], [{ topic: 'in', partition: 1 }], 4, 'p', live('x')))).toEqual({
     ...member('a', live('x'), 4),
     owned: [{ topic: 'in', partition: 1 }],
