@@ -63,7 +63,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     120_000,
   )
 
-  test('a reset is refused while the pipeline runs, and looking at it does not disturb it', () =>
+  test('a reset is rejected while the pipeline runs, and inspecting it does not disturb the run', () =>
     use('exactly_once', async place => {
       await place.feed(0, 50)
       const running = place.start()
@@ -126,7 +126,7 @@ test('a file with several kafka sources needs --source; --brokers replaces KAFKA
   expect((await run('lag', 'p.yaml')).code).toBe(3)
 })
 
-test('lag --watch prints again and again', async () => {
+test('lag --watch prints repeatedly', async () => {
   const cwd = tempDir()
   const env = { KAFKA_BROKERS: undefined }
   await runRunner(['topics', 'create', 't'], { cwd, env })
