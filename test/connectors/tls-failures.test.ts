@@ -208,7 +208,7 @@ describe.each(Object.keys(CONNECTORS))('%s', connector => {
   })
 })
 
-test('http: runner check makes the handshake', async () => {
+test('http: runner check performs the TLS handshake', async () => {
   const check = (failure: Failure) => checkHost({ url: `https://127.0.0.1:${portOf(failure)}/x` } as HttpSinkConfig, context())
   expect(await check('expired')).toMatchObject([
     { ok: false, detail: "the server's certificate has expired", fix: expect.stringContaining('renew') },
@@ -227,7 +227,7 @@ test.each([
   'The plain HTTP request was sent to HTTPS port',
   'Client sent an HTTP request to an HTTPS server.',
   "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
-])('http: a 400 that says "%s" stops the pipeline, and no record is a dead letter', async text => {
+])('http: a 400 with "%s" stops the pipeline and dead-letters no record', async text => {
   const body = `HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: ${text.length}\r\n\r\n${text}`
   await listen(
     text,
