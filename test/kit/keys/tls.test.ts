@@ -21,7 +21,7 @@ const settings = (own: Partial<TlsFiles>): TlsFiles =>
     ]),
   ) as unknown as TlsFiles
 
-test('a CA, a certificate and its key, encrypted or not', () => {
+test('a CA, a certificate and its key are loaded, encrypted or not', () => {
   expect(readTlsFiles(settings({}))).toEqual({})
   const files = readTlsFiles(settings({ tls_ca: 'ca.pem', tls_cert: 'client.pem', tls_key: 'client.key' }))
   expect(String(files.ca)).toContain('BEGIN CERTIFICATE')

@@ -8,7 +8,7 @@ const record = (value: Buffer | string | null, key: Buffer | string | null = 'k'
   return { value: bytes(value), key: bytes(key), headers: headers.map(([n, v]) => [n, bytes(v)] as const), time: 1_700_000_000_123 }
 }
 
-describe('an envelope gives back every byte', () => {
+describe('an envelope returns every byte', () => {
   test.each([
     ['JSON', record('{"id":12345678901234567890,"x":1.0}')],
     ['JSON with white space around and line breaks in it', record(' {"a":1,\r\n  "b":2}\n')],

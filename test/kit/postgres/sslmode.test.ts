@@ -14,6 +14,6 @@ test.each(['disable', 'require', 'verify-ca', 'verify-full'])('sslmode=%s is tak
   expect(messages(`postgres://u@h/db?sslmode=${mode}`)).toEqual([])
 })
 
-test('a mode that does not exist is none of those that are taken', () => {
+test('an unknown mode is not in the list of supported modes', () => {
   expect(messages('postgres://u@h/db?sslmode=verify')).toEqual([expect.stringContaining('verify-full')])
 })

@@ -21,13 +21,13 @@ const { value } = fc.letrec<{ value: string }>(tie => ({
   ),
 }))
 
-test('finds the first name that is there twice', () => {
+test('finds the first duplicate name', () => {
   expect(repeatedName('{"a":{"b":1,"c":[{"b":1}]},"b":{"x":"a","\\u0061":1,"a":2}}')).toEqual({ name: 'a', offset: 51 })
   expect(repeatedName('{"a":"a","b":{"a":1},"c":[{"a":1},{"a":2}]}')).toBeUndefined()
   expect(repeatedName('[1,"a","a"]')).toBeUndefined()
 })
 
-test('for every text: a name is there twice where parsing loses a member', () => {
+test('any text: a duplicate name is found exactly where parsing loses a member', () => {
   const members = (v: unknown): number =>
     typeof v !== 'object' || v === null || v instanceof ExactNumber
       ? 0

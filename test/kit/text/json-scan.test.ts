@@ -53,14 +53,14 @@ describe('elements of an array', () => {
     expect(() => JSON.parse(text) as unknown).toThrow()
   })
 
-  test('says the line and the column, in characters', () => {
+  test('reports line and column, in characters', () => {
     expect(() => cut('[\n  "é",\n  "éé" "x"]')).toThrow(expect.objectContaining({ line: 3, column: 8 }))
     expect(() => elements(Buffer.from([0x5b, 0x22, 0xff, 0x22, 0x5d]))).toThrow(
       expect.objectContaining({ offset: 2, message: 'not valid UTF-8' }),
     )
   })
 
-  test('two arrays of one name are refused, and so is a bottomless one', () => {
+  test('two arrays of one name are an error, and so is unlimited nesting', () => {
     expect(() => cut('{"rows":[1],"rows":[2]}', 'rows')).toThrow('rows is a duplicate key')
     expect(() => cut('['.repeat(1_000_000))).toThrow('nested deeper than 256')
   })
