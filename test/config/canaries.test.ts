@@ -72,7 +72,7 @@ const plugins = Object.entries(builtIns().plugins).flatMap(([kind, types]) => Ob
 /** Files that were right, and so were explained. */
 let right = 0
 
-test.each(plugins)('%s %s: what a variable holds is not shown', async (kind, type) => {
+test.each(plugins)('%s %s: the values of variables are not shown', async (kind, type) => {
   const { default: plugin } = await builtIns().plugins[kind as 'source'][type]()
   const root = plugin.schema as Schema
   const base = minimal({ ...root, default: undefined, examples: undefined }, root)
@@ -102,6 +102,6 @@ test.each(plugins)('%s %s: what a variable holds is not shown', async (kind, typ
   }
 })
 
-test('many of the files above are right, so that explain is tried, too', () => {
+test('many of the files above are valid, so that explain is also tested', () => {
   expect(right).toBeGreaterThan(200)
 })

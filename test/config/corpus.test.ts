@@ -49,7 +49,7 @@ function mustBuild(pipeline: Pipeline): void {
 
 const name = (m: Mutation): string => `${m.file}: ${m.title} at ${m.place}`
 
-describe('unbroken', () => {
+describe('unmodified files', () => {
   test.each(files)('%s', async file => {
     const { pipeline, problems } = await loadPipeline(file, { env: {} })
     // A warning, as of a key that several lanes have, is none.
@@ -58,20 +58,20 @@ describe('unbroken', () => {
   })
 })
 
-test('there are enough of them', () => {
+test('the number of cases is sufficient', () => {
   const broken = outcomes.filter(o => o.mutation.place)
   expect(broken.length).toBeGreaterThan(3000)
   expect(broken.filter(o => o.mutation.file.startsWith('pipelines/')).length).toBeGreaterThan(300)
 })
 
-test('every mistake is reported once, at its place', () => {
+test('every error is reported once, at its position', () => {
   const wrong = outcomes
     .filter(o => o.mutation.place && !isFound(o))
     .map(o => [name(o.mutation), o.problems.map(p => `${p.line}:${p.column} ${p.code} ${p.message}`)])
   expect(wrong).toEqual([])
 })
 
-test('what passes can be built', () => {
+test('a valid file can be built', () => {
   const passed = outcomes.filter(o => o.pipeline)
   expect(passed.length).toBeGreaterThan(300)
   const failed = passed.flatMap(({ mutation, pipeline }) => {
@@ -85,14 +85,14 @@ test('what passes can be built', () => {
   expect(failed).toEqual([])
 })
 
-test('typos are understood in at least 95 of 100', () => {
+test('at least 95 of 100 typos get the right suggestion', () => {
   const typos = outcomes.filter(o => o.mutation.suggestion)
   const missed = typos.filter(o => o.problems[0]?.suggestion !== o.mutation.suggestion)
   expect(typos.length).toBeGreaterThan(800)
   expect(missed.length / typos.length, missed.map(o => name(o.mutation)).join('\n')).toBeLessThan(0.05)
 })
 
-test('every problem says something', () => {
+test('every problem has a message', () => {
   for (const { problems } of outcomes) {
     for (const p of problems) {
       expect(p.message.length).toBeGreaterThan(5)

@@ -53,19 +53,19 @@ describe('problems', () => {
   })
 })
 
-test('every code of the table has a case, and every case a code of the table', () => {
+test('every code of the table has a case, and vice versa', () => {
   const used = new Set<string>([...cases.flatMap(c => c.codes), 'CONFIG_READ', 'CONFIG_ENCODING', 'CONFIG_NAME_TWICE'])
   expect([...used].filter(c => NAMED.test(c)).sort()).toEqual(Object.keys(CODES).sort())
 })
 
-test('a file that cannot be read', async () => {
+test('a file that cannot be read is reported', async () => {
   for (const path of [join(folder, 'none.yaml'), folder]) {
     const { problems } = await loadPipeline(path)
     expect(problems.map(p => p.code)).toEqual(['CONFIG_READ'])
   }
 })
 
-test('a file that is not UTF-8: the first bad byte', async () => {
+test('a file that is not UTF-8: the first invalid byte is reported', async () => {
   const file = join(folder, 'latin.yaml')
   writeFileSync(file, Buffer.concat([Buffer.from('name: x\ndescription: "Gr\u00fc\u00dfe '), Buffer.from([0xe4]), Buffer.from('h"\n')]))
   const { problems } = await loadPipeline(file)

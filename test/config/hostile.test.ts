@@ -70,7 +70,7 @@ describe('hostile texts', () => {
   })
 })
 
-test('any text at all', async () => {
+test('any text gives a pipeline or an error, with positions inside the text', async () => {
   await fc.assert(
     fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 400 }), async text => {
       const { pipeline, problems } = await loadText('p.yaml', text, { env: {} })
@@ -95,7 +95,7 @@ dlq: { kafka: { topic: c } }
 delivery: exactly_once
 `
 
-test('a pipeline with characters put in, taken out and swapped', async () => {
+test('a pipeline with inserted, deleted and swapped characters', async () => {
   const edit = fc.record({
     at: fc.nat(BASE.length - 1),
     cut: fc.nat(6),
@@ -192,7 +192,7 @@ function allInside(problems: readonly Problem[], text: string): void {
   }
 }
 
-test('what the schema refuses as a whole, or misses under another name, never reaches the check of a plugin', async () => {
+test('a config that the schema rejects, or that lacks a required key, never reaches validateConfig of a plugin', async () => {
   const step = (text: string): string => `name: n\nsources: [{ kafka: false }]\ntransforms:\n  - bars: ${text}\nsinks: [{ stdout: {} }]\n`
   for (const text of ['{ .interval: 1m, "(": 1 }', '.{ interval: 1m, on_late: dlq }', '{ intervall: 1m }']) {
     const messages = (await loadText('p.yaml', step(text), { env: {} })).problems.map(p => p.message)

@@ -14,7 +14,7 @@ test.each([
     (more: string) => `endpoints: [{ path: /h, port: 9100, host: 0.0.0.0, body: { ok: healthy }${more} }]`,
     'endpoints[0].host',
   ],
-])('%s: an address that others can reach', async (_, listener, path) => {
+])('%s: an address that other hosts can reach', async (_, listener, path) => {
   const [problem, ...others] = await problemsOf(listener(''))
   expect(problem).toEqual([
     path,

@@ -27,11 +27,11 @@ test.each([...NOT_HELD, '0x20000000000001'])('a number that a double does not ho
   expect(await problemsOf(frame)).toContainEqual(expect.stringMatching(/^5:28 .*: write a number of at most 15 digits$/))
 })
 
-test.each(HELD)('one that it holds is none: %s', async value => {
+test.each(HELD)('an exact number is valid: %s', async value => {
   expect((await problemsOf(file(value))).filter(p => p.includes('would be read'))).toEqual([])
 })
 
-test('the advice follows the schema of the key, not its name', async () => {
+test('the fix follows the schema of the key, not its name', async () => {
   expect(await problemsOf(file('1').replace('stdout: {}', 'memory: { channel: 9007199254740993 }'))).toContainEqual(
     expect.stringMatching(/write it as text, in quotes/),
   )
@@ -51,7 +51,7 @@ async function passing(input: PipelineInput, set: string[] = []): Promise<(...te
   }
 }
 
-test.each(NOT_HELD)('in an inline schema it keeps its digits: %s', async value => {
+test.each(NOT_HELD)('in an inline schema a number keeps its digits: %s', async value => {
   const next = value.replace(/\d(?=$|e)/, d => String((Number(d) + 1) % 10))
   const pass = await passing(schema(value))
   expect(await pass(value, next)).toEqual([value])
@@ -65,7 +65,7 @@ test.each(NOT_HELD)('in an inline schema it keeps its digits: %s', async value =
   expect(await coded(value, next)).toEqual([value])
 })
 
-test('two schemas that differ in such a digit are two pipelines, and explain prints the digits', async () => {
+test('schemas that differ in such a digit are different pipelines, and explain prints the digits', async () => {
   const [a, b] = await Promise.all(['9007199254740993', '9007199254740992'].map(v => loadInput(schema(v))))
   expect(a.pipeline!.hash).not.toBe(b.pipeline!.hash)
   const described = describe(a.pipeline!)
