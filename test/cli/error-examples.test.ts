@@ -202,7 +202,7 @@ test.each(['PIPE_NAME', 'PIPE_CHANNEL'])('%s', async code => {
   expect(await runs(right)).toBeUndefined()
 })
 
-test('the codes without an example are those that no file, record or command causes', () => {
+test('codes without an example have no file, record or command that causes them', () => {
   expect(Object.keys(ERRORS).filter(code => !(code in EXAMPLES))).toEqual([
     'PIPE_BATCH',
     'PIPE_FENCED',

@@ -20,7 +20,7 @@ function typed({ defaultValue, defaultValueDescription }: Option | Argument): st
   return /^".*"$/.test(printed) ? (JSON.parse(printed) as string) : printed
 }
 
-test('all commands are there', () => expect(commands.length).toBeGreaterThan(20))
+test('the list of commands is complete', () => expect(commands.length).toBeGreaterThan(20))
 
 test.each(commands)('%s', (_, command) => {
   const options = command.options.filter(o => !o.isBoolean() && o.defaultValue !== undefined)

@@ -68,7 +68,7 @@ const LATER = {
   ],
 } as const
 
-describe('runner run ends as with any error of a plugin', () => {
+describe('runner run exits as for any plugin error', () => {
   test.each(Object.entries(LATER))('%s', async (_, [body, what, advice]) => {
     const { code, said, stderr } = await endOf({ 'own.js': TRANSFORM('own', body), 'p.yaml': PIPELINE('  - own: {}', './own.js') })
     expect(said).toContain(what)
@@ -78,7 +78,7 @@ describe('runner run ends as with any error of a plugin', () => {
     expect(stderr).not.toMatch(/^\s+at /m)
   })
 
-  test('the step is that of the innermost file, also below a helper; other pipelines go on', async () => {
+  test('the step is that of the innermost file, also below a helper; other pipelines continue', async () => {
     const cwd = tempDir({
       'package.json': '{"type":"module"}',
       'good.js': TRANSFORM('good', ''),
@@ -100,7 +100,7 @@ describe('runner run ends as with any error of a plugin', () => {
     await runner.exit(1)
   })
 
-  test('a late emit names its step, also when the pipeline has ended, and when the plugin swallows the error', async () => {
+  test('a late emit is reported with its step, also after the pipeline has ended, and if the plugin catches the error', async () => {
     const late = (call: string): Record<string, string> => ({
       'own.js': TRANSFORM('own', call),
       'p.yaml':
@@ -124,7 +124,7 @@ describe('runner run ends as with any error of a plugin', () => {
   })
 })
 
-test('other commands end with the place, too', async () => {
+test('other commands exit with the location, too', async () => {
   const files = {
     'own.js': `setTimeout(() => null.x)\nawait new Promise(r => setTimeout(r, 50))\n${TRANSFORM('own', '')}`,
     'p.yaml': PIPELINE('  - own: {}', './own.js'),
