@@ -7,7 +7,7 @@ const excluded = readFileSync(new URL('conformance-exclusions.txt', import.meta.
   .slice(1)
   .filter(line => line !== '' && !line.startsWith('# '))
 
-test('CEL conformance: every test of the specification passes, but for those with a reason', () => {
+test('CEL conformance: every test of the specification passes, except those with a reason', () => {
   const all = conformance()
   expect(all.length).toBeGreaterThan(2300)
   const failures = new Map(all.flatMap(({ name, failure }) => (failure === undefined ? [] : [[name, failure] as const])))
