@@ -37,8 +37,8 @@ async function install({ uid = 0, ci, required = true, typed }: Machine) {
   return { exit, stdout, stderr, calls: existsSync(calls) ? readFileSync(calls, 'utf8') : '' }
 }
 
-describe('commands are missing', () => {
-  test('as root, without a terminal and without CI: it installs nothing, says what to do, and exits with 3', async () => {
+describe('missing commands', () => {
+  test('as root, without a terminal and without CI: installs nothing, prints the fix, and exits with 3', async () => {
     for (const ci of [undefined, 'false', '1']) {
       const { exit, stdout, stderr, calls } = await install({ ci })
       expect([exit, stdout, calls]).toEqual([3, '', ''])
@@ -46,13 +46,13 @@ describe('commands are missing', () => {
       expect(stderr).toContain('npm run test:quick')
     }
   })
-  test('under CI=true it says what it installs, and installs it', async () => {
+  test('under CI=true: prints and installs the packages', async () => {
     const { exit, stdout, stderr, calls } = await install({ ci: 'true' })
     expect([exit, stdout]).toEqual([0, 'goes on\n'])
     expect(stderr).toContain(`\napt-get install --no-install-recommends ${LIST}\n`)
     expect(calls).toBe(`-qq -y install --no-install-recommends ${LIST}\n`)
   })
-  test('on a terminal it asks first', async () => {
+  test('on a terminal: prompts first', async () => {
     const yes = await install({ typed: 'y\n' })
     expect(yes.stderr).toContain(`Run \`apt-get install --no-install-recommends ${LIST}\` now? [y/N]`)
     expect([yes.exit, yes.stdout, yes.calls]).toEqual([0, 'goes on\n', `-qq -y install --no-install-recommends ${LIST}\n`])
@@ -68,11 +68,11 @@ describe('commands are missing', () => {
   })
 })
 
-test('.ci/run installs without asking', () => {
+test('.ci/run installs without a prompt', () => {
   expect(readFileSync(join(root, '.ci/run'), 'utf8')).toMatch(/^export CI=true$/m)
 })
 
-test('test:quick takes what starts no server and no process', () => {
+test('test:quick includes the tests that start no server and no process', () => {
   const quick = quickTests(root)
   expect(quick.length).toBeGreaterThan(70)
   expect(quick).toContain('test/runtime/guard.test.ts')

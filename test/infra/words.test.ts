@@ -31,14 +31,14 @@ const PLANTED = [
   'The member is put out of the group.',
 ]
 
-test('every rule has a sentence that only this rule finds', () => {
+test('every rule has a sentence that only this rule matches', () => {
   expect(PLANTED).toHaveLength(PHRASES.length)
   PLANTED.forEach((text, i) => {
     expect(problems({ line: 1, kind: 'prose', text }), text).toEqual([expect.stringContaining(`: write ${PHRASES[i].write}`)])
   })
 })
 
-test('uses that are correct pass', () => {
+test('correct uses pass', () => {
   for (const text of [
     'The option `--tell` is a name, and "nobody" is quoted.',
     'DLQ stands for dead-letter queue.',
