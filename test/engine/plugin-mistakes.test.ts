@@ -70,7 +70,7 @@ describe('a transform', () => {
     expect(out).toEqual([])
   })
 
-  test('that emits after process has returned gets an error, at the call', async () => {
+  test('gets an error at the call if it emits after process has returned', async () => {
     const late: unknown[] = []
     const { promise, resolve } = Promise.withResolvers<void>()
     const plugin = transform((m, out) => {
@@ -88,7 +88,7 @@ describe('a transform', () => {
     expect(late).toEqual([expect.objectContaining({ message: expect.stringMatching(/^step 'own' .*: emit was called after the call/) })])
   })
 
-  test.each(['emit', 'emitTo', 'fail'])('that calls %s late and swallows the error ends the run all the same', async method => {
+  test.each(['emit', 'emitTo', 'fail'])('that calls %s late and catches the error still ends the run', async method => {
     const args: Record<string, (m: Message) => unknown[]> = { emit: m => [m], emitTo: m => ['a', m], fail: m => [m, new Error('no')] }
     let calls = 0
     const plugin = transform(
@@ -106,7 +106,7 @@ describe('a transform', () => {
     )
   })
 
-  test('that keeps its output cannot emit in a later call', async () => {
+  test('cannot emit in a later call through an output it kept', async () => {
     let kept: any
     const plugin = defineTransform({
       type: 'own',
@@ -206,12 +206,12 @@ describe('a source', () => {
     expect(out).toEqual([])
   })
 
-  test('that is right', async () => {
+  test('without mistakes runs', async () => {
     expect(await endOf(source({}))).toEqual({ error: undefined, out: [{ n: 0 }] })
   })
 })
 
-describe('what a plugin answers about a config is checked with the file', () => {
+describe('results of validateConfig in a plugin are checked with the file', () => {
   const boom = (): never => {
     throw new TypeError('boom')
   }

@@ -124,7 +124,7 @@ describe('a step', () => {
 /** A number whose product with 3 no double holds, and whose quotient no decimal does. */
 const LONG = '12345678901234567.89'
 
-test('what is said is true: digits stay or are exact, and what is binary is not', async () => {
+test('the statement is true: digits are kept or exact, and binary results are not', async () => {
   const transforms = [
     map({ u: 'n', e: 'n * 3.0', b: 'n / 1.0' }),
     { window: { size: '1h', by: '"k"', aggregates: { l: { last: 'u' }, s: { sum: 'e' }, b: { last: 'b' } } } },
