@@ -64,7 +64,7 @@ describe('the lines of a file', () => {
     expect(tests.flatMap(t => t.failures)).toEqual([])
   })
 
-  test('also those that are written in the test; a header that cannot be one stops the pipeline', async () => {
+  test('the lines can also be in the test; an invalid header stops the pipeline', async () => {
     const folder = tempDir({
       'p.yaml': pipeline('{ path: FOLDER/in.csv }'),
       'p.test.yaml': `tests:
@@ -81,7 +81,7 @@ describe('the lines of a file', () => {
     expect((await runTests(join(folder, 'p.test.yaml'))).tests.flatMap(t => t.failures)).toEqual([])
   })
 
-  test('a value that no CSV can hold is a problem of the test', async () => {
+  test('a value that CSV cannot represent is a problem of the test', async () => {
     const folder = tempDir({
       'p.yaml': pipeline('in.csv'),
       'p.test.yaml':

@@ -12,7 +12,7 @@ async function problemsOf(text: string, pipeline = sums): Promise<string[]> {
 }
 const test = (body: string): string => `tests:\n  - name: t\n${body}`
 
-describe('a wrong test file', () => {
+describe('an invalid test file', () => {
   it.each([
     ['nothing', '', /^1:1 CONFIG_EMPTY .*at least tests/],
     ['only comments', '# a\n\n# b', /^1:1 CONFIG_EMPTY /],
@@ -67,7 +67,7 @@ describe('a wrong test file', () => {
     expect(await problemsOf('pipelin: x\ntests:\n  - nam: a\n    steps:\n      - advance: 5\n      - crash: 1\n')).toHaveLength(4)
   })
 
-  it('must say which sink it means when there are several, and needs a dlq for dead letters', async () => {
+  it('must name the sink if there are several, and needs a dlq for dead letters', async () => {
     const two = pipelineOf([], { sinks: [step('x', topicSink), step('y', topicSink)], dlq: undefined })
     const problems = await problemsOf(test('    expect: { outputs: [], dead_letters: [] }'), two)
     expect(problems[0]).toMatch(/^3:15 CONFIG_VALUE the pipeline has 2 sinks: select one.*\(x, y\)/)
@@ -94,7 +94,7 @@ describe('a pipeline file with problems', () => {
     expect(problems).toEqual([problem])
   })
 
-  it('is the one beside the test file unless another is named, and sees only the env of the test', async () => {
+  it('is the one next to the test file unless another is named, and uses only the env of the test', async () => {
     const asked: unknown[] = []
     const load: TestOptions['load'] = async (file, { env, set }) => {
       asked.push([file.split('/').at(-1), env, set.map(s => s.argument)])
@@ -116,7 +116,7 @@ describe('validateTestFile', () => {
     return problems.map(p => `${p.file.split('/').at(-1)}:${p.line}:${p.column} ${p.code} ${p.message}`)
   }
 
-  it('looks at the tests in the light of their pipeline', async () => {
+  it('validates the tests against their pipeline', async () => {
     expect(await check('tests: [ { name: a, expect: { outputs: [] } } ]', PIPELINE)).toEqual([])
     expect(await check('tests: [ { name: a, expect: { outputs: { gone: [] } } } ]', PIPELINE)).toEqual([
       expect.stringMatching(/^p\.test\.yaml:1:42 CONFIG_VALUE .*no sink 'gone'/),
@@ -132,7 +132,7 @@ describe('validateTestFile', () => {
     ])
   })
 
-  it("leaves the pipeline's own problems to the pipeline file", async () => {
+  it('reports no problems of the pipeline file', async () => {
     expect(await check('tests: [ { name: a } ]', PIPELINE.replace('topics:', 'topcs:'))).toEqual([])
   })
 })
