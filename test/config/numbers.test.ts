@@ -21,7 +21,7 @@ const problemsOf = async (input: PipelineInput, set: string[] = []): Promise<str
 const NOT_HELD = ['9007199254740993', '-9007199254740993', '12345678901234567.89', '123456789012345678901234567890', '1e-400', '1e400']
 const HELD = ['9007199254740992', '1.10', '0.1', '-0', '1e3', '123456789012345680000', '5e-324', '0x10', '.5']
 
-test.each([...NOT_HELD, '0x20000000000001'])('a number that a double does not hold is a problem, never another number: %s', async value => {
+test.each([...NOT_HELD, '0x20000000000001'])('a number beyond double precision is an error, never another number: %s', async value => {
   expect(await problemsOf(file(value))).toContainEqual(expect.stringMatching(/^3:68 .*: write a number of at most 15 digits$/))
   const frame = `${file('1')}retry: { breaker_failures: ${value} }\n`
   expect(await problemsOf(frame)).toContainEqual(expect.stringMatching(/^5:28 .*: write a number of at most 15 digits$/))

@@ -38,7 +38,7 @@ describe('units', () => {
   ])('%s', (text, bytes) => {
     expect(parseSize(text)).toBe(bytes)
   })
-  test.each(['', '1', 'KB', '1 KB', '-1B', '0.5B', '1kb', '1XB', '1toString', '9999999TiB'])('no size: %s', text => {
+  test.each(['', '1', 'KB', '1 KB', '-1B', '0.5B', '1kb', '1XB', '1toString', '9999999TiB'])('an invalid size: %s', text => {
     expect(parseSize(text)).toBeUndefined()
   })
   test('impossible durations and sizes are errors', () => {

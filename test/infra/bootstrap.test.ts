@@ -61,7 +61,7 @@ describe('missing commands', () => {
       expect([no.exit, no.stdout, no.calls]).toEqual([3, '', ''])
     }
   })
-  test.each([{ uid: 1000 }, { uid: 1000, ci: 'true' }, { required: false }])('%j: it says how to install, and goes on', async options => {
+  test.each([{ uid: 1000 }, { uid: 1000, ci: 'true' }, { required: false }])('%j: prints how to install, and continues', async options => {
     const { exit, stdout, stderr, calls } = await install(options)
     expect([exit, stdout, calls]).toEqual([0, 'goes on\n', ''])
     expect(stderr).toContain('To install: ')

@@ -91,7 +91,7 @@ describe('a sink', () => {
 })
 
 describe('a source', () => {
-  it.each([undefined, {}, 5, { lane: 'x' }])('reads %j, which is not a batch', async value => {
+  it.each([undefined, {}, 5, { lane: 'x' }])('reports a read of %j, which is not a batch', async value => {
     expect((await reading(async () => value)).message).toMatch(/^step 's' \(p\.yaml:7\): read threw TypeError.*must resolve to a batch/)
   })
   it('read must return a batch or end', async () => {

@@ -337,7 +337,7 @@ describe('an error of a plugin outside the contract', () => {
     expect(header(log.dead[0], 'error_location')).toMatch(/^test\/runtime\/poison\.test\.ts:\d+:\d+$/)
   })
 
-  it.each([['a text'], [undefined], [null], [{ code: 7 }]])('%j is not an Error, and is reported like one', async thrown => {
+  it.each([['a text'], [undefined], [null], [{ code: 7 }]])('%j is not an Error and is reported like an Error', async thrown => {
     const throwIt = (m: any): void => {
       if (m.value.v === 41) throw thrown
     }

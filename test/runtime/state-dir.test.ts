@@ -12,7 +12,7 @@ describe.each<[string, string, string]>([
   ['the embedded Redis', 'generate: { fields: { n: { sequence: 0 } }, count: 1 }', 'redis: { channel: c }'],
 ])('%s', (_, source, sink) => {
   // In /proc even root can make nothing, and it answers as if something above were missing.
-  test.each(['/proc/none/state', 'file/state'])('a RUNNER_STATE_DIR of %s ends with 3 and is named', async dir => {
+  test.each(['/proc/none/state', 'file/state'])('a RUNNER_STATE_DIR of %s exits with 3, and the error names it', async dir => {
     const cwd = tempDir({ file: '', 'p.yaml': `name: p\nsources: [{ ${source} }]\nsinks: [{ ${sink} }]\n` })
     const env = { RUNNER_STATE_DIR: dir, KAFKA_BROKERS: undefined, PG_DSN_RW: undefined, REDIS_URL: undefined }
     const { code, stderr } = await runRunner(['run', 'p.yaml', '--set', 'metrics.enabled=false'], { cwd, env })

@@ -67,7 +67,7 @@ it('a stop ends while a sink cannot be opened', async () => {
   expect(await endOf(ended)).toBe('ended')
 })
 
-it.each(['fails', 'hangs'])('ends while opening the source %s', async how => {
+it.each(['fails', 'hangs'])('a stop ends while opening the source %s', async how => {
   let tries = 0
   const open = async () => {
     tries++

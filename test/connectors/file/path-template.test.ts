@@ -62,7 +62,7 @@ describe('names', () => {
     expect(pathMaker(template)(m)).toBe(path)
   })
 
-  test.each(['out/{}', 'out/{a b}', 'out/{@nope}', 'out/{a/b}', 'out/{..}', 'out/{hour}/../x'])('%s is refused by validate', template => {
+  test.each(['out/{}', 'out/{a b}', 'out/{@nope}', 'out/{a/b}', 'out/{..}', 'out/{hour}/../x'])('%s is rejected by validate', template => {
     expect(file.validateConfig!(config(template))).toMatchObject([{ path: ['path'] }])
   })
 

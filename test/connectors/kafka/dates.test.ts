@@ -57,7 +57,7 @@ test('a record with a timestamp too far in the future goes to the dead-letter qu
   expect(run.stderr).toMatch(/rejects records dated more than 1h in the future.*2199-06-01.*timestamp: record/)
 })
 
-test.each(['record', 'now'])('with timestamp: %s it is written', async timestamp => {
+test.each(['record', 'now'])('with timestamp: %s the record is written', async timestamp => {
   const { run, out, dlq } = await flow('ahead', [ahead], '{ envelope: { unwrap: true } }', `, timestamp: ${timestamp}`)
   expect(run.code, run.stderr).toBe(0)
   expect([out.length, dlq.length]).toEqual([1, 0])

@@ -40,7 +40,7 @@ test.each([
   expect(() => made({ topic_from: from }, message(value))).toThrow(new DataError(`the message has no topic (${from})`))
 })
 
-test.each(['__runner.bars.1.checkpoint', '__consumer_offsets'])('a message cannot choose the topic %s', to => {
+test.each(['__runner.bars.1.checkpoint', '__consumer_offsets'])('a message cannot select the topic %s', to => {
   for (const from of ['field:to', 'header:topic'])
     expect(() => made({ topic_from: from }, message({ to }, [['topic', to]]))).toThrow(
       new DataError(`the topic "${to}" (${from}) begins with __, as those of Kafka and the runner do; a message cannot choose it`),

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { database, sql } from '../../support/postgres.ts'
 import { runRunner, tempDir } from '../../support/runner.ts'
 
-test.each(['server', 'pglite'])('applies files once, in order, each as a whole (%s)', async kind => {
+test.each(['server', 'pglite'])('each file is applied once, in order, in one transaction (%s)', async kind => {
   const dsn = kind === 'server' ? await database() : undefined
   const cwd = tempDir({
     '02_rows.sql': "insert into t values (1, 'a;b'); -- ;\ninsert into t values (2, $$x;y$$);",

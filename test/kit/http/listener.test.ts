@@ -119,7 +119,7 @@ describe('a listener', () => {
     expect(await answer).toEqual([200, 'done'])
   })
 
-  test.each(['alone', 'beside a WebSocket'])('a request that offers h2c (Java, curl --http2) is an ordinary request, %s', async place => {
+  test.each(['alone', 'beside a WebSocket'])('a request that offers h2c (Java, curl --http2) is handled as HTTP/1.1, %s', async place => {
     const [port] = await freePorts(1)
     await on(port, [{ ...route('/in', 'taken', ['POST']), handle: (q, r) => void q.pipe(r) }])
     if (place !== 'alone') await on(port, [{ ...route('/ws', 'ws'), upgrade: (_, socket) => void socket.end() }])

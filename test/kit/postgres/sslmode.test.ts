@@ -5,12 +5,12 @@ import { type ConnectionConfig, connectionFor, validateConnection } from '../../
 const messages = (dsn: string, over: Partial<ConnectionConfig> = {}): string[] =>
   validateConnection({ ...connectionFor(dsn, {}), ...over }).map(p => p.message)
 
-test.each(['prefer', 'allow'])('sslmode=%s is refused, with what to write', mode => {
+test.each(['prefer', 'allow'])('sslmode=%s is an error with the replacement', mode => {
   expect(messages(`postgres://u@h/db?sslmode=${mode}`)).toEqual([expect.stringMatching(/plain text.*verify-full.*disable/)])
   expect(messages(`postgres://u@h/db?sslmode=${mode}`, { tls_mode: 'verify-full' })).toEqual([])
 })
 
-test.each(['disable', 'require', 'verify-ca', 'verify-full'])('sslmode=%s is taken', mode => {
+test.each(['disable', 'require', 'verify-ca', 'verify-full'])('sslmode=%s is accepted', mode => {
   expect(messages(`postgres://u@h/db?sslmode=${mode}`)).toEqual([])
 })
 

@@ -121,7 +121,7 @@ describe.each([
       },
     ],
     ['sql', { sql: { as: 'row', query: `select (repeat('[', 300) || repeat(']', 300))::json as doc` } }],
-  ])('%s: limits.depth is the bound', async (_, step) => {
+  ])('%s: limits.depth applies', async (_, step) => {
     const dead = async (depth: number): Promise<number> => {
       const [input, out, letters] = [0, 1, 2].map(() => new MemoryChannel())
       const [plugin, config] = Object.entries(step)[0]

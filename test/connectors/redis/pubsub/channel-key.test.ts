@@ -15,7 +15,7 @@ describe('key_from_channel: a regular expression gives the key', () => {
     expect(keyRule(rule)(channel, '*')).toBe(key)
   })
 
-  test.each(['^(?=a)(.*)$', String.raw`(a)\1`, '(a){2000}'])('%s is refused with advice', rule => {
+  test.each(['^(?=a)(.*)$', String.raw`(a)\1`, '(a){2000}'])('%s is rejected with a fix', rule => {
     expect(checkKeyRule(rule)).toMatch(/`rekey` transform/)
   })
 
