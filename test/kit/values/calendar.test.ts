@@ -128,7 +128,7 @@ test('parts of days and weeks are adjacent, and begin at multiples on the clock'
   )
 })
 
-describe('weeks, months and parts of days are exact', () => {
+describe('weeks, months and parts of days', () => {
   const zone = 'Europe/Paris'
   test.each<[string, WindowSize, string, number]>([
     ['2026-03-29T12:00Z', '1w', '2026-03-22T23:00', 167],
