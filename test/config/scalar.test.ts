@@ -63,14 +63,14 @@ const spanned = (yaml: string, word: string, env: Record<string, string> = {}): 
 
 test.each([
   ['plain', 'list:\n  - key: price > wrong + 1\n'],
-  ['plain on lines', 'list:\n  - key: price\n      > wrong\n      + 1\n'],
+  ['plain on several lines', 'list:\n  - key: price\n      > wrong\n      + 1\n'],
   ['single quotes', "list:\n  - key: 'it''s wrong'\n"],
   ['double quotes', 'list:\n  - key: "a \\"b\\" \\u00e9\\x41 wrong"\n'],
-  ['double quotes broken', 'list:\n  - key: "a \\\n      b wrong"\n'],
+  ['double quotes on several lines', 'list:\n  - key: "a \\\n      b wrong"\n'],
   ['literal', 'list:\n  - key: |\n      a\n        b wrong\n'],
-  ['literal, indented by number', 'list:\n  - key: |2-\n        a\n      b wrong\n'],
+  ['literal with an indentation indicator', 'list:\n  - key: |2-\n        a\n      b wrong\n'],
   ['folded, kept', 'list:\n  - key: >+\n      a\n\n      b\n      wrong\n\n\n'],
-  ['windows line ends', 'list:\r\n  - key: |\r\n      a\r\n      wrong\r\n'],
+  ['Windows line ends', 'list:\r\n  - key: |\r\n      a\r\n      wrong\r\n'],
 ])('the word is located: %s', (_, yaml) => {
   expect(spanned(yaml, 'wrong')).toBe('wrong')
 })

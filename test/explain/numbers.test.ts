@@ -70,13 +70,13 @@ describe('a step', () => {
     ],
     ['map: an object', [{ map: '{"p": price, "q": {"r": price / 2.0}}' }], { fields: { p: 'untouched', 'q.r': 'binary' } }],
     [
-      'what depends on a binary field',
+      'a result that depends on a binary field',
       [kinds, map({ x: 'b * 2.0', y: 'e + 1.0', z: 'u' })],
       { fields: { x: 'binary', y: 'exact', z: 'untouched' } },
     ],
     ['envelope', [kinds, { envelope: { wrap: 'me' } }], { fields: { 'data.u': 'untouched', 'data.e': 'exact', 'data.b': 'binary' } }],
     [
-      'envelope, and out of it',
+      'envelope and unwrap',
       [kinds, { envelope: { wrap: 'me' } }, { envelope: { unwrap: true } }],
       { fields: { u: 'untouched', e: 'exact', b: 'binary' } },
     ],
@@ -111,11 +111,11 @@ describe('a step', () => {
       { fields: { open: 'exact', high: 'exact', low: 'exact', close: 'exact', volume: 'exact', vwap: 'rounded' } },
     ],
     [
-      'when: the others pass by',
+      'when: the other records skip the step',
       [{ ...map({ price: 'price / 2.0' }), when: 'id == "a"' }],
       { fields: { price: 'binary' }, others: 'untouched' },
     ],
-    ['sql, of which nothing is known', [{ sql: { query: 'select $message::json as a' } }], { fields: {} }],
+    ['sql, with unknown results', [{ sql: { query: 'select $message::json as a' } }], { fields: {} }],
   ])('%s', async (_, transforms, expected) => {
     expect(await said(transforms)).toEqual(expected)
   })

@@ -80,8 +80,8 @@ test.each([undefined, 1000])("an error in a plugin's commit ends the run, at the
 })
 
 test.each([
-  ['a lane that another has by now', () => new FencedError('gone'), 0],
-  ['a group that does not answer', () => new Error('away'), 1],
+  ['a lane that another instance owns', () => new FencedError('gone'), 0],
+  ['a group that does not respond', () => new Error('away'), 1],
 ])('%s does not stop the run', async (_, fault, warnings) => {
   const { warn, write, committer } = committerOf(1000, fault)
   await write(a, 1)

@@ -84,7 +84,7 @@ describe('steps', () => {
       { name: 'renamed' },
       /step count \(count\) holds 1 entries of state; the file has no stateful step with that name/,
     ],
-    ['a step that is gone', { key: 'k' }, { pipeline: { transforms: [] } }, /the file has no stateful step/],
+    ['a removed step', { key: 'k' }, { pipeline: { transforms: [] } }, /the file has no stateful step/],
   ])('%s is an error with both sides and the ways to continue', async (_, config, over, expected) => {
     const w = new World()
     await w.run(2, { key: 'k' })

@@ -54,14 +54,14 @@ describe('differences that two processes may have', () => {
     ['limits', i => (i.max_in_flight = 7)],
     ['the commit interval', i => (i.commit_interval = '7s')],
     ['passwords', i => (i.sinks[1].postgres.dsn = 'postgres://other:new@db:5432/app?password=hunter2')],
-    ['compression and login', i => Object.assign(i.sinks[0].kafka, { compression: 'gzip', client_id: 'x' })],
+    ['compression and credentials', i => Object.assign(i.sinks[0].kafka, { compression: 'gzip', client_id: 'x' })],
     ['a bearer token', i => (i.sinks[3].http.bearer = 'new')],
     ['a cache', i => (i.transforms[2].lookup.ttl = '5m')],
     [
-      'the name of the brokers, when the output goes where the input comes from',
+      'the name of the brokers, if input and output use the same brokers',
       i => (i.sources[0].kafka.brokers = i.sinks[0].kafka.brokers = 'localhost:9092'),
     ],
-    ['a further topic to read', i => i.sources[0].kafka.topics.push('more')],
+    ['an additional input topic', i => i.sources[0].kafka.topics.push('more')],
     ['the order of keys', i => (i.transforms[1].bars = { allowed_lateness: '2s', interval: '1m' })],
   ])('%s', async (_, change) => {
     expect(liveDifferences(await contentOf(), await contentOf(change))).toEqual([])
@@ -89,7 +89,7 @@ describe('differences that two processes may not have', () => {
     ['a sink', i => i.sinks.pop(), 'sinks.http.type: running "http", here not set'],
     ['a sink’s condition', i => (i.sinks[0].when = 'true'), 'sinks.kafka_2.when: running not set, here "true"'],
     ['the dlq', i => (i.dlq.file.path = 'd.jsonl'), 'dlq.path: running "dead.jsonl", here "d.jsonl"'],
-    ['what a record is', i => (i.sources[0].kafka.format = 'text'), 'sources.kafka.format: running "json", here "text"'],
+    ['the definition of a record', i => (i.sources[0].kafka.format = 'text'), 'sources.kafka.format: running "json", here "text"'],
   ])('%s', async (_, change, line) => {
     expect(liveDifferences(await contentOf(), await contentOf(change))).toContain(line)
   })

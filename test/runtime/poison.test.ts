@@ -42,7 +42,7 @@ describe('a transform that throws', () => {
   })
 })
 
-describe('does not affect the other records of its batch', () => {
+describe('the other records of a failed batch', () => {
   /** Assigns to each message, as `map`, `rekey` and `envelope` do. */
   const changing = defineTransform({
     type: 'changing',

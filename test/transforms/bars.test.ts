@@ -266,7 +266,7 @@ describe('a record that is not a trade fails, and no other record is lost', () =
     ['hex', tick(1, '0x10'), /^price is "0x10";/],
     ['spaces', tick(1, ' 1'), /^price is " 1";/],
     ['a boolean', tick(1, true), /^price is true;/],
-    ['an endless number', tick(1, '1'.repeat(1000)), /^price is "1{76}\.\.\.;/],
+    ['a number with too many digits', tick(1, '1'.repeat(1000)), /^price is "1{76}\.\.\.;/],
     ['negative volume', tick(1, 1, -0.1), 'volume is -0.1; allowed: a finite number >= 0, or one as a decimal string'],
     ['volume beyond a double', tick(1, 1, '1e400'), /^volume is "1e400"; it is above 1.8e308/],
     ['volume as empty text', tick(1, 1, ''), /^volume is "";/],

@@ -174,7 +174,7 @@ describe('check', () => {
       ],
     ],
     [
-      'a misspelt keyword',
+      'a misspelled keyword',
       { schema: { properties: { a: { requried: ['x'] } } } },
       ['schema/properties/a/requried: unknown keyword requried => required'],
     ],
@@ -184,7 +184,7 @@ describe('check', () => {
       ['schema/items/0/format: unknown format dat; write a pattern instead, or `formats: ignore` in this step to ignore formats => date'],
     ],
     [
-      'a reference into nothing',
+      'a reference without a target',
       { schema: { properties: { a: { $ref: '#/definitions/b' } } } },
       ['schema/properties/a/$ref: #/definitions/b does not resolve'],
     ],
@@ -195,7 +195,7 @@ describe('check', () => {
         'schema/$ref: https://example.com/a.json is not fetched from the network; save the schema beside the pipeline and add `references: { "https://example.com/a.json": ./a.json }` to this step',
       ],
     ],
-    ['a bad pattern', { schema: { pattern: '(' } }, ['schema/pattern: not a regular expression: missing closing )']],
+    ['an invalid pattern', { schema: { pattern: '(' } }, ['schema/pattern: not a regular expression: missing closing )']],
     ['no file', { schema_file: '/nowhere/x.json' }, ['schema_file: /nowhere/x.json does not exist']],
   ])('%s', (_, config, expected) => {
     expect(check(config)).toEqual(expected)

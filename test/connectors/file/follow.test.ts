@@ -278,7 +278,7 @@ describe('rotation while the runner is down', () => {
   }
   test.each<[string, Rotation]>([
     [
-      'rename: the rest of the old file, those between, then the new one',
+      'rename: the rest of the old file, the files between, then the new one',
       {
         until: 8,
         rotate(path) {
@@ -310,7 +310,7 @@ describe('rotation while the runner is down', () => {
       },
     ],
     [
-      'copied and truncated, and renamed before the runner is back',
+      'copied and truncated, and renamed before the runner restarts',
       {
         until: 8,
         rotate(path) {
@@ -321,7 +321,7 @@ describe('rotation while the runner is down', () => {
       },
     ],
     [
-      'being compressed: the compressed file is not complete yet',
+      'compression in progress: the compressed file is incomplete',
       {
         until: 6,
         config: { encoding: 'auto' },

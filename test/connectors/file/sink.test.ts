@@ -109,12 +109,12 @@ describe('one line per message', () => {
 
 describe('a last line truncated by a crash is removed', () => {
   test.each([
-    ['half an object', '{"n":1}\n{"n":', '{"n":1}\n'],
-    ['a number, which may go on', '1\n12', '1\n'],
-    ['nothing but half a line', '{"n"', ''],
-    ['a whole object without its line break', '{"n":1}\n{"n":2}', '{"n":1}\n{"n":2}\n'],
-    ['a long half line', `1\n"${'x'.repeat(200_000)}`, '1\n'],
-    ['no half line', '1\n', '1\n'],
+    ['an incomplete object', '{"n":1}\n{"n":', '{"n":1}\n'],
+    ['a number, which may be incomplete', '1\n12', '1\n'],
+    ['only an incomplete line', '{"n"', ''],
+    ['a complete object without a line break', '{"n":1}\n{"n":2}', '{"n":1}\n{"n":2}\n'],
+    ['a long incomplete line', `1\n"${'x'.repeat(200_000)}`, '1\n'],
+    ['no incomplete line', '1\n', '1\n'],
   ])('jsonl: %s', async (_, before, after) => {
     const path = fresh()
     await written(config({ path }))

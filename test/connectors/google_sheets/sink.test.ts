@@ -143,12 +143,12 @@ describe('posting', () => {
 
 describe('after an unknown outcome, the sheet is read before the next write', () => {
   test.each([
-    ['an error after the work', { status: 500, applied: true }],
-    ['an error before the work', { status: 500 }],
-    ['a cut connection after the work', { cut: true, applied: true }],
-    ['a cut connection before the work', { cut: true, applied: false }],
-    ['no answer, though the work is done', { hang: 2000, applied: true }],
-    ['no answer, and nothing done', { hang: 2000, applied: false }],
+    ['an error after the write', { status: 500, applied: true }],
+    ['an error before the write', { status: 500 }],
+    ['a lost connection after the write', { cut: true, applied: true }],
+    ['a lost connection before the write', { cut: true, applied: false }],
+    ['no response after the write', { hang: 2000, applied: true }],
+    ['no response and no write', { hang: 2000, applied: false }],
   ] as const)('%s', async (_, fault) => {
     const sink = await sinkOf('hang' in fault ? { timeout: 1000 } : {})
     await sink.write([message('book-1', 'before')], writeContext())

@@ -218,7 +218,7 @@ test.each<[string, Omit<SignatureOptions, 'tolerance'>, string, RegExp]>([
   ['no secret', { scheme: 'github', secrets: ['', ''] }, 'secrets', /all secrets are empty/],
   ['a weak secret', { scheme: 'svix', secrets: ['whsec_c2hvcnQ='] }, '0', /at least 16 bytes/],
   ['no header', { scheme: 'hmac', secrets: ['k'] }, 'header', /needs the name of the signature header/],
-  ['a prefix with a named scheme', { scheme: 'slack', secrets: ['k'], prefix: 'v1=' }, 'prefix', /is defined by scheme: slack/],
+  ['a prefix together with a named scheme', { scheme: 'slack', secrets: ['k'], prefix: 'v1=' }, 'prefix', /is defined by scheme: slack/],
   [
     'a time that is not signed',
     { scheme: 'hmac', secrets: ['k'], header: 'x', timestamp_header: 't' },
@@ -226,14 +226,19 @@ test.each<[string, Omit<SignatureOptions, 'tolerance'>, string, RegExp]>([
     /not signed can be forged: include it in signed/,
   ],
   [
-    'a time outside the text',
+    'a time outside the signed text',
     { scheme: 'hmac', secrets: ['k'], header: 'x', timestamp_header: 't', signed: '{body}' },
     'signed',
     /is not signed and could be forged/,
   ],
-  ['a time from nowhere', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: '{timestamp}{body}' }, 'signed', /needs timestamp_header/],
+  [
+    'a time without a source',
+    { scheme: 'hmac', secrets: ['k'], header: 'x', signed: '{timestamp}{body}' },
+    'signed',
+    /needs timestamp_header/,
+  ],
   ['no body', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: 'body' }, 'signed', /\{body\} exactly once/],
-  ['braces of something else', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: '{body}{a b}' }, 'signed', /is not a header/],
+  ['unknown braces', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: '{body}{a b}' }, 'signed', /is not a header/],
 ])('validate: %s', (_, options, key, message) => {
   const problems = validateAuth(auth(options))
   expect(problems).toMatchObject([{ message: expect.stringMatching(message) as string }])

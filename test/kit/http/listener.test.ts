@@ -79,9 +79,9 @@ describe('a listener', () => {
   // Slowloris: a byte now and then, so that the connection never is idle.
   test.each([
     ['nothing', ''],
-    ['half a header', 'GET /a HTTP/1.1\r\nx'],
-    ['half a body', 'POST /b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nx'],
-  ])('disconnects a sender of a slow %s with a 408', async (_, head) => {
+    ['an incomplete header', 'GET /a HTTP/1.1\r\nx'],
+    ['an incomplete body', 'POST /b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nx'],
+  ])('disconnects a sender of %s with a 408', async (_, head) => {
     const [port] = await freePorts(1)
     const b: Route = {
       methods: ['POST'],
