@@ -1,4 +1,4 @@
-/** The compile cache is code that every command runs: `bin/runner.js` uses a folder only if no other login can write to it. */
+/** The compile cache is code that every command runs: `bin/runner.js` uses a folder only if no other user can write to it. */
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'

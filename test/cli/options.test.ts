@@ -1,4 +1,4 @@
-/** What `--help` prints as a default is what a user may type. */
+/** Defaults printed by `--help` are valid input. */
 import { globSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Argument, Command, type Option } from 'commander'

@@ -1,4 +1,4 @@
-/** The look of the output on a terminal, in a pipe, and for programs. */
+/** The format of the output on a terminal, in a pipe, and for programs. */
 import { expect, test } from 'vitest'
 import { runRunner, tempDir } from '../support/runner.ts'
 import { onTerminal } from '../support/terminal.ts'

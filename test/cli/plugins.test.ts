@@ -1,4 +1,4 @@
-/** What the commands make of a plugin of one's own: types of its config, an editor schema, its page in `list`. */
+/** The output of commands for a user's plugin: types of its config, an editor schema, its page in `list`. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ajv } from 'ajv'

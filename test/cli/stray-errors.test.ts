@@ -1,4 +1,4 @@
-/** Errors of a plugin outside of its calls end the command with a message of the runner, and nothing half written. */
+/** Errors of a plugin outside its calls end the command with a message of the runner and without partial output. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -93,7 +93,7 @@ describe('runner run exits as for any plugin error', () => {
     const line = JSON.parse(await runner.line(/step 'bad'/))
     expect(line.msg).toMatch(/^step 'bad' \(p\.yaml:6\): a timer or an event handler threw TypeError at bad\/helper\.js:1:\d+: /)
     expect(line.pipeline).toBe('p')
-    // The other one still writes.
+    // The other pipeline still writes.
     const size = readFileSync(join(cwd, 'out.q.jsonl')).length
     await expect.poll(() => readFileSync(join(cwd, 'out.q.jsonl')).length).toBeGreaterThan(size)
     runner.kill()

@@ -1,4 +1,4 @@
-/** A key that was renamed keeps working under its old name, and a warning says the new one. */
+/** A renamed key keeps working under its old name, and a warning shows the new one. */
 import { describe, expect, test } from 'vitest'
 import { renameOldKeys } from '../../src/config/aliases.ts'
 import { composeSchema } from '../../src/config/compose.ts'
@@ -93,7 +93,7 @@ describe('aliases work anywhere in a schema', () => {
       window: { $ref: '#/$defs/window' },
       list: { type: 'array', items: { anyOf: [{ type: 'string' }, { $ref: '#/$defs/window' }] } },
       by: { type: 'object', additionalProperties: { $ref: '#/$defs/window' } },
-      // Taken again by another key: no longer an old name.
+      // Reused by another key: no longer an alias.
       size: { type: 'string', aliases: ['list'] },
     },
     $defs: { window: { type: 'object', properties: { every: { type: 'string', aliases: ['hop', 'slide'] } } } },

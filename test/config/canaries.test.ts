@@ -69,7 +69,7 @@ function put(config: any, path: Leaf['path'], value: unknown): any {
 
 const plugins = Object.entries(builtIns().plugins).flatMap(([kind, types]) => Object.keys(types).map(type => [kind, type] as const))
 
-/** Files that were right, and so were explained. */
+/** Files that were valid, and therefore explained. */
 let right = 0
 
 test.each(plugins)('%s %s: the values of variables are not shown', async (kind, type) => {

@@ -273,7 +273,7 @@ test('the schema of a file includes its own plugins', async () => {
 
 describe('the launcher', () => {
   test('forwards a signal, and exits like its child', async () => {
-    // The same way as under an old Node: the launcher believes it is one.
+    // As under an old Node: the launcher is given an old version.
     const old = join(folder, 'old.mjs')
     writeFileSync(
       old,

@@ -1,7 +1,7 @@
 /**
- * The promise of `validate`: what it accepts, `run` refuses only for reasons outside the file. Every pipeline of the project,
- * and two files with every plugin in them, broken in one place at a time: each mistake is reported once, exactly where it was
- * made, and what passes can be built.
+ * The guarantee of `validate`: `run` rejects a valid file only for reasons outside the file. Every pipeline of the project,
+ * and two files with every plugin in them, broken in one place at a time: each error is reported once, exactly where it was
+ * made, and valid files can be built.
  */
 import { globSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -52,7 +52,7 @@ const name = (m: Mutation): string => `${m.file}: ${m.title} at ${m.place}`
 describe('unmodified files', () => {
   test.each(files)('%s', async file => {
     const { pipeline, problems } = await loadPipeline(file, { env: {} })
-    // A warning, as of a key that several lanes have, is none.
+    // Warnings, such as a key on several lanes, do not count.
     expect(problems.filter(p => p.severity === 'error')).toEqual([])
     mustBuild(pipeline!)
   })
@@ -109,7 +109,7 @@ function isFound({ problems, mutation }: Outcome): boolean {
   const { file, text, title } = mutation
   if (problems.length === 1 && isAt(problems[0], mutation)) return true
   if (!file.startsWith('pipelines/')) return false
-  // In a step that is switched off, variables may be missing.
+  // In a disabled step, variables may be missing.
   if (/variable|reference/.test(title) && /enabled: .*false/.test(text)) return problems.length === 0
   // A tab before a comment is none; a bracket that is not closed ends at the comment behind it.
   if (title === 'tab') return problems.length === 0

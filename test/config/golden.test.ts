@@ -1,4 +1,4 @@
-/** Every code of the table, with the exact place, and nothing else reported. */
+/** Every code of the table, with the exact position, and no other problem. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

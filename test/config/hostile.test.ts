@@ -1,4 +1,4 @@
-/** Whatever the text is: no crash, under a second, and every problem with a line and a column inside the text. */
+/** Any text: no crash, less than a second, and every problem has a line and a column inside the text. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
@@ -59,7 +59,7 @@ const hostile: Record<string, string> = {
 
 describe('hostile texts', () => {
   test.each(Object.entries(hostile))('%s', async (_, text) => {
-    // CPU time: the wall clock also shows what else the machine does. Most take a hundredth, the worst half a second.
+    // CPU time: the wall clock also depends on the load of the machine. Most take a hundredth, the worst half a second.
     const before = process.cpuUsage()
     const { pipeline, problems } = await loadText('p.yaml', text, { env: {} })
     const { user, system } = process.cpuUsage(before)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
 
-/** `keyed_by` of the source, steps before the window, and what the window groups by. */
+/** `keyed_by` of the source, steps before the window, and the grouping of the window. */
 async function findings(options: { source?: string; keyedBy?: string; steps?: string; window?: string }): Promise<string[]> {
   const {
     source = 'kafka: { topics: [clicks] }',

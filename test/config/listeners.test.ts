@@ -1,4 +1,4 @@
-/** Listeners of the frame: one that others can reach needs a secret, or the word that it does not. */
+/** Top-level listeners: one that other hosts can reach needs a secret, or an explicit opt-out. */
 import { expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
 

@@ -1,4 +1,4 @@
-/** What a valid file becomes. */
+/** The result of loading a valid file. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Mistakes of people who come from other tools, or write their first file: the place, and what to write instead. */
+/** Mistakes of users of other tools and of first files: the position and the fix. */
 import { expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
 

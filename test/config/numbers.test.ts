@@ -35,7 +35,7 @@ test('the fix follows the schema of the key, not its name', async () => {
   expect(await problemsOf(file('1').replace('stdout: {}', 'memory: { channel: 9007199254740993 }'))).toContainEqual(
     expect.stringMatching(/write it as text, in quotes/),
   )
-  // A key that is called schema, and is none.
+  // A key named schema that is not a schema.
   expect(await problemsOf(file('1').replace('stdout: {}', 'stdout: { schema: 9007199254740993 }'))).toContainEqual(
     expect.stringMatching(/write it as text, in quotes/),
   )

@@ -1,4 +1,4 @@
-/** Plugins from anywhere: folders without node_modules near, of another module system, npm packages; each through the command, as users start it. */
+/** Plugins from folders without node_modules, with another module system, and from npm packages; each loaded through the command, as users start it. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -47,7 +47,7 @@ function folder(files: Record<string, string>): string {
   return dir
 }
 
-/** The plugin works, and its DataError is the one that the runner knows. */
+/** The plugin works, and its DataError is the class of the runner. */
 async function works(files: Record<string, string>): Promise<void> {
   const cwd = folder(files)
   const { code, stdout, stderr } = await runRunner(['run', 'p.yaml', '--log-level', 'warn'], { cwd })
@@ -58,7 +58,7 @@ async function works(files: Record<string, string>): Promise<void> {
   })
 }
 
-/** What `validate` says of a plugin that does not load: one problem, at the item of `plugins:`. */
+/** The output of `validate` for a plugin that cannot be loaded: one problem, at the item of `plugins:`. */
 async function problem(files: Record<string, string>, plugin: string, more?: string): Promise<string> {
   const cwd = folder({ ...files, 'p.yaml': pipeline(plugin, more) })
   const { code, stdout } = await runRunner(['validate', 'p.yaml', '--format', 'json'], { cwd })

@@ -34,7 +34,7 @@ test('schema files do not repeat keys: shared keys are defined once', () => {
   for (const file of globSync('src/**/*.schema.json')) {
     const { properties = {} } = JSON.parse(readFileSync(file, 'utf8')) as Schema
     for (const [key, property] of Object.entries(properties)) {
-      // Without a text it only adds to a shared key.
+      // Without a description it only extends a shared key.
       if (property.description === undefined) continue
       const id = `${key}: ${JSON.stringify(property)}`
       if (seen.has(id)) copies.push(`${key} of ${file} is the one of ${seen.get(id)}`)

@@ -1,4 +1,4 @@
-/** `env.NAME` in expressions: a value whatever it holds, and never a part of the program. */
+/** `env.NAME` in expressions is always a value, never code. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { formatText } from '../../src/config/format.ts'

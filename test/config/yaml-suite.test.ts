@@ -28,7 +28,7 @@ function documents(json: string): unknown[] {
       found.push(JSON.parse(lines.join('\n')))
       lines = []
     } catch {
-      // The document goes on in the next line.
+      // The document continues on the next line.
     }
   }
   expect(lines.join('').trim()).toBe('')
@@ -42,7 +42,7 @@ const plain = (node: TreeNode): unknown =>
       ? node.items.map(plain)
       : Object.fromEntries(Array.from(node.entries, ([key, { value }]) => [key, plain(value)]))
 
-/** What the library reads otherwise than the suite, and why a pipeline is not read wrong. */
+/** Differences between the library and the suite, and why pipelines are still read correctly. */
 const OTHERWISE = {
   '9MMA': 'accepts a directive without a document; refused here as an empty file',
   SF5V: 'accepts a doubled %YAML directive, which changes nothing',

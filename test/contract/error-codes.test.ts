@@ -1,4 +1,4 @@
-/** The tables of codes, the code that uses them and their page say the same, in both directions. */
+/** The tables of error codes, their uses and their page match, in both directions. */
 import { globSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -65,7 +65,7 @@ test('error types: dead letters use exactly the types in the table of the page',
   expect(listed).toEqual(made)
   expect(errorType(new contract.DecodeError('x'))).toBe('decode')
   expect(errorType(new TypeError('x'))).toBe('TypeError')
-  // What pipelines and their documentation expect of dead letters.
+  // The types that pipelines and their documentation expect in dead letters.
   const files = ['pipelines', 'examples', 'docs/guide', 'docs/flows'].flatMap(f => globSync(`${f}/**/*.{yaml,md}`, { cwd: root }))
   const expected = files.flatMap(f => [...read(f).matchAll(/error_type: ([a-z_]+)/g)].map(m => [m[1], f] as const))
   expect(expected.length).toBeGreaterThan(5)

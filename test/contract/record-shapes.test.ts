@@ -1,4 +1,4 @@
-/** Records of a known shape have the values that parsing them gives; everything else is left to the parser. */
+/** Records of a known shape have the values of the parser; all others go to the parser. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { ExactNumber, parseJson } from '../../src/contract/plugin.ts'

@@ -1,4 +1,4 @@
-/** Links of the documentation lead somewhere: files exist, and so do the headings they name. */
+/** Links in the documentation are valid: their files and headings exist. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'

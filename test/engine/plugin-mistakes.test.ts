@@ -1,4 +1,4 @@
-/** Mistakes of plugin authors that used to lose records without a word, or to end in a message without a place: each ends the run, with the step and what to do. */
+/** Mistakes of plugin authors that used to lose records silently, or gave an error without a location: each ends the run with the step and a fix. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { defineSink, defineSource, defineTransform, MemoryChannel, Message, type Plugin, run, validate } from 'pipeline-runner'
 import { tempDir } from '../support/runner.ts'
@@ -8,7 +8,7 @@ beforeAll(() => {
 })
 
 let count = 0
-/** What a pipeline with this plugin, which is called `own`, ends with. */
+/** The error of a pipeline with this plugin, which is named `own`. */
 async function endOf(plugin: Plugin, env: { records?: number } = {}): Promise<{ error: string | undefined; out: unknown[] }> {
   const section = { source: 'sources', transform: 'transforms', sink: 'sinks' }[plugin.kind]
   const pipeline = { name: `mistake-${++count}`, sources: [{ memory: 'in' }], sinks: [{ memory: 'out' }], [section]: [{ own: {} }] }

@@ -133,7 +133,7 @@ describe('a pipeline', () => {
 })
 
 describe('an impossible delivery setting', () => {
-  // Two modules say it, one for people and one for the checker: they must never disagree.
+  // Two modules decide this, one for the report and one for validation: they must agree.
   it('is found for exactly the combinations that the checker rejects', () => {
     for (const a of Object.values(SOURCES)) {
       for (const x of Object.values(SINKS)) {

@@ -1,4 +1,4 @@
-/** What `explain` says of numbers, held to what the pipeline does with them. */
+/** The statements of `explain` about numbers, compared with the output of the pipeline. */
 import { explain, MemoryChannel, run } from 'pipeline-runner'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { NumberKind } from '../../src/explain/numbers.ts'

@@ -91,7 +91,7 @@ describe('problems have their position', () => {
     ['package > 1', '[package] \'package\' is a reserved word => value["package"]'],
     ['if (a) 1', "[if] 'if' is not part of the language => condition ? a : b"],
     ['a.in', '[in] \'in\' is a keyword of the language => ["in"]'],
-    // What has no place in JSON, or would be lost.
+    // Values that JSON cannot represent, or that would be lost.
     ['b"x"', '[b"x"] the result is bytes, which is not a JSON value => base64.encode(b"x")'],
     [
       '[list[?0]]',

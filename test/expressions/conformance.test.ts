@@ -13,7 +13,7 @@ test('CEL conformance: every test of the specification passes, except those with
   const failures = new Map(all.flatMap(({ name, failure }) => (failure === undefined ? [] : [[name, failure] as const])))
   const reasons = new Set(excluded)
   expect([...failures].filter(([name]) => !reasons.has(name))).toEqual([])
-  // One that passes has no reason any more.
+  // A test that passes must not have a reason.
   expect(excluded.filter(name => !failures.has(name))).toEqual([])
   expect(reasons.size).toBe(excluded.length)
 })

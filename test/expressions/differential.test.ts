@@ -1,5 +1,5 @@
 /**
- * The interpreter is what an expression means; generated code is only allowed to be faster. Thousands of random
+ * The interpreter defines the meaning of an expression; generated code may only be faster. Thousands of random
  * expressions over random records: result by result, failure by failure, both must agree.
  */
 import { isDeepStrictEqual } from 'node:util'

@@ -15,7 +15,7 @@ interface Machine {
   readonly uid?: number
   readonly ci?: string
   readonly required?: boolean
-  /** What is typed on its terminal; undefined: it has none. */
+  /** Terminal input; undefined: no terminal. */
   readonly typed?: string
 }
 

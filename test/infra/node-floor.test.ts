@@ -6,7 +6,7 @@ import { nodeOf } from '../support/nodes.ts'
 
 const SRC = join(import.meta.dirname, '../../src')
 
-/** A name that is missing ends the program when the module is loaded, which may be long after `validate` was happy. */
+/** A name that is missing ends the program when the module is loaded, which may be long after `validate` passed. */
 test('the oldest supported Node has every API that is imported from it', () => {
   const wanted: Record<string, string[]> = {}
   for (const file of globSync('**/*.ts', { cwd: SRC }))

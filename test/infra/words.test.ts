@@ -1,4 +1,4 @@
-/** scripts/words.js, the check of the voice: every rule finds its sentence, and what is written correctly passes. */
+/** scripts/words.js, the check of the voice: every rule matches its sentence, and correct text passes. */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

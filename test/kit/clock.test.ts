@@ -1,4 +1,4 @@
-/** A wall clock that dates what arrives: corrections are followed, jumps only once they last. */
+/** A wall clock for timestamps: corrections are followed, jumps only once they last. */
 import { expect, test } from 'vitest'
 import { SteadyWallClock, VirtualClock } from '../../src/kit/clock.ts'
 

@@ -1,4 +1,4 @@
-/** `pipeline-runner/kit`: a stranger has what built-in plugins are made of. */
+/** `pipeline-runner/kit`: external plugins have the same building blocks as built-in ones. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'

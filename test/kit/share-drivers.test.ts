@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { shareDrivers } from '../../src/kit/share-drivers.ts'
 
-/** Opens drivers that say what happens to them. */
+/** Opens drivers that record their calls. */
 function place() {
   const events: string[] = []
   let count = 0

@@ -62,7 +62,7 @@ test('every missing permission is reported with the command that grants it; the 
     `checkpoint topic __runner.${name}.1.checkpoint`,
   ]) {
     const { ok, fix } = denied.list[what] ?? {}
-    // A topic that may not be described looks like one that is not there.
+    // A topic without DESCRIBE permission looks like a missing one.
     if (ok) expect(denied.list[what].detail).toBe('will be created')
     else expect(fix, what).toMatch(/kafka-acls .*User:alice --operation|runner topics create/)
   }

@@ -4,7 +4,7 @@ import { ConnectionError, DataError, defineTransform, type TransformPlugin } fro
 import { seeded } from '../support/random.ts'
 import { faultError, MemoryLog, pipelineOf, start } from './harness.ts'
 
-/** Waits in the middle of a batch, so that a rewind can overtake it. */
+/** Waits in the middle of a batch, so that a restore can overtake it. */
 const slow = (random: () => number): TransformPlugin =>
   defineTransform({
     type: 'slow',

@@ -1,4 +1,4 @@
-/** Records of a batch are parsed together, with the values and errors that each would have by itself. */
+/** Records of a batch are parsed together, with the same values and errors as one by one. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { type Output, Message, type Origin } from '../../src/contract/plugin.ts'
@@ -69,7 +69,7 @@ function messagesOf(layouts: readonly { text: string | undefined; gap: number; n
   return messages
 }
 
-/** Runs a batch, and compares each message with the same record read by itself. */
+/** Runs a batch, and compares each message with the same record decoded alone. */
 function expectAsSingles(messages: Message[]): void {
   const passed: Message[] = []
   const failed = new Map<Message, string>()

@@ -1,4 +1,4 @@
-/** The wall clock dates records; nothing waits by it. Each test sets it, or stops the process, at the worst moment. */
+/** The wall clock is used for timestamps, never for waiting. Each test sets it, or stops the process, at the worst moment. */
 import { expect, test } from 'vitest'
 import {
   type Batch,
@@ -16,7 +16,7 @@ const HOUR = 3_600_000
 const START = 1_700_000_000_000
 const SIZE = 10_000
 
-/** Messages come when the test says so. `asked`: what the source knows of its silence. */
+/** Messages arrive under control of the test. `asked`: what the source reports about its idle time. */
 class Pushed {
   readonly arrived: Batch[] = []
   asked: boolean | number = true

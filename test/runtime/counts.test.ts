@@ -1,4 +1,4 @@
-/** What the end line, the status and the metrics count: what is committed, however often a lane goes back to its checkpoint. */
+/** The final log line, the status and the metrics count committed records, however often a lane is restored. */
 import { expect, test } from 'vitest'
 import { DataError, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { statusOf } from '../../src/runtime/telemetry/observed.ts'
@@ -42,7 +42,7 @@ const input = (random: () => number): Record<string, unknown[]> =>
     ]),
   )
 
-/** The same figures on every way out. */
+/** The same figures in every output. */
 async function figures(run: PipelineRun): Promise<{ in: number; out: number; dead: number }> {
   const { in: read, out, dead } = statusOf(run)
   const { steps } = endpointStatusOf(run)
@@ -85,7 +85,7 @@ test('at least once: reads and dead letters count once, each write counts', asyn
     lanes: input(random),
     batch: () => 11,
     fault: where => {
-      // The first ones: how many saves there are is a matter of time.
+      // Only the first ones: the number of saves depends on timing.
       if (where === 'save' && faults < 5) {
         faults++
         throw faultError(random)

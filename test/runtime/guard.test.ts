@@ -1,4 +1,4 @@
-/** The guard around sources and sinks: what arrives at the runtime of what they throw. */
+/** The guard around sources and sinks: how their errors reach the runtime. */
 import { describe, expect, it } from 'vitest'
 import { BatchError, ConnectionError, DataError, Message, type Sink, type Source } from '../../src/contract/plugin.ts'
 import { create } from '../../src/runtime/guard.ts'

@@ -1,4 +1,4 @@
-/** A checkpoint is gone on from only by what made it: same steps, same records. Everything else is refused before anything is read. */
+/** A run continues from a checkpoint only with the same steps and the same records. Any difference is an error before the first read. */
 import { describe, expect, test } from 'vitest'
 import {
   type Checkpoint,
@@ -19,7 +19,7 @@ interface CountConfig {
   readonly free?: number
 }
 
-/** Sends each record on with how many of its key there were. */
+/** Emits each record with the count of its key. */
 const count: TransformPlugin = defineTransform<CountConfig>({
   type: 'count',
   schema: {},
@@ -48,7 +48,7 @@ class World {
     this.log = new MemoryLog({ lanes: { a: this.records }, batch: () => 10, origin: () => this.origin, former })
   }
 
-  /** @returns what came out of this run. @throws what stopped it */
+  /** @returns the output of this run. @throws the error that stopped it */
   async run(
     records: number,
     config: CountConfig,
@@ -92,7 +92,7 @@ describe('steps', () => {
     expect(message).toMatch(expected)
     expect(message).toMatch(/--fresh[^]*raise version \(now 1\)[^]*name \(now test\) or group/)
     expect(w.log.committed).toHaveLength(2)
-    // Nothing of it was touched: the former file goes on.
+    // The checkpoint is unchanged: the former file continues.
     expect(await w.run(0, { key: 'k' })).toEqual([3])
   })
 

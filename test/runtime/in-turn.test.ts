@@ -1,4 +1,4 @@
-/** Two processes on two machines that take a lane from each other: without a group to divide the work one of them must stop. On a virtual clock. */
+/** Two processes on two machines claim a lane from each other: without a group that divides the work, one of them must stop. On a virtual clock. */
 import { expect, test } from 'vitest'
 import { FencedError, LiveConflictError, type SourcePlugin } from '../../src/contract/plugin.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'

@@ -1,4 +1,4 @@
-/** What a process says of itself: all that decides what is written and where, no secret, nothing that may differ between replicas. */
+/** The content that a process publishes: all settings that affect what is written and where, no secrets, nothing that may differ between replicas. */
 import { describe, expect, test } from 'vitest'
 import { loadInput } from '../../src/config/load.ts'
 import { liveConflict, liveContentOf, liveDifferences } from '../../src/kit/live-content.ts'

@@ -22,7 +22,7 @@ it('a lane that is lost during its claim is not claimed again: a second claim wo
   const ended = run.run()
   await expect.poll(() => claims).toBeGreaterThan(2)
   context.lose(['a'])
-  // The source goes on without it.
+  // The source continues without the lane.
   await expect.poll(() => run.notReady()).toEqual([])
   const before = claims
   await new Promise(resolve => setTimeout(resolve, 50))

@@ -1,4 +1,4 @@
-/** A one-shot pipeline reads everything in each run, waits for its peers only so long, and a part of it is not success. */
+/** A one-shot pipeline reads all records in each run, waits for its peers for a limited time, and fails if it is incomplete. */
 import { expect, test } from 'vitest'
 import { ConnectionError, defineSource, type Source, type SourcePlugin } from '../../src/contract/plugin.ts'
 import { obstacles } from '../../src/config/delivery.ts'

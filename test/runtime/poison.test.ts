@@ -283,7 +283,7 @@ it.each([true, false])('records that a source could not unpack are dead-lettered
   expect(log.committed.length).toBe(99)
 })
 
-/** A plugin's own code, and what is said of what it throws. */
+/** Errors in plugin code and how they are reported. */
 describe('an error of a plugin outside the contract', () => {
   const transform = (process: (m: any, out: any) => unknown, more: object = {}): TransformPlugin =>
     defineTransform({

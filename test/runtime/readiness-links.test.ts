@@ -1,4 +1,4 @@
-/** What hangs in front of a `repartition`, in it or behind it holds back every lane: the pipeline is not ready, with the step or lane. On a virtual clock. */
+/** A hang before, in or after a `repartition` holds back every lane: the pipeline is not ready, and the reason names the step or lane. On a virtual clock. */
 import { expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
 import { ConnectionError, defineSink, defineTransform, type Output, type Message, type TransformPlugin } from '../../src/contract/plugin.ts'
@@ -67,7 +67,7 @@ async function linked({ before = () => pass, write = async () => {}, behind = pa
   const run = start(
     {
       ...pipelineOf(log, [], { delivery: 'at_least_once' }),
-      // Time waits for each partition of these topics.
+      // Event time waits for each partition of these topics.
       sources: [{ ...step('in', log.source(), { topics: ['a', 'b'] }), type: 'kafka' }],
       transforms: [
         step(

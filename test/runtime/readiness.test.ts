@@ -1,4 +1,4 @@
-/** What hangs or keeps failing makes the pipeline not ready, names the step, and says since when. On a virtual clock. */
+/** A hanging or failing step makes the pipeline not ready; the reason names the step and the start time. On a virtual clock. */
 import { expect, test } from 'vitest'
 import {
   ConnectionError,
@@ -143,7 +143,7 @@ test('a transform whose peer is unreachable, and one that never returns', async 
   await stop(run, clock, ended)
 })
 
-/** A source whose lane has a lease, as of a group: the test says whether it still holds, and takes the lane away. */
+/** A source whose lane has a lease, as in a group: the test controls whether it is valid, and revokes the lane. */
 function leased(log: MemoryLog): { plugin: SourcePlugin; lease: { holds: boolean; lose(): void } } {
   const lease = { holds: true, lose: () => {} }
   const { create, ...plugin } = log.source()

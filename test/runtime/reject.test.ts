@@ -255,7 +255,7 @@ describe('a source that reports rejections to its senders', () => {
     }
     expect(committed).toBe(41)
     expect(seen.size).toBe(20)
-    // They were settled together: far fewer cycles than requests.
+    // They were flushed together: far fewer commit batches than requests.
     expect(d.journal.filter(e => e.startsWith('commit')).length).toBeLessThan(15)
     expect(d.journal.filter(e => e.startsWith('write')).flatMap(e => e.slice(6).split(','))).toEqual(
       Array.from({ length: 21 }, (_, i) => String(i)),

@@ -1,4 +1,4 @@
-/** State of a lane: restored as it was written and parsed when it is looked at; bounded; in memory once. */
+/** State of a lane: restored unchanged, parsed on first access, bounded, and in memory once. */
 import { expect, test } from 'vitest'
 import { defineTransform, type State, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { keptCheckpoint, keptOf, KeptState } from '../../src/kit/kept-state.ts'
@@ -23,7 +23,7 @@ test('restored entries are present, in order, and do not count as changes', () =
     ['c', null],
   ])
   expect([store.size, store.get('a'), store.get('b'), store.get('d')]).toEqual([3, { n: 2 }, [1, 'x'], undefined])
-  // Looked at twice it is one object: what a step changes in place is what it sets.
+  // Two reads return the same object: a step may change it in place and set it.
   expect(store.get('a')).toBe(store.get('a'))
   expect([...store.entries()].map(([key]) => key).toSorted()).toEqual(['a', 'b', 'c'])
   expect(state.takeChanges()).toEqual([])

@@ -7,7 +7,7 @@ import { MemoryLog, pipelineOf, start } from './harness.ts'
 const NEVER = new Promise<never>(() => {})
 const input = { a: Array.from({ length: 5000 }, (_, v) => ({ v })) }
 
-/** A pipeline on a log whose sink or source is another one. */
+/** A pipeline on a log, with its sink or source replaced. */
 function broken(part: { sink?: Sink; source?: Partial<Source> }, over: Partial<Pipeline> = {}): PipelineRun {
   const log = new MemoryLog({ lanes: input, batch: () => 50, endless: true })
   const pipeline = pipelineOf(log, [], { delivery: 'at_least_once', shutdown_timeout: 200, ...over })
@@ -92,7 +92,7 @@ it('a run ends when idle, although a transform uses onIdle', async () => {
     }),
   }) as TransformPlugin
   const log = new MemoryLog({ lanes: input, batch: () => 50, endless: true })
-  // Nor does it wait for the next commit.
+  // It does not wait for the next commit either.
   expect(await endOf(start(pipelineOf(log, [listener], { commit_interval: 3_600_000 }), { untilIdle: 600 }).run())).toBe('ended')
   expect(told).toBeGreaterThan(0)
   expect(log.committed.length).toBe(5000)

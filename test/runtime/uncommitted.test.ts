@@ -22,7 +22,7 @@ const batchOf = (lane: string, from: number, count: number): Batch => ({
   position: from + count,
 })
 
-/** Gives what the test puts in, to lanes `a` and `b`. */
+/** Returns the records that the test adds, on lanes `a` and `b`. */
 function world(commit?: (position: number) => Promise<void>, transactor?: Transactor, transforms: TransformPlugin[] = []) {
   const clock = new VirtualClock(1_700_000_000_000)
   const waiting: Batch[] = []

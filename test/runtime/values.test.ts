@@ -1,4 +1,4 @@
-/** What cannot be decoded, or written as JSON, is its record's failure: in every sink and every state, never the pipeline's. */
+/** A value that cannot be decoded or written as JSON fails its record, in every sink and every state, and never the pipeline. */
 import { describe, expect, test } from 'vitest'
 import { defineSink, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
 import throttle from '../../src/transforms/throttle.ts'
@@ -64,7 +64,7 @@ describe('a plugin that emits a value that is not JSON', () => {
     })
     const pipeline = pipelineOf(log, [careless], { sinks: [step('out', sink)], delivery: 'at_least_once' })
     await start(pipeline).run()
-    // NaN, functions and a Map are something else in JSON: only the check of a plugin's output finds them.
+    // NaN, functions and a Map change in JSON: only the check of a plugin's output finds them.
     expect(log.dead.map(m => header(m, 'source_offset'))).toEqual(['0', '2', '10', '12'])
     expect(log.dead.map(m => header(m, 'step'))).toEqual(Array(4).fill('out'))
     expect(written.filter(line => /[13579]}$/.test(line)).length).toBe(10)

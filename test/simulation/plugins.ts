@@ -201,7 +201,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
       acknowledged = sent
       follow(answer)
     } catch {
-      // The next one, then.
+      // Try the next one.
     }
   }
   const beat = (): void => {

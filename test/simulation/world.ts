@@ -1,7 +1,7 @@
 /**
  * Everything outside of the processes, as it would be on servers: a log with lanes, retention and transactions, a group, a table, a
  * store of checkpoints, a dead-letter queue, and a network that loses, delays and hangs. It outlives the processes. What it accepts is
- * noted, and compared with the oracle at the end; what must never be accepted is a violation at once.
+ * noted, and compared with the oracle at the end; writes that must never be accepted are violations at once.
  */
 import { ConnectionError, type CheckpointDelta, type Checkpoint, FencedError, UnknownOutcomeError } from '../../src/contract/plugin.ts'
 import { seeded } from '../support/random.ts'
@@ -58,7 +58,7 @@ export interface Reading {
   base: number
   /** Behind what was handed to the runtime. */
   next: number
-  /** Offsets that were gone when they were to be read. */
+  /** Offsets that were deleted before they were read. */
   gaps: [from: number, to: number][]
   /** Counts seeks. */
   epoch: number
@@ -112,7 +112,7 @@ export interface Heartbeat {
   readonly revoke: readonly string[]
 }
 
-/** The group's coordinator: every lane has one owner at a time, which gives it up before another gets it, or is put out. */
+/** The group's coordinator: every lane has one owner at a time, which releases it before another gets it, or is evicted. */
 export class Group {
   readonly owner = new Map<string, string>()
   readonly committed = new Map<string, { position: number; owner: string | null }>()
@@ -174,9 +174,9 @@ export interface WorldOptions {
   readonly lanes: readonly string[]
   readonly faults: Faults
   readonly storms: readonly Storm[]
-  /** From then on nothing fails any more. */
+  /** From then on no fault occurs. */
   readonly calmFrom: number
-  /** Where the position that counts is kept. */
+  /** Where the authoritative position is stored. */
   readonly decides: 'store' | 'source'
   /** A planted bug of the peers: a former owner is not fenced. */
   readonly unfenced?: boolean

@@ -15,7 +15,7 @@ export interface ConsumedRecord {
 }
 
 export interface ConsumeOptions {
-  /** Default `read_committed`: what a careful consumer of the output sees. */
+  /** Default `read_committed`: as consumers of exactly-once output should read. */
   isolation?: 'read_committed' | 'read_uncommitted'
   /** Default: all, ordered by partition, then offset. */
   partition?: number

@@ -1,6 +1,6 @@
 /**
- * Redis as a test sees it. `redis-cli` is the second opinion that shares no code with the client under test; `raw` is a bare
- * connection for what has to be fast. Importing this module starts the shared server if it isn't there yet.
+ * Redis for tests. `redis-cli` is an independent client that shares no code with the client under test; `raw` is a bare
+ * connection for fast writes. Importing this module starts the shared server if it isn't there yet.
  */
 import { execFile } from 'node:child_process'
 import { connect } from 'node:net'

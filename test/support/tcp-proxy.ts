@@ -1,4 +1,4 @@
-/** A TCP proxy between a client and a server that fails in the ways networks do. */
+/** A TCP proxy between a client and a server that simulates network failures. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 
 export interface TcpProxy {
@@ -152,7 +152,7 @@ class Proxy implements TcpProxy {
     }
     for (const socket of pair) {
       socket.setNoDelay(true)
-      // One side broken breaks the other: a proxy must not turn a reset into silence.
+      // One side broken breaks the other: a proxy must not turn a reset into a timeout.
       socket.on('error', () => {})
       socket.once('close', hadError => {
         if (socket === near && !far.destroyed && this.abandoned.has(pair)) {

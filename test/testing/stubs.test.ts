@@ -1,4 +1,4 @@
-/** Steps that ask a peer, in pipeline tests: the test answers. */
+/** Steps that call a peer, in pipeline tests: the test defines the responses. */
 import { expect, test } from 'vitest'
 import { runRunner, tempDir } from '../support/runner.ts'
 

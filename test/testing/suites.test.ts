@@ -1,4 +1,4 @@
-/** The conformance suites find what they are for, and run under node:test as they do under vitest. */
+/** The conformance suites find the errors they test for, under node:test as under vitest. */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** Keys that are not text, such as the binary numbers of Java's LongSerializer: different bytes are different keys, and leave as they came. */
+/** Keys that are not text, such as the binary numbers of Java's LongSerializer: different bytes are different keys, and are written unchanged. */
 import { MemoryChannel, run } from 'pipeline-runner'
 import { beforeAll, expect, test } from 'vitest'
 import { keyTextOf, Message } from '../../src/contract/plugin.ts'

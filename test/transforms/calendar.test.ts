@@ -1,4 +1,4 @@
-/** Bars and windows by the calendar of a zone: what comes out of ticks around the days on which clocks are changed. */
+/** Bars and windows by the calendar of a zone: the output for ticks around days with a clock change. */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Json } from '../../src/contract/plugin.ts'
@@ -141,7 +141,7 @@ describe('bars', () => {
     expect(bars.validateConfig!(barsConfig(o))).toMatchObject([problem])
   })
 
-  // What came before and what is open must not depend on how the input is cut, in a zone as in UTC.
+  // Output and open windows must not depend on how the input is split, in any zone.
   const near = fc
     .tuple(fc.constantFrom('2026-03-08T07:00Z', '2026-11-01T06:00Z', '2026-01-31T15:00Z'), fc.integer({ min: -3 * DAY, max: 3 * DAY }))
     .map(([change, by]) => tick(Date.parse(change) + by))

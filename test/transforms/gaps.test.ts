@@ -1,4 +1,4 @@
-/** `on_gap`: what comes out unmarked is what would have come out had nothing been lost. */
+/** `on_gap`: unmarked results equal those of a run without loss. */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Json, TransformPlugin } from '../../src/contract/plugin.ts'
@@ -41,7 +41,7 @@ interface Case {
   readonly to: number
 }
 
-/** Records of two keys, out of order by up to the allowed lateness, and a stretch of them that is lost. */
+/** Records of two keys, out of order by up to the allowed lateness, and a range of them that is lost. */
 const cases: fc.Arbitrary<Case> = fc
   .tuple(
     fc.array(fc.tuple(fc.integer({ min: 0, max: 4 * S }), fc.integer({ min: 0, max: 3 * S }), fc.boolean()), {

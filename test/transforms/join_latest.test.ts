@@ -53,7 +53,7 @@ describe('join_latest', () => {
     const c = config({ wait: 1000 })
     const early = messagesOf([{ payload: '{"symbol": "A",  "id":1}' }, signal('A', 2), signal('B', 3), signal('A', 4)])
     const run = await runTransform(join, c, [early, 'crash', messagesOf([price('A', 9)], 4)], { clock, restartAt: [1] })
-    // The fourth found the waiting room full.
+    // The buffer was full for the fourth.
     expect(run.failures.map(f => [f.message.offset, f.error.message])).toEqual([[3, 'the table has no entry for "A"']])
     expect(run.out.map(m => [m.offset, m.value, String(m.payload)])).toEqual([
       [0, { symbol: 'A', id: 1, market: 9 }, '{"symbol": "A",  "id":1}'],

@@ -1,4 +1,4 @@
-/** What a bound drops or forgets is in the log, once, and in the line at the end, with its number. */
+/** Records dropped and keys evicted by a limit are in the log once, and in the final log line with their count. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { runRunner, tempDir } from '../support/runner.ts'

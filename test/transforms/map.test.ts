@@ -70,7 +70,7 @@ describe('fields', () => {
     const v8 = await import('node:v8')
     v8.setFlagsFromString('--allow-natives-syntax')
     const sameMap = new Function('a', 'b', 'return %HaveSameMap(a, b)') as (a: unknown, b: unknown) => boolean
-    // The list literal inside `all` is for the interpreter: those records take the slow way.
+    // The list literal inside `all` is for the interpreter: those records take the slow path.
     const made = await values(
       { fields: { a: 'price', b: 'symbol == "x" ? [1].all(i, i > 0) : true', c: 'value.?n.orValue("none")' } },
       tick,

@@ -1,4 +1,4 @@
-/** Results of steps over many records have an identity: whatever fails and is repeated, the http sink gives equal results equal keys. */
+/** Results of steps over many records have an identity: after any failure and repetition, equal results have equal keys in the http sink. */
 import { describe, expect, test } from 'vitest'
 import { idempotencyKey, positionsOf } from '../../src/connectors/http/sink/parcels.ts'
 import { defineSink, Message, type SinkPlugin, type State } from '../../src/contract/plugin.ts'
@@ -11,7 +11,7 @@ const ticks = Array.from({ length: 300 }, (_, i) => ({
   symbol: i % 3 === 0 ? 'A' : 'B',
   price: 100 + (i % 7),
   volume: 1,
-  // Two steps forth, one back: some are late.
+  // Two steps forward, one back: some are late.
   ts: 1000 * (i - (i % 5) * 3 + 20),
 }))
 

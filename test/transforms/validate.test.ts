@@ -88,7 +88,7 @@ describe('records', () => {
   })
 
   test('a hostile string cannot stall a pattern', async () => {
-    // Backtracking would take centuries.
+    // Backtracking would not end.
     expect(await failures({ schema: { type: 'string', pattern: '^(a+)+$' } }, `${'a'.repeat(5000)}!`)).toHaveLength(1)
   })
 

@@ -286,7 +286,7 @@ describe('without late messages, windows match their definition', () => {
     )
   })
 
-  /** What can be said without repeating the implementation: counts, bounds, and the tags in order of time, ties by arrival. */
+  /** Checks that do not repeat the implementation: counts, bounds, and the tags in order of time, ties by arrival. */
   function summary(key: string | null, start: number, end: number, inside: { time: number; value: { tag: number | null } }[]): object {
     const tags = inside.toSorted((a, b) => a.time - b.time).map(m => m.value.tag)
     return { key, start, end, n: tags.length, all: tags, first: tags[0], last: tags.at(-1) }

@@ -1,4 +1,4 @@
-/** A followed file through rotations, in the two ways that log rotation has, while the runner reads and while it is down. */
+/** A followed file with both kinds of log rotation, while the runner reads and while it is down. */
 import {
   appendFileSync,
   copyFileSync,

@@ -59,7 +59,7 @@ async function open(c: FileSourceConfig, positions?: ReadonlyMap<string, Positio
   await source.open!(new AbortController().signal)
   return { source, ctx }
 }
-/** What a run over this file delivers: [offset, value or what is wrong with it]. */
+/** The output of a run over this file: [offset, value or error]. */
 async function contents(c: FileSourceConfig): Promise<[number, unknown][]> {
   const { source } = await open(c)
   const messages = (await readAll(source)).flatMap(b => b.messages)

@@ -1,4 +1,4 @@
-/** Dates that a topic of Kafka 4 rejects or deletes at once: nothing ends, nothing is lost without a word. */
+/** Dates that a topic of Kafka 4 rejects or deletes at once: the run continues, and no record is lost silently. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'

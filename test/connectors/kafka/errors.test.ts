@@ -5,7 +5,7 @@ import { testLog } from './make.ts'
 
 test('a request on a connection that closed after it was acquired is retried', async () => {
   const connections = new Connections({ brokers: [], clientId: 'test', log: testLog })
-  // What kafkajs itself says, so that another wording of it is noticed.
+  // The original message of kafkajs, so that a changed wording is detected.
   const broker = connections.create({ host: '127.0.0.1', port: 1 })
   const error: unknown = await broker.metadata([]).catch((e: unknown) => e)
   expect(connectionBroke(error)).toBe(true)

@@ -1,4 +1,4 @@
-/** What we write others read, what others write we read, in every compression: kcat (librdkafka) and Apache's Java client. */
+/** Other clients read the records of the runner and vice versa, in every compression: kcat (librdkafka) and Apache's Java client. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

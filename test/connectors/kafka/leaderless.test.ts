@@ -10,7 +10,7 @@ afterEach(() => vi.useRealTimers())
 
 test('the wait for a partition without a leader ends, even if the brokers respond', async () => {
   vi.useFakeTimers()
-  // What brokers say of a topic whose only replica is down.
+  // The metadata of a topic whose only replica is down.
   const partitions = [{ partition: 0, leader: -1 }]
   const cluster = {
     cached: () => partitions,

@@ -1,4 +1,4 @@
-/** Who may take part in a group, as its leader decides it. */
+/** The members that a group leader accepts. */
 import { expect, test } from 'vitest'
 import type { LiveContent } from '../../../src/contract/plugin.ts'
 import {
@@ -44,7 +44,7 @@ test('two pipelines may share a group if they read different topics', () => {
   const other = live('y', 'other.1')
   expect(refused([member('a', live('x')), member('b', other, -1, ['elsewhere'])])).toEqual([])
   expect(refused([member('a', live('x')), member('b', other, -1, ['elsewhere', 'in'])])).toEqual(['b'])
-  // One pipeline must do the same whatever it reads.
+  // All instances of a pipeline must have equal content, whatever they read.
   expect(refused([member('a', live('x')), member('b', live('y'), -1, ['elsewhere'])])).toEqual(['b'])
 })
 

@@ -285,7 +285,7 @@ describe.each([
     const partitions = new Map((await handle.driver.topics()).map(t => [t.name, t.partitions]))
     expect([a, b, c].map(t => partitions.get(t))).toEqual([3, 3, 1])
     const count = async (topic: string) => (await Promise.all([0, 1, 2].map(p => contents(topic, p)))).flat().length
-    // Brokers mark a transaction as committed after they have said so.
+    // Brokers write the commit markers after they have acknowledged the commit.
     await eventually(async () => expect([await count(a), await count(b)]).toEqual([2, 1]))
   })
 

@@ -1,4 +1,4 @@
-/** Logins and TLS on a real broker, with certificates made for the occasion. */
+/** Authentication and TLS on a real broker, with certificates created for the test. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

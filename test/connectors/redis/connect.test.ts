@@ -1,4 +1,4 @@
-/** The ways to a Redis: TLS, logins, sentinels, a cluster; and servers that vanish, stall or say no. */
+/** Connections to Redis: TLS, credentials, sentinels, a cluster; and servers that disconnect, stall or reject. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** A former owner of a lane writes to Redis: the server refuses it, whatever it wants to write. */
+/** A former owner of a lane is fenced: the server rejects all its writes. */
 import { expect, test } from 'vitest'
 import redisSink from '../../../src/connectors/redis/sink.ts'
 import { type BatchError, ConnectionError, FencedError, Message, type Sink } from '../../../src/contract/plugin.ts'

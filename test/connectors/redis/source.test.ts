@@ -13,7 +13,7 @@ import { eventually } from '../../support/eventually.ts'
 const { signal } = new AbortController()
 const text = (m: Message): string => String(m.payload)
 
-/** A source that never ends by itself ends here behind `count` records of the input. */
+/** An endless source ends here after `count` records of the input. */
 function ending(source: Source, count: () => number): Source {
   let left = count()
   const read = source.read.bind(source)

@@ -1,4 +1,4 @@
-/** The source with the settings of the real flow, against local exchanges that misbehave; a book rebuilt from what comes is compared with the exchange's own. */
+/** The source with the settings of the real flow, against local exchanges with injected faults; a book rebuilt from the messages is compared with that of the exchange. */
 import { afterEach, describe, expect, test } from 'vitest'
 import { Book, randomOf } from '../../../examples/exchange/book.ts'
 import { checksum } from '../../../examples/exchange/checksum.ts'

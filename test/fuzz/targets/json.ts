@@ -80,7 +80,7 @@ function parses(text: string): boolean {
   }
 }
 
-/** The scanner works on bytes: of text that is not UTF-8 it says so. */
+/** The scanner works on bytes: it reports text that is not UTF-8. */
 function scan(input: Buffer, valid: boolean): void {
   try {
     const bounds = elements(input, [], 1000)

@@ -1,4 +1,4 @@
-/** What is wrong with a TLS file is said before any connection is tried. */
+/** Errors in TLS files are reported before the first connection. */
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { validateTlsFiles, readTlsFiles, type TlsFiles } from '../../../src/kit/keys/tls.ts'

@@ -1,4 +1,4 @@
-/** What both drivers promise, on a real server and on the one in this process. */
+/** The contract of both drivers, on a real server and on the embedded one. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** Plain text only where it is named. */
+/** An unencrypted connection requires an explicit mode. */
 import { expect, test } from 'vitest'
 import { type ConnectionConfig, connectionFor, validateConnection } from '../../../src/kit/postgres/connect.ts'
 

@@ -1,4 +1,4 @@
-/** TLS to a real server, as libpq's modes have it. */
+/** TLS to a real server, with the modes of libpq. */
 import { chmodSync, chownSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

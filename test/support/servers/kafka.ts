@@ -1,4 +1,4 @@
-/** A Kafka broker of a test's own: started from jars on this machine, killed, frozen and restarted at will. */
+/** A Kafka broker of a test's own: started from jars on this machine, which tests can kill, freeze and restart. */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -40,7 +40,7 @@ export interface KafkaServer {
   kill(): Promise<void>
   /** Starts it again on the same port and data, after an orderly shutdown when it was still running. */
   restart(): Promise<void>
-  /** SIGSTOP: alive to the kernel, silent to everyone else. */
+  /** SIGSTOP: the process exists but does not respond. */
   pause(): void
   resume(): void
 }

@@ -1,4 +1,4 @@
-/** A PostgreSQL of a test's own: real binaries from npm, stopped, killed, frozen and restarted at will. */
+/** A PostgreSQL of a test's own: real binaries from npm, which tests can stop, kill, freeze and restart. */
 import { execFile, execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -32,7 +32,7 @@ export interface PostgresServer {
   kill(): Promise<void>
   /** Starts it again on the same port and data; recovers from the log when it was killed. */
   start(): Promise<void>
-  /** SIGSTOP of all its processes: alive to the kernel, silent to everyone else. */
+  /** SIGSTOP of all its processes: the processes exist but do not respond. */
   pause(): void
   resume(): void
 }

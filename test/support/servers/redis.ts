@@ -20,7 +20,7 @@ export interface RedisServer {
   kill(): Promise<void>
   /** Starts it again on the same port, empty. */
   restart(): Promise<void>
-  /** SIGSTOP: alive to the kernel, silent to everyone else. */
+  /** SIGSTOP: the process exists but does not respond. */
   pause(): void
   resume(): void
 }

@@ -1,4 +1,4 @@
-/** The public JSON-Schema-Test-Suite: every test right, or its schema refused by a rule of the guide. */
+/** The public JSON-Schema-Test-Suite: every test passes, or its schema is rejected by a rule of the guide. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'

@@ -41,7 +41,7 @@ test('by age: counted from the time of the write, not from the timestamp of the 
   const bounds = [await driver.offsets([tp], 'earliest'), await driver.offsets([tp], 'latest'), await driver.offsets([tp], 0)]
   expect(bounds.map(b => b.get('t/0'))).toEqual([2, 4, 2])
   expect(await driver.read(tp, 0, { format: 'text', isolation: 'read_committed' })).toMatchObject({ nextOffset: 4, endOffset: 4 })
-  // Offsets never start anew, also when nothing is left.
+  // Offsets never restart, even if no record is left.
   now += 10 * DAY
   await keepHouse()
   expect(await readAll(driver, tp)).toEqual([])
