@@ -38,7 +38,7 @@ async function install({ uid = 0, ci, required = true, typed }: Machine) {
 }
 
 describe('missing commands', () => {
-  test('as root, without a terminal and without CI: installs nothing, prints the fix, and exits with 3', async () => {
+  test('as root, without a terminal and without CI: installs no package, prints the fix, and exits with 3', async () => {
     for (const ci of [undefined, 'false', '1']) {
       const { exit, stdout, stderr, calls } = await install({ ci })
       expect([exit, stdout, calls]).toEqual([3, '', ''])

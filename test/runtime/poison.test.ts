@@ -97,7 +97,7 @@ describe('the other records of a failed batch', () => {
   })
 })
 
-describe('a step behind a window that throws', () => {
+describe('a step after a window that throws', () => {
   const windows = Array.from({ length: 60 }, (_, i) => ({ ts: 1000 * i, i, k: `k${i % 2}` }))
   const throwsAt = (starts: readonly number[], stateful: boolean): TransformPlugin =>
     defineTransform({

@@ -51,7 +51,7 @@ async function stop(run: PipelineRun, clock: VirtualClock, ended: Promise<void>)
   await over
 }
 
-test('a sink that accepts a write and does not answer', async () => {
+test('a sink that accepts a write and does not respond', async () => {
   const clock = new VirtualClock(START)
   const run = runOf(
     endless(),

@@ -71,7 +71,7 @@ describe('header', () => {
     ])
   })
 
-  test('wrong number of fields: the position is the first extra field, or the end where the next is missing', async () => {
+  test('a wrong number of fields is reported at the first extra field, or at the end where the next is missing', async () => {
     expect(await read('a,b\n1,"x,y\nz",3\n"1\n2"\r\n4\n')).toEqual([
       'line 3, column 4: 3 fields, but the header has 2',
       'line 5, column 3: 1 field, but the header has 2',

@@ -29,7 +29,7 @@ test('members with equal content and members without content are accepted', () =
   expect(refused([member('a', live('x')), member('b', live('x')), member('c', undefined), member('d', live('x'), 3)])).toEqual([])
 })
 
-test('the first member stays, whoever is the leader', () => {
+test('the first member stays, independent of the leader', () => {
   const members = [member('a', live('new')), member('b', live('old'), 7), member('c', live('old'), 7), member('d', live('new'))]
   for (const leader of ['a', 'b', 'c', 'd']) expect(refused(members, leader)).toEqual(['a', 'd'])
 })

@@ -32,7 +32,7 @@ sinkConformance('memory', {
 })
 
 describe('memory', () => {
-  test('what a test pushes arrives with key, time, headers and bytes; push and end wake a waiting read', async () => {
+  test('a pushed record arrives with key, time, headers and bytes; push and end wake a waiting read', async () => {
     const name = fresh()
     const source = memorySource.create({ channel: name, format: 'json', batch_size: 10 }, fakeSourceContext('memory'))
     await source.open!(signal)
