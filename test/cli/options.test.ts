@@ -30,7 +30,7 @@ test.each(commands)('%s', (_, command) => {
       `default: ${o.defaultValueDescription ?? JSON.stringify(o.defaultValue)}`,
     )
     if (o.argChoices) expect(o.argChoices, o.flags).toContain(text)
-    // commander calls the parser with what was given before; nothing was.
+    // commander passes the previous value to the parser; there is none.
     const value: unknown = o.parseArg ? o.parseArg(text, undefined as never) : text
     expect(value, `${o.flags} ${text}`).toEqual(o.defaultValue)
   }

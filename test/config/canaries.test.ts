@@ -1,6 +1,6 @@
 /**
  * Canaries in every setting of every plugin: a variable's value is in no report, neither where the file is right nor where that value is
- * what is wrong. What the schema declares `public` is shown where the file is right.
+ * what is wrong. Keys that the schema declares `public` are shown in valid files.
  */
 import { expect, test } from 'vitest'
 import { builtIns } from '../../src/config/built-ins.ts'

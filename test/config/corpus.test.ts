@@ -111,12 +111,12 @@ function isFound({ problems, mutation }: Outcome): boolean {
   if (!file.startsWith('pipelines/')) return false
   // In a disabled step, variables may be missing.
   if (/variable|reference/.test(title) && /enabled: .*false/.test(text)) return problems.length === 0
-  // A tab before a comment is none; a bracket that is not closed ends at the comment behind it.
+  // A tab before a comment is valid; an unclosed bracket ends at the comment after it.
   if (title === 'tab') return problems.length === 0
   if (title.startsWith('without }')) return problems.length === 1
   // The item of a list that lacks a key, instead of the list.
   if (title.startsWith('without ')) return problems.length === 1 && String(problems[0].line) === mutation.place!.split(':')[0]
-  // Parts that name each other: without the plugin's file its step is unknown, and a page may ask for a step that has lost its name.
+  // Parts that reference each other: without the plugin's file its step is unknown, and a page may reference a step without a name.
   return /plugins:|endpoints:|pluxins/.test(text) && problems.some(p => isAt(p, mutation))
 }
 

@@ -69,7 +69,7 @@ test('a file that is not UTF-8: the first invalid byte is reported', async () =>
   const file = join(folder, 'latin.yaml')
   writeFileSync(file, Buffer.concat([Buffer.from('name: x\ndescription: "Gr\u00fc\u00dfe '), Buffer.from([0xe4]), Buffer.from('h"\n')]))
   const { problems } = await loadPipeline(file)
-  // Columns count the bytes before it as what they are in latin1: good enough to find it.
+  // Columns count the bytes before it as latin1, which is sufficient to find it.
   expect(problems.map(p => `${p.line} ${p.code}`)).toEqual(['2 CONFIG_ENCODING'])
   writeFileSync(file, Buffer.from([0x6e, 0xff]))
   expect((await loadPipeline(file)).problems.map(p => `${p.line}:${p.column} ${p.code}`)).toEqual(['1:2 CONFIG_ENCODING'])

@@ -149,7 +149,7 @@ describe('precompiled validators', () => {
 
 describe('the composed schema in an editor', () => {
   const composed = composeSchema(FRAME, plugins)
-  // Editors know draft-07 and the formats of the standard, none of ours.
+  // Editors support draft-07 and its standard formats, not those of the runner.
   const ajv = new Ajv({ strict: false, allErrors: true })
   const validate = ajv.compile(composed)
   const files = [...globSync('pipelines/*.yaml'), ...globSync('test/config/corpus/*.yaml'), ...globSync('examples/*/*.yaml')].filter(

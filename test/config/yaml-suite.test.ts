@@ -1,5 +1,5 @@
 /**
- * yaml-test-suite (ccfa74e5): its texts, with the suite's marks for white space replaced, and what each one means as JSON. Texts that have
+ * yaml-test-suite (ccfa74e5): its texts, with the suite's marks for white space replaced, and the JSON value of each. Texts that have
  * no JSON are left out.
  */
 import { gunzipSync } from 'node:zlib'

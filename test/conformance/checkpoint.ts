@@ -1,4 +1,4 @@
-/** What every checkpoint store promises: `checkpointConformance(name, setup)`. */
+/** The contract of every checkpoint store: `checkpointConformance(name, setup)`. */
 import { stateOwner } from '../../src/kit/state-owner.ts'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type CheckpointDelta, type CheckpointStore, FencedError, type LaneInfo } from '../../src/contract/plugin.ts'

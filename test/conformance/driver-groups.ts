@@ -99,7 +99,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
         () => member.received.slice(before).some(m => m.offset === 999) && member.consumer.caughtUp(tp) !== false,
       )
       const offsets = member.received.slice(before).map(m => m.offset)
-      // What was on its way when we asked may come first; from the target on it is gapless.
+      // Records in flight during the seek may arrive first; from the target on there is no gap.
       const start = offsets.lastIndexOf(first)
       expect(offsets.slice(start)).toEqual(Array.from({ length: 1000 - first }, (_, i) => first + i))
     }

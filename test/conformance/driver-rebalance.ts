@@ -32,7 +32,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     let over = false
     const committing = Array.from({ length: 4 }, async (_, partition) => {
       while (!over) {
-        // One that was taken away refuses; the others go on.
+        // A revoked partition is rejected; the others continue.
         await a.consumer.commit([{ topic, partition, offset: 0 }]).catch(() => {})
         await new Promise(resolve => setTimeout(resolve, 1))
       }

@@ -18,7 +18,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     ['the same key twice in a row, 1', { key: 'same', value: '1' }],
     ['the same key twice in a row, 2', { key: 'same', value: '2' }],
     ['time zero', { time: 0, value: 'epoch' }],
-    // Brokers refuse what is more than an hour ahead.
+    // Brokers reject timestamps more than an hour ahead.
     ['time ahead', { time: Date.now() + 1_800_000, value: 'future' }],
     [
       'headers',

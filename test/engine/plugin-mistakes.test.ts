@@ -93,7 +93,7 @@ describe('a transform', () => {
     let calls = 0
     const plugin = transform(
       (m, out) => {
-        // Later calls of the plugin are under way by then: what belongs to an earlier one has no place in them either.
+        // Later calls of the plugin are under way by then: the output of an earlier call must not be in them either.
         if (calls++ === 0)
           Promise.resolve()
             .then(() => out[method](...args[method](m)))

@@ -158,7 +158,7 @@ const { num, text, bool, any } = fc.letrec<{ num: string; integer: string; text:
 
 export const expression: Arbitrary<string> = fc.oneof(num, text, bool, any)
 
-/** What only a user's plugin puts into a record. */
+/** Values that only a user's plugin puts into a record. */
 class Foreign {
   get price(): number {
     return 5
@@ -237,7 +237,7 @@ const withPrototypeKey = record.map(r =>
   Object.defineProperty({ ...r }, '__proto__', { value: 1, enumerable: true, configurable: true, writable: true }),
 )
 
-/** Fresh messages with the same content: what a record can be, and a few values that are none. */
+/** New messages with the same content: possible records, and a few invalid values. */
 export const records: Arbitrary<(() => Message)[]> = fc.array(
   fc
     .tuple(

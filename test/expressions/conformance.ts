@@ -69,7 +69,7 @@ function jsonOf(value: ProtoValue): unknown {
   }
 }
 
-/** Is an expression refused for its form alone, so that what the test asks was never looked at? */
+/** Whether an expression is rejected only for its form, so that the test was never evaluated. */
 const isUnreadable = (message: string, { evalError, anyEvalErrors }: Original): boolean =>
   /^(unexpected|unknown function)/.test(message) &&
   !/unbound function|undeclared reference/.test(JSON.stringify([evalError, anyEvalErrors]))

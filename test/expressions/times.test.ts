@@ -139,7 +139,7 @@ test('a time skipped by the clocks of a zone is an error, and any other time is 
   fc.assert(
     fc.property(nearChange, fc.constantFrom(...ZONES), (local, zone) => {
       const text = new Date(local).toISOString().slice(0, 23).replace('T', ' ')
-      // It exists when clocks show it at one of the instants that can be meant.
+      // The time exists if clocks show it at one of the possible instants.
       const exists = Array.from({ length: 385 }, (_, i) => local + (i - 192) * 300_000).some(
         at => shown.get(zone)!.format(at) === text.replace('.', ','),
       )

@@ -1,4 +1,4 @@
-/** What `npm test` does on a machine where commands are missing. The commands it finds, and apt-get, are scripts of this test. */
+/** `npm test` on a machine where commands are missing. The available commands, and apt-get, are scripts of this test. */
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, readFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** `npm run licenses` and `npm run sbom`: what a user installs, all of it, under licenses that are known. */
+/** `npm run licenses` and `npm run sbom`: all packages that a user installs have known licenses. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -24,7 +24,7 @@ test('every package in the distribution has a permissive license', () => {
   const { status, stdout, stderr } = script('licenses.js')
   expect(stderr).toBe('')
   expect(status).toBe(0)
-  // Also used by development packages: what `npm sbom --omit dev` leaves out.
+  // Also used by development packages: `npm sbom --omit dev` omits these.
   for (const name of ['pg', 'yaml', 'ajv']) expect(stdout).toMatch(new RegExp(`[ ,]${name}@`))
   expect(stdout).not.toContain('vitest')
 })

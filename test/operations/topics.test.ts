@@ -149,7 +149,7 @@ test('the shipped catalogs match the contract', async () => {
     ['service-health', 1, undefined],
     ['audit-logs', 1, undefined],
   ])
-  // The names that the pipelines write to, whatever the variables say.
+  // The topics that the pipelines write to, independent of the variables.
   expect((await shape('algotrade', { TOPIC_PREFIX: 'staging.' })).map(t => String(t[0]).startsWith('staging.'))).not.toContain(false)
   expect((await shape('wallex', { WALLET_EVENTS_TOPIC: 'w', WALLET_EVENTS_DLQ_TOPIC: 'd' })).map(t => t[0])).toEqual(['w', 'd'])
   expect((await shape('pulse', { JOURNAL_TOPIC: 'j' })).map(t => t[0])).toContain('j')

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { DataError, defineTransform, Message, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { MemoryLog, pipelineOf, start } from './harness.ts'
 
-/** Counts messages per 10 units of time and emits a window when a message passes its end; refuses every seventh. */
+/** Counts messages per 10 units of time and emits a window when a message passes its end; rejects every seventh. */
 const counting = defineTransform({
   type: 'counting',
   schema: {},

@@ -37,7 +37,7 @@ export interface MemoryLogOptions {
   readonly endless?: boolean
 }
 
-/** Survives a "process": what a broker would hold. */
+/** Outlives a "process": the data that a broker would hold. */
 export class MemoryLog {
   readonly committed: { lane: string; key: string | null; value: string }[] = []
   readonly dead: Message[] = []

@@ -91,7 +91,7 @@ export class Scheduler {
 
 const before = (a: Event, b: Event): boolean => a.due < b.due || (a.due === b.due && a.seq < b.seq)
 
-/** Every promise that waits for nothing outside has gone on. */
+/** Every promise that waits for no external event has continued. */
 const settle = (): Promise<void> => new Promise(resolve => void setImmediate(resolve))
 
 /** A process of the pipeline: it can be frozen, killed, and its wall clock can be set. */

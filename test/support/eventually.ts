@@ -18,7 +18,7 @@ export interface WaitOptions {
  */
 export async function eventually<T>(check: () => T | Promise<T>, options: WaitOptions = {}): Promise<T> {
   const { interval = 50, timeout = 120_000, by } = options
-  // One that had ended before may have been meant to.
+  // A process that had ended before may have ended as intended.
   const before = by ? [] : [...watched].filter(p => p.endedUnasked)
   const started = performance.now()
   for (;;) {

@@ -12,7 +12,7 @@ const address = await ask()
 /** URL of the shared server. */
 export const redisUrl = (): string => address
 
-/** What `redis-cli` prints for a command, without its last newline. */
+/** The output of `redis-cli` for a command, without its last newline. */
 export async function cli(args: readonly (string | number)[], url = address): Promise<string> {
   const { stdout } = await promisify(execFile)('redis-cli', ['-u', url, ...args.map(String)], { maxBuffer: 256 * 1024 * 1024 })
   return stdout.replace(/\n$/, '')

@@ -5,7 +5,7 @@ import { pipelineOf, run, step, summing, topicSink } from './support.ts'
 
 const sums = pipelineOf([step('sum', summing)])
 
-/** Runs, accepts, runs what was written: all must pass then. */
+/** Runs, accepts, and runs the accepted file: all tests must pass. */
 async function accepted(text: string, pipeline = sums): Promise<{ text: string; count: number; left: number }> {
   const { results, problems } = await run(text, pipeline)
   expect(problems).toEqual([])

@@ -79,7 +79,7 @@ test('a quotient of 12 digits is the nearest one, ties to even', () => {
   fc.assert(
     fc.property(fc.oneof(fc.tuple(positive, positive), tie), ([n, d]) => {
       const { m, k } = decimalOf(divideHalfEven(n, d, 12))
-      // m is q * 10^j with a q of 12 digits at most: bring it to exactly 12 to know the weight of its last digit
+      // m is q * 10^j with a q of 12 digits at most: scale it to exactly 12 to get the weight of its last digit
       const digits = m.toString().replace(/0+$/, '')
       expect(digits.length).toBeLessThanOrEqual(12)
       const q = BigInt(digits.padEnd(12, '0'))

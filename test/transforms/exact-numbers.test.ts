@@ -1,5 +1,5 @@
 /**
- * A number without arithmetic passes every transform digit for digit. Real pipelines, from bytes to bytes; what must come out is
+ * A number without arithmetic passes every transform digit for digit. Real pipelines, from bytes to bytes; the expected output is
  * put together as text, so nothing here has ever parsed the numbers.
  */
 import * as fc from 'fast-check'

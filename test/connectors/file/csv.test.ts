@@ -26,7 +26,7 @@ async function readPath(path: string, o: Options): Promise<unknown[]> {
   try {
     const batches = await readAll(source)
     const messages = batches.flatMap(b => b.messages)
-    // Whatever the encoding and the line breaks: a restart behind a batch reads what follows it.
+    // Any encoding and line breaks: a restart after a batch reads the following records.
     for (const [i, { position }] of batches.entries()) {
       const again = file.create(config, fakeSourceContext('file', new Map([[path, position]])))
       await again.open!(new AbortController().signal)
@@ -129,7 +129,7 @@ describe('lines', () => {
 })
 
 describe('encodings', () => {
-  // What iconv, another implementation, makes of it.
+  // The output of iconv, an independent implementation.
   const iconv = (text: string, to: string): Buffer => execFileSync('iconv', ['-f', 'utf-8', '-t', to], { input: text })
   const text = 'name,city\n"Ærø, ""ö""",Straße\nZoë,São\n'
   const rows = [

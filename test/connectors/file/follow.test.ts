@@ -270,7 +270,7 @@ describe('rotation while the runner is down', () => {
   }
 
   interface Rotation {
-    /** Of what was written, the line that comes next. */
+    /** The next line of the written ones. */
     readonly until: number
     readonly config?: Partial<FileSourceConfig>
     /** Done to a file of which two lines were read and two were not. */
@@ -381,7 +381,7 @@ describe('rotation while the runner is down', () => {
     await source.open!(signal)
     const first = (await source.read(signal))!
     for (let i = 0; i < 50; i++) {
-      // Under way while the lane goes back: what it gives was read before, or is nothing.
+      // In progress during the restore: it returns records read before, or none.
       const reading = Promise.race([source.read(signal), source.seek!(path, first.position)])
       appendFileSync(path, text(2 + i, 3 + i))
       await source.seek!(path, undefined)
@@ -543,7 +543,7 @@ test.each(['rename', 'copy'] as const)(
       { interval: 1 },
     )
     expect(f.lines).toEqual(numbered(0, next))
-    // That a renamed file still grows may be said: a minute of this clock is short.
+    // A warning that a renamed file still grows is allowed, because a minute of this clock is short.
     expect([f.counters.get('file_gaps_total'), f.failures]).toEqual([undefined, []])
     await f.stop()
     closeSync(fd)

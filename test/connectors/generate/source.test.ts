@@ -28,7 +28,7 @@ const values = async (c: GenerateSourceConfig) =>
 sourceConformance('generate', {
   plugin: generate,
   async prepare(records) {
-    // An empty input has no form here: one record stands for none.
+    // An empty input is not possible here: one record replaces it.
     const count = records.length === 0 ? 1 : 1600
     const c = config({ count, start: '2026-01-01' })
     return { config: c, expected: (await values(c)).map(v => JSON.stringify(v)) }

@@ -62,7 +62,7 @@ const statuses = async () => {
 }
 
 const valueOf = (value: unknown) => value as { n: number; text: string }
-/** The suite writes the same `n` from two lanes; what makes a row one is both fields. */
+/** The suite writes the same `n` from two lanes; both fields identify a row. */
 function keyed(config: GoogleSheetsSinkConfig): Sink {
   const sink = sheets.create(config, fakeContext('sheets'))
   const write: Sink['write'] = (messages, context) => {

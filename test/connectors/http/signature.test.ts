@@ -85,7 +85,7 @@ const signed: Record<string, () => Signed | Promise<Signed>> = {
       several: `v1a,AAAA v1,${'A'.repeat(43)}= ${signature}`,
     }
   },
-  // The signature is what svix 2.5.0 writes.
+  // The signature was created with svix 2.5.0.
   svix: () => ({
     options: { scheme: 'svix', secrets: [STANDARD] },
     headers: {

@@ -27,7 +27,7 @@ async function hook(options?: HookOptions): Promise<Hook> {
 }
 const values = (h: Hook): string[] => h.rows.map(r => r.value)
 
-/** Refuses what is negative. */
+/** Rejects negative numbers. */
 const positive = defineTransform({
   type: 'positive',
   schema: {},
@@ -318,7 +318,7 @@ describe('signed requests', () => {
     expect(await h.post(body, headers)).toMatchObject({ status: 200, body: { accepted: 1 } })
     for (const key of ['k1', 'k2']) expect(await h.post(body, { ...headers, 'idempotency-key': key })).toMatchObject({ status: 200 })
     expect(values(h)).toEqual([body])
-    // Another try of the sender: signed anew, with the same id.
+    // A retry of the sender: signed again, with the same id.
     expect(await h.post(body, standard('msg_1', body, new Date(Date.now() - 5000)))).toMatchObject({ status: 200 })
     expect(values(h)).toEqual([body])
     expect(await h.post(body, standard('msg_2', body))).toMatchObject({ status: 200 })
@@ -363,7 +363,7 @@ describe('signed requests', () => {
     expect(h.counter('http_auth_failures_total', { reason: 'wrong_signature' })).toBe(3)
     expect(h.counter('http_auth_failures_total', { reason: 'malformed_signature' })).toBe(1)
     await h.close()
-    // The first of each reason, and at the end what was counted since.
+    // The first of each reason, and the count since then at the end.
     const refused = lines.filter(l => l.includes('request refused')).map(l => JSON.parse(l) as { reason: string; count: number })
     expect(refused.map(r => [r.reason, r.count])).toEqual([
       ['missing_header', 1],
@@ -592,7 +592,7 @@ describe('limits', () => {
   })
 })
 
-/** Sends bytes and collects what comes back until the peer closes; `hangUp`: closes by itself instead. */
+/** Sends bytes and collects the response until the peer closes; `hangUp`: closes by itself instead. */
 function raw(port: number, text: string, hangUp = false): Promise<string> {
   return new Promise((resolve, reject) => {
     let got = ''

@@ -1,4 +1,4 @@
-/** TLS settings of the sink, on servers with a private CA that ask for client certificates. */
+/** TLS settings of the sink, on servers with a private CA that require client certificates. */
 import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -11,7 +11,7 @@ import { runRunner, tempDir } from '../../support/runner.ts'
 
 const dir = tempDir()
 const file = (name: string): string => join(dir, name)
-/** What arrived: the body, and the name in the client certificate. */
+/** The received body, and the name in the client certificate. */
 const got: [body: string, client: string | undefined][] = []
 let server: Server
 let url: string

@@ -1,4 +1,4 @@
-/** The broker is killed, frozen and cut off while we write, read and commit. What arrived is counted by kcat, never by us. */
+/** The broker is killed, frozen and disconnected during writes, reads and commits. kcat counts the records, not the runner. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Driver, type LogTransaction, type OutRecord, tpKey } from '../../../src/connectors/kafka/driver.ts'

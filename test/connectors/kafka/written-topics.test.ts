@@ -17,7 +17,7 @@ const log = Object.assign(Object.create(testLog) as Logger, {
 })
 const written = (): WrittenTopics => new WrittenTopics(watch, cluster, log)
 const deleteTopic = (topic: string): Promise<void> => withAdmin(admin => admin.deleteTopics({ topics: [topic] }))
-/** Until a look has found what the brokers say; each is two requests, so nothing depends on how long they take. */
+/** Waits until a check has read the metadata; each check is two requests, so timing has no effect. */
 async function lookUntil(done: () => boolean): Promise<void> {
   do await watch.look()
   while (!done())

@@ -47,7 +47,7 @@ describe.each([
     await sink.open!(new AbortController().signal)
     return sink
   }
-  /** Writes, and closes. @returns indexes refused, with the reason. */
+  /** Writes, and closes. @returns the rejected indexes, with the reason. */
   const write = async (more: Partial<PostgresSinkConfig>, messages: Message[]): Promise<[number, string][]> => {
     expect(plugin.validateConfig!(config(dsn, more))).toEqual([])
     const sink = await open(more)
@@ -72,7 +72,7 @@ describe.each([
     await one.claim!(lane)
     await put(one, 1)
     if (name === 'server') {
-      // What a frozen owner leaves: its row locked, and nothing more.
+      // A frozen owner leaves only its row locked.
       const session = await handle.driver.session()
       session.onLost(() => {})
       const tx = await session.begin()
@@ -305,7 +305,7 @@ test('a delayed statement of a stalled connection overwrites no row after its re
     await write('third')
     const { connections } = proxy
     proxy.restore()
-    // The server has executed what came late, and closed the connection.
+    // The server has executed the delayed statement and closed the connection.
     await eventually(async () => expect(proxy.connections).toBe(connections - 1))
     expect(await sql(dsn, 'select v from t')).toEqual([{ v: 'third' }])
     await sink.close!()

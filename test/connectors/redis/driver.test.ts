@@ -1,4 +1,4 @@
-/** One battery for both drivers: what the embedded store does is what a Redis does. */
+/** One suite for both drivers: the embedded store behaves like Redis. */
 import { describe, expect, test } from 'vitest'
 import { type Command, type Driver, type Reply, ReplyError } from '../../../src/connectors/redis/driver.ts'
 import { unique } from '../../support/unique.ts'

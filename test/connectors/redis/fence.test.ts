@@ -67,7 +67,7 @@ test.each(modes.flatMap(([mode, ...rest]) => [[mode, 'claimed', ...rest] as cons
       const there = await cli(look(key))
       expect(proxy.connections).toBe(2)
       proxy.restore()
-      // The server has executed what came late, and closed the connection.
+      // The server has executed the delayed command and closed the connection.
       await eventually(async () => expect(proxy.connections).toBe(1))
       expect(await cli(look(key))).toBe(there)
       await write(4)

@@ -145,7 +145,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     await one('DEL', `${key}:own`)
     await (await open({ ...refuse, sorted_set: `${key}:own`, score: 's' })).write([message({ s: 3 })], writeContext())
     expect(texts(await one('ZRANGE', `${key}:own`, 0, -1))).toEqual(['{"s":3}'])
-    // Taken over, as the message says.
+    // Adopted, as the message recommends.
     await one('SET', `{${key}:live}:made-by`, 'test')
     await (await open({ ...refuse, sorted_set: `${key}:live`, score: 's' })).write([message({ s: 9 })], writeContext())
     expect(texts(await one('ZRANGE', `${key}:live`, 0, -1))).toEqual(['theirs', '{"s":9}'])

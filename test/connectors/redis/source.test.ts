@@ -294,7 +294,7 @@ describe('streams: entries that were deleted before they were read', () => {
       add: (from: number, to: number) => d.run(range(from, to).map(v => ['XADD', stream, '*', 'v', v] as const)),
     }
   }
-  /** Reads until there is nothing more. @returns what came, and the gaps */
+  /** Reads until no entry is left. @returns the entries and the gaps */
   const drained = async (source: Source, lane: string): Promise<(string | Batch['gap'])[]> => {
     const got: (string | Batch['gap'])[] = []
     while (source.caughtUp!(lane) === false) {

@@ -191,7 +191,7 @@ describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', n
         else if (chance < 7) r.exchange.drop()
         if (random() < 0.3) await turn()
       }
-      // What was skipped last shows with the next message; a feed that is silent hides it.
+      // A skipped message is detected with the next one; a silent feed hides it.
       r.exchange.skip(-Infinity)
       for (let i = 0; i < 3; i++) {
         await eventually(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))

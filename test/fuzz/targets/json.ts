@@ -1,4 +1,4 @@
-/** JSON texts: our parser and scanner take exactly what JSON.parse takes, and lose no digit. */
+/** JSON texts: the parser and the scanner accept the same texts as JSON.parse, and lose no digit. */
 import { DecodeError, encodeJson, ExactNumber, parseJson } from '../../../src/contract/plugin.ts'
 import { DEFAULT_DEPTH, inspect, Need } from '../../../src/contract/json.ts'
 import { elements, JsonError, TooManyElementsError } from '../../../src/kit/text/json-scan.ts'

@@ -34,7 +34,7 @@ test('any text: a duplicate name is found exactly where parsing loses a member',
       : Object.values(v).reduce((n: number, x) => n + members(x), Array.isArray(v) ? 0 : Object.keys(v).length)
   /** Colons outside of texts: the members that were written. */
   const written = (text: string): number => text.replaceAll(/"(?:[^"\\]|\\.)*"/g, '').split(':').length - 1
-  // What parsing drops with a member is not counted: the outermost repeated name is what matters.
+  // Members dropped together with their parent are not counted: only the outermost repeated name matters.
   fc.assert(
     fc.property(value, text => {
       expect(repeatedName(text) !== undefined).toBe(written(text) !== members(parseJson(text)))

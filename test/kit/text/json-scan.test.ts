@@ -65,7 +65,7 @@ describe('elements of an array', () => {
     expect(() => cut('['.repeat(1_000_000))).toThrow('nested deeper than 256')
   })
 
-  // JSON.parse is the reference: mutated texts must be taken or refused alike, and the cut elements must say the same.
+  // JSON.parse is the reference: mutated texts must be accepted or rejected alike, and the elements must have equal values.
   test('agrees with JSON.parse on mutated texts', () => {
     let state = 1
     const random = (n: number): number => (state = (state * 48271) % 2147483647) % n

@@ -1,4 +1,4 @@
-/** Windows by the calendar, against what Intl shows on the clocks of each zone. */
+/** Windows by the calendar, compared with the clocks of each zone in Intl. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { calendarProblems, type CalendarConfig, timeline, type WindowSize } from '../../../src/kit/values/calendar.ts'

@@ -16,7 +16,7 @@ const data = join(import.meta.dirname, '../../suites/json-schema')
 const DRAFTS = ['draft-07', '2019-09', '2020-12'] as const
 type Draft = (typeof DRAFTS)[number]
 
-/** The rows of the table in the guide, by what their message says. */
+/** The rows of the table in the guide, by their message. */
 const RULES: readonly (readonly [RegExp, string])[] = [
   [/has no effect without/, 'Keyword without effect'],
   [/has no effect beside \$ref/, 'Keyword beside `$ref`'],
@@ -47,7 +47,7 @@ function results(draft: Draft, which: (file: string) => boolean): Result {
   for (const [file, groups] of Object.entries(suite)) {
     if (!which(file)) continue
     for (const { description, schema, tests } of groups) {
-      // What format.json expects is that a format by default only describes.
+      // format.json expects that a format is only an annotation by default.
       const formats = file === 'format' ? 'ignore' : 'check'
       const compiled = compileSchema({ schema, formats, folder: '.', references: { 'http://localhost:1234/': remotes } })
       for (const t of tests) {

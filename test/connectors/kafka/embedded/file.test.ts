@@ -1,4 +1,4 @@
-/** What can be wrong with the file itself. */
+/** Errors of the file itself. */
 import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'

@@ -1,4 +1,4 @@
-/** Groups when things go wrong: members that die, freeze, are put out, or will not let go. */
+/** Groups under faults: members that die, freeze, are evicted, or do not release partitions. */
 import { symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -57,7 +57,7 @@ test('an evicted member receives `lost`, cannot commit, and rejoins; a silent su
   expect((await driver.committed(group, [{ topic, partition: 0 }])).size).toBe(0)
   await until('it hears of it', () => member.events.some(e => e.startsWith('lost')))
   expect(member.events.filter(e => e.startsWith('revok'))).toEqual([])
-  // The ghost never beats: after its session it is put out.
+  // This member sends no heartbeat: after its session it is evicted.
   await until('it has all again', () => member.owned.size === 2)
   await member.consumer.commit([{ topic, partition: 0, offset: 1 }])
   await produce(driver, [record(topic, 'x', { partition: 1 })])

@@ -83,7 +83,7 @@ test('by size: the oldest records are deleted, at least retention.bytes stay, an
     pages.push((look.prepare('PRAGMA page_count').get() as { page_count: number }).page_count)
     look.close()
   }
-  // What was freed goes back to the file system: 2.5 MB come and go each round, about 1 MB stays.
+  // Freed space is returned to the file system: each round writes and deletes 2.5 MB, about 1 MB stays.
   expect(Math.max(...pages.slice(1)) * 4096).toBeLessThan(4_000_000)
 })
 

@@ -1,4 +1,4 @@
-/** `repartition` on the virtual clock: what comes out does not depend on which lane the records of a key came on. */
+/** `repartition` on the virtual clock: the output does not depend on the input lane of a record. */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { linkSink } from '../../../../src/connectors/kafka/link/ends.ts'
@@ -69,7 +69,7 @@ test('an idle partition is not waited for at its end', async () => {
   await pipeline.advance('9s')
   await pipeline.send(click('ann', 121_000, 0))
   await pipeline.advance('4s')
-  // Partition 1 has been silent for 10 s: partition 0 alone says how far time has come.
+  // Partition 1 has been idle for 10 s: only partition 0 determines event time.
   expect(rows(await pipeline.outputs())).toEqual(['ann 0 1', 'bob 0 1'])
 })
 
@@ -83,7 +83,7 @@ test('a partition that resumes behind the others, and passes them, is waited for
   await pipeline.send(click('bob', 122_000, 1))
   await pipeline.send(click('bob', 200_000, 1))
   await pipeline.send(click('ann', 200_000, 0))
-  // No partition is silent: what both have reached closes the windows.
+  // No partition is idle: the time that both have reached closes the windows.
   expect(rows(await pipeline.outputs())).toEqual(['ann 120000 1', 'bob 120000 1'])
 })
 

@@ -73,7 +73,7 @@ describe.each(['server', 'embedded'])('%s', where => {
       await empty()
       return outboxConfig(dsn, { linger: 0 })
     },
-    // A position that is restored marks the rows it says are published.
+    // Restoring a position marks its published rows.
     rewound: async () => void (await db.driver.query('UPDATE texts SET processed_at = NULL')),
   })
 

@@ -1,4 +1,4 @@
-/** The transforms that ask PostgreSQL: `sql` and `lookup`. */
+/** The transforms that query PostgreSQL: `sql` and `lookup`. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
