@@ -1,6 +1,6 @@
 /**
  * Virtual time for a whole world of processes. Events happen one after the other, in order of their time; between two of them every
- * promise that can go on has gone on. No real time passes, so the same seed gives the same events.
+ * promise that can continue has continued. No real time passes, so the same seed gives the same events.
  */
 import type { Clock } from '../../src/kit/clock.ts'
 
