@@ -124,7 +124,7 @@ describe('runner run exits as for any plugin error', () => {
   })
 })
 
-test('other commands exit with the location, too', async () => {
+test('other commands report the location, too', async () => {
   const files = {
     'own.js': `setTimeout(() => null.x)\nawait new Promise(r => setTimeout(r, 50))\n${TRANSFORM('own', '')}`,
     'p.yaml': PIPELINE('  - own: {}', './own.js'),

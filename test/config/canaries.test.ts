@@ -102,6 +102,6 @@ test.each(plugins)('%s %s: the values of variables are not shown', async (kind, 
   }
 })
 
-test('many of the files above are valid, so that explain is also tested', () => {
+test('many of the files above are valid, so that explain is tested, too', () => {
   expect(right).toBeGreaterThan(200)
 })

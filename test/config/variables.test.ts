@@ -29,7 +29,7 @@ test('a value that looks like code stays a string', async () => {
   }
 })
 
-test('a text equals only itself', async () => {
+test('a string equals only itself', async () => {
   const text = fc.string({ unit: character, maxLength: 20 }).filter(t => !t.includes('\0'))
   await fc.assert(
     fc.asyncProperty(text, text, async (value, other) => {

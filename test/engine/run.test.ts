@@ -311,7 +311,7 @@ describe('test', () => {
     ],
   }
 
-  it('runs tests given as an object or a text, of a pipeline given as an object', async () => {
+  it('runs tests given as an object or a string, of a pipeline given as an object', async () => {
     for (const input of [tests, JSON.stringify(tests)]) {
       const report = await test(input, { pipeline: doubling() })
       expect(report.ok).toBe(false)

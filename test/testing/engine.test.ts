@@ -147,7 +147,7 @@ describe('restart', () => {
 })
 
 describe('lanes', () => {
-  it('run one after the other, and keep their own state', async () => {
+  it('run one after another, and keep separate state', async () => {
     const failures = await one(
       `
     steps:
@@ -276,7 +276,7 @@ describe('a pipeline that stops', () => {
     )
   })
 
-  it('stops again in front of the same record after a restart', async () => {
+  it('stops again before the same record after a restart', async () => {
     expect(
       await one(`${input}      - expect: { stops: offset 1 }\n      - restart: true\n    expect: { stops: offset 1, outputs: [] }`, strict),
     ).toEqual([])

@@ -81,7 +81,7 @@ describe('bars against an independent computation', () => {
     )
   })
 
-  test('prices of either sign and zero', async () => {
+  test('prices may be positive, negative or zero', async () => {
     const signed = fc.tuple(tick, fc.constantFrom(1, -1, 0)).map(
       ([t, sign]): GoldenTick => ({
         ...t,

@@ -136,7 +136,7 @@ describe.each(kinds)('redis driver: %s', (_, url) => {
     expect(await run(d, ['XLEN', k])).toEqual([2])
   })
 
-  test('a blocking read waits on a connection of its own', async () => {
+  test('a blocking read waits on its own connection', async () => {
     const d = await driver({ url })
     const k = unique('s')
     await run(d, ['XGROUP', 'CREATE', k, 'g', '$', 'MKSTREAM'])
