@@ -1,4 +1,4 @@
-/** The examples of docs/errors.md: each wrong one fails with its code, and each right one does not. */
+/** The examples of docs/errors.md: each invalid one fails with its code, and each valid one passes. */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -202,7 +202,7 @@ test.each(['PIPE_NAME', 'PIPE_CHANNEL'])('%s', async code => {
   expect(await runs(right)).toBeUndefined()
 })
 
-test('the codes without an example are those that no file, record or command causes', () => {
+test('codes without an example have no file, record or command that causes them', () => {
   expect(Object.keys(ERRORS).filter(code => !(code in EXAMPLES))).toEqual([
     'PIPE_BATCH',
     'PIPE_FENCED',
