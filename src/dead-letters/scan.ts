@@ -8,7 +8,7 @@ export interface Scanned {
   readonly gap: number
 }
 
-/** Page by page, from `low`: everything before it is done. */
+/** Reads pages from `low`: all earlier offsets are done. */
 export async function* scan(box: DeadLetterReader, lane: DeadLetterLane, low: number): AsyncGenerator<Scanned[]> {
   let gap = low
   let offset = Math.max(low, lane.from)
