@@ -15,7 +15,7 @@ export class Results {
     this.generation = (meta.get(KEY) as string | null | undefined) ?? undefined
   }
 
-  /** Call before processing a batch. A batch has one generation; after a link each record has its own, and the lane of the link has none. */
+  /** Call before processing a batch. A batch has one generation; after a link each record has its own, and the lane has none. */
   readFrom(messages: readonly Message[]): void {
     const origin = messages[0]?.origin
     if (origin === undefined || origin.at !== undefined || origin.generation === this.generation) return

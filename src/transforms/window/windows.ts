@@ -5,7 +5,7 @@ import { byEndStartKey, type Group, type GroupStore, groupId } from './group.ts'
 export interface Windows {
   /** `take` returns nothing while the watermark is below this time. */
   nextDue: number
-  /** The open groups of a message, created if missing. `late`: all are closed; `full`: one has `limit` messages; `outside`: in no session. */
+  /** The open groups of a message, created if missing. `late`: all closed; `full`: one has `limit` messages; `outside`: in no session. */
   place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full' | 'outside'
   /** Removes and returns the groups that end at or before the watermark, in output order. */
   take(watermark: number): Group[]
