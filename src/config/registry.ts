@@ -56,7 +56,7 @@ export class Registry {
     }
   }
 
-  /** A plugin that the program passes in, without a place in the file. */
+  /** Adds a plugin that the program passes in, without a position in the file. */
   async addGiven(plugin: Plugin, span: Span, problems: Problems): Promise<void> {
     await this.add(plugin, { ...span, end: span.start }, [], problems)
   }
