@@ -12,7 +12,7 @@ export { compile, keyParts }
 export { type FieldPath, fieldPaths } from './paths.ts'
 export type { Expression, ExpressionProblem, ExpressionType } from './types.ts'
 
-/** Everything that is known about an expression without a record. Never throws. */
+/** Checks an expression without a record. Never throws. */
 export function check(text: string): { readonly type: ExpressionType } | { readonly problems: readonly ExpressionProblem[] } {
   const prepared = prepare(text)
   return 'problems' in prepared ? prepared : { type: prepared.type }
