@@ -1,4 +1,4 @@
-/** One message per element of a list. */
+/** Splits a list into one message per element. */
 import type { UnnestConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
 import { failOn } from '../kit/fail.ts'

@@ -66,7 +66,7 @@ export class BarBook {
     return undefined
   }
 
-  /** A new bar for a window. */
+  /** Creates the bar of a window. */
   open(symbol: string, { start, end }: Span, closed: boolean): Bar {
     const series = this.of(symbol)
     const bar = new Bar(symbol, start, end)

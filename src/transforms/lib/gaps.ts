@@ -35,7 +35,7 @@ interface Options {
   readonly allowed_lateness: number
   /** Maximum length of a window, and maximum delay between its end and its output, ms. */
   readonly span: number
-  /** How far before the start of a window a missing record may still belong to it, ms: a session starts at its first record. Default 0. */
+  /** Time before the start of a window in which a missing record may belong to it, ms: a session starts at its first record. Default 0. */
   readonly reach?: number
 }
 

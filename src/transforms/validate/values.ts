@@ -14,10 +14,9 @@ export function canonical(value: unknown): string {
     .join()}}`
 }
 
-/** Equal values, and no others, have the same key: primitives stand for themselves. */
+/** The key of a primitive or a number: equal values have the same key. Undefined for other values. */
 function keyOf(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
-  // No primitive has a symbol for a key, and a text cannot be taken for a list.
   if (value instanceof ExactNumber && value.plain !== undefined) return value.plain
   return undefined
 }

@@ -56,7 +56,7 @@ export class FixedWindows extends OpenGroups implements Windows {
   private readonly align: number
   private readonly limit: number
 
-  /** `size` and `every` in ms; `every` = `size`: tumbling. A window begins at `align`, epoch ms. */
+  /** `size` and `every` in ms; `every` = `size`: tumbling. A window starts at `align`, epoch ms. */
   constructor(store: GroupStore, size: number, every: number, align: number, limit: number) {
     super(store)
     this.size = size
@@ -84,7 +84,7 @@ export class FixedWindows extends OpenGroups implements Windows {
   }
 }
 
-/** Consecutive windows of a calendar: days of a time zone, months, trading sessions. */
+/** Calendar windows, which do not overlap: days of a time zone, months, trading sessions. */
 export class CalendarWindows extends OpenGroups implements Windows {
   private readonly timeline: Timeline
   private readonly limit: number
