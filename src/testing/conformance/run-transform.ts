@@ -47,7 +47,7 @@ export interface RunOptions {
 export type Event =
   | { readonly kind: 'out'; readonly message: Message }
   | { readonly kind: 'port'; readonly port: string; readonly message: Message }
-  /** `undecodable` failed before it reached the transform. */
+  /** `undecodable`: failed before the transform. */
   | { readonly kind: 'fail' | 'undecodable'; readonly message: Message; readonly error: Error }
 
 export interface Run {
@@ -58,17 +58,17 @@ export interface Run {
   readonly failures: { message: Message; error: Error }[]
   /** `ctx.watermark` calls. */
   readonly watermarks: number[]
-  /** Counter name (with labels as `name{a="b"}`) -> sum. Counts of a run before a crash stay counted, as scraped metrics do. */
+  /** Counter name (with labels as `name{a="b"}`) -> sum. Counts before a crash are included, as in scraped metrics. */
   readonly counters: Record<string, number>
   readonly gauges: Record<string, number>
-  /** State as the last cut left it. */
+  /** State at the last checkpoint. */
   readonly state: Durable
 }
 
 const LANE: LaneInfo = { id: 'in/0', source: 'in', topic: 'in', partition: 0 }
 const ORIGIN = { lane: LANE.id, source: 'in', topic: 'in', partition: 0, format: 'json' } as const
 
-/** Fresh messages, numbered from `firstOffset`: transforms may change a message, so no two runs may share them. */
+/** Creates messages with offsets from `firstOffset`. Runs must not share messages, because transforms may change them. */
 export function messagesOf(inputs: readonly Input[], firstOffset = 0): Message[] {
   return inputs.map((input, i) => {
     const payload = input.payload === undefined ? Buffer.from(encodeJson(input.value)) : toBuffer(input.payload)
