@@ -1,4 +1,4 @@
-/** Expressions: CEL over one message. No code outside this folder uses the library behind it. */
+/** Expressions: CEL over one message. Only this folder uses the CEL library. */
 import { compile } from './compile.ts'
 import { keyParts } from './key-parts.ts'
 import { provideLanguage } from './on-demand.ts'

@@ -81,7 +81,7 @@ function syntax(error: CelError, text: string, start: number, written: string): 
     const wanted = /Expected (\w+)/.exec(error.summary)?.[1]
     if (text.trim() === '') return ['the expression is empty']
     if (wanted === undefined) return ['the expression ends too early']
-    // The most likely reason: `{ n: round(x, 2) }` in YAML is the value `round(x` and another key.
+    // The usual cause: `{ n: round(x, 2) }` in YAML is the value `round(x` and another key.
     const cut =
       wanted === 'RPAREN' || wanted === 'RBRACKET' ? '; inside { } and [ ] of YAML, a comma ends a value: put the expression in quotes' : ''
     return [`the expression ends where ${TOKENS[wanted] ?? wanted.toLowerCase()} was expected${cut}`]

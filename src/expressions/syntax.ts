@@ -98,7 +98,7 @@ function fraction(point: string): number | ExactNumber | undefined {
   return Number.isFinite(Number(exact)) ? (exact.plain ?? exact) : undefined
 }
 
-/** Puts the parts that `rewrite` removed into the tree. */
+/** Restores the parts that `rewrite` removed in the tree. */
 export function restore(root: CelNode, { optional, names, literals }: Rewritten): void {
   const left = { optional: new Set(optional), names: new Set(names.keys()), literals: new Set(literals.keys()) }
   const seen = new Set<unknown>()

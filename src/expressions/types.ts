@@ -1,4 +1,4 @@
-/** The interface of the expression language (CEL), so that the library behind it can be replaced. */
+/** The interface of the expression language (CEL), independent of the CEL library. */
 import type { Message } from '../contract/plugin.ts'
 
 export type ExpressionType =
