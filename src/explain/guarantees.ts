@@ -16,9 +16,9 @@ export interface Pair {
   readonly reason: string
   /** How to get a stronger guarantee, if the file allows it. */
   readonly hint?: string
-  /** What an instance that lost the lane may still write, if no transaction rejects it. */
+  /** Possible writes of an instance that lost the lane, if no transaction rejects them. */
   readonly fence?: string
-  /** What a stalled connection may still write late. */
+  /** Possible late writes of a stalled connection. */
   readonly late?: string
   readonly dlq: boolean
 }
@@ -101,7 +101,7 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
   )
 }
 
-/** Why a sink that recognizes repeats may miss one. */
+/** The reasons why a sink that recognizes repeats may miss one. */
 function differing({ transforms }: Wiring, source: Pipeline['sources'][number], { plugin, config }: Step<SinkStep['plugin']>): string {
   if (plugin.recognizesRepeats?.(config) !== true) return ''
   let datedByRead = isDatedByRead(source)

@@ -1,6 +1,6 @@
 /**
  * The origin of the numbers that reach each sink, as far as the file shows it: unchanged, computed in decimal, rounded, or
- * binary. Unknown numbers, such as those of a plugin, are left out.
+ * binary. Unknown numbers, such as those of a plugin, are omitted.
  */
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { type NumberUse, numberUse } from '../expressions/index.ts'
