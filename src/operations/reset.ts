@@ -19,7 +19,7 @@ export interface Move {
   /** Number of removed state keys. */
   readonly state: number
   readonly to: number
-  /** Why it cannot be moved there. */
+  /** The reason why it cannot be moved there. */
   readonly refused?: string
 }
 
