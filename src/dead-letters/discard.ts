@@ -1,4 +1,4 @@
-/** Marks dead letters as done without replaying them. */
+/** Marks dead letters as processed without replaying them. */
 import type { DeadLetterReader, Logger } from '../contract/plugin.ts'
 import { LaneState } from '../runtime/state.ts'
 import type { DeadLetter } from '../kit/dead-letter/read.ts'

@@ -24,7 +24,7 @@ export interface MarkStore {
 
 const replayName = (pipeline: string): string => `${pipeline}-dlq-replay`
 
-/** Independent of the version: a dead letter that is done stays done when the state of the pipeline starts over. */
+/** Independent of the version of the pipeline: marks remain valid when its state is reset. */
 const VERSION = 1
 
 export type WithDlq = Pipeline & { readonly dlq: Step<SinkPlugin> }

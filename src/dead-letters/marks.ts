@@ -39,7 +39,7 @@ export class Marks {
     return block !== undefined && (block[bit >> 3] & (1 << (bit & 7))) !== 0
   }
 
-  /** @param gap first of the offsets directly before it without a record; they are marked too */
+  /** @param gap start of the offsets without records directly before `offset`; they are marked too */
   mark(offset: number, gap: number, way: Way): void {
     if (this.has(offset)) return
     this.state.set(way, this.count(way) + 1)

@@ -16,7 +16,7 @@ export interface ReplayEntry {
 
 export interface DeadLetterOrigin extends ReplayOrigin {
   readonly entry: ReplayEntry
-  /** First of the offsets directly before it without a record. */
+  /** Start of the offsets without records directly before the dead letter. */
   readonly gap: number
 }
 

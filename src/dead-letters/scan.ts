@@ -4,7 +4,7 @@ import { type DeadLetter, readDeadLetter } from '../kit/dead-letter/read.ts'
 
 export interface Scanned {
   readonly letter: DeadLetter
-  /** First of the offsets directly before it without a record. */
+  /** Start of the offsets without records directly before the dead letter. */
   readonly gap: number
 }
 
