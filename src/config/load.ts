@@ -27,7 +27,7 @@ export interface LoadOptions {
   readonly env?: Env
   /** Overrides, each `path=value`. */
   readonly set?: readonly string[]
-  /** For commands that read the dlq: a disabled dlq is used as well, and all sources may be disabled. */
+  /** For commands that read the dlq: a disabled dlq is also used, and all sources may be disabled. */
   readonly forDlq?: boolean
   /** Base folder of relative paths in the pipeline. Default: that of the file. */
   readonly base?: string

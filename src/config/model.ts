@@ -19,7 +19,7 @@ export interface Problem {
   readonly endColumn: number
   readonly path: string
   readonly message: string
-  /** What to write instead, if it can be guessed. */
+  /** Suggested replacement, if any. */
   readonly suggestion?: string
 }
 
@@ -32,7 +32,7 @@ export interface Step<P extends Plugin = Plugin> {
   readonly config: any
   /** CEL condition; only messages for which it is true enter the step (transform: others pass unchanged; sink: others are not written). */
   readonly when?: string
-  /** What to print for `when` if it has variables. */
+  /** Text to print instead of `when`, if it has variables. */
   readonly shownWhen?: string
   readonly at: Location
   /** On a source: records with the same value of this expression are on one lane of it, and on no lane of another source. */
@@ -41,7 +41,7 @@ export interface Step<P extends Plugin = Plugin> {
   readonly foreign?: boolean
   /** Paths (relative to config, dotted) of values marked `secret` in the schema: print `***` for them. */
   readonly secrets: readonly string[]
-  /** By path: what to print for text from variables or files, such as `Bearer ${TOKEN}`. */
+  /** By path: text to print instead of values from variables or files, such as `Bearer ${TOKEN}`. */
   readonly hidden?: Readonly<Record<string, string>>
 }
 

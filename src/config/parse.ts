@@ -142,7 +142,7 @@ class TreeBuilder {
     const { anchor } = node as { anchor?: string }
     if (anchor) this.anchors.set(anchor, 'open')
     const tag = tagOf(node)
-    // Tags of the core schema (`!!str 5`) are rejected as well: quotes have the same effect.
+    // Tags of the core schema (`!!str 5`) are also rejected: quotes have the same effect.
     if (tag) this.problems.add('CONFIG_TAG', this.tagSpan(node, tag), path, 'tags are not supported')
     // The result of a tag on a map or a list (`!!omap`, `!!pairs`) may not consist of nodes.
     const built: TreeNode =
@@ -258,7 +258,7 @@ class TreeBuilder {
   }
 }
 
-/** `!!merge` turns its value into a symbol and leaves no tag. */
+/** `!!merge` converts its value to a symbol without a tag. */
 const tagOf = (node: Node): string | undefined => node.tag ?? (isScalar(node) && typeof node.value === 'symbol' ? '!!merge' : undefined)
 
 const isValue = (value: unknown): value is ScalarValue => value === null || ['string', 'number', 'boolean', 'bigint'].includes(typeof value)

@@ -19,7 +19,7 @@ const HERE = import.meta.url
 /** `src/`, or `dist/src/`: our own modules, which need no hook. */
 const OWN = new URL('../', HERE).href
 
-/** What a plugin may import, besides this module: the files in `exports` of package.json. */
+/** Modules of this package that a plugin may import: the files in `exports` of package.json. */
 export const ENTRIES: Readonly<Record<string, string>> = {
   'pipeline-runner': '../index',
   'pipeline-runner/kit': '../kit',
@@ -156,8 +156,8 @@ export async function importPlugins(item: string, base: string): Promise<Plugin[
 }
 
 /**
- * A module that ends the process, or waits at its top level for a promise that never settles, would end the command with exit code 0,
- * since Node has nothing left to do. Both are reported as errors of this plugin.
+ * Reports two errors of a plugin that would end the command with exit code 0: a call of `process.exit` while it loads, and a top-level
+ * await that never settles.
  */
 async function finished<T>(loading: Promise<T>, item: string): Promise<T> {
   const { promise: stuck, reject } = Promise.withResolvers<never>()

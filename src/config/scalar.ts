@@ -146,7 +146,7 @@ function block(lines: readonly Line[], text: string, indent: number, indicator: 
     out.push(line.text, line.at, line.at + line.text.length)
     if (i === last) break
     const breakAt = line.at + line.text.length
-    // Line breaks before the first text are kept as well.
+    // Line breaks before the first text are also kept.
     if (!folded || (line.text === '' && !content.slice(0, i).some(l => l.text !== ''))) {
       out.push('\n', breakAt, breakAt + 1)
       continue

@@ -156,7 +156,7 @@ function runCheck(
       problems.addElsewhere('CONFIG_CHECK', p.source, here, at.path, p.message, p.suggestion)
     }
   } catch (error) {
-    // A plugin may rely on its schema.
+    // The check may fail because of values that its schema excludes.
     if (wrong.size > 0) return
     problems.add('CONFIG_CHECK', key, path, `the plugin ${plugin.type} has to be corrected: ${thrownText('validateConfig', error)}`)
   }

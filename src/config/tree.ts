@@ -2,7 +2,7 @@
 
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
 
-/** A text that positions of problems refer to: a file, or a `--set` argument. */
+/** The text that positions of problems refer to: a file or a `--set` argument. */
 export class SourceText {
   /** Path as passed by the user, or `--set`. */
   readonly file: string
@@ -60,7 +60,7 @@ export interface ScalarNode {
   readonly substitution?: Substitution
 }
 
-/** How a scalar was built from its template. */
+/** The substitution of references in a scalar. */
 export interface Substitution {
   /** The text before replacing. */
   readonly template: string

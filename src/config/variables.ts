@@ -41,7 +41,7 @@ export function bindVariables(node: TreeNode, schema: Schema | undefined, path: 
   return changed ? { ...node, entries } : node
 }
 
-/** Strings, comments, and a variable that is not a field of something else. */
+/** Strings, comments, and `env.NAME` that is not a field of another value. */
 const TOKEN =
   /r?"""[^]*?"""|r?'''[^]*?'''|r?"(?:\\.|[^"\\\n])*"|r?'(?:\\.|[^'\\\n])*'|\/\/[^\n]*|(?<![\w.])env\s*\.\s*(\?\s*)?([A-Z_][A-Z0-9_]*)\b(?!\s*\()/g
 

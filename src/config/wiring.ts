@@ -48,7 +48,7 @@ export interface From {
 export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>, problems: Problems): From | undefined {
   const entry = sink.node.entries.get('from')
   const text = scalar(entry?.value)
-  if (text === undefined || !/^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*$/.test(text)) return undefined // the frame's schema says so
+  if (text === undefined || !/^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*$/.test(text)) return undefined // reported by the frame schema
   const at = entry!.value.span
   const path = [...sink.path, 'from']
   const [stepName, port] = text.split('.')
