@@ -13,7 +13,7 @@ const REFRESH = 60_000
 
 interface Limits {
   readonly askedAt: number
-  /** How far after and before now a timestamp may be, ms; Infinity: any. */
+  /** Maximum time of a timestamp after and before now, ms; Infinity: any. */
   readonly after: number
   readonly before: number
   /** Retention time, ms; Infinity: none, or by size only. */

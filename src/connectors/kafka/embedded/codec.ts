@@ -206,7 +206,7 @@ export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: 
     if (valueLength > 0) at += valueLength
     const headersAt = at
     if (headers !== undefined) at += headers[i]
-    // The checks that are possible without a checksum, or if the bit for it has flipped. Every position is after the previous one.
+    // Checks without a checksum, or if its format bit has flipped: positions must increase.
     if (at > size || at < headersAt || valueLength < NULL) throw new DamagedChunk('its lengths do not match')
     if (i < skip) continue
     const value = valueLength === NULL ? null : data.subarray(valueAt, valueAt + valueLength)

@@ -232,7 +232,7 @@ export class Group {
     const gone = members.filter(
       m =>
         now - m.seen > m.session ||
-        // A time in the future: the machine was restarted since.
+        // A time in the future: the machine has been restarted.
         m.seen > now + 1000 ||
         now - (since.get(m.id) ?? now) > Math.max(REBALANCE_MS, m.session) ||
         !mayBeAlive(m.process),
