@@ -18,7 +18,8 @@ export async function onTerminal(
   { cwd, columns = 300, env = {} }: { cwd?: string; columns?: number; env?: Record<string, string> } = {},
 ): Promise<Screen> {
   const quoted = [process.execPath, BIN, ...args].map(arg => `'${arg.replaceAll("'", String.raw`'\''`)}'`).join(' ')
-  const { NO_COLOR: _, FORCE_COLOR: __, ...own } = process.env
+  // Node.js prints no colors where CI is set.
+  const { NO_COLOR: _, FORCE_COLOR: __, CI: ___, ...own } = process.env
   const drawn = await new Promise<string>(resolve =>
     execFile(
       'script',
